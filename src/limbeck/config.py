@@ -1,0 +1,67 @@
+"""Settings as plain values: what they may be, how a study is shrunk, which key a misspelt one may mean."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from limbeck.errors import ConfigError
+
+UNLABELLED = -100
+"""The label of a sample that has none: its hard loss is 0 (PyTorch's ``ignore_index``)."""
+
+_ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]*")
+
+
+def check_count(name: str, value: Any) -> int:
+    """A whole number of at least 1.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name}={value!r} should be a whole number of at least 1.")
+    return value
+
+
+def seed_list(seeds: Any) -> list[int]:
+    """Seeds given as a number (5 means 0 to 4) or as a list.
+
+    Raises:
+        ConfigError: none, a repeated one, or not whole numbers from 0 to 2^31 - 1.
+    """
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        return list(range(check_count("seeds", seeds)))
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise ConfigError(f"seeds={seeds!r} should be a number of seeds, or a list of them.")
+    listed = list(seeds)
+    if not listed:
+        raise ConfigError("seeds=[] is empty; at least one seed is needed, five or more for a verdict.")
+    for seed in listed:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 31:
+            raise ConfigError(f"seeds={listed}: {seed!r} should be a whole number from 0 to 2147483647.")
+    if len(set(listed)) < len(listed):
+        raise ConfigError(f"seeds={listed} names a seed twice; a repeated seed is no new evidence.")
+    return listed
+
+
+def check_arm_names(names: Sequence[str]) -> None:
+    """Names of arms are names of folders.
+
+    Raises:
+        ConfigError: there is none, one is not fit for a folder, or it is ``teacher``.
+    """
+    if not names:
+        raise ConfigError("arms is empty; a study needs at least one arm.")
+    for name in names:
+        if not _ARM_NAME.fullmatch(name) or name == "teacher":
+            raise ConfigError(
+                f"arms.{name}: a name of letters, digits and . _ + = , - was expected (and not 'teacher'); it names a "
+                "folder."
+            )
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that a misspelt one most likely means, if any is near."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None

@@ -1,0 +1,152 @@
+"""Batches as index slices of a data set that lies on the training device: no worker processes, no copies in Python.
+
+The order of an epoch is a pure function of (seed, epoch), the view of a sample of (seed, epoch, index): a run that is
+resumed, or split otherwise, sees the same.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from limbeck.data.dataset import Dataset, Split, as_float
+from limbeck.data.transfer import TransferSet
+from limbeck.data.views import NoViews, Views
+
+EVALUATION_BATCH = 1000
+
+
+class Batch(NamedTuple):
+    """A batch for S seeds at once.
+
+    Attributes:
+        x: inputs ``[S, B, *shape]``.
+        y: labels ``[S, B]``, -100 where there is none.
+        index: rows of the training split ``[S, B]``; None where the batch is not of a study.
+        view: the view of each ``[S, B]``; likewise.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor | None = None
+    view: Tensor | None = None
+
+
+def as_batch(batch: object) -> Batch:
+    """A :class:`Batch` as it is; a plain ``(x, y)`` as a batch for one seed.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(batch, Batch):
+        return batch
+    if isinstance(batch, (tuple, list)) and len(batch) == 2:
+        x, y = batch
+        return Batch(torch.as_tensor(x)[None], torch.as_tensor(y)[None])
+    raise TypeError(f"A batch should be a pair (x, y); found {type(batch).__name__}.")
+
+
+class TrainBatches:
+    """The batches of one epoch after the other, for all seeds of a cohort at once.
+
+    Args:
+        train: the training split on the training device.
+        index: rows of it that take part, ``[M]``.
+        labels: of these rows, -100 where there is none, ``[M]``.
+        views: how they are shown.
+        seeds: one order and one draw of views each.
+        batch_size: samples a step; the last step of an epoch takes what is left.
+        epoch: tells the number of the epoch that begins.
+    """
+
+    def __init__(
+        self, train: Split, index: Tensor, labels: Tensor, *, views: Views, seeds: Sequence[int], batch_size: int,
+        epoch: Callable[[], int],
+    ):  # fmt: skip
+        self.train, self.index, self.labels = train, index, labels
+        self.views, self.seeds, self.batch_size, self.epoch = views, list(seeds), batch_size, epoch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.index) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self.epoch()
+        order = torch.stack([epoch_order(len(self.index), seed, epoch) for seed in self.seeds]).to(self.index.device)
+        index, labels = self.index[order], self.labels[order]
+        view = torch.stack([self.views.draw(seed, epoch, rows) for seed, rows in zip(self.seeds, index, strict=True)])
+        for start in range(0, len(self.index), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            rows, seen = index[:, part], view[:, part]
+            inputs = self.views.apply(self.train.inputs[rows.flatten()], seen.flatten())
+            yield Batch(as_float(inputs).view(*rows.shape, *inputs.shape[1:]), labels[:, part], rows, seen)
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
+    """The order of the samples in one epoch, a permutation; a pure function of its arguments."""
+    generator = torch.Generator().manual_seed(((seed & 0xFFFFFFFF) << 31) ^ epoch)
+    return torch.randperm(samples, generator=generator)
+
+
+class EvaluationBatches:
+    """Whole split in order, the same inputs for each of S seeds.
+
+    Args:
+        split: on the device of the model.
+        seeds: S.
+        batch_size: samples at a time.
+    """
+
+    def __init__(self, split: Split, *, seeds: int = 1, batch_size: int = EVALUATION_BATCH):
+        self.split, self.seeds, self.batch_size = split, seeds, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.split) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.split), self.batch_size):
+            x = as_float(self.split.inputs[start : start + self.batch_size])
+            y = self.split.labels[start : start + self.batch_size]
+            yield Batch(x.expand(self.seeds, *x.shape), y.expand(self.seeds, *y.shape))
+
+
+class StudyData(L.LightningDataModule):
+    """Training and validation batches of one cohort on the Trainer's device; the test split is not in here.
+
+    Args:
+        data: the data set.
+        seeds: of the cohort.
+        batch_size: samples a step.
+        views: of the training inputs; validation inputs are shown as they are.
+        transfer: which samples, and which labels.
+    """
+
+    def __init__(
+        self, data: Dataset, *, seeds: Sequence[int], batch_size: int, views: Views | None = None,
+        transfer: TransferSet | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.data, self.seeds, self.batch_size = data, list(seeds), batch_size
+        self.views = views or NoViews()
+        self.index, self.labels = (transfer or TransferSet()).select(data.train)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the Trainer trains."""
+        assert self.trainer is not None
+        return self.trainer.strategy.root_device
+
+    def train_dataloader(self) -> TrainBatches:
+        """Batches of the transfer set."""
+        device, trainer = self.device, self.trainer
+        assert trainer is not None
+        return TrainBatches(
+            self.data.train.to(device), self.index.to(device), self.labels.to(device), views=self.views,
+            seeds=self.seeds, batch_size=self.batch_size, epoch=lambda: trainer.current_epoch,
+        )  # fmt: skip
+
+    def val_dataloader(self) -> EvaluationBatches:
+        """Batches of the validation split."""
+        return EvaluationBatches(self.data.val.to(self.device), seeds=len(self.seeds))

@@ -1,0 +1,89 @@
+"""The transfer set: which training samples a student sees, and which of them have a label."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from limbeck.config import UNLABELLED
+from limbeck.data.dataset import Split
+from limbeck.errors import ConfigError
+
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """A rule that picks samples of the training split for a student.
+
+    Both counts are taken evenly over the classes, as far as these go; a fraction is of the whole training split.
+
+    Attributes:
+        samples: how many samples, as a number or as a fraction below 1; None for all.
+        labelled: how many of them keep their label, likewise; None for all. The teacher answers for every sample,
+            the hard loss counts the labelled ones only.
+        seed: which ones. It does not change with the seed of a student, so that all learn from the same samples.
+    """
+
+    samples: int | float | None = None
+    labelled: int | float | None = None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        whole = "all" if self.samples is None else _amount(self.samples)
+        return whole if self.labelled is None else f"{whole}, {_amount(self.labelled)} labelled"
+
+    def select(self, train: Split) -> tuple[Tensor, Tensor]:
+        """Pick the samples.
+
+        Args:
+            train: the training split.
+
+        Returns:
+            Row numbers in ``train`` (int64, ascending, ``[M]``) and their labels, -100 where there is none (``[M]``).
+
+        Raises:
+            ConfigError: a count is out of range.
+        """
+        order = even_order(train.labels.cpu(), self.seed)
+        chosen = order[: _count(self.samples, "transfer.samples", len(train), len(train))]
+        labelled = chosen[: _count(self.labelled, "transfer.labelled", len(train), len(chosen))]
+        labels = torch.full((len(train),), UNLABELLED)
+        labels[labelled] = train.labels.cpu()[labelled]
+        index = chosen.sort().values
+        return index, labels[index]
+
+
+def even_order(labels: Tensor, seed: int) -> Tensor:
+    """An order of the samples whose every beginning holds the classes as evenly as can be.
+
+    Args:
+        labels: int64, ``[N]``.
+        seed: of the order within a class.
+
+    Returns:
+        A permutation of 0 to N - 1.
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    starts = counts.cumsum(0) - counts
+    rank = torch.arange(len(labels)) - starts[labels[by_class]]
+    return by_class[rank.argsort(stable=True)]
+
+
+def _amount(value: int | float) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else f"{value}"
+
+
+def _count(value: int | float | None, name: str, whole: int, most: int) -> int:
+    if value is None:
+        return most
+    if isinstance(value, float) and 0 < value < 1:
+        value = max(1, round(value * whole))
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigError(
+            f"{name}={value!r} should be a whole number from 1 to {most}, or a fraction between 0 and 1."
+        )
+    return value

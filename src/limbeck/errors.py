@@ -1,0 +1,47 @@
+"""Every error a user can mend, each with the exit code of the command line.
+
+A message says what was found, where, what was expected and what to do. The command line prints it without a
+traceback; in Python these are ordinary exceptions.
+"""
+
+
+class LimbeckError(Exception):
+    """Base of all errors that a user can mend."""
+
+    exit_code = 1
+
+
+class ConfigError(LimbeckError, ValueError):
+    """A setting is unknown, missing or out of range."""
+
+    exit_code = 2
+
+
+class DataError(LimbeckError):
+    """A data set is missing, damaged or not of the form it should have."""
+
+    exit_code = 3
+
+
+class TeacherError(LimbeckError):
+    """A teacher is missing, damaged or does not fit the data."""
+
+    exit_code = 4
+
+
+class DivergedError(LimbeckError):
+    """A loss became infinite or not a number."""
+
+    exit_code = 5
+
+
+class ResourceError(LimbeckError):
+    """Disk, memory or network ran out or cannot be reached."""
+
+    exit_code = 6
+
+
+class UntrustedFileError(LimbeckError):
+    """A file is damaged or of a kind that could run code when it is read."""
+
+    exit_code = 7

@@ -1,0 +1,1 @@
+"""Metrics, and the paired comparison that gives the verdict."""

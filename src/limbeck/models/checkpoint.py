@@ -1,0 +1,222 @@
+"""A model on disk: ``model.safetensors`` (weights) and ``model.json`` (how to rebuild it). No pickle, no code.
+
+``model.json`` names one of limbeck's own builders; a model of a user's own class is rebuilt by the user and filled with
+:func:`load_weights`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from limbeck.errors import LimbeckError, TeacherError, UntrustedFileError
+from limbeck.models.convnet import ConvNet
+from limbeck.models.mlp import MLP
+from limbeck.run_folder import write_atomically, write_json
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "model.json"
+BUILDERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "convnet": ConvNet}
+
+
+class Normalized(nn.Module):
+    """A model with the normalisation of its inputs inside, so that teacher and student may differ in it.
+
+    Args:
+        net: the model behind.
+        mean: subtracted, one a channel or one in all.
+        std: divided by, likewise.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+
+    @property
+    def name(self) -> str:
+        """The name of the model behind."""
+        return model_name(self.net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, classes]`` of inputs ``[B, ...]`` as the data set holds them (images from 0 to 1)."""
+        shape = (-1, *[1] * (x.ndim - 2)) if len(self.mean) > 1 else ()
+        return self.net((x - self.mean.view(shape)) / self.std.view(shape))
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model read from disk, in eval mode, and its ``model.json``."""
+
+    model: nn.Module
+    description: dict[str, Any]
+
+
+def model_name(model: nn.Module) -> str:
+    """The model's own ``name``, or that of its class."""
+    name = getattr(model, "name", None)
+    return name if isinstance(name, str) else type(model).__name__
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def file_digest(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """How to rebuild a model: builder and arguments, or only the class name for a user's own class."""
+    net = model.net if isinstance(model, Normalized) else model
+    builder = next((name for name, kind in BUILDERS.items() if type(net) is kind), None)
+    normalize = (
+        {"mean": model.mean.tolist(), "std": model.std.tolist()} if isinstance(model, Normalized) else None
+    )
+    return {
+        "format": 1,
+        "name": model_name(model),
+        "builder": builder,
+        "class": f"{type(net).__module__}.{type(net).__qualname__}",
+        "arguments": dict(net.arguments) if builder else None,  # type: ignore[arg-type]
+        "normalize": normalize,
+        "params": count_parameters(model),
+    }
+
+
+def save_model(model: nn.Module, folder: Path, *, class_names: Sequence[str]) -> None:
+    """Write ``model.safetensors``, then ``model.json``, each atomically.
+
+    Args:
+        model: its state dict alone is kept.
+        folder: made if need be.
+        class_names: in the order of the logits.
+    """
+    state: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        shared = tensor.data_ptr() in seen and tensor.numel() > 0
+        seen.add(tensor.data_ptr())
+        state[name] = tensor.detach().cpu().clone() if shared else tensor.detach().cpu().contiguous()
+    write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
+    digest = file_digest(folder / WEIGHTS)
+    write_json(folder / DESCRIPTION, describe(model) | {"class_names": list(class_names), "sha256": digest})
+
+
+def find_weights(place: str | Path) -> Path:
+    """The ``model.safetensors`` a user means: the file, or the one in a model's or a run's folder.
+
+    Raises:
+        TeacherError: there is none.
+        UntrustedFileError: a file of another kind, a pickle above all.
+    """
+    path = Path(place)
+    if path.is_dir():
+        for candidate in (path / WEIGHTS, path / "teacher" / WEIGHTS):
+            if candidate.is_file():
+                return candidate
+        raise TeacherError(f"{path}: no {WEIGHTS} there nor in {path / 'teacher'}. Name a run, a model's folder or a file.")
+    if not path.is_file():
+        raise TeacherError(f"{path} does not exist. Name a run folder or a {WEIGHTS} file.")
+    return path
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        UntrustedFileError: it is damaged, or a pickle.
+    """
+    with file.open("rb") as content:
+        head = content.read(4)
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        raise UntrustedFileError(
+            f"{file} is a pickle (a file of torch.save): reading it could run code, so limbeck does not. Convert it where "
+            "you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')."
+        )
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise UntrustedFileError(f"{file} is damaged, or no safetensors file ({error}).") from None
+
+
+def load_weights(model: nn.Module, file: Path) -> None:
+    """Fill a model with the tensors of a safetensors file; names and shapes must match exactly.
+
+    Raises:
+        TeacherError: they do not match.
+        UntrustedFileError: the file is damaged, or a pickle.
+    """
+    try:
+        model.load_state_dict(read_weights(file), strict=True)
+    except RuntimeError as error:
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise TeacherError(f"{file} does not fit the model {model_name(model)}: {reason}") from None
+
+
+def load_model(place: str | Path, build: Callable[[], nn.Module] | None = None) -> LoadedModel:
+    """Rebuild a saved model, in eval mode.
+
+    Args:
+        place: a run folder (its teacher), a model's folder, or a ``model.safetensors`` with ``model.json`` beside it.
+        build: makes the empty model where ``model.json`` is missing or names a user's own class.
+
+    Raises:
+        TeacherError: nothing is there, or the weights do not fit.
+        UntrustedFileError: a file is damaged, a pickle, or not what ``model.json`` says.
+    """
+    file = find_weights(place)
+    described = file.with_name(DESCRIPTION)
+    description: dict[str, Any] = {}
+    if described.is_file():
+        description = _read_description(described)
+        if description.get("sha256") not in (None, file_digest(file)):
+            raise UntrustedFileError(f"{file} is damaged or was changed: its SHA-256 is not that of {described}.")
+    if description.get("builder"):
+        model = _rebuild(description, described)
+    elif build is not None:
+        model = build()
+    else:
+        missing = f"{described} names a class of your own" if description else f"{described} is missing"
+        raise TeacherError(
+            f"{file}: {missing}, so limbeck cannot rebuild the model. Give the model it belongs to (teacher.model), or in "
+            "Python build it yourself and call limbeck.models.load_weights."
+        )
+    load_weights(model, file)
+    return LoadedModel(model.eval(), description)
+
+
+def _read_description(file: Path) -> dict[str, Any]:
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UntrustedFileError(f"{file} is damaged: {error}.") from None
+    if not isinstance(description, dict) or description.get("format") != 1:
+        raise UntrustedFileError(f"{file} is not a model description of format 1.")
+    return description
+
+
+def _rebuild(description: dict[str, Any], file: Path) -> nn.Module:
+    builder = BUILDERS.get(description["builder"]) if isinstance(description["builder"], str) else None
+    if builder is None:
+        raise UntrustedFileError(f"{file}: builder {description['builder']!r} is none of {', '.join(BUILDERS)}.")
+    try:
+        model = builder(**description["arguments"])
+        normalize = description.get("normalize")
+        return model if normalize is None else Normalized(model, normalize["mean"], normalize["std"])
+    except (LimbeckError, TypeError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        raise UntrustedFileError(f"{file}: the model cannot be built from it ({error}).") from None

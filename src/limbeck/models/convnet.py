@@ -1,0 +1,62 @@
+"""A small convolutional network."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.errors import ConfigError
+from limbeck.models.mlp import check_share
+
+
+class ConvNet(nn.Module):
+    """3 x 3 convolutions with BatchNorm and ReLU, pooled to 3 x 3, dropout and one linear layer.
+
+    Args:
+        shape: of one image, channels first.
+        classes: number of scores.
+        channels: output channels of each convolution.
+        strides: 1 or 2 for each.
+        dropout: share of pooled features left out in training.
+
+    Raises:
+        ConfigError: the input is no image, or channels and strides do not fit together.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], classes: int, *, channels: Sequence[int] = (24, 32, 48, 64, 96),
+        strides: Sequence[int] = (1, 2, 1, 2, 1), dropout: float = 0.3,
+    ):  # fmt: skip
+        super().__init__()
+        if len(shape) != 3:
+            raise ConfigError(f"ConvNet needs images [C, H, W]; the data has inputs of shape {list(shape)}.")
+        if len(channels) != len(strides) or not channels or min(*channels, *strides) < 1:
+            raise ConfigError(
+                f"channels={list(channels)} and strides={list(strides)} should be as many and at least 1."
+            )
+        check_share("dropout", dropout)
+        self.arguments = {
+            "shape": list(shape), "classes": classes, "channels": list(channels), "strides": list(strides),
+            "dropout": dropout,
+        }  # fmt: skip
+        blocks: list[nn.Module] = []
+        for wide, next_wide, stride in zip([shape[0], *channels], channels, strides, strict=False):
+            blocks += [
+                nn.Conv2d(wide, next_wide, 3, stride, padding=1, bias=False),
+                nn.BatchNorm2d(next_wide),
+                nn.ReLU(),
+            ]
+        self.features = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1] * 9, classes)
+        )
+
+    @property
+    def name(self) -> str:
+        """Channels, as in ``convnet 24-32-48``."""
+        return "convnet " + "-".join(map(str, self.arguments["channels"]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H * W]``."""
+        images = x.reshape(-1, *self.arguments["shape"]).contiguous(memory_format=torch.channels_last)
+        return self.head(self.features(images))

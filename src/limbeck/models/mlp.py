@@ -1,0 +1,83 @@
+"""Multilayer perceptrons."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from limbeck.errors import ConfigError
+
+
+class BoundedLinear(nn.Linear):
+    """A linear layer whose incoming weight vectors have a norm of at most ``max_norm``.
+
+    The bound is put back after each optimizer step by the training loop (Srebro and Shraibman 2005; used with
+    dropout by Hinton et al. 2012).
+    """
+
+    def __init__(self, in_features: int, out_features: int, *, max_norm: float):
+        super().__init__(in_features, out_features)
+        self.max_norm = max_norm
+
+
+class MLP(nn.Module):
+    """ReLU layers of the given widths, then one score a class; inputs of any shape are flattened.
+
+    Args:
+        shape: of one input.
+        classes: number of scores.
+        hidden: widths of the hidden layers.
+        dropout: share of hidden units left out in training.
+        input_dropout: share of inputs left out in training.
+        max_norm: bound on the norm of each hidden unit's incoming weights; None for no bound.
+
+    Raises:
+        ConfigError: a width, a share or the bound is out of range.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], classes: int, *, hidden: Sequence[int] = (800, 800), dropout: float = 0.0,
+        input_dropout: float = 0.0, max_norm: float | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        for width in hidden:
+            if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+                raise ConfigError(f"hidden={list(hidden)} should be whole numbers of at least 1.")
+        check_share("dropout", dropout)
+        check_share("input_dropout", input_dropout)
+        if max_norm is not None and not max_norm > 0:
+            raise ConfigError(f"max_norm={max_norm} should be above 0, or null for no bound.")
+        self.arguments = {
+            "shape": list(shape), "classes": classes, "hidden": list(hidden), "dropout": dropout,
+            "input_dropout": input_dropout, "max_norm": max_norm,
+        }  # fmt: skip
+        widths = [math.prod(shape), *hidden]
+        layers: list[nn.Module] = [nn.Flatten()]
+        if input_dropout:
+            layers.append(nn.Dropout(input_dropout))
+        for wide, next_wide in zip(widths, widths[1:], strict=False):
+            bounded = BoundedLinear(wide, next_wide, max_norm=max_norm) if max_norm else nn.Linear(wide, next_wide)
+            layers += [bounded, nn.ReLU()]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+
+    @property
+    def name(self) -> str:
+        """Widths, as in ``784-800-800-10``."""
+        widths = [math.prod(self.arguments["shape"]), *self.arguments["hidden"], self.arguments["classes"]]
+        return "-".join(map(str, widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, classes]`` of inputs ``[B, ...]``."""
+        return self.layers(x)
+
+
+def check_share(name: str, value: float) -> None:
+    """Check that a dropout share lies in [0, 1).
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ConfigError(f"{name}={value!r} should be at least 0 and below 1.")

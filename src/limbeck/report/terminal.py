@@ -1,0 +1,105 @@
+"""The results in a terminal: verdict first, then warnings and the table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from limbeck.report.wording import Column, columns, headlines, plural, result_rows, seconds
+
+_COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
+_DROPPED_FIRST = ("bits_per_byte", "kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy")
+_GAP = 2
+_SHORTEST_NAME = 14
+
+
+def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print verdicts, warnings and the results table; columns give way where the window is narrow.
+
+    Args:
+        summary: the content of ``summary.json``.
+        console: where to print; by default standard output, without colour when it is piped.
+    """
+    console = console or Console(highlight=False)
+    plain = _Plain(console)
+    for number, (verdict, sentence) in enumerate(headlines(summary)):
+        colour = _COLOURS[verdict]
+        if number == 0:
+            console.print(Panel(plain(sentence, f"bold {colour}"), border_style=colour))
+        else:
+            console.print(_bullet(plain, sentence, colour))
+    for warning in summary.get("warnings") or []:
+        console.print(_bullet(plain, f"warning: {warning}", "yellow"))
+    console.print()
+    shown, left_out = _fitting(summary, console.width)
+    console.print(_table(summary, shown, plain))
+    console.print(plain(_footing(summary, left_out), "dim"))
+
+
+class _Plain:
+    """Text as it is, never markup; numbers with an ASCII minus, and all ASCII where the terminal needs it."""
+
+    def __init__(self, console: Console):
+        self.ascii_only = console.options.ascii_only
+
+    def __call__(self, text: str, style: str = "") -> Text:
+        text = text.replace("−", "-")
+        if self.ascii_only:
+            for mark, spelled in (("±", "+-"), ("–", "-"), ("²", "^2")):
+                text = text.replace(mark, spelled)
+            text = text.encode("ascii", "backslashreplace").decode("ascii")
+        return Text(text, style=style)
+
+
+def _bullet(plain: _Plain, sentence: str, colour: str) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=1)
+    grid.add_column(overflow="fold")
+    grid.add_row(plain("*", colour), plain(sentence, colour))
+    return grid
+
+
+def _fitting(summary: Mapping[str, Any], width: int) -> tuple[list[Column], list[Column]]:
+    """The columns that fit into ``width``, and those left out."""
+    rows, shown = result_rows(summary), columns(summary)
+    sizes = {c.key: max(cell_len(c.short), *(cell_len(row[c.key]) for row in rows)) for c in shown} if rows else {}
+    name = max((cell_len(row["name"]) for row in rows), default=0)
+    left_out: list[Column] = []
+    for key in _DROPPED_FIRST:
+        needed = max(min(name, _SHORTEST_NAME), 3) + sum(sizes.get(c.key, 0) + _GAP for c in shown) + _GAP
+        if needed <= width:
+            break
+        left_out += [c for c in shown if c.key == key]
+        shown = [c for c in shown if c.key != key]
+    return shown, left_out
+
+
+def _table(summary: Mapping[str, Any], shown: list[Column], plain: _Plain) -> Table:
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("arm", overflow="fold")
+    for column in shown:
+        table.add_column(column.short, justify="right", no_wrap=True)
+    best = _fewest_errors(summary)
+    for number, row in enumerate(result_rows(summary)):
+        is_teacher = number == 0 and summary["teacher"] is not None
+        style = "dim" if is_teacher else "bold" if row["name"] == best else ""
+        table.add_row(plain(row["name"]), *(plain(row[c.key]) for c in shown), style=style)
+    return table
+
+
+def _fewest_errors(summary: Mapping[str, Any]) -> str | None:
+    arms = [arm for arm in summary["arms"] if arm["mean"]["errors"] is not None]
+    return min(arms, key=lambda arm: arm["mean"]["errors"])["name"] if len(arms) > 1 else None
+
+
+def _footing(summary: Mapping[str, Any], left_out: list[Column]) -> str:
+    seeds = max((len(arm["seeds"]) for arm in summary["arms"]), default=0)
+    text = f"{plural(summary['data']['test'], 'test sample')} of {summary['data']['name']}, {plural(seeds, 'seed')}"
+    text += f"{' (mean ± sd)' if seeds > 1 else ''}, {seconds(summary['seconds']['total'])} in all."
+    if left_out:
+        text += f" Left out for width: {', '.join(column.title for column in left_out)}."
+    return text

@@ -1,0 +1,52 @@
+"""What is checked of a teacher before anyone learns from it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from limbeck.errors import TeacherError
+from limbeck.models.checkpoint import LoadedModel, model_name
+
+
+def check_teacher(loaded: LoadedModel, *, shape: Sequence[int], class_names: Sequence[str], where: str) -> None:
+    """Check that a teacher fits the data: same classes in the same order, and it can read the inputs.
+
+    Raises:
+        TeacherError: it does not.
+    """
+    answers = probe(loaded.model, shape, where=where)
+    if answers != len(class_names):
+        raise TeacherError(
+            f"{where}: the teacher gives {answers} classes, the data has {len(class_names)}. Choose the data it was "
+            "trained on (data=...), or another teacher (teacher.from=...)."
+        )
+    theirs = loaded.description.get("class_names")
+    if theirs is not None and list(theirs) != list(class_names):
+        differ = next(i for i, (a, b) in enumerate(zip(theirs, class_names, strict=False)) if a != b)
+        raise TeacherError(
+            f"{where}: the teacher's class {differ} is {theirs[differ]!r}, that of the data {class_names[differ]!r}. "
+            "Classes should be the same in the same order."
+        )
+
+
+@torch.no_grad()
+def probe(model: nn.Module, shape: Sequence[int], *, where: str) -> int:
+    """Number of classes that a model answers for one empty input of the given shape.
+
+    Raises:
+        TeacherError: it cannot read such an input, or its answer is not ``[1, C]``.
+    """
+    was_training = model.training
+    first = next(model.parameters(), None)
+    try:
+        logits = model.eval()(torch.zeros(1, *shape, device=None if first is None else first.device))
+    except RuntimeError as error:
+        raise TeacherError(
+            f"{where}: {model_name(model)} cannot read inputs of shape {list(shape)} ({str(error).splitlines()[0]})."
+        ) from None
+    finally:
+        model.train(was_training)
+    if logits.ndim != 2:
+        raise TeacherError(f"{where}: {model_name(model)} answers with shape {list(logits.shape)}; [B, classes] was expected.")
+    return logits.shape[-1]

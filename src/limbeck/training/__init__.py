@@ -1,0 +1,1 @@
+"""Training: cohorts, the LightningModule, and the Trainer around it."""

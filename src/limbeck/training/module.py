@@ -1,0 +1,163 @@
+"""The one LightningModule: it trains a student, or a whole cohort, with or without a teacher."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from limbeck.data.batches import Batch, as_batch
+from limbeck.errors import ConfigError, DivergedError, TeacherError
+from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
+from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.training.cohort import Cohort
+from limbeck.training.optimizer import Optimizer, OptimizerLike
+
+
+class DistillationModule(L.LightningModule):
+    """Trains students from labels and, if there is one, from a teacher. Without a teacher: plain supervised training.
+
+    Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Logs per epoch ``train_loss``,
+    ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats) and ``val_acc``; for a cohort each
+    under ``<arm>/seed<N>/``.
+
+    Args:
+        student: a model that gives logits ``[B, C]``, or a :class:`~limbeck.training.cohort.Cohort`.
+        teacher: a frozen model, or a :class:`~limbeck.teacher.signal.TeacherSignal`. It is kept out of this module's
+            tree: not trained, not saved, not moved into a checkpoint.
+        objective: one, or one per arm of the cohort. By default the distillation objective with a teacher, labels only
+            without.
+        optimizer: settings; or a ``torch.optim.Optimizer`` that holds the student's parameters; or a function that
+            makes one from parameters.
+        arm_names: one per arm of a cohort.
+        seeds: of a cohort; each epoch's dropout then depends on seeds and epoch alone, so a resumed run repeats it.
+
+    Raises:
+        TeacherError: an objective needs a teacher and there is none.
+        ConfigError: numbers of objectives, names and arms differ.
+    """
+
+    def __init__(
+        self, student: nn.Module | Cohort, teacher: nn.Module | TeacherSignal | None = None,
+        objective: Objective | Sequence[Objective] | None = None, *, optimizer: OptimizerLike | None = None,
+        arm_names: Sequence[str] | None = None, seeds: Sequence[int] | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.cohort = student if isinstance(student, Cohort) else Cohort.of_one(student)
+        if objective is None:
+            objective = Objective() if teacher is not None else Objective(hard_weight=1.0, soft_weight=0.0)
+        self.objective = StackedObjective([objective] if isinstance(objective, Objective) else objective)
+        self.signal = LiveTeacher(teacher) if isinstance(teacher, nn.Module) else teacher
+        self.optimizer = optimizer if optimizer is not None else Optimizer()
+        self.seeds = None if seeds is None else list(seeds)
+        self.prefixes = self._prefixes(arm_names)
+        if len(self.objective.objectives) != self.cohort.arms:
+            raise ConfigError(f"{self.cohort.arms} arms need as many objectives; found {len(self.objective.objectives)}.")
+        if self.objective.needs_teacher and self.signal is None:
+            raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
+        self._sums: dict[str, Tensor] = {}
+
+    def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
+        if arm_names is None and self.seeds is None and self.cohort.student is not None:
+            return [[""]]
+        names = [str(a) for a in range(self.cohort.arms)] if arm_names is None else list(arm_names)
+        seeds = list(range(self.cohort.seeds)) if self.seeds is None else self.seeds
+        if len(names) != self.cohort.arms or len(seeds) != self.cohort.seeds:
+            raise ConfigError(
+                f"A cohort of {self.cohort.arms} arms and {self.cohort.seeds} seeds got {len(names)} names and "
+                f"{len(seeds)} seeds."
+            )
+        return [[f"{name}/seed{seed}/" for seed in seeds] for name in names]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits: ``[B, C]`` of a single student for ``[B, ...]``, else ``[A, S, B, C]`` for ``[S, B, ...]``."""
+        return self.cohort.student(x) if self.cohort.student is not None else self.cohort(x)
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's sums; make its dropout repeatable."""
+        self._sums = {}
+        if self.seeds is not None:
+            torch.manual_seed(hash((*self.seeds, self.current_epoch)) & 0x7FFFFFFF)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Sum of the students' losses: the gradient of each is that of its own loss."""
+        x, y, index, view = batch = as_batch(batch)
+        teacher = self.signal(x, index, view) if self.signal is not None and self.objective.needs_teacher else None
+        terms = self.objective(self.cohort(x), teacher, y)
+        self._add("train", batch, loss=terms.loss, hard=terms.hard, soft=terms.soft)
+        return terms.loss.sum()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Cross-entropy and accuracy of every student."""
+        batch = as_batch(batch)
+        logits = self.cohort(batch.x)
+        labelled = (batch.y != UNLABELLED).sum(-1).clamp(min=1)
+        right = ((logits.argmax(-1) == batch.y).sum(-1)) / labelled
+        self._add("val", batch, loss=hard_loss(logits, batch.y).sum(-1) / labelled, acc=right)
+
+    def _add(self, stage: str, batch: Batch, **values: Tensor) -> None:
+        """Add batch means ``[A, S]``, weighted by batch size, to the epoch's sums; nothing waits for the device."""
+        size = batch.y.shape[1]
+        for name, value in values.items():
+            key = f"{stage}_{name}"
+            weighted = value.detach() * size
+            self._sums[key] = self._sums[key] + weighted if key in self._sums else weighted
+        key = f"{stage}_samples"
+        self._sums[key] = self._sums.get(key, torch.zeros((), device=batch.y.device)) + size
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means and stop if a student diverged."""
+        means = self._log("train")
+        for arm, row in enumerate(means["train_loss"]):
+            for seed, loss in enumerate(row):
+                if not abs(loss) < float("inf"):
+                    raise DivergedError(
+                        f"Training diverged: the loss of {self.prefixes[arm][seed].rstrip('/') or 'the student'} was {loss} "
+                        f"in epoch {self.current_epoch + 1}. Lower optimizer.lr, or clip with "
+                        "trainer.gradient_clip_val=1."
+                    )
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin the sums of a validation."""
+        self._sums = {key: value for key, value in self._sums.items() if not key.startswith("val_")}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log validation means."""
+        self._log("val")
+
+    def _log(self, stage: str) -> dict[str, list[list[float]]]:
+        names = [key for key in self._sums if key.startswith(f"{stage}_") and not key.endswith("_samples")]
+        reduce = self.trainer.strategy.reduce
+        samples = reduce(self._sums[f"{stage}_samples"], reduce_op="sum")
+        means = {name: (reduce(self._sums[name], reduce_op="sum") / samples).tolist() for name in names}
+        for name, grid in means.items():
+            for prefixes, row in zip(self.prefixes, grid, strict=True):
+                for prefix, value in zip(prefixes, row, strict=True):
+                    self.log(prefix + name, value, prog_bar=not prefix and name in ("train_loss", "val_acc"))
+        return means
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer and its schedule."""
+        if isinstance(self.optimizer, torch.optim.Optimizer):
+            return self.optimizer
+        if not isinstance(self.optimizer, Optimizer):
+            return self.optimizer(self.cohort.parameters())
+        steps = int(self.trainer.estimated_stepping_batches) if self.optimizer.schedule != "constant" else 0
+        optimizer, schedule = self.optimizer.build(self.cohort.parameters(), steps)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip each student's gradient by its own norm; clipping by value is elementwise already."""
+        if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
+            self.cohort.clip_gradients(float(gradient_clip_val))
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Put bounded weights back within their bound."""
+        self.cohort.bound_norms()

@@ -1,0 +1,106 @@
+"""The hard loss against scipy, and samples that have no label."""
+
+import numpy as np
+import pytest
+import torch
+
+from limbeck.losses import UNLABELLED, Objective, hard_loss
+from limbeck.losses.response import mean_over_samples
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+
+
+def labels(*shape, classes=5, seed=2):
+    return torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_equals_scipy_and_torch(oracle):
+    z, y = randn(8, 5), labels(8)
+    found = hard_loss(z, y)
+    assert found.shape == (8,)
+    np.testing.assert_allclose(found, oracle.hard(z.numpy(), y.numpy()), rtol=1e-12)
+    torch.testing.assert_close(found.mean(), torch.nn.functional.cross_entropy(z, y))
+
+
+@pytest.mark.parametrize("label_shape", [(4,), (2, 4), (3, 2, 4)])
+def test_broadcasting_of_labels(label_shape, oracle):
+    z, y = randn(3, 2, 4, 5), labels(*label_shape)
+    want = oracle.hard(z.numpy(), np.broadcast_to(y.numpy(), (3, 2, 4)))
+    np.testing.assert_allclose(hard_loss(z, y), want, rtol=1e-12)
+
+
+def test_gradcheck():
+    z, y = randn(4, 5).requires_grad_(), labels(4)
+    y[1] = UNLABELLED
+    assert torch.autograd.gradcheck(lambda x: hard_loss(x, y), (z,))
+
+
+def test_half_precision_and_autocast(oracle):
+    z, y = randn(8, 5).bfloat16(), labels(8)
+    want = oracle.hard(z.double().numpy(), y.numpy())
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found = hard_loss(z, y)
+        assert found.dtype == torch.float32
+        np.testing.assert_allclose(found, want, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_huge_logits_stay_finite(dtype):
+    z = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4]], dtype=dtype, requires_grad=True)
+    found = hard_loss(z, torch.tensor([1, 0]))
+    found.sum().backward()
+    assert found.isfinite().all()
+    assert z.grad.isfinite().all()
+
+
+def test_unlabelled_samples_count_nothing(oracle):
+    z, y = randn(6, 5).requires_grad_(), labels(6)
+    y[[0, 3, 4]] = UNLABELLED
+    values = hard_loss(z, y)
+    assert (values[y == UNLABELLED] == 0).all()
+    term = Objective(hard_weight=1, soft_weight=0)(z, None, y)
+    term.loss.backward()
+    want = oracle.hard(z.detach().numpy(), y.numpy())[[1, 2, 5]].mean()
+    assert term.hard.item() == pytest.approx(want, rel=1e-12)
+    assert (z.grad[y == UNLABELLED] == 0).all()
+    assert (z.grad[y != UNLABELLED] != 0).all()
+
+
+def test_a_batch_without_labels_gives_zero_and_zero_gradient():
+    z = randn(6, 5).requires_grad_()
+    term = Objective(hard_weight=1, soft_weight=0)(z, None, torch.full((6,), UNLABELLED))
+    term.loss.backward()
+    assert term == (0, 0, 0)
+    assert (z.grad == 0).all()
+
+
+def test_a_batch_without_labels_still_learns_from_the_teacher(oracle):
+    z, v, y = randn(6, 5), randn(6, 5, seed=1), torch.full((6,), UNLABELLED)
+    term = Objective(hard_weight=0.3, soft_weight=0.7, temperature=2.0)(z, v, y)
+    want = 0.7 * 4 * oracle.soft["kl"](z.numpy(), v.numpy(), 2.0).mean()
+    assert term.loss.item() == pytest.approx(want, rel=1e-12)
+
+
+def test_seeds_with_different_numbers_of_labels(oracle):
+    z, y = randn(2, 4, 5), labels(2, 4)
+    y[0, 1:] = UNLABELLED
+    found = Objective(hard_weight=1, soft_weight=0)(z, None, y).hard
+    values = oracle.hard(z.numpy(), y.numpy())
+    np.testing.assert_allclose(found, [values[0, 0], values[1].mean()], rtol=1e-12)
+
+
+def test_mean_over_samples():
+    values = torch.arange(6.0).view(2, 3)
+    torch.testing.assert_close(mean_over_samples(values), torch.tensor([1.0, 4.0]))
+    where = torch.tensor([True, False, True])
+    torch.testing.assert_close(mean_over_samples(values, where=where), torch.tensor([1.0, 4.0]))
+    where = torch.tensor([[True, True, False], [False, False, False]])
+    torch.testing.assert_close(mean_over_samples(values, where=where), torch.tensor([0.5, 0.0]))
+
+
+def test_a_sample_left_out_cannot_spoil_the_mean():
+    values = torch.tensor([1.0, float("nan"), 3.0])
+    assert mean_over_samples(values, where=torch.tensor([True, False, True])).item() == 2

@@ -1,0 +1,181 @@
+"""A cohort of objectives gives each arm what its objective alone gives."""
+
+import pickle
+from itertools import permutations
+
+import pytest
+import torch
+
+from limbeck.errors import ConfigError, TeacherError
+from limbeck.losses import Objective, StackedObjective
+
+ARMS = [
+    Objective(soft="logits", temperature=2.0),
+    Objective(hard_weight=1, soft_weight=0),
+    Objective(temperature=8.0, hard_weight=0.5, soft_weight=0.5),
+    Objective(soft="probabilities", temperature=3.0, scale_by_t2=False),
+    Objective(soft="logits", temperature=5.0, scale_by_t2=False, soft_weight=2.0),
+    Objective(hard_weight=0.7, soft_weight=0),
+    Objective(temperature=1.5, hard_weight=0, soft_weight=1),
+    Objective(soft="cross_entropy", temperature=4.0),
+    Objective(temperature=3.0, scale_by_t2=False),
+]
+CONTROLS = [Objective(hard_weight=1, soft_weight=0), Objective(hard_weight=2, soft_weight=0)]
+SEVERAL = {
+    "mixed": ARMS,
+    "reversed": ARMS[::-1],
+    "one": ARMS[:1],
+    "one kind": [Objective(temperature=t) for t in (1, 2, 20)],
+    "control last": [Objective(), Objective(temperature=2), *CONTROLS],
+    "control first": [*CONTROLS, Objective(), Objective(temperature=2)],
+    "two kinds in turn": [Objective(soft=s, temperature=t) for t in (1, 4) for s in ("kl", "logits")],
+    "controls only": CONTROLS,
+}
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+
+
+def batch(arms, seeds=(2,), size=6, classes=5):
+    z, v = randn(arms, *seeds, size, classes), randn(*seeds, size, classes, seed=1)
+    y = torch.randint(0, classes, (*seeds, size), generator=torch.Generator().manual_seed(2))
+    y[..., 1] = -100
+    return z, v, y
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+@pytest.mark.parametrize("seeds", [(), (1,), (2,), (2, 3)])
+def test_equals_each_objective_alone(name, seeds):
+    objectives = SEVERAL[name]
+    z, v, y = batch(len(objectives), seeds)
+    stacked = z.clone().requires_grad_()
+    found = StackedObjective(objectives)(stacked, v, y)
+    assert [term.shape for term in found] == [(len(objectives), *seeds)] * 3
+    found.loss.sum().backward()
+    for arm, objective in enumerate(objectives):
+        alone = z[arm].clone().requires_grad_()
+        want = objective(alone, v, y)
+        want.loss.sum().backward()
+        torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(stacked.grad[arm], alone.grad, rtol=1e-12, atol=1e-16)
+
+
+def test_equals_the_oracle(oracle):
+    z, v, y = batch(len(ARMS))
+    found = StackedObjective(ARMS)(z, v, y)
+    for arm, objective in enumerate(ARMS):
+        for s in range(2):
+            want = oracle.objective(z[arm, s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict())
+            assert [term[arm, s].item() for term in found] == pytest.approx(want, rel=1e-10)
+
+
+def test_any_order_of_arms():
+    arms = [ARMS[0], ARMS[1], ARMS[2], ARMS[4]]
+    z, v, y = batch(4)
+    want = StackedObjective(arms)(z, v, y)
+    for order in map(list, permutations(range(4))):
+        found = StackedObjective([arms[i] for i in order])(z[order], v, y)
+        torch.testing.assert_close(list(found), [term[order] for term in want], rtol=1e-12, atol=1e-14)
+
+
+def test_an_arms_gradient_stays_its_own():
+    z, v, y = batch(len(ARMS))
+    z.requires_grad_()
+    StackedObjective(ARMS)(z, v, y).loss[3].sum().backward()
+    touched = z.grad.abs().flatten(1).sum(1) > 0
+    assert touched.nonzero().flatten().tolist() == [3]
+
+
+def test_one_teacher_for_all_seeds():
+    z, v, y = batch(len(ARMS), seeds=(3,))
+    stacked = StackedObjective(ARMS)
+    shared = stacked(z, v[0], y)
+    torch.testing.assert_close(shared, stacked(z, v[:1].expand_as(v), y))
+
+
+def test_terms_are_float32_for_half_precision_under_autocast():
+    z, v, y = batch(len(ARMS))
+    half = z.bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = StackedObjective(ARMS)(half, v.bfloat16(), y)
+    assert {term.dtype for term in found} == {torch.float32}
+    found.loss.sum().backward()
+    assert half.grad.isfinite().all()
+    want = StackedObjective(ARMS)(half.detach().double(), v.bfloat16().double(), y)
+    torch.testing.assert_close(found.loss.double(), want.loss, rtol=2e-5, atol=1e-6)
+
+
+def test_serves_other_dtypes_and_shapes_one_after_the_other():
+    z, v, y = batch(len(ARMS))
+    stacked = StackedObjective(ARMS)
+    want = stacked(z, v, y).loss
+    assert want.dtype == torch.float64
+    single = stacked(z.float(), v.float(), y).loss
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single.double(), want, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(stacked(z[:, 0], v[0], y[0]).loss, want[:, 0])
+    assert torch.equal(stacked(z, v, y).loss, want)
+
+
+def test_a_validation_step_in_inference_mode_does_not_spoil_training():
+    z, v, y = batch(len(ARMS))
+    stacked = StackedObjective(ARMS)
+    with torch.inference_mode():
+        want = stacked(z, v, y).loss.sum().item()
+    z.requires_grad_()
+    loss = stacked(z, v, y).loss.sum()
+    loss.backward()
+    assert loss.item() == want
+    assert z.grad.isfinite().all()
+
+
+def test_no_gradient_reaches_the_teacher():
+    z, v, y = batch(len(ARMS))
+    v.requires_grad_()
+    StackedObjective(ARMS)(z.requires_grad_(), v, y).loss.sum().backward()
+    assert v.grad is None
+
+
+def test_controls_alone_need_no_teacher():
+    z, v, y = batch(2)
+    stacked = StackedObjective(CONTROLS)
+    assert not stacked.needs_teacher
+    found = stacked(z, None, y)
+    assert torch.equal(found.loss, stacked(z, v, y).loss)
+    assert (found.soft == 0).all()
+
+
+def test_one_distilled_arm_needs_a_teacher():
+    z, _, y = batch(3)
+    stacked = StackedObjective([*CONTROLS, Objective()])
+    assert stacked.needs_teacher
+    with pytest.raises(TeacherError):
+        stacked(z, None, y)
+
+
+def test_other_classes_than_the_teacher_are_a_teacher_error():
+    z, v, y = batch(3)
+    with pytest.raises(TeacherError, match="4 classes and the student 5"):
+        StackedObjective([*CONTROLS, Objective()])(z, v[..., :4], y)
+
+
+def test_an_empty_cohort_is_refused():
+    with pytest.raises(ConfigError):
+        StackedObjective([])
+
+
+@pytest.mark.parametrize("arms", [1, 2, 4])
+def test_logits_of_more_or_fewer_arms_are_refused(arms):
+    """With two arms of logits the two distilled arms of these three once took the control's place."""
+    z, v, y = batch(arms)
+    stacked = StackedObjective([CONTROLS[0], Objective(temperature=2), Objective(temperature=3)])
+    with pytest.raises(ValueError, match=f"3 arms, got {arms}"):
+        stacked(z, v, y)
+
+
+def test_can_be_pickled_after_use():
+    z, v, y = batch(len(ARMS))
+    stacked = StackedObjective(ARMS)
+    want = stacked(z, v, y)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(stacked))(z, v, y), want)
