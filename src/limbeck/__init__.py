@@ -1,0 +1,39 @@
+"""Knowledge distillation for PyTorch, with the control beside it: does distilling make your small model better?"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck.evaluation.metrics import evaluate
+    from limbeck.losses import Objective
+    from limbeck.plan import Arm, Teacher
+    from limbeck.study import Study
+    from limbeck.training.fit import distill, train
+    from limbeck.training.module import DistillationModule
+    from limbeck.training.optimizer import Optimizer
+
+__version__ = "0.1.0"
+__all__ = ["Arm", "DistillationModule", "Objective", "Optimizer", "Study", "Teacher", "distill", "evaluate", "train"]
+
+_HOMES = {
+    "Arm": "limbeck.plan",
+    "DistillationModule": "limbeck.training.module",
+    "Objective": "limbeck.losses",
+    "Optimizer": "limbeck.training.optimizer",
+    "Study": "limbeck.study",
+    "Teacher": "limbeck.plan",
+    "distill": "limbeck.training.fit",
+    "evaluate": "limbeck.evaluation.metrics",
+    "train": "limbeck.training.fit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import limbeck`` does not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

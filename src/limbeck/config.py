@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from limbeck.errors import ConfigError
@@ -10,6 +10,7 @@ from limbeck.errors import ConfigError
 UNLABELLED = -100
 """The label of a sample that has none: its hard loss is 0 (PyTorch's ``ignore_index``)."""
 
+ARM_KEYS = ("objective", "student", "views", "transfer", "control")
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]*")
 
 
@@ -65,3 +66,42 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that a misspelt one most likely means, if any is near."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def check_flags(settings: Mapping[str, Any]) -> None:
+    """Check the switches of a study.
+
+    Raises:
+        ConfigError: one is neither true nor false.
+    """
+    for name in ("overwrite", "quick"):
+        if not isinstance(settings[name], bool):
+            raise ConfigError(f"{name}={settings[name]!r} should be true or false.")
+
+
+def check_arms(arms: Any, settings: Mapping[str, Any]) -> None:
+    """Check that every arm lists differences from keys that exist.
+
+    Raises:
+        ConfigError: naming the key, with a suggestion.
+    """
+    if not isinstance(arms, Mapping):
+        raise ConfigError(f"arms={arms!r} should list arms by name.")
+    arms_of = {name: arm for name, arm in arms.items() if arm is not None}
+    check_arm_names([str(name) for name in arms])
+    for name, arm in arms_of.items():
+        if not isinstance(arm, Mapping):
+            raise ConfigError(f"arms.{name}={arm!r} should list the arm's differences, as in objective.temperature.")
+        _check_keys(arm, ARM_KEYS, f"arms.{name}")
+        for part in ("objective", "transfer", "student", "views"):
+            own = arm.get(part)
+            if isinstance(own, Mapping) and "_target_" not in own and isinstance(settings[part], Mapping):
+                _check_keys(own, settings[part], f"arms.{name}.{part}")
+
+
+def _check_keys(found: Iterable[str], known: Iterable[str], where: str) -> None:
+    for key in found:
+        if key not in known:
+            near = closest(str(key), known)
+            hint = f"; did you mean {where}.{near}?" if near else f"; known are {', '.join(known)}."
+            raise ConfigError(f"unknown key {where}.{key}{hint}")

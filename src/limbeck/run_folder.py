@@ -41,7 +41,14 @@ class RunFolder:
         return self.path / "students" / arm / f"seed{seed}"
 
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder, or refuse one that holds something.
+        """Make the folder, or refuse one that holds something; errors as for :meth:`check`."""
+        self.check(resume=resume, overwrite=overwrite)
+        if overwrite and not resume and self.path.is_dir():
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Check that the folder may be written to, and change nothing.
 
         Raises:
             ConfigError: the folder is not empty and neither resumed nor overwritten, or is not a run of ours.
@@ -64,9 +71,6 @@ class RunFolder:
                 f"out={self.path} is not a run of limbeck (manifest.json is missing there), so overwrite=true "
                 "will not delete it. Name another folder."
             )
-        if filled:
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
 
     def read_json(self, file: Path) -> dict[str, Any]:
         """Read one of the run's JSON files.

@@ -167,7 +167,7 @@ def test_an_empty_cohort_is_refused():
 
 @pytest.mark.parametrize("arms", [1, 2, 4])
 def test_logits_of_more_or_fewer_arms_are_refused(arms):
-    """With two arms of logits the two distilled arms of these three once took the control's place."""
+    """Logits of two arms must not be taken for those of the two distilled arms."""
     z, v, y = batch(arms)
     stacked = StackedObjective([CONTROLS[0], Objective(temperature=2), Objective(temperature=3)])
     with pytest.raises(ValueError, match=f"3 arms, got {arms}"):

@@ -1,5 +1,6 @@
 """A data set in memory: training, validation and test split, the last opened on purpose only."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +115,24 @@ class Dataset:
     def open_test(self) -> Split:
         """The test split. A study calls this once, after its last arm has finished."""
         return self._test
+
+    def head(self, samples: int) -> "Dataset":
+        """A small part of the data set: at most ``samples`` to train, half as many to validate and to test."""
+        small = object.__new__(Dataset)
+        small.name, small.class_names = self.name, self.class_names
+        small.train = self.train.take(torch.arange(min(samples, len(self.train))))
+        small.val = self.val.take(torch.arange(min(samples // 2, len(self.val))))
+        small._test = self._test.take(torch.arange(min(samples // 2, len(self._test))))
+        small.test_size = len(small._test)
+        return small
+
+    def digest(self) -> str:
+        """SHA-256 of the samples of all splits and their labels, in hexadecimal."""
+        found = hashlib.sha256()
+        for split in (self.train, self.val, self._test):
+            found.update(split.inputs.numpy().tobytes())
+            found.update(split.labels.numpy().tobytes())
+        return found.hexdigest()
 
     def statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of the training inputs as a model sees them, one per channel (images) or one."""

@@ -74,6 +74,13 @@ class Views(ABC):
             The shape and type of ``inputs``.
         """
 
+    def __eq__(self, other: object) -> bool:
+        """Views of one kind with the same settings are the same."""
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self).__qualname__, self.count))
+
     def draw(self, seed: int, epoch: int, index: Tensor) -> Tensor:
         """The view of each sample in one epoch, int64 of the shape of ``index``, uniform over the views."""
         return replayable_integers(seed, epoch, index) % self.count

@@ -1,6 +1,5 @@
 """What a student minimises, ``hard_weight * hard + soft_weight * soft``: one student or a whole cohort."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -11,6 +10,9 @@ from torch import Tensor
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses.divergence import upcast
 from limbeck.losses.response import SOFT_LOSSES, UNLABELLED, hard_loss, mean_over_samples
+
+LARGEST = 1e6
+"""Of a weight or a temperature; beyond it float32 runs out of digits."""
 
 
 class Terms(NamedTuple):
@@ -53,8 +55,8 @@ class Objective:
     def __post_init__(self) -> None:
         for name in ("hard_weight", "soft_weight", "temperature"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-                raise ConfigError(f"objective.{name}={value!r} should be a finite number.")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
+                raise ConfigError(f"objective.{name}={value!r} should be a number of at most {LARGEST:.0e}.")
         if self.temperature <= 0:
             raise ConfigError(
                 f"objective.temperature={self.temperature} should be above 0 (1 leaves the teacher's answers "
@@ -174,9 +176,8 @@ class StackedObjective:
         key = (name, tuple(arms), like.device, dtype, extra)
         if key not in self._tensors:
             values = [float(getattr(self.objectives[arm], name)) for arm in arms]
-            with torch.inference_mode(
-                False
-            ):  # kept from a validation step, it must serve a training step too
+            # one made in a validation step must serve a training step too
+            with torch.inference_mode(False):
                 tensor = torch.tensor(values, device=like.device, dtype=dtype)
                 self._tensors[key] = tensor.view(-1, *[1] * extra)
         return self._tensors[key]

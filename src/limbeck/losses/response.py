@@ -14,6 +14,7 @@ from torch import Tensor
 from limbeck.config import UNLABELLED
 from limbeck.losses.divergence import cross_entropy, kl_divergence, log_softmax, upcast
 
+
 def hard_loss(student: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy with integer labels at T = 1; 0 where the label is :data:`UNLABELLED`.
 

@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from limbeck.data.batches import Batch, as_batch
+from limbeck.data.batches import as_batch
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -82,29 +82,27 @@ class DistillationModule(L.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Sum of the students' losses: the gradient of each is that of its own loss."""
-        x, y, index, view = batch = as_batch(batch)
+        x, y, index, view = as_batch(batch)
         teacher = self.signal(x, index, view) if self.signal is not None and self.objective.needs_teacher else None
         terms = self.objective(self.cohort(x), teacher, y)
-        self._add("train", batch, loss=terms.loss, hard=terms.hard, soft=terms.soft)
+        self._add("train", y.shape[-1], loss=terms.loss, hard=terms.hard, soft=terms.soft)
         return terms.loss.sum()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Cross-entropy and accuracy of every student."""
         batch = as_batch(batch)
         logits = self.cohort(batch.x)
-        labelled = (batch.y != UNLABELLED).sum(-1).clamp(min=1)
-        right = ((logits.argmax(-1) == batch.y).sum(-1)) / labelled
-        self._add("val", batch, loss=hard_loss(logits, batch.y).sum(-1) / labelled, acc=right)
+        labelled = (batch.y != UNLABELLED).sum(-1)
+        right = (logits.argmax(-1) == batch.y).sum(-1)
+        loss = hard_loss(logits, batch.y).sum(-1)
+        self._add("val", labelled, loss=loss / labelled.clamp(min=1), acc=right / labelled.clamp(min=1))
 
-    def _add(self, stage: str, batch: Batch, **values: Tensor) -> None:
-        """Add batch means ``[A, S]``, weighted by batch size, to the epoch's sums; nothing waits for the device."""
-        size = batch.y.shape[1]
-        for name, value in values.items():
+    def _add(self, stage: str, samples: int | Tensor, **means: Tensor) -> None:
+        """Add batch means ``[A, S]``, weighted by their samples, to the epoch's sums; nothing waits for the device."""
+        for name, mean in (*means.items(), ("samples", None)):
             key = f"{stage}_{name}"
-            weighted = value.detach() * size
-            self._sums[key] = self._sums[key] + weighted if key in self._sums else weighted
-        key = f"{stage}_samples"
-        self._sums[key] = self._sums.get(key, torch.zeros((), device=batch.y.device)) + size
+            added = torch.as_tensor(samples) if mean is None else mean.detach() * samples
+            self._sums[key] = self._sums[key] + added if key in self._sums else added
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means and stop if a student diverged."""
@@ -129,7 +127,7 @@ class DistillationModule(L.LightningModule):
     def _log(self, stage: str) -> dict[str, list[list[float]]]:
         names = [key for key in self._sums if key.startswith(f"{stage}_") and not key.endswith("_samples")]
         reduce = self.trainer.strategy.reduce
-        samples = reduce(self._sums[f"{stage}_samples"], reduce_op="sum")
+        samples = reduce(self._sums[f"{stage}_samples"].to(self.device), reduce_op="sum").clamp(min=1)
         means = {name: (reduce(self._sums[name], reduce_op="sum") / samples).tolist() for name in names}
         for name, grid in means.items():
             for prefixes, row in zip(self.prefixes, grid, strict=True):

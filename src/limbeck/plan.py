@@ -1,0 +1,195 @@
+"""What a study is made of: arms, a teacher's plan, and how the students of the arms become cohorts."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from limbeck.config import check_arm_names, check_count
+from limbeck.data import Dataset, NoViews, TransferSet, Views
+from limbeck.errors import ConfigError, TeacherError
+from limbeck.losses import Objective
+from limbeck.models import LoadedModel, Normalized, load_model
+from limbeck.models.checkpoint import WEIGHTS, find_weights
+from limbeck.teacher.check import check_teacher
+from limbeck.teacher.signal import COMBINE
+from limbeck.training.cohort import reason_not_to_stack
+from limbeck.training.optimizer import Optimizer
+
+Builder = Callable[..., nn.Module]
+"""Makes an untrained model; called with those of ``shape`` and ``classes`` that it takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to train one student.
+
+    Attributes:
+        objective: what it minimises; ``soft_weight=0`` makes it a control.
+        student: makes the untrained student; None for the study's.
+        views: of its inputs; None for the study's.
+        transfer: the samples it sees; None for the study's.
+        control: name of the arm to compare with; None for the one that differs in the objective alone.
+    """
+
+    objective: Objective
+    student: Builder | None = None
+    views: Views | None = None
+    transfer: TransferSet | None = None
+    control: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """How to get the teacher: by training, or from files.
+
+    Attributes:
+        model: makes the untrained teacher; needed to train, and to read weights without ``model.json``.
+        epochs: of its training.
+        batch_size: of its training.
+        optimizer: of its training.
+        views: of its inputs in training.
+        members: how many to train; their mean is the teacher.
+        combine: how the answers of several become one: ``probabilities`` or ``logits``.
+        seed: of the first member; the others count on from it.
+        source: run folders, model folders or safetensors files to take instead of training.
+    """
+
+    model: Builder | None = None
+    epochs: int = 20
+    batch_size: int = 256
+    optimizer: Optimizer = field(default_factory=lambda: Optimizer(schedule="one_cycle"))
+    views: Views = field(default_factory=NoViews)
+    members: int = 1
+    combine: str = "probabilities"
+    seed: int = 0
+    source: Sequence[str | Path] | None = None
+
+    def __post_init__(self) -> None:
+        check_count("teacher.epochs", self.epochs)
+        check_count("teacher.batch_size", self.batch_size)
+        check_count("teacher.members", self.members)
+        if self.combine not in COMBINE:
+            raise ConfigError(f"teacher.combine={self.combine!r} is unknown; choose one of {', '.join(COMBINE)}.")
+        if self.source is None and self.model is None:
+            raise ConfigError("A teacher needs a model to train (teacher.model) or files to take (teacher.from).")
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """An arm with everything filled in."""
+
+    name: str
+    objective: Objective
+    student: Builder
+    views: Views
+    transfer: TransferSet
+    control: str | None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it learns from labels alone."""
+        return not self.objective.needs_teacher
+
+    def shares_cohort_with(self, other: "ArmPlan") -> bool:
+        """Same architecture, same inputs: they can be stacked."""
+        return (self.student, self.views, self.transfer) == (other.student, other.views, other.transfer)
+
+
+def fill_in(
+    arms: Mapping[str, Arm], *, student: Builder | None, views: Views | None, transfer: TransferSet | None
+) -> list[ArmPlan]:
+    """Give every arm the study's student, views and transfer set where it has none, and name its control.
+
+    Raises:
+        ConfigError: a name is unfit, an arm has no student, or its control is not an arm.
+    """
+    check_arm_names(list(arms))
+    plans = []
+    for name, arm in arms.items():
+        builder = arm.student or student
+        if builder is None:
+            raise ConfigError(f"arms.{name} has no student, and the study has none for all arms.")
+        if arm.control is not None and (arm.control not in arms or arm.control == name):
+            others = ", ".join(a for a in arms if a != name)
+            raise ConfigError(f"arms.{name}.control={arm.control!r} is not another arm; choose one of {others}.")
+        plans.append(
+            ArmPlan(
+                name, arm.objective, builder, arm.views or views or NoViews(), arm.transfer or transfer or TransferSet(),
+                arm.control,
+            )  # fmt: skip
+        )
+    return plans
+
+
+def control_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> str | None:
+    """The arm to compare with: the one named; else the control that differs in the objective alone; else one of the
+    same student; None for a control of its own.
+    """
+    if arm.control is not None:
+        return arm.control
+    if arm.is_control:
+        return None
+    controls = [p for p in plans if p.is_control]
+    alike = [p for p in controls if p.shares_cohort_with(arm)] or [p for p in controls if p.student == arm.student]
+    return alike[0].name if alike else None
+
+
+def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
+    """An untrained model for the data with the initial weights of a seed, its normalisation inside.
+
+    Raises:
+        ConfigError: the builder asks for something that limbeck does not know, or gives no module.
+    """
+    offered = {"shape": data.shape, "classes": data.classes}
+    try:
+        signature = inspect.signature(builder)
+        keywords = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        wanted = {k: v for k, v in offered.items() if keywords or k in signature.parameters}
+    except (TypeError, ValueError):
+        wanted = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model = builder(**wanted)
+        except TypeError as error:
+            raise ConfigError(f"The model could not be built: {error}.") from None
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"A model should be a torch.nn.Module; the builder gave {type(model).__name__}.")
+    return Normalized(model, *data.statistics())
+
+
+def cohorts(plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset) -> Iterator[tuple[list[ArmPlan], list[int]]]:
+    """Split a study into cohorts: arms that can be stacked with all their seeds, the others one student at a time."""
+    left = list(plans)
+    while left:
+        group = [plan for plan in left if plan.shares_cohort_with(left[0])]
+        left = [plan for plan in left if plan not in group]
+        if reason_not_to_stack(build(group[0].student, data, seeds[0]), len(group) * len(seeds)) is None:
+            yield group, list(seeds)
+        else:
+            yield from (([plan], [seed]) for plan in group for seed in seeds)
+
+
+def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
+    """Read the models that ``teacher.source`` names; a run folder of an ensemble gives all its members.
+
+    Raises:
+        TeacherError: nothing is there, or it does not fit the data.
+        UntrustedFileError: a file is damaged, or a pickle.
+    """
+    loaded = []
+    builder = teacher.model
+    empty = None if builder is None else lambda: build(builder, data, 0)
+    for place in teacher.source or ():
+        members = sorted(Path(place).glob(f"teacher/member*/{WEIGHTS}"))
+        for file in members or [find_weights(place)]:
+            found = load_model(file, empty)
+            check_teacher(found, shape=data.shape, class_names=data.class_names, where=str(file))
+            loaded.append(found)
+    if not loaded:
+        raise TeacherError("teacher.from names no model.")
+    return loaded

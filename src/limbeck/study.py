@@ -1,0 +1,406 @@
+"""A study from top to bottom: get the teacher, ask it once, train the arms, open the test split, compare, report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from limbeck.config import check_count, seed_list
+from limbeck.data import Dataset, Split, TransferSet, Views
+from limbeck.data.batches import EvaluationBatches, StudyData
+from limbeck.errors import ConfigError, LimbeckError, TeacherError
+from limbeck.evaluation.metrics import all_metrics, predict
+from limbeck.evaluation.summary import comparison, mark_main, mean_and_sd, warnings_of
+from limbeck.losses import Objective
+from limbeck.manifest import Manifest
+from limbeck.models import count_parameters, load_model, model_name, save_model
+from limbeck.models.checkpoint import WEIGHTS, LoadedModel, file_digest
+from limbeck.plan import Arm, ArmPlan, Builder, Teacher, build, cohorts, control_of, fill_in, load_teachers
+from limbeck.progress import StageProgress
+from limbeck.report.report import write_report
+from limbeck.run_folder import SCHEMA, RunFolder, check_summary, write_atomically, write_json, write_text
+from limbeck.teacher.check import check_teacher
+from limbeck.teacher.signal import LiveTeacher, StoredTeacher, TeacherSignal
+from limbeck.training.cohort import Cohort, reason_not_to_stack
+from limbeck.training.fit import check_trainer_options, make_trainer, quiet_lightning, run_fit
+from limbeck.training.module import DistillationModule
+from limbeck.training.optimizer import Optimizer
+from limbeck.training.scalars import csv_logger, gather_scalars
+
+STORE = ("auto", "off")
+MOST_STORED_BYTES = 2 << 30
+
+
+class Study:
+    """One data set, one teacher and several arms over the same seeds, ending in a verdict.
+
+    Args:
+        data: training, validation and test split.
+        arms: by name; every arm is trained once a seed.
+        student: makes the untrained student of the arms that have none of their own.
+        teacher: a plan to train or load one, a trained model (or several), or None for controls alone.
+        views: of the inputs of arms that have none of their own.
+        transfer: the samples of arms that have none of their own.
+        seeds: a number (5 means 0 to 4) or a list.
+        epochs: of every student.
+        batch_size: of every student.
+        optimizer: of every student.
+        trainer: options for ``lightning.Trainer``.
+        loggers: functions that make a Lightning logger, called with ``save_dir``; CSV is always there.
+        store: ``auto`` asks the teacher for every sample and view once where that is cheaper than asking it in each
+            epoch, ``off`` asks it live.
+        out: the run folder.
+        name: of the study, for tables.
+        overwrite: replace an earlier run in ``out``.
+        resume: go on with the run in ``out``: what is finished there is kept.
+        config: written to ``config.yaml``; by default a description of these arguments.
+        facts: further keys of ``manifest.json``.
+        progress: show progress on standard error.
+
+    Raises:
+        ConfigError: an argument is out of range.
+        TeacherError: an arm needs a teacher and there is none.
+    """
+
+    def __init__(
+        self, data: Dataset, arms: Mapping[str, Arm], *, student: Builder | None = None,
+        teacher: Teacher | nn.Module | Sequence[nn.Module] | None = None, views: Views | None = None,
+        transfer: TransferSet | None = None, seeds: int | Sequence[int] = 5, epochs: int = 20, batch_size: int = 128,
+        optimizer: Optimizer | None = None, trainer: Mapping[str, Any] | None = None,
+        loggers: Sequence[Callable[..., Any]] = (), store: str = "auto", out: str | Path = "runs/study",
+        name: str = "study", overwrite: bool = False, resume: bool = False, config: Mapping[str, Any] | None = None,
+        facts: Mapping[str, Any] | None = None, progress: bool = True,
+    ):  # fmt: skip
+        self.data, self.teacher, self.name = data, teacher, name
+        self.seeds, self.epochs = seed_list(seeds), check_count("epochs", epochs)
+        self.batch_size = check_count("batch_size", batch_size)
+        self.optimizer = optimizer or Optimizer(schedule="one_cycle")
+        self.trainer_options = dict(trainer or {})
+        check_trainer_options(self.trainer_options)
+        if store not in STORE:
+            raise ConfigError(f"store={store!r} is unknown; choose one of {', '.join(STORE)}.")
+        self.store = store
+        self.plans = fill_in(arms, student=student, views=views, transfer=transfer) if arms else []
+        needy = [p.name for p in self.plans if p.objective.needs_teacher]
+        if needy and teacher is None:
+            raise TeacherError(f"arms.{needy[0]} learns from a teacher and the study has none (teacher=none).")
+        self.run_folder = RunFolder(out)
+        self.overwrite, self.resume = overwrite, resume
+        self.config, self.facts = config, dict(facts or {})
+        self.progress = StageProgress(enabled=progress)
+        self._logger_makers, self._loggers = list(loggers), None
+        self._answers: dict[Views, TeacherSignal] = {}
+
+    # The recipe ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        """Run the whole study.
+
+        Returns:
+            The summary, as written to ``summary.json``.
+        """
+        if not self.plans:
+            raise ConfigError("arms is empty; a study needs at least one arm.")
+        return self._recorded(self._run)
+
+    def fit_teacher(self) -> dict[str, Any]:
+        """Train (or take) the teacher alone and score it; the summary has no arms."""
+        if self.teacher is None:
+            raise TeacherError("There is no teacher to train (teacher=none).")
+        self.plans = []
+        return self._recorded(self._run)
+
+    def _run(self) -> dict[str, Any]:
+        teacher = self._get_teacher()
+        for number, (plans, seeds) in enumerate(cohorts(self.plans, self.seeds, self.data)):
+            self._train_cohort(f"cohort{number}", plans, seeds, teacher)
+        summary = self._evaluate(teacher)
+        write_report(self.run_folder.path)
+        self._remove_checkpoints()
+        return summary
+
+    def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Run within a run folder whose manifest tells how it ended."""
+        run = self.run_folder
+        run.prepare(resume=self.resume, overwrite=self.overwrite)
+        if not run.config.is_file():
+            write_text(run.config, yaml.safe_dump(dict(self.config or self._describe()), sort_keys=False))
+        facts = {"recipe": self.name, "seeds": self.seeds, **self.facts}
+        self.manifest = Manifest(run, facts)
+        self.manifest.content["digests"]["data"] = self.data.digest()
+        try:
+            with quiet_lightning():
+                summary = work()
+        except (KeyboardInterrupt, SystemExit):
+            self.manifest.finish("interrupted")
+            raise
+        except BaseException as error:
+            self.manifest.finish("failed", f"{type(error).__name__}: {error}")
+            raise
+        self.manifest.finish("finished")
+        return summary
+
+    # The teacher -----------------------------------------------------------------------------------------------------
+
+    def _get_teacher(self) -> LiveTeacher | None:
+        """The teacher: from this run, from files, as given, or trained now; a copy is kept in the run folder."""
+        if self.teacher is None:
+            return None
+        plan = self.teacher if isinstance(self.teacher, Teacher) else None
+        with self.manifest.timed("teacher"):
+            models = self._saved_teacher() or self._given_teacher() or self._train_teacher()
+        for folder in self._teacher_folders(len(models)):
+            self.manifest.content["digests"][folder.relative_to(self.run_folder.path).as_posix()] = file_digest(
+                folder / WEIGHTS
+            )
+        return LiveTeacher(models, combine=plan.combine if plan else "probabilities")
+
+    def _teacher_folders(self, members: int) -> list[Path]:
+        home = self.run_folder.teacher
+        return [home] if members == 1 else [home / f"member{i}" for i in range(members)]
+
+    def _members(self) -> int:
+        if isinstance(self.teacher, Teacher):
+            return self.teacher.members
+        return 1 if isinstance(self.teacher, nn.Module) else len(self.teacher or ())
+
+    def _saved_teacher(self) -> list[nn.Module] | None:
+        """The teacher that this run has finished before, if it is resumed."""
+        plan = self.teacher
+        if not isinstance(plan, Teacher) or plan.source is not None:
+            return None
+        folders = self._teacher_folders(plan.members)
+        if not all((folder / WEIGHTS).is_file() and (folder / "model.json").is_file() for folder in folders):
+            return None
+        return [load_model(folder, lambda: build(_needed(plan.model), self.data, 0)).model for folder in folders]
+
+    def _given_teacher(self) -> list[nn.Module] | None:
+        """The teacher from files or as a model, checked against the data."""
+        if isinstance(self.teacher, Teacher):
+            if self.teacher.source is None:
+                return None
+            models = [found.model for found in load_teachers(self.teacher, self.data)]
+        else:
+            models = [self.teacher] if isinstance(self.teacher, nn.Module) else list(self.teacher or ())
+            for model in models:
+                check_teacher(
+                    LoadedModel(model, {}), shape=self.data.shape, class_names=self.data.class_names, where="teacher"
+                )
+        self._save_teacher(models)
+        return models
+
+    def _train_teacher(self) -> list[nn.Module]:
+        plan = self.teacher
+        assert isinstance(plan, Teacher)
+        seeds = list(range(plan.seed, plan.seed + plan.members))
+        models = [build(_needed(plan.model), self.data, seed) for seed in seeds]
+        if reason_not_to_stack(models[0], len(models)) is None:
+            groups = [(Cohort([models]), seeds)]
+        else:
+            groups = [(Cohort.of_one(model), [seed]) for model, seed in zip(models, seeds, strict=True)]
+        trained: list[nn.Module] = []
+        labels_only = [Objective(hard_weight=1.0, soft_weight=0.0)]
+        for number, (cohort, members) in enumerate(groups):
+            module = DistillationModule(
+                cohort, None, labels_only, optimizer=plan.optimizer, arm_names=["teacher"], seeds=members
+            )
+            data = StudyData(self.data, seeds=members, batch_size=plan.batch_size, views=plan.views)
+            label = "teacher" if len(seeds) == 1 else f"teachers {members[0]} to {members[-1]}"
+            self._fit(f"teacher{number}", label, module, data, plan.epochs)
+            trained += [model for _, _, model in cohort.members()]
+        self._save_teacher(trained)
+        return [model.eval() for model in trained]
+
+    def _save_teacher(self, models: Sequence[nn.Module]) -> None:
+        for model, folder in zip(models, self._teacher_folders(len(models)), strict=True):
+            save_model(model, folder, class_names=self.data.class_names)
+
+    # The students ----------------------------------------------------------------------------------------------------
+
+    def _train_cohort(
+        self, stage: str, plans: Sequence[ArmPlan], seeds: Sequence[int], teacher: LiveTeacher | None
+    ) -> None:
+        """Train arms by seeds at once and save every student, unless an earlier part of this run has."""
+        folders = [self.run_folder.student(plan.name, seed) for plan in plans for seed in seeds]
+        if all((folder / "model.json").is_file() for folder in folders):
+            return
+        needs_teacher = any(plan.objective.needs_teacher for plan in plans)
+        signal = self._signal(_needed(teacher), plans[0]) if needs_teacher else None
+        with self.manifest.timed("training", stage):
+            cohort = Cohort([[build(plan.student, self.data, seed) for seed in seeds] for plan in plans])
+            module = DistillationModule(
+                cohort, signal, [plan.objective for plan in plans], optimizer=self.optimizer,
+                arm_names=[plan.name for plan in plans], seeds=seeds,
+            )  # fmt: skip
+            data = StudyData(
+                self.data, seeds=seeds, batch_size=self.batch_size, views=plans[0].views, transfer=plans[0].transfer
+            )
+            label = f"{', '.join(plan.name for plan in plans)} x {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+            self._fit(stage, label, module, data, self.epochs)
+            for arm, seed, model in cohort.members():
+                folder = self.run_folder.student(plans[arm].name, seeds[seed])
+                save_model(model, folder, class_names=self.data.class_names)
+
+    def _signal(self, teacher: LiveTeacher, plan: ArmPlan) -> TeacherSignal:
+        """The teacher, asked once for every sample and view where that is cheaper than asking it each time."""
+        if self.store == "off":
+            return teacher
+        views, samples = plan.views, len(self.data.train)
+        if views not in self._answers:
+            asked_live = len(plan.transfer.select(self.data.train)[0]) * self.epochs * len(self.seeds)
+            fits = samples * views.count * self.data.classes * 4 <= MOST_STORED_BYTES
+            if samples * views.count > asked_live or not fits:
+                return teacher
+            label = "teacher answers" + ("" if views.count == 1 else f", {views.count} views")
+            with self.manifest.timed("store"), self.progress.stage(label, samples * views.count) as advance:
+                self._answers[views] = StoredTeacher.compute(
+                    teacher, self.data.train.inputs, views, device=self._device(), progress=advance
+                )
+        return self._answers[views]
+
+    def _fit(self, stage: str, label: str, module: DistillationModule, data: StudyData, epochs: int) -> None:
+        checkpoints = self.run_folder.checkpoints / stage
+        if self._loggers is None:
+            self._loggers = [make(save_dir=str(self.run_folder.logs)) for make in self._logger_makers]
+        loggers = [csv_logger(self.run_folder.logs, stage), *self._loggers]
+        with self.progress.stage(label, self.trainer_options.get("max_epochs", epochs)) as advance:
+            trainer = make_trainer(
+                epochs=epochs, options=self.trainer_options, loggers=loggers, checkpoints=checkpoints, advance=advance
+            )
+            run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=data)
+
+    def _device(self) -> torch.device:
+        return make_trainer(epochs=1, options=self.trainer_options).strategy.root_device
+
+    # The verdict -----------------------------------------------------------------------------------------------------
+
+    def _evaluate(self, teacher: LiveTeacher | None) -> dict[str, Any]:
+        """Score everything on validation and, for the first and only time, on the test split; write the results."""
+        with self.manifest.timed("evaluation"):
+            self.run_folder.write_scalars(gather_scalars(self.run_folder.logs))
+            test, val = self.data.open_test(), self.data.val
+            students = {(plan.name, seed): self._student(plan, seed) for plan in self.plans for seed in self.seeds}
+            total = len(students) + (teacher is not None)
+            with self.progress.stage("evaluation", max(1, total)) as advance:
+                teacher_logits = None if teacher is None else (_ask(teacher, val), _ask(teacher, test))
+                logits: dict[tuple[str, int], Tensor] = {}
+                scores: dict[tuple[str, int], dict[str, Any]] = {}
+                for done, (key, model) in enumerate(students.items(), start=2):
+                    val_logits, logits[key] = _answers_of(model, val), _answers_of(model, test)
+                    scores[key] = {
+                        "seed": key[1],
+                        "val": all_metrics(val_logits, val.labels, teacher_logits and teacher_logits[0]),
+                        "test": all_metrics(logits[key], test.labels, teacher_logits and teacher_logits[1]),
+                    }
+                    advance(min(done, total))
+            test_teacher = None if teacher_logits is None else teacher_logits[1]
+            self._write_predictions(logits, test_teacher, test.labels)
+        sizes = {name: (model_name(m), count_parameters(m)) for (name, _), m in students.items()}
+        arms = [self._arm_entry(plan, sizes[plan.name], scores) for plan in self.plans]
+        entry = None
+        if teacher is not None and teacher_logits is not None:
+            entry = self._teacher_entry(teacher, teacher_logits, val, test)
+        return self._summarise(arms, entry, logits, test.labels)
+
+    def _student(self, plan: ArmPlan, seed: int) -> nn.Module:
+        return load_model(self.run_folder.student(plan.name, seed), lambda: build(plan.student, self.data, seed)).model
+
+    def _write_predictions(
+        self, logits: Mapping[tuple[str, int], Tensor], teacher: Tensor | None, labels: Tensor
+    ) -> None:
+        arrays = {"labels": labels.numpy()} | ({} if teacher is None else {"teacher": teacher.numpy()})
+        arrays |= {f"students/{arm}/seed{seed}": found.numpy() for (arm, seed), found in logits.items()}
+        write_atomically(self.run_folder.predictions, lambda path: np.savez_compressed(path, **arrays))
+
+    def _arm_entry(
+        self, plan: ArmPlan, size: tuple[str, int], scores: Mapping[tuple[str, int], dict[str, Any]]
+    ) -> dict[str, Any]:
+        seeds = [scores[plan.name, seed] for seed in self.seeds]
+        mean, sd = mean_and_sd([s["test"] for s in seeds])
+        return {
+            "name": plan.name, "student": size[0], "params": size[1], "control": plan.is_control,
+            "objective": plan.objective.as_dict(), "transfer": plan.transfer.name, "views": plan.views.name,
+            "seconds": self._arm_seconds(plan), "seeds": seeds, "mean": mean, "sd": sd,
+        }  # fmt: skip
+
+    def _arm_seconds(self, plan: ArmPlan) -> float:
+        """The arm's share of the time of its cohorts."""
+        spent = 0.0
+        for number, (plans, _) in enumerate(cohorts(self.plans, self.seeds, self.data)):
+            if plan in plans:
+                spent += self.manifest.content["cohort_seconds"].get(f"cohort{number}", 0.0) / len(plans)
+        return round(spent, 3)
+
+    def _teacher_entry(
+        self, teacher: LiveTeacher, logits: tuple[Tensor, Tensor], val: Split, test: Split
+    ) -> dict[str, Any]:
+        names = [model_name(model) for model in teacher.models]
+        return {
+            "name": names[0] if len(names) == 1 else f"{len(names)} x {names[0]} ({teacher.combine})",
+            "params": sum(count_parameters(model) for model in teacher.models),
+            "val": all_metrics(logits[0], val.labels, logits[0]),
+            "test": all_metrics(logits[1], test.labels, logits[1]),
+        }
+
+    def _summarise(
+        self, arms: list[dict[str, Any]], teacher: dict[str, Any] | None, logits: Mapping[tuple[str, int], Tensor],
+        labels: Tensor,
+    ) -> dict[str, Any]:  # fmt: skip
+        by_name = {arm["name"]: arm for arm in arms}
+        pairs = [(plan.name, control_of(plan, self.plans)) for plan in self.plans]
+        comparisons = [
+            comparison(by_name[name], by_name[control], logits, labels, teacher and teacher["test"])
+            for name, control in pairs
+            if control is not None
+        ]
+        mark_main(comparisons, arms)
+        summary: dict[str, Any] = {
+            "schema": SCHEMA, "recipe": self.name,
+            "data": {
+                "name": self.data.name, "classes": self.data.classes, "train": len(self.data.train),
+                "val": len(self.data.val), "test": len(labels),
+            },
+            "classes": self.data.class_names, "epochs": self.trainer_options.get("max_epochs", self.epochs),
+            "batch_size": self.batch_size, "teacher": teacher, "arms": arms, "comparisons": comparisons,
+            "seconds": self.manifest.seconds,
+        }  # fmt: skip
+        summary["warnings"] = warnings_of(summary)
+        check_summary(summary)
+        write_json(self.run_folder.summary, summary)
+        return summary
+
+    def _remove_checkpoints(self) -> None:
+        """A finished run has nothing to resume."""
+        for file in self.run_folder.checkpoints.glob("*/*.ckpt"):
+            file.unlink()
+        for folder in [*self.run_folder.checkpoints.glob("*"), self.run_folder.checkpoints]:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _describe(self) -> dict[str, Any]:
+        """What can be said of built objects in plain values."""
+        arms = {p.name: {"objective": p.objective.as_dict(), "views": p.views.name, "transfer": p.transfer.name} for p in self.plans}
+        return {
+            "recipe": self.name, "data": self.data.name, "arms": arms, "seeds": self.seeds, "epochs": self.epochs,
+            "batch_size": self.batch_size, "optimizer": vars(self.optimizer), "trainer": self.trainer_options,
+        }  # fmt: skip
+
+
+def _needed(value: Any) -> Any:
+    assert value is not None
+    return value
+
+
+def _ask(teacher: LiveTeacher, split: Split) -> Tensor:
+    return torch.cat([teacher(batch.x[0]).cpu() for batch in EvaluationBatches(split)])
+
+
+def _answers_of(model: nn.Module, split: Split) -> Tensor:
+    return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
+
+
+__all__ = ["LimbeckError", "Study"]

@@ -1,0 +1,152 @@
+"""Scoring a model on batches: what it counts, and that it leaves everything as it was."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from limbeck.evaluation import metrics
+from limbeck.evaluation.metrics import evaluate, predict
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def flat_model(dropout=0.5):
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(dropout), nn.Linear(8, 4))
+
+
+def image_model():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+
+
+@pytest.fixture(params=["flat", "image"])
+def case(request):
+    torch.manual_seed(0)
+    if request.param == "flat":
+        model, x = flat_model(), randn(23, 6)
+    else:
+        model, x = image_model(), randn(23, 3, 6, 6)
+        model(x)
+    return model, x, torch.arange(23) % 4
+
+
+def test_a_list_and_a_loader_equal_the_metrics(case):
+    model, x, y = case
+    with torch.no_grad():
+        logits = model.eval()(x)
+    want = metrics.all_metrics(logits, y)
+    batches = [(x[:10], y[:10]), (x[10:20], y[10:20]), (x[20:], y[20:])]
+    for loader in (batches, iter(batches), DataLoader(TensorDataset(x, y), batch_size=7)):
+        found = evaluate(model, loader)
+        assert list(found) == ["total", "correct", "errors", "accuracy", "nll", "ece"]
+        assert (found["total"], found["correct"]) == (23, 23 - want["errors"])
+        for key in ("errors", "accuracy", "nll", "ece"):
+            assert found[key] == pytest.approx(want[key], rel=1e-5)
+
+
+def test_the_last_short_batch_weighs_by_its_samples():
+    logits = torch.tensor([[5.0, 0.0]] * 5)
+    y = torch.tensor([0, 0, 0, 0, 1])
+    found = evaluate(nn.Identity(), [(logits[:4], y[:4]), (logits[4:], y[4:])])
+    assert found["accuracy"] == 0.8
+    assert found["nll"] == pytest.approx(metrics.nll(logits, y).item())
+
+
+def test_labels_may_be_a_list():
+    assert evaluate(nn.Identity(), [(torch.eye(3), [0, 1, 1])])["errors"] == 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mode_is_left_as_found(training):
+    model = flat_model().train(training)
+    evaluate(model, [(randn(5, 6), torch.zeros(5, dtype=torch.long))])
+    assert {module.training for module in model.modules()} == {training}
+
+
+def test_partly_frozen_mode_is_left_as_found():
+    model = flat_model().train()
+    model[1].eval()
+    want = [module.training for module in model.modules()]
+    evaluate(model, [(randn(5, 6), torch.zeros(5, dtype=torch.long))])
+    assert [module.training for module in model.modules()] == want
+    model.eval()
+    model[2].train()
+    want = [module.training for module in model.modules()]
+    evaluate(model, [(randn(5, 6), torch.zeros(5, dtype=torch.long))])
+    assert [module.training for module in model.modules()] == want
+
+
+def test_batchnorm_statistics_are_not_touched():
+    model = flat_model().train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    evaluate(model, [(randn(5, 6) + 3, torch.zeros(5, dtype=torch.long))])
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+class Failing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = flat_model()
+
+    def forward(self, x):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_a_failing_models_error_is_passed_on_and_its_mode_put_back():
+    model = Failing().train()
+    model.inner[1].eval()
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        evaluate(model, [(randn(5, 6), torch.zeros(5, dtype=torch.long))])
+    assert model.training
+    assert not model.inner[1].training
+
+
+def test_a_failing_loaders_error_is_passed_on():
+    def loader():
+        raise RuntimeError("worker 0 died")
+        yield
+
+    with pytest.raises(RuntimeError, match="worker 0 died"):
+        evaluate(flat_model(), loader())
+
+
+@pytest.mark.parametrize("loader", [[], iter(()), DataLoader([])])
+def test_no_batch_is_a_value_error(loader):
+    model = flat_model().train()
+    with pytest.raises(ValueError, match="no batch"):
+        evaluate(model, loader)
+    assert model.training
+
+
+def test_predict_gives_float32_logits_in_order():
+    model = flat_model().double()
+    x = randn(9, 6).double()
+    found = predict(model, [x[:4], x[4:]])
+    assert found.shape == (9, 4)
+    assert found.dtype == torch.float32
+    assert not found.requires_grad
+    torch.testing.assert_close(found, model.eval()(x).float())
+
+
+def test_predictions_can_be_used_in_training():
+    weight = torch.ones(4, requires_grad=True)
+    (predict(flat_model(), [randn(5, 6)]) * weight).sum().backward()
+    assert weight.grad is not None
+
+
+def test_batches_that_a_loader_makes_once_and_keeps_can_be_trained_on():
+    class Lazy:
+        kept = None
+
+        def __iter__(self):
+            if self.kept is None:
+                self.kept = [(randn(5, 6) + 1, torch.zeros(5, dtype=torch.long))]
+            return iter(self.kept)
+
+    model, loader = flat_model(), Lazy()
+    evaluate(model, loader)
+    for x, y in loader:
+        nn.functional.cross_entropy(model(x), y).backward()
+    assert model[0].weight.grad is not None
