@@ -15,7 +15,9 @@ from limbeck import __version__
 from limbeck.errors import ConfigError, LimbeckError, ResourceError
 
 CONF = Path(__file__).parent / "conf"
-DESCRIPTION = "Knowledge distillation for PyTorch, with the control beside it: does distilling make your small model better?"
+DESCRIPTION = (
+    "Knowledge distillation for PyTorch, with the control beside it: does distilling make your small model better?"
+)
 EPILOG = """\
 examples:
   limbeck run                                            the digits study, under a minute
@@ -382,7 +384,9 @@ class _Builder:
                 if isinstance(error.__cause__, LimbeckError):
                     raise error.__cause__ from None
                 target = node.get("_target_") if isinstance(node, dict) else node
-                raise ConfigError(f"{target} could not be built: {' '.join(str(error.__cause__ or error).split())}") from None
+                raise ConfigError(
+                    f"{target} could not be built: {' '.join(str(error.__cause__ or error).split())}"
+                ) from None
         return self._made[key]
 
 

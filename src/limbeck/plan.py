@@ -118,9 +118,13 @@ def fill_in(
             raise ConfigError(f"arms.{name}.control={arm.control!r} is not another arm; choose one of {others}.")
         plans.append(
             ArmPlan(
-                name, arm.objective, builder, arm.views or views or NoViews(), arm.transfer or transfer or TransferSet(),
+                name,
+                arm.objective,
+                builder,
+                arm.views or views or NoViews(),
+                arm.transfer or transfer or TransferSet(),
                 arm.control,
-            )  # fmt: skip
+            )
         )
     return plans
 

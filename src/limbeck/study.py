@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limbeck.config import check_count, seed_list
 from limbeck.data import Dataset, Split, TransferSet, Views
 from limbeck.data.batches import EvaluationBatches, StudyData
-from limbeck.errors import ConfigError, LimbeckError, TeacherError
+from limbeck.errors import ConfigError, TeacherError
 from limbeck.evaluation.metrics import all_metrics, predict
 from limbeck.evaluation.summary import comparison, mark_main, mean_and_sd, warnings_of
 from limbeck.losses import Objective
@@ -92,7 +92,8 @@ class Study:
         self.overwrite, self.resume = overwrite, resume
         self.config, self.facts = config, dict(facts or {})
         self.progress = StageProgress(enabled=progress)
-        self._logger_makers, self._loggers = list(loggers), None
+        self._logger_makers = list(loggers)
+        self._loggers: list[Any] | None = None
         self._answers: dict[Views, TeacherSignal] = {}
 
     # The recipe ------------------------------------------------------------------------------------------------------
@@ -116,7 +117,8 @@ class Study:
 
     def _run(self) -> dict[str, Any]:
         teacher = self._get_teacher()
-        for number, (plans, seeds) in enumerate(cohorts(self.plans, self.seeds, self.data)):
+        self._cohorts = list(cohorts(self.plans, self.seeds, self.data))
+        for number, (plans, seeds) in enumerate(self._cohorts):
             self._train_cohort(f"cohort{number}", plans, seeds, teacher)
         summary = self._evaluate(teacher)
         write_report(self.run_folder.path)
@@ -312,7 +314,7 @@ class Study:
     def _write_predictions(
         self, logits: Mapping[tuple[str, int], Tensor], teacher: Tensor | None, labels: Tensor
     ) -> None:
-        arrays = {"labels": labels.numpy()} | ({} if teacher is None else {"teacher": teacher.numpy()})
+        arrays: dict[str, Any] = {"labels": labels.numpy()} | ({} if teacher is None else {"teacher": teacher.numpy()})
         arrays |= {f"students/{arm}/seed{seed}": found.numpy() for (arm, seed), found in logits.items()}
         write_atomically(self.run_folder.predictions, lambda path: np.savez_compressed(path, **arrays))
 
@@ -330,7 +332,7 @@ class Study:
     def _arm_seconds(self, plan: ArmPlan) -> float:
         """The arm's share of the time of its cohorts."""
         spent = 0.0
-        for number, (plans, _) in enumerate(cohorts(self.plans, self.seeds, self.data)):
+        for number, (plans, _) in enumerate(self._cohorts):
             if plan in plans:
                 spent += self.manifest.content["cohort_seconds"].get(f"cohort{number}", 0.0) / len(plans)
         return round(spent, 3)
@@ -383,7 +385,10 @@ class Study:
 
     def _describe(self) -> dict[str, Any]:
         """What can be said of built objects in plain values."""
-        arms = {p.name: {"objective": p.objective.as_dict(), "views": p.views.name, "transfer": p.transfer.name} for p in self.plans}
+        arms = {
+            p.name: {"objective": p.objective.as_dict(), "views": p.views.name, "transfer": p.transfer.name}
+            for p in self.plans
+        }
         return {
             "recipe": self.name, "data": self.data.name, "arms": arms, "seeds": self.seeds, "epochs": self.epochs,
             "batch_size": self.batch_size, "optimizer": vars(self.optimizer), "trainer": self.trainer_options,
@@ -401,6 +406,3 @@ def _ask(teacher: LiveTeacher, split: Split) -> Tensor:
 
 def _answers_of(model: nn.Module, split: Split) -> Tensor:
     return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
-
-
-__all__ = ["LimbeckError", "Study"]

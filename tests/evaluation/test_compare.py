@@ -234,9 +234,7 @@ def test_false_alarms_of_the_verdict(kind):
     """At most 5 % of studies without an effect get a verdict; tolerance: 3 binomial standard errors."""
     studies, rng = 500, np.random.default_rng(0)
     ones = [1.0] * 3
-    found = [
-        compare(*null_study(kind, rng), arm_nll=ones, control_nll=ones)["verdict"] for _ in range(studies)
-    ]
+    found = [compare(*null_study(kind, rng), arm_nll=ones, control_nll=ones)["verdict"] for _ in range(studies)]
     rate = np.mean([v != "not shown" for v in found])
     assert rate <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
 

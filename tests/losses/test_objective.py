@@ -74,9 +74,7 @@ def soft_gradient_norms(kind, scale_by_t2):
     z, v = randn(8, 10, scale=0.3).requires_grad_(), randn(8, 10, seed=1, scale=0.3)
     norms = []
     for temperature in range(1, 21):
-        objective = Objective(
-            hard_weight=0, soft_weight=1, temperature=temperature, soft=kind, scale_by_t2=scale_by_t2
-        )
+        objective = Objective(hard_weight=0, soft_weight=1, temperature=temperature, soft=kind, scale_by_t2=scale_by_t2)
         (grad,) = torch.autograd.grad(objective(z, v, labels(8)).loss, z)
         norms.append(grad.norm().item())
     return norms

@@ -25,13 +25,13 @@ class Batch(NamedTuple):
     Attributes:
         x: inputs ``[S, B, *shape]``.
         y: labels ``[S, B]``, -100 where there is none.
-        index: rows of the training split ``[S, B]``; None where the batch is not of a study.
+        sample: rows of the training split ``[S, B]``; None where the batch is not of a study.
         view: the view of each ``[S, B]``; likewise.
     """
 
     x: Tensor
     y: Tensor
-    index: Tensor | None = None
+    sample: Tensor | None = None
     view: Tensor | None = None
 
 

@@ -79,8 +79,8 @@ class Dataset:
 
     @classmethod
     def from_arrays(
-        cls, x: Any, y: Any, x_test: Any, y_test: Any, *, name: str = "arrays", class_names: Sequence[str] | None = None,
-        val: int | None = None, split_seed: int = 0,
+        cls, x: Any, y: Any, x_test: Any, y_test: Any, *, name: str = "arrays",
+        class_names: Sequence[str] | None = None, val: int | None = None, split_seed: int = 0,
     ) -> "Dataset":  # fmt: skip
         """A data set from arrays or tensors; a tenth of the training samples is kept for validation by default.
 

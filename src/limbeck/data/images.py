@@ -34,7 +34,12 @@ def digits(*, val: int = 200, test: int = 500, split_seed: int = 0) -> Dataset:
     held, rest = order[:test].sort().values, order[test:].sort().values
     everything = Split(images, labels)
     return Dataset(
-        "digits", everything.take(rest), everything.take(held), class_names=DIGIT_CLASSES, val=val, split_seed=split_seed
+        "digits",
+        everything.take(rest),
+        everything.take(held),
+        class_names=DIGIT_CLASSES,
+        val=val,
+        split_seed=split_seed,
     )
 
 
@@ -118,7 +123,7 @@ def _idx_dataset(name: str, folder: Path, class_names: tuple[str, ...], val: int
         images, labels = read_idx(image_file, dimensions=3), read_idx(label_file, dimensions=1)
         if len(images) != len(labels):
             raise DataError(
-                f"{image_file} holds {len(images)} images and {label_file} {len(labels)} labels; they should be as many."
+                f"{image_file} holds {len(images)} images and {label_file} {len(labels)} labels; as many were expected."
             )
         if len(labels) and labels.max() >= len(class_names):
             raise DataError(

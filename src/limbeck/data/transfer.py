@@ -10,7 +10,6 @@ from limbeck.data.dataset import Split
 from limbeck.errors import ConfigError
 
 
-
 @dataclass(frozen=True)
 class TransferSet:
     """A rule that picks samples of the training split for a student.
@@ -83,7 +82,5 @@ def _count(value: int | float | None, name: str, whole: int, most: int) -> int:
     if isinstance(value, float) and 0 < value < 1:
         value = max(1, round(value * whole))
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError(
-            f"{name}={value!r} should be a whole number from 1 to {most}, or a fraction between 0 and 1."
-        )
+        raise ConfigError(f"{name}={value!r} should be a whole number from 1 to {most}, or a fraction between 0 and 1.")
     return value

@@ -53,7 +53,7 @@ def total_interval(differences: np.ndarray) -> Interval:
     Returns:
         The interval of the mean of the sums over samples; without bounds for fewer than two seeds or samples.
     """
-    seeds, samples = differences.shape
+    samples = differences.shape[1]
     over_seeds = paired_interval(differences.sum(1))
     if over_seeds.ci95 is None or samples < 2:
         return Interval(over_seeds.mean, None)
@@ -138,8 +138,8 @@ def compare(
         teacher_nll: its mean nats per sample.
 
     Returns:
-        ``delta_errors`` (arm - control: mean, ci95, ci95_total, per_seed), ``mcnemar_p``, ``gap_closed`` and ``verdict``
-        as in ``summary.json``.
+        ``delta_errors`` (arm - control: mean, ci95, ci95_total, per_seed), ``mcnemar_p``, ``gap_closed`` and
+        ``verdict`` as in ``summary.json``.
     """
     arm_errors, control_errors = arm_wrong.sum(1), control_wrong.sum(1)
     per_seed = [int(a) - int(c) for a, c in zip(arm_errors, control_errors, strict=True)]

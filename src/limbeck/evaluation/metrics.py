@@ -87,9 +87,7 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
     return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1).mean(-1)
 
 
-def all_metrics(
-    logits: Tensor, labels: Tensor, teacher: Tensor | None = None
-) -> dict[str, float | int | None]:
+def all_metrics(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> dict[str, float | int | None]:
     """The metrics of one model as ``summary.json`` keeps them.
 
     These are errors, accuracy, nll, ece, agreement and kl_to_teacher.

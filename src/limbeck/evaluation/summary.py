@@ -44,7 +44,8 @@ def comparison(
     found = compare(
         wrong(arm), wrong(control),
         arm_nll=[s["test"]["nll"] for s in arm["seeds"]], control_nll=[s["test"]["nll"] for s in control["seeds"]],
-        teacher_errors=teacher and teacher["errors"], teacher_nll=teacher and teacher["nll"],
+        teacher_errors=None if teacher is None else teacher["errors"],
+        teacher_nll=None if teacher is None else teacher["nll"],
     )  # fmt: skip
     return {"arm": arm["name"], "control": control["name"], **found}
 
@@ -65,8 +66,8 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
         control = arms[entry["control"]]["mean"]["errors"]
         if teacher is not None and teacher["test"]["errors"] >= control:
             found.append(
-                f"The teacher is no better than the control '{entry['control']}' ({teacher['test']['errors']} test errors "
-                f"against {control:.1f}): it has little to teach. A better teacher is where the work is."
+                f"The teacher is no better than the control '{entry['control']}' ({teacher['test']['errors']} test "
+                f"errors against {control:.1f}): it has little to teach. A better teacher is where the work is."
             )
     seeds = min((len(a["seeds"]) for a in summary["arms"]), default=0)
     if summary["comparisons"] and seeds < 2:

@@ -68,13 +68,9 @@ class Objective:
                 "should not be negative."
             )
         if self.hard_weight == 0 and self.soft_weight == 0:
-            raise ConfigError(
-                "objective.hard_weight and objective.soft_weight are both 0: nothing would be learnt."
-            )
+            raise ConfigError("objective.hard_weight and objective.soft_weight are both 0: nothing would be learnt.")
         if not isinstance(self.soft, str) or self.soft not in SOFT_LOSSES:
-            raise ConfigError(
-                f"objective.soft={self.soft!r} is unknown; choose one of {', '.join(SOFT_LOSSES)}."
-            )
+            raise ConfigError(f"objective.soft={self.soft!r} is unknown; choose one of {', '.join(SOFT_LOSSES)}.")
         if not isinstance(self.scale_by_t2, bool):
             raise ConfigError(f"objective.scale_by_t2={self.scale_by_t2!r} should be true or false.")
 
@@ -144,9 +140,7 @@ class StackedObjective:
         if not self._groups:
             return student.new_zeros(student.shape[:-2], dtype=upcast(student[:0]).dtype)
         if teacher is None:
-            raise TeacherError(
-                "An objective with soft_weight above 0 needs a teacher's logits; none were given."
-            )
+            raise TeacherError("An objective with soft_weight above 0 needs a teacher's logits; none were given.")
         if teacher.shape[-1] != student.shape[-1]:
             raise TeacherError(
                 f"The teacher gives {teacher.shape[-1]} classes and the student {student.shape[-1]}: they "

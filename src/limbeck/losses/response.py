@@ -26,15 +26,11 @@ def hard_loss(student: Tensor, labels: Tensor) -> Tensor:
         Nats, ``[..., B]``.
     """
     labels = labels.expand(student.shape[:-1])
-    flat = F.cross_entropy(
-        upcast(student).flatten(0, -2), labels.flatten(), reduction="none", ignore_index=UNLABELLED
-    )
+    flat = F.cross_entropy(upcast(student).flatten(0, -2), labels.flatten(), reduction="none", ignore_index=UNLABELLED)
     return flat.view(labels.shape)
 
 
-def squared_error_of_probabilities(
-    student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0
-) -> Tensor:
+def squared_error_of_probabilities(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
     r"""Squared distance of the softened probabilities, summed over classes.
 
     .. math:: \sum_c (softmax(z / T)_c - softmax(v / T)_c)^2

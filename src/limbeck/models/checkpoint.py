@@ -84,9 +84,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
     """How to rebuild a model: builder and arguments, or only the class name for a user's own class."""
     net = model.net if isinstance(model, Normalized) else model
     builder = next((name for name, kind in BUILDERS.items() if type(net) is kind), None)
-    normalize = (
-        {"mean": model.mean.tolist(), "std": model.std.tolist()} if isinstance(model, Normalized) else None
-    )
+    normalize = {"mean": model.mean.tolist(), "std": model.std.tolist()} if isinstance(model, Normalized) else None
     return {
         "format": 1,
         "name": model_name(model),
@@ -129,7 +127,9 @@ def find_weights(place: str | Path) -> Path:
         for candidate in (path / WEIGHTS, path / "teacher" / WEIGHTS):
             if candidate.is_file():
                 return candidate
-        raise TeacherError(f"{path}: no {WEIGHTS} there nor in {path / 'teacher'}. Name a run, a model's folder or a file.")
+        raise TeacherError(
+            f"{path}: no {WEIGHTS} there nor in {path / 'teacher'}. Name a run, a model's folder or a file."
+        )
     if not path.is_file():
         raise TeacherError(f"{path} does not exist. Name a run folder or a {WEIGHTS} file.")
     return path
@@ -145,8 +145,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         head = content.read(4)
     if head.startswith((b"PK\x03\x04", b"\x80")):
         raise UntrustedFileError(
-            f"{file} is a pickle (a file of torch.save): reading it could run code, so limbeck does not. Convert it where "
-            "you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')."
+            f"{file} is a pickle (a file of torch.save): reading it could run code, so limbeck does not. Convert it "
+            "where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')."
         )
     try:
         return load_file(file)
@@ -193,8 +193,8 @@ def load_model(place: str | Path, build: Callable[[], nn.Module] | None = None) 
     else:
         missing = f"{described} names a class of your own" if description else f"{described} is missing"
         raise TeacherError(
-            f"{file}: {missing}, so limbeck cannot rebuild the model. Give the model it belongs to (teacher.model), or in "
-            "Python build it yourself and call limbeck.models.load_weights."
+            f"{file}: {missing}, so limbeck cannot rebuild the model. Give the model it belongs to (teacher.model), or "
+            "in Python build it yourself and call limbeck.models.load_weights."
         )
     load_weights(model, file)
     return LoadedModel(model.eval(), description)

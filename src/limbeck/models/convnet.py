@@ -1,6 +1,7 @@
 """A small convolutional network."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class ConvNet(nn.Module):
                 f"channels={list(channels)} and strides={list(strides)} should be as many and at least 1."
             )
         check_share("dropout", dropout)
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "shape": list(shape), "classes": classes, "channels": list(channels), "strides": list(strides),
             "dropout": dropout,
         }  # fmt: skip

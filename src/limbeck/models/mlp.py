@@ -1,7 +1,9 @@
 """Multilayer perceptrons."""
 
+import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -47,7 +49,7 @@ class MLP(nn.Module):
         check_share("input_dropout", input_dropout)
         if max_norm is not None and not max_norm > 0:
             raise ConfigError(f"max_norm={max_norm} should be above 0, or null for no bound.")
-        self.arguments = {
+        self.arguments: dict[str, Any] = {
             "shape": list(shape), "classes": classes, "hidden": list(hidden), "dropout": dropout,
             "input_dropout": input_dropout, "max_norm": max_norm,
         }  # fmt: skip
@@ -55,7 +57,7 @@ class MLP(nn.Module):
         layers: list[nn.Module] = [nn.Flatten()]
         if input_dropout:
             layers.append(nn.Dropout(input_dropout))
-        for wide, next_wide in zip(widths, widths[1:], strict=False):
+        for wide, next_wide in itertools.pairwise(widths):
             bounded = BoundedLinear(wide, next_wide, max_norm=max_norm) if max_norm else nn.Linear(wide, next_wide)
             layers += [bounded, nn.ReLU()]
             if dropout:

@@ -48,5 +48,7 @@ def probe(model: nn.Module, shape: Sequence[int], *, where: str) -> int:
     finally:
         model.train(was_training)
     if logits.ndim != 2:
-        raise TeacherError(f"{where}: {model_name(model)} answers with shape {list(logits.shape)}; [B, classes] was expected.")
+        raise TeacherError(
+            f"{where}: {model_name(model)} answers with shape {list(logits.shape)}; [B, classes] was expected."
+        )
     return logits.shape[-1]

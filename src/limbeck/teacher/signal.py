@@ -20,12 +20,12 @@ class TeacherSignal(ABC):
     """Raw logits of a teacher, never softened: the temperature belongs to the loss."""
 
     @abstractmethod
-    def __call__(self, x: Tensor, index: Tensor | None, view: Tensor | None) -> Tensor:
+    def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor:
         """Logits for a batch.
 
         Args:
             x: inputs as the student sees them, ``[..., B, *shape]``.
-            index: row numbers of the samples in the training split, int64 ``[..., B]``; None outside a study.
+            sample: row numbers of the samples in the training split, int64 ``[..., B]``; None outside a study.
             view: the view of each, likewise.
 
         Returns:
@@ -54,9 +54,9 @@ class LiveTeacher(TeacherSignal):
             raise ConfigError(f"teacher.combine={combine!r} is unknown; choose one of {', '.join(COMBINE)}.")
         self.combine = combine
 
-    def __call__(self, x: Tensor, index: Tensor | None = None, view: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, sample: Tensor | None = None, view: Tensor | None = None) -> Tensor:
         """Logits for a batch, see :class:`TeacherSignal`."""
-        batch_dims = 1 if index is None else index.ndim
+        batch_dims = 1 if sample is None else sample.ndim
         return self.answer(x.flatten(0, batch_dims - 1)).unflatten(0, x.shape[:batch_dims])
 
     @torch.no_grad()
@@ -96,13 +96,13 @@ class StoredTeacher(TeacherSignal):
     def __init__(self, logits: Tensor):
         self.logits = logits
 
-    def __call__(self, x: Tensor, index: Tensor | None, view: Tensor | None) -> Tensor:
+    def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor:
         """Logits for a batch, see :class:`TeacherSignal`."""
-        if index is None or view is None:
-            raise TeacherError("Stored answers need each sample's index and view; a plain (x, y) batch has none.")
+        if sample is None or view is None:
+            raise TeacherError("Stored answers need each sample's row and view; a plain (x, y) batch has none.")
         if self.logits.device != x.device:
             self.logits = self.logits.to(x.device)
-        return self.logits[index, view].float()
+        return self.logits[sample, view].float()
 
     @classmethod
     def compute(

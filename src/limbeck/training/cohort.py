@@ -64,7 +64,8 @@ class Cohort(nn.Module):
         own = [dict(member.named_parameters()) for member in flat]
         self.stacked = nn.ParameterList(
             nn.Parameter(
-                torch.stack([p[name].detach() for p in own]).unflatten(0, grid), requires_grad=own[0][name].requires_grad
+                torch.stack([p[name].detach() for p in own]).unflatten(0, grid),
+                requires_grad=own[0][name].requires_grad,
             )
             for name in self._parameter_names
         )

@@ -84,9 +84,12 @@ def make_trainer(
     if checkpoints is not None:
         callbacks.append(
             ModelCheckpoint(
-                checkpoints, filename=CHECKPOINT, enable_version_counter=False, save_on_train_epoch_end=True,
+                checkpoints,
+                filename=CHECKPOINT,
+                enable_version_counter=False,
+                save_on_train_epoch_end=True,
                 every_n_epochs=max(1, merged["max_epochs"] // 20),
-            )  # fmt: skip
+            )
         )
     settings: dict[str, Any] = {
         "logger": list(loggers) or False, "callbacks": callbacks, "enable_checkpointing": checkpoints is not None,
@@ -104,9 +107,7 @@ def make_trainer(
         raise ConfigError(f"trainer: Lightning's Trainer refuses these options on this machine: {error}") from None
 
 
-def run_fit(
-    module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path | None = None, **loaders: Any
-) -> None:
+def run_fit(module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path | None = None, **loaders: Any) -> None:
     """Fit, from the last checkpoint if there is one.
 
     Raises:
@@ -218,7 +219,7 @@ def distill(
 
 def _optimizer(optimizer: Any, lr: float | None) -> Any:
     if optimizer is None or isinstance(optimizer, str):
-        return Optimizer(name=optimizer or "adam", **({} if lr is None else {"lr": lr}))
+        return Optimizer(name=optimizer or "adam", lr=1e-3 if lr is None else lr)
     if lr is not None:
         raise ConfigError("lr goes with the name of an optimizer; an optimizer of your own has its own learning rate.")
     if not (callable(optimizer) or isinstance(optimizer, (Optimizer, torch.optim.Optimizer))):
@@ -242,5 +243,3 @@ def _fit_own(
         fitter = make_trainer(epochs=epochs, options={**placed, **dict(options or {})}, advance=advance)
         run_fit(module, trainer=fitter, train_dataloaders=loader, val_dataloaders=val_loader)
     return model.to(device)
-
-

@@ -19,8 +19,8 @@ class DistillationModule(L.LightningModule):
     """Trains students from labels and, if there is one, from a teacher. Without a teacher: plain supervised training.
 
     Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Logs per epoch ``train_loss``,
-    ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats) and ``val_acc``; for a cohort each
-    under ``<arm>/seed<N>/``.
+    ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats) and ``val_acc``; for a cohort
+    each under ``<arm>/seed<N>/``.
 
     Args:
         student: a model that gives logits ``[B, C]``, or a :class:`~limbeck.training.cohort.Cohort`.
@@ -53,7 +53,9 @@ class DistillationModule(L.LightningModule):
         self.seeds = None if seeds is None else list(seeds)
         self.prefixes = self._prefixes(arm_names)
         if len(self.objective.objectives) != self.cohort.arms:
-            raise ConfigError(f"{self.cohort.arms} arms need as many objectives; found {len(self.objective.objectives)}.")
+            raise ConfigError(
+                f"{self.cohort.arms} arms need as many objectives; found {len(self.objective.objectives)}."
+            )
         if self.objective.needs_teacher and self.signal is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
         self._sums: dict[str, Tensor] = {}
@@ -82,8 +84,8 @@ class DistillationModule(L.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Sum of the students' losses: the gradient of each is that of its own loss."""
-        x, y, index, view = as_batch(batch)
-        teacher = self.signal(x, index, view) if self.signal is not None and self.objective.needs_teacher else None
+        x, y, sample, view = as_batch(batch)
+        teacher = self.signal(x, sample, view) if self.signal is not None and self.objective.needs_teacher else None
         terms = self.objective(self.cohort(x), teacher, y)
         self._add("train", y.shape[-1], loss=terms.loss, hard=terms.hard, soft=terms.soft)
         return terms.loss.sum()
@@ -111,8 +113,8 @@ class DistillationModule(L.LightningModule):
             for seed, loss in enumerate(row):
                 if not abs(loss) < float("inf"):
                     raise DivergedError(
-                        f"Training diverged: the loss of {self.prefixes[arm][seed].rstrip('/') or 'the student'} was {loss} "
-                        f"in epoch {self.current_epoch + 1}. Lower optimizer.lr, or clip with "
+                        f"Training diverged: the loss of {self.prefixes[arm][seed].rstrip('/') or 'the student'} was "
+                        f"{loss} in epoch {self.current_epoch + 1}. Lower optimizer.lr, or clip with "
                         "trainer.gradient_clip_val=1."
                     )
 
