@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; print one message and return an exit code for whatever the user can mend."""
     arguments = parser().parse_args(argv)
+    # Threads that wait should not spin: on a shared machine that costs several times the work (see docs/log.md).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -215,7 +217,7 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> A
 def _parse(override: str) -> tuple[str, str]:
     """Key and value of an override, as far as a message needs them."""
     key, equals, value = override.partition("=")
-    if not equals:
+    if not equals and not override.startswith("~"):
         raise ConfigError(f"{override!r} should be KEY=VALUE, as in recipe=mnist or epochs=60.")
     return key.lstrip("+~"), value
 

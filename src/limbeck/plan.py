@@ -14,7 +14,7 @@ from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
 from limbeck.models import LoadedModel, Normalized, load_model
 from limbeck.models.checkpoint import WEIGHTS, find_weights
-from limbeck.teacher.check import check_teacher
+from limbeck.teacher.check import check_teacher, probe
 from limbeck.teacher.signal import COMBINE
 from limbeck.training.cohort import reason_not_to_stack
 from limbeck.training.optimizer import Optimizer
@@ -164,6 +164,35 @@ def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ConfigError(f"A model should be a torch.nn.Module; the builder gave {type(model).__name__}.")
     return Normalized(model, *data.statistics())
+
+
+def check_student(plan: ArmPlan, data: Dataset) -> None:
+    """Check that an arm's student and views fit the data.
+
+    Raises:
+        ConfigError: they do not, or the builder gives the same module each time.
+    """
+    check_views(plan.views, data)
+    first, second = build(plan.student, data, 0), build(plan.student, data, 0)
+    if {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}:
+        raise ConfigError(
+            f"arms.{plan.name}: the student's builder gives the same module each time; it should make a new one, as "
+            "in student=lambda: MyNet()."
+        )
+    try:
+        answers = probe(first, data.shape, where=f"arms.{plan.name}.student")
+    except TeacherError as error:
+        raise ConfigError(str(error)) from None
+    if answers != data.classes:
+        raise ConfigError(
+            f"arms.{plan.name}: the student gives {answers} classes, the data has {data.classes}; they should be as "
+            "many."
+        )
+
+
+def check_views(views: Views, data: Dataset) -> None:
+    """Check that views can show the inputs; errors as for :meth:`~limbeck.data.Views.apply`."""
+    views.apply(data.train.inputs[:1], torch.tensor([views.plain]))
 
 
 def cohorts(plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset) -> Iterator[tuple[list[ArmPlan], list[int]]]:

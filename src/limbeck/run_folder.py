@@ -8,12 +8,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import ConfigError, UntrustedFileError
+from limbeck.errors import ConfigError, LimbeckError, UntrustedFileError
 
 SCHEMA = 1
 METRICS = ("errors", "accuracy", "nll", "ece", "agreement", "kl_to_teacher")
@@ -44,8 +44,8 @@ class RunFolder:
         """Make the folder, or refuse one that holds something; errors as for :meth:`check`."""
         self.check(resume=resume, overwrite=overwrite)
         if overwrite and not resume and self.path.is_dir():
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.path.resolve())
+        self.path.resolve().mkdir(parents=True, exist_ok=True)
 
     def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Check that the folder may be written to, and change nothing.
@@ -66,11 +66,18 @@ class RunFolder:
                 f"out={self.path} is not empty (it holds {held}). Name another folder, continue that run with "
                 f"'limbeck resume {self.path}', or replace it with overwrite=true."
             )
-        if filled and not self.manifest.is_file():
+        if filled and not self._is_ours():
             raise ConfigError(
-                f"out={self.path} is not a run of limbeck (manifest.json is missing there), so overwrite=true "
+                f"out={self.path} is not a run of limbeck (no manifest.json of limbeck is there), so overwrite=true "
                 "will not delete it. Name another folder."
             )
+
+    def _is_ours(self) -> bool:
+        """Whether the manifest is one of limbeck's; programs of other kinds have a ``manifest.json`` too."""
+        try:
+            return {"recipe", "seeds", "state"} <= self.read_json(self.manifest).keys()
+        except (OSError, LimbeckError):
+            return False
 
     def read_json(self, file: Path) -> dict[str, Any]:
         """Read one of the run's JSON files.
@@ -85,7 +92,7 @@ class RunFolder:
             raise ConfigError(
                 f"{file} is missing: {self.path} is no finished run. Finish it with 'limbeck resume {self.path}'."
             ) from None
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise UntrustedFileError(f"{file} is damaged: {error}.") from None
         if not isinstance(content, dict):
             raise UntrustedFileError(f"{file} is damaged: an object was expected, found {type(content).__name__}.")
@@ -160,7 +167,7 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
             wanted = kinds.__name__ if isinstance(kinds, type) else " or ".join(k.__name__ for k in kinds)
             raise UntrustedFileError(f"{where}: {name} should be {wanted}, found {value!r}.")
 
-    def keys(parent: Any, fields: dict[str, type | tuple[type, ...]], name: str) -> None:
+    def keys(parent: Any, fields: Mapping[Any, type | tuple[type, ...]], name: str) -> None:
         need(parent, dict, name)
         for key, kinds in fields.items():
             if key not in parent:
@@ -191,12 +198,16 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
         keys(arm["sd"], metric_fields, f"{name}.sd")
         for j, seed in enumerate(arm["seeds"]):
             keys(seed, {"seed": int, "val": dict, "test": dict}, f"{name}.seeds[{j}]")
+            keys(seed["val"], metric_fields, f"{name}.seeds[{j}].val")
             keys(seed["test"], metric_fields, f"{name}.seeds[{j}].test")
     for i, comparison in enumerate(summary["comparisons"]):
         name = f"comparisons[{i}]"
         keys(comparison, {"arm": str, "control": str, "delta_errors": dict, "mcnemar_p": optional,
                           "gap_closed": dict, "verdict": str}, name)  # fmt: skip
         keys(comparison["delta_errors"], {"mean": number, "ci95": (list, type(None))}, f"{name}.delta_errors")
+        interval = comparison["delta_errors"]["ci95"]
+        if interval is not None:
+            keys(dict(enumerate(interval)), {0: number, 1: number}, f"{name}.delta_errors.ci95")
         keys(comparison["gap_closed"], {"errors": optional, "nll": optional}, f"{name}.gap_closed")
         if comparison["verdict"] not in VERDICTS:
             raise UntrustedFileError(f"{where}: {name}.verdict {comparison['verdict']!r} is none of {VERDICTS}.")

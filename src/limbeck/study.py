@@ -19,7 +19,19 @@ from limbeck.losses import Objective
 from limbeck.manifest import Manifest
 from limbeck.models import count_parameters, load_model, model_name, save_model
 from limbeck.models.checkpoint import WEIGHTS, LoadedModel, file_digest
-from limbeck.plan import Arm, ArmPlan, Builder, Teacher, build, cohorts, control_of, fill_in, load_teachers
+from limbeck.plan import (
+    Arm,
+    ArmPlan,
+    Builder,
+    Teacher,
+    build,
+    check_student,
+    check_views,
+    cohorts,
+    control_of,
+    fill_in,
+    load_teachers,
+)  # fmt: skip
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
 from limbeck.run_folder import SCHEMA, RunFolder, check_summary, write_atomically, write_json, write_text
@@ -95,6 +107,7 @@ class Study:
         self._logger_makers = list(loggers)
         self._loggers: list[Any] | None = None
         self._answers: dict[Views, TeacherSignal] = {}
+        self._given: list[nn.Module] | None = None
 
     # The recipe ------------------------------------------------------------------------------------------------------
 
@@ -128,6 +141,9 @@ class Study:
     def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Run within a run folder whose manifest tells how it ended."""
         run = self.run_folder
+        run.check(resume=self.resume, overwrite=self.overwrite)
+        with quiet_lightning():
+            self._rehearse()
         run.prepare(resume=self.resume, overwrite=self.overwrite)
         if not run.config.is_file():
             write_text(run.config, yaml.safe_dump(dict(self.config or self._describe()), sort_keys=False))
@@ -146,6 +162,18 @@ class Study:
         self.manifest.finish("finished")
         return summary
 
+    def _rehearse(self) -> None:
+        """Meet mistakes in the settings before anything is written or trained."""
+        self._device()
+        for plan in self.plans:
+            plan.transfer.select(self.data.train)
+            check_student(plan, self.data)
+        if isinstance(self.teacher, Teacher) and self.teacher.source is None:
+            check_views(self.teacher.views, self.data)
+            build(_needed(self.teacher.model), self.data, self.teacher.seed)
+        elif self.teacher is not None:
+            self._given = self._given_teacher()
+
     # The teacher -----------------------------------------------------------------------------------------------------
 
     def _get_teacher(self) -> LiveTeacher | None:
@@ -154,7 +182,9 @@ class Study:
             return None
         plan = self.teacher if isinstance(self.teacher, Teacher) else None
         with self.manifest.timed("teacher"):
-            models = self._saved_teacher() or self._given_teacher() or self._train_teacher()
+            models = self._given or self._saved_teacher() or self._train_teacher()
+            if self._given:
+                self._save_teacher(models)
         for folder in self._teacher_folders(len(models)):
             self.manifest.content["digests"][folder.relative_to(self.run_folder.path).as_posix()] = file_digest(
                 folder / WEIGHTS
@@ -165,34 +195,25 @@ class Study:
         home = self.run_folder.teacher
         return [home] if members == 1 else [home / f"member{i}" for i in range(members)]
 
-    def _members(self) -> int:
-        if isinstance(self.teacher, Teacher):
-            return self.teacher.members
-        return 1 if isinstance(self.teacher, nn.Module) else len(self.teacher or ())
-
     def _saved_teacher(self) -> list[nn.Module] | None:
         """The teacher that this run has finished before, if it is resumed."""
         plan = self.teacher
-        if not isinstance(plan, Teacher) or plan.source is not None:
+        if not isinstance(plan, Teacher):
             return None
         folders = self._teacher_folders(plan.members)
         if not all((folder / WEIGHTS).is_file() and (folder / "model.json").is_file() for folder in folders):
             return None
         return [load_model(folder, lambda: build(_needed(plan.model), self.data, 0)).model for folder in folders]
 
-    def _given_teacher(self) -> list[nn.Module] | None:
+    def _given_teacher(self) -> list[nn.Module]:
         """The teacher from files or as a model, checked against the data."""
         if isinstance(self.teacher, Teacher):
-            if self.teacher.source is None:
-                return None
-            models = [found.model for found in load_teachers(self.teacher, self.data)]
-        else:
-            models = [self.teacher] if isinstance(self.teacher, nn.Module) else list(self.teacher or ())
-            for model in models:
-                check_teacher(
-                    LoadedModel(model, {}), shape=self.data.shape, class_names=self.data.class_names, where="teacher"
-                )
-        self._save_teacher(models)
+            return [found.model for found in load_teachers(self.teacher, self.data)]
+        models = [self.teacher] if isinstance(self.teacher, nn.Module) else list(self.teacher or ())
+        for model in models:
+            check_teacher(
+                LoadedModel(model, {}), shape=self.data.shape, class_names=self.data.class_names, where="teacher"
+            )
         return models
 
     def _train_teacher(self) -> list[nn.Module]:

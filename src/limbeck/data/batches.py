@@ -14,9 +14,11 @@ from torch import Tensor
 
 from limbeck.data.dataset import Dataset, Split, as_float
 from limbeck.data.transfer import TransferSet
-from limbeck.data.views import NoViews, Views
+from limbeck.data.views import NoViews, Views, replayable_integers
 
 EVALUATION_BATCH = 1000
+_ORDER = -1
+"""Stands for the order of an epoch where the views have the number of a sample."""
 
 
 class Batch(NamedTuple):
@@ -86,8 +88,9 @@ class TrainBatches:
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
     """The order of the samples in one epoch, a permutation; a pure function of its arguments."""
-    generator = torch.Generator().manual_seed(((seed & 0xFFFFFFFF) << 31) ^ epoch)
-    return torch.randperm(samples, generator=generator)
+    # The generator of the CPU reads only the low 32 bits of its seed, so seed and epoch are mixed into these.
+    mixed = int(replayable_integers(seed, epoch, torch.tensor(_ORDER))) & 0xFFFFFFFF
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(mixed))
 
 
 class EvaluationBatches:

@@ -96,7 +96,7 @@ class Dataset:
         """
         train, test = _as_split(x, y, name), _as_split(x_test, y_test, name)
         if class_names is None:
-            class_names = [str(c) for c in range(int(train.labels.max()) + 1 if len(train) else 0)]
+            class_names = [str(c) for c in range(int(train.labels.max()) + 1 if train.labels.numel() else 0)]
         return cls(
             name, train, test, class_names=class_names, split_seed=split_seed,
             val=max(1, len(train) // 10) if val is None else val,
@@ -130,6 +130,7 @@ class Dataset:
         """SHA-256 of the samples of all splits and their labels, in hexadecimal."""
         found = hashlib.sha256()
         for split in (self.train, self.val, self._test):
+            found.update(f"{list(split.inputs.shape)} {split.inputs.dtype}".encode())
             found.update(split.inputs.numpy().tobytes())
             found.update(split.labels.numpy().tobytes())
         return found.hexdigest()
@@ -145,15 +146,25 @@ class Dataset:
 
 
 def _as_split(x: Any, y: Any, name: str) -> Split:
-    inputs = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
-    labels = torch.as_tensor(np.asarray(y) if not isinstance(y, Tensor) else y)
+    inputs, labels = _as_tensor(x, f"{name}: inputs"), _as_tensor(y, f"{name}: labels")
     if inputs.dtype == torch.uint8 and inputs.ndim == 3:
         inputs = inputs.unsqueeze(1)
     if inputs.dtype != torch.uint8:
         inputs = inputs.float()
-    if labels.dtype.is_floating_point or labels.dtype == torch.bool:
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise DataError(f"{name}: labels should be integers, found {labels.dtype}.")
     return Split(inputs, labels.long())
+
+
+def _as_tensor(values: Any, where: str) -> Tensor:
+    """A tensor on the CPU that shares no memory with an array of the user's."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu()
+    try:
+        array = np.asarray(values)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where} should be an array of numbers ({error}).") from None
 
 
 def check_split(split: Split, classes: int, *, where: str) -> None:
@@ -162,10 +173,10 @@ def check_split(split: Split, classes: int, *, where: str) -> None:
     Raises:
         DataError: naming what was found and where.
     """
-    if split.labels.ndim != 1 or len(split.inputs) != split.labels.numel():
+    if split.labels.ndim != 1 or split.inputs.ndim == 0 or len(split.inputs) != len(split.labels):
         raise DataError(
-            f"{where}: {len(split.inputs)} inputs and labels of shape {list(split.labels.shape)}; one label an input "
-            "was expected."
+            f"{where}: inputs of shape {list(split.inputs.shape)} and labels of shape {list(split.labels.shape)}; one "
+            "label an input was expected."
         )
     if len(split) == 0:
         raise DataError(f"{where}: it is empty.")

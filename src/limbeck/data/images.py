@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from limbeck.data.dataset import Dataset, Split
-from limbeck.errors import DataError, ResourceError
+from limbeck.errors import ConfigError, DataError, ResourceError
 
 FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 DIGIT_CLASSES = tuple("0123456789")
@@ -29,7 +29,7 @@ def digits(*, val: int = 200, test: int = 500, split_seed: int = 0) -> Dataset:
     images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8)).unsqueeze(1)
     labels = torch.from_numpy(bunch.target).long()
     if isinstance(test, bool) or not isinstance(test, int) or not 1 <= test < len(labels):
-        raise DataError(f"data.test={test!r} should be a whole number from 1 to {len(labels) - 1}.")
+        raise ConfigError(f"data.test={test!r} should be a whole number from 1 to {len(labels) - 1}.")
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(split_seed))
     held, rest = order[:test].sort().values, order[test:].sort().values
     everything = Split(images, labels)
@@ -93,7 +93,7 @@ def _find(places: list[Path], name: str, torchvision_name: str, root: Path, down
             return place
     if download:
         _download(torchvision_name, root)
-        return root / torchvision_name / "raw"
+        return _find(places, name, torchvision_name, root, False)
     partly = [place for place in places if any(_file(place, stem) for stem in stems)]
     missing = [stem for stem in stems if _file(partly[0] if partly else places[0], stem) is None]
     raise DataError(
@@ -112,6 +112,8 @@ def _download(torchvision_name: str, root: Path) -> None:
             f"{torchvision_name} could not be downloaded to {root}: {error} Check the network, or copy the four idx "
             "files there by hand."
         ) from None
+    except (ValueError, LookupError, AssertionError):
+        pass  # torchvision reads the files at once and stumbles over a damaged one; read_idx names it
 
 
 def _idx_dataset(name: str, folder: Path, class_names: tuple[str, ...], val: int, split_seed: int) -> Dataset:
@@ -149,7 +151,10 @@ def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
     Raises:
         DataError: the file is damaged or of another kind.
     """
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}).") from None
     if content[:2] == b"\x1f\x8b":
         try:
             content = gzip.decompress(content)
@@ -162,11 +167,13 @@ def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
             f"{file} is not the idx file it should be: it begins with {content[:4].hex(' ') or 'nothing'}, "
             f"{wanted.hex(' ')} was expected (unsigned bytes in {dimensions} dimension{'s' * (dimensions > 1)})."
         )
+    if len(content) < header:
+        raise DataError(f"{file} is damaged: it ends within its header of {header} bytes. Fetch it again.")
     shape = tuple(int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions))
     size = int(np.prod(shape, dtype=object))
     if len(content) - header != size:
         raise DataError(
             f"{file} is damaged: its header announces {' x '.join(map(str, shape))} = {size} bytes, "
-            f"{max(0, len(content) - header)} follow. Fetch it again."
+            f"{len(content) - header} follow. Fetch it again."
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

@@ -17,7 +17,7 @@ class TransferSet:
     Both counts are taken evenly over the classes, as far as these go; a fraction is of the whole training split.
 
     Attributes:
-        samples: how many samples, as a number or as a fraction below 1; None for all.
+        samples: how many samples, as a number or as a fraction; None or 1.0 for all (1 is one sample).
         labelled: how many of them keep their label, likewise; None for all. The teacher answers for every sample,
             the hard loss counts the labelled ones only.
         seed: which ones. It does not change with the seed of a student, so that all learn from the same samples.
@@ -26,6 +26,12 @@ class TransferSet:
     samples: int | float | None = None
     labelled: int | float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in ("samples", "labelled"):
+            value = getattr(self, field)
+            if isinstance(value, float) and value == 1:
+                object.__setattr__(self, field, None)
 
     @property
     def name(self) -> str:
@@ -79,8 +85,13 @@ def _amount(value: int | float) -> str:
 def _count(value: int | float | None, name: str, whole: int, most: int) -> int:
     if value is None:
         return most
+    count: object = value
     if isinstance(value, float) and 0 < value < 1:
-        value = max(1, round(value * whole))
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ConfigError(f"{name}={value!r} should be a whole number from 1 to {most}, or a fraction between 0 and 1.")
-    return value
+        count = max(1, round(value * whole))
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most:
+        asked = f"{name}={value!r}" if count is value else f"{name}={value!r} of {whole}, that is {count},"
+        raise ConfigError(
+            f"{asked} should be a whole number from 1 to {most}, or a fraction above 0 and at most {most / whole:.3g} "
+            "(1.0 for all)."
+        )
+    return count

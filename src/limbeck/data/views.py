@@ -42,7 +42,7 @@ def replayable_integers(seed: int, epoch: int, index: Tensor) -> Tensor:
         int64, the shape of ``index``.
     """
     z = torch.full_like(index, _GOLDEN)
-    for part in (seed, epoch, index):
+    for part in (_signed(seed % (1 << 64)), _signed(epoch % (1 << 64)), index):
         z = _scramble(z + part + _GOLDEN)
     return z & ((1 << 63) - 1)
 

@@ -51,8 +51,12 @@ class Normalized(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, classes]`` of inputs ``[B, ...]`` as the data set holds them (images from 0 to 1)."""
-        shape = (-1, *[1] * (x.ndim - 2)) if len(self.mean) > 1 else ()
-        return self.net((x - self.mean.view(shape)) / self.std.view(shape))
+        channels = self.mean.numel()
+        if channels == 1:
+            return self.net((x - self.mean.view(())) / self.std.view(()))
+        images = x.unflatten(1, (channels, -1)) if x.ndim == 2 else x
+        shape = (-1, *[1] * (images.ndim - 2))
+        return self.net(((images - self.mean.view(shape)) / self.std.view(shape)).view_as(x))
 
 
 @dataclass(frozen=True)
@@ -104,12 +108,11 @@ def save_model(model: nn.Module, folder: Path, *, class_names: Sequence[str]) ->
         folder: made if need be.
         class_names: in the order of the logits.
     """
-    state: dict[str, Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict().items():
-        shared = tensor.data_ptr() in seen and tensor.numel() > 0
-        seen.add(tensor.data_ptr())
-        state[name] = tensor.detach().cpu().clone() if shared else tensor.detach().cpu().contiguous()
+    # Copies, since safetensors takes neither tied weights nor other memory formats.
+    state = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
     write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
     digest = file_digest(folder / WEIGHTS)
     write_json(folder / DESCRIPTION, describe(model) | {"class_names": list(class_names), "sha256": digest})
@@ -141,6 +144,11 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     Raises:
         UntrustedFileError: it is damaged, or a pickle.
     """
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        reason = error
+    # A safetensors file may begin like a pickle, so only one that cannot be read is told apart.
     with file.open("rb") as content:
         head = content.read(4)
     if head.startswith((b"PK\x03\x04", b"\x80")):
@@ -148,10 +156,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             f"{file} is a pickle (a file of torch.save): reading it could run code, so limbeck does not. Convert it "
             "where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')."
         )
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise UntrustedFileError(f"{file} is damaged, or no safetensors file ({error}).") from None
+    raise UntrustedFileError(f"{file} is damaged, or no safetensors file ({reason}).")
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
@@ -161,8 +166,12 @@ def load_weights(model: nn.Module, file: Path) -> None:
         TeacherError: they do not match.
         UntrustedFileError: the file is damaged, or a pickle.
     """
+    _fill(model, read_weights(file), file)
+
+
+def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
     try:
-        model.load_state_dict(read_weights(file), strict=True)
+        model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
         raise TeacherError(f"{file} does not fit the model {model_name(model)}: {reason}") from None
@@ -186,8 +195,11 @@ def load_model(place: str | Path, build: Callable[[], nn.Module] | None = None) 
         description = _read_description(described)
         if description.get("sha256") not in (None, file_digest(file)):
             raise UntrustedFileError(f"{file} is damaged or was changed: its SHA-256 is not that of {described}.")
+    weights = read_weights(file)
     if description.get("builder"):
         model = _rebuild(description, described)
+        _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
+        model.to_empty(device="cpu")
     elif build is not None:
         model = build()
     else:
@@ -196,27 +208,32 @@ def load_model(place: str | Path, build: Callable[[], nn.Module] | None = None) 
             f"{file}: {missing}, so limbeck cannot rebuild the model. Give the model it belongs to (teacher.model), or "
             "in Python build it yourself and call limbeck.models.load_weights."
         )
-    load_weights(model, file)
+    _fill(model, weights, file)
     return LoadedModel(model.eval(), description)
 
 
 def _read_description(file: Path) -> dict[str, Any]:
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UntrustedFileError(f"{file} is damaged: {error}.") from None
     if not isinstance(description, dict) or description.get("format") != 1:
         raise UntrustedFileError(f"{file} is not a model description of format 1.")
+    class_names = description.get("class_names", [])
+    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
+        raise UntrustedFileError(f"{file}: class_names should be a list of names, found {class_names!r}.")
     return description
 
 
 def _rebuild(description: dict[str, Any], file: Path) -> nn.Module:
+    """The model without memory for its weights, so that sizes can be checked before they are believed."""
     builder = BUILDERS.get(description["builder"]) if isinstance(description["builder"], str) else None
     if builder is None:
         raise UntrustedFileError(f"{file}: builder {description['builder']!r} is none of {', '.join(BUILDERS)}.")
     try:
-        model = builder(**description["arguments"])
-        normalize = description.get("normalize")
-        return model if normalize is None else Normalized(model, normalize["mean"], normalize["std"])
-    except (LimbeckError, TypeError, ValueError, KeyError, RuntimeError, AttributeError) as error:
+        with torch.device("meta"):
+            model = builder(**description["arguments"])
+            normalize = description.get("normalize")
+            return model if normalize is None else Normalized(model, normalize["mean"], normalize["std"])
+    except (LimbeckError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise UntrustedFileError(f"{file}: the model cannot be built from it ({error}).") from None

@@ -59,5 +59,5 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H * W]``."""
-        images = x.reshape(-1, *self.arguments["shape"]).contiguous(memory_format=torch.channels_last)
+        images = x.reshape(x.shape[0], *self.arguments["shape"]).contiguous(memory_format=torch.channels_last)
         return self.head(self.features(images))

@@ -47,8 +47,8 @@ class MLP(nn.Module):
                 raise ConfigError(f"hidden={list(hidden)} should be whole numbers of at least 1.")
         check_share("dropout", dropout)
         check_share("input_dropout", input_dropout)
-        if max_norm is not None and not max_norm > 0:
-            raise ConfigError(f"max_norm={max_norm} should be above 0, or null for no bound.")
+        if max_norm is not None and not 0 < max_norm < math.inf:
+            raise ConfigError(f"max_norm={max_norm} should be a number above 0, or null for no bound.")
         self.arguments: dict[str, Any] = {
             "shape": list(shape), "classes": classes, "hidden": list(hidden), "dropout": dropout,
             "input_dropout": input_dropout, "max_norm": max_norm,

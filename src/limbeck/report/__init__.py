@@ -1,0 +1,1 @@
+"""What a finished run says: one page for the browser and one table for the terminal."""

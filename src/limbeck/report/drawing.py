@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -18,10 +19,10 @@ INK = "#2b2e33"
 QUIET = "#6a6f78"
 GRID = "#e6e8eb"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b24d8f", "#c28800", "#3f9fd8", "#7d5a3c", "#7a7a7a")
-DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 WIDTH = 7.5
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
-_RC = {
+_RC: Any = {
     "svg.hashsalt": "limbeck",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -53,14 +54,13 @@ class Style:
     """How one arm is drawn in every figure."""
 
     colour: str
-    dash: str | tuple = "solid"
+    dash: Any = "solid"
 
 
 def arm_styles(arms: Sequence[str]) -> dict[str, Style]:
     """One style per arm; beyond eight arms the colours come back with another dash."""
     return {
-        arm: Style(COLOURS[i % len(COLOURS)], DASHES[(i // len(COLOURS)) % len(DASHES)])
-        for i, arm in enumerate(arms)
+        arm: Style(COLOURS[i % len(COLOURS)], DASHES[(i // len(COLOURS)) % len(DASHES)]) for i, arm in enumerate(arms)
     }
 
 
@@ -80,9 +80,12 @@ def canvas(height: float) -> Figure:
 
 
 def shorten(name: str, limit: int) -> str:
-    """``name`` on one line, cut at ``limit`` characters."""
+    """``name`` on one line, its middle cut out beyond ``limit`` characters: both ends tell names apart."""
     line = " ".join(str(name).split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+    if len(line) <= limit:
+        return line
+    tail = (limit - 1) // 2
+    return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
 
 
 def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
@@ -90,9 +93,7 @@ def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> N
     labels = [shorten(name, 34) for name in names]
     widest = max(len(label) for label in labels)
     columns = max(1, min(len(labels), int(105 / (widest + 8))))
-    # A leading underscore would hide a label from the legend.
-    shown = ["\u200b" + label if label.startswith("_") else label for label in labels]
-    figure.legend(handles, shown, loc="outside upper left", ncols=columns, handlelength=1.8, columnspacing=1.6)
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.8, columnspacing=1.6)
 
 
 def only_grid(axes: Axes, which: str) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,8 +30,17 @@ from limbeck.report.wording import count, nats, tenths
 CLASSES_IN_A_ROW = 20
 NUMBERS_UP_TO = 60
 MOST_CLASSES = 100
-_MISSED = LinearSegmentedColormap.from_list("missed", ["#f4f8fb", "#a9cce3", "#3b86b8", "#08406b"])
-_MISSED.set_bad("#ececec")
+_MISSED = LinearSegmentedColormap.from_list(
+    "missed", ["#f4f8fb", "#bcd9ea", "#7fb2d3", "#1c679f", "#08406b"]
+).with_extremes(bad="#ececec")
+
+
+class HeatMap(NamedTuple):
+    """The recall figure, the number of classes in it, and the recall in % that it draws darkest."""
+
+    svg: str
+    shown: int
+    darkest: float
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> str | None:
@@ -109,8 +118,8 @@ def _draw_teacher_level(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     level = 100 * (1 - max(logged, key=lambda row: row["epoch"])["value"])
     axes.axhline(level, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1)
     axes.annotate(
-        "teacher", (1, level), xycoords=("axes fraction", "data"), xytext=(0, 3),
-        textcoords="offset points", ha="right", va="bottom", color=TEACHER, fontsize=8.5,
+        "teacher", (0, level), xycoords=("axes fraction", "data"), xytext=(4, 3),
+        textcoords="offset points", ha="left", va="bottom", color=TEACHER, fontsize=8.5,
     )  # fmt: skip
 
 
@@ -178,18 +187,19 @@ def _draw_errors(axes: Axes, height: float, seeds: Sequence[float], style: Style
     if not seeds:
         return
     colour, mean, bounds = style.colour, float(np.mean(seeds)), t_interval(seeds)
-    axes.plot(seeds, [height + 0.16] * len(seeds), "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0)
     if bounds:
+        dots = [height + 0.16] * len(seeds)
+        axes.plot(seeds, dots, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0)
         axes.plot(bounds, [height - 0.1] * 2, color=colour, linewidth=2.2, zorder=2)
     axes.plot([mean], [height - 0.1], "D", color=colour, markersize=5.5, markeredgecolor="white", zorder=3)
     text = tenths(mean) if len(seeds) > 1 else count(mean)
     axes.annotate(
         text, (mean, height - 0.1), xytext=(0, 6), textcoords="offset points", ha="center",
-        va="bottom", fontsize=8.5, color=INK,
+        va="bottom", fontsize=8.5, color=INK, bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.3},
     )  # fmt: skip
 
 
-def recall_heat_map(models: Sequence[tuple[str, NDArray]], classes: Sequence[str]) -> tuple[str, int]:
+def recall_heat_map(models: Sequence[tuple[str, NDArray]], classes: Sequence[str]) -> HeatMap:
     """Recall per class of every model: numbers in %, darker where more is missed.
 
     Args:
@@ -197,7 +207,8 @@ def recall_heat_map(models: Sequence[tuple[str, NDArray]], classes: Sequence[str
         classes: names of the classes.
 
     Returns:
-        The SVG and how many classes it shows: all, or the hardest 100 where there are more.
+        The SVG, how many classes it shows (all, or the hardest 100 where there are more) and the recall in %
+        that is darkest.
     """
     values = 100 * np.array([recall for _, recall in models])
     shown = np.arange(len(classes))
@@ -206,7 +217,7 @@ def recall_heat_map(models: Sequence[tuple[str, NDArray]], classes: Sequence[str
         shown = np.sort(np.argsort(hardness, kind="stable")[:MOST_CLASSES])
     per_row = CLASSES_IN_A_ROW if len(shown) <= NUMBERS_UP_TO else 34
     blocks = np.array_split(shown, math.ceil(len(shown) / per_row))
-    names = [shorten(classes[i], 14) for i in range(len(classes))]
+    names = [shorten(classes[i], 15) for i in range(len(classes))]
     letters = max(len(names[i]) for i in shown)
     slanted = letters * 0.075 > 5.6 / len(blocks[0])
     top = 0.07 * letters + 0.1 if slanted else 0.25
@@ -219,7 +230,8 @@ def recall_heat_map(models: Sequence[tuple[str, NDArray]], classes: Sequence[str
             axes.set_xticks(range(len(block)), [names[i] for i in block], rotation=90 if slanted else 0)
             axes.set_yticks(range(len(models)), [shorten(name, 22) for name, _ in models])
             axes.tick_params(labelsize=7.5 if len(blocks[0]) > 12 else 8.5)
-        return to_svg(figure, "recall", "Recall of every class, teacher and arms"), len(shown)
+        svg = to_svg(figure, "recall", "Recall of every class, teacher and arms")
+        return HeatMap(svg, len(shown), floor)
 
 
 def _draw_recall(axes: Axes, values: NDArray, floor: float, *, numbers: bool) -> None:
@@ -234,7 +246,7 @@ def _draw_recall(axes: Axes, values: NDArray, floor: float, *, numbers: bool) ->
         return
     decimals = 1 if values.shape[1] <= 12 else 0
     for (row, column), value in np.ndenumerate(values):
-        dark = (100 - value) > 0.55 * (100 - floor)
+        dark = (100 - value) > 0.6 * (100 - floor)
         text = "–" if math.isnan(value) else f"{value:.{decimals}f}" if value < 100 else "100"
         axes.text(
             column, row, text, ha="center", va="center", color="white" if dark else INK,
@@ -251,7 +263,7 @@ def reliability(models: Sequence[tuple[str, Bins, str, float | None]]) -> str:
     columns = min(3, len(models))
     lines = math.ceil(len(models) / columns)
     with drawing():
-        figure = canvas(0.35 + 2.35 * lines)
+        figure = canvas(0.75 + 2.3 * lines)
         grid = figure.subplots(lines, 3, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, (name, bins, colour, ece) in zip(grid, models, strict=False):
             _draw_reliability(axes, bins, colour)

@@ -70,7 +70,8 @@ def _predictions(arrays: Mapping[str, NDArray]) -> Predictions:
     labels = arrays["labels"]
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer) or not len(labels):
         raise ValueError(f"'labels' should be a row of integers, found {labels.dtype} of shape {labels.shape}")
-    teacher, arms, classes = None, {}, 0
+    arms: dict[str, dict[int, Answers]] = {}
+    teacher, classes = None, 0
     for key in arrays:
         student = _STUDENT.fullmatch(key)
         if key != "teacher" and student is None:
@@ -78,9 +79,7 @@ def _predictions(arrays: Mapping[str, NDArray]) -> Predictions:
         logits = arrays[key]
         expected = (len(labels), classes or logits.shape[-1])
         if logits.ndim != 2 or logits.shape != expected or not np.issubdtype(logits.dtype, np.floating):
-            raise ValueError(
-                f"{key!r} should be floats of shape {expected}, found {logits.dtype} of {logits.shape}"
-            )
+            raise ValueError(f"{key!r} should be floats of shape {expected}, found {logits.dtype} of {logits.shape}")
         classes = logits.shape[1]
         if student is None:
             teacher = answers(logits)

@@ -1,6 +1,7 @@
 """``report.html``: a finished run on one page, verdict first, that needs neither network nor script."""
 
 import csv
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +14,7 @@ from limbeck.errors import UntrustedFileError
 from limbeck.report import wording
 from limbeck.report.drawing import TEACHER, arm_styles
 from limbeck.report.figures import errors_by_arm, recall_heat_map, reliability, training_curves
-from limbeck.report.measures import Predictions, mean_recall, pooled_bins, read_predictions
+from limbeck.report.measures import Answers, Predictions, mean_recall, pooled_bins, read_predictions
 from limbeck.run_folder import RunFolder, write_text
 
 STAGES = (
@@ -55,7 +56,7 @@ def write_report(run: str | Path) -> Path:
         figures=figures,
         gaps=gaps,
         models=_models(summary),
-        stages=[(title, wording.seconds(summary["seconds"].get(key))) for key, title in STAGES],
+        stages=[(title, wording.seconds(summary["seconds"][key])) for key, title in STAGES if summary["seconds"][key]],
         objectives=[_objective(arm) for arm in summary["arms"]],
         settings=_settings(summary),
         machine=_machine(manifest),
@@ -69,7 +70,14 @@ def _asset(name: str) -> str:
 
 
 def _environment() -> Environment:
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["together"] = _together
+    return environment
+
+
+def _together(sentence: str) -> str:
+    """Keep ``95 %`` and ``p = 0.03`` on one line."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<])|(?<=\bp [=<]) (?=\d)", "\u00a0", sentence)
 
 
 def _rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -87,14 +95,12 @@ def _note(arm: Mapping[str, Any]) -> str:
 
 def _comparisons(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     def row(comparison: Mapping[str, Any]) -> dict[str, str]:
-        delta, gap = comparison["delta_errors"], comparison["gap_closed"]
-        per_seed = ", ".join(wording.count(value, signed=True) for value in delta.get("per_seed") or [])
+        gap = comparison["gap_closed"]
         return {
             "arm": comparison["arm"],
             "control": comparison["control"],
-            "change": wording.count(delta["mean"], signed=True),
-            "interval": wording.interval(delta["ci95"]),
-            "per_seed": per_seed or wording.MISSING,
+            "change": wording.change(comparison),
+            "interval": wording.interval(comparison["delta_errors"]["ci95"]),
             "p": wording.p_value(comparison["mcnemar_p"]).removeprefix("p ").removeprefix("= "),
             "gap_errors": wording.percent(gap["errors"], 0),
             "gap_nll": wording.percent(gap["nll"], 0),
@@ -105,12 +111,17 @@ def _comparisons(summary: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _seeds(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Test errors seed by seed: the seeds, and a row of numbers per arm."""
+    """Test errors seed by seed: the seeds, a row of numbers per arm, and a row of changes per comparison."""
     numbers = sorted({seed["seed"] for arm in summary["arms"] for seed in arm["seeds"]})
     rows = []
     for arm in summary["arms"]:
         errors = {seed["seed"]: seed["test"]["errors"] for seed in arm["seeds"]}
         rows.append((arm["name"], [wording.count(errors.get(number)) for number in numbers]))
+    for comparison in summary["comparisons"]:
+        changes = comparison["delta_errors"].get("per_seed") or []
+        if len(changes) == len(numbers):
+            name = f"{comparison['arm']} against {comparison['control']}"
+            rows.append((name, [wording.count(value, signed=True) for value in changes]))
     return {"numbers": numbers, "rows": rows}
 
 
@@ -142,7 +153,7 @@ def _settings(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     seeds = sorted({seed["seed"] for arm in summary["arms"] for seed in arm["seeds"]})
     pairs = [
         ("Recipe", summary["recipe"]),
-        ("Data", f"{data['name']}, {wording.plural(data['classes'], 'class').replace('classs', 'classes')}"),
+        ("Data", f"{data['name']}, {data['classes']:,} classes"),
         ("Samples", f"{data['train']:,} to train, {data['val']:,} to validate, {data['test']:,} to test"),
         ("Seeds", ", ".join(map(str, seeds))),
         ("Epochs", summary.get("epochs")),
@@ -183,14 +194,16 @@ def _figures(folder: RunFolder, summary: dict[str, Any]) -> tuple[list[dict[str,
     """The figures with their captions, and a sentence for each file whose absence leaves one out."""
     names = [arm["name"] for arm in summary["arms"]]
     figures, gaps = [], []
+    repeated = any(len(arm["seeds"]) > 1 for arm in summary["arms"])
+    dashed = " Dashed: the teacher." if summary["teacher"] else ""
     if names:
-        caption = "Dot: one seed. Diamond and bar: mean over seeds and its 95 % interval. Dashed: the teacher."
-        figures.append(_figure("Errors by arm", errors_by_arm(summary), caption))
+        caption = "Dot: one seed. Diamond and bar: mean over seeds and its 95 % interval." if repeated else "One seed."
+        figures.append(_figure("Errors by arm", errors_by_arm(summary), caption + dashed))
     if folder.metrics.is_file():
         curves = training_curves(_read_scalars(folder), names)
         caption = (
-            "Line: mean over seeds. Band: lowest to highest seed. Dashed: the teacher after its last epoch. The "
-            "training loss of arms with different objectives is not comparable; the validation error is."
+            f"{'Line: mean over seeds. Band: lowest to highest seed.' if repeated else 'One seed.'}{dashed} "
+            "Training losses of different objectives are not comparable; validation errors are."
         )
         if curves:
             figures.append(_figure("Training curves", curves, caption))
@@ -212,6 +225,8 @@ def _read_scalars(folder: RunFolder) -> list[dict[str, Any]]:
         rows = folder.read_scalars()
         if any(row.get(key) is None for row in rows for key in ("stage", "arm", "metric")):
             raise ValueError("a column is missing")
+        if any(row["epoch"] < 0 for row in rows):
+            raise ValueError("an epoch is below 0")
     except (KeyError, TypeError, ValueError, csv.Error, OSError) as error:
         reason = f"column {error} is missing" if isinstance(error, KeyError) else error
         raise UntrustedFileError(f"{folder.metrics} is damaged: {reason}.") from None
@@ -220,9 +235,10 @@ def _read_scalars(folder: RunFolder) -> list[dict[str, Any]]:
 
 def _prediction_figures(predictions: Predictions, summary: dict[str, Any]) -> list[dict[str, Any]]:
     styles = arm_styles([arm["name"] for arm in summary["arms"]])
-    models = [("teacher", [predictions.teacher], TEACHER, None)] if predictions.teacher else []
-    if models and summary["teacher"]:
-        models = [("teacher", [predictions.teacher], TEACHER, summary["teacher"]["test"]["ece"])]
+    models: list[tuple[str, list[Answers], str, float | None]] = []
+    if predictions.teacher:
+        ece = summary["teacher"]["test"]["ece"] if summary["teacher"] else None
+        models.append(("teacher", [predictions.teacher], TEACHER, ece))
     for arm in summary["arms"]:
         answered = list(predictions.arms.get(arm["name"], {}).values())
         if answered:
@@ -233,15 +249,19 @@ def _prediction_figures(predictions: Predictions, summary: dict[str, Any]) -> li
     if len(names) != predictions.classes:
         names = [str(i) for i in range(predictions.classes)]
     recalls = [(name, mean_recall(predictions, answered)) for name, answered, _, _ in models]
-    heat_map, shown = recall_heat_map(recalls, names)
-    some = "" if shown == len(names) else f" Shown: the {shown} of {len(names)} classes with the lowest recall."
-    caption = f"Share of each class's test samples found, in %, mean over seeds. Darker: more is missed.{some}"
+    heat_map = recall_heat_map(recalls, names)
+    caption = (
+        "Share of each class's test samples that got this class, in %, mean over seeds. Darker: more is missed, "
+        f"from 100 % (lightest) to {heat_map.darkest:.1f} % (darkest)."
+    )
+    if heat_map.shown < len(names):
+        caption += f" Shown: the {heat_map.shown} of {len(names)} classes with the lowest recall."
     bins = [(name, pooled_bins(predictions.labels, answered), colour, ece) for name, answered, colour, ece in models]
     read = (
         "Dots: answers of like confidence, all seeds together; a larger dot holds more of them. Below the diagonal "
         "a model is too sure of itself, above it too modest. ECE: mean over seeds, as in the table."
     )
     return [
-        _figure("Recall by class", heat_map, caption),
+        _figure("Recall by class", heat_map.svg, caption),
         _figure("Reliability", reliability(bins), read),
     ]

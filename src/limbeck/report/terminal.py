@@ -66,7 +66,7 @@ def _bullet(plain: _Plain, sentence: str, colour: str) -> Table:
 def _fitting(summary: Mapping[str, Any], width: int) -> tuple[list[Column], list[Column]]:
     """The columns that fit into ``width``, and those left out."""
     rows, shown = result_rows(summary), columns(summary)
-    sizes = {c.key: max(cell_len(c.short), *(cell_len(row[c.key]) for row in rows)) for c in shown} if rows else {}
+    sizes = {c.key: max([cell_len(_heading(c)), *(cell_len(_narrow(row[c.key])) for row in rows)]) for c in shown}
     name = max((cell_len(row["name"]) for row in rows), default=0)
     left_out: list[Column] = []
     for key in _DROPPED_FIRST:
@@ -82,13 +82,21 @@ def _table(summary: Mapping[str, Any], shown: list[Column], plain: _Plain) -> Ta
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("arm", overflow="fold")
     for column in shown:
-        table.add_column(column.short, justify="right", no_wrap=True)
+        table.add_column(_heading(column), justify="right", no_wrap=True)
     best = _fewest_errors(summary)
     for number, row in enumerate(result_rows(summary)):
         is_teacher = number == 0 and summary["teacher"] is not None
         style = "dim" if is_teacher else "bold" if row["name"] == best else ""
-        table.add_row(plain(row["name"]), *(plain(row[c.key]) for c in shown), style=style)
+        table.add_row(plain(row["name"]), *(plain(_narrow(row[c.key])) for c in shown), style=style)
     return table
+
+
+def _heading(column: Column) -> str:
+    return f"{column.short} %" if column.kind == "percent" else column.short
+
+
+def _narrow(text: str) -> str:
+    return text.removesuffix(" %")
 
 
 def _fewest_errors(summary: Mapping[str, Any]) -> str | None:

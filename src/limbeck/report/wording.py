@@ -22,7 +22,7 @@ class Column:
 
 COLUMNS = (
     Column("errors", "Test errors", "errors", "count"),
-    Column("accuracy", "Accuracy", "accuracy", "percent"),
+    Column("accuracy", "Accuracy", "acc.", "percent"),
     Column("nll", "NLL", "NLL", "nats"),
     Column("ece", "ECE", "ECE", "nats"),
     Column("agreement", "Agreement", "agree", "percent"),
@@ -47,12 +47,21 @@ def count(value: Any, *, signed: bool = False) -> str:
     return (MINUS if value < 0 else "+" if signed else "") + text
 
 
-def tenths(value: Any) -> str:
+def tenths(value: Any, *, signed: bool = False) -> str:
     """A mean number of errors, always with one decimal."""
     if not known(value):
         return MISSING
     text = f"{abs(value):,.1f}"
-    return MINUS + text if value < 0 and text != "0.0" else text
+    if text == "0.0":
+        return text
+    return (MINUS if value < 0 else "+" if signed else "") + text
+
+
+def change(comparison: Mapping[str, Any], *, signed: bool = True) -> str:
+    """The mean change in errors of a comparison: with a decimal where it is a mean over several seeds."""
+    delta = comparison["delta_errors"]
+    value = delta["mean"] if signed else abs(delta["mean"])
+    return tenths(value, signed=signed) if delta["ci95"] else count(value, signed=signed)
 
 
 def percent(value: Any, decimals: int = 2) -> str:
@@ -93,6 +102,8 @@ def p_value(value: Any) -> str:
         return f"p = {MISSING}"
     if value < 0.0001:
         return "p < 0.0001"
+    if 0.0495 <= value < 0.05:
+        return f"p = {value:.4f}" if value < 0.04995 else "p < 0.05"
     if value < 0.001:
         return f"p = {value:.4f}"
     return f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
@@ -150,12 +161,12 @@ def interval(bounds: Sequence[float] | None) -> str:
 def headline(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     """The verdict on one comparison in a sentence."""
     delta = comparison["delta_errors"]
-    arm, control, change = comparison["arm"], comparison["control"], delta["mean"]
+    arm, control, size = comparison["arm"], comparison["control"], change(comparison, signed=False)
     of = f"{summary['data']['test']:,}"
-    if count(abs(change)) in ("0", "0.0"):
+    if size in ("0", "0.0"):
         found = f"{arm} makes as many errors of {of} as {control}"
     else:
-        found = f"{arm} makes {count(abs(change))} {'fewer' if change < 0 else 'more'} errors of {of} than {control}"
+        found = f"{arm} makes {size} {'fewer' if delta['mean'] < 0 else 'more'} errors of {of} than {control}"
     seeds = _number_of_seeds(comparison, summary)
     if delta["ci95"]:
         evidence = f"95 % interval {interval(delta['ci95'])} over {plural(seeds, 'seed')}"
@@ -168,9 +179,9 @@ def headline(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
 
 
 def _ending(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    """What the change means next to the teacher; nothing where no change is shown."""
+    """What the change means next to the teacher, or why no change is shown."""
     if comparison["verdict"] == "not shown":
-        return "; chance alone could explain that" if comparison["delta_errors"]["mean"] else ""
+        return _reason(comparison)
     gap = comparison["gap_closed"]["errors"]
     if summary["teacher"] is None:
         return ""
@@ -180,6 +191,17 @@ def _ending(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
         return f"; it widens the gap to the teacher by {percent(-gap, 0)}"
     past = ", so it makes fewer errors than the teacher" if gap > 1 else ""
     return f"; it closes {percent(gap, 0)} of the gap to the teacher{past}"
+
+
+def _reason(comparison: Mapping[str, Any]) -> str:
+    bounds, p = comparison["delta_errors"]["ci95"], comparison["mcnemar_p"]
+    if not bounds:
+        return "; one seed cannot tell the method from luck"
+    if bounds[0] <= 0 <= bounds[1]:
+        return "; the interval holds 0, so other seeds could reverse it"
+    if known(p) and p >= 0.05:
+        return "; other test samples could reverse it"
+    return ""
 
 
 def _number_of_seeds(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> int:
@@ -198,7 +220,12 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if len(arms) == 1:
         arm = arms[0]
         made = f"{arm['name']} makes {mean_and_sd(arm['mean']['errors'], arm['sd']['errors'])} errors"
-        return [("none", f"Nothing to compare: {made} of {summary['data']['test']:,}, and no other arm was trained.")]
+        return [
+            (
+                "none",
+                f"Nothing to compare: {made} of {summary['data']['test']:,}, and no other arm was trained.",
+            )
+        ]
     return [("none", f"No comparison: none of the {plural(len(arms), 'arm')} is paired with a control.")]
 
 

@@ -23,7 +23,12 @@ def check_teacher(loaded: LoadedModel, *, shape: Sequence[int], class_names: Seq
         )
     theirs = loaded.description.get("class_names")
     if theirs is not None and list(theirs) != list(class_names):
-        differ = next(i for i, (a, b) in enumerate(zip(theirs, class_names, strict=False)) if a != b)
+        if len(theirs) != len(class_names):
+            raise TeacherError(
+                f"{where}: the teacher names {len(theirs)} classes, the data has {len(class_names)}. Classes should be "
+                "the same in the same order."
+            )
+        differ = next(i for i, (a, b) in enumerate(zip(theirs, class_names, strict=True)) if a != b)
         raise TeacherError(
             f"{where}: the teacher's class {differ} is {theirs[differ]!r}, that of the data {class_names[differ]!r}. "
             "Classes should be the same in the same order."
@@ -41,14 +46,16 @@ def probe(model: nn.Module, shape: Sequence[int], *, where: str) -> int:
     first = next(model.parameters(), None)
     try:
         logits = model.eval()(torch.zeros(1, *shape, device=None if first is None else first.device))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
         raise TeacherError(
-            f"{where}: {model_name(model)} cannot read inputs of shape {list(shape)} ({str(error).splitlines()[0]})."
+            f"{where}: {model_name(model)} cannot read inputs of shape {list(shape)} ({reason})."
         ) from None
     finally:
         model.train(was_training)
-    if logits.ndim != 2:
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != 1:
+        found = f"shape {list(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise TeacherError(
-            f"{where}: {model_name(model)} answers with shape {list(logits.shape)}; [B, classes] was expected."
+            f"{where}: {model_name(model)} answers one input with {found}; logits [1, classes] were expected."
         )
     return logits.shape[-1]

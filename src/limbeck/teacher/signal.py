@@ -13,6 +13,8 @@ from limbeck.data.dataset import as_float
 from limbeck.data.views import Views
 from limbeck.errors import ConfigError, TeacherError
 
+ANSWER_BATCH = 128
+"""Inputs a teacher is asked at a time: a small convnet's maps then stay in a processor's cache."""
 COMBINE = ("probabilities", "logits")
 
 
@@ -106,7 +108,7 @@ class StoredTeacher(TeacherSignal):
 
     @classmethod
     def compute(
-        cls, teacher: LiveTeacher, inputs: Tensor, views: Views, *, device: torch.device, batch_size: int = 500,
+        cls, teacher: LiveTeacher, inputs: Tensor, views: Views, *, device: torch.device, batch_size: int = ANSWER_BATCH,
         progress: Callable[[int, int], object] = lambda done, total: None,
     ) -> "StoredTeacher":  # fmt: skip
         """Ask a teacher for every sample in every view.

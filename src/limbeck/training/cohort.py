@@ -7,6 +7,7 @@ one, by the same code.
 
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,13 @@ def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
     return None
 
 
+def _structure(model: nn.Module) -> list[Any]:
+    """All that members of a cohort share: every layer with its settings, every tensor's shape and type."""
+    layers = [(n, type(m), m.extra_repr(), getattr(m, "max_norm", None)) for n, m in model.named_modules()]
+    weights = [(name, p.shape, p.dtype, p.requires_grad) for name, p in model.named_parameters()]
+    return [layers, weights, [(name, b.shape, b.dtype) for name, b in model.named_buffers()]]
+
+
 class Cohort(nn.Module):
     """A grid of students that are trained at once.
 
@@ -44,7 +52,7 @@ class Cohort(nn.Module):
         super().__init__()
         self.arms, self.seeds = len(members), len(members[0]) if members else 0
         flat = [member for row in members for member in row]
-        if not flat or len(flat) != self.arms * self.seeds:
+        if not flat or any(len(row) != self.seeds for row in members):
             raise ConfigError("A cohort is a full grid of arms by seeds with at least one student.")
         self.student = flat[0] if len(flat) == 1 else None
         if self.student is None:
@@ -54,9 +62,8 @@ class Cohort(nn.Module):
         reason = reason_not_to_stack(flat[0], len(flat))
         if reason:
             raise ConfigError(f"These students cannot be stacked: {reason}. Train each as a cohort of one.")
-        shapes = [{name: tensor.shape for name, tensor in member.state_dict().items()} for member in flat]
-        if any(shape != shapes[0] for shape in shapes):
-            raise ConfigError("Students of one cohort should have the same layers and sizes.")
+        if any(_structure(member) != _structure(flat[0]) for member in flat[1:]):
+            raise ConfigError("Students of one cohort should have the same layers, sizes and frozen weights.")
         # A tuple hides the skeleton from the module tree: its own weights are never used.
         self._skeleton = (copy.deepcopy(flat[0]),)
         grid = (self.arms, self.seeds)

@@ -5,7 +5,7 @@ import inspect
 import logging
 import signal
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -227,13 +227,38 @@ def _optimizer(optimizer: Any, lr: float | None) -> Any:
     return optimizer
 
 
+class _Batches:
+    """A list of batches, so wrapped that Lightning does not take it for a list of loaders."""
+
+    def __init__(self, batches: Sequence[Any]):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+def _many_times(loader: Any, name: str) -> Any:
+    """The loader as Lightning should have it, checked that it can be read once an epoch."""
+    if isinstance(loader, Iterator):
+        raise ConfigError(f"The {name} can be read only once (it is an iterator); give a list or a DataLoader.")
+    if loader is not None and not isinstance(loader, Iterable):
+        raise ConfigError(f"The {name} should be an iterable of batches (x, y); found {type(loader).__name__}.")
+    return _Batches(loader) if isinstance(loader, (list, tuple)) else loader
+
+
 def _fit_own(
     module: DistillationModule, model: nn.Module, label: str, loader: Iterable[Any], val_loader: Iterable[Any] | None,
     epochs: int, progress: bool, options: Mapping[str, Any] | None,
 ) -> nn.Module:  # fmt: skip
     check_count("epochs", epochs)
-    if iter(loader) is loader:
-        raise ConfigError("The loader can be read only once (it is an iterator); give a list or a DataLoader.")
+    if loader is None:
+        raise ConfigError("The loader is None; give a list or a DataLoader.")
+    loader, val_loader = _many_times(loader, "loader"), _many_times(val_loader, "val_loader")
+    if not model.training:
+        model.train()
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     placed = {
         "accelerator": "gpu" if device.type == "cuda" else device.type,
@@ -242,4 +267,6 @@ def _fit_own(
     with quiet_lightning(), StageProgress(enabled=progress).stage(label, epochs) as advance:
         fitter = make_trainer(epochs=epochs, options={**placed, **dict(options or {})}, advance=advance)
         run_fit(module, trainer=fitter, train_dataloaders=loader, val_dataloaders=val_loader)
+    if fitter.global_step == 0:
+        raise ConfigError("The loader gave no batch, so nothing was learnt.")
     return model.to(device)

@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from limbeck.data.batches import as_batch
+from limbeck.data.batches import Batch, as_batch
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -84,11 +84,18 @@ class DistillationModule(L.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Sum of the students' losses: the gradient of each is that of its own loss."""
-        x, y, sample, view = as_batch(batch)
-        teacher = self.signal(x, sample, view) if self.signal is not None and self.objective.needs_teacher else None
-        terms = self.objective(self.cohort(x), teacher, y)
-        self._add("train", y.shape[-1], loss=terms.loss, hard=terms.hard, soft=terms.soft)
+        batch = as_batch(batch)
+        terms = self.objective(self.cohort(batch.x), self._teacher_logits(batch), batch.y)
+        self._add("train", batch.y.shape[-1], loss=terms.loss, hard=terms.hard, soft=terms.soft)
         return terms.loss.sum()
+
+    def _teacher_logits(self, batch: Batch) -> Tensor | None:
+        """The teacher's logits ``[S, B, C]``, if any objective needs them."""
+        if self.signal is None or not self.objective.needs_teacher:
+            return None
+        if batch.sample is not None:
+            return self.signal(batch.x, batch.sample, batch.view)
+        return self.signal(batch.x.flatten(0, 1), None, None).unflatten(0, batch.x.shape[:2])
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Cross-entropy and accuracy of every student."""

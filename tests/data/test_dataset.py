@@ -1,0 +1,222 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limbeck.data import Dataset, Split
+from limbeck.data.dataset import as_float
+from limbeck.errors import ConfigError, DataError
+
+
+def arrays(n=30, n_test=12, classes=3, shape=(1, 4, 5), seed=0):
+    random = np.random.default_rng(seed)
+    x, x_test = (random.integers(0, 256, (k, *shape), dtype=np.uint8) for k in (n, n_test))
+    y, y_test = np.arange(n) % classes, np.arange(n_test) % classes
+    return x, y, x_test, y_test
+
+
+def rows(inputs):
+    return sorted(row.tobytes() for row in inputs.numpy())
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(2, 60), val=st.integers(1, 59), seed=st.integers(0, 1 << 62))
+def test_the_split_is_a_partition(n, val, seed):
+    x = torch.arange(n, dtype=torch.float32)[:, None]
+    split = Split(x, torch.zeros(n, dtype=torch.int64))
+    if val >= n:
+        with pytest.raises(ConfigError, match=rf"data\.val={val} should be a whole number from 1 to {n - 1}"):
+            Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed)
+        return
+    made = [Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed) for _ in range(2)]
+    train, kept = (part.inputs.flatten().tolist() for part in (made[0].train, made[0].val))
+    assert (len(train), len(kept)) == (n - val, val)
+    assert sorted(train + kept) == list(range(n))
+    assert train == sorted(train)
+    assert kept == sorted(kept)
+    assert torch.equal(made[0].val.inputs, made[1].val.inputs)
+
+
+def test_inputs_keep_their_labels():
+    x = torch.arange(40, dtype=torch.float32)[:, None]
+    data = Dataset("d", Split(x, torch.arange(40)), Split(x, torch.arange(40)), class_names=range(40), val=7)
+    for split in (data.train, data.val, data.open_test()):
+        assert torch.equal(split.inputs.flatten().long(), split.labels)
+
+
+def test_other_split_seeds_give_other_splits():
+    kept = [Dataset.from_arrays(*arrays(), split_seed=seed).val.inputs for seed in range(4)]
+    assert len({part.numpy().tobytes() for part in kept}) == 4
+
+
+@pytest.mark.parametrize("val", [0, -1, 30, 31, 1.0, 0.1, True, "5"])
+def test_bad_val(val):
+    with pytest.raises(ConfigError, match=r"data\.val="):
+        Dataset.from_arrays(*arrays(), val=val)
+
+
+def test_a_tenth_is_kept_for_validation():
+    assert len(Dataset.from_arrays(*arrays(n=35)).val) == 3
+    assert len(Dataset.from_arrays(*arrays(n=2, classes=2)).val) == 1
+
+
+@pytest.mark.parametrize("part", ["training", "test"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda x, y: (x, y[:-1]), "one label an input"),
+        (lambda x, y: (x[:-1], y), "one label an input"),
+        (lambda x, y: (x, y[:, None]), "one label an input"),
+        (lambda x, y: (x, y[0]), "one label an input"),
+        (lambda x, y: (x[:0], y[:0]), "it is empty"),
+        (lambda x, y: (x, np.where(y == 2, 3, y)), "labels from 0 to 3 were found; 0 to 2 were expected"),
+        (lambda x, y: (x, y - 1), "labels from -1 to 1 were found"),
+        (lambda x, y: (x, y.astype(np.float32)), "labels should be integers, found torch.float32"),
+        (lambda x, y: (x, y == 1), "labels should be integers, found torch.bool"),
+        (lambda x, y: (x, y.astype(str)), "labels should be an array of numbers"),
+        (lambda x, y: (np.full(x.shape, "a"), y), "inputs should be an array of numbers"),
+        (lambda x, y: ([[1.0], [1.0, 2.0]], y), "inputs should be an array of numbers"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_damage_is_named_with_its_split(part, damage, message):
+    x, y, x_test, y_test = arrays()
+    if part == "training":
+        x, y = damage(x, y)
+    else:
+        x_test, y_test = damage(x_test, y_test)
+    with pytest.raises(DataError, match=message) as caught:
+        Dataset.from_arrays(x, y, x_test, y_test, name="mine", class_names="abc", val=5)
+    assert "mine" in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_inputs_that_are_no_numbers(bad):
+    x, y, x_test, y_test = arrays()
+    x = x.astype(np.float32)
+    x[17, 0, 2, 3] = bad
+    with pytest.raises(DataError, match="infinite or not a number"):
+        Dataset.from_arrays(x, y, x_test.astype(np.float32), y_test)
+
+
+def test_training_and_test_inputs_should_be_alike():
+    x, y, x_test, y_test = arrays()
+    with pytest.raises(DataError, match="should be alike"):
+        Dataset.from_arrays(x, y, x_test[..., :-1], y_test)
+    with pytest.raises(DataError, match="should be alike"):
+        Dataset.from_arrays(x, y, x_test.astype(np.float32), y_test)
+
+
+@pytest.mark.parametrize("as_tensor", [False, True])
+@pytest.mark.parametrize("label_type", [np.uint8, np.int32, np.int64, np.dtype(">i4")])
+def test_from_arrays_forms(as_tensor, label_type):
+    x, y, x_test, y_test = arrays()
+    y, y_test = y.astype(label_type), y_test.astype(label_type)
+    given = (x, y, x_test, y_test)
+    if as_tensor:
+        given = tuple(torch.from_numpy(a.astype(a.dtype.newbyteorder("="))) for a in given)
+    data = Dataset.from_arrays(*given, val=4)
+    assert data.train.inputs.dtype == torch.uint8
+    assert data.train.labels.dtype == torch.int64
+    assert (data.shape, data.classes, data.class_names) == ((1, 4, 5), 3, ["0", "1", "2"])
+    assert rows(torch.cat([data.train.inputs, data.val.inputs])) == rows(torch.from_numpy(x))
+    assert data.open_test().labels.tolist() == y_test.tolist()
+    assert data.test_size == 12
+
+
+def test_grey_images_get_their_channel():
+    x, y, x_test, y_test = arrays()
+    assert Dataset.from_arrays(x[:, 0], y, x_test[:, 0], y_test).shape == (1, 4, 5)
+
+
+def test_features_become_float32():
+    x, y, x_test, y_test = arrays(shape=(6,))
+    for kind in (np.float64, np.float16, np.int64):
+        data = Dataset.from_arrays(x.astype(kind), y, x_test.astype(kind), y_test)
+        assert (data.train.inputs.dtype, data.shape) == (torch.float32, (6,))
+
+
+@pytest.mark.filterwarnings("error")
+def test_arrays_of_any_memory_layout():
+    x, y, x_test, y_test = arrays(shape=(6,))
+    reversed_x, swapped = x[::-1].astype(np.float32)[::-1], x_test.astype(">f4")
+    reversed_x.setflags(write=False)
+    data = Dataset.from_arrays(reversed_x, y, swapped, y_test)
+    assert torch.equal(data.open_test().inputs, torch.from_numpy(x_test).float())
+    graph = torch.from_numpy(x).float().requires_grad_()
+    assert not Dataset.from_arrays(graph, y, swapped, y_test).train.inputs.requires_grad
+
+
+def test_later_changes_of_an_array_do_not_matter():
+    x, y, x_test, y_test = arrays()
+    data = Dataset.from_arrays(x, y, x_test, y_test)
+    before = data.digest()
+    for array in (x, y, x_test, y_test):
+        array[:] = 1
+    assert data.digest() == before
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 5), (7,), (4, 6)])
+def test_statistics_equal_numpy(kind, shape):
+    x, y, x_test, y_test = arrays(shape=shape)
+    if kind is np.uint8 and len(shape) == 2:
+        shape = (1, *shape)
+    data = Dataset.from_arrays(x.astype(kind), y, x_test.astype(kind), y_test)
+    seen = data.train.inputs.numpy().astype(np.float64) / (255 if kind is np.uint8 else 1)
+    axis = (0, 2, 3) if len(shape) == 3 else None
+    mean, std = data.statistics()
+    np.testing.assert_allclose(mean, np.ravel(seen.mean(axis)), rtol=1e-12)
+    np.testing.assert_allclose(std, np.ravel(seen.std(axis, ddof=1)), rtol=1e-12)
+
+
+def test_a_constant_channel_is_divided_by_one():
+    x, y, x_test, y_test = arrays(shape=(3, 4, 5))
+    x[:, 1] = 7
+    mean, std = Dataset.from_arrays(x, y, x_test, y_test).statistics()
+    assert mean[1] == pytest.approx(7 / 255)
+    assert std[1] == 1.0
+
+
+def test_as_float():
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(as_float(pixels), torch.arange(256).float() / 255)
+    assert pixels[-1] == 255
+    floats = torch.rand(3)
+    assert as_float(floats) is floats
+
+
+def test_head():
+    data = Dataset.from_arrays(*arrays(n=60, n_test=20), val=10)
+    small = data.head(8)
+    assert (len(small.train), len(small.val), len(small.open_test()), small.test_size) == (8, 4, 4, 4)
+    assert torch.equal(small.train.inputs, data.train.inputs[:8])
+    assert (small.classes, small.shape, small.name) == (data.classes, data.shape, data.name)
+    whole = data.head(1000)
+    assert (len(whole.train), len(whole.val), len(whole.open_test())) == (50, 10, 20)
+    assert whole.digest() == data.digest()
+    assert small.digest() != data.digest()
+
+
+def test_the_digest_tells_every_change():
+    def digest(**changes):
+        given = dict(zip(("x", "y", "x_test", "y_test"), arrays(), strict=True))
+        for name, place in changes.items():
+            given[name][place] = (given[name][place] + 1) % 3
+        return Dataset.from_arrays(*given.values(), val=4).digest()
+
+    same = digest()
+    assert len(same) == 64
+    assert digest() == same
+    x = arrays()[0]
+    found = {digest(x=(i, 0, 2, 3)) for i in range(len(x))} | {digest(y=i) for i in range(3)}
+    found |= {digest(x_test=(5, 0, 0, 0)), digest(y_test=5), same}
+    assert len(found) == 30 + 3 + 2 + 1
+
+
+def test_the_digest_tells_another_shape_of_the_same_bytes():
+    x, y, x_test, y_test = arrays(shape=(1, 4, 6))
+    wide = Dataset.from_arrays(x, y, x_test, y_test)
+    tall = Dataset.from_arrays(x.reshape(-1, 1, 6, 4), y, x_test.reshape(-1, 1, 6, 4), y_test)
+    assert wide.digest() != tall.digest()

@@ -1,0 +1,152 @@
+"""Finished run folders, made up from random logits: their numbers are computed, not invented."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limbeck.run_folder import RunFolder, check_summary, write_json
+
+ARMS = ("hard", "soft", "hard + shifts", "soft + shifts")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "a & b",
+    '" onload="alert(2)',
+    "$x^2$",
+    "_hidden",
+    "[red]bold[/red]",
+    "猫",
+)
+
+
+def metrics(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None) -> dict[str, Any]:
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    wrong = int((logits.argmax(1) != labels).sum())
+    found = {
+        "errors": wrong,
+        "accuracy": 1 - wrong / len(labels),
+        "nll": float(-log_p[np.arange(len(labels)), labels].mean()),
+        "ece": float(abs(np.exp(log_p.max(1)).mean() - 1 + wrong / len(labels))),
+        "agreement": None,
+        "kl_to_teacher": None,
+    }
+    if teacher is not None:
+        found["agreement"] = float((logits.argmax(1) == teacher.argmax(1)).mean())
+        moved = teacher.astype(np.float64) - teacher.max(1, keepdims=True)
+        log_t = moved - np.log(np.exp(moved).sum(1, keepdims=True))
+        found["kl_to_teacher"] = float((np.exp(log_t) * (log_t - log_p)).sum(1).mean())
+    return found
+
+
+def spread(tests: list[dict[str, Any]], reduce: Callable[[list[float]], float]) -> dict[str, Any]:
+    return {key: None if tests[0][key] is None else reduce([t[key] for t in tests]) for key in tests[0]}
+
+
+def compared(control: dict[str, Any], arm: dict[str, Any], teacher: dict[str, Any] | None) -> dict[str, Any]:
+    pairs = zip(arm["seeds"], control["seeds"], strict=True)
+    deltas = [a["test"]["errors"] - c["test"]["errors"] for a, c in pairs]
+    mean, gap = float(np.mean(deltas)), {"errors": None, "nll": None}
+    half = 4.303 * float(np.std(deltas, ddof=1)) / len(deltas) ** 0.5 if len(deltas) > 1 else None
+    if teacher is not None:
+        for key in gap:
+            better = control["mean"][key] - teacher["test"][key]
+            gap[key] = (control["mean"][key] - arm["mean"][key]) / better if better > 0 else None
+    shown = half is not None and abs(mean) > half
+    verdict = ("helps" if mean < 0 else "hurts") if shown else "not shown"
+    ci95 = None if half is None else [mean - half, mean + half]
+    return {
+        "arm": arm["name"], "control": control["name"], "mcnemar_p": 0.00041, "gap_closed": gap, "verdict": verdict,
+        "delta_errors": {"mean": mean, "ci95": ci95, "per_seed": deltas},
+    }  # fmt: skip
+
+
+def scalars(arms: tuple[str, ...], seeds: int, teacher: bool, random: np.random.Generator) -> list[dict[str, Any]]:
+    runs = [("students", arm, seed) for arm in arms for seed in range(seeds)] + [("teacher", "teacher", 0)] * teacher
+    rows = []
+    for stage, arm, seed in runs:
+        level = 0.01 + 0.004 * (arms.index(arm) if arm in arms else 0)
+        for epoch in range(12):
+            error = level + 0.12 * np.exp(-epoch / 2) + 0.001 * random.random()
+            values = {
+                "val_acc": 1 - error,
+                "train_loss": 5 * error * (1 + ("soft" in arm)),
+                "val_loss": 3 * error,
+            }
+            for metric, value in values.items():
+                rows.append({"stage": stage, "arm": arm, "seed": seed, "epoch": epoch, "metric": metric,
+                             "value": float(value)})  # fmt: skip
+    return rows
+
+
+def build_run(
+    path: Path,
+    *,
+    arms: tuple[str, ...] = ARMS,
+    seeds: int = 3,
+    teacher: bool = True,
+    classes: int = 10,
+    test: int = 600,
+    names: list[str] | None = None,
+    extras: dict[str, Any] | None = None,
+) -> Path:
+    """Write a run folder; arms at even places are controls of the arm after them."""
+    random = np.random.default_rng(7)
+    labels = np.concatenate([np.arange(classes), random.integers(0, classes, test - classes)])
+    signal = 6.0 * np.eye(classes)[labels]
+    mistakes = random.normal(size=(test, classes))
+
+    def model(noise: float) -> np.ndarray:
+        return (signal + noise * (mistakes + random.normal(size=(test, classes)))).astype(np.float32)
+
+    arrays: dict[str, np.ndarray] = {"labels": labels.astype(np.int64)}
+    taught = model(1.15) if teacher else None
+    if taught is not None:
+        arrays["teacher"] = taught
+    entries = []
+    for number, arm in enumerate(arms):
+        tests = []
+        for seed in range(seeds):
+            logits = model(1.75 - 0.1 * number - 0.13 * (number % 2))
+            arrays[f"students/{arm}/seed{seed}"] = logits
+            tests.append(metrics(logits, labels, taught))
+        soft = 0.9 * (number % 2)
+        entries.append({
+            "name": arm, "student": "mlp 784-800-800-10", "params": 1_276_810, "transfer": "train",
+            "objective": {"hard_weight": 1 - soft, "soft_weight": soft, "temperature": 4.0, "soft": "kl",
+                          "scale_by_t2": True},
+            "seeds": [{"seed": i, "val": dict(t), "test": t} for i, t in enumerate(tests)],
+            "mean": spread(tests, lambda v: float(np.mean(v))),
+            "sd": spread(tests, lambda v: float(np.std(v, ddof=1)) if len(v) > 1 else None),
+            "control": number % 2 == 0, "views": "shift 2" if "shifts" in arm else "none", "seconds": 4.2 + number,
+        })  # fmt: skip
+    told = None
+    if taught is not None:
+        told = {"name": "mlp 784-1200-1200-10", "params": 2_395_210, "test": metrics(taught, labels, None)}
+    compare = [compared(entries[i], entries[i + 1], told) for i in range(0, len(entries) - 1, 2)]
+    if compare:
+        compare[-1]["main"] = True
+    summary = {
+        "schema": 1, "recipe": "mnist-hinton",
+        "data": {"name": "mnist", "classes": classes, "train": 54000, "val": 6000, "test": test},
+        "teacher": told, "arms": entries, "comparisons": compare, "epochs": 12, "batch_size": 128,
+        "seconds": {"teacher": 31.5 * teacher, "store": 2.25 * teacher, "training": 185.0, "evaluation": 1.5,
+                    "total": 221.0},
+    } | ({"classes": names} if names else {}) | (extras or {})  # fmt: skip
+    check_summary(summary)
+    folder = RunFolder(path)
+    write_json(folder.summary, summary)
+    write_json(folder.manifest, {
+        "limbeck": "0.1.0", "versions": {"python": "3.12.3", "torch": "2.10.0"}, "command": "limbeck run mnist <a>",
+        "hardware": {"cpu": "Some CPU", "cores": 8, "memory_gib": 31.2, "devices": ["cuda:0 Some GPU"]},
+        "git_commit": None, "started": "2030-01-01T10:00:00Z", "finished": "2030-01-01T10:03:41Z", "state": "finished",
+    })  # fmt: skip
+    folder.write_scalars(scalars(arms, seeds, teacher, random))
+    np.savez(folder.predictions, **arrays)
+    return path
+
+
+def load_summary(run: Path) -> dict[str, Any]:
+    return json.loads((run / "summary.json").read_text(encoding="utf-8"))
