@@ -60,7 +60,7 @@ def test_good_arm_names(name):
 @pytest.mark.parametrize(
     "name",
     ["", " ", ".", "..", "../x", "a/b", "/etc", "\\x", "a\\b", "C:x", "a b", "a\n", "~", "-rf", ".hidden", "é", "a\0",
-     "teacher", "*", "${oc.env:HOME}"],
+     "teacher", "*", "${oc.env:HOME}", "a" * 101],
 )  # fmt: skip
 def test_bad_arm_names(name):
     with pytest.raises(ConfigError, match="it names a folder"):
@@ -69,7 +69,7 @@ def test_bad_arm_names(name):
         check_arms({"good": None, name: {}}, SETTINGS)
 
 
-@given(st.text(max_size=20))
+@given(st.text("aZ9._+=,-/\\: \n~", max_size=9))
 def test_a_name_that_passes_stays_in_its_folder(name):
     from pathlib import PurePosixPath, PureWindowsPath
 
@@ -81,6 +81,11 @@ def test_a_name_that_passes_stays_in_its_folder(name):
         path = kind("run") / name
         assert path.parent == kind("run")
         assert path.name == name
+
+
+def test_a_name_that_is_no_text():
+    with pytest.raises(ConfigError, match=r"arms\.4: a name of .* was expected"):
+        check_arm_names([4])
 
 
 def test_no_arms():

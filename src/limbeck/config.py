@@ -11,7 +11,7 @@ UNLABELLED = -100
 """The label of a sample that has none: its hard loss is 0 (PyTorch's ``ignore_index``)."""
 
 ARM_KEYS = ("objective", "student", "views", "transfer", "control")
-_ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]*")
+_ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,99}")
 
 
 def check_count(name: str, value: Any) -> int:
@@ -55,10 +55,10 @@ def check_arm_names(names: Sequence[str]) -> None:
     if not names:
         raise ConfigError("arms is empty; a study needs at least one arm.")
     for name in names:
-        if not _ARM_NAME.fullmatch(name) or name == "teacher":
+        if not isinstance(name, str) or not _ARM_NAME.fullmatch(name) or name == "teacher":
             raise ConfigError(
-                f"arms.{name}: a name of letters, digits and . _ + = , - was expected (and not 'teacher'); it names a "
-                "folder."
+                f"arms.{name}: a name of up to 100 letters, digits and . _ + = , - was expected (and not 'teacher'); it "
+                "names a folder."
             )
 
 

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from limbeck.data import Dataset, NoViews, TransferSet, Views
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
 from limbeck.models import LoadedModel, Normalized, load_model
-from limbeck.models.checkpoint import WEIGHTS, find_weights
+from limbeck.models.checkpoint import WEIGHTS, find_weights, read_weights
 from limbeck.teacher.check import check_teacher, probe
 from limbeck.teacher.signal import COMBINE
 from limbeck.training.cohort import reason_not_to_stack
@@ -142,7 +143,7 @@ def control_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> str | None:
     return alike[0].name if alike else None
 
 
-def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
+def build(builder: Builder, data: Dataset, seed: int) -> Normalized:
     """An untrained model for the data with the initial weights of a seed, its normalisation inside.
 
     Raises:
@@ -163,6 +164,8 @@ def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
             raise ConfigError(f"The model could not be built: {error}.") from None
     if not isinstance(model, nn.Module):
         raise ConfigError(f"A model should be a torch.nn.Module; the builder gave {type(model).__name__}.")
+    if not model.training:
+        model.train()
     return Normalized(model, *data.statistics())
 
 
@@ -215,14 +218,18 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
         UntrustedFileError: a file is damaged, or a pickle.
     """
     loaded = []
-    builder = teacher.model
-    empty = None if builder is None else lambda: build(builder, data, 0)
     for place in teacher.source or ():
         members = sorted(Path(place).glob(f"teacher/member*/{WEIGHTS}"))
         for file in members or [find_weights(place)]:
-            found = load_model(file, empty)
+            found = load_model(file, None if teacher.model is None else partial(_empty, teacher.model, data, file))
             check_teacher(found, shape=data.shape, class_names=data.class_names, where=str(file))
             loaded.append(found)
     if not loaded:
         raise TeacherError("teacher.from names no model.")
     return loaded
+
+
+def _empty(builder: Builder, data: Dataset, file: Path) -> nn.Module:
+    """The model that weights belong to: with its normalisation, as limbeck trains it, or without, as a user may."""
+    model = build(builder, data, 0)
+    return model if model.state_dict().keys() == read_weights(file).keys() else model.net

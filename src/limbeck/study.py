@@ -210,6 +210,8 @@ class Study:
         if isinstance(self.teacher, Teacher):
             return [found.model for found in load_teachers(self.teacher, self.data)]
         models = [self.teacher] if isinstance(self.teacher, nn.Module) else list(self.teacher or ())
+        if not models:
+            raise TeacherError("teacher=[] names no model; give one, several, or None for controls alone.")
         for model in models:
             check_teacher(
                 LoadedModel(model, {}), shape=self.data.shape, class_names=self.data.class_names, where="teacher"

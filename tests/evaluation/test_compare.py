@@ -15,6 +15,7 @@ from limbeck.evaluation.compare import (
     gap_closed,
     mcnemar_exact,
     paired_interval,
+    total_interval,
     verdict,
 )
 
@@ -245,3 +246,17 @@ def test_a_clear_effect_is_found():
         arm, control = rng.random((5, 1000)) < 0.10, rng.random((5, 1000)) < 0.20
         found.append(compare(arm, control, arm_nll=ones, control_nll=ones)["verdict"])
     assert found.count("helps") >= 48
+
+
+def test_total_interval_holds_the_interval_over_seeds_and_adds_the_samples():
+    rng = np.random.default_rng(5)
+    differences = rng.integers(-1, 2, size=(4, 300))
+    total = total_interval(differences)
+    seeds = paired_interval(differences.sum(1))
+    by_hand = math.sqrt(
+        (seeds.ci95[1] - seeds.mean) ** 2 + 1.959963984540054**2 * 300 * differences.mean(0).var(ddof=1)
+    )
+    assert total.mean == seeds.mean
+    assert total.ci95 == pytest.approx((total.mean - by_hand, total.mean + by_hand), rel=1e-12)
+    assert total.ci95[0] < seeds.ci95[0] < seeds.ci95[1] < total.ci95[1]
+    assert total_interval(differences[:1]).ci95 is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from limbeck import Arm, Objective, Optimizer, Study, Teacher
@@ -198,7 +198,7 @@ def test_the_given_teacher_is_not_changed(finished):
 
 
 def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path, monkeypatch):
-    begun, rows = {}, []
+    begun = {}
 
     def spy(self, stage, label, module, batches, epochs):
         for a, s, model in module.cohort.members():
@@ -214,8 +214,6 @@ def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path,
         assert torch.equal(begun["hard", seed], begun["soft", seed])
         assert torch.equal(begun["hard", seed], begun["narrow", seed])
     assert not torch.equal(begun["hard", "seed0"], begun["hard", "seed1"])
-    # Without randomness of its own, an arm given twice gives the same students: same weights, batches and order.
-    del rows
     by_name = {arm["name"]: arm for arm in summary["arms"]}
     assert by_name["hard"]["seeds"] != by_name["narrow"]["seeds"]
 
@@ -280,8 +278,27 @@ def test_a_list_of_teachers_is_their_mean(data, tmp_path):
     assert sorted(p.name for p in (out / "teacher").iterdir()) == ["member0", "member1", "member2"]
     assert summary["teacher"]["params"] == 3 * sum(p.numel() for p in teachers[0].parameters())
     again = study_of(data, tmp_path / "again", teacher=Teacher(model=own(12), source=[out])).run()
-    # Weights of the user's own class are read into a model with the data's normalisation, the given ones had none.
-    assert again["teacher"]["name"].startswith("3 x")
+    assert again["teacher"]["test"] == summary["teacher"]["test"]
+
+
+def test_weights_of_ones_own_are_taken_with_and_without_normalisation(data, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    save_file(teacher_model().state_dict(), file)
+    given = study_of(data, tmp_path / "a", epochs=1).run()
+    taken = study_of(data, tmp_path / "b", epochs=1, teacher=Teacher(model=own(12), source=[file])).run()
+    assert taken["teacher"]["test"] == given["teacher"]["test"]
+    trained = study_of(data, tmp_path / "c", epochs=1, teacher=Teacher(model=own(12), epochs=2)).run()
+    again = Teacher(model=own(12), source=[tmp_path / "c" / "teacher" / "model.safetensors"])
+    taken = study_of(data, tmp_path / "d", epochs=1, teacher=again).run()
+    assert taken["teacher"]["test"] == trained["teacher"]["test"]
+    with pytest.raises(TeacherError, match="does not fit the model"):
+        study_of(data, tmp_path / "e", teacher=Teacher(model=own(13), source=[file])).run()
+
+
+def test_a_builder_that_gives_a_model_in_eval_mode_trains_it_all_the_same(data, tmp_path):
+    study_of(data, tmp_path / "a").run()
+    study_of(data, tmp_path / "b", student=lambda shape, classes: small(shape=shape, classes=classes).eval()).run()
+    assert same_students(tmp_path / "a", tmp_path / "b")
 
 
 @pytest.mark.parametrize("model", [partial(MLP, hidden=[8]), partial(ConvNet, channels=[4], strides=[1])])

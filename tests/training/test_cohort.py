@@ -425,6 +425,38 @@ def test_dropout_differs_between_members_and_is_right_in_the_mean():
     assert (cohort(x) == 0).any()
 
 
+def test_dropout_goes_on_after_a_validation():
+    differ = []
+
+    class Watch(DistillationModule):
+        def training_step(self, batch, batch_idx):
+            differ.append(not torch.equal(self.cohort(batch.x), self.cohort(batch.x)))
+            return super().training_step(batch, batch_idx)
+
+        def validation_step(self, batch, batch_idx):
+            assert torch.equal(self.cohort(batch.x), self.cohort(batch.x))
+            super().validation_step(batch, batch_idx)
+
+    hard = Objective(hard_weight=1.0, soft_weight=0.0)
+    batches = stacked(batches_of(2, steps=1))
+    for arms in (1, 2):
+        cohort = Cohort(grid_of(lambda seed: mlp(seed, dropout=0.5), arms, 2))
+        trainer(max_epochs=3).fit(Watch(cohort, None, [hard] * arms), batches, batches)
+    assert differ == [True] * 6
+
+
+def test_a_part_in_eval_mode_stays_in_it():
+    def make(seed):
+        torch.manual_seed(seed)
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(9, CLASSES))
+        model[1].eval()
+        return model
+
+    cohort = Cohort(grid_of(make, 2, 1)).eval().train()
+    x = torch.randn(1, 4, 1, 3, 3)
+    assert torch.equal(cohort(x), cohort(x))
+
+
 def test_dropout_repeats_with_the_seeds_alone():
     trained = []
     for noise in (1, 2):

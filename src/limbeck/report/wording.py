@@ -199,7 +199,8 @@ def _reason(comparison: Mapping[str, Any]) -> str:
         return "; one seed cannot tell the method from luck"
     if bounds[0] <= 0 <= bounds[1]:
         return "; the interval holds 0, so other seeds could reverse it"
-    if known(p) and p >= 0.05:
+    total = comparison["delta_errors"].get("ci95_total")
+    if (known(p) and p >= 0.05) or (total and total[0] <= 0 <= total[1]):
         return "; other test samples could reverse it"
     return ""
 

@@ -109,7 +109,7 @@ class StoredTeacher(TeacherSignal):
     @classmethod
     def compute(
         cls, teacher: LiveTeacher, inputs: Tensor, views: Views, *, device: torch.device, batch_size: int = ANSWER_BATCH,
-        progress: Callable[[int, int], object] = lambda done, total: None,
+        progress: Callable[[int], object] = lambda done: None,
     ) -> "StoredTeacher":  # fmt: skip
         """Ask a teacher for every sample in every view.
 
@@ -119,16 +119,15 @@ class StoredTeacher(TeacherSignal):
             views: all ``views.count`` of them are asked.
             device: where to compute.
             batch_size: inputs at a time.
-            progress: called with the answers so far and in all.
+            progress: called with the number of answers so far.
         """
         parts: list[Tensor] = []
-        total = len(inputs) * views.count
         for view in range(views.count):
             answers = []
             for start in range(0, len(inputs), batch_size):
                 batch = inputs[start : start + batch_size].to(device)
                 seen = views.apply(batch, torch.full((len(batch),), view, device=device))
                 answers.append(teacher.answer(as_float(seen)))
-                progress(view * len(inputs) + start + len(batch), total)
+                progress(view * len(inputs) + start + len(batch))
             parts.append(torch.cat(answers))
         return cls(torch.stack(parts, dim=1))

@@ -66,6 +66,7 @@ class Cohort(nn.Module):
             raise ConfigError("Students of one cohort should have the same layers, sizes and frozen weights.")
         # A tuple hides the skeleton from the module tree: its own weights are never used.
         self._skeleton = (copy.deepcopy(flat[0]),)
+        self._in_training = [(module, module.training) for module in self._skeleton[0].modules()]
         grid = (self.arms, self.seeds)
         self._parameter_names = [name for name, _ in flat[0].named_parameters()]
         own = [dict(member.named_parameters()) for member in flat]
@@ -92,13 +93,6 @@ class Cohort(nn.Module):
         """The cohort whose only member is ``student`` itself."""
         return cls([[student]])
 
-    def train(self, mode: bool = True) -> "Cohort":
-        """Training or evaluation mode, for every member."""
-        super().train(mode)
-        if self.student is None:
-            self._skeleton[0].train(mode)
-        return self
-
     def forward(self, x: Tensor) -> Tensor:
         """Logits of every student.
 
@@ -110,6 +104,9 @@ class Cohort(nn.Module):
         """
         if self.student is not None:
             return self.student(x[0])[None, None]
+        # Here and not in train(): Lightning sets the flag of each module that it can see, one by one.
+        for module, training in self._in_training:
+            module.training = training and self.training
 
         def answer(parameters: dict[str, Tensor], own: dict[str, Tensor], batch: Tensor) -> Tensor:
             return functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
