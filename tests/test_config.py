@@ -23,7 +23,7 @@ def test_counts(value):
 
 @pytest.mark.parametrize("value", NO_COUNT)
 def test_bad_counts(value):
-    with pytest.raises(ConfigError, match="epochs=.* should be a whole number of at least 1") as caught:
+    with pytest.raises(ConfigError, match=r"epochs=.* should be a whole number of at least 1") as caught:
         check_count("epochs", value)
     assert repr(value) in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_no_arms():
 
 @pytest.mark.parametrize("arms", [None, "kd", ["kd"], 5])
 def test_arms_that_are_no_mapping(arms):
-    with pytest.raises(ConfigError, match="arms=.* should list arms by name"):
+    with pytest.raises(ConfigError, match=r"arms=.* should list arms by name"):
         check_arms(arms, SETTINGS)
 
 

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import shlex
 import signal
 import sys
 import time
@@ -109,7 +110,9 @@ def run_study(arguments: argparse.Namespace) -> int:
         "overrides": arguments.overrides,
         "config_dir": None if arguments.config_dir is None else str(arguments.config_dir),
     }
-    out = Path(config.out or Path("runs") / config.recipe / time.strftime("%Y-%m-%d_%H-%M-%S"))
+    out = Path(
+        str(config.out) if config.out is not None else Path("runs") / config.recipe / time.strftime("%Y-%m-%d_%H-%M-%S")
+    )
     return _execute(config, out, facts, resume=False)
 
 
@@ -130,14 +133,16 @@ def resume_study(arguments: argparse.Namespace) -> int:
 
 
 def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> int:
-    print(f"limbeck {__version__}: {config.recipe}, results in {out}", file=sys.stderr)
     study = build_study(config, out=out, facts=facts, resume=resume)
+    study.check()
+    print(f"limbeck {__version__}: {config.recipe}, results in {out}", file=sys.stderr)
     try:
         summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
     except KeyboardInterrupt:
-        return _fail(f"interrupted. Go on with: limbeck resume {out}", 130)
+        return _fail(f"interrupted. Go on with: limbeck resume {shlex.quote(str(out))}", 130)
     except SystemExit as stop:
-        return _fail(f"stopped. Go on with: limbeck resume {out}", stop.code if isinstance(stop.code, int) else 1)
+        code = stop.code if isinstance(stop.code, int) else 1
+        return _fail(f"stopped. Go on with: limbeck resume {shlex.quote(str(out))}", code)
     from limbeck.report.terminal import print_summary
 
     print_summary(summary)
@@ -179,8 +184,6 @@ VERBS = {
 
 
 def _command(verb: str, overrides: Sequence[str], config_dir: Path | None) -> str:
-    import shlex
-
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]
     return shlex.join(["limbeck", verb, *own, *overrides])
 
@@ -194,9 +197,9 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> A
     Raises:
         ConfigError: an override cannot be read, or names an unknown key, group or choice.
     """
-    from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     parsed = [_parse(override) for override in overrides]
@@ -205,13 +208,32 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> A
     chosen = [o for o, (key, _) in zip(overrides, parsed, strict=True) if key in groups]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            base = hydra_compose("config", overrides=[*search, *chosen])
+            base = _with_choices_whole(search, chosen, [])
             ready = [_check_key(base, o, key) for o, (key, _) in zip(overrides, parsed, strict=True) if o not in chosen]
-            config = hydra_compose("config", overrides=[*search, *chosen, *ready])
-            _resolve(config)
+            config = _with_choices_whole(search, chosen, ready)
+            OmegaConf.resolve(config)
             return config
-        except (HydraException, OmegaConfBaseException) as error:
+        except ConfigError:
+            raise
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(_explain(error, parsed, config_dir)) from None
+
+
+def _with_choices_whole(search: list[str], chosen: list[str], ready: list[str]) -> Any:
+    """Compose; of a group chosen on the command line the recipe's differences do not count: they fit its own choice."""
+    from hydra import compose as hydra_compose
+    from omegaconf import open_dict
+
+    config = hydra_compose("config", overrides=[*search, *chosen, *ready])
+    groups = [o.partition("=")[0] for o in chosen if not o.startswith("recipe=")]
+    if groups:
+        inside = [o for o in ready if o.lstrip("+~").partition("=")[0].partition(".")[0] in groups]
+        choices = [o for o in chosen if not o.startswith("recipe=")]
+        plain = hydra_compose("config", overrides=[*search, *choices, "~recipe", *inside])
+        with open_dict(config):
+            for group in groups:
+                config[group] = plain[group]
+    return config
 
 
 def _parse(override: str) -> tuple[str, str]:
@@ -256,12 +278,6 @@ def _shown(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _resolve(config: Any) -> None:
-    from omegaconf import OmegaConf
-
-    OmegaConf.resolve(config)
-
-
 def _explain(error: Exception, parsed: Sequence[tuple[str, str]], config_dir: str | Path | None) -> str:
     """One line for what Hydra refused."""
     from limbeck.config import closest
@@ -278,6 +294,13 @@ def _explain(error: Exception, parsed: Sequence[tuple[str, str]], config_dir: st
     return "the settings cannot be read: " + " ".join(str(error).split())
 
 
+SECTIONS = {
+    "data": "data=digits", "student": "student=mlp", "teacher": "teacher=mlp", "objective": "objective.temperature=4",
+    "transfer": "transfer.samples=100", "optimizer": "optimizer.lr=0.01", "trainer": "trainer.precision=32-true",
+    "logger": "logger=csv",
+}  # fmt: skip
+
+
 def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool = False) -> Any:
     """The study that composed settings describe.
 
@@ -291,6 +314,9 @@ def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool =
     from limbeck.run_folder import RunFolder
 
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for name, value in settings.items():
+        if name in SECTIONS and not isinstance(value, dict):
+            raise ConfigError(f"{name}={value!r} should be a group of settings, as in {SECTIONS[name]}.")
     check_flags(settings)
     check_arms(settings["arms"], settings)
     RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
@@ -306,7 +332,7 @@ class _Builder:
         self._made: dict[str, Any] = {}
 
     def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Any:
-        from limbeck.config import check_count, seed_list
+        from limbeck.config import check_count, check_seed, seed_list
         from limbeck.data import TransferSet
         from limbeck.plan import Arm
         from limbeck.study import Study
@@ -323,6 +349,7 @@ class _Builder:
             )
             for name, arm in settings["arms"].items()
         }
+        check_seed("transfer.seed", settings["transfer"]["seed"])
         seeds, epochs = seed_list(settings["seeds"]), check_count("epochs", settings["epochs"])
         optimizer = Optimizer(**settings["optimizer"])
         teacher = self._teacher()
@@ -396,7 +423,7 @@ QUICK_SAMPLES = 2000
 
 
 def _listed(source: Any) -> list[str] | None:
-    return None if source is None else [source] if isinstance(source, str) else list(source)
+    return None if source is None else [str(s) for s in (source if isinstance(source, list) else [source])]
 
 
 def _merged(base: dict[str, Any], differences: dict[str, Any] | None) -> dict[str, Any]:

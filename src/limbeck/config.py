@@ -25,6 +25,17 @@ def check_count(name: str, value: Any) -> int:
     return value
 
 
+def check_seed(name: str, value: Any) -> int:
+    """A whole number from 0 to 2^31 - 1.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 31:
+        raise ConfigError(f"{name}={value!r} should be a whole number from 0 to 2147483647.")
+    return value
+
+
 def seed_list(seeds: Any) -> list[int]:
     """Seeds given as a number (5 means 0 to 4) or as a list.
 
@@ -57,8 +68,8 @@ def check_arm_names(names: Sequence[str]) -> None:
     for name in names:
         if not isinstance(name, str) or not _ARM_NAME.fullmatch(name) or name == "teacher":
             raise ConfigError(
-                f"arms.{name}: a name of up to 100 letters, digits and . _ + = , - was expected (and not 'teacher'); it "
-                "names a folder."
+                f"arms.{name}: a name of up to 100 letters, digits and . _ + = , - was expected (and not 'teacher'); "
+                "it names a folder."
             )
 
 

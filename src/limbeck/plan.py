@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from limbeck.config import check_arm_names, check_count
+from limbeck.config import check_arm_names, check_count, check_seed
 from limbeck.data import Dataset, NoViews, TransferSet, Views
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
@@ -73,6 +73,7 @@ class Teacher:
         check_count("teacher.epochs", self.epochs)
         check_count("teacher.batch_size", self.batch_size)
         check_count("teacher.members", self.members)
+        check_seed("teacher.seed", self.seed)
         if self.combine not in COMBINE:
             raise ConfigError(f"teacher.combine={self.combine!r} is unknown; choose one of {', '.join(COMBINE)}.")
         if self.source is None and self.model is None:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -167,7 +167,7 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
             wanted = kinds.__name__ if isinstance(kinds, type) else " or ".join(k.__name__ for k in kinds)
             raise UntrustedFileError(f"{where}: {name} should be {wanted}, found {value!r}.")
 
-    def keys(parent: Any, fields: Mapping[Any, type | tuple[type, ...]], name: str) -> None:
+    def keys(parent: Any, fields: dict[str, type | tuple[type, ...]], name: str) -> None:
         need(parent, dict, name)
         for key, kinds in fields.items():
             if key not in parent:
@@ -207,7 +207,10 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
         keys(comparison["delta_errors"], {"mean": number, "ci95": (list, type(None))}, f"{name}.delta_errors")
         interval = comparison["delta_errors"]["ci95"]
         if interval is not None:
-            keys(dict(enumerate(interval)), {0: number, 1: number}, f"{name}.delta_errors.ci95")
+            if len(interval) != 2:
+                raise UntrustedFileError(f"{where}: {name}.delta_errors.ci95 should be two numbers, found {interval}.")
+            for k, bound in enumerate(interval):
+                need(bound, number, f"{name}.delta_errors.ci95[{k}]")
         keys(comparison["gap_closed"], {"errors": optional, "nll": optional}, f"{name}.gap_closed")
         if comparison["verdict"] not in VERDICTS:
             raise UntrustedFileError(f"{where}: {name}.verdict {comparison['verdict']!r} is none of {VERDICTS}.")

@@ -108,8 +108,31 @@ class Study:
         self._loggers: list[Any] | None = None
         self._answers: dict[Views, TeacherSignal] = {}
         self._given: list[nn.Module] | None = None
+        self._checked = False
 
     # The recipe ------------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Meet mistakes before anything is written or trained; :meth:`run` begins with it.
+
+        Raises:
+            ConfigError: a setting does not fit the data or this machine, or the folder is taken.
+            TeacherError: the teacher is missing or does not fit the data.
+        """
+        self.run_folder.check(resume=self.resume, overwrite=self.overwrite)
+        if self._checked:
+            return
+        with quiet_lightning():
+            self._device()
+        for plan in self.plans:
+            plan.transfer.select(self.data.train)
+            check_student(plan, self.data)
+        if isinstance(self.teacher, Teacher) and self.teacher.source is None:
+            check_views(self.teacher.views, self.data)
+            build(_needed(self.teacher.model), self.data, self.teacher.seed)
+        elif self.teacher is not None:
+            self._given = self._given_teacher()
+        self._checked = True
 
     def run(self) -> dict[str, Any]:
         """Run the whole study.
@@ -141,9 +164,7 @@ class Study:
     def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Run within a run folder whose manifest tells how it ended."""
         run = self.run_folder
-        run.check(resume=self.resume, overwrite=self.overwrite)
-        with quiet_lightning():
-            self._rehearse()
+        self.check()
         run.prepare(resume=self.resume, overwrite=self.overwrite)
         if not run.config.is_file():
             write_text(run.config, yaml.safe_dump(dict(self.config or self._describe()), sort_keys=False))
@@ -161,18 +182,6 @@ class Study:
             raise
         self.manifest.finish("finished")
         return summary
-
-    def _rehearse(self) -> None:
-        """Meet mistakes in the settings before anything is written or trained."""
-        self._device()
-        for plan in self.plans:
-            plan.transfer.select(self.data.train)
-            check_student(plan, self.data)
-        if isinstance(self.teacher, Teacher) and self.teacher.source is None:
-            check_views(self.teacher.views, self.data)
-            build(_needed(self.teacher.model), self.data, self.teacher.seed)
-        elif self.teacher is not None:
-            self._given = self._given_teacher()
 
     # The teacher -----------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,14 @@ def contents(n=30, n_test=20, size=6, seed=0):
     return dict(zip(NAMES, map(idx, made), strict=True))
 
 
+def outcome(read):
+    """What was read, or the error that names the damage; any other error is not caught."""
+    try:
+        return read(), None
+    except DataError as error:
+        return None, error
+
+
 def write_all(folder, *, gz=True, **kind):
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents(**kind).items():
@@ -120,12 +128,8 @@ def test_any_damage_is_a_data_error(tmp_path_factory, data, packed):
     content = good[:cut] + data.draw(st.binary(max_size=12)) + good[cut + data.draw(st.integers(0, 6)) :]
     file = tmp_path_factory.getbasetemp() / "damaged.idx"
     file.write_bytes(content)
-    try:
-        found = read_idx(file, dimensions=1)
-    except DataError as error:
-        assert str(file) in str(error)
-    else:
-        assert found.ndim == 1
+    found, error = outcome(lambda: read_idx(file, dimensions=1))
+    assert str(file) in str(error) if error else found.ndim == 1
 
 
 def test_counts_of_images_and_labels_differ(tmp_path):

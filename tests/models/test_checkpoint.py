@@ -46,6 +46,14 @@ def trained_convnet():
     return model.eval()
 
 
+def outcome(load):
+    """What was loaded, or the error that a user sees; any other error is not caught."""
+    try:
+        return load(), None
+    except LimbeckError as error:
+        return None, error
+
+
 @pytest.fixture
 def saved(tmp_path):
     folder = tmp_path / "model"
@@ -262,13 +270,12 @@ def test_any_damage_of_weights_is_an_error_that_names_the_file(tmp_path_factory,
         assert str(file) in str(caught.value)
         return
     (folder / "model.json").unlink()
-    try:
-        load_model(folder, small)
-    except LimbeckError as error:
+    found, error = outcome(lambda: load_model(folder, small))
+    if found is not None:
+        assert kind == "flip", "only numbers were changed, which no format can tell"
+    else:
         assert str(file) in str(error)
         assert error.exit_code in (4, 7)
-    else:
-        assert kind == "flip", "only numbers were changed, which no format can tell"
 
 
 @settings(max_examples=60, deadline=None)
@@ -281,13 +288,12 @@ def test_any_damage_of_the_description_is_an_error_that_names_it(tmp_path_factor
     cut = data.draw(st.integers(0, len(good)))
     content = good[:cut] + data.draw(st.binary(max_size=6)) + good[cut + data.draw(st.integers(0, 6)) :]
     file.write_bytes(content)
-    try:
-        found = load_model(folder)
-    except LimbeckError as error:
+    found, error = outcome(lambda: load_model(folder))
+    if found is not None:
+        assert found.model(torch.rand(2, 4)).shape == (2, 3)
+    else:
         assert str(folder) in str(error)
         assert error.exit_code in (4, 7)
-    else:
-        assert found.model(torch.rand(2, 4)).shape == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +331,7 @@ def test_descriptions_of_another_form(saved, content, message):
         {"arguments": {"shape": 4, "classes": 3}}, {"arguments": {"shape": [4], "classes": "3"}},
         {"arguments": {"shape": [4], "classes": -3}}, {"arguments": {"shape": [-4], "classes": 3}},
         {"arguments": {"shape": [4], "classes": 3, "_target_": "os.system"}},
-        {"builder": "convnet", "arguments": {"shape": [1, 2, 2], "classes": 3, "channels": "abc", "strides": [1, 1, 1]}},
+        {"builder": "convnet", "arguments": {"shape": [1, 2, 2], "classes": 3, "channels": "ab", "strides": [1, 1]}},
         {"normalize": 5}, {"normalize": {"mean": [0.5]}}, {"normalize": {"mean": ["a"], "std": [1]}},
         {"class_names": 5}, {"class_names": "abc"}, {"class_names": [1, 2, 3]},
     ],
@@ -414,8 +420,8 @@ def test_missing_places(tmp_path):
         load_model(tmp_path / "nowhere")
     with pytest.raises(TeacherError, match=r"no model\.safetensors there nor in"):
         load_model(tmp_path)
+    (tmp_path / "config.yaml").write_text("seeds: 5")
     with pytest.raises(UntrustedFileError, match="no safetensors file"):
-        (tmp_path / "config.yaml").write_text("seeds: 5")
         load_model(tmp_path / "config.yaml")
 
 

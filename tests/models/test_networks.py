@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_the_student_of_hinton_has_its_published_size():
 def test_mlp_equals_numpy(shape, classes, hidden, max_norm):
     model = MLP(shape, classes, hidden=hidden, max_norm=max_norm)
     widths = [int(np.prod(shape)), *hidden, classes]
-    assert count_parameters(model) == sum(a * b + b for a, b in zip(widths, widths[1:], strict=False))
+    assert count_parameters(model) == sum(a * b + b for a, b in itertools.pairwise(widths))
     assert model.name == "-".join(map(str, widths))
     x = torch.randn(3, *shape)
     h = x.flatten(1).double().numpy()

@@ -184,6 +184,7 @@ def test_an_iterable_without_a_length_will_do():
         ({"soft": "mse"}, ConfigError, "objective.soft='mse' is unknown"),
         ({"trainer": {"max_epoch": 3}}, ConfigError, "did you mean trainer.max_epochs"),
         ({"trainer": {"callbacks": []}}, ConfigError, "set by limbeck itself"),
+        ({"trainer": {"gradient_clip_val": -1}}, ConfigError, "should be a number, not negative"),
         ({"trainer": {"precision": "7"}}, ConfigError, "refuses these options"),
     ],
 )

@@ -108,8 +108,8 @@ class StoredTeacher(TeacherSignal):
 
     @classmethod
     def compute(
-        cls, teacher: LiveTeacher, inputs: Tensor, views: Views, *, device: torch.device, batch_size: int = ANSWER_BATCH,
-        progress: Callable[[int], object] = lambda done: None,
+        cls, teacher: LiveTeacher, inputs: Tensor, views: Views, *, device: torch.device,
+        batch_size: int = ANSWER_BATCH, progress: Callable[[int], object] = lambda done: None,
     ) -> "StoredTeacher":  # fmt: skip
         """Ask a teacher for every sample in every view.
 

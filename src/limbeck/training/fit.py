@@ -59,6 +59,9 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean trainer.{near[0]}?" if near else ""
             raise ConfigError(f"unknown key trainer.{name}: Lightning's Trainer has no such argument{hint}")
+    clip = options.get("gradient_clip_val")
+    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, (int, float)) or not clip >= 0):
+        raise ConfigError(f"trainer.gradient_clip_val={clip!r} should be a number, not negative.")
 
 
 def make_trainer(

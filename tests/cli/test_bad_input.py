@@ -1,0 +1,235 @@
+"""Whatever the user can mend is one message and an exit code; nothing is written."""
+
+import gzip
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from limbeck.cli import main
+from limbeck.models import MLP, save_model
+
+
+@pytest.fixture
+def fails(tmp_path, capsys, monkeypatch):
+    """Runs a command that must fail; returns its message."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(code, *arguments, verb="run", out="run"):
+        before = sorted(tmp_path.rglob("*"))
+        own = [] if out is None else ["quick=true", "logger=csv", f"out={out}"]
+        assert main([verb, *own, *arguments]) == code
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        lines = captured.err.splitlines()
+        assert len(lines) == 1, captured.err
+        assert lines[0].startswith("error: ")
+        assert "Traceback" not in lines[0]
+        assert sorted(tmp_path.rglob("*")) == before, "something was written"
+        return lines[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("objective.temprature=8", "did you mean objective.temperature (default 4.0)?"),
+        ("epoch=3", "unknown key epoch; did you mean epochs"),
+        ("optimizer.nam=sgd", "did you mean optimizer.name (default adam)?"),
+        ("nonsense=3", "unknown key nonsense"),
+        ("student=convnt", "student=convnt is unknown; did you mean convnet? Choose one of convnet, mlp."),
+        ("recipe=mnst", "did you mean mnist?"),
+        ("logger=none", "logger=none is unknown"),
+        ("recipe=null", "recipe=null is unknown"),
+        ("data=5", "data=5 is unknown"),
+        ("trainer=null", "trainer=null is unknown"),
+        ("arms.soft.objetive.temperature=3", "unknown key arms.soft.objetive; did you mean arms.soft.objective?"),
+        ("arms.soft.objective.temprature=3", "did you mean arms.soft.objective.temperature?"),
+        ("arms.soft.transfer.label=3", "did you mean arms.soft.transfer.labelled?"),
+        ("arms.soft.student.depth=3", "unknown key arms.soft.student.depth"),
+        ("arms.soft.views=sift", "views: 'sift' is unknown; choose one of none, shift"),
+        ("arms.soft.control=nope", "arms.soft.control='nope' is not another arm"),
+        ("arms.soft=5", "should list the arm's differences"),
+        ("arms=5", "should list arms by name"),
+        ("trainer.max_epoch=3", "did you mean trainer.max_epochs?"),
+        ("trainer.callbacks=[]", "set by limbeck itself"),
+        ("trainer.precision=7", "Precision 7 is invalid"),
+        ("trainer.accelerator=abacus", "invalid accelerator"),
+        ("trainer.max_epochs=0", "epochs=0"),
+        ("trainer.gradient_clip_val=-1", "not negative"),
+        ("objective.temperature=0", "should be above 0"),
+        ("objective.temperature=-1", "should be above 0"),
+        ("objective.temperature=nan", "objective.temperature=nan should be a number"),
+        ("objective.temperature=abc", "objective.temperature='abc' should be a number"),
+        ("objective.hard_weight=0 objective.soft_weight=0", "both 0: nothing would be learnt"),
+        ("objective.soft=mse", "choose one of kl, cross_entropy"),
+        ("epochs=0", "epochs=0 should be a whole number of at least 1"),
+        ("epochs=-1", "epochs=-1"),
+        ("epochs=1.5", "epochs=1.5"),
+        ("epochs=???", "epochs="),
+        ("epochs=${nope}", "'nope' not found"),
+        ("seeds=0", "seeds=0"),
+        ("seeds=[]", "seeds=[] is empty"),
+        ("seeds=[1,1]", "names a seed twice"),
+        ("seeds=abc", "seeds='abc' should be a number of seeds"),
+        ("seeds=null", "seeds=None"),
+        ("batch_size=0", "batch_size=0"),
+        ("batch_size=1e3", "batch_size=1000.0"),
+        ("data.val=0", "data.val=0"),
+        ("transfer.samples=0", "transfer.samples=0"),
+        ("transfer.seed=abc", "transfer.seed='abc'"),
+        ("transfer=5", "transfer=5 should be a group of settings"),
+        ("optimizer=sgd", "optimizer='sgd' should be a group of settings, as in optimizer.lr=0.01"),
+        ("optimizer.lr=0", "optimizer.lr=0 would never learn"),
+        ("student.hidden=[0]", "hidden=[0] should be whole numbers"),
+        ("student.hidden=5", "could not be built"),
+        ("student._target_=nowhere.Nothing", "nowhere.Nothing could not be built"),
+        ("teacher.members=0", "teacher.members=0"),
+        ("teacher.seed=abc", "teacher.seed='abc'"),
+        ("teacher.combine=mean", "choose one of probabilities, logits"),
+        ("views=shift views.pixels=0", "views.pixels=0"),
+        ("store=maybe", "store='maybe' is unknown"),
+        ("quick=maybe", "quick='maybe' should be true or false"),
+        ("epochs", "'epochs' should be KEY=VALUE"),
+        ("=3", "'=3' should be KEY=VALUE"),
+        ("objective.temperature=[1", "cannot be read"),
+        ("arms.x/y.objective.temperature=2", "cannot be read"),
+    ],
+)
+def test_settings(fails, overrides, message):
+    assert message in fails(2, *overrides.split())
+
+
+def test_an_arm_needs_a_teacher(fails):
+    assert "arms.soft learns from a teacher and the study has none" in fails(4, "teacher=none")
+
+
+def test_the_folder(fails, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("keep", encoding="utf-8")
+    assert "is not empty (it holds thesis.txt)" in fails(2, out="mine")
+    assert "is not a run of limbeck" in fails(2, "overwrite=true", out="mine")
+    assert "is a file; name a folder" in fails(2, out="mine/thesis.txt")
+
+
+def test_other_verbs(fails, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "holds no run to resume" in fails(2, "nowhere", verb="resume", out=None)
+    assert "holds no run to resume" in fails(2, "empty", verb="resume", out=None)
+    assert "nowhere is not a folder" in fails(2, "nowhere", verb="report", out=None)
+    assert "summary.json is missing" in fails(2, "empty", verb="report", out=None)
+    (tmp_path / "empty" / "summary.json").write_text("{", encoding="utf-8")
+    assert "summary.json is damaged" in fails(7, "empty", verb="report", out=None)
+    (tmp_path / "empty" / "manifest.json").write_text("[]", encoding="utf-8")
+    assert "manifest.json is damaged" in fails(7, "empty", verb="resume", out=None)
+    (tmp_path / "empty" / "manifest.json").write_text('{"state": "failed"}', encoding="utf-8")
+    assert "Study(resume=True)" in fails(2, "empty", verb="resume", out=None)
+    (tmp_path / "empty" / "manifest.json").write_text('{"state": "finished"}', encoding="utf-8")
+    assert "is finished" in fails(2, "empty", verb="resume", out=None)
+
+
+@pytest.mark.parametrize("arguments", [[], ["runn"], ["run", "--nope"], ["resume"], ["run", "--cfg", "all"]])
+def test_unknown_verbs_and_options(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: limbeck" in capsys.readouterr().err
+
+
+# Data ----------------------------------------------------------------------------------------------------------------
+
+
+def idx(array):
+    head = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return head + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture
+def mnist(tmp_path):
+    """Tiny idx files under the names of MNIST's."""
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for stem, count in (("train", 60), ("t10k", 20)):
+        images, labels = draw.integers(256, size=(count, 28, 28)), np.arange(count) % 10
+        (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+        (folder / f"{stem}-labels-idx1-ubyte").write_bytes(idx(labels))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("train-images-idx3-ubyte.gz", lambda c: c[: len(c) // 2], "is damaged"),
+        ("train-images-idx3-ubyte.gz", lambda c: c[:40] + b"\0\1\2" + c[43:], "is damaged"),
+        ("train-images-idx3-ubyte.gz", lambda c: b"", "is not the idx file it should be"),
+        ("train-labels-idx1-ubyte", lambda c: b"\0\0\x0d\1" + c[4:], "is not the idx file it should be"),
+        ("train-labels-idx1-ubyte", lambda c: c[:-1], "is damaged: its header announces 60"),
+        ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0b", "label 11 was found; mnist has labels 0 to 9"),
+        ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "holds 20 images"),
+    ],
+    ids=["truncated", "garbled", "empty", "magic", "short", "range", "count"],
+)
+def test_damaged_data(fails, mnist, name, spoil, message):
+    (mnist / name).write_bytes(spoil((mnist / name).read_bytes()))
+    found = fails(3, "data=mnist", f"data.root={mnist}", "data.val=10")
+    assert message in found
+    assert name in found
+
+
+def test_missing_data(fails, mnist):
+    (mnist / "t10k-labels-idx1-ubyte").unlink()
+    assert "t10k-labels-idx1-ubyte (plain or .gz) not found" in fails(3, "data=mnist", f"data.root={mnist}")
+    assert "data.download=true" in fails(3, "data=mnist", "data.root=nowhere")
+
+
+# The teacher ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    folder = tmp_path / "teacher"
+    save_model(MLP((1, 8, 8), 10, hidden=[4]), folder, class_names=list("0123456789"))
+    return folder
+
+
+def test_a_missing_teacher(fails, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "nowhere does not exist" in fails(4, "teacher.from=nowhere")
+    assert "no model.safetensors there" in fails(4, "teacher.from=empty")
+    assert "5 does not exist" in fails(4, "teacher.from=5")
+    assert "names no model" in fails(4, "teacher.from=[]")
+
+
+def test_a_damaged_teacher(fails, teacher):
+    file = teacher / "model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"\1")
+    assert "was changed" in fails(7, f"teacher.from={teacher}")
+    (teacher / "model.json").unlink()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert "is damaged" in fails(7, f"teacher.from={file}")
+
+
+def test_a_teacher_that_is_a_pickle(fails, tmp_path, teacher):
+    torch.save(load_file(teacher / "model.safetensors"), tmp_path / "model.pt")
+    found = fails(7, "teacher.from=model.pt")
+    assert "is a pickle" in found
+    assert "limbeck does not" in found
+
+
+def test_a_teacher_of_other_classes(fails, tmp_path):
+    save_model(MLP((1, 8, 8), 7, hidden=[4]), tmp_path / "seven", class_names=list("0123456"))
+    assert "the teacher gives 7 classes, the data has 10" in fails(4, "teacher.from=seven")
+    save_model(MLP((1, 8, 8), 10, hidden=[4]), tmp_path / "swapped", class_names=list("1023456789"))
+    assert "the teacher's class 0 is '1'" in fails(4, "teacher.from=swapped")
+    save_model(MLP((1, 9, 9), 10, hidden=[4]), tmp_path / "big", class_names=list("0123456789"))
+    assert "cannot read inputs of shape [1, 8, 8]" in fails(4, "teacher.from=big")
+
+
+def test_a_teacher_that_cannot_be_rebuilt(fails, tmp_path):
+    save_file(MLP((1, 8, 8), 10, hidden=[4]).state_dict(), tmp_path / "bare.safetensors")
+    assert "does not fit the model" in fails(4, "teacher.from=bare.safetensors")
+    assert "model.json is missing" in fails(4, "teacher=none", "teacher.from=bare.safetensors")
