@@ -14,7 +14,8 @@ from limbeck.errors import ConfigError
 class TransferSet:
     """A rule that picks samples of the training split for a student.
 
-    Both counts are taken evenly over the classes, as far as these go; a fraction is of the whole training split.
+    Both counts are taken evenly over the classes, as far as these go; a fraction of samples is of the training split, one of
+    labelled samples is of the samples picked.
 
     Attributes:
         samples: how many samples, as a number or as a fraction; None or 1.0 for all (1 is one sample).
@@ -52,8 +53,8 @@ class TransferSet:
             ConfigError: a count is out of range.
         """
         order = even_order(train.labels.cpu(), self.seed)
-        chosen = order[: _count(self.samples, "transfer.samples", len(train), len(train))]
-        labelled = chosen[: _count(self.labelled, "transfer.labelled", len(train), len(chosen))]
+        chosen = order[: _count(self.samples, "transfer.samples", len(train))]
+        labelled = chosen[: _count(self.labelled, "transfer.labelled", len(chosen))]
         labels = torch.full((len(train),), UNLABELLED)
         labels[labelled] = train.labels.cpu()[labelled]
         index = chosen.sort().values
@@ -82,16 +83,15 @@ def _amount(value: int | float) -> str:
     return f"{value:.3g}" if isinstance(value, float) else f"{value}"
 
 
-def _count(value: int | float | None, name: str, whole: int, most: int) -> int:
+def _count(value: int | float | None, name: str, most: int) -> int:
     if value is None:
         return most
     count: object = value
     if isinstance(value, float) and 0 < value < 1:
-        count = max(1, round(value * whole))
+        count = max(1, round(value * most))
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= most:
-        asked = f"{name}={value!r}" if count is value else f"{name}={value!r} of {whole}, that is {count},"
+        asked = f"{name}={value!r}" if count is value else f"{name}={value!r} of {most}, that is {count},"
         raise ConfigError(
-            f"{asked} should be a whole number from 1 to {most}, or a fraction above 0 and at most {most / whole:.3g} "
-            "(1.0 for all)."
+            f"{asked} should be a whole number from 1 to {most}, or a fraction above 0 and at most 1.0 (all)."
         )
     return count

@@ -123,7 +123,6 @@ def find_weights(place: str | Path) -> Path:
 
     Raises:
         TeacherError: there is none.
-        UntrustedFileError: a file of another kind, a pickle above all.
     """
     path = Path(place)
     if path.is_dir():
