@@ -14,8 +14,8 @@ from limbeck.errors import ConfigError
 class TransferSet:
     """A rule that picks samples of the training split for a student.
 
-    Both counts are taken evenly over the classes, as far as these go; a fraction of samples is of the training split, one of
-    labelled samples is of the samples picked.
+    Both counts are taken evenly over the classes, as far as these go; a fraction of samples is of the training split, a
+    fraction of labels is of the samples picked.
 
     Attributes:
         samples: how many samples, as a number or as a fraction; None or 1.0 for all (1 is one sample).
