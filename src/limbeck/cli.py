@@ -110,9 +110,8 @@ def run_study(arguments: argparse.Namespace) -> int:
         "overrides": arguments.overrides,
         "config_dir": None if arguments.config_dir is None else str(arguments.config_dir),
     }
-    out = Path(
-        str(config.out) if config.out is not None else Path("runs") / config.recipe / time.strftime("%Y-%m-%d_%H-%M-%S")
-    )
+    usual = Path("runs") / config.recipe / time.strftime("%Y-%m-%d_%H-%M-%S")
+    out = usual if config.out is None else Path(str(config.out))
     return _execute(config, out, facts, resume=False)
 
 
@@ -203,6 +202,7 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> A
     from omegaconf.errors import OmegaConfBaseException
 
     parsed = [_parse(override) for override in overrides]
+    overrides = [_quoted(override, *found) for override, found in zip(overrides, parsed, strict=True)]
     search = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     groups = {p.name for p in CONF.iterdir() if p.is_dir()}
     chosen = [o for o, (key, _) in zip(overrides, parsed, strict=True) if key in groups]
@@ -239,9 +239,20 @@ def _with_choices_whole(search: list[str], chosen: list[str], ready: list[str]) 
 def _parse(override: str) -> tuple[str, str]:
     """Key and value of an override, as far as a message needs them."""
     key, equals, value = override.partition("=")
-    if not equals and not override.startswith("~"):
+    if not key.strip("+~ ") or (not equals and not override.startswith("~")):
         raise ConfigError(f"{override!r} should be KEY=VALUE, as in recipe=mnist or epochs=60.")
     return key.lstrip("+~"), value
+
+
+PATHS = ("out", "data.root", "teacher.from")
+
+
+def _quoted(override: str, key: str, value: str) -> str:
+    """The override, a path in quotes: Hydra's grammar knows no umlauts, and takes commas and brackets for its own."""
+    if key not in PATHS or not value or value == "null" or value[0] in "['\"":
+        return override
+    path = os.path.expanduser(value).replace("'", "\\'")
+    return f"{override.partition('=')[0]}='{path}'"
 
 
 def _check_key(base: Any, override: str, key: str) -> str:

@@ -227,9 +227,7 @@ def test_too_large_is_refused_with_the_reason(monkeypatch):
     Cohort.of_one(mlp(0))
 
 
-@pytest.mark.parametrize(
-    "rows", [[], [[]], [[], []], [[1, 2], [1]], [[1], [1, 2]], [[1, 2], [1], [1, 2, 3]]], ids=str
-)
+@pytest.mark.parametrize("rows", [[], [[]], [[], []], [[1, 2], [1]], [[1], [1, 2]], [[1, 2], [1], [1, 2, 3]]], ids=str)
 def test_a_ragged_grid_is_refused(rows):
     with pytest.raises(ConfigError, match="full grid"):
         Cohort([[mlp(0) for _ in row] for row in rows])
