@@ -265,6 +265,7 @@ def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys, monkeypatch):
     assert manifest(Path("run"))["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_wandb_offline_needs_neither_key_nor_network(tmp_path):
     pytest.importorskip("wandb")
     environment = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), "WANDB_MODE": "offline"}
@@ -295,7 +296,11 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("number", "code", "state"),
-    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "interrupted"), (signal.SIGKILL, -9, "running")],
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGKILL, -9, "running"),
+        pytest.param(signal.SIGTERM, 143, "interrupted", marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_run_can_be_resumed(uninterrupted, tmp_path, capsys, number, code, state):
     out = tmp_path / "my run"
