@@ -11,9 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from limbeck import __version__
 from limbeck.run_folder import RunFolder, write_json
 
-PACKAGES = ("limbeck", "torch", "torchvision", "lightning", "hydra-core", "numpy", "scipy", "safetensors")
+PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "scipy", "safetensors")
 STAGES = ("teacher", "store", "training", "evaluation")
 
 
@@ -84,7 +85,7 @@ def now() -> str:
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that matter to the numbers."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "limbeck": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -69,6 +69,14 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
                 f"The teacher is no better than the control '{entry['control']}' ({teacher['test']['errors']} test "
                 f"errors against {control:.1f}): it has little to teach. A better teacher is where the work is."
             )
+        differing = [
+            key for key in ("views", "transfer", "student") if arms[entry["arm"]][key] != arms[entry["control"]][key]
+        ]
+        if differing:
+            found.append(
+                f"Arm '{entry['arm']}' and its control '{entry['control']}' differ in {' and '.join(differing)} "
+                "too: the comparison shows the effect of both, not of distilling alone."
+            )
     seeds = min((len(a["seeds"]) for a in summary["arms"]), default=0)
     if summary["comparisons"] and seeds < 2:
         found.append("One seed gives no interval, so no verdict: use seeds=5 or more.")

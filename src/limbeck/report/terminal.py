@@ -106,7 +106,8 @@ def _fewest_errors(summary: Mapping[str, Any]) -> str | None:
 
 def _footing(summary: Mapping[str, Any], left_out: list[Column]) -> str:
     seeds = max((len(arm["seeds"]) for arm in summary["arms"]), default=0)
-    text = f"{plural(summary['data']['test'], 'test sample')} of {summary['data']['name']}, {plural(seeds, 'seed')}"
+    text = f"{plural(summary['data']['test'], 'test sample')} of {summary['data']['name']}"
+    text += f", {plural(seeds, 'seed')}" if seeds else ""
     text += f"{' (mean ± sd)' if seeds > 1 else ''}, {seconds(summary['seconds']['total'])} in all."
     if left_out:
         text += f" Left out for width: {', '.join(column.title for column in left_out)}."

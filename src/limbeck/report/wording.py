@@ -218,6 +218,9 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if ordered:
         return [(comparison["verdict"], headline(comparison, summary)) for comparison in ordered]
     arms = summary["arms"]
+    if not arms and summary["teacher"] is not None:
+        wrong, of = summary["teacher"]["test"]["errors"], summary["data"]["test"]
+        return [("none", f"The teacher alone: {wrong:,} errors of {of:,}.")]
     if len(arms) == 1:
         arm = arms[0]
         made = f"{arm['name']} makes {mean_and_sd(arm['mean']['errors'], arm['sd']['errors'])} errors"

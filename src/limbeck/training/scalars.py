@@ -1,10 +1,13 @@
 """Where logged scalars go: Lightning's CSV logger per stage, gathered into ``metrics.csv``; W&B if wanted."""
 
 import csv
+import netrc
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
@@ -28,15 +31,24 @@ def wandb_logger(save_dir: str | Path, *, project: str = "limbeck", mode: str = 
     Raises:
         ConfigError: wandb is not installed, or the mode is unknown.
     """
-    try:
-        import wandb
-    except ImportError:
-        raise ConfigError("logger=wandb needs the package wandb: pip install 'limbeck[wandb]'.") from None
+    if find_spec("wandb") is None:
+        raise ConfigError("logger=wandb needs the package wandb: pip install 'limbeck[wandb]'.")
     if mode not in ("auto", "online", "offline"):
         raise ConfigError(f"logger.wandb.mode={mode!r} is unknown; choose one of auto, online, offline.")
     if mode == "auto":
-        mode = "online" if wandb.api.api_key and os.environ.get("WANDB_MODE") != "offline" else "offline"
+        mode = "online" if _has_wandb_key() and os.environ.get("WANDB_MODE") != "offline" else "offline"
     return WandbLogger(save_dir=str(save_dir), project=project, offline=mode == "offline", **options)
+
+
+def _has_wandb_key() -> bool:
+    """Whether W&B would find a key: in the environment, or where ``wandb login`` puts it."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    server = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return server in netrc.netrc(os.environ.get("NETRC")).hosts
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def gather_scalars(logs: Path) -> list[dict[str, Any]]:
