@@ -395,8 +395,8 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
     ("options", "error", "message"),
     [
         ({"arms": {}}, ConfigError, "arms is empty"),
-        ({"arms": {"a/b": ARMS["hard"]}}, ConfigError, r"arms\.a/b: a name of letters"),
-        ({"arms": {"..": ARMS["hard"]}}, ConfigError, "a name of letters"),
+        ({"arms": {"a/b": ARMS["hard"]}}, ConfigError, r"arms\.a/b: a name of .*letters"),
+        ({"arms": {"..": ARMS["hard"]}}, ConfigError, "a name of .*letters"),
         ({"arms": {"teacher": ARMS["hard"]}}, ConfigError, "not 'teacher'"),
         ({"arms": {"a": Arm(objective=HARD, control="b")}}, ConfigError, r"arms\.a\.control='b' is not another arm"),
         ({"student": None}, ConfigError, r"arms\.hard has no student"),
