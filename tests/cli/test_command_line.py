@@ -16,7 +16,8 @@ import yaml
 from safetensors.torch import load_file
 
 import limbeck
-from limbeck.cli import compose, main
+from limbeck.cli import main
+from limbeck.compose import compose
 from limbeck.run_folder import check_summary
 
 SOURCE = str(Path(limbeck.__file__).parents[1])

@@ -1,0 +1,131 @@
+"""From composed settings to a study on built objects; what ``_target_`` names is instantiated here."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from limbeck.compose import choices
+from limbeck.config import check_arms, check_count, check_flags, check_seed, seed_list
+from limbeck.data import TransferSet
+from limbeck.errors import ConfigError, LimbeckError
+from limbeck.losses import Objective
+from limbeck.plan import Arm, Teacher
+from limbeck.run_folder import RunFolder
+from limbeck.study import Study
+from limbeck.training.optimizer import Optimizer
+
+QUICK_SAMPLES = 2000
+SECTIONS = {
+    "data": "data=digits", "student": "student=mlp", "teacher": "teacher=mlp", "objective": "objective.temperature=4",
+    "transfer": "transfer.samples=100", "optimizer": "optimizer.lr=0.01", "trainer": "trainer.precision=32-true",
+    "logger": "logger=csv",
+}  # fmt: skip
+
+
+def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool = False) -> Any:
+    """The study that composed settings describe.
+
+    Raises:
+        ConfigError: a value is out of range.
+        DataError: the data is missing or damaged.
+    """
+    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    for name, value in settings.items():
+        if name in SECTIONS and not isinstance(value, dict):
+            raise ConfigError(f"{name}={value!r} should be a group of settings, as in {SECTIONS[name]}.")
+    check_flags(settings)
+    check_arms(settings["arms"], settings)
+    RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
+    return _Builder(settings, facts.get("config_dir")).study(out=out, facts=facts, resume=resume)
+
+
+class _Builder:
+    """Builds the objects of a study from plain settings; equal settings give the same object."""
+
+    def __init__(self, settings: dict[str, Any], config_dir: str | None):
+        self.settings, self.config_dir = settings, config_dir
+        self.quick = settings["quick"]
+        self._made: dict[str, Any] = {}
+
+    def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Any:
+        settings = self.settings
+        arms = {
+            name: Arm(
+                objective=self._objective(arm or {}),
+                student=self._make(_merged(settings["student"], (arm or {}).get("student"))),
+                views=self._views((arm or {}).get("views", settings["views"])),
+                transfer=TransferSet(**_merged(settings["transfer"], (arm or {}).get("transfer"))),
+                control=(arm or {}).get("control"),
+            )
+            for name, arm in settings["arms"].items()
+        }
+        check_seed("transfer.seed", settings["transfer"]["seed"])
+        seeds, epochs = seed_list(settings["seeds"]), check_count("epochs", settings["epochs"])
+        optimizer = Optimizer(**settings["optimizer"])
+        teacher = self._teacher()
+        data = self._make(settings["data"])
+        return Study(
+            data.head(QUICK_SAMPLES) if self.quick else data, arms, teacher=teacher,
+            seeds=seeds[:2] if self.quick else seeds, epochs=min(epochs, 2) if self.quick else epochs,
+            batch_size=settings["batch_size"], optimizer=optimizer, trainer=settings["trainer"],
+            loggers=[self._make(node) for node in settings["logger"].values() if node], store=settings["store"],
+            out=out, name=settings["recipe"], overwrite=settings["overwrite"], resume=resume, config=settings,
+            facts=facts,
+        )  # fmt: skip
+
+    def _objective(self, arm: dict[str, Any]) -> Any:
+        return Objective(**_merged(self.settings["objective"], arm.get("objective")))
+
+    def _views(self, node: Any) -> Any:
+        if isinstance(node, str):
+            known = choices("views", self.config_dir)
+            if node not in known:
+                raise ConfigError(f"views: {node!r} is unknown; choose one of {', '.join(known)}.")
+            node = yaml.safe_load(known[node].read_text(encoding="utf-8"))
+        return self._make(_merged(self.settings["views"], node) if "_target_" not in node else node)
+
+    def _teacher(self) -> Any:
+        node = dict(self.settings["teacher"])
+        source = node.pop("from")
+        if node["model"] is None and source is None:
+            return None
+        model = None if node["model"] is None else self._make(node["model"])
+        if len(node) == 1:
+            return Teacher(model=model, source=_listed(source))
+        epochs = check_count("teacher.epochs", node.pop("epochs"))
+        return Teacher(
+            model=model, views=self._views(node.pop("views")), optimizer=Optimizer(**node.pop("optimizer")),
+            epochs=min(epochs, 2) if self.quick else epochs, source=_listed(source),
+            **{key: value for key, value in node.items() if key != "model"},
+        )  # fmt: skip
+
+    def _make(self, node: Any) -> Any:
+        """Instantiate what ``_target_`` names, once for equal settings."""
+        key = json.dumps(node, sort_keys=True, default=str)
+        if key not in self._made:
+            try:
+                self._made[key] = instantiate(node, _convert_="all")
+            except HydraException as error:
+                if isinstance(error.__cause__, LimbeckError):
+                    raise error.__cause__ from None
+                target = node.get("_target_") if isinstance(node, dict) else node
+                raise ConfigError(
+                    f"{target} could not be built: {' '.join(str(error.__cause__ or error).split())}"
+                ) from None
+        return self._made[key]
+
+
+def _listed(source: Any) -> list[str] | None:
+    return None if source is None else [str(s) for s in (source if isinstance(source, list) else [source])]
+
+
+def _merged(base: dict[str, Any], differences: dict[str, Any] | None) -> dict[str, Any]:
+    """``base`` with differences; a difference that names a ``_target_`` of its own replaces it whole."""
+    if not differences:
+        return base
+    return dict(differences) if "_target_" in differences else {**base, **differences}
