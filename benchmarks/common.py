@@ -33,7 +33,9 @@ def small_or_whole(options: argparse.Namespace) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (1200, 1, 28, 28), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (1200,), generator=generator)
-    return Dataset.from_arrays(images[:1000], labels[:1000], images[1000:], labels[1000:], class_names=list("0123456789"))
+    return Dataset.from_arrays(
+        images[:1000], labels[:1000], images[1000:], labels[1000:], class_names=list("0123456789")
+    )
 
 
 def alternate(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:

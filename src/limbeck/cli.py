@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import chdir, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _fail(f"the disk is full: {error}. Free some space and resume the run.", ResourceError.exit_code)
+        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            return _fail(f"{error.filename} cannot be made a folder: {error.strerror}.", ConfigError.exit_code)
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             return _fail(f"permission denied: {error.filename}. Name another folder with out=.", ConfigError.exit_code)
         raise
@@ -132,10 +134,10 @@ def resume_study(arguments: argparse.Namespace) -> int:
     facts = {key: manifest.get(key) for key in ("command", "verb", "overrides", "config_dir", "folder")}
     if not isinstance(facts["overrides"], list):
         raise ConfigError(f"{run.manifest} names no settings: a run made in Python is resumed with Study(resume=True).")
-    if facts["folder"] and Path(facts["folder"]).is_dir():
-        os.chdir(facts["folder"])  # relative paths among the settings start there
-    config = compose(facts["overrides"], facts["config_dir"])
-    return _execute(config, run.path, facts, resume=True)
+    began = facts["folder"]  # where relative paths among the settings start
+    with chdir(began) if began and Path(began).is_dir() else nullcontext():
+        config = compose(facts["overrides"], facts["config_dir"])
+        return _execute(config, run.path, facts, resume=True)
 
 
 def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> int:

@@ -25,6 +25,8 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> A
     Raises:
         ConfigError: an override cannot be read, or names an unknown key, group or choice.
     """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise ConfigError(f"--config-dir {config_dir} is not a folder; name one with recipe/, data/ ... inside.")
     parsed = [_parse(override) for override in overrides]
     overrides = [_quoted(override, *found) for override, found in zip(overrides, parsed, strict=True)]
     search = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]

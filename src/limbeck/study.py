@@ -1,23 +1,21 @@
 """A study from top to bottom: get the teacher, ask it once, train the arms, open the test split, compare, report."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck.config import check_count, seed_list
-from limbeck.data import Dataset, Split, TransferSet, Views
-from limbeck.data.batches import EvaluationBatches, StudyData
-from limbeck.errors import ConfigError, TeacherError
-from limbeck.evaluation.metrics import all_metrics, predict
-from limbeck.evaluation.summary import comparison, mark_main, mean_and_sd, warnings_of
+from limbeck.data import Dataset, TransferSet, Views
+from limbeck.data.batches import StudyData
+from limbeck.errors import ConfigError, DataError, TeacherError
 from limbeck.losses import Objective
 from limbeck.manifest import Manifest
-from limbeck.models import count_parameters, load_model, model_name, save_model
+from limbeck.models import load_model, save_model
 from limbeck.models.checkpoint import WEIGHTS, LoadedModel, file_digest
 from limbeck.plan import (
     Arm,
@@ -28,13 +26,13 @@ from limbeck.plan import (
     check_student,
     check_views,
     cohorts,
-    control_of,
     fill_in,
     load_teachers,
 )  # fmt: skip
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
-from limbeck.run_folder import SCHEMA, RunFolder, check_summary, write_atomically, write_json, write_text
+from limbeck.results import score, summarise, write_predictions
+from limbeck.run_folder import RunFolder, write_json, write_text
 from limbeck.teacher.check import check_teacher
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher, TeacherSignal
 from limbeck.training.cohort import Cohort, reason_not_to_stack
@@ -170,8 +168,8 @@ class Study:
             write_text(run.config, yaml.safe_dump(dict(self.config or self._describe()), sort_keys=False))
         facts = {"recipe": self.name, "seeds": self.seeds, **self.facts}
         self.manifest = Manifest(run, facts)
-        self.manifest.content["digests"]["data"] = self.data.digest()
         try:
+            self._note_digest("data", self.data.digest())
             with quiet_lightning():
                 summary = work()
         except (KeyboardInterrupt, SystemExit):
@@ -182,6 +180,17 @@ class Study:
             raise
         self.manifest.finish("finished")
         return summary
+
+    def _note_digest(self, name: str, digest: str) -> None:
+        """Keep a digest in the manifest; a resumed run must find the same again."""
+        earlier = self.manifest.content["digests"].setdefault(name, digest)
+        if earlier != digest:
+            kind = DataError if name == "data" else TeacherError
+            raise kind(
+                f"{self.run_folder.path}: the {name} is not what it was when this run began, so it cannot be resumed. "
+                "Put it back, or start anew with overwrite=true."
+            )
+        self.manifest.write()
 
     # The teacher -----------------------------------------------------------------------------------------------------
 
@@ -195,9 +204,7 @@ class Study:
             if self._given:
                 self._save_teacher(models)
         for folder in self._teacher_folders(len(models)):
-            self.manifest.content["digests"][folder.relative_to(self.run_folder.path).as_posix()] = file_digest(
-                folder / WEIGHTS
-            )
+            self._note_digest(folder.relative_to(self.run_folder.path).as_posix(), file_digest(folder / WEIGHTS))
         return LiveTeacher(models, combine=plan.combine if plan else "probabilities")
 
     def _teacher_folders(self, members: int) -> list[Path]:
@@ -285,7 +292,7 @@ class Study:
             return teacher
         views, samples = plan.views, len(self.data.train)
         if views not in self._answers:
-            asked_live = len(plan.transfer.select(self.data.train)[0]) * self.epochs * len(self.seeds)
+            asked_live = len(plan.transfer.select(self.data.train)[0]) * self._epochs * len(self.seeds)
             fits = samples * views.count * self.data.classes * 4 <= MOST_STORED_BYTES
             if samples * views.count > asked_live or not fits:
                 return teacher
@@ -307,105 +314,43 @@ class Study:
             )
             run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=data)
 
+    @property
+    def _epochs(self) -> int:
+        """Epochs of the students, if ``trainer.max_epochs`` has not the last word."""
+        return self.trainer_options.get("max_epochs", self.epochs)
+
     def _device(self) -> torch.device:
         return make_trainer(epochs=1, options=self.trainer_options).strategy.root_device
 
     # The verdict -----------------------------------------------------------------------------------------------------
 
     def _evaluate(self, teacher: LiveTeacher | None) -> dict[str, Any]:
-        """Score everything on validation and, for the first and only time, on the test split; write the results."""
+        """Score everything, with the test split opened now and never before; write the results."""
+        run = self.run_folder
         with self.manifest.timed("evaluation"):
-            self.run_folder.write_scalars(gather_scalars(self.run_folder.logs))
-            test, val = self.data.open_test(), self.data.val
-            students = {(plan.name, seed): self._student(plan, seed) for plan in self.plans for seed in self.seeds}
-            total = len(students) + (teacher is not None)
-            with self.progress.stage("evaluation", max(1, total)) as advance:
-                teacher_logits = None if teacher is None else (_ask(teacher, val), _ask(teacher, test))
-                logits: dict[tuple[str, int], Tensor] = {}
-                scores: dict[tuple[str, int], dict[str, Any]] = {}
-                for done, (key, model) in enumerate(students.items(), start=2):
-                    val_logits, logits[key] = _answers_of(model, val), _answers_of(model, test)
-                    scores[key] = {
-                        "seed": key[1],
-                        "val": all_metrics(val_logits, val.labels, teacher_logits and teacher_logits[0]),
-                        "test": all_metrics(logits[key], test.labels, teacher_logits and teacher_logits[1]),
-                    }
-                    advance(min(done, total))
-            test_teacher = None if teacher_logits is None else teacher_logits[1]
-            self._write_predictions(logits, test_teacher, test.labels)
-        sizes = {name: (model_name(m), count_parameters(m)) for (name, _), m in students.items()}
-        arms = [self._arm_entry(plan, sizes[plan.name], scores) for plan in self.plans]
-        entry = None
-        if teacher is not None and teacher_logits is not None:
-            entry = self._teacher_entry(teacher, teacher_logits, val, test)
-        return self._summarise(arms, entry, logits, test.labels)
+            run.write_scalars(gather_scalars(run.logs))
+            students = {
+                (plan.name, seed): partial(self._student, plan, seed) for plan in self.plans for seed in self.seeds
+            }
+            with self.progress.stage("evaluation", len(students) + (teacher is not None)) as advance:
+                scored = score(self.data, students, teacher, advance)
+            write_predictions(run, scored)
+        facts = {"recipe": self.name, "epochs": self._epochs, "batch_size": self.batch_size}
+        shares = {plan.name: self._seconds_of(plan) for plan in self.plans}
+        summary = summarise(
+            scored, self.plans, self.data, facts=facts, seconds=self.manifest.seconds, arm_seconds=shares
+        )
+        write_json(run.summary, summary)
+        return summary
 
     def _student(self, plan: ArmPlan, seed: int) -> nn.Module:
         return load_model(self.run_folder.student(plan.name, seed), lambda: build(plan.student, self.data, seed)).model
 
-    def _write_predictions(
-        self, logits: Mapping[tuple[str, int], Tensor], teacher: Tensor | None, labels: Tensor
-    ) -> None:
-        arrays: dict[str, Any] = {"labels": labels.numpy()} | ({} if teacher is None else {"teacher": teacher.numpy()})
-        arrays |= {f"students/{arm}/seed{seed}": found.numpy() for (arm, seed), found in logits.items()}
-        write_atomically(self.run_folder.predictions, lambda path: np.savez_compressed(path, **arrays))
-
-    def _arm_entry(
-        self, plan: ArmPlan, size: tuple[str, int], scores: Mapping[tuple[str, int], dict[str, Any]]
-    ) -> dict[str, Any]:
-        seeds = [scores[plan.name, seed] for seed in self.seeds]
-        mean, sd = mean_and_sd([s["test"] for s in seeds])
-        return {
-            "name": plan.name, "student": size[0], "params": size[1], "control": plan.is_control,
-            "objective": plan.objective.as_dict(), "transfer": plan.transfer.name, "views": plan.views.name,
-            "seconds": self._arm_seconds(plan), "seeds": seeds, "mean": mean, "sd": sd,
-        }  # fmt: skip
-
-    def _arm_seconds(self, plan: ArmPlan) -> float:
+    def _seconds_of(self, plan: ArmPlan) -> float:
         """The arm's share of the time of its cohorts."""
-        spent = 0.0
-        for number, (plans, _) in enumerate(self._cohorts):
-            if plan in plans:
-                spent += self.manifest.content["cohort_seconds"].get(f"cohort{number}", 0.0) / len(plans)
-        return round(spent, 3)
-
-    def _teacher_entry(
-        self, teacher: LiveTeacher, logits: tuple[Tensor, Tensor], val: Split, test: Split
-    ) -> dict[str, Any]:
-        names = [model_name(model) for model in teacher.models]
-        return {
-            "name": names[0] if len(names) == 1 else f"{len(names)} x {names[0]} ({teacher.combine})",
-            "params": sum(count_parameters(model) for model in teacher.models),
-            "val": all_metrics(logits[0], val.labels, logits[0]),
-            "test": all_metrics(logits[1], test.labels, logits[1]),
-        }
-
-    def _summarise(
-        self, arms: list[dict[str, Any]], teacher: dict[str, Any] | None, logits: Mapping[tuple[str, int], Tensor],
-        labels: Tensor,
-    ) -> dict[str, Any]:  # fmt: skip
-        by_name = {arm["name"]: arm for arm in arms}
-        pairs = [(plan.name, control_of(plan, self.plans)) for plan in self.plans]
-        comparisons = [
-            comparison(by_name[name], by_name[control], logits, labels, teacher and teacher["test"])
-            for name, control in pairs
-            if control is not None
-        ]
-        mark_main(comparisons, arms)
-        summary: dict[str, Any] = {
-            "schema": SCHEMA, "recipe": self.name,
-            "data": {
-                "name": self.data.name, "classes": self.data.classes, "train": len(self.data.train),
-                "val": len(self.data.val), "test": len(labels),
-            },
-            "classes": self.data.class_names, "epochs": self.trainer_options.get("max_epochs", self.epochs),
-            "batch_size": self.batch_size, "teacher": teacher, "arms": arms, "comparisons": comparisons,
-            "seconds": self.manifest.seconds,
-        }  # fmt: skip
-        summary["warnings"] = warnings_of(summary)
-        check_summary(summary)
-        write_json(self.run_folder.summary, summary)
-        return summary
+        spent = self.manifest.content["cohort_seconds"]
+        shares = [(f"cohort{number}", len(plans)) for number, (plans, _) in enumerate(self._cohorts) if plan in plans]
+        return sum(spent.get(stage, 0.0) / arms for stage, arms in shares)
 
     def _remove_checkpoints(self) -> None:
         """A finished run has nothing to resume."""
@@ -430,11 +375,3 @@ class Study:
 def _needed(value: Any) -> Any:
     assert value is not None
     return value
-
-
-def _ask(teacher: LiveTeacher, split: Split) -> Tensor:
-    return torch.cat([teacher(batch.x[0]).cpu() for batch in EvaluationBatches(split)])
-
-
-def _answers_of(model: nn.Module, split: Split) -> Tensor:
-    return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))

@@ -266,10 +266,64 @@ def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys, monkeypatch):
     assert manifest(Path("run"))["state"] == "failed"
 
 
+def test_a_wandb_key_is_found_where_wandb_looks(tmp_path, monkeypatch):
+    from limbeck.training.scalars import _has_wandb_key
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine wandb.example login user password 0123\n", encoding="utf-8")
+    for name, value in {"NETRC": str(netrc), "WANDB_API_KEY": "", "WANDB_BASE_URL": "https://other.example"}.items():
+        monkeypatch.setenv(name, value)
+    assert not _has_wandb_key()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
+    assert _has_wandb_key()
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    assert not _has_wandb_key()
+    monkeypatch.setenv("WANDB_API_KEY", "0123")
+    assert _has_wandb_key()
+
+
+def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(tmp_path, capsys, monkeypatch):
+    begun, elsewhere = tmp_path / "begun", tmp_path / "elsewhere"
+    begun.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(begun)
+    assert main(["train", "quick=true", "out=first", *QUICK]) == 0
+    said = capsys.readouterr().out
+    assert "The teacher alone:" in said
+    assert "0 seeds" not in said
+    assert main(["run", "quick=true", "out=run", *QUICK, "teacher.from=first", "optimizer.lr=1e30"]) in (0, 5)
+    content = manifest(Path("run"))
+    (begun / "run" / "manifest.json").write_text(json.dumps({**content, "state": "failed"}), encoding="utf-8")
+    monkeypatch.chdir(elsewhere)
+    capsys.readouterr()
+    code = main(["resume", str(begun / "run")])
+    assert "first does not exist" not in capsys.readouterr().err
+    assert code in (0, 5)
+    assert Path.cwd() == elsewhere
+
+
+def test_recipes_and_views_of_ones_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for group in ("recipe", "views"):
+        (tmp_path / "own" / group).mkdir(parents=True)
+    views = "_target_: limbeck.data.Shift\npixels: 1\n"
+    (tmp_path / "own" / "views" / "jitter.yaml").write_text(views, encoding="utf-8")
+    recipe = "# @package _global_\n# Mine.\nrecipe: mine\narms: {soft: {views: jitter}}\n"
+    (tmp_path / "own" / "recipe" / "mine.yaml").write_text(recipe, encoding="utf-8")
+    assert main(["recipes", "--config-dir", "own"]) == 0
+    listed = capsys.readouterr().out
+    assert "mine         Mine." in listed
+    assert "digits" in listed
+    assert main(["run", "--config-dir", "own", "recipe=mine", "quick=true", "out=run", *QUICK]) == 0
+    arms = json.loads(Path("run/summary.json").read_text(encoding="utf-8"))["arms"]
+    assert {arm["name"]: arm["views"] for arm in arms} == {"hard": "none", "soft": "shifts of 1"}
+    capsys.readouterr()
+
+
 @pytest.mark.slow
 def test_wandb_offline_needs_neither_key_nor_network(tmp_path):
     pytest.importorskip("wandb")
-    environment = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), "WANDB_MODE": "offline"}
+    environment = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
     environment |= {"WANDB_API_KEY": "", "https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
     code, _, err = run("run", "quick=true", "out=run", *QUICK, "logger=wandb", cwd=tmp_path, **environment)
     assert code == 0, err

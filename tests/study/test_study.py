@@ -13,7 +13,7 @@ from torch import nn
 
 from limbeck import Arm, Objective, Optimizer, Study, Teacher
 from limbeck.data import Dataset, NoViews, Shift, TransferSet
-from limbeck.errors import ConfigError, DivergedError, TeacherError, UntrustedFileError
+from limbeck.errors import ConfigError, DataError, DivergedError, TeacherError, UntrustedFileError
 from limbeck.models import MLP, ConvNet
 from limbeck.plan import build
 from limbeck.run_folder import check_summary
@@ -371,7 +371,7 @@ def test_a_teacher_worse_than_the_control_is_warned_of(data, tmp_path):
         bad.net[3].weight.zero_()
         bad.net[3].bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
     summary = study_of(data, tmp_path / "run", teacher=bad, epochs=20).run()
-    assert any("The teacher is no better than the control 'hard'" in w for w in summary["warnings"])
+    assert any("is no better than the control 'hard'" in w for w in summary["warnings"])
     assert "no better than the control" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
@@ -593,6 +593,36 @@ def test_what_was_finished_is_not_trained_again(data, tmp_path, monkeypatch):
 def test_resuming_nothing_is_refused(data, tmp_path):
     with pytest.raises(ConfigError, match="holds no run to resume"):
         study_of(data, tmp_path / "run", resume=True).run()
+
+
+def test_a_run_is_not_resumed_with_other_data(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, stage="cohort0")
+        with pytest.raises(Killed):
+            resumable(data, out).run()
+    other = dataset()
+    other.train.labels[0] = (other.train.labels[0] + 1) % 3
+    with pytest.raises(DataError, match="the data is not what it was when this run began"):
+        resumable(other, out, resume=True).run()
+
+
+def test_a_run_is_not_resumed_with_another_teacher(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, stage="cohort0")
+        with pytest.raises(Killed):
+            study_of(data, out).run()
+    with pytest.raises(TeacherError, match="the teacher is not what it was when this run began"):
+        study_of(data, out, teacher=teacher_model(seed=8), resume=True).run()
+
+
+def test_a_control_that_differs_in_more_than_the_objective_is_warned_of(data, tmp_path):
+    arms = {"hard": Arm(objective=HARD), "few": Arm(objective=Objective(), transfer=TransferSet(samples=30))}
+    summary = study_of(data, tmp_path / "run", arms, seeds=5).run()
+    assert [w for w in summary["warnings"] if "Arm 'few' and its control 'hard' differ in transfer too" in w]
+    alike = study_of(data, tmp_path / "alike", seeds=5).run()
+    assert not [w for w in alike["warnings"] if "differ in" in w]
 
 
 def test_a_teacher_that_was_tampered_with_is_not_resumed_from(data, tmp_path, monkeypatch):

@@ -62,13 +62,15 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing a verdict."""
     found = []
     teacher, arms = summary["teacher"], {a["name"]: a for a in summary["arms"]}
+    controls = {c["control"]: arms[c["control"]]["mean"]["errors"] for c in summary["comparisons"]}
+    better = {name: errors for name, errors in controls.items() if teacher and teacher["test"]["errors"] >= errors}
+    if better:
+        listed = " and ".join(f"'{name}' ({errors:.1f})" for name, errors in better.items())
+        found.append(
+            f"The teacher, with {teacher['test']['errors']} test errors, is no better than the control {listed}: it "
+            "has little to teach. A better teacher is where the work is."
+        )
     for entry in summary["comparisons"]:
-        control = arms[entry["control"]]["mean"]["errors"]
-        if teacher is not None and teacher["test"]["errors"] >= control:
-            found.append(
-                f"The teacher is no better than the control '{entry['control']}' ({teacher['test']['errors']} test "
-                f"errors against {control:.1f}): it has little to teach. A better teacher is where the work is."
-            )
         differing = [
             key for key in ("views", "transfer", "student") if arms[entry["arm"]][key] != arms[entry["control"]][key]
         ]

@@ -56,7 +56,7 @@ class Objective:
         for name in ("hard_weight", "soft_weight", "temperature"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= LARGEST:
-                raise ConfigError(f"objective.{name}={value!r} should be a number of at most {LARGEST:.0e}.")
+                raise ConfigError(f"objective.{name}={value!r} should be a finite number, at most {LARGEST:,.0f}.")
         if self.temperature <= 0:
             raise ConfigError(
                 f"objective.temperature={self.temperature} should be above 0 (1 leaves the teacher's answers "
