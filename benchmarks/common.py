@@ -41,7 +41,7 @@ def small_or_whole(options: argparse.Namespace) -> Dataset:
 def alternate(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
     """Seconds of each contestant, in turn A B A B ..., after one unmeasured call of each."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for name, call in contestants.items():
+    for call in contestants.values():
         call()
     for _ in range(repeats):
         for name, call in contestants.items():

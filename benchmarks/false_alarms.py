@@ -1,8 +1,8 @@
 """Claim: the verdict is wrong in at most 5 % of studies in which neither arm is better. 400 simulated studies a row.
 
-Each of 1,000 test samples is answered wrongly where a sum of three normal draws passes 1.6: one of arm and sample that every seed
-shares (share `shared` of the variance), one of arm, sample and seed, and one of arm and seed (standard deviation `shift`).
-Compares the rule in use with the one that asks of the interval over seeds alone. No clock.
+Each of 1,000 test samples is answered wrongly where a sum of three normal draws passes 1.6: one of arm and sample
+that every seed shares (share `shared` of the variance), one of arm, sample and seed, and one of arm and seed (standard
+deviation `shift`). Compares the rule in use with the one that asks of the interval over seeds alone. No clock.
 """
 
 import argparse

@@ -5,6 +5,7 @@
 DIR holds MNIST's idx files. The teacher, 784-800-800-10 with dropout, is trained on all 60,000 images first.
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from limbeck.data.images import read_idx
 
 def mlp(*widths: int, dropout: float = 0.0) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten()]
-    for wide, next_wide in zip(widths[:-2], widths[1:-1], strict=True):
+    for wide, next_wide in itertools.pairwise(widths[:-1]):
         layers += [nn.Linear(wide, next_wide), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 
