@@ -1,7 +1,8 @@
 """Claim: a cohort of 10 students 784-50-10 costs at most 4 times one. Ratio of medians, n = 5.
 
 Ten temperatures from 1 to 20 of one seed, batches of 100, the teacher's logits at hand. Inside the clock: one epoch
-over the training images with Adam through the Trainer, its construction included. The same code trains one student and ten.
+over the training images with Adam through the Trainer, its construction included. The same code trains one student
+and ten.
 """
 
 import torch
