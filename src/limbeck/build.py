@@ -1,6 +1,7 @@
 """From composed settings to a study on built objects; what ``_target_`` names is instantiated here."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from limbeck.compose import choices
-from limbeck.config import check_arms, check_count, check_flags, check_seed, seed_list
+from limbeck.config import check_arms, check_count, check_flags, check_sections, check_seed, seed_list
 from limbeck.data import TransferSet
 from limbeck.errors import ConfigError, LimbeckError
 from limbeck.losses import Objective
@@ -20,11 +21,22 @@ from limbeck.study import Study
 from limbeck.training.optimizer import Optimizer
 
 QUICK_SAMPLES = 2000
-SECTIONS = {
+EXAMPLES = {
     "data": "data=digits", "student": "student=mlp", "teacher": "teacher=mlp", "objective": "objective.temperature=4",
     "transfer": "transfer.samples=100", "optimizer": "optimizer.lr=0.01", "trainer": "trainer.precision=32-true",
     "logger": "logger=csv",
 }  # fmt: skip
+KEYS: dict[str, tuple[str, ...]] = {
+    "": (
+        "recipe", "data", "views", "teacher", "student", "objective", "arms", "transfer", "seeds", "epochs",
+        "batch_size", "optimizer", "trainer", "store", "logger", "out", "overwrite", "quick",
+    ),
+    **{
+        name: tuple(field.name for field in fields(kind))
+        for name, kind in (("objective", Objective), ("transfer", TransferSet), ("optimizer", Optimizer))
+    },
+}  # fmt: skip
+TEACHER_KEYS = ("model", "views", "epochs", "batch_size", "optimizer", "members", "combine", "seed", "from")
 
 
 def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool = False) -> Any:
@@ -36,8 +48,13 @@ def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool =
     """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     for name, value in settings.items():
-        if name in SECTIONS and not isinstance(value, dict):
-            raise ConfigError(f"{name}={value!r} should be a group of settings, as in {SECTIONS[name]}.")
+        if name in EXAMPLES and not isinstance(value, dict):
+            raise ConfigError(f"{name}={value!r} should be a group of settings, as in {EXAMPLES[name]}.")
+    teacher = settings.get("teacher", {})
+    trained = teacher.get("model") is not None
+    check_sections(settings, {**KEYS, "teacher": TEACHER_KEYS} if trained else KEYS)
+    if trained and not isinstance(teacher["optimizer"], dict):
+        raise ConfigError(f"teacher.optimizer={teacher['optimizer']!r} should be a group of settings, like optimizer.")
     check_flags(settings)
     check_arms(settings["arms"], settings)
     RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
@@ -59,7 +76,7 @@ class _Builder:
                 objective=self._objective(arm or {}),
                 student=self._make(_merged(settings["student"], (arm or {}).get("student"))),
                 views=self._views((arm or {}).get("views", settings["views"])),
-                transfer=TransferSet(**_merged(settings["transfer"], (arm or {}).get("transfer"))),
+                transfer=self._transfer(arm or {}),
                 control=(arm or {}).get("control"),
             )
             for name, arm in settings["arms"].items()
@@ -77,6 +94,13 @@ class _Builder:
             out=out, name=settings["recipe"], overwrite=settings["overwrite"], resume=resume, config=settings,
             facts=facts,
         )  # fmt: skip
+
+    def _transfer(self, arm: dict[str, Any]) -> TransferSet:
+        found = _merged(self.settings["transfer"], arm.get("transfer"))
+        counts = ("samples", "labelled")
+        if self.quick:  # at most what is left of the data
+            found |= {key: min(found[key], QUICK_SAMPLES) for key in counts if type(found[key]) is int}
+        return TransferSet(**found)
 
     def _objective(self, arm: dict[str, Any]) -> Any:
         return Objective(**_merged(self.settings["objective"], arm.get("objective")))

@@ -57,7 +57,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; print one message and return an exit code for whatever the user can mend."""
-    arguments = parser().parse_args(argv)
+    top = parser()
+    arguments, left = top.parse_known_args(argv)
+    if left and not (hasattr(arguments, "overrides") and all("=" in word and word[0] != "-" for word in left)):
+        top.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:  # settings behind an option
+        arguments.overrides += left
     if "OMP_WAIT_POLICY" not in os.environ:
         # Waiting threads should not spin for long: beside other work that costs several times the time (docs/log.md).
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
@@ -116,8 +121,8 @@ def run_study(arguments: argparse.Namespace) -> int:
         "config_dir": None if arguments.config_dir is None else str(arguments.config_dir),
         "folder": str(Path.cwd()),
     }
-    usual = Path("runs") / config.recipe / time.strftime("%Y-%m-%d_%H-%M-%S")
-    out = usual if config.out is None else Path(str(config.out))
+    usual = Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
+    out = usual if config.get("out") is None else Path(str(config.out))
     return _execute(config, out, facts, resume=False)
 
 

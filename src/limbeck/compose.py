@@ -114,6 +114,8 @@ def _explain(error: Exception, parsed: Sequence[tuple[str, str]], config_dir: st
         folder = CONF / key
         if folder.is_dir():
             known = sorted(choices(key, config_dir))
+            if not value:
+                return f"{key} cannot be left out; choose one of {', '.join(known)}."
             if value not in known:
                 near = closest(value, known)
                 hint = f"; did you mean {near}?" if near else "."

@@ -1,4 +1,4 @@
-"""Settings as plain values: what they may be, how a study is shrunk, which key a misspelt one may mean."""
+"""Settings as plain values: what they may be, and which key a misspelt one may mean."""
 
 import difflib
 import re
@@ -110,9 +110,29 @@ def check_arms(arms: Any, settings: Mapping[str, Any]) -> None:
                 _check_keys(own, settings[part], f"arms.{name}.{part}")
 
 
+def check_sections(settings: Mapping[str, Any], sections: Mapping[str, Iterable[str]]) -> None:
+    """Check that a study has all its keys and no other, and each section none but its own.
+
+    Args:
+        settings: of a study.
+        sections: the keys of those sections whose keys are fixed, by name; ``""`` for the keys of the study.
+
+    Raises:
+        ConfigError: naming the key, with a suggestion.
+    """
+    for name, known in sections.items():
+        found = settings if name == "" else settings[name]
+        _check_keys(found, known, name)
+        missing = [key for key in known if key not in found]
+        if missing:
+            where = f"{name}." if name else ""
+            raise ConfigError(f"the setting {where}{missing[0]} is missing; 'limbeck run --cfg job' shows every key.")
+
+
 def _check_keys(found: Iterable[str], known: Iterable[str], where: str) -> None:
+    prefix = f"{where}." if where else ""
     for key in found:
         if key not in known:
             near = closest(str(key), known)
-            hint = f"; did you mean {where}.{near}?" if near else f"; known are {', '.join(known)}."
-            raise ConfigError(f"unknown key {where}.{key}{hint}")
+            hint = f"; did you mean {prefix}{near}?" if near else f"; known are {', '.join(known)}."
+            raise ConfigError(f"unknown key {prefix}{key}{hint}")

@@ -17,7 +17,7 @@ from limbeck.models import LoadedModel, Normalized, load_model
 from limbeck.models.checkpoint import WEIGHTS, find_weights, read_weights
 from limbeck.teacher.check import check_teacher, probe
 from limbeck.teacher.signal import COMBINE
-from limbeck.training.cohort import reason_not_to_stack
+from limbeck.training.cohort import Cohort, reason_not_to_stack
 from limbeck.training.optimizer import Optimizer
 
 Builder = Callable[..., nn.Module]
@@ -167,7 +167,7 @@ def build(builder: Builder, data: Dataset, seed: int) -> Normalized:
         raise ConfigError(f"A model should be a torch.nn.Module; the builder gave {type(model).__name__}.")
     if not model.training:
         model.train()
-    return Normalized(model, *data.statistics())
+    return Normalized(model, *data.statistics)
 
 
 def check_student(plan: ArmPlan, data: Dataset) -> None:
@@ -199,13 +199,26 @@ def check_views(views: Views, data: Dataset) -> None:
     views.apply(data.train.inputs[:1], torch.tensor([views.plain]))
 
 
+def can_stack(student: Builder, data: Dataset, students: int) -> bool:
+    """Whether copies of a student can be one cohort: nothing known against it, and two of them run together."""
+    pair = [build(student, data, seed) for seed in (0, 1)]
+    if reason_not_to_stack(pair[0], students) is not None:
+        return False
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            Cohort([pair]).train()(torch.zeros(2, 2, *data.shape))
+        except (RuntimeError, ConfigError):
+            return False
+    return True
+
+
 def cohorts(plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset) -> Iterator[tuple[list[ArmPlan], list[int]]]:
     """Split a study into cohorts: arms that can be stacked with all their seeds, the others one student at a time."""
     left = list(plans)
     while left:
         group = [plan for plan in left if plan.shares_cohort_with(left[0])]
         left = [plan for plan in left if plan not in group]
-        if reason_not_to_stack(build(group[0].student, data, seeds[0]), len(group) * len(seeds)) is None:
+        if can_stack(group[0].student, data, len(group) * len(seeds)):
             yield group, list(seeds)
         else:
             yield from (([plan], [seed]) for plan in group for seed in seeds)

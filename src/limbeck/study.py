@@ -81,7 +81,7 @@ class Study:
         teacher: Teacher | nn.Module | Sequence[nn.Module] | None = None, views: Views | None = None,
         transfer: TransferSet | None = None, seeds: int | Sequence[int] = 5, epochs: int = 20, batch_size: int = 128,
         optimizer: Optimizer | None = None, trainer: Mapping[str, Any] | None = None,
-        loggers: Sequence[Callable[..., Any]] = (), store: str = "auto", out: str | Path = "runs/study",
+        loggers: Sequence[Callable[..., Any]] = (), store: str | bool = "auto", out: str | Path = "runs/study",
         name: str = "study", overwrite: bool = False, resume: bool = False, config: Mapping[str, Any] | None = None,
         facts: Mapping[str, Any] | None = None, progress: bool = True,
     ):  # fmt: skip
@@ -91,9 +91,10 @@ class Study:
         self.optimizer = optimizer or Optimizer(schedule="one_cycle")
         self.trainer_options = dict(trainer or {})
         check_trainer_options(self.trainer_options)
+        store = "off" if store is False else store  # YAML reads a bare off as false
         if store not in STORE:
             raise ConfigError(f"store={store!r} is unknown; choose one of {', '.join(STORE)}.")
-        self.store = store
+        self.store = str(store)
         self.plans = fill_in(arms, student=student, views=views, transfer=transfer) if arms else []
         needy = [p.name for p in self.plans if p.objective.needs_teacher]
         if needy and teacher is None:
@@ -154,31 +155,34 @@ class Study:
         self._cohorts = list(cohorts(self.plans, self.seeds, self.data))
         for number, (plans, seeds) in enumerate(self._cohorts):
             self._train_cohort(f"cohort{number}", plans, seeds, teacher)
-        summary = self._evaluate(teacher)
-        write_report(self.run_folder.path)
-        self._remove_checkpoints()
-        return summary
+        return self._evaluate(teacher)
 
     def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Run within a run folder whose manifest tells how it ended."""
         run = self.run_folder
         self.check()
         run.prepare(resume=self.resume, overwrite=self.overwrite)
-        if not run.config.is_file():
-            write_text(run.config, yaml.safe_dump(dict(self.config or self._describe()), sort_keys=False))
-        facts = {"recipe": self.name, "seeds": self.seeds, **self.facts}
-        self.manifest = Manifest(run, facts)
+        settings = yaml.safe_dump(dict(self.config or self._describe()), sort_keys=False)
+        if self.resume and run.config.is_file() and run.config.read_text(encoding="utf-8") != settings:
+            raise ConfigError(
+                f"{run.path}: the settings are not those in {run.config.name}, with which this run began. Go on with "
+                "the same, or start anew with overwrite=true."
+            )
+        self.manifest = Manifest(run, {"recipe": self.name, "seeds": self.seeds, **self.facts})
+        write_text(run.config, settings)
         try:
             self._note_digest("data", self.data.digest())
             with quiet_lightning():
                 summary = work()
+            self.manifest.finish("finished")
+            write_report(run.path)
+            self._remove_checkpoints()
         except (KeyboardInterrupt, SystemExit):
             self.manifest.finish("interrupted")
             raise
         except BaseException as error:
             self.manifest.finish("failed", f"{type(error).__name__}: {error}")
             raise
-        self.manifest.finish("finished")
         return summary
 
     def _note_digest(self, name: str, digest: str) -> None:
@@ -281,7 +285,7 @@ class Study:
                 self.data, seeds=seeds, batch_size=self.batch_size, views=plans[0].views, transfer=plans[0].transfer
             )
             label = f"{', '.join(plan.name for plan in plans)} x {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-            self._fit(stage, label, module, data, self.epochs)
+            self._fit(stage, label, module, data, self._epochs)
             for arm, seed, model in cohort.members():
                 folder = self.run_folder.student(plans[arm].name, seeds[seed])
                 save_model(model, folder, class_names=self.data.class_names)
@@ -304,13 +308,14 @@ class Study:
         return self._answers[views]
 
     def _fit(self, stage: str, label: str, module: DistillationModule, data: StudyData, epochs: int) -> None:
+        options = {**self.trainer_options, "max_epochs": epochs}
         checkpoints = self.run_folder.checkpoints / stage
         if self._loggers is None:
             self._loggers = [make(save_dir=str(self.run_folder.logs)) for make in self._logger_makers]
         loggers = [csv_logger(self.run_folder.logs, stage), *self._loggers]
-        with self.progress.stage(label, self.trainer_options.get("max_epochs", epochs)) as advance:
+        with self.progress.stage(label, epochs) as advance:
             trainer = make_trainer(
-                epochs=epochs, options=self.trainer_options, loggers=loggers, checkpoints=checkpoints, advance=advance
+                epochs=epochs, options=options, loggers=loggers, checkpoints=checkpoints, advance=advance
             )
             run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=data)
 
@@ -320,7 +325,12 @@ class Study:
         return self.trainer_options.get("max_epochs", self.epochs)
 
     def _device(self) -> torch.device:
-        return make_trainer(epochs=1, options=self.trainer_options).strategy.root_device
+        trainer = make_trainer(epochs=1, options=self.trainer_options)
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer: a study trains on one device, these ask for {trainer.world_size}; use trainer.devices=1."
+            )
+        return trainer.strategy.root_device
 
     # The verdict -----------------------------------------------------------------------------------------------------
 

@@ -166,7 +166,7 @@ def test_statistics_equal_numpy(kind, shape):
     data = Dataset.from_arrays(x.astype(kind), y, x_test.astype(kind), y_test)
     seen = data.train.inputs.numpy().astype(np.float64) / (255 if kind is np.uint8 else 1)
     axis = (0, 2, 3) if len(shape) == 3 else None
-    mean, std = data.statistics()
+    mean, std = data.statistics
     np.testing.assert_allclose(mean, np.ravel(seen.mean(axis)), rtol=1e-12)
     np.testing.assert_allclose(std, np.ravel(seen.std(axis, ddof=1)), rtol=1e-12)
 
@@ -174,7 +174,7 @@ def test_statistics_equal_numpy(kind, shape):
 def test_a_constant_channel_is_divided_by_one():
     x, y, x_test, y_test = arrays(shape=(3, 4, 5))
     x[:, 1] = 7
-    mean, std = Dataset.from_arrays(x, y, x_test, y_test).statistics()
+    mean, std = Dataset.from_arrays(x, y, x_test, y_test).statistics
     assert mean[1] == pytest.approx(7 / 255)
     assert std[1] == 1.0
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,7 @@ class Dataset:
             found.update(split.labels.numpy().tobytes())
         return found.hexdigest()
 
+    @cached_property
     def statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of the training inputs as a model sees them, one per channel (images) or one."""
         inputs = self.train.inputs

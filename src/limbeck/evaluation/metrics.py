@@ -149,7 +149,7 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     def inputs() -> Iterable[Tensor]:
         for x, y in loader:
             labels.append(torch.as_tensor(y).cpu())
-            yield x
+            yield torch.as_tensor(x)
 
     logits = predict(model, inputs())
     y = torch.cat(labels)

@@ -170,7 +170,6 @@ def _machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     devices = hardware.get("devices")
     pairs = [
         ("Command", manifest.get("command")),
-        ("limbeck", manifest.get("versions", {}).get("limbeck")),
         ("Versions", _listed(versions)),
         ("Processor", hardware.get("cpu")),
         ("Cores", hardware.get("cores")),

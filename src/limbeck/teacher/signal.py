@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from limbeck.data.dataset import as_float
 from limbeck.data.views import Views
 from limbeck.errors import ConfigError, TeacherError
+from limbeck.losses.divergence import upcast
 
 ANSWER_BATCH = 128
 """Inputs a teacher is asked at a time: a small convnet's maps then stay in a processor's cache."""
@@ -31,7 +32,7 @@ class TeacherSignal(ABC):
             view: the view of each, likewise.
 
         Returns:
-            float32 logits ``[..., B, C]``, without gradient.
+            float32 logits ``[..., B, C]`` (float64 from a model in float64), without gradient.
         """
 
 
@@ -75,7 +76,8 @@ class LiveTeacher(TeacherSignal):
                 model.to(x.device)
             if any(module.training for module in model.modules()):
                 model.eval()
-            logits.append(model(x).float())
+            asked = x.to(first.dtype) if first is not None and x.is_floating_point() else x
+            logits.append(upcast(model(asked)))
         if len(logits) == 1:
             return logits[0]
         if len({answer.shape for answer in logits}) > 1:
@@ -104,7 +106,7 @@ class StoredTeacher(TeacherSignal):
             raise TeacherError("Stored answers need each sample's row and view; a plain (x, y) batch has none.")
         if self.logits.device != x.device:
             self.logits = self.logits.to(x.device)
-        return self.logits[sample, view].float()
+        return upcast(self.logits[sample, view])
 
     @classmethod
     def compute(

@@ -166,7 +166,7 @@ def train(
         optimizer: None for Adam; a name (``adam``, ``adamw``, ``sgd``), a ``torch.optim.Optimizer`` over the model's
             parameters, a function that makes one from parameters, or :class:`limbeck.Optimizer` settings.
         lr: learning rate where ``optimizer`` is None or a name; 1e-3 by default.
-        val_loader: scored after each epoch, for the progress bar and loggers only.
+        val_loader: scored after each epoch, for the progress bar only.
         progress: show a progress bar.
         trainer: options for ``lightning.Trainer``.
 
@@ -191,7 +191,8 @@ def distill(
 
     Args:
         student: gives logits ``[B, C]``; trained in place, on the device it is on.
-        teacher: gives logits ``[B, C]`` for the same inputs; put into eval mode and never changed.
+        teacher: gives logits ``[B, C]`` for the same inputs; its weights and buffers never change. It is moved to the
+            student's device and left in eval mode.
         loader: an iterable of batches ``(x, y)`` that can be read once an epoch: a DataLoader, a list.
         epochs: times through the loader.
         temperature: T of the soft loss.

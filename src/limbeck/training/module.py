@@ -58,7 +58,7 @@ class DistillationModule(L.LightningModule):
             )
         if self.objective.needs_teacher and self.signal is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
 
     def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
         if arm_names is None and self.seeds is None and self.cohort.student is not None:
@@ -86,7 +86,10 @@ class DistillationModule(L.LightningModule):
         """Sum of the students' losses: the gradient of each is that of its own loss."""
         batch = as_batch(batch)
         terms = self.objective(self.cohort(batch.x), self._teacher_logits(batch), batch.y)
-        self._add("train", batch.y.shape[-1], loss=terms.loss, hard=terms.hard, soft=terms.soft)
+        samples = torch.tensor(batch.y.shape[-1])
+        self._add("train_loss", terms.loss, samples)
+        self._add("train_hard", terms.hard, (batch.y != UNLABELLED).sum(-1))
+        self._add("train_soft", terms.soft, samples)
         return terms.loss.sum()
 
     def _teacher_logits(self, batch: Batch) -> Tensor | None:
@@ -104,19 +107,20 @@ class DistillationModule(L.LightningModule):
         labelled = (batch.y != UNLABELLED).sum(-1)
         right = (logits.argmax(-1) == batch.y).sum(-1)
         loss = hard_loss(logits, batch.y).sum(-1)
-        self._add("val", labelled, loss=loss / labelled.clamp(min=1), acc=right / labelled.clamp(min=1))
+        self._add("val_loss", loss / labelled.clamp(min=1), labelled)
+        self._add("val_acc", right.float() / labelled.clamp(min=1), labelled)
 
-    def _add(self, stage: str, samples: int | Tensor, **means: Tensor) -> None:
-        """Add batch means ``[A, S]``, weighted by their samples, to the epoch's sums; nothing waits for the device."""
-        for name, mean in (*means.items(), ("samples", None)):
-            key = f"{stage}_{name}"
-            added = torch.as_tensor(samples) if mean is None else mean.detach() * samples
-            self._sums[key] = self._sums[key] + added if key in self._sums else added
+    def _add(self, name: str, mean: Tensor, samples: Tensor) -> None:
+        """Add a batch's mean ``[A, S]`` over its samples to the epoch's sum; nothing waits for the device."""
+        weighted, counted = mean.detach() * samples, samples
+        if name in self._sums:
+            weighted, counted = weighted + self._sums[name][0], counted + self._sums[name][1]
+        self._sums[name] = weighted, counted
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means and stop if a student diverged."""
         means = self._log("train")
-        for arm, row in enumerate(means["train_loss"]):
+        for arm, row in enumerate(means.get("train_loss", [])):
             for seed, loss in enumerate(row):
                 if not abs(loss) < float("inf"):
                     raise DivergedError(
@@ -134,10 +138,12 @@ class DistillationModule(L.LightningModule):
         self._log("val")
 
     def _log(self, stage: str) -> dict[str, list[list[float]]]:
-        names = [key for key in self._sums if key.startswith(f"{stage}_") and not key.endswith("_samples")]
-        reduce = self.trainer.strategy.reduce
-        samples = reduce(self._sums[f"{stage}_samples"].to(self.device), reduce_op="sum").clamp(min=1)
-        means = {name: (reduce(self._sums[name], reduce_op="sum") / samples).tolist() for name in names}
+        means = {}
+        for name in [key for key in self._sums if key.startswith(f"{stage}_")]:
+            weighted, samples = (
+                self.trainer.strategy.reduce(part.to(self.device), reduce_op="sum") for part in self._sums[name]
+            )
+            means[name] = (weighted / samples.clamp(min=1)).tolist()
         for name, grid in means.items():
             for prefixes, row in zip(self.prefixes, grid, strict=True):
                 for prefix, value in zip(prefixes, row, strict=True):
@@ -151,7 +157,9 @@ class DistillationModule(L.LightningModule):
         if not isinstance(self.optimizer, Optimizer):
             return self.optimizer(self.cohort.parameters())
         steps = int(self.trainer.estimated_stepping_batches) if self.optimizer.schedule != "constant" else 0
-        optimizer, schedule = self.optimizer.build(self.cohort.parameters(), steps)
+        # A fused optimizer undoes float16's loss scale by itself, too late for clipping.
+        unscaled = getattr(self.trainer.precision_plugin, "scaler", None) is None
+        optimizer, schedule = self.optimizer.build(self.cohort.parameters(), steps, fused=unscaled)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -41,9 +41,9 @@ class Optimizer:
     schedule: str = "constant"
 
     def __post_init__(self) -> None:
-        if self.name not in OPTIMIZERS:
+        if not isinstance(self.name, str) or self.name not in OPTIMIZERS:
             raise ConfigError(f"optimizer.name={self.name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}.")
-        if self.schedule not in SCHEDULES:
+        if not isinstance(self.schedule, str) or self.schedule not in SCHEDULES:
             raise ConfigError(f"optimizer.schedule={self.schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}.")
         for name, least in (("lr", 0), ("weight_decay", None), ("momentum", None)):
             value = getattr(self, name)
@@ -52,10 +52,18 @@ class Optimizer:
             if least == 0 and value == 0:
                 raise ConfigError(f"optimizer.{name}=0 would never learn; 1e-3 is usual for adam.")
 
-    def build(self, parameters: Iterable[nn.Parameter], steps: int) -> tuple[torch.optim.Optimizer, Any | None]:
-        """The optimizer and its schedule (None if constant) for a training of ``steps`` steps."""
+    def build(
+        self, parameters: Iterable[nn.Parameter], steps: int, *, fused: bool = True
+    ) -> tuple[torch.optim.Optimizer, Any | None]:
+        """The optimizer and its schedule (None if constant) for a training of ``steps`` steps.
+
+        Raises:
+            ConfigError: the schedule needs to know the number of steps and it is unknown (-1).
+        """
+        if self.schedule != "constant" and steps < 1:
+            raise ConfigError(f"optimizer.schedule={self.schedule} needs a loader that has a length.")
         parameters = [p for p in parameters if p.requires_grad]
-        fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+        fused = fused and all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
         options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.name == "sgd":
             options |= {"momentum": self.momentum, "nesterov": self.momentum > 0}
