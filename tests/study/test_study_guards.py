@@ -1,0 +1,123 @@
+"""What a study refuses, and what it does with students that cannot be stacked."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from limbeck import Arm, Objective, Study
+from limbeck.cli import main
+from limbeck.data import Dataset
+from limbeck.errors import ConfigError
+from limbeck.models import MLP
+from limbeck.plan import can_stack
+
+HARD = Objective(hard_weight=1.0, soft_weight=0.0)
+
+
+class Branching(nn.Module):
+    """Looks at its values to choose a path: vmap cannot follow."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.net = nn.Linear(16, classes)
+
+    def forward(self, x):
+        flat = x.flatten(1)
+        return self.net(flat if flat.mean() > 0 else -flat)
+
+
+@pytest.fixture
+def data():
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (90, 1, 4, 4), generator=draw).to(torch.uint8)
+    y = (x.flatten(1).float() @ torch.randn(16, 3, generator=draw)).argmax(1)
+    return Dataset.from_arrays(x[:60], y[:60], x[60:], y[60:], name="tiny", val=10)
+
+
+def study(data, out, temperature=2.0, **options):
+    arms = {"hard": Arm(objective=HARD), "other": Arm(objective=Objective(hard_weight=temperature, soft_weight=0.0))}
+    defaults = {"student": partial(MLP, hidden=[4]), "seeds": 2, "epochs": 2, "progress": False}
+    return Study(data, arms, out=out, **{**defaults, **options})
+
+
+def test_a_student_that_branches_on_its_values_trains_alone(data, tmp_path):
+    assert can_stack(partial(MLP, hidden=[4]), data, 4)
+    assert not can_stack(Branching, data, 4)
+    summary = study(data, tmp_path / "run", student=Branching).run()
+    assert [len(arm["seeds"]) for arm in summary["arms"]] == [2, 2]
+    assert sorted(p.name for p in (tmp_path / "run" / "logs").iterdir()) == [f"cohort{i}" for i in range(4)]
+
+
+def test_other_settings_are_not_resumed_with(data, tmp_path):
+    study(data, tmp_path / "run").run()
+    with pytest.raises(ConfigError, match="the settings are not those in config"):
+        study(data, tmp_path / "run", temperature=3.0, resume=True).run()
+
+
+def test_the_report_tells_that_the_run_finished(data, tmp_path):
+    study(data, tmp_path / "run").run()
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "finished" in page
+    assert "running" not in page
+
+
+def test_one_device_a_study(data, tmp_path):
+    with pytest.raises(ConfigError, match="a study trains on one device, these ask for 2"):
+        study(data, tmp_path / "run", trainer={"accelerator": "cpu", "devices": 2}).run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_max_epochs_is_the_students_and_store_off_may_be_false(data, tmp_path):
+    summary = study(data, tmp_path / "run", trainer={"max_epochs": 3}, store=False).run()
+    assert summary["epochs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+foo=1", "unknown key foo; known are recipe, data"),
+        ("+objective.temprature=2", "unknown key objective.temprature; did you mean objective.temperature?"),
+        ("+teacher.foo=1", "unknown key teacher.foo; known are model"),
+        ("~seeds", "the setting seeds is missing"),
+        ("~teacher", "teacher cannot be left out; choose one of"),
+        ("teacher.optimizer=null", "teacher.optimizer=None should be a group of settings"),
+        ("optimizer.name=[1]", "optimizer.name=[1] is unknown"),
+    ],
+)
+def test_keys_that_hydra_would_let_pass(override, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", override, "out=run"]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not Path("run").exists()
+
+
+def test_a_misspelt_key_in_a_recipe_of_ones_own(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own" / "recipe").mkdir(parents=True)
+    recipe = "# @package _global_\nrecipe: mine\nepoch: 3\n"
+    (tmp_path / "own" / "recipe" / "mine.yaml").write_text(recipe, encoding="utf-8")
+    assert main(["run", "--config-dir", "own", "recipe=mine"]) == 2
+    assert "unknown key epoch; did you mean epochs?" in capsys.readouterr().err
+
+
+def test_settings_behind_an_option(capsys):
+    assert main(["run", "epochs=3", "--cfg", "job", "seeds=2"]) == 0
+    shown = capsys.readouterr().out
+    assert "epochs: 3\n" in shown
+    assert "seeds: 2\n" in shown
+    with pytest.raises(SystemExit):
+        main(["run", "--nonsense"])
+
+
+def test_quick_takes_a_transfer_set_that_is_larger_than_its_data(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = ["quick=true", "logger=csv", "teacher=none", "~arms.soft", "out=run", "transfer.labelled=1050"]
+    assert main(["run", *quick]) == 0
+    assert json.loads(Path("run/summary.json").read_text(encoding="utf-8"))["arms"][0]["transfer"].endswith("labelled")
+    capsys.readouterr()
