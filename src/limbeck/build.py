@@ -92,7 +92,7 @@ class _Builder:
             batch_size=settings["batch_size"], optimizer=optimizer, trainer=settings["trainer"],
             loggers=[self._make(node) for node in settings["logger"].values() if node], store=settings["store"],
             out=out, name=settings["recipe"], overwrite=settings["overwrite"], resume=resume, config=settings,
-            facts=facts,
+            facts={**facts, "quick": self.quick},
         )  # fmt: skip
 
     def _transfer(self, arm: dict[str, Any]) -> TransferSet:

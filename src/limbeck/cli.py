@@ -150,7 +150,8 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
 
     study = build_study(config, out=out, facts=facts, resume=resume)
     study.check()
-    print(f"limbeck {__version__}: {config.recipe}, results in {out}", file=sys.stderr)
+    where = f"{'resuming' if resume else 'results in'} {out}"
+    print(f"limbeck {__version__}: {config.recipe}, {where}", file=sys.stderr)
     try:
         summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
     except KeyboardInterrupt:

@@ -83,6 +83,14 @@ def _quoted(override: str, key: str, value: str) -> str:
 
 def _check_key(base: Any, override: str, key: str) -> str:
     """The override, if its key is known; keys of ``trainer`` and ``arms`` may be new and are checked later."""
+    if key.startswith("arms.") and override[0] != "+":
+        name, arms = key.split(".")[1], list(base.arms or {})
+        if name not in arms:
+            near = closest(name, arms)
+            hint = f"; did you mean arms.{near}?" if near else "."
+            raise ConfigError(
+                f"unknown arm arms.{name}{hint} This study has {', '.join(arms) or 'none'}; a + in front adds one."
+            )
     if key.partition(".")[0] in ("trainer", "arms") and override[0] not in "+~":
         return f"++{override}"
     if override[0] in "+~" or OmegaConf.select(base, key, default=_MISSING) is not _MISSING:

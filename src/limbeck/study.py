@@ -350,6 +350,9 @@ class Study:
         summary = summarise(
             scored, self.plans, self.data, facts=facts, seconds=self.manifest.seconds, arm_seconds=shares
         )
+        if self.facts.get("quick"):
+            quick = "A quick run only shows that everything works: its numbers and verdict mean nothing."
+            summary["warnings"].insert(0, quick)
         write_json(run.summary, summary)
         return summary
 

@@ -95,7 +95,9 @@ def fails(tmp_path, capsys, monkeypatch):
         ("epochs", "'epochs' should be KEY=VALUE"),
         ("=3", "'=3' should be KEY=VALUE"),
         ("objective.temperature=[1", "cannot be read"),
-        ("arms.x/y.objective.temperature=2", "cannot be read"),
+        ("+arms.x/y.objective.temperature=2", "cannot be read"),
+        ("arms.sotf.objective.temperature=2", "unknown arm arms.sotf; did you mean arms.soft?"),
+        ("~arms.hto", "unknown arm arms.hto"),
     ],
 )
 def test_settings(fails, overrides, message):

@@ -141,7 +141,7 @@ def test_paths_may_be_lists_null_quoted_or_begin_at_home(monkeypatch):
 
 
 def test_new_arms_and_trainer_options_may_be_added():
-    settings = compose(["arms.hot.objective.temperature=9", "trainer.gradient_clip_val=1"])
+    settings = compose(["+arms.hot.objective.temperature=9", "trainer.gradient_clip_val=1"])
     assert settings.arms.hot.objective.temperature == 9
     assert settings.trainer.gradient_clip_val == 1
 
@@ -220,7 +220,7 @@ def test_its_teacher_and_its_folder_can_be_taken_again(finished, tmp_path, capsy
     assert main(again) == 0
     first, second = (json.loads((f / "summary.json").read_text(encoding="utf-8")) for f in (folder, Path("run")))
     assert first["teacher"]["test"] == second["teacher"]["test"]
-    assert main([*again, "overwrite=true", "arms.hot.objective.temperature=20"]) == 0
+    assert main([*again, "overwrite=true", "+arms.hot.objective.temperature=20"]) == 0
     assert Path("run/students/hot/seed1/model.json").is_file()
     capsys.readouterr()
 
@@ -339,7 +339,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path, capsys):
 
 # Interrupted runs ----------------------------------------------------------------------------------------------------
 
-LONG = ("quick=false", "epochs=40", "student.dropout=0.2", "arms.wide.student.hidden=[9]", *QUICK)
+LONG = ("quick=false", "epochs=40", "student.dropout=0.2", "+arms.wide.student.hidden=[9]", *QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -378,7 +378,7 @@ def test_an_interrupted_run_can_be_resumed(uninterrupted, tmp_path, capsys, numb
     if code > 0:
         assert err.splitlines()[-1].endswith("Go on with: limbeck resume 'my run'")
     assert main(["resume", str(out)]) == 0
-    assert f"results in {out}" in capsys.readouterr().err
+    assert f"resuming {out}" in capsys.readouterr().err
     assert same(out, uninterrupted)
     assert (out / "metrics.csv").read_bytes() == (uninterrupted / "metrics.csv").read_bytes()
     assert manifest(out)["resumed"] == 1

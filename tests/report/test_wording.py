@@ -48,7 +48,7 @@ def summary_with(**comparison):
          "2 seeds, McNemar p = 0.0004); the interval holds 0, so other seeds could reverse it."),
         ({"verdict": "not shown", "mcnemar_p": 0.2},
          "No difference shown: soft makes 23.3 fewer errors of 10,000 than hard (95 % interval −30.1 to −16.5 over "
-         "3 seeds, McNemar p = 0.20); other test samples could reverse it."),
+         "3 seeds, McNemar p = 0.20); the seeds agree, but these test samples are too few to be sure."),
         ({"verdict": "not shown", "delta_errors": {"mean": 0.0, "ci95": None, "per_seed": [0]}, "mcnemar_p": None},
          "No difference shown: soft makes as many errors of 10,000 as hard (one seed, so no interval); one seed "
          "cannot tell the method from luck."),

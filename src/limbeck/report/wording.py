@@ -201,7 +201,7 @@ def _reason(comparison: Mapping[str, Any]) -> str:
         return "; the interval holds 0, so other seeds could reverse it"
     total = comparison["delta_errors"].get("ci95_total")
     if (known(p) and p >= 0.05) or (total and total[0] <= 0 <= total[1]):
-        return "; other test samples could reverse it"
+        return "; the seeds agree, but these test samples are too few to be sure"
     return ""
 
 
