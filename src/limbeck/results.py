@@ -93,7 +93,7 @@ def summarise(
         scored: every student of every arm.
         plans: the arms.
         data: for its name and sizes.
-        facts: ``recipe``, ``epochs`` and ``batch_size``.
+        facts: ``recipe``, ``epochs``, ``batch_size`` and ``quick``.
         seconds: of each stage and in all.
         arm_seconds: each arm's share of the training.
     """

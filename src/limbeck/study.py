@@ -346,13 +346,11 @@ class Study:
                 scored = score(self.data, students, teacher, advance)
             write_predictions(run, scored)
         facts = {"recipe": self.name, "epochs": self._epochs, "batch_size": self.batch_size}
+        facts["quick"] = bool(self.facts.get("quick"))
         shares = {plan.name: self._seconds_of(plan) for plan in self.plans}
         summary = summarise(
             scored, self.plans, self.data, facts=facts, seconds=self.manifest.seconds, arm_seconds=shares
         )
-        if self.facts.get("quick"):
-            quick = "A quick run only shows that everything works: its numbers and verdict mean nothing."
-            summary["warnings"].insert(0, quick)
         write_json(run.summary, summary)
         return summary
 

@@ -119,5 +119,8 @@ def test_quick_takes_a_transfer_set_that_is_larger_than_its_data(tmp_path, capsy
     monkeypatch.chdir(tmp_path)
     quick = ["quick=true", "logger=csv", "teacher=none", "~arms.soft", "out=run", "transfer.labelled=1050"]
     assert main(["run", *quick]) == 0
-    assert json.loads(Path("run/summary.json").read_text(encoding="utf-8"))["arms"][0]["transfer"].endswith("labelled")
+    summary = json.loads(Path("run/summary.json").read_text(encoding="utf-8"))
+    assert summary["arms"][0]["transfer"].endswith("labelled")
+    assert summary["quick"] is True
+    assert summary["warnings"][0].startswith("A quick run only shows that everything works")
     capsys.readouterr()

@@ -61,6 +61,8 @@ def mark_main(comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing a verdict."""
     found = []
+    if summary.get("quick"):
+        found.append("A quick run only shows that everything works: its numbers and verdict mean nothing.")
     teacher, arms = summary["teacher"], {a["name"]: a for a in summary["arms"]}
     controls = {c["control"]: arms[c["control"]]["mean"]["errors"] for c in summary["comparisons"]}
     better = {name: errors for name, errors in controls.items() if teacher and teacher["test"]["errors"] >= errors}
