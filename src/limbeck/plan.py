@@ -196,7 +196,7 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
 
 def check_views(views: Views, data: Dataset) -> None:
     """Check that views can show the inputs; errors as for :meth:`~limbeck.data.Views.apply`."""
-    views.apply(data.train.inputs[:1], torch.tensor([views.plain]))
+    views.apply(data.train.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
 
 
 def can_stack(student: Builder, data: Dataset, students: int) -> bool:

@@ -82,7 +82,7 @@ class TrainBatches:
         for start in range(0, len(self.index), self.batch_size):
             part = slice(start, start + self.batch_size)
             rows, seen = index[:, part], view[:, part]
-            inputs = self.views.apply(self.train.inputs[rows.flatten()], seen.flatten())
+            inputs = self.views.show(self.train.inputs, rows.flatten(), seen.flatten(), self.index)
             yield Batch(as_float(inputs).view(*rows.shape, *inputs.shape[1:]), labels[:, part], rows, seen)
 
 

@@ -4,7 +4,9 @@ Which view a sample gets is a pure function of (seed, epoch, sample index), so t
 process, on another device and in batches of another size, and a teacher's answer to it can be kept.
 """
 
+import copy
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,10 +49,20 @@ def replayable_integers(seed: int, epoch: int, index: Tensor) -> Tensor:
     return z & ((1 << 63) - 1)
 
 
+ENDLESS = 1 << 31
+"""The ``count`` of a continuous family that is not limited to some views."""
+
+
 class Views(ABC):
-    """A family of ``count`` views of an input."""
+    """A family of ``count`` views of an input.
+
+    Attributes:
+        count: number of views of one sample; :data:`ENDLESS` for a continuous family.
+        mixes: whether a view of one sample shows another one too.
+    """
 
     count: int
+    mixes: bool = False
 
     @property
     @abstractmethod
@@ -63,16 +75,44 @@ class Views(ABC):
         """The view that leaves an input as it is."""
 
     @abstractmethod
-    def apply(self, inputs: Tensor, view: Tensor) -> Tensor:
+    def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
         """Show each input in its view.
 
         Args:
             inputs: ``[N, ...]``.
             view: int64, ``[N]``, from 0 to ``count - 1``.
+            sample: row number of each in the training split, int64 ``[N]``; a continuous family draws the view's
+                parameters from it and from ``view``, an enumerable one does not need it.
 
         Returns:
-            The shape and type of ``inputs``.
+            The shape of ``inputs``; uint8 images may become floats from 0 to 1.
         """
+
+    def show(self, inputs: Tensor, sample: Tensor, view: Tensor, pool: Tensor) -> Tensor:
+        """Pick samples of a split and show each in its view.
+
+        Args:
+            inputs: of the whole split, ``[M, ...]``.
+            sample: rows of it, int64 ``[N]``.
+            view: int64 ``[N]``.
+            pool: rows that a view may mix in, int64 ``[P]``.
+
+        Returns:
+            ``[N, ...]``, as :meth:`apply` gives it.
+        """
+        return self.apply(inputs[sample], view, sample)
+
+    def limited(self, count: int) -> "Views":
+        """The same family with ``count`` views of each sample where it is endless; itself where it is not."""
+        if self.count != ENDLESS:
+            return self
+        limited = copy.copy(self)
+        limited.count = count
+        return limited
+
+    def settings(self) -> dict[str, Any]:
+        """What tells these views from others, as plain values for JSON."""
+        return {"kind": f"{type(self).__module__}.{type(self).__qualname__}", **vars(self)}
 
     def __eq__(self, other: object) -> bool:
         """Views of one kind with the same settings are the same."""
@@ -93,7 +133,7 @@ class NoViews(Views):
     name = "none"
     plain = 0
 
-    def apply(self, inputs: Tensor, view: Tensor) -> Tensor:
+    def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
         """The inputs themselves."""
         return inputs
 
@@ -124,7 +164,7 @@ class Shift(Views):
         """The view without a shift."""
         return self.count // 2
 
-    def apply(self, inputs: Tensor, view: Tensor) -> Tensor:
+    def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
         """Shift images ``[N, C, H, W]``, each by its own view ``[N]``."""
         if inputs.ndim != 4:
             raise ConfigError(f"views: shifts need images [N, C, H, W]; found inputs of shape {list(inputs.shape)}.")

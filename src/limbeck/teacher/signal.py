@@ -128,7 +128,8 @@ class StoredTeacher(TeacherSignal):
             answers = []
             for start in range(0, len(inputs), batch_size):
                 batch = inputs[start : start + batch_size].to(device)
-                seen = views.apply(batch, torch.full((len(batch),), view, device=device))
+                rows = torch.arange(start, start + len(batch), device=device)
+                seen = views.apply(batch, torch.full((len(batch),), view, device=device), rows)
                 answers.append(teacher.answer(as_float(seen)))
                 progress(view * len(inputs) + start + len(batch))
             parts.append(torch.cat(answers))
