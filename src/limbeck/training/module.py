@@ -59,6 +59,12 @@ class DistillationModule(L.LightningModule):
         if self.objective.needs_teacher and self.signal is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
         self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+        self._diverged: dict[tuple[int, int], str] = {}
+
+    @property
+    def diverged(self) -> list[tuple[int, int, str]]:
+        """Students whose loss became infinite or not a number: position of the arm and of the seed, a sentence."""
+        return [(arm, seed, sentence) for (arm, seed), sentence in self._diverged.items()]
 
     def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
         if arm_names is None and self.seeds is None and self.cohort.student is not None:
@@ -118,16 +124,25 @@ class DistillationModule(L.LightningModule):
         self._sums[name] = weighted, counted
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means and stop if a student diverged."""
+        """Log the epoch's means and note which students diverged.
+
+        Raises:
+            DivergedError: all of them did; a student alone takes no other with it.
+        """
         means = self._log("train")
         for arm, row in enumerate(means.get("train_loss", [])):
             for seed, loss in enumerate(row):
                 if not abs(loss) < float("inf"):
-                    raise DivergedError(
-                        f"Training diverged: the loss of {self.prefixes[arm][seed].rstrip('/') or 'the student'} was "
-                        f"{loss} in epoch {self.current_epoch + 1}. Lower optimizer.lr, or clip with "
-                        "trainer.gradient_clip_val=1."
-                    )
+                    self._diverged.setdefault((arm, seed), self._sentence(arm, seed, loss))
+        if len(self._diverged) == self.cohort.arms * self.cohort.seeds:
+            raise DivergedError(next(iter(self._diverged.values())))
+
+    def _sentence(self, arm: int, seed: int, loss: float) -> str:
+        name = self.prefixes[arm][seed].rstrip("/") or "the student"
+        return (
+            f"Training diverged: the loss of {name} was {loss} in epoch {self.current_epoch + 1}. Lower optimizer.lr, "
+            "or clip with trainer.gradient_clip_val=1."
+        )
 
     def on_validation_epoch_start(self) -> None:
         """Begin the sums of a validation."""
