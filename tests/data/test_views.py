@@ -27,6 +27,9 @@ def expected_integer(seed, epoch, index):
     return z & (MASK >> 1)
 
 
+NONE = torch.zeros(0, dtype=torch.int64)  # an enumerable view needs no sample
+
+
 def rolled(image, down, right):
     """Roll, then clear what came in over the rim."""
     moved = np.roll(image, (down, right), axis=(-2, -1))
@@ -42,7 +45,7 @@ def rolled(image, down, right):
 def test_every_shift_is_a_roll_with_zeros(dtype, channels, size):
     shift = Shift(2)
     images = np.random.default_rng(0).integers(1, 255, (25, channels, *size)).astype(dtype)
-    shown = shift.apply(torch.from_numpy(images), torch.arange(25))
+    shown = shift.apply(torch.from_numpy(images), torch.arange(25), NONE)
     assert shown.dtype == torch.from_numpy(images).dtype
     for view in range(25):
         expected = rolled(images[view], view // 5 - 2, view % 5 - 2)
@@ -55,7 +58,7 @@ def test_any_shift_is_a_roll_with_zeros(data, pixels, height, width):
     shift = Shift(pixels)
     views = data.draw(st.lists(st.integers(0, shift.count - 1), max_size=4))
     images = np.arange(1, 1 + len(views) * 2 * height * width, dtype=np.float32).reshape(-1, 2, height, width)
-    shown = shift.apply(torch.from_numpy(images), torch.tensor(views, dtype=torch.int64)).numpy()
+    shown = shift.apply(torch.from_numpy(images), torch.tensor(views, dtype=torch.int64), NONE).numpy()
     side = 2 * pixels + 1
     for image, view, found in zip(images, views, shown, strict=True):
         down, right = view // side - pixels, view % side - pixels
@@ -65,7 +68,7 @@ def test_any_shift_is_a_roll_with_zeros(data, pixels, height, width):
 
 def test_one_image_shows_all_its_views():
     image = torch.arange(1.0, 10.0).view(1, 1, 3, 3)
-    down, right = Shift(1).apply(image.expand(2, 1, 3, 3), torch.tensor([7, 5]))
+    down, right = Shift(1).apply(image.expand(2, 1, 3, 3), torch.tensor([7, 5]), NONE)
     assert down[0].tolist() == [[0, 0, 0], [1, 2, 3], [4, 5, 6]]
     assert right[0].tolist() == [[0, 1, 2], [0, 4, 5], [0, 7, 8]]
 
@@ -74,8 +77,8 @@ def test_one_image_shows_all_its_views():
 def test_the_plain_view_changes_nothing(views):
     images = torch.randint(0, 256, (6, 3, 5, 8), dtype=torch.uint8)
     before = images.clone()
-    assert torch.equal(views.apply(images, torch.full((6,), views.plain)), before)
-    views.apply(images, views.draw(0, 0, torch.arange(6)))
+    assert torch.equal(views.apply(images, torch.full((6,), views.plain), NONE), before)
+    views.apply(images, views.draw(0, 0, torch.arange(6)), NONE)
     assert torch.equal(images, before), "the inputs themselves must stay as they are"
 
 
@@ -172,4 +175,4 @@ def test_bad_pixels(pixels):
 @pytest.mark.parametrize("shape", [(3, 16), (3, 4, 4), (2, 3, 1, 4, 4)])
 def test_shifts_need_images(shape):
     with pytest.raises(ConfigError, match=r"images \[N, C, H, W\]; found inputs of shape"):
-        Shift(1).apply(torch.zeros(shape), torch.zeros(shape[0], dtype=torch.int64))
+        Shift(1).apply(torch.zeros(shape), torch.zeros(shape[0], dtype=torch.int64), NONE)

@@ -180,7 +180,7 @@ def test_stored_equals_live(views, members, batch_size):
         for start in range(0, 11, batch_size):
             rows = torch.arange(start, min(start + batch_size, 11))
             seen = torch.full_like(rows, view)
-            x = as_float(views.apply(IMAGES[rows], seen))
+            x = as_float(views.apply(IMAGES[rows], seen, rows))
             assert torch.equal(stored(x, rows, seen), teacher(x)), "the same batch gives the same bits"
             for row in rows:
                 torch.testing.assert_close(stored.logits[row, view], teacher(x[row - start][None])[0])

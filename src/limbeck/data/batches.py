@@ -21,6 +21,18 @@ _ORDER = -1
 """Stands for the order of an epoch where the views have the number of a sample."""
 
 
+class Mixed(NamedTuple):
+    """What mixtures of two samples add to a batch for S seeds.
+
+    Attributes:
+        labels: of the second sample of each ``[S, B]``, -100 where there is none.
+        weight: of the first one, float32 from 0 to 1, ``[S, B]``; the second has the rest.
+    """
+
+    labels: Tensor
+    weight: Tensor
+
+
 class Batch(NamedTuple):
     """A batch for S seeds at once.
 
@@ -29,12 +41,14 @@ class Batch(NamedTuple):
         y: labels ``[S, B]``, -100 where there is none.
         sample: rows of the training split ``[S, B]``; None where the batch is not of a study.
         view: the view of each ``[S, B]``; likewise.
+        mixed: the second sample's share where each input is a mixture of two; None where none is.
     """
 
     x: Tensor
     y: Tensor
     sample: Tensor | None = None
     view: Tensor | None = None
+    mixed: Mixed | None = None
 
 
 def as_batch(batch: object) -> Batch:

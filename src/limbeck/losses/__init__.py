@@ -6,6 +6,7 @@ from limbeck.losses.response import (
     SOFT_LOSSES,
     UNLABELLED,
     hard_loss,
+    is_labelled,
     squared_error_of_logits,
     squared_error_of_probabilities,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Terms",
     "cross_entropy",
     "hard_loss",
+    "is_labelled",
     "kl_divergence",
     "squared_error_of_logits",
     "squared_error_of_probabilities",

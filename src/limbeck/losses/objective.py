@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses.divergence import upcast
-from limbeck.losses.response import SOFT_LOSSES, UNLABELLED, hard_loss, mean_over_samples
+from limbeck.losses.response import SOFT_LOSSES, hard_loss, is_labelled, mean_over_samples
 
 LARGEST = 1e6
 """Of a weight or a temperature; beyond it float32 runs out of digits."""
@@ -88,9 +88,15 @@ class Objective:
         """The settings as plain values, for JSON."""
         return asdict(self)
 
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor) -> Terms:
-        """Loss and terms for logits ``[..., B, C]`` and labels ``[..., B]``; each term is ``[...]``."""
-        return Terms(*(term[0] for term in StackedObjective([self])(student[None], teacher, labels)))
+    def __call__(
+        self, student: Tensor, teacher: Tensor | None, labels: Tensor, *, mixed: tuple[Tensor, Tensor] | None = None
+    ) -> Terms:
+        """Loss and terms for logits ``[..., B, C]`` and labels ``[..., B]``; each term is ``[...]``.
+
+        ``mixed`` is for inputs that are mixtures, see :func:`limbeck.losses.hard_loss`.
+        """
+        terms = StackedObjective([self])(student[None], teacher, labels, mixed=mixed)
+        return Terms(*(term[0] for term in terms))
 
 
 class StackedObjective:
@@ -111,13 +117,17 @@ class StackedObjective:
         """Whether any arm has a soft loss."""
         return bool(self._groups)
 
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor) -> Terms:
+    def __call__(
+        self, student: Tensor, teacher: Tensor | None, labels: Tensor, *, mixed: tuple[Tensor, Tensor] | None = None
+    ) -> Terms:
         """Loss and terms of every student.
 
         Args:
             student: logits, ``[A, ..., B, C]``: arm first.
             teacher: logits, ``[..., B, C]``, the same for all arms; None if no arm has a soft loss.
             labels: ``[..., B]``, :data:`limbeck.losses.UNLABELLED` where there is none.
+            mixed: of inputs that are mixtures, the labels of the second ones and the weights of the first ones, both
+                ``[..., B]``. The teacher's logits are of the mixture itself.
 
         Returns:
             Terms of shape ``[A, ...]``; ``soft`` is 0 for arms without a soft loss.
@@ -129,7 +139,7 @@ class StackedObjective:
         if len(student) != len(self.objectives):
             raise ValueError(f"Expected logits of {len(self.objectives)} arms, got {len(student)}.")
         with torch.autocast(student.device.type, enabled=False):
-            hard = mean_over_samples(hard_loss(student, labels), where=labels != UNLABELLED)
+            hard = mean_over_samples(hard_loss(student, labels, mixed=mixed), where=is_labelled(labels, mixed))
             soft = self._soft(student, teacher)
             extra = hard.ndim - 1
             hard_weight = self._tensor("hard_weight", range(len(student)), hard, extra)

@@ -15,19 +15,42 @@ from limbeck.config import UNLABELLED
 from limbeck.losses.divergence import cross_entropy, kl_divergence, log_softmax, upcast
 
 
-def hard_loss(student: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy with integer labels at T = 1; 0 where the label is :data:`UNLABELLED`.
+def hard_loss(student: Tensor, labels: Tensor, *, mixed: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    r"""Cross-entropy with integer labels at T = 1; 0 where the label is :data:`UNLABELLED`.
+
+    Of an input that is the mixture of two, :math:`w \cdot CE(y_1) + (1 - w) \cdot CE(y_2)`, which is the cross-entropy
+    with their labels mixed in the same way; 0 where either has no label.
 
     Args:
         student: logits, ``[..., B, C]``.
         labels: int64 class indices, broadcasting against ``[..., B]``.
+        mixed: the second labels and the weight of the first, from 0 to 1, both broadcasting likewise; None where no
+            input is a mixture.
 
     Returns:
         Nats, ``[..., B]``.
+
+    References:
+        Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
     """
+    if mixed is None:
+        return _cross_entropy_of_labels(student, labels)
+    others, weight = mixed
+    first, second = _cross_entropy_of_labels(student, labels), _cross_entropy_of_labels(student, others)
+    weight = weight.to(first.dtype)
+    return torch.where(is_labelled(labels, mixed), weight * first + (1 - weight) * second, 0.0)
+
+
+def _cross_entropy_of_labels(student: Tensor, labels: Tensor) -> Tensor:
     labels = labels.expand(student.shape[:-1])
     flat = F.cross_entropy(upcast(student).flatten(0, -2), labels.flatten(), reduction="none", ignore_index=UNLABELLED)
     return flat.view(labels.shape)
+
+
+def is_labelled(labels: Tensor, mixed: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Where the hard loss counts, bool like ``labels``: a mixture has a label if both its inputs have one."""
+    found = labels != UNLABELLED
+    return found if mixed is None else found & (mixed[0] != UNLABELLED)
 
 
 def squared_error_of_probabilities(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
