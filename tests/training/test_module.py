@@ -328,17 +328,24 @@ def test_settings_out_of_range_are_refused(settings, message):
 # Divergence ----------------------------------------------------------------------------------------------------------
 
 
-def test_divergence_names_arm_seed_and_epoch(data):
+def test_divergence_names_arm_seed_and_epoch_and_stops_only_when_all_diverged(data):
     x, y = data.tensors
     bad = net(1)
     with torch.no_grad():
         bad[1].weight.fill_(float("nan"))
     hard = Objective(hard_weight=1.0, soft_weight=0.0)
-    module = DistillationModule(
-        Cohort([[net(0), net(1)], [net(0), bad]]), None, [hard, hard], arm_names=["fine", "wild"], seeds=[4, 7]
-    )
     batch = Batch(x.expand(2, *x.shape), y.expand(2, -1))
-    with pytest.raises(DivergedError, match=r"the loss of wild/seed7 was nan in epoch 1\. Lower optimizer\.lr"):
+
+    def module_of(members):
+        return DistillationModule(Cohort(members), None, [hard, hard], arm_names=["fine", "wild"], seeds=[4, 7])
+
+    module = module_of([[net(0), net(1)], [net(0), bad]])
+    trainer(max_epochs=2).fit(module, Loader([batch]))
+    [(arm, seed, sentence)] = module.diverged
+    assert (arm, seed) == (1, 1)
+    assert sentence.startswith("Training diverged: the loss of wild/seed7 was nan in epoch 1. Lower optimizer.lr")
+    module = module_of([[bad, bad], [bad, bad]])
+    with pytest.raises(DivergedError, match=r"the loss of fine/seed4 was nan in epoch 1\. Lower optimizer\.lr"):
         trainer(max_epochs=2).fit(module, Loader([batch]))
 
 

@@ -15,6 +15,7 @@ from torch.func import functional_call, vmap
 
 from limbeck.errors import ConfigError
 from limbeck.models.mlp import BoundedLinear
+from limbeck.training.layers import forward_stacked, layers_of
 
 MAX_STACKED = 100_000_000
 _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.RNNBase)
@@ -67,7 +68,10 @@ class Cohort(nn.Module):
         # A tuple hides the skeleton from the module tree: its own weights are never used.
         self._skeleton = (copy.deepcopy(flat[0]),)
         self._in_training = [(module, module.training) for module in self._skeleton[0].modules()]
-        grid = (self.arms, self.seeds)
+        # Seeds first, so that the weights of all arms of a seed lie side by side.
+        flat = [flat[arm * self.seeds + seed] for seed in range(self.seeds) for arm in range(self.arms)]
+        grid = (self.seeds, self.arms)
+        self._layers = layers_of(self._skeleton[0])
         self._parameter_names = [name for name, _ in flat[0].named_parameters()]
         own = [dict(member.named_parameters()) for member in flat]
         self.stacked = nn.ParameterList(
@@ -107,23 +111,30 @@ class Cohort(nn.Module):
         # Here and not in train(): Lightning sets the flag of each module that it can see, one by one.
         for module, training in self._in_training:
             module.training = training and self.training
+        shared = {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
+        parameters = dict(zip(self._parameter_names, self.stacked, strict=True))
+        if self._layers is not None and not self._own_names:
+            logits = forward_stacked(self._layers, parameters, shared, x)
+        else:
+            logits = self._mapped(parameters, shared, x)
+        return logits.transpose(0, 1)
 
+    def _mapped(self, parameters: dict[str, Tensor], shared: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Logits ``[S, A, B, C]`` of students of any form."""
         def answer(parameters: dict[str, Tensor], own: dict[str, Tensor], batch: Tensor) -> Tensor:
             return functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
 
-        shared = {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
         own = {name: getattr(self, f"own_{i}") for i, name in enumerate(self._own_names)}
-        parameters = dict(zip(self._parameter_names, self.stacked, strict=True))
-        over_seeds = vmap(answer, in_dims=(0, 0, 0), randomness="different")
-        return vmap(over_seeds, in_dims=(0, 0, None), randomness="different")(parameters, own, x)
+        over_arms = vmap(answer, in_dims=(0, 0, None), randomness="different")
+        return vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
 
     def member(self, arm: int, seed: int) -> nn.Module:
         """A copy of one student (by position) as a module of its own, on the CPU; of a cohort of one, a copy too."""
         if self.student is not None:
             return copy.deepcopy(self.student).cpu()
         state = {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
-        state |= {name: getattr(self, f"own_{i}")[arm, seed] for i, name in enumerate(self._own_names)}
-        state |= {name: p[arm, seed] for name, p in zip(self._parameter_names, self.stacked, strict=True)}
+        state |= {name: getattr(self, f"own_{i}")[seed, arm] for i, name in enumerate(self._own_names)}
+        state |= {name: p[seed, arm] for name, p in zip(self._parameter_names, self.stacked, strict=True)}
         model = copy.deepcopy(self._skeleton[0]).cpu()
         with torch.no_grad():
             for name, tensor in (*model.named_parameters(), *model.named_buffers()):
