@@ -118,7 +118,10 @@ def test_good_arms():
     ("arm", "message"),
     [
         ({"objectiv": {}}, r"unknown key arms\.kd\.objectiv; did you mean arms\.kd\.objective\?"),
-        ({"epochs": 3}, r"unknown key arms\.kd\.epochs; known are objective, student, views, transfer, control"),
+        (
+            {"epochs": 3},
+            r"unknown key arms\.kd\.epochs; known are objective, student, views, transfer, optimizer, control",
+        ),
         ({"objective": {"temprature": 2}}, r"arms\.kd\.objective\.temprature; did you mean .*\.temperature\?"),
         ({"objective": {"alpha": 2}}, r"unknown key arms\.kd\.objective\.alpha; known are _target_, temperature"),
         ({"transfer": {"sample": 2}}, r"arms\.kd\.transfer\.sample; did you mean arms\.kd\.transfer\.samples\?"),

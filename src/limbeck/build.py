@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from limbeck.compose import choices
-from limbeck.config import check_arms, check_count, check_flags, check_sections, check_seed, seed_list
+from limbeck.config import check_arms, check_count, check_flags, check_sections, check_seed, merged, seed_list
 from limbeck.data import TransferSet
 from limbeck.errors import ConfigError, LimbeckError
 from limbeck.losses import Objective
@@ -74,9 +74,10 @@ class _Builder:
         arms = {
             name: Arm(
                 objective=self._objective(arm or {}),
-                student=self._make(_merged(settings["student"], (arm or {}).get("student"))),
+                student=self._make(merged(settings["student"], (arm or {}).get("student"))),
                 views=self._views((arm or {}).get("views", settings["views"])),
                 transfer=self._transfer(arm or {}),
+                optimizer=Optimizer(**merged(settings["optimizer"], (arm or {}).get("optimizer"))),
                 control=(arm or {}).get("control"),
             )
             for name, arm in settings["arms"].items()
@@ -96,14 +97,14 @@ class _Builder:
         )  # fmt: skip
 
     def _transfer(self, arm: dict[str, Any]) -> TransferSet:
-        found = _merged(self.settings["transfer"], arm.get("transfer"))
+        found = merged(self.settings["transfer"], arm.get("transfer"))
         counts = ("samples", "labelled")
         if self.quick:  # at most what is left of the data
             found |= {key: min(found[key], QUICK_SAMPLES) for key in counts if type(found[key]) is int}
         return TransferSet(**found)
 
     def _objective(self, arm: dict[str, Any]) -> Any:
-        return Objective(**_merged(self.settings["objective"], arm.get("objective")))
+        return Objective(**merged(self.settings["objective"], arm.get("objective")))
 
     def _views(self, node: Any) -> Any:
         if isinstance(node, str):
@@ -111,7 +112,7 @@ class _Builder:
             if node not in known:
                 raise ConfigError(f"views: {node!r} is unknown; choose one of {', '.join(known)}.")
             node = yaml.safe_load(known[node].read_text(encoding="utf-8"))
-        return self._make(_merged(self.settings["views"], node) if "_target_" not in node else node)
+        return self._make(merged(self.settings["views"], node) if "_target_" not in node else node)
 
     def _teacher(self) -> Any:
         node = dict(self.settings["teacher"])
@@ -146,10 +147,3 @@ class _Builder:
 
 def _listed(source: Any) -> list[str] | None:
     return None if source is None else [str(s) for s in (source if isinstance(source, list) else [source])]
-
-
-def _merged(base: dict[str, Any], differences: dict[str, Any] | None) -> dict[str, Any]:
-    """``base`` with differences; a difference that names a ``_target_`` of its own replaces it whole."""
-    if not differences:
-        return base
-    return dict(differences) if "_target_" in differences else {**base, **differences}

@@ -10,7 +10,7 @@ from limbeck.errors import ConfigError
 UNLABELLED = -100
 """The label of a sample that has none: its hard loss is 0 (PyTorch's ``ignore_index``)."""
 
-ARM_KEYS = ("objective", "student", "views", "transfer", "control")
+ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "control")
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,99}")
 
 
@@ -104,10 +104,17 @@ def check_arms(arms: Any, settings: Mapping[str, Any]) -> None:
         if not isinstance(arm, Mapping):
             raise ConfigError(f"arms.{name}={arm!r} should list the arm's differences, as in objective.temperature.")
         _check_keys(arm, ARM_KEYS, f"arms.{name}")
-        for part in ("objective", "transfer", "student", "views"):
+        for part in ("objective", "transfer", "optimizer", "student", "views"):
             own = arm.get(part)
             if isinstance(own, Mapping) and "_target_" not in own and isinstance(settings[part], Mapping):
                 _check_keys(own, settings[part], f"arms.{name}.{part}")
+
+
+def merged(base: Mapping[str, Any], differences: Mapping[str, Any] | None) -> dict[str, Any]:
+    """``base`` with differences; a difference that names a ``_target_`` of its own replaces it whole."""
+    if not differences:
+        return dict(base)
+    return dict(differences) if "_target_" in differences else {**base, **differences}
 
 
 def check_sections(settings: Mapping[str, Any], sections: Mapping[str, Iterable[str]]) -> None:

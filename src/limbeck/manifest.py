@@ -42,6 +42,7 @@ class Manifest:
             "seconds": earlier.get("seconds", dict.fromkeys(STAGES, 0.0)),
             "cohort_seconds": earlier.get("cohort_seconds", {}),
             "digests": earlier.get("digests", {}),
+            "failed": earlier.get("failed", {}),
         }
         self.content.pop("error", None)
         self.write()

@@ -1,10 +1,13 @@
 """What a study is made of: arms, a teacher's plan, and how the students of the arms become cohorts."""
 
 import inspect
+import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -17,11 +20,13 @@ from limbeck.models import LoadedModel, Normalized, load_model
 from limbeck.models.checkpoint import WEIGHTS, find_weights, read_weights
 from limbeck.teacher.check import check_teacher, probe
 from limbeck.teacher.signal import COMBINE
+from limbeck.training import cohort
 from limbeck.training.cohort import Cohort, reason_not_to_stack
 from limbeck.training.optimizer import Optimizer
 
 Builder = Callable[..., nn.Module]
 """Makes an untrained model; called with those of ``shape`` and ``classes`` that it takes."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,7 @@ class Arm:
         student: makes the untrained student; None for the study's.
         views: of its inputs; None for the study's.
         transfer: the samples it sees; None for the study's.
+        optimizer: how it is optimised; None for the study's.
         control: name of the arm to compare with; None for the one that differs in the objective alone.
     """
 
@@ -40,6 +46,7 @@ class Arm:
     student: Builder | None = None
     views: Views | None = None
     transfer: TransferSet | None = None
+    optimizer: Optimizer | None = None
     control: str | None = None
 
 
@@ -89,6 +96,7 @@ class ArmPlan:
     student: Builder
     views: Views
     transfer: TransferSet
+    optimizer: Optimizer
     control: str | None
 
     @property
@@ -97,14 +105,19 @@ class ArmPlan:
         return not self.objective.needs_teacher
 
     def shares_cohort_with(self, other: "ArmPlan") -> bool:
-        """Same architecture, same inputs: they can be stacked."""
+        """Same architecture, same inputs, same optimizer: they can be stacked."""
+        return self.sees_the_same_as(other) and self.optimizer == other.optimizer
+
+    def sees_the_same_as(self, other: "ArmPlan") -> bool:
+        """Same architecture, same inputs."""
         return (self.student, self.views, self.transfer) == (other.student, other.views, other.transfer)
 
 
 def fill_in(
-    arms: Mapping[str, Arm], *, student: Builder | None, views: Views | None, transfer: TransferSet | None
-) -> list[ArmPlan]:
-    """Give every arm the study's student, views and transfer set where it has none, and name its control.
+    arms: Mapping[str, Arm], *, student: Builder | None, views: Views | None, transfer: TransferSet | None,
+    optimizer: Optimizer,
+) -> list[ArmPlan]:  # fmt: skip
+    """Give every arm the study's student, views, transfer set and optimizer where it has none, and name its control.
 
     Raises:
         ConfigError: a name is unfit, an arm has no student, or its control is not an arm.
@@ -125,6 +138,7 @@ def fill_in(
                 builder,
                 arm.views or views or NoViews(),
                 arm.transfer or transfer or TransferSet(),
+                arm.optimizer or optimizer,
                 arm.control,
             )
         )
@@ -133,15 +147,18 @@ def fill_in(
 
 def control_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> str | None:
     """The arm to compare with: the one named; else the control that differs in the objective alone; else one of the
-    same student; None for a control of its own.
+    same student and inputs; else one of the same student; None for a control of its own.
     """
     if arm.control is not None:
         return arm.control
     if arm.is_control:
         return None
     controls = [p for p in plans if p.is_control]
-    alike = [p for p in controls if p.shares_cohort_with(arm)] or [p for p in controls if p.student == arm.student]
-    return alike[0].name if alike else None
+    for alike in (arm.shares_cohort_with, arm.sees_the_same_as, lambda p: p.student == arm.student):
+        found = next((p.name for p in controls if alike(p)), None)
+        if found is not None:
+            return found
+    return None
 
 
 def build(builder: Builder, data: Dataset, seed: int) -> Normalized:
@@ -199,8 +216,8 @@ def check_views(views: Views, data: Dataset) -> None:
     views.apply(data.train.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
 
 
-def can_stack(student: Builder, data: Dataset, students: int) -> bool:
-    """Whether copies of a student can be one cohort: nothing known against it, and two of them run together."""
+def can_stack(student: Builder, data: Dataset, students: int = 2) -> bool:
+    """Whether so many copies of a student can be one cohort: nothing known against it, and two of them run together."""
     pair = [build(student, data, seed) for seed in (0, 1)]
     if reason_not_to_stack(pair[0], students) is not None:
         return False
@@ -213,15 +230,31 @@ def can_stack(student: Builder, data: Dataset, students: int) -> bool:
 
 
 def cohorts(plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset) -> Iterator[tuple[list[ArmPlan], list[int]]]:
-    """Split a study into cohorts: arms that can be stacked with all their seeds, the others one student at a time."""
+    """Split a study into cohorts: arms that can be stacked with all their seeds, as many as fit; the others one student
+    at a time.
+    """
     left = list(plans)
     while left:
         group = [plan for plan in left if plan.shares_cohort_with(left[0])]
         left = [plan for plan in left if plan not in group]
-        if can_stack(group[0].student, data, len(group) * len(seeds)):
-            yield group, list(seeds)
+        most = _most_stacked(group[0].student, data) if len(group) * len(seeds) > 1 else 1
+        if most >= len(seeds):
+            yield from ((arms, list(seeds)) for arms in _even(group, most // len(seeds)))
         else:
-            yield from (([plan], [seed]) for plan in group for seed in seeds)
+            yield from (([plan], part) for plan in group for part in _even(seeds, most))
+
+
+def _most_stacked(student: Builder, data: Dataset) -> int:
+    """How many copies of a student can be one cohort."""
+    size = sum(p.numel() for p in build(student, data, 0).parameters())
+    return max(1, cohort.MAX_STACKED // max(size, 1)) if can_stack(student, data) else 1
+
+
+def _even(items: Sequence[T], most: int) -> list[list[T]]:
+    """The items in parts of at most ``most``, of about the same length."""
+    parts = math.ceil(len(items) / most)
+    cuts = [len(items) * i // parts for i in range(parts + 1)]
+    return [list(items[first:last]) for first, last in itertools.pairwise(cuts)]
 
 
 def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:

@@ -1,7 +1,7 @@
 """From trained models to results: score everything, keep the test logits, build the summary."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -85,32 +85,40 @@ def write_predictions(run: RunFolder, scored: Scored) -> None:
 
 def summarise(
     scored: Scored, plans: Sequence[ArmPlan], data: Dataset, *, facts: Mapping[str, Any], seconds: Mapping[str, float],
-    arm_seconds: Mapping[str, float],
+    arm_seconds: Mapping[str, float], failed: Mapping[Student, str],
 ) -> dict[str, Any]:  # fmt: skip
     """The content of ``summary.json``.
 
     Args:
-        scored: every student of every arm.
+        scored: every student of every arm of which none failed.
         plans: the arms.
         data: for its name and sizes.
         facts: ``recipe``, ``epochs``, ``batch_size`` and ``quick``.
         seconds: of each stage and in all.
         arm_seconds: each arm's share of the training.
+        failed: why each student failed that did. An arm with a failed student is in no table and no comparison: its
+            pairs are incomplete.
     """
-    arms = {plan.name: _arm_entry(plan, scored, arm_seconds[plan.name]) for plan in plans}
-    pairs = [(plan.name, control_of(plan, plans)) for plan in plans]
+    lost = {arm for arm, _ in failed}
+    kept = [plan for plan in plans if plan.name not in lost]
+    arms = {plan.name: _arm_entry(plan, scored, arm_seconds[plan.name]) for plan in kept}
+    pairs = [(plan.name, control_of(plan, plans)) for plan in kept]
     teacher = scored.teacher and scored.teacher["test"]
     comparisons = [
         comparison(arms[name], arms[control], scored.logits, scored.labels, teacher)
         for name, control in pairs
-        if control is not None
+        if control in arms
     ]
+    for name, control in pairs:
+        if control in lost:
+            arms[name]["failed_control"] = control
     mark_main(comparisons, list(arms.values()))
     sizes = {"train": len(data.train), "val": len(data.val), "test": len(scored.labels)}
     summary: dict[str, Any] = {
         "schema": SCHEMA, **facts, "data": {"name": data.name, "classes": data.classes, **sizes},
         "classes": data.class_names, "teacher": scored.teacher, "arms": list(arms.values()),
         "comparisons": comparisons, "seconds": dict(seconds),
+        "failed": [{"arm": arm, "seed": seed, "reason": reason} for (arm, seed), reason in failed.items()],
     }  # fmt: skip
     summary["warnings"] = warnings_of(summary)
     check_summary(summary)
@@ -124,6 +132,7 @@ def _arm_entry(plan: ArmPlan, scored: Scored, seconds: float) -> dict[str, Any]:
     return {
         "name": plan.name, "student": name, "params": params, "control": plan.is_control,
         "objective": plan.objective.as_dict(), "transfer": plan.transfer.name, "views": plan.views.name,
+        "optimizer": asdict(plan.optimizer),
         "seconds": round(seconds, 3), "seeds": seeds, "mean": mean, "sd": sd,
     }  # fmt: skip
 

@@ -214,4 +214,7 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
         keys(comparison["gap_closed"], {"errors": optional, "nll": optional}, f"{name}.gap_closed")
         if comparison["verdict"] not in VERDICTS:
             raise UntrustedFileError(f"{where}: {name}.verdict {comparison['verdict']!r} is none of {VERDICTS}.")
+    need(summary.get("failed", []), list, "failed")
+    for i, failure in enumerate(summary.get("failed", [])):
+        keys(failure, {"arm": str, "seed": int, "reason": str}, f"failed[{i}]")
     keys(summary["seconds"], dict.fromkeys(("teacher", "store", "training", "evaluation", "total"), number), "seconds")

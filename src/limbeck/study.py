@@ -12,7 +12,7 @@ from torch import nn
 from limbeck.config import check_count, seed_list
 from limbeck.data import Dataset, TransferSet, Views
 from limbeck.data.batches import StudyData
-from limbeck.errors import ConfigError, DataError, TeacherError
+from limbeck.errors import ConfigError, DataError, DivergedError, LimbeckError, ResourceError, TeacherError
 from limbeck.losses import Objective
 from limbeck.manifest import Manifest
 from limbeck.models import load_model, save_model
@@ -31,6 +31,7 @@ from limbeck.plan import (
 )  # fmt: skip
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
+from limbeck.report.wording import plural
 from limbeck.results import score, summarise, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
 from limbeck.teacher.check import check_teacher
@@ -43,6 +44,8 @@ from limbeck.training.scalars import csv_logger, gather_scalars
 
 STORE = ("auto", "off")
 MOST_STORED_BYTES = 2 << 30
+MOST_NAMED = 3
+"""Of the arms of a cohort in the line of its progress."""
 
 
 class Study:
@@ -58,7 +61,7 @@ class Study:
         seeds: a number (5 means 0 to 4) or a list.
         epochs: of every student.
         batch_size: of every student.
-        optimizer: of every student.
+        optimizer: of the arms that have none of their own.
         trainer: options for ``lightning.Trainer``.
         loggers: functions that make a Lightning logger, called with ``save_dir``; CSV is always there.
         store: ``auto`` asks the teacher for every sample and view once where that is cheaper than asking it in each
@@ -95,7 +98,8 @@ class Study:
         if store not in STORE:
             raise ConfigError(f"store={store!r} is unknown; choose one of {', '.join(STORE)}.")
         self.store = str(store)
-        self.plans = fill_in(arms, student=student, views=views, transfer=transfer) if arms else []
+        shared = {"student": student, "views": views, "transfer": transfer, "optimizer": self.optimizer}
+        self.plans = fill_in(arms, **shared) if arms else []
         needy = [p.name for p in self.plans if p.objective.needs_teacher]
         if needy and teacher is None:
             raise TeacherError(f"arms.{needy[0]} learns from a teacher and the study has none (teacher=none).")
@@ -150,12 +154,37 @@ class Study:
         self.plans = []
         return self._recorded(self._run)
 
+    def cohorts(self) -> list[tuple[list[ArmPlan], list[int]]]:
+        """The arms and seeds of each cohort: what is trained at once."""
+        return list(cohorts(self.plans, self.seeds, self.data))
+
     def _run(self) -> dict[str, Any]:
         teacher = self._get_teacher()
-        self._cohorts = list(cohorts(self.plans, self.seeds, self.data))
+        self._cohorts = self.cohorts()
+        first: LimbeckError | None = None
         for number, (plans, seeds) in enumerate(self._cohorts):
-            self._train_cohort(f"cohort{number}", plans, seeds, teacher)
+            try:
+                self._train_cohort(f"cohort{number}", plans, seeds, teacher)
+            except (DivergedError, ResourceError) as error:  # the other cohorts go on
+                first = first or error
+                self._note_failures(plans, seeds, error)
+        if self.plans and not self._complete():
+            raise first or DivergedError(next(iter(self._failed().values())))
         return self._evaluate(teacher)
+
+    def _failed(self) -> dict[str, str]:
+        """Why each student failed that did, by its name in the manifest."""
+        return self.manifest.content["failed"]
+
+    def _complete(self) -> list[ArmPlan]:
+        """The arms of which no student failed."""
+        return [plan for plan in self.plans if not any(_key(plan, seed) in self._failed() for seed in self.seeds)]
+
+    def _note_failures(self, plans: Sequence[ArmPlan], seeds: Sequence[int], error: LimbeckError) -> None:
+        """Note a cohort of which nothing came, for a reason that the module did not find student by student."""
+        students = [_key(plan, seed) for plan in plans for seed in seeds]
+        self._failed().update({name: str(error) for name in students if name not in self._failed()})
+        self.manifest.write()
 
     def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Run within a run folder whose manifest tells how it ended."""
@@ -269,26 +298,41 @@ class Study:
     def _train_cohort(
         self, stage: str, plans: Sequence[ArmPlan], seeds: Sequence[int], teacher: LiveTeacher | None
     ) -> None:
-        """Train arms by seeds at once and save every student, unless an earlier part of this run has."""
-        folders = [self.run_folder.student(plan.name, seed) for plan in plans for seed in seeds]
-        if all((folder / "model.json").is_file() for folder in folders):
+        """Train arms by seeds at once and save every student, unless an earlier part of this run has.
+
+        Raises:
+            DivergedError: every student diverged.
+            ResourceError: memory ran out.
+        """
+        students = [(plan, seed) for plan in plans for seed in seeds]
+        if all(self._is_done(plan, seed) for plan, seed in students):
             return
         needs_teacher = any(plan.objective.needs_teacher for plan in plans)
         signal = self._signal(_needed(teacher), plans[0]) if needs_teacher else None
         with self.manifest.timed("training", stage):
             cohort = Cohort([[build(plan.student, self.data, seed) for seed in seeds] for plan in plans])
             module = DistillationModule(
-                cohort, signal, [plan.objective for plan in plans], optimizer=self.optimizer,
+                cohort, signal, [plan.objective for plan in plans], optimizer=plans[0].optimizer,
                 arm_names=[plan.name for plan in plans], seeds=seeds,
             )  # fmt: skip
             data = StudyData(
                 self.data, seeds=seeds, batch_size=self.batch_size, views=plans[0].views, transfer=plans[0].transfer
             )
-            label = f"{', '.join(plan.name for plan in plans)} x {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-            self._fit(stage, label, module, data, self._epochs)
+            names = ", ".join(plan.name for plan in plans) if len(plans) <= MOST_NAMED else f"{len(plans)} arms"
+            try:
+                self._fit(stage, f"{names} x {plural(len(seeds), 'seed')}", module, data, self._epochs)
+            finally:
+                self._failed().update({_key(plans[arm], seeds[seed]): said for arm, seed, said in module.diverged})
             for arm, seed, model in cohort.members():
-                folder = self.run_folder.student(plans[arm].name, seeds[seed])
-                save_model(model, folder, class_names=self.data.class_names)
+                name, folder = _key(plans[arm], seeds[seed]), self.run_folder.student(plans[arm].name, seeds[seed])
+                if not all(p.isfinite().all() for p in model.parameters()):  # in the very last steps
+                    self._failed().setdefault(name, f"Training diverged: weights of {name} are not finite.")
+                if name not in self._failed():
+                    save_model(model, folder, class_names=self.data.class_names)
+
+    def _is_done(self, plan: ArmPlan, seed: int) -> bool:
+        """Whether an earlier part of this run has saved a student, or seen it fail."""
+        return (self.run_folder.student(plan.name, seed) / "model.json").is_file() or _key(plan, seed) in self._failed()
 
     def _signal(self, teacher: LiveTeacher, plan: ArmPlan) -> TeacherSignal:
         """The teacher, asked once for every sample and view where that is cheaper than asking it each time."""
@@ -340,8 +384,9 @@ class Study:
         with self.manifest.timed("evaluation"):
             run.write_scalars(gather_scalars(run.logs))
             students = {
-                (plan.name, seed): partial(self._student, plan, seed) for plan in self.plans for seed in self.seeds
-            }
+                (plan.name, seed): partial(self._student, plan, seed)
+                for plan in self._complete() for seed in self.seeds
+            }  # fmt: skip
             with self.progress.stage("evaluation", len(students) + (teacher is not None)) as advance:
                 scored = score(self.data, students, teacher, advance)
             write_predictions(run, scored)
@@ -349,8 +394,10 @@ class Study:
         facts["quick"] = bool(self.facts.get("quick"))
         shares = {plan.name: self._seconds_of(plan) for plan in self.plans}
         summary = summarise(
-            scored, self.plans, self.data, facts=facts, seconds=self.manifest.seconds, arm_seconds=shares
-        )
+            scored, self.plans, self.data, facts=facts, seconds=self.manifest.seconds, arm_seconds=shares,
+            failed={(plan.name, seed): self._failed()[_key(plan, seed)] for plan in self.plans for seed in self.seeds
+                    if _key(plan, seed) in self._failed()},
+        )  # fmt: skip
         write_json(run.summary, summary)
         return summary
 
@@ -375,12 +422,18 @@ class Study:
         """What can be said of built objects in plain values."""
         arms = {
             p.name: {"objective": p.objective.as_dict(), "views": p.views.name, "transfer": p.transfer.name}
+            | ({} if p.optimizer == self.optimizer else {"optimizer": vars(p.optimizer)})
             for p in self.plans
         }
         return {
             "recipe": self.name, "data": self.data.name, "arms": arms, "seeds": self.seeds, "epochs": self.epochs,
             "batch_size": self.batch_size, "optimizer": vars(self.optimizer), "trainer": self.trainer_options,
         }  # fmt: skip
+
+
+def _key(plan: ArmPlan, seed: int) -> str:
+    """A student's name in the manifest."""
+    return f"{plan.name}/seed{seed}"
 
 
 def _needed(value: Any) -> Any:

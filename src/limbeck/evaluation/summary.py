@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from limbeck.evaluation.compare import compare
+from limbeck.evaluation.compare import LEVEL, compare
 from limbeck.run_folder import METRICS
+
+FEW_COMPARISONS = 4
+MOST_LISTED = 4
+"""Of arms in a warning."""
 
 
 def mean_and_sd(values: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,27 +71,79 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     controls = {c["control"]: arms[c["control"]]["mean"]["errors"] for c in summary["comparisons"]}
     better = {name: errors for name, errors in controls.items() if teacher and teacher["test"]["errors"] >= errors}
     if better:
-        listed = " and ".join(f"'{name}' ({errors:.1f})" for name, errors in better.items())
+        shown = [f"'{name}' ({errors:.1f})" for name, errors in list(better.items())[:MOST_LISTED]]
+        listed = " and ".join(shown + [f"{len(better) - MOST_LISTED} more"] * (len(better) > MOST_LISTED))
         found.append(
             f"The teacher, with {teacher['test']['errors']} test errors, is no better than the control {listed}: it "
             "has little to teach. A better teacher is where the work is."
         )
-    for entry in summary["comparisons"]:
-        differing = [
-            key for key in ("views", "transfer", "student") if arms[entry["arm"]][key] != arms[entry["control"]][key]
-        ]
-        if differing:
-            found.append(
-                f"Arm '{entry['arm']}' and its control '{entry['control']}' differ in {' and '.join(differing)} "
-                "too: the comparison shows the effect of both, not of distilling alone."
-            )
+    found += _uneven(summary["comparisons"], arms) + _lost(summary) + _many(len(summary["comparisons"]))
     seeds = min((len(a["seeds"]) for a in summary["arms"]), default=0)
     if summary["comparisons"] and seeds < 2:
         found.append("One seed gives no interval, so no verdict: use seeds=5 or more.")
     elif summary["comparisons"] and seeds < 5:
         found.append(f"{seeds} seeds give a wide interval; use seeds=5 or more for a firmer verdict.")
     compared = {c["arm"] for c in summary["comparisons"]}
-    for arm in summary["arms"]:
-        if not arm["control"] and arm["name"] not in compared:
-            found.append(f"Arm '{arm['name']}' has no control to compare with: add one with soft_weight=0.")
+    alone = [a["name"] for a in summary["arms"] if not (a["control"] or a["name"] in compared or _lost_control(a))]
+    if alone:
+        verb = "has" if len(alone) == 1 else "have"
+        found.append(f"{_arms(alone)} {verb} no control to compare with: add one with soft_weight=0.")
     return list(dict.fromkeys(found))
+
+
+def _uneven(comparisons: Sequence[Mapping[str, Any]], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of comparisons between arms that differ in more than the objective."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for entry in comparisons:
+        arm, control = arms[entry["arm"]], arms[entry["control"]]
+        parts = ("views", "transfer", "student", "optimizer")
+        differing = " and ".join(part for part in parts if arm.get(part) != control.get(part))
+        if differing:
+            alike.setdefault((differing, entry["control"]), []).append(entry["arm"])
+    return [
+        f"{_arms(names)} and {'its' if len(names) == 1 else 'their'} control '{control}' differ in {differing} too: "
+        "the comparison shows the effect of both, not of distilling alone."
+        for (differing, control), names in alike.items()
+    ]
+
+
+def _lost(summary: Mapping[str, Any]) -> list[str]:
+    """Of students that failed, and of arms whose control did."""
+    failed: dict[str, list[int]] = {}
+    for failure in summary.get("failed", []):
+        failed.setdefault(failure["arm"], []).append(failure["seed"])
+    found = []
+    if failed:
+        found.append(f"{_arms(list(failed))} failed for at least one seed: left out of all tables and comparisons.")
+    orphans: dict[str, list[str]] = {}
+    for arm in summary["arms"]:
+        if _lost_control(arm):
+            orphans.setdefault(_lost_control(arm), []).append(arm["name"])
+    for control, names in orphans.items():
+        verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
+        found.append(f"{_arms(names)} {verb} compared with nothing: {whose} control '{control}' failed.")
+    return found
+
+
+def _lost_control(arm: Mapping[str, Any]) -> str:
+    return arm.get("failed_control", "")
+
+
+def _many(comparisons: int) -> list[str]:
+    """Of more comparisons than one looks at without picking."""
+    if comparisons <= FEW_COMPARISONS:
+        return []
+    return [
+        f"{comparisons} comparisons: if distilling changed nothing, chance alone could still call up to 5 % of them, "
+        f"here {comparisons * LEVEL:.1f}, 'helps' or 'hurts'. The headline was chosen on the validation split; confirm "
+        "any other with new seeds."
+    ]
+
+
+def _arms(names: Sequence[str]) -> str:
+    """``Arm 'a'``, ``Arms 'a' and 'b'``, ``Arms 'a', 'b' and 7 more``."""
+    quoted = [f"'{name}'" for name in names]
+    if len(quoted) > MOST_LISTED:
+        quoted = [*quoted[: MOST_LISTED - 1], f"{len(quoted) - MOST_LISTED + 1} more"]
+    listed = " and ".join(filter(None, (", ".join(quoted[:-1]), quoted[-1])))
+    return f"Arm{'s' * (len(names) > 1)} {listed}"
