@@ -156,7 +156,9 @@ def test_study_data_gives_the_transfer_set_and_never_the_test():
     held = Split(torch.full((9, 1), -1.0), torch.zeros(9, dtype=torch.int64))
     data = Dataset("d", Split(x, torch.arange(50) % 5), held, class_names="abcde", val=10)
     module = StudyData(data, seeds=[0, 3], batch_size=6, transfer=TransferSet(15))
-    module.trainer = SimpleNamespace(current_epoch=2, strategy=SimpleNamespace(root_device=torch.device("cpu")))
+    module.trainer = SimpleNamespace(
+        current_epoch=2, strategy=SimpleNamespace(root_device=torch.device("cpu")), global_rank=0, world_size=1
+    )
     seen = torch.cat([batch.x[1] for batch in module.train_dataloader()]).flatten()
     chosen, _ = TransferSet(15).select(data.train)
     assert torch.equal(seen, data.train.inputs[chosen][epoch_order(15, 3, 2)].flatten())

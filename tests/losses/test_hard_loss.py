@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from limbeck.losses import UNLABELLED, Objective, hard_loss
-from limbeck.losses.response import mean_over_samples
+from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
 
 
 def randn(*shape, seed=0):
@@ -92,15 +91,32 @@ def test_seeds_with_different_numbers_of_labels(oracle):
     np.testing.assert_allclose(found, [values[0, 0], values[1].mean()], rtol=1e-12)
 
 
-def test_mean_over_samples():
-    values = torch.arange(6.0).view(2, 3)
-    torch.testing.assert_close(mean_over_samples(values), torch.tensor([1.0, 4.0]))
-    where = torch.tensor([True, False, True])
-    torch.testing.assert_close(mean_over_samples(values, where=where), torch.tensor([1.0, 4.0]))
-    where = torch.tensor([[True, True, False], [False, False, False]])
-    torch.testing.assert_close(mean_over_samples(values, where=where), torch.tensor([0.5, 0.0]))
+def test_given_counts_replace_the_batchs_own():
+    z, v, y = randn(2, 4, 5), randn(2, 4, 5), labels(2, 4)
+    y[0, 1:] = UNLABELLED
+    objective = StackedObjective([Objective(hard_weight=0.3, soft_weight=0.7)])
+    whole = objective(z[None], v, y)
+    counts = (y != UNLABELLED).sum(-1) / 2, 4 / 2  # two processes share the batch
+    halves = [objective(z[None, :, part], v[:, part], y[:, part], counts=counts) for part in (slice(0, 4, 2), [1, 3])]
+    for found, first, second in zip(whole, *halves, strict=True):
+        torch.testing.assert_close((first + second) / 2, found, rtol=1e-12, atol=1e-14)
 
 
-def test_a_sample_left_out_cannot_spoil_the_mean():
-    values = torch.tensor([1.0, float("nan"), 3.0])
-    assert mean_over_samples(values, where=torch.tensor([True, False, True])).item() == 2
+def test_a_sample_without_a_label_cannot_spoil_the_mean():
+    z, y = randn(3, 5), labels(3)
+    y[1] = UNLABELLED
+    spoilt = z.clone()
+    spoilt[1] = float("nan")
+    objective = Objective(hard_weight=1, soft_weight=0)
+    torch.testing.assert_close(objective(spoilt, None, y).hard, objective(z, None, y).hard)
+
+
+def test_without_a_hard_weight_the_hard_loss_is_told_but_not_differentiated():
+    z, v, y = randn(3, 5).requires_grad_(), randn(3, 5), labels(3)
+    terms = Objective(hard_weight=0, soft_weight=1)(z, v, y)
+    assert not terms.hard.requires_grad
+    assert terms.hard.item() > 0
+    terms.loss.backward()
+    again = z.detach().clone().requires_grad_()
+    Objective(hard_weight=0, soft_weight=1)(again, v, y).soft.backward()
+    torch.testing.assert_close(z.grad, again.grad)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from limbeck.data.dataset import Dataset, Split, as_float
-from limbeck.data.transfer import TransferSet
+from limbeck.data.transfer import TransferSet, mixing_pool
 from limbeck.data.views import NoViews, Views, replayable_integers
+from limbeck.losses import UNLABELLED, is_labelled
 
 EVALUATION_BATCH = 1000
 _ORDER = -1
@@ -42,6 +43,7 @@ class Batch(NamedTuple):
         sample: rows of the training split ``[S, B]``; None where the batch is not of a study.
         view: the view of each ``[S, B]``; likewise.
         mixed: the second sample's share where each input is a mixture of two; None where none is.
+        counts: labelled samples (a number or ``[S]``) and samples that the losses are divided by; None to count.
     """
 
     x: Tensor
@@ -49,6 +51,7 @@ class Batch(NamedTuple):
     sample: Tensor | None = None
     view: Tensor | None = None
     mixed: Mixed | None = None
+    counts: tuple[Tensor | float, float] | None = None
 
 
 def as_batch(batch: object) -> Batch:
@@ -76,14 +79,20 @@ class TrainBatches:
         seeds: one order and one draw of views each.
         batch_size: samples a step; the last step of an epoch takes what is left.
         epoch: tells the number of the epoch that begins.
+        rank: of this process among those that share each batch; it takes every ``processes``-th sample.
+        processes: how many share each batch.
     """
 
     def __init__(
         self, train: Split, index: Tensor, labels: Tensor, *, views: Views, seeds: Sequence[int], batch_size: int,
-        epoch: Callable[[], int],
+        epoch: Callable[[], int], rank: int = 0, processes: int = 1,
     ):  # fmt: skip
         self.train, self.index, self.labels = train, index, labels
         self.views, self.seeds, self.batch_size, self.epoch = views, list(seeds), batch_size, epoch
+        self.rank, self.processes = rank, processes
+        self.pool = mixing_pool(index, labels)
+        self._label_of = torch.full((len(train),), UNLABELLED, device=labels.device).index_copy(0, index, labels)
+        self._all_labelled = bool((labels != UNLABELLED).all())
 
     def __len__(self) -> int:
         return math.ceil(len(self.index) / self.batch_size)
@@ -94,10 +103,27 @@ class TrainBatches:
         index, labels = self.index[order], self.labels[order]
         view = torch.stack([self.views.draw(seed, epoch, rows) for seed, rows in zip(self.seeds, index, strict=True)])
         for start in range(0, len(self.index), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            rows, seen = index[:, part], view[:, part]
-            inputs = self.views.show(self.train.inputs, rows.flatten(), seen.flatten(), self.index)
-            yield Batch(as_float(inputs).view(*rows.shape, *inputs.shape[1:]), labels[:, part], rows, seen)
+            whole = slice(start, start + self.batch_size)
+            counts = self._counts(index[:, whole], labels[:, whole], view[:, whole])
+            part = slice(start + self.rank, start + self.batch_size, self.processes)
+            rows, seen, y = index[:, part], view[:, part], labels[:, part]
+            inputs = self.views.show(self.train.inputs, rows.flatten(), seen.flatten(), self.pool)
+            x = as_float(inputs).view(*rows.shape, *inputs.shape[1:])
+            yield Batch(x, y, rows, seen, self._mixed(rows, seen), counts)
+
+    def _mixed(self, rows: Tensor, view: Tensor) -> Mixed | None:
+        if not self.views.mixes:
+            return None
+        partner, weight = self.views.pair(rows.flatten(), view.flatten(), self.pool)
+        return Mixed(self._label_of[partner].view(rows.shape), weight.view(rows.shape))
+
+    def _counts(self, rows: Tensor, labels: Tensor, view: Tensor) -> tuple[Tensor | float, float]:
+        """Labelled samples and samples of a whole batch, each divided by the number of processes."""
+        samples = rows.shape[1] / self.processes
+        if self._all_labelled:
+            return samples, samples
+        labelled = is_labelled(labels, self._mixed(rows, view)).sum(-1).clamp(min=1)
+        return labelled / self.processes, samples
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
@@ -156,12 +182,13 @@ class StudyData(L.LightningDataModule):
         return self.trainer.strategy.root_device
 
     def train_dataloader(self) -> TrainBatches:
-        """Batches of the transfer set."""
+        """Batches of the transfer set; several processes share each of them."""
         device, trainer = self.device, self.trainer
         assert trainer is not None
         return TrainBatches(
             self.data.train.to(device), self.index.to(device), self.labels.to(device), views=self.views,
             seeds=self.seeds, batch_size=self.batch_size, epoch=lambda: trainer.current_epoch,
+            rank=trainer.global_rank, processes=trainer.world_size,
         )  # fmt: skip
 
     def val_dataloader(self) -> EvaluationBatches:

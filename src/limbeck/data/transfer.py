@@ -61,6 +61,23 @@ class TransferSet:
         return index, labels[index]
 
 
+def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:
+    """The rows that views may mix in: those with a label, or all where none has one.
+
+    So a sample that has a label keeps it in a mixture, and one without stays without: a control that learns from few
+    labels sees as many of them as it does unmixed.
+
+    Args:
+        index: rows of a transfer set, ``[M]``.
+        labels: of these rows, -100 where there is none, ``[M]``.
+
+    Returns:
+        Rows, int64 ``[P]``.
+    """
+    labelled = index[labels != UNLABELLED]
+    return labelled if len(labelled) else index
+
+
 def even_order(labels: Tensor, seed: int) -> Tensor:
     """An order of the samples whose every beginning holds the classes as evenly as can be.
 

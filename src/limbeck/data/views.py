@@ -1,15 +1,21 @@
-"""Views: replayable augmentations.
+"""Views: replayable augmentations; what all families share, and chains of them.
 
 Which view a sample gets is a pure function of (seed, epoch, sample index), so that it can be drawn again by another
-process, on another device and in batches of another size, and a teacher's answer to it can be kept.
+process, on another device and in batches of another size, and a teacher's answer to it can be kept. What a view shows
+is a pure function of (sample, view).
 """
 
 import copy
+import hashlib
+import json
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.errors import ConfigError
@@ -32,6 +38,22 @@ def _scramble(z: Tensor) -> Tensor:
     return z ^ ((z >> 31) & ((1 << 33) - 1))
 
 
+def replayable_bits(*parts: int | Tensor) -> Tensor:
+    """64 pseudo-random bits, a pure function of integers; the same on every device.
+
+    Args:
+        parts: Python integers and int64 tensors that broadcast against each other, at least one of these.
+
+    Returns:
+        int64 of the broadcast shape.
+    """
+    like = next(part for part in parts if isinstance(part, Tensor))
+    z = like.new_full((), _GOLDEN, dtype=torch.int64)
+    for part in parts:
+        z = _scramble(z + (part if isinstance(part, Tensor) else _signed(part % (1 << 64))) + _GOLDEN)
+    return z
+
+
 def replayable_integers(seed: int, epoch: int, index: Tensor) -> Tensor:
     """Pseudo-random integers from 0 to 2^63 - 1, a pure function of their arguments on every device.
 
@@ -43,10 +65,13 @@ def replayable_integers(seed: int, epoch: int, index: Tensor) -> Tensor:
     Returns:
         int64, the shape of ``index``.
     """
-    z = torch.full_like(index, _GOLDEN)
-    for part in (_signed(seed % (1 << 64)), _signed(epoch % (1 << 64)), index):
-        z = _scramble(z + part + _GOLDEN)
-    return z & ((1 << 63) - 1)
+    return replayable_bits(seed, epoch, index) & ((1 << 63) - 1)
+
+
+@cache
+def stream(name: str) -> int:
+    """A number for each name, so that draws for different purposes have nothing to do with each other."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 ENDLESS = 1 << 31
@@ -100,7 +125,20 @@ class Views(ABC):
         Returns:
             ``[N, ...]``, as :meth:`apply` gives it.
         """
-        return self.apply(inputs[sample], view, sample)
+        return self.apply(inputs.index_select(0, sample), view, sample)
+
+    def pair(self, sample: Tensor, view: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
+        """The second sample that each view shows and the weight of the first; only of views that mix.
+
+        Args:
+            sample: int64 ``[N]``.
+            view: int64 ``[N]``.
+            pool: rows that a view may mix in, int64 ``[P]``.
+
+        Returns:
+            Rows (int64 ``[N]``) and weights (float32 ``[N]``, from 0 to 1; the second sample has the rest).
+        """
+        raise NotImplementedError(f"{self.name} mixes no samples")
 
     def limited(self, count: int) -> "Views":
         """The same family with ``count`` views of each sample where it is endless; itself where it is not."""
@@ -111,19 +149,56 @@ class Views(ABC):
         return limited
 
     def settings(self) -> dict[str, Any]:
-        """What tells these views from others, as plain values for JSON."""
-        return {"kind": f"{type(self).__module__}.{type(self).__qualname__}", **vars(self)}
+        """What tells these views from others, as plain values for JSON: the class, ``count`` and public attributes."""
+        public = {name: _as_plain(value) for name, value in vars(self).items() if not name.startswith("_")}
+        return {"kind": f"{type(self).__module__}.{type(self).__qualname__}", "count": self.count, **public}
 
     def __eq__(self, other: object) -> bool:
         """Views of one kind with the same settings are the same."""
-        return type(self) is type(other) and vars(self) == vars(other)
+        return isinstance(other, Views) and type(self) is type(other) and self.settings() == other.settings()
 
     def __hash__(self) -> int:
-        return hash((type(self).__qualname__, self.count))
+        return hash(json.dumps(self.settings(), sort_keys=True))
 
     def draw(self, seed: int, epoch: int, index: Tensor) -> Tensor:
         """The view of each sample in one epoch, int64 of the shape of ``index``, uniform over the views."""
         return replayable_integers(seed, epoch, index) % self.count
+
+
+def _as_plain(value: Any) -> Any:
+    """An attribute as a value for JSON; arrays by their content's digest."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Views):
+        return value.settings()
+    if isinstance(value, (list, tuple)):
+        return [_as_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): _as_plain(part) for key, part in value.items()}
+    if isinstance(value, (Tensor, np.ndarray)):
+        array = np.ascontiguousarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+        return [str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
+    return repr(value)
+
+
+def check_images(inputs: Tensor, what: str) -> None:
+    """Check that inputs are a batch of images.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if inputs.ndim != 4:
+        raise ConfigError(f"views: {what} need images [N, C, H, W]; found inputs of shape {list(inputs.shape)}.")
+
+
+def check_setting(name: str, value: object, low: float, high: float) -> None:
+    """Check that a setting of views is a number from ``low`` to ``high``.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ConfigError(f"views.{name}={value!r} should be a number from {low:g} to {high:g}.")
 
 
 class NoViews(Views):
@@ -138,39 +213,68 @@ class NoViews(Views):
         return inputs
 
 
-class Shift(Views):
-    """Images shifted by up to ``pixels`` along each axis, the rim filled with zeros: (2 pixels + 1)^2 views.
+class Chain(Views):
+    """One family after the other, each with a view of its own.
 
-    View ``(dy + pixels) * (2 * pixels + 1) + (dx + pixels)`` moves the content down by ``dy`` and right by ``dx``.
+    Where all families are enumerable, so is their chain: its views are all combinations, the first family's the slowest
+    to change. With an endless family the chain is endless too, and a view's parts are drawn from (sample, view).
+
+    Args:
+        parts: the families, in the order in which they are applied.
 
     Raises:
-        ConfigError: ``pixels`` is not a whole number from 1 to 64.
+        ConfigError: there is none, or one mixes samples.
     """
 
-    def __init__(self, pixels: int = 2):
-        if isinstance(pixels, bool) or not isinstance(pixels, int) or not 1 <= pixels <= 64:
-            raise ConfigError(f"views.pixels={pixels!r} should be a whole number from 1 to 64.")
-        self.pixels = pixels
-        self.side = 2 * pixels + 1
-        self.count = self.side**2
+    def __init__(self, parts: Sequence[Views]):
+        if not isinstance(parts, (list, tuple)) or not parts or not all(isinstance(part, Views) for part in parts):
+            raise ConfigError(f"views.parts={parts!r} should be a list of views, at least one.")
+        if any(part.mixes for part in parts):
+            raise ConfigError("views.parts: one of them mixes samples; make the others its own, as in mixup's views.")
+        self.parts = list(parts)
+        combinations = math.prod(part.count for part in parts)
+        self.count = min(combinations, ENDLESS)
+        self._drawn = combinations >= ENDLESS
 
     @property
     def name(self) -> str:
         """Short name for tables."""
-        return f"shifts of {self.pixels}"
+        return " + ".join(part.name for part in self.parts)
 
     @property
     def plain(self) -> int:
-        """The view without a shift."""
-        return self.count // 2
+        """The view in which every part shows its plain one."""
+        view = 0
+        for part in () if self._drawn else self.parts:
+            view = view * part.count + part.plain
+        return view
+
+    def split(self, view: Tensor, sample: Tensor) -> list[Tensor]:
+        """The view of each part, int64 ``[N]``, for views and samples ``[N]`` of the chain."""
+        if self._drawn:
+            return [
+                drawn_view(part, f"chain, part {k}", sample, view, plain=view == self.plain)
+                for k, part in enumerate(self.parts)
+            ]
+        views = []
+        for part in reversed(self.parts):
+            views.append(view % part.count)
+            view = torch.div(view, part.count, rounding_mode="floor")
+        return views[::-1]
 
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
-        """Shift images ``[N, C, H, W]``, each by its own view ``[N]``."""
-        if inputs.ndim != 4:
-            raise ConfigError(f"views: shifts need images [N, C, H, W]; found inputs of shape {list(inputs.shape)}.")
-        height, width = inputs.shape[-2:]
-        padded = F.pad(inputs, (self.pixels,) * 4)
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)
-        row = 2 * self.pixels - torch.div(view, self.side, rounding_mode="floor")
-        column = 2 * self.pixels - view % self.side
-        return windows[torch.arange(len(inputs), device=inputs.device), :, row, column]
+        """Show each input in one view of each part."""
+        for part, seen in zip(self.parts, self.split(view, sample), strict=True):
+            inputs = part.apply(inputs, seen, sample)
+        return inputs
+
+
+def drawn_view(part: Views, purpose: str, sample: Tensor, view: Tensor, *, plain: Tensor) -> Tensor:
+    """A view of ``part`` for each (sample, view) of the family that holds it; its plain one where ``plain`` is true."""
+    drawn = replayable_integers_of(purpose, sample, view) % part.count
+    return torch.where(plain, part.plain, drawn)
+
+
+def replayable_integers_of(purpose: str, sample: Tensor, view: Tensor) -> Tensor:
+    """Integers from 0 to 2^63 - 1 for a purpose, a pure function of (sample, view); the shape of both broadcast."""
+    return replayable_bits(stream(purpose), sample, view) & ((1 << 63) - 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses.divergence import upcast
-from limbeck.losses.response import SOFT_LOSSES, hard_loss, is_labelled, mean_over_samples
+from limbeck.losses.response import SOFT_LOSSES, hard_loss, is_labelled
 
 LARGEST = 1e6
 """Of a weight or a temperature; beyond it float32 runs out of digits."""
@@ -110,6 +110,7 @@ class StackedObjective:
         for i, objective in enumerate(self.objectives):
             if objective.needs_teacher:
                 self._groups.setdefault(objective.soft, []).append(i)
+        self._learns_from_labels = any(objective.hard_weight > 0 for objective in self.objectives)
         self._tensors: dict[tuple[Any, ...], Tensor] = {}
 
     @property
@@ -118,8 +119,9 @@ class StackedObjective:
         return bool(self._groups)
 
     def __call__(
-        self, student: Tensor, teacher: Tensor | None, labels: Tensor, *, mixed: tuple[Tensor, Tensor] | None = None
-    ) -> Terms:
+        self, student: Tensor, teacher: Tensor | None, labels: Tensor, *, mixed: tuple[Tensor, Tensor] | None = None,
+        counts: tuple[Tensor | float, float] | None = None,
+    ) -> Terms:  # fmt: skip
         """Loss and terms of every student.
 
         Args:
@@ -128,6 +130,9 @@ class StackedObjective:
             labels: ``[..., B]``, :data:`limbeck.losses.UNLABELLED` where there is none.
             mixed: of inputs that are mixtures, the labels of the second ones and the weights of the first ones, both
                 ``[..., B]``. The teacher's logits are of the mixture itself.
+            counts: numbers of labelled samples (a number or ``[...]``) and of all samples to divide by; None to count
+                them. Where several processes share a batch, each has those of the whole batch divided by the number
+                of processes, so that the mean over processes is the mean over the whole batch.
 
         Returns:
             Terms of shape ``[A, ...]``; ``soft`` is 0 for arms without a soft loss.
@@ -139,14 +144,18 @@ class StackedObjective:
         if len(student) != len(self.objectives):
             raise ValueError(f"Expected logits of {len(self.objectives)} arms, got {len(student)}.")
         with torch.autocast(student.device.type, enabled=False):
-            hard = mean_over_samples(hard_loss(student, labels, mixed=mixed), where=is_labelled(labels, mixed))
-            soft = self._soft(student, teacher)
+            if counts is None:
+                counts = is_labelled(labels, mixed).sum(-1).clamp(min=1), max(1, labels.shape[-1])
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns_from_labels):
+                hard = hard_loss(student, labels, mixed=mixed).sum(-1) / counts[0]
+            soft = self._soft(student, teacher) / counts[1]
             extra = hard.ndim - 1
             hard_weight = self._tensor("hard_weight", range(len(student)), hard, extra)
             soft_weight = self._tensor("soft_weight", range(len(student)), hard, extra)
             return Terms(hard_weight * hard + soft_weight * soft, hard, soft)
 
     def _soft(self, student: Tensor, teacher: Tensor | None) -> Tensor:
+        """The soft terms ``[A, ...]``, summed over samples."""
         if not self._groups:
             return student.new_zeros(student.shape[:-2], dtype=upcast(student[:0]).dtype)
         if teacher is None:
@@ -163,7 +172,7 @@ class StackedObjective:
             temperature = self._tensor("temperature", arms, student, student.ndim - 1)
             scale = self._tensor("soft_scale", arms, student, student.ndim - 3)
             values = SOFT_LOSSES[kind](logits, teacher, temperature=temperature)
-            parts.append(scale * mean_over_samples(values))
+            parts.append(scale * values.sum(-1))
             order += arms
         if len(order) < len(student):
             rest = [arm for arm in range(len(student)) if arm not in order]

@@ -103,19 +103,3 @@ SOFT_LOSSES: dict[str, SoftLoss] = {
     "probabilities": squared_error_of_probabilities,
     "logits": squared_error_of_logits,
 }
-
-
-def mean_over_samples(values: Tensor, where: Tensor | None = None) -> Tensor:
-    """Mean over the last dimension, or over the part of it where ``where`` holds; 0 where that part is empty.
-
-    Args:
-        values: ``[..., B]``.
-        where: bool, broadcasting against ``values``.
-
-    Returns:
-        ``[...]``.
-    """
-    if where is None:
-        return values.mean(-1)
-    where = where.expand(values.shape)
-    return torch.where(where, values, 0.0).sum(-1) / where.sum(-1).clamp(min=1)
