@@ -1,66 +1,234 @@
-"""What the benchmarks share: alternating repetitions, medians and spread, a table and JSON."""
+"""What the benchmarks share: options, data, alternating repetitions, goals, a table and JSON."""
 
 import argparse
 import gc
 import json
 import os
+import re
 import statistics
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import torch
+from torch import nn
 
-from limbeck.data import Dataset, mnist
-from limbeck.manifest import hardware, installed_versions
+from limbeck.data import Dataset, Views, mnist
+from limbeck.data.batches import StudyData
+from limbeck.manifest import hardware, installed_versions, now
+from limbeck.progress import StageProgress
+from limbeck.teacher.answers import Answers
+from limbeck.teacher.signal import LiveTeacher, StoredTeacher
+from limbeck.teacher.store import open_store
+from limbeck.training.fit import make_trainer, quiet_lightning, run_fit
+from limbeck.training.module import DistillationModule
+from limbeck.training.scalars import csv_logger
+
+MEAN, STD = 0.1307, 0.3081
+EPOCHS = 4
+"""Epochs of a fit of which the first is not counted."""
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """The options of every benchmark."""
+@dataclass(frozen=True)
+class Contestant:
+    """What is measured.
+
+    Attributes:
+        call: runs it; the whole call is timed unless it returns seconds of its own, one value or several by name.
+        times: by which the time is multiplied: only this fraction of the contestant is run.
+        warm: a shorter call to run once before, outside the clock; None for ``call`` itself.
+    """
+
+    call: Callable[[], float | dict[str, float] | None]
+    times: int = 1
+    warm: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The time of one contestant over that of another, and what it should be at least or at most."""
+
+    over: str
+    under: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def met(self, ratio: float) -> bool:
+        """Whether a ratio reaches the goal."""
+        return ratio >= self.at_least if self.at_least is not None else ratio <= (self.at_most or 0)
+
+    def __str__(self) -> str:
+        return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+
+
+def arguments(description: str | None, *, repeats: int = 5, device: bool = False) -> argparse.Namespace:
+    """The options of every benchmark; with ``device`` those of the accelerator too."""
     parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LIMBECK_DATA", "data")) / "mnist")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--short", action="store_true", help="a small version that only checks that it works")
-    return parser.parse_args()
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--json", type=Path, help="a file for the numbers")
+    parser.add_argument("--short", action="store_true", help="a small version on random data that only checks it works")
+    parser.add_argument("--workers", type=int, default=0, help="processes of the others' DataLoaders; tutorials: 0")
+    parser.set_defaults(device="cpu", precision="32-true", compile=False)
+    if device:
+        parser.add_argument("--device", choices=["cpu", "cuda"])
+        parser.add_argument("--precision", help="of limbeck and of loops in memory: 32-true or bf16-mixed")
+        parser.add_argument("--compile", action="store_true", help="trainer.compile=true")
+    options = parser.parse_args()
+    first = (description or "").strip().splitlines()[0]
+    options.claim = re.sub(r" n = \d+\.$", "", first.removeprefix("Claim: "))
+    return options
 
 
 def small_or_whole(options: argparse.Namespace) -> Dataset:
-    """MNIST, or random images of its shape for the short version."""
+    """MNIST with 5,000 training images for validation; in the short version 1,300 random images of its shape."""
     if not options.short:
         return mnist(options.data)
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (1200, 1, 28, 28), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(0, 10, (1200,), generator=generator)
-    return Dataset.from_arrays(
-        images[:1000], labels[:1000], images[1000:], labels[1000:], class_names=list("0123456789")
-    )
+    images = torch.randint(0, 256, (1300, 1, 28, 28), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (1300,), generator=generator)
+    names = list("0123456789")
+    return Dataset.from_arrays(images[:1100], labels[:1100], images[1100:], labels[1100:], class_names=names, val=100)
 
 
-def alternate(contestants: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each contestant, in turn A B A B ..., after one unmeasured call of each."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for call in contestants.values():
-        call()
-    for _ in range(repeats):
-        for name, call in contestants.items():
+def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of limbeck's Trainer."""
+    chosen = {"accelerator": options.device, "precision": options.precision}
+    return chosen | ({"compile": True} if options.compile else {})
+
+
+def autocast(options: argparse.Namespace) -> Any:
+    """The same precision for a plain loop."""
+    return torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16-mixed")
+
+
+def clock() -> float:
+    """Seconds, once the device has done what it was asked."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@contextmanager
+def fresh_folder() -> Iterator[Path]:
+    """An empty folder, for a run; the store of soft targets is empty too."""
+    before = os.environ.get("LIMBECK_STORE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LIMBECK_STORE"] = str(Path(folder) / "store")
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop("LIMBECK_STORE")
+            if before is not None:
+                os.environ["LIMBECK_STORE"] = before
+
+
+class EpochClock(L.Callback):
+    """Notes when each epoch begins and when the last has ended."""
+
+    def __init__(self) -> None:
+        self.stamps: list[float] = []
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        """An epoch begins; the one before has been validated and its checkpoint is written."""
+        self.stamps.append(clock())
+
+    on_train_end = on_train_epoch_start
+
+    @property
+    def seconds(self) -> float:
+        """Of an epoch, the first left out: its mean."""
+        return (self.stamps[-1] - self.stamps[1]) / (len(self.stamps) - 2)
+
+
+def build_store(teacher: nn.Module, data: Dataset, views: Views, folder: Path, device: str = "cpu") -> StoredTeacher:
+    """A teacher's answers to the training split in all views, kept in a store on the disk as a study keeps them."""
+    answers = Answers(
+        teacher=LiveTeacher(teacher), inputs=data.train.inputs, rows=torch.arange(len(data.train)), views=views,
+        classes=data.classes, device=torch.device(device),
+    )  # fmt: skip
+    return open_store(answers, answers.header("float16"), folder, StageProgress(enabled=False))
+
+
+def epoch_of_fit(module: DistillationModule, data: StudyData, options: argparse.Namespace) -> float:
+    """Seconds of a steady epoch through the Trainer as a study sets it up: validation, CSV log and checkpoints."""
+    timed = EpochClock()
+    with fresh_folder() as folder, quiet_lightning():
+        checkpoints = folder / "checkpoints"
+        trainer = make_trainer(
+            epochs=2 if options.short else EPOCHS, options=trainer_options(options), checkpoints=checkpoints,
+            loggers=[csv_logger(folder / "logs", "fit")],
+        )  # fmt: skip
+        trainer.callbacks.append(timed)
+        run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=data)
+    return timed.seconds
+
+
+def epoch_of_loop(epoch: Callable[[], Any], options: argparse.Namespace) -> float:
+    """Seconds of a steady epoch of a plain loop, likewise the mean of all but the first."""
+    stamps = [clock()]
+    for _ in range(2 if options.short else EPOCHS):
+        epoch()
+        stamps.append(clock())
+    return (stamps[-1] - stamps[1]) / (len(stamps) - 2)
+
+
+def alternate(contestants: dict[str, Contestant], options: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds of each contestant, in turn A B A B ..., after one unmeasured call of each (not in the short version)."""
+    seconds: dict[str, list[float]] = {}
+    for contestant in [] if options.short else contestants.values():
+        (contestant.warm or contestant.call)()
+    for _ in range(1 if options.short else options.repeats):
+        for name, contestant in contestants.items():
             gc.collect()
-            began = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - began)
+            began = clock()
+            own = contestant.call()
+            found = own if isinstance(own, dict) else {name: clock() - began if own is None else own}
+            for part, value in found.items():
+                seconds.setdefault(part, []).append(value * contestant.times)
     return seconds
 
 
-def report(claim: str, seconds: dict[str, list[float]], options: argparse.Namespace, **facts: Any) -> None:
-    """Print median and spread, the ratio of the last contestant to the first pair by pair, and keep them as JSON."""
-    names = list(seconds)
-    ratios = [b / a for a, b in zip(seconds[names[0]], seconds[names[-1]], strict=True)]
-    machine = hardware()
-    print(f"{claim}\n{machine['cpu']}, {torch.get_num_threads()} threads, n = {len(ratios)}")
-    for name, values in (*seconds.items(), (f"{names[-1]} / {names[0]}", ratios)):
-        print(f"  {name:<44} median {statistics.median(values):8.3f}   from {min(values):.3f} to {max(values):.3f}")
+def report(
+    seconds: dict[str, list[float]], goals: Sequence[Goal], options: argparse.Namespace,
+    extrapolated: dict[str, str] | None = None, **facts: Any,
+) -> None:  # fmt: skip
+    """Print median and spread of each contestant and of the ratios pair by pair, and keep them as JSON."""
+    machine, extrapolated = hardware(), extrapolated or {}
+    runs = len(next(iter(seconds.values())))
+    print(f"{options.claim}\n{machine['cpu']}, {torch.get_num_threads()} threads, n = {runs}")
+    for name, values in seconds.items():
+        note = f"   ({extrapolated[name]})" if name in extrapolated else ""
+        print(f"  {name:<60} {_spread(values)} s{note}")
+    judged = []
+    for goal in goals:
+        if goal.over not in seconds or goal.under not in seconds:
+            print(f"  {goal.over} / {goal.under}: not measured here")
+            continue
+        ratios = [a / b for a, b in zip(seconds[goal.over], seconds[goal.under], strict=True)]
+        met = goal.met(statistics.median(ratios))
+        print(f"  {f'{goal.over} / {goal.under}':<60} {_spread(ratios)}     {goal}: {'met' if met else 'missed'}")
+        judged.append(
+            {"over": goal.over, "under": goal.under, "goal": str(goal), "ratios": ratios,
+             "median": statistics.median(ratios), "met": met}
+        )  # fmt: skip
+    for name, fact in facts.items():
+        print(f"  {name.replace('_', ' ')}: {fact}")
     if options.json:
-        content = {"claim": claim, "seconds": seconds, "ratios": ratios, "median_ratio": statistics.median(ratios)}
-        content |= {"hardware": machine, "versions": installed_versions(), "short": options.short, **facts}
+        content = {
+            "benchmark": Path(sys.argv[0]).stem, "claim": options.claim, "date": now(), "seconds": seconds,
+            "extrapolated": extrapolated, "goals": judged, "facts": facts, "short": options.short,
+            "options": {k: str(getattr(options, k)) for k in ("device", "precision", "compile", "workers")},
+            "threads": torch.get_num_threads(), "hardware": machine, "versions": installed_versions(),
+        }  # fmt: skip
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"median {statistics.median(values):10.3f}   from {min(values):.3f} to {max(values):.3f}"

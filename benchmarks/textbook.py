@@ -1,0 +1,181 @@
+"""The loops limbeck is compared with: the textbook's, with a ``DataLoader``, and a good engineer's, in memory.
+
+The textbook's is what tutorials show: torchvision's MNIST, transforms image by image, a shuffling ``DataLoader``, the
+teacher run live on every batch, ``torch.optim.Adam``, ``loss.item()``. The bare one has float tensors normalised in
+memory, ``randperm``, indexing, stored logits and the fused Adam.
+"""
+
+import itertools
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from common import MEAN, STD, clock
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from limbeck.data import Dataset
+from limbeck.data.dataset import Split
+
+Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+"""From the student's logits, the teacher's and the labels."""
+
+
+def network(widths: list[int], dropout: float = 0.0) -> nn.Sequential:
+    """A multilayer perceptron."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for wide, narrow in itertools.pairwise(widths[:-1]):
+        layers += [nn.Linear(wide, narrow), nn.ReLU()] + ([nn.Dropout(dropout)] if dropout else [])
+    return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
+
+
+def distillation_loss(
+    *, temperature: float = 1.0, hard_weight: float = 1.0, soft_weight: float = 0.0, soft: str = "kl",
+    scale_by_t2: bool = True,
+) -> Loss:  # fmt: skip
+    """The loss that ``limbeck.Objective`` of the same settings stands for."""
+
+    def loss(z: Tensor, v: Tensor | None, y: Tensor) -> Tensor:
+        hard = hard_weight * F.cross_entropy(z, y) if hard_weight else 0.0
+        if not soft_weight:
+            return hard
+        p = F.softmax(v / temperature, dim=1)
+        if soft == "kl":
+            value = F.kl_div(F.log_softmax(z / temperature, dim=1), p, reduction="batchmean")
+        elif soft == "cross_entropy":
+            value = F.cross_entropy(z / temperature, p)
+        else:
+            value = (F.softmax(z / temperature, dim=1) - p).square().sum(1).mean()
+        return hard + soft_weight * (temperature**2 if scale_by_t2 else 1.0) * value
+
+    return loss
+
+
+def write_idx(split: Split, folder: Path, images: str, labels: str) -> None:
+    """A split as the two idx files that torchvision reads."""
+    for name, values in ((images, split.inputs.squeeze(1)), (labels, split.labels.to(torch.uint8))):
+        sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+        (folder / name).write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.numpy().tobytes())
+
+
+def torchvision_mnist(
+    data: Dataset, folder: Path, *, mean: float = MEAN, std: float = STD, shift: int = 0
+) -> tuple[datasets.MNIST, datasets.MNIST]:
+    """Training and validation split as torchvision's MNIST, transformed image by image; shifts for training alone."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True, exist_ok=True)
+    write_idx(data.train, raw, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    write_idx(data.val, raw, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+    seen = [transforms.ToTensor(), transforms.Normalize((mean,), (std,))]
+    moved = [transforms.RandomAffine(0, translate=(shift / 28, shift / 28))] if shift else []
+    return (
+        datasets.MNIST(folder, train=True, transform=transforms.Compose(moved + seen)),
+        datasets.MNIST(folder, train=False, transform=transforms.Compose(seen)),
+    )
+
+
+def loaders(
+    data: Dataset, folder: Path, *, batch_size: int, workers: int = 0, **seen: Any
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Loaders of training and validation split; ``seen`` as for :func:`torchvision_mnist`."""
+    train, val = torchvision_mnist(data, folder, **seen)
+    options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+    return DataLoader(train, batch_size, shuffle=True, **options), DataLoader(val, 1000, **options)
+
+
+class Textbook:
+    """The textbook's training of one student.
+
+    Args:
+        student: trained with Adam at 1e-3.
+        train: its loader.
+        val: its loader.
+        loss: of student, teacher and labels.
+        teacher: asked live on every batch; None for labels alone.
+        device: where.
+        precision: a context for the forward passes and the loss.
+    """
+
+    def __init__(
+        self, student: nn.Module, train: DataLoader[Any], val: DataLoader[Any], loss: Loss,
+        teacher: nn.Module | None = None, device: str = "cpu", precision: Any = None,
+    ):  # fmt: skip
+        self.precision = precision or nullcontext()
+        self.student, self.train, self.val, self.loss, self.device = student.to(device), train, val, loss, device
+        self.teacher = None if teacher is None else teacher.to(device).eval()
+        self.optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
+
+    def epoch(self) -> dict[str, float]:
+        """Train for an epoch, then validate; seconds with and without the validation."""
+        began = clock()
+        self.student.train()
+        total = 0.0
+        for x, y in self.train:
+            x, y = x.to(self.device), y.to(self.device)
+            with self.precision:
+                with torch.no_grad():
+                    v = None if self.teacher is None else self.teacher(x)
+                loss = self.loss(self.student(x), v, y)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.item()
+        trained = clock()
+        self.validate()
+        return {"textbook loop": clock() - began, "textbook loop, validation left out": trained - began}
+
+    def validate(self) -> float:
+        """Accuracy on the validation split."""
+        self.student.eval()
+        right = 0
+        with torch.no_grad():
+            for x, y in self.val:
+                right += (self.student(x.to(self.device)).argmax(1) == y.to(self.device)).sum().item()
+        return right / len(self.val.dataset)  # type: ignore[arg-type]
+
+
+class Bare:
+    """A hand-written training of one student on tensors in memory.
+
+    Args:
+        student: trained with the fused Adam at 1e-3.
+        data: its training and validation split, made floats and normalised once.
+        loss: of student, teacher and labels.
+        batch_size: samples a step.
+        logits: the teacher's, one row a training sample; None for labels alone.
+        device: where.
+        precision: a context for the forward pass and the loss.
+    """
+
+    def __init__(
+        self, student: nn.Module, data: Dataset, loss: Loss, *, batch_size: int, logits: Tensor | None = None,
+        device: str = "cpu", precision: Any = None,
+    ):  # fmt: skip
+        self.x, self.x_val = ((s.inputs.to(device).float() / 255 - MEAN) / STD for s in (data.train, data.val))
+        self.y, self.y_val = data.train.labels.to(device), data.val.labels.to(device)
+        self.logits = None if logits is None else logits.to(device)
+        self.student, self.loss, self.batch_size = student.to(device), loss, batch_size
+        self.precision = precision or nullcontext()
+        self.optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, fused=True)
+
+    def epoch(self) -> tuple[float, float]:
+        """Train for an epoch, then validate; the mean loss and the accuracy."""
+        self.student.train()
+        total = torch.zeros((), device=self.x.device)
+        for rows in torch.randperm(len(self.x), device=self.x.device).split(self.batch_size):
+            with self.precision:
+                v = None if self.logits is None else self.logits[rows]
+                loss = self.loss(self.student(self.x[rows]), v, self.y[rows])
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach() * len(rows)
+        self.student.eval()
+        with torch.no_grad(), self.precision:
+            parts = zip(self.x_val.split(1000), self.y_val.split(1000), strict=True)
+            right = sum((self.student(x).argmax(1) == y).sum() for x, y in parts)
+        return float(total) / len(self.x), int(right) / len(self.x_val)
