@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import __version__
-from limbeck.errors import ConfigError, LimbeckError, ResourceError
+from limbeck.errors import ConfigError, DivergedError, LimbeckError, ResourceError
 
 DESCRIPTION = (
     "Knowledge distillation for PyTorch, with the control beside it: does distilling make your small model better?"
@@ -23,6 +23,7 @@ examples:
   limbeck run                                            the digits study, under a minute
   limbeck run recipe=mnist data.download=true            Hinton et al. 2015 on MNIST
   limbeck run objective.temperature=8 seeds=10           any setting, by its name
+  limbeck run -m objective.temperature=1,4,20            several values: arms of one study
   limbeck run teacher.from=runs/mnist/2026-01-01_12-00   a teacher trained before
   limbeck run --cfg job                                  show all settings and stop
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; print one message and return an exit code for whatever the user can mend."""
     top = parser()
     arguments, left = top.parse_known_args(argv)
-    if left and not (hasattr(arguments, "overrides") and all("=" in word and word[0] != "-" for word in left)):
+    if left and not (hasattr(arguments, "overrides") and all(_is_override(word) for word in left)):
         top.error(f"unrecognized arguments: {' '.join(left)}")
     if left:  # settings behind an option
         arguments.overrides += left
@@ -104,18 +105,23 @@ def _terminate(signum: int, frame: object) -> None:
 # Verbs ---------------------------------------------------------------------------------------------------------------
 
 
+def _is_override(word: str) -> bool:
+    return word[:1] == "~" or ("=" in word and word[0] != "-")
+
+
 def run_study(arguments: argparse.Namespace) -> int:
     """``limbeck run`` and ``limbeck train``."""
     from limbeck.compose import compose
 
-    config = compose(arguments.overrides, arguments.config_dir)
+    multirun = getattr(arguments, "multirun", False)
+    config = compose(arguments.overrides, arguments.config_dir, multirun=multirun)
     if arguments.cfg:
         from omegaconf import OmegaConf
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
     facts = {
-        "command": _command(arguments.verb, arguments.overrides, arguments.config_dir),
+        "command": _command(arguments.verb, arguments.overrides, arguments.config_dir, multirun=multirun),
         "verb": arguments.verb,
         "overrides": arguments.overrides,
         "config_dir": None if arguments.config_dir is None else str(arguments.config_dir),
@@ -124,6 +130,7 @@ def run_study(arguments: argparse.Namespace) -> int:
     usual = Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
     out = usual if config.get("out") is None else Path(str(config.out))
     return _execute(config, out, facts, resume=False)
+        "multirun": multirun,
 
 
 def resume_study(arguments: argparse.Namespace) -> int:
@@ -136,12 +143,12 @@ def resume_study(arguments: argparse.Namespace) -> int:
     manifest = run.read_json(run.manifest)
     if manifest.get("state") == "finished":
         raise ConfigError(f"{arguments.run} is finished: see {run.report}.")
-    facts = {key: manifest.get(key) for key in ("command", "verb", "overrides", "config_dir", "folder")}
+    facts = {key: manifest.get(key) for key in ("command", "verb", "multirun", "overrides", "config_dir", "folder")}
     if not isinstance(facts["overrides"], list):
         raise ConfigError(f"{run.manifest} names no settings: a run made in Python is resumed with Study(resume=True).")
     began = facts["folder"]  # where relative paths among the settings start
     with chdir(began) if began and Path(began).is_dir() else nullcontext():
-        config = compose(facts["overrides"], facts["config_dir"])
+        config = compose(facts["overrides"], facts["config_dir"], multirun=bool(facts["multirun"]))
         return _execute(config, run.path, facts, resume=True)
 
 
@@ -159,11 +166,26 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
         return _fail(f"stopped. Go on with: limbeck resume {shlex.quote(str(out))}", code)
+    if facts["multirun"]:
+        print(study.size(), file=sys.stderr)
     from limbeck.report.terminal import print_summary
 
     print_summary(summary)
     print(f"report: {out / 'report.html'}")
-    return 0
+    return _fail_of(summary) if summary.get("failed") else 0
+
+
+def _fail_of(summary: dict[str, Any]) -> int:
+    """Say that some students failed, though everything is written."""
+    from limbeck.report.wording import failures
+
+    students, arms = len(summary["failed"]), failures(summary)
+    listed = "; ".join(f"{arm} ({seeds}): {reason}" for arm, seeds, reason in arms[:3])
+    more = f"; and {len(arms) - 3} more arms" if len(arms) > 3 else ""
+    return _fail(
+        f"{students} student{'s' * (students > 1)} failed, everything else is in the report. {listed}{more}",
+        DivergedError.exit_code,
+    )
 
 
 def write_report(arguments: argparse.Namespace) -> int:
@@ -201,6 +223,6 @@ VERBS = {
 }
 
 
-def _command(verb: str, overrides: Sequence[str], config_dir: Path | None) -> str:
-    own = [] if config_dir is None else ["--config-dir", str(config_dir)]
+def _command(verb: str, overrides: Sequence[str], config_dir: Path | None, *, multirun: bool = False) -> str:
+    own = ["-m"] * multirun + ([] if config_dir is None else ["--config-dir", str(config_dir)])
     return shlex.join(["limbeck", verb, *own, *overrides])

@@ -1,48 +1,186 @@
 """From a command line to composed settings: Hydra's groups and overrides, and what to say of a wrong one."""
 
+import copy
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, QuotedString, Sweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from limbeck.config import closest
 from limbeck.errors import ConfigError
+from limbeck.sweep import MOST_POINTS, SWEEPABLE, distinct, expand, points
 
 CONF = Path(__file__).parent / "conf"
-PATHS = ("out", "data.root", "teacher.from")
+GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
+SWEEPS = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}
+PATHS = ("out", "data.root", "store.folder", "teacher.from")
 _MISSING = object()
 
 
-def compose(overrides: Sequence[str], config_dir: str | Path | None = None) -> Any:
+def compose(overrides: Sequence[str], config_dir: str | Path | None = None, *, multirun: bool = False) -> Any:
     """The settings that overrides lead to.
 
+    Args:
+        overrides: ``KEY=VALUE``, in Hydra's grammar.
+        config_dir: a folder with groups of the user's own.
+        multirun: keys with several values are swept: each value makes arms of the one study.
+
     Raises:
-        ConfigError: an override cannot be read, or names an unknown key, group or choice.
+        ConfigError: an override cannot be read, or names an unknown key, group or choice; a key that has several values
+            cannot be swept, or not without ``multirun``.
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir {config_dir} is not a folder; name one with recipe/, data/ ... inside.")
     parsed = [_parse(override) for override in overrides]
-    overrides = [_quoted(override, *found) for override, found in zip(overrides, parsed, strict=True)]
     search = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
-    groups = {p.name for p in CONF.iterdir() if p.is_dir()}
-    chosen = [o for o, (key, _) in zip(overrides, parsed, strict=True) if key in groups]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            base = _with_choices_whole(search, chosen, [])
-            ready = [_check_key(base, o, key) for o, (key, _) in zip(overrides, parsed, strict=True) if o not in chosen]
-            config = _with_choices_whole(search, chosen, ready)
+            ready = [_quoted(override, *found) for override, found in zip(overrides, parsed, strict=True)]
+            plain, sweeps = _split(ready, parsed, config_dir, multirun=multirun)
+            config = _composed(search, [o for o in plain if _section(o) not in sweeps])
             OmegaConf.resolve(config)
+            if sweeps:
+                parsed += [(group, str(name)) for group in sweeps if group in GROUPS for name in sweeps[group]]
+                arms = _swept_arms(config, search, plain, sweeps, config_dir)
+                with open_dict(config):
+                    config.arms = arms
             return config
         except ConfigError:
             raise
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(_explain(error, parsed, config_dir)) from None
+
+
+def _composed(search: list[str], overrides: Sequence[str]) -> Any:
+    """The settings with overrides, interpolations not yet resolved."""
+    chosen = [o for o in overrides if _key(o) in GROUPS]
+    base = _with_choices_whole(search, chosen, [])
+    ready = [_check_key(base, o, _key(o)) for o in overrides if o not in chosen]
+    return _with_choices_whole(search, chosen, ready)
+
+
+# Sweeps --------------------------------------------------------------------------------------------------------------
+
+
+def _split(
+    overrides: Sequence[str], parsed: Sequence[tuple[str, str]], config_dir: str | Path | None, *, multirun: bool
+) -> tuple[list[str], dict[str, list[Any]]]:
+    """The overrides of one value, and the values of the swept keys."""
+    plain: list[str] = []
+    sweeps: dict[str, list[Any]] = {}
+    for override, (key, value) in zip(overrides, parsed, strict=True):
+        try:
+            found = OverridesParser.create().parse_override(override)
+        except HydraException as error:
+            raise ConfigError(f"{override} cannot be read: {' '.join(str(error).split())}") from None
+        if not found.is_sweep_override():
+            plain.append(override)
+            continue
+        _check_sweep(key, value, multirun=multirun)
+        if key in sweeps:
+            raise ConfigError(f"{key} is swept twice; give all its values at once, as in {key}=1,2,3.")
+        values = distinct(_values(found, config_dir))
+        if not values:
+            raise ConfigError(f"{key}={value} holds no value; as in objective.temperature=1,2,4.")
+        sweeps[key] = values
+    return plain, sweeps
+
+
+def _check_sweep(key: str, value: str, *, multirun: bool) -> None:
+    """Refuse a key that arms of one study share, and several values where no sweep was asked for."""
+    section, _, rest = key.partition(".")
+    if section not in SWEEPABLE:
+        again = f"; several seeds are a list, seeds=[{value}]." if key == "seeds" else "."
+        raise ConfigError(
+            f"{key}={value} names several values, and {key} cannot be swept: the arms of one study differ in "
+            f"{', '.join(SWEEPABLE[:-1])} or {SWEEPABLE[-1]} alone. Run the study once for each value instead{again}"
+        )
+    if not rest and section not in GROUPS:
+        raise ConfigError(f"{key}={value} cannot be swept whole; sweep a setting in it, as in {SWEEPS[section]}.")
+    if not multirun:
+        raise ConfigError(
+            f"{key}={value} names several values: 'limbeck run -m {key}={value}' makes each of them arms of one study. "
+            f"A list as a value is written in brackets, {key}=[...]."
+        )
+
+
+def _values(override: Override, config_dir: str | Path | None) -> list[Any]:
+    """The values of a sweep, in the order given; at most one more than can be swept."""
+    key, value = override.key_or_group, override.value()
+    if isinstance(value, IntervalSweep):
+        raise ConfigError(f"{key}: an interval has no steps; use {key}=range(START,STOP,STEP), or list the values.")
+    if isinstance(value, Glob):
+        return value.filter(sorted(choices(key, config_dir)))
+    if isinstance(value, Sweep):
+        value.shuffle = False  # the order of arms should not change when the run is resumed
+    found = list(itertools.islice(override.sweep_iterator(), MOST_POINTS + 1))
+    return [_plain(v) for v in found]
+
+
+def _plain(value: Any) -> Any:
+    """A value of Hydra's parser as plain Python."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return {str(_plain(k)): _plain(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _swept_arms(
+    base: Any, search: list[str], plain: Sequence[str], sweeps: Mapping[str, list[Any]], config_dir: str | Path | None
+) -> dict[str, Any]:
+    """The arms of a sweep. Each point has the settings that a run with its values would have."""
+    whole: dict[tuple[Any, ...], Any] = {}
+    at = []
+    for point in points(sweeps):
+        group = {key: value for key, value in point.items() if key in GROUPS}
+        choice = tuple(map(str, group.values()))
+        if choice not in whole:
+            whole[choice] = _choice(search, plain, group)
+        settings = copy.deepcopy(whole[choice])
+        for key in point.keys() - group.keys():
+            if OmegaConf.select(settings, key, default=_MISSING) is _MISSING:
+                _unknown(settings, key, group)
+            OmegaConf.update(settings, key, point[key], merge=False)
+        OmegaConf.resolve(settings)
+        at.append((point, OmegaConf.to_container(settings)))
+
+    def views(name: str) -> Any:
+        file = choices("views", config_dir).get(name)
+        return name if file is None else OmegaConf.to_container(OmegaConf.load(file))
+
+    return expand(OmegaConf.to_container(base), at, views)  # type: ignore[arg-type]
+
+
+def _choice(search: list[str], plain: Sequence[str], group: Mapping[str, Any]) -> Any:
+    """The settings with one choice of each swept group."""
+    kept = [o for o in plain if _key(o) not in group]
+    try:
+        return _composed(search, [*kept, *(f"{name}={choice}" for name, choice in group.items())])
+    except ConfigError as error:
+        if any(_section(o) in group for o in kept):
+            chosen = " ".join(f"{name}={choice}" for name, choice in group.items())
+            raise ConfigError(f"With {chosen}: {error}") from None
+        raise
+
+
+def _unknown(settings: Any, key: str, group: Mapping[str, Any]) -> None:
+    """Refuse a swept key that the settings do not have."""
+    section = key.partition(".")[0]
+    if section in group:
+        raise ConfigError(
+            f"{key} is swept, and {section}={group[section]} has no such setting. Sweep it in a study of one {section}."
+        )
+    _check_key(settings, f"{key}=", key)
 
 
 def choices(group: str, config_dir: str | Path | None = None) -> dict[str, Path]:
@@ -71,6 +209,14 @@ def _parse(override: str) -> tuple[str, str]:
     if not key.strip("+~ ") or (not equals and not override.startswith("~")):
         raise ConfigError(f"{override!r} should be KEY=VALUE, as in recipe=mnist or epochs=60.")
     return key.lstrip("+~"), value
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _section(override: str) -> str:
+    return _key(override).partition(".")[0]
 
 
 def _quoted(override: str, key: str, value: str) -> str:

@@ -158,16 +158,21 @@ class Study:
         """The arms and seeds of each cohort: what is trained at once."""
         return list(cohorts(self.plans, self.seeds, self.data))
 
+    def size(self) -> str:
+        """What there is to train, in a line."""
+        groups, students = self.cohorts(), len(self.plans) * len(self.seeds)
+        return (
+            f"{plural(len(self.plans), 'arm')} x {plural(len(self.seeds), 'seed')}: {plural(students, 'student')} in "
+            f"{plural(len(groups), 'cohort')}"
+        )
+
     def _run(self) -> dict[str, Any]:
         teacher = self._get_teacher()
         self._cohorts = self.cohorts()
         first: LimbeckError | None = None
         for number, (plans, seeds) in enumerate(self._cohorts):
-            try:
-                self._train_cohort(f"cohort{number}", plans, seeds, teacher)
-            except (DivergedError, ResourceError) as error:  # the other cohorts go on
-                first = first or error
-                self._note_failures(plans, seeds, error)
+            error = self._train_cohort(f"cohort{number}", plans, seeds, teacher)
+            first = first or error
         if self.plans and not self._complete():
             raise first or DivergedError(next(iter(self._failed().values())))
         return self._evaluate(teacher)
@@ -182,8 +187,8 @@ class Study:
 
     def _note_failures(self, plans: Sequence[ArmPlan], seeds: Sequence[int], error: LimbeckError) -> None:
         """Note a cohort of which nothing came, for a reason that the module did not find student by student."""
-        students = [_key(plan, seed) for plan in plans for seed in seeds]
-        self._failed().update({name: str(error) for name in students if name not in self._failed()})
+        for name in [_key(plan, seed) for plan in plans for seed in seeds]:
+            self._failed().setdefault(name, str(error))
         self.manifest.write()
 
     def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -285,6 +290,8 @@ class Study:
             data = StudyData(self.data, seeds=members, batch_size=plan.batch_size, views=plan.views)
             label = "teacher" if len(seeds) == 1 else f"teachers {members[0]} to {members[-1]}"
             self._fit(f"teacher{number}", label, module, data, plan.epochs)
+            if module.diverged:
+                raise DivergedError(module.diverged[0][2])
             trained += [model for _, _, model in cohort.members()]
         self._save_teacher(trained)
         return [model.eval() for model in trained]
@@ -297,16 +304,14 @@ class Study:
 
     def _train_cohort(
         self, stage: str, plans: Sequence[ArmPlan], seeds: Sequence[int], teacher: LiveTeacher | None
-    ) -> None:
+    ) -> LimbeckError | None:
         """Train arms by seeds at once and save every student, unless an earlier part of this run has.
 
-        Raises:
-            DivergedError: every student diverged.
-            ResourceError: memory ran out.
+        Returns:
+            Why nothing came of it, if nothing did: all students diverged, or memory ran out. Other cohorts go on.
         """
-        students = [(plan, seed) for plan in plans for seed in seeds]
-        if all(self._is_done(plan, seed) for plan, seed in students):
-            return
+        if all(self._is_done(plan, seed) for plan in plans for seed in seeds):
+            return None
         needs_teacher = any(plan.objective.needs_teacher for plan in plans)
         signal = self._signal(_needed(teacher), plans[0]) if needs_teacher else None
         with self.manifest.timed("training", stage):
@@ -321,6 +326,10 @@ class Study:
             names = ", ".join(plan.name for plan in plans) if len(plans) <= MOST_NAMED else f"{len(plans)} arms"
             try:
                 self._fit(stage, f"{names} x {plural(len(seeds), 'seed')}", module, data, self._epochs)
+            except (DivergedError, ResourceError) as error:
+                self._note_failures(plans, seeds, error)
+                error.__traceback__ = error.__context__ = None  # they would keep the cohort in memory
+                return error
             finally:
                 self._failed().update({_key(plans[arm], seeds[seed]): said for arm, seed, said in module.diverged})
             for arm, seed, model in cohort.members():
@@ -329,6 +338,7 @@ class Study:
                     self._failed().setdefault(name, f"Training diverged: weights of {name} are not finite.")
                 if name not in self._failed():
                     save_model(model, folder, class_names=self.data.class_names)
+        return None
 
     def _is_done(self, plan: ArmPlan, seed: int) -> bool:
         """Whether an earlier part of this run has saved a student, or seen it fail."""

@@ -14,7 +14,7 @@ from limbeck.report.wording import Column, columns, headlines, plural, result_ro
 _COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
 _DROPPED_FIRST = ("bits_per_byte", "kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy")
 _GAP = 2
-_SHORTEST_NAME = 14
+_SHORTEST_NAME = 30
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:

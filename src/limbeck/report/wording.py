@@ -212,6 +212,21 @@ def _number_of_seeds(comparison: Mapping[str, Any], summary: Mapping[str, Any]) 
     return next((len(arm["seeds"]) for arm in summary["arms"] if arm["name"] == comparison["arm"]), 0)
 
 
+def failures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """``(arm, "seeds 0 and 1", reason)`` of every arm of which a student failed; the reason is that of its first."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for failure in summary.get("failed") or []:
+        found.setdefault(failure["arm"], []).append(failure)
+
+    def seeds(failed: Sequence[Mapping[str, Any]]) -> str:
+        numbers = [str(failure["seed"]) for failure in failed]
+        if len(numbers) == 1:
+            return f"seed {numbers[0]}"
+        return f"seeds {', '.join(numbers[:-1])} and {numbers[-1]}"
+
+    return [(arm, seeds(failed), str(failed[0]["reason"])) for arm, failed in found.items()]
+
+
 def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """``(verdict, sentence)`` of every comparison, the main one first; one neutral pair where there is none."""
     ordered = sorted(summary["comparisons"], key=lambda comparison: not comparison.get("main", False))
