@@ -6,7 +6,7 @@ resumed, or split otherwise, sees the same.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -122,8 +122,35 @@ class TrainBatches:
         samples = rows.shape[1] / self.processes
         if self._all_labelled:
             return samples, samples
-        labelled = is_labelled(labels, self._mixed(rows, view)).sum(-1).clamp(min=1)
-        return labelled / self.processes, samples
+        return is_labelled(labels, self._mixed(rows, view)).sum(-1) / self.processes, samples
+
+
+class WholeEpoch:
+    """The batches of one epoch as a single item of a loader; deliberately nothing that Lightning moves or copies.
+
+    Args:
+        batches: with a length; read once.
+    """
+
+    def __init__(self, batches: Any):
+        self.batches = batches
+
+
+class WholeEpochs:
+    """A loader that gives each epoch of another one as a single item, see :mod:`limbeck.training.steps`.
+
+    Args:
+        loader: with a length.
+    """
+
+    def __init__(self, loader: Any):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[WholeEpoch]:
+        yield WholeEpoch(self.loader)
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
@@ -164,6 +191,9 @@ class StudyData(L.LightningDataModule):
         batch_size: samples a step.
         views: of the training inputs; validation inputs are shown as they are.
         transfer: which samples, and which labels.
+
+    Attributes:
+        whole_epochs: give each epoch as a single item.
     """
 
     def __init__(
@@ -172,6 +202,7 @@ class StudyData(L.LightningDataModule):
     ):  # fmt: skip
         super().__init__()
         self.data, self.seeds, self.batch_size = data, list(seeds), batch_size
+        self.whole_epochs = False
         self.views = views or NoViews()
         self.index, self.labels = (transfer or TransferSet()).select(data.train)
 
@@ -181,15 +212,16 @@ class StudyData(L.LightningDataModule):
         assert self.trainer is not None
         return self.trainer.strategy.root_device
 
-    def train_dataloader(self) -> TrainBatches:
+    def train_dataloader(self) -> "TrainBatches | WholeEpochs":
         """Batches of the transfer set; several processes share each of them."""
         device, trainer = self.device, self.trainer
         assert trainer is not None
-        return TrainBatches(
+        batches = TrainBatches(
             self.data.train.to(device), self.index.to(device), self.labels.to(device), views=self.views,
             seeds=self.seeds, batch_size=self.batch_size, epoch=lambda: trainer.current_epoch,
             rank=trainer.global_rank, processes=trainer.world_size,
         )  # fmt: skip
+        return WholeEpochs(batches) if self.whole_epochs else batches
 
     def val_dataloader(self) -> EvaluationBatches:
         """Batches of the validation split."""

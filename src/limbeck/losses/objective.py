@@ -145,9 +145,10 @@ class StackedObjective:
             raise ValueError(f"Expected logits of {len(self.objectives)} arms, got {len(student)}.")
         with torch.autocast(student.device.type, enabled=False):
             if counts is None:
-                counts = is_labelled(labels, mixed).sum(-1).clamp(min=1), max(1, labels.shape[-1])
+                counts = is_labelled(labels, mixed).sum(-1), max(1, labels.shape[-1])
+            labelled = counts[0].clamp(min=1e-6) if isinstance(counts[0], Tensor) else counts[0]  # 0 / 0 should be 0
             with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns_from_labels):
-                hard = hard_loss(student, labels, mixed=mixed).sum(-1) / counts[0]
+                hard = hard_loss(student, labels, mixed=mixed).sum(-1) / labelled
             soft = self._soft(student, teacher) / counts[1]
             extra = hard.ndim - 1
             hard_weight = self._tensor("hard_weight", range(len(student)), hard, extra)

@@ -121,6 +121,7 @@ class Cohort(nn.Module):
 
     def _mapped(self, parameters: dict[str, Tensor], shared: dict[str, Tensor], x: Tensor) -> Tensor:
         """Logits ``[S, A, B, C]`` of students of any form."""
+
         def answer(parameters: dict[str, Tensor], own: dict[str, Tensor], batch: Tensor) -> Tensor:
             return functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
 

@@ -16,11 +16,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from limbeck.config import check_count
+from limbeck.data.batches import StudyData, WholeEpochs
 from limbeck.errors import ConfigError, ResourceError
 from limbeck.losses import Objective
 from limbeck.progress import Advance, StageProgress
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
+from limbeck.training.steps import can_take_whole_epochs, has_length
 
 CHECKPOINT = "last"
 _OWN_OPTIONS = ("callbacks", "logger", "default_root_dir", "enable_progress_bar", "enable_checkpointing")
@@ -31,6 +33,9 @@ class _ReportProgress(L.Callback):
 
     def __init__(self, advance: Advance):
         self.advance = advance
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        module.tell = lambda share: self.advance(trainer.current_epoch + min(share, 0.99))
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         steps = trainer.num_training_batches
@@ -120,6 +125,7 @@ def run_fit(module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path
     last = None if checkpoints is None else checkpoints / f"{CHECKPOINT}.ckpt"
     resume = str(last) if last is not None and last.is_file() else None
     handler = signal.getsignal(signal.SIGINT)
+    loaders = _with_whole_epochs(module, trainer, loaders)
     try:
         trainer.fit(module, ckpt_path=resume, weights_only=True if resume else None, **loaders)
     except SystemExit:
@@ -134,6 +140,20 @@ def run_fit(module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path
         if "can't allocate memory" not in str(error):
             raise
         raise ResourceError(f"Memory ran out: {error} Lower batch_size, or seeds.") from None
+
+
+def _with_whole_epochs(module: DistillationModule, trainer: L.Trainer, loaders: dict[str, Any]) -> dict[str, Any]:
+    """The loaders; with whole epochs as single items where optimizer, options and loader allow it."""
+    data, loader = loaders.get("datamodule"), loaders.get("train_dataloaders")
+    known = isinstance(data, StudyData) or has_length(loader)
+    module.automatic_optimization = not (
+        known and isinstance(module.optimizer, Optimizer) and can_take_whole_epochs(trainer)
+    )
+    if isinstance(data, StudyData):
+        data.whole_epochs = not module.automatic_optimization
+    elif not module.automatic_optimization:
+        return {**loaders, "train_dataloaders": WholeEpochs(loader)}
+    return loaders
 
 
 @contextmanager

@@ -1,18 +1,24 @@
 """The one LightningModule: it trains a student, or a whole cohort, with or without a teacher."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from limbeck.data.batches import Batch, as_batch
+from limbeck.data.batches import Batch, WholeEpoch, WholeEpochs, as_batch
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort import Cohort
 from limbeck.training.optimizer import Optimizer, OptimizerLike
+
+
+TELL_SECONDS = 0.2
 
 
 class DistillationModule(L.LightningModule):
@@ -58,7 +64,8 @@ class DistillationModule(L.LightningModule):
             )
         if self.objective.needs_teacher and self.signal is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
-        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
+        self.tell: Callable[[float], object] = lambda share: None  # told which share of an epoch is done, now and then
+        self._sums: dict[str, tuple[Tensor, Tensor | float]] = {}
         self._diverged: dict[tuple[int, int], str] = {}
 
     @property
@@ -88,15 +95,55 @@ class DistillationModule(L.LightningModule):
         if self.seeds is not None:
             torch.manual_seed(hash((*self.seeds, self.current_epoch)) & 0x7FFFFFFF)
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Sum of the students' losses: the gradient of each is that of its own loss."""
-        batch = as_batch(batch)
-        terms = self.objective(self.cohort(batch.x), self._teacher_logits(batch), batch.y)
-        samples = torch.tensor(batch.y.shape[-1])
-        self._add("train_loss", terms.loss, samples)
-        self._add("train_hard", terms.hard, (batch.y != UNLABELLED).sum(-1))
-        self._add("train_soft", terms.soft, samples)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Sum of the students' losses, whose gradient for each is that of its own; of a whole epoch all its steps."""
+        if isinstance(batch, WholeEpoch):
+            self._take_steps(batch)
+            return None
+        return self._loss(as_batch(batch))
+
+    def _loss(self, batch: Batch) -> Tensor:
+        counts = batch.counts or ((batch.y != UNLABELLED).sum(-1), batch.y.shape[-1])
+        terms = self.objective(
+            self.cohort(batch.x), self._teacher_logits(batch), batch.y, mixed=batch.mixed, counts=counts
+        )
+        self._add("train_loss", terms.loss, counts[1])
+        self._add("train_hard", terms.hard, counts[0])
+        self._add("train_soft", terms.soft, counts[1])
         return terms.loss.sum()
+
+    def _take_steps(self, epoch: WholeEpoch) -> None:
+        """All optimizer steps of an epoch: what Lightning's loop does for one device, without its cost per step."""
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        schedule: Any = self.lr_schedulers()
+        cast = torch.is_autocast_enabled(self.device.type)
+        steps, done, told = len(epoch.batches), 0, time.monotonic()
+        for batch in epoch.batches:
+            loss = self._loss(as_batch(self._on_device(batch)))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+            if cast:
+                torch.clear_autocast_cache()  # it holds the weights as they were
+            self.cohort.bound_norms()
+            done += 1
+            if (now := time.monotonic()) - told > TELL_SECONDS:
+                told = now
+                self.tell(done / steps)
+            if self.trainer.received_sigterm:
+                raise SIGTERMException
+        counted = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        for progress in (counted.total, counted.current):
+            progress.ready += done
+            progress.completed += done
+
+    def _on_device(self, batch: Any) -> Any:
+        """A batch as Lightning would give it: in the precision asked for, on the device."""
+        plugin = self.trainer.precision_plugin
+        batch = batch if type(plugin) in (Precision, MixedPrecision) else plugin.convert_input(batch)
+        return batch if isinstance(batch, Batch) else self.trainer.strategy.batch_to_device(batch, self.device)
 
     def _teacher_logits(self, batch: Batch) -> Tensor | None:
         """The teacher's logits ``[S, B, C]``, if any objective needs them."""
@@ -116,11 +163,11 @@ class DistillationModule(L.LightningModule):
         self._add("val_loss", loss / labelled.clamp(min=1), labelled)
         self._add("val_acc", right.float() / labelled.clamp(min=1), labelled)
 
-    def _add(self, name: str, mean: Tensor, samples: Tensor) -> None:
+    def _add(self, name: str, mean: Tensor, samples: Tensor | float) -> None:
         """Add a batch's mean ``[A, S]`` over its samples to the epoch's sum; nothing waits for the device."""
         weighted, counted = mean.detach() * samples, samples
         if name in self._sums:
-            weighted, counted = weighted + self._sums[name][0], counted + self._sums[name][1]
+            weighted, counted = self._sums[name][0].add_(weighted), counted + self._sums[name][1]
         self._sums[name] = weighted, counted
 
     def on_train_epoch_end(self) -> None:
@@ -156,7 +203,8 @@ class DistillationModule(L.LightningModule):
         means = {}
         for name in [key for key in self._sums if key.startswith(f"{stage}_")]:
             weighted, samples = (
-                self.trainer.strategy.reduce(part.to(self.device), reduce_op="sum") for part in self._sums[name]
+                self.trainer.strategy.reduce(torch.as_tensor(part, device=self.device), reduce_op="sum")
+                for part in self._sums[name]
             )
             means[name] = (weighted / samples.clamp(min=1)).tolist()
         for name, grid in means.items():
@@ -171,13 +219,19 @@ class DistillationModule(L.LightningModule):
             return self.optimizer
         if not isinstance(self.optimizer, Optimizer):
             return self.optimizer(self.cohort.parameters())
-        steps = int(self.trainer.estimated_stepping_batches) if self.optimizer.schedule != "constant" else 0
+        steps = self._steps() if self.optimizer.schedule != "constant" else 0
         # A fused optimizer undoes float16's loss scale by itself, too late for clipping.
         unscaled = getattr(self.trainer.precision_plugin, "scaler", None) is None
         optimizer, schedule = self.optimizer.build(self.cohort.parameters(), steps, fused=unscaled)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        loader = self.trainer.train_dataloader
+        return steps * len(loader.loader) if isinstance(loader, WholeEpochs) else steps
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -188,6 +242,7 @@ class DistillationModule(L.LightningModule):
         else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def on_train_batch_end(self, *args: Any) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Put bounded weights back within their bound."""
-        self.cohort.bound_norms()
+        if not isinstance(batch, WholeEpoch):
+            self.cohort.bound_norms()

@@ -1,0 +1,37 @@
+"""Many optimizer steps in one call of Lightning's ``training_step``.
+
+Lightning's loop costs about a millisecond around every step, several times what a small student's step takes. Where
+nothing asks for single steps, an epoch is therefore one item of the loader, and its steps are taken inside.
+"""
+
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+_PLAIN = (Precision, HalfPrecision, DoublePrecision, MixedPrecision)
+
+
+def can_take_whole_epochs(trainer: L.Trainer) -> bool:
+    """Whether no option of a Trainer asks for single steps.
+
+    Several devices, a loss scale, gradient clipping or accumulation, limits on the number of steps or on time do.
+    """
+    asked = (
+        trainer.accumulate_grad_batches != 1, trainer.gradient_clip_val, trainer.max_steps != -1,
+        trainer.limit_train_batches != 1.0, trainer.overfit_batches, getattr(trainer, "fast_dev_run", False),
+        trainer.val_check_interval not in (None, 1.0), any(isinstance(c, Timer) for c in trainer.callbacks),
+    )  # fmt: skip
+    plugin = trainer.precision_plugin
+    alone = trainer.world_size == 1 and isinstance(trainer.strategy, SingleDeviceStrategy)
+    return alone and type(plugin) in _PLAIN and getattr(plugin, "scaler", None) is None and not any(asked)
+
+
+def has_length(loader: Any) -> bool:
+    """Whether a loader knows how many batches it has, and has any."""
+    try:
+        return len(loader) > 0
+    except (TypeError, NotImplementedError):  # a DataLoader over an iterable data set
+        return False
