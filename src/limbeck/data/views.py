@@ -32,10 +32,10 @@ _SECOND = _signed(0x94D049BB133111EB)
 
 
 def _scramble(z: Tensor) -> Tensor:
-    """The finaliser of SplitMix64 on int64 (Steele, Lea and Flood 2014)."""
-    z = (z ^ ((z >> 30) & ((1 << 34) - 1))) * _FIRST
-    z = (z ^ ((z >> 27) & ((1 << 37) - 1))) * _SECOND
-    return z ^ ((z >> 31) & ((1 << 33) - 1))
+    """The finaliser of SplitMix64 on int64 (Steele, Lea and Flood 2014), in place."""
+    z = z.bitwise_xor_((z >> 30).bitwise_and_((1 << 34) - 1)).mul_(_FIRST)
+    z = z.bitwise_xor_((z >> 27).bitwise_and_((1 << 37) - 1)).mul_(_SECOND)
+    return z.bitwise_xor_((z >> 31).bitwise_and_((1 << 33) - 1))
 
 
 def replayable_bits(*parts: int | Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def replayable_bits(*parts: int | Tensor) -> Tensor:
     like = next(part for part in parts if isinstance(part, Tensor))
     z = like.new_full((), _GOLDEN, dtype=torch.int64)
     for part in parts:
-        z = _scramble(z + (part if isinstance(part, Tensor) else _signed(part % (1 << 64))) + _GOLDEN)
+        z = _scramble((z + (part if isinstance(part, Tensor) else _signed(part % (1 << 64)))).add_(_GOLDEN))
     return z
 
 
@@ -141,9 +141,17 @@ class Views(ABC):
         raise NotImplementedError(f"{self.name} mixes no samples")
 
     def limited(self, count: int) -> "Views":
-        """The same family with ``count`` views of each sample where it is endless; itself where it is not."""
+        """The same family with ``count`` views of each sample where it is endless; itself where it is not.
+
+        The views are numbers 0, the plain one, to ``count - 1`` of the endless family.
+
+        Raises:
+            ConfigError: ``count`` is not a whole number from 1 to 2^31 - 1.
+        """
         if self.count != ENDLESS:
             return self
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count < ENDLESS:
+            raise ConfigError(f"The number of views should be a whole number from 1 to {ENDLESS - 1}; found {count!r}.")
         limited = copy.copy(self)
         limited.count = count
         return limited
