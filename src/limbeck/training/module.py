@@ -17,7 +17,6 @@ from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort import Cohort
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 
-
 TELL_SECONDS = 0.2
 
 
