@@ -13,6 +13,14 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_store(tmp_path_factory):
+    """No test touches the user's stores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIMBECK_STORE", str(tmp_path_factory.mktemp("store")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     torch.manual_seed(0)

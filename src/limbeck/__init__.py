@@ -8,18 +8,31 @@ if TYPE_CHECKING:
     from limbeck.losses import Objective
     from limbeck.plan import Arm, Teacher
     from limbeck.study import Study
+    from limbeck.teacher.store import StoreSettings
     from limbeck.training.fit import distill, train
     from limbeck.training.module import DistillationModule
     from limbeck.training.optimizer import Optimizer
 
 __version__ = "0.1.0"
-__all__ = ["Arm", "DistillationModule", "Objective", "Optimizer", "Study", "Teacher", "distill", "evaluate", "train"]
+__all__ = [
+    "Arm",
+    "DistillationModule",
+    "Objective",
+    "Optimizer",
+    "StoreSettings",
+    "Study",
+    "Teacher",
+    "distill",
+    "evaluate",
+    "train",
+]
 
 _HOMES = {
     "Arm": "limbeck.plan",
     "DistillationModule": "limbeck.training.module",
     "Objective": "limbeck.losses",
     "Optimizer": "limbeck.training.optimizer",
+    "StoreSettings": "limbeck.teacher.store",
     "Study": "limbeck.study",
     "Teacher": "limbeck.plan",
     "distill": "limbeck.training.fit",

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import chdir, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,11 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument("run", type=Path, metavar="RUN", help="your run folder; its settings are used as you gave them")
     report = verbs.add_parser("report", help="write a run's report.html anew and print its table")
     report.add_argument("run", type=Path, metavar="RUN", help="a finished run folder")
+    store = verbs.add_parser("store", help="list, verify or clear the stores of teachers' answers")
+    store.add_argument("action", choices=["list", "verify", "clear"], help="what to do")
+    store.add_argument("keys", nargs="*", metavar="KEY", help="a store, by its key or the beginning of it")
+    store.add_argument("--all", action="store_true", help="clear every store")
+    store.add_argument("--folder", type=Path, metavar="DIR", help="where the stores are, if not in the usual place")
     recipes = verbs.add_parser("recipes", help="list the recipes")
     recipes.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder with recipes of your own")
     return top
@@ -214,11 +219,32 @@ def list_recipes(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def look_after_stores(arguments: argparse.Namespace) -> int:
+    """``limbeck store``."""
+    from limbeck.teacher import stores
+    from limbeck.teacher.store_header import default_folder
+
+    if arguments.all and arguments.action != "clear":
+        raise ConfigError(f"--all goes with 'limbeck store clear', not with {arguments.action}.")
+    if arguments.keys and arguments.action == "list":
+        raise ConfigError("'limbeck store list' takes no key: it lists every store.")
+    root = default_folder() if arguments.folder is None else arguments.folder
+    lines: Iterable[str] = stores.table(root)
+    if arguments.action == "verify":
+        lines = stores.verify(root, arguments.keys)
+    elif arguments.action == "clear":
+        lines = stores.clear(root, arguments.keys, everything=arguments.all)
+    for line in lines:
+        print(line)
+    return 0
+
+
 VERBS = {
     "run": run_study,
     "train": run_study,
     "resume": resume_study,
     "report": write_report,
+    "store": look_after_stores,
     "recipes": list_recipes,
 }
 

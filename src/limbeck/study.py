@@ -34,16 +34,17 @@ from limbeck.report.report import write_report
 from limbeck.report.wording import plural
 from limbeck.results import score, summarise, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
+from limbeck.signals import Signals, limit_views
 from limbeck.teacher.check import check_teacher
-from limbeck.teacher.signal import LiveTeacher, StoredTeacher, TeacherSignal
+from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.teacher.store import StoreLike, StoreSettings
+from limbeck.teacher.store_files import check_folder
 from limbeck.training.cohort import Cohort, reason_not_to_stack
 from limbeck.training.fit import check_trainer_options, make_trainer, quiet_lightning, run_fit
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
 from limbeck.training.scalars import csv_logger, gather_scalars
 
-STORE = ("auto", "off")
-MOST_STORED_BYTES = 2 << 30
 MOST_NAMED = 3
 """Of the arms of a cohort in the line of its progress."""
 
@@ -64,8 +65,8 @@ class Study:
         optimizer: of the arms that have none of their own.
         trainer: options for ``lightning.Trainer``.
         loggers: functions that make a Lightning logger, called with ``save_dir``; CSV is always there.
-        store: ``auto`` asks the teacher for every sample and view once where that is cheaper than asking it in each
-            epoch, ``off`` asks it live.
+        store: what is kept of the teacher's answers: settings; ``auto`` for those by default; ``off`` asks the teacher
+            in each step.
         out: the run folder.
         name: of the study, for tables.
         overwrite: replace an earlier run in ``out``.
@@ -84,7 +85,7 @@ class Study:
         teacher: Teacher | nn.Module | Sequence[nn.Module] | None = None, views: Views | None = None,
         transfer: TransferSet | None = None, seeds: int | Sequence[int] = 5, epochs: int = 20, batch_size: int = 128,
         optimizer: Optimizer | None = None, trainer: Mapping[str, Any] | None = None,
-        loggers: Sequence[Callable[..., Any]] = (), store: str | bool = "auto", out: str | Path = "runs/study",
+        loggers: Sequence[Callable[..., Any]] = (), store: StoreLike = "auto", out: str | Path = "runs/study",
         name: str = "study", overwrite: bool = False, resume: bool = False, config: Mapping[str, Any] | None = None,
         facts: Mapping[str, Any] | None = None, progress: bool = True,
     ):  # fmt: skip
@@ -94,12 +95,9 @@ class Study:
         self.optimizer = optimizer or Optimizer(schedule="one_cycle")
         self.trainer_options = dict(trainer or {})
         check_trainer_options(self.trainer_options)
-        store = "off" if store is False else store  # YAML reads a bare off as false
-        if store not in STORE:
-            raise ConfigError(f"store={store!r} is unknown; choose one of {', '.join(STORE)}.")
-        self.store = str(store)
+        self.store = StoreSettings.of(store)
         shared = {"student": student, "views": views, "transfer": transfer, "optimizer": self.optimizer}
-        self.plans = fill_in(arms, **shared) if arms else []
+        self.plans = limit_views(fill_in(arms, **shared), self.store) if arms else []
         needy = [p.name for p in self.plans if p.objective.needs_teacher]
         if needy and teacher is None:
             raise TeacherError(f"arms.{needy[0]} learns from a teacher and the study has none (teacher=none).")
@@ -109,7 +107,7 @@ class Study:
         self.progress = StageProgress(enabled=progress)
         self._logger_makers = list(loggers)
         self._loggers: list[Any] | None = None
-        self._answers: dict[Views, TeacherSignal] = {}
+        self._signals: Signals | None = None
         self._given: list[nn.Module] | None = None
         self._checked = False
 
@@ -127,6 +125,8 @@ class Study:
             return
         with quiet_lightning():
             self._device()
+        if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
+            check_folder(self.store.root)
         for plan in self.plans:
             plan.transfer.select(self.data.train)
             check_student(plan, self.data)
@@ -345,21 +345,23 @@ class Study:
         return (self.run_folder.student(plan.name, seed) / "model.json").is_file() or _key(plan, seed) in self._failed()
 
     def _signal(self, teacher: LiveTeacher, plan: ArmPlan) -> TeacherSignal:
-        """The teacher, asked once for every sample and view where that is cheaper than asking it each time."""
-        if self.store == "off":
-            return teacher
-        views, samples = plan.views, len(self.data.train)
-        if views not in self._answers:
-            asked_live = len(plan.transfer.select(self.data.train)[0]) * self._epochs * len(self.seeds)
-            fits = samples * views.count * self.data.classes * 4 <= MOST_STORED_BYTES
-            if samples * views.count > asked_live or not fits:
-                return teacher
-            label = "teacher answers" + ("" if views.count == 1 else f", {views.count} views")
-            with self.manifest.timed("store"), self.progress.stage(label, samples * views.count) as advance:
-                self._answers[views] = StoredTeacher.compute(
-                    teacher, self.data.train.inputs, views, device=self._device(), progress=advance
-                )
-        return self._answers[views]
+        """What an arm learns from: stored answers or the teacher itself."""
+        if self._signals is None or self._signals.teacher is not teacher:
+            trainer = make_trainer(epochs=1, options=self.trainer_options)
+            precision = trainer.precision_plugin
+
+            def ask(x: torch.Tensor) -> torch.Tensor:
+                with precision.forward_context():
+                    return teacher.answer(precision.convert_input(x))
+
+            self._signals = Signals(
+                teacher, self.data, self.store, self._cohorts, epochs=self._epochs, ask=ask,
+                precision=str(trainer.precision), device=trainer.strategy.root_device, progress=self.progress,
+            )  # fmt: skip
+        with self.manifest.timed("store"):
+            signal = self._signals.of(plan)
+            self.manifest.content.setdefault("stores", {}).update(self._signals.used)
+        return signal
 
     def _fit(self, stage: str, label: str, module: DistillationModule, data: StudyData, epochs: int) -> None:
         options = {**self.trainer_options, "max_epochs": epochs}

@@ -90,7 +90,7 @@ def fails(tmp_path, capsys, monkeypatch):
         ("teacher.seed=abc", "teacher.seed='abc'"),
         ("teacher.combine=mean", "choose one of probabilities, logits"),
         ("views=shift views.pixels=0", "views.pixels=0"),
-        ("store=maybe", "store='maybe' is unknown"),
+        ("store=maybe", "store=maybe is unknown. Choose one of auto, off"),
         ("quick=maybe", "quick='maybe' should be true or false"),
         ("epochs", "'epochs' should be KEY=VALUE"),
         ("=3", "'=3' should be KEY=VALUE"),

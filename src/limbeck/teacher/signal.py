@@ -4,19 +4,17 @@ A signal is not a module: it never enters a student's module tree, its checkpoin
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from limbeck.data.dataset import as_float
-from limbeck.data.views import Views
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses.divergence import upcast
 
-ANSWER_BATCH = 128
-"""Inputs a teacher is asked at a time: a small convnet's maps then stay in a processor's cache."""
 COMBINE = ("probabilities", "logits")
+MOST_ON_DEVICE = 2 << 30
+"""Bytes of stored answers that are put on an accelerator; larger ones are picked on the CPU."""
 
 
 class TeacherSignal(ABC):
@@ -94,43 +92,41 @@ class StoredTeacher(TeacherSignal):
     """Answers computed once, looked up by sample and view.
 
     Args:
-        logits: ``[N, V, C]`` for each row of the training split and each view.
+        logits: ``[N, V, C]``, in any floating dtype; may be mapped from a file.
+        rows: the row of the training split that each is for, int64 ``[N]``; None for the whole split, in order.
+        samples: the size of the training split, where ``rows`` is given.
     """
 
-    def __init__(self, logits: Tensor):
+    def __init__(self, logits: Tensor, *, rows: Tensor | None = None, samples: int = 0):
         self.logits = logits
+        self.place: Tensor | None = None
+        if rows is not None:
+            self.place = torch.full((max(samples, int(rows.max()) + 1),), -1)
+            self.place[rows] = torch.arange(len(rows))
 
     def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor:
-        """Logits for a batch, see :class:`TeacherSignal`."""
+        """Logits for a batch, see :class:`TeacherSignal`.
+
+        Raises:
+            TeacherError: the batch has no rows and views, or there is no answer to one of its samples.
+        """
         if sample is None or view is None:
             raise TeacherError("Stored answers need each sample's row and view; a plain (x, y) batch has none.")
-        if self.logits.device != x.device:
+        if self.logits.device != x.device and self.logits.nbytes <= MOST_ON_DEVICE:
             self.logits = self.logits.to(x.device)
-        return upcast(self.logits[sample, view])
+        home = self.logits.device
+        place = self._place_of(sample.to(home))
+        return upcast(self.logits[place, view.to(home)].to(x.device))
 
-    @classmethod
-    def compute(
-        cls, teacher: LiveTeacher, inputs: Tensor, views: Views, *, device: torch.device,
-        batch_size: int = ANSWER_BATCH, progress: Callable[[int], object] = lambda done: None,
-    ) -> "StoredTeacher":  # fmt: skip
-        """Ask a teacher for every sample in every view.
-
-        Args:
-            teacher: asked in eval mode.
-            inputs: of the training split, ``[N, ...]``.
-            views: all ``views.count`` of them are asked.
-            device: where to compute.
-            batch_size: inputs at a time.
-            progress: called with the number of answers so far.
-        """
-        parts: list[Tensor] = []
-        for view in range(views.count):
-            answers = []
-            for start in range(0, len(inputs), batch_size):
-                batch = inputs[start : start + batch_size].to(device)
-                rows = torch.arange(start, start + len(batch), device=device)
-                seen = views.apply(batch, torch.full((len(batch),), view, device=device), rows)
-                answers.append(teacher.answer(as_float(seen)))
-                progress(view * len(inputs) + start + len(batch))
-            parts.append(torch.cat(answers))
-        return cls(torch.stack(parts, dim=1))
+    def _place_of(self, sample: Tensor) -> Tensor:
+        if self.place is None:
+            return sample
+        self.place = self.place.to(sample.device)
+        place = self.place[sample]
+        if bool((place < 0).any()):
+            row = int(sample[place < 0][0])
+            raise TeacherError(
+                f"There is no stored answer to training sample {row}: the store holds "
+                f"{len(self.logits)} samples of {len(self.place)}. This is a fault of limbeck; use store=off."
+            )
+        return place

@@ -1,0 +1,91 @@
+"""Which signal a cohort learns from: a teacher's stored answers where keeping them is not more work, or the teacher."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limbeck.data import Dataset
+from limbeck.plan import ArmPlan
+from limbeck.progress import StageProgress
+from limbeck.teacher.answers import Answers
+from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.teacher.store import StoreSettings, is_complete, open_store
+
+
+def limit_views(plans: Sequence[ArmPlan], settings: StoreSettings) -> list[ArmPlan]:
+    """Give endless views an end where a teacher's answers to them are to be kept: in each arm, controls too, so that
+    pairs see the same.
+    """
+    if settings.mode == "off":
+        return list(plans)
+    asked = [plan.views for plan in plans if plan.objective.needs_teacher]
+    return [replace(p, views=p.views.limited(settings.views)) if p.views in asked else p for p in plans]
+
+
+class Signals:
+    """The signals of a study, one for all cohorts that share views.
+
+    Args:
+        teacher: who answers.
+        data: the study's; only its training split is shown.
+        settings: of the store.
+        cohorts: of the study, each with its arms and seeds.
+        epochs: of the students.
+        ask: logits for inputs, in the precision of the training.
+        precision: its name.
+        device: where to compute.
+        progress: shows the stages.
+
+    Attributes:
+        used: facts of each store that was opened, by key, for the manifest.
+    """
+
+    def __init__(
+        self, teacher: LiveTeacher, data: Dataset, settings: StoreSettings,
+        cohorts: Sequence[tuple[Sequence[ArmPlan], Sequence[int]]], *, epochs: int, ask: Callable[[Tensor], Tensor],
+        precision: str, device: torch.device, progress: StageProgress,
+    ):  # fmt: skip
+        self.teacher, self.data, self.settings = teacher, data, settings
+        self.cohorts = [(p, s) for p, s in cohorts if any(plan.objective.needs_teacher for plan in p)]
+        self.epochs, self.ask, self.precision, self.device = epochs, ask, precision, device
+        self.progress = progress
+        self.used: dict[str, dict[str, Any]] = {}
+        self._made: dict[Any, TeacherSignal] = {}
+
+    def of(self, plan: ArmPlan) -> TeacherSignal:
+        """The signal of an arm; the answers are computed when they are first needed.
+
+        Raises:
+            ResourceError: they cannot be kept where they should be.
+            UntrustedFileError: what was kept is damaged and cannot be mended.
+            TeacherError: they cannot be kept, or what was kept is not the teacher's.
+        """
+        if self.settings.mode == "off":
+            return self.teacher
+        shared = plan.views, plan.transfer if plan.views.mixes else None
+        if shared not in self._made:
+            self._made[shared] = self._stored_or_live(plan)
+        return self._made[shared]
+
+    def _stored_or_live(self, plan: ArmPlan) -> TeacherSignal:
+        sharing = [
+            (plans[0].transfer, len(seeds))
+            for plans, seeds in self.cohorts
+            if plans[0].views == plan.views and (not plan.views.mixes or plans[0].transfer == plan.transfer)
+        ]
+        picked = {transfer: transfer.select(self.data.train)[0] for transfer, _ in sharing}
+        asked_live = sum(len(picked[transfer]) * seeds * self.epochs for transfer, seeds in sharing)
+        answers = Answers(
+            teacher=self.teacher, inputs=self.data.train.inputs, rows=torch.cat(list(picked.values())).unique(),
+            views=plan.views, classes=self.data.classes, device=self.device, precision=self.precision, ask=self.ask,
+            data_name=self.data.name,
+        )  # fmt: skip
+        header, root = answers.header(self.settings.dtype), self.settings.root
+        if answers.count > asked_live and not is_complete(root, header):
+            return self.teacher
+        signal = open_store(answers, header, root, self.progress)
+        self.used[header.key] = {"rows": header.rows, "views": plan.views.name, "dtype": header.dtype}
+        return signal

@@ -1,0 +1,157 @@
+"""What a soft-target store holds: a teacher's answers to some samples in all their views, and what tells them apart."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limbeck import __version__
+from limbeck.data.dataset import as_float
+from limbeck.data.views import Views
+from limbeck.errors import TeacherError
+from limbeck.models import Normalized, model_name
+from limbeck.teacher.signal import LiveTeacher
+from limbeck.teacher.store_header import FORMAT, Header
+
+CONVOLUTION_BATCH, LINEAR_BATCH = 128, 2048
+"""Inputs a teacher is asked at a time: the maps of a convolution then stay in a processor's cache (docs/log.md)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What a store holds: the answers of a teacher to some samples, each in all views of a family.
+
+    Attributes:
+        teacher: who answers.
+        inputs: of the training split, ``[M, ...]``.
+        rows: rows of it whose answers are kept, int64 ``[N]``, ascending; views that mix samples mix these.
+        views: V views.
+        classes: C.
+        device: where to compute.
+        precision: the name of the precision in which ``ask`` computes.
+        ask: logits ``[B, C]`` for inputs ``[B, ...]``; by default the teacher's answer.
+        data_name: of the data set, for people.
+    """
+
+    teacher: LiveTeacher
+    inputs: Tensor
+    rows: Tensor
+    views: Views
+    classes: int
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    precision: str = "32-true"
+    ask: Callable[[Tensor], Tensor] | None = None
+    data_name: str = "data"
+
+    @property
+    def count(self) -> int:
+        """Number of answers, N x V."""
+        return len(self.rows) * self.views.count
+
+    @property
+    def whole(self) -> bool:
+        """Whether all samples of the split are in."""
+        return len(self.rows) == len(self.inputs)
+
+    def header(self, dtype: str) -> Header:
+        """The header of the store that would hold them."""
+        members = self.teacher.models
+        shown = self.inputs if self.whole else self.inputs[self.rows]
+        samples = {"inputs": digest_of(shown), "row_numbers": digest_of(self.rows)}
+        parts: dict[str, Any] = {
+            "teacher": {"members": [_model_digest(model) for model in members], "combine": self.teacher.combine},
+            "samples": {"rows": len(self.rows), **samples},
+            "views": {"count": self.views.count, "settings": self.views.settings()},
+            "normalisation": {"members": [_normalisation(model) for model in members]},
+            "precision": {"computed": self.precision},
+            "format": {"version": FORMAT, "dtype": dtype},
+        }
+        names = [model_name(model) for model in members]
+        teacher = names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
+        return Header(
+            parts=json.loads(json.dumps(parts, default=_plain)), rows=len(self.rows), views=self.views.count,
+            classes=self.classes, dtype=dtype, shard_rows=Header.rows_a_shard(self.views.count, self.classes, dtype),
+            label={"data": self.data_name, "teacher": teacher, "views": self.views.name},
+            created=datetime.now(UTC).isoformat(timespec="seconds"), limbeck=__version__,
+        )  # fmt: skip
+
+    def placed(self) -> "Answers":
+        """The same with inputs and rows on the device."""
+        return replace(self, inputs=self.inputs.to(self.device), rows=self.rows.to(self.device))
+
+    def compute(self, number: Tensor) -> Tensor:
+        """Ask for answers by their numbers.
+
+        Args:
+            number: int64 ``[B]``, from 0 to N x V - 1: the row's place times V plus the view.
+
+        Returns:
+            float32 logits ``[B, C]`` on the CPU.
+
+        Raises:
+            TeacherError: they are not C finite numbers each.
+        """
+        number = number.to(self.device)
+        place = torch.div(number, self.views.count, rounding_mode="floor")
+        seen = self.views.show(self.inputs, self.rows[place], number - place * self.views.count, self.rows)
+        logits = (self.ask or self.teacher.answer)(as_float(seen)).float().cpu()
+        if logits.shape != (len(number), self.classes):
+            raise TeacherError(
+                f"The teacher answers {len(number)} inputs with logits of shape {list(logits.shape)}; "
+                f"{[len(number), self.classes]} was expected."
+            )
+        if not bool(torch.isfinite(logits).all()):
+            at = int((~torch.isfinite(logits).all(-1)).nonzero()[0])
+            raise TeacherError(
+                f"The teacher's logits of training sample {int(self.rows[place[at]])} are not all finite: "
+                f"{logits[at].tolist()}. Check the teacher, or compute with trainer.precision=32-true."
+            )
+        return logits
+
+    def batch(self) -> int:
+        """How many inputs to ask at a time."""
+        modules = [module for model in self.teacher.models for module in model.modules()]
+        wide = any(p.ndim > 2 for model in self.teacher.models for p in model.parameters())
+        if wide or any(isinstance(module, (nn.Embedding, nn.MultiheadAttention)) for module in modules):
+            return CONVOLUTION_BATCH
+        return LINEAR_BATCH
+
+
+def digest_of(tensor: Tensor) -> str:
+    """SHA-256 of a tensor's dtype, shape and bytes, in hexadecimal."""
+    tensor = tensor.detach().cpu().contiguous()
+    found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
+    found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _model_digest(model: nn.Module) -> str:
+    """Of architecture and weights, without the normalisation of inputs."""
+    net = model.net if isinstance(model, Normalized) else model
+    found = hashlib.sha256(_without_addresses(repr(net)).encode())
+    for name, value in sorted({**dict(net.named_buffers()), **net.state_dict()}.items()):
+        found.update(f"\n{name} ".encode())
+        found.update((digest_of(value) if isinstance(value, Tensor) else _without_addresses(repr(value))).encode())
+    return found.hexdigest()
+
+
+def _normalisation(model: nn.Module) -> dict[str, list[float]] | None:
+    return {"mean": model.mean.tolist(), "std": model.std.tolist()} if isinstance(model, Normalized) else None
+
+
+def _plain(value: Any) -> str:
+    """What JSON does not know, so that unlike values stay unlike."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return digest_of(torch.as_tensor(value))
+    return _without_addresses(repr(value))
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)

@@ -1,0 +1,271 @@
+"""The soft-target store: a teacher's raw logits for samples and views, computed once and kept on the disk.
+
+A store is found by what produced it: the teacher, the samples, the views, the normalisation, the precision and the
+format. If any of these differs, it is another store.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from limbeck.config import check_count, closest
+from limbeck.errors import ConfigError, ResourceError, TeacherError, UntrustedFileError
+from limbeck.progress import StageProgress
+from limbeck.teacher.answers import Answers
+from limbeck.teacher.signal import StoredTeacher
+from limbeck.teacher.store_files import StoreFolder, find_stores, writing
+from limbeck.teacher.store_header import Header, advice, default_folder, differing
+
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+MODES = ("auto", "off")
+COMPARED = 64
+"""Answers that are recomputed and compared at the start of a run."""
+SHOWN_FROM = 1 << 28
+"""Bytes from which the check of a store shows its progress."""
+ROUNDING = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 0.0}
+COMPUTING = {"32": 2e-3, "64": 2e-3, "bf": 1e-1, "16": 2e-2}
+"""How far two computations of the same logits may lie apart, as a share of the largest: batches, devices, TF32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """What is kept of a teacher's answers, and where.
+
+    Attributes:
+        mode: ``auto`` computes the answers once and keeps them where that is not more work than asking in every step;
+            ``off`` asks in every step.
+        dtype: of the kept logits: ``float16``, ``bfloat16`` or ``float32``. At float32 they are the live ones bit for
+            bit.
+        views: of each sample, where a continuous family of views has no end.
+        folder: where; None for ``$LIMBECK_STORE`` or the user's cache folder.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    mode: str = "auto"
+    dtype: str = "float16"
+    views: int = 16
+    folder: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", MODES), ("dtype", tuple(DTYPES))):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(f"store.{name}={value!r} is unknown; choose one of {', '.join(known)}.")
+        check_count("store.views", self.views)
+        if self.folder is not None and (not isinstance(self.folder, (str, Path)) or not str(self.folder)):
+            raise ConfigError(f"store.folder={self.folder!r} should be a folder, or null for the user's cache.")
+
+    @classmethod
+    def of(cls, value: "StoreLike") -> "StoreSettings":
+        """Settings from what a user may write: settings, a group of them, or a mode; False is off, as in YAML.
+
+        Raises:
+            ConfigError: it is none of these.
+        """
+        if isinstance(value, StoreSettings):
+            return value
+        if isinstance(value, Mapping):
+            known = [f.name for f in fields(cls)]
+            for name in value:
+                if name not in known:
+                    near = closest(str(name), known)
+                    hint = f"; did you mean store.{near}?" if near else f"; known are {', '.join(known)}."
+                    raise ConfigError(f"unknown key store.{name}{hint}")
+            return cls(**{**value, "mode": "off" if value.get("mode", "auto") is False else value.get("mode", "auto")})
+        mode = "off" if value is False else value
+        if mode not in MODES:
+            raise ConfigError(f"store={value!r} is unknown; choose one of {', '.join(MODES)}.")
+        return cls(mode=str(mode))
+
+    @property
+    def root(self) -> Path:
+        """The folder of all stores."""
+        return default_folder() if self.folder is None else Path(self.folder).expanduser()
+
+
+StoreLike = StoreSettings | Mapping[str, Any] | str | bool
+
+# Finding and building ------------------------------------------------------------------------------------------------
+
+
+def is_complete(root: Path, header: Header) -> bool:
+    """Whether a store is there with all its shards."""
+    with suppress(UntrustedFileError, ResourceError):
+        found = _find(root, header)
+        return found is not None and len(found.journal()) == found.header.shards
+    return False
+
+
+def open_store(answers: Answers, header: Header, root: Path, progress: StageProgress) -> StoredTeacher:
+    """The stored answers: those kept before, and what is missing of them computed now; all checked.
+
+    Args:
+        answers: what to find or to compute.
+        header: of their store.
+        root: the folder of all stores.
+        progress: shows the stages.
+
+    Raises:
+        ResourceError: the folder cannot be written to, or the disk is full.
+        UntrustedFileError: the store is damaged and cannot be mended.
+        TeacherError: logits are not finite, do not fit the dtype, or are not those that the teacher gives now.
+    """
+    store = _find(root, header)
+    bad = _damaged(store, progress) if store else []
+    if store is None or bad or len(store.journal()) < store.header.shards:
+        try:
+            with _alone(root, header, progress):
+                store = _build(root, answers, header, progress)
+        except ResourceError as error:
+            if not bad:
+                raise
+            raise UntrustedFileError(
+                f"{root / header.key}: {_named(bad)} damaged, and cannot be mended: {error}"
+            ) from None
+    logits = map_logits(store)
+    compare(answers, logits, store.header, root)
+    return StoredTeacher(logits, rows=None if answers.whole else answers.rows, samples=len(answers.inputs))
+
+
+def _find(root: Path, header: Header) -> StoreFolder | None:
+    """The store, if there is one, of the sizes that it should have."""
+    store = StoreFolder.open(root / header.key)
+    for name in ("rows", "views", "classes", "dtype"):
+        found, wanted = getattr(store and store.header, name, None), getattr(header, name)
+        if store is not None and found != wanted:
+            raise UntrustedFileError(
+                f"{store.path}: the store is damaged: {name} is {found}, should be {wanted}. {advice(store.path)}"
+            )
+    return store
+
+
+def _damaged(store: StoreFolder, progress: StageProgress) -> list[int]:
+    """The finished shards that are not sound; all shards where the journal is not."""
+    try:
+        if store.header.size < SHOWN_FROM:
+            return store.unsound()
+        with progress.stage("checking the stored answers", len(store.journal()) or 1) as advance:
+            return store.unsound(advance)
+    except UntrustedFileError:
+        return list(range(store.header.shards))
+
+
+@contextmanager
+def _alone(root: Path, header: Header, progress: StageProgress) -> Iterator[None]:
+    """Keep other processes from the same store; wait for one that is at it."""
+    lock = FileLock(root / f"{header.key}.lock")
+    with writing(root):
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress.say(f"waiting for another process that computes the same answers (store {header.key[:12]})")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _build(root: Path, answers: Answers, header: Header, progress: StageProgress) -> StoreFolder:
+    """Compute what is missing or damaged, if another process has not done so by now."""
+    store = _find(root, header)
+    if store is None:
+        _tell_relative(root, header, progress)
+    bad = list(range(header.shards)) if store is None else _damaged(store, progress)
+    if store is not None and bad:
+        progress.say(f"store {header.key[:12]}: {_named(bad)} damaged and computed anew")
+    elif store is not None and len(store.journal()) == store.header.shards:
+        return store
+    store = store or StoreFolder(root / header.key, header)
+    store.prepare(without=bad)
+    _compute(store, answers.placed(), progress)
+    return store
+
+
+def _compute(store: StoreFolder, answers: Answers, progress: StageProgress) -> None:
+    """Compute the shards that are not in the journal."""
+    header, journal = store.header, store.journal()
+    missing = [shard for shard in range(header.shards) if shard not in journal]
+    spans = {shard: [row * header.views for row in header.rows_of(shard)] for shard in missing}
+    done = answers.count - sum(end - first for first, end in spans.values())
+    label = "teacher answers" + ("" if header.views == 1 else f", {header.views} views")
+    with progress.stage(label, answers.count) as advance:
+        for shard, (first, end) in spans.items():
+            parts = []
+            for number in torch.arange(first, end).chunk(-(-(end - first) // answers.batch())):
+                parts.append(answers.compute(number))
+                done += len(number)
+                advance(done)
+            store.write(shard, _encoded(torch.cat(parts), header.dtype))
+
+
+def _encoded(logits: Tensor, dtype: str) -> bytes:
+    """The bytes of logits in a dtype that holds them all."""
+    kept = logits.to(DTYPES[dtype])
+    if not bool(torch.isfinite(kept).all()):
+        raise TeacherError(
+            f"The teacher's logits reach {float(logits.abs().max()):.4g}, more than {dtype} can hold "
+            f"({torch.finfo(DTYPES[dtype]).max:.4g}). Keep them with store.dtype=float32."
+        )
+    return kept.view(torch.uint8).numpy().tobytes()
+
+
+def map_logits(store: StoreFolder) -> Tensor:
+    """The logits ``[N, V, C]`` of a complete store, mapped from the file; what is written to them never reaches it."""
+    header = store.header
+    shape = (header.rows, header.views, header.classes)
+    size = header.rows * header.views * header.classes
+    return torch.from_file(str(store.logits), shared=False, size=size, dtype=DTYPES[header.dtype]).view(shape)
+
+
+def compare(answers: Answers, logits: Tensor, header: Header, root: Path) -> None:
+    """Ask the teacher for some random answers again.
+
+    Raises:
+        TeacherError: it does not give what is stored.
+    """
+    draw = torch.Generator().manual_seed(secrets.randbits(63))
+    number = torch.randint(answers.count, (COMPARED,), generator=draw)
+    stored = logits.flatten(0, 1)[number].float()
+    now = answers.compute(number)
+    off = (stored - now).abs()
+    share = ROUNDING[header.dtype] + COMPUTING[answers.precision.replace("transformer-engine", "bf")[:2]]
+    if bool((off <= share * now.abs().amax().clamp(min=1e-6)).all()):
+        return
+    worst = int(off.amax(-1).argmax())
+    row = int(answers.rows[number[worst] // header.views])
+    raise TeacherError(
+        f"{root / header.key}: the stored answers are not what the teacher answers now. For training sample {row} in "
+        f"view {int(number[worst]) % header.views} a logit differs by {float(off.max()):.4g} (largest logit "
+        f"{float(now.abs().max()):.4g}). {advice(root / header.key)} If it happens again, the teacher's answers change "
+        "from time to time: use store=off."
+    )
+
+
+def _tell_relative(root: Path, header: Header, progress: StageProgress) -> None:
+    """Say why a store of the same data and teacher is not taken, if it differs in one part alone."""
+    for path in find_stores(root):
+        with suppress(UntrustedFileError):
+            other = StoreFolder.open(path)
+            if other is None or any(other.header.label.get(k) != header.label[k] for k in ("data", "teacher")):
+                continue
+            unlike = differing(other.header.parts, header.parts)
+            if len(unlike) == 1:
+                progress.say(
+                    f"the teacher's answers are computed: the stored ones ({path.name[:12]}) differ in {unlike[0]}"
+                )
+                return
+
+
+def _named(shards: list[int]) -> str:
+    return f"shard {shards[0]} is" if len(shards) == 1 else f"shards {', '.join(map(str, shards))} are"

@@ -1,0 +1,269 @@
+"""The files of a soft-target store, so written that what is half done or damaged is never read.
+
+A store is one folder, named by its key, the digest of what produced it:
+
+``store.json``
+    the header: what produced the answers, and their sizes
+``logits.bin``
+    raw logits ``[rows, views, classes]`` in row-major order, little-endian, in one of three dtypes
+``shards.json``
+    the journal: the SHA-256 of each finished shard, added when its bytes are on the disk
+
+A shard is a block of rows in all their views. One that is not in the journal does not exist.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from limbeck.errors import ResourceError, UntrustedFileError
+from limbeck.run_folder import write_atomically
+from limbeck.teacher.store_header import FORMAT, HEADER, Header, advice, checked_header
+
+LOGITS, JOURNAL = "logits.bin", "shards.json"
+_KEY = re.compile(r"[0-9a-f]{32}")
+_OURS = re.compile(r"store\.json|logits\.bin|shards\.json|\.(?:store|shards)\.json\.[a-z0-9_]+\.json")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class StoreFolder:
+    """The files of one store.
+
+    Args:
+        path: its folder.
+        header: what it holds, or is to hold.
+    """
+
+    def __init__(self, path: Path, header: Header):
+        self.path, self.header = path, header
+
+    @classmethod
+    def open(cls, path: Path) -> "StoreFolder | None":
+        """The store in a folder; None where there is no header, so no store.
+
+        Raises:
+            UntrustedFileError: the header is damaged, or is not that of the store that the folder names.
+            ResourceError: it may not be read.
+        """
+        try:
+            content = json.loads((path / HEADER).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ResourceError(f"{path / HEADER} cannot be read ({error.strerror}). {_other_place()}") from None
+        except (ValueError, RecursionError) as error:
+            raise UntrustedFileError(f"{path / HEADER} is damaged ({error}). {advice(path)}") from None
+        header = checked_header(content, path)
+        if header.key != path.name:
+            raise UntrustedFileError(
+                f"{path / HEADER} is that of another store ({header.key}), or was changed: what it holds does not give "
+                f"the key {path.name}. {advice(path)}"
+            )
+        return cls(path, header)
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    def journal(self) -> dict[int, str]:
+        """SHA-256 of each finished shard.
+
+        Raises:
+            UntrustedFileError: the journal is damaged.
+        """
+        file = self.path / JOURNAL
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            found = {int(shard): digest for shard, digest in content["shards"].items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
+            raise UntrustedFileError(f"{file} is damaged. {advice(self.path)}") from None
+        if not all(0 <= shard < self.header.shards and isinstance(digest, str) for shard, digest in found.items()):
+            raise UntrustedFileError(f"{file} is damaged: it names shards that do not exist. {advice(self.path)}")
+        return found
+
+    def unsound(self, advance: Callable[[int], object] = lambda done: None) -> list[int]:
+        """Finished shards whose bytes are not those that were written.
+
+        Args:
+            advance: told how many shards were read.
+        """
+        journal = self.journal()
+        bad = []
+        for done, (shard, digest) in enumerate(sorted(journal.items()), start=1):
+            if self._digest(shard, self._read(shard)) != digest:
+                bad.append(shard)
+            advance(done)
+        extra = self.logits.is_file() and self.logits.stat().st_size != self.header.size
+        return bad or (sorted(journal)[-1:] if extra else [])
+
+    @property
+    def logits(self) -> Path:
+        """The file of the logits."""
+        return self.path / LOGITS
+
+    def _read(self, shard: int) -> bytes:
+        first, end = self.header.rows_of(shard)
+        try:
+            with self.logits.open("rb") as file:
+                file.seek(first * self.header.row_bytes)
+                return file.read((end - first) * self.header.row_bytes)
+        except FileNotFoundError:
+            return b""
+
+    def _digest(self, shard: int, content: bytes) -> str:
+        """Of the bytes and of where they belong, so that shards cannot be swapped."""
+        found = hashlib.sha256(f"{self.header.key} {shard} {len(content)}\n".encode())
+        found.update(content)
+        return found.hexdigest()
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def prepare(self, *, without: list[int]) -> None:
+        """Write the header, reserve the whole space and forget some shards.
+
+        Raises:
+            ResourceError: the folder cannot be written to, or the disk is full.
+        """
+        with writing(self.path.parent, self.header.size):
+            self.path.mkdir(parents=True, exist_ok=True)
+            _write_synced(self.path / HEADER, {"format": FORMAT, **asdict(self.header)})
+            try:
+                journal = self.journal()
+            except UntrustedFileError:
+                journal = {}
+            _write_synced(self.path / JOURNAL, _entries({s: d for s, d in journal.items() if s not in without}))
+            self._reserve()
+
+    def _reserve(self) -> None:
+        """Give the file its whole size, so that a full disk is met now."""
+        before = self.logits.stat().st_size if self.logits.exists() else 0
+        try:
+            with self.logits.open("ab") as file:
+                if hasattr(os, "posix_fallocate"):
+                    os.posix_fallocate(file.fileno(), 0, self.header.size)
+                else:
+                    for start in range(before, self.header.size, 1 << 20):
+                        file.write(bytes(min(1 << 20, self.header.size - start)))
+                file.flush()
+                os.ftruncate(file.fileno(), self.header.size)
+                os.fsync(file.fileno())
+        except OSError:
+            if self.logits.exists():  # give back what was taken, keep what was there
+                os.truncate(self.logits, min(before, self.header.size))
+            raise
+
+    def write(self, shard: int, content: bytes) -> None:
+        """Write a shard, and when its bytes are on the disk, its line in the journal.
+
+        Raises:
+            ResourceError: the disk is full, or failed.
+        """
+        first, _ = self.header.rows_of(shard)
+        with writing(self.path.parent, self.header.size):
+            with self.logits.open("r+b") as file:
+                file.seek(first * self.header.row_bytes)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            journal = {**self.journal(), shard: self._digest(shard, content)}
+            _write_synced(self.path / JOURNAL, _entries(journal))
+
+
+# All stores of a folder ----------------------------------------------------------------------------------------------
+
+
+def find_stores(root: Path) -> list[Path]:
+    """The folders in ``root`` that are stores, sound or not, in the order of their names."""
+    if not root.is_dir():
+        return []
+    return [path for path in sorted(root.iterdir()) if is_store(path)]
+
+
+def is_store(path: Path) -> bool:
+    """Whether a folder has the name of a store, and nothing in it but files of a store."""
+    if not _KEY.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    return all(_OURS.fullmatch(file.name) and not file.is_dir() for file in path.iterdir())
+
+
+def remove_store(path: Path) -> None:
+    """Delete a store's files and its folder, the header last."""
+    for file in sorted(path.iterdir(), key=lambda file: file.name == HEADER):
+        if _OURS.fullmatch(file.name):
+            file.unlink()
+    path.rmdir()
+
+
+def check_folder(root: Path) -> None:
+    """Check that stores may be kept in a folder, and write nothing.
+
+    Raises:
+        ResourceError: it is a file, or can be neither read nor made.
+    """
+    existing = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir():
+        raise ResourceError(f"store.folder={root}: {existing} is not a folder. {_other_place()}")
+    if not os.access(existing, os.R_OK | os.X_OK) or (existing != root and not os.access(existing, os.W_OK)):
+        raise ResourceError(f"store.folder={root}: {existing} may not be used (permission denied). {_other_place()}")
+
+
+@contextmanager
+def writing(root: Path, size: int = 0) -> Iterator[None]:
+    """Tell in one message what stops a store from being written; what was finished stays.
+
+    Raises:
+        ResourceError: instead of an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            free = 0
+            with suppress(OSError):
+                free = shutil.disk_usage(root).free
+            raise ResourceError(
+                f"The disk is full: the teacher's answers need {in_bytes(size)} in {root}, {in_bytes(free)} are free "
+                f"there. Free some space ('limbeck store list' shows what is kept). {_other_place()}"
+            ) from None
+        raise ResourceError(
+            f"{error.filename or root} cannot be written ({error.strerror}), so the teacher's answers cannot be kept. "
+            f"{_other_place()}"
+        ) from None
+
+
+def in_bytes(size: float) -> str:
+    """A size for people, as in ``30.0 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _other_place() -> str:
+    return "Name a folder with store.folder=DIR or LIMBECK_STORE=DIR, or ask the teacher in every step with store=off."
+
+
+def _entries(journal: dict[int, str]) -> dict[str, Any]:
+    return {"format": FORMAT, "shards": {str(shard): journal[shard] for shard in sorted(journal)}}
+
+
+def _write_synced(file: Path, content: dict[str, Any]) -> None:
+    """Write JSON atomically, on the disk before it gets its name."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8") as out:
+            json.dump(content, out, indent=1, allow_nan=False)
+            out.write("\n")
+            out.flush()
+            os.fsync(out.fileno())
+
+    write_atomically(file, write)
