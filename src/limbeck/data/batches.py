@@ -102,11 +102,9 @@ class TrainBatches:
         order = torch.stack([epoch_order(len(self.index), seed, epoch) for seed in self.seeds]).to(self.index.device)
         index, labels = self.index[order], self.labels[order]
         view = torch.stack([self.views.draw(seed, epoch, rows) for seed, rows in zip(self.seeds, index, strict=True)])
-        for start in range(0, len(self.index), self.batch_size):
-            whole = slice(start, start + self.batch_size)
-            counts = self._counts(index[:, whole], labels[:, whole], view[:, whole])
-            part = slice(start + self.rank, start + self.batch_size, self.processes)
-            rows, seen, y = index[:, part], view[:, part], labels[:, part]
+        for whole in zip(*(part.split(self.batch_size, dim=1) for part in (index, labels, view)), strict=True):
+            counts = self._counts(*whole)
+            rows, y, seen = whole if self.processes == 1 else (p[:, self.rank :: self.processes] for p in whole)
             inputs = self.views.show(self.train.inputs, rows.flatten(), seen.flatten(), self.pool)
             x = as_float(inputs).view(*rows.shape, *inputs.shape[1:])
             yield Batch(x, y, rows, seen, self._mixed(rows, seen), counts)

@@ -158,7 +158,8 @@ class StackedObjective:
     def _soft(self, student: Tensor, teacher: Tensor | None) -> Tensor:
         """The soft terms ``[A, ...]``, summed over samples."""
         if not self._groups:
-            return student.new_zeros(student.shape[:-2], dtype=upcast(student[:0]).dtype)
+            dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
+            return student.new_zeros(student.shape[:-2], dtype=dtype)
         if teacher is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher's logits; none were given.")
         if teacher.shape[-1] != student.shape[-1]:
@@ -186,7 +187,7 @@ class StackedObjective:
 
     def _tensor(self, name: str, arms: Sequence[int], like: Tensor, extra: int) -> Tensor:
         """A setting of some arms as ``[a, 1, ...]`` with ``extra`` ones, kept per device and dtype."""
-        dtype = upcast(like[:0]).dtype
+        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
         key = (name, tuple(arms), like.device, dtype, extra)
         if key not in self._tensors:
             values = [float(getattr(self.objectives[arm], name)) for arm in arms]

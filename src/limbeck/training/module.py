@@ -12,12 +12,14 @@ from torch import Tensor, nn
 
 from limbeck.data.batches import Batch, WholeEpoch, WholeEpochs, as_batch
 from limbeck.errors import ConfigError, DivergedError, TeacherError
-from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
+from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort import Cohort
 from limbeck.training.optimizer import Optimizer, OptimizerLike
+from limbeck.training.steps import cheap_device_checks
 
 TELL_SECONDS = 0.2
+METRICS = {"train": ("train_loss", "train_hard", "train_soft"), "val": ("val_loss", "val_acc")}
 
 
 class DistillationModule(L.LightningModule):
@@ -97,7 +99,8 @@ class DistillationModule(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Sum of the students' losses, whose gradient for each is that of its own; of a whole epoch all its steps."""
         if isinstance(batch, WholeEpoch):
-            self._take_steps(batch)
+            with cheap_device_checks():
+                self._take_steps(batch)
             return None
         return self._loss(as_batch(batch))
 
@@ -106,20 +109,20 @@ class DistillationModule(L.LightningModule):
         terms = self.objective(
             self.cohort(batch.x), self._teacher_logits(batch), batch.y, mixed=batch.mixed, counts=counts
         )
-        self._add("train_loss", terms.loss, counts[1])
-        self._add("train_hard", terms.hard, counts[0])
-        self._add("train_soft", terms.soft, counts[1])
+        self._add(terms, counts)
         return terms.loss.sum()
 
     def _take_steps(self, epoch: WholeEpoch) -> None:
         """All optimizer steps of an epoch: what Lightning's loop does for one device, without its cost per step."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         schedule: Any = self.lr_schedulers()
+        parameters = list(self.cohort.parameters())
         cast = torch.is_autocast_enabled(self.device.type)
         steps, done, told = len(epoch.batches), 0, time.monotonic()
         for batch in epoch.batches:
             loss = self._loss(as_batch(self._on_device(batch)))
-            optimizer.zero_grad()
+            for parameter in parameters:
+                parameter.grad = None
             loss.backward()
             optimizer.step()
             if schedule is not None:
@@ -159,15 +162,26 @@ class DistillationModule(L.LightningModule):
         labelled = (batch.y != UNLABELLED).sum(-1)
         right = (logits.argmax(-1) == batch.y).sum(-1)
         loss = hard_loss(logits, batch.y).sum(-1)
-        self._add("val_loss", loss / labelled.clamp(min=1), labelled)
-        self._add("val_acc", right.float() / labelled.clamp(min=1), labelled)
+        means = loss / labelled.clamp(min=1), right.float() / labelled.clamp(min=1)
+        self._sums["val"] = self._summed("val", torch.stack(means), labelled)
 
-    def _add(self, name: str, mean: Tensor, samples: Tensor | float) -> None:
-        """Add a batch's mean ``[A, S]`` over its samples to the epoch's sum; nothing waits for the device."""
-        weighted, counted = mean.detach() * samples, samples
-        if name in self._sums:
-            weighted, counted = self._sums[name][0].add_(weighted), counted + self._sums[name][1]
-        self._sums[name] = weighted, counted
+    def _add(self, terms: Terms, counts: tuple[Tensor | float, float]) -> None:
+        """Add a batch's terms to the epoch's sums; nothing waits for the device."""
+        values = torch.stack([term.detach() for term in terms])
+        labelled, samples = counts
+        if isinstance(labelled, Tensor):
+            labelled = labelled.expand(values.shape[1:]).to(values.dtype)
+            labelled = torch.stack([torch.full_like(labelled, samples), labelled, torch.full_like(labelled, samples)])
+        self._sums["train"] = self._summed("train", values, labelled)
+
+    def _summed(self, stage: str, values: Tensor, counts: Tensor | float) -> tuple[Tensor, Tensor | float]:
+        """The stage's sums, means ``[metrics, A, S]`` times counts, and the counts they have in all."""
+        if stage not in self._sums:
+            return values * counts, counts
+        sums, counted = self._sums[stage]
+        if isinstance(counts, Tensor):
+            return sums.addcmul_(values, counts.to(values.dtype).expand_as(values)), counted + counts
+        return sums.add_(values, alpha=counts), counted + counts
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means and note which students diverged.
@@ -192,20 +206,20 @@ class DistillationModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the sums of a validation."""
-        self._sums = {key: value for key, value in self._sums.items() if not key.startswith("val_")}
+        self._sums.pop("val", None)
 
     def on_validation_epoch_end(self) -> None:
         """Log validation means."""
         self._log("val")
 
     def _log(self, stage: str) -> dict[str, list[list[float]]]:
-        means = {}
-        for name in [key for key in self._sums if key.startswith(f"{stage}_")]:
-            weighted, samples = (
-                self.trainer.strategy.reduce(torch.as_tensor(part, device=self.device), reduce_op="sum")
-                for part in self._sums[name]
-            )
-            means[name] = (weighted / samples.clamp(min=1)).tolist()
+        if stage not in self._sums:
+            return {}
+        sums, counts = (
+            self.trainer.strategy.reduce(torch.as_tensor(part, device=self.device), reduce_op="sum")
+            for part in self._sums[stage]
+        )
+        means = dict(zip(METRICS[stage], (sums / counts.clamp(min=1e-6)).tolist(), strict=True))
         for name, grid in means.items():
             for prefixes, row in zip(self.prefixes, grid, strict=True):
                 for prefix, value in zip(prefixes, row, strict=True):
