@@ -49,7 +49,7 @@ def fails(tmp_path, capsys, monkeypatch):
         ("arms.soft.objective.temprature=3", "did you mean arms.soft.objective.temperature?"),
         ("arms.soft.transfer.label=3", "did you mean arms.soft.transfer.labelled?"),
         ("arms.soft.student.depth=3", "unknown key arms.soft.student.depth"),
-        ("arms.soft.views=sift", "views: 'sift' is unknown; choose one of none, shift"),
+        ("arms.soft.views=sift", "views: 'sift' is unknown; choose one of affine, crop, crop_flip, elastic,"),
         ("arms.soft.control=nope", "arms.soft.control='nope' is not another arm"),
         ("arms.soft=5", "should list the arm's differences"),
         ("arms=5", "should list arms by name"),

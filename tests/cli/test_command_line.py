@@ -126,7 +126,7 @@ def test_a_group_chosen_on_the_command_line_is_taken_whole():
     assert plain.transfer == compose([]).transfer, "the rest of the recipe stays"
     assert compose(["teacher=none"]).teacher.model is None
     assert compose(["student=mlp", "recipe=mnist"]).student.hidden == [50]
-    assert compose(["recipe=mnist", "teacher=mlp", "views=none"]).teacher.views == compose(["views=none"]).views
+    assert compose(["recipe=mnist", "teacher=mlp", "views=none"]).teacher.views is None, "that is, the study's"
 
 
 @pytest.mark.parametrize(
@@ -307,6 +307,26 @@ def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(tmp_path, 
     assert "first does not exist" not in capsys.readouterr().err
     assert code in (0, 5)
     assert Path.cwd() == elsewhere
+
+
+@pytest.mark.parametrize(
+    ("overrides", "hard", "soft"),
+    [
+        (["views=flip"], "flips", "flips"),
+        (["views=crop", "views.fill=reflect", "views.padding=2"], *["crops with padding 2 (reflect)"] * 2),
+        (["views=crop_flip", "arms.soft.views=affine"], "crops with padding 4 + flips", "affine distortions"),
+        (["views=affine", "views.degrees=20", "arms.hard.views=none"], "none", "affine distortions"),
+        (["views=elastic"], *["affine distortions + elastic distortions"] * 2),
+        (["views=mixup", "views.alpha=0.4"], "mixup", "mixup"),
+        (["views=mixup", "views.views={_target_: limbeck.data.Flip}", "teacher.views=shift"], *["mixup of flips"] * 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_all_views_can_be_chosen(overrides, hard, soft, tmp_path):
+    out = tmp_path / "run"
+    assert main(["run", *overrides, "store=off", "quick=true", f"out={out}", *QUICK]) == 0
+    arms = json.loads((out / "summary.json").read_text(encoding="utf-8"))["arms"]
+    assert [arm["views"] for arm in arms] == [hard, soft]
 
 
 def test_recipes_and_views_of_ones_own(tmp_path, capsys, monkeypatch):
