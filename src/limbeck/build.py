@@ -123,8 +123,9 @@ class _Builder:
         if len(node) == 1:
             return Teacher(model=model, source=_listed(source))
         epochs = check_count("teacher.epochs", node.pop("epochs"))
+        views = self._views(node.pop("views") or self.settings["views"])
         return Teacher(
-            model=model, views=self._views(node.pop("views") or self.settings["views"]), optimizer=Optimizer(**node.pop("optimizer")),
+            model=model, views=views, optimizer=Optimizer(**node.pop("optimizer")),
             epochs=min(epochs, 2) if self.quick else epochs, source=_listed(source),
             **{key: value for key, value in node.items() if key != "model"},
         )  # fmt: skip
