@@ -121,7 +121,7 @@ def _differences(own: Mapping[str, Any] | None, point: Point, settings: Mapping[
 
 def _mark(base: Mapping[str, Any], arm: Mapping[str, Any], views: Callable[[str], Any]) -> Any:
     """What is equal for arms that train equal students."""
-    whole = {}
+    whole: dict[str, Any] = {}
     for section in SWEEPABLE:
         own = arm.get(section)
         own = views(own) if isinstance(own, str) else own

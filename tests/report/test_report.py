@@ -12,7 +12,7 @@ from limbeck.errors import ConfigError, UntrustedFileError
 from limbeck.report.report import write_report
 from limbeck.report.wording import headlines
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
+VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
 
 
 class Page(HTMLParser):

@@ -57,11 +57,17 @@ class Style:
     dash: Any = "solid"
 
 
-def arm_styles(arms: Sequence[str]) -> dict[str, Style]:
-    """One style per arm; beyond eight arms the colours come back with another dash."""
-    return {
-        arm: Style(COLOURS[i % len(COLOURS)], DASHES[(i // len(COLOURS)) % len(DASHES)]) for i, arm in enumerate(arms)
+OTHER = Style("#aab0b8")
+"""Of arms that are not shown in a colour of their own."""
+
+
+def arm_styles(arms: Sequence[str], shown: Sequence[str] | None = None) -> dict[str, Style]:
+    """One style per arm; beyond eight arms the colours come back with another dash. Arms not ``shown`` are grey."""
+    picked = [arm for arm in arms if shown is None or arm in shown]
+    styles = {
+        arm: Style(COLOURS[i % len(COLOURS)], DASHES[(i // len(COLOURS)) % len(DASHES)]) for i, arm in enumerate(picked)
     }
+    return {arm: styles.get(arm, OTHER) for arm in arms}
 
 
 @contextmanager
@@ -88,9 +94,18 @@ def shorten(name: str, limit: int) -> str:
     return f"{line[: limit - 1 - tail]}…{line[-tail:]}"
 
 
+def shorten_apart(names: Sequence[str], limit: int) -> list[str]:
+    """The names shortened, to more than ``limit`` characters where that is what tells them apart."""
+    for more in range(limit, max(map(len, names), default=0), 4):
+        short = [shorten(name, more) for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return [" ".join(str(name).split()) for name in names]
+
+
 def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
     """A legend above the panels; the columns follow the longest name."""
-    labels = [shorten(name, 34) for name in names]
+    labels = shorten_apart(names, 44)
     widest = max(len(label) for label in labels)
     columns = max(1, min(len(labels), int(105 / (widest + 8))))
     figure.legend(handles, labels, loc="outside upper left", ncols=columns, handlelength=1.8, columnspacing=1.6)

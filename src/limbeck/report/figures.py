@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from limbeck.report.drawing import (
     INK,
+    OTHER,
     QUIET,
     TEACHER,
     Style,
@@ -22,8 +23,10 @@ from limbeck.report.drawing import (
     legend,
     only_grid,
     shorten,
+    shorten_apart,
     to_svg,
 )
+from limbeck.report.families import MANY
 from limbeck.report.measures import Bins, t_interval
 from limbeck.report.wording import count, nats, tenths
 
@@ -43,12 +46,15 @@ class HeatMap(NamedTuple):
     darkest: float
 
 
-def training_curves(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> str | None:
+def training_curves(
+    rows: Sequence[Mapping[str, Any]], arms: Sequence[str], shown: Sequence[str] | None = None
+) -> str | None:
     """Validation error and training loss per epoch: a line per arm (mean over seeds) in a band of all its seeds.
 
     Args:
         rows: the scalars of ``metrics.csv``.
         arms: names of the arms, in the order that gives them their colours.
+        shown: the arms to draw in colour, if not all; the others are thin grey lines.
 
     Returns:
         The SVG, or None where nothing was logged.
@@ -61,9 +67,9 @@ def training_curves(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> s
     panels = [panel for panel in panels if curves[panel[0]]]
     if not panels:
         return None
-    styles = arm_styles(arms)
+    styles = arm_styles(arms, shown)
     with drawing():
-        figure = canvas(3.3)
+        figure = canvas(3.3 if shown is None else 4.1)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (metric, title, scale) in zip(grid, panels, strict=True):
             lines = {arm: scale(values) for arm, values in curves[metric].items()}
@@ -73,9 +79,11 @@ def training_curves(rows: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> s
             axes.set_title(title)
             axes.set_xlabel("epoch")
             _log_when_wide(axes, lines)
-        shown = [arm for arm in arms if any(arm in c for c in curves.values())]
-        handles = [Line2D([], [], color=styles[a].colour, linestyle=styles[a].dash, linewidth=1.8) for a in shown]
-        legend(figure, handles, shown)
+        named = [arm for arm in arms if styles[arm] != OTHER and any(arm in c for c in curves.values())]
+        handles = [Line2D([], [], color=styles[a].colour, linestyle=styles[a].dash, linewidth=1.8) for a in named]
+        if len(named) < len(arms):
+            handles, named = [*handles, Line2D([], [], color=OTHER.colour, linewidth=0.8)], [*named, "other arms"]
+        legend(figure, handles, named)
         return to_svg(figure, "curves", "Validation error and training loss per epoch, one line per arm")
 
 
@@ -103,6 +111,9 @@ def _draw_curves(axes: Axes, lines: Mapping[str, NDArray], styles: Mapping[str, 
         style = styles[arm]
         marker = "o" if len(epochs) <= 3 else None
         mean = np.nanmean(curve, axis=0)
+        if style == OTHER:
+            axes.plot(epochs, mean, color=style.colour, linewidth=0.7, alpha=0.6, zorder=1.5)
+            continue
         axes.plot(epochs, mean, color=style.colour, linestyle=style.dash, linewidth=1.6, marker=marker, markersize=4)
         if len(curve) > 1:
             lowest, highest = np.nanmin(curve, axis=0), np.nanmax(curve, axis=0)
@@ -147,10 +158,16 @@ def comparison_groups(summary: Mapping[str, Any]) -> list[list[str]]:
     return [group for group in groups.values() if group] + rest
 
 
-def errors_by_arm(summary: Mapping[str, Any]) -> str:
-    """Test errors: a dot per seed, the mean with its 95 % t-interval, and the teacher as a dashed line."""
+def errors_by_arm(summary: Mapping[str, Any], shown: Sequence[str] | None = None) -> str:
+    """Test errors: a dot per seed, the mean with its 95 % t-interval, and the teacher as a dashed line.
+
+    Args:
+        summary: the content of ``summary.json``.
+        shown: the arms to draw in colour, if not all.
+    """
     arms = {arm["name"]: arm for arm in summary["arms"]}
-    styles = arm_styles(list(arms))
+    styles = arm_styles(list(arms), shown)
+    many = len(arms) > MANY
     groups = [[name for name in group if name in arms] for group in comparison_groups(summary)]
     heights, y = {}, 0.0
     for group in groups:
@@ -159,11 +176,11 @@ def errors_by_arm(summary: Mapping[str, Any]) -> str:
             y += 1
         y += 0.5
     with drawing():
-        figure = canvas(0.9 + 0.42 * max(y, 1.5))
+        figure = canvas(0.9 + (0.24 if many else 0.42) * max(y, 1.5))
         axes = figure.subplots()
         for name, height in heights.items():
             seeds = [s["test"]["errors"] for s in arms[name]["seeds"] if s["test"]["errors"] is not None]
-            _draw_errors(axes, height, seeds, styles[name])
+            (_draw_errors_flat if many else _draw_errors)(axes, height, seeds, styles[name])
         teacher = summary["teacher"]
         if teacher is not None and teacher["test"]["errors"] is not None:
             errors = teacher["test"]["errors"]
@@ -172,7 +189,7 @@ def errors_by_arm(summary: Mapping[str, Any]) -> str:
                 f"teacher {count(errors)}", (errors, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
                 textcoords="offset points", ha="center", va="bottom", color=TEACHER, fontsize=8.5,
             )  # fmt: skip
-        axes.set_yticks(list(heights.values()), [shorten(name, 30) for name in heights])
+        axes.set_yticks(list(heights.values()), shorten_apart(list(heights), 52 if many else 30))
         axes.set_ylim(max(heights.values(), default=0) + 0.7, -0.7)
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
@@ -196,6 +213,21 @@ def _draw_errors(axes: Axes, height: float, seeds: Sequence[float], style: Style
     axes.annotate(
         text, (mean, height - 0.1), xytext=(0, 6), textcoords="offset points", ha="center",
         va="bottom", fontsize=8.5, color=INK, bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.3},
+    )  # fmt: skip
+
+
+def _draw_errors_flat(axes: Axes, height: float, seeds: Sequence[float], style: Style) -> None:
+    """The same on one line, the number beside it: for many arms."""
+    if not seeds:
+        return
+    mean, bounds = float(np.mean(seeds)), t_interval(seeds)
+    if bounds:
+        axes.plot(bounds, [height] * 2, color=style.colour, linewidth=1.8, zorder=2)
+        axes.plot(seeds, [height] * len(seeds), "|", color=style.colour, markersize=6, zorder=2)
+    axes.plot([mean], [height], "D", color=style.colour, markersize=4.5, markeredgecolor="white", zorder=3)
+    axes.annotate(
+        tenths(mean) if len(seeds) > 1 else count(mean), (max([*seeds, *(bounds or ())]), height), xytext=(5, 0),
+        textcoords="offset points", va="center", fontsize=8, color=INK,
     )  # fmt: skip
 
 

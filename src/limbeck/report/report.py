@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from limbeck.errors import UntrustedFileError
 from limbeck.report import wording
 from limbeck.report.drawing import TEACHER, arm_styles
+from limbeck.report.families import MANY, shown
 from limbeck.report.figures import errors_by_arm, recall_heat_map, reliability, training_curves
 from limbeck.report.measures import Answers, Predictions, mean_recall, pooled_bins, read_predictions
+from limbeck.report.sweep_figures import sweep_figures
 from limbeck.run_folder import RunFolder, write_text
 
 STAGES = (
@@ -48,16 +50,21 @@ def write_report(run: str | Path) -> Path:
         style=Markup(_asset("report.css")),
         summary=summary,
         verdicts=wording.headlines(summary),
+        choice=wording.choice(summary),
+        failed=wording.failures(summary),
         warnings=[str(warning) for warning in summary.get("warnings") or []],
         columns=wording.columns(summary),
         rows=_rows(summary),
         comparisons=_comparisons(summary),
         seeds=_seeds(summary),
         figures=figures,
+        sweep=[_figure(*drawn) for drawn in sweep_figures(summary)],
+        many=len(summary["arms"]) > MANY,
         gaps=gaps,
         models=_models(summary),
         stages=[(title, wording.seconds(summary["seconds"][key])) for key, title in STAGES if summary["seconds"][key]],
         objectives=[_objective(arm) for arm in summary["arms"]],
+        optimizers_differ=len({str(arm.get("optimizer")) for arm in summary["arms"]}) > 1,
         settings=_settings(summary),
         machine=_machine(manifest),
     )
@@ -72,7 +79,13 @@ def _asset(name: str) -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["together"] = _together
+    environment.filters["breakable"] = _breakable
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Let a line end behind the commas of an arm's name."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=,)", str(name)))
 
 
 def _together(sentence: str) -> str:
@@ -83,7 +96,7 @@ def _together(sentence: str) -> str:
 def _rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """The results with the colour that the figures give each row, and what the row is."""
     rows = wording.result_rows(summary)
-    styles = arm_styles([arm["name"] for arm in summary["arms"]])
+    styles = arm_styles([arm["name"] for arm in summary["arms"]], shown(summary))
     teachers = [] if summary["teacher"] is None else [{"colour": TEACHER, "note": summary["teacher"]["name"]}]
     arms = [{"colour": styles[arm["name"]].colour, "note": _note(arm)} for arm in summary["arms"]]
     return [{**row, **extra} for row, extra in zip(rows, teachers + arms, strict=True)]
@@ -145,6 +158,7 @@ def _objective(arm: Mapping[str, Any]) -> dict[str, str]:
         "objective": wording.objective(arm["objective"]),
         "transfer": arm["transfer"],
         "views": str(arm.get("views") or wording.MISSING),
+        "optimizer": wording.optimizer(arm.get("optimizer") or {}),
     }
 
 
@@ -195,14 +209,23 @@ def _figures(folder: RunFolder, summary: dict[str, Any]) -> tuple[list[dict[str,
     figures, gaps = [], []
     repeated = any(len(arm["seeds"]) > 1 for arm in summary["arms"])
     dashed = " Dashed: the teacher." if summary["teacher"] else ""
+    picked = shown(summary)
+    grey = (
+        ""
+        if picked is None
+        else " In colour: the headline, its control, and the arms with the fewest validation errors."
+    )
     if names:
-        caption = "Dot: one seed. Diamond and bar: mean over seeds and its 95 % interval." if repeated else "One seed."
-        figures.append(_figure("Errors by arm", errors_by_arm(summary), caption + dashed))
+        dot = "Stroke" if len(names) > MANY else "Dot"
+        caption = (
+            f"{dot}: one seed. Diamond and bar: mean over seeds and its 95 % interval." if repeated else "One seed."
+        )
+        figures.append(_figure("Errors by arm", errors_by_arm(summary, picked), caption + dashed + grey))
     if folder.metrics.is_file():
-        curves = training_curves(_read_scalars(folder), names)
+        curves = training_curves(_read_scalars(folder), names, picked)
         caption = (
             f"{'Line: mean over seeds. Band: lowest to highest seed.' if repeated else 'One seed.'}{dashed} "
-            "Training losses of different objectives are not comparable; validation errors are."
+            f"Training losses of different objectives are not comparable; validation errors are.{grey}"
         )
         if curves:
             figures.append(_figure("Training curves", curves, caption))
@@ -233,12 +256,15 @@ def _read_scalars(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def _prediction_figures(predictions: Predictions, summary: dict[str, Any]) -> list[dict[str, Any]]:
-    styles = arm_styles([arm["name"] for arm in summary["arms"]])
+    picked = shown(summary)
+    styles = arm_styles([arm["name"] for arm in summary["arms"]], picked)
     models: list[tuple[str, list[Answers], str, float | None]] = []
     if predictions.teacher:
         ece = summary["teacher"]["test"]["ece"] if summary["teacher"] else None
         models.append(("teacher", [predictions.teacher], TEACHER, ece))
     for arm in summary["arms"]:
+        if picked is not None and arm["name"] not in picked:
+            continue
         answered = list(predictions.arms.get(arm["name"], {}).values())
         if answered:
             models.append((arm["name"], answered, styles[arm["name"]].colour, arm["mean"]["ece"]))
@@ -255,12 +281,13 @@ def _prediction_figures(predictions: Predictions, summary: dict[str, Any]) -> li
     )
     if heat_map.shown < len(names):
         caption += f" Shown: the {heat_map.shown} of {len(names)} classes with the lowest recall."
+    left_out = "" if picked is None else f" Shown: {len(picked)} of {len(summary['arms'])} arms, as in colour above."
     bins = [(name, pooled_bins(predictions.labels, answered), colour, ece) for name, answered, colour, ece in models]
     read = (
         "Dots: answers of like confidence, all seeds together; a larger dot holds more of them. Below the diagonal "
         "a model is too sure of itself, above it too modest. ECE: mean over seeds, as in the table."
     )
     return [
-        _figure("Recall by class", heat_map.svg, caption),
-        _figure("Reliability", reliability(bins), read),
+        _figure("Recall by class", heat_map.svg, caption + left_out),
+        _figure("Reliability", reliability(bins), read + left_out),
     ]

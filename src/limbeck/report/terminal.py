@@ -9,12 +9,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from limbeck.report.wording import Column, columns, headlines, plural, result_rows, seconds
+from limbeck.report.wording import Column, choice, columns, failures, headlines, plural, result_rows, seconds
 
 _COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
 _DROPPED_FIRST = ("bits_per_byte", "kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy")
 _GAP = 2
-_SHORTEST_NAME = 30
+_SHORTEST_NAME = 44
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
@@ -30,8 +30,12 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
         colour = _COLOURS[verdict]
         if number == 0:
             console.print(Panel(plain(sentence, f"bold {colour}"), border_style=colour))
+            if choice(summary):
+                console.print(plain(choice(summary), "dim"))
         else:
             console.print(_bullet(plain, sentence, colour))
+    for arm, seeds, reason in failures(summary):
+        console.print(_bullet(plain, f"failed: {arm} ({seeds}): {reason}", "red"))
     for warning in summary.get("warnings") or []:
         console.print(_bullet(plain, f"warning: {warning}", "yellow"))
     console.print()

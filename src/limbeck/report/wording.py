@@ -7,6 +7,7 @@ from typing import Any
 
 MISSING = "–"
 MINUS = "−"
+MOST_HEADLINES = 4
 _OPENINGS = {"helps": "Distilling helps", "hurts": "Distilling hurts", "not shown": "No difference shown"}
 
 
@@ -230,6 +231,9 @@ def failures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """``(verdict, sentence)`` of every comparison, the main one first; one neutral pair where there is none."""
     ordered = sorted(summary["comparisons"], key=lambda comparison: not comparison.get("main", False))
+    if len(ordered) > MOST_HEADLINES:
+        first = ordered[0]
+        return [(first["verdict"], headline(first, summary)), ("none", _tally(ordered))]
     if ordered:
         return [(comparison["verdict"], headline(comparison, summary)) for comparison in ordered]
     arms = summary["arms"]
@@ -245,7 +249,36 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f"Nothing to compare: {made} of {summary['data']['test']:,}, and no other arm was trained.",
             )
         ]
+    lost = list(dict.fromkeys(arm["failed_control"] for arm in arms if arm.get("failed_control")))
+    if lost:
+        return [("none", f"No comparison: the control {' and '.join(lost)} failed.")]
     return [("none", f"No comparison: none of the {plural(len(arms), 'arm')} is paired with a control.")]
+
+
+def _tally(comparisons: Sequence[Mapping[str, Any]]) -> str:
+    verdicts = [comparison["verdict"] for comparison in comparisons]
+    counted = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in _OPENINGS if kind in verdicts)
+    return f"{plural(len(verdicts), 'comparison')} in all: {counted}."
+
+
+def choice(summary: Mapping[str, Any]) -> str:
+    """Why the headline is the headline; empty where there was nothing to choose."""
+    main = next((c["arm"] for c in summary["comparisons"] if c.get("main")), None)
+    if main is None or len(summary["comparisons"]) < 2:
+        return ""
+    return (
+        f"Of the {len(summary['comparisons'])} arms with a control, {main} has the fewest errors on the validation "
+        "split; that alone makes it the headline, and the test split had no say."
+    )
+
+
+def optimizer(settings: Mapping[str, Any]) -> str:
+    """An arm's optimizer in one line: ``adam, lr 0.001, one_cycle``."""
+    parts = [str(settings["name"])] if settings.get("name") else []
+    parts += [f"lr {settings['lr']:g}"] if known(settings.get("lr")) else []
+    parts += [f"weight_decay {settings['weight_decay']:g}"] if settings.get("weight_decay") else []
+    parts += [str(settings["schedule"])] if settings.get("schedule") else []
+    return ", ".join(parts) or MISSING
 
 
 def objective(settings: Mapping[str, Any], *, control: bool = False) -> str:

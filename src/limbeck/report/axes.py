@@ -1,0 +1,48 @@
+"""What the figures over settings share: axes for errors, and one value for each arm."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from limbeck.report.families import Arm
+from limbeck.report.wording import count
+
+
+class Drawn(NamedTuple):
+    """A figure: its title, the SVG and its caption."""
+
+    title: str
+    svg: str
+    caption: str
+
+
+def seed_errors(arm: Arm) -> list[float]:
+    """Test errors of an arm, seed by seed."""
+    return [seed["test"]["errors"] for seed in arm["seeds"]]
+
+
+def label_errors(axes: Axes, summary: Mapping[str, Any]) -> None:
+    """Say what the vertical axis counts."""
+    axes.set_ylabel(f"errors of {summary['data']['test']:,} test samples")
+
+
+def apart(values: Sequence[float]) -> list[float]:
+    """The values whose labels have room on a log axis."""
+    kept = [values[0]]
+    least = (math.log(values[-1]) - math.log(values[0])) / 12
+    for value in values[1:]:
+        if math.log(value) - math.log(kept[-1]) >= least:
+            kept.append(value)
+    return kept
+
+
+def frame(axes: Axes, values: Sequence[float]) -> None:
+    """Room for the values; an interval of two seeds may leave the frame."""
+    low, high = min(values), max(values)
+    pad = 0.08 * (high - low) or 1.0
+    axes.set_ylim(max(0.0, low - pad) if low >= 0 else 0.0, high + pad)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
