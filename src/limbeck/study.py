@@ -1,5 +1,7 @@
 """A study from top to bottom: get the teacher, ask it once, train the arms, open the test split, compare, report."""
 
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -40,7 +42,7 @@ from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.teacher.store import StoreLike, StoreSettings
 from limbeck.teacher.store_files import check_folder
 from limbeck.training.cohort import Cohort, reason_not_to_stack
-from limbeck.training.fit import check_trainer_options, make_trainer, quiet_lightning, run_fit
+from limbeck.training.fit import check_trainer_options, make_trainer, process_rank, quiet_lightning, run_fit
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
 from limbeck.training.scalars import csv_logger, gather_scalars
@@ -96,15 +98,17 @@ class Study:
         self.trainer_options = dict(trainer or {})
         check_trainer_options(self.trainer_options)
         self.store = StoreSettings.of(store)
-        shared = {"student": student, "views": views, "transfer": transfer, "optimizer": self.optimizer}
+        shared: dict[str, Any] = {"student": student, "views": views, "transfer": transfer, "optimizer": self.optimizer}
         self.plans = limit_views(fill_in(arms, **shared), self.store) if arms else []
         needy = [p.name for p in self.plans if p.objective.needs_teacher]
         if needy and teacher is None:
             raise TeacherError(f"arms.{needy[0]} learns from a teacher and the study has none (teacher=none).")
-        self.run_folder = RunFolder(out)
+        with quiet_lightning():
+            self.rank = process_rank(self.trainer_options)
+        self.run_folder = RunFolder(out) if self.rank == 0 else self._folder_aside(Path(out), resume)
         self.overwrite, self.resume = overwrite, resume
         self.config, self.facts = config, dict(facts or {})
-        self.progress = StageProgress(enabled=progress)
+        self.progress = StageProgress(enabled=progress and self.rank == 0)
         self._logger_makers = list(loggers)
         self._loggers: list[Any] | None = None
         self._signals: Signals | None = None
@@ -123,8 +127,6 @@ class Study:
         self.run_folder.check(resume=self.resume, overwrite=self.overwrite)
         if self._checked:
             return
-        with quiet_lightning():
-            self._device()
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
         for plan in self.plans:
@@ -175,7 +177,7 @@ class Study:
             first = first or error
         if self.plans and not self._complete():
             raise first or DivergedError(next(iter(self._failed().values())))
-        return self._evaluate(teacher)
+        return self._evaluate(teacher) if self.rank == 0 else {}
 
     def _failed(self) -> dict[str, str]:
         """Why each student failed that did, by its name in the manifest."""
@@ -209,8 +211,9 @@ class Study:
             with quiet_lightning():
                 summary = work()
             self.manifest.finish("finished")
-            write_report(run.path)
-            self._remove_checkpoints()
+            if self.rank == 0:
+                write_report(run.path)
+                self._remove_checkpoints()
         except (KeyboardInterrupt, SystemExit):
             self.manifest.finish("interrupted")
             raise
@@ -218,6 +221,14 @@ class Study:
             self.manifest.finish("failed", f"{type(error).__name__}: {error}")
             raise
         return summary
+
+    def _folder_aside(self, out: Path, resume: bool) -> RunFolder:
+        """Where processes that train along, and are not the first, write what nobody needs; gone when they end."""
+        self._aside = tempfile.TemporaryDirectory(prefix="limbeck-")
+        folder = Path(self._aside.name) / "run"
+        if resume and out.is_dir():
+            shutil.copytree(out, folder)
+        return RunFolder(folder)
 
     def _note_digest(self, name: str, digest: str) -> None:
         """Keep a digest in the manifest; a resumed run must find the same again."""
@@ -373,20 +384,13 @@ class Study:
             trainer = make_trainer(
                 epochs=epochs, options=options, loggers=loggers, checkpoints=checkpoints, advance=advance
             )
-            run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=data)
+            compiled = options.get("compile", False)
+            run_fit(module, trainer=trainer, checkpoints=checkpoints, compile=compiled, datamodule=data)
 
     @property
     def _epochs(self) -> int:
         """Epochs of the students, if ``trainer.max_epochs`` has not the last word."""
         return self.trainer_options.get("max_epochs", self.epochs)
-
-    def _device(self) -> torch.device:
-        trainer = make_trainer(epochs=1, options=self.trainer_options)
-        if trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer: a study trains on one device, these ask for {trainer.world_size}; use trainer.devices=1."
-            )
-        return trainer.strategy.root_device
 
     # The verdict -----------------------------------------------------------------------------------------------------
 
