@@ -16,7 +16,7 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from common import EpochClock, fresh_folder
+from common import EpochClock, fresh_folder, without_lightning
 from textbook import Loss
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
@@ -113,6 +113,7 @@ def kd_lib_epoch(
     )  # fmt: skip
     run = distiller.train_student if teacher is not None else distiller.train_teacher
 
+    @without_lightning()
     def epoch() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             run(epochs=1, plot_losses=False, save_model=False, save_model_pth=str(folder / "kd_lib" / "student.pt"))
@@ -164,6 +165,7 @@ def torchdistill_epoch(
     else:
         box = get_distillation_box(teacher.eval(), student, *shared)
 
+    @without_lightning()
     def epoch() -> None:
         box.pre_epoch_process(epoch=0)
         for x, y, supplement in box.train_data_loader:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from common import MEAN, STD, clock
+from common import MEAN, STD, clock, without_lightning
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
@@ -109,6 +109,7 @@ class Textbook:
         self.teacher = None if teacher is None else teacher.to(device).eval()
         self.optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
 
+    @without_lightning()
     def epoch(self) -> dict[str, float]:
         """Train for an epoch, then validate; seconds with and without the validation."""
         began = clock()
@@ -162,6 +163,7 @@ class Bare:
         self.precision = precision or nullcontext()
         self.optimizer = torch.optim.Adam(student.parameters(), lr=1e-3, fused=True)
 
+    @without_lightning()
     def epoch(self) -> tuple[float, float]:
         """Train for an epoch, then validate; the mean loss and the accuracy."""
         self.student.train()
