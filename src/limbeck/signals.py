@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data import Dataset
+from limbeck.data.transfer import mixing_pool
 from limbeck.plan import ArmPlan
 from limbeck.progress import StageProgress
 from limbeck.teacher.answers import Answers
@@ -82,6 +83,7 @@ class Signals:
             teacher=self.teacher, inputs=self.data.train.inputs, rows=torch.cat(list(picked.values())).unique(),
             views=plan.views, classes=self.data.classes, device=self.device, precision=self.precision, ask=self.ask,
             data_name=self.data.name,
+            pool=mixing_pool(*plan.transfer.select(self.data.train)) if plan.views.mixes else None,
         )  # fmt: skip
         header, root = answers.header(self.settings.dtype), self.settings.root
         if answers.count > asked_live and not is_complete(root, header):

@@ -31,8 +31,9 @@ class Answers:
     Attributes:
         teacher: who answers.
         inputs: of the training split, ``[M, ...]``.
-        rows: rows of it whose answers are kept, int64 ``[N]``, ascending; views that mix samples mix these.
+        rows: rows of it whose answers are kept, int64 ``[N]``, ascending.
         views: V views.
+        pool: rows that views which mix samples mix in, int64 ``[P]``, all among ``rows``; None for ``rows``.
         classes: C.
         device: where to compute.
         precision: the name of the precision in which ``ask`` computes.
@@ -49,6 +50,7 @@ class Answers:
     precision: str = "32-true"
     ask: Callable[[Tensor], Tensor] | None = None
     data_name: str = "data"
+    pool: Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -65,10 +67,11 @@ class Answers:
         members = self.teacher.models
         shown = self.inputs if self.whole else self.inputs[self.rows]
         samples = {"inputs": digest_of(shown), "row_numbers": digest_of(self.rows)}
+        mixing = {"pool": digest_of(self._pool)} if self.views.mixes else {}
         parts: dict[str, Any] = {
             "teacher": {"members": [_model_digest(model) for model in members], "combine": self.teacher.combine},
             "samples": {"rows": len(self.rows), **samples},
-            "views": {"count": self.views.count, "settings": self.views.settings()},
+            "views": {"count": self.views.count, "settings": self.views.settings(), **mixing},
             "normalisation": {"members": [_normalisation(model) for model in members]},
             "precision": {"computed": self.precision},
             "format": {"version": FORMAT, "dtype": dtype},
@@ -84,7 +87,12 @@ class Answers:
 
     def placed(self) -> "Answers":
         """The same with inputs and rows on the device."""
-        return replace(self, inputs=self.inputs.to(self.device), rows=self.rows.to(self.device))
+        inputs, rows, pool = (part.to(self.device) for part in (self.inputs, self.rows, self._pool))
+        return replace(self, inputs=inputs, rows=rows, pool=pool)
+
+    @property
+    def _pool(self) -> Tensor:
+        return self.rows if self.pool is None else self.pool
 
     def compute(self, number: Tensor) -> Tensor:
         """Ask for answers by their numbers.
@@ -100,7 +108,7 @@ class Answers:
         """
         number = number.to(self.device)
         place = torch.div(number, self.views.count, rounding_mode="floor")
-        seen = self.views.show(self.inputs, self.rows[place], number - place * self.views.count, self.rows)
+        seen = self.views.show(self.inputs, self.rows[place], number - place * self.views.count, self._pool)
         logits = (self.ask or self.teacher.answer)(as_float(seen)).float().cpu()
         if logits.shape != (len(number), self.classes):
             raise TeacherError(
