@@ -5,7 +5,7 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from limbeck.data.dataset import as_float
-from limbeck.data.views import ENDLESS, NoViews, Views, check_setting, drawn_view, replayable_integers_of
+from limbeck.data.views import ENDLESS, NoViews, Views, check_setting, drawn_view, integers_for
 from limbeck.errors import ConfigError
 
 QUANTILES = 4096
@@ -51,10 +51,10 @@ class Mixup(Views):
     def pair(self, sample: Tensor, view: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
         """Partner and weight of each, see :meth:`Views.pair`; of view 0 the sample itself and 1."""
         plain = view == self.plain
-        partner = pool[replayable_integers_of("mixup, partner", sample, view) % len(pool)]
+        partner = pool[integers_for("mixup, partner", sample, view) % len(pool)]
         if self._weights.device != view.device:
             self._weights = self._weights.to(view.device)
-        weight = self._weights[replayable_integers_of("mixup, weight", sample, view) % QUANTILES]
+        weight = self._weights[integers_for("mixup, weight", sample, view) % QUANTILES]
         return torch.where(plain, sample, partner), torch.where(plain, 1.0, weight)
 
     def show(self, inputs: Tensor, sample: Tensor, view: Tensor, pool: Tensor) -> Tensor:

@@ -279,10 +279,10 @@ class Chain(Views):
 
 def drawn_view(part: Views, purpose: str, sample: Tensor, view: Tensor, *, plain: Tensor) -> Tensor:
     """A view of ``part`` for each (sample, view) of the family that holds it; its plain one where ``plain`` is true."""
-    drawn = replayable_integers_of(purpose, sample, view) % part.count
+    drawn = integers_for(purpose, sample, view) % part.count
     return torch.where(plain, part.plain, drawn)
 
 
-def replayable_integers_of(purpose: str, sample: Tensor, view: Tensor) -> Tensor:
+def integers_for(purpose: str, sample: Tensor, view: Tensor) -> Tensor:
     """Integers from 0 to 2^63 - 1 for a purpose, a pure function of (sample, view); the shape of both broadcast."""
     return replayable_bits(stream(purpose), sample, view) & ((1 << 63) - 1)
