@@ -65,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; print one message and return an exit code for whatever the user can mend."""
     top = parser()
     arguments, left = top.parse_known_args(argv)
+    if left and hasattr(arguments, "keys") and all(word[:1] != "-" for word in left):  # keys behind an option
+        arguments.keys, left = [*arguments.keys, *left], []
     if left and not (hasattr(arguments, "overrides") and all(_is_override(word) for word in left)):
         top.error(f"unrecognized arguments: {' '.join(left)}")
     if left:  # settings behind an option

@@ -1,0 +1,134 @@
+"""limbeck store list, verify, clear."""
+
+import json
+import os
+
+import pytest
+from filelock import FileLock
+from store_cases import SHARD, answers, model, opened, place
+
+from limbeck.cli import main
+from limbeck.data import NoViews
+from limbeck.teacher import store_header
+from limbeck.teacher.signal import LiveTeacher
+from limbeck.teacher.store_files import JOURNAL, LOGITS
+from limbeck.teacher.store_header import HEADER
+
+OTHER = {"views": NoViews(), "teacher": LiveTeacher(model(seed=3))}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Two stores, beside much that is none."""
+    monkeypatch.setattr(store_header, "SHARD_ANSWERS", SHARD)
+    monkeypatch.setenv("LIMBECK_STORE", str(tmp_path))
+    opened(answers(), tmp_path)
+    opened(answers(**OTHER), tmp_path, "float16")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "photos").mkdir()
+    foreign = tmp_path / ("0" * 32)
+    foreign.mkdir()
+    (foreign / HEADER).write_text("{}")
+    (foreign / "thesis.tex").write_text("mine")
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / LOGITS).write_text("mine")
+    (tmp_path / ("1" * 32)).symlink_to(elsewhere)
+    return tmp_path
+
+
+def both(root):
+    return place(root), place(root, answers(**OTHER), "float16")
+
+
+def test_a_table_of_stores(root, capsys):
+    one, two = both(root)
+    journal = json.loads((one / JOURNAL).read_text())
+    del journal["shards"]["3"]
+    (one / JOURNAL).write_text(json.dumps(journal))
+    assert main(["store", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["key", "data", "teacher", "views", "rows", "dtype", "size", "age", "state"]
+    rows = {line.split()[0]: line for line in lines[1:-1]}
+    assert set(rows) == {one.name[:12], two.name[:12]}
+    assert "data  16-7-3   9 (shifts of 1)  40    float32" in rows[one.name[:12]]
+    assert rows[one.name[:12]].endswith("3 of 4 shards")
+    assert rows[two.name[:12]].endswith("complete")
+    assert lines[-1].startswith("2 stores, ")
+    (one / HEADER).write_text("{")
+    main(["store", "list"])
+    assert any(line.endswith("damaged") for line in capsys.readouterr().out.splitlines())
+
+
+def test_no_stores(tmp_path, capsys):
+    assert main(["store", "list", "--folder", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().out == f"no stores in {tmp_path / 'none'}\n"
+    assert main(["store", "verify", "--folder", str(tmp_path / "none")]) == 0
+    assert main(["store", "clear", "--all", "--folder", str(tmp_path / "none")]) == 0
+
+
+def test_verify_names_every_damage(root, capsys):
+    one, two = both(root)
+    assert main(["store", "verify"]) == 0
+    assert capsys.readouterr().out.count("sound") == 2
+    os.truncate(one / LOGITS, 10)
+    (two / JOURNAL).write_text("?")
+    assert main(["store", "verify"]) == 7
+    err = capsys.readouterr().err
+    assert f"{one}: shards 0, 1, 2, 3 are damaged" in err
+    assert f"{two / JOURNAL} is damaged" in err
+    assert main(["store", "verify", two.name[:6]]) == 7
+
+
+def test_clear_takes_the_store_that_is_named(root, capsys):
+    one, two = both(root)
+    before = sorted(path.name for path in root.iterdir())
+    assert main(["store", "clear", one.name[:12]]) == 0
+    assert f"{one.name[:12]}  removed, " in capsys.readouterr().out
+    assert not one.exists()
+    assert sorted(path.name for path in root.iterdir()) == [name for name in before if name != one.name]
+    assert two.is_dir()
+
+
+def test_clear_all_takes_stores_and_nothing_else(root, capsys):
+    one, two = both(root)
+    (two / HEADER).write_text("{")  # damaged ones too
+    (two / ".shards.json.abc_9.json").write_text("left by a killed process")
+    assert main(["store", "clear", "--all"]) == 0
+    assert capsys.readouterr().out.count("freed") == 2
+    assert not one.exists()
+    assert not two.exists()
+    assert (root / "notes.txt").read_text() == "mine"
+    assert (root / ("0" * 32) / "thesis.tex").read_text() == "mine"
+    assert (root / ("1" * 32) / LOGITS).read_text() == "mine"
+    assert (root / "photos").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["clear"], "Name the stores to clear"),
+        (["clear", "abcd", "--all"], "Name the stores to clear"),
+        (["clear", "--all", "abcd"], "Name the stores to clear"),
+        (["clear", "../.."], "'../..' is no key"),
+        (["clear", "abc"], "'abc' is no key"),
+        (["clear", "ffffffffffff"], "is the key of no store in"),
+        (["clear", "0" * 32], "is the key of no store in"),
+        (["clear", "1" * 32], "is the key of no store in"),
+        (["verify", "ffffffffffff"], "is the key of no store in"),
+        (["verify", "--all"], "--all goes with 'limbeck store clear'"),
+        (["list", "abcd"], "takes no key"),
+    ],
+)
+def test_what_is_refused(root, capsys, words, message):
+    assert main(["store", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert all(path.is_dir() for path in both(root))
+
+
+def test_a_store_that_is_being_computed_is_not_cleared(root, capsys):
+    one, _ = both(root)
+    with FileLock(f"{one}.lock"):
+        assert main(["store", "clear", one.name]) == 2
+    assert "is being computed by another process" in capsys.readouterr().err
+    assert one.is_dir()
