@@ -119,12 +119,13 @@ def open_store(answers: Answers, header: Header, root: Path, progress: StageProg
         UntrustedFileError: the store is damaged and cannot be mended.
         TeacherError: logits are not finite, do not fit the dtype, or are not those that the teacher gives now.
     """
+    placed = answers.placed()
     store = _find(root, header)
     bad = _damaged(store, progress) if store else []
     if store is None or bad or len(store.journal()) < store.header.shards:
         try:
             with _alone(root, header, progress):
-                store = _build(root, answers, header, progress)
+                store = _build(root, placed, header, progress)
         except ResourceError as error:
             if not bad:
                 raise
@@ -132,7 +133,7 @@ def open_store(answers: Answers, header: Header, root: Path, progress: StageProg
                 f"{root / header.key}: {_named(bad)} damaged, and cannot be mended: {error}"
             ) from None
     logits = map_logits(store)
-    compare(answers, logits, store.header, root)
+    compare(placed, logits, store.header, root)
     return StoredTeacher(logits, rows=None if answers.whole else answers.rows, samples=len(answers.inputs))
 
 
@@ -188,7 +189,7 @@ def _build(root: Path, answers: Answers, header: Header, progress: StageProgress
         return store
     store = store or StoreFolder(root / header.key, header)
     store.prepare(without=bad)
-    _compute(store, answers.placed(), progress)
+    _compute(store, answers, progress)
     return store
 
 
@@ -243,7 +244,7 @@ def compare(answers: Answers, logits: Tensor, header: Header, root: Path) -> Non
     if bool((off <= share * now.abs().amax().clamp(min=1e-6)).all()):
         return
     worst = int(off.amax(-1).argmax())
-    row = int(answers.rows[number[worst] // header.views])
+    row = int(answers.rows[int(number[worst]) // header.views])
     raise TeacherError(
         f"{root / header.key}: the stored answers are not what the teacher answers now. For training sample {row} in "
         f"view {int(number[worst]) % header.views} a logit differs by {float(off.max()):.4g} (largest logit "
