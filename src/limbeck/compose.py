@@ -49,7 +49,8 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None, *, m
             config = _composed(search, [o for o in plain if _section(o) not in sweeps])
             OmegaConf.resolve(config)
             if sweeps:
-                parsed += [(group, str(name)) for group in sweeps if group in GROUPS for name in sweeps[group]]
+                chosen = [(group, str(name)) for group in sweeps if group in GROUPS for name in sweeps[group]]
+                parsed = chosen + [found for found in parsed if found[0] not in sweeps]
                 arms = _swept_arms(config, search, plain, sweeps, config_dir)
                 with open_dict(config):
                     config.arms = arms

@@ -240,18 +240,18 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     if not arms and summary["teacher"] is not None:
         wrong, of = summary["teacher"]["test"]["errors"], summary["data"]["test"]
         return [("none", f"The teacher alone: {wrong:,} errors of {of:,}.")]
+    lost = list(dict.fromkeys(arm["failed_control"] for arm in arms if arm.get("failed_control")))
+    if lost:
+        return [("none", f"No comparison: the control {' and '.join(lost)} failed.")]
     if len(arms) == 1:
         arm = arms[0]
         made = f"{arm['name']} makes {mean_and_sd(arm['mean']['errors'], arm['sd']['errors'])} errors"
         return [
             (
                 "none",
-                f"Nothing to compare: {made} of {summary['data']['test']:,}, and no other arm was trained.",
+                f"Nothing to compare: {made} of {summary['data']['test']:,}, and no other arm {'finished' if summary.get('failed') else 'was trained'}.",
             )
         ]
-    lost = list(dict.fromkeys(arm["failed_control"] for arm in arms if arm.get("failed_control")))
-    if lost:
-        return [("none", f"No comparison: the control {' and '.join(lost)} failed.")]
     return [("none", f"No comparison: none of the {plural(len(arms), 'arm')} is paired with a control.")]
 
 

@@ -1,0 +1,159 @@
+"""``limbeck run -m`` as a user has it: one study, one table, one report; killed, it goes on where it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+import limbeck
+from limbeck.cli import main
+from limbeck.run_folder import check_summary
+
+SOURCE = str(Path(limbeck.__file__).parents[1])
+SMALL = ("logger=csv", "seeds=2", "teacher=mlp", "teacher.model.hidden=[8]", "teacher.epochs=1", "store=off")
+GRID = ("objective.temperature=1,4,20", "student.hidden=[4],[6,6]")
+
+
+def start(*arguments, cwd):
+    settings = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "limbeck", *arguments], cwd=cwd, env=settings, text=True, encoding="utf-8",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def students(folder, arm=""):
+    found = {}
+    for file in sorted(folder.glob("students/*/*/model.safetensors")):
+        name = file.parent.relative_to(folder / "students").as_posix()
+        if name.startswith(arm):
+            found |= {f"{name}/{key}": tensor for key, tensor in load_file(file).items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("swept")
+    process = start("run", "-m", *GRID, "quick=true", *SMALL, "out=run", cwd=cwd)
+    out, err = process.communicate(timeout=240)
+    return cwd / "run", process.returncode, out, err
+
+
+def test_a_sweep_is_one_study(swept):
+    run, code, out, err = swept
+    assert code == 0, err
+    assert "8 arms x 2 seeds: 16 students in 2 cohorts" in err
+    summary = read(run, "summary.json")
+    check_summary(summary)
+    assert len(summary["arms"]) == 8
+    pairs = {c["arm"]: c["control"] for c in summary["comparisons"]}
+    assert pairs == {f"soft,temperature={t},hidden={h}": f"hard,hidden={h}" for t in (1, 4, 20) for h in ("4", "6-6")}
+    assert summary["failed"] == []
+    assert "6 comparisons in all" in " ".join(out.split())
+    assert "has the fewest errors on the validation split" in " ".join(out.split())
+    assert any(warning.startswith("6 comparisons: if distilling changed nothing") for warning in summary["warnings"])
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for title in ("Errors against temperature", "Errors against size"):
+        assert f"<h3>{title}</h3>" in page
+
+
+def test_the_run_folder_explains_itself(swept):
+    run, *_ = swept
+    arms = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["arms"]
+    assert arms["soft,temperature=20,hidden=6-6"] == {"objective": {"temperature": 20}, "student": {"hidden": [6, 6]}}
+    manifest = read(run, "manifest.json")
+    assert manifest["multirun"] is True
+    assert manifest["command"].startswith("limbeck run -m objective.temperature=1,4,20")
+    assert {p.name for p in (run / "students").iterdir()} == set(arms)
+
+
+def test_each_arm_is_what_it_is_alone(swept, tmp_path, capsys):
+    run, *_ = swept
+    alone = ["objective.temperature=4", "student.hidden=[6,6]", "quick=true", *SMALL, f"out={tmp_path / 'run'}"]
+    assert main(["run", *alone]) == 0
+    capsys.readouterr()
+    for name, tensor in students(tmp_path / "run").items():
+        arm, rest = name.split("/", 1)
+        same = {"hard": "hard,hidden=6-6", "soft": "soft,temperature=4,hidden=6-6"}[arm]
+        np.testing.assert_allclose(students(run, same)[f"{same}/{rest}"], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_settings_of_a_sweep_can_be_looked_at(capsys):
+    assert main(["run", "-m", "optimizer.lr=0.1,0.01", "~arms.hard", "--cfg", "job"]) == 0
+    arms = yaml.safe_load(capsys.readouterr().out)["arms"]
+    assert arms == {"soft,lr=0.1": {"optimizer": {"lr": 0.1}}, "soft,lr=0.01": {"optimizer": {"lr": 0.01}}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("-m seeds=0,1", "several seeds are a list, seeds=[0,1]"),
+        ("-m epochs=1,2", "the arms of one study differ in objective, student, views, transfer or optimizer alone"),
+        ("-m data=digits,mnist", "Run the study once for each value instead"),
+        ("-m teacher.epochs=range(1,3)", "teacher.epochs cannot be swept"),
+        ("-m arms.soft.objective.temperature=1,2", "cannot be swept"),
+        ("objective.temperature=1,2", "'limbeck run -m objective.temperature=1,2' makes each of them arms"),
+        ("-m objective.temprature=1,2", "did you mean objective.temperature"),
+        ("-m objective.temperature=interval(1,2)", "an interval has no steps"),
+        ("-m objective.temperature=1,", "objective.temperature=1, cannot be read"),
+        ("-m objective.temperature=range(3,3)", "holds no value"),
+        ("-m objective.temperature=1,2 objective.temperature=3,4", "is swept twice"),
+        ("-m objective.temperature=1,x", "objective.temperature='x' should be a finite number"),
+        ("-m objective.temperature=1,2 ~arms.soft", "no arm depends on it"),
+        ("-m student=mlp,convnt", "student=convnt is unknown; did you mean convnet?"),
+        ("-m student=mlp,convnet student.hidden=[3],[4]", "student=convnet has no such setting"),
+        ("-m student=mlp,convnet student.hidden=[3]", "With student=convnet: unknown key student.hidden"),
+        ("-m transfer={labelled:5},{labelled:6}", "sweep a setting in it, as in transfer.labelled=50,100"),
+        ("-m optimizer.lr=0,1", "optimizer.lr=0 would never learn"),
+    ],
+)
+def test_bad_sweeps(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "quick=true", "out=run", *arguments.split()]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_sweep_goes_on_where_it_was(tmp_path, capsys):
+    long = ("run", "-m", "objective.temperature=1,4", "student.hidden=[4],[6,6]", *SMALL, "epochs=20")
+    assert main([*long, f"out={tmp_path / 'whole'}"]) == 0
+    process = start(*long, "out=run", cwd=tmp_path)
+    run = tmp_path / "run"
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "checkpoints" / "cohort1" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    first = {file: file.stat().st_mtime_ns for file in run.glob("students/*hidden=4/*/model.safetensors")}
+    assert len(first) == 6, "the first cohort is saved"
+    capsys.readouterr()
+    assert main(["resume", str(run)]) == 0
+    assert "6 arms x 2 seeds" in capsys.readouterr().err
+    assert {file: file.stat().st_mtime_ns for file in first} == first
+    found, wanted = students(run), students(tmp_path / "whole")
+    assert list(found) == list(wanted)
+    assert all(np.array_equal(found[name], wanted[name]) for name in wanted)
+    assert read(run, "manifest.json")["multirun"] is True
+    one, other = (read(folder, "summary.json") for folder in (run, tmp_path / "whole"))
+    assert one["comparisons"] == other["comparisons"]

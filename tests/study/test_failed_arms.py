@@ -1,0 +1,214 @@
+"""A student that fails is told of; the others are what they are without it."""
+
+import json
+import re
+from functools import partial
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from limbeck import Arm, Objective, Optimizer, Study
+from limbeck.cli import main
+from limbeck.data import Dataset
+from limbeck.errors import DivergedError, ResourceError
+from limbeck.models import MLP
+from limbeck.plan import cohorts, fill_in
+from limbeck.run_folder import check_summary
+from limbeck.study import Study as StudyClass
+from limbeck.training import cohort as cohort_module
+
+HARD = Objective(hard_weight=1.0, soft_weight=0.0)
+WILD = Optimizer(name="sgd", lr=1e30)
+small = partial(MLP, hidden=[6])
+
+
+@pytest.fixture(scope="module")
+def data():
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (150, 1, 4, 4), generator=draw).to(torch.uint8)
+    y = (x.flatten(1).float() @ torch.randn(16, 3, generator=draw)).argmax(1)
+    return Dataset.from_arrays(x[:110], y[:110], x[110:], y[110:], name="tiny", val=20)
+
+
+def teacher():
+    torch.manual_seed(7)
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+
+
+def study(data, out, arms, **options):
+    defaults = {"student": small, "teacher": teacher(), "seeds": 2, "epochs": 3, "batch_size": 32, "progress": False,
+                "store": "off", "optimizer": Optimizer(lr=0.01)}  # fmt: skip
+    return Study(data, arms, out=out, **{**defaults, **options})
+
+
+def weights(out):
+    return {
+        f"{file.parent.parent.name}/{file.parent.name}/{name}": tensor
+        for file in sorted(out.glob("students/*/*/model.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+GOOD = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective())}
+
+
+def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path):
+    arms = {"wild": Arm(objective=Objective(), optimizer=WILD), **GOOD}
+    summary = study(data, tmp_path / "run", arms).run()
+    check_summary(summary)
+    assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
+    assert [(f["arm"], f["seed"]) for f in summary["failed"]] == [("wild", 0), ("wild", 1)]
+    assert "the loss of wild/seed1 was" in summary["failed"][1]["reason"]
+    assert [c["arm"] for c in summary["comparisons"]] == ["soft"]
+    assert not (tmp_path / "run" / "students" / "wild").exists()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["state"] == "finished"
+    assert set(manifest["failed"]) == {"wild/seed0", "wild/seed1"}
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<b>wild</b> (seeds 0 and 1): Training diverged" in page
+    alone = study(data, tmp_path / "alone", GOOD).run()
+    assert alone["comparisons"] == summary["comparisons"]
+    assert all(
+        torch.equal(tensor, weights(tmp_path / "run")[name]) for name, tensor in weights(tmp_path / "alone").items()
+    )
+
+
+def test_a_student_that_diverges_leaves_its_cohort_as_it_is(data, tmp_path):
+    arms = {**GOOD, "wild": Arm(objective=Objective(hard_weight=1e6, soft_weight=0))}
+    plain = {"student": small, "optimizer": Optimizer(name="sgd", lr=0.05)}
+    summary = study(data, tmp_path / "run", arms, **plain).run()
+    assert {f["arm"] for f in summary["failed"]} == {"wild"}
+    study(data, tmp_path / "alone", GOOD, **plain).run()
+    found, wanted = weights(tmp_path / "run"), weights(tmp_path / "alone")
+    assert list(found) == list(wanted)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path):
+    arms = {"hard": Arm(objective=HARD, optimizer=WILD), "soft": Arm(objective=Objective(), control="hard")}
+    summary = study(data, tmp_path / "run", arms).run()
+    check_summary(summary)
+    assert summary["comparisons"] == []
+    assert summary["arms"][0]["failed_control"] == "hard"
+    assert "Arm 'soft' is compared with nothing: its control 'hard' failed." in summary["warnings"]
+    assert not any("has no control to compare with" in warning for warning in summary["warnings"])
+    assert "No comparison: the control hard failed." in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
+    fit = StudyClass._fit
+
+    def short(self, stage, *rest):
+        if stage == "cohort0":
+            raise ResourceError("Memory of the device ran out: lower batch_size, or seeds.")
+        return fit(self, stage, *rest)
+
+    monkeypatch.setattr(StudyClass, "_fit", short)
+    summary = study(
+        data, tmp_path / "run", {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
+    ).run()
+    assert {f["arm"]: f["reason"] for f in summary["failed"]} == {
+        "large": "Memory of the device ran out: lower batch_size, or seeds."
+    }
+    assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
+
+
+def test_what_failed_is_not_tried_again(data, tmp_path, monkeypatch):
+    arms = {"wild": Arm(objective=HARD, optimizer=WILD), **GOOD}
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyClass, "_evaluate", lambda self, teacher: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            study(data, run, arms).run()
+    fitted = []
+    monkeypatch.setattr(StudyClass, "_fit", lambda self, stage, *rest: fitted.append(stage))
+    summary = study(data, run, arms, resume=True).run()
+    assert fitted == []
+    assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
+    assert len(summary["failed"]) == 2
+
+
+def test_a_study_of_which_nothing_is_left_fails(data, tmp_path):
+    with pytest.raises(DivergedError, match="the loss of hard/seed0"):
+        study(data, tmp_path / "run", GOOD, optimizer=WILD).run()
+    assert not (tmp_path / "run" / "summary.json").exists()
+    with pytest.raises(DivergedError, match="the loss of hard/seed0"):
+        study(data, tmp_path / "run", GOOD, optimizer=WILD, resume=True).run()
+
+
+QUICK = ("quick=true", "logger=csv", "seeds=2", "student.hidden=[4]", "teacher=mlp", "teacher.model.hidden=[8]",
+         "teacher.epochs=1", "store=off", "optimizer.name=sgd")  # fmt: skip
+
+
+def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["run", "-m", "optimizer.lr=0.1,1e30", *QUICK, f"out={run}"]) == 5
+    out, err = capsys.readouterr()
+    last = err.splitlines()[-1]
+    assert re.match(r"error: \d students failed, everything else is in the report\. hard,lr=1e\+30 \(seed", last)
+    assert "Training diverged: the loss of hard,lr=1e+30/seed0 was" in last
+    assert "failed: soft,lr=1e+30 (seed" in " ".join(out.split())
+    assert (run / "report.html").is_file()
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert [arm["name"] for arm in summary["arms"]] == ["hard,lr=0.1", "soft,lr=0.1"]
+    assert summary["arms"][0]["optimizer"]["lr"] == 0.1
+    assert main(["run", "-m", "optimizer.lr=1e29,1e30", *QUICK, f"out={tmp_path / 'none'}"]) == 5
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: Training diverged: the loss of hard,lr=1e+29")
+
+
+# Cohorts -------------------------------------------------------------------------------------------------------------
+
+
+def test_arms_with_another_optimizer_are_another_cohort(data, tmp_path):
+    fast = Optimizer(lr=0.1)
+    arms = {
+        **GOOD,
+        "hard-fast": Arm(objective=HARD, optimizer=fast),
+        "soft-fast": Arm(objective=Objective(), optimizer=fast),
+    }
+    built = study(data, tmp_path / "run", arms)
+    assert [[plan.name for plan in plans] for plans, _ in built.cohorts()] == [
+        ["hard", "soft"], ["hard-fast", "soft-fast"],
+    ]  # fmt: skip
+    assert built.size() == "4 arms x 2 seeds: 8 students in 2 cohorts"
+    summary = built.run()
+    assert {c["arm"]: c["control"] for c in summary["comparisons"]} == {"soft": "hard", "soft-fast": "hard-fast"}
+    assert not any("differ in" in warning for warning in summary["warnings"])
+
+
+def test_a_control_with_another_optimizer_is_told_of(data, tmp_path):
+    arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(), optimizer=Optimizer(lr=0.1))}
+    summary = study(data, tmp_path / "run", arms).run()
+    assert any("'soft' and its control 'hard' differ in optimizer too" in warning for warning in summary["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("room", "sizes"),
+    [(99, [(5, 3)]), (9, [(2, 3), (3, 3)]), (3, [(1, 3)] * 5), (2, [(1, 1), (1, 2)] * 5), (1, [(1, 1)] * 15)],
+)
+def test_what_does_not_fit_into_one_cohort_becomes_several(data, monkeypatch, room, sizes):
+    params = sum(p.numel() for p in small(shape=data.shape, classes=3).parameters())
+    monkeypatch.setattr(cohort_module, "MAX_STACKED", room * params + params // 2)
+    arms = {f"a{i}": Arm(objective=Objective(temperature=1 + i)) for i in range(5)}
+    plans = fill_in(arms, student=small, views=None, transfer=None, optimizer=Optimizer())
+    found = list(cohorts(plans, [0, 1, 2], data))
+    assert [(len(some), len(seeds)) for some, seeds in found] == sizes
+    pairs = [(plan.name, seed) for some, seeds in found for plan in some for seed in seeds]
+    assert sorted(pairs) == [(f"a{i}", seed) for i in range(5) for seed in range(3)]
+
+
+def test_splitting_a_cohort_changes_no_student(data, tmp_path, monkeypatch):
+    arms = {f"t{t}": Arm(objective=Objective(temperature=t)) for t in (1, 2, 4, 8)} | {"hard": Arm(objective=HARD)}
+    study(data, tmp_path / "whole", arms).run()
+    params = sum(p.numel() for p in small(shape=data.shape, classes=3).parameters())
+    monkeypatch.setattr(cohort_module, "MAX_STACKED", 4 * params)
+    split = study(data, tmp_path / "split", arms)
+    assert len(split.cohorts()) == 3
+    split.run()
+    found, wanted = weights(tmp_path / "split"), weights(tmp_path / "whole")
+    assert list(found) == list(wanted)
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6)
