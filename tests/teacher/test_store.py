@@ -435,6 +435,17 @@ def test_no_space_is_met_before_anything_is_asked(tmp_path, monkeypatch):
     assert asked(answers(), tmp_path)[1] == SAMPLES * VIEWS
 
 
+def test_a_system_that_cannot_reserve_space(tmp_path, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    wanted = opened(answers(), tmp_path / "usual").logits
+    monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
+    assert torch.equal(opened(answers(), tmp_path / "other").logits, wanted)
+    monkeypatch.delattr(os, "posix_fallocate")
+    assert torch.equal(opened(answers(), tmp_path / "third").logits, wanted)
+
+
 def test_a_disk_that_fails_half_way_keeps_what_is_finished(tmp_path, monkeypatch):
     write, written = StoreFolder.write, []
 
@@ -502,3 +513,6 @@ def test_the_usual_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert default_folder() == tmp_path / ".cache" / "limbeck" / "store"
     assert StoreSettings(folder="~/x").root == tmp_path / "x"
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    with pytest.raises(ResourceError, match="no home folder to keep stores in"):
+        default_folder()

@@ -79,8 +79,9 @@ class Answers:
         names = [model_name(model) for model in members]
         teacher = names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
         return Header(
-            parts=json.loads(_without_addresses(json.dumps(parts, default=_plain))), rows=len(self.rows), views=self.views.count,
-            classes=self.classes, dtype=dtype, shard_rows=Header.rows_a_shard(self.views.count, self.classes, dtype),
+            parts=json.loads(_without_addresses(json.dumps(parts, default=_plain))), rows=len(self.rows),
+            views=self.views.count, classes=self.classes, dtype=dtype,
+            shard_rows=Header.rows_a_shard(self.views.count, self.classes, dtype),
             label={"data": self.data_name, "teacher": teacher, "views": self.views.name},
             created=datetime.now(UTC).isoformat(timespec="seconds"), limbeck=__version__,
         )  # fmt: skip

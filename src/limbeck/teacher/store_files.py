@@ -147,9 +147,7 @@ class StoreFolder:
         before = self.logits.stat().st_size if self.logits.exists() else 0
         try:
             with self.logits.open("ab") as file:
-                if hasattr(os, "posix_fallocate"):
-                    os.posix_fallocate(file.fileno(), 0, self.header.size)
-                else:
+                if not _allocated(file.fileno(), self.header.size):
                     for start in range(before, self.header.size, 1 << 20):
                         file.write(bytes(min(1 << 20, self.header.size - start)))
                 file.flush()
@@ -250,6 +248,19 @@ def in_bytes(size: float) -> str:
 
 def _other_place() -> str:
     return "Name a folder with store.folder=DIR or LIMBECK_STORE=DIR, or ask the teacher in every step with store=off."
+
+
+def _allocated(file: int, size: int) -> bool:
+    """Reserve a file's space at once, where system and file system know how."""
+    try:
+        os.posix_fallocate(file, 0, size)
+    except AttributeError:
+        return False
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
+            return False
+        raise
+    return True
 
 
 def _entries(journal: dict[int, str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from limbeck.errors import UntrustedFileError
+from limbeck.errors import ResourceError, UntrustedFileError
 
 FORMAT = 1
 HEADER = "store.json"
@@ -29,12 +29,21 @@ PARTS = {
 
 
 def default_folder() -> Path:
-    """``$LIMBECK_STORE``, or ``limbeck/store`` in the user's cache folder."""
+    """``$LIMBECK_STORE``, or ``limbeck/store`` in the user's cache folder.
+
+    Raises:
+        ResourceError: the user has no home.
+    """
     own = os.environ.get("LIMBECK_STORE")
     if own:
         return Path(own).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache") / "limbeck" / "store"
+    if cache and Path(cache).is_absolute():
+        return Path(cache) / "limbeck" / "store"
+    try:
+        return Path.home() / ".cache" / "limbeck" / "store"
+    except RuntimeError:
+        raise ResourceError("There is no home folder to keep stores in. Name another with LIMBECK_STORE=DIR.") from None
 
 
 def canonical(value: Any) -> str:
