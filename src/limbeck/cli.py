@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
         added.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, as in recipe=mnist epochs=60")
         added.add_argument("--cfg", choices=["job"], help="print the composed settings and stop")
         added.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder with recipes of your own")
+        if verb == "run":
+            added.add_argument("-m", "--multirun", action="store_true", help="sweep settings given as KEY=A,B,C")
     resume = verbs.add_parser("resume", help="go on with a run that was interrupted")
     resume.add_argument("run", type=Path, metavar="RUN", help="your run folder; its settings are used as you gave them")
     report = verbs.add_parser("report", help="write a run's report.html anew and print its table")
@@ -105,15 +107,15 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _is_override(word: str) -> bool:
+    return word[:1] == "~" or ("=" in word and word[0] != "-")
+
+
 def _terminate(signum: int, frame: object) -> None:
     raise SystemExit(128 + signum)
 
 
 # Verbs ---------------------------------------------------------------------------------------------------------------
-
-
-def _is_override(word: str) -> bool:
-    return word[:1] == "~" or ("=" in word and word[0] != "-")
 
 
 def run_study(arguments: argparse.Namespace) -> int:
@@ -130,6 +132,7 @@ def run_study(arguments: argparse.Namespace) -> int:
     facts = {
         "command": _command(arguments.verb, arguments.overrides, arguments.config_dir, multirun=multirun),
         "verb": arguments.verb,
+        "multirun": multirun,
         "overrides": arguments.overrides,
         "config_dir": None if arguments.config_dir is None else str(arguments.config_dir),
         "folder": str(Path.cwd()),
@@ -137,7 +140,6 @@ def run_study(arguments: argparse.Namespace) -> int:
     usual = Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
     out = usual if config.get("out") is None else Path(str(config.out))
     return _execute(config, out, facts, resume=False)
-        "multirun": multirun,
 
 
 def resume_study(arguments: argparse.Namespace) -> int:
@@ -147,6 +149,7 @@ def resume_study(arguments: argparse.Namespace) -> int:
 
     run = RunFolder(arguments.run.absolute())
     run.prepare(resume=True)
+    sys.argv = [sys.argv[0], "resume", str(run.path)]  # for processes that train along, wherever they start
     manifest = run.read_json(run.manifest)
     if manifest.get("state") == "finished":
         raise ConfigError(f"{arguments.run} is finished: see {run.report}.")
@@ -164,8 +167,11 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
 
     study = build_study(config, out=out, facts=facts, resume=resume)
     study.check()
-    where = f"{'resuming' if resume else 'results in'} {out}"
-    print(f"limbeck {__version__}: {config.recipe}, {where}", file=sys.stderr)
+    if study.rank == 0:
+        where = f"{'resuming' if resume else 'results in'} {out}"
+        print(f"limbeck {__version__}: {config.recipe}, {where}", file=sys.stderr)
+        if facts["multirun"]:
+            print(study.size(), file=sys.stderr)
     try:
         summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
     except KeyboardInterrupt:
@@ -173,8 +179,8 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
         return _fail(f"stopped. Go on with: limbeck resume {shlex.quote(str(out))}", code)
-    if facts["multirun"]:
-        print(study.size(), file=sys.stderr)
+    if study.rank > 0:
+        return 0
     from limbeck.report.terminal import print_summary
 
     print_summary(summary)

@@ -13,6 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from torch import nn
 
 from limbeck.config import check_count
@@ -25,6 +26,7 @@ from limbeck.training.optimizer import Optimizer
 from limbeck.training.steps import can_take_whole_epochs, has_length
 
 CHECKPOINT = "last"
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 _OWN_OPTIONS = ("callbacks", "logger", "default_root_dir", "enable_progress_bar", "enable_checkpointing")
 
 
@@ -56,7 +58,8 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the option, with a suggestion.
     """
-    known = [name for name in inspect.signature(L.Trainer.__init__).parameters if name != "self"]
+    known = [*inspect.signature(L.Trainer.__init__).parameters, "compile"]
+    known.remove("self")
     for name in options:
         if name in _OWN_OPTIONS:
             raise ConfigError(f"trainer.{name} is set by limbeck itself; leave it out.")
@@ -67,6 +70,9 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     clip = options.get("gradient_clip_val")
     if clip is not None and (isinstance(clip, bool) or not isinstance(clip, (int, float)) or not clip >= 0):
         raise ConfigError(f"trainer.gradient_clip_val={clip!r} should be a number, not negative.")
+    mode = options.get("compile", False)
+    if not isinstance(mode, bool) and mode not in COMPILE_MODES:
+        raise ConfigError(f"trainer.compile={mode!r} should be true, false or one of {', '.join(COMPILE_MODES)}.")
 
 
 def make_trainer(
@@ -77,7 +83,7 @@ def make_trainer(
 
     Args:
         epochs: unless ``options`` has ``max_epochs``.
-        options: for ``lightning.Trainer``.
+        options: for ``lightning.Trainer``; ``compile`` is for :func:`run_fit`.
         loggers: Lightning's loggers.
         checkpoints: folder to resume from and to keep a checkpoint in (about 20 times a training); None for none.
         advance: told how many epochs are done.
@@ -88,6 +94,7 @@ def make_trainer(
     merged = {"max_epochs": epochs, "devices": 1, **dict(options or {})}
     check_trainer_options(merged)
     merged["max_epochs"] = check_count("epochs", merged["max_epochs"])
+    merged.pop("compile", None)
     callbacks: list[L.Callback] = [] if advance is None else [_ReportProgress(advance)]
     if checkpoints is not None:
         callbacks.append(
@@ -105,7 +112,11 @@ def make_trainer(
         "num_sanity_val_steps": 0,
     }  # fmt: skip
     try:
-        return L.Trainer(**{**settings, **merged})
+        trainer = L.Trainer(**{**settings, **merged})
+        if trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda":
+            merged.setdefault("sync_batchnorm", True)  # as one process would have it
+            trainer = L.Trainer(**{**settings, **merged})
+        return trainer
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"trainer: Lightning's Trainer refuses these options on this machine: {reason}") from None
@@ -115,10 +126,36 @@ def make_trainer(
         raise ConfigError(f"trainer: Lightning's Trainer refuses these options on this machine: {error}") from None
 
 
-def run_fit(module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path | None = None, **loaders: Any) -> None:
-    """Fit, from the last checkpoint if there is one.
+def process_rank(options: Mapping[str, Any] | None = None) -> int:
+    """Rank of this process among those that train together; 0 where it is alone.
 
     Raises:
+        ConfigError: an option is unknown or does not fit this machine, or the processes would be copies of this one.
+    """
+    trainer = make_trainer(epochs=1, options=options)
+    if trainer.world_size > 1 and isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ConfigError(
+            f"trainer: {trainer.world_size} devices by copies of this process; a study needs processes that run its "
+            "whole command: trainer.strategy=ddp."
+        )
+    return trainer.global_rank if trainer.world_size > 1 else 0
+
+
+def run_fit(
+    module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path | None = None, compile: bool | str = False,
+    **loaders: Any,
+) -> None:  # fmt: skip
+    """Fit, from the last checkpoint if there is one.
+
+    Args:
+        module: trained in place.
+        trainer: of :func:`make_trainer`.
+        checkpoints: the folder it was given.
+        compile: as ``mode`` of :meth:`~limbeck.training.module.DistillationModule.compile_steps`.
+        loaders: ``datamodule``, or ``train_dataloaders`` and ``val_dataloaders``.
+
+    Raises:
+        ConfigError: this machine cannot compile.
         KeyboardInterrupt: the user stopped it.
         ResourceError: memory ran out.
     """
@@ -126,6 +163,7 @@ def run_fit(module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path
     resume = str(last) if last is not None and last.is_file() else None
     handler = signal.getsignal(signal.SIGINT)
     loaders = _with_whole_epochs(module, trainer, loaders)
+    module.compile_steps(compile)
     try:
         trainer.fit(module, ckpt_path=resume, weights_only=True if resume else None, **loaders)
     except SystemExit:
@@ -137,6 +175,12 @@ def run_fit(module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path
     except torch.OutOfMemoryError as error:
         raise ResourceError(f"Memory of the device ran out: {error} Lower batch_size, or seeds.") from None
     except RuntimeError as error:
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = " ".join(str(error).split())[:300]
+            raise ConfigError(
+                f"trainer.compile={compile}: torch.compile failed here ({reason}). On a CPU it needs a C++ compiler; "
+                "trainer.compile=false does without."
+            ) from None
         if "can't allocate memory" not in str(error):
             raise
         raise ResourceError(f"Memory ran out: {error} Lower batch_size, or seeds.") from None
@@ -290,7 +334,8 @@ def _fit_own(
     }
     with quiet_lightning(), StageProgress(enabled=progress).stage(label, epochs) as advance:
         fitter = make_trainer(epochs=epochs, options={**placed, **dict(options or {})}, advance=advance)
-        run_fit(module, trainer=fitter, train_dataloaders=loader, val_dataloaders=val_loader)
+        mode = dict(options or {}).get("compile", False)
+        run_fit(module, trainer=fitter, compile=mode, train_dataloaders=loader, val_dataloaders=val_loader)
     if fitter.global_step == 0:
         raise ConfigError("The loader gave no batch, so nothing was learnt.")
     return model.to(device)

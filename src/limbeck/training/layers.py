@@ -91,7 +91,7 @@ def forward_stacked(
             shared = False
         else:
             x = module(x)
-    return x.view(seeds, arms, size, -1)
+    return x.view(seeds, arms, size, x.shape[-1])
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, shared: bool) -> Tensor:

@@ -10,7 +10,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
-from limbeck.data.batches import Batch, WholeEpoch, WholeEpochs, as_batch
+from limbeck.data.batches import Batch, Mixed, WholeEpoch, WholeEpochs, as_batch
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -65,6 +65,7 @@ class DistillationModule(L.LightningModule):
             )
         if self.objective.needs_teacher and self.signal is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
+        self._compute: Callable[..., Terms] = self._terms
         self.tell: Callable[[float], object] = lambda share: None  # told which share of an epoch is done, now and then
         self._sums: dict[str, tuple[Tensor, Tensor | float]] = {}
         self._diverged: dict[tuple[int, int], str] = {}
@@ -94,7 +95,8 @@ class DistillationModule(L.LightningModule):
         """Begin the epoch's sums; make its dropout repeatable."""
         self._sums = {}
         if self.seeds is not None:
-            torch.manual_seed(hash((*self.seeds, self.current_epoch)) & 0x7FFFFFFF)
+            others = (self.global_rank,) if self.global_rank else ()
+            torch.manual_seed(hash((*self.seeds, self.current_epoch, *others)) & 0x7FFFFFFF)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Sum of the students' losses, whose gradient for each is that of its own; of a whole epoch all its steps."""
@@ -106,11 +108,25 @@ class DistillationModule(L.LightningModule):
 
     def _loss(self, batch: Batch) -> Tensor:
         counts = batch.counts or ((batch.y != UNLABELLED).sum(-1), batch.y.shape[-1])
-        terms = self.objective(
-            self.cohort(batch.x), self._teacher_logits(batch), batch.y, mixed=batch.mixed, counts=counts
-        )
+        terms = self._compute(batch.x, self._teacher_logits(batch), batch.y, batch.mixed, counts)
         self._add(terms, counts)
         return terms.loss.sum()
+
+    def _terms(
+        self, x: Tensor, teacher: Tensor | None, y: Tensor, mixed: Mixed | None, counts: tuple[Tensor | float, float]
+    ) -> Terms:
+        return self.objective(self.cohort(x), teacher, y, mixed=mixed, counts=counts)
+
+    def compile_steps(self, mode: bool | str = True) -> None:
+        """Compile what a training step computes, students and losses, by ``torch.compile``.
+
+        Args:
+            mode: True for PyTorch's default, False for none, or a mode of ``torch.compile`` such as
+                ``reduce-overhead`` (CUDA graphs).
+        """
+        self._compute = self._terms
+        if mode:
+            self._compute = torch.compile(self._terms, dynamic=False, mode=None if mode is True else mode)
 
     def _take_steps(self, epoch: WholeEpoch) -> None:
         """All optimizer steps of an epoch: what Lightning's loop does for one device, without its cost per step."""
@@ -220,10 +236,17 @@ class DistillationModule(L.LightningModule):
             for part in self._sums[stage]
         )
         means = dict(zip(METRICS[stage], (sums / counts.clamp(min=1e-6)).tolist(), strict=True))
-        for name, grid in means.items():
-            for prefixes, row in zip(self.prefixes, grid, strict=True):
-                for prefix, value in zip(prefixes, row, strict=True):
-                    self.log(prefix + name, value, prog_bar=not prefix and name in ("train_loss", "val_acc"))
+        scalars = {
+            prefix + name: value
+            for name, grid in means.items()
+            for prefixes, row in zip(self.prefixes, grid, strict=True)
+            for prefix, value in zip(prefixes, row, strict=True)
+        }
+        fitting = self.trainer.state.fn == "fit"
+        self.log_dict(scalars, logger=not fitting)
+        # Now and not when the epoch has ended, so that no checkpoint is ahead of its scalars.
+        for logger in self.loggers if fitting else ():
+            logger.log_metrics({**scalars, "epoch": self.current_epoch}, step=self.global_step)
         return means
 
     def configure_optimizers(self) -> Any:
