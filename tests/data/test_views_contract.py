@@ -181,6 +181,12 @@ def test_settings_tell_families_apart():
         assert views != text
 
 
+def test_equal_views_have_equal_hashes_whatever_their_numbers_are_written_as():
+    for one, other in ((Affine(10), Affine(10.0)), (Elastic(34, 4), Elastic()), (Mixup(1), Mixup(1.0))):
+        assert one == other
+        assert hash(one) == hash(other)
+
+
 def test_settings_of_ones_own_views():
     class Tinted(NoViews):
         def __init__(self, tint, table):

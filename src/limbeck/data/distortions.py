@@ -8,14 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.data.dataset import as_float
-from limbeck.data.views import ENDLESS, Views, check_images, check_setting, replayable_bits, stream
+from limbeck.data.views import ENDLESS, Views, check_images, checked, replayable_bits, stream
 
 ANGLES = 4096
 """Angles in a table: a sine may round otherwise on another device or in another batch, its entry does not."""
 SIDE = 29
 """Pixels a side of the images for which Simard et al. give the strength of elastic distortions."""
 _NOISE_BITS, _WEIGHT_BITS = 16, 18
-_PART = 64
+_PART = 128
 """Images at a time on a CPU, so that what is computed for each pixel stays in its cache."""
 
 
@@ -67,13 +67,12 @@ class Affine(_Distortion):
     """
 
     def __init__(self, degrees: float = 10.0, translate: float = 0.05, scale: float = 0.1, shear: float = 5.0):
-        for name, value, most in (
-            ("degrees", degrees, 180), ("translate", translate, 0.5), ("scale", scale, 0.9), ("shear", shear, 60),
-        ):  # fmt: skip
-            check_setting(name, value, 0, most)
-        self.degrees, self.translate, self.scale, self.shear = degrees, translate, scale, shear
+        self.degrees = checked("degrees", degrees, 0, 180)
+        self.translate = checked("translate", translate, 0, 0.5)
+        self.scale = checked("scale", scale, 0, 0.9)
+        self.shear = checked("shear", shear, 0, 60)
         even = (torch.arange(ANGLES, dtype=torch.float64) + 0.5) / ANGLES * 2 - 1
-        turn, slant = torch.deg2rad(even * degrees), torch.deg2rad(even * shear)
+        turn, slant = torch.deg2rad(even * self.degrees), torch.deg2rad(even * self.shear)
         self._angles = torch.stack((turn.cos(), turn.sin(), slant.tan()), dim=1).float()
 
     @property
@@ -117,7 +116,7 @@ class Elastic(_Distortion):
     the old ones are bilinear, those from outside are 0. View 0 is plain.
 
     Args:
-        alpha: strength, in pixels of an image of 29 pixels a side, as in the paper; above 0, at most 1000. Other images
+        alpha: strength, in pixels of an image of 29 pixels a side, as in the paper; 0.01 to 1000. Other images
             are distorted alike: ``alpha`` grows with the square of the shorter side.
         sigma: smoothness, in such pixels too; 0.5 to 29. It grows with the shorter side.
 
@@ -130,9 +129,8 @@ class Elastic(_Distortion):
     """
 
     def __init__(self, alpha: float = 34.0, sigma: float = 4.0):
-        check_setting("alpha", alpha, 0.01, 1000)
-        check_setting("sigma", sigma, 0.5, SIDE)
-        self.alpha, self.sigma = alpha, sigma
+        self.alpha = checked("alpha", alpha, 0.01, 1000)
+        self.sigma = checked("sigma", sigma, 0.5, SIDE)
         self._weights: dict[tuple[int, float, torch.device], Tensor] = {}
 
     @property

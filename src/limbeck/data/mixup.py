@@ -5,7 +5,7 @@ from scipy.special import betaincinv
 from torch import Tensor
 
 from limbeck.data.dataset import as_float
-from limbeck.data.views import ENDLESS, NoViews, Views, check_setting, drawn_view, integers_for
+from limbeck.data.views import ENDLESS, NoViews, Views, checked, drawn_view, integers_for
 from limbeck.errors import ConfigError
 
 QUANTILES = 4096
@@ -20,7 +20,7 @@ class Mixup(Views):
     if both samples have one. View 0 is plain: the sample by itself.
 
     Args:
-        alpha: above 0, at most 100. Small values give mostly one of the two, 1 every weight alike, large ones halves.
+        alpha: 0.001 to 100. Small values give mostly one of the two, 1 every weight alike, large ones halves.
         views: of each of the two before they are mixed; drawn for each by itself.
 
     Raises:
@@ -35,13 +35,13 @@ class Mixup(Views):
     mixes = True
 
     def __init__(self, alpha: float = 0.2, views: Views | None = None):
-        check_setting("alpha", alpha, 0.001, 100)
+        self.alpha = checked("alpha", alpha, 0.001, 100)
         views = NoViews() if views is None else views
         if not isinstance(views, Views) or views.mixes:
             raise ConfigError(f"views.views={views!r} should be views that do not mix samples themselves.")
-        self.alpha, self.views = alpha, views
+        self.views = views
         middle = (torch.arange(QUANTILES, dtype=torch.float64) + 0.5) / QUANTILES
-        self._weights = torch.from_numpy(betaincinv(alpha, alpha, middle.numpy())).float()
+        self._weights = torch.from_numpy(betaincinv(self.alpha, self.alpha, middle.numpy())).float()
 
     @property
     def name(self) -> str:

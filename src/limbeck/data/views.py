@@ -163,10 +163,13 @@ class Views(ABC):
 
     def __eq__(self, other: object) -> bool:
         """Views of one kind with the same settings are the same."""
-        return isinstance(other, Views) and type(self) is type(other) and self.settings() == other.settings()
+        return isinstance(other, Views) and type(self) is type(other) and self._text() == other._text()
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self.settings(), sort_keys=True))
+        return hash(self._text())
+
+    def _text(self) -> str:
+        return json.dumps(self.settings(), sort_keys=True)
 
     def draw(self, seed: int, epoch: int, index: Tensor) -> Tensor:
         """The view of each sample in one epoch, int64 of the shape of ``index``, uniform over the views."""
@@ -199,14 +202,15 @@ def check_images(inputs: Tensor, what: str) -> None:
         raise ConfigError(f"views: {what} need images [N, C, H, W]; found inputs of shape {list(inputs.shape)}.")
 
 
-def check_setting(name: str, value: object, low: float, high: float) -> None:
-    """Check that a setting of views is a number from ``low`` to ``high``.
+def checked(name: str, value: object, low: float, high: float) -> float:
+    """A setting of views as a float.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not a number from ``low`` to ``high``.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ConfigError(f"views.{name}={value!r} should be a number from {low:g} to {high:g}.")
+    return float(value)
 
 
 class NoViews(Views):
