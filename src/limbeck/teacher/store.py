@@ -43,7 +43,7 @@ class StoreSettings:
         mode: ``auto`` computes the answers once and keeps them where that is not more work than asking in every step;
             ``off`` asks in every step.
         dtype: of the kept logits: ``float16``, ``bfloat16`` or ``float32``. At float32 they are the live ones bit for
-            bit.
+            bit, on the same device and but for the rounding of tiny batches.
         views: of each sample, where a continuous family of views has no end.
         folder: where; None for ``$LIMBECK_STORE`` or the user's cache folder.
 
