@@ -5,6 +5,8 @@ import statistics
 import sys
 from pathlib import Path
 
+VERDICTS = {True: "met", False: "**missed**", None: "not judged"}
+
 
 def main() -> None:
     found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(Path(sys.argv[1]).glob("*.json"))]
@@ -16,7 +18,7 @@ def main() -> None:
             spread = f"{goal['median']:.3g} ({min(goal['ratios']):.3g}, {max(goal['ratios']):.3g})"
             print(
                 f"| `{content['benchmark']}` | {' / '.join(names)} | {' / '.join(f'{t:.3g}' for t in times)} "
-                f"| {spread}, {len(goal['ratios'])} | {goal['goal']} | {'met' if goal['met'] else '**missed**'} |"
+                f"| {spread}, {len(goal['ratios'])} | {goal['goal']} | {VERDICTS[goal['met']]} |"
             )
     for content in found:
         facts = {**content.get("facts", {}), **content.get("extrapolated", {})}
