@@ -30,19 +30,19 @@ def label_errors(axes: Axes, summary: Mapping[str, Any]) -> None:
 
 
 def apart(values: Sequence[float]) -> list[float]:
-    """The values whose labels have room on a log axis."""
-    kept = [values[0]]
-    least = (math.log(values[-1]) - math.log(values[0])) / 12
-    for value in values[1:]:
-        if math.log(value) - math.log(kept[-1]) >= least:
+    """The ascending values whose labels have room on a log axis: the ends, and others between them."""
+    first, last = values[0], values[-1]
+    kept, least = [first], (math.log(last) - math.log(first)) / 12
+    for value in values[1:-1]:
+        if min(math.log(value) - math.log(kept[-1]), math.log(last) - math.log(value)) >= least:
             kept.append(value)
-    return kept
+    return kept if first == last else [*kept, last]
 
 
 def frame(axes: Axes, values: Sequence[float]) -> None:
     """Room for the values; an interval of two seeds may leave the frame."""
     low, high = min(values), max(values)
     pad = 0.08 * (high - low) or 1.0
-    axes.set_ylim(max(0.0, low - pad) if low >= 0 else 0.0, high + pad)
+    axes.set_ylim(max(-pad / 2, low - pad), high + pad)
     axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))

@@ -71,12 +71,19 @@ def labels(groups: Sequence[Sequence[Arm]], free: Sequence[str], without: str = 
     known = [settings(family[0]) for family in groups]
     told = dict.fromkeys(key for entry in known for key in entry if key not in free)
     differing = [key for key in told if len({repr(entry.get(key)) for entry in known}) > 1]
+    differing = [key for key in differing if key != "params" or "student" not in differing]
     found = []
     for family, entry in zip(groups, known, strict=True):
         kind = "control" if is_control(family[0]) else "distilled"
-        parts = [f"{key.partition('.')[2] or key} {entry[key]}" for key in differing if entry.get(key) is not None]
+        parts = [
+            f"{key.partition('.')[2] or key} {_plain(entry[key])}" for key in differing if entry.get(key) is not None
+        ]
         found.append(", ".join(parts) if parts and not (kind == "control" and len(groups) == 2) else kind)
     return found if len(set(found)) == len(found) else [f"{name} ({i})" for i, name in enumerate(found, 1)]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _shared(names: Sequence[str]) -> str:

@@ -72,7 +72,9 @@ def by_temperature(summary: Mapping[str, Any]) -> Drawn | None:
                 values += _draw_line(axes, family, colours[name], i - (len(rows) - 1) / 2, dots=few)
             _finish_temperatures(axes, [settings(arm)[T] for family in rows for arm in family], values)
             if len(panels) > 1:
-                axes.set_title(shorten(control["name"] if control else "no control", 40 if len(panels) == 2 else 26))
+                axes.set_title(
+                    shorten(control["name"] if control else "no control", 40 if len(panels) in (2, 4) else 24)
+                )
         label_errors(grid[0], summary)
         handles = [Line2D([], [], color=colours[name], marker="o", markersize=4, linewidth=1.6) for name in names]
         legend(figure, [*handles, *_LEVELS.values()], [*names, *_LEVELS])
@@ -177,7 +179,7 @@ def over_two_settings(summary: Mapping[str, Any]) -> Drawn | None:
         for axes, family, name in zip(grid, shown, labels(shown, pair), strict=True):
             _draw_map(axes, family, pair, small=len(shown) > 1)
             if len(shown) > 1:
-                axes.set_title(shorten(name, 40 if len(shown) == 2 else 28))
+                axes.set_title(shorten(name, 40 if len(shown) in (2, 4) else 24))
         svg = to_svg(figure, "settings", f"Mean test errors by {SWEPT[pair[0]]} and {SWEPT[pair[1]]}")
     caption = "Mean test errors over seeds; darker is more. Outlined: the fewest errors on the validation split."
     if len(shown) > 1:
@@ -229,7 +231,7 @@ def _draw_map(axes: Axes, family: Sequence[Arm], pair: Sequence[str], *, small: 
 
 def _panels(number: int, height: float) -> tuple[Figure, list[Axes]]:
     """A figure with so many panels, up to three in a row; those not needed are not there."""
-    columns = min(3, number)
+    columns = 2 if number == 4 else min(3, number)
     rows = math.ceil(number / columns)
     figure = canvas(0.4 + height * rows if columns < 3 else 0.4 + 0.8 * height * rows)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()

@@ -245,11 +245,12 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         return [("none", f"No comparison: the control {' and '.join(lost)} failed.")]
     if len(arms) == 1:
         arm = arms[0]
+        done = "finished" if summary.get("failed") else "was trained"
         made = f"{arm['name']} makes {mean_and_sd(arm['mean']['errors'], arm['sd']['errors'])} errors"
         return [
             (
                 "none",
-                f"Nothing to compare: {made} of {summary['data']['test']:,}, and no other arm {'finished' if summary.get('failed') else 'was trained'}.",
+                f"Nothing to compare: {made} of {summary['data']['test']:,}, and no other arm {done}.",
             )
         ]
     return [("none", f"No comparison: none of the {plural(len(arms), 'arm')} is paired with a control.")]
