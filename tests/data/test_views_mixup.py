@@ -89,16 +89,25 @@ def test_both_samples_are_shown_in_views_of_their_own(inner):
     assert plain.float().mean() < 0.8, "most are not plain"
 
 
-def test_every_view_of_the_parts_occurs():
-    views, sample = Mixup(1.0, Shift(1)), torch.arange(20_000)
-    drawn = {}
-    for rows in (sample, sample.flip(0)):
-        seen = Mixup(1.0, Shift(1))
-        seen.views.show = lambda inputs, rows, view, pool: drawn.setdefault(len(drawn), view)
-        seen._inner(IMAGES, rows, views.draw(0, 0, sample), sample)
-    for view in drawn.values():
-        counts = np.bincount(view.numpy(), minlength=9)
-        assert ((counts - counts.sum() / 9) ** 2 / (counts.sum() / 9)).sum() < chi2.isf(FALSE_ALARM, 8)
+def chi_square(cells, size):
+    counts = np.bincount(cells, minlength=size)
+    return ((counts - counts.sum() / size) ** 2 / (counts.sum() / size)).sum()
+
+
+def test_partner_and_weight_are_independent():
+    sample, views = torch.arange(60_000), Mixup(1.0)
+    partner, weight = views.pair(sample, views.draw(0, 0, sample), torch.arange(16))
+    for cell in ((weight * 4096).floor().long() % 16, (weight * 16).floor().long()):
+        assert chi_square((partner * 16 + cell).numpy(), 256) < chi2.isf(FALSE_ALARM, 255)
+
+
+def test_the_views_of_the_two_samples_are_independent():
+    views, seen = Mixup(1.0, Shift(1)), []
+    views.views.show = lambda inputs, rows, view, pool: seen.append(view) or inputs[rows % 50]
+    sample = torch.arange(40_000)
+    views.show(IMAGES, sample, views.draw(0, 0, sample), sample)
+    first, second = seen
+    assert chi_square((first * 9 + second).numpy(), 81) < chi2.isf(FALSE_ALARM, 80)
 
 
 def batches(index, labels, views, **options):
