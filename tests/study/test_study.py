@@ -437,7 +437,7 @@ def test_mistakes_are_met_before_anything_is_written(data, tmp_path, options, er
 def test_shifts_of_flat_inputs_are_refused(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32), np.arange(60) % 3
     flat = Dataset.from_arrays(x[:40], y[:40], x[40:], y[40:])
-    with pytest.raises(ConfigError, match="shifts need images"):
+    with pytest.raises(ConfigError, match="shifts of 1 need images"):
         study_of(flat, tmp_path / "run", views=Shift(1)).run()
     assert not (tmp_path / "run").exists()
     study_of(flat, tmp_path / "run").run()
