@@ -36,7 +36,7 @@ class _ReportProgress(L.Callback):
     def __init__(self, advance: Advance):
         self.advance = advance
 
-    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, module: Any) -> None:
         module.tell = lambda share: self.advance(trainer.current_epoch + min(share, 0.99))
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:

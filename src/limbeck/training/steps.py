@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import lightning as L
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -17,7 +16,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 _PLAIN = (Precision, HalfPrecision, DoublePrecision, MixedPrecision)
 
 
-def can_take_whole_epochs(trainer: L.Trainer) -> bool:
+def can_take_whole_epochs(trainer: Any) -> bool:
     """Whether no option of a Trainer asks for single steps.
 
     Several devices, a loss scale, gradient clipping or accumulation, limits on the number of steps or on time do.
