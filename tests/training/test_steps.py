@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from limbeck.data import Dataset, Shift, TransferSet
+from limbeck.data import Affine, Chain, Dataset, Elastic, Shift, TransferSet
 from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP
@@ -30,17 +30,17 @@ def student(seed, max_norm=None):
     return MLP(SHAPE, 3, hidden=[8], dropout=0.2, max_norm=max_norm)
 
 
-def fitted(*, arms=2, optimizer=None, epochs=3, checkpoints=None, max_norm=None, **options):
+def fitted(*, arms=2, views=None, optimizer=None, epochs=3, checkpoints=None, max_norm=None, **options):
     """Students trained on a small study's batches, and the Trainer that did it."""
     found = data()
     members = [[student(seed, max_norm) for seed in (0, 1)] for _ in range(arms)]
-    signal = StoredTeacher(torch.randn(len(found.train), 9, 3, generator=torch.Generator().manual_seed(2)))
+    signal = StoredTeacher(torch.randn(len(found.train), 16, 3, generator=torch.Generator().manual_seed(2)))
     objectives = [Objective(temperature=2.0 + arm) for arm in range(arms)]
     module = DistillationModule(
         Cohort(members), signal, objectives, optimizer=optimizer or Optimizer(schedule="one_cycle", lr=0.01),
         arm_names=[f"arm{arm}" for arm in range(arms)], seeds=[0, 1],
     )  # fmt: skip
-    batches = StudyData(found, seeds=[0, 1], batch_size=32, views=Shift(1), transfer=TransferSet(labelled=50))
+    batches = StudyData(found, seeds=[0, 1], batch_size=32, views=views or Shift(1), transfer=TransferSet(labelled=50))
     trainer = make_trainer(epochs=epochs, options={"accelerator": "cpu", **options}, checkpoints=checkpoints)
     run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=batches)
     return module, trainer
@@ -58,8 +58,10 @@ SINGLE = {"limit_train_batches": 1000}
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_they_give_bit_for_bit_what_lightnings_own_loop_gives(precision, name):
     optimizer = Optimizer(name=name, schedule="one_cycle", lr=0.01)
-    whole, trainer = fitted(optimizer=optimizer, precision=precision, max_norm=0.5)
-    single, other = fitted(optimizer=optimizer, precision=precision, max_norm=0.5, **SINGLE)
+    views = Chain([Affine(), Elastic()]).limited(16)  # they compute, and should do so in float32 under any precision
+    settings = {"optimizer": optimizer, "precision": precision, "max_norm": 0.5, "views": views}
+    whole, trainer = fitted(**settings)
+    single, other = fitted(**settings, **SINGLE)
     assert not whole.automatic_optimization
     assert single.automatic_optimization
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(single), strict=True))

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, TeacherError
-from limbeck.losses.divergence import upcast
 from limbeck.losses.response import SOFT_LOSSES, hard_loss, is_labelled
 
 LARGEST = 1e6

@@ -53,10 +53,10 @@ class Normalized(nn.Module):
         """Logits ``[B, classes]`` of inputs ``[B, ...]`` as the data set holds them (images from 0 to 1)."""
         channels = self.mean.numel()
         if channels == 1:
-            return self.net((x - self.mean.view(())) / self.std.view(()))
+            return self.net((x - self.mean.view(())).div_(self.std.view(())))
         images = x.unflatten(1, (channels, -1)) if x.ndim == 2 else x
         shape = (-1, *[1] * (images.ndim - 2))
-        return self.net(((images - self.mean.view(shape)) / self.std.view(shape)).view_as(x))
+        return self.net((images - self.mean.view(shape)).div_(self.std.view(shape)).view_as(x))
 
 
 @dataclass(frozen=True)

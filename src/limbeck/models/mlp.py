@@ -59,7 +59,7 @@ class MLP(nn.Module):
             layers.append(nn.Dropout(input_dropout))
         for wide, next_wide in itertools.pairwise(widths):
             bounded = BoundedLinear(wide, next_wide, max_norm=max_norm) if max_norm else nn.Linear(wide, next_wide)
-            layers += [bounded, nn.ReLU()]
+            layers += [bounded, nn.ReLU(inplace=True)]  # what a linear layer gives is not needed again
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))

@@ -71,9 +71,10 @@ def forward_stacked(
     Returns:
         ``[S, A, B, C]``.
     """
-    seeds, size = x.shape[:2]
-    arms = next(iter(weights.values())).shape[1]
-    shared = True  # x is [S, B, ...], the same for all arms; [S * A, B, ...] from the first linear layer on
+    seeds, arms = next(iter(weights.values())).shape[:2]
+    # x is [S, B, features] shared by the arms of a seed; behind the first linear layer [S, B, A * features], wide; and
+    # from the second one on [S * A, B, features], each student apart.
+    form = "shared"
     for name, module in layers:
         prefix = f"{name}." if name else ""
         if isinstance(module, Normalized):
@@ -82,25 +83,25 @@ def forward_stacked(
             x = x.flatten(2)
         elif isinstance(module, nn.Dropout):
             if module.training and module.p:
-                if shared:  # each arm leaves out its own inputs
-                    x, shared = x.unsqueeze(1).expand(seeds, arms, *x.shape[1:]).flatten(0, 1), False
+                if form == "shared":  # each arm leaves out its own inputs
+                    x, form = x.unsqueeze(1).expand(seeds, arms, *x.shape[1:]).flatten(0, 1), "apart"
                 x = F.dropout(x, module.p)
         elif isinstance(module, nn.Linear):
-            bias = weights.get(f"{prefix}bias")
-            x = _linear(x, weights[f"{prefix}weight"], bias, shared)
-            shared = False
+            x = _apart(x, arms) if form == "wide" else x
+            joined = 1 if form == "shared" else 0  # of [S, A, out, in]: the arms of a seed, or all students
+            weight, bias = weights[f"{prefix}weight"], weights.get(f"{prefix}bias")
+            bias = None if bias is None else bias.flatten(joined, joined + 1)
+            x = _product(x, weight.flatten(joined, joined + 1), bias)
+            form = "wide" if form == "shared" else "apart"
         else:
             x = module(x)
-    return x.view(seeds, arms, size, x.shape[-1])
+    x = _apart(x, arms) if form == "wide" else x
+    return x.view(seeds, arms, *x.shape[1:])
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, shared: bool) -> Tensor:
-    """A stacked linear layer: ``[S * A, B, out]`` from ``[S, B, in]`` (shared by the arms) or ``[S * A, B, in]``."""
-    seeds, arms, out = weight.shape[:3]
-    if not shared:
-        return _product(x, weight.flatten(0, 1), None if bias is None else bias.flatten(0, 1))
-    answer = _product(x, weight.flatten(1, 2), None if bias is None else bias.flatten(1, 2))
-    return answer.view(seeds, x.shape[1], arms, out).transpose(1, 2).reshape(seeds * arms, x.shape[1], out)
+def _apart(x: Tensor, arms: int) -> Tensor:
+    """``[S * A, B, features]`` of ``[S, B, A * features]``."""
+    return x.unflatten(-1, (arms, x.shape[-1] // arms)).transpose(1, 2).flatten(0, 1)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort import Cohort
 from limbeck.training.optimizer import Optimizer, OptimizerLike
-from limbeck.training.steps import cheap_device_checks
+from limbeck.training.steps import cheap_device_checks, drawn_outside
 
 TELL_SECONDS = 0.2
 METRICS = {"train": ("train_loss", "train_hard", "train_soft"), "val": ("val_loss", "val_acc")}
@@ -135,7 +135,8 @@ class DistillationModule(L.LightningModule):
         parameters = list(self.cohort.parameters())
         cast = torch.is_autocast_enabled(self.device.type)
         steps, done, told = len(epoch.batches), 0, time.monotonic()
-        for batch in epoch.batches:
+        plain = type(self.trainer.precision_plugin) is Precision
+        for batch in epoch.batches if plain else drawn_outside(epoch.batches, self.device.type):
             loss = self._loss(as_batch(self._on_device(batch)))
             for parameter in parameters:
                 parameter.grad = None

@@ -5,10 +5,11 @@ nothing asks for single steps, an epoch is therefore one item of the loader, and
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
@@ -52,3 +53,24 @@ def cheap_device_checks() -> Iterator[None]:
     finally:
         if before is not None:
             os.environ[name] = before
+
+
+def drawn_outside(batches: Iterable[Any], device: str) -> Iterator[Any]:
+    """Batches made as Lightning's loop makes them: outside the precision in which a training step computes.
+
+    Args:
+        batches: of an epoch.
+        device: type of the device, as in ``torch.autocast``.
+    """
+    drawn, end = iter(batches), object()
+    while True:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
+        try:
+            with torch.autocast(device, enabled=False):
+                batch = next(drawn, end)
+        finally:
+            torch.set_default_dtype(before)
+        if batch is end:
+            return
+        yield batch
