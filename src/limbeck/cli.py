@@ -149,6 +149,7 @@ def resume_study(arguments: argparse.Namespace) -> int:
 
     run = RunFolder(arguments.run.absolute())
     run.prepare(resume=True)
+    sys.argv = [sys.argv[0], "resume", str(run.path)]  # for processes that train along, wherever they start
     manifest = run.read_json(run.manifest)
     if manifest.get("state") == "finished":
         raise ConfigError(f"{arguments.run} is finished: see {run.report}.")
@@ -166,10 +167,11 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
 
     study = build_study(config, out=out, facts=facts, resume=resume)
     study.check()
-    where = f"{'resuming' if resume else 'results in'} {out}"
-    print(f"limbeck {__version__}: {config.recipe}, {where}", file=sys.stderr)
-    if facts["multirun"]:
-        print(study.size(), file=sys.stderr)
+    if study.rank == 0:
+        where = f"{'resuming' if resume else 'results in'} {out}"
+        print(f"limbeck {__version__}: {config.recipe}, {where}", file=sys.stderr)
+        if facts["multirun"]:
+            print(study.size(), file=sys.stderr)
     try:
         summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
     except KeyboardInterrupt:
@@ -177,6 +179,8 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
         return _fail(f"stopped. Go on with: limbeck resume {shlex.quote(str(out))}", code)
+    if study.rank > 0:
+        return 0
     from limbeck.report.terminal import print_summary
 
     print_summary(summary)
