@@ -65,9 +65,9 @@ def test_the_report_tells_that_the_run_finished(data, tmp_path):
     assert "running" not in page
 
 
-def test_one_device_a_study(data, tmp_path):
-    with pytest.raises(ConfigError, match="a study trains on one device, these ask for 2"):
-        study(data, tmp_path / "run", trainer={"accelerator": "cpu", "devices": 2}).run()
+def test_copies_of_the_process_cannot_run_a_study(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"2 devices by copies of this process.*trainer\.strategy=ddp"):
+        study(data, tmp_path / "run", trainer={"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn"}).run()
     assert not (tmp_path / "run").exists()
 
 
