@@ -105,6 +105,24 @@ def test_a_class_of_ones_own_hooks_and_tied_weights_are_left_to_vmap():
     assert layers_of(tied) is None
 
 
+def test_rows_of_features_and_what_is_no_row():
+    def plainest(seed):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+
+    cohort = Cohort(grid_of(plainest, 2, 2))
+    rows = torch.randn(2, 5, 4)
+    several = torch.randn(2, 5, 7, 4)  # a linear layer reads the last dimension of whatever it is given
+    for x in (rows, several):
+        logits = cohort(x)
+        for arm, seed, member in cohort.members():
+            torch.testing.assert_close(logits[arm, seed], member(x[seed]))
+
+
+def test_an_empty_batch_has_empty_answers():
+    assert Cohort(grid_of(normalized, 2, 2))(torch.randn(2, 0, *SHAPE)).shape == (2, 2, 0, 3)
+
+
 def test_in_autocast_it_computes_in_bfloat16():
     cohort = Cohort(grid_of(plain, 2, 2))
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -15,7 +15,7 @@ from torch.func import functional_call, vmap
 
 from limbeck.errors import ConfigError
 from limbeck.models.mlp import BoundedLinear
-from limbeck.training.layers import forward_stacked, layers_of
+from limbeck.training.layers import forward_stacked, layers_of, reads
 
 MAX_STACKED = 100_000_000
 _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.RNNBase)
@@ -113,7 +113,7 @@ class Cohort(nn.Module):
             module.training = training and self.training
         shared = {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
         parameters = dict(zip(self._parameter_names, self.stacked, strict=True))
-        if self._layers is not None and not self._own_names:
+        if self._layers is not None and not self._own_names and reads(self._layers, x):
             logits = forward_stacked(self._layers, parameters, shared, x)
         else:
             logits = self._mapped(parameters, shared, x)

@@ -23,7 +23,7 @@ from limbeck.losses import Objective
 from limbeck.progress import Advance, StageProgress
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
-from limbeck.training.steps import can_take_whole_epochs, has_length
+from limbeck.training.steps import can_take_whole_epochs, has_length, keep_freed_memory
 
 CHECKPOINT = "last"
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -162,6 +162,7 @@ def run_fit(
     last = None if checkpoints is None else checkpoints / f"{CHECKPOINT}.ckpt"
     resume = str(last) if last is not None and last.is_file() else None
     handler = signal.getsignal(signal.SIGINT)
+    keep_freed_memory()
     loaders = _with_whole_epochs(module, trainer, loaders)
     module.compile_steps(compile)
     try:

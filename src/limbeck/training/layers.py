@@ -57,6 +57,11 @@ def _unrolled(name: str, module: nn.Module) -> list[Layer] | None:
     return [(name, module)] if known else None
 
 
+def reads(layers: list[Layer], x: Tensor) -> bool:
+    """Whether the layers see one row of features a sample, in inputs ``[S, B, *shape]``."""
+    return x.ndim == 3 or any(isinstance(module, nn.Flatten) for _, module in layers)
+
+
 def forward_stacked(
     layers: list[Layer], weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
 ) -> Tensor:
@@ -72,42 +77,36 @@ def forward_stacked(
         ``[S, A, B, C]``.
     """
     seeds, arms = next(iter(weights.values())).shape[:2]
-    # x is [S, B, features] shared by the arms of a seed; behind the first linear layer [S, B, A * features], wide; and
-    # from the second one on [S * A, B, features], each student apart.
-    form = "shared"
+    # Features before samples: products then begin with the weights, whose gradients come out as the weights lie. x is
+    # [S, features, B] as long as the arms of a seed share it, and [S * A, features, B] behind the first linear layer.
+    x = x.transpose(1, -1) if x.ndim == 3 else x
+    shared = True
     for name, module in layers:
         prefix = f"{name}." if name else ""
         if isinstance(module, Normalized):
             x = (x - buffers[f"{prefix}mean"].view(())).div_(buffers[f"{prefix}std"].view(()))
         elif isinstance(module, nn.Flatten):
-            x = x.flatten(2)
+            x = x if x.ndim == 3 else x.flatten(2).mT
         elif isinstance(module, nn.Dropout):
             if module.training and module.p:
-                if form == "shared":  # each arm leaves out its own inputs
-                    x, form = x.unsqueeze(1).expand(seeds, arms, *x.shape[1:]).flatten(0, 1), "apart"
+                if shared:  # each arm leaves out its own inputs
+                    x, shared = x.unsqueeze(1).expand(seeds, arms, *x.shape[1:]).flatten(0, 1), False
                 x = F.dropout(x, module.p)
         elif isinstance(module, nn.Linear):
-            x = _apart(x, arms) if form == "wide" else x
-            joined = 1 if form == "shared" else 0  # of [S, A, out, in]: the arms of a seed, or all students
+            joined = 1 if shared else 0  # of [S, A, out, in]: the arms of a seed in one product, or all students apart
             weight, bias = weights[f"{prefix}weight"], weights.get(f"{prefix}bias")
             bias = None if bias is None else bias.flatten(joined, joined + 1)
-            x = _product(x, weight.flatten(joined, joined + 1), bias)
-            form = "wide" if form == "shared" else "apart"
+            x = _product(weight.flatten(joined, joined + 1), bias, x)
+            x, shared = x.view(seeds * arms, weight.shape[2], x.shape[-1]), False
         else:
             x = module(x)
-    x = _apart(x, arms) if form == "wide" else x
-    return x.view(seeds, arms, *x.shape[1:])
+    return x.view(seeds, arms, *x.shape[1:]).mT
 
 
-def _apart(x: Tensor, arms: int) -> Tensor:
-    """``[S * A, B, features]`` of ``[S, B, A * features]``."""
-    return x.unflatten(-1, (arms, x.shape[-1] // arms)).transpose(1, 2).flatten(0, 1)
-
-
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``[K, B, out]`` of ``x [K, B, in]``, ``weight [K, out, in]`` and ``bias [K, out]``."""
-    if len(weight) == 1:
-        return F.linear(x[0], weight[0], None if bias is None else bias[0])[None]
+def _product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """``[K, out, B]`` of ``weight [K, out, in]``, ``bias [K, out]`` and ``x [K, in, B]``."""
     if bias is None:
-        return torch.bmm(x, weight.mT)
-    return torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
+        return torch.bmm(weight, x)
+    if len(weight) == 1:  # squeezed, since the gradient of an index is as large as what was indexed
+        return torch.addmm(bias.mT, weight.squeeze(0), x.squeeze(0)).unsqueeze(0)
+    return torch.baddbmm(bias.unsqueeze(2), weight, x)

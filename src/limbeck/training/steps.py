@@ -4,9 +4,10 @@ Lightning's loop costs about a millisecond around every step, several times what
 nothing asks for single steps, an epoch is therefore one item of the loader, and its steps are taken inside.
 """
 
+import ctypes
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _PLAIN = (Precision, HalfPrecision, DoublePrecision, MixedPrecision)
 
 
@@ -74,3 +76,17 @@ def drawn_outside(batches: Iterable[Any], device: str) -> Iterator[Any]:
         if batch is end:
             return
         yield batch
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what tensors free for the next ones, instead of handing it back to the system at each step.
+
+    Fresh memory from the system costs a page fault for every 4 KiB: with gradients of 8 MB half the time of a step. Only
+    on Linux with glibc, and unless the environment has settings of its own.
+    """
+    if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")):
+        return
+    with suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 25)  # the largest that it takes
