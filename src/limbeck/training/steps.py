@@ -81,8 +81,8 @@ def drawn_outside(batches: Iterable[Any], device: str) -> Iterator[Any]:
 def keep_freed_memory() -> None:
     """Let glibc keep what tensors free for the next ones, instead of handing it back to the system at each step.
 
-    Fresh memory from the system costs a page fault for every 4 KiB: with gradients of 8 MB half the time of a step. Only
-    on Linux with glibc, and unless the environment has settings of its own.
+    Fresh memory from the system costs a page fault for every 4 KiB: with gradients of 8 MB up to a third of a step
+    (docs/log.md). Only on Linux with glibc, and unless the environment has settings of its own.
     """
     if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")):
         return
