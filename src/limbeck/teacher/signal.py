@@ -123,7 +123,9 @@ class StoredTeacher(TeacherSignal):
             return sample
         self.place = self.place.to(sample.device)
         place = self.place[sample]
-        if bool((place < 0).any()):
+        if place.device.type != "cpu":
+            torch._assert_async((place >= 0).all())  # without waiting for the device
+        elif bool((place < 0).any()):
             row = int(sample[place < 0][0])
             raise TeacherError(
                 f"There is no stored answer to training sample {row}: the store holds "
