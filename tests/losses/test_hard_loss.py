@@ -111,12 +111,20 @@ def test_a_sample_without_a_label_cannot_spoil_the_mean():
     torch.testing.assert_close(objective(spoilt, None, y).hard, objective(z, None, y).hard)
 
 
-def test_without_a_hard_weight_the_hard_loss_is_told_but_not_differentiated():
-    z, v, y = randn(3, 5).requires_grad_(), randn(3, 5), labels(3)
-    terms = Objective(hard_weight=0, soft_weight=1)(z, v, y)
-    assert not terms.hard.requires_grad
-    assert terms.hard.item() > 0
-    terms.loss.backward()
-    again = z.detach().clone().requires_grad_()
-    Objective(hard_weight=0, soft_weight=1)(again, v, y).soft.backward()
-    torch.testing.assert_close(z.grad, again.grad)
+def test_labels_are_not_looked_at_if_no_arm_learns_from_them():
+    z, v = randn(3, 5).requires_grad_(), randn(3, 5)
+    terms = Objective(hard_weight=0, soft_weight=1)(z, v, torch.tensor([0, 77, -3]))
+    assert terms.hard.item() == 0
+    torch.testing.assert_close(terms.loss, terms.soft)
+    both = StackedObjective([Objective(hard_weight=0, soft_weight=1), Objective(hard_weight=1, soft_weight=0)])
+    assert (both(z.detach().expand(2, 3, 5), v, labels(3)).hard > 0).all()
+
+
+@pytest.mark.parametrize("soft", ["kl", "cross_entropy", "probabilities", "logits"])
+def test_the_order_in_memory_does_not_matter(soft):
+    z, v, y = randn(2, 4, 5), randn(4, 5, seed=1), labels(4)
+    objective = StackedObjective([Objective(soft=soft, temperature=3.0), Objective(soft=soft, hard_weight=0.5)])
+    other = z.mT.contiguous().mT
+    assert other.stride(-1) != 1
+    for found, wanted in zip(objective(other, v, y), objective(z, v, y), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)

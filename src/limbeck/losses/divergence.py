@@ -16,7 +16,10 @@ def log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         logits: ``[..., B, C]``.
         temperature: a number, or a tensor that broadcasts against ``[..., B, C]``.
     """
-    return torch.log_softmax(upcast(logits) / temperature, dim=-1)
+    scaled = upcast(logits) / temperature
+    if scaled.stride(-1) != 1 and scaled.mT.is_contiguous():  # samples side by side, as stacked layers have them
+        return torch.log_softmax(scaled.mT, dim=-2).mT
+    return torch.log_softmax(scaled, dim=-1)
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:

@@ -134,7 +134,7 @@ class StackedObjective:
                 of processes, so that the mean over processes is the mean over the whole batch.
 
         Returns:
-            Terms of shape ``[A, ...]``; ``soft`` is 0 for arms without a soft loss.
+            Terms of shape ``[A, ...]``; ``soft`` is 0 for arms without a soft loss, ``hard`` if no arm has a hard one.
 
         Raises:
             TeacherError: an arm has a soft loss and there is no teacher, or it has another number of classes.
@@ -146,9 +146,11 @@ class StackedObjective:
             if counts is None:
                 counts = is_labelled(labels, mixed).sum(-1), max(1, labels.shape[-1])
             labelled = counts[0].clamp(min=1e-6) if isinstance(counts[0], Tensor) else counts[0]  # 0 / 0 should be 0
-            with torch.set_grad_enabled(torch.is_grad_enabled() and self._learns_from_labels):
-                hard = hard_loss(student, labels, mixed=mixed).sum(-1) / labelled
-            soft = self._soft(student, teacher) / counts[1]
+            none = student.new_zeros(
+                student.shape[:-2], dtype=torch.float64 if student.dtype == torch.float64 else torch.float32
+            )
+            hard = hard_loss(student, labels, mixed=mixed).sum(-1) / labelled if self._learns_from_labels else none
+            soft = self._soft(student, teacher) / counts[1] if self._groups else none
             extra = hard.ndim - 1
             hard_weight = self._tensor("hard_weight", range(len(student)), hard, extra)
             soft_weight = self._tensor("soft_weight", range(len(student)), hard, extra)
@@ -156,9 +158,6 @@ class StackedObjective:
 
     def _soft(self, student: Tensor, teacher: Tensor | None) -> Tensor:
         """The soft terms ``[A, ...]``, summed over samples."""
-        if not self._groups:
-            dtype = torch.float64 if student.dtype == torch.float64 else torch.float32
-            return student.new_zeros(student.shape[:-2], dtype=dtype)
         if teacher is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher's logits; none were given.")
         if teacher.shape[-1] != student.shape[-1]:
@@ -167,6 +166,8 @@ class StackedObjective:
                 "should be the same classes in the same order."
             )
         teacher = teacher.detach()
+        if student.stride(-1) != 1:  # alike in memory, so that what follows goes through both in one order
+            teacher = teacher.mT.contiguous().mT
         parts, order = [], []
         for kind, arms in self._groups.items():
             logits = student if len(arms) == len(student) else student[arms]
