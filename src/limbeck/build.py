@@ -18,7 +18,7 @@ from limbeck.losses import Objective
 from limbeck.plan import Arm, Teacher
 from limbeck.run_folder import RunFolder
 from limbeck.study import Study
-from limbeck.training.fit import process_rank, quiet_lightning
+from limbeck.training.fit import process_of, quiet_lightning
 from limbeck.training.optimizer import Optimizer
 
 QUICK_SAMPLES = 2000
@@ -59,7 +59,7 @@ def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool =
     check_flags(settings)
     check_arms(settings["arms"], settings)
     with quiet_lightning():
-        if process_rank(settings["trainer"]) == 0:
+        if process_of(settings["trainer"])[0] == 0:
             RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
     return _Builder(settings, facts.get("config_dir")).study(out=out, facts=facts, resume=resume)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck import __version__
-from limbeck.errors import ConfigError, DivergedError, LimbeckError, ResourceError
+from limbeck.errors import ConfigError, DivergedError, LimbeckError, ResourceError, is_out_of_memory
 
 DESCRIPTION = (
     "Knowledge distillation for PyTorch, with the control beside it: does distilling make your small model better?"
@@ -176,6 +176,10 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
         summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
     except KeyboardInterrupt:
         return _fail(f"interrupted. Go on with: limbeck resume {shlex.quote(str(out))}", 130)
+    except DivergedError:
+        if study.rank > 0:  # the first process says so, and would be killed by the failure of another
+            return 0
+        raise
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
         return _fail(f"stopped. Go on with: limbeck resume {shlex.quote(str(out))}", code)
@@ -195,9 +199,10 @@ def _fail_of(summary: dict[str, Any]) -> int:
     students, arms = len(summary["failed"]), failures(summary)
     listed = "; ".join(f"{arm} ({seeds}): {reason}" for arm, seeds, reason in arms[:3])
     more = f"; and {len(arms) - 3} more arms" if len(arms) > 3 else ""
+    memory = all(is_out_of_memory(reason) for _, _, reason in arms)
     return _fail(
         f"{students} student{'s' * (students > 1)} failed, everything else is in the report. {listed}{more}",
-        DivergedError.exit_code,
+        (ResourceError if memory else DivergedError).exit_code,
     )
 
 

@@ -4,6 +4,9 @@ A message says what was found, where, what was expected and what to do. The comm
 traceback; in Python these are ordinary exceptions.
 """
 
+OUT_OF_MEMORY = "Memory"
+"""How messages of memory that ran out begin."""
+
 
 class LimbeckError(Exception):
     """Base of all errors that a user can mend."""
@@ -45,3 +48,8 @@ class UntrustedFileError(LimbeckError):
     """A file is damaged or of a kind that could run code when it is read."""
 
     exit_code = 7
+
+
+def is_out_of_memory(reason: str) -> bool:
+    """Whether a student failed for want of memory, by the message kept of it; another time it may not."""
+    return reason.startswith(OUT_OF_MEMORY)

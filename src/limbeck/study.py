@@ -1,8 +1,11 @@
 """A study from top to bottom: get the teacher, ask it once, train the arms, open the test split, compare, report."""
 
+import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,15 @@ from torch import nn
 from limbeck.config import check_count, seed_list
 from limbeck.data import Dataset, TransferSet, Views
 from limbeck.data.batches import StudyData
-from limbeck.errors import ConfigError, DataError, DivergedError, LimbeckError, ResourceError, TeacherError
+from limbeck.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    LimbeckError,
+    ResourceError,
+    TeacherError,
+    is_out_of_memory,
+)
 from limbeck.losses import Objective
 from limbeck.manifest import Manifest
 from limbeck.models import load_model, save_model
@@ -42,7 +53,7 @@ from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.teacher.store import StoreLike, StoreSettings
 from limbeck.teacher.store_files import check_folder
 from limbeck.training.cohort import Cohort, reason_not_to_stack
-from limbeck.training.fit import check_trainer_options, make_trainer, process_rank, quiet_lightning, run_fit
+from limbeck.training.fit import check_trainer_options, make_trainer, process_of, quiet_lightning, run_fit
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
 from limbeck.training.scalars import csv_logger, gather_scalars
@@ -104,7 +115,7 @@ class Study:
         if needy and teacher is None:
             raise TeacherError(f"arms.{needy[0]} learns from a teacher and the study has none (teacher=none).")
         with quiet_lightning():
-            self.rank = process_rank(self.trainer_options)
+            self.rank, self.processes = process_of(self.trainer_options)
         self.run_folder = RunFolder(out) if self.rank == 0 else self._folder_aside(Path(out), resume)
         self.overwrite, self.resume = overwrite, resume
         self.config, self.facts = config, dict(facts or {})
@@ -205,12 +216,14 @@ class Study:
                 "the same, or start anew with overwrite=true."
             )
         self.manifest = Manifest(run, {"recipe": self.name, "seeds": self.seeds, **self.facts})
+        for name in [name for name, reason in self._failed().items() if is_out_of_memory(reason)]:
+            del self._failed()[name]  # there may be more memory now
         write_text(run.config, settings)
         try:
             self._note_digest("data", self.data.digest())
             with quiet_lightning():
                 summary = work()
-            self.manifest.finish("finished")
+            self.manifest.finish("incomplete" if any(map(is_out_of_memory, self._failed().values())) else "finished")
             if self.rank == 0:
                 write_report(run.path)
                 self._remove_checkpoints()
@@ -227,7 +240,7 @@ class Study:
         self._aside = tempfile.TemporaryDirectory(prefix="limbeck-")
         folder = Path(self._aside.name) / "run"
         if resume and out.is_dir():
-            shutil.copytree(out, folder)
+            shutil.copytree(out, folder, ignore=shutil.ignore_patterns(".*"))  # not what is half written
         return RunFolder(folder)
 
     def _note_digest(self, name: str, digest: str) -> None:
@@ -338,6 +351,8 @@ class Study:
             try:
                 self._fit(stage, f"{names} x {plural(len(seeds), 'seed')}", module, data, self._epochs)
             except (DivergedError, ResourceError) as error:
+                if self.processes > 1 and isinstance(error, ResourceError):
+                    raise  # this process alone: the others wait for it in the middle of a step
                 self._note_failures(plans, seeds, error)
                 error.__traceback__ = error.__context__ = None  # they would keep the cohort in memory
                 return error
@@ -435,15 +450,20 @@ class Study:
                 folder.rmdir()
 
     def _describe(self) -> dict[str, Any]:
-        """What can be said of built objects in plain values."""
+        """What can be said of built objects in plain values, the same in every process."""
+
+        def said_of(views: Views) -> Any:
+            return json.loads(re.sub(r" at 0x[0-9a-fA-F]+", "", json.dumps(views.settings())))
+
         arms = {
-            p.name: {"objective": p.objective.as_dict(), "views": p.views.name, "transfer": p.transfer.name}
+            p.name: {"objective": p.objective.as_dict(), "views": said_of(p.views), "transfer": p.transfer.name}
             | ({} if p.optimizer == self.optimizer else {"optimizer": vars(p.optimizer)})
             for p in self.plans
         }
         return {
             "recipe": self.name, "data": self.data.name, "arms": arms, "seeds": self.seeds, "epochs": self.epochs,
             "batch_size": self.batch_size, "optimizer": vars(self.optimizer), "trainer": self.trainer_options,
+            "store": {key: value for key, value in asdict(self.store).items() if key != "folder"},
         }  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from limbeck import Arm, Objective, Optimizer, Study
 from limbeck.cli import main
-from limbeck.data import Dataset
+from limbeck.data import Affine, Dataset
 from limbeck.errors import DivergedError, ResourceError
+from limbeck.evaluation.summary import warnings_of
 from limbeck.models import MLP
 from limbeck.plan import cohorts, fill_in
 from limbeck.run_folder import check_summary
@@ -116,6 +117,51 @@ def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
     assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
 
 
+def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
+    arms, run = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}, tmp_path / "run"
+
+    def full(self, stage, *rest):
+        raise ResourceError("Memory ran out: lower batch_size, or seeds.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyClass, "_fit", full)
+        with pytest.raises(ResourceError, match="Memory ran out"):
+            study(data, run, arms).run()
+        with pytest.raises(ResourceError, match="Memory ran out"):
+            study(data, run, arms, resume=True).run()
+    summary = study(data, run, arms, resume=True).run()
+    assert summary["failed"] == []
+    assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["state"] == "finished"
+
+
+def test_a_run_that_lacks_students_for_want_of_memory_is_not_finished(data, tmp_path, monkeypatch):
+    fit, run = StudyClass._fit, tmp_path / "run"
+    arms = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
+
+    def short(self, stage, *rest):
+        if stage == "cohort0":
+            raise ResourceError("Memory ran out: lower batch_size, or seeds.")
+        return fit(self, stage, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StudyClass, "_fit", short)
+        assert study(data, run, arms).run()["failed"]
+    assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["state"] == "incomplete"
+    assert study(data, run, arms, resume=True).run()["failed"] == []
+
+
+def test_one_of_several_processes_cannot_go_on_alone(data, tmp_path, monkeypatch):
+    def full(self, stage, *rest):
+        raise ResourceError("Memory ran out: lower batch_size, or seeds.")
+
+    monkeypatch.setattr(StudyClass, "_fit", full)
+    several = study(data, tmp_path / "run", GOOD)
+    several.processes = 2
+    with pytest.raises(ResourceError, match="Memory ran out"):
+        several.run()
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["failed"] == {}
+
+
 def test_what_failed_is_not_tried_again(data, tmp_path, monkeypatch):
     arms = {"wild": Arm(objective=HARD, optimizer=WILD), **GOOD}
     run = tmp_path / "run"
@@ -183,6 +229,18 @@ def test_a_control_with_another_optimizer_is_told_of(data, tmp_path):
     arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(), optimizer=Optimizer(lr=0.1))}
     summary = study(data, tmp_path / "run", arms).run()
     assert any("'soft' and its control 'hard' differ in optimizer too" in warning for warning in summary["warnings"])
+
+
+def test_a_control_with_other_settings_of_its_views_is_told_of():
+    def entry(name, degrees, soft_weight):
+        views = {"views": "affine distortions", "views_settings": Affine(degrees=degrees).settings()}
+        seeds = [{"seed": 0, "val": {"errors": 1}}]
+        return {"name": name, "control": not soft_weight, "mean": {"errors": 1.0}, "seeds": seeds, **views}
+
+    for degrees, told in ((60, True), (5, False)):
+        arms = [entry("hard", 5, 0), entry("soft", degrees, 1)]
+        found = warnings_of({"teacher": None, "arms": arms, "comparisons": [{"arm": "soft", "control": "hard"}]})
+        assert any("'soft' and its control 'hard' differ in views too" in warning for warning in found) is told
 
 
 @pytest.mark.parametrize(

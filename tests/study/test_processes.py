@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from limbeck.errors import ConfigError
-from limbeck.training.fit import process_rank
+from limbeck.training.fit import process_of
 
 SETTINGS = [
     "teacher=mlp", "teacher.model.hidden=[32]", "teacher.model.dropout=0", "teacher.model.input_dropout=0",
@@ -89,4 +89,4 @@ def test_two_processes_killed_half_way_go_on(tmp_path):
 
 def test_copies_of_this_process_are_refused():
     with pytest.raises(ConfigError, match=r"trainer\.strategy=ddp"):
-        process_rank({"devices": 2, "accelerator": "cpu", "strategy": "ddp_spawn"})
+        process_of({"devices": 2, "accelerator": "cpu", "strategy": "ddp_spawn"})

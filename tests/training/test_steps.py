@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch._dynamo.testing
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from limbeck.data import Affine, Chain, Dataset, Elastic, Shift, TransferSet
@@ -42,7 +43,8 @@ def fitted(*, arms=2, views=None, optimizer=None, epochs=3, checkpoints=None, ma
     )  # fmt: skip
     batches = StudyData(found, seeds=[0, 1], batch_size=32, views=views or Shift(1), transfer=TransferSet(labelled=50))
     trainer = make_trainer(epochs=epochs, options={"accelerator": "cpu", **options}, checkpoints=checkpoints)
-    run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=batches)
+    compile = options.get("compile", False)
+    run_fit(module, trainer=trainer, checkpoints=checkpoints, compile=compile, datamodule=batches)
     return module, trainer
 
 
@@ -94,6 +96,7 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypat
     "options",
     [
         {"max_steps": 10}, {"gradient_clip_val": 1.0}, {"accumulate_grad_batches": 2}, {"limit_train_batches": 3},
+        {"limit_train_batches": 1}, {"limit_train_batches": 0.5}, {"val_check_interval": 1},
         {"overfit_batches": 2}, {"val_check_interval": 2}, {"max_time": "00:01:00:00"}, {"fast_dev_run": True},
     ],
     ids=lambda options: next(iter(options)),
@@ -107,6 +110,7 @@ def test_options_that_ask_for_single_steps_get_them(options):
 def test_limits_on_steps_hold():
     assert fitted(max_steps=7)[1].global_step == 7
     assert fitted(limit_train_batches=2)[1].global_step == 3 * 2
+    assert fitted(limit_train_batches=1)[1].global_step == 3
 
 
 def test_has_length():
@@ -151,3 +155,22 @@ def test_progress_is_told_within_an_epoch(monkeypatch):
     assert told == sorted(told)
     assert told[-1] == 2
     assert len(told) == 2 * (6 + 2)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_compiled_steps_give_the_same_students_of_many_shapes(monkeypatch, precision):
+    # "eager" traces and guards as the real backend does, without its C++ compiler.
+    compiled = []
+    real = torch.compile
+
+    def traced(function, **options):
+        compiled.append(torch._dynamo.testing.CompileCounterWithBackend("eager"))
+        return real(function, **{**options, "backend": compiled[-1]})
+
+    monkeypatch.setattr(torch, "compile", traced)
+    for arms in (1, 2, 3, 4, 5):  # each would add to what is kept of one function, up to PyTorch's limit
+        plain, _ = fitted(arms=arms, precision=precision)
+        other, _ = fitted(arms=arms, precision=precision, compile=True)
+        # The whole step is one graph, for whole batches and for the last one of an epoch.
+        assert compiled[-1].frame_count == 2
+        torch.testing.assert_close(weights(other), weights(plain), rtol=1e-4, atol=1e-5)

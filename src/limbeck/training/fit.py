@@ -18,12 +18,12 @@ from torch import nn
 
 from limbeck.config import check_count
 from limbeck.data.batches import StudyData, WholeEpochs
-from limbeck.errors import ConfigError, ResourceError
+from limbeck.errors import OUT_OF_MEMORY, ConfigError, ResourceError
 from limbeck.losses import Objective
 from limbeck.progress import Advance, StageProgress
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
-from limbeck.training.steps import can_take_whole_epochs, has_length, keep_freed_memory
+from limbeck.training.steps import can_take_whole_epochs, cheap_device_checks, has_length, keep_freed_memory
 
 CHECKPOINT = "last"
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -126,19 +126,21 @@ def make_trainer(
         raise ConfigError(f"trainer: Lightning's Trainer refuses these options on this machine: {error}") from None
 
 
-def process_rank(options: Mapping[str, Any] | None = None) -> int:
-    """Rank of this process among those that train together; 0 where it is alone.
+def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
+    """Rank of this process among those that train together, and their number; 0 and 1 where it is alone.
 
     Raises:
         ConfigError: an option is unknown or does not fit this machine, or the processes would be copies of this one.
     """
     trainer = make_trainer(epochs=1, options=options)
-    if trainer.world_size > 1 and isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if trainer.world_size == 1:
+        return 0, 1
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         raise ConfigError(
             f"trainer: {trainer.world_size} devices by copies of this process; a study needs processes that run its "
             "whole command: trainer.strategy=ddp."
         )
-    return trainer.global_rank if trainer.world_size > 1 else 0
+    return trainer.global_rank, trainer.world_size
 
 
 def run_fit(
@@ -166,7 +168,8 @@ def run_fit(
     loaders = _with_whole_epochs(module, trainer, loaders)
     module.compile_steps(compile)
     try:
-        trainer.fit(module, ckpt_path=resume, weights_only=True if resume else None, **loaders)
+        with cheap_device_checks():
+            trainer.fit(module, ckpt_path=resume, weights_only=True if resume else None, **loaders)
     except SystemExit:
         # Lightning turns Ctrl-C into exit status 1 and ignores further ones.
         if trainer.received_sigterm:
@@ -174,7 +177,7 @@ def run_fit(
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
     except torch.OutOfMemoryError as error:
-        raise ResourceError(f"Memory of the device ran out: {error} Lower batch_size, or seeds.") from None
+        raise ResourceError(f"{OUT_OF_MEMORY} of the device ran out: {error} Lower batch_size, or seeds.") from None
     except RuntimeError as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = " ".join(str(error).split())[:300]
@@ -184,7 +187,7 @@ def run_fit(
             ) from None
         if "can't allocate memory" not in str(error):
             raise
-        raise ResourceError(f"Memory ran out: {error} Lower batch_size, or seeds.") from None
+        raise ResourceError(f"{OUT_OF_MEMORY} ran out: {error} Lower batch_size, or seeds.") from None
 
 
 def _with_whole_epochs(module: DistillationModule, trainer: L.Trainer, loaders: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort import Cohort
 from limbeck.training.optimizer import Optimizer, OptimizerLike
-from limbeck.training.steps import cheap_device_checks, drawn_outside
+from limbeck.training.steps import drawn_outside
 
 TELL_SECONDS = 0.2
 METRICS = {"train": ("train_loss", "train_hard", "train_soft"), "val": ("val_loss", "val_acc")}
@@ -101,8 +101,7 @@ class DistillationModule(L.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Sum of the students' losses, whose gradient for each is that of its own; of a whole epoch all its steps."""
         if isinstance(batch, WholeEpoch):
-            with cheap_device_checks():
-                self._take_steps(batch)
+            self._take_steps(batch)
             return None
         return self._loss(as_batch(batch))
 
@@ -126,7 +125,20 @@ class DistillationModule(L.LightningModule):
         """
         self._compute = self._terms
         if mode:
-            self._compute = torch.compile(self._terms, dynamic=False, mode=None if mode is True else mode)
+            torch.compiler.reset()  # else students of many shapes would exhaust what PyTorch compiles of one function
+            compiled = torch.compile(self._terms, dynamic=False, mode=None if mode is True else mode)
+            self._compute = self._after_rehearsal(compiled)
+
+    def _after_rehearsal(self, compiled: Callable[..., Terms]) -> Callable[..., Terms]:
+        """The compiled step; before the first one an uncompiled, so that what is kept between steps is there."""
+
+        def first(*arguments: Any) -> Terms:
+            with torch.random.fork_rng(), torch.no_grad():
+                self._terms(*arguments)
+            self._compute = compiled
+            return compiled(*arguments)
+
+        return first
 
     def _take_steps(self, epoch: WholeEpoch) -> None:
         """All optimizer steps of an epoch: what Lightning's loop does for one device, without its cost per step."""

@@ -26,12 +26,17 @@ def can_take_whole_epochs(trainer: Any) -> bool:
     """
     asked = (
         trainer.accumulate_grad_batches != 1, trainer.gradient_clip_val, trainer.max_steps != -1,
-        trainer.limit_train_batches != 1.0, trainer.overfit_batches, getattr(trainer, "fast_dev_run", False),
-        trainer.val_check_interval not in (None, 1.0), any(isinstance(c, Timer) for c in trainer.callbacks),
+        not _is_all(trainer.limit_train_batches), trainer.overfit_batches, getattr(trainer, "fast_dev_run", False),
+        not _is_all(trainer.val_check_interval), any(isinstance(c, Timer) for c in trainer.callbacks),
     )  # fmt: skip
     plugin = trainer.precision_plugin
     alone = trainer.world_size == 1 and isinstance(trainer.strategy, SingleDeviceStrategy)
     return alone and type(plugin) in _PLAIN and getattr(plugin, "scaler", None) is None and not any(asked)
+
+
+def _is_all(limit: float | int | None) -> bool:
+    """Whether a limit of Lightning's is none: 1.0 is all batches, 1 is one of them."""
+    return limit is None or (isinstance(limit, float) and limit == 1)
 
 
 def has_length(loader: Any) -> bool:
