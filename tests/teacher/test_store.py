@@ -300,6 +300,34 @@ def test_what_is_not_in_the_journal_is_not_read(root):
     assert (folder / LOGITS).read_bytes() == wanted
 
 
+def test_what_was_checked_is_what_is_read(root, monkeypatch):
+    """Another process may clear the store and build it anew meanwhile."""
+    check, wanted = StoreFolder.check, opened(answers(), root).logits.clone()
+
+    def replaced(self, *given):
+        found = check(self, *given)
+        size = self.logits.stat().st_size
+        self.logits.unlink()
+        self.logits.write_bytes(bytes(size))
+        return found
+
+    monkeypatch.setattr(StoreFolder, "check", replaced)
+    assert torch.equal(opened(answers(), root).logits, wanted)
+
+
+def test_the_file_that_is_checked_is_the_one_that_is_mapped(root, monkeypatch):
+    wanted, read = opened(answers(), root).logits.clone(), StoreFolder._read
+
+    def replaced(self, *given):
+        size = self.logits.stat().st_size
+        self.logits.unlink()
+        self.logits.write_bytes(bytes(size))
+        return read(self, *given)
+
+    monkeypatch.setattr(StoreFolder, "_read", replaced)
+    assert torch.equal(opened(answers(), root).logits, wanted)
+
+
 def rewritten(folder, **changes):
     header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
     (folder / HEADER).write_text(json.dumps({**header, **changes}), encoding="utf-8")
@@ -375,6 +403,13 @@ def test_logits_that_are_no_numbers(tmp_path, dtype):
         opened(made, tmp_path, dtype)
 
 
+def test_masked_classes_are_refused_with_a_way_out(tmp_path):
+    made = answers()
+    masked = type(made)(**{**vars(made), "ask": lambda x: torch.tensor([1.0, 2.0, -torch.inf]).repeat(len(x), 1)})
+    with pytest.raises(TeacherError, match=r"not all finite: .*-inf for masked classes, use store=off"):
+        opened(masked, tmp_path)
+
+
 def test_a_teacher_of_other_classes(tmp_path):
     with pytest.raises(TeacherError, match=r"shape \[90, 3\]; \[90, 4\] was expected"):
         opened(answers(classes=4), tmp_path)
@@ -444,6 +479,79 @@ def test_a_system_that_cannot_reserve_space(tmp_path, monkeypatch):
     assert torch.equal(opened(answers(), tmp_path / "other").logits, wanted)
     monkeypatch.delattr(os, "posix_fallocate")
     assert torch.equal(opened(answers(), tmp_path / "third").logits, wanted)
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.ENOSYS])
+def test_a_file_system_without_fallocate(tmp_path, monkeypatch, code):
+    def emulated(file, _, size):
+        """As glibc does where the file system cannot: EBADF for a file that is open for appending."""
+        assert not fcntl.fcntl(file, fcntl.F_GETFL) & os.O_APPEND
+        raise OSError(code, os.strerror(code))
+
+    fcntl = pytest.importorskip("fcntl")
+    wanted = opened(answers(), tmp_path / "usual").logits
+    monkeypatch.setattr(os, "posix_fallocate", emulated, raising=False)
+    assert torch.equal(opened(answers(), tmp_path / "other").logits, wanted)
+    truncate(place(tmp_path / "other"))
+    assert torch.equal(opened(answers(), tmp_path / "other").logits, wanted)
+    usage = type(shutil.disk_usage(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000, 990, 10))
+    with pytest.raises(ResourceError, match=r"The disk is full: .* 10 bytes are free"):
+        opened(answers(), tmp_path / "full")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 0))  # unknown
+    assert torch.equal(opened(answers(), tmp_path / "unknown").logits, wanted)
+
+
+@pytest.mark.parametrize("name", [LOGITS, JOURNAL])
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_a_file_that_cannot_be_read(root, monkeypatch, name, code):
+    usual = Path.open
+
+    def failing(self, mode="r", *given, **named):
+        if self.name == name and "r" in mode:
+            raise OSError(code, os.strerror(code), str(self))
+        return usual(self, mode, *given, **named)
+
+    monkeypatch.setattr(Path, "open", failing)
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: self.open(encoding=encoding).read())
+    wanted = f"{name} cannot be read .{os.strerror(code)}.*store.folder=DIR.*store=off"
+    with pytest.raises(ResourceError, match=wanted) as caught:
+        opened(answers(), root)
+    assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        MemoryError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_runs_out(root, error):
+    def ask(_):
+        raise error
+
+    made = answers(views=NoViews())
+    with pytest.raises(
+        ResourceError, match=r"Memory ran out while the teacher's answers were .*with store=off"
+    ) as caught:
+        opened(type(made)(**{**vars(made), "ask": ask}), root)
+    assert caught.value.exit_code == 6
+    change_a_byte(place(root))  # nor is that called damage that cannot be mended
+    made = answers()
+    with pytest.raises(ResourceError, match="Memory ran out"):
+        opened(type(made)(**{**vars(made), "ask": ask}), root)
+
+
+def test_other_errors_of_a_teacher_stay_what_they_are(tmp_path):
+    made = answers()
+    with pytest.raises(RuntimeError, match="something else"):
+        opened(
+            type(made)(**{**vars(made), "ask": lambda x: (_ for _ in ()).throw(RuntimeError("something else"))}),
+            tmp_path,
+        )
 
 
 def test_a_disk_that_fails_half_way_keeps_what_is_finished(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -9,7 +10,7 @@ from store_cases import SHARD, answers, model, opened, place
 
 from limbeck.cli import main
 from limbeck.data import NoViews
-from limbeck.teacher import store_header
+from limbeck.teacher import store_header, stores
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.teacher.store_files import JOURNAL, LOGITS
 from limbeck.teacher.store_header import HEADER
@@ -58,6 +59,38 @@ def test_a_table_of_stores(root, capsys):
     (one / HEADER).write_text("{")
     main(["store", "list"])
     assert any(line.endswith("damaged") for line in capsys.readouterr().out.splitlines())
+
+
+def test_files_that_vanish_meanwhile(root, capsys, monkeypatch):
+    """A build beside it renames temporary files, and another process may clear a store."""
+    one, two = both(root)
+    (one / ".shards.json.abc_9.json").write_text("of a build")
+    usual = Path.lstat
+
+    def vanishing(self):
+        if self.name.startswith(".shards"):
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        return usual(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", vanishing)
+        assert main(["store", "list"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith("2 stores, ")
+        patch.setattr(stores, "find_stores", lambda _: [one, two, root / ("2" * 32)])
+        assert main(["store", "list"]) == 0
+        assert "222222222222" in capsys.readouterr().out
+    assert main(["store", "clear", one.name]) == 0
+    assert not one.exists()
+
+
+def test_a_store_that_cannot_be_read(root, capsys, monkeypatch):
+    one, _ = both(root)
+    (one / JOURNAL).unlink()
+    (one / JOURNAL).symlink_to(JOURNAL)  # a loop
+    assert main(["store", "list"]) == 0
+    assert any(line.endswith("unreadable") for line in capsys.readouterr().out.splitlines())
+    assert main(["store", "verify"]) == 6
+    assert f"{one / JOURNAL} cannot be read" in capsys.readouterr().err
 
 
 def test_no_stores(tmp_path, capsys):

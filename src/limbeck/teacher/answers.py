@@ -120,7 +120,9 @@ class Answers:
             at = int((~torch.isfinite(logits).all(-1)).nonzero()[0])
             raise TeacherError(
                 f"The teacher's logits of training sample {int(self.rows[place[at]])} are not all finite: "
-                f"{logits[at].tolist()}. Check the teacher, or compute with trainer.precision=32-true."
+                f"{logits[at].tolist()}. Check the teacher, or compute with trainer.precision=32-true. Where the "
+                "teacher means them, as -inf for masked classes, use store=off: it is then asked in every step, and "
+                "nothing is kept or checked."
             )
         return logits
 

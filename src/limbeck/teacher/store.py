@@ -4,6 +4,7 @@ A store is found by what produced it: the teacher, the samples, the views, the n
 format. If any of these differs, it is another store.
 """
 
+import mmap
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ from limbeck.teacher.store_header import Header, advice, default_folder, differi
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 MODES = ("auto", "off")
+NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
+"""Of the messages in which torch says so."""
 COMPARED = 64
 """Answers that are recomputed and compared at the start of a run."""
 SHOWN_FROM = 1 << 28
@@ -116,26 +119,48 @@ def open_store(answers: Answers, header: Header, root: Path, progress: StageProg
         progress: shows the stages.
 
     Raises:
-        ResourceError: the folder cannot be written to, or the disk is full.
+        ResourceError: the folder cannot be read or written to, the disk is full, or memory ran out.
         UntrustedFileError: the store is damaged and cannot be mended.
         TeacherError: logits are not finite, do not fit the dtype, or are not those that the teacher gives now.
     """
-    placed = answers.placed()
-    store = _find(root, header)
-    bad = _damaged(store, progress) if store else []
-    if store is None or bad or len(store.journal()) < store.header.shards:
-        try:
-            with _alone(root, header, progress):
-                store = _build(root, placed, header, progress)
-        except ResourceError as error:
-            if not bad:
-                raise
-            raise UntrustedFileError(
-                f"{root / header.key}: {_named(bad)} damaged, and cannot be mended: {error}"
-            ) from None
-    logits = map_logits(store)
-    compare(placed, logits, store.header, root)
-    return StoredTeacher(logits, rows=None if answers.whole else answers.rows, samples=len(answers.inputs))
+    with _enough_memory(answers.device):
+        placed = answers.placed()
+        store = _find(root, header)
+        bad, kept = _checked(store, progress) if store else ([], None)
+        if kept is None:
+            try:
+                with _alone(root, header, progress):
+                    kept = _build(root, placed, header, progress)
+            except ResourceError as error:
+                if not bad:
+                    raise
+                raise UntrustedFileError(
+                    f"{root / header.key}: {_named(bad)} damaged, and cannot be mended: {error}"
+                ) from None
+        logits = torch.frombuffer(kept, dtype=DTYPES[header.dtype]).view(header.rows, header.views, header.classes)
+        compare(placed, logits, header, root)
+        return StoredTeacher(logits, rows=None if answers.whole else answers.rows, samples=len(answers.inputs))
+
+
+@contextmanager
+def _enough_memory(device: torch.device) -> Iterator[None]:
+    """Tell in one message that memory ran out; what was finished stays.
+
+    Raises:
+        ResourceError: instead of what torch raises then.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        reason = " ".join(str(error).split())
+        if isinstance(error, RuntimeError) and not any(words in reason for words in NO_MEMORY):
+            raise
+        elsewhere = "" if device.type == "cpu" else "compute on the CPU with trainer.accelerator=cpu, "
+        raise ResourceError(
+            f"Memory ran out while the teacher's answers were computed ({reason[:300] or 'no memory'}). Close other "
+            f"programs that use it, {elsewhere}or ask the teacher in every step, for one batch at a time, with "
+            "store=off."
+        ) from None
 
 
 def _find(root: Path, header: Header) -> StoreFolder | None:
@@ -150,15 +175,15 @@ def _find(root: Path, header: Header) -> StoreFolder | None:
     return store
 
 
-def _damaged(store: StoreFolder, progress: StageProgress) -> list[int]:
-    """The finished shards that are not sound; all shards where the journal is not."""
+def _checked(store: StoreFolder, progress: StageProgress) -> tuple[list[int], mmap.mmap | None]:
+    """The finished shards that are not sound, all where the journal is not; and the logits if all are there."""
     try:
         if store.header.size < SHOWN_FROM:
-            return store.unsound()
+            return store.check()
         with progress.stage("checking the stored answers", len(store.journal()) or 1) as advance:
-            return store.unsound(advance)
+            return store.check(advance)
     except UntrustedFileError:
-        return list(range(store.header.shards))
+        return list(range(store.header.shards)), None
 
 
 @contextmanager
@@ -178,20 +203,20 @@ def _alone(root: Path, header: Header, progress: StageProgress) -> Iterator[None
         lock.release()
 
 
-def _build(root: Path, answers: Answers, header: Header, progress: StageProgress) -> StoreFolder:
-    """Compute what is missing or damaged, if another process has not done so by now."""
+def _build(root: Path, answers: Answers, header: Header, progress: StageProgress) -> mmap.mmap:
+    """Compute what is missing or damaged, if another process has not done so by now; the logits, all of them."""
     store = _find(root, header)
     if store is None:
         _tell_relative(root, header, progress)
-    bad = list(range(header.shards)) if store is None else _damaged(store, progress)
+    bad, kept = (list(range(header.shards)), None) if store is None else _checked(store, progress)
+    if kept is not None:
+        return kept
     if store is not None and bad:
         progress.say(f"store {header.key[:12]}: {_named(bad)} damaged and computed anew")
-    elif store is not None and len(store.journal()) == store.header.shards:
-        return store
     store = store or StoreFolder(root / header.key, header)
     store.prepare(without=bad)
     _compute(store, answers, progress)
-    return store
+    return store.mapped()
 
 
 def _compute(store: StoreFolder, answers: Answers, progress: StageProgress) -> None:
@@ -222,14 +247,6 @@ def _encoded(logits: Tensor, dtype: str) -> bytes:
     return kept.view(torch.uint8).numpy().tobytes()
 
 
-def map_logits(store: StoreFolder) -> Tensor:
-    """The logits ``[N, V, C]`` of a complete store, mapped from the file; what is written to them never reaches it."""
-    header = store.header
-    shape = (header.rows, header.views, header.classes)
-    size = header.rows * header.views * header.classes
-    return torch.from_file(str(store.logits), shared=False, size=size, dtype=DTYPES[header.dtype]).view(shape)
-
-
 def compare(answers: Answers, logits: Tensor, header: Header, root: Path) -> None:
     """Ask the teacher for some random answers again.
 
@@ -257,7 +274,7 @@ def compare(answers: Answers, logits: Tensor, header: Header, root: Path) -> Non
 def _tell_relative(root: Path, header: Header, progress: StageProgress) -> None:
     """Say why a store of the same data and teacher is not taken, if it differs in one part alone."""
     for path in find_stores(root):
-        with suppress(UntrustedFileError):
+        with suppress(UntrustedFileError, ResourceError):
             other = StoreFolder.open(path)
             if other is None or any(other.header.label.get(k) != header.label[k] for k in ("data", "teacher")):
                 continue

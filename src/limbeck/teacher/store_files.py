@@ -15,6 +15,7 @@ A shard is a block of rows in all their views. One that is not in the journal do
 import errno
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from limbeck.errors import ResourceError, UntrustedFileError
 from limbeck.run_folder import write_atomically
@@ -32,6 +33,7 @@ LOGITS, JOURNAL = "logits.bin", "shards.json"
 _KEY = re.compile(r"[0-9a-f]{32}")
 _OURS = re.compile(r"store\.json|logits\.bin|shards\.json|\.(?:store|shards)\.json\.[a-z0-9_]+\.json")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
 
 class StoreFolder:
@@ -58,7 +60,7 @@ class StoreFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise ResourceError(f"{path / HEADER} cannot be read ({error.strerror}). {_other_place()}") from None
+            raise _unreadable(path / HEADER, error) from None
         except (ValueError, RecursionError) as error:
             raise UntrustedFileError(f"{path / HEADER} is damaged ({error}). {advice(path)}") from None
         header = checked_header(content, path)
@@ -76,6 +78,7 @@ class StoreFolder:
 
         Raises:
             UntrustedFileError: the journal is damaged.
+            ResourceError: it may not be read.
         """
         file = self.path / JOURNAL
         try:
@@ -83,40 +86,69 @@ class StoreFolder:
             found = {int(shard): digest for shard, digest in content["shards"].items()}
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise _unreadable(file, error) from None
         except (ValueError, RecursionError, TypeError, LookupError, AttributeError):
             raise UntrustedFileError(f"{file} is damaged. {advice(self.path)}") from None
         if not all(0 <= shard < self.header.shards and isinstance(digest, str) for shard, digest in found.items()):
             raise UntrustedFileError(f"{file} is damaged: it names shards that do not exist. {advice(self.path)}")
         return found
 
-    def unsound(self, advance: Callable[[int], object] = lambda done: None) -> list[int]:
-        """Finished shards whose bytes are not those that were written.
+    def check(self, advance: Callable[[int], object] = lambda done: None) -> tuple[list[int], mmap.mmap | None]:
+        """Read every finished shard.
 
         Args:
             advance: told how many shards were read.
+
+        Returns:
+            The shards whose bytes are not those that were written; and if all shards are finished and sound, a map
+            of the very file that was read, whatever has that name by then.
+
+        Raises:
+            UntrustedFileError: the journal is damaged.
+            ResourceError: the files may not be read.
         """
         journal = self.journal()
-        bad = []
-        for done, (shard, digest) in enumerate(sorted(journal.items()), start=1):
-            if self._digest(shard, self._read(shard)) != digest:
-                bad.append(shard)
-            advance(done)
-        extra = self.logits.is_file() and self.logits.stat().st_size != self.header.size
-        return bad or (sorted(journal)[-1:] if extra else [])
+        try:
+            with self.logits.open("rb") as file:
+                bad = []
+                for done, (shard, digest) in enumerate(sorted(journal.items()), start=1):
+                    if self._digest(shard, self._read(file, shard)) != digest:
+                        bad.append(shard)
+                    advance(done)
+                if not bad and os.fstat(file.fileno()).st_size != self.header.size:
+                    bad = sorted(journal)[-1:]
+                complete = not bad and len(journal) == self.header.shards
+                return bad, self._mapped(file) if complete else None
+        except FileNotFoundError:
+            return sorted(journal), None
+        except OSError as error:
+            raise _unreadable(self.logits, error) from None
+
+    def mapped(self) -> mmap.mmap:
+        """A map of the logits; what is written to it never reaches the file.
+
+        Raises:
+            ResourceError: the file may not be read.
+        """
+        try:
+            with self.logits.open("rb") as file:
+                return self._mapped(file)
+        except OSError as error:
+            raise _unreadable(self.logits, error) from None
+
+    def _mapped(self, file: BinaryIO) -> mmap.mmap:
+        return mmap.mmap(file.fileno(), self.header.size, access=mmap.ACCESS_COPY)
 
     @property
     def logits(self) -> Path:
         """The file of the logits."""
         return self.path / LOGITS
 
-    def _read(self, shard: int) -> bytes:
+    def _read(self, file: BinaryIO, shard: int) -> bytes:
         first, end = self.header.rows_of(shard)
-        try:
-            with self.logits.open("rb") as file:
-                file.seek(first * self.header.row_bytes)
-                return file.read((end - first) * self.header.row_bytes)
-        except FileNotFoundError:
-            return b""
+        file.seek(first * self.header.row_bytes)
+        return file.read((end - first) * self.header.row_bytes)
 
     def _digest(self, shard: int, content: bytes) -> str:
         """Of the bytes and of where they belong, so that shards cannot be swapped."""
@@ -144,10 +176,13 @@ class StoreFolder:
 
     def _reserve(self) -> None:
         """Give the file its whole size, so that a full disk is met now."""
-        before = self.logits.stat().st_size if self.logits.exists() else 0
+        self.logits.touch()
+        before = self.logits.stat().st_size
         try:
-            with self.logits.open("ab") as file:
+            with self.logits.open("r+b") as file:  # not "ab": without fallocate, glibc reserves nothing in such a file
                 if not _allocated(file.fileno(), self.header.size):
+                    _check_room(self.path, self.header.size - before)
+                    file.seek(before)
                     for start in range(before, self.header.size, 1 << 20):
                         file.write(bytes(min(1 << 20, self.header.size - start)))
                 file.flush()
@@ -179,24 +214,44 @@ class StoreFolder:
 
 
 def find_stores(root: Path) -> list[Path]:
-    """The folders in ``root`` that are stores, sound or not, in the order of their names."""
+    """The folders in ``root`` that are stores, sound or not, in the order of their names.
+
+    Raises:
+        ResourceError: ``root`` may not be read.
+    """
     if not root.is_dir():
         return []
-    return [path for path in sorted(root.iterdir()) if is_store(path)]
+    try:
+        return [path for path in sorted(root.iterdir()) if is_store(path)]
+    except OSError as error:
+        raise _unreadable(root, error) from None
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder has the name of a store, and nothing in it but files of a store."""
-    if not _KEY.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+    """Whether a folder has the name of a store, and nothing in it but files of a store, as far as one can see."""
+    try:
+        if not _KEY.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+            return False
+        return all(_OURS.fullmatch(file.name) and not file.is_dir() for file in path.iterdir())
+    except OSError:  # it was cleared just now, or is another user's
         return False
-    return all(_OURS.fullmatch(file.name) and not file.is_dir() for file in path.iterdir())
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a store's files; those that vanish meanwhile, as in a build, are not counted."""
+    size = 0
+    with suppress(OSError):
+        for file in path.iterdir():
+            with suppress(OSError):
+                size += file.lstat().st_size
+    return size
 
 
 def remove_store(path: Path) -> None:
     """Delete a store's files and its folder, the header last."""
     for file in sorted(path.iterdir(), key=lambda file: file.name == HEADER):
         if _OURS.fullmatch(file.name):
-            file.unlink()
+            file.unlink(missing_ok=True)
     path.rmdir()
 
 
@@ -250,6 +305,20 @@ def _other_place() -> str:
     return "Name a folder with store.folder=DIR or LIMBECK_STORE=DIR, or ask the teacher in every step with store=off."
 
 
+def _unreadable(file: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        f"{error.filename or file} cannot be read ({error.strerror or error}), so the teacher's stored answers cannot "
+        f"be used. {_other_place()}"
+    )
+
+
+def _check_room(folder: Path, size: int) -> None:
+    """Refuse a file that the disk has no room for; some file systems do not know how much they have."""
+    usage = shutil.disk_usage(folder)
+    if usage.total and usage.free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def _allocated(file: int, size: int) -> bool:
     """Reserve a file's space at once, where system and file system know how."""
     try:
@@ -257,7 +326,7 @@ def _allocated(file: int, size: int) -> bool:
     except AttributeError:
         return False
     except OSError as error:
-        if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
+        if error.errno in _NO_FALLOCATE:
             return False
         raise
     return True

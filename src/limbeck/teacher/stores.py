@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from limbeck.errors import ConfigError, ResourceError, UntrustedFileError
-from limbeck.teacher.store_files import StoreFolder, find_stores, in_bytes, remove_store, writing
+from limbeck.teacher.store_files import StoreFolder, find_stores, in_bytes, remove_store, size_of, writing
 
 COLUMNS = ("key", "data", "teacher", "views", "rows", "dtype", "size", "age", "state")
 SHOWN_DIGITS = 12
@@ -23,27 +23,25 @@ def table(root: Path) -> list[str]:
     rows = [COLUMNS, *(_row(path) for path in paths)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    total = in_bytes(sum(_size(path) for path in paths))
+    total = in_bytes(sum(size_of(path) for path in paths))
     return [*lines, f"{len(paths)} store{'s' * (len(paths) > 1)}, {total}, in {root}"]
 
 
 def _row(path: Path) -> tuple[str, ...]:
-    key, size = path.name[:SHOWN_DIGITS], in_bytes(_size(path))
+    key, size = path.name[:SHOWN_DIGITS], in_bytes(size_of(path))
     try:
         store = StoreFolder.open(path)
         if store is None:
             return (key, *["?"] * 5, size, "?", "empty")
         header, finished = store.header, len(store.journal())
-    except (UntrustedFileError, ResourceError):
+    except UntrustedFileError:
         return (key, *["?"] * 5, size, "?", "damaged")
+    except ResourceError:
+        return (key, *["?"] * 5, size, "?", "unreadable")
     state = "complete" if finished == header.shards else f"{finished} of {header.shards} shards"
     label = [header.label.get(name, "?") for name in ("data", "teacher")]
     views = f"{header.views} ({header.label.get('views', '?')})"
     return (key, *label, views, str(header.rows), header.dtype, size, _age(header.created), state)
-
-
-def _size(path: Path) -> int:
-    return sum(file.lstat().st_size for file in path.iterdir())
 
 
 def _age(created: str) -> str:
@@ -64,12 +62,13 @@ def verify(root: Path, keys: Sequence[str]) -> Iterator[str]:
     Raises:
         ConfigError: a key names no store.
         UntrustedFileError: at the end, naming what is damaged.
+        ResourceError: a store may not be read.
     """
     damaged = []
     for path in pick(root, keys) if keys else find_stores(root):
         try:
             store = StoreFolder.open(path)
-            bad = store.unsound() if store else []
+            bad = store.check()[0] if store else []
         except UntrustedFileError as error:
             damaged.append(str(error))
             continue
@@ -78,7 +77,7 @@ def verify(root: Path, keys: Sequence[str]) -> Iterator[str]:
             damaged.append(f"{path}: {named} damaged.")
             continue
         finished = f"{len(store.journal())} of {store.header.shards} shards" if store else "empty"
-        yield f"{path.name[:SHOWN_DIGITS]}  sound, {finished}, {in_bytes(_size(path))}"
+        yield f"{path.name[:SHOWN_DIGITS]}  sound, {finished}, {in_bytes(size_of(path))}"
     if damaged:
         raise UntrustedFileError(
             "\n".join(damaged)
@@ -97,7 +96,7 @@ def clear(root: Path, keys: Sequence[str], *, everything: bool) -> Iterator[str]
     if bool(keys) == everything:
         raise ConfigError("Name the stores to clear, as 'limbeck store list' shows them, or clear all with --all.")
     for path in find_stores(root) if everything else pick(root, keys):
-        size = _size(path)
+        size = size_of(path)
         with writing(root):
             lock = FileLock(f"{path}.lock")
             try:
