@@ -98,6 +98,7 @@ def test_too_many_points():
 
 
 def test_repeated_values_are_one():
+    assert distinct([1, 2, 1]) == [1, 2]
     assert distinct([4, 4.0, 1, True, [1, 2], [1.0, 2], None, "4"]) == [4, 1, True, [1, 2], None, "4"]
 
 

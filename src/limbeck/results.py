@@ -132,7 +132,7 @@ def _arm_entry(plan: ArmPlan, scored: Scored, seconds: float) -> dict[str, Any]:
     return {
         "name": plan.name, "student": name, "params": params, "control": plan.is_control,
         "objective": plan.objective.as_dict(), "transfer": plan.transfer.name, "views": plan.views.name,
-        "optimizer": asdict(plan.optimizer),
+        "views_settings": plan.views.settings(), "optimizer": asdict(plan.optimizer),
         "seconds": round(seconds, 3), "seeds": seeds, "mean": mean, "sd": sd,
     }  # fmt: skip
 

@@ -36,7 +36,10 @@ def points(sweeps: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 def distinct(values: Sequence[Any]) -> list[Any]:
     """The values without repetitions; 4 and 4.0 are one."""
-    return list({_frozen(value): value for value in reversed(values)}.values())[::-1]
+    found: dict[Any, Any] = {}
+    for value in values:
+        found.setdefault(_frozen(value), value)
+    return list(found.values())
 
 
 def expand(

@@ -111,6 +111,9 @@ def test_other_seeds_choose_other_samples():
         (TransferSet(0.1), "0.1"),
         (TransferSet(None, 100), "all, 100 labelled"),
         (TransferSet(0.5, 0.01), "0.5, 0.01 labelled"),
+        (TransferSet(20, seed=3), "20, seed 3"),
+        (TransferSet(None, 100, seed=3), "all, 100 labelled, seed 3"),
+        (TransferSet(seed=3), "all"),
     ],
 )
 def test_names(rule, name):

@@ -197,6 +197,7 @@ def test_settings_of_ones_own_views():
     assert one != other
     assert one != Tinted((1, 3), torch.arange(3))
     assert json.loads(json.dumps(one.settings()))["tint"] == [1, 2]
+    json.dumps(Tinted(float("inf"), float("nan")).settings(), allow_nan=False)
     assert Tinted({"a": np.ones(2)}, None) == Tinted({"a": np.ones(2)}, None)
 
 

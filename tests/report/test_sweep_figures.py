@@ -10,7 +10,7 @@ from limbeck.report.axes import apart
 from limbeck.report.drawing import COLOURS, OTHER, arm_styles, shorten_apart
 from limbeck.report.families import MANY, families, labels, shown
 from limbeck.report.figures import errors_by_arm, training_curves
-from limbeck.report.size_figure import by_size
+from limbeck.report.size_figure import _front, by_size
 from limbeck.report.sweep_figures import by_temperature, over_two_settings, sweep_figures
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -185,6 +185,13 @@ def test_errors_against_size_with_the_teacher_and_the_front():
     assert by_size(summary([HARD, arm("soft", [1, 2])])) is None
 
 
+def test_the_front_is_not_chosen_on_the_test_split():
+    arms = [arm("a", [30], val=5), arm("b", [21], val=20), arm("c", [25], params=200, val=4)]
+    assert _front(arms) == [(100, 30), (200, 25)]
+    assert _front(arms[::-1]) == [(100, 30), (200, 25)]
+    assert _front([*arms, arm("d", [26], params=300, val=1)]) == [(100, 30), (200, 25)], "beaten by a smaller one"
+
+
 def test_many_families_become_three_kinds():
     arms = grid(weights=(0.1, 0.5, 0.9), sizes=(100, 200))
     drawn = by_size(summary(arms))
@@ -204,6 +211,16 @@ def test_families_of_arms_that_a_summary_cannot_tell_apart():
     found = families(arms, ["objective.temperature"])
     assert [[a["name"][-3:] for a in family] for family in found] == [["t=0"] * 3, ["0.5"] * 3]
     assert labels(found, ["objective.temperature"]) == ["soft,dropout=0", "soft,dropout=0.5"]
+
+
+def test_views_of_one_name_and_other_settings_are_families_apart():
+    arms = [arm(f"{'ab'[wide]}{t}", [1], temperature=t) for wide in (0, 1) for t in (1, 2)]
+    for entry in arms:
+        affine = {"kind": "Affine", "degrees": 60.0 if entry["name"][0] == "b" else 5.0}
+        entry |= {"views": "affine distortions", "views_settings": {"kind": "Chain", "views": [affine]}}
+    found = families(arms, ["objective.temperature"])
+    assert [[a["name"] for a in family] for family in found] == [["a1", "a2"], ["b1", "b2"]]
+    assert labels(found, ["objective.temperature"]) == ["views.0.degrees 5", "views.0.degrees 60"]
 
 
 def test_labels_of_arms_named_by_hand():

@@ -10,7 +10,7 @@ from torch import nn
 
 from limbeck import Arm, Objective, Study
 from limbeck.cli import main
-from limbeck.data import Dataset
+from limbeck.data import Dataset, Shift
 from limbeck.errors import ConfigError
 from limbeck.models import MLP
 from limbeck.plan import can_stack
@@ -56,6 +56,15 @@ def test_other_settings_are_not_resumed_with(data, tmp_path):
     study(data, tmp_path / "run").run()
     with pytest.raises(ConfigError, match="the settings are not those in config"):
         study(data, tmp_path / "run", temperature=3.0, resume=True).run()
+
+
+@pytest.mark.parametrize("other", [{"views": Shift(2)}, {"store": {"dtype": "float32"}}, {"store": {"views": 4}}])
+def test_other_views_and_stores_are_not_resumed_with(data, tmp_path, other):
+    study(data, tmp_path / "run", views=Shift(1)).run()
+    summary = study(data, tmp_path / "run", views=Shift(1), store={"folder": tmp_path / "store"}, resume=True).run()
+    assert summary["arms"][0]["views_settings"] == Shift(1).settings()
+    with pytest.raises(ConfigError, match="the settings are not those in config"):
+        study(data, tmp_path / "run", **{"views": Shift(1), **other}, resume=True).run()
 
 
 def test_the_report_tells_that_the_run_finished(data, tmp_path):

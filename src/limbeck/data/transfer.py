@@ -38,7 +38,9 @@ class TransferSet:
     def name(self) -> str:
         """Short name for tables."""
         whole = "all" if self.samples is None else _amount(self.samples)
-        return whole if self.labelled is None else f"{whole}, {_amount(self.labelled)} labelled"
+        parts = [whole] if self.labelled is None else [whole, f"{_amount(self.labelled)} labelled"]
+        picks = self.samples is not None or self.labelled is not None
+        return ", ".join(parts + [f"seed {self.seed}"] * (picks and self.seed != 0))
 
     def select(self, train: Split) -> tuple[Tensor, Tensor]:
         """Pick the samples.

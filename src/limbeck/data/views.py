@@ -178,8 +178,10 @@ class Views(ABC):
 
 def _as_plain(value: Any) -> Any:
     """An attribute as a value for JSON; arrays by their content's digest."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, int, str)):
         return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
     if isinstance(value, Views):
         return value.settings()
     if isinstance(value, (list, tuple)):

@@ -96,8 +96,13 @@ def _uneven(comparisons: Sequence[Mapping[str, Any]], arms: Mapping[str, Mapping
     alike: dict[tuple[str, str], list[str]] = {}
     for entry in comparisons:
         arm, control = arms[entry["arm"]], arms[entry["control"]]
-        parts = ("views", "transfer", "student", "optimizer")
-        differing = " and ".join(part for part in parts if arm.get(part) != control.get(part))
+        parts = {
+            "views": ("views", "views_settings"), "transfer": ("transfer",), "student": ("student",),
+            "optimizer": ("optimizer",),
+        }  # fmt: skip
+        differing = " and ".join(
+            part for part, keys in parts.items() if any(arm.get(key) != control.get(key) for key in keys)
+        )
         if differing:
             alike.setdefault((differing, entry["control"]), []).append(entry["arm"])
     return [

@@ -13,16 +13,25 @@ _SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2")
 
 
 def settings(arm: Arm) -> dict[str, Any]:
-    """What an arm was trained with: ``student``, ``params``, ``transfer``, ``views``, ``objective.temperature`` ...
+    """What an arm was trained with: ``student``, ``transfer``, ``views``, ``views.degrees``, ``objective.soft`` ...
 
     A control has nothing of the soft loss.
     """
     found = {key: arm.get(key) for key in ("student", "params", "transfer", "views")}
     for part in ("objective", "optimizer"):
         found |= {f"{part}.{key}": value for key, value in (arm.get(part) or {}).items()}
+    found |= _flat("views", arm.get("views_settings") or {})
     if is_control(arm):
         found = {key: value for key, value in found.items() if key not in {f"objective.{name}" for name in _SOFT}}
     return found
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """``views.degrees``, and ``views.views.0.degrees`` in a chain."""
+    if not isinstance(value, (Mapping, list)):
+        return {name: value}
+    inside = value.items() if isinstance(value, Mapping) else enumerate(value)
+    return {path: plain for key, part in inside for path, plain in _flat(f"{name}.{key}", part).items()}
 
 
 def is_control(arm: Arm) -> bool:
@@ -72,6 +81,7 @@ def labels(groups: Sequence[Sequence[Arm]], free: Sequence[str], without: str = 
     told = dict.fromkeys(key for entry in known for key in entry if key not in free)
     differing = [key for key in told if len({repr(entry.get(key)) for entry in known}) > 1]
     differing = [key for key in differing if key != "params" or "student" not in differing]
+    differing = [key for key in differing if not key.startswith("views.") or "views" not in differing]
     found = []
     for family, entry in zip(groups, known, strict=True):
         kind = "control" if is_control(family[0]) else "distilled"

@@ -18,7 +18,7 @@ SIZE = ("student", "params")
 
 
 def by_size(summary: Mapping[str, Any]) -> Drawn | None:
-    """Test errors against parameters, with the students that no other beats in both; None if all have one size."""
+    """Test errors against parameters, with the front of each size's best on validation; None if all have one size."""
     arms = summary["arms"]
     if len({arm["params"] for arm in arms}) < 2:
         return None
@@ -46,8 +46,8 @@ def by_size(summary: Mapping[str, Any]) -> Drawn | None:
         legend(figure, handles, [*names, "Pareto front"])
         svg = to_svg(figure, "sizes", "Test errors against the number of parameters, with the Pareto front")
     caption = (
-        "Point and bar: mean over seeds and its 95 % interval. Pareto front: no other student has both fewer "
-        "parameters and fewer test errors."
+        "Point and bar: mean over seeds and its 95 % interval. Pareto front: of each size the arm with the fewest "
+        "validation errors, where it has fewer test errors than those of all smaller sizes."
     )
     if many:
         caption += " Chosen: the distilled arm of each size with the fewest validation errors."
@@ -63,14 +63,19 @@ def _families(groups: Sequence[list[Arm]]) -> list[tuple[str, str, list[Arm]]]:
 def _kinds(arms: Sequence[Arm]) -> list[tuple[str, str, list[Arm]]]:
     """Controls, the distilled arm of each size that validation chooses, and the others in grey."""
     soft = [arm for arm in arms if not is_control(arm)]
-    sizes = dict.fromkeys(arm["params"] for arm in soft)
-    chosen = [min((arm for arm in soft if arm["params"] == size), key=validation_errors) for size in sizes]
+    chosen = _best_of_each_size(soft)
     kinds = [
         ("other distilled", OTHER.colour, [arm for arm in soft if arm not in chosen]),
         ("control", COLOURS[0], [arm for arm in arms if is_control(arm)]),
         ("distilled, chosen", COLOURS[1], chosen),
     ]
     return [kind for kind in kinds if kind[2]]
+
+
+def _best_of_each_size(arms: Sequence[Arm]) -> list[Arm]:
+    """The arm of each size with the fewest validation errors; test errors have no say."""
+    sizes = dict.fromkeys(arm["params"] for arm in arms)
+    return [min((arm for arm in arms if arm["params"] == size), key=validation_errors) for size in sizes]
 
 
 def _draw_sizes(axes: Axes, members: Sequence[Arm], colour: str, place: float) -> list[float]:
@@ -89,9 +94,9 @@ def _draw_sizes(axes: Axes, members: Sequence[Arm], colour: str, place: float) -
 
 
 def _front(arms: Sequence[Arm]) -> list[tuple[float, float]]:
-    """Parameters and mean test errors of the students that no other beats in both, by size."""
+    """Parameters and mean test errors, by size: of the arms that validation chooses, those no smaller one beats."""
     front: list[tuple[float, float]] = []
-    for arm in sorted(arms, key=lambda arm: (arm["params"], arm["mean"]["errors"])):
+    for arm in sorted(_best_of_each_size(arms), key=lambda arm: arm["params"]):
         if not front or arm["mean"]["errors"] < front[-1][1]:
             front.append((arm["params"], arm["mean"]["errors"]))
     return front
