@@ -47,7 +47,7 @@ from limbeck.report.report import write_report
 from limbeck.report.wording import plural
 from limbeck.results import score, summarise, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
-from limbeck.signals import Signals, limit_views
+from limbeck.soft_targets import Signals, limit_views
 from limbeck.teacher.check import check_teacher
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.teacher.store import StoreLike, StoreSettings
