@@ -234,7 +234,7 @@ def list_recipes(arguments: argparse.Namespace) -> int:
 
 def look_after_stores(arguments: argparse.Namespace) -> int:
     """``limbeck store``."""
-    from limbeck.teacher import stores
+    from limbeck.teacher import store_commands
     from limbeck.teacher.store_header import default_folder
 
     if arguments.all and arguments.action != "clear":
@@ -242,11 +242,11 @@ def look_after_stores(arguments: argparse.Namespace) -> int:
     if arguments.keys and arguments.action == "list":
         raise ConfigError("'limbeck store list' takes no key: it lists every store.")
     root = default_folder() if arguments.folder is None else arguments.folder
-    lines: Iterable[str] = stores.table(root)
+    lines: Iterable[str] = store_commands.table(root)
     if arguments.action == "verify":
-        lines = stores.verify(root, arguments.keys)
+        lines = store_commands.verify(root, arguments.keys)
     elif arguments.action == "clear":
-        lines = stores.clear(root, arguments.keys, everything=arguments.all)
+        lines = store_commands.clear(root, arguments.keys, everything=arguments.all)
     for line in lines:
         print(line)
     return 0
