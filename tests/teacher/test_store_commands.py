@@ -10,7 +10,7 @@ from store_cases import SHARD, answers, model, opened, place
 
 from limbeck.cli import main
 from limbeck.data import NoViews
-from limbeck.teacher import store_header, stores
+from limbeck.teacher import store_commands, store_header
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.teacher.store_files import JOURNAL, LOGITS
 from limbeck.teacher.store_header import HEADER
@@ -76,7 +76,7 @@ def test_files_that_vanish_meanwhile(root, capsys, monkeypatch):
         patch.setattr(Path, "lstat", vanishing)
         assert main(["store", "list"]) == 0
         assert capsys.readouterr().out.splitlines()[-1].startswith("2 stores, ")
-        patch.setattr(stores, "find_stores", lambda _: [one, two, root / ("2" * 32)])
+        patch.setattr(store_commands, "find_stores", lambda _: [one, two, root / ("2" * 32)])
         assert main(["store", "list"]) == 0
         assert "222222222222" in capsys.readouterr().out
     assert main(["store", "clear", one.name]) == 0
