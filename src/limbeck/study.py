@@ -26,33 +26,20 @@ from limbeck.errors import (
     TeacherError,
     is_out_of_memory,
 )
-from limbeck.losses import Objective
+from limbeck.get_teacher import TeacherSource
 from limbeck.manifest import Manifest
 from limbeck.models import load_model, save_model
-from limbeck.models.checkpoint import WEIGHTS, LoadedModel, file_digest
-from limbeck.plan import (
-    Arm,
-    ArmPlan,
-    Builder,
-    Teacher,
-    build,
-    check_student,
-    check_views,
-    cohorts,
-    fill_in,
-    load_teachers,
-)  # fmt: skip
+from limbeck.plan import Arm, ArmPlan, Builder, Teacher, build, check_student, cohorts, fill_in
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
 from limbeck.report.wording import plural
 from limbeck.results import score, summarise, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
 from limbeck.soft_targets import Signals, limit_views
-from limbeck.teacher.check import check_teacher
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.teacher.store import StoreLike, StoreSettings
 from limbeck.teacher.store_files import check_folder
-from limbeck.training.cohort import Cohort, reason_not_to_stack
+from limbeck.training.cohort import Cohort
 from limbeck.training.fit import check_trainer_options, make_trainer, process_of, quiet_lightning, run_fit
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
@@ -123,7 +110,7 @@ class Study:
         self._logger_makers = list(loggers)
         self._loggers: list[Any] | None = None
         self._signals: Signals | None = None
-        self._given: list[nn.Module] | None = None
+        self._teacher = None if teacher is None else TeacherSource(teacher, data, self.run_folder, self._fit)
         self._checked = False
 
     # The recipe ------------------------------------------------------------------------------------------------------
@@ -143,11 +130,8 @@ class Study:
         for plan in self.plans:
             plan.transfer.select(self.data.train)
             check_student(plan, self.data)
-        if isinstance(self.teacher, Teacher) and self.teacher.source is None:
-            check_views(self.teacher.views, self.data)
-            build(_needed(self.teacher.model), self.data, self.teacher.seed)
-        elif self.teacher is not None:
-            self._given = self._given_teacher()
+        if self._teacher is not None:
+            self._teacher.check()
         self._checked = True
 
     def run(self) -> dict[str, Any]:
@@ -189,6 +173,15 @@ class Study:
         if self.plans and not self._complete():
             raise first or DivergedError(next(iter(self._failed().values())))
         return self._evaluate(teacher) if self.rank == 0 else {}
+
+    def _get_teacher(self) -> LiveTeacher | None:
+        if self._teacher is None:
+            return None
+        with self.manifest.timed("teacher"):
+            teacher = self._teacher.get()
+        for name, digest in self._teacher.digests(len(teacher.models)).items():
+            self._note_digest(name, digest)
+        return teacher
 
     def _failed(self) -> dict[str, str]:
         """Why each student failed that did, by its name in the manifest."""
@@ -253,76 +246,6 @@ class Study:
                 "Put it back, or start anew with overwrite=true."
             )
         self.manifest.write()
-
-    # The teacher -----------------------------------------------------------------------------------------------------
-
-    def _get_teacher(self) -> LiveTeacher | None:
-        """The teacher: from this run, from files, as given, or trained now; a copy is kept in the run folder."""
-        if self.teacher is None:
-            return None
-        plan = self.teacher if isinstance(self.teacher, Teacher) else None
-        with self.manifest.timed("teacher"):
-            models = self._given or self._saved_teacher() or self._train_teacher()
-            if self._given:
-                self._save_teacher(models)
-        for folder in self._teacher_folders(len(models)):
-            self._note_digest(folder.relative_to(self.run_folder.path).as_posix(), file_digest(folder / WEIGHTS))
-        return LiveTeacher(models, combine=plan.combine if plan else "probabilities")
-
-    def _teacher_folders(self, members: int) -> list[Path]:
-        home = self.run_folder.teacher
-        return [home] if members == 1 else [home / f"member{i}" for i in range(members)]
-
-    def _saved_teacher(self) -> list[nn.Module] | None:
-        """The teacher that this run has finished before, if it is resumed."""
-        plan = self.teacher
-        if not isinstance(plan, Teacher):
-            return None
-        folders = self._teacher_folders(plan.members)
-        if not all((folder / WEIGHTS).is_file() and (folder / "model.json").is_file() for folder in folders):
-            return None
-        return [load_model(folder, lambda: build(_needed(plan.model), self.data, 0)).model for folder in folders]
-
-    def _given_teacher(self) -> list[nn.Module]:
-        """The teacher from files or as a model, checked against the data."""
-        if isinstance(self.teacher, Teacher):
-            return [found.model for found in load_teachers(self.teacher, self.data)]
-        models = [self.teacher] if isinstance(self.teacher, nn.Module) else list(self.teacher or ())
-        if not models:
-            raise TeacherError("teacher=[] names no model; give one, several, or None for controls alone.")
-        for model in models:
-            check_teacher(
-                LoadedModel(model, {}), shape=self.data.shape, class_names=self.data.class_names, where="teacher"
-            )
-        return models
-
-    def _train_teacher(self) -> list[nn.Module]:
-        plan = self.teacher
-        assert isinstance(plan, Teacher)
-        seeds = list(range(plan.seed, plan.seed + plan.members))
-        models = [build(_needed(plan.model), self.data, seed) for seed in seeds]
-        if reason_not_to_stack(models[0], len(models)) is None:
-            groups = [(Cohort([models]), seeds)]
-        else:
-            groups = [(Cohort.of_one(model), [seed]) for model, seed in zip(models, seeds, strict=True)]
-        trained: list[nn.Module] = []
-        labels_only = [Objective(hard_weight=1.0, soft_weight=0.0)]
-        for number, (cohort, members) in enumerate(groups):
-            module = DistillationModule(
-                cohort, None, labels_only, optimizer=plan.optimizer, arm_names=["teacher"], seeds=members
-            )
-            data = StudyData(self.data, seeds=members, batch_size=plan.batch_size, views=plan.views)
-            label = "teacher" if len(seeds) == 1 else f"teachers {members[0]} to {members[-1]}"
-            self._fit(f"teacher{number}", label, module, data, plan.epochs)
-            if module.diverged:
-                raise DivergedError(module.diverged[0][2])
-            trained += [model for _, _, model in cohort.members()]
-        self._save_teacher(trained)
-        return [model.eval() for model in trained]
-
-    def _save_teacher(self, models: Sequence[nn.Module]) -> None:
-        for model, folder in zip(models, self._teacher_folders(len(models)), strict=True):
-            save_model(model, folder, class_names=self.data.class_names)
 
     # The students ----------------------------------------------------------------------------------------------------
 
