@@ -29,8 +29,8 @@ EXAMPLES = {
 }  # fmt: skip
 KEYS: dict[str, tuple[str, ...]] = {
     "": (
-        "recipe", "data", "views", "teacher", "student", "objective", "arms", "transfer", "seeds", "epochs",
-        "batch_size", "optimizer", "trainer", "store", "logger", "out", "overwrite", "quick",
+        "recipe", "data", "views", "teacher", "student", "objective", "arms", "sweep", "transfer", "seeds",
+        "epochs", "batch_size", "optimizer", "trainer", "store", "logger", "out", "overwrite", "quick",
     ),
     **{
         name: tuple(field.name for field in fields(kind))

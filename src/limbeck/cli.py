@@ -170,7 +170,7 @@ def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> 
     if study.rank == 0:
         where = f"{'resuming' if resume else 'results in'} {out}"
         print(f"limbeck {__version__}: {config.recipe}, {where}", file=sys.stderr)
-        if facts["multirun"]:
+        if config.sweep:
             print(study.size(), file=sys.stderr)
     try:
         summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
@@ -225,10 +225,12 @@ def list_recipes(arguments: argparse.Namespace) -> int:
     """``limbeck recipes``: name and first comment of each."""
     from limbeck.compose import choices
 
-    for name, file in choices("recipe", arguments.config_dir).items():
+    found = choices("recipe", arguments.config_dir)
+    width = max(map(len, found))
+    for name, file in found.items():
         comments = [line.lstrip("# ") for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
         about = [line for line in comments if not line.startswith("@package")]
-        print(f"{name:<12} {about[0] if about else ''}")
+        print(f"{name:<{width}}  {about[0] if about else ''}")
     return 0
 
 

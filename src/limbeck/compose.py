@@ -36,7 +36,7 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None, *, m
 
     Raises:
         ConfigError: an override cannot be read, or names an unknown key, group or choice; a key that has several values
-            cannot be swept, or not without ``multirun``.
+            cannot be swept, or not without ``multirun``; the recipe's ``sweep`` is no list of values by key.
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir {config_dir} is not a folder; name one with recipe/, data/ ... inside.")
@@ -45,7 +45,8 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None, *, m
     with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             ready = [_quoted(override, *found) for override, found in zip(overrides, parsed, strict=True)]
-            plain, sweeps = _split(ready, parsed, config_dir, multirun=multirun)
+            plain, asked = _split(ready, parsed, config_dir, multirun=multirun)
+            sweeps = {**_of_recipe(search, plain, asked), **asked}
             config = _composed(search, [o for o in plain if _section(o) not in sweeps])
             OmegaConf.resolve(config)
             if sweeps:
@@ -54,6 +55,8 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None, *, m
                 arms = _swept_arms(config, search, plain, sweeps, config_dir)
                 with open_dict(config):
                     config.arms = arms
+            with open_dict(config):
+                config.sweep = sweeps or None
             return config
         except ConfigError:
             raise
@@ -84,7 +87,7 @@ def _split(
         except HydraException as error:
             raise ConfigError(f"{override} cannot be read: {' '.join(str(error).split())}") from None
         if not found.is_sweep_override():
-            plain.append(override)
+            plain += ["sweep=null"] * (key == "sweep") + [override]  # so that Hydra does not merge it into the recipe's
             continue
         _check_sweep(key, value, multirun=multirun)
         if key in sweeps:
@@ -94,6 +97,25 @@ def _split(
             raise ConfigError(f"{key}={value} holds no value; as in objective.temperature=1,2,4.")
         sweeps[key] = values
     return plain, sweeps
+
+
+def _of_recipe(search: list[str], plain: Sequence[str], asked: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """The sweep that the recipe holds, less what the command line sets; two values of each key if the run is quick."""
+    wanted = [o for o in plain if _key(o) in GROUPS or _key(o) in ("sweep", "quick")]
+    config = hydra_compose("config", overrides=[*search, *wanted])
+    found: Any = OmegaConf.to_object(config.get("sweep") or OmegaConf.create())
+    if not isinstance(found, dict):
+        raise ConfigError(f"sweep={found!r} should list values by key, as in {{objective.temperature: [1, 2, 4]}}.")
+    given = {_key(o) for o in plain} - {"recipe"} | set(asked)
+    sweeps: dict[str, list[Any]] = {}
+    for key, values in found.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"sweep: {key}: {values!r} should be a list of values, as in [1, 2, 4].")
+        _check_sweep(str(key), ",".join(map(str, values)), multirun=True)
+        if key in asked or not any(f"{key}.".startswith(f"{other}.") for other in given):
+            values = distinct(values)
+            sweeps[key] = [values[0], *values[1:][-1:]] if config.quick is True else values
+    return sweeps
 
 
 def _check_sweep(key: str, value: str, *, multirun: bool) -> None:
@@ -242,6 +264,8 @@ def _check_key(base: Any, override: str, key: str) -> str:
         return f"++{override}"
     if override[0] in "+~" or OmegaConf.select(base, key, default=_MISSING) is not _MISSING:
         return override
+    if key.startswith("sweep."):
+        raise ConfigError(f"{key}: a sweep's values are given as in 'limbeck run -m {key.partition('.')[2]}=A,B'.")
     known = _flat(OmegaConf.to_container(base, resolve=False))
     near = closest(key, known) or closest(key, [k for k in known if k.rpartition(".")[0] == key.rpartition(".")[0]])
     hint = "" if near is None else f"; did you mean {near} (default {_shown(known[near])})?"

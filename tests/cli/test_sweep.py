@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from safetensors.numpy import load_file
 
 import limbeck
 from limbeck.cli import main
+from limbeck.compose import compose
+from limbeck.errors import ConfigError
 from limbeck.run_folder import check_summary
 
 SOURCE = str(Path(limbeck.__file__).parents[1])
@@ -157,3 +161,81 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, capsys):
     assert read(run, "manifest.json")["multirun"] is True
     one, other = (read(folder, "summary.json") for folder in (run, tmp_path / "whole"))
     assert one["comparisons"] == other["comparisons"]
+
+
+# Sweeps of a recipe -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recipes(tmp_path):
+    """A folder with a recipe that holds a sweep."""
+    folder = tmp_path / "conf" / "recipe"
+    folder.mkdir(parents=True)
+    (folder / "grid.yaml").write_text(
+        "# @package _global_\nrecipe: grid\nstudent: {hidden: [4]}\n"
+        "sweep: {student.hidden: [[4], [6, 6]], objective.temperature: [1, 4, 20, 4.0]}\n",
+        encoding="utf-8",
+    )
+    return tmp_path / "conf"
+
+
+def arms_of(*overrides, config_dir, multirun=False):
+    settings = compose(["recipe=grid", *overrides], config_dir, multirun=multirun)
+    return OmegaConf.to_container(settings)["arms"]
+
+
+def test_a_recipe_sweeps_as_the_command_line_does(recipes):
+    typed = ["student.hidden=[4],[6,6]", "objective.temperature=1,4,20"]
+    assert arms_of(config_dir=recipes) == arms_of("sweep=null", *typed, config_dir=recipes, multirun=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "multirun", "arms"),
+    [
+        (["objective.temperature=2,3"], True, {"hard", "soft,temperature=2", "soft,temperature=3"}),
+        (["objective.temperature=9"], False, {"hard", "soft"}),
+        (["objective=logits"], False, {"hard", "soft"}),
+        (["quick=true"], False, {"hard", "soft,temperature=1", "soft,temperature=20"}),
+        (["objective.temperature=2,3,5", "quick=true"], True, {"hard"} | {f"soft,temperature={t}" for t in (2, 3, 5)}),
+    ],
+)  # fmt: skip
+def test_the_command_line_changes_the_sweep_of_a_recipe(recipes, overrides, multirun, arms):
+    first = {arm.partition(",")[::2] for arm in arms}
+    wanted = {",".join(filter(None, (arm, f"hidden={h}", rest))) for arm, rest in first for h in ("4", "6-6")}
+    assert set(arms_of(*overrides, config_dir=recipes, multirun=multirun)) == wanted
+
+
+def test_the_sweep_of_a_recipe_is_switched_off_or_replaced(recipes):
+    assert set(arms_of("sweep=null", config_dir=recipes)) == {"hard", "soft"}
+    assert set(arms_of("student=convnet", "objective.temperature=1", config_dir=recipes)) == {"hard", "soft"}
+    found = arms_of("sweep={transfer.samples: [5, 6]}", config_dir=recipes)
+    assert set(found) == {f"{arm},samples={n}" for arm in ("hard", "soft") for n in (5, 6)}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sweep={epochs: [1, 2]}", "epochs cannot be swept"),
+        ("sweep={objective.temprature: [1, 2]}", "did you mean objective.temperature"),
+        ("sweep={objective.temperature: 2}", "should be a list of values"),
+        ("sweep={objective.temperature: []}", "should be a list of values"),
+        ("sweep=[1,2]", "should list values by key"),
+        ("sweep.objective.temperature=[1,2]", "'limbeck run -m objective.temperature=A,B'"),
+    ],
+)
+def test_bad_sweeps_of_a_recipe(recipes, override, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        arms_of(override, config_dir=recipes)
+
+
+def test_a_recipe_with_a_sweep_is_resumed_with_the_same_arms(recipes, tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["run", "recipe=grid", "--config-dir", str(recipes), "quick=true", *SMALL, f"out={run}"]) == 0
+    assert "6 arms x 2 seeds: 12 students in 2 cohorts" in capsys.readouterr().err
+    first, summary = students(run), read(run, "summary.json")
+    state = {**read(run, "manifest.json"), "state": "interrupted"}
+    (run / "manifest.json").write_text(json.dumps(state), encoding="utf-8")
+    assert main(["resume", str(run)]) == 0
+    assert "6 arms x 2 seeds" in capsys.readouterr().err
+    assert list(students(run)) == list(first)
+    assert read(run, "summary.json")["comparisons"] == summary["comparisons"]
