@@ -101,10 +101,9 @@ class _Builder:
 
     def _transfer(self, arm: dict[str, Any]) -> TransferSet:
         found = merged(self.settings["transfer"], arm.get("transfer"))
-        counts = ("samples", "labelled")
-        if self.quick:  # at most what is left of the data
-            found |= {key: min(found[key], QUICK_SAMPLES) for key in counts if type(found[key]) is int}
-        return TransferSet(**found)
+        source = None if found["source"] is None else self._make(found["source"])
+        transfer = TransferSet(**{**found, "source": source})
+        return transfer.small(QUICK_SAMPLES) if self.quick else transfer  # at most what is left of the data
 
     def _objective(self, arm: dict[str, Any]) -> Any:
         return Objective(**merged(self.settings["objective"], arm.get("objective")))

@@ -46,7 +46,7 @@ class TeacherSource:
             TeacherError: the files or models are missing, or do not fit the data.
         """
         if self.plan is not None and self.plan.source is None:
-            check_views(self.plan.views, self.data)
+            check_views(self.plan.views, self.data.train)
             build(_builder(self.plan), self.data, self.plan.seed)
         else:
             self._given = self._from_files() if self.plan else self._from_models()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from limbeck.config import check_arm_names, check_count, check_seed
-from limbeck.data import Dataset, NoViews, TransferSet, Views
+from limbeck.data import Dataset, NoViews, Split, TransferSet, Views
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
 from limbeck.models import LoadedModel, Normalized, load_model
@@ -188,12 +188,11 @@ def build(builder: Builder, data: Dataset, seed: int) -> Normalized:
 
 
 def check_student(plan: ArmPlan, data: Dataset) -> None:
-    """Check that an arm's student and views fit the data.
+    """Check that an arm's student fits the data.
 
     Raises:
-        ConfigError: they do not, or the builder gives the same module each time.
+        ConfigError: it does not, or the builder gives the same module each time.
     """
-    check_views(plan.views, data)
     first, second = build(plan.student, data, 0), build(plan.student, data, 0)
     if {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}:
         raise ConfigError(
@@ -211,9 +210,31 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
         )
 
 
-def check_views(views: Views, data: Dataset) -> None:
-    """Check that views can show the inputs; errors as for :meth:`~limbeck.data.Views.apply`."""
-    views.apply(data.train.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
+def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
+    """Check that an arm can learn from its transfer set, and that its views can show the inputs.
+
+    Args:
+        plan: of the arm.
+        data: of the study.
+        pool: what the transfer set picks from; None if that is yet to be made.
+
+    Raises:
+        ConfigError: they cannot, or the rule asks for what is not there.
+    """
+    if pool is not None:
+        plan.transfer.select(pool, data.class_names)
+    check_views(plan.views, pool or data.train)
+    if plan.is_control and not plan.transfer.has_labels:
+        raise ConfigError(
+            f"arms.{plan.name} learns from labels alone (objective.soft_weight=0) and its transfer set has none "
+            f"({plan.transfer.name}). Give it samples with labels, as in arms.{plan.name}.transfer="
+            "{labelled: null, source: null}, or a soft loss."
+        )
+
+
+def check_views(views: Views, split: Split) -> None:
+    """Check that views can show the inputs of a split; errors as for :meth:`~limbeck.data.Views.apply`."""
+    views.apply(split.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
 
 
 def can_stack(student: Builder, data: Dataset, students: int = 2) -> bool:

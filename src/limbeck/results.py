@@ -101,7 +101,7 @@ def summarise(
     """
     lost = {arm for arm, _ in failed}
     kept = [plan for plan in plans if plan.name not in lost]
-    arms = {plan.name: _arm_entry(plan, scored, arm_seconds[plan.name]) for plan in kept}
+    arms = {plan.name: _arm_entry(plan, scored, data.class_names, arm_seconds[plan.name]) for plan in kept}
     pairs = [(plan.name, control_of(plan, plans)) for plan in kept]
     teacher = scored.teacher and scored.teacher["test"]
     comparisons = [
@@ -125,13 +125,14 @@ def summarise(
     return summary
 
 
-def _arm_entry(plan: ArmPlan, scored: Scored, seconds: float) -> dict[str, Any]:
+def _arm_entry(plan: ArmPlan, scored: Scored, class_names: Sequence[str], seconds: float) -> dict[str, Any]:
     seeds = [entry for (arm, _), entry in scored.seeds.items() if arm == plan.name]
     mean, sd = mean_and_sd([entry["test"] for entry in seeds])
     name, params = scored.sizes[plan.name]
     return {
         "name": plan.name, "student": name, "params": params, "control": plan.is_control,
-        "objective": plan.objective.as_dict(), "transfer": plan.transfer.name, "views": plan.views.name,
+        "objective": plan.objective.as_dict(), "transfer": plan.transfer.name,
+        "absent": plan.transfer.absent(class_names), "views": plan.views.name,
         "views_settings": plan.views.settings(), "optimizer": asdict(plan.optimizer),
         "seconds": round(seconds, 3), "seeds": seeds, "mean": mean, "sd": sd,
     }  # fmt: skip

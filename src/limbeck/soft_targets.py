@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck.data import Dataset
 from limbeck.data.transfer import mixing_pool
 from limbeck.plan import ArmPlan
+from limbeck.pools import Pools
 from limbeck.progress import StageProgress
 from limbeck.teacher.answers import Answers
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -31,7 +31,7 @@ class Signals:
 
     Args:
         teacher: who answers.
-        data: the study's; only its training split is shown.
+        pools: what the transfer sets pick from.
         settings: of the store.
         cohorts: of the study, each with its arms and seeds.
         epochs: of the students.
@@ -45,11 +45,11 @@ class Signals:
     """
 
     def __init__(
-        self, teacher: LiveTeacher, data: Dataset, settings: StoreSettings,
+        self, teacher: LiveTeacher, pools: Pools, settings: StoreSettings,
         cohorts: Sequence[tuple[Sequence[ArmPlan], Sequence[int]]], *, epochs: int, ask: Callable[[Tensor], Tensor],
         precision: str, device: torch.device, progress: StageProgress,
     ):  # fmt: skip
-        self.teacher, self.data, self.settings = teacher, data, settings
+        self.teacher, self.pools, self.settings = teacher, pools, settings
         self.cohorts = [(p, s) for p, s in cohorts if any(plan.objective.needs_teacher for plan in p)]
         self.epochs, self.ask, self.precision, self.device = epochs, ask, precision, device
         self.progress = progress
@@ -66,24 +66,22 @@ class Signals:
         """
         if self.settings.mode == "off":
             return self.teacher
-        shared = plan.views, plan.transfer if plan.views.mixes else None
+        shared = _shared(plan)
         if shared not in self._made:
             self._made[shared] = self._stored_or_live(plan)
         return self._made[shared]
 
     def _stored_or_live(self, plan: ArmPlan) -> TeacherSignal:
-        sharing = [
-            (plans[0].transfer, len(seeds))
-            for plans, seeds in self.cohorts
-            if plans[0].views == plan.views and (not plan.views.mixes or plans[0].transfer == plan.transfer)
-        ]
-        picked = {transfer: transfer.select(self.data.train)[0] for transfer, _ in sharing}
+        data, pool = self.pools.data, self.pools.of(plan.transfer)
+        sharing = [(p[0].transfer, len(seeds)) for p, seeds in self.cohorts if _shared(p[0]) == _shared(plan)]
+        picked = {transfer: transfer.select(pool, data.class_names)[0] for transfer, _ in sharing}
         asked_live = sum(len(picked[transfer]) * seeds * self.epochs for transfer, seeds in sharing)
+        mixed_in = mixing_pool(*plan.transfer.select(pool, data.class_names)) if plan.views.mixes else None
+        source = plan.transfer.source
         answers = Answers(
-            teacher=self.teacher, inputs=self.data.train.inputs, rows=torch.cat(list(picked.values())).unique(),
-            views=plan.views, classes=self.data.classes, device=self.device, precision=self.precision, ask=self.ask,
-            data_name=self.data.name,
-            pool=mixing_pool(*plan.transfer.select(self.data.train)) if plan.views.mixes else None,
+            teacher=self.teacher, inputs=pool.inputs, rows=torch.cat(list(picked.values())).unique(),
+            views=plan.views, classes=data.classes, device=self.device, precision=self.precision, ask=self.ask,
+            data_name=data.name if source is None else source.name, pool=mixed_in,
         )  # fmt: skip
         header, root = answers.header(self.settings.dtype), self.settings.root
         if answers.count > asked_live and not is_complete(root, header):
@@ -91,3 +89,8 @@ class Signals:
         signal = open_store(answers, header, root, self.progress)
         self.used[header.key] = {"rows": header.rows, "views": plan.views.name, "dtype": header.dtype}
         return signal
+
+
+def _shared(plan: ArmPlan) -> tuple[Any, ...]:
+    """What arms have in common that can use one store: inputs and views; where these mix samples, which ones too."""
+    return plan.views, plan.transfer.source, plan.transfer if plan.views.mixes else None

@@ -29,13 +29,15 @@ from limbeck.errors import (
 from limbeck.get_teacher import TeacherSource
 from limbeck.manifest import Manifest
 from limbeck.models import load_model, save_model
-from limbeck.plan import Arm, ArmPlan, Builder, Teacher, build, check_student, cohorts, fill_in
+from limbeck.plan import Arm, ArmPlan, Builder, Teacher, build, check_student, check_transfer, cohorts, fill_in
+from limbeck.pools import Pools
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
 from limbeck.report.wording import plural
 from limbeck.results import score, summarise, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
 from limbeck.soft_targets import Signals, limit_views
+from limbeck.teacher.answers import digest_of
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.teacher.store import StoreLike, StoreSettings
 from limbeck.teacher.store_files import check_folder
@@ -111,6 +113,8 @@ class Study:
         self._loggers: list[Any] | None = None
         self._signals: Signals | None = None
         self._teacher = None if teacher is None else TeacherSource(teacher, data, self.run_folder, self._fit)
+        sources = [plan.transfer.source for plan in self.plans if plan.transfer.source is not None]
+        self._pools = Pools(data, sources, self.run_folder, self.progress)
         self._checked = False
 
     # The recipe ------------------------------------------------------------------------------------------------------
@@ -128,8 +132,9 @@ class Study:
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
         for plan in self.plans:
-            plan.transfer.select(self.data.train)
             check_student(plan, self.data)
+            later = plan.transfer.source is not None and plan.transfer.source.needs_teacher
+            check_transfer(plan, self.data, None if later else self._pools.of(plan.transfer))
         if self._teacher is not None:
             self._teacher.check()
         self._checked = True
@@ -164,7 +169,7 @@ class Study:
         )
 
     def _run(self) -> dict[str, Any]:
-        teacher = self._get_teacher()
+        teacher = self._pools.teacher = self._get_teacher()
         self._cohorts = self.cohorts()
         first: LimbeckError | None = None
         for number, (plans, seeds) in enumerate(self._cohorts):
@@ -240,7 +245,7 @@ class Study:
         """Keep a digest in the manifest; a resumed run must find the same again."""
         earlier = self.manifest.content["digests"].setdefault(name, digest)
         if earlier != digest:
-            kind = DataError if name == "data" else TeacherError
+            kind = DataError if name.startswith(("data", "inputs")) else TeacherError
             raise kind(
                 f"{self.run_folder.path}: the {name} is not what it was when this run began, so it cannot be resumed. "
                 "Put it back, or start anew with overwrite=true."
@@ -259,6 +264,10 @@ class Study:
         """
         if all(self._is_done(plan, seed) for plan in plans for seed in seeds):
             return None
+        with self.manifest.timed("store"):
+            pool = self._pools.of(plans[0].transfer)
+        if plans[0].transfer.source is not None:
+            self._note_digest(f"inputs: {plans[0].transfer.source.name}", digest_of(pool.inputs))
         needs_teacher = any(plan.objective.needs_teacher for plan in plans)
         signal = self._signal(_needed(teacher), plans[0]) if needs_teacher else None
         with self.manifest.timed("training", stage):
@@ -268,8 +277,9 @@ class Study:
                 arm_names=[plan.name for plan in plans], seeds=seeds,
             )  # fmt: skip
             data = StudyData(
-                self.data, seeds=seeds, batch_size=self.batch_size, views=plans[0].views, transfer=plans[0].transfer
-            )
+                self.data, seeds=seeds, batch_size=self.batch_size, views=plans[0].views, transfer=plans[0].transfer,
+                pool=pool,
+            )  # fmt: skip
             names = ", ".join(plan.name for plan in plans) if len(plans) <= MOST_NAMED else f"{len(plans)} arms"
             try:
                 self._fit(stage, f"{names} x {plural(len(seeds), 'seed')}", module, data, self._epochs)
@@ -304,7 +314,7 @@ class Study:
                     return teacher.answer(precision.convert_input(x))
 
             self._signals = Signals(
-                teacher, self.data, self.store, self._cohorts, epochs=self._epochs, ask=ask,
+                teacher, self._pools, self.store, self._cohorts, epochs=self._epochs, ask=ask,
                 precision=str(trainer.precision), device=trainer.strategy.root_device, progress=self.progress,
             )  # fmt: skip
         with self.manifest.timed("store"):
@@ -366,7 +376,8 @@ class Study:
 
     def _remove_checkpoints(self) -> None:
         """A finished run has nothing to resume."""
-        for file in self.run_folder.checkpoints.glob("*/*.ckpt"):
+        kept = self.run_folder.checkpoints
+        for file in [*kept.glob("*/*.ckpt"), *kept.glob("source*.npy")]:
             file.unlink()
         for folder in [*self.run_folder.checkpoints.glob("*"), self.run_folder.checkpoints]:
             if folder.is_dir() and not any(folder.iterdir()):

@@ -414,7 +414,7 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
         ({"trainer": {"accelerator": "abacus"}}, ConfigError, "refuses these options"),
         ({"trainer": {"max_epochs": 0}}, ConfigError, "epochs=0"),
         ({"transfer": TransferSet(samples=91)}, ConfigError, "transfer.samples=91"),
-        ({"transfer": TransferSet(labelled=0)}, ConfigError, "transfer.labelled=0"),
+        ({"transfer": TransferSet(labelled=0)}, ConfigError, r"its transfer set has none \(all, unlabelled\)"),
         ({"student": lambda: 3}, ConfigError, "should be a torch.nn.Module"),
         ({"student": lambda depth: Own()}, ConfigError, "could not be built.*depth"),
         ({"student": lambda: Own(classes=4)}, ConfigError, "the student gives 4 classes, the data has 3"),

@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     Attributes:
         x: inputs ``[S, B, *shape]``.
         y: labels ``[S, B]``, -100 where there is none.
-        sample: rows of the training split ``[S, B]``; None where the batch is not of a study.
+        sample: rows of the training split or of what a source gave ``[S, B]``; None where the batch is not of a study.
         view: the view of each ``[S, B]``; likewise.
         mixed: the second sample's share where each input is a mixture of two; None where none is.
         counts: labelled samples (a number or ``[S]``) and samples that the losses are divided by; None to count.
@@ -72,7 +72,7 @@ class TrainBatches:
     """The batches of one epoch after the other, for all seeds of a cohort at once.
 
     Args:
-        train: the training split on the training device.
+        train: the training split, or what another source gave, on the training device.
         index: rows of it that take part, ``[M]``.
         labels: of these rows, -100 where there is none, ``[M]``.
         views: how they are shown.
@@ -189,6 +189,7 @@ class StudyData(L.LightningDataModule):
         batch_size: samples a step.
         views: of the training inputs; validation inputs are shown as they are.
         transfer: which samples, and which labels.
+        pool: what these are picked from; None for the training split.
 
     Attributes:
         whole_epochs: give each epoch as a single item.
@@ -196,13 +197,14 @@ class StudyData(L.LightningDataModule):
 
     def __init__(
         self, data: Dataset, *, seeds: Sequence[int], batch_size: int, views: Views | None = None,
-        transfer: TransferSet | None = None,
+        transfer: TransferSet | None = None, pool: Split | None = None,
     ):  # fmt: skip
         super().__init__()
         self.data, self.seeds, self.batch_size = data, list(seeds), batch_size
         self.whole_epochs = False
         self.views = views or NoViews()
-        self.index, self.labels = (transfer or TransferSet()).select(data.train)
+        self.pool = data.train if pool is None else pool
+        self.index, self.labels = (transfer or TransferSet()).select(self.pool, data.class_names)
 
     @property
     def device(self) -> torch.device:
@@ -215,7 +217,7 @@ class StudyData(L.LightningDataModule):
         device, trainer = self.device, self.trainer
         assert trainer is not None
         batches = TrainBatches(
-            self.data.train.to(device), self.index.to(device), self.labels.to(device), views=self.views,
+            self.pool.to(device), self.index.to(device), self.labels.to(device), views=self.views,
             seeds=self.seeds, batch_size=self.batch_size, epoch=lambda: trainer.current_epoch,
             rank=trainer.global_rank, processes=trainer.world_size,
         )  # fmt: skip

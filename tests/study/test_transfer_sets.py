@@ -1,0 +1,158 @@
+"""Studies whose students see other inputs than their teacher did."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from limbeck import Arm, Objective, StoreSettings, Study
+from limbeck.data import Dataset, ImagesFrom, Shift, Source, TransferSet
+from limbeck.errors import ConfigError, DataError
+from limbeck.models import MLP, load_model
+
+HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective(hard_weight=0.5, soft_weight=0.5)
+
+
+@dataclass(frozen=True)
+class Adversary(Source):
+    """Inputs that go up the gradient of the teacher's first class."""
+
+    samples: int = 12
+    needs_teacher = True
+
+    @property
+    def name(self):
+        return f"{self.samples} adversaries"
+
+    def make(self, *, shape, classes, teacher, progress):
+        x = torch.zeros(self.samples, *shape, requires_grad=True)
+        logits = teacher.models[0](x)
+        assert logits.shape == (self.samples, classes)
+        logits[:, 0].sum().backward()
+        made.append(self.samples)
+        return (torch.arange(self.samples).view(-1, 1, 1, 1) / 20 + x.grad).clamp(0, 1)
+
+
+made: list[int] = []
+
+
+@pytest.fixture
+def data():
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (90, 1, 4, 4), generator=draw).to(torch.uint8)
+    y = (x.flatten(1).float() @ torch.randn(16, 3, generator=draw)).argmax(1)
+    return Dataset.from_arrays(x[:60], y[:60], x[60:], y[60:], name="tiny", val=10, class_names=list("abc"))
+
+
+def teacher():
+    torch.manual_seed(5)
+    return MLP((1, 4, 4), 3, hidden=[9])
+
+
+def study(data, out, arms, **options):
+    usual = {"student": partial(MLP, hidden=[4]), "teacher": teacher(), "seeds": 2, "epochs": 3, "progress": False}
+    return Study(data, arms, out=out, **{**usual, **options})
+
+
+@pytest.mark.parametrize("views", [None, Shift(1)], ids=["plain", "shifts"])
+def test_a_source_teaches_what_the_same_images_without_labels_teach(data, tmp_path, views):
+    """The training inputs from a file, or from the training split with all labels gone: the students are the same."""
+    np.save(tmp_path / "images.npy", data.train.inputs[:, 0].numpy())
+    arms = {
+        "file": Arm(objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy"))),
+        "split": Arm(objective=SOFT, transfer=TransferSet(labelled=0)),
+    }
+    store = StoreSettings(folder=tmp_path / "stores", dtype="float32", mode="auto")
+    summary = study(data, tmp_path / "run", arms, views=views, store=store, epochs=18).run()
+    first, second = ([seed["test"] for seed in arm["seeds"]] for arm in summary["arms"])
+    assert first == second
+    assert [arm["transfer"] for arm in summary["arms"]] == ["images from images.npy", "all, unlabelled"]
+    weights = [load_model(tmp_path / "run" / "students" / arm / "seed1").model.state_dict() for arm in arms]
+    assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
+    assert len(manifest["stores"]) == 1, "the same inputs are one store, wherever they come from"
+    assert "inputs: images from images.npy" in manifest["digests"]
+
+
+def test_stored_answers_to_a_source_are_those_of_the_teacher_asked_live(data, tmp_path):
+    draw = np.random.default_rng(0)
+    np.save(tmp_path / "other.npy", draw.integers(0, 256, (25, 4, 4)).astype(np.uint8))
+    arms = {"a": Arm(objective=SOFT, transfer=TransferSet(20, source=ImagesFrom(tmp_path / "other.npy"), seed=1))}
+    results = []
+    for store in ("off", StoreSettings(folder=tmp_path / "stores", dtype="float32")):
+        out = tmp_path / f"run{len(results)}"
+        results.append(study(data, out, arms, views=Shift(1), store=store, epochs=30).run()["arms"][0]["seeds"])
+    for live, stored in zip(*results, strict=True):
+        assert stored["test"]["nll"] == pytest.approx(live["test"]["nll"], abs=1e-5)
+    manifest = json.loads((tmp_path / "run1" / "manifest.json").read_text(encoding="utf-8"))
+    assert [store["rows"] for store in manifest["stores"].values()] == [20]
+
+
+def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_is_resumed(data, tmp_path, monkeypatch):
+    made.clear()
+    arms = {
+        "first": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())),
+        "second": Arm(objective=SOFT, transfer=TransferSet(source=Adversary()), views=Shift(1)),
+    }
+    whole = study(data, tmp_path / "whole", arms).run()
+    assert made == [12]
+    fit = Study._fit
+
+    def stop_at_second(self, stage, *rest):
+        if stage == "cohort1":
+            raise KeyboardInterrupt
+        return fit(self, stage, *rest)
+
+    monkeypatch.setattr(Study, "_fit", stop_at_second)
+    with pytest.raises(KeyboardInterrupt):
+        study(data, tmp_path / "run", arms).run()
+    monkeypatch.setattr(Study, "_fit", fit)
+    assert made == [12, 12]
+    assert (tmp_path / "run" / "checkpoints" / "source0.npy").is_file()
+    resumed = study(data, tmp_path / "run", arms, resume=True).run()
+    assert made == [12, 12]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert [arm["seeds"] for arm in resumed["arms"]] == [arm["seeds"] for arm in whole["arms"]]
+
+
+def test_other_inputs_than_before_are_no_run_to_resume(data, tmp_path, monkeypatch):
+    arms = {"a": Arm(objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy")))}
+    np.save(tmp_path / "images.npy", data.train.inputs[:, 0].numpy())
+    fit = Study._fit
+    monkeypatch.setattr(Study, "_fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        study(data, tmp_path / "run", arms).run()
+    monkeypatch.setattr(Study, "_fit", fit)
+    np.save(tmp_path / "images.npy", data.train.inputs[:9, 0].numpy())
+    with pytest.raises(DataError, match=r"the inputs: images from images\.npy is not what it was"):
+        study(data, tmp_path / "run", arms, resume=True).run()
+
+
+def test_students_shown_some_classes_only(data, tmp_path):
+    arms = {
+        "without": Arm(objective=HARD, transfer=TransferSet(without=["b"])),
+        "only": Arm(objective=HARD, transfer=TransferSet(classes=[0, "c"])),
+    }
+    summary = study(data, tmp_path / "run", arms, teacher=None).run()
+    assert [arm["transfer"] for arm in summary["arms"]] == ["all without b", "all of classes 0, c"]
+    assert summary["arms"][0]["seeds"] == summary["arms"][1]["seeds"]
+    assert [arm["absent"] for arm in summary["arms"]] == [[1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("transfer", "error", "message"),
+    [
+        (TransferSet(labelled=0), ConfigError, r"arms\.hard learns from labels alone"),
+        (TransferSet(source=Adversary()), ConfigError, r"its transfer set has none \(12 adversaries\)"),
+        (TransferSet(without=["d"]), ConfigError, "there is no class 'd'; known are a, b, c"),
+        (TransferSet(source=ImagesFrom("nowhere.npy")), DataError, "nowhere.npy cannot be read"),
+    ],
+)
+def test_mistakes_are_met_before_anything_is_trained(data, tmp_path, transfer, error, message):
+    with pytest.raises(error, match=message):
+        study(data, tmp_path / "run", {"hard": Arm(objective=HARD, transfer=transfer)}, teacher=nn.Flatten()).run()
+    assert not (tmp_path / "run").exists()
