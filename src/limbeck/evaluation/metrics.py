@@ -1,5 +1,6 @@
 """Metrics of logits against labels and against a teacher's logits; they need torch alone."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -87,17 +88,59 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
     return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1).mean(-1)
 
 
-def all_metrics(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> dict[str, float | int | None]:
+def kappa_distances(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """The squared distances of which the quadratic kappa is made.
+
+    Args:
+        labels: int64 grades, ``[N]``.
+        classes: C.
+
+    Returns:
+        float64 ``[N, C]``, of each sample's grade from each grade, and ``[C]``, their means over samples.
+    """
+    grades = torch.arange(classes, dtype=torch.float64, device=labels.device)
+    found = (labels.double().unsqueeze(-1) - grades).square()
+    return found, found.mean(0)
+
+
+def quadratic_kappa(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cohen's kappa of top class and label with quadratic weights: 1 for the same grades, 0 for chance.
+
+    It is 1 less the mean squared distance of the grades, divided by what that would be if answers and labels were as
+    frequent as they are, but independent.
+
+    Args:
+        logits: of classes in the order of their grades, ``[..., N, C]``.
+        labels: int64 grades, ``[N]``.
+
+    Returns:
+        float64, ``[...]``; not a number where answers and labels are all of one grade.
+
+    References:
+        Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or partial credit", 1968.
+    """
+    found, expected = kappa_distances(labels, logits.shape[-1])
+    top = logits.argmax(-1)
+    distance = found.expand(*top.shape, -1).gather(-1, top.unsqueeze(-1)).squeeze(-1)
+    return 1 - distance.mean(-1) / expected[top].mean(-1)
+
+
+def all_metrics(
+    logits: Tensor, labels: Tensor, teacher: Tensor | None = None, *, ordinal: bool = False
+) -> dict[str, float | int | None]:
     """The metrics of one model as ``summary.json`` keeps them.
 
-    These are errors, accuracy, nll, ece, agreement and kl_to_teacher.
+    These are errors, accuracy, nll, ece, agreement and kl_to_teacher; of graded classes also kappa, None where it is
+    not defined.
 
     Args:
         logits: ``[N, C]``.
         labels: int64, ``[N]``.
-        teacher: logits of the teacher, ``[N, C]``; without it the last two are None.
+        teacher: logits of the teacher, ``[N, C]``; without it agreement and kl_to_teacher are None.
+        ordinal: classes are grades in their order.
     """
     wrong = int(errors(logits, labels))
+    kappa = float(quadratic_kappa(logits, labels)) if ordinal else None
     return {
         "errors": wrong,
         "accuracy": (len(labels) - wrong) / len(labels),
@@ -105,7 +148,7 @@ def all_metrics(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -
         "ece": expected_calibration_error(logits, labels),
         "agreement": None if teacher is None else float(agreement(logits, teacher)),
         "kl_to_teacher": None if teacher is None else float(kl_to_teacher(logits, teacher)),
-    }
+    } | ({"kappa": None if kappa is None or math.isnan(kappa) else kappa} if ordinal else {})
 
 
 @torch.no_grad()  # not inference_mode: these logits, and what the loader makes and keeps, may train a model
