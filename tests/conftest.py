@@ -15,9 +15,10 @@ def one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def own_store(tmp_path_factory):
-    """No test touches the user's stores."""
+    """No test touches the user's stores, nor the images decoded for them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIMBECK_STORE", str(tmp_path_factory.mktemp("store")))
+        patch.setenv("LIMBECK_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

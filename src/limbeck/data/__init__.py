@@ -3,12 +3,15 @@
 from limbeck.data.crops import Crop, Flip, Shift
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.distortions import Affine, Elastic
+from limbeck.data.folders import image_folder
 from limbeck.data.images import digits, fashion_mnist, mnist
 from limbeck.data.mixup import Mixup
+from limbeck.data.sources import ImagesFrom, Source
+from limbeck.data.tables import aptos, image_csv
 from limbeck.data.transfer import TransferSet
 from limbeck.data.views import Chain, NoViews, Views
 
 __all__ = [
-    "Affine", "Chain", "Crop", "Dataset", "Elastic", "Flip", "Mixup", "NoViews", "Shift", "Split", "TransferSet",
-    "Views", "digits", "fashion_mnist", "mnist",
+    "Affine", "Chain", "Crop", "Dataset", "Elastic", "Flip", "ImagesFrom", "Mixup", "NoViews", "Shift", "Source",
+    "Split", "TransferSet", "Views", "aptos", "digits", "fashion_mnist", "image_csv", "image_folder", "mnist",
 ]  # fmt: skip

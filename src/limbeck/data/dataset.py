@@ -1,6 +1,7 @@
 """A data set in memory: training, validation and test split, the last opened on purpose only."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 from limbeck.errors import ConfigError, DataError
+
+STATISTICS_PART = 1 << 24
+"""Values at a time, so that a mapped file is not copied whole into wider numbers."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Dataset:
         class_names: one name a class, in the order of the labels.
         val: how many of the training samples to keep for validation.
         split_seed: which ones; the same seed gives the same split everywhere.
+        ordinal: classes are grades in their order; the quadratic kappa is reported beside the errors.
 
     Raises:
         ConfigError: ``val`` leaves no training or no validation sample.
@@ -59,29 +64,51 @@ class Dataset:
     """
 
     def __init__(
-        self, name: str, train: Split, test: Split, *, class_names: Sequence[str], val: int, split_seed: int = 0
-    ):
+        self, name: str, train: Split, test: Split, *, class_names: Sequence[str], val: int, split_seed: int = 0,
+        ordinal: bool = False,
+    ):  # fmt: skip
         for part, split in (("training", train), ("test", test)):
             check_split(split, len(class_names), where=f"{name}, {part} split")
         if isinstance(val, bool) or not isinstance(val, int) or not 1 <= val < len(train):
             raise ConfigError(f"data.val={val!r} should be a whole number from 1 to {len(train) - 1}.")
-        if train.inputs.shape[1:] != test.inputs.shape[1:] or train.inputs.dtype != test.inputs.dtype:
-            raise DataError(
-                f"{name}: training inputs are {list(train.inputs.shape[1:])} {train.inputs.dtype}, test inputs "
-                f"{list(test.inputs.shape[1:])} {test.inputs.dtype}; they should be alike."
-            )
+        _check_alike(train, test, name, "test")
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(split_seed))
-        self.name = name
-        self.class_names = [str(c) for c in class_names]
-        self.val = train.take(order[:val].sort().values)
-        self.train = train.take(order[val:].sort().values)
-        self.test_size = len(test)
-        self._test = test
+        held, rest = train.take(order[:val].sort().values), train.take(order[val:].sort().values)
+        self._set(name, rest, held, test, class_names, ordinal)
+
+    def _set(
+        self, name: str, train: Split, val: Split, test: Split, class_names: Sequence[str], ordinal: bool
+    ) -> "Dataset":
+        self.name, self.train, self.val, self._test, self.test_size = name, train, val, test, len(test)
+        self.class_names, self.ordinal = [str(c) for c in class_names], ordinal
+        return self
+
+    @classmethod
+    def from_splits(
+        cls, name: str, train: Split, val: Split, test: Split, *, class_names: Sequence[str], ordinal: bool = False
+    ) -> "Dataset":
+        """A data set whose validation split is given; splits of a memory-mapped array stay on the disk.
+
+        Args:
+            name: for tables and messages.
+            train: the training samples.
+            val: the validation samples.
+            test: the test samples.
+            class_names: one name a class, in the order of the labels.
+            ordinal: classes are grades in their order.
+
+        Raises:
+            DataError: inputs and labels do not fit together, or a label is out of range.
+        """
+        for part, split in (("training", train), ("validation", val), ("test", test)):
+            check_split(split, len(class_names), where=f"{name}, {part} split")
+            _check_alike(train, split, name, part)
+        return object.__new__(cls)._set(name, train, val, test, class_names, ordinal)
 
     @classmethod
     def from_arrays(
         cls, x: Any, y: Any, x_test: Any, y_test: Any, *, name: str = "arrays",
-        class_names: Sequence[str] | None = None, val: int | None = None, split_seed: int = 0,
+        class_names: Sequence[str] | None = None, val: int | None = None, split_seed: int = 0, ordinal: bool = False,
     ) -> "Dataset":  # fmt: skip
         """A data set from arrays or tensors; a tenth of the training samples is kept for validation by default.
 
@@ -94,12 +121,13 @@ class Dataset:
             class_names: by default the numbers from 0.
             val: number of validation samples.
             split_seed: of the validation split.
+            ordinal: classes are grades in their order.
         """
         train, test = _as_split(x, y, name), _as_split(x_test, y_test, name)
         if class_names is None:
             class_names = [str(c) for c in range(int(train.labels.max()) + 1 if train.labels.numel() else 0)]
         return cls(
-            name, train, test, class_names=class_names, split_seed=split_seed,
+            name, train, test, class_names=class_names, split_seed=split_seed, ordinal=ordinal,
             val=max(1, len(train) // 10) if val is None else val,
         )  # fmt: skip
 
@@ -119,32 +147,44 @@ class Dataset:
 
     def head(self, samples: int) -> "Dataset":
         """A small part of the data set: at most ``samples`` to train, half as many to validate and to test."""
-        small = object.__new__(Dataset)
-        small.name, small.class_names = self.name, self.class_names
-        small.train = self.train.take(torch.arange(min(samples, len(self.train))))
-        small.val = self.val.take(torch.arange(min(samples // 2, len(self.val))))
-        small._test = self._test.take(torch.arange(min(samples // 2, len(self._test))))
-        small.test_size = len(small._test)
-        return small
+        parts = (self.train, samples), (self.val, samples // 2), (self._test, samples // 2)
+        train, val, test = (split.take(torch.arange(min(most, len(split)))) for split, most in parts)
+        return object.__new__(Dataset)._set(self.name, train, val, test, self.class_names, self.ordinal)
 
     def digest(self) -> str:
         """SHA-256 of the samples of all splits and their labels, in hexadecimal."""
         found = hashlib.sha256()
         for split in (self.train, self.val, self._test):
             found.update(f"{list(split.inputs.shape)} {split.inputs.dtype}".encode())
-            found.update(split.inputs.numpy().tobytes())
-            found.update(split.labels.numpy().tobytes())
+            for values in (split.inputs, split.labels):
+                found.update(values.contiguous().view(-1).numpy().data.cast("B"))  # no copy of a mapped file
         return found.hexdigest()
 
     @cached_property
     def statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of the training inputs as a model sees them, one per channel (images) or one."""
         inputs = self.train.inputs
+        if inputs.dtype == torch.uint8 and inputs.ndim == 4:
+            return _byte_statistics(inputs)
         parts = inputs.transpose(0, 1).flatten(1) if inputs.ndim == 4 else inputs.reshape(1, -1)
         scale = 255.0 if inputs.dtype == torch.uint8 else 1.0
         mean = [float(part.double().mean()) / scale for part in parts]
         std = [float(part.double().std()) / scale for part in parts]
         return mean, [s if s > 0 else 1.0 for s in std]
+
+
+def _byte_statistics(images: Tensor) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation by channel of ``[N, C, H, W]`` as shares of 255, exact, a few images at a time."""
+    count = images[:, 0].numel()
+    total = square = torch.zeros(images.shape[1], dtype=torch.int64)
+    for part in images.split(max(1, STATISTICS_PART // max(images[0].numel(), 1))):
+        values = part.long()
+        total, square = total + values.sum((0, 2, 3)), square + values.square().sum((0, 2, 3))
+    mean, std = [], []
+    for first, second in zip(total.tolist(), square.tolist(), strict=True):
+        mean.append(first / count / 255)
+        std.append(math.sqrt((count * second - first * first) / (count * max(count - 1, 1))) / 255)
+    return mean, [s if s > 0 else 1.0 for s in std]
 
 
 def _as_split(x: Any, y: Any, name: str) -> Split:
@@ -167,6 +207,14 @@ def _as_tensor(values: Any, where: str) -> Tensor:
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
     except (TypeError, ValueError) as error:
         raise DataError(f"{where} should be an array of numbers ({error}).") from None
+
+
+def _check_alike(train: Split, other: Split, name: str, part: str) -> None:
+    if train.inputs.shape[1:] != other.inputs.shape[1:] or train.inputs.dtype != other.inputs.dtype:
+        raise DataError(
+            f"{name}: training inputs are {list(train.inputs.shape[1:])} {train.inputs.dtype}, {part} inputs "
+            f"{list(other.inputs.shape[1:])} {other.inputs.dtype}; they should be alike."
+        )
 
 
 def check_split(split: Split, classes: int, *, where: str) -> None:

@@ -17,6 +17,7 @@ from limbeck.errors import ConfigError, DataError
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 """Those that Pillow reads by itself; some others start programs."""
 MOST_PIXELS = 128 * 1024 * 1024
+MOST_SIDE = 4096
 MOST_LISTED = 10
 _BLACK = 8
 _SHARE = 0.01
@@ -61,9 +62,7 @@ def decode_all(
         ConfigError: a size or number of channels is out of range.
         DataError: after the last file, if some could not be read.
     """
-    check_count("data.size", size)
-    if channels not in (1, 3):
-        raise ConfigError(f"data.channels={channels!r} should be 1 (grey) or 3 (RGB).")
+    check_size(size, channels)
     bad: list[str] = []
 
     def attempt(path: Path) -> np.ndarray | str:
@@ -115,6 +114,19 @@ def decode(path: Path, *, size: int, channels: int, crop_border: bool = False) -
         raise DataError(f"{path} ({' '.join(reason.split())})") from None
     pixels = np.asarray(small, np.uint8)
     return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def check_size(size: int, channels: int) -> None:
+    """Check what images are made to be.
+
+    Raises:
+        ConfigError: a size or number of channels is out of range.
+    """
+    check_count("data.size", size)
+    if size > MOST_SIDE:
+        raise ConfigError(f"data.size={size} should be at most {MOST_SIDE} pixels.")
+    if isinstance(channels, bool) or channels not in (1, 3):
+        raise ConfigError(f"data.channels={channels!r} should be 1 (grey) or 3 (RGB).")
 
 
 def listed(items: Sequence[str]) -> str:
