@@ -1,0 +1,226 @@
+"""The pages of docs/results/: tables and goals from results.json, sentences from the texts written by hand."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from limbeck.compose import CONF
+from limbeck.report.wording import (
+    MISSING,
+    count,
+    interval,
+    mean_and_sd,
+    nats,
+    objective,
+    p_value,
+    percent,
+    plural,
+    seconds,
+    tenths,
+)
+
+MOST_ROWS = 24
+SHARES = ("accuracy", "recall", "agreement")
+NOTES = {True: "met", False: "**missed**", None: "not measured"}
+KINDS = {"at_least": "at least", "at_most": "at most", "equals": ""}
+Entry = Mapping[str, Any]
+
+
+def write_pages(record: Mapping[str, Any], folder: Path, without: Mapping[str, str]) -> Iterator[Path]:
+    """Write a page for each recipe, and the list of all; give their paths."""
+    for recipe in dict.fromkeys(entry["recipe"] for entry in record["entries"]):
+        text = folder / "text" / f"{recipe}.md"
+        page = folder / f"{recipe}.md"
+        found = text.read_text(encoding="utf-8") if text.is_file() else ""
+        page.write_text(page_of(recipe, record, found), encoding="utf-8")
+        yield page
+    index = folder / "index.md"
+    index.write_text(index_of(record, without), encoding="utf-8")
+    yield index
+
+
+def page_of(recipe: str, record: Mapping[str, Any], text: str) -> str:
+    """The page of a recipe.
+
+    Args:
+        recipe: its name.
+        record: the content of results.json.
+        text: written by hand: a title, the answer, a line of three dashes, what else to know; may be empty.
+    """
+    entries = [entry for entry in record["entries"] if entry["recipe"] == recipe]
+    opening, _, ending = text.strip().partition("\n---\n")
+    if not opening.strip():
+        opening = "\n\n".join([f"# {recipe}: {about(recipe)}", *entries[0]["headline"]])
+    parts = [opening.strip()]
+    for entry in entries:
+        parts += [f"## {entry['name']}"] * (len(entries) > 1) + list(_sections(entry))
+    return "\n\n".join([*parts, *[ending.strip()] * bool(ending.strip())]) + "\n"
+
+
+def about(recipe: str) -> str:
+    """The first comment of a recipe."""
+    lines = (CONF / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
+    return next((line.lstrip("# ") for line in lines if line.startswith("# ") and "@package" not in line), "")
+
+
+def _sections(entry: Entry) -> Iterator[str]:
+    yield f"    {entry['command']}"
+    yield _facts(entry)
+    kept, left = _rows_shown(entry)
+    yield _results(entry, kept)
+    if left:
+        yield f"{plural(left, 'more arm')} in [results.json](results.json)."
+    adjusted = _adjusted(entry, kept)
+    if adjusted:
+        yield adjusted
+    if entry["comparisons"]:
+        yield _comparisons(entry, kept)
+    for figure in entry["figures"]:
+        yield f"![{figure['title']}]({figure['file']})\n\n*{figure['title']}.* {figure['caption']}"
+    if entry["warnings"]:
+        yield "What the run itself warns of:\n\n" + "\n".join(f"* {warning}" for warning in entry["warnings"])
+    if entry["goals"]:
+        yield _goals(entry["goals"])
+
+
+def _facts(entry: Entry) -> str:
+    """Commit, machine, time and sizes in a paragraph."""
+    machine, spent, data = entry["hardware"], entry["seconds"], entry["data"]
+    devices = ", ".join(machine.get("devices") or [])
+    where = f"{plural(machine['cores'], 'core')} of {machine['cpu']}" + (f", {devices}" if devices else "")
+    changed = " with changes" if (entry["commit"] or "").endswith("+") else ""
+    commit = f"commit `{entry['commit'][:7]}`{changed}" if entry["commit"] else "a commit not recorded"
+    stages = ", ".join(f"{name} {seconds(spent[name])}" for name in spent if name != "total" and spent[name])
+    return (
+        f"limbeck {entry['versions']['limbeck']} at {commit}, torch {entry['versions']['torch']}, {where}, "
+        f"{entry['precision']}, {entry['date']}. Wall time {seconds(spent['total'])} ({stages}). "
+        f"{data['train']:,} samples to train, {data['val']:,} to validate, {data['test']:,} to test; the test split "
+        f"was opened once, at the end. Students: {plural(entry['epochs'], 'epoch')}, batches of "
+        f"{entry['batch_size']:,}, {plural(entry['seeds'], 'seed')}. Mean ± standard deviation over seeds."
+    )
+
+
+def _rows_shown(entry: Entry) -> tuple[list[str], int]:
+    """Names of the arms in the tables, and how many are left out: those with the most validation errors, no control."""
+    arms = entry["arms"]
+    controls = [arm for arm in arms if arm["control"]]
+    ranked = controls + sorted((arm for arm in arms if not arm["control"]), key=lambda arm: arm["validation_errors"])
+    picked = {arm["name"] for arm in ranked[: max(MOST_ROWS, len(controls))]}
+    return [arm["name"] for arm in arms if arm["name"] in picked], len(arms) - len(picked)
+
+
+def _results(entry: Entry, kept: Sequence[str]) -> str:
+    rows, teacher = [], entry["teacher"]
+    if teacher:
+        test = teacher["test"]
+        facts = [f"teacher: {teacher['name']}", f"{teacher['params']:,}", "", "", count(test["errors"])]
+        facts += [percent(test["accuracy"]), nats(test["nll"]), ""]
+        rows.append([*facts, count(teacher["val"]["errors"])])
+    for arm in entry["arms"]:
+        if arm["name"] in kept:
+            mean, sd = arm["mean"], arm["sd"]
+            learns = objective(arm["objective"], control=False)
+            facts = [arm["name"], f"{arm['params']:,}", learns, _sees(arm), mean_and_sd(mean["errors"], sd["errors"])]
+            facts += [percent(mean["accuracy"]), nats(mean["nll"])]
+            agreement = percent(mean["agreement"]) if mean.get("agreement") is not None else ""
+            rows.append([*facts, agreement, tenths(arm["validation_errors"])])
+    heading = ["arm", "parameters", "learns from", "sees", f"errors of {entry['data']['test']:,}", "accuracy", "NLL"]
+    return _table([*heading, "agreement", f"errors of {entry['data']['val']:,} on validation"], rows)
+
+
+def _sees(arm: Mapping[str, Any]) -> str:
+    """Its transfer set and views."""
+    return arm["transfer"] if arm["views"] == "none" else f"{arm['transfer']}, {arm['views']}"
+
+
+def _adjusted(entry: Entry, kept: Sequence[str]) -> str:
+    """Results with constants added per class after training."""
+    rows = [
+        [arm["name"], found["how"], mean_and_sd(found["mean"]["errors"], found["sd"]["errors"])]
+        for arm in entry["arms"]
+        for found in arm.get("adjusted", [])
+        if arm["name"] in kept
+    ]
+    if not rows:
+        return ""
+    return "With a constant added to each class's logit after training:\n\n" + _table(
+        ["arm", "constants set by", f"errors of {entry['data']['test']:,}"], rows
+    )
+
+
+def _comparisons(entry: Entry, kept: Sequence[str]) -> str:
+    rows = []
+    for found in entry["comparisons"]:
+        if found["arm"] in kept:
+            delta, gap = found["delta_errors"], found["gap_closed"]["errors"]
+            star = " (chosen on validation)" if found.get("main") and len(entry["comparisons"]) > 1 else ""
+            rows.append([
+                f"{found['arm']} − {found['control']}{star}", tenths(delta["mean"], signed=True),
+                interval(delta["ci95"]), interval(delta.get("ci95_total")),
+                p_value(found["mcnemar_p"]).removeprefix("p = ").removeprefix("p "),
+                MISSING if gap is None else percent(gap, 0), found["verdict"],
+            ])  # fmt: skip
+    heading = ["comparison", "errors", "95 % over seeds", "95 % over seeds and samples", "McNemar p", "gap closed"]
+    return _table([*heading, "verdict"], rows)
+
+
+def _goals(goals: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for goal in goals:
+        target = goal["target"] if isinstance(goal["target"], str) else _shown(goal["target"], goal["unit"])
+        found = MISSING if goal["value"] is None else _shown(goal["value"], goal["unit"])
+        wanted = f"{KINDS[goal['kind']]} {target}".strip()
+        rows.append([goal["goal"], str(goal["public"] or ""), wanted, found, NOTES[goal["met"]]])
+    return "Against the numbers to beat:\n\n" + _table(["", "public", "goal", "here", ""], rows)
+
+
+def _shown(value: Any, unit: str) -> str:
+    if isinstance(value, str):
+        return value
+    if any(part in SHARES for part in unit.split(".")):
+        return percent(value)
+    return p_value(value).removeprefix("p = ") if unit == "mcnemar_p" else tenths(value)
+
+
+def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
+    """The list of all results: a row for each entry."""
+    rows = []
+    for entry in record["entries"]:
+        main = next((found for found in entry["comparisons"] if found.get("main")), None)
+        arms = {arm["name"]: arm for arm in entry["arms"]}
+        pair = [_errors(arms[main[end]]) for end in ("control", "arm")] if main else [MISSING] * 2
+        teacher = count(entry["teacher"]["test"]["errors"]) if entry["teacher"] else MISSING
+        met = sum(goal["met"] is True for goal in entry["goals"])
+        goals = f"{met} of {len(entry['goals'])}" if entry["goals"] else MISSING
+        where = f"[{entry['name']}]({entry['recipe']}.md)"
+        verdict = f"{main['verdict']}: {tenths(main['delta_errors']['mean'], signed=True)}" if main else MISSING
+        rows.append([
+            where, f"{entry['data']['name']}, {entry['data']['test']:,}", str(entry["seeds"]), *pair, teacher, verdict,
+            goals, seconds(entry["seconds"]["total"]),
+        ])  # fmt: skip
+    recorded = {entry["recipe"] for entry in record["entries"]}
+    left = [f"* `{name}`: {why}" for name, why in sorted(without.items()) if name not in recorded]
+    pages = "\n".join([*sorted(recorded), "speed"])
+    parts = [
+        "# Results",
+        "A page for each recipe: command, commit, machine, time, every arm over its seeds, and the goal beside what\n"
+        "was found, met or missed. Errors of the test split, mean ± standard deviation over seeds, of the arm that\n"
+        "validation chose and of its control. The same numbers for machines: [results.json](results.json). How fast\n"
+        "all this is: "
+        "[Speed](speed.md).",
+        _table(
+            ["recipe", "data, test", "seeds", "control", "distilled", "teacher", "verdict", "goals met", "time"], rows
+        ),
+    ]
+    parts += ["Recipes without a page yet:\n\n" + "\n".join(left)] * bool(left)
+    return "\n\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{pages}\n```"]) + "\n"
+
+
+def _errors(arm: Mapping[str, Any]) -> str:
+    return mean_and_sd(arm["mean"]["errors"], arm["sd"]["errors"])
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in line) + " |" for line in lines)

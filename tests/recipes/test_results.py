@@ -1,0 +1,160 @@
+"""What stands on record: pages, figures and results.json agree, and every recipe is accounted for."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from limbeck.compose import choices
+from limbeck.errors import LimbeckError
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+
+
+@pytest.fixture(scope="module")
+def tools():
+    """``record`` and ``pages`` of the benchmarks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import pages
+        import record
+
+        yield record, pages
+    for name in ("record", "pages"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def on_record():
+    return json.loads((RESULTS / "results.json").read_text(encoding="utf-8"))
+
+
+def test_the_pages_say_what_results_json_says(tools, on_record, tmp_path):
+    record, pages = tools
+    (tmp_path / "text").symlink_to(RESULTS / "text")
+    written = list(pages.write_pages(on_record, tmp_path, record.read_goals()["without"]))
+    assert len(written) == len({entry["recipe"] for entry in on_record["entries"]}) + 1
+    for page in written:
+        again = "write it anew with: python benchmarks/record.py"
+        assert page.read_text(encoding="utf-8") == (RESULTS / page.name).read_text(encoding="utf-8"), again
+
+
+def test_goals_are_judged_as_they_stand(tools, on_record):
+    record, _ = tools
+    goals = record.read_goals()["goals"]
+    for entry in on_record["entries"]:
+        assert entry["goals"] == record.judge(goals.get(entry["name"], []), entry)
+
+
+def test_every_recipe_has_a_page_or_a_reason(tools, on_record):
+    record, _ = tools
+    known = record.read_goals()
+    recorded = {entry["recipe"] for entry in on_record["entries"]}
+    assert set(choices("recipe")) <= recorded | set(known["without"])
+
+
+def test_results_hold_no_place_of_a_machine_and_all_figures(on_record):
+    for entry in on_record["entries"]:
+        assert "/" not in entry["command"].replace("timm/", "")
+        assert all((RESULTS / figure["file"]).is_file() for figure in entry["figures"])
+    named = {figure["file"] for entry in on_record["entries"] for figure in entry["figures"]}
+    assert {file.name for file in RESULTS.glob("*-figure-*.svg")} == named
+
+
+# Goals, commands and entries -----------------------------------------------------------------------------------------
+
+
+def arm(name, validation, errors, **more):
+    return {
+        "name": name,
+        "validation_errors": validation,
+        "mean": {"errors": errors, "accuracy": 1 - errors / 100},
+        **more,
+    }
+
+
+ENTRY = {
+    "teacher": {"test": {"errors": 3}},
+    "arms": [arm("soft,temperature=1", 9, 5), arm("soft,temperature=4", 8, 7), arm("softer", 1, 1), arm("hard", 2, 10)],
+    "comparisons": [{"arm": "soft,temperature=4", "verdict": "helps", "delta_errors": {"mean": -3.0}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("goal", "value", "met"),
+    [
+        ({"of": "teacher", "value": "test.errors", "at_most": 3}, 3, True),
+        ({"chosen": "soft", "value": "mean.errors", "at_most": 5}, 7, False),  # by validation, not by test errors
+        ({"chosen": "soft", "value": "verdict", "equals": "helps"}, "helps", True),
+        ({"chosen": "soft", "value": "delta_errors.mean", "at_most": -4}, -3.0, False),
+        ({"arm": "hard", "value": "mean.accuracy", "at_least": 0.9}, 0.9, True),
+        ({"arm": "hard", "value": "verdict", "equals": "helps"}, None, None),
+        ({"arm": "absent", "value": "mean.errors", "at_most": 1}, None, None),
+        ({"arm": "hard", "adjusted": "prior", "value": "mean.errors", "at_most": 1}, None, None),
+    ],
+)
+def test_judging_a_goal(tools, goal, value, met):
+    record, _ = tools
+    (found,) = record.judge([{"goal": "something", **goal}], ENTRY)
+    assert (found["value"], found["met"]) == (value, met)
+
+
+def test_recall_is_the_mean_over_seeds(tools):
+    record, _ = tools
+    adjusted = {"how": "prior", "mean": {"errors": 4}, "seeds": [{"recall": [1.0, 0.5]}, {"recall": [1.0, 1.0]}]}
+    entry = {"teacher": None, "arms": [arm("soft", 1, 5, adjusted=[adjusted])], "comparisons": []}
+    goals = [{"goal": "ones", "arm": "soft", "adjusted": "prior", "value": "recall.1", "at_least": 0.75}]
+    assert record.judge(goals, entry)[0]["value"] == 0.75
+
+
+def test_a_command_names_no_place_of_a_machine(tools):
+    record, _ = tools
+    overrides = {
+        "recipe=mnist": "recipe=mnist",
+        "data.root=/data/m": "data.root=DIR",
+        "teacher.from=[/a/b,/a/c]": "teacher.from=RUN",
+        "out=/tmp/x": None,
+        "student.hidden=[3],[4,4]": "'student.hidden=[3],[4,4]'",
+        "+data.extra=/home/me/file.csv": "+data.extra=PATH",
+        "student=timm/resnet18": "student=timm/resnet18",
+    }
+    manifest = {"verb": "run", "multirun": True, "config_dir": None, "overrides": list(overrides)}
+    said = " ".join(["limbeck run -m", *filter(None, overrides.values())])
+    assert record.portable(manifest) == said
+
+
+def test_a_finished_run_becomes_an_entry(tools, tmp_path, capsys):
+    from limbeck.cli import main
+
+    record, pages = tools
+    small = ("teacher=mlp", "teacher.model.hidden=[8]", "teacher.epochs=1", "epochs=2", "student.hidden=[4]", "seeds=2")
+    run = tmp_path / "run"
+    assert main(["run", *small, "logger=csv", "store=off", f"out={run}"]) == 0
+    entry, figures = record.entry_of(run, commit="abc")
+    assert entry["name"] == "digits"
+    assert (
+        [figure["file"] for figure in entry["figures"]]
+        == list(figures)
+        == ["digits-figure-1.svg", "digits-figure-2.svg"]
+    )
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert [arm["mean"] for arm in entry["arms"]] == [arm["mean"] for arm in summary["arms"]]
+    assert json.loads(json.dumps(entry)) == entry
+    page = pages.page_of("digits", {"entries": [{**entry, "goals": []}]}, "# Title\n\nYes.\n\n---\n\nMore.\n")
+    assert page.startswith("# Title\n\nYes.\n\n    limbeck run teacher=mlp")
+    assert page.endswith("\n\nMore.\n")
+    assert f"| hard | {entry['arms'][0]['params']:,} | labels only | all, 100 labelled |" in page
+
+
+def test_a_quick_run_is_not_recorded(tools, tmp_path, capsys):
+    from limbeck.cli import main
+
+    record, _ = tools
+    assert (
+        main(["run", "quick=true", "teacher=none", "~arms.soft", "seeds=1", "logger=csv", f"out={tmp_path / 'run'}"])
+        == 0
+    )
+    with pytest.raises(LimbeckError, match="quick run"):
+        record.entry_of(tmp_path / "run")
