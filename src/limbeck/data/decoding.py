@@ -19,8 +19,8 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 MOST_PIXELS = 128 * 1024 * 1024
 MOST_SIDE = 4096
 MOST_LISTED = 10
-_BLACK = 8
-_SHARE = 0.01
+_BLACK, _SHARE = 8, 0.02
+"""A row or column belongs to the border unless a share of its pixels is brighter than that."""
 
 
 def read_images(paths: Sequence[str | Path], *, size: int, channels: int, crop_border: bool = False) -> Tensor:
