@@ -17,7 +17,8 @@ from limbeck.data.transfer import TransferSet, mixing_pool
 from limbeck.data.views import NoViews, Views, replayable_integers
 from limbeck.losses import UNLABELLED, is_labelled
 
-EVALUATION_BATCH = 1000
+EVALUATION_BATCH, EVALUATION_VALUES = 1000, 1 << 22
+"""Inputs at a time, and values in them: large images come a few at a time."""
 _ORDER = -1
 """Stands for the order of an epoch where the views have the number of a sample."""
 
@@ -164,11 +165,13 @@ class EvaluationBatches:
     Args:
         split: on the device of the model.
         seeds: S.
-        batch_size: samples at a time.
+        batch_size: samples at a time; None for as many as suit their size.
     """
 
-    def __init__(self, split: Split, *, seeds: int = 1, batch_size: int = EVALUATION_BATCH):
-        self.split, self.seeds, self.batch_size = split, seeds, batch_size
+    def __init__(self, split: Split, *, seeds: int = 1, batch_size: int | None = None):
+        values = max(split.inputs.shape[1:].numel(), 1)
+        self.split, self.seeds = split, seeds
+        self.batch_size = batch_size or max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
 
     def __len__(self) -> int:
         return math.ceil(len(self.split) / self.batch_size)

@@ -19,7 +19,7 @@ def mean_and_sd(values: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], di
     """Mean and sample standard deviation of each metric over seeds; None where a metric is missing or one seed."""
     mean: dict[str, Any] = {}
     sd: dict[str, Any] = {}
-    for name in METRICS:
+    for name in METRICS + tuple(key for key in values[0] if key not in METRICS):
         column = [v[name] for v in values]
         known = not any(v is None for v in column)
         mean[name] = statistics.fmean(column) if known else None
