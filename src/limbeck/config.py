@@ -10,6 +10,9 @@ from limbeck.errors import ConfigError
 UNLABELLED = -100
 """The label of a sample that has none: its hard loss is 0 (PyTorch's ``ignore_index``)."""
 
+LARGEST = 1e6
+"""Of a weight or a temperature; beyond it float32 runs out of digits."""
+
 ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "control")
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,99}")
 
@@ -115,6 +118,17 @@ def merged(base: Mapping[str, Any], differences: Mapping[str, Any] | None) -> di
     if not differences:
         return dict(base)
     return dict(differences) if "_target_" in differences else {**base, **differences}
+
+
+def merged_objective(base: Mapping[str, Any], differences: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The objective of an arm; a control (one that sets ``soft_weight`` to 0) takes no features of the study."""
+    found = merged(base, differences)
+    return {**found, "features": []} if differences and is_control(differences) else found
+
+
+def is_control(differences: Mapping[str, Any]) -> bool:
+    """Whether an arm's differences in the objective make it a control: no soft loss, and no features of its own."""
+    return differences.get("soft_weight") == 0 and not differences.get("features")
 
 
 def check_sections(settings: Mapping[str, Any], sections: Mapping[str, Iterable[str]]) -> None:

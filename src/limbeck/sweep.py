@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from limbeck.config import merged
+from limbeck.config import is_control, merged, merged_objective
 from limbeck.errors import ConfigError
 
 SWEEPABLE = ("objective", "student", "views", "transfer", "optimizer")
@@ -118,6 +118,8 @@ def _differences(own: Mapping[str, Any] | None, point: Point, settings: Mapping[
             continue
         there = settings[section]
         changed = there if section in point else {key: there[key] for key in inside}
+        if section == "objective" and is_control(mine or {}):
+            changed = {key: value for key, value in changed.items() if key != "features"}
         arm[section] = {**changed, **(mine or {})}
     return arm
 
@@ -128,10 +130,10 @@ def _mark(base: Mapping[str, Any], arm: Mapping[str, Any], views: Callable[[str]
     for section in SWEEPABLE:
         own = arm.get(section)
         own = views(own) if isinstance(own, str) else own
-        whole[section] = own if isinstance(own, str) else merged(base[section], own)
+        merge = merged_objective if section == "objective" else merged
+        whole[section] = own if isinstance(own, str) else merge(base[section], own)
     objective, transfer, optimizer = whole["objective"], whole["transfer"], whole["optimizer"]
-    if objective.get("soft_weight") == 0:
-        whole["objective"] = {k: v for k, v in objective.items() if k not in _SOFT}
+    whole["objective"] = {k: v for k, v in objective.items() if k not in _without_effect(objective)}
     if transfer.get("samples") is None and transfer.get("labelled") is None:
         whole["transfer"] = {k: v for k, v in transfer.items() if k != "seed"}
     if optimizer.get("name") != "sgd":
@@ -139,7 +141,15 @@ def _mark(base: Mapping[str, Any], arm: Mapping[str, Any], views: Callable[[str]
     return _frozen(whole)
 
 
-_SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2")
+_OF_DKD = ("target_weight", "nontarget_weight")
+_SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2", "standardise", *_OF_DKD)
+_HARD = ("hard", "class_weights")
+
+
+def _without_effect(objective: Mapping[str, Any]) -> tuple[str, ...]:
+    """The settings of an objective that change nothing beside its others."""
+    soft = _SOFT if objective.get("soft_weight") == 0 else _OF_DKD if objective.get("soft") != "dkd" else ()
+    return (*soft, *(_HARD if objective.get("hard_weight") == 0 else ()))
 
 
 def _frozen(value: Any) -> Any:

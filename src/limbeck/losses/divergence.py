@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+LEAST_SPREAD = 1e-4
+"""Standard deviation of logits that are standardised; a smaller one counts as this, or rounding would be enlarged."""
+
 
 def upcast(logits: Tensor) -> Tensor:
     """Logits in float32, or in float64 if they are that already: no loss is computed in half precision."""
@@ -20,6 +23,33 @@ def log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     if scaled.stride(-1) != 1 and scaled.mT.is_contiguous():  # samples side by side, as stacked layers have them
         return torch.log_softmax(scaled.mT, dim=-2).mT
     return torch.log_softmax(scaled, dim=-1)
+
+
+def standardised(logits: Tensor) -> Tensor:
+    r"""Logits less their mean, divided by their standard deviation, both over the classes.
+
+    .. math:: (z_c - \bar z) / \sigma(z), \quad \sigma(z)^2 = \frac{1}{C} \sum_c (z_c - \bar z)^2
+
+    Standardised logits of student and teacher agree when one is the other times a positive number plus a number: the
+    student need not be as sure as the teacher. Classes of logit -inf stay there and do not count. Logits that are all
+    equal become 0.
+
+    Args:
+        logits: ``[..., B, C]``.
+
+    Returns:
+        ``[..., B, C]``, in float32 or better.
+
+    References:
+        Sun et al., "Logit Standardization in Knowledge Distillation", 2024.
+    """
+    logits = upcast(logits)
+    counted = logits > float("-inf")
+    count = counted.sum(-1, keepdim=True, dtype=logits.dtype)
+    mean = torch.where(counted, logits, 0.0).sum(-1, keepdim=True) / count
+    centred = torch.where(counted, logits - mean, 0.0)
+    spread = centred.norm(dim=-1, keepdim=True) / count.sqrt()
+    return torch.where(counted, centred / spread.clamp(min=LEAST_SPREAD), float("-inf"))
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:

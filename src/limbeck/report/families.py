@@ -4,12 +4,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.report.wording import features
+
 Arm = Mapping[str, Any]
 """An arm of ``summary.json``."""
 
 MANY = 12
 """More arms than this are not all drawn in a colour of their own."""
-_SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2")
+_SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2", "standardise", "target_weight", "nontarget_weight")
 
 
 def settings(arm: Arm) -> dict[str, Any]:
@@ -20,6 +22,8 @@ def settings(arm: Arm) -> dict[str, Any]:
     found = {key: arm.get(key) for key in ("student", "params", "transfer", "views")}
     for part in ("objective", "optimizer"):
         found |= {f"{part}.{key}": value for key, value in (arm.get(part) or {}).items()}
+    if found.get("objective.features"):
+        found["objective.features"] = features(found["objective.features"])
     found |= _flat("views", arm.get("views_settings") or {})
     if is_control(arm):
         found = {key: value for key, value in found.items() if key not in {f"objective.{name}" for name in _SOFT}}
@@ -36,7 +40,8 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
 
 def is_control(arm: Arm) -> bool:
     """Whether an arm learns from labels alone."""
-    return bool(arm.get("control")) or arm["objective"].get("soft_weight") == 0
+    objective = arm["objective"]
+    return bool(arm.get("control")) or (objective.get("soft_weight") == 0 and not objective.get("features"))
 
 
 def validation_errors(arm: Arm) -> float:

@@ -24,6 +24,7 @@ class Column:
 COLUMNS = (
     Column("errors", "Test errors", "errors", "count"),
     Column("accuracy", "Accuracy", "acc.", "percent"),
+    Column("kappa", "Quadratic kappa", "kappa", "nats"),
     Column("nll", "NLL", "NLL", "nats"),
     Column("ece", "ECE", "ECE", "nats"),
     Column("agreement", "Agreement", "agree", "percent"),
@@ -287,14 +288,36 @@ def objective(settings: Mapping[str, Any], *, control: bool = False) -> str:
     hard, soft = settings.get("hard_weight"), settings.get("soft_weight")
     if not known(soft):
         return ", ".join(f"{key} {value}" for key, value in settings.items()) or MISSING
-    if soft == 0:
-        return f"labels only (hard_weight {hard:g})" if known(hard) and hard != 1 else "labels only"
+    guides = settings.get("features") or ()
+    of_labels = _of_labels(settings) if hard != 0 else []
+    if soft == 0 and not guides:
+        first = f"labels only (hard_weight {hard:g})" if known(hard) and hard != 1 else "labels only"
+        return ", ".join([first, *of_labels])
     parts = [f"hard_weight {hard:g}"] if known(hard) else []
-    parts.append(f"soft_weight {soft:g}")
-    if known(settings.get("temperature")):
-        parts.append(f"temperature {settings['temperature']:g}")
-    if settings.get("soft"):
-        parts.append(f"soft {settings['soft']}")
-    if settings.get("scale_by_t2") is False:
-        parts.append("not scaled by T²")
-    return ", ".join(parts) + (" (control)" if control else "")
+    parts += [f"soft_weight {soft:g}", *_of_answers(settings)] if soft != 0 else []
+    parts += [features(guides)] if guides else []
+    return ", ".join(parts + of_labels) + (" (control)" if control else "")
+
+
+def _of_answers(settings: Mapping[str, Any]) -> list[str]:
+    """What the soft loss is."""
+    parts = [f"temperature {settings['temperature']:g}"] if known(settings.get("temperature")) else []
+    parts += [f"soft {settings['soft']}"] if settings.get("soft") else []
+    if settings.get("soft") == "dkd":
+        parts += [f"{name} {settings[name]:g}" for name in ("target_weight", "nontarget_weight") if name in settings]
+    parts += ["standardised"] if settings.get("standardise") else []
+    return parts + (["not scaled by T²"] if settings.get("scale_by_t2") is False else [])
+
+
+def _of_labels(settings: Mapping[str, Any]) -> list[str]:
+    """What the hard loss is, where it is not the plain cross-entropy."""
+    weights, kind = settings.get("class_weights"), settings.get("hard", "cross_entropy")
+    parts = [f"hard {kind}"] if kind != "cross_entropy" else []
+    if weights:
+        parts.append("class weights " + (weights if isinstance(weights, str) else " ".join(f"{w:g}" for w in weights)))
+    return parts
+
+
+def features(guides: Sequence[Mapping[str, Any]]) -> str:
+    """Layers that guide the student: ``hint features.2 from features.5 (weight 1)``."""
+    return ", ".join(f"{g['kind']} {g['student']} from {g['teacher']} (weight {g['weight']:g})" for g in guides)

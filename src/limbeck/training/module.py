@@ -1,8 +1,8 @@
 """The one LightningModule: it trains a student, or a whole cohort, with or without a teacher."""
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -15,19 +15,29 @@ from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort import Cohort
+from limbeck.training.features import FeatureTerm, first_inputs
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.steps import drawn_outside
 
 TELL_SECONDS = 0.2
-METRICS = {"train": ("train_loss", "train_hard", "train_soft"), "val": ("val_loss", "val_acc")}
+METRICS = {"train": ("train_loss", "train_hard", "train_soft", "train_feature"), "val": ("val_loss", "val_acc")}
+
+
+class _GuidedTerms(NamedTuple):
+    """Terms with that of the features, already weighted, ``[A, S]`` each."""
+
+    loss: Tensor
+    hard: Tensor
+    soft: Tensor
+    feature: Tensor
 
 
 class DistillationModule(L.LightningModule):
     """Trains students from labels and, if there is one, from a teacher. Without a teacher: plain supervised training.
 
     Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Logs per epoch ``train_loss``,
-    ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats) and ``val_acc``; for a cohort
-    each under ``<arm>/seed<N>/``.
+    ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats) and ``val_acc``, and
+    ``train_feature`` where layers guide the student; for a cohort each under ``<arm>/seed<N>/``.
 
     Args:
         student: a model that gives logits ``[B, C]``, or a :class:`~limbeck.training.cohort.Cohort`.
@@ -42,7 +52,8 @@ class DistillationModule(L.LightningModule):
 
     Raises:
         TeacherError: an objective needs a teacher and there is none.
-        ConfigError: numbers of objectives, names and arms differ.
+        ConfigError: numbers of objectives, names and arms differ; or a layer of a feature does not exist, or the
+            teacher or the cohort is not one model.
     """
 
     def __init__(
@@ -65,6 +76,7 @@ class DistillationModule(L.LightningModule):
             )
         if self.objective.needs_teacher and self.signal is None:
             raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
+        self.feature_term = self._feature_term()
         self._compute: Callable[..., Terms] = self._terms
         self.tell: Callable[[float], object] = lambda share: None  # told which share of an epoch is done, now and then
         self._sums: dict[str, tuple[Tensor, Tensor | float]] = {}
@@ -74,6 +86,24 @@ class DistillationModule(L.LightningModule):
     def diverged(self) -> list[tuple[int, int, str]]:
         """Students whose loss became infinite or not a number: position of the arm and of the seed, a sentence."""
         return [(arm, seed, sentence) for (arm, seed), sentence in self._diverged.items()]
+
+    def _feature_term(self) -> FeatureTerm | None:
+        features = [feature for objective in self.objective.objectives for feature in objective.features]
+        if not features:
+            return None
+        if self.cohort.student is None:
+            raise ConfigError("objective.features is for students trained one at a time: a cohort of one each.")
+        return FeatureTerm(features, self.cohort.student, self.signal, seed=self.seeds[0] if self.seeds else 0)
+
+    def setup(self, stage: str) -> None:
+        """Make the projections of hints by the first batch: before the optimizer is made or a checkpoint is read."""
+        if stage == "fit" and self.feature_term is not None and not self.feature_term.is_fitted:
+            self.feature_term.fit_to(first_inputs(self.trainer))
+
+    def _trained(self) -> list[nn.Parameter]:
+        """What the optimizer trains: the students, and projections if there are any."""
+        projections: Iterable[nn.Parameter] = () if self.feature_term is None else self.feature_term.parameters()
+        return [*self.cohort.parameters(), *projections]
 
     def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
         if arm_names is None and self.seeds is None and self.cohort.student is not None:
@@ -107,9 +137,21 @@ class DistillationModule(L.LightningModule):
 
     def _loss(self, batch: Batch) -> Tensor:
         counts = batch.counts or ((batch.y != UNLABELLED).sum(-1), batch.y.shape[-1])
-        terms = self._compute(batch.x, self._teacher_logits(batch), batch.y, batch.mixed, counts)
+        terms: Terms | _GuidedTerms
+        if self.feature_term is None:
+            terms = self._compute(batch.x, self._teacher_logits(batch), batch.y, batch.mixed, counts)
+        else:
+            terms = self._guided(self.feature_term, batch, counts)
         self._add(terms, counts)
         return terms.loss.sum()
+
+    def _guided(self, feature_term: FeatureTerm, batch: Batch, counts: tuple[Tensor | float, float]) -> _GuidedTerms:
+        """The terms of a student that layers of the teacher guide; never compiled."""
+        with feature_term.watching():
+            teacher = self._teacher_logits(batch)
+            terms = self._terms(batch.x, teacher, batch.y, batch.mixed, counts)
+        feature = (feature_term().sum() / counts[1]).view(1, 1)
+        return _GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
 
     def _terms(
         self, x: Tensor, teacher: Tensor | None, y: Tensor, mixed: Mixed | None, counts: tuple[Tensor | float, float]
@@ -144,7 +186,7 @@ class DistillationModule(L.LightningModule):
         """All optimizer steps of an epoch: what Lightning's loop does for one device, without its cost per step."""
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         schedule: Any = self.lr_schedulers()
-        parameters = list(self.cohort.parameters())
+        parameters = self._trained()
         cast = torch.is_autocast_enabled(self.device.type)
         steps, done, told = len(epoch.batches), 0, time.monotonic()
         plain = type(self.trainer.precision_plugin) is Precision
@@ -194,13 +236,14 @@ class DistillationModule(L.LightningModule):
         means = loss / labelled.clamp(min=1), right.float() / labelled.clamp(min=1)
         self._sums["val"] = self._summed("val", torch.stack(means), labelled)
 
-    def _add(self, terms: Terms, counts: tuple[Tensor | float, float]) -> None:
+    def _add(self, terms: Terms | _GuidedTerms, counts: tuple[Tensor | float, float]) -> None:
         """Add a batch's terms to the epoch's sums; nothing waits for the device."""
         values = torch.stack([term.detach() for term in terms])
         labelled, samples = counts
         if isinstance(labelled, Tensor):
             labelled = labelled.expand(values.shape[1:]).to(values.dtype)
-            labelled = torch.stack([torch.full_like(labelled, samples), labelled, torch.full_like(labelled, samples)])
+            everyone = torch.full_like(labelled, samples)
+            labelled = torch.stack([everyone, labelled, *[everyone] * (len(values) - 2)])
         self._sums["train"] = self._summed("train", values, labelled)
 
     def _summed(self, stage: str, values: Tensor, counts: Tensor | float) -> tuple[Tensor, Tensor | float]:
@@ -248,7 +291,8 @@ class DistillationModule(L.LightningModule):
             self.trainer.strategy.reduce(torch.as_tensor(part, device=self.device), reduce_op="sum")
             for part in self._sums[stage]
         )
-        means = dict(zip(METRICS[stage], (sums / counts.clamp(min=1e-6)).tolist(), strict=True))
+        found = (sums / counts.clamp(min=1e-6)).tolist()
+        means = dict(zip(METRICS[stage][: len(found)], found, strict=True))
         scalars = {
             prefix + name: value
             for name, grid in means.items()
@@ -265,13 +309,18 @@ class DistillationModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer and its schedule."""
         if isinstance(self.optimizer, torch.optim.Optimizer):
+            if self.feature_term is not None and list(self.feature_term.parameters()):
+                raise ConfigError(
+                    "A hint has a projection to train, which a ready optimizer does not know; give optimizer settings, "
+                    "or a function that makes one from parameters."
+                )
             return self.optimizer
         if not isinstance(self.optimizer, Optimizer):
-            return self.optimizer(self.cohort.parameters())
+            return self.optimizer(self._trained())
         steps = self._steps() if self.optimizer.schedule != "constant" else 0
         # A fused optimizer undoes float16's loss scale by itself, too late for clipping.
         unscaled = getattr(self.trainer.precision_plugin, "scaler", None) is None
-        optimizer, schedule = self.optimizer.build(self.cohort.parameters(), steps, fused=unscaled)
+        optimizer, schedule = self.optimizer.build(self._trained(), steps, fused=unscaled)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -288,6 +337,8 @@ class DistillationModule(L.LightningModule):
         """Clip each student's gradient by its own norm; clipping by value is elementwise already."""
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             self.cohort.clip_gradients(float(gradient_clip_val))
+            if self.feature_term is not None:
+                torch.nn.utils.clip_grad_norm_(self.feature_term.parameters(), float(gradient_clip_val))
         else:
             super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
