@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class Source(ABC):
         needs_teacher: whether ``make`` asks the teacher.
     """
 
-    needs_teacher: bool = False
+    needs_teacher: ClassVar[bool] = False
 
     @property
     @abstractmethod

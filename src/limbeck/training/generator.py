@@ -1,0 +1,277 @@
+"""Images from a generator that is trained against the teacher: a transfer set without any data.
+
+The generator learns to make images that the teacher is certain of, of all classes alike, that look to the teacher's
+BatchNorm layers like its training data, and on which a student made for the purpose disagrees with it.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from limbeck.config import check_count, check_seed
+from limbeck.data.sources import Answering, Source
+from limbeck.errors import ConfigError, DivergedError, TeacherError
+from limbeck.losses.divergence import kl_divergence
+from limbeck.models import ConvNet
+from limbeck.progress import StageProgress
+
+SNAPSHOTS = 10
+"""Times along its training at which images are drawn from the generator: it changes, so they differ."""
+QUICK_STEPS = 10
+LATENT = 64
+BATCH = 128
+TEMPERATURE = 4.0
+"""Of the soft targets that the adversary learns from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated(Source):
+    """Images of a generator trained against the frozen teacher.
+
+    Attributes:
+        samples: how many, drawn in equal parts at ten times along the training.
+        steps: of the training, each with 128 images.
+        seed: of the weights and the random numbers.
+        lr: learning rate of Adam, for generator and adversary.
+        certainty: weight of the cross-entropy between the teacher's answer and its own top class (Chen et al. 2019).
+        balance: weight of the distance of the mean answer from an even one (Chen et al. 2019).
+        statistics: weight of the distance from what the teacher's BatchNorm layers remember (Yin et al. 2020).
+        disagreement: weight of the divergence between the teacher and a small convolutional student that learns from
+            the same images meanwhile; the generator seeks it (Fang et al. 2019). 0 for no such student.
+
+    Raises:
+        ConfigError: a setting is out of range.
+
+    References:
+        Chen et al., "Data-Free Learning of Student Networks", ICCV 2019 (DAFL).
+        Fang et al., "Data-Free Adversarial Distillation", 2019 (DFAD).
+        Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", CVPR 2020.
+    """
+
+    samples: int = 60_000
+    steps: int = 1000
+    seed: int = 0
+    lr: float = 2e-3
+    certainty: float = 0.5
+    balance: float = 5.0
+    statistics: float = 1.0
+    disagreement: float = 1.0
+
+    needs_teacher: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_count("transfer.source.samples", self.samples)
+        check_count("transfer.source.steps", self.steps)
+        check_seed("transfer.source.seed", self.seed)
+        for name in ("lr", "certainty", "balance", "statistics", "disagreement"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise ConfigError(f"transfer.source.{name}={value!r} should be a finite number, not negative.")
+        if self.lr == 0:
+            raise ConfigError("transfer.source.lr=0 would never learn; 2e-3 is the default.")
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return "generated"
+
+    def small(self, samples: int) -> "Generated":
+        """At most ``samples`` images after a few steps."""
+        return replace(self, samples=min(samples, self.samples), steps=min(self.steps, QUICK_STEPS))
+
+    def make(self, *, shape: Sequence[int], classes: int, teacher: Answering | None, progress: StageProgress) -> Tensor:
+        """Train the generator and draw the images, uint8 ``[samples, C, H, W]``.
+
+        Raises:
+            ConfigError: inputs are no images.
+            TeacherError: there is no teacher.
+            DivergedError: a loss is infinite or not a number.
+        """
+        if teacher is None:
+            raise TeacherError("transfer.source: a generator is trained against a teacher, and the study has none.")
+        if len(shape) != 3:
+            raise ConfigError(
+                f"transfer.source: a generator makes images [C, H, W]; the data has inputs of shape {list(shape)}."
+            )
+        first = next(teacher.models[0].parameters(), torch.empty(0))
+        with torch.random.fork_rng(), torch.enable_grad():
+            torch.manual_seed(self.seed)
+            game = Game(teacher.models, shape, classes, self, first.device)
+            return self._play(game, progress)
+
+    def _play(self, game: "Game", progress: StageProgress) -> Tensor:
+        """Train, and draw a part of the images after each tenth of the steps."""
+        parts: list[Tensor] = []
+        with statistics_of(game.models) as terms, progress.stage("generator", self.steps) as advance:
+            for step in range(1, self.steps + 1):
+                losses = game.step(terms)
+                if not all(map(math.isfinite, losses.values())):
+                    raise DivergedError(
+                        f"The generator's losses are {losses} in step {step} of {self.steps}; try a smaller "
+                        f"transfer.source.lr than {self.lr}."
+                    )
+                while len(parts) < SNAPSHOTS and step * SNAPSHOTS >= (len(parts) + 1) * self.steps:
+                    done = [self.samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1)]
+                    parts.append(game.draw(done[1] - done[0]))
+                advance(step, note=", ".join(f"{name} {value:.2f}" for name, value in losses.items()))
+        return torch.cat(parts)
+
+
+class Generator(nn.Module):
+    """From noise to images: a linear layer to a quarter of the size, two upsampling convolutions, a sigmoid.
+
+    Args:
+        shape: of an image, ``[C, H, W]``.
+        width: channels in the middle.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int = 32):
+        super().__init__()
+        self.shape = tuple(shape)
+        self.start = (2 * width, math.ceil(shape[1] / 4), math.ceil(shape[2] / 4))
+        size = math.prod(self.start)
+        self.seed = nn.Sequential(nn.Linear(LATENT, size), nn.BatchNorm1d(size), nn.ReLU())
+        self.grow = nn.Sequential(
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1, bias=False), nn.PixelShuffle(2),
+            nn.BatchNorm2d(width), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 3, padding=1, bias=False), nn.PixelShuffle(2),
+            nn.BatchNorm2d(width // 2), nn.LeakyReLU(0.2), nn.Conv2d(width // 2, shape[0], 3, padding=1), nn.Sigmoid(),
+        ).to(memory_format=torch.channels_last)  # fmt: skip
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Images from 0 to 1 ``[B, C, H, W]`` of noise ``[B, LATENT]``."""
+        start = self.seed(noise).view(-1, *self.start).contiguous(memory_format=torch.channels_last)
+        return self.grow(start)[..., : self.shape[1], : self.shape[2]]
+
+
+class Game:
+    """The generator against the teacher and the adversary: one step of both at a time.
+
+    Args:
+        models: members of the teacher; nothing in them is changed.
+        shape: of an image.
+        classes: of the teacher.
+        settings: learning rate and weights.
+        device: of the teacher.
+    """
+
+    def __init__(
+        self, models: Sequence[nn.Module], shape: Sequence[int], classes: int, settings: Generated, device: torch.device
+    ):
+        self.models, self.settings, self.device = [model.eval() for model in models], settings, device
+        self.generator = Generator(shape).to(device)
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), settings.lr, betas=(0.5, 0.999))
+        self.adversary: nn.Module | None = None
+        if settings.disagreement > 0:
+            self.adversary = ConvNet(shape, classes, channels=(16, 32, 64), strides=(2, 2, 1), dropout=0).to(device)
+            self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), settings.lr)
+
+    def noise(self, count: int) -> Tensor:
+        """What the generator starts from, ``[count, LATENT]``; drawn on the CPU, so alike on every device."""
+        return torch.randn(count, LATENT).to(self.device)
+
+    def step(self, terms: list[Tensor]) -> dict[str, float]:
+        """One step of the generator and one of the adversary on the same images.
+
+        Args:
+            terms: filled by the teacher's BatchNorm layers while it answers.
+
+        Returns:
+            The generator's losses by name, not weighted.
+        """
+        images = self.generator(self.noise(BATCH))
+        terms.clear()
+        answer = torch.stack([model(images) for model in self.models]).mean(0).float()
+        found = {"certainty": certainty_loss(answer).mean(), "balance": balance_loss(answer)}
+        if terms:
+            found["statistics"] = torch.stack(terms).mean()
+        if self.adversary is not None:
+            found["disagreement"] = disagreement(self.adversary(images), answer).mean()
+        weights = {name: getattr(self.settings, name) for name in found} | {"disagreement": -self.settings.disagreement}
+        loss = torch.stack([weights[name] * value for name, value in found.items()]).sum()
+        self.optimizer.zero_grad()
+        loss.backward(inputs=list(self.generator.parameters()))  # and no gradient stays in the teacher
+        self.optimizer.step()
+        if self.adversary is not None:
+            self._learn(images.detach(), answer.detach())
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    def _learn(self, images: Tensor, answer: Tensor) -> None:
+        """One step of the adversary: it learns the teacher's soft targets."""
+        assert self.adversary is not None
+        loss = TEMPERATURE**2 * kl_divergence(self.adversary(images), answer, temperature=TEMPERATURE).mean()
+        self.adversary_optimizer.zero_grad()
+        loss.backward()
+        self.adversary_optimizer.step()
+
+    @torch.no_grad()
+    def draw(self, count: int) -> Tensor:
+        """Images as the generator makes them now, uint8 ``[count, C, H, W]``."""
+        drawn = [self.generator(self.noise(BATCH)) for _ in range(0, count, BATCH)]
+        empty = torch.empty((0, *self.generator.shape), device=self.device)
+        return (torch.cat([empty, *drawn])[:count] * 255).round().to(torch.uint8).cpu()
+
+
+def certainty_loss(answer: Tensor) -> Tensor:
+    """Cross-entropy of an answer ``[..., B, C]`` with its own top class, ``[..., B]``; 0 for a certain teacher."""
+    return cross_entropy(answer.movedim(-1, 1 if answer.ndim > 1 else 0), answer.argmax(-1), reduction="none")
+
+
+def balance_loss(answer: Tensor) -> Tensor:
+    """log C less the entropy of the mean answer, of logits ``[B, C]``; 0 where all classes are alike in the mean."""
+    mean = answer.softmax(-1).mean(0)
+    return math.log(len(mean)) + torch.special.xlogy(mean, mean).sum()
+
+
+def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
+    """Jensen-Shannon divergence between two answers ``[..., B, C]``, ``[..., B]``: from 0 to log 2, so that it cannot
+    drown the other losses.
+    """
+    one, other = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
+    mean = torch.logaddexp(one, other) - math.log(2)
+    return ((one.exp() * (one - mean)).sum(-1) + (other.exp() * (other - mean)).sum(-1)) / 2
+
+
+def statistics_loss(layer: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
+    """How far a batch at a BatchNorm layer is from what the layer remembers: 0 where means and variances agree.
+
+    Mean over channels of the squared difference of the means, in units of the layer's variance, and of the squared
+    logarithm of the ratio of the variances.
+
+    Args:
+        layer: with running statistics.
+        x: its inputs, ``[B, C, ...]``.
+    """
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    others = [dim for dim in range(x.ndim) if dim != 1]
+    mean, variance = x.float().mean(others), x.float().var(others, unbiased=False)
+    remembered = layer.running_var + layer.eps
+    shift = (mean - layer.running_mean).square() / remembered
+    return (shift + ((variance + layer.eps) / remembered).log().square()).mean()
+
+
+@contextmanager
+def statistics_of(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """A list to which each BatchNorm layer of the models adds its :func:`statistics_loss` whenever it is called."""
+    terms: list[Tensor] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        terms.append(statistics_loss(layer, inputs[0]))  # type: ignore[arg-type]
+
+    layers = [layer for model in models for layer in model.modules()]
+    remembering = [
+        layer for layer in layers if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+    ]
+    handles = [layer.register_forward_pre_hook(note) for layer in remembering]
+    try:
+        yield terms
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,150 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+from torch import nn
+
+from limbeck.errors import ConfigError, DivergedError, TeacherError
+from limbeck.models import MLP, ConvNet
+from limbeck.progress import StageProgress
+from limbeck.teacher.signal import LiveTeacher
+from limbeck.training.generator import (
+    Game,
+    Generated,
+    Generator,
+    balance_loss,
+    certainty_loss,
+    disagreement,
+    statistics_loss,
+    statistics_of,
+)  # fmt: skip
+
+SILENT = StageProgress(enabled=False)
+SHAPE = (1, 8, 8)
+LOGITS = st.integers(0, 10_000).map(lambda seed: 3 * torch.randn(6, 4, generator=torch.Generator().manual_seed(seed)))
+
+
+def teacher(seed=0):
+    """A small network with BatchNorm layers that remember something."""
+    torch.manual_seed(seed)
+    model = ConvNet(SHAPE, 4, channels=(8, 16), strides=(1, 2), dropout=0.5)
+    for _ in range(20):
+        model(torch.rand(64, *SHAPE))
+    model.head[-1].weight.data.mul_(8)  # a trained teacher can be certain
+    return LiveTeacher(model.eval())
+
+
+def made(source, signal, shape=SHAPE):
+    return source.make(shape=shape, classes=4, teacher=signal, progress=SILENT)
+
+
+@settings(max_examples=30, deadline=None)
+@given(one=LOGITS, other=LOGITS, shift=st.floats(-5, 5))
+def test_losses_against_scipy_and_identities(one, other, shift):
+    found = disagreement(one, other)
+    wanted = jensenshannon(one.softmax(-1).numpy(), other.softmax(-1).numpy(), axis=-1) ** 2
+    assert torch.allclose(found, torch.as_tensor(wanted, dtype=torch.float32), atol=1e-5)
+    assert torch.allclose(found, disagreement(other, one + shift), atol=1e-5)
+    assert float(found.max()) <= math.log(2) + 1e-6
+    assert torch.allclose(disagreement(one, one), torch.zeros(6), atol=1e-6)
+    assert torch.allclose(certainty_loss(one), -one.softmax(-1).amax(-1).log(), atol=1e-5)
+    everywhere = torch.stack([one.roll(k, -1) for k in range(4)]).flatten(0, 1)
+    assert abs(float(balance_loss(everywhere))) < 1e-5
+    assert float(balance_loss(1e4 * torch.eye(4)[:1].expand(6, 4))) == pytest.approx(math.log(4))
+
+
+def test_statistics_loss_is_0_for_what_the_layer_remembers():
+    x = torch.randn(500, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0]).view(-1, 1, 1) + 1
+    layer = nn.BatchNorm2d(3, momentum=1.0)
+    layer(x)
+    layer.eval()
+    assert float(statistics_loss(layer, x)) < 1e-4
+    assert float(statistics_loss(layer, x + layer.running_var.sqrt().view(-1, 1, 1))) == pytest.approx(1, abs=1e-2)
+    around = layer.running_mean.view(-1, 1, 1)
+    assert float(statistics_loss(layer, (x - around) * math.e**0.5 + around)) == pytest.approx(1, abs=1e-2)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 5, 7)])
+def test_images_of_any_size(shape):
+    images = Generator(shape)(torch.randn(4, 64))
+    assert images.shape == (4, *shape)
+    assert bool(((images >= 0) & (images <= 1)).all())
+
+
+@pytest.mark.parametrize("name", ["certainty", "balance", "statistics"])
+def test_each_loss_falls(name):
+    torch.manual_seed(0)
+    weights = dict.fromkeys(("certainty", "balance", "statistics", "disagreement"), 0.0) | {name: 1.0}
+    game = Game(teacher().models, SHAPE, 4, Generated(**weights), torch.device("cpu"))
+    with statistics_of(game.models) as terms:
+        steps = [game.step(terms)[name] for _ in range(12)]
+    assert sum(steps[-3:]) < 0.8 * sum(steps[:3]) or max(steps[-3:]) < 0.02
+
+
+def test_the_same_images_again_of_all_stages_of_the_training():
+    signal, source = teacher(), Generated(samples=105, steps=12)
+    torch.manual_seed(1)
+    images = made(source, signal)
+    assert images.dtype == torch.uint8
+    assert images.shape == (105, *SHAPE)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    assert torch.equal(images, made(source, signal))
+    assert torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(images, made(Generated(samples=105, steps=12, seed=1), signal))
+    assert not torch.equal(images, made(source, teacher(seed=1)))
+
+
+def test_fewer_steps_than_stages_and_few_samples():
+    assert len(made(Generated(samples=7, steps=3), teacher())) == 7
+
+
+def test_the_teacher_is_left_as_it_was():
+    signal = teacher()
+    model = signal.models[0].train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    made(Generated(samples=10, steps=3), signal)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_teachers_without_batch_norm_and_ensembles():
+    members = [MLP(SHAPE, 4, hidden=[16]), teacher().models[0]]
+    assert len(made(Generated(samples=20, steps=2, disagreement=0), LiveTeacher(members[:1]))) == 20
+    assert len(made(Generated(samples=20, steps=2), LiveTeacher(members))) == 20
+
+
+def test_losses_that_are_no_numbers_stop_it():
+    signal = teacher()
+    signal.models[0].head[-1].bias.data.fill_(math.nan)
+    with pytest.raises(DivergedError, match=r"step 1 of 3; try a smaller transfer.source.lr than 0.002"):
+        made(Generated(samples=10, steps=3), signal)
+    assert not any(module._forward_pre_hooks for module in signal.models[0].modules())
+
+
+@pytest.mark.parametrize(
+    ("settings_", "message"),
+    [
+        ({"steps": 0}, "transfer.source.steps=0 should be a whole number"),
+        ({"balance": -1.0}, "transfer.source.balance=-1.0 should be a finite number, not negative"),
+        ({"lr": 0.0}, "transfer.source.lr=0 would never learn"),
+    ],
+)
+def test_wrong_settings_are_named(settings_, message):
+    with pytest.raises(ConfigError, match=message):
+        Generated(**settings_)
+
+
+def test_what_a_generator_cannot_do_without():
+    with pytest.raises(ConfigError, match=r"makes images \[C, H, W\]; the data has inputs of shape \[64\]"):
+        made(Generated(samples=5, steps=1), teacher(), shape=(64,))
+    with pytest.raises(TeacherError, match="the study has none"):
+        made(Generated(samples=5, steps=1), None)
+
+
+def test_a_quick_run_is_short():
+    assert Generated(samples=5000, steps=900).small(2000) == Generated(samples=2000, steps=10)
