@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
-from limbeck.data import Affine, Chain, Crop, Elastic, Flip, Mixup, NoViews, Shift
+from limbeck.data import Affine, Chain, Choice, Crop, Elastic, Flip, Mixup, NoViews, Shift
 from limbeck.data.dataset import as_float
 from limbeck.data.views import ENDLESS, Views, replayable_bits, replayable_integers
 from limbeck.errors import ConfigError
@@ -31,6 +31,8 @@ FAMILIES = [
     Chain([Shift(1), Affine()]),
     Chain([Elastic().limited(4), Flip()]),
     Chain([Affine(), Elastic()]).limited(16),
+    Choice([Shift(1), Chain([Affine(), Elastic()])]),
+    Choice([Flip(), Crop(2)]).limited(8),
     Mixup(),
     Mixup(0.4, Chain([Affine(), Flip()])),
     Mixup(1.0, Shift(2)).limited(8),
@@ -47,6 +49,8 @@ OTHERS = [
     Chain([Crop(2), Flip()]),
     Chain([Elastic(), Affine()]),
     Chain([Affine(), Elastic(sigma=5)]),
+    Choice([Shift(2), Chain([Affine(), Elastic()])]),
+    Choice([Crop(2), Flip()]),
     Mixup(0.3),
     Mixup(0.2, Flip()),
     Mixup(0.4, Chain([Affine(), Shift(1)])),
@@ -309,3 +313,25 @@ def test_all_are_views(views):
     if not views.mixes:
         with pytest.raises(NotImplementedError, match="mixes no samples"):
             views.pair(POOL, POOL, POOL)
+
+
+def test_a_choice_shows_each_view_by_one_part_and_each_part_as_often():
+    choice, sample = Choice([Shift(1), Affine()]), torch.arange(20_000)
+    view = choice.draw(0, 0, sample)
+    part = choice.part_of(view, sample)
+    assert chi_square(np.bincount(part.numpy(), minlength=2)) < chi2.isf(FALSE_ALARM, 1)
+    shown = choice.apply(IMAGES, view[:SAMPLES], sample[:SAMPLES])
+    moves = [Shift(1).apply(IMAGES, torch.full((SAMPLES,), v), sample[:SAMPLES]) for v in range(9)]
+    shifted = torch.stack([(as_float(moved) == shown).flatten(1).all(1) for moved in moves]).any(0)
+    assert torch.equal(shifted, part[:SAMPLES] == 0)
+
+
+@pytest.mark.parametrize("bad", [[], [Flip()], None, [Flip(), "shift"]])
+def test_bad_choices(bad):
+    with pytest.raises(ConfigError, match=r"views\.parts=.* should be a list of views, at least two"):
+        Choice(bad)
+
+
+def test_a_choice_mixes_no_samples():
+    with pytest.raises(ConfigError, match="mixes samples; make the others its own"):
+        Choice([Flip(), Mixup()])

@@ -1,5 +1,6 @@
 """Data sets, transfer sets, views, and the batches made of them."""
 
+from limbeck.data.cifar import cifar10, cifar100
 from limbeck.data.crops import Crop, Flip, Shift
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.distortions import Affine, Elastic
@@ -9,9 +10,10 @@ from limbeck.data.mixup import Mixup
 from limbeck.data.sources import ImagesFrom, Source
 from limbeck.data.tables import aptos, image_csv
 from limbeck.data.transfer import TransferSet
-from limbeck.data.views import Chain, NoViews, Views
+from limbeck.data.views import Chain, Choice, NoViews, Views
 
 __all__ = [
-    "Affine", "Chain", "Crop", "Dataset", "Elastic", "Flip", "ImagesFrom", "Mixup", "NoViews", "Shift", "Source",
-    "Split", "TransferSet", "Views", "aptos", "digits", "fashion_mnist", "image_csv", "image_folder", "mnist",
+    "Affine", "Chain", "Choice", "Crop", "Dataset", "Elastic", "Flip", "ImagesFrom", "Mixup", "NoViews", "Shift",
+    "Source", "Split", "TransferSet", "Views", "aptos", "cifar10", "cifar100", "digits", "fashion_mnist",
+    "image_csv", "image_folder", "mnist",
 ]  # fmt: skip

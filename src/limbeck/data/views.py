@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.data.dataset import as_float
 from limbeck.errors import ConfigError
 
 
@@ -281,6 +282,49 @@ class Chain(Views):
         for part, seen in zip(self.parts, self.split(view, sample), strict=True):
             inputs = part.apply(inputs, seen, sample)
         return inputs
+
+
+class Choice(Views):
+    """One of several families for each view, each as often as the others.
+
+    Bent images are blurred by their interpolation, shifted ones are not: a network that has seen bent ones alone may do
+    worse on images as they are. A choice between both shows it sharp ones too. The choice is endless; view 0 is plain.
+
+    Args:
+        parts: the families.
+
+    Raises:
+        ConfigError: there are not two, or one mixes samples.
+    """
+
+    count = ENDLESS
+    plain = 0
+
+    def __init__(self, parts: Sequence[Views]):
+        if not isinstance(parts, (list, tuple)) or len(parts) < 2 or not all(isinstance(part, Views) for part in parts):
+            raise ConfigError(f"views.parts={parts!r} should be a list of views, at least two.")
+        if any(part.mixes for part in parts):
+            raise ConfigError("views.parts: one of them mixes samples; make the others its own, as in mixup's views.")
+        self.parts = list(parts)
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return " or ".join(part.name for part in self.parts)
+
+    def part_of(self, view: Tensor, sample: Tensor) -> Tensor:
+        """Which part shows each (sample, view): its position, int64 of their shape."""
+        return integers_for("choice", sample, view) % len(self.parts)
+
+    def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
+        """Show each input in a view of the part that its view chooses; uint8 images as floats from 0 to 1."""
+        chosen, shown = self.part_of(view, sample), as_float(inputs)
+        shown = shown.clone() if shown is inputs else shown
+        for k, part in enumerate(self.parts):
+            rows = (chosen == k).nonzero().squeeze(1)
+            seen = drawn_view(part, f"choice, part {k}", sample[rows], view[rows], plain=view[rows] == self.plain)
+            shown[rows] = as_float(part.apply(inputs[rows], seen, sample[rows]))
+        return shown
 
 
 def drawn_view(part: Views, purpose: str, sample: Tensor, view: Tensor, *, plain: Tensor) -> Tensor:
