@@ -1,0 +1,57 @@
+"""Every recipe runs as a user has it, shrunk to seconds, on the real files where they are at hand."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from limbeck.cli import main
+from limbeck.compose import CONF, choices, compose
+from limbeck.run_folder import check_summary
+
+REAL = Path(os.environ.get("LIMBECK_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+ELSEWHERE = {"cifar10", "aptos"}
+"""Recipes whose data is not at hand; their own tests draw files of the same format."""
+EMBEDDED = "digits"
+
+
+def recipes():
+    return [name for name in sorted(choices("recipe")) if name not in ELSEWHERE]
+
+
+def data_of(recipe):
+    return compose([f"recipe={recipe}"]).data["_target_"].rpartition(".")[2]
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_runs_in_seconds(recipe, tmp_path, capsys):
+    data = data_of(recipe)
+    if data != EMBEDDED and not (REAL / data).is_dir():
+        pytest.skip(f"the files of {data} are not in {REAL}")
+    where = [] if data == EMBEDDED else [f"data.root={REAL / data}"]
+    run = tmp_path / "run"
+    code = main(["run", f"recipe={recipe}", "quick=true", "logger=csv", *where, f"out={run}"])
+    assert code == 0, capsys.readouterr().err
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    check_summary(summary)
+    assert summary["recipe"] == recipe
+    assert summary["failed"] == []
+    assert (run / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("recipe", sorted(choices("recipe")))
+def test_a_recipe_is_short_and_says_what_it_is_for(recipe):
+    lines = (CONF / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 15
+    assert lines[0] == "# @package _global_"
+    assert len(lines[1]) > 30
+    assert lines[1].startswith("# ")
+    assert f"recipe: {recipe}" in lines
+
+
+@pytest.mark.parametrize("data", ["mnist", "fashion_mnist"])
+def test_the_question_of_settings_goes_to_other_data(data, tmp_path):
+    settings = compose(["recipe=question_settings", f"data={data}", "quick=true"])
+    assert settings.data["_target_"] == f"limbeck.data.{data}"
+    assert len(settings.arms) == 10  # two rates of the control, two by two by two of the soft
