@@ -19,7 +19,7 @@ from torch import nn
 from limbeck.config import check_count
 from limbeck.data.batches import StudyData, WholeEpochs
 from limbeck.errors import OUT_OF_MEMORY, ConfigError, ResourceError
-from limbeck.losses import Objective
+from limbeck.losses import Feature, Objective
 from limbeck.progress import Advance, StageProgress
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
@@ -252,8 +252,8 @@ def train(
 def distill(
     student: nn.Module, teacher: nn.Module, loader: Iterable[Any], *, epochs: int, temperature: float = 4.0,
     hard_weight: float = 0.1, soft_weight: float = 0.9, soft: str = "kl", scale_by_t2: bool = True,
-    optimizer: Any = None, lr: float | None = None, val_loader: Iterable[Any] | None = None, progress: bool = True,
-    trainer: Mapping[str, Any] | None = None,
+    features: Sequence[Feature | Mapping[str, Any]] = (), optimizer: Any = None, lr: float | None = None,
+    val_loader: Iterable[Any] | None = None, progress: bool = True, trainer: Mapping[str, Any] | None = None,
 ) -> nn.Module:  # fmt: skip
     """Train a student on labels and on a teacher's soft targets; see :class:`limbeck.Objective` for the formula.
 
@@ -266,8 +266,10 @@ def distill(
         temperature: T of the soft loss.
         hard_weight: weight of the cross-entropy with the labels.
         soft_weight: weight of the soft loss.
-        soft: ``kl``, ``cross_entropy``, ``probabilities`` or ``logits``.
+        soft: ``kl``, ``cross_entropy``, ``probabilities``, ``logits``, ``dkd`` or ``dist``.
         scale_by_t2: multiply the soft loss by T^2.
+        features: layers of the student that are guided by layers of the teacher, as in ``{"kind": "hint", "student":
+            "layer3", "teacher": "layer3", "weight": 1.0}``; or kind ``attention``.
         optimizer: as in :func:`train`.
         lr: as in :func:`train`.
         val_loader: as in :func:`train`.
@@ -278,13 +280,15 @@ def distill(
         The student.
 
     Raises:
-        ConfigError: an argument is out of range, or the loader can be read only once.
+        ConfigError: an argument is out of range, the loader can be read only once, or a layer of ``features`` does not
+            exist or fit.
         TeacherError: teacher and student have different numbers of classes.
         DivergedError: the loss became infinite or not a number.
     """
     objective = Objective(
-        temperature=temperature, hard_weight=hard_weight, soft_weight=soft_weight, soft=soft, scale_by_t2=scale_by_t2
-    )
+        temperature=temperature, hard_weight=hard_weight, soft_weight=soft_weight, soft=soft, scale_by_t2=scale_by_t2,
+        features=tuple(map(Feature.of, features)),
+    )  # fmt: skip
     module = DistillationModule(student, teacher, objective, optimizer=_optimizer(optimizer, lr))
     return _fit_own(module, student, "distill", loader, val_loader, epochs, progress, trainer)
 
