@@ -22,6 +22,8 @@ from limbeck.sweep import MOST_POINTS, SWEEPABLE, distinct, expand, points
 CONF = Path(__file__).parent / "conf"
 GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
 SWEEPS = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}
+MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
+LIBRARIES = ("torchvision", "timm")
 PATHS = ("out", "data.root", "store.folder", "teacher.from")
 _MISSING = object()
 
@@ -66,6 +68,7 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None, *, m
 
 def _composed(search: list[str], overrides: Sequence[str]) -> Any:
     """The settings with overrides, interpolations not yet resolved."""
+    overrides = [part for override in overrides for part in _with_model(override)]
     chosen = [o for o in overrides if _key(o) in GROUPS]
     base = _with_choices_whole(search, chosen, [])
     ready = [_check_key(base, o, _key(o)) for o in overrides if o not in chosen]
@@ -87,7 +90,8 @@ def _split(
         except HydraException as error:
             raise ConfigError(f"{override} cannot be read: {' '.join(str(error).split())}") from None
         if not found.is_sweep_override():
-            plain += ["sweep=null"] * (key == "sweep") + [override]  # so that Hydra does not merge it into the recipe's
+            # sweep=null first, so that Hydra does not merge a sweep into the recipe's
+            plain += ["sweep=null"] * (key == "sweep") + _with_model(override)
             continue
         _check_sweep(key, value, multirun=multirun)
         if key in sweeps:
@@ -236,6 +240,15 @@ def _parse(override: str) -> tuple[str, str]:
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
+
+
+def _with_model(override: str) -> list[str]:
+    """``student=torchvision/resnet18`` as what Hydra knows: the group's choice and the model's name."""
+    key, _, value = override.partition("=")
+    library, slash, name = value.strip("'\"").partition("/")
+    if key not in MODELS or not slash or library not in LIBRARIES:
+        return [override]
+    return [f"{key}={library}", f"{MODELS[key]}='{name}'"]
 
 
 def _section(override: str) -> str:

@@ -14,6 +14,10 @@ class LimbeckError(Exception):
     exit_code = 1
 
 
+class LimbeckWarning(UserWarning):
+    """Something works, but most likely not as it was meant."""
+
+
 class ConfigError(LimbeckError, ValueError):
     """A setting is unknown, missing or out of range."""
 

@@ -17,7 +17,7 @@ from limbeck.data import Dataset, NoViews, Split, TransferSet, Views
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
 from limbeck.models import LoadedModel, Normalized, load_model
-from limbeck.models.checkpoint import WEIGHTS, find_weights, read_weights
+from limbeck.models.checkpoint import WEIGHTS, find_weights
 from limbeck.teacher.check import check_teacher, probe
 from limbeck.teacher.signal import COMBINE
 from limbeck.training import cohort
@@ -63,7 +63,9 @@ class Teacher:
         members: how many to train; their mean is the teacher.
         combine: how the answers of several become one: ``probabilities`` or ``logits``.
         seed: of the first member; the others count on from it.
-        source: run folders, model folders or safetensors files to take instead of training.
+        source: run folders, model folders or files of weights (safetensors, or a state dict of ``torch.save``) to take
+            instead of training.
+        trust_pickle: run the code in a file of ``torch.save`` that holds more than tensors.
     """
 
     model: Builder | None = None
@@ -75,6 +77,7 @@ class Teacher:
     combine: str = "probabilities"
     seed: int = 0
     source: Sequence[str | Path] | None = None
+    trust_pickle: bool = False
 
     def __post_init__(self) -> None:
         check_count("teacher.epochs", self.epochs)
@@ -283,21 +286,16 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
 
     Raises:
         TeacherError: nothing is there, or it does not fit the data.
-        UntrustedFileError: a file is damaged, or a pickle.
+        UntrustedFileError: a file is damaged, or reading it would run code.
     """
     loaded = []
     for place in teacher.source or ():
         members = sorted(Path(place).glob(f"teacher/member*/{WEIGHTS}"))
         for file in members or [find_weights(place)]:
-            found = load_model(file, None if teacher.model is None else partial(_empty, teacher.model, data, file))
+            empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
+            found = load_model(file, empty, trust_pickle=teacher.trust_pickle)
             check_teacher(found, shape=data.shape, class_names=data.class_names, where=str(file))
             loaded.append(found)
     if not loaded:
         raise TeacherError("teacher.from names no model.")
     return loaded
-
-
-def _empty(builder: Builder, data: Dataset, file: Path) -> nn.Module:
-    """The model that weights belong to: with its normalisation, as limbeck trains it, or without, as a user may."""
-    model = build(builder, data, 0)
-    return model if model.state_dict().keys() == read_weights(file).keys() else model.net

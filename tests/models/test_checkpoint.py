@@ -226,10 +226,14 @@ def pickles(folder):
 
 def test_pickles_are_refused_unread(tmp_path):
     for file in pickles(tmp_path):
-        for read in (read_weights, load_model, lambda f: load_weights(small(), f), lambda f: load_model(f, small)):
+        for read in (read_weights, lambda f: load_weights(small(), f)):
             with pytest.raises(UntrustedFileError, match="is a pickle") as caught:
                 read(file)
             assert str(file) in str(caught.value)
+        with pytest.raises(LimbeckError) as caught:
+            load_model(file, small)
+        assert str(file) in str(caught.value)
+        assert isinstance(caught.value, UntrustedFileError) == file.name.startswith(("raw", "torch-module"))
 
 
 def test_a_text_pickle_is_no_safetensors(tmp_path):

@@ -7,6 +7,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limbeck.errors import LimbeckError, TeacherError, UntrustedFileError
+from limbeck.models.classifier import Classifier
 from limbeck.models.convnet import ConvNet
+from limbeck.models.graded import Graded
 from limbeck.models.mlp import MLP
+from limbeck.models.state_dict import difference, is_pickle, match_names, read_pickled
+from limbeck.models.zoo import TimmModel, TorchvisionModel
 from limbeck.run_folder import write_atomically, write_json
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-BUILDERS: dict[str, Callable[..., nn.Module]] = {"mlp": MLP, "convnet": ConvNet}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": MLP, "convnet": ConvNet, "torchvision": TorchvisionModel, "timm": TimmModel, "classifier": Classifier,
+    "graded": Graded,
+}  # fmt: skip
+LARGEST_SIDE = 4096
+FROM_LIBRARIES = ("torchvision", "timm", "classifier")
+"""Builders of other libraries' networks: they may keep tensors that no file holds, and some need memory to be made."""
 
 
 class Normalized(nn.Module):
@@ -87,14 +98,15 @@ def file_digest(file: Path) -> str:
 def describe(model: nn.Module) -> dict[str, Any]:
     """How to rebuild a model: builder and arguments, or only the class name for a user's own class."""
     net = model.net if isinstance(model, Normalized) else model
-    builder = next((name for name, kind in BUILDERS.items() if type(net) is kind), None)
+    arguments = getattr(net, "arguments", None)  # none for a classifier on a module of the user's own
+    builder = next((name for name, kind in BUILDERS.items() if type(net) is kind and arguments is not None), None)
     normalize = {"mean": model.mean.tolist(), "std": model.std.tolist()} if isinstance(model, Normalized) else None
     return {
         "format": 1,
         "name": model_name(model),
         "builder": builder,
         "class": f"{type(net).__module__}.{type(net).__qualname__}",
-        "arguments": dict(net.arguments) if builder else None,  # type: ignore[arg-type]
+        "arguments": dict(arguments) if builder else None,
         "normalize": normalize,
         "params": count_parameters(model),
     }
@@ -133,7 +145,7 @@ def find_weights(place: str | Path) -> Path:
             f"{path}: no {WEIGHTS} there nor in {path / 'teacher'}. Name a run, a model's folder or a file."
         )
     if not path.is_file():
-        raise TeacherError(f"{path} does not exist. Name a run folder or a {WEIGHTS} file.")
+        raise TeacherError(f"{path} does not exist. Name a run folder, a {WEIGHTS} or a state dict (.pt).")
     return path
 
 
@@ -147,10 +159,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except SafetensorError as error:
         reason = error
-    # A safetensors file may begin like a pickle, so only one that cannot be read is told apart.
-    with file.open("rb") as content:
-        head = content.read(4)
-    if head.startswith((b"PK\x03\x04", b"\x80")):
+    if is_pickle(file):  # a safetensors file may begin like one, so only one that cannot be read is told apart
         raise UntrustedFileError(
             f"{file} is a pickle (a file of torch.save): reading it could run code, so limbeck does not. Convert it "
             "where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'model.safetensors')."
@@ -176,39 +185,63 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
         raise TeacherError(f"{file} does not fit the model {model_name(model)}: {reason}") from None
 
 
-def load_model(place: str | Path, build: Callable[[], nn.Module] | None = None) -> LoadedModel:
-    """Rebuild a saved model, in eval mode.
+def load_model(
+    place: str | Path, build: Callable[[], nn.Module] | None = None, *, trust_pickle: bool = False
+) -> LoadedModel:
+    """Rebuild a saved model, in eval mode, its weights in float32.
 
     Args:
-        place: a run folder (its teacher), a model's folder, or a ``model.safetensors`` with ``model.json`` beside it.
-        build: makes the empty model where ``model.json`` is missing or names a user's own class.
+        place: a run folder (its teacher), a model's folder, a ``model.safetensors`` with ``model.json`` beside it, or
+            weights alone: a safetensors file or a state dict of ``torch.save``.
+        build: makes the empty model where ``model.json`` is missing or names a user's own class. Weights may belong to
+            all of it, or to the network within its normalisation.
+        trust_pickle: run the code in a file of ``torch.save`` that holds more than tensors.
 
     Raises:
         TeacherError: nothing is there, or the weights do not fit.
-        UntrustedFileError: a file is damaged, a pickle, or not what ``model.json`` says.
+        UntrustedFileError: a file is damaged, would run code, or is not what ``model.json`` says.
     """
     file = find_weights(place)
     described = file.with_name(DESCRIPTION)
     description: dict[str, Any] = {}
+    if file.suffix != ".safetensors" and is_pickle(file):
+        found = read_pickled(file, trust=trust_pickle)
+        if isinstance(found, nn.Module):
+            return LoadedModel(found.float().eval(), {})
+        return LoadedModel(_filled(found, build, file, f"{file.name} holds weights alone").eval(), {})
     if described.is_file():
         description = _read_description(described)
         if description.get("sha256") not in (None, file_digest(file)):
             raise UntrustedFileError(f"{file} is damaged or was changed: its SHA-256 is not that of {described}.")
     weights = read_weights(file)
     if description.get("builder"):
-        model = _rebuild(description, described)
-        _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
-        model.to_empty(device="cpu")
-    elif build is not None:
-        model = build()
+        model = _rebuild(description, described, weights)
+        if any(p.is_meta for p in model.parameters()):
+            _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
+            model.to_empty(device="cpu")
+        _fill(model, weights, file)
     else:
         missing = f"{described} names a class of your own" if description else f"{described} is missing"
+        model = _filled(weights, build, file, missing)
+    return LoadedModel(model.eval(), description)
+
+
+def _filled(weights: dict[str, Tensor], build: Callable[[], nn.Module] | None, file: Path, missing: str) -> nn.Module:
+    """The model that a user builds, or the network in it that the weights belong to."""
+    if build is None:
         raise TeacherError(
             f"{file}: {missing}, so limbeck cannot rebuild the model. Give the model it belongs to (teacher.model), or "
             "in Python build it yourself and call limbeck.models.load_weights."
         )
-    _fill(model, weights, file)
-    return LoadedModel(model.eval(), description)
+    model = build()
+    net = model.net if isinstance(model, Normalized) else model
+    inner = [(net.net, net)] if isinstance(net, (TorchvisionModel, TimmModel)) else []
+    for part, whole in [(model, model), (net, net), *inner]:
+        named = match_names(part, weights)
+        if named is not None:
+            _fill(part, named, file)
+            return whole
+    raise TeacherError(f"{file} does not fit the model {model_name(model)}: {difference(net, weights)}.")
 
 
 def _read_description(file: Path) -> dict[str, Any]:
@@ -224,15 +257,35 @@ def _read_description(file: Path) -> dict[str, Any]:
     return description
 
 
-def _rebuild(description: dict[str, Any], file: Path) -> nn.Module:
-    """The model without memory for its weights, so that sizes can be checked before they are believed."""
-    builder = BUILDERS.get(description["builder"]) if isinstance(description["builder"], str) else None
+def _rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor]) -> nn.Module:
+    """The model of a description, without memory for its weights where that is possible, so that sizes can be checked
+    before they are believed.
+    """
+    name = description["builder"]
+    builder = BUILDERS.get(name) if isinstance(name, str) else None
     if builder is None:
-        raise UntrustedFileError(f"{file}: builder {description['builder']!r} is none of {', '.join(BUILDERS)}.")
+        raise UntrustedFileError(f"{file}: builder {name!r} is none of {', '.join(BUILDERS)}.")
     try:
-        with torch.device("meta"):
+        inner = description["arguments"]["encoder"] if builder is Graded else description
+        outside = inner["builder"] in FROM_LIBRARIES
+        if outside:
+            _check_sizes(inner["arguments"], weights)
+        with torch.random.fork_rng(devices=[]), nullcontext() if outside else torch.device("meta"):
             model = builder(**description["arguments"])
             normalize = description.get("normalize")
             return model if normalize is None else Normalized(model, normalize["mean"], normalize["std"])
     except (LimbeckError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError, AttributeError) as error:
         raise UntrustedFileError(f"{file}: the model cannot be built from it ({error}).") from None
+
+
+def _check_sizes(arguments: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    """Refuse sizes that the weights do not have, as memory is taken for them."""
+    channels, *sides = arguments["shape"]
+    sizes = {size for tensor in weights.values() for size in tensor.shape}
+    for size in (arguments["classes"], channels):
+        if type(size) is not int or size not in sizes:
+            raise ValueError(f"no weight has the size {size!r}")
+    if any(type(side) is not int or not 1 <= side <= LARGEST_SIDE for side in sides):
+        raise ValueError(f"images of {sides} pixels")
+    if arguments.get("pretrained"):
+        raise ValueError("its weights are its own, not pretrained ones")

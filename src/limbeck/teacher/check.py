@@ -10,11 +10,18 @@ from limbeck.models.checkpoint import LoadedModel, model_name
 
 
 def check_teacher(loaded: LoadedModel, *, shape: Sequence[int], class_names: Sequence[str], where: str) -> None:
-    """Check that a teacher fits the data: same classes in the same order, and it can read the inputs.
+    """Check that a teacher fits the data: finite weights, same classes in the same order, and it can read the inputs.
 
     Raises:
         TeacherError: it does not.
     """
+    for name, tensor in loaded.model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            broken = int((~tensor.isfinite()).sum())
+            raise TeacherError(
+                f"{where}: {broken} of {tensor.numel()} values of {name} are infinite or not a number. Its training "
+                "diverged, or the file is damaged; take another teacher (teacher.from=...)."
+            )
     answers = probe(loaded.model, shape, where=where)
     if answers != len(class_names):
         raise TeacherError(

@@ -1,0 +1,263 @@
+"""Models of torchvision and timm by name, fitted to the data: its channels, its classes, its small images."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.config import closest
+from limbeck.errors import ConfigError, LimbeckWarning, ResourceError
+
+SMALL = 64
+"""Pixels a side, at most, of images for which ResNets get the stem for small images."""
+STEMS = ("auto", "small", "imagenet")
+
+
+class TorchvisionModel(nn.Module):
+    """A classification model of torchvision.
+
+    The first convolution gets the channels of the data. For images of at most 64 pixels a side, ResNets get the stem of
+    He et al. 2015 for CIFAR-10: a 3 x 3 convolution of stride 1 and no max-pooling.
+
+    Args:
+        shape: of one image, channels first.
+        classes: number of scores.
+        name: as ``torchvision.models.list_models`` gives it.
+        pretrained: begin with torchvision's best weights for ImageNet, downloaded by torchvision, where they fit: not
+            in the last layer of other classes, nor in a stem of another size.
+        stem: ``auto``, ``small`` or ``imagenet``.
+
+    Raises:
+        ConfigError: the name is unknown, the inputs are no images, or the model has no small stem.
+        ResourceError: the weights could not be downloaded.
+    """
+
+    def __init__(self, shape: Sequence[int], classes: int, *, name: str, pretrained: bool = False, stem: str = "auto"):
+        super().__init__()
+        self.arguments = _arguments("torchvision", shape, classes, name, pretrained, stem)
+        from torchvision.models import GoogLeNet, Inception3, VisionTransformer, get_model
+
+        options: dict[str, Any] = {"num_classes": classes}
+        if name in ("googlenet", "inception_v3"):
+            options["aux_logits"] = False
+        if name.startswith("vit_"):
+            options["image_size"] = shape[-1]
+        try:
+            self.net = get_model(name, weights=None, **options)
+        except (ValueError, RuntimeError) as error:
+            raise ConfigError(f"torchvision/{name} cannot be built for images of {list(shape)}: {error}") from None
+        if isinstance(self.net, (GoogLeNet, Inception3)):
+            self.net.transform_input = False  # the data's own normalisation stands before the model
+        elif isinstance(self.net, VisionTransformer) and shape[-1] != shape[-2]:
+            raise ConfigError(f"torchvision/{name} needs square images; the data has {shape[-2]} x {shape[-1]}.")
+        _fit_channels(self.net, shape[0])
+        _fit_stem(self.net, shape, stem, f"torchvision/{name}")
+        if pretrained:
+            _fill_torchvision(self.net, name)
+        self.net.to(memory_format=torch.channels_last)
+
+    @property
+    def name(self) -> str:
+        """Its name in torchvision."""
+        return self.arguments["name"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H * W]``."""
+        return self.net(_as_images(x, self.arguments["shape"]))
+
+
+class TimmModel(nn.Module):
+    """A model of timm (extra ``timm``).
+
+    The first convolution gets the channels of the data, and a model that takes images of one size alone is made for
+    theirs. For images of at most 64 pixels a side, ResNets get the stem for small images, see
+    :class:`TorchvisionModel`.
+
+    Args:
+        shape: of one image, channels first.
+        classes: number of scores.
+        name: as ``timm.list_models`` gives it; with the tag of the weights behind a dot, if wanted.
+        pretrained: begin with the model's weights, downloaded by timm.
+        stem: ``auto``, ``small`` or ``imagenet``.
+
+    Raises:
+        ConfigError: timm is not installed, the name is unknown, the inputs are no images, or the model has no small
+            stem.
+        ResourceError: the weights could not be downloaded.
+    """
+
+    def __init__(self, shape: Sequence[int], classes: int, *, name: str, pretrained: bool = False, stem: str = "auto"):
+        super().__init__()
+        self.arguments = _arguments("timm", shape, classes, name, pretrained, stem)
+        import timm
+
+        options: dict[str, Any] = {"num_classes": classes, "in_chans": shape[0]}
+        known = timm.get_pretrained_cfg(name)
+        if known is not None and known.fixed_input_size and tuple(known.input_size[-2:]) != tuple(shape[-2:]):
+            options["img_size"] = tuple(shape[-2:])
+        try:
+            self.net = timm.create_model(name, **options)
+        except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+            raise ConfigError(f"timm/{name} cannot be built for images of {list(shape)}: {error}") from None
+        if pretrained:
+            self.net = _pretrained_timm(name, options)
+        _fit_stem(self.net, shape, stem, f"timm/{name}")
+        self.net.to(memory_format=torch.channels_last)
+
+    @property
+    def name(self) -> str:
+        """Its name in timm."""
+        return self.arguments["name"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H * W]``."""
+        return self.net(_as_images(x, self.arguments["shape"]))
+
+
+LIBRARIES: dict[str, type[TorchvisionModel] | type[TimmModel]] = {"torchvision": TorchvisionModel, "timm": TimmModel}
+
+
+def check_name(library: str, name: Any) -> None:
+    """Check that a library is there and has a model.
+
+    Raises:
+        ConfigError: with a suggestion.
+    """
+    if library == "timm":
+        if find_spec("timm") is None:
+            raise ConfigError(f"timm/{name} needs the package timm: pip install 'limbeck[timm]'.")
+        import timm
+
+        known: Iterable[str] = () if isinstance(name, str) and timm.is_model(name) else timm.list_models()
+        found = not known
+    else:
+        import torchvision
+
+        known = torchvision.models.list_models(module=torchvision.models)
+        found = name in known
+    if not found:
+        near = closest(str(name), known)
+        hint = f" Did you mean {library}/{near}?" if near else ""
+        lister = "timm.list_models()" if library == "timm" else "torchvision.models.list_models()"
+        raise ConfigError(f"{library} has no classification model {name!r}.{hint} {lister} lists them.")
+
+
+def _arguments(
+    library: str, shape: Sequence[int], classes: int, name: str, pretrained: bool, stem: str
+) -> dict[str, Any]:
+    """The checked arguments by which a saved model is rebuilt: its weights are then its own, so never pretrained."""
+    check_name(library, name)
+    if len(shape) != 3:
+        raise ConfigError(f"{library}/{name} needs images [C, H, W]; the data has inputs of shape {list(shape)}.")
+    if not isinstance(pretrained, bool):
+        raise ConfigError(f"pretrained={pretrained!r} should be true or false.")
+    if stem not in STEMS:
+        raise ConfigError(f"stem={stem!r} is unknown; choose one of {', '.join(STEMS)}.")
+    return {"shape": list(shape), "classes": classes, "name": name, "stem": stem}
+
+
+def _as_images(x: Tensor, shape: Sequence[int]) -> Tensor:
+    return x.reshape(x.shape[0], *shape).contiguous(memory_format=torch.channels_last)
+
+
+# Fitting -------------------------------------------------------------------------------------------------------------
+
+
+def _fit_channels(net: nn.Module, channels: int) -> None:
+    """Replace the first convolution by one of so many input channels."""
+    name, first = next((name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d))
+    if first.in_channels == channels:
+        return
+    fitted = nn.Conv2d(
+        channels, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None
+    )  # type: ignore[arg-type]
+    _initialise(fitted)
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, fitted)
+
+
+def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> None:
+    """Give a ResNet the stem for small images where that is wanted, or warn where it is missing."""
+    small_images = min(shape[-2:]) <= SMALL
+    if _is_resnet(net) and (stem == "small" or (stem == "auto" and small_images)):
+        net.conv1 = nn.Conv2d(shape[0], net.bn1.num_features, 3, padding=1, bias=False)  # type: ignore[union-attr, arg-type]
+        net.maxpool = nn.Identity()
+        _initialise(net.conv1)
+    elif stem == "small":
+        raise ConfigError(f"stem=small: {name} is no ResNet, and only those have a stem for small images; use auto.")
+    elif small_images:
+        remedy = "stem=auto gives it the one for small images" if _is_resnet(net) else "larger images (data.size) help"
+        warnings.warn(
+            f"{name} has a stem for images of 224 x 224, the data's are {shape[-2]} x {shape[-1]}: that can cost "
+            f"several points of accuracy; {remedy}.",
+            LimbeckWarning,
+            stacklevel=3,
+        )
+
+
+def _is_resnet(net: nn.Module) -> bool:
+    from torchvision.models import ResNet
+
+    return isinstance(net, ResNet) or (type(net).__module__ == "timm.models.resnet" and hasattr(net, "maxpool"))
+
+
+def _initialise(convolution: nn.Conv2d) -> None:
+    """He et al. 2015, as torchvision has it in its convolutional networks."""
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
+
+
+# Pretrained weights --------------------------------------------------------------------------------------------------
+
+
+def _fill_torchvision(net: nn.Module, name: str) -> None:
+    """Take over torchvision's weights for ImageNet where they fit; the last layer may be of other classes."""
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(name)["DEFAULT"]
+    try:
+        theirs = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise _no_download(f"torchvision/{name}", error) from None
+    own = net.state_dict()
+    first = next(n for n, part in net.named_modules() if isinstance(part, nn.Conv2d))
+    theirs[f"{first}.weight"] = _of_channels(theirs.get(f"{first}.weight"), own[f"{first}.weight"])
+    fitting = {key: value for key, value in theirs.items() if key in own and value.shape == own[key].shape}
+    last = [n for n, _ in net.named_parameters()][-2:]
+    apart = [key for key in own if key not in fitting and key not in last and not key.startswith(f"{first}.")]
+    if apart:
+        raise ConfigError(f"torchvision/{name}: the pretrained weights do not fit ({apart[0]}); use pretrained: false.")
+    net.load_state_dict(fitting, strict=False)
+
+
+def _of_channels(weight: Tensor | None, like: Tensor) -> Tensor:
+    """The weight of a first convolution for other channels: the mean over colours, scaled to keep its answers' size."""
+    if weight is None or weight.shape[2:] != like.shape[2:]:
+        return like  # a stem of another size keeps its initial weights
+    if weight.shape == like.shape:
+        return weight
+    return weight.mean(1, keepdim=True).expand_as(like) * (weight.shape[1] / like.shape[1])
+
+
+def _pretrained_timm(name: str, options: dict[str, Any]) -> nn.Module:
+    import timm
+
+    known = timm.get_pretrained_cfg(name)
+    if known is None or not known.has_weights:
+        raise ConfigError(f"timm has no pretrained weights for {name}; use pretrained: false.")
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except Exception as error:  # whatever the hub's client raises without a network
+        raise _no_download(f"timm/{name}", error) from None
+
+
+def _no_download(name: str, error: Exception) -> ResourceError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return ResourceError(
+        f"The pretrained weights of {name} could not be downloaded ({reason}). Check the network, or begin with random "
+        "weights (pretrained: false)."
+    )
