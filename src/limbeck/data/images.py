@@ -3,11 +3,14 @@
 import gzip
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from limbeck.config import check_count
 from limbeck.data.dataset import Dataset, Split
+from limbeck.data.resize import fitted, part_of
 from limbeck.errors import ConfigError, DataError, ResourceError
 
 FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
@@ -43,33 +46,44 @@ def digits(*, val: int = 200, test: int = 500, split_seed: int = 0) -> Dataset:
     )
 
 
-def mnist(root: str | Path = "data", *, download: bool = False, val: int = 5000, split_seed: int = 0) -> Dataset:
+def mnist(
+    root: str | Path = "data", *, download: bool = False, val: int = 5000, split_seed: int = 0,
+    train: int | None = None, test: int | None = None, size: int | None = None, channels: int = 1,
+) -> Dataset:  # fmt: skip
     """MNIST from its four idx files, gzipped or not.
 
     Args:
         root: the folder that holds them, or torchvision's root above ``MNIST/raw``.
         download: fetch them there with torchvision where they are missing.
         val: training images kept for validation.
-        split_seed: of that split.
+        split_seed: of that split, and of a part.
+        train: images to train with, beside those for validation; None for all.
+        test: images to test with; None for all.
+        size: pixels a side that images are resized to; None for 28.
+        channels: 3 repeats the grey values for models of colour images.
 
     Raises:
+        ConfigError: a count or a size is out of range.
         DataError: a file is missing or damaged.
         ResourceError: they could not be downloaded.
     """
     folder = _find([Path(root), Path(root) / "MNIST" / "raw"], "mnist", "MNIST", Path(root), download)
-    return _idx_dataset("mnist", folder, DIGIT_CLASSES, val, split_seed)
+    how = {"val": val, "split_seed": split_seed, "train": train, "test": test, "size": size, "channels": channels}
+    return _idx_dataset("mnist", folder, DIGIT_CLASSES, **how)
 
 
 def fashion_mnist(
-    root: str | Path = "data", *, download: bool = False, val: int = 5000, split_seed: int = 0
-) -> Dataset:
+    root: str | Path = "data", *, download: bool = False, val: int = 5000, split_seed: int = 0,
+    train: int | None = None, test: int | None = None, size: int | None = None, channels: int = 1,
+) -> Dataset:  # fmt: skip
     """Fashion-MNIST from its four idx files, gzipped or not; also found where Debian's package puts it.
 
     Args and errors as for :func:`mnist`.
     """
     places = [Path(root), Path(root) / "FashionMNIST" / "raw", DEBIAN_FASHION_MNIST]
     folder = _find(places, "fashion_mnist", "FashionMNIST", Path(root), download)
-    return _idx_dataset("fashion_mnist", folder, FASHION_CLASSES, val, split_seed)
+    how = {"val": val, "split_seed": split_seed, "train": train, "test": test, "size": size, "channels": channels}
+    return _idx_dataset("fashion_mnist", folder, FASHION_CLASSES, **how)
 
 
 _STEMS = {
@@ -116,7 +130,10 @@ def _download(torchvision_name: str, root: Path) -> None:
         pass  # torchvision reads the files at once and stumbles over a damaged one; read_idx names it
 
 
-def _idx_dataset(name: str, folder: Path, class_names: tuple[str, ...], val: int, split_seed: int) -> Dataset:
+def _idx_dataset(
+    name: str, folder: Path, class_names: tuple[str, ...], *, val: Any, split_seed: int, train: Any, test: Any,
+    size: Any, channels: Any,
+) -> Dataset:  # fmt: skip
     splits = {}
     for part, (image_stem, label_stem) in _STEMS.items():
         image_file, label_file = _file(folder, image_stem), _file(folder, label_stem)
@@ -132,7 +149,12 @@ def _idx_dataset(name: str, folder: Path, class_names: tuple[str, ...], val: int
                 f"{label_file}: label {labels.max()} was found; {name} has labels 0 to {len(class_names) - 1}."
             )
         splits[part] = Split(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long())
-    return Dataset(name, splits["train"], splits["test"], class_names=class_names, val=val, split_seed=split_seed)
+    if train is not None:
+        splits["train"] = part_of(splits["train"], train, "data.train", split_seed, beside=check_count("data.val", val))
+    if test is not None:
+        splits["test"] = part_of(splits["test"], test, "data.test", split_seed)
+    first, last = (fitted(splits[part], size=size, channels=channels) for part in ("train", "test"))
+    return Dataset(name, first, last, class_names=class_names, val=val, split_seed=split_seed)
 
 
 def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
