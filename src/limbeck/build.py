@@ -11,7 +11,16 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from limbeck.compose import choices
-from limbeck.config import check_arms, check_count, check_flags, check_sections, check_seed, merged, seed_list
+from limbeck.config import (
+    check_arms,
+    check_count,
+    check_flags,
+    check_sections,
+    check_seed,
+    merged,
+    merged_objective,
+    seed_list,
+)  # fmt: skip
 from limbeck.data import TransferSet
 from limbeck.errors import ConfigError, LimbeckError
 from limbeck.losses import Objective
@@ -22,6 +31,9 @@ from limbeck.training.fit import process_of, quiet_lightning
 from limbeck.training.optimizer import Optimizer
 
 QUICK_SAMPLES = 2000
+QUICK_LARGE = 64
+"""Of models from libraries, which take a thousand times longer a sample."""
+LARGE = ("TorchvisionModel", "TimmModel", "Classifier")
 EXAMPLES = {
     "data": "data=digits", "student": "student=mlp", "teacher": "teacher=mlp", "objective": "objective.temperature=4",
     "transfer": "transfer.samples=100", "optimizer": "optimizer.lr=0.01", "trainer": "trainer.precision=32-true",
@@ -30,14 +42,16 @@ EXAMPLES = {
 KEYS: dict[str, tuple[str, ...]] = {
     "": (
         "recipe", "data", "views", "teacher", "student", "objective", "arms", "sweep", "transfer", "seeds",
-        "epochs", "batch_size", "optimizer", "trainer", "store", "logger", "out", "overwrite", "quick",
+        "epochs", "batch_size", "optimizer", "trainer", "store", "bias", "logger", "out", "overwrite", "quick",
     ),
     **{
         name: tuple(field.name for field in fields(kind))
         for name, kind in (("objective", Objective), ("transfer", TransferSet), ("optimizer", Optimizer))
     },
 }  # fmt: skip
-TEACHER_KEYS = ("model", "views", "epochs", "batch_size", "optimizer", "members", "combine", "seed", "from")
+TEACHER_KEYS = (
+    "model", "views", "epochs", "batch_size", "optimizer", "members", "combine", "seed", "from", "trust_pickle",
+)  # fmt: skip
 
 
 def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool = False) -> Any:
@@ -70,6 +84,8 @@ class _Builder:
     def __init__(self, settings: dict[str, Any], config_dir: str | None):
         self.settings, self.config_dir = settings, config_dir
         self.quick = settings["quick"]
+        large = any(name in json.dumps([settings["student"], settings["teacher"]], default=str) for name in LARGE)
+        self.samples = QUICK_LARGE if large else QUICK_SAMPLES
         self._made: dict[str, Any] = {}
 
     def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Any:
@@ -91,10 +107,11 @@ class _Builder:
         teacher = self._teacher()
         data = self._make(settings["data"])
         return Study(
-            data.head(QUICK_SAMPLES) if self.quick else data, arms, teacher=teacher,
+            data.head(self.samples) if self.quick else data, arms, teacher=teacher,
             seeds=seeds[:2] if self.quick else seeds, epochs=min(epochs, 2) if self.quick else epochs,
             batch_size=settings["batch_size"], optimizer=optimizer, trainer=settings["trainer"],
             loggers=[self._make(node) for node in settings["logger"].values() if node], store=settings["store"],
+            bias=settings["bias"],
             out=out, name=settings["recipe"], overwrite=settings["overwrite"], resume=resume, config=settings,
             facts={**facts, "quick": self.quick},
         )  # fmt: skip
@@ -103,10 +120,10 @@ class _Builder:
         found = merged(self.settings["transfer"], arm.get("transfer"))
         source = None if found["source"] is None else self._make(found["source"])
         transfer = TransferSet(**{**found, "source": source})
-        return transfer.small(QUICK_SAMPLES) if self.quick else transfer  # at most what is left of the data
+        return transfer.small(self.samples) if self.quick else transfer  # at most what is left of the data
 
     def _objective(self, arm: dict[str, Any]) -> Any:
-        return Objective(**merged(self.settings["objective"], arm.get("objective")))
+        return Objective(**merged_objective(self.settings["objective"], arm.get("objective")))
 
     def _views(self, node: Any) -> Any:
         if isinstance(node, str):
@@ -118,17 +135,21 @@ class _Builder:
 
     def _teacher(self) -> Any:
         node = dict(self.settings["teacher"])
-        source = node.pop("from")
+        source, trust = node.pop("from"), node.pop("trust_pickle", False)
+        if not isinstance(trust, bool):
+            raise ConfigError(f"teacher.trust_pickle={trust!r} should be true or false.")
         if node["model"] is None and source is None:
             return None
         model = None if node["model"] is None else self._make(node["model"])
         if len(node) == 1:
-            return Teacher(model=model, source=_listed(source))
+            return Teacher(model=model, source=_listed(source), trust_pickle=trust)
         epochs = check_count("teacher.epochs", node.pop("epochs"))
         views = self._views(node.pop("views") or self.settings["views"])
+        if self.quick and type(node["members"]) is int:
+            node["members"] = min(node["members"], 2)
         return Teacher(
             model=model, views=views, optimizer=Optimizer(**node.pop("optimizer")),
-            epochs=min(epochs, 2) if self.quick else epochs, source=_listed(source),
+            epochs=min(epochs, 2) if self.quick else epochs, source=_listed(source), trust_pickle=trust,
             **{key: value for key, value in node.items() if key != "model"},
         )  # fmt: skip
 

@@ -214,6 +214,15 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
         keys(comparison["gap_closed"], {"errors": optional, "nll": optional}, f"{name}.gap_closed")
         if comparison["verdict"] not in VERDICTS:
             raise UntrustedFileError(f"{where}: {name}.verdict {comparison['verdict']!r} is none of {VERDICTS}.")
+    for i, arm in enumerate(summary["arms"]):
+        need(arm.get("adjusted", []), list, f"arms[{i}].adjusted")
+        for j, entry in enumerate(arm.get("adjusted", [])):
+            name = f"arms[{i}].adjusted[{j}]"
+            keys(entry, {"how": str, "seeds": list, "mean": dict, "sd": dict}, name)
+            keys(entry["mean"], metric_fields, f"{name}.mean")
+            keys(entry["sd"], metric_fields, f"{name}.sd")
+            for k, seed in enumerate(entry["seeds"]):
+                keys(seed, {"seed": int, "bias": list, "val": dict, "test": dict, "recall": list}, f"{name}.seeds[{k}]")
     need(summary.get("failed", []), list, "failed")
     for i, failure in enumerate(summary.get("failed", [])):
         keys(failure, {"arm": str, "seed": int, "reason": str}, f"failed[{i}]")

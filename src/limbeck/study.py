@@ -26,6 +26,7 @@ from limbeck.errors import (
     TeacherError,
     is_out_of_memory,
 )
+from limbeck.evaluation.bias import BIASES
 from limbeck.get_teacher import TeacherSource
 from limbeck.manifest import Manifest
 from limbeck.models import load_model, save_model
@@ -34,7 +35,7 @@ from limbeck.pools import Pools
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
 from limbeck.report.wording import plural
-from limbeck.results import score, summarise, write_predictions
+from limbeck.results import save_adjusted, score, summarise, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
 from limbeck.soft_targets import Signals, limit_views
 from limbeck.teacher.answers import digest_of
@@ -42,6 +43,7 @@ from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.teacher.store import StoreLike, StoreSettings
 from limbeck.teacher.store_files import check_folder
 from limbeck.training.cohort import Cohort
+from limbeck.training.features import check_features
 from limbeck.training.fit import check_trainer_options, make_trainer, process_of, quiet_lightning, run_fit
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
@@ -69,6 +71,10 @@ class Study:
         loggers: functions that make a Lightning logger, called with ``save_dir``; CSV is always there.
         store: what is kept of the teacher's answers: settings; ``auto`` for those by default; ``off`` asks the teacher
             in each step.
+        bias: add constants to the logits of every trained student, one a class, and score it again: ``prior`` for those
+            with which the mean softmax over the validation inputs is the share of each class in the training split (no
+            label of these inputs is used; where a transfer set lacks classes, these alone get constants), ``kappa`` for
+            those with the largest quadratic kappa on the validation split.
         out: the run folder.
         name: of the study, for tables.
         overwrite: replace an earlier run in ``out``.
@@ -88,8 +94,8 @@ class Study:
         transfer: TransferSet | None = None, seeds: int | Sequence[int] = 5, epochs: int = 20, batch_size: int = 128,
         optimizer: Optimizer | None = None, trainer: Mapping[str, Any] | None = None,
         loggers: Sequence[Callable[..., Any]] = (), store: StoreLike = "auto", out: str | Path = "runs/study",
-        name: str = "study", overwrite: bool = False, resume: bool = False, config: Mapping[str, Any] | None = None,
-        facts: Mapping[str, Any] | None = None, progress: bool = True,
+        bias: str | None = None, name: str = "study", overwrite: bool = False, resume: bool = False,
+        config: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None, progress: bool = True,
     ):  # fmt: skip
         self.data, self.teacher, self.name = data, teacher, name
         self.seeds, self.epochs = seed_list(seeds), check_count("epochs", epochs)
@@ -98,6 +104,9 @@ class Study:
         self.trainer_options = dict(trainer or {})
         check_trainer_options(self.trainer_options)
         self.store = StoreSettings.of(store)
+        if bias is not None and bias not in BIASES:
+            raise ConfigError(f"bias={bias!r} is unknown; choose one of {', '.join(BIASES)}, or null for none.")
+        self.bias = bias
         shared: dict[str, Any] = {"student": student, "views": views, "transfer": transfer, "optimizer": self.optimizer}
         self.plans = limit_views(fill_in(arms, **shared), self.store) if arms else []
         needy = [p.name for p in self.plans if p.objective.needs_teacher]
@@ -137,6 +146,9 @@ class Study:
             check_transfer(plan, self.data, None if later else self._pools.of(plan.transfer))
         if self._teacher is not None:
             self._teacher.check()
+            for plan in [plan for plan in self.plans if plan.objective.features]:
+                student = build(plan.student, self.data, 0)
+                check_features(plan.objective.features, student, self._teacher.preview(), self.data.shape)
         self._checked = True
 
     def run(self) -> dict[str, Any]:
@@ -272,13 +284,14 @@ class Study:
         signal = self._signal(_needed(teacher), plans[0]) if needs_teacher else None
         with self.manifest.timed("training", stage):
             cohort = Cohort([[build(plan.student, self.data, seed) for seed in seeds] for plan in plans])
-            module = DistillationModule(
-                cohort, signal, [plan.objective for plan in plans], optimizer=plans[0].optimizer,
-                arm_names=[plan.name for plan in plans], seeds=seeds,
-            )  # fmt: skip
             data = StudyData(
                 self.data, seeds=seeds, batch_size=self.batch_size, views=plans[0].views, transfer=plans[0].transfer,
                 pool=pool,
+            )  # fmt: skip
+            objectives = [plan.objective.for_labels(data.labels, self.data.classes) for plan in plans]
+            module = DistillationModule(
+                cohort, signal, objectives, optimizer=plans[0].optimizer, arm_names=[plan.name for plan in plans],
+                seeds=seeds,
             )  # fmt: skip
             names = ", ".join(plan.name for plan in plans) if len(plans) <= MOST_NAMED else f"{len(plans)} arms"
             try:
@@ -352,8 +365,10 @@ class Study:
                 for plan in self._complete() for seed in self.seeds
             }  # fmt: skip
             with self.progress.stage("evaluation", len(students) + (teacher is not None)) as advance:
-                scored = score(self.data, students, teacher, advance)
+                absent = {plan.name: plan.transfer.absent(self.data.class_names) for plan in self.plans}
+                scored = score(self.data, students, teacher, advance, bias=self.bias, absent=absent)
             write_predictions(run, scored)
+            warnings = save_adjusted(scored, students, self.data, run, self.bias) if self.bias else []
         facts = {"recipe": self.name, "epochs": self._epochs, "batch_size": self.batch_size}
         facts["quick"] = bool(self.facts.get("quick"))
         shares = {plan.name: self._seconds_of(plan) for plan in self.plans}
@@ -361,7 +376,9 @@ class Study:
             scored, self.plans, self.data, facts=facts, seconds=self.manifest.seconds, arm_seconds=shares,
             failed={(plan.name, seed): self._failed()[_key(plan, seed)] for plan in self.plans for seed in self.seeds
                     if _key(plan, seed) in self._failed()},
+            bias=self.bias,
         )  # fmt: skip
+        summary["warnings"] += warnings
         write_json(run.summary, summary)
         return summary
 
@@ -398,6 +415,7 @@ class Study:
             "recipe": self.name, "data": self.data.name, "arms": arms, "seeds": self.seeds, "epochs": self.epochs,
             "batch_size": self.batch_size, "optimizer": vars(self.optimizer), "trainer": self.trainer_options,
             "store": {key: value for key, value in asdict(self.store).items() if key != "folder"},
+            **({} if self.bias is None else {"bias": self.bias}),
         }  # fmt: skip
 
 

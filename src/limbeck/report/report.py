@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from limbeck.errors import UntrustedFileError
-from limbeck.report import wording
+from limbeck.report import adjusted, wording
 from limbeck.report.drawing import TEACHER, arm_styles
 from limbeck.report.families import MANY, shown
 from limbeck.report.figures import errors_by_arm, recall_heat_map, reliability, training_curves
@@ -57,6 +57,7 @@ def write_report(run: str | Path) -> Path:
         rows=_rows(summary),
         comparisons=_comparisons(summary),
         seeds=_seeds(summary),
+        adjusted=_adjusted(summary),
         figures=figures,
         sweep=[_figure(*drawn) for drawn in sweep_figures(summary)],
         many=len(summary["arms"]) > MANY,
@@ -121,6 +122,12 @@ def _comparisons(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         }
 
     return [row(comparison) for comparison in summary["comparisons"]]
+
+
+def _adjusted(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of students with constants added to their logits; its title is empty where there are none."""
+    parts = (adjusted.title, adjusted.heading, adjusted.rows, adjusted.sentences, adjusted.note)
+    return {part.__name__: part(summary) for part in parts}
 
 
 def _seeds(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from limbeck.report import adjusted
 from limbeck.report.wording import Column, choice, columns, failures, headlines, plural, result_rows, seconds
 
 _COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
@@ -42,6 +43,24 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     shown, left_out = _fitting(summary, console.width)
     console.print(_table(summary, shown, plain))
     console.print(plain(_footing(summary, left_out), "dim"))
+    if adjusted.title(summary):
+        _print_adjusted(summary, console, plain)
+
+
+def _print_adjusted(summary: Mapping[str, Any], console: Console, plain: "_Plain") -> None:
+    """What constants added to the logits make of it, apart from the results."""
+    console.print()
+    console.print(plain(f"{adjusted.title(summary)}:", "bold"))
+    for verdict, sentence in adjusted.sentences(summary):
+        console.print(_bullet(plain, sentence, _COLOURS[verdict]))
+    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for number, column in enumerate(adjusted.heading(summary)):
+        table.add_column(column, overflow="fold", justify="left" if number < 2 else "right")
+    for row in adjusted.rows(summary):
+        table.add_row(*(plain(cell) for cell in row))
+    console.print(table)
+    if adjusted.note(summary):
+        console.print(plain(adjusted.note(summary), "dim"))
 
 
 class _Plain:

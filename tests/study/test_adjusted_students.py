@@ -1,0 +1,157 @@
+"""Studies that add constants to the logits of trained students."""
+
+import io
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from limbeck import Arm, Objective, Study
+from limbeck.data import Dataset, TransferSet
+from limbeck.data.dataset import as_float
+from limbeck.errors import ConfigError, UntrustedFileError
+from limbeck.evaluation.bias import class_prior, prior_bias, recall
+from limbeck.evaluation.metrics import predict
+from limbeck.models import MLP, load_model
+from limbeck.models.fold import add_to_logits
+from limbeck.report.terminal import print_summary
+from limbeck.run_folder import RunFolder, check_summary
+
+HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective(hard_weight=0.0, soft_weight=1.0)
+
+
+class Unbiased(nn.Module):
+    """Its last layer has no bias; another layer has one of the same size."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(16, 3), nn.Linear(3, 3, bias=False)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x.flatten(1))))
+
+
+@pytest.fixture(scope="module")
+def data():
+    draw = torch.Generator().manual_seed(1)
+    x = torch.randint(256, (300, 1, 4, 4), generator=draw).to(torch.uint8)
+    y = ((x.flatten(1).float() - 128) @ torch.randn(16, 3, generator=draw)).argmax(1)
+    return Dataset.from_arrays(x[:200], y[:200], x[200:], y[200:], name="tiny", val=60, class_names=list("abc"))
+
+
+def study(data, out, **options):
+    torch.manual_seed(5)
+    arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=SOFT)}
+    usual = {
+        "student": partial(MLP, hidden=[8]), "teacher": MLP((1, 4, 4), 3, hidden=[9]), "seeds": 2, "epochs": 3,
+        "progress": False, "bias": "prior", "transfer": TransferSet(without=["b"]), "store": "off",
+    }  # fmt: skip
+    return Study(data, arms, out=out, **{**usual, **options})
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "run"
+    return study(data, out).run(), out
+
+
+def test_results_with_the_prior_are_those_of_the_saved_students(data, finished):
+    summary, out = finished
+    prior, test = class_prior(data.train.labels, 3), data.open_test()
+    for arm in summary["arms"]:
+        assert [entry["how"] for entry in arm["adjusted"]] == ["prior", "chosen on test"]
+        for plain, seed in zip(arm["seeds"], arm["adjusted"][0]["seeds"], strict=True):
+            folder = RunFolder(out).student(arm["name"], seed["seed"])
+            trained, moved = load_model(folder).model, load_model(folder / "prior").model
+            bias = prior_bias(predict(trained, [as_float(data.val.inputs)]), prior, [1])
+            assert seed["bias"] == pytest.approx(bias.tolist(), abs=1e-6)
+            assert seed["bias"][0] == seed["bias"][2] == 0
+            logits = predict(moved, [as_float(test.inputs)])
+            assert torch.allclose(logits, predict(trained, [as_float(test.inputs)]) + bias.float(), atol=1e-5)
+            assert seed["test"]["errors"] == int((logits.argmax(1) != test.labels).sum())
+            shares = [float((logits.argmax(1) == test.labels)[test.labels == c].double().mean()) for c in range(3)]
+            assert seed["recall"] == pytest.approx(shares)
+            shares = recall(predict(trained, [as_float(test.inputs)]), test.labels)
+            assert plain["recall"] == pytest.approx(shares)
+
+
+def test_what_is_chosen_on_the_test_is_compared_with_nothing(finished):
+    summary, _ = finished
+    assert [(c["how"], c["arm"], c["control"]) for c in summary["adjusted_comparisons"]] == [("prior", "soft", "hard")]
+    for arm in summary["arms"]:
+        for chosen, plain in zip(arm["adjusted"][1]["seeds"], arm["seeds"], strict=True):
+            assert chosen["test"]["errors"] <= plain["test"]["errors"]
+
+
+def test_compared_with_the_prior_are_the_errors_of_both(finished):
+    summary, _ = finished
+    errors = {a["name"]: [s["test"]["errors"] for s in a["adjusted"][0]["seeds"]] for a in summary["arms"]}
+    wanted = [s - h for s, h in zip(errors["soft"], errors["hard"], strict=True)]
+    assert summary["adjusted_comparisons"][0]["delta_errors"]["per_seed"] == wanted
+    assert summary["arms"][1]["adjusted"][0]["mean"]["errors"] == np.mean(errors["soft"])
+
+
+def test_the_plain_results_are_what_they_are_without_constants(data, finished, tmp_path):
+    plain = study(data, tmp_path / "run", bias=None).run()
+    assert "adjusted_comparisons" not in plain
+    for with_bias, without in zip(finished[0]["arms"], plain["arms"], strict=True):
+        assert "adjusted" not in without
+        assert without["mean"] == with_bias["mean"]
+    assert plain["comparisons"] == finished[0]["comparisons"]
+
+
+def test_all_classes_shown_leave_nothing_to_choose_on_the_test(data, tmp_path):
+    summary = study(data, tmp_path / "run", transfer=None, bias="kappa").run()
+    for arm in summary["arms"]:
+        assert [entry["how"] for entry in arm["adjusted"]] == ["kappa"]
+        assert arm["absent"] == []
+    assert (tmp_path / "run" / "students" / "soft" / "seed1" / "kappa" / "model.json").is_file()
+
+
+def test_a_student_without_a_bias_is_told_of(data, tmp_path):
+    summary = study(data, tmp_path / "run", student=Unbiased).run()
+    assert [w for w in summary["warnings"] if "students of arm 'soft' have no bias in their last layer" in w]
+    assert RunFolder(tmp_path / "run").read_summary() == summary
+    assert not (tmp_path / "run" / "students" / "soft" / "seed0" / "prior").exists()
+
+
+def test_a_model_that_cannot_hold_constants_stays_as_it_is():
+    model = Unbiased().eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert not add_to_logits(model, torch.tensor([1.0, 2.0, 3.0]), torch.randn(5, 1, 4, 4))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_an_unknown_way_is_refused(data, tmp_path):
+    with pytest.raises(ConfigError, match="bias='posterior' is unknown; choose one of prior, kappa, or null"):
+        study(data, tmp_path / "run", bias="posterior")
+
+
+def test_damaged_entries_are_met(finished):
+    summary, _ = finished
+    arm = {**summary["arms"][0], "adjusted": [{"how": "prior"}]}
+    with pytest.raises(UntrustedFileError, match=r"arms\[0\].adjusted\[0\].seeds is missing"):
+        check_summary({**summary, "arms": [arm]})
+
+
+@pytest.mark.parametrize("width", [60, 140])
+def test_page_and_terminal_show_them_apart_from_the_results(finished, width):
+    summary, out = finished
+    file = io.StringIO()
+    print_summary(summary, Console(file=file, width=width))
+    results, adjusted = file.getvalue().split("With the biases set by the class prior (no label used):")
+    assert "as trained" not in results
+    rows = [line for line in adjusted.splitlines() if line.startswith(("hard ", "soft "))]
+    assert len(rows) == 6
+    assert max(map(len, adjusted.splitlines())) <= width
+    plain, prior = summary["arms"][0]["seeds"], summary["arms"][0]["adjusted"][0]
+    for row, seeds in ((rows[0], plain), (rows[1], prior["seeds"])):
+        assert row.endswith(f"{100 * np.mean([seed['recall'][1] for seed in seeds]):.2f} %")
+    assert f"{prior['mean']['errors']:.1f} ±" in rows[1]
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.index('id="results"') < page.index('id="adjusted"')
+    assert "Set by the class prior" in page or "set by the class prior" in page
+    assert page.count("chosen on the test split*") == 2
