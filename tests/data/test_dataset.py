@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.data import Dataset, Split
+from limbeck.data import Dataset, Split, dataset
 from limbeck.data.dataset import as_float
 from limbeck.errors import ConfigError, DataError
 
@@ -220,3 +220,32 @@ def test_the_digest_tells_another_shape_of_the_same_bytes():
     wide = Dataset.from_arrays(x, y, x_test, y_test)
     tall = Dataset.from_arrays(x.reshape(-1, 1, 6, 4), y, x_test.reshape(-1, 1, 6, 4), y_test)
     assert wide.digest() != tall.digest()
+
+
+def test_given_splits_are_taken_as_they_are():
+    x = torch.arange(24, dtype=torch.uint8).reshape(6, 1, 2, 2)
+    parts = [Split(x[i : i + 2], torch.tensor([0, 1])) for i in (0, 2, 4)]
+    data = Dataset.from_splits("mine", *parts, class_names=["a", "b"], ordinal=True)
+    assert (data.name, data.class_names, data.test_size, data.ordinal) == ("mine", ["a", "b"], 2, True)
+    assert data.head(2).ordinal
+    found = (data.train, data.val, data.open_test())
+    assert all(split.inputs.data_ptr() == part.inputs.data_ptr() for split, part in zip(found, parts, strict=True))
+
+
+def test_given_splits_are_checked():
+    good, empty = Split(torch.zeros(2, 3), torch.tensor([0, 1])), Split(torch.zeros(0, 3), torch.zeros(0).long())
+    with pytest.raises(DataError, match="mine, validation split: it is empty"):
+        Dataset.from_splits("mine", good, empty, good, class_names=["a", "b"])
+    with pytest.raises(DataError, match=r"training inputs are \[3\] torch.float32, test inputs \[4\]"):
+        Dataset.from_splits("mine", good, good, Split(torch.zeros(2, 4), good.labels), class_names=["a", "b"])
+    with pytest.raises(DataError, match="labels from 0 to 1 were found; 0 to 0 were expected"):
+        Dataset.from_splits("mine", good, good, good, class_names=["a"])
+
+
+def test_statistics_of_many_images_are_summed_in_parts(monkeypatch):
+    x = torch.randint(0, 256, (7, 3, 4, 5), dtype=torch.uint8)
+    data = Dataset.from_arrays(x, torch.arange(7) % 2, x, torch.arange(7) % 2)
+    whole = data.statistics
+    monkeypatch.setattr(dataset, "STATISTICS_PART", 100)
+    del data.statistics
+    assert data.statistics == whole
