@@ -51,6 +51,13 @@ class TeacherSource:
         else:
             self._given = self._from_files() if self.plan else self._from_models()
 
+    def preview(self) -> LiveTeacher:
+        """The teacher as it is before its training, to look at its layers, once :meth:`check` has passed."""
+        if self._given:
+            return LiveTeacher(self._given)
+        assert self.plan is not None
+        return LiveTeacher([build(_builder(self.plan), self.data, self.plan.seed) for _ in range(self.plan.members)])
+
     def get(self) -> LiveTeacher:
         """The teacher, once :meth:`check` has passed.
 

@@ -196,6 +196,7 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
     Raises:
         ConfigError: it does not, or the builder gives the same module each time.
     """
+    plan.objective.for_labels(data.train.labels, data.classes)
     first, second = build(plan.student, data, 0), build(plan.student, data, 0)
     if {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}:
         raise ConfigError(
@@ -259,9 +260,10 @@ def cohorts(plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset) -> It
     """
     left = list(plans)
     while left:
-        group = [plan for plan in left if plan.shares_cohort_with(left[0])]
+        alone = bool(left[0].objective.features)  # whose layers are read while it answers
+        group = left[:1] if alone else [p for p in left if p.shares_cohort_with(left[0]) and not p.objective.features]
         left = [plan for plan in left if plan not in group]
-        most = _most_stacked(group[0].student, data) if len(group) * len(seeds) > 1 else 1
+        most = _most_stacked(group[0].student, data) if len(group) * len(seeds) > 1 and not alone else 1
         if most >= len(seeds):
             yield from ((arms, list(seeds)) for arms in _even(group, most // len(seeds)))
         else:

@@ -50,7 +50,7 @@ class Signals:
         precision: str, device: torch.device, progress: StageProgress,
     ):  # fmt: skip
         self.teacher, self.pools, self.settings = teacher, pools, settings
-        self.cohorts = [(p, s) for p, s in cohorts if any(plan.objective.needs_teacher for plan in p)]
+        self.cohorts = [(p, s) for p, s in cohorts if any(map(_learns_from_answers, p))]
         self.epochs, self.ask, self.precision, self.device = epochs, ask, precision, device
         self.progress = progress
         self.used: dict[str, dict[str, Any]] = {}
@@ -64,7 +64,7 @@ class Signals:
             UntrustedFileError: what was kept is damaged and cannot be mended.
             TeacherError: they cannot be kept, or what was kept is not the teacher's.
         """
-        if self.settings.mode == "off":
+        if self.settings.mode == "off" or not _learns_from_answers(plan):
             return self.teacher
         shared = _shared(plan)
         if shared not in self._made:
@@ -89,6 +89,11 @@ class Signals:
         signal = open_store(answers, header, root, self.progress)
         self.used[header.key] = {"rows": header.rows, "views": plan.views.name, "dtype": header.dtype}
         return signal
+
+
+def _learns_from_answers(plan: ArmPlan) -> bool:
+    """Whether all that an arm needs of the teacher can be kept: its answers, not its layers."""
+    return plan.objective.needs_teacher and not plan.objective.features
 
 
 def _shared(plan: ArmPlan) -> tuple[Any, ...]:
