@@ -77,15 +77,18 @@ def test_images_of_any_size(shape):
 @pytest.mark.parametrize("name", ["certainty", "balance", "statistics"])
 def test_each_loss_falls(name):
     torch.manual_seed(0)
+    brightness = MLP(SHAPE, 4, hidden=[])  # scores that grow with the sum of the pixels: bright is certain, dark is even
+    brightness.layers[-1].weight.data[:] = torch.arange(4).view(-1, 1) * 0.03
     weights = dict.fromkeys(("certainty", "balance", "statistics", "disagreement"), 0.0) | {name: 1.0}
-    game = Game(teacher().models, SHAPE, 4, Generated(**weights), torch.device("cpu"))
+    models = teacher().models if name == "statistics" else [brightness]
+    game = Game(models, SHAPE, 4, Generated(lr=0.01, **weights), torch.device("cpu"))
     with statistics_of(game.models) as terms:
-        steps = [game.step(terms)[name] for _ in range(12)]
-    assert sum(steps[-3:]) < 0.8 * sum(steps[:3]) or max(steps[-3:]) < 0.02
+        steps = [game.step(terms)[name] for _ in range(10)]
+    assert sum(steps[-3:]) < 0.8 * sum(steps[:3])
 
 
 def test_the_same_images_again_of_all_stages_of_the_training():
-    signal, source = teacher(), Generated(samples=105, steps=12)
+    signal, source = teacher(), Generated(samples=105, steps=6)
     torch.manual_seed(1)
     images = made(source, signal)
     assert images.dtype == torch.uint8
@@ -94,7 +97,7 @@ def test_the_same_images_again_of_all_stages_of_the_training():
     state = torch.get_rng_state()
     assert torch.equal(images, made(source, signal))
     assert torch.equal(state, torch.get_rng_state())
-    assert not torch.equal(images, made(Generated(samples=105, steps=12, seed=1), signal))
+    assert not torch.equal(images, made(Generated(samples=105, steps=6, seed=1), signal))
     assert not torch.equal(images, made(source, teacher(seed=1)))
 
 

@@ -25,6 +25,8 @@ SNAPSHOTS = 10
 """Times along its training at which images are drawn from the generator: it changes, so they differ."""
 QUICK_STEPS = 10
 LATENT = 64
+JITTER = 2
+"""Pixels by which the images of a step are moved at most: what a teacher sees in its own grid alone is lost."""
 BATCH = 128
 TEMPERATURE = 4.0
 """Of the soft targets that the adversary learns from."""
@@ -60,7 +62,7 @@ class Generated(Source):
     lr: float = 2e-3
     certainty: float = 0.5
     balance: float = 5.0
-    statistics: float = 1.0
+    statistics: float = 2.0
     disagreement: float = 1.0
 
     needs_teacher: ClassVar[bool] = True
@@ -137,17 +139,21 @@ class Generator(nn.Module):
         self.start = (2 * width, math.ceil(shape[1] / 4), math.ceil(shape[2] / 4))
         size = math.prod(self.start)
         self.seed = nn.Sequential(nn.Linear(LATENT, size), nn.BatchNorm1d(size), nn.ReLU())
+        up = nn.Upsample(scale_factor=2, mode="bilinear")  # finer ones leave the grid of their steps in the images
         self.grow = nn.Sequential(
-            nn.Conv2d(2 * width, 4 * width, 3, padding=1, bias=False), nn.PixelShuffle(2),
-            nn.BatchNorm2d(width), nn.LeakyReLU(0.2),
-            nn.Conv2d(width, 2 * width, 3, padding=1, bias=False), nn.PixelShuffle(2),
-            nn.BatchNorm2d(width // 2), nn.LeakyReLU(0.2), nn.Conv2d(width // 2, shape[0], 3, padding=1), nn.Sigmoid(),
+            *_block(2 * width, width), up, *_block(width, width), up, *_block(width, width // 2),
+            nn.Conv2d(width // 2, shape[0], 3, padding=1), nn.Sigmoid(),
         ).to(memory_format=torch.channels_last)  # fmt: skip
 
     def forward(self, noise: Tensor) -> Tensor:
         """Images from 0 to 1 ``[B, C, H, W]`` of noise ``[B, LATENT]``."""
         start = self.seed(noise).view(-1, *self.start).contiguous(memory_format=torch.channels_last)
         return self.grow(start)[..., : self.shape[1], : self.shape[2]]
+
+
+def _block(channels: int, next_channels: int) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, next_channels, 3, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(next_channels), nn.LeakyReLU(0.2)]
 
 
 class Game:
@@ -185,7 +191,8 @@ class Game:
         Returns:
             The generator's losses by name, not weighted.
         """
-        images = self.generator(self.noise(BATCH))
+        down, across = torch.randint(-JITTER, JITTER + 1, (2,)).tolist()
+        images = self.generator(self.noise(BATCH)).roll((down, across), (2, 3))
         terms.clear()
         answer = torch.stack([model(images) for model in self.models]).mean(0).float()
         found = {"certainty": certainty_loss(answer).mean(), "balance": balance_loss(answer)}
