@@ -71,11 +71,10 @@ def _sections(entry: Entry) -> Iterator[str]:
     yield _results(entry, kept)
     if left:
         yield f"{plural(left, 'more arm')} in [results.json](results.json)."
-    adjusted = _adjusted(entry, kept)
-    if adjusted:
-        yield adjusted
     if entry["comparisons"]:
         yield _comparisons(entry, kept)
+    if entry.get("adjusted"):
+        yield _adjusted(entry["adjusted"])
     for figure in entry["figures"]:
         yield f"![{figure['title']}]({figure['file']})\n\n*{figure['title']}.* {figure['caption']}"
     if entry["warnings"]:
@@ -134,19 +133,10 @@ def _sees(arm: Mapping[str, Any]) -> str:
     return arm["transfer"] if arm["views"] == "none" else f"{arm['transfer']}, {arm['views']}"
 
 
-def _adjusted(entry: Entry, kept: Sequence[str]) -> str:
+def _adjusted(found: Mapping[str, Any]) -> str:
     """Results with constants added per class after training."""
-    rows = [
-        [arm["name"], found["how"], mean_and_sd(found["mean"]["errors"], found["sd"]["errors"])]
-        for arm in entry["arms"]
-        for found in arm.get("adjusted", [])
-        if arm["name"] in kept
-    ]
-    if not rows:
-        return ""
-    return "With a constant added to each class's logit after training:\n\n" + _table(
-        ["arm", "constants set by", f"errors of {entry['data']['test']:,}"], rows
-    )
+    parts = [f"{found['title']}:", _table(found["heading"], found["rows"]), found["note"], *found["sentences"]]
+    return "\n\n".join(filter(None, (part.replace("*", "\\*") for part in parts)))
 
 
 def _comparisons(entry: Entry, kept: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from pages import write_pages
 
 from limbeck.compose import CONF, compose
 from limbeck.errors import LimbeckError
+from limbeck.report import adjusted
 from limbeck.report.families import MANY, shown, validation_errors
 from limbeck.report.figures import errors_by_arm, training_curves
 from limbeck.report.sweep_figures import sweep_figures
@@ -98,7 +99,8 @@ def entry_of(
         "epochs": summary["epochs"], "batch_size": summary["batch_size"],
         "seeds": max((len(arm["seeds"]) for arm in summary["arms"]), default=0), "seconds": summary["seconds"],
         "teacher": summary["teacher"], "arms": [_arm(arm) for arm in summary["arms"]],
-        "comparisons": summary["comparisons"], "headline": [sentence for _, sentence in headlines(summary)],
+        "comparisons": summary["comparisons"], "adjusted": _adjusted(summary),
+        "headline": [sentence for _, sentence in headlines(summary)],
         "warnings": summary["warnings"],
         "figures": [{"file": file, "title": title, "caption": text} for file, (title, _, text) in files.items()],
     }  # fmt: skip
@@ -118,6 +120,17 @@ def _arm(arm: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: arm[key] for key in kept if key in arm}
     found |= {"errors": errors, "validation_errors": validation_errors(arm)}
     return found | ({"adjusted": arm["adjusted"]} if arm.get("adjusted") else {})
+
+
+def _adjusted(summary: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Arms with constants added to their logits, as the report words them; their numbers are with the arms."""
+    if not adjusted.title(summary):
+        return None
+    return {
+        "title": adjusted.title(summary), "heading": adjusted.heading(summary), "rows": adjusted.rows(summary),
+        "sentences": [sentence for _, sentence in adjusted.sentences(summary)], "note": adjusted.note(summary),
+        "comparisons": summary.get("adjusted_comparisons", []),
+    }  # fmt: skip
 
 
 def portable(manifest: Mapping[str, Any]) -> str:

@@ -13,11 +13,14 @@ from limbeck.run_folder import check_summary
 REAL = Path(os.environ.get("LIMBECK_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
 ELSEWHERE = {"cifar10", "aptos"}
 """Recipes whose data is not at hand; their own tests draw files of the same format."""
+SLOW = {"fashion_resnet"}
+"""ResNets take a minute even when shrunk."""
 EMBEDDED = "digits"
 
 
 def recipes():
-    return [name for name in sorted(choices("recipe")) if name not in ELSEWHERE]
+    found = [name for name in sorted(choices("recipe")) if name not in ELSEWHERE]
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in found]
 
 
 def data_of(recipe):
