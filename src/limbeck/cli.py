@@ -7,14 +7,23 @@ import shlex
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import chdir, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from limbeck import __version__
-from limbeck.errors import ConfigError, DivergedError, LimbeckError, ResourceError, is_out_of_memory
+from limbeck.errors import (
+    ConfigError,
+    DivergedError,
+    LimbeckError,
+    LimbeckWarning,
+    ResourceError,
+    is_out_of_memory,
+)
 
+_python_warning = warnings.formatwarning
 DESCRIPTION = (
     "Knowledge distillation for PyTorch, with the control beside it: does distilling make your small model better?"
 )
@@ -24,7 +33,9 @@ examples:
   limbeck run recipe=mnist data.download=true            Hinton et al. 2015 on MNIST
   limbeck run objective.temperature=8 seeds=10           any setting, by its name
   limbeck run -m objective.temperature=1,4,20            several values: arms of one study
-  limbeck run teacher.from=runs/mnist/2026-01-01_12-00   a teacher trained before
+  limbeck train recipe=cifar10 data.download=true        the teacher alone
+  limbeck distill recipe=cifar10 teacher.from=RUN        students from a teacher that is there
+  limbeck run student=torchvision/resnet18               any model of torchvision or timm
   limbeck run --cfg job                                  show all settings and stop
 
 exit codes: 0 done, 2 configuration, 3 data, 4 teacher, 5 training diverged, 6 disk, memory or network,
@@ -42,12 +53,13 @@ def parser() -> argparse.ArgumentParser:
     for verb, text in (
         ("run", "train the teacher, the controls and the distilled students; compare; report"),
         ("train", "train the teacher alone"),
+        ("distill", "train the controls and the distilled students from a teacher that is there (teacher.from=RUN)"),
     ):
         added = verbs.add_parser(verb, help=text, description=text)
         added.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, as in recipe=mnist epochs=60")
         added.add_argument("--cfg", choices=["job"], help="print the composed settings and stop")
         added.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder with recipes of your own")
-        if verb == "run":
+        if verb != "train":
             added.add_argument("-m", "--multirun", action="store_true", help="sweep settings given as KEY=A,B,C")
     resume = verbs.add_parser("resume", help="go on with a run that was interrupted")
     resume.add_argument("run", type=Path, metavar="RUN", help="your run folder; its settings are used as you gave them")
@@ -76,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "OMP_WAIT_POLICY" not in os.environ:
         # Waiting threads should not spin for long: beside other work that costs several times the time (docs/log.md).
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    warnings.formatwarning = _warning
     with suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -107,6 +120,13 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
+def _warning(message: Warning | str, category: type[Warning], *where: Any, **line: Any) -> str:
+    """A warning of limbeck's own in one line, any other as Python has it."""
+    if issubclass(category, LimbeckWarning):
+        return f"warning: {message}\n"
+    return _python_warning(message, category, *where, **line)
+
+
 def _is_override(word: str) -> bool:
     return word[:1] == "~" or ("=" in word and word[0] != "-")
 
@@ -119,7 +139,7 @@ def _terminate(signum: int, frame: object) -> None:
 
 
 def run_study(arguments: argparse.Namespace) -> int:
-    """``limbeck run`` and ``limbeck train``."""
+    """``limbeck run``, ``limbeck train`` and ``limbeck distill``."""
     from limbeck.compose import compose
 
     multirun = getattr(arguments, "multirun", False)
@@ -129,6 +149,11 @@ def run_study(arguments: argparse.Namespace) -> int:
 
         print(OmegaConf.to_yaml(config), end="")
         return 0
+    if arguments.verb == "distill" and config.teacher.get("from") is None:
+        raise ConfigError(
+            "limbeck distill takes a teacher that is there: teacher.from=RUN, a run of 'limbeck train', or a file of "
+            "weights. 'limbeck run' trains one first."
+        )
     facts = {
         "command": _command(arguments.verb, arguments.overrides, arguments.config_dir, multirun=multirun),
         "verb": arguments.verb,
@@ -257,6 +282,7 @@ def look_after_stores(arguments: argparse.Namespace) -> int:
 VERBS = {
     "run": run_study,
     "train": run_study,
+    "distill": run_study,
     "resume": resume_study,
     "report": write_report,
     "store": look_after_stores,

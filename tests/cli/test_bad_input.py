@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from limbeck.cli import main
 from limbeck.models import MLP, save_model
@@ -39,7 +39,10 @@ def fails(tmp_path, capsys, monkeypatch):
         ("epoch=3", "unknown key epoch; did you mean epochs"),
         ("optimizer.nam=sgd", "did you mean optimizer.name (default adam)?"),
         ("nonsense=3", "unknown key nonsense"),
-        ("student=convnt", "student=convnt is unknown; did you mean convnet? Choose one of convnet, mlp."),
+        (
+            "student=convnt",
+            "student=convnt is unknown; did you mean convnet? Choose one of convnet, mlp, timm, torchvision.",
+        ),
         ("recipe=mnst", "did you mean mnist?"),
         ("logger=none", "logger=none is unknown"),
         ("recipe=null", "recipe=null is unknown"),
@@ -215,11 +218,50 @@ def test_a_damaged_teacher(fails, teacher):
     assert "is damaged" in fails(7, f"teacher.from={file}")
 
 
-def test_a_teacher_that_is_a_pickle(fails, tmp_path, teacher):
-    torch.save(load_file(teacher / "model.safetensors"), tmp_path / "model.pt")
-    found = fails(7, "teacher.from=model.pt")
-    assert "is a pickle" in found
-    assert "limbeck does not" in found
+def test_a_teacher_that_is_a_pickle(fails, tmp_path):
+    torch.save(MLP((1, 8, 8), 10, hidden=[4]), tmp_path / "whole.pt")
+    found = fails(7, "teacher.from=whole.pt")
+    assert "whole.pt holds more than tensors" in found
+    assert ".state_dict()" in found
+    assert "teacher.trust_pickle=true" in found
+    (tmp_path / "short.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:100])
+    assert "short.pt is damaged" in fails(7, "teacher.from=short.pt")
+    assert "should be true or false" in fails(2, "teacher.from=whole.pt", "teacher.trust_pickle=maybe")
+
+
+def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
+    mlp = ("teacher=mlp", "teacher.model.hidden=[4]")
+    state = MLP((1, 8, 8), 10, hidden=[4]).state_dict()
+    torch.save({"model": state, "ema": state, "epoch": 3}, tmp_path / "two.pt")
+    assert "two.pt holds several state dicts (model, ema)" in fails(4, *mlp, "teacher.from=two.pt")
+    torch.save({"epoch": 3, "lr": 0.1}, tmp_path / "none.pt")
+    assert "holds no state dict, but epoch, lr" in fails(4, *mlp, "teacher.from=none.pt")
+    torch.save(state, tmp_path / "own.pt")
+    assert "own.pt does not fit the model convnet" in fails(4, "teacher=convnet", "teacher.from=own.pt")
+    assert "own.pt holds weights alone" in fails(4, "teacher=none", "teacher.from=own.pt")
+    torch.save({**state, "layers.1.bias": torch.tensor([0.0, torch.nan, 0, torch.inf])}, tmp_path / "nan.pt")
+    assert "2 of 4 values of layers.1.bias are infinite or not a number" in fails(4, *mlp, "teacher.from=nan.pt")
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (
+            "student=torchvision/resnet81",
+            "torchvision has no classification model 'resnet81'. Did you mean torchvision/",
+        ),
+        ("teacher=torchvision/fcn_resnet50", "torchvision has no classification model 'fcn_resnet50'"),
+        ("student=torchvision/", "torchvision has no classification model ''"),
+        ("student=torchvison/resnet18", "is unknown; did you mean torchvision?"),
+        ("student=torchvision/mobilenet_v2 student.stem=small", "torchvision/mobilenet_v2 is no ResNet"),
+        ("student=torchvision/resnet18 student.stem=tiny", "choose one of auto, small, imagenet"),
+        ("student=torchvision/inception_v3", "cannot read inputs of shape [1, 8, 8]"),
+        ("student=torchvision/vit_b_16", "cannot be built for images of [1, 8, 8]"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::limbeck.errors.LimbeckWarning")
+def test_models_by_name(fails, choice, message):
+    assert message in fails(2, *choice.split())
 
 
 def test_a_teacher_of_other_classes(fails, tmp_path):

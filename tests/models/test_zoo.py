@@ -61,6 +61,7 @@ def test_a_resnet18_for_cifar_has_the_known_number_of_parameters():
 
 
 def test_a_warning_where_the_stem_does_not_fit():
+    zoo_module._warn.cache_clear()
     for name, remedy in (("resnet18", "stem=auto"), ("mobilenet_v3_small", "larger images")):
         with pytest.warns(LimbeckWarning, match=f"{name} has a stem for images of 224 x 224.*28 x 28.*{remedy}"):
             TorchvisionModel((1, 28, 28), 3, name=name, stem="imagenet")

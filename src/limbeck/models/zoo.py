@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -190,12 +191,16 @@ def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> Non
         raise ConfigError(f"stem=small: {name} is no ResNet, and only those have a stem for small images; use auto.")
     elif small_images:
         remedy = "stem=auto gives it the one for small images" if _is_resnet(net) else "larger images (data.size) help"
-        warnings.warn(
+        _warn(
             f"{name} has a stem for images of 224 x 224, the data's are {shape[-2]} x {shape[-1]}: that can cost "
-            f"several points of accuracy; {remedy}.",
-            LimbeckWarning,
-            stacklevel=3,
+            f"several points of accuracy; {remedy}."
         )
+
+
+@cache
+def _warn(text: str) -> None:
+    """Say it once, however many students are made."""
+    warnings.warn(text, LimbeckWarning, stacklevel=2)
 
 
 def _is_resnet(net: nn.Module) -> bool:
