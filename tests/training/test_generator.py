@@ -77,7 +77,7 @@ def test_images_of_any_size(shape):
 @pytest.mark.parametrize("name", ["certainty", "balance", "statistics"])
 def test_each_loss_falls(name):
     torch.manual_seed(0)
-    brightness = MLP(SHAPE, 4, hidden=[])  # scores that grow with the sum of the pixels: bright is certain, dark is even
+    brightness = MLP(SHAPE, 4, hidden=[])  # a bright image is certain, a dark one even
     brightness.layers[-1].weight.data[:] = torch.arange(4).view(-1, 1) * 0.03
     weights = dict.fromkeys(("certainty", "balance", "statistics", "disagreement"), 0.0) | {name: 1.0}
     models = teacher().models if name == "statistics" else [brightness]
