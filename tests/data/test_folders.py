@@ -213,11 +213,13 @@ def test_a_class_that_training_lacks(tmp_path):
     ("setting", "message"),
     [({"test": 0}, "data.test=0 "), ({"val": 1.0}, "data.val=1.0 "), ({"val": 5}, "data.val=5 should be a share"),
      ({"test": 0.6, "val": 0.4}, "leave no image to train with"), ({"split_seed": -1}, "data.split_seed=-1"),
-     ({"size": "big"}, "data.size='big'"), ({"channels": 4}, "data.channels=4"), ({"crop_border": 1}, "crop_border=1")],
+     ({"size": "big"}, "data.size='big'"), ({"channels": 4}, "data.channels=4"), ({"crop_border": 1}, "crop_border=1"),
+     ({"ordinal": "maybe"}, "data.ordinal='maybe'")],
 )  # fmt: skip
 def test_bad_settings_of_folders(tmp_path, setting, message):
+    root = write_folder(tmp_path / "in", count=1)
     with pytest.raises(ConfigError, match=message):
-        image_folder(tmp_path, **(HOW | setting))
+        image_folder(root, **(HOW | setting))
 
 
 # The cache -----------------------------------------------------------------------------------------------------------
@@ -331,6 +333,21 @@ def test_numbers_are_sorted_as_numbers_and_names_may_be_given(tmp_path):
     assert sum(int(split.labels.sum()) for split in splits(data).values()) == 20
 
 
+def test_a_number_that_is_a_name_is_the_name(tmp_path):
+    rows = [f"{number},{1 + number % 3}" for number in range(40)]
+    root = write_csv(tmp_path / "in", "file,label\n" + "\n".join(rows))
+    data = read_csv(root, class_names=["1", "2", "3"])
+    assert torch.cat([s.labels for s in splits(data).values()]).bincount().tolist() == [14, 13, 13]
+    with pytest.raises(DataError, match=r"13 labels in column label are none of 1, 2: 3 \(2\); .*; and 3 more"):
+        read_csv(root, class_names=[1, 2])
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], [], "ab"])
+def test_bad_names_of_classes(tmp_path, names):
+    with pytest.raises(ConfigError, match=r"data\.class_names=.* at least two names"):
+        read_csv(write_csv(tmp_path / "in"), class_names=names)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -380,7 +397,9 @@ def test_aptos(tmp_path):
 def test_grades_out_of_range(tmp_path, grade):
     table = write_aptos(tmp_path, 2) / "train.csv"
     table.write_text(table.read_text().replace("000000000003,3", f"000000000003,{grade}"))
-    with pytest.raises(DataError, match=r"1 labels in column diagnosis are none of 0 to 4 or no retinopathy, mild"):
+    with pytest.raises(
+        DataError, match=r"1 labels in column diagnosis are none of no retinopathy, .*, 3, 4: "
+    ):
         aptos(tmp_path, size=16)
 
 

@@ -88,9 +88,12 @@ def read_dataset(files: ImageFiles, how: HowToRead, *, name: str, ordinal: bool)
         ordinal: classes are grades in their order.
 
     Raises:
+        ConfigError: ``ordinal`` is neither true nor false.
         DataError: files cannot be read, an image is in two given splits, a split is empty, or training lacks a class.
         ResourceError: there is no room for the decoded images.
     """
+    if not isinstance(ordinal, bool):
+        raise ConfigError(f"data.ordinal={ordinal!r} should be true or false.")
     found = arranged_images(
         files.paths, files.parts, size=how.size, channels=how.channels, crop_border=how.crop_border,
         split_seed=how.split_seed,

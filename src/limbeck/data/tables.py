@@ -9,7 +9,7 @@ from limbeck.config import closest
 from limbeck.data.dataset import Dataset
 from limbeck.data.decoding import listed
 from limbeck.data.image_files import TRAIN, HowToRead, ImageFiles, existing_folder, read_dataset
-from limbeck.errors import DataError
+from limbeck.errors import ConfigError, DataError
 
 GRADES = ("no retinopathy", "mild", "moderate", "severe", "proliferative")
 """Of diabetic retinopathy, 0 to 4, as APTOS 2019 numbers them."""
@@ -48,7 +48,7 @@ def image_csv(
     place = existing_folder(root)
     rows = _read_table(place / table, file_column, label_column)
     labels, names = _numbered(rows, class_names, place / table, label_column)
-    paths = [place / images / f"{file}{suffix}" for file, _ in rows]
+    paths = [place / (images or ".") / f"{file}{suffix or ''}" for file, _ in rows]
     files = ImageFiles(place / table, paths, labels, [TRAIN] * len(paths), names)
     return read_dataset(files, how, name=name, ordinal=ordinal)
 
@@ -119,12 +119,15 @@ def _numbered(
     if class_names is None:
         return _numbered_as_found([label for _, label in rows], file, column)
     names = [str(name) for name in class_names]
-    known = {str(number): number for number in range(len(names))} | {name: i for i, name in enumerate(names)}
+    if isinstance(class_names, str) or len(set(names)) < max(2, len(names)):
+        raise ConfigError(f"data.class_names={class_names!r} should list at least two names, each once.")
+    known = {name: number for number, name in enumerate(names)}
+    if not any(name.isdigit() for name in names):  # else a number would have two meanings
+        known |= {str(number): number for number in range(len(names))}
     wrong = [f"{label} ({image})" for image, label in rows if label not in known]
     if wrong:
         raise DataError(
-            f"{file}: {len(wrong)} labels in column {column} are none of 0 to {len(names) - 1} or {', '.join(names)}: "
-            f"{listed(wrong)}."
+            f"{file}: {len(wrong)} labels in column {column} are none of {', '.join(known)}: {listed(wrong)}."
         )
     return [known[label] for _, label in rows], names
 
