@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from torch import nn
 
+from limbeck.data.noise import UniformNoise
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.models import MLP, ConvNet
 from limbeck.progress import StageProgress
@@ -69,9 +70,14 @@ def test_statistics_loss_is_0_for_what_the_layer_remembers():
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 5, 7)])
 def test_images_of_any_size(shape):
-    images = Generator(shape)(torch.randn(4, 64))
+    generator, noise = Generator(shape[0]), torch.rand(4, *shape).round()
+    assert torch.allclose(generator(noise), noise, atol=0.01)  # at first
+    for parameter in generator.parameters():
+        parameter.data += 0.3
+    images = generator(noise)
     assert images.shape == (4, *shape)
     assert bool(((images >= 0) & (images <= 1)).all())
+    assert not torch.allclose(images, noise, atol=0.1)
 
 
 @pytest.mark.parametrize("name", ["certainty", "balance", "statistics"])
@@ -99,6 +105,7 @@ def test_the_same_images_again_of_all_stages_of_the_training():
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.equal(images, made(Generated(samples=105, steps=6, seed=1), signal))
     assert not torch.equal(images, made(source, teacher(seed=1)))
+    assert not torch.equal(images, made(Generated(samples=105, steps=6, start=UniformNoise()), signal))
 
 
 def test_fewer_steps_than_stages_and_few_samples():
@@ -134,6 +141,7 @@ def test_losses_that_are_no_numbers_stop_it():
     [
         ({"steps": 0}, "transfer.source.steps=0 should be a whole number"),
         ({"balance": -1.0}, "transfer.source.balance=-1.0 should be a finite number, not negative"),
+        ({"start": "uniform"}, "transfer.source.start='uniform' should be noise"),
         ({"lr": 0.0}, "transfer.source.lr=0 would never learn"),
     ],
 )

@@ -39,19 +39,27 @@ class Noise(Source):
         check_seed("transfer.source.seed", self.seed)
 
     def make(self, *, shape: Sequence[int], classes: int, teacher: Answering | None, progress: StageProgress) -> Tensor:
-        """The images, uint8 ``[samples, *shape]``; neither classes nor teacher matter."""
+        """The images, uint8 ``[samples, *shape]``; neither classes nor teacher matter.
+
+        Raises:
+            ConfigError: such noise has no inputs of the shape.
+        """
+        self.check(shape)
         random = torch.Generator().manual_seed(self.seed)
         images = torch.empty((self.samples, *shape), dtype=torch.uint8)
         with progress.stage("noise", self.samples) as advance:
             for part in images.split(CHUNK):
-                drawn = self._draw((len(part), *shape), random)
+                drawn = self.draw((len(part), *shape), random)
                 part.copy_(drawn.mul_(255).round_())
                 advance(part.storage_offset() // math.prod(shape) + len(part))
         return images
 
+    def check(self, shape: Sequence[int]) -> None:
+        """Check that there are inputs of a shape; there are, of any, unless a kind of noise says otherwise."""
+
     @abstractmethod
-    def _draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
-        """Images from 0 to 1, float32 of a shape ``[N, ...]``."""
+    def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
+        """Images from 0 to 1, float32 of a shape ``[N, ...]``, the next ones of a stream of random numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +71,8 @@ class UniformNoise(Noise):
         """Short name for tables."""
         return "uniform noise"
 
-    def _draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
+    def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
+        """See :class:`Noise`."""
         return torch.rand(shape, generator=random)
 
 
@@ -89,7 +98,8 @@ class SparseNoise(Noise):
         """Short name for tables."""
         return f"sparse noise to {self.density:g}"
 
-    def _draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
+    def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
+        """See :class:`Noise`."""
         density = torch.rand((shape[0], *[1] * (len(shape) - 1)), generator=random) * self.density
         return (torch.rand(shape, generator=random) < density).float()
 
@@ -108,20 +118,20 @@ class StrokeNoise(Noise):
         """Short name for tables."""
         return "stroke noise"
 
-    def make(self, *, shape: Sequence[int], classes: int, teacher: Answering | None, progress: StageProgress) -> Tensor:
-        """The images, uint8 ``[samples, C, H, W]``.
+    def check(self, shape: Sequence[int]) -> None:
+        """Check that inputs are images of at least 4 x 4 pixels.
 
         Raises:
-            ConfigError: inputs are no images of at least 4 x 4 pixels.
+            ConfigError: they are not.
         """
         if len(shape) != 3 or min(shape[1:]) < 4:
             raise ConfigError(
                 f"transfer.source: stroke noise is for images [C, H, W] of 4 x 4 pixels or more; the data has inputs "
                 f"of shape {list(shape)}."
             )
-        return super().make(shape=shape, classes=classes, teacher=teacher, progress=progress)
 
-    def _draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
+    def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
+        """See :class:`Noise`."""
         count, _, height, width = shape
         scale = min(height, width) / REFERENCE_SIDE
 

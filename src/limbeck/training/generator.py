@@ -1,20 +1,21 @@
 """Images from a generator that is trained against the teacher: a transfer set without any data.
 
-The generator learns to make images that the teacher is certain of, of all classes alike, that look to the teacher's
-BatchNorm layers like its training data, and on which a student made for the purpose disagrees with it.
+The generator turns noise into images. It learns to make such that the teacher is certain of, of all classes alike, that
+look to the teacher's BatchNorm layers like its training data, and on which a student made for the purpose disagrees.
 """
 
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, interpolate
 
 from limbeck.config import check_count, check_seed
+from limbeck.data.noise import Noise, StrokeNoise
 from limbeck.data.sources import Answering, Source
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses.divergence import kl_divergence
@@ -24,12 +25,15 @@ from limbeck.progress import StageProgress
 SNAPSHOTS = 10
 """Times along its training at which images are drawn from the generator: it changes, so they differ."""
 QUICK_STEPS = 10
-LATENT = 64
+CONTRAST = 10.0
+"""The logit of white less that of black, of noise that is not changed."""
+CHANGE = 5.0
+"""What a change is multiplied by: steps of Adam are small beside the contrast."""
 JITTER = 2
 """Pixels by which the images of a step are moved at most: what a teacher sees in its own grid alone is lost."""
 BATCH = 128
 TEMPERATURE = 4.0
-"""Of the soft targets that the adversary learns from."""
+"""Of the adversary's soft targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,7 @@ class Generated(Source):
         samples: how many, drawn in equal parts at ten times along the training.
         steps: of the training, each with 128 images.
         seed: of the weights and the random numbers.
+        start: the noise that is turned into images; its own number of samples and seed do not matter.
         lr: learning rate of Adam, for generator and adversary.
         certainty: weight of the cross-entropy between the teacher's answer and its own top class (Chen et al. 2019).
         balance: weight of the distance of the mean answer from an even one (Chen et al. 2019).
@@ -59,6 +64,7 @@ class Generated(Source):
     samples: int = 60_000
     steps: int = 1000
     seed: int = 0
+    start: Noise = field(default_factory=StrokeNoise)
     lr: float = 2e-3
     certainty: float = 0.5
     balance: float = 5.0
@@ -75,6 +81,10 @@ class Generated(Source):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ConfigError(f"transfer.source.{name}={value!r} should be a finite number, not negative.")
+        if not isinstance(self.start, Noise):
+            raise ConfigError(
+                f"transfer.source.start={self.start!r} should be noise, as limbeck.data.noise.StrokeNoise."
+            )
         if self.lr == 0:
             raise ConfigError("transfer.source.lr=0 would never learn; 2e-3 is the default.")
 
@@ -101,6 +111,7 @@ class Generated(Source):
             raise ConfigError(
                 f"transfer.source: a generator makes images [C, H, W]; the data has inputs of shape {list(shape)}."
             )
+        self.start.check(shape)
         first = next(teacher.models[0].parameters(), torch.empty(0))
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(self.seed)
@@ -126,33 +137,38 @@ class Generated(Source):
 
 
 class Generator(nn.Module):
-    """From noise to images: a linear layer to a quarter of the size, two upsampling convolutions, a sigmoid.
+    """From noise to images: convolutions at half the size say how to change the noise; at first they change nothing.
 
     Args:
-        shape: of an image, ``[C, H, W]``.
+        channels: of an image.
         width: channels in the middle.
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 32):
+    def __init__(self, channels: int, width: int = 32):
         super().__init__()
-        self.shape = tuple(shape)
-        self.start = (2 * width, math.ceil(shape[1] / 4), math.ceil(shape[2] / 4))
-        size = math.prod(self.start)
-        self.seed = nn.Sequential(nn.Linear(LATENT, size), nn.BatchNorm1d(size), nn.ReLU())
-        up = nn.Upsample(scale_factor=2, mode="bilinear")  # finer ones leave the grid of their steps in the images
-        self.grow = nn.Sequential(
-            *_block(2 * width, width), up, *_block(width, width), up, *_block(width, width // 2),
-            nn.Conv2d(width // 2, shape[0], 3, padding=1), nn.Sigmoid(),
+        few = 8
+        self.coarse = nn.Sequential(
+            *_block(channels, width, stride=2), *_block(width, width), nn.Conv2d(width, few, 1)
         ).to(memory_format=torch.channels_last)  # fmt: skip
+        last = nn.Conv2d(few, channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.fine = nn.Sequential(
+            nn.BatchNorm2d(few + channels), nn.LeakyReLU(0.2),
+            nn.Conv2d(few + channels, few, 3, padding=1), nn.LeakyReLU(0.2), last,
+        ).to(memory_format=torch.channels_last)  # fmt: skip
+        self.keep = nn.Parameter(torch.tensor(CONTRAST))
 
     def forward(self, noise: Tensor) -> Tensor:
-        """Images from 0 to 1 ``[B, C, H, W]`` of noise ``[B, LATENT]``."""
-        start = self.seed(noise).view(-1, *self.start).contiguous(memory_format=torch.channels_last)
-        return self.grow(start)[..., : self.shape[1], : self.shape[2]]
+        """Images from 0 to 1 of noise from 0 to 1, both ``[B, C, H, W]``."""
+        # smooth: finer upsampling leaves the grid of their steps in the images
+        coarse = interpolate(self.coarse(noise), size=noise.shape[-2:], mode="bilinear")
+        change = self.fine(torch.cat([coarse, noise], 1))
+        return torch.sigmoid(self.keep * (noise - 0.5) + CHANGE * change)
 
 
-def _block(channels: int, next_channels: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(channels, next_channels, 3, padding=1, bias=False)
+def _block(channels: int, next_channels: int, stride: int = 1) -> list[nn.Module]:
+    convolution = nn.Conv2d(channels, next_channels, 3, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(next_channels), nn.LeakyReLU(0.2)]
 
 
@@ -171,7 +187,9 @@ class Game:
         self, models: Sequence[nn.Module], shape: Sequence[int], classes: int, settings: Generated, device: torch.device
     ):
         self.models, self.settings, self.device = [model.eval() for model in models], settings, device
-        self.generator = Generator(shape).to(device)
+        self.shape = tuple(shape)
+        self.random = torch.Generator().manual_seed(settings.seed)
+        self.generator = Generator(shape[0]).to(device)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), settings.lr, betas=(0.5, 0.999))
         self.adversary: nn.Module | None = None
         if settings.disagreement > 0:
@@ -179,8 +197,8 @@ class Game:
             self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), settings.lr)
 
     def noise(self, count: int) -> Tensor:
-        """What the generator starts from, ``[count, LATENT]``; drawn on the CPU, so alike on every device."""
-        return torch.randn(count, LATENT).to(self.device)
+        """What the generator starts from, ``[count, C, H, W]``; drawn on the CPU, so alike on every device."""
+        return self.settings.start.draw((count, *self.shape), self.random).to(self.device)
 
     def step(self, terms: list[Tensor]) -> dict[str, float]:
         """One step of the generator and one of the adversary on the same images.
@@ -221,7 +239,7 @@ class Game:
     def draw(self, count: int) -> Tensor:
         """Images as the generator makes them now, uint8 ``[count, C, H, W]``."""
         drawn = [self.generator(self.noise(BATCH)) for _ in range(0, count, BATCH)]
-        empty = torch.empty((0, *self.generator.shape), device=self.device)
+        empty = torch.empty((0, *self.shape), device=self.device)
         return (torch.cat([empty, *drawn])[:count] * 255).round().to(torch.uint8).cpu()
 
 
