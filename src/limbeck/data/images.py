@@ -68,7 +68,14 @@ def mnist(
         ResourceError: they could not be downloaded.
     """
     folder = _find([Path(root), Path(root) / "MNIST" / "raw"], "mnist", "MNIST", Path(root), download)
-    how = {"val": val, "split_seed": split_seed, "train": train, "test": test, "size": size, "channels": channels}
+    how: dict[str, Any] = {
+        "val": val,
+        "split_seed": split_seed,
+        "train": train,
+        "test": test,
+        "size": size,
+        "channels": channels,
+    }
     return _idx_dataset("mnist", folder, DIGIT_CLASSES, **how)
 
 
@@ -82,7 +89,14 @@ def fashion_mnist(
     """
     places = [Path(root), Path(root) / "FashionMNIST" / "raw", DEBIAN_FASHION_MNIST]
     folder = _find(places, "fashion_mnist", "FashionMNIST", Path(root), download)
-    how = {"val": val, "split_seed": split_seed, "train": train, "test": test, "size": size, "channels": channels}
+    how: dict[str, Any] = {
+        "val": val,
+        "split_seed": split_seed,
+        "train": train,
+        "test": test,
+        "size": size,
+        "channels": channels,
+    }
     return _idx_dataset("fashion_mnist", folder, FASHION_CLASSES, **how)
 
 

@@ -106,7 +106,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
         "name": model_name(model),
         "builder": builder,
         "class": f"{type(net).__module__}.{type(net).__qualname__}",
-        "arguments": dict(arguments) if builder else None,
+        "arguments": dict(arguments) if builder and arguments else None,
         "normalize": normalize,
         "params": count_parameters(model),
     }

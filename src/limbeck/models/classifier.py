@@ -93,7 +93,7 @@ def _named(name: str, shape: Sequence[int], pretrained: bool, stem: str) -> nn.M
 def _without_head(encoder: nn.Module) -> nn.Module:
     """A model of torchvision or timm without its last layer; any other module as it is."""
     if isinstance(encoder, tuple(LIBRARIES.values())):
-        encoder.net = _without_head(encoder.net)
+        encoder.net = _without_head(encoder.get_submodule("net"))
     elif type(encoder).__module__.startswith("timm."):
         encoder.reset_classifier(0)  # type: ignore[operator]
     elif type(encoder).__module__.startswith("torchvision.models."):

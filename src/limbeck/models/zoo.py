@@ -172,9 +172,8 @@ def _fit_channels(net: nn.Module, channels: int) -> None:
     name, first = next((name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d))
     if first.in_channels == channels:
         return
-    fitted = nn.Conv2d(
-        channels, first.out_channels, first.kernel_size, first.stride, first.padding, bias=first.bias is not None
-    )  # type: ignore[arg-type]
+    shape: dict[str, Any] = {"kernel_size": first.kernel_size, "stride": first.stride, "padding": first.padding}
+    fitted = nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None)
     _initialise(fitted)
     parent, _, child = name.rpartition(".")
     setattr(net.get_submodule(parent), child, fitted)

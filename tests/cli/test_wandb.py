@@ -1,0 +1,82 @@
+"""W&B changes no result, needs neither key nor network, and what it keeps can be read back."""
+
+import json
+
+import pytest
+
+from limbeck.cli import main
+from limbeck.errors import ConfigError, ResourceError
+from limbeck.training import scalars
+from limbeck.training.scalars import wandb_logger
+
+wandb = pytest.importorskip("wandb")
+QUICK = ["run", "quick=true", "student.hidden=[4]", "teacher=mlp", "teacher.model.hidden=[8]", "teacher.epochs=1",
+         "epochs=1", "store=off"]  # fmt: skip
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch, tmp_path):
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setattr(scalars, "getproxies", dict)
+
+
+def history(file):
+    """The names and values that a ``.wandb`` file holds, read by W&B's own reader."""
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
+    store, found = DataStore(), {}
+    store.open_for_scan(str(file))
+    while (data := store.scan_data()) is not None:
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        for item in record.history.item:
+            found.setdefault("/".join(item.nested_key) or item.key, []).append(json.loads(item.value_json))
+    return found
+
+
+def test_an_offline_run_is_readable_and_changes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*QUICK, "logger=csv", "out=without"]) == 0
+    assert main([*QUICK, "logger=wandb", "out=with"]) == 0
+    assert main([*QUICK, "logger=wandb", "logger.wandb.mode=off", "out=off"]) == 0
+    wandb.finish()
+    arms = {}
+    for name in ("without", "with", "off"):
+        summary = json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8"))
+        arms[name] = [{key: arm[key] for key in ("name", "params", "seeds", "mean", "sd")} for arm in summary["arms"]]
+    assert arms["with"] == arms["without"] == arms["off"]
+    assert not list((tmp_path / "off").rglob("*.wandb"))
+    (file,) = (tmp_path / "with").glob("logs/wandb/offline-run-*/*.wandb")
+    logged = history(file)
+    assert any(name.startswith("soft/seed1/") for name in logged), list(logged)
+    assert any(name.startswith("teacher/seed0/") for name in logged)
+    capsys.readouterr()
+
+
+def test_a_key_without_a_network(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    with pytest.warns(scalars.LimbeckWarning, match="does not answer: the run is kept offline"):
+        assert scalars._possible_mode() == "offline"
+    with pytest.raises(ResourceError, match=f"W&B at {NOBODY} does not answer"):
+        wandb_logger(tmp_path, mode="online")
+
+
+def test_online_needs_a_key(tmp_path):
+    with pytest.raises(ConfigError, match="needs a key"):
+        wandb_logger(tmp_path, mode="online")
+    with pytest.raises(ConfigError, match="choose one of auto, online, offline, off"):
+        wandb_logger(tmp_path, mode="on")
+
+
+def test_online_where_there_are_key_and_network(monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    monkeypatch.setattr(scalars, "_answers", lambda server: server == NOBODY)
+    assert scalars._possible_mode() == "online"
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert scalars._possible_mode() == "offline"
