@@ -86,3 +86,18 @@ def test_objective_in_words():
     assert wording.objective(soft) == "hard_weight 0.1, soft_weight 0.9, temperature 4, soft kl, not scaled by T²"
     assert wording.objective({**soft, "hard_weight": 1, "soft_weight": 0}) == "labels only"
     assert wording.objective({}) == "–"
+
+
+def test_objective_names_what_is_not_the_default():
+    """Of labels, of the newer soft losses, and of layers that guide."""
+    guide = {"kind": "hint", "student": "a.1", "teacher": "b", "weight": 2.0}
+    settings = {"hard_weight": 1.0, "soft_weight": 0.0, "hard": "cross_entropy", "class_weights": "balanced"}
+    assert wording.objective(settings) == "labels only, class weights balanced"
+    guided = settings | {"features": [guide], "class_weights": None, "hard": "squared_error"}
+    assert wording.objective(guided) == "hard_weight 1, hint a.1 from b (weight 2), hard squared_error"
+    soft = {"soft_weight": 1.0, "temperature": 4.0, "soft": "dkd", "target_weight": 1.0, "nontarget_weight": 8.0}
+    found = wording.objective(settings | soft | {"standardise": True, "class_weights": [1.0, 2.5]})
+    assert found == (
+        "hard_weight 1, soft_weight 1, temperature 4, soft dkd, target_weight 1, nontarget_weight 8, standardised, "
+        "class weights 1 2.5"
+    )

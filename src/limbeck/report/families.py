@@ -22,8 +22,9 @@ def settings(arm: Arm) -> dict[str, Any]:
     found = {key: arm.get(key) for key in ("student", "params", "transfer", "views")}
     for part in ("objective", "optimizer"):
         found |= {f"{part}.{key}": value for key, value in (arm.get(part) or {}).items()}
-    if found.get("objective.features"):
-        found["objective.features"] = features(found["objective.features"])
+    guides = found.get("objective.features")
+    if guides:
+        found["objective.features"] = features(guides)
     found |= _flat("views", arm.get("views_settings") or {})
     if is_control(arm):
         found = {key: value for key, value in found.items() if key not in {f"objective.{name}" for name in _SOFT}}
