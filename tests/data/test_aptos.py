@@ -14,8 +14,9 @@ def run(out, root, *settings):
     return json.loads((out / "summary.json").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*stem for images")
-def test_resnets_from_files_to_report(tmp_path, capsys):
+def test_resnets_from_files_to_report(tmp_path):
     root, out = write_aptos(tmp_path / "data", 10, size=40), tmp_path / "run"
     summary = run(
         out, root, "data.size=32", "data.val=0.2", "data.test=0.3", "epochs=1", "teacher.epochs=1",
@@ -29,17 +30,21 @@ def test_resnets_from_files_to_report(tmp_path, capsys):
     for found in (summary["teacher"], *(seed for arm in summary["arms"] for seed in arm["seeds"])):
         for part in ("val", "test"):
             assert found[part]["kappa"] is None or -1 <= found[part]["kappa"] <= 1
-    assert "kappa" in capsys.readouterr().out
-    assert "Quadratic kappa" in (out / "report.html").read_text()
-    assert load_model(out / "students" / "graded-soft" / "seed0").description["builder"] == "graded"
+    assert load_model(out / "students" / "graded-soft" / "seed0").description["arguments"]["encoder"] == {
+        "builder": "torchvision",
+        "arguments": {"shape": [3, 32, 32], "classes": 1, "name": "resnet18", "stem": "imagenet"},
+    }
 
 
-def test_kappa_rises_above_chance(tmp_path):
+def test_kappa_rises_above_chance(tmp_path, capsys):
     small = ("data.size=32", "data.val=0.2", "data.test=0.3", "views=none", "epochs=10", "optimizer.lr=0.01")
     teacher = ("teacher=convnet", "teacher.model.channels=[8,16]", "teacher.model.strides=[1,2]", "teacher.epochs=10")
     student = ("student=convnet", "student.channels=[8,16,16]", "student.strides=[1,2,2]")
     summary = run(tmp_path / "run", write_aptos(tmp_path / "data", 40), *small, *teacher, *student)
     assert {c["arm"]: c["control"] for c in summary["comparisons"]} == {"soft": "hard", "graded-soft": "graded-hard"}
+    assert "kappa" in capsys.readouterr().out
+    assert "Quadratic kappa" in (tmp_path / "run" / "report.html").read_text()
+    assert load_model(tmp_path / "run" / "students" / "graded-soft" / "seed0").description["builder"] == "graded"
     kappa = {arm["name"]: arm["mean"]["kappa"] for arm in summary["arms"]}
     assert kappa["hard"] > 0.6
     assert kappa["graded-hard"] > 0.6
