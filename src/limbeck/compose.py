@@ -24,7 +24,7 @@ GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
 SWEEPS = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}
 MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
 LIBRARIES = ("torchvision", "timm")
-PATHS = ("out", "data.root", "store.folder", "teacher.from")
+PATHS = ("out", "data.root", "data.images", "data.table", "store.folder", "teacher.from")
 _MISSING = object()
 
 
