@@ -13,7 +13,8 @@ from limbeck.data import Dataset, Split
 from limbeck.data.batches import EvaluationBatches
 from limbeck.data.dataset import as_float
 from limbeck.evaluation.adjusted import Answered, Student, adjusted_comparisons, adjusted_entries
-from limbeck.evaluation.bias import class_prior, fitted_bias, recall
+from limbeck.evaluation.bias import class_prior, prior_bias, recall
+from limbeck.evaluation.kappa import fit_offsets
 from limbeck.evaluation.metrics import all_metrics, predict
 from limbeck.evaluation.summary import comparison, mark_main, mean_and_sd, warnings_of
 from limbeck.models import count_parameters, model_name, save_model
@@ -82,9 +83,11 @@ def score(
         }
         if bias is not None:
             seeds[student]["recall"] = recall(test.logits[student], test.labels)
-            biases[student] = fitted_bias(
-                bias, val.logits[student], val.labels, prior, (absent or {}).get(student[0], ())
-            )
+            never_seen = (absent or {}).get(student[0], ())
+            if bias == "prior":  # of the very inputs whose mean softmax is set to it, so that no chance lies between
+                biases[student] = prior_bias(_answers_of(model, data.train), prior, never_seen)
+            else:
+                biases[student] = fit_offsets(val.logits[student], val.labels)
         advance(done := done + 1)
     entry = None if teacher is None else _teacher_entry(teacher, val, test, ordinal=data.ordinal)
     return Scored(val, test, biases, seeds, sizes, entry)

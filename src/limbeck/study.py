@@ -72,8 +72,8 @@ class Study:
         store: what is kept of the teacher's answers: settings; ``auto`` for those by default; ``off`` asks the teacher
             in each step.
         bias: add constants to the logits of every trained student, one a class, and score it again: ``prior`` for those
-            with which the mean softmax over the validation inputs is the share of each class in the training split (no
-            label of these inputs is used; where a transfer set lacks classes, these alone get constants), ``kappa`` for
+            with which the mean softmax over the training inputs is the share of each class among them (no label of an
+            input is used; where a transfer set lacks classes, these alone get constants), ``kappa`` for
             those with the largest quadratic kappa on the validation split.
         out: the run folder.
         name: of the study, for tables.

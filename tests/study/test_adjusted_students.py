@@ -66,7 +66,7 @@ def test_results_with_the_prior_are_those_of_the_saved_students(data, finished):
         for plain, seed in zip(arm["seeds"], arm["adjusted"][0]["seeds"], strict=True):
             folder = RunFolder(out).student(arm["name"], seed["seed"])
             trained, moved = load_model(folder).model, load_model(folder / "prior").model
-            bias = prior_bias(predict(trained, [as_float(data.val.inputs)]), prior, [1])
+            bias = prior_bias(predict(trained, [as_float(data.train.inputs)]), prior, [1])
             assert seed["bias"] == pytest.approx(bias.tolist(), abs=1e-6)
             assert seed["bias"][0] == seed["bias"][2] == 0
             logits = predict(moved, [as_float(test.inputs)])

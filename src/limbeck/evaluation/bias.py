@@ -10,29 +10,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from limbeck.evaluation.kappa import fit_offsets
 from limbeck.evaluation.metrics import errors
 
 BIASES = ("prior", "kappa")
 """Ways to set constants that a study may use; none looks at the test split."""
 CHOSEN_ON_TEST = "chosen on test"
 _ROUNDS, _CLOSE, _RIDGE = 300, 1e-9, 1e-12
-
-
-def fitted_bias(how: str, logits: Tensor, labels: Tensor, prior: Tensor, absent: Sequence[int] = ()) -> Tensor:
-    """Constants set in one of the ways of :data:`BIASES`.
-
-    Args:
-        how: ``prior``, without labels, or ``kappa``, see :func:`limbeck.evaluation.kappa.fit_offsets`.
-        logits: of the validation split, ``[N, C]``.
-        labels: of the validation split, int64 ``[N]``.
-        prior: share of each class, ``[C]``.
-        absent: classes that the student never saw.
-
-    Returns:
-        float64 ``[C]``.
-    """
-    return prior_bias(logits, prior, absent) if how == "prior" else fit_offsets(logits, labels)
 
 
 def prior_bias(logits: Tensor, prior: Tensor, absent: Sequence[int] = ()) -> Tensor:
