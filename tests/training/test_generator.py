@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from torch import nn
 
-from limbeck.data.noise import UniformNoise
+from limbeck.data.noise import StrokeNoise, UniformNoise
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.models import MLP, ConvNet
 from limbeck.progress import StageProgress
@@ -99,6 +99,8 @@ def test_the_same_images_again_of_all_stages_of_the_training():
     images = made(source, signal)
     assert images.dtype == torch.uint8
     assert images.shape == (105, *SHAPE)
+    plain = made(StrokeNoise(samples=53), None)
+    assert torch.equal(images[:53], plain)
     torch.manual_seed(2)
     state = torch.get_rng_state()
     assert torch.equal(images, made(source, signal))

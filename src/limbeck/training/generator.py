@@ -41,10 +41,11 @@ class Generated(Source):
     """Images of a generator trained against the frozen teacher.
 
     Attributes:
-        samples: how many, drawn in equal parts at ten times along the training.
+        samples: how many; half of them are the noise before it is changed, the others are drawn in equal parts at ten
+            times along the training.
         steps: of the training, each with 128 images.
         seed: of the weights and the random numbers.
-        start: the noise that is turned into images; its own number of samples and seed do not matter.
+        start: the noise that is turned into images; its own samples and seed do not matter.
         lr: learning rate of Adam, for generator and adversary.
         certainty: weight of the cross-entropy between the teacher's answer and its own top class (Chen et al. 2019).
         balance: weight of the distance of the mean answer from an even one (Chen et al. 2019).
@@ -116,10 +117,12 @@ class Generated(Source):
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(self.seed)
             game = Game(teacher.models, shape, classes, self, first.device)
-            return self._play(game, progress)
+            drawn = self._play(game, self.samples // 2, progress)
+        plain = replace(self.start, samples=self.samples - self.samples // 2, seed=self.seed)
+        return torch.cat([plain.make(shape=shape, classes=classes, teacher=None, progress=progress), drawn])
 
-    def _play(self, game: "Game", progress: StageProgress) -> Tensor:
-        """Train, and draw a part of the images after each tenth of the steps."""
+    def _play(self, game: "Game", samples: int, progress: StageProgress) -> Tensor:
+        """Train, and draw a part of the samples after each tenth of the steps."""
         parts: list[Tensor] = []
         with statistics_of(game.models) as terms, progress.stage("generator", self.steps) as advance:
             for step in range(1, self.steps + 1):
@@ -130,7 +133,7 @@ class Generated(Source):
                         f"transfer.source.lr than {self.lr}."
                     )
                 while len(parts) < SNAPSHOTS and step * SNAPSHOTS >= (len(parts) + 1) * self.steps:
-                    done = [self.samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1)]
+                    done = [samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1)]
                     parts.append(game.draw(done[1] - done[0]))
                 advance(step, note=", ".join(f"{name} {value:.2f}" for name, value in losses.items()))
         return torch.cat(parts)
