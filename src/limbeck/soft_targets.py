@@ -57,14 +57,14 @@ class Signals:
         self._made: dict[Any, TeacherSignal] = {}
 
     def of(self, plan: ArmPlan) -> TeacherSignal:
-        """The signal of an arm; the answers are computed when they are first needed.
+        """The signal of an arm and its cohort, which may begin with a control; the answers are computed when they are first needed.
 
         Raises:
             ResourceError: they cannot be kept where they should be.
             UntrustedFileError: what was kept is damaged and cannot be mended.
             TeacherError: they cannot be kept, or what was kept is not the teacher's.
         """
-        if self.settings.mode == "off" or not _learns_from_answers(plan):
+        if self.settings.mode == "off" or plan.objective.features:
             return self.teacher
         shared = _shared(plan)
         if shared not in self._made:
