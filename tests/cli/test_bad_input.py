@@ -230,7 +230,7 @@ def test_a_teacher_that_is_a_pickle(fails, tmp_path):
 
 
 def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
-    mlp = ("teacher=mlp", "teacher.model.hidden=[4]")
+    mlp = ("teacher=mlp", "teacher.model.hidden=[4]", "teacher.model.dropout=0", "teacher.model.input_dropout=0")
     state = MLP((1, 8, 8), 10, hidden=[4]).state_dict()
     torch.save({"model": state, "ema": state, "epoch": 3}, tmp_path / "two.pt")
     assert "two.pt holds several state dicts (model, ema)" in fails(4, *mlp, "teacher.from=two.pt")

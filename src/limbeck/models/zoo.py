@@ -48,7 +48,7 @@ class TorchvisionModel(nn.Module):
             options["image_size"] = shape[-1]
         try:
             self.net = get_model(name, weights=None, **options)
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, AssertionError) as error:
             raise ConfigError(f"torchvision/{name} cannot be built for images of {list(shape)}: {error}") from None
         if isinstance(self.net, (GoogLeNet, Inception3)):
             self.net.transform_input = False  # the data's own normalisation stands before the model
