@@ -57,7 +57,7 @@ class Signals:
         self._made: dict[Any, TeacherSignal] = {}
 
     def of(self, plan: ArmPlan) -> TeacherSignal:
-        """The signal of an arm and its cohort, which may begin with a control; the answers are computed when they are first needed.
+        """The signal of an arm's cohort, of which it may be the control; the answers are computed when first needed.
 
         Raises:
             ResourceError: they cannot be kept where they should be.
