@@ -1,6 +1,7 @@
 """W&B changes no result, needs neither key nor network, and what it keeps can be read back."""
 
 import json
+import struct
 
 import pytest
 
@@ -25,16 +26,31 @@ def no_key(monkeypatch, tmp_path):
     monkeypatch.setattr(scalars, "getproxies", dict)
 
 
-def history(file):
-    """The names and values that a ``.wandb`` file holds, read by W&B's own reader."""
-    from wandb.proto import wandb_internal_pb2
-    from wandb.sdk.internal.datastore import DataStore
+def records(content):
+    """The records of a ``.wandb`` file: seven bytes, then LevelDB's log format in blocks of 32 KiB."""
+    assert content[:4] == b":W&B"
+    place, record = 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:  # no header fits: the block ends in zeros
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        record += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield record
+            record = b""
 
-    store, found = DataStore(), {}
-    store.open_for_scan(str(file))
-    while (data := store.scan_data()) is not None:
+
+def history(file):
+    """The names and values that a ``.wandb`` file holds."""
+    from wandb.proto import wandb_internal_pb2
+
+    found = {}
+    for content in records(file.read_bytes()):
         record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+        record.ParseFromString(content)
         for item in record.history.item:
             found.setdefault("/".join(item.nested_key) or item.key, []).append(json.loads(item.value_json))
     return found
