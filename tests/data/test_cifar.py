@@ -2,7 +2,9 @@
 
 import hashlib
 import io
+import socket
 import tarfile
+import threading
 
 import cifar_files
 import numpy as np
@@ -193,3 +195,30 @@ def test_no_network(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="could not be downloaded"):
         cifar100(tmp_path / "file", download=True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    ],
+    ids=["no-http", "no-length", "cut"],
+)
+def test_a_strange_answer(tmp_path, monkeypatch, answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        monkeypatch.setattr(cifar, "SITE", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        with pytest.raises((ResourceError, UntrustedFileError), match=r"cifar10 could not be downloaded|its MD5 is"):
+            cifar10(tmp_path / "new", download=True)
+        thread.join()
+    assert not list((tmp_path / "new").iterdir())

@@ -127,6 +127,9 @@ def test_what_systems_leave_behind_is_no_image(tmp_path):
     (root / ".git").mkdir()
     (root / "cat" / "more").mkdir()
     picture(99).save(root / "cat" / "more" / "inside.png")
+    for hidden in (".thumbnails", "__MACOSX"):
+        (root / "cat" / hidden).mkdir()
+        picture(98).save(root / "cat" / hidden / "0.png")
     assert sum(map(len, splits(image_folder(root, **HOW)).values())) == 61
 
 
@@ -166,6 +169,17 @@ def folder_new_class_in_test(root):
     (root / "test" / "dog").rename(root / "test" / "wolf")
 
 
+def folder_splits_under_other_names(root):
+    folder_new_class_in_test(root)
+    (root / "train").rename(root / "Training")
+    (root / "test").rename(root / "Test")
+
+
+def folder_without_training(root):
+    folder_new_class_in_test(root)
+    shutil.rmtree(root / "train")
+
+
 def folder_copies_in_two_splits(root):
     folder_new_class_in_test(root)
     (root / "test" / "wolf").rename(root / "test" / "dog")
@@ -181,6 +195,8 @@ def folder_copies_in_two_splits(root):
         (folder_text_among_images, r"1 of 61 image files cannot be read: .*notes\.txt \(no image of a known kind"),
         (folder_strange_split, r"cat, dog beside train; splits are called test, val, train"),
         (folder_new_class_in_test, r"in/test: wolf not in training, which has the classes cat, dog"),
+        (folder_splits_under_other_names, r"Test, Training with folders inside look like splits.*in small letters"),
+        (folder_without_training, r"test with folders inside look like splits, and there is no train"),
         (folder_copies_in_two_splits, r"60 images are in two splits.*test/\w+/\d+\.png = .*train/.*; and 50 more\."),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -190,6 +206,21 @@ def test_bad_folders(tmp_path, spoil, message):
     spoil(root)
     with pytest.raises(DataError, match=message):
         image_folder(root, **HOW)
+
+
+def test_a_class_may_have_the_name_of_a_split(tmp_path):
+    assert image_folder(write_folder(tmp_path / "in", ("bus", "train")), **HOW).class_names == ["bus", "train"]
+
+
+@pytest.mark.parametrize(("ordinal", "names"), [(True, ["2", "10", "11"]), (False, ["10", "11", "2"])])
+def test_numbers_of_grades_are_sorted_as_numbers(tmp_path, ordinal, names):
+    """Names of classes as other programs sort them, so that their teachers fit."""
+    root = write_folder(tmp_path / "in", ("2", "10", "11"))
+    data = image_folder(root, **HOW, ordinal=ordinal)
+    assert data.class_names == names
+    first = np.asarray(picture([0, 0, 0])).transpose(2, 0, 1).tobytes()
+    found = {image: int(y) for s in splits(data).values() for image, y in zip(bytes_of(s), s.labels, strict=True)}
+    assert found[first] == names.index("2")
 
 
 def test_too_few_images_for_a_split(tmp_path):
@@ -333,6 +364,15 @@ def test_numbers_are_sorted_as_numbers_and_names_may_be_given(tmp_path):
     assert sum(int(split.labels.sum()) for split in splits(data).values()) == 20
 
 
+def test_columns_may_be_called_by_numbers(tmp_path):
+    root = write_csv(tmp_path / "in")
+    table = root / "train.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("file,label", "0,1"), encoding="utf-8")
+    assert read_csv(root, file_column=0, label_column=1).class_names == ["high", "low"]
+    with pytest.raises(DataError, match="column 2 is missing; found 0, 1; name another"):
+        read_csv(root, file_column=2, label_column=1)
+
+
 def test_a_number_that_is_a_name_is_the_name(tmp_path):
     rows = [f"{number},{1 + number % 3}" for number in range(40)]
     root = write_csv(tmp_path / "in", "file,label\n" + "\n".join(rows))
@@ -397,9 +437,7 @@ def test_aptos(tmp_path):
 def test_grades_out_of_range(tmp_path, grade):
     table = write_aptos(tmp_path, 2) / "train.csv"
     table.write_text(table.read_text().replace("000000000003,3", f"000000000003,{grade}"))
-    with pytest.raises(
-        DataError, match=r"1 labels in column diagnosis are none of no retinopathy, .*, 3, 4: "
-    ):
+    with pytest.raises(DataError, match=r"1 labels in column diagnosis are none of no retinopathy, .*, 3, 4: "):
         aptos(tmp_path, size=16)
 
 

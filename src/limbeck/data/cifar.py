@@ -12,6 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 from urllib.request import urlopen
@@ -209,9 +210,10 @@ def _download(kind: _Kind, root: Path) -> None:
                 f"What {url} gave is not the archive: its MD5 is {found}, {kind.md5} was expected. Try again later."
             )
         os.replace(part, root / kind.archive)
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:  # what answers may be no web server
+        reason = str(error).strip() or type(error).__name__
         raise ResourceError(
-            f"{kind.name} could not be downloaded from {url} to {root} ({error}). Check the network and the disk, or "
+            f"{kind.name} could not be downloaded from {url} to {root} ({reason}). Check the network and the disk, or "
             f"copy {kind.archive} there by hand."
         ) from None
     finally:

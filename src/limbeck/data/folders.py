@@ -11,6 +11,7 @@ from limbeck.errors import DataError
 __all__ = ["image_folder", "read_images"]
 
 _LITTER = ("thumbs.db", "desktop.ini")
+_LIKE_SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval")
 
 
 def image_folder(
@@ -30,7 +31,7 @@ def image_folder(
         val: share of the images for validation.
         split_seed: another seed gives other splits.
         crop_border: cut a black border off first.
-        ordinal: classes, sorted by name, are grades.
+        ordinal: classes, sorted by name (numbers by size), are grades.
         name: for tables.
 
     Raises:
@@ -39,13 +40,14 @@ def image_folder(
         ResourceError: there is no room for the decoded images.
     """
     how = HowToRead(size=size, channels=channels, crop_border=crop_border, test=test, val=val, split_seed=split_seed)
-    return read_dataset(_files_by_folder(existing_folder(root)), how, name=name, ordinal=ordinal)
+    return read_dataset(_files_by_folder(existing_folder(root), ordinal), how, name=name, ordinal=ordinal)
 
 
-def _files_by_folder(root: Path) -> ImageFiles:
+def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
     """Files, labels and splits by the folders that the files lie in."""
     inside = {folder.name: folder for folder in _folders(root)}
     if "train" not in inside or not _folders(inside["train"]):
+        _check_no_splits(inside, root)
         splits = {TRAIN: inside}
     else:
         strange = inside.keys() - PARTS.keys()
@@ -55,7 +57,8 @@ def _files_by_folder(root: Path) -> ImageFiles:
                 "in them."
             )
         splits = {PARTS[part]: {c.name: c for c in _folders(folder)} for part, folder in inside.items()}
-    names = sorted(splits[TRAIN])
+    grades = ordinal is True and all(name.isascii() and name.isdigit() for name in splits[TRAIN])
+    names = sorted(splits[TRAIN], key=(lambda name: (int(name), name)) if grades else None)
     if len(names) < 2:
         found = f"only {names[0]} was" if names else "none was"
         raise DataError(f"{root}: a folder for each of at least two classes was expected, {found} found.")
@@ -70,6 +73,16 @@ def _files_by_folder(root: Path) -> ImageFiles:
             labels += [names.index(class_name)] * len(inside_it)
             parts += [part] * len(inside_it)
     return ImageFiles(root, paths, labels, parts, names)
+
+
+def _check_no_splits(found: Mapping[str, Path], root: Path) -> None:
+    """Refuse splits under other names: they would be taken for classes."""
+    splits = [name for name, folder in found.items() if name.lower() in _LIKE_SPLITS and _folders(folder)]
+    if splits:
+        raise DataError(
+            f"{root}: {', '.join(splits)} with folders inside look like splits, and there is no train with classes. "
+            f"Call the splits {', '.join(PARTS)}, all in small letters; test and val may be missing."
+        )
 
 
 def _check_known(found: Mapping[str, Path], names: Sequence[str], root: Path, part: int) -> None:
@@ -87,7 +100,8 @@ def _images(folder: Path) -> list[Path]:
     """All files in a class's folder and below, without what systems leave there."""
     found = sorted(
         path for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and path.name.lower() not in _LITTER
+        if path.is_file() and path.name.lower() not in _LITTER
+        and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
     )  # fmt: skip
     if not found:
         raise DataError(f"{folder} is empty; it should hold the images of its class.")

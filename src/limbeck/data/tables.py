@@ -46,6 +46,7 @@ def image_csv(
     """
     how = HowToRead(size=size, channels=channels, crop_border=crop_border, test=test, val=val, split_seed=split_seed)
     place = existing_folder(root)
+    file_column, label_column = str(file_column), str(label_column)  # a command line makes a number of 0
     rows = _read_table(place / table, file_column, label_column)
     labels, names = _numbered(rows, class_names, place / table, label_column)
     paths = [place / (images or ".") / f"{file}{suffix or ''}" for file, _ in rows]
