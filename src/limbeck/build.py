@@ -16,7 +16,6 @@ from limbeck.config import (
     check_count,
     check_flags,
     check_sections,
-    check_seed,
     merged,
     merged_objective,
     seed_list,
@@ -84,12 +83,15 @@ class _Builder:
     def __init__(self, settings: dict[str, Any], config_dir: str | None):
         self.settings, self.config_dir = settings, config_dir
         self.quick = settings["quick"]
-        large = any(name in json.dumps([settings["student"], settings["teacher"]], default=str) for name in LARGE)
+        models = json.dumps([settings[key] for key in ("student", "teacher", "arms")], default=str)
+        large = any(name in models for name in LARGE)
         self.samples = QUICK_LARGE if large else QUICK_SAMPLES
+        self.head: Any = None  # of the data, for a quick run
         self._made: dict[str, Any] = {}
 
     def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Any:
         settings = self.settings
+        self.head = self._make(settings["data"]).head(self.samples) if self.quick else None
         arms = {
             name: Arm(
                 objective=self._objective(arm or {}),
@@ -101,13 +103,11 @@ class _Builder:
             )
             for name, arm in settings["arms"].items()
         }
-        check_seed("transfer.seed", settings["transfer"]["seed"])
         seeds, epochs = seed_list(settings["seeds"]), check_count("epochs", settings["epochs"])
         optimizer = Optimizer(**settings["optimizer"])
         teacher = self._teacher()
-        data = self._make(settings["data"])
         return Study(
-            data.head(self.samples) if self.quick else data, arms, teacher=teacher,
+            self.head or self._make(settings["data"]), arms, teacher=teacher,
             seeds=seeds[:2] if self.quick else seeds, epochs=min(epochs, 2) if self.quick else epochs,
             batch_size=settings["batch_size"], optimizer=optimizer, trainer=settings["trainer"],
             loggers=[self._make(node) for node in settings["logger"].values() if node], store=settings["store"],
@@ -120,7 +120,7 @@ class _Builder:
         found = merged(self.settings["transfer"], arm.get("transfer"))
         source = None if found["source"] is None else self._make(found["source"])
         transfer = TransferSet(**{**found, "source": source})
-        return transfer.small(self.samples) if self.quick else transfer  # at most what is left of the data
+        return transfer.small(self.samples, self.head.train, self.head.class_names) if self.head else transfer
 
     def _objective(self, arm: dict[str, Any]) -> Any:
         return Objective(**merged_objective(self.settings["objective"], arm.get("objective")))

@@ -14,6 +14,10 @@ LARGEST = 1e6
 """Of a weight or a temperature; beyond it float32 runs out of digits."""
 
 ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "control")
+_DIFFERENCES = {
+    "objective": "{temperature: 4}", "transfer": "{samples: 100}", "optimizer": "{lr: 0.01}",
+    "student": "{dropout: 0.1}, or {_target_: limbeck.models.TorchvisionModel, _partial_: true, name: resnet18}",
+}  # fmt: skip
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,99}")
 
 
@@ -82,6 +86,11 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def without_addresses(text: str) -> str:
+    """What ``repr`` says of objects, less their places in memory, which differ from process to process."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
 def check_flags(settings: Mapping[str, Any]) -> None:
     """Check the switches of a study.
 
@@ -109,6 +118,10 @@ def check_arms(arms: Any, settings: Mapping[str, Any]) -> None:
         _check_keys(arm, ARM_KEYS, f"arms.{name}")
         for part in ("objective", "transfer", "optimizer", "student", "views"):
             own = arm.get(part)
+            if own is not None and not isinstance(own, Mapping) and part != "views":
+                raise ConfigError(
+                    f"arms.{name}.{part}={own!r} should be a group of settings, as in {_DIFFERENCES[part]}."
+                )
             if isinstance(own, Mapping) and "_target_" not in own and isinstance(settings[part], Mapping):
                 _check_keys(own, settings[part], f"arms.{name}.{part}")
 

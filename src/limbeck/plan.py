@@ -212,6 +212,18 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
             f"arms.{plan.name}: the student gives {answers} classes, the data has {data.classes}; they should be as "
             "many."
         )
+    if plan.objective.hard == "squared_error" and plan.objective.hard_weight > 0 and not is_graded(first, data.shape):
+        raise ConfigError(
+            f"arms.{plan.name}: objective.hard=squared_error is for a student of one score, as limbeck.models.Graded; "
+            "the logits of this one have another form. Use such a student, or objective.hard=cross_entropy."
+        )
+
+
+@torch.no_grad()
+def is_graded(model: nn.Module, shape: Sequence[int]) -> bool:
+    """Whether logits have the form that :func:`limbeck.losses.squared_error_of_grades` needs, for one empty input."""
+    logits = model.eval()(torch.zeros(1, *shape))
+    return torch.allclose(logits.diff(n=2), torch.tensor(-1.0), atol=1e-2)
 
 
 def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
@@ -227,6 +239,8 @@ def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
     """
     if pool is not None:
         plan.transfer.select(pool, data.class_names)
+    elif plan.transfer.source is not None:
+        plan.transfer.source.check(data.shape)
     check_views(plan.views, pool or data.train)
     if plan.is_control and not plan.transfer.has_labels:
         raise ConfigError(

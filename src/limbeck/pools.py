@@ -25,12 +25,14 @@ class Pools:
 
     Attributes:
         teacher: for sources that need one; set as soon as there is one.
+        device: where the teacher then is: always the same, whoever asked it before.
     """
 
     def __init__(self, data: Dataset, sources: Sequence[Source], run: RunFolder, progress: StageProgress):
         self.data, self.run, self.progress = data, run, progress
         self.sources = list(dict.fromkeys(sources))
         self.teacher: LiveTeacher | None = None
+        self.device = torch.device("cpu")
         self._made: dict[Source, Split] = {}
 
     def of(self, transfer: TransferSet) -> Split:
@@ -48,7 +50,15 @@ class Pools:
             self._made[source] = as_pool(source, made, self.data.train.inputs)
         return self._made[source]
 
+    def label(self, source: Source) -> str:
+        """The name of a source, with a number where an earlier one of the study has the same."""
+        alike = [other for other in self.sources if other.name == source.name]
+        place = alike.index(source)
+        return source.name + f" ({place + 1})" * (place > 0)
+
     def _make(self, source: Source) -> Any:
+        for model in self.teacher.models if source.needs_teacher and self.teacher is not None else ():
+            model.to(self.device).eval()
         return source.make(
             shape=self.data.shape, classes=self.data.classes, progress=self.progress,
             teacher=self.teacher if source.needs_teacher else None,

@@ -183,8 +183,8 @@ def _arm_entry(plan: ArmPlan, scored: Scored, class_names: Sequence[str], second
     return {
         "name": plan.name, "student": name, "params": params, "control": plan.is_control,
         "objective": plan.objective.as_dict(), "transfer": plan.transfer.name,
-        "absent": plan.transfer.absent(class_names), "views": plan.views.name,
-        "views_settings": plan.views.settings(), "optimizer": asdict(plan.optimizer),
+        "transfer_settings": plan.transfer.settings(), "absent": plan.transfer.absent(class_names),
+        "views": plan.views.name, "views_settings": plan.views.settings(), "optimizer": asdict(plan.optimizer),
         "seconds": round(seconds, 3), "seeds": seeds, "mean": mean, "sd": sd,
     }  # fmt: skip
 

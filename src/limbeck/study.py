@@ -1,7 +1,6 @@
 """A study from top to bottom: get the teacher, ask it once, train the arms, open the test split, compare, report."""
 
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ import torch
 import yaml
 from torch import nn
 
-from limbeck.config import check_count, seed_list
+from limbeck.config import check_count, seed_list, without_addresses
 from limbeck.data import Dataset, TransferSet, Views
 from limbeck.data.batches import StudyData
 from limbeck.errors import (
@@ -138,6 +137,11 @@ class Study:
         self.run_folder.check(resume=self.resume, overwrite=self.overwrite)
         if self._checked:
             return
+        if self.bias == "kappa" and not self.data.ordinal:
+            raise ConfigError(
+                f"bias=kappa is for graded classes, and those of {self.data.name} are not. If they are, say so with "
+                "data.ordinal=true (in Python Dataset.from_arrays(..., ordinal=True)); else use bias=prior."
+            )
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
         for plan in self.plans:
@@ -182,6 +186,7 @@ class Study:
 
     def _run(self) -> dict[str, Any]:
         teacher = self._pools.teacher = self._get_teacher()
+        self._pools.device = make_trainer(epochs=1, options=self.trainer_options).strategy.root_device
         self._cohorts = self.cohorts()
         first: LimbeckError | None = None
         for number, (plans, seeds) in enumerate(self._cohorts):
@@ -233,10 +238,12 @@ class Study:
             self._note_digest("data", self.data.digest())
             with quiet_lightning():
                 summary = work()
-            self.manifest.finish("incomplete" if any(map(is_out_of_memory, self._failed().values())) else "finished")
+            finished = not any(map(is_out_of_memory, self._failed().values()))
+            self.manifest.finish("finished" if finished else "incomplete")
             if self.rank == 0:
                 write_report(run.path)
-                self._remove_checkpoints()
+                if finished:
+                    self._remove_checkpoints()
         except (KeyboardInterrupt, SystemExit):
             self.manifest.finish("interrupted")
             raise
@@ -278,8 +285,8 @@ class Study:
             return None
         with self.manifest.timed("store"):
             pool = self._pools.of(plans[0].transfer)
-        if plans[0].transfer.source is not None:
-            self._note_digest(f"inputs: {plans[0].transfer.source.name}", digest_of(pool.inputs))
+        if (source := plans[0].transfer.source) is not None:
+            self._note_digest(f"inputs: {self._pools.label(source)}", digest_of(pool.inputs))
         needs_teacher = any(plan.objective.needs_teacher for plan in plans)
         signal = self._signal(_needed(teacher), plans[0]) if needs_teacher else None
         with self.manifest.timed("training", stage):
@@ -404,10 +411,11 @@ class Study:
         """What can be said of built objects in plain values, the same in every process."""
 
         def said_of(views: Views) -> Any:
-            return json.loads(re.sub(r" at 0x[0-9a-fA-F]+", "", json.dumps(views.settings())))
+            return json.loads(without_addresses(json.dumps(views.settings())))
 
         arms = {
             p.name: {"objective": p.objective.as_dict(), "views": said_of(p.views), "transfer": p.transfer.name}
+            | ({} if p.transfer.source is None else {"source": p.transfer.settings()["source"]})
             | ({} if p.optimizer == self.optimizer else {"optimizer": vars(p.optimizer)})
             for p in self.plans
         }

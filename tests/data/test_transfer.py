@@ -219,6 +219,7 @@ def test_a_source_has_no_labels_and_gives_each_of_its_inputs_or_some():
         ({"without": [0], "classes": [1]}, "say the same in two ways"),
         ({"source": Ramp(), "without": [0]}, "do not go with it"),
         ({"source": Ramp(), "labelled": 3}, "do not go with it"),
+        ({"seed": "abc", "samples": 3}, r"transfer\.seed='abc' should be a whole number from 0"),
         ({"source": "noise"}, "should be a source of inputs"),
         ({"classes": ["c"], "samples": 11}, r"transfer\.samples=11 should be a whole number from 1 to 10"),
     ],
@@ -237,7 +238,17 @@ def test_a_class_is_its_name_first_and_then_its_number():
 
 
 def test_a_small_rule_asks_for_no_more_than_there_is():
-    rule = TransferSet(500, 50, source=None).small(100)
-    assert (rule.samples, rule.labelled) == (100, 50)
-    assert TransferSet(0.5, 0).small(100) == TransferSet(0.5, 0)
-    assert TransferSet(source=Ramp(500)).small(100).source == Ramp(100)
+    pool, names = split_of(torch.arange(100) % 4), list("abcd")
+
+    def small(**settings):
+        rule = TransferSet(**settings).small(100, pool, names)
+        return rule.samples, rule.labelled, rule.select(pool, names)[0].numel()
+
+    assert small(samples=500, labelled=50) == (None, 50, 100)
+    assert small(samples=0.5, labelled=0) == (0.5, 0, 50)
+    assert small(samples=90, classes=["b", "c"]) == (None, None, 50)
+    assert small(samples=40, labelled=60, without=[0]) == (40, None, 40)
+    assert small(samples=0.05, labelled=9) == (0.05, None, 5)
+    assert small(labelled=75, without=[0]) == (None, 75, 75)
+    assert TransferSet(300, source=Ramp(500)).small(100, pool, names) == TransferSet(source=Ramp(100))
+    assert TransferSet(9, source=Ramp(500)).small(100, pool, names) == TransferSet(9, source=Ramp(100))

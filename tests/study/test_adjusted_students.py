@@ -15,7 +15,7 @@ from limbeck.data.dataset import as_float
 from limbeck.errors import ConfigError, UntrustedFileError
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
 from limbeck.evaluation.metrics import predict
-from limbeck.models import MLP, load_model
+from limbeck.models import MLP, Graded, load_model
 from limbeck.models.fold import add_to_logits
 from limbeck.report.terminal import print_summary
 from limbeck.run_folder import RunFolder, check_summary
@@ -104,7 +104,9 @@ def test_the_plain_results_are_what_they_are_without_constants(data, finished, t
 
 
 def test_all_classes_shown_leave_nothing_to_choose_on_the_test(data, tmp_path):
-    summary = study(data, tmp_path / "run", transfer=None, bias="kappa").run()
+    splits = data.train, data.val, data.open_test()
+    graded = Dataset.from_splits("graded", *splits, class_names=data.class_names, ordinal=True)
+    summary = study(graded, tmp_path / "run", transfer=None, bias="kappa").run()
     for arm in summary["arms"]:
         assert [entry["how"] for entry in arm["adjusted"]] == ["kappa"]
         assert arm["absent"] == []
@@ -128,6 +130,20 @@ def test_a_model_that_cannot_hold_constants_stays_as_it_is():
 def test_an_unknown_way_is_refused(data, tmp_path):
     with pytest.raises(ConfigError, match="bias='posterior' is unknown; choose one of prior, kappa, or null"):
         study(data, tmp_path / "run", bias="posterior")
+
+
+def test_kappa_is_for_graded_classes(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"bias=kappa is for graded classes, and those of tiny are not"):
+        study(data, tmp_path / "run", bias="kappa").run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_squared_error_of_grades_is_for_a_student_of_one_score(data, tmp_path):
+    arms = {"a": Arm(objective=Objective(hard_weight=1.0, soft_weight=0.0, hard="squared_error"))}
+    student = partial(MLP, hidden=[4])
+    with pytest.raises(ConfigError, match=r"arms\.a: objective\.hard=squared_error is for a student of one score"):
+        Study(data, arms, student=student, out=tmp_path / "run", progress=False).check()
+    Study(data, arms, student=partial(Graded, student), out=tmp_path / "run", progress=False).check()
 
 
 def test_damaged_entries_are_met(finished):

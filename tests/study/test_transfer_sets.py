@@ -1,7 +1,7 @@
 """Studies whose students see other inputs than their teacher did."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -9,10 +9,15 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck import Arm, Objective, StoreSettings, Study
-from limbeck.data import Dataset, ImagesFrom, Shift, Source, TransferSet
-from limbeck.errors import ConfigError, DataError
+from limbeck import Arm, Objective, StoreSettings, Study, Teacher
+from limbeck.data import Dataset, ImagesFrom, Shift, Source, TransferSet, UniformNoise
+from limbeck.errors import ConfigError, DataError, ResourceError
 from limbeck.models import MLP, load_model
+from limbeck.pools import Pools
+from limbeck.progress import StageProgress
+from limbeck.run_folder import RunFolder
+from limbeck.teacher.signal import LiveTeacher
+from limbeck.training.generator import Generated
 
 HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective(hard_weight=0.5, soft_weight=0.5)
 
@@ -35,6 +40,13 @@ class Adversary(Source):
         logits[:, 0].sum().backward()
         made.append(self.samples)
         return (torch.arange(self.samples).view(-1, 1, 1, 1) / 20 + x.grad).clamp(0, 1)
+
+
+@dataclass(frozen=True)
+class Sloped(Adversary):
+    """Adversaries that have a setting which their name does not tell."""
+
+    slope: float = 1.0
 
 
 made: list[int] = []
@@ -155,4 +167,70 @@ def test_students_shown_some_classes_only(data, tmp_path):
 def test_mistakes_are_met_before_anything_is_trained(data, tmp_path, transfer, error, message):
     with pytest.raises(error, match=message):
         study(data, tmp_path / "run", {"hard": Arm(objective=HARD, transfer=transfer)}, teacher=nn.Flatten()).run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_sources_of_one_name_are_told_apart(data, tmp_path):
+    arms = {
+        f"a{samples}": Arm(objective=SOFT, transfer=TransferSet(source=UniformNoise(samples=samples)), control="a20")
+        for samples in (30, 20)
+    }
+    arms["a20"] = replace(arms["a20"], control=None)
+    summary = study(data, tmp_path / "run", arms).run()
+    digests = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["digests"]
+    assert {"inputs: uniform noise", "inputs: uniform noise (2)"} < digests.keys()
+    assert any("'a30' and its control 'a20' differ in transfer too" in warning for warning in summary["warnings"])
+
+
+def test_a_source_with_other_settings_is_no_run_to_resume(data, tmp_path, monkeypatch):
+    """Its name may be the same, and what it had made is kept."""
+
+    def arms(slope):
+        return {"a": Arm(objective=SOFT, transfer=TransferSet(source=Sloped(slope=slope)))}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            study(data, tmp_path / "run", arms(1.0)).run()
+    with pytest.raises(ConfigError, match=r"the settings are not those in config\.yaml"):
+        study(data, tmp_path / "run", arms(2.0), resume=True).run()
+
+
+def test_what_a_source_made_is_kept_while_students_are_missing(data, tmp_path, monkeypatch):
+    made.clear()
+    fit, run = Study._fit, tmp_path / "run"
+    arms = {"a": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())), "b": Arm(objective=HARD)}
+
+    def short(self, stage, *rest):
+        if stage == "cohort0":
+            raise ResourceError("Memory ran out: lower batch_size, or seeds.")
+        return fit(self, stage, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_fit", short)
+        assert study(data, run, arms).run()["failed"]
+    assert study(data, run, arms, resume=True).run()["failed"] == []
+    assert made == [12]
+    assert not (run / "checkpoints").exists()
+
+
+def test_a_source_finds_the_teacher_where_it_was_last_time(data, tmp_path):
+    """Not where another arm has left it, so that a resumed run makes the same."""
+    model = teacher().train()
+    pools = Pools(data, [], RunFolder(tmp_path), StageProgress(enabled=False))
+    pools.teacher, pools.device = LiveTeacher(model), torch.device("meta")
+    seen = []
+    monkey = Adversary()
+    object.__setattr__(monkey, "make", lambda *, teacher, **_: seen.append(teacher.models[0]))
+    pools._make(monkey)
+    assert next(seen[0].parameters()).device.type == "meta"
+    assert not seen[0].training
+
+
+def test_a_generator_that_has_no_images_to_make_is_met_before_the_teacher_is_trained(data, tmp_path):
+    flat = Dataset.from_arrays(torch.rand(40, 16), torch.arange(40) % 3, torch.rand(9, 16), torch.arange(9) % 3)
+    plan = Teacher(model=partial(MLP, hidden=[4]), epochs=1)
+    arms = {"a": Arm(objective=SOFT, transfer=TransferSet(source=Generated(steps=1)))}
+    with pytest.raises(ConfigError, match="a generator makes images"):
+        study(flat, tmp_path / "run", arms, teacher=plan).run()
     assert not (tmp_path / "run").exists()

@@ -54,9 +54,6 @@ class Noise(Source):
                 advance(part.storage_offset() // math.prod(shape) + len(part))
         return images
 
-    def check(self, shape: Sequence[int]) -> None:
-        """Check that there are inputs of a shape; there are, of any, unless a kind of noise says otherwise."""
-
     @abstractmethod
     def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
         """Images from 0 to 1, float32 of a shape ``[N, ...]``, the next ones of a stream of random numbers."""

@@ -24,7 +24,7 @@ class Answering(Protocol):
     """A teacher as a source sees it: :class:`limbeck.teacher.signal.LiveTeacher`.
 
     Attributes:
-        models: its members, frozen and in eval mode, for gradients with respect to inputs.
+        models: its members in eval mode, on the device of the training, for gradients with respect to inputs.
     """
 
     models: list[nn.Module]
@@ -62,6 +62,16 @@ class Source(ABC):
 
         Returns:
             ``[N, *shape]``: uint8 images (0 to 255), or floats as a model sees them (images from 0 to 1).
+        """
+
+    def check(self, shape: Sequence[int]) -> None:  # noqa: B027  # few have anything to check
+        """Meet mistakes before anything is trained; of a source that needs a teacher nothing is made before.
+
+        Args:
+            shape: of one input.
+
+        Raises:
+            ConfigError: there are no inputs of that shape.
         """
 
     def small(self, samples: int) -> "Source":

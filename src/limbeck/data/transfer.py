@@ -1,13 +1,13 @@
 """The transfer set: which inputs a student sees, and which of them have a label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from limbeck.config import UNLABELLED, closest
+from limbeck.config import UNLABELLED, check_seed, closest, without_addresses
 from limbeck.data.dataset import Split
 from limbeck.data.sources import Source
 from limbeck.errors import ConfigError
@@ -47,6 +47,7 @@ class TransferSet:
     source: Source | None = None
 
     def __post_init__(self) -> None:
+        check_seed("transfer.seed", self.seed)
         for field in ("samples", "labelled"):
             value = getattr(self, field)
             if isinstance(value, float) and value == 1:
@@ -80,8 +81,19 @@ class TransferSet:
         parts = [whole]
         if self.source is None and self.labelled is not None:
             parts.append("unlabelled" if self.labelled == 0 else f"{_amount(self.labelled)} labelled")
-        picks = self.samples is not None or bool(self.labelled)
-        return ", ".join(parts + [f"seed {self.seed}"] * (picks and self.seed != 0))
+        return ", ".join(parts + [f"seed {self.seed}"] * (self._picks and self.seed != 0))
+
+    @property
+    def _picks(self) -> bool:
+        """Whether the seed matters."""
+        return self.samples is not None or bool(self.labelled)
+
+    def settings(self) -> dict[str, Any]:
+        """What tells this rule from others, as plain values for JSON: sources of one name may differ in a setting."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        listed = {key: list(value) for key, value in plain.items() if isinstance(value, tuple)}
+        source = None if self.source is None else without_addresses(repr(self.source))
+        return {**plain, **listed, "seed": self.seed if self._picks else None, "source": source}
 
     @property
     def has_labels(self) -> bool:
@@ -131,13 +143,21 @@ class TransferSet:
             raise ConfigError(f"transfer.without={list(self.without or ())} leaves no class to learn from.")
         return sorted(hidden)
 
-    def small(self, samples: int) -> "TransferSet":
-        """The same rule where at most ``samples`` are left to pick from, for a quick run."""
-        counts = {
-            key: min(value, samples) if type(value) is int else value
-            for key, value in (("samples", self.samples), ("labelled", self.labelled))
-        }
-        return replace(self, **counts, source=self.source and self.source.small(samples))  # type: ignore[arg-type]
+    def small(self, samples: int, pool: Split, class_names: Sequence[str]) -> "TransferSet":
+        """The same rule for a quick run: counts that are too large for it become all that is left.
+
+        Args:
+            samples: at most so many come from a source.
+            pool: what is left of the training split.
+            class_names: as for :meth:`select`.
+        """
+        source = self.source and self.source.small(samples)
+        left = samples if source else len(replace(self, samples=None, labelled=None).select(pool, class_names)[0])
+        picked = self.samples if type(self.samples) is int else max(1, round((self.samples or 1) * left))
+        return replace(
+            self, source=source, samples=self.samples if picked < left else None,
+            labelled=None if type(self.labelled) is int and self.labelled > min(picked, left) else self.labelled,
+        )  # fmt: skip
 
 
 def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:

@@ -97,8 +97,8 @@ def _uneven(comparisons: Sequence[Mapping[str, Any]], arms: Mapping[str, Mapping
     for entry in comparisons:
         arm, control = arms[entry["arm"]], arms[entry["control"]]
         parts = {
-            "views": ("views", "views_settings"), "transfer": ("transfer",), "student": ("student",),
-            "optimizer": ("optimizer",),
+            "views": ("views", "views_settings"), "transfer": ("transfer", "transfer_settings"),
+            "student": ("student",), "optimizer": ("optimizer",),
         }  # fmt: skip
         differing = " and ".join(
             part for part, keys in parts.items() if any(arm.get(key) != control.get(key) for key in keys)

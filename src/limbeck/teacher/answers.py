@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck import __version__
+from limbeck.config import without_addresses
 from limbeck.data.dataset import as_float
 from limbeck.data.views import Views
 from limbeck.errors import TeacherError
@@ -79,7 +79,7 @@ class Answers:
         names = [model_name(model) for model in members]
         teacher = names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
         return Header(
-            parts=json.loads(_without_addresses(json.dumps(parts, default=_plain))), rows=len(self.rows),
+            parts=json.loads(without_addresses(json.dumps(parts, default=_plain))), rows=len(self.rows),
             views=self.views.count, classes=self.classes, dtype=dtype,
             shard_rows=Header.rows_a_shard(self.views.count, self.classes, dtype),
             label={"data": self.data_name, "teacher": teacher, "views": self.views.name},
@@ -146,10 +146,10 @@ def digest_of(tensor: Tensor) -> str:
 def _model_digest(model: nn.Module) -> str:
     """Of architecture and weights, without the normalisation of inputs."""
     net = model.net if isinstance(model, Normalized) else model
-    found = hashlib.sha256(_without_addresses(repr(net)).encode())
+    found = hashlib.sha256(without_addresses(repr(net)).encode())
     for name, value in sorted({**dict(net.named_buffers()), **net.state_dict()}.items()):
         found.update(f"\n{name} ".encode())
-        found.update((digest_of(value) if isinstance(value, Tensor) else _without_addresses(repr(value))).encode())
+        found.update((digest_of(value) if isinstance(value, Tensor) else without_addresses(repr(value))).encode())
     return found.hexdigest()
 
 
@@ -161,8 +161,4 @@ def _plain(value: Any) -> str:
     """What JSON does not know, so that unlike values stay unlike."""
     if isinstance(value, (Tensor, np.ndarray)):
         return digest_of(torch.as_tensor(value))
-    return _without_addresses(repr(value))
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+    return without_addresses(repr(value))

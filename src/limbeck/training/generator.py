@@ -98,6 +98,18 @@ class Generated(Source):
         """At most ``samples`` images after a few steps."""
         return replace(self, samples=min(samples, self.samples), steps=min(self.steps, QUICK_STEPS))
 
+    def check(self, shape: Sequence[int]) -> None:
+        """Check that inputs are images that the noise can be.
+
+        Raises:
+            ConfigError: they are not.
+        """
+        if len(shape) != 3:
+            raise ConfigError(
+                f"transfer.source: a generator makes images [C, H, W]; the data has inputs of shape {list(shape)}."
+            )
+        self.start.check(shape)
+
     def make(self, *, shape: Sequence[int], classes: int, teacher: Answering | None, progress: StageProgress) -> Tensor:
         """Train the generator and draw the images, uint8 ``[samples, C, H, W]``.
 
@@ -108,11 +120,7 @@ class Generated(Source):
         """
         if teacher is None:
             raise TeacherError("transfer.source: a generator is trained against a teacher, and the study has none.")
-        if len(shape) != 3:
-            raise ConfigError(
-                f"transfer.source: a generator makes images [C, H, W]; the data has inputs of shape {list(shape)}."
-            )
-        self.start.check(shape)
+        self.check(shape)
         first = next(teacher.models[0].parameters(), torch.empty(0))
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(self.seed)
