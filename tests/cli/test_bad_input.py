@@ -54,6 +54,12 @@ def fails(tmp_path, capsys, monkeypatch):
         ("arms.soft.student.depth=3", "unknown key arms.soft.student.depth"),
         ("arms.soft.views=sift", "views: 'sift' is unknown; choose one of affine, crop, crop_flip, elastic,"),
         ("arms.soft.control=nope", "arms.soft.control='nope' is not another arm"),
+        (
+            "arms.soft.student=torchvision/resnet18",
+            "should be a group of settings, as in {dropout: 0.1}, or {_target_:",
+        ),
+        ("arms.soft.objective=logits", "arms.soft.objective='logits' should be a group of settings, as in {temp"),
+        ("arms.soft.transfer=[]", "arms.soft.transfer=[] should be a group of settings"),
         ("arms.soft=5", "should list the arm's differences"),
         ("arms=5", "should list arms by name"),
         ("trainer.max_epoch=3", "did you mean trainer.max_epochs?"),
