@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -99,3 +100,20 @@ def test_stacked_students_answer_as_alone():
     x = torch.rand(3, 7, 5)
     alone = torch.stack([model(inputs) for model, inputs in zip(models, x, strict=True)])
     torch.testing.assert_close(Cohort([models])(x)[0], alone)
+
+
+def test_what_lies_deep_in_a_description_is_checked_too(tmp_path, monkeypatch):
+    """Else a file could have weights fetched, or memory taken, by a model within a model within a model."""
+    fetched = []
+    weights = torchvision.models.ResNet18_Weights.DEFAULT
+    monkeypatch.setattr(type(weights), "get_state_dict", lambda self, **_: fetched.append(1) or {})
+    save_model(Graded(MLP((4,), 1, hidden=[3]), 5), tmp_path, class_names=list("01234"))
+    file = tmp_path / "model.json"
+    described = json.loads(file.read_text())
+    resnet = {"shape": [3, 8, 8], "classes": 1, "name": "resnet18", "pretrained": True}
+    inside = {"classes": 2, "encoder": {"builder": "torchvision", "arguments": resnet}}
+    described["arguments"]["encoder"] = {"builder": "graded", "arguments": inside}
+    file.write_text(json.dumps(described))
+    with pytest.raises(UntrustedFileError, match="cannot be built"):
+        load_model(tmp_path)
+    assert fetched == []

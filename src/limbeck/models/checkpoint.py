@@ -267,6 +267,8 @@ def _rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor]
         raise UntrustedFileError(f"{file}: builder {name!r} is none of {', '.join(BUILDERS)}.")
     try:
         inner = description["arguments"]["encoder"] if builder is Graded else description
+        if inner is not description and inner["builder"] == "graded":
+            raise ValueError("grades of grades")  # what is inside would not be checked
         outside = inner["builder"] in FROM_LIBRARIES
         if outside:
             _check_sizes(inner["arguments"], weights)

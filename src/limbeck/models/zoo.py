@@ -1,5 +1,6 @@
 """Models of torchvision and timm by name, fitted to the data: its channels, its classes, its small images."""
 
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -224,7 +225,7 @@ def _fill_torchvision(net: nn.Module, name: str) -> None:
 
     weights = get_model_weights(name)["DEFAULT"]
     try:
-        theirs = weights.get_state_dict(progress=False, check_hash=True)
+        theirs = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
     except (OSError, RuntimeError) as error:
         raise _no_download(f"torchvision/{name}", error) from None
     own = net.state_dict()
