@@ -244,7 +244,7 @@ def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
     assert "holds no state dict, but epoch, lr" in fails(4, *mlp, "teacher.from=none.pt")
     torch.save(state, tmp_path / "own.pt")
     assert "own.pt does not fit the model convnet" in fails(4, "teacher=convnet", "teacher.from=own.pt")
-    assert "own.pt holds weights alone" in fails(4, "teacher=none", "teacher.from=own.pt")
+    assert "own.pt: it holds weights alone, so limbeck" in fails(4, "teacher=none", "teacher.from=own.pt")
     torch.save({**state, "layers.1.bias": torch.tensor([0.0, torch.nan, 0, torch.inf])}, tmp_path / "nan.pt")
     assert "2 of 4 values of layers.1.bias are infinite or not a number" in fails(4, *mlp, "teacher.from=nan.pt")
 

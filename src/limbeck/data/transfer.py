@@ -65,7 +65,7 @@ class TransferSet:
         if self.without or self.classes or self.labelled:
             raise ConfigError(
                 "transfer.source gives inputs without labels, so transfer.without, transfer.classes and "
-                "transfer.labelled do not go with it."
+                "transfer.labelled do not go with it; they should be null."
             )
 
     @property
@@ -234,6 +234,7 @@ def _count(value: int | float | None, name: str, most: int, least: int = 1) -> i
     if isinstance(count, bool) or not isinstance(count, int) or not least <= count <= most:
         asked = f"{name}={value!r}" if count is value else f"{name}={value!r} of {most}, that is {count},"
         raise ConfigError(
-            f"{asked} should be a whole number from {least} to {most}, or a fraction above 0 and at most 1.0 (all)."
+            f"{asked} should be a whole number from {least} to {most}, a fraction above 0 and at most 1.0, or null for "
+            "all."
         )
     return count

@@ -208,7 +208,7 @@ def load_model(
         found = read_pickled(file, trust=trust_pickle)
         if isinstance(found, nn.Module):
             return LoadedModel(found.float().eval(), {})
-        return LoadedModel(_filled(found, build, file, f"{file.name} holds weights alone").eval(), {})
+        return LoadedModel(_filled(found, build, file, "it holds weights alone").eval(), {})
     if described.is_file():
         description = _read_description(described)
         if description.get("sha256") not in (None, file_digest(file)):
