@@ -189,7 +189,7 @@ def folder_copies_in_two_splits(root):
     ("spoil", "message"),
     [
         (folder_missing, r"in is missing; data\.root= should name a folder"),
-        (folder_empty_class, r"bird is empty; it should hold the images of its class"),
+        (folder_empty_class, r"bird is empty; it should hold images"),
         (folder_one_class, r"at least two classes was expected, only dog was found"),
         (folder_no_class, r"at least two classes was expected, none was found"),
         (folder_text_among_images, r"1 of 61 image files cannot be read: .*notes\.txt \(no image of a known kind"),

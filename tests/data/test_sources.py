@@ -60,11 +60,13 @@ def test_files_that_will_not_do(tmp_path):
         "torn.npy": "cannot be read as a NumPy array",
         "missing.npy": "cannot be read",
         "missing": "cannot be read",
-        "empty": "holds no images",
+        "empty": "is empty; it should hold images",
     }.items():
         with pytest.raises(DataError, match=message):
             made(tmp_path / name)
-    Image.fromarray(IMAGES[0]).save(tmp_path / "empty" / "one.png")
+    Image.fromarray(IMAGES[0]).save(tmp_path / "empty" / "one.ppm")
+    (tmp_path / "empty" / "._one.ppm").write_bytes(b"left by a file system")
+    assert made(tmp_path / "empty").tolist() == IMAGES[:1, None].tolist()
     with pytest.raises(DataError, match="square images of 1 or 3 channels"):
         made(tmp_path / "empty", shape=(36,))
     with pytest.raises(ConfigError, match=r"transfer\.source\.samples=0"):

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from limbeck.data.dataset import Dataset
 from limbeck.data.decoding import read_images
-from limbeck.data.image_files import PARTS, TRAIN, HowToRead, ImageFiles, existing_folder, read_dataset
+from limbeck.data.image_files import PARTS, TRAIN, HowToRead, ImageFiles, existing_folder, files_below, read_dataset
 from limbeck.errors import DataError
 
 __all__ = ["image_folder", "read_images"]
 
-_LITTER = ("thumbs.db", "desktop.ini")
 _LIKE_SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval")
 
 
@@ -68,7 +67,7 @@ def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
     for part, folders in splits.items():
         _check_known(folders, names, root, part)
         for class_name, folder in sorted(folders.items()):
-            inside_it = _images(folder)
+            inside_it = files_below(folder)
             paths += inside_it
             labels += [names.index(class_name)] * len(inside_it)
             parts += [part] * len(inside_it)
@@ -94,15 +93,3 @@ def _check_known(found: Mapping[str, Path], names: Sequence[str], root: Path, pa
 
 def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-
-
-def _images(folder: Path) -> list[Path]:
-    """All files in a class's folder and below, without what systems leave there."""
-    found = sorted(
-        path for path in folder.rglob("*")
-        if path.is_file() and path.name.lower() not in _LITTER
-        and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
-    )  # fmt: skip
-    if not found:
-        raise DataError(f"{folder} is empty; it should hold the images of its class.")
-    return found

@@ -13,6 +13,7 @@ from limbeck.errors import ConfigError, DataError
 
 TEST, VAL, TRAIN = range(3)
 PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
+_LITTER = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,22 @@ class HowToRead:
         if self.test + self.val >= 1:
             raise ConfigError(f"data.test={self.test} and data.val={self.val} leave no image to train with.")
         check_seed("data.split_seed", self.split_seed)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder of images and below, in order, without what systems leave there and what is hidden.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted(
+        path for path in folder.rglob("*")
+        if path.is_file() and path.name.lower() not in _LITTER
+        and not any(part.startswith((".", "__")) for part in path.relative_to(folder).parts)
+    )  # fmt: skip
+    if not found:
+        raise DataError(f"{folder} is empty; it should hold images.")
+    return found
 
 
 def existing_folder(root: str | Path) -> Path:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from limbeck.config import UNLABELLED, check_count
 from limbeck.data.dataset import Split
 from limbeck.data.decoding import read_images
+from limbeck.data.image_files import files_below
 from limbeck.data.images import read_idx
 from limbeck.errors import ConfigError, DataError
 from limbeck.progress import StageProgress
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif")
 
 
 class Answering(Protocol):
@@ -134,9 +133,7 @@ class ImagesFrom(Source):
 
 def _decoded(folder: Path, shape: Sequence[int], most: int | None) -> np.ndarray:
     """uint8 images of the files in a folder, in the order of their paths."""
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    if not files:
-        raise DataError(f"transfer.source: {folder} holds no images ({', '.join(SUFFIXES)}).")
+    files = files_below(folder)
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
         raise DataError(
             f"transfer.source: the data has inputs of shape {list(shape)}; image files can stand for square images of "
