@@ -78,14 +78,18 @@ def own_with(model):
     return made
 
 
+TRACES: list[str] = []
+
+
+def leave_a_trace(said):
+    TRACES.append(said)
+
+
 class Telltale:
     """Unpickling it leaves a trace."""
 
     def __reduce__(self):
-        return (TRACES.append, ("read",))
-
-
-TRACES: list[str] = []
+        return leave_a_trace, ("read",)
 
 
 def test_a_whole_module_is_read_on_the_users_word_alone(tmp_path):
