@@ -115,7 +115,7 @@ def test_a_command_names_no_place_of_a_machine(tools):
         "recipe=mnist": "recipe=mnist",
         "data.root=/data/m": "data.root=DIR",
         "teacher.from=[/a/b,/a/c]": "teacher.from=RUN",
-        "out=/tmp/x": None,
+        "out=runs/x": None,
         "student.hidden=[3],[4,4]": "'student.hidden=[3],[4,4]'",
         "+data.extra=/home/me/file.csv": "+data.extra=PATH",
         "student=timm/resnet18": "student=timm/resnet18",
