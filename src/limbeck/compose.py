@@ -42,6 +42,7 @@ def compose(overrides: Sequence[str], config_dir: str | Path | None = None, *, m
     """
     if config_dir is not None and not Path(config_dir).is_dir():
         raise ConfigError(f"--config-dir {config_dir} is not a folder; name one with recipe/, data/ ... inside.")
+    overrides = _with_recipe(overrides)
     parsed = [_parse(override) for override in overrides]
     search = [] if config_dir is None else [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -228,6 +229,13 @@ def _with_choices_whole(search: list[str], chosen: list[str], ready: list[str]) 
             for group in groups:
                 config[group] = plain[group]
     return config
+
+
+def _with_recipe(overrides: Sequence[str]) -> list[str]:
+    """Other data than the default recipe's does not go by that recipe's settings."""
+    chosen = {_key(o): o.partition("=")[2] for o in overrides}
+    plain = "recipe" not in chosen and chosen.get("data", "digits") != "digits"
+    return ["recipe=plain"] * plain + list(overrides)
 
 
 def _parse(override: str) -> tuple[str, str]:

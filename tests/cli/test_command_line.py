@@ -62,6 +62,16 @@ def scalars(run):
     return set((run / "metrics.csv").read_text(encoding="utf-8").splitlines())
 
 
+def test_data_without_a_recipe_keeps_all_its_labels():
+    plain = compose(["data=fashion_mnist"])
+    assert plain.recipe == "plain"
+    assert plain.transfer.labelled is None
+    assert (plain.epochs, plain.student.hidden) == (20, [50])
+    assert compose(["data=digits"]).recipe == compose([]).recipe == "digits"
+    assert compose(["recipe=digits", "data=fashion_mnist"]).transfer.labelled == 100
+    assert compose(["data=mnist", "recipe=mnist_few"]).recipe == "mnist_few"
+
+
 def test_help_is_fast_and_needs_no_torch(tmp_path):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     code, out, _ = run("--help", cwd=tmp_path)

@@ -1,5 +1,6 @@
 """Image files as arrays of one size: many at once, and every bad file named."""
 
+import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -42,14 +43,14 @@ def read_images(paths: Sequence[str | Path], *, size: int, channels: int, crop_b
     if not paths:
         raise DataError("There are no image files to read.")
     found = decode_all([Path(path) for path in paths], size=size, channels=channels, crop_border=crop_border)
-    return torch.from_numpy(np.stack(list(found)))
+    return torch.from_numpy(np.stack([pixels for pixels, _ in found]))
 
 
 def decode_all(
     paths: Sequence[Path], *, size: int, channels: int, crop_border: bool = False,
     advance: Callable[[int], object] = lambda done: None,
-) -> Iterator[np.ndarray]:  # fmt: skip
-    """Images one by one as :func:`read_images` has them, decoded by several threads.
+) -> Iterator[tuple[np.ndarray, str]]:  # fmt: skip
+    """Images one by one as :func:`decode` has them, decoded by several threads.
 
     Args:
         paths: of the files.
@@ -65,7 +66,7 @@ def decode_all(
     check_size(size, channels)
     bad: list[str] = []
 
-    def attempt(path: Path) -> np.ndarray | str:
+    def attempt(path: Path) -> tuple[np.ndarray, str] | str:
         try:
             return decode(path, size=size, channels=channels, crop_border=crop_border)
         except DataError as error:
@@ -87,10 +88,11 @@ def decode_all(
         raise DataError(f"{len(bad)} of {len(paths)} image files cannot be read: {listed(bad)}.")
 
 
-def decode(path: Path, *, size: int, channels: int, crop_border: bool = False) -> np.ndarray:
-    """One image file, upright, as uint8 ``[channels, size, size]``.
+def decode(path: Path, *, size: int, channels: int, crop_border: bool = False) -> tuple[np.ndarray, str]:
+    """One image file, upright, as uint8 ``[channels, size, size]``, and a digest of the whole picture.
 
-    Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay comparable.
+    Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay comparable. The
+    digest (SHA-256, hexadecimal) is of the upright picture in RGB as it was in the file: no setting changes it.
 
     Raises:
         DataError: it is missing, damaged, too large or no image.
@@ -99,7 +101,8 @@ def decode(path: Path, *, size: int, channels: int, crop_border: bool = False) -
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise DataError(f"{path} ({image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read)")
-            plain = _eight_bits(ImageOps.exif_transpose(image), path).convert("RGB" if channels == 3 else "L")
+            whole = _eight_bits(ImageOps.exif_transpose(image), path)
+        plain, coloured = whole.convert("RGB" if channels == 3 else "L"), whole.convert("RGB")
         small = _resized(_without_border(plain) if crop_border else plain, size)
     except DataError:
         raise
@@ -113,7 +116,8 @@ def decode(path: Path, *, size: int, channels: int, crop_border: bool = False) -
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(f"{path} ({' '.join(reason.split())})") from None
     pixels = np.asarray(small, np.uint8)
-    return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    digest = hashlib.sha256(repr(coloured.size).encode() + coloured.tobytes()).hexdigest()
+    return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), digest
 
 
 def check_size(size: int, channels: int) -> None:

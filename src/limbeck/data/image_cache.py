@@ -1,6 +1,6 @@
 """Image files decoded once: a memory-mapped array in a cache folder, arranged so that every split is a slice of it.
 
-An image has a place from 0 to 1 that follows from its pixels. Splits are cut by place: images that are alike are never
+An image has a place from 0 to 1 that follows from the pixels of its file. Splits are cut by place: images that are alike are never
 apart, and an image stays on its side when others join the folder.
 """
 
@@ -26,7 +26,7 @@ from limbeck.errors import ResourceError
 from limbeck.progress import StageProgress
 from limbeck.run_folder import write_atomically, write_json
 
-FORMAT = 1
+FORMAT = 2
 IMAGES, ROWS = "images.npy", "rows.json"
 _CHUNK = 256
 
@@ -38,7 +38,7 @@ class ArrangedImages:
     Attributes:
         images: uint8 ``[N, C, H, W]``, memory-mapped; what is written to it stays out of the file.
         files: the number of each row's file in the list that was given.
-        digests: SHA-256 of each row's pixels, in hexadecimal.
+        digests: of each row's picture as it was in the file: SHA-256, in hexadecimal.
         places: of each row, from 0 to 1.
     """
 
@@ -152,8 +152,8 @@ def _write(folder: Path, paths: Sequence[Path], parts: Sequence[int], decode: di
     digests = []
     with tempfile.TemporaryFile(dir=folder.parent) as aside:
         with StageProgress().stage(f"decoding {len(paths):,} images", len(paths)) as advance:
-            for pixels in decode_all(paths, **decode, advance=advance):
-                digests.append(hashlib.sha256(pixels.tobytes()).hexdigest())
+            for pixels, digest in decode_all(paths, **decode, advance=advance):
+                digests.append(digest)
                 aside.write(pixels.tobytes())
         aside.flush()
         places = [place(digest, split_seed) for digest in digests]
