@@ -92,7 +92,7 @@ def test_images_stay_on_their_side_when_others_join(tmp_path):
 @pytest.mark.parametrize("other", [{"size": 3}, {"channels": 1}, {"crop_border": True}, {"size": 9, "channels": 1}])
 def test_images_stay_on_their_side_in_every_size(tmp_path, other):
     root = write_folder(tmp_path / "in")
-    for number, file in enumerate(sorted(root.rglob("*.png"))):  # a brightness that no resizing changes tells them apart
+    for number, file in enumerate(sorted(root.rglob("*.png"))):  # told apart by brightness
         Image.new("RGB", (8, 8), (40 + 3 * number,) * 3).save(file)
     sides = [
         {part: sorted(split.inputs.flatten(1)[:, 0].tolist()) for part, split in splits(data).items()}

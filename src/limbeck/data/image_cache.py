@@ -1,7 +1,7 @@
 """Image files decoded once: a memory-mapped array in a cache folder, arranged so that every split is a slice of it.
 
-An image has a place from 0 to 1 that follows from the pixels of its file. Splits are cut by place: images that are alike are never
-apart, and an image stays on its side when others join the folder.
+An image has a place from 0 to 1 that follows from the pixels of its file. Splits are cut by place: images that are
+alike are never apart, and an image stays on its side when others join the folder.
 """
 
 import hashlib
