@@ -54,6 +54,12 @@ class UntrustedFileError(LimbeckError):
     exit_code = 7
 
 
+class ExportError(LimbeckError):
+    """An exported model does not answer like the student it was made from."""
+
+    exit_code = 8
+
+
 def is_out_of_memory(reason: str) -> bool:
     """Whether a student failed for want of memory, by the message kept of it; another time it may not."""
     return reason.startswith(OUT_OF_MEMORY)

@@ -1,6 +1,5 @@
 """Image files as arrays of one size: many at once, and every bad file named."""
 
-import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -9,19 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
+from limbeck import runtime
 from limbeck.config import check_count
 from limbeck.errors import ConfigError, DataError
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
-"""Those that Pillow reads by itself; some others start programs."""
-MOST_PIXELS = 128 * 1024 * 1024
 MOST_SIDE = 4096
 MOST_LISTED = 10
-_BLACK, _SHARE = 8, 0.02
-"""A row or column belongs to the border unless a share of its pixels is brighter than that."""
 
 
 def read_images(paths: Sequence[str | Path], *, size: int, channels: int, crop_border: bool = False) -> Tensor:
@@ -89,35 +84,15 @@ def decode_all(
 
 
 def decode(path: Path, *, size: int, channels: int, crop_border: bool = False) -> tuple[np.ndarray, str]:
-    """One image file, upright, as uint8 ``[channels, size, size]``, and a digest of the whole picture.
-
-    Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay comparable. The
-    digest (SHA-256, hexadecimal) is of the upright picture in RGB as it was in the file: no setting changes it.
+    """One image file as :func:`limbeck.runtime.decode` has it, where exported models run too.
 
     Raises:
         DataError: it is missing, damaged, too large or no image.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise DataError(f"{path} ({image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read)")
-            whole = _eight_bits(ImageOps.exif_transpose(image), path)
-        plain, coloured = whole.convert("RGB" if channels == 3 else "L"), whole.convert("RGB")
-        small = _resized(_without_border(plain) if crop_border else plain, size)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise DataError(f"{path} (missing)") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{path} (no image of a known kind: {', '.join(FORMATS)})") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{path} (more than {MOST_PIXELS:,} pixels)") from None
-    except Exception as error:  # a decoder that stumbles over damage raises anything
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"{path} ({' '.join(reason.split())})") from None
-    pixels = np.asarray(small, np.uint8)
-    digest = hashlib.sha256(repr(coloured.size).encode() + coloured.tobytes()).hexdigest()
-    return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), digest
+        return runtime.decode(path, size=(size, size), channels=channels, crop_border=crop_border)
+    except runtime.PictureError as error:
+        raise DataError(str(error)) from None
 
 
 def check_size(size: int, channels: int) -> None:
@@ -137,35 +112,3 @@ def listed(items: Sequence[str]) -> str:
     """The first ten, and how many more there are."""
     more = [f"and {len(items) - MOST_LISTED} more"] if len(items) > MOST_LISTED else []
     return "; ".join([*items[:MOST_LISTED], *more])
-
-
-def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
-    """An image whose every channel is of 8 bits, on black where it is transparent."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise DataError(f"{path} (values from {values.min()} to {values.max()}; 8 or 16 bits were expected)")
-        return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8))
-    if image.mode == "F":
-        raise DataError(f"{path} (floating-point values; 8 or 16 bits were expected)")
-    if image.has_transparency_data:
-        coloured = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", coloured.size, "black"), coloured).convert("RGB")
-    return image
-
-
-def _without_border(image: Image.Image) -> Image.Image:
-    """The image without rows and columns at its edges that are black; whole if all is."""
-    bright = np.asarray(image.convert("L")) > _BLACK
-    rows, columns = (np.flatnonzero(bright.mean(axis) > _SHARE) for axis in (1, 0))
-    if not len(rows) or not len(columns):
-        return image
-    return image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
-
-
-def _resized(image: Image.Image, size: int) -> Image.Image:
-    """The largest square about the middle, with ``size`` pixels a side."""
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)

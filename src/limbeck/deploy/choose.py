@@ -1,0 +1,43 @@
+"""Which student of a run leaves: the one that is named, or the best distilled one on the validation split."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from limbeck.config import closest
+from limbeck.errors import ConfigError
+
+
+def choose_student(summary: Mapping[str, Any], arm: str | None = None, seed: int | None = None) -> tuple[str, int]:
+    """Arm and seed of the student to take; nothing is chosen on the test split.
+
+    Args:
+        summary: of the run.
+        arm: None for the distilled arm with the fewest validation errors in the mean over seeds (the lowest NLL where
+            they are equal; a control only where there is nothing else).
+        seed: None for the one with the fewest validation errors in its arm, likewise.
+
+    Raises:
+        ConfigError: there is no such student.
+    """
+    arms = {entry["name"]: entry for entry in summary["arms"]}
+    if not arms:
+        raise ConfigError("This run has no students to take: it trained a teacher alone.")
+    if arm is None:
+        distilled = {name: entry for name, entry in arms.items() if not entry.get("control")}
+        arm = min(distilled or arms, key=lambda name: _mean(arms[name]["seeds"]))
+    elif arm not in arms:
+        near = closest(arm, arms)
+        hint = f"; did you mean {near}?" if near else "."
+        raise ConfigError(f"arm={arm} is no arm of this run{hint} It has {', '.join(arms)}.")
+    seeds = {entry["seed"]: entry for entry in arms[arm]["seeds"]}
+    if seed is None:
+        seed = min(seeds, key=lambda number: _mean([seeds[number]]))
+    elif seed not in seeds:
+        raise ConfigError(f"seed={seed} is no seed of arm {arm}, which has {', '.join(map(str, seeds))}.")
+    return arm, seed
+
+
+def _mean(seeds: list[Mapping[str, Any]]) -> tuple[float, float]:
+    """Mean validation errors and NLL."""
+    errors, nll = ([entry["val"][key] for entry in seeds] for key in ("errors", "nll"))
+    return sum(errors) / len(errors), sum(n if n is not None else float("inf") for n in nll) / len(nll)

@@ -1,0 +1,221 @@
+"""A trained student of a run becomes a bundle: exported, quantised, through the gate, packed and verified."""
+
+import os
+import shutil
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limbeck import runtime
+from limbeck.data import Dataset
+from limbeck.data.dataset import as_float
+from limbeck.deploy.bundle import Contents, golden_inputs, write_bundle, zip_bundle
+from limbeck.deploy.calibration import fit_temperature
+from limbeck.deploy.card import model_card
+from limbeck.deploy.choose import choose_student
+from limbeck.deploy.gate import Stage, same_answers, similar_answers, table
+from limbeck.deploy.onnx_export import need_onnx, quantize, to_onnx
+from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
+from limbeck.evaluation.metrics import predict
+from limbeck.models import load_model
+from limbeck.progress import StageProgress
+from limbeck.run_folder import RunFolder
+
+CALIBRATION = 512
+"""Training inputs from which static quantisation takes the ranges of activations."""
+INT8_SHARE = 0.001
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What :func:`export` made.
+
+    Attributes:
+        folder: the bundle.
+        zipped: the same as one file, or None.
+        arm: of the student in it.
+        seed: likewise.
+        stages: what the gate found on the way.
+        samples: of the test split.
+    """
+
+    folder: Path
+    zipped: Path | None
+    arm: str
+    seed: int
+    stages: list[Stage]
+    samples: int
+
+    def __str__(self) -> str:
+        return table(self.stages, self.samples)
+
+
+def export(
+    run: str | Path, data: Dataset, *, to: str | Path | None = None, arm: str | None = None, seed: int | None = None,
+    adjusted: str | None = None, int8: bool = True, int8_share: float = INT8_SHARE, zipped: bool = True,
+    overwrite: bool = False, crop_border: bool = False, build: Callable[[str], nn.Module] | None = None,
+    progress: bool = True,
+) -> Exported:  # fmt: skip
+    """Export one student of a finished run.
+
+    The student is scored on the whole test split at each step: as PyTorch loads it from the run, as ONNX Runtime runs
+    it in float32 (top classes and errors must be the same, logits but for rounding), and with 8 bits.
+
+    Args:
+        run: the run folder.
+        data: the data set of the run.
+        to: the folder of the bundle; None for ``bundle`` in the run folder.
+        arm: of the student; None for the best distilled one on the validation split.
+        seed: likewise.
+        adjusted: the student with constants added to its logits, by how they were set (``prior`` or ``kappa``).
+        int8: add a model with 8-bit weights and activations.
+        int8_share: of the test samples that it may get wrong beyond those of the float32 model (5 at least).
+        zipped: write the same as a zip file beside the folder.
+        overwrite: replace an earlier bundle.
+        crop_border: the images of the data set had a black border cut off, so the device has to do it too.
+        build: makes the empty student of an arm, for classes of a user's own.
+        progress: show progress on standard error.
+
+    Raises:
+        ConfigError: there is no such student, the folder is taken, or ONNX cannot express the model.
+        DataError: the data set is not the one of the run.
+        ExportError: the exported model does not answer like the student; nothing was written.
+        ResourceError: the libraries of the extra ``export`` are missing.
+    """
+    need_onnx()
+    folder = RunFolder(run)
+    summary = folder.read_summary()
+    manifest = folder.read_json(folder.manifest)
+    arm, seed = choose_student(summary, arm, seed)
+    target = Path(to) if to is not None else folder.path / "bundle"
+    archive = target.with_name(f"{target.name}.zip") if zipped else None
+    _check_target(target, archive, overwrite=overwrite)
+    if manifest.get("digests", {}).get("data") != data.digest():
+        raise DataError(f"{folder.path}: the data is not that of the run (its digest is another). Put it back.")
+    if not 0 <= int8_share <= 1:
+        raise ConfigError(f"int8_share={int8_share!r} should be a share from 0 to 1.")
+    student = _student(folder, arm, seed, adjusted, build)
+    shown = StageProgress(enabled=progress)
+    with tempfile.TemporaryDirectory(prefix="limbeck-") as aside, shown.stage("export", 4) as advance:
+        test = data.open_test()
+        own, val = _torch_logits(student, test.inputs), _torch_logits(student, data.val.inputs)
+        stages = [same_answers("student", own, _kept(folder, arm, seed, own, adjusted), test.labels.numpy())]
+        advance(1)
+        exported = to_onnx(student, data.train.inputs[:2])
+        models = {"fp32": exported.SerializeToString(deterministic=True)}
+        answers = {"fp32": _onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names)}
+        stages.append(same_answers("onnx fp32", answers["fp32"], own, test.labels.numpy()))
+        advance(2)
+        if int8 and all(stage.passed for stage in stages):
+            order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+            chosen = data.train.inputs[order[:CALIBRATION].sort().values].numpy()
+            models["int8"] = quantize(exported, chosen, Path(aside)).SerializeToString(deterministic=True)
+            answers["int8"] = _onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
+            found = similar_answers(
+                "onnx int8", answers["int8"], answers["fp32"], test.labels.numpy(), share=int8_share,
+                class_names=data.class_names,
+            )  # fmt: skip
+            stages.append(found)
+        advance(3)
+        _check_passed(stages, len(test))
+        labels = data.val.labels.numpy()
+        temperature = fit_temperature(val, labels)
+        contents = Contents(
+            name=f"{summary['recipe']}: {arm}, seed {seed}", models=models, class_names=data.class_names,
+            golden=golden_inputs(data), temperature=temperature,
+            crop_border=crop_border, image=_is_image(data),
+            card=model_card(
+                summary, manifest, arm=arm, seed=seed, stages=stages, class_names=data.class_names, logits=val,
+                labels=labels, temperature=temperature,
+            ),
+        )  # fmt: skip
+        packed = write_bundle(Path(aside) / "bundle", contents)
+        runtime.verify(packed)
+        _move(packed, target)
+        if archive is not None:
+            zip_bundle(target, archive)
+        advance(4)
+    return Exported(target, archive, arm, seed, stages, len(test))
+
+
+def _check_target(target: Path, archive: Path | None, *, overwrite: bool) -> None:
+    for place in [target, *([archive] if archive else [])]:
+        if place.exists() and (place.is_file() or any(place.iterdir())):
+            ours = place.suffix == ".zip" if place.is_file() else (place / runtime.SUMS).is_file()
+            if not overwrite:
+                raise ConfigError(f"to={place} is there already. Name another place, or replace it with overwrite=true.")
+            if not ours:
+                raise ConfigError(f"to={place} is no bundle, so overwrite=true will not replace it. Name another place.")
+
+
+def _check_passed(stages: Sequence[Stage], samples: int) -> None:
+    broken = [stage for stage in stages if not stage.passed]
+    if not broken:
+        return
+    hint = " Leave it out with int8=false, or allow more with int8_share=." if broken[0].name == "onnx int8" else ""
+    raise ExportError(
+        f"the exported model differs at the stage '{broken[0].name}', so nothing was written.{hint}\n"
+        f"{table(stages, samples)}"
+    )
+
+
+def _student(
+    folder: RunFolder, arm: str, seed: int, adjusted: str | None, build: Callable[[str], nn.Module] | None
+) -> nn.Module:
+    place = folder.student(arm, seed)
+    if adjusted is not None:
+        place = place / adjusted
+        if not place.is_dir():
+            raise ConfigError(f"{place} is missing: this run has no students with constants of adjusted={adjusted}.")
+    return load_model(place, None if build is None else lambda: build(arm)).model
+
+
+def _kept(folder: RunFolder, arm: str, seed: int, own: np.ndarray, adjusted: str | None) -> np.ndarray:
+    """The test logits that the run has kept of the student."""
+    if adjusted is not None:
+        return own  # the run keeps those without the constants
+    try:
+        with np.load(folder.predictions, allow_pickle=False) as arrays:
+            return arrays[f"students/{arm}/seed{seed}"]
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        raise UntrustedFileError(f"{folder.predictions} is missing, damaged or lacks arm {arm}, seed {seed}.") from None
+
+
+def _torch_logits(model: nn.Module, inputs: Tensor) -> np.ndarray:
+    return predict(model, (as_float(part) for part in inputs.split(BATCH))).numpy()
+
+
+def _onnx_logits(model: bytes, kind: str, inputs: Tensor, class_names: Sequence[str]) -> np.ndarray:
+    loaded = runtime.Model(model, runtime.KINDS[kind], class_names)
+    try:
+        return np.concatenate([loaded.logits(part.numpy()) for part in inputs.split(BATCH)])
+    except runtime.BundleError as error:
+        raise ExportError(f"the exported model cannot be run: {error}") from None
+
+
+def _is_image(data: Dataset) -> bool:
+    """Whether an image file can be turned into an input."""
+    inputs = data.train.inputs
+    return inputs.dtype == torch.uint8 and inputs.ndim == 4 and inputs.shape[1] in (1, 3)
+
+
+def _move(packed: Path, target: Path) -> None:
+    """A finished bundle into its place, an earlier one out of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    waiting: Any = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        shutil.copytree(packed, waiting / "new")
+        if target.exists():
+            os.replace(target, waiting / "old")
+        os.replace(waiting / "new", target)
+    finally:
+        shutil.rmtree(waiting, ignore_errors=True)
