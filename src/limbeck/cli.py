@@ -8,8 +8,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import chdir, nullcontext, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,19 @@ examples:
   limbeck distill recipe=cifar10 teacher.from=RUN        students from a teacher that is there
   limbeck run student=torchvision/resnet18               any model of torchvision or timm
   limbeck run --cfg job                                  show all settings and stop
+  limbeck export RUN                                     the best student as a folder that runs without PyTorch
+  limbeck predict BUNDLE photo.png                       what it says of an image
 
 exit codes: 0 done, 2 configuration, 3 data, 4 teacher, 5 training diverged, 6 disk, memory or network,
-7 untrusted or damaged file, 130 or 143 interrupted
+7 untrusted or damaged file, 8 exported model differs, 130 or 143 interrupted
 """
+
+
+RUNTIME = {
+    "verify": "check a bundle's files, and its answers on this device",
+    "predict": "classify images with a bundle",
+}
+"""Verbs that need neither PyTorch nor anything else of limbeck."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,6 +74,11 @@ def parser() -> argparse.ArgumentParser:
     resume.add_argument("run", type=Path, metavar="RUN", help="your run folder; its settings are used as you gave them")
     report = verbs.add_parser("report", help="write a run's report.html anew and print its table")
     report.add_argument("run", type=Path, metavar="RUN", help="a finished run folder")
+    export = verbs.add_parser("export", help="make the best student of a run a bundle: ONNX, checked, without PyTorch")
+    export.add_argument("run", type=Path, metavar="RUN", help="your finished run folder")
+    export.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as in to=FOLDER arm=soft seed=0 int8=false")
+    for verb, text in RUNTIME.items():
+        verbs.add_parser(verb, help=text, add_help=False)
     store = verbs.add_parser("store", help="list, verify or clear the stores of teachers' answers")
     store.add_argument("action", choices=["list", "verify", "clear"], help="what to do")
     store.add_argument("keys", nargs="*", metavar="KEY", help="a store, by its key or the beginning of it")
@@ -77,6 +91,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a verb; print one message and return an exit code for whatever the user can mend."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in RUNTIME:
+        from limbeck import runtime
+
+        return runtime.main(argv, program="limbeck", inside=False)
     top = parser()
     arguments, left = top.parse_known_args(argv)
     if left and hasattr(arguments, "keys") and all(word[:1] != "-" for word in left):  # keys behind an option
@@ -169,22 +188,52 @@ def run_study(arguments: argparse.Namespace) -> int:
 
 def resume_study(arguments: argparse.Namespace) -> int:
     """``limbeck resume``: the same settings, composed anew, in the same folder."""
-    from limbeck.compose import compose
     from limbeck.run_folder import RunFolder
 
     run = RunFolder(arguments.run.absolute())
     run.prepare(resume=True)
     sys.argv = [sys.argv[0], "resume", str(run.path)]  # for processes that train along, wherever they start
-    manifest = run.read_json(run.manifest)
-    if manifest.get("state") == "finished":
+    if run.read_json(run.manifest).get("state") == "finished":
         raise ConfigError(f"{arguments.run} is finished: see {run.report}.")
+    with _as_begun(run, "is resumed with Study(resume=True)") as (config, facts):
+        return _execute(config, run.path, facts, resume=True)
+
+
+@contextmanager
+def _as_begun(run: Any, in_python: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The settings of a run, composed anew, where it was started; and the facts of its manifest."""
+    from limbeck.compose import compose
+
+    manifest = run.read_json(run.manifest)
     facts = {key: manifest.get(key) for key in ("command", "verb", "multirun", "overrides", "config_dir", "folder")}
     if not isinstance(facts["overrides"], list):
-        raise ConfigError(f"{run.manifest} names no settings: a run made in Python is resumed with Study(resume=True).")
+        raise ConfigError(f"{run.manifest} names no settings: a run made in Python {in_python}.")
     began = facts["folder"]  # where relative paths among the settings start
     with chdir(began) if began and Path(began).is_dir() else nullcontext():
-        config = compose(facts["overrides"], facts["config_dir"], multirun=bool(facts["multirun"]))
-        return _execute(config, run.path, facts, resume=True)
+        yield compose(facts["overrides"], facts["config_dir"], multirun=bool(facts["multirun"])), facts
+
+
+def export_student(arguments: argparse.Namespace) -> int:
+    """``limbeck export``: a student of a run as a bundle."""
+    from limbeck.build import build_study
+    from limbeck.deploy.commands import EXPORT, read_settings, told
+    from limbeck.deploy.export import export
+    from limbeck.plan import build
+    from limbeck.run_folder import RunFolder
+
+    settings = read_settings(arguments.settings, EXPORT)
+    run = RunFolder(arguments.run.absolute())
+    run.read_summary()
+    if "to" in settings:
+        settings["to"] = Path(settings["to"]).absolute()
+    with _as_begun(run, "is exported with limbeck.deploy.export") as (config, facts):
+        study = build_study(config, out=run.path, facts=facts, resume=True)
+        students = {plan.name: plan.student for plan in study.plans}
+        exported = export(
+            run.path, study.data, build=lambda arm: build(students[arm], study.data, 0), **settings
+        )
+    print(told(exported))
+    return 0
 
 
 def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> int:
@@ -285,6 +334,7 @@ VERBS = {
     "distill": run_study,
     "resume": resume_study,
     "report": write_report,
+    "export": export_student,
     "store": look_after_stores,
     "recipes": list_recipes,
 }

@@ -618,19 +618,6 @@ def _writer(form: str, top: int, out: TextIO) -> Write:
     return write_csv
 
 
-def arguments_of(parser: argparse.ArgumentParser, verb: str) -> argparse.ArgumentParser:
-    """Give a parser the options of a verb; ``limbeck verify`` and ``limbeck predict`` have the same."""
-    if verb == "predict":
-        parser.add_argument("paths", nargs="+", metavar="IMAGE", help="image files, and folders of them")
-        parser.add_argument("--model", choices=list(KINDS), help="by default the smallest there is")
-        parser.add_argument("--top", type=int, default=1, metavar="K", help="name the K most likely classes")
-        parser.add_argument("--format", choices=["csv", "jsonl"], default="csv", help="of the table")
-        parser.add_argument("--abstain", type=float, default=0.0, metavar="P", help="no answer below this confidence")
-        parser.add_argument("--invert", action="store_true", help="turn dark on light into light on dark")
-        parser.add_argument("--out", type=Path, metavar="FILE", help="write the table here instead of printing it")
-    return parser
-
-
 def execute(verb: str, place: Path, arguments: argparse.Namespace) -> int:
     """Do what a command line says; returns the exit code.
 
@@ -648,6 +635,8 @@ def execute(verb: str, place: Path, arguments: argparse.Namespace) -> int:
             place, arguments.paths, model=arguments.model, top=arguments.top, form=arguments.format,
             abstain=arguments.abstain, invert=arguments.invert, out=out,
         )  # fmt: skip
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise RuntimeFailure(f"{error.filename or arguments.out}: {error.strerror}.") from None
     finally:
@@ -658,16 +647,38 @@ def execute(verb: str, place: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``python BUNDLE/run.py verify | predict IMAGE...``"""
-    folder = Path(__file__).resolve().parent
-    top = argparse.ArgumentParser("run.py", description="Check or use the model in this folder.")
+def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
+    """The parser of the command line.
+
+    Args:
+        program: its name.
+        inside: the program lies in a bundle, which then needs no naming.
+    """
+    top = argparse.ArgumentParser(program, description="Check or use an exported model.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, text in (("verify", "check the files and the answers on this device"), ("predict", "classify images")):
-        arguments_of(verbs.add_parser(verb, help=text, description=text), verb)
-    arguments = top.parse_args(argv)
+    for verb, text in (("verify", "check a bundle's files, and its answers on this device"),
+                       ("predict", "classify images with a bundle")):  # fmt: skip
+        added = verbs.add_parser(verb, help=text, description=text)
+        if not inside:
+            added.add_argument("bundle", type=Path, metavar="BUNDLE", help="the folder or zip file of 'limbeck export'")
+        if verb == "verify":
+            continue
+        added.add_argument("paths", nargs="+", metavar="IMAGE", help="image files, and folders of them")
+        added.add_argument("--model", choices=list(KINDS), help="by default the smallest there is")
+        added.add_argument("--top", type=int, default=1, metavar="K", help="name the K most likely classes")
+        added.add_argument("--format", choices=["csv", "jsonl"], default="csv", help="of the table")
+        added.add_argument("--abstain", type=float, default=0.0, metavar="P", help="no answer below this confidence")
+        added.add_argument("--invert", action="store_true", help="turn dark on light into light on dark")
+        added.add_argument("--out", type=Path, metavar="FILE", help="write the table here instead of printing it")
+    return top
+
+
+def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: bool = True) -> int:
+    """``python BUNDLE/run.py verify | predict IMAGE...``, and ``limbeck verify | predict BUNDLE IMAGE...``"""
+    arguments = parser(program, inside=inside).parse_args(argv)
+    place = Path(__file__).resolve().parent if inside else arguments.bundle
     try:
-        return execute(arguments.verb, folder, arguments)
+        return execute(arguments.verb, place, arguments)
     except RuntimeFailure as error:
         message, code = str(error), error.exit_code
     except MemoryError:

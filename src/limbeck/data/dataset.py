@@ -77,16 +77,18 @@ class Dataset:
         self._set(name, rest, held, test, class_names, ordinal)
 
     def _set(
-        self, name: str, train: Split, val: Split, test: Split, class_names: Sequence[str], ordinal: bool
-    ) -> "Dataset":
+        self, name: str, train: Split, val: Split, test: Split, class_names: Sequence[str], ordinal: bool,
+        crop_border: bool = False,
+    ) -> "Dataset":  # fmt: skip
         self.name, self.train, self.val, self._test, self.test_size = name, train, val, test, len(test)
-        self.class_names, self.ordinal = [str(c) for c in class_names], ordinal
+        self.class_names, self.ordinal, self.crop_border = [str(c) for c in class_names], ordinal, crop_border
         return self
 
     @classmethod
     def from_splits(
-        cls, name: str, train: Split, val: Split, test: Split, *, class_names: Sequence[str], ordinal: bool = False
-    ) -> "Dataset":
+        cls, name: str, train: Split, val: Split, test: Split, *, class_names: Sequence[str], ordinal: bool = False,
+        crop_border: bool = False,
+    ) -> "Dataset":  # fmt: skip
         """A data set whose validation split is given; splits of a memory-mapped array stay on the disk.
 
         Args:
@@ -96,6 +98,7 @@ class Dataset:
             test: the test samples.
             class_names: one name a class, in the order of the labels.
             ordinal: classes are grades in their order.
+            crop_border: images lost a black border first; a device that runs a student has to do it too.
 
         Raises:
             DataError: inputs and labels do not fit together, or a label is out of range.
@@ -103,7 +106,7 @@ class Dataset:
         for part, split in (("training", train), ("validation", val), ("test", test)):
             check_split(split, len(class_names), where=f"{name}, {part} split")
             _check_alike(train, split, name, part)
-        return object.__new__(cls)._set(name, train, val, test, class_names, ordinal)
+        return object.__new__(cls)._set(name, train, val, test, class_names, ordinal, crop_border)
 
     @classmethod
     def from_arrays(
@@ -149,7 +152,9 @@ class Dataset:
         """A small part of the data set: at most ``samples`` to train, half as many to validate and to test."""
         parts = (self.train, samples), (self.val, samples // 2), (self._test, samples // 2)
         train, val, test = (split.take(torch.arange(min(most, len(split)))) for split, most in parts)
-        return object.__new__(Dataset)._set(self.name, train, val, test, self.class_names, self.ordinal)
+        return object.__new__(Dataset)._set(
+            self.name, train, val, test, self.class_names, self.ordinal, self.crop_border
+        )
 
     def digest(self) -> str:
         """SHA-256 of the samples of all splits and their labels, in hexadecimal."""

@@ -130,8 +130,9 @@ def read_dataset(files: ImageFiles, how: HowToRead, *, name: str, ordinal: bool)
         splits[key] = Split(found.images[rows_of_part], labels[rows_of_part])
     _check_classes(splits, files)
     return Dataset.from_splits(
-        name, splits["train"], splits["val"], splits["test"], class_names=files.class_names, ordinal=ordinal
-    )
+        name, splits["train"], splits["val"], splits["test"], class_names=files.class_names, ordinal=ordinal,
+        crop_border=how.crop_border,
+    )  # fmt: skip
 
 
 def _cut(found: ArrangedImages, files: ImageFiles, how: HowToRead) -> list[int]:

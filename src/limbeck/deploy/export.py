@@ -62,7 +62,7 @@ class Exported:
 def export(
     run: str | Path, data: Dataset, *, to: str | Path | None = None, arm: str | None = None, seed: int | None = None,
     adjusted: str | None = None, int8: bool = True, int8_share: float = INT8_SHARE, zipped: bool = True,
-    overwrite: bool = False, crop_border: bool = False, build: Callable[[str], nn.Module] | None = None,
+    overwrite: bool = False, build: Callable[[str], nn.Module] | None = None,
     progress: bool = True,
 ) -> Exported:  # fmt: skip
     """Export one student of a finished run.
@@ -81,7 +81,6 @@ def export(
         int8_share: of the test samples that it may get wrong beyond those of the float32 model (5 at least).
         zipped: write the same as a zip file beside the folder.
         overwrite: replace an earlier bundle.
-        crop_border: the images of the data set had a black border cut off, so the device has to do it too.
         build: makes the empty student of an arm, for classes of a user's own.
         progress: show progress on standard error.
 
@@ -132,7 +131,7 @@ def export(
         contents = Contents(
             name=f"{summary['recipe']}: {arm}, seed {seed}", models=models, class_names=data.class_names,
             golden=golden_inputs(data), temperature=temperature,
-            crop_border=crop_border, image=_is_image(data),
+            crop_border=data.crop_border, image=_is_image(data),
             card=model_card(
                 summary, manifest, arm=arm, seed=seed, stages=stages, class_names=data.class_names, logits=val,
                 labels=labels, temperature=temperature,
