@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     export = verbs.add_parser("export", help="make the best student of a run a bundle: ONNX, checked, without PyTorch")
     export.add_argument("run", type=Path, metavar="RUN", help="your finished run folder")
     export.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as in to=FOLDER arm=soft seed=0 int8=false")
+    cost = verbs.add_parser("cost", help="size, memory and latency of a run's models, into its report")
+    cost.add_argument("run", type=Path, metavar="RUN", help="your finished run folder")
     for verb, text in RUNTIME.items():
         verbs.add_parser(verb, help=text, add_help=False)
     store = verbs.add_parser("store", help="list, verify or clear the stores of teachers' answers")
@@ -215,25 +217,42 @@ def _as_begun(run: Any, in_python: str) -> Iterator[tuple[Any, dict[str, Any]]]:
 
 def export_student(arguments: argparse.Namespace) -> int:
     """``limbeck export``: a student of a run as a bundle."""
-    from limbeck.build import build_study
     from limbeck.deploy.commands import EXPORT, read_settings, told
     from limbeck.deploy.export import export
+
+    settings = read_settings(arguments.settings, EXPORT)
+    if "to" in settings:
+        settings["to"] = Path(settings["to"]).absolute()
+    with _finished(arguments.run) as (run, data, student):
+        exported = export(run, data, build=student, **settings)
+    print(told(exported))
+    return 0
+
+
+def measure_cost(arguments: argparse.Namespace) -> int:
+    """``limbeck cost``: what the models of a run cost to run."""
+    from limbeck.deploy.commands import cost_table
+    from limbeck.deploy.run_cost import cost
+
+    with _finished(arguments.run) as (run, data, student):
+        print(cost_table(cost(run, data, build=student)))
+        print(f"report: {run / 'report.html'}")
+    return 0
+
+
+@contextmanager
+def _finished(place: Path) -> Iterator[tuple[Path, Any, Callable[[str], Any]]]:
+    """A finished run's folder, its data set, and what makes the empty student of an arm."""
+    from limbeck.build import build_study
     from limbeck.plan import build
     from limbeck.run_folder import RunFolder
 
-    settings = read_settings(arguments.settings, EXPORT)
-    run = RunFolder(arguments.run.absolute())
+    run = RunFolder(place.absolute())
     run.read_summary()
-    if "to" in settings:
-        settings["to"] = Path(settings["to"]).absolute()
-    with _as_begun(run, "is exported with limbeck.deploy.export") as (config, facts):
+    with _as_begun(run, "is exported and measured with limbeck.deploy") as (config, facts):
         study = build_study(config, out=run.path, facts=facts, resume=True)
         students = {plan.name: plan.student for plan in study.plans}
-        exported = export(
-            run.path, study.data, build=lambda arm: build(students[arm], study.data, 0), **settings
-        )
-    print(told(exported))
-    return 0
+        yield run.path, study.data, lambda arm: build(students[arm], study.data, 0)
 
 
 def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> int:
@@ -335,6 +354,7 @@ VERBS = {
     "resume": resume_study,
     "report": write_report,
     "export": export_student,
+    "cost": measure_cost,
     "store": look_after_stores,
     "recipes": list_recipes,
 }

@@ -32,6 +32,7 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.metrics = self.path / "metrics.csv"
         self.predictions = self.path / "predictions.npz"
+        self.cost = self.path / "cost.json"
         self.teacher = self.path / "teacher"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"

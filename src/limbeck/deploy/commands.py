@@ -9,6 +9,7 @@ import yaml
 from limbeck.config import closest
 from limbeck.deploy.export import Exported
 from limbeck.errors import ConfigError
+from limbeck.report import cost
 
 EXPORT: Mapping[str, tuple[type, str]] = {
     "to": (str, "to=FOLDER"), "arm": (str, "arm=soft"), "seed": (int, "seed=0"), "int8": (bool, "int8=false"),
@@ -61,3 +62,12 @@ def told(exported: Exported) -> str:
         lines.append(f"zipped: {exported.zipped} ({exported.zipped.stat().st_size / 1e6:.1f} MB)")
     lines.append(f"on the device: python {Path(exported.folder.name) / 'run.py'} verify")
     return "\n".join(lines)
+
+
+def cost_table(content: Mapping[str, Any]) -> str:
+    """``cost.json`` as lines of text."""
+    table = [[cell.partition("\n")[0] for cell in row] for row in [cost.heading(content), *cost.rows(content)]]
+    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True)))
+             for row in table]
+    return "\n".join([*lines, cost.note(content)])

@@ -22,15 +22,13 @@ from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.card import model_card
 from limbeck.deploy.choose import choose_student
 from limbeck.deploy.gate import Stage, same_answers, similar_answers, table
-from limbeck.deploy.onnx_export import need_onnx, quantize, to_onnx
+from limbeck.deploy.onnx_export import CALIBRATION, need_onnx, onnx_logits, quantize, to_onnx
 from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
 from limbeck.evaluation.metrics import predict
 from limbeck.models import load_model
 from limbeck.progress import StageProgress
 from limbeck.run_folder import RunFolder
 
-CALIBRATION = 512
-"""Training inputs from which static quantisation takes the ranges of activations."""
 INT8_SHARE = 0.001
 BATCH = 256
 
@@ -111,14 +109,14 @@ def export(
         advance(1)
         exported = to_onnx(student, data.train.inputs[:2])
         models = {"fp32": exported.SerializeToString(deterministic=True)}
-        answers = {"fp32": _onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names)}
+        answers = {"fp32": onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names)}
         stages.append(same_answers("onnx fp32", answers["fp32"], own, test.labels.numpy()))
         advance(2)
         if int8 and all(stage.passed for stage in stages):
             order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
             chosen = data.train.inputs[order[:CALIBRATION].sort().values].numpy()
             models["int8"] = quantize(exported, chosen, Path(aside)).SerializeToString(deterministic=True)
-            answers["int8"] = _onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
+            answers["int8"] = onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
             found = similar_answers(
                 "onnx int8", answers["int8"], answers["fp32"], test.labels.numpy(), share=int8_share,
                 class_names=data.class_names,
@@ -191,14 +189,6 @@ def _kept(folder: RunFolder, arm: str, seed: int, own: np.ndarray, adjusted: str
 
 def _torch_logits(model: nn.Module, inputs: Tensor) -> np.ndarray:
     return predict(model, (as_float(part) for part in inputs.split(BATCH))).numpy()
-
-
-def _onnx_logits(model: bytes, kind: str, inputs: Tensor, class_names: Sequence[str]) -> np.ndarray:
-    loaded = runtime.Model(model, runtime.KINDS[kind], class_names)
-    try:
-        return np.concatenate([loaded.logits(part.numpy()) for part in inputs.split(BATCH)])
-    except runtime.BundleError as error:
-        raise ExportError(f"the exported model cannot be run: {error}") from None
 
 
 def _is_image(data: Dataset) -> bool:

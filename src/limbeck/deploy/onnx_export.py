@@ -12,11 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from limbeck import runtime
 from limbeck.data.dataset import as_float
-from limbeck.errors import ConfigError, ResourceError
+from limbeck.errors import ConfigError, ExportError, ResourceError
 from limbeck.run_folder import write_atomically
 
 INPUT, OUTPUT = "inputs", "logits"
+CALIBRATION = 512
+"""Training inputs from which static quantisation takes the ranges of activations."""
+BATCH = 256
 LARGEST_MODEL = (1 << 31) - (1 << 20)
 """Bytes that fit into one file of Protocol Buffers."""
 
@@ -112,6 +116,25 @@ def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
     quantized = onnx.load(small)
     _forget_origin(quantized)
     return quantized
+
+
+def onnx_logits(model: bytes, kind: str, inputs: Tensor, class_names: Sequence[str]) -> np.ndarray:
+    """Logits ``[N, classes]`` of inputs as a device has them from an exported model.
+
+    Args:
+        model: the bytes of the file.
+        kind: ``fp32`` or ``int8``, for messages.
+        inputs: as the data set holds them, ``[N, ...]``.
+        class_names: in the order of the logits.
+
+    Raises:
+        ExportError: the model cannot be run.
+    """
+    loaded = runtime.Model(model, runtime.KINDS[kind], class_names)
+    try:
+        return np.concatenate([loaded.logits(part.numpy()) for part in inputs.split(BATCH)])
+    except runtime.BundleError as error:
+        raise ExportError(f"the exported model cannot be run: {error}") from None
 
 
 def has_convolutions(exported: Any) -> bool:

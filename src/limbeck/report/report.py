@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from limbeck.errors import UntrustedFileError
 from limbeck.report import adjusted, wording
+from limbeck.report import cost as costs
 from limbeck.report.drawing import TEACHER, arm_styles
 from limbeck.report.families import MANY, shown
 from limbeck.report.figures import errors_by_arm, recall_heat_map, reliability, training_curves
@@ -63,6 +64,7 @@ def write_report(run: str | Path) -> Path:
         many=len(summary["arms"]) > MANY,
         gaps=gaps,
         models=_models(summary),
+        cost=_cost(folder, summary),
         stages=[(title, wording.seconds(summary["seconds"][key])) for key, title in STAGES if summary["seconds"][key]],
         objectives=[_objective(arm) for arm in summary["arms"]],
         optimizers_differ=len({str(arm.get("optimizer")) for arm in summary["arms"]}) > 1,
@@ -157,6 +159,16 @@ def _models(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         models.append({"name": arm["name"], "kind": arm["student"], "params": f"{arm['params']:,}", "size": size,
                        "time": wording.seconds(arm.get("seconds"))})  # fmt: skip
     return models
+
+
+def _cost(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the models cost to run, if that was measured."""
+    found = costs.read_cost(folder)
+    if found is None:
+        return {}
+    drawn = costs.figure(found, summary)
+    figures = [] if drawn is None else [_figure(*drawn)]
+    return {"heading": costs.heading(found), "rows": costs.rows(found), "note": costs.note(found), "figures": figures}
 
 
 def _objective(arm: Mapping[str, Any]) -> dict[str, str]:
