@@ -79,6 +79,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as in to=FOLDER arm=soft seed=0 int8=false")
     cost = verbs.add_parser("cost", help="size, memory and latency of a run's models, into its report")
     cost.add_argument("run", type=Path, metavar="RUN", help="your finished run folder")
+    demo = verbs.add_parser("demo", help="a page on this machine: teacher, control and student answer to a drawing")
+    demo.add_argument("run", type=Path, metavar="RUN", help="your finished run folder")
+    demo.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as in port=8000 arm=soft seed=0")
     for verb, text in RUNTIME.items():
         verbs.add_parser(verb, help=text, add_help=False)
     store = verbs.add_parser("store", help="list, verify or clear the stores of teachers' answers")
@@ -223,7 +226,7 @@ def export_student(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.settings, EXPORT)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
-    with _finished(arguments.run) as (run, data, student):
+    with _finished(arguments.run) as (run, data, student, _):
         exported = export(run, data, build=student, **settings)
     print(told(exported))
     return 0
@@ -234,15 +237,32 @@ def measure_cost(arguments: argparse.Namespace) -> int:
     from limbeck.deploy.commands import cost_table
     from limbeck.deploy.run_cost import cost
 
-    with _finished(arguments.run) as (run, data, student):
+    with _finished(arguments.run) as (run, data, student, _):
         print(cost_table(cost(run, data, build=student)))
         print(f"report: {run / 'report.html'}")
     return 0
 
 
+def show_demo(arguments: argparse.Namespace) -> int:
+    """``limbeck demo``: serve the page until interrupted."""
+    from limbeck.deploy.commands import DEMO, read_settings
+    from limbeck.deploy.demo import Demo, shown_models
+    from limbeck.run_folder import RunFolder
+
+    settings = read_settings(arguments.settings, DEMO)
+    port = settings.pop("port", 0)
+    with _finished(arguments.run) as (run, data, student, config):
+        combine = config.teacher.get("combine", "probabilities")
+        demo = Demo(shown_models(RunFolder(run), build=student, combine=combine, **settings), data, port=port)
+    print(f"open {demo.url} in a browser on this machine; Ctrl-C ends it", flush=True)
+    with suppress(KeyboardInterrupt):
+        demo.serve()
+    return 0
+
+
 @contextmanager
-def _finished(place: Path) -> Iterator[tuple[Path, Any, Callable[[str], Any]]]:
-    """A finished run's folder, its data set, and what makes the empty student of an arm."""
+def _finished(place: Path) -> Iterator[tuple[Path, Any, Callable[[str], Any], Any]]:
+    """A finished run's folder, its data set, what makes the empty student of an arm, and the settings."""
     from limbeck.build import build_study
     from limbeck.plan import build
     from limbeck.run_folder import RunFolder
@@ -252,7 +272,7 @@ def _finished(place: Path) -> Iterator[tuple[Path, Any, Callable[[str], Any]]]:
     with _as_begun(run, "is exported and measured with limbeck.deploy") as (config, facts):
         study = build_study(config, out=run.path, facts=facts, resume=True)
         students = {plan.name: plan.student for plan in study.plans}
-        yield run.path, study.data, lambda arm: build(students[arm], study.data, 0)
+        yield run.path, study.data, lambda arm: build(students[arm], study.data, 0), config
 
 
 def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> int:
@@ -355,6 +375,7 @@ VERBS = {
     "report": write_report,
     "export": export_student,
     "cost": measure_cost,
+    "demo": show_demo,
     "store": look_after_stores,
     "recipes": list_recipes,
 }

@@ -20,7 +20,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -73,19 +73,21 @@ class DifferentAnswersError(RuntimeFailure):
 
 
 def decode(
-    path: Path, *, size: tuple[int, int], channels: int, crop_border: bool = False, invert: bool = False
-) -> tuple[np.ndarray, str]:
+    file: Path | BinaryIO, *, size: tuple[int, int], channels: int, crop_border: bool = False, invert: bool = False,
+    name: str | None = None,
+) -> tuple[np.ndarray, str]:  # fmt: skip
     """One image file, upright, as the models see it, and a digest of the whole picture.
 
     Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay comparable. The
     digest (SHA-256, hexadecimal) is of the upright picture in RGB as it was in the file: no setting changes it.
 
     Args:
-        path: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM; of several pictures the first.
+        file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM; of several pictures the first.
         size: height and width in pixels that the largest part of that shape about the middle is resized to.
         channels: 1 for grey, 3 for RGB.
         crop_border: cut a black border off first.
         invert: turn dark on light into light on dark.
+        name: for messages; by default the path.
 
     Returns:
         uint8 ``[channels, height, width]`` and the digest.
@@ -93,11 +95,12 @@ def decode(
     Raises:
         PictureError: it is missing, damaged, too large or no image.
     """
+    name = str(file) if name is None else name
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
-                raise PictureError(f"{path} ({image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read)")
-            whole = _eight_bits(ImageOps.exif_transpose(image), path)
+                raise PictureError(f"{name} ({image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read)")
+            whole = _eight_bits(ImageOps.exif_transpose(image), name)
         plain, coloured = whole.convert("RGB" if channels == 3 else "L"), whole.convert("RGB")
         if invert:
             plain = ImageOps.invert(plain)
@@ -105,28 +108,28 @@ def decode(
     except PictureError:
         raise
     except FileNotFoundError:
-        raise PictureError(f"{path} (missing)") from None
+        raise PictureError(f"{name} (missing)") from None
     except UnidentifiedImageError:
-        raise PictureError(f"{path} (no image of a known kind: {', '.join(FORMATS)})") from None
+        raise PictureError(f"{name} (no image of a known kind: {', '.join(FORMATS)})") from None
     except Image.DecompressionBombError:
-        raise PictureError(f"{path} (more than {MOST_PIXELS:,} pixels)") from None
+        raise PictureError(f"{name} (more than {MOST_PIXELS:,} pixels)") from None
     except Exception as error:  # a decoder that stumbles over damage raises anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise PictureError(f"{path} ({' '.join(reason.split())})") from None
+        raise PictureError(f"{name} ({' '.join(reason.split())})") from None
     pixels = np.asarray(small, np.uint8)
     digest = hashlib.sha256(repr(coloured.size).encode() + coloured.tobytes()).hexdigest()
     return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), digest
 
 
-def _eight_bits(image: Image.Image, path: Path) -> Image.Image:
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     """An image whose every channel is of 8 bits, on black where it is transparent."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
-            raise PictureError(f"{path} (values from {values.min()} to {values.max()}; 8 or 16 bits were expected)")
+            raise PictureError(f"{name} (values from {values.min()} to {values.max()}; 8 or 16 bits were expected)")
         return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8))
     if image.mode == "F":
-        raise PictureError(f"{path} (floating-point values; 8 or 16 bits were expected)")
+        raise PictureError(f"{name} (floating-point values; 8 or 16 bits were expected)")
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", coloured.size, "black"), coloured).convert("RGB")

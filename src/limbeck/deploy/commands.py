@@ -18,6 +18,10 @@ EXPORT: Mapping[str, tuple[type, str]] = {
 }  # fmt: skip
 """The settings of ``limbeck export``, their types and an example of each."""
 
+DEMO: Mapping[str, tuple[type, str]] = {
+    "port": (int, "port=8000"), "arm": (str, "arm=soft"), "seed": (int, "seed=0"),
+}  # fmt: skip
+
 
 def read_settings(words: Sequence[str], known: Mapping[str, tuple[type, str]]) -> dict[str, Any]:
     """Settings given as ``KEY=VALUE``.

@@ -14,7 +14,7 @@ from limbeck.report.wording import MISSING, count, known
 from limbeck.run_folder import RunFolder
 
 SCHEMA = 1
-_NAMES = {("torch", "fp32"): "PyTorch", ("onnx", "fp32"): "ONNX", ("onnx", "int8"): "ONNX, 8 bits"}
+_NAMES = {("torch", "fp32"): "PyTorch", ("onnx", "fp32"): "ONNX", ("onnx", "int8"): "ONNX int8"}
 _MARKERS = {("torch", "fp32"): "s", ("onnx", "fp32"): "o", ("onnx", "int8"): "v"}
 
 
