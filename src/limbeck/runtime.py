@@ -1,7 +1,7 @@
-"""Runs a bundle: an exported model on a device that has NumPy, Pillow and ONNX Runtime, and neither PyTorch nor limbeck.
+"""Runs a bundle: an exported model on a device that has NumPy, Pillow and ONNX Runtime, but not PyTorch.
 
-This one file is copied into every bundle as ``run.py``. It imports nothing of limbeck, reads no pickle, and runs no code
-that comes with a model::
+This one file is copied into every bundle as ``run.py``. It imports nothing of limbeck, reads no pickle, and runs no
+code that comes with a model::
 
     python BUNDLE/run.py verify
     python BUNDLE/run.py predict photo.png folder --top 3
@@ -187,9 +187,10 @@ class Bundle:
         self.name = str(facts.get("name"))
         self.temperature = self._number(facts, "temperature", FACTS)
         self.tolerances = {kind: self._number(facts.get("tolerances", {}), kind, FACTS) for kind in self.kinds}
-        self.labels = self._json(LABELS).get("labels")
-        if not isinstance(self.labels, list) or not all(isinstance(label, str) for label in self.labels):
+        labels = self._json(LABELS).get("labels")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise BundleError(f"{self.place}: {LABELS} should list the names of the classes.")
+        self.labels: list[str] = labels
         self.preprocess = self._check_preprocess(self._json(PREPROCESS))
 
     @property
@@ -295,7 +296,7 @@ class Bundle:
         return sums
 
     def _check_preprocess(self, found: dict[str, Any]) -> dict[str, Any]:
-        shape = found.get("shape")
+        shape: Any = found.get("shape")
         right = isinstance(shape, list) and all(type(side) is int and 1 <= side <= 1 << 16 for side in shape)
         if found.get("kind") == "image":
             right = right and len(shape) == 3 and shape[0] in (1, 3) and isinstance(found.get("crop_border"), bool)
@@ -339,7 +340,8 @@ class Model:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise BundleError(f"{name} cannot be loaded ({_first_line(error)}).") from None
-        self._input, self.name, self.labels, self.temperature = self._session.get_inputs()[0].name, name, labels, temperature
+        self._input, self.name = self._session.get_inputs()[0].name, name
+        self.labels, self.temperature = labels, temperature
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
         """Scores float32 ``[N, classes]`` of inputs ``[N, ...]``.

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,9 @@ def write_bundle(folder: Path, contents: Contents) -> Path:
         "run.py": Path(runtime.__file__).read_bytes(),
     }
     for name, content in files.items():
-        write_atomically(folder / name, lambda path, content=content: path.write_bytes(content))
+        write_atomically(folder / name, partial(_write, content))
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items()))
-    write_atomically(folder / runtime.SUMS, lambda path: path.write_text(sums, encoding="utf-8"))
+    write_atomically(folder / runtime.SUMS, partial(_write, sums.encode()))
     return folder
 
 
@@ -136,6 +137,10 @@ def _preprocess(contents: Contents) -> dict[str, Any]:
         "crop_border": contents.crop_border,
         "resize": "the largest part of this shape about the middle, bilinear (Pillow, reducing_gap 3)",
     }  # fmt: skip
+
+
+def _write(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

@@ -52,7 +52,7 @@ def model_card(
         "## What was checked at export",
         f"The student and each exported model answered all {data['test']:,} test samples.",
         _gate(stages),
-        "`python run.py verify` repeats this on a device for 16 drawn inputs (no sample of the data is in this bundle).",
+        "`python run.py verify` repeats this on a device for 16 drawn inputs; no sample of the data is in this bundle.",
         "## How sure it is",
         f"Confidences are the softmax of the logits divided by {temperature:.3f}, fitted on the validation split. On "
         "that split, where no answer is given below a confidence (`--abstain`):",

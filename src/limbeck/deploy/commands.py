@@ -61,7 +61,11 @@ def _value(key: str, text: str, kind: type, example: str) -> Any:
 def told(exported: Exported) -> str:
     """What ``limbeck export`` prints at the end."""
     size = sum(file.stat().st_size for file in exported.folder.iterdir())
-    lines = [str(exported), "", f"bundle: {exported.folder} ({size / 1e6:.1f} MB): arm {exported.arm}, seed {exported.seed}"]
+    lines = [
+        str(exported),
+        "",
+        f"bundle: {exported.folder} ({size / 1e6:.1f} MB): arm {exported.arm}, seed {exported.seed}",
+    ]
     if exported.zipped is not None:
         lines.append(f"zipped: {exported.zipped} ({exported.zipped.stat().st_size / 1e6:.1f} MB)")
     lines.append(f"on the device: python {Path(exported.folder.name) / 'run.py'} verify")
@@ -72,6 +76,10 @@ def cost_table(content: Mapping[str, Any]) -> str:
     """``cost.json`` as lines of text."""
     table = [[cell.partition("\n")[0] for cell in row] for row in [cost.heading(content), *cost.rows(content)]]
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True)))
-             for row in table]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in table
+    ]
     return "\n".join([*lines, cost.note(content)])

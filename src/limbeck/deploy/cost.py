@@ -1,4 +1,4 @@
-"""What models cost to run: size, multiply-adds, memory, latency and throughput, as PyTorch and ONNX Runtime run them."""
+"""What models cost to run in PyTorch and ONNX Runtime: size, multiply-adds, memory, latency and throughput."""
 
 import json
 import os
@@ -72,7 +72,8 @@ def measure(models: Sequence[Costed], inputs: np.ndarray, advance: Advance) -> l
 
     Returns:
         A row for each model and way: ``model``, ``kind``, ``params``, ``runtime``, ``precision``, ``bytes``, ``macs``,
-        ``memory`` (the most the process held after an answer, in bytes; None where the system does not tell), ``errors``, and ``threads``: by their number ``latency_ms``
+        ``memory`` (the most the process held after an answer, in bytes; None where the system does not tell),
+        ``errors``, and ``threads``: by their number ``latency_ms``
         (median and quartiles at batch 1) and ``per_second`` (inputs, in batches).
 
     Raises:
@@ -82,7 +83,8 @@ def measure(models: Sequence[Costed], inputs: np.ndarray, advance: Advance) -> l
     with tempfile.TemporaryDirectory(prefix="limbeck-") as aside, ExitStack() as stack:
         batch = Path(aside) / "inputs.npy"
         np.save(batch, np.resize(inputs, (BATCH, *inputs.shape[1:])))
-        rows, clocks = [], []
+        rows: list[dict[str, Any]] = []
+        clocks = []
         for model in models:
             for runtime, precision in RUNTIMES:
                 files = model.folders if runtime == "torch" else model.onnx.get(precision, ())

@@ -1,6 +1,7 @@
 """``limbeck demo``: a page on this machine that shows what teacher, control and student answer to a drawing.
 
-The server is bound to the loopback. It sends logits; the page softens them, so that the temperature can be moved by hand.
+The server is bound to the loopback. It sends logits; the page softens them, so that the temperature can be moved by
+hand.
 """
 
 import base64
@@ -34,7 +35,11 @@ LARGEST_UPLOAD = 32 << 20
 EXAMPLES = 12
 INK = 0.2
 """A pixel is ink if it is brighter than this share of the brightest."""
-PAGE = {"/": ("demo.html", "text/html"), "/demo.css": ("demo.css", "text/css"), "/demo.js": ("demo.js", "text/javascript")}
+PAGE = {
+    "/": ("demo.html", "text/html"),
+    "/demo.css": ("demo.css", "text/css"),
+    "/demo.js": ("demo.js", "text/javascript"),
+}
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
 POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -107,7 +112,9 @@ class Demo:
 
     def __init__(self, models: Sequence[Shown], data: Dataset, *, port: int = 0):
         if data.train.inputs.dtype != torch.uint8 or len(data.shape) != 3 or data.shape[0] not in (1, 3):
-            raise ConfigError(f"limbeck demo shows images, and the inputs of {data.name} are none ({list(data.shape)}).")
+            raise ConfigError(
+                f"limbeck demo shows images, and the inputs of {data.name} are none ({list(data.shape)})."
+            )
         self.models, self.data = models, data
         self._facts = json.dumps(self._describe()).encode()
         self._lock = Lock()
@@ -260,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _trusted(self) -> bool:
         host = self.headers.get("Host", "")
         origin = self.headers.get("Origin")
-        own = {f"{name}:{self.server.server_address[1]}" for name in ("127.0.0.1", "localhost")}
+        own = {f"{name}:{self.demo.server.server_port}" for name in ("127.0.0.1", "localhost")}
         if host in own and (origin is None or origin.removeprefix("http://") in own):
             return True
         self._send(HTTPStatus.FORBIDDEN, b"this page is for this machine alone", "text/plain")

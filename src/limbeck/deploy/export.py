@@ -149,9 +149,13 @@ def _check_target(target: Path, archive: Path | None, *, overwrite: bool) -> Non
         if place.exists() and (place.is_file() or any(place.iterdir())):
             ours = place.suffix == ".zip" if place.is_file() else (place / runtime.SUMS).is_file()
             if not overwrite:
-                raise ConfigError(f"to={place} is there already. Name another place, or replace it with overwrite=true.")
+                raise ConfigError(
+                    f"to={place} is there already. Name another place, or replace it with overwrite=true."
+                )
             if not ours:
-                raise ConfigError(f"to={place} is no bundle, so overwrite=true will not replace it. Name another place.")
+                raise ConfigError(
+                    f"to={place} is no bundle, so overwrite=true will not replace it. Name another place."
+                )
 
 
 def _check_passed(stages: Sequence[Stage], samples: int) -> None:

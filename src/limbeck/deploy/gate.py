@@ -1,4 +1,4 @@
-"""The gate: an exported model is scored on the whole test split beside the student it came from, or it is not written."""
+"""The gate: an exported model must answer the whole test split like its student, or it is not written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +66,13 @@ def same_answers(name: str, logits: np.ndarray, reference: np.ndarray, labels: n
 
 
 def similar_answers(
-    name: str, logits: np.ndarray, reference: np.ndarray, labels: np.ndarray, *, share: float, class_names: Sequence[str]
+    name: str,
+    logits: np.ndarray,
+    reference: np.ndarray,
+    labels: np.ndarray,
+    *,
+    share: float,
+    class_names: Sequence[str],
 ) -> Stage:
     """A step that may cost a little, in all and in every class.
 
@@ -107,5 +113,6 @@ def table(stages: Sequence[Stage], samples: int) -> str:
     ]
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
     return "\n".join(
-        f"{row[0]:<{widths[0]}}  " + "  ".join(f"{row[k]:>{widths[k]}}" for k in (1, 2, 3)) + f"  {row[4]}" for row in rows
+        f"{row[0]:<{widths[0]}}  " + "  ".join(f"{row[k]:>{widths[k]}}" for k in (1, 2, 3)) + f"  {row[4]}"
+        for row in rows
     )

@@ -1,4 +1,4 @@
-"""From a PyTorch model to ONNX: raw inputs in, logits out, normalisation inside, nothing of this machine in the file."""
+"""From a PyTorch model to ONNX: raw inputs in, logits out, normalisation inside, no trace of this machine."""
 
 import contextlib
 import io

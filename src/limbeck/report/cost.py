@@ -71,8 +71,8 @@ def note(cost: Mapping[str, Any]) -> str:
     hardware, versions = cost.get("hardware") or {}, cost.get("versions") or {}
     runs = min(m["latency_ms"]["runs"] for row in cost["rows"] for m in row["threads"].values())
     return (
-        f"Latency: one input, median and quartiles of at least {runs:,} runs, all models in turn. Per second: in batches "
-        f"of {cost.get('batch')}. Memory: the most its process held after one answer, libraries included. On "
+        f"Latency: one input, median and quartiles of at least {runs:,} runs, all models in turn. Per second: in "
+        f"batches of {cost.get('batch')}. Memory: the most its process held after one answer, libraries included. On "
         f"{hardware.get('cpu') or 'a processor'}, torch {versions.get('torch')}. Of each architecture the student with "
         "the fewest validation errors."
     )
