@@ -41,7 +41,7 @@ EXAMPLES = {
 KEYS: dict[str, tuple[str, ...]] = {
     "": (
         "recipe", "data", "views", "teacher", "student", "objective", "arms", "sweep", "transfer", "seeds",
-        "epochs", "batch_size", "optimizer", "trainer", "store", "bias", "logger", "out", "overwrite", "quick",
+        "epochs", "batch_size", "optimizer", "trainer", "store", "bias", "examples", "logger", "out", "overwrite", "quick",
     ),
     **{
         name: tuple(field.name for field in fields(kind))
@@ -111,7 +111,7 @@ class _Builder:
             seeds=seeds[:2] if self.quick else seeds, epochs=min(epochs, 2) if self.quick else epochs,
             batch_size=settings["batch_size"], optimizer=optimizer, trainer=settings["trainer"],
             loggers=[self._make(node) for node in settings["logger"].values() if node], store=settings["store"],
-            bias=settings["bias"],
+            bias=settings["bias"], examples=settings["examples"],
             out=out, name=settings["recipe"], overwrite=settings["overwrite"], resume=resume, config=settings,
             facts={**facts, "quick": self.quick},
         )  # fmt: skip

@@ -14,6 +14,7 @@ from limbeck.data.batches import EvaluationBatches
 from limbeck.data.dataset import as_float
 from limbeck.evaluation.adjusted import Answered, Student, adjusted_comparisons, adjusted_entries
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
+from limbeck.evaluation.examples import differing
 from limbeck.evaluation.kappa import fit_offsets
 from limbeck.evaluation.metrics import all_metrics, predict
 from limbeck.evaluation.summary import comparison, mark_main, mean_and_sd, warnings_of
@@ -122,6 +123,46 @@ def write_predictions(run: RunFolder, scored: Scored) -> None:
         arrays["teacher"] = scored.test.teacher.numpy()
     arrays |= {f"students/{arm}/seed{seed}": found.numpy() for (arm, seed), found in scored.test.logits.items()}
     write_atomically(run.predictions, lambda path: np.savez_compressed(path, **arrays))
+
+
+def write_examples(run: RunFolder, scored: Scored, data: Dataset, summary: Mapping[str, Any], most: int) -> None:
+    """Keep some test images on which the main arm and its control differ in ``examples.npz``, for the report.
+
+    Args:
+        run: where to.
+        scored: every student.
+        data: its inputs should be uint8 images ``[N, C, H, W]``, or nothing is kept.
+        summary: of the run; its main comparison counts.
+        most: how many images; 0 for none.
+    """
+    main = next((found for found in summary["comparisons"] if found.get("main")), None)
+    test = data.open_test()
+    if (
+        main is None
+        or not most
+        or test.inputs.dtype != torch.uint8
+        or data.shape[0] not in (1, 3)
+        or test.inputs.ndim != 4
+    ):
+        return
+    arm, control = (next(a for a in summary["arms"] if a["name"] == main[role]) for role in ("arm", "control"))
+    seeds = [entry["seed"] for entry in arm["seeds"]]
+    answers = {
+        role: np.stack([scored.test.logits[entry["name"], seed].numpy() for seed in seeds])
+        for role, entry in (("arm", arm), ("control", control))
+    }
+    found = differing(answers["arm"], answers["control"], test.labels.numpy(), most)
+    if not found.rows:
+        return
+    arrays: dict[str, Any] = {role: logits[found.seeds, found.rows] for role, logits in answers.items()}
+    if scored.test.teacher is not None:
+        arrays["teacher"] = scored.test.teacher[found.rows].numpy()
+    arrays |= {
+        "images": test.inputs[found.rows].numpy(), "labels": test.labels[found.rows].numpy(), "rows": found.rows,
+        "names": [arm["name"], control["name"]], "classes": data.class_names,
+        "temperature": arm["objective"].get("temperature", 1.0), "alone": [found.arm_alone, found.control_alone],
+    }  # fmt: skip
+    write_atomically(run.examples, lambda path: np.savez_compressed(path, **arrays))
 
 
 def summarise(

@@ -33,6 +33,7 @@ class RunFolder:
         self.metrics = self.path / "metrics.csv"
         self.predictions = self.path / "predictions.npz"
         self.cost = self.path / "cost.json"
+        self.examples = self.path / "examples.npz"
         self.teacher = self.path / "teacher"
         self.checkpoints = self.path / "checkpoints"
         self.logs = self.path / "logs"

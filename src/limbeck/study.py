@@ -34,7 +34,7 @@ from limbeck.pools import Pools
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
 from limbeck.report.wording import plural
-from limbeck.results import save_adjusted, score, summarise, write_predictions
+from limbeck.results import save_adjusted, score, summarise, write_examples, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
 from limbeck.soft_targets import Signals, limit_views
 from limbeck.teacher.answers import digest_of
@@ -48,6 +48,7 @@ from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
 from limbeck.training.scalars import csv_logger, gather_scalars
 
+MOST_EXAMPLES = 100
 MOST_NAMED = 3
 """Of the arms of a cohort in the line of its progress."""
 
@@ -74,6 +75,8 @@ class Study:
             with which the mean softmax over the training inputs is the share of each class among them (no label of an
             input is used; where a transfer set lacks classes, these alone get constants), ``kappa`` for
             those with the largest quadratic kappa on the validation split.
+        examples: test images that the run folder and its report show, where the main arm and its control differ; 0 for
+            none, where images should not go along with a report.
         out: the run folder.
         name: of the study, for tables.
         overwrite: replace an earlier run in ``out``.
@@ -93,7 +96,7 @@ class Study:
         transfer: TransferSet | None = None, seeds: int | Sequence[int] = 5, epochs: int = 20, batch_size: int = 128,
         optimizer: Optimizer | None = None, trainer: Mapping[str, Any] | None = None,
         loggers: Sequence[Callable[..., Any]] = (), store: StoreLike = "auto", out: str | Path = "runs/study",
-        bias: str | None = None, name: str = "study", overwrite: bool = False, resume: bool = False,
+        bias: str | None = None, examples: int = 8, name: str = "study", overwrite: bool = False, resume: bool = False,
         config: Mapping[str, Any] | None = None, facts: Mapping[str, Any] | None = None, progress: bool = True,
     ):  # fmt: skip
         self.data, self.teacher, self.name = data, teacher, name
@@ -106,6 +109,9 @@ class Study:
         if bias is not None and bias not in BIASES:
             raise ConfigError(f"bias={bias!r} is unknown; choose one of {', '.join(BIASES)}, or null for none.")
         self.bias = bias
+        if isinstance(examples, bool) or not isinstance(examples, int) or not 0 <= examples <= MOST_EXAMPLES:
+            raise ConfigError(f"examples={examples!r} should be a number of test images, from 0 to {MOST_EXAMPLES}.")
+        self.examples = examples
         shared: dict[str, Any] = {"student": student, "views": views, "transfer": transfer, "optimizer": self.optimizer}
         self.plans = limit_views(fill_in(arms, **shared), self.store) if arms else []
         needy = [p.name for p in self.plans if p.objective.needs_teacher]
@@ -386,6 +392,7 @@ class Study:
             bias=self.bias,
         )  # fmt: skip
         summary["warnings"] += warnings
+        write_examples(run, scored, self.data, summary, self.examples)
         write_json(run.summary, summary)
         return summary
 

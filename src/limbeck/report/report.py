@@ -14,6 +14,7 @@ from limbeck.errors import UntrustedFileError
 from limbeck.report import adjusted, wording
 from limbeck.report import cost as costs
 from limbeck.report.drawing import TEACHER, arm_styles
+from limbeck.report.examples import read_examples
 from limbeck.report.families import MANY, shown
 from limbeck.report.figures import errors_by_arm, recall_heat_map, reliability, training_curves
 from limbeck.report.measures import Answers, Predictions, mean_recall, pooled_bins, read_predictions
@@ -59,6 +60,7 @@ def write_report(run: str | Path) -> Path:
         comparisons=_comparisons(summary),
         seeds=_seeds(summary),
         adjusted=_adjusted(summary),
+        examples=_examples(folder, summary),
         figures=figures,
         sweep=[_figure(*drawn) for drawn in sweep_figures(summary)],
         many=len(summary["arms"]) > MANY,
@@ -159,6 +161,16 @@ def _models(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         models.append({"name": arm["name"], "kind": arm["student"], "params": f"{arm['params']:,}", "size": size,
                        "time": wording.seconds(arm.get("seconds"))})  # fmt: skip
     return models
+
+
+def _examples(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Images on which arm and control differ, in the colours that the figures give these."""
+    found = read_examples(folder)
+    if not found:
+        return {}
+    styles = arm_styles([arm["name"] for arm in summary["arms"]], shown(summary))
+    colours = {role: styles[found[role]].colour for role in ("control", "arm") if found[role] in styles}
+    return {**found, "colours": {"control": TEACHER, "arm": TEACHER, **colours, "teacher": TEACHER}}
 
 
 def _cost(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
