@@ -41,7 +41,8 @@ EXAMPLES = {
 KEYS: dict[str, tuple[str, ...]] = {
     "": (
         "recipe", "data", "views", "teacher", "student", "objective", "arms", "sweep", "transfer", "seeds",
-        "epochs", "batch_size", "optimizer", "trainer", "store", "bias", "examples", "logger", "out", "overwrite", "quick",
+        "epochs", "batch_size", "optimizer", "trainer", "store", "bias", "examples", "logger", "out", "overwrite",
+        "quick",
     ),
     **{
         name: tuple(field.name for field in fields(kind))

@@ -225,7 +225,7 @@ class Bundle:
         try:
             with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays.files}
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(f"{self.place}: {GOLDEN} is damaged ({error}).") from None
         inputs = found.get("inputs")
         if inputs is None or inputs.shape[1:] != self.shape or any(kind not in found for kind in self.kinds):

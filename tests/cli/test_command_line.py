@@ -114,7 +114,8 @@ def test_composed_settings_are_yaml(capsys, recipe):
     assert settings["seeds"] == [4, 2]
     assert set(settings) == {
         "recipe", "data", "views", "teacher", "student", "objective", "arms", "transfer", "seeds", "epochs",
-        "batch_size", "optimizer", "trainer", "store", "bias", "examples", "logger", "out", "overwrite", "quick", "sweep",
+        "batch_size", "optimizer", "trainer", "store", "bias", "examples", "logger", "out", "overwrite", "quick",
+        "sweep",
     }  # fmt: skip
 
 

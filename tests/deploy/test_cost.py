@@ -1,0 +1,98 @@
+"""What models cost: counted against formulas, measured, and shown in the report."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from limbeck.deploy.cost import multiply_adds
+from limbeck.deploy.run_cost import cost
+from limbeck.errors import DataError, UntrustedFileError
+from limbeck.models import MLP, ConvNet
+from limbeck.report.cost import size
+from limbeck.report.report import write_report
+
+
+def test_multiply_adds_of_an_mlp_are_its_weights():
+    assert (
+        multiply_adds(MLP((1, 28, 28), 10, hidden=[800, 800]), torch.zeros(3, 1, 28, 28))
+        == 784 * 800 + 800 * 800 + 8000
+    )
+
+
+def test_multiply_adds_of_convolutions_are_weights_times_places():
+    net = ConvNet((3, 8, 8), 4, channels=[5, 7], strides=[1, 2])
+    last = next(m for m in reversed(list(net.modules())) if isinstance(m, torch.nn.Linear))
+    wanted = 3 * 5 * 9 * 64 + 5 * 7 * 9 * 16 + last.weight.numel()
+    assert multiply_adds(net, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(12, "12 B"), (1300, "1.3 kB"), (457_000, "457 kB"), (5_100_000, "5.1 MB"), (2.5e9, "2.5 GB"), (None, "–")],
+)
+def test_sizes_are_said_shortly(value, said):
+    assert size(value) == said
+
+
+@pytest.fixture(scope="module")
+def measured(data, mlp_run, tmp_path_factory):
+    run = Path(shutil.copytree(mlp_run, tmp_path_factory.mktemp("cost") / "run"))
+    return run, cost(run, data, progress=False)
+
+
+def test_every_model_is_measured_in_every_way(measured):
+    run, content = measured
+    assert content == json.loads((run / "cost.json").read_text())
+    ways = [(row["model"], row["runtime"], row["precision"]) for row in content["rows"]]
+    kinds = [("torch", "fp32"), ("onnx", "fp32"), ("onnx", "int8")]
+    assert ways == [(model, *kind) for model in ("teacher", "soft") for kind in kinds]
+    summary = json.loads((run / "summary.json").read_text())
+    by = {(row["model"], row["precision"]): row for row in content["rows"]}
+    assert by["teacher", "fp32"]["errors"] == summary["teacher"]["test"]["errors"]
+    soft = next(arm for arm in summary["arms"] if arm["name"] == "soft")
+    assert by["soft", "fp32"]["errors"] in [seed["test"]["errors"] for seed in soft["seeds"]]
+    assert by["soft", "fp32"]["params"] == soft["params"]
+    assert by["soft", "fp32"]["macs"] == 120 * 12 + 12 * 3
+    for row in content["rows"]:
+        assert "1" in row["threads"]
+        for found in row["threads"].values():
+            low, high = found["latency_ms"]["quartiles"]
+            assert 0 < low <= found["latency_ms"]["median"] <= high
+            assert found["per_second"] > 0
+        assert row["memory"] > 10 << 20
+    memory = {row["runtime"]: row["memory"] for row in content["rows"]}
+    assert memory["onnx"] < memory["torch"]
+
+
+def test_the_report_shows_it(measured):
+    html = (measured[0] / "report.html").read_text(encoding="utf-8")
+    assert 'id="cost"' in html
+    assert 'data-figure="cost"' in html
+    assert "ONNX int8" in html
+
+
+@pytest.mark.parametrize("change", ["schema", "rows", "latency", "negative", "empty", "text"])
+def test_a_damaged_table_is_named(measured, change, tmp_path):
+    run = Path(shutil.copytree(measured[0], tmp_path / "run"))
+    content = json.loads((run / "cost.json").read_text())
+    if change == "schema":
+        content["schema"] = 2
+    elif change == "rows":
+        del content["rows"][0]["bytes"]
+    elif change == "latency":
+        content["rows"][0]["threads"]["1"]["latency_ms"]["median"] = None
+    elif change == "negative":
+        content["rows"][0]["macs"] = -1
+    elif change == "empty":
+        content["rows"][0]["threads"] = {}
+    (run / "cost.json").write_text("{" if change == "text" else json.dumps(content))
+    with pytest.raises(UntrustedFileError, match=r"cost\.json is damaged"):
+        write_report(run)
+
+
+def test_other_data_is_refused(measured, conv_data):
+    with pytest.raises(DataError, match="the data is not that of the run"):
+        cost(measured[0], conv_data, progress=False)

@@ -1,0 +1,222 @@
+"""The page: its server, and the page itself in a real browser."""
+
+import http.client
+import json
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+from deploy_runs import images
+
+from limbeck.data import Dataset
+from limbeck.deploy.demo import LARGEST_UPLOAD, Demo, drawing_habits, shown_models
+from limbeck.errors import ConfigError
+from limbeck.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def demo(mlp_run, data):
+    found = Demo(shown_models(RunFolder(mlp_run)), data)
+    thread = threading.Thread(target=found.serve, daemon=True)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    thread.join()
+
+
+def ask(demo, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", demo.server.server_port, timeout=30)
+    connection.request(method, path, body, headers)
+    reply = connection.getresponse()
+    content = reply.read()
+    connection.close()
+    return reply, content
+
+
+def test_teacher_control_and_student_are_shown(demo):
+    reply, content = ask(demo, "GET", "/facts")
+    facts = json.loads(content)
+    assert reply.status == 200
+    assert [model["role"] for model in facts["models"]] == ["teacher", "control", "student"]
+    assert facts["classes"] == ["square", "cross", "bar"]
+    assert (facts["channels"], facts["height"], facts["width"]) == (1, 12, 10)
+    assert len(facts["examples"]) == 12
+
+
+def test_answers_are_those_of_the_run(demo, mlp_run):
+    image = images(200, 1)[0][3]
+    reply, content = ask(demo, "POST", "/answer", image.tobytes())
+    assert reply.status == 200
+    with np.load(mlp_run / "predictions.npz") as kept:
+        assert json.loads(content)["logits"][0] == pytest.approx(kept["teacher"][3].tolist(), abs=1e-4)
+        students = [kept[f"students/soft/seed{k}"][3].tolist() for k in (0, 1)]
+    assert any(json.loads(content)["logits"][2] == pytest.approx(known, abs=1e-4) for known in students)
+
+
+def test_an_image_file_is_answered(demo, tmp_path):
+    from PIL import Image
+
+    image = images(200, 1)[0][3]
+    Image.fromarray(image[0]).save(tmp_path / "a.png")
+    _, content = ask(demo, "POST", "/image", (tmp_path / "a.png").read_bytes())
+    _, direct = ask(demo, "POST", "/answer", image.tobytes())
+    assert json.loads(content) == json.loads(direct)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status", "said"),
+    [("POST", "/answer", b"abc", {}, 400, "3 bytes; an input has"), ("POST", "/image", b"hello", {}, 400, "no image"),
+     ("POST", "/image", b"", {}, 400, "no image"), ("GET", "/etc/passwd", None, {}, 404, "nothing"),
+     ("GET", "/../pyproject.toml", None, {}, 404, "nothing"), ("POST", "/facts", b"", {}, 404, "nothing"),
+     ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine alone"),
+     ("POST", "/answer", b"", {"Origin": "http://evil.example"}, 403, "this machine alone"),
+     ("POST", "/answer", b"", {"Content-Length": "-1"}, 400, "how long"),
+     ("POST", "/image", b"", {"Content-Length": str(LARGEST_UPLOAD + 1)}, 400, "larger than 32 MiB")],
+)  # fmt: skip
+def test_strange_requests_are_refused(demo, method, path, body, headers, status, said):
+    reply, content = ask(demo, method, path, body, **headers)
+    assert reply.status == status
+    assert said in content.decode()
+
+
+def test_the_server_is_bound_to_the_loopback(demo):
+    assert demo.server.server_address[0] == "127.0.0.1"
+    reply, _ = ask(demo, "GET", "/")
+    assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+    assert "http" not in reply.headers["Content-Security-Policy"]
+
+
+def test_a_taken_port_and_what_is_no_image_are_said(demo, data):
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Demo(demo.models, data, port=demo.server.server_port)
+    with pytest.raises(ConfigError, match="port=99999 cannot be used"):
+        Demo(demo.models, data, port=99999)
+    x = np.zeros((40, 6), np.float32)
+    with pytest.raises(ConfigError, match="shows images"):
+        Demo([], Dataset.from_arrays(x, np.arange(40) % 2, x, np.arange(40) % 2))
+
+
+def test_how_things_are_drawn_is_seen():
+    bright = torch.zeros(5, 1, 20, 20, dtype=torch.uint8)
+    bright[:, :, 5:15, 8:12] = 255
+    assert drawing_habits(bright) == (True, 0.5)
+    assert drawing_habits(255 - bright) == (False, 0.5)
+    assert drawing_habits(torch.zeros_like(bright)) == (True, 0.1)
+
+
+# In a browser --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+    )
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+    with playwright.sync_playwright() as found:
+        started = found.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser, demo):
+    found = browser.new_page(viewport={"width": 1100, "height": 820})
+    said, asked = [], []
+    found.on("console", lambda message: said.append(message.text))
+    found.on("pageerror", lambda error: said.append(str(error)))
+    found.on("request", lambda request: asked.append(request.url))
+    found.goto(demo.url)
+    found.wait_for_selector(".bar")
+    yield found
+    assert said == []
+    assert all(url.startswith((demo.url, "data:", "blob:")) for url in asked)
+    found.close()
+
+
+def answers(page):
+    page.wait_for_function("[...document.querySelectorAll('.top')].every(e => e.textContent !== '–')")
+    return [top.inner_text() for top in page.locator(".top").all()]
+
+
+def shares(page):
+    return [float(text.removesuffix(" %")) for text in page.locator(".student .bar small").all_inner_texts()]
+
+
+def draw(page, *points):
+    box = page.locator("#pad").bounding_box()
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+
+
+def test_a_drawing_is_recognised_and_the_slider_softens(page):
+    draw(page, (0.5, 0.15), (0.5, 0.85))
+    assert answers(page) == ["bar"] * 3
+    sharp = shares(page)
+    assert sum(sharp) == pytest.approx(100, abs=1)
+    page.locator("#temperature").fill("100")
+    soft = shares(page)
+    assert max(soft) < max(sharp)
+    assert min(soft) > min(sharp)
+    assert page.locator("#value").inner_text() == "20.0"
+    page.locator("#clear").click()
+    assert [top.inner_text() for top in page.locator(".top").all()] == ["–"] * 3
+
+
+def test_the_keyboard_draws(page):
+    page.locator("#pad").focus()
+    page.keyboard.press("Space")
+    for _ in range(14):
+        page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(300)
+    assert answers(page) == ["bar"] * 3
+    page.keyboard.press("Delete")
+    assert page.locator(".top").first.inner_text() == "–"
+    page.locator("#temperature").focus()
+    page.keyboard.press("End")
+    assert page.locator("#value").inner_text() == "20.0"
+
+
+def test_touch_draws_on_a_phone(browser, demo):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(demo.url)
+    page.wait_for_selector(".bar")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = page.locator("#pad").bounding_box()
+    page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert len(answers(page)) == 3
+    context.close()
+
+
+def test_examples_and_image_files_are_answered(page, tmp_path):
+    from PIL import Image
+
+    page.locator("#examples button").first.click()
+    assert len(set(answers(page))) >= 1
+    assert page.locator("#examples button").first.get_attribute("aria-pressed") == "true"
+    bar = next(image for image, label in zip(*images(50, 9), strict=True) if label == 2)
+    Image.fromarray(bar[0]).save(tmp_path / "bar.png")
+    page.set_input_files("#file", str(tmp_path / "bar.png"))
+    page.wait_for_timeout(300)
+    assert answers(page)[0] == "bar"
+
+
+def test_a_file_that_is_no_image_is_said_on_the_page(browser, demo, tmp_path):
+    page = browser.new_page()
+    page.goto(demo.url)
+    page.wait_for_selector(".bar")
+    (tmp_path / "text.png").write_text("hello")
+    page.set_input_files("#file", str(tmp_path / "text.png"))
+    page.wait_for_selector("#error:not([hidden])")
+    assert "no image of a known kind" in page.locator("#error").inner_text()
+    page.close()

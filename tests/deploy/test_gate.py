@@ -1,0 +1,98 @@
+"""The gate lets pass what answers alike, and nothing else."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limbeck.deploy.gate import FEW, same_answers, similar_answers, table
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(1000, 4)).astype(np.float32) * 5
+LABELS = RNG.integers(0, 4, 1000)
+NAMES = ["a", "b", "c", "d"]
+
+
+def flipped(rows):
+    """The logits with the two best classes of some rows exchanged."""
+    found = LOGITS.copy()
+    for row in rows:
+        first, second = np.argsort(-found[row])[:2]
+        found[row, [first, second]] = found[row, [second, first]]
+    return found
+
+
+def similar(logits, **settings):
+    return similar_answers("int8", logits, LOGITS, LABELS, **({"share": 0.001, "class_names": NAMES} | settings))
+
+
+def test_the_same_answers_pass():
+    stage = same_answers("fp32", LOGITS.copy(), LOGITS, LABELS)
+    assert stage.passed
+    assert stage.errors == (LOGITS.argmax(1) != LABELS).sum()
+    assert (stage.difference, stage.changed) == (0, 0)
+
+
+def test_rounding_passes_and_more_than_rounding_does_not():
+    largest = np.abs(LOGITS).max()
+    assert same_answers("fp32", LOGITS + np.float32(0.9e-4 * largest), LOGITS, LABELS).passed
+    (reason,) = same_answers("fp32", LOGITS + np.float32(1.2e-4 * largest), LOGITS, LABELS).failures
+    assert reason.startswith("logits differ by up to")
+
+
+def test_one_other_top_class_fails():
+    wide = np.flatnonzero(np.ptp(np.sort(LOGITS, 1)[:, -2:], axis=1) > 1)[0]
+    stage = same_answers("fp32", flipped([wide]), LOGITS, LABELS)
+    assert stage.changed == 1
+    assert any("1 top classes are others" in reason for reason in stage.failures)
+
+
+def test_a_tie_may_fall_either_way():
+    reference = np.array([[1.0, 1.0 + 1e-5, 0.0], [3.0, 0.0, 0.0]])
+    other = np.array([[1.0 + 1e-5, 1.0, 0.0], [3.0, 0.0, 0.0]])
+    stage = same_answers("fp32", other, reference, np.array([1, 0]))
+    assert stage.passed
+    assert (stage.errors, stage.changed) == (1, 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_fails_everywhere(value):
+    broken = LOGITS.copy()
+    broken[5, 2] = value
+    assert not same_answers("fp32", broken, LOGITS, LABELS).passed
+    assert not similar(broken).passed
+
+
+def test_a_few_errors_more_pass_and_one_more_does_not():
+    right = np.flatnonzero(LOGITS.argmax(1) == LABELS)
+    spread = [rows for k in range(4) for rows in np.flatnonzero((LOGITS.argmax(1) == LABELS) & (k == LABELS))[:2]]
+    assert similar(flipped(spread[:FEW])).passed
+    assert similar(flipped(spread[: FEW + 1])).failures == (f"{FEW + 1} errors more, {FEW} are allowed",)
+    assert similar(flipped(spread[: FEW + 1]), share=0.02).passed
+    assert len(right) > 100
+
+
+def test_a_class_that_suffers_alone_fails():
+    own = np.flatnonzero((LOGITS.argmax(1) == LABELS) & (LABELS == 2))[: FEW + 1]
+    assert similar(flipped(own), share=0.5).failures == (f"{FEW + 1} errors more in class c, {FEW} are allowed",)
+
+
+def test_fewer_errors_pass():
+    better = LOGITS.copy()
+    better[np.arange(1000), LABELS] += 100
+    assert similar(better).passed
+
+
+@given(st.lists(st.integers(0, 999), max_size=30, unique=True))
+def test_errors_are_counted(rows):
+    logits = flipped(rows)
+    assert similar(logits).errors == int((logits.argmax(1) != LABELS).sum())
+    assert similar(logits).changed == int((logits.argmax(1) != LOGITS.argmax(1)).sum())
+
+
+def test_the_table_names_what_broke():
+    stages = [same_answers("fp32", LOGITS, LOGITS, LABELS), similar(flipped(range(900)))]
+    first, second, third = table(stages, 1000).splitlines()
+    assert first.split()[:4] == ["stage", "errors", "of", "1,000"]
+    assert second.endswith("ok")
+    assert "errors more" in third
