@@ -2,9 +2,9 @@
 
 import json
 import re
+import shutil
 import socket
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from hypothesis.extra import numpy as nps
 from torch import nn
 
 from limbeck import runtime
-from limbeck.data import Dataset
+from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
 from limbeck.deploy import onnx_export
 from limbeck.deploy.bundle import golden_inputs
@@ -30,7 +30,8 @@ from limbeck.deploy.export import export
 from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
 from limbeck.models import MLP, ConvNet, Graded, Normalized, TorchvisionModel, load_model
 
-PLACES = [str(Path.home()), socket.gethostname(), "site-packages", "/tmp", str(Path(__file__).parents[2]), ".py"]
+PLACES = [str(Path.home()), "site-packages", "/tmp", str(Path(__file__).parents[2]), ".py"]
+PLACES += [socket.gethostname()] * (len(socket.gethostname()) > 5)  # a short name is in any bytes
 
 
 def onnx_answers(model, inputs):
@@ -52,16 +53,13 @@ def torch_answers(model, inputs):
         lambda: MLP((3, 16, 16), 5, hidden=[20, 10], dropout=0.5, input_dropout=0.2, max_norm=2.0),
         lambda: Normalized(ConvNet((3, 16, 16), 5, channels=[4, 6], strides=[1, 2]), [0.4, 0.5, 0.6], [0.2, 0.3, 0.1]),
         lambda: TorchvisionModel((3, 16, 16), 5, name="mobilenet_v3_small"),
-        lambda: Graded(shape=(3, 16, 16), classes=5, encoder={"builder": "mlp", "arguments": {"hidden": [8]}}),
+        lambda: Graded(MLP((3, 16, 16), 1, hidden=[8]), 5),
     ],
     ids=["mlp", "convnet", "mobilenet", "graded"],
 )
 def test_models_answer_as_in_pytorch_for_any_number_of_inputs(model):
     torch.manual_seed(1)
-    try:
-        net = model()
-    except TypeError:
-        pytest.skip("another signature")
+    net = model()
     inputs = np.random.default_rng(0).integers(0, 256, (9, 3, 16, 16), dtype=np.uint8)
     exported = onnx_export.to_onnx(net, torch.from_numpy(inputs))
     for count in (1, 2, 9):
@@ -80,7 +78,7 @@ def test_floats_go_in_as_they_are():
 def test_what_onnx_cannot_express_is_said():
     class Odd(nn.Module):
         def forward(self, x):
-            return x.flatten(1)[:, :3] * float(x.sum())
+            return x.flatten(1)[:, :3] * (1 if x.sum() > 0 else 2)
 
     with pytest.raises(ConfigError, match="cannot be exported to ONNX: "):
         onnx_export.to_onnx(Odd(), torch.zeros(2, 1, 4, 4))
@@ -93,11 +91,11 @@ def test_quantisation_is_static_for_convolutions_and_dynamic_without(mlp_bundle,
     assert "DynamicQuantizeLinear" not in kinds[1]
 
 
-def test_large_models_shrink():
+def test_large_models_shrink(tmp_path):
     net = MLP((1, 28, 28), 10, hidden=[200])
     inputs = np.random.default_rng(0).integers(0, 256, (32, 1, 28, 28), dtype=np.uint8)
     exported = onnx_export.to_onnx(net, torch.from_numpy(inputs))
-    small = onnx_export.quantize(exported, inputs, Path(sys.prefix and __import__("tempfile").mkdtemp()))
+    small = onnx_export.quantize(exported, inputs, tmp_path)
     assert small.ByteSize() < 0.3 * exported.ByteSize()
 
 
@@ -244,8 +242,6 @@ def test_eight_bits_that_cost_too_much_are_not_written(data, mlp_run, tmp_path, 
 
 
 def test_predictions_that_are_not_the_students_stop_the_export(data, mlp_run, tmp_path):
-    import shutil
-
     run = Path(shutil.copytree(mlp_run, tmp_path / "run"))
     with np.load(run / "predictions.npz") as kept:
         arrays = dict(kept)
@@ -359,8 +355,6 @@ def test_a_temperature_is_always_found(logits, labels):
 
 
 def test_students_with_constants_are_exported_with_them(tmp_path):
-    from limbeck import TransferSet
-
     data = dataset(name="adjusted")
     run = study(
         data, tmp_path / "run", lambda **shape: MLP(**shape, hidden=[12]), seeds=1, bias="prior",

@@ -38,7 +38,7 @@ def coverage(logits: np.ndarray, labels: np.ndarray, temperature: float) -> list
         Threshold, share answered, share of these that is wrong (0 where nothing is answered).
     """
     confidence = softmax(logits.astype(np.float64) / temperature, axis=1)
-    top, wrong = confidence.max(1), confidence.argmax(1) != labels
+    top, wrong = confidence.max(1), logits.argmax(1) != labels
     rows = []
     for threshold in (0.0, 0.5, 0.8, 0.9, 0.95, 0.99):
         sure = top >= threshold

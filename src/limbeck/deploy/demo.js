@@ -79,9 +79,10 @@ function clear() {
 
 function stroke(from, to) {
   if (last === "image") { wipe(); last = null; pressed(null); }
-  ink.strokeStyle = facts.dark ? "#fff" : "#000";
-  ink.lineWidth = PEN; ink.lineCap = ink.lineJoin = "round";
+  ink.strokeStyle = ink.fillStyle = facts.dark ? "#fff" : "#000";
+  ink.lineWidth = PEN; ink.lineCap = "round";
   ink.beginPath(); ink.moveTo(...from); ink.lineTo(...to); ink.stroke();
+  ink.beginPath(); ink.arc(...to, PEN / 2, 0, 2 * Math.PI); ink.fill(); // a line without length leaves no dot
   drawn = true;
   send();
 }
