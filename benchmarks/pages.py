@@ -191,14 +191,14 @@ def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
         ])  # fmt: skip
     recorded = {entry["recipe"] for entry in record["entries"]}
     left = [f"* `{name}`: {why}" for name, why in sorted(without.items()) if name not in recorded]
-    pages = "\n".join([*sorted(recorded), "speed"])
+    pages = "\n".join([*sorted(recorded), "export", "speed"])
     parts = [
         "# Results",
         "A page for each recipe: command, commit, machine, time, every arm over its seeds, and the goal beside what\n"
         "was found, met or missed. Errors of the test split, mean ± standard deviation over seeds, of the arm that\n"
         "validation chose and of its control. The same numbers for machines: [results.json](results.json). How fast\n"
         "all this is: "
-        "[Speed](speed.md).",
+        "[Speed](speed.md). What students weigh and\nmake of it once they are exported: [Exported students](export.md).",
         _table(
             ["recipe", "data, test", "seeds", "control", "distilled", "teacher", "verdict", "goals met", "time"], rows
         ),

@@ -8,8 +8,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import chdir, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +193,7 @@ def run_study(arguments: argparse.Namespace) -> int:
 
 def resume_study(arguments: argparse.Namespace) -> int:
     """``limbeck resume``: the same settings, composed anew, in the same folder."""
+    from limbeck.reopen import as_begun
     from limbeck.run_folder import RunFolder
 
     run = RunFolder(arguments.run.absolute())
@@ -200,34 +201,21 @@ def resume_study(arguments: argparse.Namespace) -> int:
     sys.argv = [sys.argv[0], "resume", str(run.path)]  # for processes that train along, wherever they start
     if run.read_json(run.manifest).get("state") == "finished":
         raise ConfigError(f"{arguments.run} is finished: see {run.report}.")
-    with _as_begun(run, "is resumed with Study(resume=True)") as (config, facts):
+    with as_begun(run, "is resumed with Study(resume=True)") as (config, facts):
         return _execute(config, run.path, facts, resume=True)
-
-
-@contextmanager
-def _as_begun(run: Any, in_python: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The settings of a run, composed anew, where it was started; and the facts of its manifest."""
-    from limbeck.compose import compose
-
-    manifest = run.read_json(run.manifest)
-    facts = {key: manifest.get(key) for key in ("command", "verb", "multirun", "overrides", "config_dir", "folder")}
-    if not isinstance(facts["overrides"], list):
-        raise ConfigError(f"{run.manifest} names no settings: a run made in Python {in_python}.")
-    began = facts["folder"]  # where relative paths among the settings start
-    with chdir(began) if began and Path(began).is_dir() else nullcontext():
-        yield compose(facts["overrides"], facts["config_dir"], multirun=bool(facts["multirun"])), facts
 
 
 def export_student(arguments: argparse.Namespace) -> int:
     """``limbeck export``: a student of a run as a bundle."""
     from limbeck.deploy.commands import EXPORT, read_settings, told
     from limbeck.deploy.export import export
+    from limbeck.reopen import finished
 
     settings = read_settings(arguments.settings, EXPORT)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
-    with _finished(arguments.run) as (run, data, student, _):
-        exported = export(run, data, build=student, **settings)
+    with finished(arguments.run) as run:
+        exported = export(run.folder, run.data, build=run.build, **settings)
     print(told(exported))
     return 0
 
@@ -236,10 +224,11 @@ def measure_cost(arguments: argparse.Namespace) -> int:
     """``limbeck cost``: what the models of a run cost to run."""
     from limbeck.deploy.commands import cost_table
     from limbeck.deploy.run_cost import cost
+    from limbeck.reopen import finished
 
-    with _finished(arguments.run) as (run, data, student, _):
-        print(cost_table(cost(run, data, build=student)))
-        print(f"report: {run / 'report.html'}")
+    with finished(arguments.run) as run:
+        print(cost_table(cost(run.folder, run.data, build=run.build)))
+    print(f"report: {arguments.run / 'report.html'}")
     return 0
 
 
@@ -247,32 +236,16 @@ def show_demo(arguments: argparse.Namespace) -> int:
     """``limbeck demo``: serve the page until interrupted."""
     from limbeck.deploy.commands import DEMO, read_settings
     from limbeck.deploy.demo import Demo, shown_models
-    from limbeck.run_folder import RunFolder
+    from limbeck.reopen import finished
 
     settings = read_settings(arguments.settings, DEMO)
     port = settings.pop("port", 0)
-    with _finished(arguments.run) as (run, data, student, config):
-        combine = config.teacher.get("combine", "probabilities")
-        demo = Demo(shown_models(RunFolder(run), build=student, combine=combine, **settings), data, port=port)
+    with finished(arguments.run) as run:
+        demo = Demo(shown_models(run.folder, build=run.build, combine=run.combine, **settings), run.data, port=port)
     print(f"open {demo.url} in a browser on this machine; Ctrl-C ends it", flush=True)
     with suppress(KeyboardInterrupt):
         demo.serve()
     return 0
-
-
-@contextmanager
-def _finished(place: Path) -> Iterator[tuple[Path, Any, Callable[[str], Any], Any]]:
-    """A finished run's folder, its data set, what makes the empty student of an arm, and the settings."""
-    from limbeck.build import build_study
-    from limbeck.plan import build
-    from limbeck.run_folder import RunFolder
-
-    run = RunFolder(place.absolute())
-    run.read_summary()
-    with _as_begun(run, "is exported and measured with limbeck.deploy") as (config, facts):
-        study = build_study(config, out=run.path, facts=facts, resume=True)
-        students = {plan.name: plan.student for plan in study.plans}
-        yield run.path, study.data, lambda arm: build(students[arm], study.data, 0), config
 
 
 def _execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool) -> int:

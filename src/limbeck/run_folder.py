@@ -42,6 +42,11 @@ class RunFolder:
         """Folder of one trained student."""
         return self.path / "students" / arm / f"seed{seed}"
 
+    def teachers(self) -> list[Path]:
+        """Folders of the trained teacher: one, or one for each member."""
+        members = sorted(self.teacher.glob("member*"), key=lambda path: (len(path.name), path.name))
+        return members or [self.teacher]
+
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Make the folder, or refuse one that holds something; errors as for :meth:`check`."""
         self.check(resume=resume, overwrite=overwrite)

@@ -13,12 +13,11 @@ from deploy_runs import images
 from limbeck.data import Dataset
 from limbeck.deploy.demo import LARGEST_UPLOAD, Demo, drawing_habits, shown_models
 from limbeck.errors import ConfigError
-from limbeck.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
 def demo(mlp_run, data):
-    found = Demo(shown_models(RunFolder(mlp_run)), data)
+    found = Demo(shown_models(mlp_run), data)
     thread = threading.Thread(target=found.serve, daemon=True)
     thread.start()
     yield found

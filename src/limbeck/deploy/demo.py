@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -62,7 +63,7 @@ class Shown:
 
 
 def shown_models(
-    run: RunFolder, *, arm: str | None = None, seed: int | None = None, combine: str = "probabilities",
+    run: str | Path, *, arm: str | None = None, seed: int | None = None, combine: str = "probabilities",
     build: Callable[[str], Any] | None = None,
 ) -> list[Shown]:  # fmt: skip
     """Teacher, control and student of a run: the best distilled student on validation unless another is named.
@@ -70,20 +71,20 @@ def shown_models(
     Raises:
         ConfigError: there is no such student.
     """
-    summary = run.read_summary()
+    folder = RunFolder(run)
+    summary = folder.read_summary()
     arm, seed = choose_student(summary, arm, seed)
     entries = {entry["name"]: entry for entry in summary["arms"]}
     control = next((c["control"] for c in summary["comparisons"] if c["arm"] == arm), None)
     shown = []
     if summary["teacher"] is not None:
-        folders = [run.teacher] if (run.teacher / "model.json").is_file() else sorted(run.teacher.glob("member*"))
-        teacher = LiveTeacher([load_model(folder).model for folder in folders], combine=combine)
+        teacher = LiveTeacher([load_model(place).model for place in folder.teachers()], combine=combine)
         entry = summary["teacher"]
         shown.append(Shown("teacher", "teacher", _about(entry["name"], entry["params"], entry["test"]), teacher.answer))
     for role, name in (("control", control), ("student", arm)):
         if name is None:
             continue
-        model = load_model(run.student(name, seed), None if build is None else _builder(build, name)).model
+        model = load_model(folder.student(name, seed), None if build is None else _builder(build, name)).model
         test = next(found["test"] for found in entries[name]["seeds"] if found["seed"] == seed)
         about = _about(entries[name]["student"], entries[name]["params"], test)
         shown.append(Shown(role, name, about, LiveTeacher(model).answer))

@@ -89,6 +89,8 @@ def export(
         ResourceError: the libraries of the extra ``export`` are missing.
     """
     need_onnx()
+    if not 0 <= int8_share <= 1:
+        raise ConfigError(f"int8_share={int8_share!r} should be a share from 0 to 1.")
     folder = RunFolder(run)
     summary = folder.read_summary()
     manifest = folder.read_json(folder.manifest)
@@ -98,8 +100,6 @@ def export(
     _check_target(target, archive, overwrite=overwrite)
     if manifest.get("digests", {}).get("data") != data.digest():
         raise DataError(f"{folder.path}: the data is not that of the run (its digest is another). Put it back.")
-    if not 0 <= int8_share <= 1:
-        raise ConfigError(f"int8_share={int8_share!r} should be a share from 0 to 1.")
     student = _student(folder, arm, seed, adjusted, build)
     shown = StageProgress(enabled=progress)
     with tempfile.TemporaryDirectory(prefix="limbeck-") as aside, shown.stage("export", 4) as advance:

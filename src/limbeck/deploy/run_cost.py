@@ -16,6 +16,7 @@ from limbeck.deploy.onnx_export import CALIBRATION, need_onnx, onnx_logits, quan
 from limbeck.errors import ConfigError, DataError
 from limbeck.manifest import hardware, installed_versions
 from limbeck.models import count_parameters, load_model, model_name
+from limbeck.models.checkpoint import describe
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
 from limbeck.run_folder import RunFolder, write_json
@@ -60,7 +61,7 @@ def cost(
         models = []
         with shown.stage("exporting", len(kinds) + 1) as advance:
             if summary["teacher"] is not None:
-                places = _teacher_folders(folder)
+                places = folder.teachers()
                 loaded = [load_model(place).model for place in places]
                 models.append(_exported("teacher", loaded, places, data, Path(aside) / "teacher"))
             advance(1)
@@ -82,12 +83,6 @@ def _builder(build: Callable[[str], nn.Module], arm: str) -> Callable[[], nn.Mod
     return lambda: build(arm)
 
 
-def _teacher_folders(folder: RunFolder) -> list[Path]:
-    if (folder.teacher / "model.json").is_file():
-        return [folder.teacher]
-    return sorted(folder.teacher.glob("member*"), key=lambda path: int(path.name.removeprefix("member")))
-
-
 def _exported(name: str, models: Sequence[nn.Module], places: Sequence[Path], data: Dataset, aside: Path) -> Costed:
     """The models as ONNX files in a folder; their mean is what counts."""
     aside.mkdir()
@@ -105,18 +100,12 @@ def _exported(name: str, models: Sequence[nn.Module], places: Sequence[Path], da
     for kind, members in files.items():
         shares = [_softmax(onnx_logits(file.read_bytes(), kind, test.inputs, data.class_names)) for file in members]
         errors[kind] = int((np.mean(shares, axis=0).argmax(1) != test.labels.numpy()).sum())
-    described = [place for place in places if _can_rebuild(place)]
+    rebuilt = all(describe(model)["builder"] for model in models)
     return Costed(
         name=name, kind=model_name(models[0]) if len(models) == 1 else f"{len(models)} x {model_name(models[0])}",
-        params=sum(map(count_parameters, models)), folders=described if len(described) == len(places) else [],
+        params=sum(map(count_parameters, models)), folders=places if rebuilt else [],
         onnx=files, macs=sum(multiply_adds(model, data.train.inputs[:1]) for model in models), errors=errors,
     )  # fmt: skip
-
-
-def _can_rebuild(place: Path) -> bool:
-    import json
-
-    return json.loads((place / "model.json").read_text(encoding="utf-8")).get("builder") is not None
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
