@@ -6,7 +6,6 @@ rounds in which all models take turns, on one core. With --short a student of a 
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -198,7 +198,7 @@ def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
         "was found, met or missed. Errors of the test split, mean ± standard deviation over seeds, of the arm that\n"
         "validation chose and of its control. The same numbers for machines: [results.json](results.json). How fast\n"
         "all this is: "
-        "[Speed](speed.md). What students weigh and\nmake of it once they are exported: [Exported students](export.md).",
+        "[Speed](speed.md). What students weigh once they leave: [Exported students](export.md).",
         _table(
             ["recipe", "data, test", "seeds", "control", "distilled", "teacher", "verdict", "goals met", "time"], rows
         ),
