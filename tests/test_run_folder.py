@@ -49,7 +49,7 @@ def test_paths(tmp_path):
     names = {p.relative_to(tmp_path).as_posix() for p in vars(run).values() if p != tmp_path}
     assert names == {
         "config.yaml", "manifest.json", "summary.json", "report.html", "metrics.csv", "predictions.npz", "teacher",
-        "checkpoints", "logs",
+        "checkpoints", "logs", "cost.json", "examples.npz",
     }  # fmt: skip
 
 

@@ -274,6 +274,11 @@ def test_a_taken_folder_is_refused_and_a_bundle_replaced_on_demand(data, mlp_run
         export(mlp_run, data, to=target, overwrite=True, progress=False)
     assert (target / "thesis.txt").read_text() == "mine"
     (target / "thesis.txt").unlink()
+    (tmp_path / "out.zip").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="is no bundle, so overwrite=true will not replace it"):
+        export(mlp_run, data, to=target, overwrite=True, progress=False)
+    assert (tmp_path / "out.zip").read_bytes() == b"mine"
+    (tmp_path / "out.zip").unlink()
     export(mlp_run, data, to=target, progress=False)
     with pytest.raises(ConfigError, match="is there already"):
         export(mlp_run, data, to=target, progress=False)

@@ -147,7 +147,7 @@ def export(
 def _check_target(target: Path, archive: Path | None, *, overwrite: bool) -> None:
     for place in [target, *([archive] if archive else [])]:
         if place.exists() and (place.is_file() or any(place.iterdir())):
-            ours = place.suffix == ".zip" if place.is_file() else (place / runtime.SUMS).is_file()
+            ours = _is_bundle(place)
             if not overwrite:
                 raise ConfigError(
                     f"to={place} is there already. Name another place, or replace it with overwrite=true."
@@ -156,6 +156,15 @@ def _check_target(target: Path, archive: Path | None, *, overwrite: bool) -> Non
                 raise ConfigError(
                     f"to={place} is no bundle, so overwrite=true will not replace it. Name another place."
                 )
+
+
+def _is_bundle(place: Path) -> bool:
+    if place.is_dir():
+        return (place / runtime.SUMS).is_file()
+    if not zipfile.is_zipfile(place):
+        return False
+    with zipfile.ZipFile(place) as packed:
+        return any(Path(name).name == runtime.SUMS for name in packed.namelist())
 
 
 def _check_passed(stages: Sequence[Stage], samples: int) -> None:
