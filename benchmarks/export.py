@@ -47,7 +47,7 @@ def entry_of(run: Path) -> dict[str, Any]:
     """One run's student: errors at each stage of the export, and costs."""
     with finished(run) as found, tempfile.TemporaryDirectory() as aside:
         made = export(found.folder, found.data, to=Path(aside) / "bundle", int8_share=1.0, build=found.build)
-        costs = cost(found.folder, found.data, build=found.build)
+        costs = cost(found.folder, found.data, build=found.build, combine=found.combine)
     summary = RunFolder(run.absolute()).read_summary()
     arm = next(entry for entry in summary["arms"] if entry["name"] == made.arm)
     kind = next(row["kind"] for row in costs["rows"] if row["kind"] == arm["student"])

@@ -227,7 +227,7 @@ def measure_cost(arguments: argparse.Namespace) -> int:
     from limbeck.reopen import finished
 
     with finished(arguments.run) as run:
-        print(cost_table(cost(run.folder, run.data, build=run.build)))
+        print(cost_table(cost(run.folder, run.data, build=run.build, combine=run.combine)))
     print(f"report: {arguments.run / 'report.html'}")
     return 0
 

@@ -10,13 +10,21 @@ Exit codes: 0 done, 2 wrong arguments, 3 some images could not be read, 6 no ONN
 damaged or not what it says, 8 it answers otherwise here than where it was made.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # nothing that lies beside this file is imported: a bundle is data
+    _own = os.path.dirname(os.path.realpath(__file__))
+    sys.path = [place for place in sys.path if os.path.realpath(place or ".") != _own]
+
 import argparse
+import contextlib
 import csv
 import hashlib
 import io
 import json
-import os
-import sys
+import stat
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,8 +35,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMAT = 1
 SUMS, FACTS, LABELS, PREPROCESS, GOLDEN = "SHA256SUMS", "bundle.json", "labels.json", "preprocess.json", "golden.npz"
+CARD = "model_card.md"
+"""For people to fill in, so no sum holds it."""
 KINDS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
-LARGEST_FILE = 4 << 30
+LARGEST_MODEL, LARGEST_GOLDEN, LARGEST_TEXT = 2 << 30, 256 << 20, 4 << 20
+"""Bytes of a model, of unpacked golden arrays and of every other file."""
 BATCH = 64
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 
@@ -75,11 +86,10 @@ class DifferentAnswersError(RuntimeFailure):
 def decode(
     file: Path | BinaryIO, *, size: tuple[int, int], channels: int, crop_border: bool = False, invert: bool = False,
     name: str | None = None,
-) -> tuple[np.ndarray, str]:  # fmt: skip
-    """One image file, upright, as the models see it, and a digest of the whole picture.
+) -> np.ndarray:  # fmt: skip
+    """One image file, upright, as the models see it.
 
-    Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay comparable. The
-    digest (SHA-256, hexadecimal) is of the upright picture in RGB as it was in the file: no setting changes it.
+    Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay comparable.
 
     Args:
         file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM; of several pictures the first.
@@ -90,18 +100,36 @@ def decode(
         name: for messages; by default the path.
 
     Returns:
-        uint8 ``[channels, height, width]`` and the digest.
+        uint8 ``[channels, height, width]``.
 
     Raises:
         PictureError: it is missing, damaged, too large or no image.
     """
-    name = str(file) if name is None else name
+    settings: dict[str, Any] = {"size": size, "channels": channels, "crop_border": crop_border, "invert": invert}
+    return _decoded(file, str(file) if name is None else name, **settings)[0]
+
+
+def decode_with_digest(
+    file: Path, *, size: tuple[int, int], channels: int, crop_border: bool = False
+) -> tuple[np.ndarray, str]:
+    """The same, and a digest that tells pictures apart: SHA-256, in hexadecimal.
+
+    The digest is of the upright picture in RGB as it was in the file: no setting changes it.
+    """
+    pixels, whole = _decoded(file, str(file), size=size, channels=channels, crop_border=crop_border, invert=False)
+    return pixels, hashlib.sha256(repr(whole.size).encode() + whole.convert("RGB").tobytes()).hexdigest()
+
+
+def _decoded(
+    file: Path | BinaryIO, name: str, *, size: tuple[int, int], channels: int, crop_border: bool, invert: bool
+) -> tuple[np.ndarray, Image.Image]:
+    """The pixels that a model sees, and the whole picture."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise PictureError(f"{name} ({image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are read)")
             whole = _eight_bits(ImageOps.exif_transpose(image), name)
-        plain, coloured = whole.convert("RGB" if channels == 3 else "L"), whole.convert("RGB")
+        plain = whole.convert("RGB" if channels == 3 else "L")
         if invert:
             plain = ImageOps.invert(plain)
         small = _resized(_without_border(plain) if crop_border else plain, size)
@@ -117,8 +145,7 @@ def decode(
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise PictureError(f"{name} ({' '.join(reason.split())})") from None
     pixels = np.asarray(small, np.uint8)
-    digest = hashlib.sha256(repr(coloured.size).encode() + coloured.tobytes()).hexdigest()
-    return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), digest
+    return pixels[None].copy() if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), whole
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
@@ -220,15 +247,26 @@ class Bundle:
         """The names of all files that ``SHA256SUMS`` names."""
         return list(self._sums)
 
+    def strangers(self) -> list[str]:
+        """What lies in the folder and is not of the bundle."""
+        if not self.place.is_dir():
+            return []
+        return sorted(path.name for path in self.place.iterdir() if path.name not in (*self._sums, SUMS, CARD))
+
     def golden(self) -> dict[str, np.ndarray]:
         """Inputs (``inputs``) and the logits that each model gave for them where it was made (``fp32``, ``int8``)."""
+        content = io.BytesIO(self.read(GOLDEN))
         try:
-            with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as arrays:
+            with zipfile.ZipFile(content) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > LARGEST_GOLDEN:
+                    raise ValueError(f"it holds more than {LARGEST_GOLDEN >> 20} MiB")
+            with np.load(content, allow_pickle=False) as arrays:
                 found = {name: arrays[name] for name in arrays.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(f"{self.place}: {GOLDEN} is damaged ({error}).") from None
+        except Exception as error:  # what damage makes of a compressed file can be anything
+            raise BundleError(f"{self.place}: {GOLDEN} is damaged ({_first_line(error)}).") from None
         inputs = found.get("inputs")
-        if inputs is None or inputs.shape[1:] != self.shape or any(kind not in found for kind in self.kinds):
+        right = inputs is not None and len(inputs) and inputs.shape[1:] == self.shape
+        if not right or any(kind not in found or found[kind].dtype.kind != "f" for kind in self.kinds):
             raise BundleError(f"{self.place}: {GOLDEN} does not hold inputs and answers of {', '.join(self.kinds)}.")
         return found
 
@@ -236,7 +274,7 @@ class Bundle:
         """A model of the bundle.
 
         Args:
-            kind: ``fp32`` or ``int8``; None for the smallest there is.
+            kind: ``fp32`` or ``int8``; None for 8 bits where there is such a model.
 
         Raises:
             BundleError: it is not there, or reads files from elsewhere.
@@ -257,16 +295,16 @@ class Bundle:
         if self.preprocess["kind"] == "image":
             channels, height, width = self.shape
             crop_border = self.preprocess["crop_border"]
-            return decode(path, size=(height, width), channels=channels, crop_border=crop_border, invert=invert)[0]
+            return decode(path, size=(height, width), channels=channels, crop_border=crop_border, invert=invert)
         try:
             found = np.load(path, allow_pickle=False)
         except FileNotFoundError:
             raise PictureError(f"{path} (missing)") from None
-        except (ValueError, OSError, EOFError) as error:
-            raise PictureError(f"{path} (no array in NumPy's format: {error})") from None
+        except Exception as error:  # damage can make anything of it
+            raise PictureError(f"{path} (no array in NumPy's format: {_first_line(error)})") from None
         if not isinstance(found, np.ndarray) or found.shape != self.shape:
             raise PictureError(f"{path} (an array of shape {getattr(found, 'shape', '?')}; {self.shape} was expected)")
-        return found.astype(self.preprocess["dtype"])
+        return _as_type(found, self.preprocess["dtype"], path)
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
@@ -279,7 +317,7 @@ class Bundle:
 
     def _number(self, content: Any, key: str, name: str) -> float:
         value = content.get(key) if isinstance(content, dict) else None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
             raise BundleError(f"{self.place}: {name}: {key} should be a number above 0, found {value!r}.")
         return float(value)
 
@@ -334,6 +372,7 @@ class Model:
             raise MissingLibraryError("ONNX Runtime is not installed: pip install onnxruntime") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         if threads is not None:
             options.intra_op_num_threads = threads
         try:
@@ -366,13 +405,27 @@ class Model:
         return odds / odds.sum(1, keepdims=True)
 
 
+def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
+    """The numbers of an array as a model takes them, if it can hold them."""
+    whole = array.dtype.kind in "iub"
+    if dtype == "uint8" and not (whole and array.min() >= 0 and array.max() <= 255):
+        raise PictureError(f"{path} (numbers of type {array.dtype}; whole ones from 0 to 255 were expected)")
+    if not whole and (array.dtype.kind != "f" or not np.isfinite(array).all()):
+        raise PictureError(f"{path} (of type {array.dtype}; finite numbers were expected)")
+    return array.astype(dtype)
+
+
 def _reader(place: Path) -> Callable[[str], bytes]:
     """What reads a file of a bundle by its name."""
-    if place.is_dir():
-        return lambda name: _read_file(place, name)
-    if not place.exists():
+    try:
+        if place.is_dir():
+            return lambda name: _read_file(place, name)
+        there, packed = place.exists(), zipfile.is_zipfile(place)
+    except OSError as error:
+        raise BundleError(f"{place} cannot be read ({error.strerror}).") from None
+    if not there:
         raise BundleError(f"{place} does not exist; name a bundle: the folder or zip file of 'limbeck export'.")
-    if not zipfile.is_zipfile(place):
+    if not packed:
         raise BundleError(f"{place} is no bundle: a folder or a zip file was expected.")
     return lambda name: _read_zipped(place, name)
 
@@ -380,8 +433,10 @@ def _reader(place: Path) -> Callable[[str], bytes]:
 def _read_file(folder: Path, name: str) -> bytes:
     file = folder / name
     try:
-        if file.stat().st_size > LARGEST_FILE:
-            raise BundleError(f"{folder}: {name} is larger than {LARGEST_FILE >> 30} GiB.")
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleError(f"{folder}: {name} is no file.")
+        _check_size(folder, name, status.st_size)
         return file.read_bytes()
     except FileNotFoundError:
         whole = "it is no bundle of 'limbeck export'" if name == SUMS else "the bundle is not whole"
@@ -390,16 +445,23 @@ def _read_file(folder: Path, name: str) -> bytes:
         raise BundleError(f"{folder}: {name} cannot be read ({error.strerror}).") from None
 
 
+def _check_size(place: Path, name: str, size: int) -> None:
+    most = LARGEST_MODEL if name.endswith((".onnx", ".npz")) else LARGEST_TEXT
+    if size > most:
+        raise BundleError(f"{place}: {name} is larger than {most >> 20} MiB.")
+
+
 def _read_zipped(place: Path, name: str) -> bytes:
     try:
         with zipfile.ZipFile(place) as archive:
             found = [entry for entry in archive.infolist() if os.path.basename(entry.filename) == name]
             if len(found) != 1:
                 raise BundleError(f"{place}: {name} is {'there twice' if found else 'missing'}.")
-            if found[0].file_size > LARGEST_FILE:
-                raise BundleError(f"{place}: {name} is larger than {LARGEST_FILE >> 30} GiB.")
+            _check_size(place, name, found[0].file_size)
             return archive.read(found[0])
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except BundleError:
+        raise
+    except Exception as error:  # what damage makes of a compressed file can be anything
         raise BundleError(f"{place}: {name} cannot be read ({_first_line(error)}).") from None
 
 
@@ -458,6 +520,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
+        if not 8 <= key < 1 << 32:  # other readers cut longer ones off, and see another field
+            raise ValueError("a field number out of range")
         number, wire = key >> 3, key & 7
         if wire == 0:
             value, at = _varint(message, at)
@@ -503,6 +567,9 @@ def verify(place: str | Path) -> list[str]:
     bundle = Bundle(place)
     for name in bundle.files():
         bundle.read(name)
+    strange = bundle.strangers()
+    if strange:
+        raise BundleError(f"{bundle.place}: {', '.join(strange[:5])}: not of this bundle ({SUMS} does not name it).")
     lines = [f"{len(bundle.files())} files are as they were made (SHA-256)"]
     golden = bundle.golden()
     for kind in bundle.kinds:
@@ -526,7 +593,7 @@ def predict(
     Args:
         place: of the bundle.
         paths: image files, and folders of them (with those below).
-        model: ``fp32`` or ``int8``; None for the smallest there is.
+        model: ``fp32`` or ``int8``; None for 8 bits where there is such a model.
         top: how many classes to name for each image.
         form: ``csv``, or ``jsonl`` for a JSON object a line.
         abstain: give no answer where the confidence is below this.
@@ -623,30 +690,50 @@ def _writer(form: str, top: int, out: TextIO) -> Write:
     return write_csv
 
 
+@contextlib.contextmanager
+def _table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[TextIO]:
+    """Where a table is written: standard output, or a file that is there once it is whole."""
+    if file is None:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    if any(Path(path).exists() and file.exists() and file.samefile(path) for path in inputs):
+        raise RuntimeFailure(f"--out {file} is one of the files to classify; name another.")
+    if not file.parent.is_dir():
+        raise RuntimeFailure(f"--out {file}: the folder {file.parent} does not exist.")
+    if file.exists() and not file.is_file():  # a device or a pipe, which nothing can be moved onto
+        with file.open("w", encoding="utf-8", newline="", errors="backslashreplace") as out:
+            yield out
+        return
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8", newline="", errors="backslashreplace") as out:
+            yield out
+        os.replace(aside, file)
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
 def execute(verb: str, place: Path, arguments: argparse.Namespace) -> int:
     """Do what a command line says; returns the exit code.
 
     Raises:
         RuntimeFailure: something that the user can mend.
     """
-    if verb == "verify":
-        print("\n".join(verify(place)))
-        return 0
-    out = None
     try:
-        if arguments.out is not None:
-            out = arguments.out.open("w", encoding="utf-8", newline="")
-        failed = predict(
-            place, arguments.paths, model=arguments.model, top=arguments.top, form=arguments.format,
-            abstain=arguments.abstain, invert=arguments.invert, out=out,
-        )  # fmt: skip
+        if verb == "verify":
+            print("\n".join(verify(place)), flush=True)
+            return 0
+        with _table(arguments.out, arguments.paths) as out:
+            failed = predict(
+                place, arguments.paths, model=arguments.model, top=arguments.top, form=arguments.format,
+                abstain=arguments.abstain, invert=arguments.invert, out=out,
+            )  # fmt: skip
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise RuntimeFailure(f"{error.filename or arguments.out}: {error.strerror}.") from None
-    finally:
-        if out is not None:
-            out.close()
+        raise RuntimeFailure(f"{error.filename or 'the table'}: {error.strerror}.") from None
     if failed:
         raise PictureError(f"{failed} of the files could not be read; the column error says why.")
     return 0
@@ -669,7 +756,7 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         if verb == "verify":
             continue
         added.add_argument("paths", nargs="+", metavar="IMAGE", help="image files, and folders of them")
-        added.add_argument("--model", choices=list(KINDS), help="by default the smallest there is")
+        added.add_argument("--model", choices=list(KINDS), help="by default int8 where it is there")
         added.add_argument("--top", type=int, default=1, metavar="K", help="name the K most likely classes")
         added.add_argument("--format", choices=["csv", "jsonl"], default="csv", help="of the table")
         added.add_argument("--abstain", type=float, default=0.0, metavar="P", help="no answer below this confidence")
@@ -680,6 +767,10 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: bool = True) -> int:
     """``python BUNDLE/run.py verify | predict IMAGE...``, and ``limbeck verify | predict BUNDLE IMAGE...``"""
+    for stream in (sys.stdout, sys.stderr):  # names of files and classes may hold what a terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # decode refuses what is too large itself
     arguments = parser(program, inside=inside).parse_args(argv)
     place = Path(__file__).resolve().parent if inside else arguments.bundle
     try:
@@ -693,6 +784,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: 
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)
     return code
 

@@ -34,10 +34,19 @@ def test_the_same_answers_pass():
 
 
 def test_rounding_passes_and_more_than_rounding_does_not():
-    largest = np.abs(LOGITS).max()
-    assert same_answers("fp32", LOGITS + np.float32(0.9e-4 * largest), LOGITS, LABELS).passed
-    (reason,) = same_answers("fp32", LOGITS + np.float32(1.2e-4 * largest), LOGITS, LABELS).failures
+    largest = np.abs(LOGITS).max(1, keepdims=True).clip(1)
+    assert same_answers("fp32", LOGITS + 0.9e-4 * largest, LOGITS, LABELS).passed
+    (reason,) = same_answers("fp32", LOGITS + 1.2e-4 * largest, LOGITS, LABELS).failures
     assert reason.startswith("logits differ by up to")
+
+
+def test_one_large_logit_hides_nothing():
+    reference = LOGITS.copy()
+    reference[0, 0] = 1e5
+    noisy = reference + RNG.normal(size=LOGITS.shape) * 2
+    stage = same_answers("fp32", noisy, reference, LABELS)
+    assert stage.changed > 100
+    assert len(stage.failures) >= 2
 
 
 def test_one_other_top_class_fails():
@@ -75,6 +84,21 @@ def test_a_few_errors_more_pass_and_one_more_does_not():
 def test_a_class_that_suffers_alone_fails():
     own = np.flatnonzero((LOGITS.argmax(1) == LABELS) & (LABELS == 2))[: FEW + 1]
     assert similar(flipped(own), share=0.5).failures == (f"{FEW + 1} errors more in class c, {FEW} are allowed",)
+
+
+def test_few_samples_allow_few_errors():
+    labels = np.arange(20) % 4
+    sure = np.eye(4)[labels] * 9
+    worse = sure.copy()
+    worse[labels == 2] = np.eye(4)[0] * 9
+    found = similar_answers("int8", worse, sure, labels, share=0.001, class_names=NAMES)
+    assert found.failures == ("5 errors more, 0 are allowed", "5 errors more in class c, 0 are allowed")
+
+
+def test_no_share_is_no_error():
+    right = np.flatnonzero(LOGITS.argmax(1) == LABELS)[:1]
+    assert similar(flipped(right), share=0).failures == ("1 errors more, 0 are allowed",)
+    assert similar(LOGITS.copy(), share=0).passed
 
 
 def test_fewer_errors_pass():

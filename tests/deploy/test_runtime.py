@@ -35,7 +35,7 @@ def copied(bundle, place):
 
 def with_sums(folder):
     """Sums that fit, as somebody who changes a bundle on purpose would write."""
-    names = sorted(file.name for file in folder.iterdir() if file.name != "SHA256SUMS")
+    names = sorted(file.name for file in folder.iterdir() if file.name not in ("SHA256SUMS", "model_card.md"))
     lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / "SHA256SUMS").write_text("".join(lines))
     return folder
@@ -122,7 +122,6 @@ def test_a_missing_onnx_runtime_is_said(bundle, monkeypatch):
         "preprocess.json",
         "bundle.json",
         "golden.npz",
-        "model_card.md",
         "run.py",
     ],
 )
@@ -134,7 +133,7 @@ def test_a_changed_byte_is_found(bundle, name):
         runtime.verify(bundle)
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "labels.json", "preprocess.json", "golden.npz", "model_card.md"])
+@pytest.mark.parametrize("name", ["model.onnx", "labels.json", "preprocess.json", "golden.npz"])
 def test_a_missing_file_is_found(bundle, name):
     (bundle / name).unlink()
     with pytest.raises(BundleError, match=f"{name} is missing; the bundle is not whole"):
@@ -147,6 +146,25 @@ def test_sums_name_no_other_place(bundle, line):
         file.write(f"{'0' * 64}  {line}\n")
     with pytest.raises(BundleError, match="SHA256SUMS is damaged"):
         runtime.verify(bundle)
+
+
+def test_a_model_card_may_be_filled_in(bundle):
+    card = bundle / "model_card.md"
+    card.write_text(card.read_text().replace("TODO", "Nobody's images."))
+    assert len(runtime.verify(bundle)) == 3
+    card.unlink()
+    assert len(runtime.verify(bundle)) == 3
+
+
+def test_files_that_are_not_of_the_bundle_are_neither_imported_nor_unseen(bundle):
+    (bundle / "csv.py").write_text("print('HIJACKED')")
+    for cwd in (None, bundle):
+        done = subprocess.run(
+            [sys.executable, "run.py" if cwd else bundle / "run.py", "verify"], cwd=cwd, capture_output=True, text=True
+        )
+        assert "HIJACKED" not in done.stdout
+        assert done.returncode == 7
+        assert "csv.py: not of this bundle" in done.stderr
 
 
 def test_what_is_no_bundle_is_refused(tmp_path):
@@ -188,6 +206,28 @@ def test_golden_arrays_that_are_none_are_refused(bundle, content):
     (bundle / "golden.npz").write_bytes(content)
     with pytest.raises(BundleError, match=r"golden\.npz"):
         runtime.verify(with_sums(bundle))
+
+
+def test_golden_arrays_of_a_strange_kind_are_refused(bundle):
+    golden = runtime.Bundle(bundle).golden()
+    for change in (
+        {"fp32": golden["fp32"].astype(str)}, {"inputs": golden["inputs"][:0]}, {"fp32": golden["fp32"][:3]},
+        {"inputs": golden["inputs"].astype(str)},
+    ):  # fmt: skip
+        np.savez(bundle / "golden.npz", **(golden | change))
+        with pytest.raises(BundleError):
+            runtime.verify(with_sums(bundle))
+    np.save(bundle / "golden.npy", golden["inputs"])
+    (bundle / "golden.npy").rename(bundle / "golden.npz")
+    with pytest.raises(BundleError, match=r"golden\.npz is damaged"):
+        runtime.verify(with_sums(bundle))
+
+
+def test_a_link_to_what_has_no_end_is_refused(bundle):
+    (bundle / "labels.json").unlink()
+    (bundle / "labels.json").symlink_to("/dev/zero")
+    with pytest.raises(BundleError, match=r"labels\.json is no file"):
+        runtime.verify(bundle)
 
 
 def test_a_pickle_among_the_golden_arrays_is_not_read(bundle):
@@ -246,6 +286,23 @@ def test_data_in_other_files_is_refused_wherever_it_is(bundle, where):
     (bundle / "model.onnx").write_bytes(external(where=where))
     with pytest.raises(BundleError, match=r"would read other files.*secret"):
         runtime.verify(with_sums(bundle))
+
+
+def test_a_field_number_that_others_cut_off_hides_nothing(bundle):
+    tensor = external()
+    hidden = tensor.replace(b"\x6a", _overlong(13), 1)  # the tag of external_data
+    assert hidden != tensor
+    with pytest.raises(BundleError, match="is no ONNX model"):
+        runtime.external_files(hidden)
+
+
+def _overlong(field):
+    number, out = (field << 3 | 2) + (1 << 32), b""
+    while True:
+        number, low = number >> 7, number & 0x7F
+        out += bytes([low | (0x80 if number else 0)])
+        if not number:
+            return out
 
 
 def test_own_models_have_no_data_in_other_files(mlp_bundle, conv_bundle):
@@ -307,11 +364,18 @@ def test_zip_files_that_are_none_are_refused(mlp_bundle, tmp_path):
             packed.writestr(f"{folder}/SHA256SUMS", "x")
     with pytest.raises(BundleError, match="SHA256SUMS is there twice"):
         runtime.verify(twice)
-    changed = bytearray(whole)
-    changed[len(whole) // 3] ^= 0xFF
-    cut.write_bytes(changed)
-    with pytest.raises(BundleError):
-        runtime.verify(cut)
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_a_changed_byte_of_a_zip_file_is_a_message(mlp_bundle, tmp_path, part):
+    whole = mlp_bundle.with_name("out.zip").read_bytes()
+    rng = np.random.default_rng(part)
+    for at in rng.integers(0, len(whole), 12):
+        changed = bytearray(whole)
+        changed[at] ^= 1 << int(rng.integers(0, 8))
+        (tmp_path / "a.zip").write_bytes(changed)
+        with suppress(BundleError, runtime.DifferentAnswersError):  # some bytes of a zip file mean nothing
+            runtime.verify(tmp_path / "a.zip")
 
 
 # Images --------------------------------------------------------------------------------
@@ -362,7 +426,7 @@ def test_another_size_is_made_the_right_one(mlp_bundle, tmp_path):
 
 def test_images_are_what_training_saw(mlp_bundle, tmp_path):
     Image.fromarray(np.random.default_rng(3).integers(0, 256, (37, 53, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    own, _ = runtime.decode(tmp_path / "a.png", size=(16, 16), channels=3, crop_border=True)
+    own = runtime.decode(tmp_path / "a.png", size=(16, 16), channels=3, crop_border=True)
     assert np.array_equal(own, read_images([tmp_path / "a.png"], size=16, channels=3, crop_border=True)[0].numpy())
 
 
@@ -400,6 +464,34 @@ def test_json_lines(bundle, pictures, tmp_path):
     assert first["confidence"] >= first["top"][1]["confidence"]
     assert (second["label"], second["confidence"]) == (None, None)
     assert "no image" in second["error"]
+
+
+def test_a_table_is_written_whole_or_not_at_all(bundle, pictures, tmp_path):
+    target = tmp_path / "out.csv"
+    target.write_text("precious")
+    assert run_py(bundle, "predict", pictures, "--top", "99", "--out", target)[0] == 2
+    assert target.read_text() == "precious"
+    image = Path(shutil.copy(pictures / "0.png", tmp_path / "a.png"))
+    code, _, err = run_py(bundle, "predict", image, "--out", image)
+    assert (code, "is one of the files to classify" in err) == (2, True)
+    assert image.read_bytes() == (pictures / "0.png").read_bytes()
+    code, _, err = run_py(bundle, "predict", image, "--out", "/dev/full")
+    assert code == 2
+    assert "No space left" in err
+    assert run_py(bundle, "predict", pictures, "--out", target)[0] == 0
+    assert target.read_text().startswith("file,label")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "copy", "out.csv"]
+
+
+def test_names_that_no_terminal_can_show(bundle, pictures, tmp_path):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    shutil.copy(pictures / "0.png", str(folder).encode() + b"/bad\xff.png")
+    shutil.copy(pictures / "0.png", folder / "b\u00e9\u4e2d.png")
+    for words in (["--out", tmp_path / "a.csv"], []):
+        code, out, _ = run_py(bundle, "predict", folder, *words)
+        assert code == 0
+    assert out.count("\n") == 3
 
 
 def test_abstaining(mlp_bundle, pictures):

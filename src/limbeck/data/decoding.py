@@ -84,13 +84,13 @@ def decode_all(
 
 
 def decode(path: Path, *, size: int, channels: int, crop_border: bool = False) -> tuple[np.ndarray, str]:
-    """One image file as :func:`limbeck.runtime.decode` has it, where exported models run too.
+    """One image file as :func:`limbeck.runtime.decode_with_digest` has it, where exported models run too.
 
     Raises:
         DataError: it is missing, damaged, too large or no image.
     """
     try:
-        return runtime.decode(path, size=(size, size), channels=channels, crop_border=crop_border)
+        return runtime.decode_with_digest(path, size=(size, size), channels=channels, crop_border=crop_border)
     except runtime.PictureError as error:
         raise DataError(str(error)) from None
 

@@ -66,12 +66,13 @@ def write_bundle(folder: Path, contents: Contents) -> Path:
         runtime.PREPROCESS: _json(_preprocess(contents)),
         runtime.FACTS: _json(facts),
         runtime.GOLDEN: arrays.getvalue(),
-        "model_card.md": contents.card.encode(),
+        runtime.CARD: contents.card.encode(),
         "run.py": Path(runtime.__file__).read_bytes(),
     }
     for name, content in files.items():
         write_atomically(folder / name, partial(_write, content))
-    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items()))
+    summed = sorted((name, content) for name, content in files.items() if name != runtime.CARD)
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in summed)
     write_atomically(folder / runtime.SUMS, partial(_write, sums.encode()))
     return folder
 

@@ -1,5 +1,6 @@
 """The model card of a bundle: what a run knows is filled in, what only a person can know is marked TODO."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,9 @@ from limbeck.report import wording
 
 
 def model_card(
-    summary: Mapping[str, Any], manifest: Mapping[str, Any], *, arm: str, seed: int, stages: Sequence[Stage],
-    class_names: Sequence[str], logits: np.ndarray, labels: np.ndarray, temperature: float,
+    summary: Mapping[str, Any], manifest: Mapping[str, Any], *, arm: str, seed: int, adjusted: str | None,
+    by_hand: bool, stages: Sequence[Stage], class_names: Sequence[str], logits: np.ndarray, labels: np.ndarray,
+    temperature: float,
 ) -> str:  # fmt: skip
     """The text of ``model_card.md``.
 
@@ -22,6 +24,8 @@ def model_card(
         manifest: of the run; of it only versions and dates are told, no command and no place.
         arm: of the student that is exported.
         seed: likewise.
+        adjusted: how constants were set that are added to its logits; None where there are none.
+        by_hand: whether somebody named arm or seed.
         stages: what the gate found.
         class_names: in the order of the logits.
         logits: of the validation samples, ``[N, classes]``.
@@ -29,17 +33,20 @@ def model_card(
         temperature: of the confidences.
     """
     data, entry = summary["data"], next(entry for entry in summary["arms"] if entry["name"] == arm)
-    own = next(found for found in entry["seeds"] if found["seed"] == seed)["test"]
+    distilled, wrong = not entry.get("control") and summary["teacher"] is not None, stages[0].errors
+    how = "made by knowledge distillation" if distilled else "trained on labels, without a teacher (a control),"
     parts = [
-        f"# Model card: {summary['recipe']}, {arm}",
+        f"# Model card: {_plain(summary['recipe'])}, {_plain(arm)}",
         f"A classifier of {len(class_names):,} classes ({_some(class_names)}) with {entry['params']:,} parameters "
-        f"({entry['student']}), made by knowledge distillation with limbeck {__version__}"
-        f"{_day(manifest)}. Of {data['test']:,} test samples it gets {own['errors']:,} wrong "
-        f"({wording.percent(own['accuracy'])} right).",
+        f"({_plain(entry['student'])}), {how} with limbeck {__version__}{_day(manifest)}. Of {data['test']:,} test "
+        f"samples it gets {wrong:,} wrong ({wording.percent(1 - wrong / data['test'])} right).",
+        *([f"Constants are added to its logits, set by `bias={adjusted}` after training; the results of the arms below "
+           "are without."] if adjusted else []),
         "## Intended use",
         "TODO: who should use it, for what, on which images; what it must not be used for; who answers for it.",
         "## Training data",
-        f"{data['name']}: {data['train']:,} samples to train, {data['val']:,} to validate, {data['test']:,} to test. "
+        f"{_plain(_last_part(data['name']))}: {data['train']:,} samples to train, {data['val']:,} to validate, "
+        f"{data['test']:,} to test. "
         f"This student saw: {entry['transfer']}; {entry.get('views') or 'no views'}.",
         "TODO: where the data is from, whom it shows and whom not, its licence, consent, known gaps.",
         "## How it was made",
@@ -47,8 +54,10 @@ def model_card(
         _arms(summary, arm),
         *(f"**{sentence}**" for verdict, sentence in wording.headlines(summary) if verdict != "none"),
         *(f"* {warning}" for warning in summary.get("warnings") or []),
-        f"In this bundle: arm `{arm}`, seed {seed}. Arm and seed were chosen on the validation split, or by hand; "
-        "the test split was not used to choose.",
+        f"In this bundle: arm {_plain(arm)}, seed {seed}, " + (
+            "named by whoever exported it." if by_hand else
+            "chosen on the validation split; the test split had no say."
+        ),
         "## What was checked at export",
         f"The student and each exported model answered all {data['test']:,} test samples.",
         _gate(stages),
@@ -61,7 +70,7 @@ def model_card(
         "* Always one of the classes above: it does not know that an image shows none of them.",
         "* Images unlike those of the training data (another camera, background, orientation, contrast) lower the "
         "numbers above by an amount that nobody has measured.",
-        "* Its teacher's mistakes and biases may have been passed on.",
+        *(["* Its teacher's mistakes and biases may have been passed on."] if distilled else []),
         "* Errors are not the same for all classes:",
         _recall(logits, labels, class_names),
         "TODO: harms that a wrong answer can do, groups for which it was not checked, how it is watched in use.",
@@ -73,7 +82,17 @@ def model_card(
 
 def _some(names: Sequence[str], most: int = 12) -> str:
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(_plain, names[:most])) + more
+
+
+def _last_part(name: str) -> str:
+    """Of a name that is a path."""
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+
+
+def _plain(text: object) -> str:
+    """A name on one line that means nothing in Markdown."""
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
 
 
 def _day(manifest: Mapping[str, Any]) -> str:
@@ -84,10 +103,11 @@ def _day(manifest: Mapping[str, Any]) -> str:
 def _made(summary: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     teacher = summary["teacher"]
     taught = "There was no teacher." if teacher is None else (
-        f"Teacher: {teacher['name']}, {teacher['params']:,} parameters, {teacher['test']['errors']:,} test errors."
+        f"Teacher: {_plain(teacher['name'])}, {teacher['params']:,} parameters, "
+        f"{teacher['test']['errors']:,} test errors."
     )  # fmt: skip
     return (
-        f"{taught} Student: {entry['student']}, {entry['params']:,} parameters. Objective: "
+        f"{taught} Student: {_plain(entry['student'])}, {entry['params']:,} parameters. Objective: "
         f"{wording.objective(entry['objective'])}. {summary.get('epochs')} epochs, batches of "
         f"{summary.get('batch_size')}, {wording.optimizer(entry.get('optimizer') or {})}."
     )
@@ -96,7 +116,7 @@ def _made(summary: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
 def _arms(summary: Mapping[str, Any], arm: str) -> str:
     rows = [["arm", "learns from", "test errors", "accuracy"]]
     for found in summary["arms"][:20]:
-        name = f"**{found['name']}**" if found["name"] == arm else found["name"]
+        name = f"**{_plain(found['name'])}**" if found["name"] == arm else _plain(found["name"])
         errors = wording.mean_and_sd(found["mean"]["errors"], found["sd"]["errors"])
         rows.append([name, wording.objective(found["objective"]), errors, wording.percent(found["mean"]["accuracy"])])
     return _table(rows)
@@ -121,10 +141,9 @@ def _recall(logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) 
     found = [(float(right[labels == k].mean()), k) for k in range(len(class_names)) if (labels == k).any()]
     rows = [["class (validation)", "samples", "right"]]
     for share, k in sorted(found)[:10]:
-        rows.append([class_names[k], f"{int((labels == k).sum()):,}", wording.percent(share, 1)])
+        rows.append([_plain(class_names[k]), f"{int((labels == k).sum()):,}", wording.percent(share, 1)])
     return _table(rows)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    escaped = [[str(cell).replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [escaped[0], ["---"] * len(rows[0]), *escaped[1:]])
+    return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])

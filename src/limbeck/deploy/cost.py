@@ -126,9 +126,10 @@ class _Stopwatch:
         self._what = f"{runtime}, {', '.join(map(str, files))}"
         source = str(Path(__file__).parents[2])
         path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "limbeck.deploy.stopwatch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, "PYTHONPATH": path},
+            stderr=self._said, text=True, encoding="utf-8", env={**os.environ, "PYTHONPATH": path},
         )  # fmt: skip
         first = {"runtime": runtime, "files": [str(file) for file in files], "inputs": str(inputs)}
         try:
@@ -151,8 +152,10 @@ class _Stopwatch:
         line = process.stdout.readline()
         if line:
             return json.loads(line)
-        _, said = process.communicate()
-        raise ResourceError(f"The process that measures {self._what} failed: {(said.splitlines() or ['killed'])[-1]}")
+        process.wait()
+        self._said.seek(0)
+        said = self._said.read().splitlines() or ["killed"]
+        raise ResourceError(f"The process that measures {self._what} failed: {said[-1]}")
 
     def __enter__(self) -> "_Stopwatch":
         return self
@@ -161,3 +164,4 @@ class _Stopwatch:
         if self._process.poll() is None:
             with suppress(BrokenPipeError):
                 self._process.communicate()  # ends its input, and so itself
+        self._said.close()

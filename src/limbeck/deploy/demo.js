@@ -3,7 +3,8 @@
 const $ = (id) => document.getElementById(id);
 const pad = $("pad"), ink = pad.getContext("2d", { willReadFrequently: true });
 const PEN = pad.width / 13, STEP = pad.width / 28;
-let facts, logits = null, last = null, drawn = false, asking = false, again = null, pen = null, lowered = false;
+const MOST = 20; // classes a card shows; of more, the likeliest
+let facts, logits = null, last = null, drawn = false, asking = false, again = null, pen = null, lowered = false, turn = 0;
 
 const temperature = () => 20 ** ($("temperature").value / 100);
 
@@ -20,8 +21,11 @@ function show() {
     const shares = logits ? softmax(logits[m], temperature()) : null;
     const best = shares ? shares.indexOf(Math.max(...shares)) : -1;
     card.querySelector(".top").textContent = shares ? facts.classes[best] : "–";
-    bars.forEach((bar) => {
-      const k = Number(bar.dataset.k), share = shares ? shares[k] : 0;
+    const order = facts.classes.map((_, k) => k);
+    if (shares && order.length > MOST) order.sort((a, b) => shares[b] - shares[a]);
+    bars.forEach((bar, place) => {
+      const k = order[place], share = shares ? shares[k] : 0;
+      bar.firstChild.textContent = bar.firstChild.title = facts.classes[k];
       bar.querySelector("i").style.transform = `scaleX(${share})`;
       bar.querySelector("small").textContent = shares ? `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %` : "";
       bar.classList.toggle("best", k === best);
@@ -37,10 +41,12 @@ function fail(message) {
 async function ask(path, body) {
   if (asking) { again = [path, body]; return; }
   asking = true;
+  const asked = turn;
   try {
     const reply = await fetch(path, { method: "POST", body });
     const found = await reply.json();
     if (!reply.ok) throw new Error(found.error);
+    if (asked !== turn) throw null; // cleared meanwhile
     logits = found.logits;
     fail("");
     const image = new Image();
@@ -49,7 +55,7 @@ async function ask(path, body) {
     if (path === "/image") { wipe(); const copy = new Image(); copy.onload = () => fill(copy); copy.src = found.png; }
     show();
   } catch (error) {
-    fail(error instanceof TypeError ? "limbeck demo no longer answers; start it again." : `It could not be read: ${error.message}.`);
+    if (error) fail(error instanceof TypeError ? "limbeck demo no longer answers; start it again." : `It could not be read: ${error.message}.`);
   }
   asking = false;
   if (again) { const next = again; again = null; ask(...next); }
@@ -70,6 +76,7 @@ function fill(image) {
 
 function clear() {
   wipe();
+  turn++; again = null; $("pen").hidden = true;
   logits = null; last = null; pen = null; lowered = false;
   $("seen").getContext("2d").clearRect(0, 0, facts.width, facts.height);
   pressed(null);
@@ -122,6 +129,15 @@ function sample() {
   return pixels;
 }
 
+// Where the keyboard's pen is.
+function pointed() {
+  const mark = $("pen");
+  mark.hidden = false;
+  mark.classList.toggle("down", lowered);
+  mark.style.left = `${(100 * pen[0]) / pad.width}%`;
+  mark.style.top = `${(100 * pen[1]) / pad.height}%`;
+}
+
 let waiting = 0;
 function send() {
   if (waiting) return;
@@ -160,13 +176,14 @@ function listen() {
   pad.addEventListener("keydown", (e) => {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (e.key === "Delete" || e.key === "Backspace") clear();
-    else if (e.key === " ") { pen = pen || [pad.width / 2, pad.height / 4]; lowered = !lowered; if (lowered) stroke(pen, pen); }
+    else if (e.key === " ") { pen = pen || [pad.width / 2, pad.height / 4]; lowered = !lowered; pointed(); if (lowered) stroke(pen, pen); }
     else if (moves[e.key]) {
       pen = pen || [pad.width / 2, pad.height / 4];
       const inside = (value) => Math.max(PEN / 2, Math.min(pad.width - PEN / 2, value));
       const to = [inside(pen[0] + STEP * moves[e.key][0]), inside(pen[1] + STEP * moves[e.key][1])];
       if (lowered) stroke(pen, to);
       pen = to;
+      pointed();
       pad.setAttribute("aria-label", `Drawing area. Pen ${lowered ? "down" : "up"} at ${Math.round((100 * pen[0]) / pad.width)} %, ${Math.round((100 * pen[1]) / pad.height)} %.`);
     } else return;
     e.preventDefault();
@@ -183,7 +200,7 @@ function listen() {
 function build() {
   $("about").textContent = `Draw something of ${facts.data}. Teacher, control and student answer side by side; nothing leaves this machine.`;
   $("seen").width = facts.width; $("seen").height = facts.height;
-  const order = facts.classes.map((_, k) => k).slice(0, 40);
+  const order = facts.classes.map((_, k) => k).slice(0, MOST);
   for (const model of facts.models) {
     const card = document.createElement("article"), title = document.createElement("h2"), about = document.createElement("p");
     card.className = `model ${model.role}`;
@@ -195,7 +212,7 @@ function build() {
     card.append(title, about, top);
     for (const k of order) {
       const bar = document.createElement("div"), name = document.createElement("span"), fill = document.createElement("div");
-      bar.className = "bar"; bar.dataset.k = k;
+      bar.className = "bar";
       name.textContent = facts.classes[k]; name.title = facts.classes[k];
       fill.append(document.createElement("i"));
       bar.append(name, fill, document.createElement("small"));

@@ -121,7 +121,7 @@ class Demo:
         self._lock = Lock()
         handler = type("Handler", (_Handler,), {"demo": self})
         try:
-            self.server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+            self.server = _Server(("127.0.0.1", port), handler)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ConfigError(f"port={port} cannot be used ({reason}); name another, or none for any.") from None
@@ -211,6 +211,18 @@ def png_of(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+class _Server(ThreadingHTTPServer):
+    """Bound to the loopback; a browser that goes away is no error."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say what went wrong, unless the other side has hung up."""
+        error = sys.exception()
+        if not isinstance(error, ConnectionError):
+            print(f"a request failed: {type(error).__name__}: {error}", file=sys.stderr)
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers the page and nobody else: requests must name this host, and come from this page if from any."""
 
@@ -231,6 +243,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/favicon.ico":
             self._send(HTTPStatus.NO_CONTENT, b"", "image/x-icon")
         else:
+            self.close_connection = True
             self._send(HTTPStatus.NOT_FOUND, b"nothing here", "text/plain")
 
     def do_POST(self) -> None:
@@ -247,12 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/image":
             self._answer_file(body)
         else:
+            self.close_connection = True
             self._send(HTTPStatus.NOT_FOUND, b"nothing here", "text/plain")
 
     def _answer_file(self, content: bytes) -> None:
         channels, height, width = self.demo.data.shape
         try:
-            pixels, _ = runtime.decode(
+            pixels = runtime.decode(
                 io.BytesIO(content), size=(height, width), channels=channels, name="this file",
                 crop_border=self.demo.data.crop_border,
             )  # fmt: skip
@@ -271,12 +285,13 @@ class _Handler(BaseHTTPRequestHandler):
         own = {f"{name}:{self.demo.server.server_port}" for name in ("127.0.0.1", "localhost")}
         if host in own and (origin is None or origin.removeprefix("http://") in own):
             return True
+        self.close_connection = True  # what was sent along is not read
         self._send(HTTPStatus.FORBIDDEN, b"this page is for this machine alone", "text/plain")
         return False
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit():
+        if not (length.isascii() and length.isdigit() and len(length) < 12):
             self._fail("how long it is was not said")
         elif int(length) > LARGEST_UPLOAD:
             self._fail(f"this file is larger than {LARGEST_UPLOAD >> 20} MiB")

@@ -1,11 +1,12 @@
 """A trained student of a run becomes a bundle: exported, quantised, through the gate, packed and verified."""
 
+import errno
 import os
 import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from limbeck.deploy.choose import choose_student
 from limbeck.deploy.gate import Stage, same_answers, similar_answers, table
 from limbeck.deploy.onnx_export import CALIBRATION, need_onnx, onnx_logits, quantize, to_onnx
 from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
+from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.metrics import predict
 from limbeck.models import load_model
 from limbeck.progress import StageProgress
@@ -94,10 +96,12 @@ def export(
     folder = RunFolder(run)
     summary = folder.read_summary()
     manifest = folder.read_json(folder.manifest)
+    by_hand = arm is not None or seed is not None
     arm, seed = choose_student(summary, arm, seed)
-    target = Path(to) if to is not None else folder.path / "bundle"
-    archive = target.with_name(f"{target.name}.zip") if zipped else None
-    _check_target(target, archive, overwrite=overwrite)
+    if adjusted is not None and adjusted not in BIASES:
+        raise ConfigError(f"adjusted={adjusted!r} is unknown; choose one of {', '.join(BIASES)}.")
+    target, archive = _place(to, folder, zipped=zipped)
+    _check_free(target, archive, overwrite=overwrite)
     if manifest.get("digests", {}).get("data") != data.digest():
         raise DataError(f"{folder.path}: the data is not that of the run (its digest is another). Put it back.")
     student = _student(folder, arm, seed, adjusted, build)
@@ -105,7 +109,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="limbeck-") as aside, shown.stage("export", 4) as advance:
         test = data.open_test()
         own, val = _torch_logits(student, test.inputs), _torch_logits(student, data.val.inputs)
-        stages = [same_answers("student", own, _kept(folder, arm, seed, own, adjusted), test.labels.numpy())]
+        stages = [same_answers("student", own, _kept(folder, summary, arm, seed, adjusted), test.labels.numpy())]
         advance(1)
         exported = to_onnx(student, data.train.inputs[:2])
         models = {"fp32": exported.SerializeToString(deterministic=True)}
@@ -127,35 +131,57 @@ def export(
         labels = data.val.labels.numpy()
         temperature = fit_temperature(val, labels)
         contents = Contents(
-            name=f"{summary['recipe']}: {arm}, seed {seed}", models=models, class_names=data.class_names,
+            name=f"{summary['recipe']}: {arm}, seed {seed}{', with constants' if adjusted else ''}",
+            models=models, class_names=data.class_names,
             golden=golden_inputs(data), temperature=temperature,
             crop_border=data.crop_border, image=_is_image(data),
             card=model_card(
-                summary, manifest, arm=arm, seed=seed, stages=stages, class_names=data.class_names, logits=val,
-                labels=labels, temperature=temperature,
+                summary, manifest, arm=arm, seed=seed, adjusted=adjusted, by_hand=by_hand, stages=stages,
+                class_names=data.class_names, logits=val, labels=labels, temperature=temperature,
             ),
         )  # fmt: skip
         packed = write_bundle(Path(aside) / "bundle", contents)
         runtime.verify(packed)
-        _move(packed, target)
-        if archive is not None:
-            zip_bundle(target, archive)
+        _publish(packed, target, archive, overwrite=overwrite)
         advance(4)
     return Exported(target, archive, arm, seed, stages, len(test))
 
 
-def _check_target(target: Path, archive: Path | None, *, overwrite: bool) -> None:
+def _place(to: str | Path | None, folder: RunFolder, *, zipped: bool) -> tuple[Path, Path | None]:
+    """Where the bundle goes, and its zip file.
+
+    Raises:
+        ConfigError: it names no folder, or one that cannot be made.
+    """
+    target = folder.path / "bundle" if to is None else Path(to).absolute()
+    if not target.name or target.suffix == ".zip":
+        raise ConfigError(f"to={target} should name a folder, as in to=digits; a zip file is written beside it.")
+    if target.is_symlink() and not target.exists():
+        raise ConfigError(f"to={target} is a link that leads nowhere. Name another folder.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"to={target} cannot be made ({error.strerror}). Name another folder.") from None
+    if not os.access(target.parent, os.W_OK):
+        raise ConfigError(f"to={target}: {target.parent} cannot be written to. Name another folder.")
+    return target, target.with_name(f"{target.name}.zip") if zipped else None
+
+
+def _check_free(target: Path, archive: Path | None, *, overwrite: bool) -> None:
+    """Check that nothing is lost by writing there.
+
+    Raises:
+        ConfigError: something is there, and may not be replaced.
+    """
+    if target.is_file():
+        raise ConfigError(f"to={target} is a file; name a folder.")
     for place in [target, *([archive] if archive else [])]:
-        if place.exists() and (place.is_file() or any(place.iterdir())):
-            ours = _is_bundle(place)
-            if not overwrite:
-                raise ConfigError(
-                    f"to={place} is there already. Name another place, or replace it with overwrite=true."
-                )
-            if not ours:
-                raise ConfigError(
-                    f"to={place} is no bundle, so overwrite=true will not replace it. Name another place."
-                )
+        if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+            continue
+        if not overwrite:
+            raise ConfigError(f"to={place} is there already. Name another place, or replace it with overwrite=true.")
+        if not _is_bundle(place):
+            raise ConfigError(f"to={place} is no bundle, so overwrite=true will not replace it. Name another place.")
 
 
 def _is_bundle(place: Path) -> bool:
@@ -189,15 +215,21 @@ def _student(
     return load_model(place, None if build is None else lambda: build(arm)).model
 
 
-def _kept(folder: RunFolder, arm: str, seed: int, own: np.ndarray, adjusted: str | None) -> np.ndarray:
-    """The test logits that the run has kept of the student."""
-    if adjusted is not None:
-        return own  # the run keeps those without the constants
+def _kept(folder: RunFolder, summary: Mapping[str, Any], arm: str, seed: int, adjusted: str | None) -> np.ndarray:
+    """The test logits that the run has kept of the student, with its constants if it has some."""
     try:
         with np.load(folder.predictions, allow_pickle=False) as arrays:
-            return arrays[f"students/{arm}/seed{seed}"]
+            logits = arrays[f"students/{arm}/seed{seed}"]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         raise UntrustedFileError(f"{folder.predictions} is missing, damaged or lacks arm {arm}, seed {seed}.") from None
+    if adjusted is None:
+        return logits
+    entry = next(entry for entry in summary["arms"] if entry["name"] == arm)
+    own = next((found for found in entry.get("adjusted", ()) if found["how"] == adjusted), {"seeds": ()})
+    for found in own["seeds"]:
+        if found["seed"] == seed:
+            return logits + np.asarray(found["bias"], np.float32)
+    raise ConfigError(f"{folder.path}: arm {arm}, seed {seed} has no constants of adjusted={adjusted}.")
 
 
 def _torch_logits(model: nn.Module, inputs: Tensor) -> np.ndarray:
@@ -210,14 +242,32 @@ def _is_image(data: Dataset) -> bool:
     return inputs.dtype == torch.uint8 and inputs.ndim == 4 and inputs.shape[1] in (1, 3)
 
 
-def _move(packed: Path, target: Path) -> None:
-    """A finished bundle into its place, an earlier one out of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    waiting: Any = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+def _publish(packed: Path, target: Path, archive: Path | None, *, overwrite: bool) -> None:
+    """A finished bundle and its zip file into their places; earlier ones come back if that fails.
+
+    Raises:
+        ConfigError: something has come there meanwhile.
+    """
+    waiting = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    earlier: list[tuple[Path, Path]] = []
     try:
-        shutil.copytree(packed, waiting / "new")
-        if target.exists():
-            os.replace(target, waiting / "old")
-        os.replace(waiting / "new", target)
+        shutil.copytree(packed, waiting / target.name)
+        ready = [(waiting / target.name, target)]
+        if archive is not None:
+            zip_bundle(waiting / target.name, waiting / archive.name)
+            ready.append((waiting / archive.name, archive))
+        _check_free(target, archive, overwrite=overwrite)
+        for new, place in ready:
+            if place.exists():
+                earlier.append((waiting / f"earlier {place.name}", place))
+                os.replace(place, earlier[-1][0])
+            os.replace(new, place)
+    except BaseException as error:
+        for kept, place in earlier:
+            if kept.exists() and not place.exists():
+                os.replace(kept, place)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise ConfigError(f"to={target} is there already: another export was faster.") from None
+        raise
     finally:
         shutil.rmtree(waiting, ignore_errors=True)

@@ -98,14 +98,30 @@ def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
 
     Returns:
         An ``onnx.ModelProto``.
+
+    Raises:
+        ConfigError: the quantiser cannot do it.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
     plain, small = folder / "plain.onnx", folder / "small.onnx"
     onnx.save(exported, plain)
+    try:
+        _quantize(plain, small, calibration, static=has_convolutions(exported))
+    except Exception as error:  # the quantiser raises anything
+        raise ConfigError(
+            f"This model cannot be brought to 8 bits: {_reason(error)}. Export with int8=false."
+        ) from error
+    quantized = onnx.load(small)
+    _forget_origin(quantized)
+    return quantized
+
+
+def _quantize(plain: Path, small: Path, calibration: np.ndarray, *, static: bool) -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_dynamic, quantize_static
+
     with _quiet():
-        if has_convolutions(exported):
+        if static:
             quantize_static(
                 plain, small, _Calibration(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True,
@@ -113,9 +129,6 @@ def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
             )  # fmt: skip
         else:
             quantize_dynamic(plain, small, per_channel=True, weight_type=QuantType.QUInt8)
-    quantized = onnx.load(small)
-    _forget_origin(quantized)
-    return quantized
 
 
 def onnx_logits(model: bytes, kind: str, inputs: Tensor, class_names: Sequence[str]) -> np.ndarray:

@@ -25,8 +25,9 @@ SCHEMA = 1
 
 
 def cost(
-    run: str | Path, data: Dataset, *, build: Callable[[str], nn.Module] | None = None, progress: bool = True
-) -> dict[str, Any]:
+    run: str | Path, data: Dataset, *, combine: str = "probabilities",
+    build: Callable[[str], nn.Module] | None = None, progress: bool = True,
+) -> dict[str, Any]:  # fmt: skip
     """Measure the teacher and one student of each architecture; write ``cost.json`` and the report anew.
 
     Of each architecture the student with the fewest validation errors is taken. Errors of 8-bit models are counted on
@@ -35,6 +36,7 @@ def cost(
     Args:
         run: a finished run.
         data: the data set of the run.
+        combine: how the answers of several teachers become one, as in the run.
         build: makes the empty student of an arm, for classes of a user's own; these are measured in ONNX Runtime alone.
         progress: show progress on standard error.
 
@@ -63,7 +65,7 @@ def cost(
             if summary["teacher"] is not None:
                 places = folder.teachers()
                 loaded = [load_model(place).model for place in places]
-                models.append(_exported("teacher", loaded, places, data, Path(aside) / "teacher"))
+                models.append(_exported("teacher", loaded, places, data, Path(aside) / "teacher", combine))
             advance(1)
             for number, arms in enumerate(kinds.values()):
                 arm, seed = choose_student({"arms": arms})
@@ -83,7 +85,10 @@ def _builder(build: Callable[[str], nn.Module], arm: str) -> Callable[[], nn.Mod
     return lambda: build(arm)
 
 
-def _exported(name: str, models: Sequence[nn.Module], places: Sequence[Path], data: Dataset, aside: Path) -> Costed:
+def _exported(
+    name: str, models: Sequence[nn.Module], places: Sequence[Path], data: Dataset, aside: Path,
+    combine: str = "probabilities",
+) -> Costed:  # fmt: skip
     """The models as ONNX files in a folder; their mean is what counts."""
     aside.mkdir()
     files: dict[str, list[Path]] = {"fp32": [], "int8": []}
@@ -98,7 +103,8 @@ def _exported(name: str, models: Sequence[nn.Module], places: Sequence[Path], da
     test = data.open_test()
     errors = {}
     for kind, members in files.items():
-        shares = [_softmax(onnx_logits(file.read_bytes(), kind, test.inputs, data.class_names)) for file in members]
+        answers = [onnx_logits(file.read_bytes(), kind, test.inputs, data.class_names) for file in members]
+        shares = [_softmax(logits) if combine == "probabilities" else logits for logits in answers]
         errors[kind] = int((np.mean(shares, axis=0).argmax(1) != test.labels.numpy()).sum())
     rebuilt = all(describe(model)["builder"] for model in models)
     return Costed(

@@ -30,12 +30,17 @@ def read_cost(folder: RunFolder) -> dict[str, Any] | None:
     try:
         if content["schema"] != SCHEMA:
             raise ValueError(f"schema {content['schema']!r} is not {SCHEMA}")
+        if not content["rows"]:
+            raise ValueError("it has no rows")
+        if not all(isinstance(content.get(key, {}), dict) for key in ("hardware", "versions")):
+            raise ValueError("hardware and versions should be objects")
         for row in content["rows"]:
-            _NAMES[row["runtime"], row["precision"]]
+            _NAMES[row["runtime"], row["precision"]], row["model"]
             numbers = [row["params"], row["bytes"], row["macs"]]
-            for measured in row["threads"].values():
+            for threads, measured in row["threads"].items():
+                int(threads)
                 latency = measured["latency_ms"]
-                numbers += [latency["median"], *latency["quartiles"], measured["per_second"]]
+                numbers += [latency["median"], *latency["quartiles"], measured["per_second"], latency["runs"]]
             if not row["threads"] or not all(known(number) and number >= 0 for number in numbers):
                 raise ValueError("a number is missing")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

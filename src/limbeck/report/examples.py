@@ -57,7 +57,7 @@ def _shown(found: dict[str, np.ndarray]) -> dict[str, Any]:
         })  # fmt: skip
     lead = (
         f"On average over the seeds {arm} alone gets {wording.tenths(only_arm)} test images right that {control} gets "
-        f"wrong, and {control} alone {wording.tenths(only_control)}. Some of both, those on which most seeds differ."
+        f"wrong, and {control} alone {wording.tenths(only_control)}. Shown are those on which most seeds differ."
     )
     softened = f"teacher at T = {temperature:g}" if temperature != 1 else "teacher"
     return {"arm": arm, "control": control, "teacher": softened if "teacher" in found else "", "lead": lead,
