@@ -511,7 +511,7 @@ def test_abstaining(mlp_bundle, pictures):
     [(["predict", "{}", "--top", "4"], 2, "from 1 to 3"), (["predict", "{}", "--abstain", "2"], 2, "from 0 to 1"),
      (["predict", "{}/none"], 3, "could not be read"), (["predict"], 2, "required"),
      (["nonsense"], 2, "invalid choice"),
-     (["predict", "{}", "--out", "/nowhere/x.csv"], 2, "No such file"),
+     (["predict", "{}", "--out", "/nowhere/x.csv"], 2, "/nowhere does not exist"),
      (["predict", "{}", "--format", "xml"], 2, "invalid choice")],
 )  # fmt: skip
 def test_wrong_words(bundle, pictures, words, code, message):
