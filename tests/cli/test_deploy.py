@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from deploy_steps import QUICK, run, start
 from PIL import Image
+from steps import QUICK, run, start
 
 from limbeck.cli import main
 from limbeck.data import digits

@@ -1,6 +1,7 @@
 """``python -m limbeck`` in a process of its own."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,12 +20,17 @@ QUICK = (
 )
 
 
+def interruptible():
+    """A job in the background of a shell ignores interrupts, and so would all it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments, cwd):
     """In the background."""
     settings = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "limbeck", *arguments], cwd=cwd, env=settings, text=True, encoding="utf-8",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=interruptible,
     )  # fmt: skip
 
 
