@@ -36,6 +36,7 @@ class Scored:
     Attributes:
         val: validation logits of each student, and what they are scored against.
         test: likewise, on the test split.
+        test_inputs: of the test split.
         biases: constants for the logits of each student, if the study sets any.
         seeds: ``{"seed", "val", "test"}`` of each student, as in ``summary.json``.
         sizes: name and number of parameters of each arm's student.
@@ -44,6 +45,7 @@ class Scored:
 
     val: Answered
     test: Answered
+    test_inputs: Tensor
     biases: dict[Student, Tensor]
     seeds: dict[Student, dict[str, Any]]
     sizes: dict[str, tuple[str, int]]
@@ -91,7 +93,7 @@ def score(
                 biases[student] = fit_offsets(val.logits[student], val.labels)
         advance(done := done + 1)
     entry = None if teacher is None else _teacher_entry(teacher, val, test, ordinal=data.ordinal)
-    return Scored(val, test, biases, seeds, sizes, entry)
+    return Scored(val, test, splits[1].inputs, biases, seeds, sizes, entry)
 
 
 def save_adjusted(
@@ -125,25 +127,18 @@ def write_predictions(run: RunFolder, scored: Scored) -> None:
     write_atomically(run.predictions, lambda path: np.savez_compressed(path, **arrays))
 
 
-def write_examples(run: RunFolder, scored: Scored, data: Dataset, summary: Mapping[str, Any], most: int) -> None:
+def write_examples(run: RunFolder, scored: Scored, summary: Mapping[str, Any], most: int) -> None:
     """Keep some test images on which the main arm and its control differ in ``examples.npz``, for the report.
 
     Args:
         run: where to.
-        scored: every student.
-        data: its inputs should be uint8 images ``[N, C, H, W]``, or nothing is kept.
+        scored: every student; test inputs should be uint8 images ``[N, C, H, W]``, or nothing is kept.
         summary: of the run; its main comparison counts.
         most: how many images; 0 for none.
     """
     main = next((found for found in summary["comparisons"] if found.get("main")), None)
-    test = data.open_test()
-    if (
-        main is None
-        or not most
-        or test.inputs.dtype != torch.uint8
-        or data.shape[0] not in (1, 3)
-        or test.inputs.ndim != 4
-    ):
+    images, labels = scored.test_inputs, scored.test.labels
+    if main is None or not most or images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         return
     arm, control = (next(a for a in summary["arms"] if a["name"] == main[role]) for role in ("arm", "control"))
     seeds = [entry["seed"] for entry in arm["seeds"]]
@@ -151,15 +146,15 @@ def write_examples(run: RunFolder, scored: Scored, data: Dataset, summary: Mappi
         role: np.stack([scored.test.logits[entry["name"], seed].numpy() for seed in seeds])
         for role, entry in (("arm", arm), ("control", control))
     }
-    found = differing(answers["arm"], answers["control"], test.labels.numpy(), most)
+    found = differing(answers["arm"], answers["control"], labels.numpy(), most)
     if not found.rows:
         return
     arrays: dict[str, Any] = {role: logits[found.seeds, found.rows] for role, logits in answers.items()}
     if scored.test.teacher is not None:
         arrays["teacher"] = scored.test.teacher[found.rows].numpy()
     arrays |= {
-        "images": test.inputs[found.rows].numpy(), "labels": test.labels[found.rows].numpy(), "rows": found.rows,
-        "names": [arm["name"], control["name"]], "classes": data.class_names,
+        "images": images[found.rows].numpy(), "labels": labels[found.rows].numpy(), "rows": found.rows,
+        "names": [arm["name"], control["name"]], "classes": summary["classes"],
         "temperature": arm["objective"].get("temperature", 1.0), "alone": [found.arm_alone, found.control_alone],
     }  # fmt: skip
     write_atomically(run.examples, lambda path: np.savez_compressed(path, **arrays))

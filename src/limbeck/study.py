@@ -392,7 +392,7 @@ class Study:
             bias=self.bias,
         )  # fmt: skip
         summary["warnings"] += warnings
-        write_examples(run, scored, self.data, summary, self.examples)
+        write_examples(run, scored, summary, self.examples)
         write_json(run.summary, summary)
         return summary
 

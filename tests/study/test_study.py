@@ -108,6 +108,7 @@ def test_the_run_folder_holds_what_it_should(finished):
     wanted = {f"{folder}/{name}" for folder in models for name in ("model.safetensors", "model.json")}
     wanted |= {"config.yaml", "manifest.json", "summary.json", "report.html", "metrics.csv", "predictions.npz"}
     assert wanted <= found
+    wanted |= {"examples.npz"}  # where arm and control differ
     assert all(name.startswith("logs/") for name in found - wanted)
     assert not (out / "checkpoints").exists()
 
