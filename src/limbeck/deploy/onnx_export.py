@@ -88,6 +88,7 @@ def to_onnx(model: nn.Module, example: Tensor) -> Any:
 def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
     """A model with 8-bit weights and activations.
 
+    Both are unsigned: products of signed weights overflow on older processors, and answers would differ there.
     Convolutions are quantised statically: the ranges of activations come from calibration inputs. Models without any
     are quantised dynamically: each batch has its own ranges.
 
@@ -124,7 +125,7 @@ def _quantize(plain: Path, small: Path, calibration: np.ndarray, *, static: bool
         if static:
             quantize_static(
                 plain, small, _Calibration(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True,
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8,
                 calibrate_method=CalibrationMethod.MinMax,
             )  # fmt: skip
         else:
