@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from limbeck import runtime
@@ -28,6 +27,7 @@ from limbeck.data.dataset import as_float
 from limbeck.deploy.choose import choose_student
 from limbeck.errors import ConfigError
 from limbeck.models import load_model
+from limbeck.report.examples import png_of
 from limbeck.run_folder import RunFolder
 from limbeck.teacher.signal import LiveTeacher
 
@@ -201,14 +201,6 @@ def _one_of_each(data: Dataset, most: int) -> list[int]:
             if turn < len(of_class) and len(rows) < most:
                 rows.append(int(of_class[turn]))
     return rows
-
-
-def png_of(pixels: np.ndarray) -> str:
-    """An image uint8 ``[C, H, W]`` as a data URI."""
-    picture = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 class _Server(ThreadingHTTPServer):

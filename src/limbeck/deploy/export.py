@@ -23,7 +23,7 @@ from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.card import model_card
 from limbeck.deploy.choose import choose_student
 from limbeck.deploy.gate import Stage, same_answers, similar_answers, table
-from limbeck.deploy.onnx_export import CALIBRATION, need_onnx, onnx_logits, quantize, to_onnx
+from limbeck.deploy.onnx_export import calibration_inputs, need_onnx, onnx_logits, quantize, to_onnx
 from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.metrics import predict
@@ -117,8 +117,7 @@ def export(
         stages.append(same_answers("onnx fp32", answers["fp32"], own, test.labels.numpy()))
         advance(2)
         if int8 and all(stage.passed for stage in stages):
-            order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
-            chosen = data.train.inputs[order[:CALIBRATION].sort().values].numpy()
+            chosen = calibration_inputs(data.train.inputs)
             models["int8"] = quantize(exported, chosen, Path(aside)).SerializeToString(deterministic=True)
             answers["int8"] = onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
             found = similar_answers(

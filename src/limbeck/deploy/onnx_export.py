@@ -85,6 +85,12 @@ def to_onnx(model: nn.Module, example: Tensor) -> Any:
     return exported
 
 
+def calibration_inputs(inputs: Tensor) -> np.ndarray:
+    """Some training inputs, drawn evenly, the same for the same split."""
+    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
+    return inputs[order[:CALIBRATION].sort().values].numpy()
+
+
 def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
     """A model with 8-bit weights and activations.
 

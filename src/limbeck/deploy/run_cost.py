@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from scipy.special import softmax
 from torch import nn
 
 from limbeck.data import Dataset
 from limbeck.deploy.choose import choose_student
 from limbeck.deploy.cost import BATCH, Costed, measure, multiply_adds
-from limbeck.deploy.onnx_export import CALIBRATION, need_onnx, onnx_logits, quantize, to_onnx, write_model
+from limbeck.deploy.onnx_export import calibration_inputs, need_onnx, onnx_logits, quantize, to_onnx, write_model
 from limbeck.errors import ConfigError, DataError
 from limbeck.manifest import hardware, installed_versions
 from limbeck.models import count_parameters, load_model, model_name
@@ -92,8 +92,7 @@ def _exported(
     """The models as ONNX files in a folder; their mean is what counts."""
     aside.mkdir()
     files: dict[str, list[Path]] = {"fp32": [], "int8": []}
-    order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
-    calibration = data.train.inputs[order[:CALIBRATION].sort().values].numpy()
+    calibration = calibration_inputs(data.train.inputs)
     (aside / "labels.json").write_text('{"labels": ' + str(list(range(data.classes))) + "}", encoding="utf-8")
     for number, model in enumerate(models):
         exported = to_onnx(model, data.train.inputs[:2])
@@ -104,7 +103,7 @@ def _exported(
     errors = {}
     for kind, members in files.items():
         answers = [onnx_logits(file.read_bytes(), kind, test.inputs, data.class_names) for file in members]
-        shares = [_softmax(logits) if combine == "probabilities" else logits for logits in answers]
+        shares = [softmax(logits, axis=1) if combine == "probabilities" else logits for logits in answers]
         errors[kind] = int((np.mean(shares, axis=0).argmax(1) != test.labels.numpy()).sum())
     rebuilt = all(describe(model)["builder"] for model in models)
     return Costed(
@@ -112,8 +111,3 @@ def _exported(
         params=sum(map(count_parameters, models)), folders=places if rebuilt else [],
         onnx=files, macs=sum(multiply_adds(model, data.train.inputs[:1]) for model in models), errors=errors,
     )  # fmt: skip
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    odds = np.exp(logits - logits.max(1, keepdims=True))
-    return odds / odds.sum(1, keepdims=True)

@@ -50,7 +50,7 @@ def _shown(found: dict[str, np.ndarray]) -> dict[str, Any]:
         answers = {who: shares[row] for who, shares in spread.items()}
         picked = _classes_of(answers, label)
         cards.append({
-            "png": _png(found["images"][row]), "label": classes[label],
+            "png": png_of(found["images"][row]), "label": classes[label],
             "says": {who: _answer(shares, classes) for who, shares in answers.items()},
             "bars": [{"name": classes[k], "true": k == label,
                       **{who: 100 * float(shares[k]) for who, shares in answers.items()}} for k in picked],
@@ -77,7 +77,7 @@ def _answer(shares: np.ndarray, classes: list[str]) -> str:
     return f"{classes[top]} ({wording.percent(float(shares[top]), 0)})"
 
 
-def _png(pixels: np.ndarray) -> str:
+def png_of(pixels: np.ndarray) -> str:
     """An image uint8 ``[C, H, W]`` as a data URI."""
     picture = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     buffer = io.BytesIO()
