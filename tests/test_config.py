@@ -119,8 +119,8 @@ def test_good_arms():
     [
         ({"objectiv": {}}, r"unknown key arms\.kd\.objectiv; did you mean arms\.kd\.objective\?"),
         (
-            {"epochs": 3},
-            r"unknown key arms\.kd\.epochs; known are objective, student, views, transfer, optimizer, control",
+            {"loss": 3},
+            r"unknown key arms\.kd\.loss; known are objective, student, views, transfer, optimizer, epochs, control",
         ),
         ({"objective": {"temprature": 2}}, r"arms\.kd\.objective\.temprature; did you mean .*\.temperature\?"),
         ({"objective": {"alpha": 2}}, r"unknown key arms\.kd\.objective\.alpha; known are _target_, temperature"),

@@ -31,7 +31,7 @@ from limbeck.training.optimizer import Optimizer
 
 QUICK_SAMPLES = 2000
 QUICK_LARGE = 64
-"""Of models from libraries, which take a thousand times longer a sample."""
+"""Of models from libraries, which take a thousand times longer a sample; and of text, whose samples are blocks."""
 LARGE = ("TorchvisionModel", "TimmModel", "Classifier")
 EXAMPLES = {
     "data": "data=digits", "student": "student=mlp", "teacher": "teacher=mlp", "objective": "objective.temperature=4",
@@ -92,7 +92,10 @@ class _Builder:
 
     def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Any:
         settings = self.settings
-        self.head = self._make(settings["data"]).head(self.samples) if self.quick else None
+        if self.quick:
+            data = self._make(settings["data"])
+            self.samples = self.samples if data.tokenizer is None else QUICK_LARGE
+            self.head = data.head(self.samples)
         arms = {
             name: Arm(
                 objective=self._objective(arm or {}),
@@ -100,6 +103,7 @@ class _Builder:
                 views=self._views((arm or {}).get("views", settings["views"])),
                 transfer=self._transfer(arm or {}),
                 optimizer=Optimizer(**merged(settings["optimizer"], (arm or {}).get("optimizer"))),
+                epochs=self._epochs((arm or {}).get("epochs"), f"arms.{name}.epochs"),
                 control=(arm or {}).get("control"),
             )
             for name, arm in settings["arms"].items()
@@ -116,6 +120,12 @@ class _Builder:
             out=out, name=settings["recipe"], overwrite=settings["overwrite"], resume=resume, config=settings,
             facts={**facts, "quick": self.quick},
         )  # fmt: skip
+
+    def _epochs(self, value: Any, name: str) -> int | None:
+        """Epochs, at most two if the run is quick."""
+        if value is None:
+            return None
+        return min(check_count(name, value), 2) if self.quick else check_count(name, value)
 
     def _transfer(self, arm: dict[str, Any]) -> TransferSet:
         found = merged(self.settings["transfer"], arm.get("transfer"))

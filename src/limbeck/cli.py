@@ -38,6 +38,7 @@ examples:
   limbeck run student=torchvision/resnet18               any model of torchvision or timm
   limbeck run --cfg job                                  show all settings and stop
   limbeck export RUN                                     the best student as a folder that runs without PyTorch
+  limbeck sample RUN "The "                              what teacher, control and student write (text)
   limbeck predict BUNDLE photo.png                       what it says of an image
 
 exit codes: 0 done, 2 configuration, 3 data, 4 teacher, 5 training diverged, 6 disk, memory or network,
@@ -82,6 +83,10 @@ def parser() -> argparse.ArgumentParser:
     demo = verbs.add_parser("demo", help="a page on this machine: teacher, control and student answer to a drawing")
     demo.add_argument("run", type=Path, metavar="RUN", help="your finished run folder")
     demo.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as in port=8000 arm=soft seed=0")
+    sample = verbs.add_parser("sample", help="let teacher, control and student of a run on text write, side by side")
+    sample.add_argument("run", type=Path, metavar="RUN", help="your finished run folder")
+    sample.add_argument("prompt", metavar="PROMPT", help="text to go on with")
+    sample.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="as in tokens=200 temperature=0.8 seed=0")
     for verb, text in RUNTIME.items():
         verbs.add_parser(verb, help=text, add_help=False)
     store = verbs.add_parser("store", help="list, verify or clear the stores of teachers' answers")
@@ -235,7 +240,8 @@ def measure_cost(arguments: argparse.Namespace) -> int:
 def show_demo(arguments: argparse.Namespace) -> int:
     """``limbeck demo``: serve the page until interrupted."""
     from limbeck.deploy.commands import DEMO, read_settings
-    from limbeck.deploy.demo import Demo, shown_models
+    from limbeck.deploy.demo import Demo
+    from limbeck.deploy.shown import shown_models
     from limbeck.reopen import finished
 
     settings = read_settings(arguments.settings, DEMO)
@@ -245,6 +251,19 @@ def show_demo(arguments: argparse.Namespace) -> int:
     print(f"open {demo.url} in a browser on this machine; Ctrl-C ends it", flush=True)
     with suppress(KeyboardInterrupt):
         demo.serve()
+    return 0
+
+
+def write_sample(arguments: argparse.Namespace) -> int:
+    """``limbeck sample``: what the models of a run on text write."""
+    from limbeck.deploy.commands import SAMPLE, read_settings
+    from limbeck.deploy.sample import print_sampled, sample
+    from limbeck.reopen import finished
+
+    settings = read_settings(arguments.settings, SAMPLE)
+    with finished(arguments.run) as run:
+        found = sample(run.folder, run.data, arguments.prompt, build=run.build, combine=run.combine, **settings)
+    print_sampled(arguments.prompt, found)
     return 0
 
 
@@ -349,6 +368,7 @@ VERBS = {
     "export": export_student,
     "cost": measure_cost,
     "demo": show_demo,
+    "sample": write_sample,
     "store": look_after_stores,
     "recipes": list_recipes,
 }

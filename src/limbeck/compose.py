@@ -24,7 +24,11 @@ GROUPS = {path.name for path in CONF.iterdir() if path.is_dir()}
 SWEEPS = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}
 MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
 LIBRARIES = ("torchvision", "timm")
-PATHS = ("out", "data.root", "data.images", "data.table", "store.folder", "teacher.from")
+PATHS = (
+    "out", "data.root", "data.images", "data.table", "data.path", "data.tokenizer", "data.cache", "store.folder",
+    "teacher.from", "teacher.model.path", "student.path",
+)  # fmt: skip
+TEXT = ("text", "text_folder")
 _MISSING = object()
 
 
@@ -234,8 +238,10 @@ def _with_choices_whole(search: list[str], chosen: list[str], ready: list[str]) 
 def _with_recipe(overrides: Sequence[str]) -> list[str]:
     """Other data than the default recipe's does not go by that recipe's settings."""
     chosen = {_key(o): o.partition("=")[2] for o in overrides}
-    plain = "recipe" not in chosen and chosen.get("data", "digits") != "digits"
-    return ["recipe=plain"] * plain + list(overrides)
+    data = chosen.get("data", "digits")
+    if "recipe" in chosen or data == "digits":
+        return list(overrides)
+    return [f"recipe={'text' if data in TEXT else 'plain'}", *overrides]
 
 
 def _parse(override: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ UNLABELLED = -100
 LARGEST = 1e6
 """Of a weight or a temperature; beyond it float32 runs out of digits."""
 
-ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "control")
+ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "epochs", "control")
 _DIFFERENCES = {
     "objective": "{temperature: 4}", "transfer": "{samples: 100}", "optimizer": "{lr: 0.01}",
     "student": "{dropout: 0.1}, or {_target_: limbeck.models.TorchvisionModel, _partial_: true, name: resnet18}",

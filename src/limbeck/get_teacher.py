@@ -87,8 +87,9 @@ class TeacherSource:
             raise TeacherError("teacher=[] names no model; give one, several, or None for controls alone.")
         for model in self._models:
             check_teacher(
-                LoadedModel(model, {}), shape=self.data.shape, class_names=self.data.class_names, where="teacher"
-            )
+                LoadedModel(model, {}), self.data.blank(1), self.data.answer_shape, class_names=self.data.class_names,
+                where="teacher",
+            )  # fmt: skip
         return self._models
 
     def _finished_before(self) -> list[nn.Module] | None:

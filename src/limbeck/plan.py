@@ -39,7 +39,8 @@ class Arm:
         views: of its inputs; None for the study's.
         transfer: the samples it sees; None for the study's.
         optimizer: how it is optimised; None for the study's.
-        control: name of the arm to compare with; None for the one that differs in the objective alone.
+        epochs: how long it is trained; None for the study's.
+        control: the arm to compare with, or several; None for the one that differs in the objective alone.
     """
 
     objective: Objective
@@ -47,7 +48,8 @@ class Arm:
     views: Views | None = None
     transfer: TransferSet | None = None
     optimizer: Optimizer | None = None
-    control: str | None = None
+    epochs: int | None = None
+    control: str | Sequence[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,8 @@ class ArmPlan:
     views: Views
     transfer: TransferSet
     optimizer: Optimizer
-    control: str | None
+    epochs: int
+    control: tuple[str, ...]
 
     @property
     def is_control(self) -> bool:
@@ -108,8 +111,9 @@ class ArmPlan:
         return not self.objective.needs_teacher
 
     def shares_cohort_with(self, other: "ArmPlan") -> bool:
-        """Same architecture, same inputs, same optimizer: they can be stacked."""
-        return self.sees_the_same_as(other) and self.optimizer == other.optimizer
+        """Same architecture, inputs, optimizer and epochs: they can be stacked."""
+        alike = (self.optimizer, self.epochs) == (other.optimizer, other.epochs)
+        return alike and self.sees_the_same_as(other)
 
     def sees_the_same_as(self, other: "ArmPlan") -> bool:
         """Same architecture, same inputs."""
@@ -118,9 +122,9 @@ class ArmPlan:
 
 def fill_in(
     arms: Mapping[str, Arm], *, student: Builder | None, views: Views | None, transfer: TransferSet | None,
-    optimizer: Optimizer,
+    optimizer: Optimizer, epochs: int,
 ) -> list[ArmPlan]:  # fmt: skip
-    """Give every arm the study's student, views, transfer set and optimizer where it has none, and name its control.
+    """Give every arm the study's student, views, transfer set, optimizer and epochs where it has none.
 
     Raises:
         ConfigError: a name is unfit, an arm has no student, or its control is not an arm.
@@ -131,9 +135,11 @@ def fill_in(
         builder = arm.student or student
         if builder is None:
             raise ConfigError(f"arms.{name} has no student, and the study has none for all arms.")
-        if arm.control is not None and (arm.control not in arms or arm.control == name):
-            others = ", ".join(a for a in arms if a != name)
-            raise ConfigError(f"arms.{name}.control={arm.control!r} is not another arm; choose one of {others}.")
+        controls = tuple(arm.control or ()) if isinstance(arm.control, (list, tuple, type(None))) else (arm.control,)
+        for control in controls:
+            if control not in arms or control == name:
+                others = ", ".join(a for a in arms if a != name)
+                raise ConfigError(f"arms.{name}.control={control!r} is not another arm; choose one of {others}.")
         plans.append(
             ArmPlan(
                 name,
@@ -142,30 +148,30 @@ def fill_in(
                 arm.views or views or NoViews(),
                 arm.transfer or transfer or TransferSet(),
                 arm.optimizer or optimizer,
-                arm.control,
+                epochs if arm.epochs is None else check_count(f"arms.{name}.epochs", arm.epochs),
+                controls,
             )
         )
     return plans
 
 
-def control_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> str | None:
-    """The arm to compare with: the one named; else the control that differs in the objective alone; else one of the
-    same student and inputs; else one of the same student; None for a control of its own.
+def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
+    """The arms to compare with: those named; else the control that differs in the objective alone; else one of the same
+    student and inputs; else one of the same student; none for a control of its own.
     """
-    if arm.control is not None:
+    if arm.control or arm.is_control:
         return arm.control
-    if arm.is_control:
-        return None
     controls = [p for p in plans if p.is_control]
     for alike in (arm.shares_cohort_with, arm.sees_the_same_as, lambda p: p.student == arm.student):
         found = next((p.name for p in controls if alike(p)), None)
         if found is not None:
-            return found
-    return None
+            return (found,)
+    return ()
 
 
-def build(builder: Builder, data: Dataset, seed: int) -> Normalized:
-    """An untrained model for the data with the initial weights of a seed, its normalisation inside.
+def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
+    """An untrained model for the data with the initial weights of a seed; for other inputs than text with their
+    normalisation inside.
 
     Raises:
         ConfigError: the builder asks for something that limbeck does not know, or gives no module.
@@ -187,7 +193,7 @@ def build(builder: Builder, data: Dataset, seed: int) -> Normalized:
         raise ConfigError(f"A model should be a torch.nn.Module; the builder gave {type(model).__name__}.")
     if not model.training:
         model.train()
-    return Normalized(model, *data.statistics)
+    return model if data.tokenizer is not None else Normalized(model, *data.statistics)
 
 
 def check_student(plan: ArmPlan, data: Dataset) -> None:
@@ -196,7 +202,8 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
     Raises:
         ConfigError: it does not, or the builder gives the same module each time.
     """
-    plan.objective.for_labels(data.train.labels, data.classes)
+    if plan.objective.class_weights is not None:
+        plan.objective.for_labels(data.train.labels, data.classes)
     first, second = build(plan.student, data, 0), build(plan.student, data, 0)
     if {id(p) for p in first.parameters()} & {id(p) for p in second.parameters()}:
         raise ConfigError(
@@ -204,7 +211,7 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
             "in student=lambda: MyNet()."
         )
     try:
-        answers = probe(first, data.shape, where=f"arms.{plan.name}.student")
+        answers = probe(first, data.blank(1), data.answer_shape, where=f"arms.{plan.name}.student")
     except TeacherError as error:
         raise ConfigError(str(error)) from None
     if answers != data.classes:
@@ -212,7 +219,7 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
             f"arms.{plan.name}: the student gives {answers} classes, the data has {data.classes}; they should be as "
             "many."
         )
-    if plan.objective.hard == "squared_error" and plan.objective.hard_weight > 0 and not is_graded(first, data.shape):
+    if plan.objective.hard == "squared_error" and plan.objective.hard_weight > 0 and not is_graded(first, data):
         raise ConfigError(
             f"arms.{plan.name}: objective.hard=squared_error is for a student of one score, as limbeck.models.Graded; "
             "the logits of this one have another form. Use such a student, or objective.hard=cross_entropy."
@@ -220,9 +227,9 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
 
 
 @torch.no_grad()
-def is_graded(model: nn.Module, shape: Sequence[int]) -> bool:
+def is_graded(model: nn.Module, data: Dataset) -> bool:
     """Whether logits have the form that :func:`limbeck.losses.squared_error_of_grades` needs, for one empty input."""
-    logits = model.eval()(torch.zeros(1, *shape))
+    logits = model.eval()(data.blank(1))
     return torch.allclose(logits.diff(n=2), torch.tensor(-1.0), atol=1e-2)
 
 
@@ -237,6 +244,11 @@ def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
     Raises:
         ConfigError: they cannot, or the rule asks for what is not there.
     """
+    if data.tokenizer is not None and plan.transfer.source is not None:
+        raise ConfigError(
+            f"arms.{plan.name}: transfer.source={plan.transfer.source.name} makes inputs of other kinds than text; "
+            "choose transfer.source=null, the text itself."
+        )
     if pool is not None:
         plan.transfer.select(pool, data.class_names)
     elif plan.transfer.source is not None:
@@ -262,7 +274,7 @@ def can_stack(student: Builder, data: Dataset, students: int = 2) -> bool:
         return False
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         try:
-            Cohort([pair]).train()(torch.zeros(2, 2, *data.shape))
+            Cohort([pair]).train()(data.blank(2, 2))
         except (RuntimeError, ConfigError):
             return False
     return True
@@ -310,7 +322,7 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
         for file in members or [find_weights(place)]:
             empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
             found = load_model(file, empty, trust_pickle=teacher.trust_pickle)
-            check_teacher(found, shape=data.shape, class_names=data.class_names, where=str(file))
+            check_teacher(found, data.blank(1), data.answer_shape, class_names=data.class_names, where=str(file))
             loaded.append(found)
     if not loaded:
         raise TeacherError("teacher.from names no model.")

@@ -1,104 +1,32 @@
-"""From trained models to results: score everything, keep the test logits, build the summary."""
+"""From scored models to results: the test answers, some examples, the summary."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from limbeck.data import Dataset, Split
-from limbeck.data.batches import EvaluationBatches
+from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
-from limbeck.evaluation.adjusted import Answered, Student, adjusted_comparisons, adjusted_entries
-from limbeck.evaluation.bias import class_prior, prior_bias, recall
+from limbeck.evaluation.adjusted import Student, adjusted_comparisons, adjusted_entries
 from limbeck.evaluation.examples import differing
-from limbeck.evaluation.kappa import fit_offsets
-from limbeck.evaluation.metrics import all_metrics, predict
-from limbeck.evaluation.summary import comparison, mark_main, mean_and_sd, warnings_of
-from limbeck.models import count_parameters, model_name, save_model
+from limbeck.evaluation.summary import mark_main, mean_and_sd, warnings_of
+from limbeck.models import save_model
 from limbeck.models.fold import add_to_logits
-from limbeck.plan import ArmPlan, control_of
-from limbeck.progress import Advance
+from limbeck.plan import ArmPlan, controls_of
 from limbeck.run_folder import SCHEMA, RunFolder, check_summary, write_atomically
-from limbeck.teacher.signal import LiveTeacher
+from limbeck.scoring import Scored, ScoredClassifiers, ScoredLanguageModels
 
 TRIED = 16
 """Inputs on which a model with constants is compared with that without."""
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Every model of a study, scored.
-
-    Attributes:
-        val: validation logits of each student, and what they are scored against.
-        test: likewise, on the test split.
-        test_inputs: of the test split.
-        biases: constants for the logits of each student, if the study sets any.
-        seeds: ``{"seed", "val", "test"}`` of each student, as in ``summary.json``.
-        sizes: name and number of parameters of each arm's student.
-        teacher: the teacher's entry in ``summary.json``.
-    """
-
-    val: Answered
-    test: Answered
-    test_inputs: Tensor
-    biases: dict[Student, Tensor]
-    seeds: dict[Student, dict[str, Any]]
-    sizes: dict[str, tuple[str, int]]
-    teacher: dict[str, Any] | None
-
-
-def score(
-    data: Dataset, students: Mapping[Student, Callable[[], nn.Module]], teacher: LiveTeacher | None, advance: Advance,
-    *, bias: str | None = None, absent: Mapping[str, Sequence[int]] | None = None,
-) -> Scored:  # fmt: skip
-    """Score everything on validation and, for the first and only time, on the test split.
-
-    Args:
-        data: opened here.
-        students: read one after the other.
-        teacher: to agree with.
-        advance: told how many models are done.
-        bias: how constants for the students' logits are set, see :data:`limbeck.evaluation.bias.BIASES`; None for none.
-        absent: the classes that the students of an arm never saw, by its name.
-    """
-    splits, measure = (data.val, data.open_test()), partial(all_metrics, ordinal=data.ordinal)
-    asked = [None if teacher is None else _ask(teacher, split) for split in splits]
-    val, test = (Answered({}, split.labels, theirs) for split, theirs in zip(splits, asked, strict=True))
-    prior = class_prior(data.train.labels, data.classes)
-    advance(done := int(teacher is not None))
-    biases: dict[Student, Tensor] = {}
-    seeds: dict[Student, dict[str, Any]] = {}
-    sizes: dict[str, tuple[str, int]] = {}
-    for student, read in students.items():
-        model = read()
-        sizes[student[0]] = model_name(model), count_parameters(model)
-        for split, answered in zip(splits, (val, test), strict=True):
-            answered.logits[student] = _answers_of(model, split)
-        seeds[student] = {
-            "seed": student[1],
-            "val": measure(val.logits[student], val.labels, val.teacher),
-            "test": measure(test.logits[student], test.labels, test.teacher),
-        }
-        if bias is not None:
-            seeds[student]["recall"] = recall(test.logits[student], test.labels)
-            never_seen = (absent or {}).get(student[0], ())
-            if bias == "prior":  # of the very inputs whose mean softmax is set to it, so that no chance lies between
-                biases[student] = prior_bias(_answers_of(model, data.train), prior, never_seen)
-            else:
-                biases[student] = fit_offsets(val.logits[student], val.labels)
-        advance(done := done + 1)
-    entry = None if teacher is None else _teacher_entry(teacher, val, test, ordinal=data.ordinal)
-    return Scored(val, test, splits[1].inputs, biases, seeds, sizes, entry)
-
-
 def save_adjusted(
-    scored: Scored, students: Mapping[Student, Callable[[], nn.Module]], data: Dataset, run: RunFolder, how: str
-) -> list[str]:
+    scored: ScoredClassifiers, students: Mapping[Student, Callable[[], nn.Module]], data: Dataset, run: RunFolder,
+    how: str,
+) -> list[str]:  # fmt: skip
     """Keep every student with its constants in the bias of its last layer, in a folder ``how`` of its own.
 
     Returns:
@@ -119,12 +47,8 @@ def save_adjusted(
 
 
 def write_predictions(run: RunFolder, scored: Scored) -> None:
-    """Keep labels and test logits in ``predictions.npz``."""
-    arrays: dict[str, Any] = {"labels": scored.test.labels.numpy()}
-    if scored.test.teacher is not None:
-        arrays["teacher"] = scored.test.teacher.numpy()
-    arrays |= {f"students/{arm}/seed{seed}": found.numpy() for (arm, seed), found in scored.test.logits.items()}
-    write_atomically(run.predictions, lambda path: np.savez_compressed(path, **arrays))
+    """Keep what models answered on the test split in ``predictions.npz``: logits, of text the nats of each token."""
+    write_atomically(run.predictions, lambda path: np.savez_compressed(path, **scored.arrays()))
 
 
 def write_examples(run: RunFolder, scored: Scored, summary: Mapping[str, Any], most: int) -> None:
@@ -137,6 +61,8 @@ def write_examples(run: RunFolder, scored: Scored, summary: Mapping[str, Any], m
         most: how many images; 0 for none.
     """
     main = next((found for found in summary["comparisons"] if found.get("main")), None)
+    if not isinstance(scored, ScoredClassifiers):
+        return
     images, labels = scored.test_inputs, scored.test.labels
     if main is None or not most or images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
         return
@@ -180,32 +106,27 @@ def summarise(
     lost = {arm for arm, _ in failed}
     kept = [plan for plan in plans if plan.name not in lost]
     arms = {plan.name: _arm_entry(plan, scored, data.class_names, arm_seconds[plan.name]) for plan in kept}
-    pairs = [(plan.name, control_of(plan, plans)) for plan in kept]
-    teacher = scored.teacher and scored.teacher["test"]
-    comparisons = [
-        comparison(arms[name], arms[control], scored.test.logits, scored.test.labels, teacher)
-        for name, control in pairs
-        if control in arms
-    ]
+    pairs = [(plan.name, control) for plan in kept for control in controls_of(plan, plans)]
+    comparisons = [scored.compare(arms[name], arms[control]) for name, control in pairs if control in arms]
     for name, control in pairs:
         if control in lost:
             arms[name]["failed_control"] = control
-    mark_main(comparisons, list(arms.values()))
-    sizes = {"train": len(data.train), "val": len(data.val), "test": len(scored.test.labels)}
+    measure = "errors" if data.tokenizer is None else "bits_per_byte"
+    mark_main(comparisons, list(arms.values()), measure)
     summary: dict[str, Any] = {
-        "schema": SCHEMA, **facts, "data": {"name": data.name, "classes": data.classes, **sizes},
-        "classes": data.class_names, "teacher": scored.teacher, "arms": list(arms.values()),
-        "comparisons": comparisons, "seconds": dict(seconds),
+        "schema": SCHEMA, **facts, "data": _described(data, scored), "measure": measure,
+        "classes": data.class_names if data.tokenizer is None else [], "teacher": scored.teacher,
+        "arms": list(arms.values()), "comparisons": comparisons, "seconds": dict(seconds),
         "failed": [{"arm": arm, "seed": seed, "reason": reason} for (arm, seed), reason in failed.items()],
     }  # fmt: skip
-    if bias is not None:
+    if bias is not None and isinstance(scored, ScoredClassifiers):
         for plan in kept:
             arms[plan.name]["adjusted"] = adjusted_entries(
                 plan.name, bias, scored.biases, scored.val, scored.test, arms[plan.name]["absent"], ordinal=data.ordinal
             )
         compared = [(name, control) for name, control in pairs if control in arms]
         summary["adjusted_comparisons"] = adjusted_comparisons(
-            compared, bias, scored.biases, arms, scored.test, teacher
+            compared, bias, scored.biases, arms, scored.test, scored.teacher and scored.teacher["test"]
         )
     summary["warnings"] = warnings_of(summary)
     check_summary(summary)
@@ -221,26 +142,16 @@ def _arm_entry(plan: ArmPlan, scored: Scored, class_names: Sequence[str], second
         "objective": plan.objective.as_dict(), "transfer": plan.transfer.name,
         "transfer_settings": plan.transfer.settings(), "absent": plan.transfer.absent(class_names),
         "views": plan.views.name, "views_settings": plan.views.settings(), "optimizer": asdict(plan.optimizer),
-        "seconds": round(seconds, 3), "seeds": seeds, "mean": mean, "sd": sd,
+        "epochs": plan.epochs, "seconds": round(seconds, 3), "seeds": seeds, "mean": mean, "sd": sd,
     }  # fmt: skip
 
 
-def _teacher_entry(teacher: LiveTeacher, val: Answered, test: Answered, *, ordinal: bool) -> dict[str, Any]:
-    names = [model_name(model) for model in teacher.models]
-    val_logits, test_logits = val.teacher, test.teacher
-    assert val_logits is not None
-    assert test_logits is not None
-    return {
-        "name": names[0] if len(names) == 1 else f"{len(names)} x {names[0]} ({teacher.combine})",
-        "params": sum(count_parameters(model) for model in teacher.models),
-        "val": all_metrics(val_logits, val.labels, val_logits, ordinal=ordinal),
-        "test": all_metrics(test_logits, test.labels, test_logits, ordinal=ordinal),
-    }
-
-
-def _ask(teacher: LiveTeacher, split: Split) -> Tensor:
-    return torch.cat([teacher(batch.x[0]).cpu() for batch in EvaluationBatches(split)])
-
-
-def _answers_of(model: nn.Module, split: Split) -> Tensor:
-    return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
+def _described(data: Dataset, scored: Scored) -> dict[str, Any]:
+    """The data in ``summary.json``: samples of each split; of text, whose samples are blocks, tokens and bytes too."""
+    splits = {"train": len(data.train), "val": len(data.val), "test": data.test_size}
+    found: dict[str, Any] = {"name": data.name, "classes": data.classes, **splits}
+    if data.tokenizer is None or not isinstance(scored, ScoredLanguageModels):
+        return found
+    tokens = {part: size * data.shape[0] for part, size in splits.items()}
+    text = {"tokenizer": data.tokenizer.name, "block": data.shape[0], "tokens": tokens, "bytes": {"test": scored.size}}
+    return {**found, **text}

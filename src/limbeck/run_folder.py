@@ -17,6 +17,8 @@ from limbeck.errors import ConfigError, LimbeckError, UntrustedFileError
 
 SCHEMA = 1
 METRICS = ("errors", "accuracy", "nll", "ece", "agreement", "kl_to_teacher")
+MEASURES = ("errors", "bits_per_byte")
+"""By which a study is judged; by errors where its summary names none."""
 VERDICTS = ("helps", "hurts", "not shown")
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
 
@@ -183,7 +185,6 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
 
     number = (int, float)
     optional = (int, float, type(None))
-    metric_fields: dict[str, Any] = dict.fromkeys(METRICS, optional)
 
     keys(
         summary,
@@ -193,7 +194,16 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
     )  # fmt: skip
     if summary["schema"] != SCHEMA:
         raise UntrustedFileError(f"{where}: schema {summary['schema']} is not {SCHEMA}; update limbeck to read it.")
+    measure = summary.get("measure", "errors")
+    of_text = ("bits_per_byte", "perplexity") if measure == "bits_per_byte" else ()
+    metric_fields: dict[str, Any] = dict.fromkeys((*METRICS, *of_text), optional)
+    if measure not in MEASURES:
+        raise UntrustedFileError(f"{where}: measure {measure!r} is none of {MEASURES}.")
     keys(summary["data"], {"name": str, "classes": int, "train": int, "val": int, "test": int}, "data")
+    if of_text:
+        keys(summary["data"], {"tokenizer": str, "block": int, "tokens": dict, "bytes": dict}, "data")
+        keys(summary["data"]["tokens"], {"train": int, "val": int, "test": int}, "data.tokens")
+        keys(summary["data"]["bytes"], {"test": int}, "data.bytes")
     if summary["teacher"] is not None:
         keys(summary["teacher"], {"name": str, "params": int, "test": dict}, "teacher")
         keys(summary["teacher"]["test"], metric_fields, "teacher.test")
@@ -211,13 +221,15 @@ def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
         name = f"comparisons[{i}]"
         keys(comparison, {"arm": str, "control": str, "delta_errors": dict, "mcnemar_p": optional,
                           "gap_closed": dict, "verdict": str}, name)  # fmt: skip
-        keys(comparison["delta_errors"], {"mean": number, "ci95": (list, type(None))}, f"{name}.delta_errors")
-        interval = comparison["delta_errors"]["ci95"]
-        if interval is not None:
-            if len(interval) != 2:
-                raise UntrustedFileError(f"{where}: {name}.delta_errors.ci95 should be two numbers, found {interval}.")
-            for k, bound in enumerate(interval):
-                need(bound, number, f"{name}.delta_errors.ci95[{k}]")
+        for delta in ("delta_errors", *(["delta_bits_per_byte"] if of_text else [])):
+            keys(comparison, {delta: dict}, name)
+            keys(comparison[delta], {"mean": number, "ci95": (list, type(None))}, f"{name}.{delta}")
+            interval = comparison[delta]["ci95"]
+            if interval is not None:
+                if len(interval) != 2:
+                    raise UntrustedFileError(f"{where}: {name}.{delta}.ci95 should be two numbers, found {interval}.")
+                for k, bound in enumerate(interval):
+                    need(bound, number, f"{name}.{delta}.ci95[{k}]")
         keys(comparison["gap_closed"], {"errors": optional, "nll": optional}, f"{name}.gap_closed")
         if comparison["verdict"] not in VERDICTS:
             raise UntrustedFileError(f"{where}: {name}.verdict {comparison['verdict']!r} is none of {VERDICTS}.")

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from limbeck.data.transfer import mixing_pool
+from limbeck.errors import ConfigError
+from limbeck.losses.sparse import SPARSE_LOSSES
 from limbeck.plan import ArmPlan
 from limbeck.pools import Pools
 from limbeck.progress import StageProgress
@@ -26,6 +28,31 @@ def limit_views(plans: Sequence[ArmPlan], settings: StoreSettings) -> list[ArmPl
     return [replace(p, views=p.views.limited(settings.views)) if p.views in asked else p for p in plans]
 
 
+def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings) -> None:
+    """Check that arms can learn from what is kept of an answer.
+
+    Raises:
+        ConfigError: a soft loss needs the whole distribution; or answers are drawn, and arms differ in temperature.
+    """
+    learners = [plan for plan in plans if _learns_from_answers(plan)]
+    if settings.mode == "off" or settings.kind == "dense":
+        return
+    for plan in learners:
+        objective = plan.objective
+        if objective.soft not in SPARSE_LOSSES or objective.standardise:
+            lacking = "standardise=true" if objective.soft in SPARSE_LOSSES else f"soft={objective.soft}"
+            raise ConfigError(
+                f"arms.{plan.name}: objective.{lacking} needs a teacher's whole distribution, and store.kind="
+                f"{settings.kind} keeps a part. Use store.kind=dense, or objective.soft={' or '.join(SPARSE_LOSSES)}."
+            )
+    found = sorted({plan.objective.temperature for plan in learners})
+    if settings.kind == "sampled" and len(found) > 1:
+        raise ConfigError(
+            f"store.kind=sampled draws a teacher's tokens at one temperature, and the arms have "
+            f"{', '.join(f'{t:g}' for t in found)}. Give them one objective.temperature, or use store.kind=topk or dense."
+        )
+
+
 class Signals:
     """The signals of a study, one for all cohorts that share views.
 
@@ -34,7 +61,6 @@ class Signals:
         pools: what the transfer sets pick from.
         settings: of the store.
         cohorts: of the study, each with its arms and seeds.
-        epochs: of the students.
         ask: logits for inputs, in the precision of the training.
         precision: its name.
         device: where to compute.
@@ -46,12 +72,12 @@ class Signals:
 
     def __init__(
         self, teacher: LiveTeacher, pools: Pools, settings: StoreSettings,
-        cohorts: Sequence[tuple[Sequence[ArmPlan], Sequence[int]]], *, epochs: int, ask: Callable[[Tensor], Tensor],
-        precision: str, device: torch.device, progress: StageProgress,
+        cohorts: Sequence[tuple[Sequence[ArmPlan], Sequence[int]]], *, ask: Callable[[Tensor], Tensor], precision: str,
+        device: torch.device, progress: StageProgress,
     ):  # fmt: skip
         self.teacher, self.pools, self.settings = teacher, pools, settings
         self.cohorts = [(p, s) for p, s in cohorts if any(map(_learns_from_answers, p))]
-        self.epochs, self.ask, self.precision, self.device = epochs, ask, precision, device
+        self.ask, self.precision, self.device = ask, precision, device
         self.progress = progress
         self.used: dict[str, dict[str, Any]] = {}
         self._made: dict[Any, TeacherSignal] = {}
@@ -73,22 +99,33 @@ class Signals:
 
     def _stored_or_live(self, plan: ArmPlan) -> TeacherSignal:
         data, pool = self.pools.data, self.pools.of(plan.transfer)
-        sharing = [(p[0].transfer, len(seeds)) for p, seeds in self.cohorts if _shared(p[0]) == _shared(plan)]
-        picked = {transfer: transfer.select(pool, data.class_names)[0] for transfer, _ in sharing}
-        asked_live = sum(len(picked[transfer]) * seeds * self.epochs for transfer, seeds in sharing)
+        sharing = [(p[0], len(seeds)) for p, seeds in self.cohorts if _shared(p[0]) == _shared(plan)]
+        picked = {p.transfer: p.transfer.select(pool, data.class_names)[0] for p, _ in sharing}
+        asked_live = sum(len(picked[p.transfer]) * seeds * p.epochs for p, seeds in sharing)
         mixed_in = mixing_pool(*plan.transfer.select(pool, data.class_names)) if plan.views.mixes else None
         source = plan.transfer.source
         answers = Answers(
             teacher=self.teacher, inputs=pool.inputs, rows=torch.cat(list(picked.values())).unique(),
             views=plan.views, classes=data.classes, device=self.device, precision=self.precision, ask=self.ask,
-            data_name=data.name if source is None else source.name, pool=mixed_in,
+            data_name=data.name if source is None else source.name, pool=mixed_in, positions=data.positions,
+            vocabulary=None if data.tokenizer is None else data.tokenizer.digest,
+            temperature=self._temperature(plan),
         )  # fmt: skip
-        header, root = answers.header(self.settings.dtype), self.settings.root
+        kept, root = self.settings, self.settings.root
+        header = answers.header(kept.dtype, kind=kept.kind, k=kept.k)
         if answers.count > asked_live and not is_complete(root, header):
             return self.teacher
         signal = open_store(answers, header, root, self.progress)
-        self.used[header.key] = {"rows": header.rows, "views": plan.views.name, "dtype": header.dtype}
+        self.used[header.key] = {
+            "rows": header.rows, "views": plan.views.name, "dtype": header.dtype, "kind": header.kind, "k": header.k,
+            "positions": header.positions, "classes": header.classes, "record_bytes": header.record_bytes,
+        }  # fmt: skip
         return signal
+
+    def _temperature(self, plan: ArmPlan) -> float:
+        """T of the arms that learn from the same answers: one, where it matters (:func:`check_kind`)."""
+        learners = [p for plans, _ in self.cohorts for p in plans if _shared(p) == _shared(plan)]
+        return next(p.objective.temperature for p in learners if _learns_from_answers(p))
 
 
 def _learns_from_answers(plan: ArmPlan) -> bool:

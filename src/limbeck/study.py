@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,10 @@ from limbeck.pools import Pools
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
 from limbeck.report.wording import plural
-from limbeck.results import save_adjusted, score, summarise, write_examples, write_predictions
+from limbeck.results import save_adjusted, summarise, write_examples, write_predictions
 from limbeck.run_folder import RunFolder, write_json, write_text
-from limbeck.soft_targets import Signals, limit_views
+from limbeck.scoring import ScoredClassifiers, score
+from limbeck.soft_targets import Signals, check_kind, limit_views
 from limbeck.teacher.answers import digest_of
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.teacher.store import StoreLike, StoreSettings
@@ -64,7 +65,7 @@ class Study:
         views: of the inputs of arms that have none of their own.
         transfer: the samples of arms that have none of their own.
         seeds: a number (5 means 0 to 4) or a list.
-        epochs: of every student.
+        epochs: of the students of arms that have none of their own.
         batch_size: of every student.
         optimizer: of the arms that have none of their own.
         trainer: options for ``lightning.Trainer``.
@@ -113,7 +114,9 @@ class Study:
             raise ConfigError(f"examples={examples!r} should be a number of test images, from 0 to {MOST_EXAMPLES}.")
         self.examples = examples
         shared: dict[str, Any] = {"student": student, "views": views, "transfer": transfer, "optimizer": self.optimizer}
-        self.plans = limit_views(fill_in(arms, **shared), self.store) if arms else []
+        if "max_epochs" in self.trainer_options:  # it has the last word
+            arms = {name: replace(arm, epochs=self._epochs) for name, arm in arms.items()}
+        self.plans = limit_views(fill_in(arms, epochs=self._epochs, **shared), self.store) if arms else []
         needy = [p.name for p in self.plans if p.objective.needs_teacher]
         if needy and teacher is None:
             raise TeacherError(f"arms.{needy[0]} learns from a teacher and the study has none (teacher=none).")
@@ -148,8 +151,11 @@ class Study:
                 f"bias=kappa is for graded classes, and those of {self.data.name} are not. If they are, say so with "
                 "data.ordinal=true (in Python Dataset.from_arrays(..., ordinal=True)); else use bias=prior."
             )
+        if self.bias is not None and self.data.tokenizer is not None:
+            raise ConfigError(f"bias={self.bias} is for classes; the data of this study is text. Use bias=null.")
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
+            check_kind(self.plans, self.store)
         for plan in self.plans:
             check_student(plan, self.data)
             later = plan.transfer.source is not None and plan.transfer.source.needs_teacher
@@ -158,7 +164,7 @@ class Study:
             self._teacher.check()
             for plan in [plan for plan in self.plans if plan.objective.features]:
                 student = build(plan.student, self.data, 0)
-                check_features(plan.objective.features, student, self._teacher.preview(), self.data.shape)
+                check_features(plan.objective.features, student, self._teacher.preview(), self.data.blank(1))
         self._checked = True
 
     def run(self) -> dict[str, Any]:
@@ -308,7 +314,7 @@ class Study:
             )  # fmt: skip
             names = ", ".join(plan.name for plan in plans) if len(plans) <= MOST_NAMED else f"{len(plans)} arms"
             try:
-                self._fit(stage, f"{names} x {plural(len(seeds), 'seed')}", module, data, self._epochs)
+                self._fit(stage, f"{names} x {plural(len(seeds), 'seed')}", module, data, plans[0].epochs)
             except (DivergedError, ResourceError) as error:
                 if self.processes > 1 and isinstance(error, ResourceError):
                     raise  # this process alone: the others wait for it in the middle of a step
@@ -340,7 +346,7 @@ class Study:
                     return teacher.answer(precision.convert_input(x))
 
             self._signals = Signals(
-                teacher, self._pools, self.store, self._cohorts, epochs=self._epochs, ask=ask,
+                teacher, self._pools, self.store, self._cohorts, ask=ask,
                 precision=str(trainer.precision), device=trainer.strategy.root_device, progress=self.progress,
             )  # fmt: skip
         with self.manifest.timed("store"):
@@ -381,7 +387,9 @@ class Study:
                 absent = {plan.name: plan.transfer.absent(self.data.class_names) for plan in self.plans}
                 scored = score(self.data, students, teacher, advance, bias=self.bias, absent=absent)
             write_predictions(run, scored)
-            warnings = save_adjusted(scored, students, self.data, run, self.bias) if self.bias else []
+            warnings = []
+            if self.bias and isinstance(scored, ScoredClassifiers):
+                warnings = save_adjusted(scored, students, self.data, run, self.bias)
         facts = {"recipe": self.name, "epochs": self._epochs, "batch_size": self.batch_size}
         facts["quick"] = bool(self.facts.get("quick"))
         shares = {plan.name: self._seconds_of(plan) for plan in self.plans}
@@ -424,6 +432,7 @@ class Study:
             p.name: {"objective": p.objective.as_dict(), "views": said_of(p.views), "transfer": p.transfer.name}
             | ({} if p.transfer.source is None else {"source": p.transfer.settings()["source"]})
             | ({} if p.optimizer == self.optimizer else {"optimizer": vars(p.optimizer)})
+            | ({} if p.epochs == self._epochs else {"epochs": p.epochs})
             for p in self.plans
         }
         return {

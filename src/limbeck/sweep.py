@@ -83,8 +83,9 @@ def expand(
             names |= {(name, i): known[mark] for i in places}
     _check_effect(keys, matter)
     for i, arm in first.values():
-        if (arm.get("control"), i) in names:
-            arm["control"] = names[arm["control"], i]
+        if arm.get("control"):
+            there = [names.get((control, i), control) for control in _controls(arm)]
+            arm["control"] = there[0] if isinstance(arm["control"], str) else there
     return {name: arm for name, (_, arm) in first.items()}
 
 
@@ -94,9 +95,15 @@ def _alike(
     """The points at which an arm is the same, and its control too if it names one."""
     alike: dict[Any, list[int]] = {}
     for i, arm in enumerate(variants):
-        control = arm.get("control")
-        alike.setdefault((own[i], marks[control][i] if control in marks else control), []).append(i)
+        controls = tuple(marks[control][i] if control in marks else control for control in _controls(arm))
+        alike.setdefault((own[i], controls), []).append(i)
     return alike
+
+
+def _controls(arm: Mapping[str, Any]) -> list[str]:
+    """The controls that an arm names."""
+    named = arm.get("control") or []
+    return [named] if isinstance(named, str) else list(named)
 
 
 def _check_effect(keys: Sequence[str], matter: set[str]) -> None:
@@ -138,17 +145,19 @@ def _mark(base: Mapping[str, Any], arm: Mapping[str, Any], views: Callable[[str]
         whole["transfer"] = {k: v for k, v in transfer.items() if k != "seed"}
     if optimizer.get("name") != "sgd":
         whole["optimizer"] = {k: v for k, v in optimizer.items() if k != "momentum"}
-    return _frozen(whole)
+    return _frozen({**whole, "epochs": arm.get("epochs")})
 
 
-_OF_DKD = ("target_weight", "nontarget_weight")
-_SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2", "standardise", *_OF_DKD)
-_HARD = ("hard", "class_weights")
+_OF_ONE = {"dkd": ("target_weight", "nontarget_weight"), "jensen_shannon": ("teacher_share",)}
+_SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2", "standardise", "shuffled", *sum(_OF_ONE.values(), ()))
+_HARD = ("hard", "class_weights", "label_smoothing")
 
 
 def _without_effect(objective: Mapping[str, Any]) -> tuple[str, ...]:
     """The settings of an objective that change nothing beside its others."""
-    soft = _SOFT if objective.get("soft_weight") == 0 else _OF_DKD if objective.get("soft") != "dkd" else ()
+    soft = [name for kind, names in _OF_ONE.items() if objective.get("soft") != kind for name in names]
+    if objective.get("soft_weight") == 0:
+        soft = list(_SOFT)
     return (*soft, *(_HARD if objective.get("hard_weight") == 0 else ()))
 
 

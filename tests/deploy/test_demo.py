@@ -11,7 +11,8 @@ import torch
 from deploy_runs import images
 
 from limbeck.data import Dataset
-from limbeck.deploy.demo import LARGEST_UPLOAD, Demo, drawing_habits, shown_models
+from limbeck.deploy.demo import LARGEST_UPLOAD, Demo, drawing_habits
+from limbeck.deploy.shown import shown_models
 from limbeck.errors import ConfigError
 
 

@@ -192,7 +192,7 @@ def test_compare_is_antisymmetric():
     assert (helps["verdict"], hurts["verdict"]) == ("helps", "hurts")
     assert helps["mcnemar_p"] == hurts["mcnemar_p"]
     assert hurts["delta_errors"]["mean"] == -helps["delta_errors"]["mean"]
-    assert helps["gap_closed"] == {"errors": None, "nll": None}
+    assert helps["gap_closed"] == {"errors": None, "nll": None, "nll_ci95": None}
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax, rel_entr, softmax
+from scipy.special import entr, log_softmax, rel_entr, softmax
 
 
 def kl(z, v, t):
     return rel_entr(softmax(v / t, axis=-1), softmax(z / t, axis=-1)).sum(-1)
+
+
+def reverse_kl(z, v, t):
+    return kl(v, z, t)
+
+
+def jensen_shannon(z, v, t, share=0.5):
+    """The entropy of the mixture less the mean entropy: the divergence written another way."""
+    p, q = softmax(v / t, axis=-1), softmax(z / t, axis=-1)
+    return (entr(share * p + (1 - share) * q) - share * entr(p) - (1 - share) * entr(q)).sum(-1)
 
 
 def cross_entropy(z, v, t):
@@ -59,6 +69,13 @@ def hard(z, y):
     return np.where(y == -100, 0.0, -picked)
 
 
+def smoothed(z, y, smoothing):
+    """Cross-entropy with explicit soft labels, 0 where the label is -100."""
+    classes = z.shape[-1]
+    targets = (1 - smoothing) * np.eye(classes)[np.where(y < 0, 0, y)] + smoothing / classes
+    return np.where(y == -100, 0.0, -(targets * log_softmax(z, axis=-1)).sum(-1))
+
+
 def graded(z, y):
     """Squared error of the score that a graded student's logits hold."""
     return np.where(y == -100, 0.0, (z[..., 1] - z[..., 0] + 0.5 - y) ** 2)
@@ -66,23 +83,26 @@ def graded(z, y):
 
 def objective(
     z, v, y, *, hard_weight, soft_weight, temperature, soft, scale_by_t2, standardise=False, target_weight=1.0,
-    nontarget_weight=8.0, hard="cross_entropy", class_weights=None, features=(),
+    nontarget_weight=8.0, hard="cross_entropy", class_weights=None, features=(), shuffled=False, teacher_share=0.5,
+    label_smoothing=0.0,
 ):  # fmt: skip
     """Loss, hard and soft term for one student, z and v ``[B, C]``."""
     labelled = y != -100
     weights = np.ones(z.shape[1]) if class_weights is None else np.array(class_weights)
-    hard_term = (weights[np.where(labelled, y, 0)] * HARD[hard](z, y)).sum() / max(labelled.sum(), 1)
+    values = smoothed(z, y, label_smoothing) if label_smoothing else HARD[hard](z, y)
+    hard_term = (weights[np.where(labelled, y, 0)] * values).sum() / max(labelled.sum(), 1)
     soft_term = 0.0
     if soft_weight > 0:
         z, v = (standardised(z), standardised(v)) if standardise else (z, v)
-        own = (y, target_weight, nontarget_weight) if soft == "dkd" else ()
+        v = v[(np.arange(len(v)) + len(v) // 2) % len(v)] if shuffled else v
+        own = {"dkd": (y, target_weight, nontarget_weight), "jensen_shannon": (teacher_share,)}.get(soft, ())
         soft_term = SOFT[soft](z, v, temperature, *own).mean() * (temperature**2 if scale_by_t2 else 1)
     return hard_weight * hard_term + soft_weight * soft_term, hard_term, soft_term
 
 
 SOFT = {
     "kl": kl, "cross_entropy": cross_entropy, "probabilities": probabilities, "logits": logits, "dkd": dkd,
-    "dist": dist,
+    "dist": dist, "reverse_kl": reverse_kl, "jensen_shannon": jensen_shannon,
 }  # fmt: skip
 HARD = {"cross_entropy": hard, "squared_error": graded}
 

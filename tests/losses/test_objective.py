@@ -45,7 +45,7 @@ def test_defaults_are_the_documented_ones(oracle):
     settings = {"hard_weight": 0.1, "soft_weight": 0.9, "temperature": 4.0, "soft": "kl", "scale_by_t2": True}
     others = {
         "standardise": False, "target_weight": 1.0, "nontarget_weight": 8.0, "hard": "cross_entropy",
-        "class_weights": None, "features": [],
+        "class_weights": None, "features": [], "shuffled": False, "teacher_share": 0.5, "label_smoothing": 0.0,
     }  # fmt: skip
     assert Objective().as_dict() == settings | others
     z, v, y = randn(6, 5), randn(6, 5, seed=1), labels(6)

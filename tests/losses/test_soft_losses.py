@@ -34,7 +34,9 @@ def randn(*shape, seed=0, scale=3.0):
 
 
 def test_the_kinds_are_the_documented_ones():
-    assert KINDS == ["cross_entropy", "dist", "dkd", "kl", "logits", "probabilities"]
+    assert KINDS == [
+        "cross_entropy", "dist", "dkd", "jensen_shannon", "kl", "logits", "probabilities", "reverse_kl",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", PER_SAMPLE)
@@ -67,7 +69,7 @@ def test_kl_is_never_negative(pair, temperature):
     assert (kl_divergence(*pair, temperature=temperature) >= -1e-14).all()
 
 
-@pytest.mark.parametrize("kind", ["kl", "probabilities", "logits", "dkd"])
+@pytest.mark.parametrize("kind", ["kl", "probabilities", "logits", "dkd", "reverse_kl", "jensen_shannon"])
 @few
 @given(pair=pairs(), temperature=temperatures)
 def test_zero_value_and_gradient_at_student_equals_teacher(kind, pair, temperature):
@@ -127,7 +129,7 @@ def test_broadcasting_of_arms_and_seeds(kind, oracle):
             np.testing.assert_allclose(value[a, s], want, rtol=1e-11)
 
 
-@pytest.mark.parametrize("kind", ["kl", "cross_entropy"])
+@pytest.mark.parametrize("kind", ["kl", "cross_entropy", "reverse_kl"])
 def test_gradient_at_high_temperature_is_hintons(kind):
     """Hinton et al. 2015, equation 4: dC/dz_i = (z_i - v_i) / (N T^2) for zero-mean logits and high T."""
     z, v = randn(5, 7, scale=1.0), randn(5, 7, seed=1, scale=1.0)
@@ -142,7 +144,7 @@ def test_gradient_at_high_temperature_is_hintons(kind):
     torch.testing.assert_close(2 * scaled(2e4) - scaled(1e4), want, rtol=0, atol=1e-7)  # less the term in 1/T
 
 
-@pytest.mark.parametrize("kind", ["kl", "cross_entropy"])
+@pytest.mark.parametrize("kind", ["kl", "cross_entropy", "reverse_kl"])
 def test_gradient_at_high_temperature_equals_that_of_zero_mean_logits(kind):
     z, v = randn(5, 7).requires_grad_(), randn(5, 7, seed=1)
     y = torch.full((5,), -100)
@@ -228,7 +230,7 @@ def test_huge_logits_stay_finite(kind, dtype, temperature):
         assert grad.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", ["kl", "cross_entropy", "probabilities", "dkd"])
+@pytest.mark.parametrize("kind", ["kl", "cross_entropy", "probabilities", "dkd", "jensen_shannon"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_a_class_the_teacher_excludes_counts_as_probability_zero(kind, dtype, oracle):
     z, v = randn(4, 5).to(dtype), randn(4, 5, seed=1).to(dtype)
@@ -240,11 +242,12 @@ def test_a_class_the_teacher_excludes_counts_as_probability_zero(kind, dtype, or
     assert grad.isfinite().all()
 
 
-def test_both_exclude_a_class():
+@pytest.mark.parametrize("kind", ["kl", "reverse_kl", "jensen_shannon"])
+def test_both_exclude_a_class(kind):
     z, v = randn(4, 5), randn(4, 5, seed=1)
-    want, _ = values_and_gradient("kl", z[:, 1:], v[:, 1:], 2.0)
+    want, _ = values_and_gradient(kind, z[:, 1:], v[:, 1:], 2.0)
     z[:, 0] = v[:, 0] = -math.inf
-    value, grad = values_and_gradient("kl", z, v, 2.0)
+    value, grad = values_and_gradient(kind, z, v, 2.0)
     torch.testing.assert_close(value, want)
     assert grad.isfinite().all()
     assert (grad[:, 0] == 0).all()

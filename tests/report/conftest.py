@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from report_runs import HOSTILE, build_run
+from report_runs import HOSTILE, build_run, build_text_run
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +14,12 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """No teacher, two arms, one seed."""
     return build_run(tmp_path_factory.mktemp("small"), arms=("hard", "smoothed"), seeds=1, teacher=False, classes=2)
+
+
+@pytest.fixture(scope="session")
+def text_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model as the teacher, four arms of which one trains longer, three seeds."""
+    return build_text_run(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="session")

@@ -150,3 +150,86 @@ def build_run(
 
 def load_summary(run: Path) -> dict[str, Any]:
     return json.loads((run / "summary.json").read_text(encoding="utf-8"))
+
+
+# Text ----------------------------------------------------------------------------------------------------------------
+
+TEXT_ARMS = ("hard", "soft", "hard-long", "shuffled")
+TEXT_PAIRS = ((1, 0), (1, 2), (3, 0))
+BLOCK, VOCABULARY, BYTES_A_TOKEN = 16, 50, 4
+
+
+def text_metrics(logits: np.ndarray, labels: np.ndarray, teacher: np.ndarray | None) -> dict[str, Any]:
+    found = metrics(logits, labels, teacher)
+    bits = found["nll"] / np.log(2) / BYTES_A_TOKEN
+    return found | {"bits_per_byte": float(bits), "perplexity": float(np.exp(found["nll"]))}
+
+
+def compared_text(control: dict[str, Any], arm: dict[str, Any], teacher: dict[str, Any] | None) -> dict[str, Any]:
+    key, found = "bits_per_byte", compared(control, arm, teacher)
+    pairs = list(zip(arm["seeds"], control["seeds"], strict=True))
+    deltas = [a["test"][key] - c["test"][key] for a, c in pairs]
+    mean, several = float(np.mean(deltas)), len(deltas) > 1
+    half = 4.303 * float(np.std(deltas, ddof=1)) / len(deltas) ** 0.5 if several else None
+    shown = half is not None and abs(mean) > 1.5 * half
+    gap = found["gap_closed"]
+    return found | {
+        "mcnemar_p": None, "p_value": 0.00041 if shown else 0.31,
+        "delta_bits_per_byte": {
+            "mean": mean, "ci95": None if half is None else [mean - half, mean + half], "per_seed": deltas,
+            "ci95_total": None if half is None else [mean - 1.5 * half, mean + 1.5 * half],
+        },
+        "gap_closed": gap | {"nll_ci95": [gap["nll"] - 0.06, gap["nll"] + 0.06] if several and gap["nll"] else None},
+        "verdict": ("helps" if mean < 0 else "hurts") if shown else "not shown",
+    }  # fmt: skip
+
+
+def build_text_run(path: Path, *, seeds: int = 3, teacher: bool = True, blocks: int = 60) -> Path:
+    """Write the run folder of a study of text: a control, one trained for longer, soft targets, shuffled ones."""
+    random, tokens = np.random.default_rng(11), BLOCK * blocks
+    truth = random.normal(size=(tokens, VOCABULARY)) * 1.8
+    labels = (truth + random.gumbel(size=truth.shape)).argmax(1)
+    mistakes = random.normal(size=truth.shape)
+
+    def model(noise: float) -> np.ndarray:
+        return (truth + noise * (mistakes + 0.3 * random.normal(size=truth.shape))).astype(np.float32)
+
+    taught = model(0.4) if teacher else None
+    entries = []
+    for name, noise in zip(TEXT_ARMS, (1.1, 0.95, 1.05, 1.13), strict=True):
+        tests = [text_metrics(model(noise), labels, taught) for _ in range(seeds)]
+        control = name.startswith("hard")
+        objective = {"hard_weight": 1.0, "soft_weight": 0.0} if control else {"hard_weight": 0.5, "soft_weight": 0.5}
+        entries.append({
+            "name": name, "student": "gpt 2 x 64", "params": 123_456, "transfer": "train", "views": "none",
+            "objective": objective | {"temperature": 1.0, "soft": "kl", "scale_by_t2": True, "label_smoothing": 0.0,
+                                      "shuffled": name == "shuffled", "teacher_share": 0.5},
+            "seeds": [{"seed": i, "val": dict(t), "test": t} for i, t in enumerate(tests)],
+            "mean": spread(tests, lambda v: float(np.mean(v))),
+            "sd": spread(tests, lambda v: float(np.std(v, ddof=1)) if len(v) > 1 else None),
+            "control": control, "seconds": 41.5, "epochs": 24 if name == "hard-long" else 12,
+        })  # fmt: skip
+    told = None
+    if taught is not None:
+        told = {"name": "gpt 6 x 192", "params": 2_901_888, "test": text_metrics(taught, labels, None)}
+    compare = [compared_text(entries[control], entries[arm], told) for arm, control in TEXT_PAIRS]
+    compare[0]["main"] = True
+    summary = {
+        "schema": 1, "recipe": "text-topics", "measure": "bits_per_byte", "classes": [],
+        "data": {"name": "python topics", "classes": VOCABULARY, "train": 900, "val": blocks, "test": blocks,
+                 "tokenizer": "bpe-50", "block": BLOCK, "bytes": {"test": tokens * BYTES_A_TOKEN},
+                 "tokens": {"train": 900 * BLOCK, "val": tokens, "test": tokens}},
+        "teacher": told, "arms": entries, "comparisons": compare, "epochs": 12, "batch_size": 32,
+        "seconds": {"teacher": 310.0 * teacher, "store": 22.5 * teacher, "training": 166.0, "evaluation": 4.5,
+                    "total": 503.0},
+    }  # fmt: skip
+    check_summary(summary)
+    folder = RunFolder(path)
+    write_json(folder.summary, summary)
+    store = {"rows": 900, "views": "none", "kind": "sampled", "k": 12, "record_bytes": 36}
+    write_json(folder.manifest, {"limbeck": "0.1.0", "state": "finished", "stores": {"5ab1" * 16: store}})
+    folder.write_scalars(scalars(TEXT_ARMS, seeds, teacher, random))
+    nll = {f"nll/students/{arm}/seed{seed}": np.ones((blocks, BLOCK), np.float32)
+           for arm in TEXT_ARMS for seed in range(seeds)}  # fmt: skip
+    np.savez(folder.predictions, **nll)
+    return path

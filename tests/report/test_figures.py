@@ -4,16 +4,12 @@ import xml.etree.ElementTree as ET
 import matplotlib
 import numpy as np
 import pytest
-from report_runs import ARMS, HOSTILE, load_summary
+from report_runs import ARMS, HOSTILE, TEXT_ARMS, load_summary
 
+from limbeck.report.curves import training_curves
 from limbeck.report.drawing import COLOURS, arm_styles, shorten
-from limbeck.report.figures import (
-    comparison_groups,
-    errors_by_arm,
-    recall_heat_map,
-    reliability,
-    training_curves,
-)
+from limbeck.report.figures import comparison_groups, recall_heat_map, reliability, results_by_arm
+from limbeck.report.judged_by import BITS_PER_BYTE
 from limbeck.report.measures import reliability_bins
 from limbeck.run_folder import RunFolder
 
@@ -53,11 +49,34 @@ def test_recall_of_any_number_of_classes(classes, shown, numbers):
 
 def test_errors_by_arm_writes_means_and_teacher(full_run):
     summary = load_summary(full_run)
-    shown = texts(errors_by_arm(summary))
+    shown = texts(results_by_arm(summary))
     for arm in summary["arms"]:
         assert f"{arm['mean']['errors']:.1f}" in shown
         assert arm["name"] in shown
     assert f"teacher {summary['teacher']['test']['errors']}" in shown
+
+
+def test_bits_per_byte_by_arm(text_run):
+    summary = load_summary(text_run)
+    shown = texts(results_by_arm(summary))
+    for arm in summary["arms"]:
+        assert f"{arm['mean']['bits_per_byte']:.3f}" in shown
+    assert f"teacher {summary['teacher']['test']['bits_per_byte']:.3f}" in shown
+    assert "bits per byte on 3,840 bytes of test text (fewer is better)" in shown
+    ticks = [text for text in shown if re.fullmatch(r"\d\.\d\d", text)]
+    assert len(ticks) >= 3, "equally many decimals"
+    assert not any(re.fullmatch(r"\d|\d\.\d", text) for text in shown)
+
+
+def test_curves_of_text_are_validation_losses(text_run):
+    rows = RunFolder(text_run).read_scalars()
+    shown = texts(training_curves(rows, TEXT_ARMS, measure=BITS_PER_BYTE))
+    assert "Validation loss, nats per token" in shown
+    assert "Validation error, %" not in shown
+    assert "teacher" in shown
+    known = [row | {"value": 7.0 if row["metric"] == "val_loss" else 0.5} for row in rows if row["stage"] == "students"]
+    shown = texts(training_curves(known, TEXT_ARMS, measure=BITS_PER_BYTE))
+    assert "7.0" in shown or "7" in shown, "nats as they were logged"
 
 
 def test_a_comparison_stays_together(full_run):
@@ -105,8 +124,8 @@ def test_ids_are_stable_and_do_not_clash(full_run):
     summary = load_summary(full_run)
     bins = reliability_bins(np.array([0.9]), np.array([True]))
     before = dict(matplotlib.rcParams)
-    made = [errors_by_arm(summary), reliability([("a", bins, "#000000", 0.1)])]
-    assert made[0] == errors_by_arm(summary)
+    made = [results_by_arm(summary), reliability([("a", bins, "#000000", 0.1)])]
+    assert made[0] == results_by_arm(summary)
     assert dict(matplotlib.rcParams) == before
     ids = [set(re.findall(r'\sid="([^"]+)"', svg)) for svg in made]
     assert len(ids[0]) > 10

@@ -6,9 +6,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from report_runs import HOSTILE, build_run, load_summary
+from report_runs import HOSTILE, build_run, build_text_run, load_summary
 
 from limbeck.errors import ConfigError, UntrustedFileError
+from limbeck.report.details import teachers_answers
 from limbeck.report.report import write_report
 from limbeck.report.wording import headlines
 
@@ -55,7 +56,7 @@ def page_of(run) -> tuple[str, Page]:
     return html, page
 
 
-@pytest.mark.parametrize("run", ["full_run", "small_run", "hostile_run"])
+@pytest.mark.parametrize("run", ["full_run", "small_run", "hostile_run", "text_run"])
 def test_one_file_that_loads_nothing(run, request):
     html, page = page_of(request.getfixturevalue(run))
     for tag, attributes in page.tags:
@@ -76,7 +77,7 @@ def test_one_file_that_loads_nothing(run, request):
                 assert value.startswith("#"), (tag, name, value)
     assert not re.search(r"@import|url\((?!#)", html)
     assert set(re.findall(r"https?://[^\"'\s<]+", html)) <= {"http://www.w3.org/2000/svg"}
-    assert sum(tag == "svg" for tag, _ in page.tags) == 4
+    assert sum(tag == "svg" for tag, _ in page.tags) == (2 if "Bits per byte" in html else 4)
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
 
@@ -131,6 +132,84 @@ def test_comparisons_and_seeds(full_run):
         assert by_name[arm["name"]] == [str(seed["test"]["errors"]) for seed in arm["seeds"]]
     changes = [f"{v:+d}".replace("-", "−") for v in summary["comparisons"][0]["delta_errors"]["per_seed"]]
     assert by_name["soft against hard"] == changes
+
+
+def test_the_numbers_of_text_are_those_of_the_summary(text_run):
+    summary = load_summary(text_run)
+    _, page = page_of(text_run)
+    head, *rows = page.tables["results"]
+    assert head[1:6] == ["Bits per byte", "Perplexity", "Nats per token", "Accuracy (top-1)", "ECE"]
+    for row, arm in zip(rows[1:], summary["arms"], strict=True):
+        cells, mean = dict(zip(head, row, strict=True)), arm["mean"]
+        assert cells["Bits per byte"] == f"{mean['bits_per_byte']:.3f} ± {arm['sd']['bits_per_byte']:.3f}"
+        assert cells["Perplexity"] == f"{mean['perplexity']:.2f}"
+        assert cells["Nats per token"] == f"{mean['nll']:.4f}"
+    head, *rows = page.tables["comparisons"]
+    assert head == ["Arm", "Control", "Change", "95 % interval", "p", "Gap closed", "Verdict"]
+    for row, comparison in zip(rows, summary["comparisons"], strict=True):
+        delta = comparison["delta_bits_per_byte"]
+        digits = 3 if abs(delta["mean"]) >= 0.01 else 4
+        shown = [f"{abs(value):.{digits}f}" for value in (delta["mean"], *delta["ci95"])]
+        assert re.findall(r"[\d.]+", row[2] + " " + row[3]) == shown
+        assert row[5] == f"{100 * comparison['gap_closed']['nll']:.0f} %".replace("-", "−")
+    low, high = (f"{100 * bound:.0f} %" for bound in summary["comparisons"][0]["gap_closed"]["nll_ci95"])
+    assert f"{low} to {high}" in page.text
+    by_name = {row[0]: row[1:] for row in page.tables["seeds"][1:]}
+    for arm in summary["arms"]:
+        assert by_name[arm["name"]] == [f"{seed['test']['bits_per_byte']:.4f}" for seed in arm["seeds"]]
+    changes = summary["comparisons"][0]["delta_bits_per_byte"]["per_seed"]
+    assert by_name["soft against hard"] == [f"{value:+.4f}".replace("-", "−") for value in changes]
+
+
+def test_a_page_of_text_speaks_of_text(text_run):
+    html, page = page_of(text_run)
+    assert sum(tag == "svg" for tag, _ in page.tags) == 2
+    for word in ("McNemar", "test errors", "test samples", "Recall", "Reliability", "classes", "missing from"):
+        assert word not in html
+    assert [row[-1] for row in page.tables["objectives"]] == ["Epochs", "12", "12", "24", "12"]
+    text = " ".join("".join(page.text).split("\n"))
+    for words in (
+        "bpe-50, a vocabulary of 50", "900 to train, 60 to validate, 60 to test, of 16 tokens each",
+        "14,400 to train, 960 to validate, 960 to test (3,840 bytes)",
+        "Teacher's answerssampled, 12 of 50 tokens, 36 bytes a token",
+    ):  # fmt: skip
+        assert words in text
+
+
+@pytest.mark.parametrize("changes", [{"seeds": 1}, {"teacher": False}])
+def test_text_with_one_seed_or_without_a_teacher(tmp_path, changes):
+    _, page = page_of(build_text_run(tmp_path, **changes))
+    assert ("seeds" in page.tables) == ("seeds" not in changes)
+    gaps = [row[-2] for row in page.tables["comparisons"][1:]]
+    assert (gaps == ["–"] * 3) == ("teacher" in changes)
+
+
+def test_what_is_judged_is_named_or_errors(full_run, tmp_path):
+    run = shutil.copytree(full_run, tmp_path / "run")
+    plain = write_report(run).read_bytes()
+    summary = load_summary(run)
+    (run / "summary.json").write_text(json.dumps(summary | {"measure": "errors"}))
+    assert write_report(run).read_bytes() == plain
+    (run / "summary.json").write_text(json.dumps(summary | {"measure": "smell"}))
+    with pytest.raises(UntrustedFileError, match="'smell'"):
+        write_report(run)
+
+
+@pytest.mark.parametrize(
+    ("stores", "text"),
+    [
+        (None, ""), ({}, ""), ([], ""), ({"a": 1}, ""), ({"a": {"rows": 5, "views": "none", "dtype": "float16"}}, ""),
+        ({"a": {"kind": "dense", "k": 0, "record_bytes": 512}}, "dense, 512 bytes a token"),
+        ({"a": {"kind": "topk", "k": 12}}, "top-K, 12 of 4,096 tokens"), ({"a": {"kind": "sampled"}}, "sampled"),
+        ({"a": {"kind": "topk", "k": 3}, "b": {"kind": "topk", "k": 3}, "c": {"kind": "dense"}},
+         "top-K, 3 of 4,096 tokens; dense"),
+    ],
+)  # fmt: skip
+def test_the_teachers_answers_as_the_manifest_has_them(stores, text):
+    summary = {"data": {"classes": 4096, "tokenizer": "bpe-4096"}}
+    assert teachers_answers(summary, {"stores": stores}) == text
+    images = teachers_answers({"data": {"classes": 10}}, {"stores": {"a": {"kind": "dense", "record_bytes": 20}}})
+    assert images == "dense, 20 bytes an answer"
 
 
 def test_costs_and_settings(full_run):

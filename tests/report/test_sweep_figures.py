@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from limbeck.report.axes import apart
+from limbeck.report.curves import training_curves
 from limbeck.report.drawing import COLOURS, OTHER, arm_styles, shorten_apart
 from limbeck.report.families import MANY, families, labels, shown
-from limbeck.report.figures import errors_by_arm, training_curves
+from limbeck.report.figures import results_by_arm
+from limbeck.report.judged_by import BITS_PER_BYTE, ERRORS
 from limbeck.report.size_figure import _front, by_size
 from limbeck.report.sweep_figures import by_temperature, over_two_settings, sweep_figures
 
@@ -187,9 +189,11 @@ def test_errors_against_size_with_the_teacher_and_the_front():
 
 def test_the_front_is_not_chosen_on_the_test_split():
     arms = [arm("a", [30], val=5), arm("b", [21], val=20), arm("c", [25], params=200, val=4)]
-    assert _front(arms) == [(100, 30), (200, 25)]
-    assert _front(arms[::-1]) == [(100, 30), (200, 25)]
-    assert _front([*arms, arm("d", [26], params=300, val=1)]) == [(100, 30), (200, 25)], "beaten by a smaller one"
+    assert _front(arms, ERRORS) == [(100, 30), (200, 25)]
+    assert _front(arms[::-1], ERRORS) == [(100, 30), (200, 25)]
+    assert _front([*arms, arm("d", [26], params=300, val=1)], ERRORS) == [(100, 30), (200, 25)], (
+        "beaten by a smaller one"
+    )
 
 
 def test_many_families_become_three_kinds():
@@ -245,7 +249,7 @@ def test_many_arms_are_grey_but_for_the_headline_and_the_best(temperatures, size
     assert {names[0], names[1]} <= set(picked), "headline and control"
     styles = arm_styles(names, picked)
     assert sum(style == OTHER for style in styles.values()) == len(names) - 6
-    svg = errors_by_arm(found, picked)
+    svg = results_by_arm(found, picked)
     assert set(names) <= set(texts(svg)), "no name is cut"
     for entry in found["arms"]:
         assert f"{entry['mean']['errors']:.1f}" in texts(svg)
@@ -272,3 +276,56 @@ def test_tick_labels_have_room_and_names_stay_apart():
     long = [f"soft,temperature={t},soft_weight=0.{w},hidden=128" for t in (4, 20) for w in (1, 5)]
     assert len(set(shorten_apart(long, 20))) == 4
     assert shorten_apart(["a", "b"], 1) == ["a", "b"]
+
+
+# Text ----------------------------------------------------------------------------------------------------------------
+
+
+def judged_by_bits(found):
+    """The same summary, its errors divided by 1,000 as bits per byte; the errors themselves then say the opposite."""
+    every = [found["teacher"]["test"]] if found["teacher"] else []
+    for entry in found["arms"]:
+        every += [entry["mean"], *(seed[split] for seed in entry["seeds"] for split in ("val", "test"))]
+    for metrics in every:
+        metrics["bits_per_byte"] = metrics["errors"] / 1000
+        metrics["errors"] = 10_000 - metrics["errors"]
+    sizes = {"bytes": {"test": 1_234_567}, "tokens": {"test": 400_000}, "tokenizer": "bytes"}
+    return found | {"measure": "bits_per_byte", "data": found["data"] | sizes}
+
+
+def test_figures_of_text_choose_by_bits_per_byte():
+    arms = grid((1, 2, 4, 8, 20), (0.1, 0.9), (100, 200))
+    names = shown(summary(arms))
+    front = _front([entry for entry in arms if not entry["control"]], ERRORS)
+    assert len(front) == 2
+    found = judged_by_bits(summary(arms))
+    assert shown(found) == names
+    soft = [entry for entry in found["arms"] if not entry["control"]]
+    assert _front(soft, BITS_PER_BYTE) == [(size, errors / 1000) for size, errors in front]
+    assert [drawn.title for drawn in sweep_figures(found)] == [
+        "Bits per byte against temperature", "Bits per byte by temperature T and soft weight",
+        "Bits per byte against size",
+    ]  # fmt: skip
+    for drawn in sweep_figures(found):
+        assert "errors" not in drawn.caption + "".join(texts(drawn.svg))
+    assert "bits per byte on 1,234,567 bytes" in texts(by_temperature(found).svg)
+    cells = texts(over_two_settings(found).svg)
+    for entry in found["arms"]:
+        if not entry["control"]:
+            assert f"{entry['mean']['bits_per_byte']:.3f}" in cells
+
+
+def test_arms_that_train_longer_are_families_apart():
+    arms = [arm(f"t{t}e{e}", [1], temperature=t) | {"epochs": e} for t in (1, 2) for e in (10, 20)]
+    found = families(arms, ["objective.temperature"])
+    assert [[a["name"] for a in family] for family in found] == [["t1e10", "t2e10"], ["t1e20", "t2e20"]]
+    assert labels(found, ["objective.temperature"]) == ["epochs 10", "epochs 20"]
+
+
+def test_an_arm_without_a_number_is_never_chosen():
+    found = judged_by_bits(summary([HARD, *(arm(f"s{i}", [9, 9]) for i in range(14))]))
+    found["arms"][3]["seeds"][0]["val"]["bits_per_byte"] = None
+    assert "s2" not in shown(found, most=14)
+    found["arms"][3]["mean"]["bits_per_byte"] = None
+    assert sweep_figures(found) == []
+    assert "s2" in texts(results_by_arm(found))

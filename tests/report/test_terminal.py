@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from report_runs import load_summary
@@ -16,7 +17,7 @@ def printed(run_or_summary, width: int, **options) -> str:
 
 
 @pytest.mark.parametrize("width", [40, 80, 140])
-@pytest.mark.parametrize("run", ["full_run", "small_run", "hostile_run"])
+@pytest.mark.parametrize("run", ["full_run", "small_run", "hostile_run", "text_run"])
 def test_never_wider_than_the_console(run, width, request):
     text = printed(request.getfixturevalue(run), width)
     assert max(cell_len(line) for line in text.splitlines()) <= width
@@ -36,6 +37,38 @@ def test_every_arm_has_its_row(run, width, request):
         assert errors in row
         assert f"{100 * arm['mean']['accuracy']:.2f}" in row
         assert f"{arm['mean']['nll']:.4f}" in row
+
+
+def test_the_columns_of_text(text_run):
+    summary, text = load_summary(text_run), printed(text_run, 120)
+    head, *rows = text.split("\narm ", 1)[1].splitlines()
+    assert re.split(r"\s{2,}", head.strip()) == [
+        "bits/byte", "perplexity", "nats/token", "top-1 %", "ECE", "agree %", "KL", "time",
+    ]  # fmt: skip
+    for arm in summary["arms"]:
+        (row,) = [line for line in rows if line.startswith(arm["name"] + "  ")]
+        mean = arm["mean"]
+        assert row.split()[1:] == [
+            f"{mean['bits_per_byte']:.3f}", "±", f"{arm['sd']['bits_per_byte']:.3f}", f"{mean['perplexity']:.2f}",
+            f"{mean['nll']:.4f}", f"{100 * mean['accuracy']:.2f}", f"{mean['ece']:.4f}",
+            f"{100 * mean['agreement']:.2f}", f"{mean['kl_to_teacher']:.4f}", "42", "s",
+        ]  # fmt: skip
+    assert "960 test tokens (3,840 bytes) of python topics, 3 seeds (mean ± sd), 8 min 23 s in all." in text
+
+
+def test_a_narrow_table_of_text_keeps_what_decides(text_run):
+    narrow = printed(text_run, 34)
+    head = narrow.split("\narm ", 1)[1].splitlines()[0]
+    assert head.split() == ["bits/byte"]
+    assert "Left out for width: KL to teacher" in " ".join(narrow.split())
+
+
+def test_the_best_arm_of_text_is_bold(text_run):
+    summary = load_summary(text_run)
+    summary["arms"][1]["mean"]["errors"] += 1000
+    shown = printed(summary, 120, force_terminal=True, color_system="standard").splitlines()
+    bold = [line for line in shown if line.startswith("\x1b[1m")]
+    assert [re.sub(r"\x1b\[\d+m", "", line).split()[0] for line in bold if "arm" not in line.split()[0]] == ["soft"]
 
 
 def test_hostile_names_are_no_markup(hostile_run):

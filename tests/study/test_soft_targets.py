@@ -136,7 +136,7 @@ def test_the_precision_of_the_training_is_that_of_the_answers(data, tmp_path, st
     ]
     assert keys[0] != keys[1]
     logits = [
-        torch.from_file(str(store.root / key / "logits.bin"), shared=False, size=150, dtype=torch.float32)
+        torch.from_file(str(store.root / key / "answers.bin"), shared=False, size=150, dtype=torch.float32)
         for (key,) in keys
     ]
     assert not torch.equal(*logits)

@@ -18,7 +18,7 @@ from limbeck.models import MLP, ConvNet
 from limbeck.plan import build
 from limbeck.run_folder import check_summary
 from limbeck.study import Study as StudyClass
-from limbeck.teacher.store import COMPARED
+from limbeck.teacher.store_check import COMPARED
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 ARMS = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(temperature=2.0))}

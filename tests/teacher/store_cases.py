@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from limbeck.data import Shift, Views
+from limbeck.data import NoViews, Shift, Views
 from limbeck.data.dataset import as_float
 from limbeck.models import MLP, Normalized
 from limbeck.progress import StageProgress
@@ -21,6 +21,7 @@ from limbeck.teacher.store import open_store
 SAMPLES, CLASSES, SHARD_ROWS, VIEWS = 40, 3, 10, 9
 SHARD = SHARD_ROWS * VIEWS
 SHAPE = (1, 4, 4)
+BLOCKS, POSITIONS, TOKENS = 30, 8, 20
 
 
 def images(samples=SAMPLES):
@@ -68,15 +69,44 @@ def counting(made, log, delay=0.0):
     return Answers(**{**vars(made), "ask": ask})
 
 
-def opened(made, root, dtype="float32", say=None):
-    """The stored teacher; what is said goes to ``say``, a text stream."""
+def opened(made, root, dtype="float32", say=None, **kept):
+    """The stored teacher; what is said goes to ``say``, a text stream; ``kept`` is kind and k."""
     progress = StageProgress(enabled=say is not None, console=Console(file=say or io.StringIO(), width=500))
-    return open_store(made, made.header(dtype), Path(root), progress)
+    return open_store(made, made.header(dtype, **kept), Path(root), progress)
 
 
-def place(root, made=None, dtype="float32"):
+def place(root, made=None, dtype="float32", **kept):
     """The folder of a store."""
-    return Path(root) / (made or answers()).header(dtype).key
+    return Path(root) / (made or answers()).header(dtype, **kept).key
+
+
+class NextToken(nn.Module):
+    """A language model of one layer: logits ``[B, T, C]`` for ids ``[B, T]``, each of its token and those before."""
+
+    def __init__(self, seed=0, tokens=TOKENS, scale=3.0):
+        super().__init__()
+        draw = torch.Generator().manual_seed(seed)
+        self.embedding = nn.Embedding.from_pretrained(scale * torch.randn(tokens, tokens, generator=draw))
+
+    def forward(self, ids):
+        assert ids.dtype == torch.int64
+        rows = self.embedding(ids)
+        return rows.cumsum(1) / torch.arange(1, ids.shape[1] + 1, device=ids.device)[:, None]
+
+
+def blocks(count=BLOCKS, seed=6):
+    """Overlapping views of one array of token ids, as text comes from a file."""
+    ids = torch.randint(TOKENS, (count * POSITIONS + 1,), generator=torch.Generator().manual_seed(seed))
+    return ids.to(torch.int32)[:-1].view(count, POSITIONS)
+
+
+def text_answers(**changes):
+    """Answers to each token of some blocks."""
+    usual = {
+        "teacher": LiveTeacher(NextToken()), "inputs": blocks(), "views": NoViews(), "classes": TOKENS,
+        "positions": POSITIONS, "vocabulary": "a" * 64, "data_name": "text",
+    }  # fmt: skip
+    return answers(**{**usual, **changes})
 
 
 class Scaled(nn.Module):
@@ -94,5 +124,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     store_header.SHARD_ANSWERS = SHARD
     folder, notes, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    logits = opened(counting(answers(), notes, seconds), folder, say=sys.stderr).logits
+    logits = opened(counting(answers(), notes, seconds), folder, say=sys.stderr).records
     print(store_header.hashlib.sha256(logits.numpy().tobytes()).hexdigest())

@@ -12,7 +12,8 @@ SHAPE = (1, 4, 4)
 
 def check(model, *, theirs=None, names=NAMES, shape=SHAPE):
     description = {} if theirs is None else {"class_names": theirs}
-    check_teacher(LoadedModel(model, description), shape=shape, class_names=names, where="runs/a")
+    loaded = LoadedModel(model, description)
+    check_teacher(loaded, torch.zeros(1, *shape), (len(names),), class_names=names, where="runs/a")
 
 
 def mlp(classes=3):
@@ -102,7 +103,7 @@ def test_answers_that_are_no_logits(answer, found):
 def test_probing_changes_nothing(training):
     model = ConvNet(SHAPE, 3, channels=[4], strides=[1]).train(training)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert probe(model, SHAPE, where="here") == 3
+    assert probe(model, torch.zeros(1, *SHAPE), (3,), where="here") == 3
     assert model.training is training
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
@@ -110,5 +111,39 @@ def test_probing_changes_nothing(training):
 def test_a_model_that_fails_keeps_its_mode():
     model = Answer(raiser(RuntimeError("no"))).train()
     with pytest.raises(TeacherError):
-        probe(model, SHAPE, where="here")
+        probe(model, torch.zeros(1, *SHAPE), (3,), where="here")
     assert model.training
+
+
+class Language(nn.Module):
+    def __init__(self, vocabulary, *, cut=0):
+        super().__init__()
+        self.embedding, self.cut = nn.Embedding(vocabulary, vocabulary), cut
+
+    def forward(self, ids):
+        return self.embedding(ids)[:, self.cut :]
+
+
+def check_language(model, *, theirs=None):
+    description = {} if theirs is None else {"class_names": theirs}
+    blank = torch.zeros(1, 5, dtype=torch.int64)
+    check_teacher(LoadedModel(model, description), blank, (5, 3), class_names=["a", "b", "c"], where="runs/a")
+
+
+def test_a_language_model_that_fits():
+    check_language(Language(3), theirs=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("model", "theirs", "message"),
+    [
+        (Language(4), None, "the teacher gives 4 tokens, the data has 3"),
+        (Language(3), ["a", "c", "b"], r"the teacher's token 1 is 'c', that of the data 'b'.*data.tokenizer=FOLDER"),
+        (Language(3), ["a", "b", "c", "d"], "the teacher names 4 tokens, the data has 3"),
+        (Language(3, cut=1), None, r"answers one input with shape \[1, 4, 3\]; logits \[1, 5, classes\] were expected"),
+        (mlp(), None, r"cannot read inputs of shape \[5\]"),
+    ],
+)
+def test_language_models_that_do_not_fit(model, theirs, message):
+    with pytest.raises(TeacherError, match=message):
+        check_language(model, theirs=theirs)

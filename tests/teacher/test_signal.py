@@ -83,7 +83,7 @@ def test_a_teacher_gets_no_gradient_from_its_input():
     model, x = Fussy(), images(3).requires_grad_()
     assert not LiveTeacher(model)(x).requires_grad
     with torch.enable_grad():
-        assert not StoredTeacher(torch.randn(4, 1, 3)).logits.requires_grad
+        assert not StoredTeacher(torch.randn(4, 1, 3)).records.requires_grad
 
 
 def test_a_teacher_is_no_part_of_the_student():

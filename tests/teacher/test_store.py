@@ -34,11 +34,12 @@ from limbeck.models import ConvNet
 from limbeck.teacher import store_header
 from limbeck.teacher.answers import CONVOLUTION_BATCH, LINEAR_BATCH
 from limbeck.teacher.signal import LiveTeacher
-from limbeck.teacher.store import COMPARED, StoreSettings
-from limbeck.teacher.store_files import JOURNAL, LOGITS, StoreFolder, check_folder
+from limbeck.teacher.store import StoreSettings
+from limbeck.teacher.store_check import COMPARED
+from limbeck.teacher.store_files import ANSWERS, JOURNAL, StoreFolder, check_folder
 from limbeck.teacher.store_header import HEADER, PARTS, default_folder
 
-FILES = {HEADER, JOURNAL, LOGITS}
+FILES = {HEADER, JOURNAL, ANSWERS}
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +84,7 @@ def test_stored_answers_are_the_live_ones_bit_for_bit(tmp_path, members):
 
 
 def test_answers_equal_a_plain_loop(root):
-    stored, net = opened(answers(), root).logits, model().eval()
+    stored, net = opened(answers(), root).records, model().eval()
     for row in (0, 11, 39):
         for view in range(VIEWS):
             down, right = divmod(view, 3)
@@ -96,22 +97,22 @@ def test_answers_equal_a_plain_loop(root):
 
 @pytest.mark.parametrize(("dtype", "bits"), [("float16", 10), ("bfloat16", 7), ("float32", 23)])
 def test_what_a_dtype_keeps(tmp_path, dtype, bits):
-    exact = opened(answers(), tmp_path / "exact").logits
+    exact = opened(answers(), tmp_path / "exact").records
     stored = opened(answers(), tmp_path, dtype)
     kept = stored(torch.zeros(SAMPLES, 1), torch.arange(SAMPLES), torch.zeros(SAMPLES, dtype=torch.int64))
     assert kept.dtype == torch.float32
     assert ((kept - exact[:, 0]).abs() <= exact[:, 0].abs() * 2.0 ** -(bits + 1) + 1e-7).all()
-    assert torch.equal(stored.logits, exact.to(getattr(torch, dtype)))
+    assert torch.equal(stored.records, exact.to(getattr(torch, dtype)))
     size = SAMPLES * VIEWS * CLASSES * (4 if dtype == "float32" else 2)
     folder = place(tmp_path, dtype=dtype)
-    assert (folder / LOGITS).stat().st_size == size
+    assert (folder / ANSWERS).stat().st_size == size
     assert {file.name for file in folder.iterdir()} == FILES
 
 
 def test_what_is_done_to_the_logits_never_reaches_the_file(root):
-    before = (place(root) / LOGITS).read_bytes()
-    opened(answers(), root).logits.zero_()
-    assert (place(root) / LOGITS).read_bytes() == before
+    before = (place(root) / ANSWERS).read_bytes()
+    opened(answers(), root).records.zero_()
+    assert (place(root) / ANSWERS).read_bytes() == before
 
 
 def test_some_rows_and_mixed_views(tmp_path):
@@ -124,7 +125,7 @@ def test_some_rows_and_mixed_views(tmp_path):
             live = made.teacher((inputs[row] + inputs[other])[None] / 2)[0]
             found = stored(inputs[:1], torch.tensor([row]), torch.tensor([view]))[0]
             torch.testing.assert_close(found, live)
-            assert torch.equal(found, stored.logits[place_of, view])
+            assert torch.equal(found, stored.records[place_of, view])
     with pytest.raises(TeacherError, match="no stored answer to training sample 5"):
         stored(inputs[:1], torch.tensor([5]), torch.tensor([0]))
 
@@ -191,11 +192,11 @@ def test_each_part_changes_the_key_and_is_named(root, part, changes):
     assert after.key != before.key
     assert [name for name in PARTS if before.parts[name] != after.parts[name]] == [part]
     found, count, said = asked(answers(**changes), root, dtype)
-    assert count == found.logits.shape[0] * found.logits.shape[1]
+    assert count == found.records.shape[0] * found.records.shape[1]
     names_alike = after.label["teacher"] == before.label["teacher"]
     wanted = f"the stored ones ({before.key[:12]}) differ in {PARTS[part]}"
     assert (wanted in said) == names_alike
-    assert torch.equal(opened(answers(), root).logits, opened(answers(), root.parent / "other").logits)
+    assert torch.equal(opened(answers(), root).records, opened(answers(), root.parent / "other").records)
 
 
 def test_equal_things_have_one_key_in_every_process():
@@ -217,7 +218,7 @@ def environment():
 
 
 def change_a_byte(folder):
-    with (folder / LOGITS).open("r+b") as file:
+    with (folder / ANSWERS).open("r+b") as file:
         file.seek(2 * SHARD * CLASSES * 4 + 5)
         byte = file.read(1)
         file.seek(-1, 1)
@@ -225,17 +226,17 @@ def change_a_byte(folder):
 
 
 def truncate(folder):
-    os.truncate(folder / LOGITS, (folder / LOGITS).stat().st_size - 1)
+    os.truncate(folder / ANSWERS, (folder / ANSWERS).stat().st_size - 1)
 
 
 def lengthen(folder):
-    with (folder / LOGITS).open("ab") as file:
+    with (folder / ANSWERS).open("ab") as file:
         file.write(b"x")
 
 
 def swap(folder):
-    content, size = (folder / LOGITS).read_bytes(), SHARD * CLASSES * 4
-    (folder / LOGITS).write_bytes(content[size : 2 * size] + content[:size] + content[2 * size :])
+    content, size = (folder / ANSWERS).read_bytes(), SHARD * CLASSES * 4
+    (folder / ANSWERS).write_bytes(content[size : 2 * size] + content[:size] + content[2 * size :])
     journal = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
     shards = journal["shards"]
     shards["0"], shards["1"] = shards["1"], shards["0"]
@@ -243,7 +244,7 @@ def swap(folder):
 
 
 def remove_logits(folder):
-    (folder / LOGITS).unlink()
+    (folder / ANSWERS).unlink()
 
 
 def remove_journal(folder):
@@ -261,7 +262,7 @@ def journal_of(text):
 def foreign_logits(folder):
     other = answers(teacher=LiveTeacher(model(seed=9)))
     opened(other, folder.parent / "foreign")
-    for name in (LOGITS, JOURNAL):
+    for name in (ANSWERS, JOURNAL):
         shutil.copy(place(folder.parent / "foreign", other) / name, folder / name)
 
 
@@ -276,10 +277,10 @@ def foreign_logits(folder):
     ids=lambda value: getattr(value, "__name__", ""),
 )  # fmt: skip
 def test_damaged_shards_are_computed_anew(root, damage, shards):
-    wanted = opened(answers(), root).logits.clone()
+    wanted = opened(answers(), root).records.clone()
     damage(place(root))
     found, count, said = asked(answers(), root)
-    assert torch.equal(found.logits, wanted)
+    assert torch.equal(found.records, wanted)
     assert count == len(shards) * SHARD
     if damage is not remove_journal:
         named = f"shard {shards[0]} is" if len(shards) == 1 else f"shards {', '.join(map(str, shards))} are"
@@ -289,43 +290,43 @@ def test_damaged_shards_are_computed_anew(root, damage, shards):
 
 def test_what_is_not_in_the_journal_is_not_read(root):
     folder = place(root)
-    wanted = (folder / LOGITS).read_bytes()
+    wanted = (folder / ANSWERS).read_bytes()
     journal = json.loads((folder / JOURNAL).read_text(encoding="utf-8"))
     del journal["shards"]["1"]
     (folder / JOURNAL).write_text(json.dumps(journal), encoding="utf-8")
     half = bytearray(wanted)
     half[SHARD * CLASSES * 4 : SHARD * CLASSES * 6] = b"\xff" * (SHARD * CLASSES * 2)
-    (folder / LOGITS).write_bytes(half)
+    (folder / ANSWERS).write_bytes(half)
     assert asked(answers(), root)[1] == SHARD
-    assert (folder / LOGITS).read_bytes() == wanted
+    assert (folder / ANSWERS).read_bytes() == wanted
 
 
 def test_what_was_checked_is_what_is_read(root, monkeypatch):
     """Another process may clear the store and build it anew meanwhile."""
-    check, wanted = StoreFolder.check, opened(answers(), root).logits.clone()
+    check, wanted = StoreFolder.check, opened(answers(), root).records.clone()
 
     def replaced(self, *given):
         found = check(self, *given)
-        size = self.logits.stat().st_size
-        self.logits.unlink()
-        self.logits.write_bytes(bytes(size))
+        size = self.answers.stat().st_size
+        self.answers.unlink()
+        self.answers.write_bytes(bytes(size))
         return found
 
     monkeypatch.setattr(StoreFolder, "check", replaced)
-    assert torch.equal(opened(answers(), root).logits, wanted)
+    assert torch.equal(opened(answers(), root).records, wanted)
 
 
 def test_the_file_that_is_checked_is_the_one_that_is_mapped(root, monkeypatch):
-    wanted, read = opened(answers(), root).logits.clone(), StoreFolder._read
+    wanted, read = opened(answers(), root).records.clone(), StoreFolder._read
 
     def replaced(self, *given):
-        size = self.logits.stat().st_size
-        self.logits.unlink()
-        self.logits.write_bytes(bytes(size))
+        size = self.answers.stat().st_size
+        self.answers.unlink()
+        self.answers.write_bytes(bytes(size))
         return read(self, *given)
 
     monkeypatch.setattr(StoreFolder, "_read", replaced)
-    assert torch.equal(opened(answers(), root).logits, wanted)
+    assert torch.equal(opened(answers(), root).records, wanted)
 
 
 def rewritten(folder, **changes):
@@ -340,11 +341,11 @@ def rewritten(folder, **changes):
         (lambda f: (f / HEADER).write_text("[" * 100_000), "store.json is damaged"),
         (lambda f: (f / HEADER).write_bytes(b"\xff\xfe"), "store.json is damaged"),
         (lambda f: (f / HEADER).write_text("[]"), "an object was expected, found list"),
-        (lambda f: rewritten(f, format=2), "format 2 is not 1"),
+        (lambda f: rewritten(f, format=1), "store.json is of format 1; this version reads 2"),
         (lambda f: rewritten(f, rows=41), "its sizes are not those of its parts"),
         (lambda f: rewritten(f, rows=True), "rows should be a whole number, found True"),
         (lambda f: rewritten(f, shard_rows=0), "shard_rows should be a whole number, found 0"),
-        (lambda f: rewritten(f, dtype="float8"), "dtype 'float8'"),
+        (lambda f: rewritten(f, dtype="float8"), "no answers of kind 'dense' and dtype 'float8'"),
         (lambda f: rewritten(f, parts={}), "parts should be teacher, samples"),
         (lambda f: rewritten(f, classes=4), "classes is 4, should be 3"),
         (
@@ -369,7 +370,7 @@ def test_another_teachers_store_under_this_key_is_refused(root):
 
 def test_wrong_answers_in_a_sound_store_are_noticed(root):
     store = StoreFolder.open(place(root))
-    content = (store.path / LOGITS).read_bytes()
+    content = (store.path / ANSWERS).read_bytes()
     for shard in range(4):
         store.write(shard, bytes(content[: SHARD * CLASSES * 4]))
     with pytest.raises(TeacherError, match=r"not what the teacher answers now.* differs by .*limbeck store clear"):
@@ -393,7 +394,7 @@ def test_logits_beyond_float16(tmp_path):
     assert caught.value.exit_code == 4
     assert StoreFolder.open(place(tmp_path, made, "float16")).journal() == {}
     for dtype in ("float32", "bfloat16"):
-        assert opened(made, tmp_path, dtype).logits.isfinite().all()
+        assert opened(made, tmp_path, dtype).records.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -441,7 +442,7 @@ def test_a_full_disk_and_then_a_larger_one(mounted):
     assert caught.value.exit_code == 6
     assert shutil.disk_usage(mounted).free > 50_000
     subprocess.run(["mount", "-o", "remount,size=1m", mounted], check=True)
-    assert opened(made, mounted).logits.shape == (4000, 9, 3)
+    assert opened(made, mounted).records.shape == (4000, 9, 3)
 
 
 def test_a_disk_that_cannot_be_written(mounted):
@@ -474,11 +475,11 @@ def test_a_system_that_cannot_reserve_space(tmp_path, monkeypatch):
     def unknown(*_):
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
-    wanted = opened(answers(), tmp_path / "usual").logits
+    wanted = opened(answers(), tmp_path / "usual").records
     monkeypatch.setattr(os, "posix_fallocate", unknown, raising=False)
-    assert torch.equal(opened(answers(), tmp_path / "other").logits, wanted)
+    assert torch.equal(opened(answers(), tmp_path / "other").records, wanted)
     monkeypatch.delattr(os, "posix_fallocate")
-    assert torch.equal(opened(answers(), tmp_path / "third").logits, wanted)
+    assert torch.equal(opened(answers(), tmp_path / "third").records, wanted)
 
 
 @pytest.mark.parametrize("code", [errno.EBADF, errno.ENOSYS])
@@ -489,20 +490,20 @@ def test_a_file_system_without_fallocate(tmp_path, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     fcntl = pytest.importorskip("fcntl")
-    wanted = opened(answers(), tmp_path / "usual").logits
+    wanted = opened(answers(), tmp_path / "usual").records
     monkeypatch.setattr(os, "posix_fallocate", emulated, raising=False)
-    assert torch.equal(opened(answers(), tmp_path / "other").logits, wanted)
+    assert torch.equal(opened(answers(), tmp_path / "other").records, wanted)
     truncate(place(tmp_path / "other"))
-    assert torch.equal(opened(answers(), tmp_path / "other").logits, wanted)
+    assert torch.equal(opened(answers(), tmp_path / "other").records, wanted)
     usage = type(shutil.disk_usage(tmp_path))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000, 990, 10))
     with pytest.raises(ResourceError, match=r"The disk is full: .* 10 bytes are free"):
         opened(answers(), tmp_path / "full")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 0))  # unknown
-    assert torch.equal(opened(answers(), tmp_path / "unknown").logits, wanted)
+    assert torch.equal(opened(answers(), tmp_path / "unknown").records, wanted)
 
 
-@pytest.mark.parametrize("name", [LOGITS, JOURNAL])
+@pytest.mark.parametrize("name", [ANSWERS, JOURNAL])
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
 def test_a_file_that_cannot_be_read(root, monkeypatch, name, code):
     usual = Path.open
@@ -596,7 +597,7 @@ def test_settings_of_every_kind():
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("on", "store='on' is unknown; choose one of auto, off"),
+        ("on", "store='on' is unknown; choose one of auto, off, topk, sampled"),
         (True, "store=True is unknown"),
         ({"mode": "on"}, "store.mode='on' is unknown"),
         ({"dtype": "int8"}, "store.dtype='int8' is unknown; choose one of float16, bfloat16, float32"),

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from store_cases import SHARD, answers, model, opened, place
+from store_cases import SHARD, answers, model, opened, place, text_answers
 
 from limbeck.cli import main
 from limbeck.data import NoViews
 from limbeck.teacher import store_commands, store_header
 from limbeck.teacher.signal import LiveTeacher
-from limbeck.teacher.store_files import JOURNAL, LOGITS
+from limbeck.teacher.store_files import ANSWERS, JOURNAL
 from limbeck.teacher.store_header import HEADER
 
 OTHER = {"views": NoViews(), "teacher": LiveTeacher(model(seed=3))}
@@ -33,7 +33,7 @@ def root(tmp_path, monkeypatch):
     (foreign / "thesis.tex").write_text("mine")
     elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
     elsewhere.mkdir()
-    (elsewhere / LOGITS).write_text("mine")
+    (elsewhere / ANSWERS).write_text("mine")
     (tmp_path / ("1" * 32)).symlink_to(elsewhere)
     return tmp_path
 
@@ -49,16 +49,39 @@ def test_a_table_of_stores(root, capsys):
     (one / JOURNAL).write_text(json.dumps(journal))
     assert main(["store", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["key", "data", "teacher", "views", "rows", "dtype", "size", "age", "state"]
+    assert lines[0].split() == [
+        "key", "data", "teacher", "views", "rows", "kind", "bytes", "size", "age", "state",
+    ]  # fmt: skip
     rows = {line.split()[0]: line for line in lines[1:-1]}
     assert set(rows) == {one.name[:12], two.name[:12]}
-    assert "data  16-7-3   9 (shifts of 1)  40    float32" in rows[one.name[:12]]
+    assert "data  16-7-3   9 (shifts of 1)  40    dense float32  12 " in rows[one.name[:12]]
     assert rows[one.name[:12]].endswith("3 of 4 shards")
     assert rows[two.name[:12]].endswith("complete")
     assert lines[-1].startswith("2 stores, ")
     (one / HEADER).write_text("{")
     main(["store", "list"])
     assert any(line.endswith("damaged") for line in capsys.readouterr().out.splitlines())
+
+
+def test_what_is_kept_of_tokens(tmp_path, capsys):
+    opened(text_answers(), tmp_path, kind="topk", k=5)
+    opened(text_answers(temperature=2.0), tmp_path, kind="sampled", k=4)
+    assert main(["store", "list", "--folder", str(tmp_path)]) == 0
+    found = capsys.readouterr().out
+    assert "text  NextToken  1 (none)  30 x 8 tokens  topk 5           19     " in found
+    assert "text  NextToken  1 (none)  30 x 8 tokens  sampled 4 (T=2)  12     " in found
+
+
+def test_a_store_of_another_version_can_be_cleared(root, capsys):
+    one, two = both(root)
+    (one / ANSWERS).rename(one / "logits.bin")
+    header = json.loads((one / HEADER).read_text())
+    (one / HEADER).write_text(json.dumps({**header, "format": 1}))
+    assert main(["store", "verify", one.name]) == 7
+    assert "is of format 1; this version reads 2" in capsys.readouterr().err
+    assert main(["store", "clear", one.name]) == 0
+    assert not one.exists()
+    assert two.exists()
 
 
 def test_files_that_vanish_meanwhile(root, capsys, monkeypatch):
@@ -104,7 +127,7 @@ def test_verify_names_every_damage(root, capsys):
     one, two = both(root)
     assert main(["store", "verify"]) == 0
     assert capsys.readouterr().out.count("sound") == 2
-    os.truncate(one / LOGITS, 10)
+    os.truncate(one / ANSWERS, 10)
     (two / JOURNAL).write_text("?")
     assert main(["store", "verify"]) == 7
     err = capsys.readouterr().err
@@ -133,7 +156,7 @@ def test_clear_all_takes_stores_and_nothing_else(root, capsys):
     assert not two.exists()
     assert (root / "notes.txt").read_text() == "mine"
     assert (root / ("0" * 32) / "thesis.tex").read_text() == "mine"
-    assert (root / ("1" * 32) / LOGITS).read_text() == "mine"
+    assert (root / ("1" * 32) / ANSWERS).read_text() == "mine"
     assert (root / "photos").is_dir()
 
 

@@ -16,8 +16,8 @@ from store_cases import SAMPLES, SHARD, VIEWS, answers, counting, opened, place
 import limbeck
 from limbeck.cli import main
 from limbeck.teacher import store_header
-from limbeck.teacher.store import COMPARED
-from limbeck.teacher.store_files import JOURNAL, LOGITS
+from limbeck.teacher.store_check import COMPARED
+from limbeck.teacher.store_files import ANSWERS, JOURNAL
 
 CASES = Path(__file__).with_name("store_cases.py")
 SETTINGS = {**os.environ, "PYTHONPATH": str(Path(limbeck.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
@@ -53,7 +53,7 @@ def test_a_killed_build_goes_on_where_it_was(tmp_path):
     log = []
     found = opened(counting(answers(), log), root)
     assert sum(log) - COMPARED == (4 - finished) * SHARD
-    assert torch.equal(found.logits, opened(answers(), tmp_path / "unbroken").logits)
+    assert torch.equal(found.records, opened(answers(), tmp_path / "unbroken").records)
 
 
 def test_two_processes_at_once_compute_each_answer_once(tmp_path):
@@ -62,7 +62,7 @@ def test_two_processes_at_once_compute_each_answer_once(tmp_path):
     assert [process.returncode for process in processes] == [0, 0], ended
     count = sum(int(line) for i in range(2) for line in (tmp_path / f"log{i}").read_text().split())
     assert count == SAMPLES * VIEWS + 2 * COMPARED
-    wanted = digest(opened(answers(), tmp_path / "alone").logits)
+    wanted = digest(opened(answers(), tmp_path / "alone").records)
     assert [out.strip() for out, _ in ended] == [wanted, wanted]
     assert sum("waiting for another process" in err for _, err in ended) == 1
 
@@ -91,17 +91,22 @@ RUN = ("run", "quick=true", "logger=csv", "teacher=mlp", "teacher.model.hidden=[
 def test_runs_share_a_store(tmp_path, monkeypatch, capsys):
     first = command(*RUN, "out=one", cwd=tmp_path)
     (store,) = (path for path in (tmp_path / "stores").iterdir() if path.is_dir())
-    written = (store / LOGITS).stat().st_mtime_ns
+    written = (store / ANSWERS).stat().st_mtime_ns
     second = command(*RUN, "out=two", "teacher.from=one", cwd=tmp_path)
     assert "teacher answers" in first
     assert "teacher answers" not in second
-    assert (store / LOGITS).stat().st_mtime_ns == written
+    assert (store / ANSWERS).stat().st_mtime_ns == written
     one, two = students(tmp_path / "one"), students(tmp_path / "two")
     assert len(one) > 4
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
     manifest = json.loads((tmp_path / "two" / "manifest.json").read_text(encoding="utf-8"))
-    assert manifest["stores"] == {store.name: {"rows": 1097, "views": "none", "dtype": "float16"}}
+    assert manifest["stores"] == {
+        store.name: {
+            "rows": 1097, "views": "none", "dtype": "float16", "kind": "dense", "k": 0, "positions": 1, "classes": 10,
+            "record_bytes": 20,
+        }
+    }  # fmt: skip
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIMBECK_STORE", "stores")
@@ -109,9 +114,9 @@ def test_runs_share_a_store(tmp_path, monkeypatch, capsys):
     line = capsys.readouterr().out.splitlines()[1]
     assert line.split()[:2] == [store.name[:12], "digits"]
     assert line.endswith("complete")
-    content = bytearray((store / LOGITS).read_bytes())
+    content = bytearray((store / ANSWERS).read_bytes())
     content[1000] ^= 1
-    (store / LOGITS).write_bytes(content)
+    (store / ANSWERS).write_bytes(content)
     assert main(["store", "verify"]) == 7
     assert f"{store.name}: shard 0 is damaged" in capsys.readouterr().err
     assert main([*RUN, "out=three", "teacher.from=one"]) == 0

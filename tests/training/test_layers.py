@@ -6,7 +6,7 @@ from torch import nn
 
 from limbeck.models import MLP, ConvNet, Normalized
 from limbeck.training.cohort import Cohort
-from limbeck.training.layers import layers_of
+from limbeck.training.layers import Chain, layers_of
 
 SHAPE = (1, 4, 4)
 
@@ -44,9 +44,9 @@ def test_forward_and_gradients_are_those_of_vmap_and_of_each_alone(make, arms, s
         (logits * weight).sum().backward()
         return logits.detach(), [p.grad.clone() for p in cohort.stacked]
 
-    assert cohort._layers is not None
+    assert isinstance(cohort._stacked_forward, Chain)
     logits, gradients = answers()
-    cohort._layers = None
+    cohort._stacked_forward = None
     mapped, mapped_gradients = answers()
     torch.testing.assert_close(logits, mapped, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(gradients, mapped_gradients, rtol=1e-11, atol=1e-13)

@@ -40,11 +40,12 @@ class Batch(NamedTuple):
 
     Attributes:
         x: inputs ``[S, B, *shape]``.
-        y: labels ``[S, B]``, -100 where there is none.
+        y: labels ``[S, B]``, -100 where there is none; of text ``[S, B, T]``, -100 at positions that no loss sees.
         sample: rows of the training split or of what a source gave ``[S, B]``; None where the batch is not of a study.
         view: the view of each ``[S, B]``; likewise.
         mixed: the second sample's share where each input is a mixture of two; None where none is.
-        counts: labelled samples (a number or ``[S]``) and samples that the losses are divided by; None to count.
+        counts: labelled predictions (a number or ``[S]``) and predictions that the losses are divided by; None to
+            count. A sample is one prediction, a block of text one for each position.
     """
 
     x: Tensor
@@ -75,7 +76,7 @@ class TrainBatches:
     Args:
         train: the training split, or what another source gave, on the training device.
         index: rows of it that take part, ``[M]``.
-        labels: of these rows, -100 where there is none, ``[M]``.
+        labels: of these rows, -100 where there is none, ``[M]``; None for the split's own.
         views: how they are shown.
         seeds: one order and one draw of views each.
         batch_size: samples a step; the last step of an epoch takes what is left.
@@ -85,15 +86,17 @@ class TrainBatches:
     """
 
     def __init__(
-        self, train: Split, index: Tensor, labels: Tensor, *, views: Views, seeds: Sequence[int], batch_size: int,
-        epoch: Callable[[], int], rank: int = 0, processes: int = 1,
+        self, train: Split, index: Tensor, labels: Tensor | None, *, views: Views, seeds: Sequence[int],
+        batch_size: int, epoch: Callable[[], int], rank: int = 0, processes: int = 1,
     ):  # fmt: skip
-        self.train, self.index, self.labels = train, index, labels
+        self.train, self.index = train, index
         self.views, self.seeds, self.batch_size, self.epoch = views, list(seeds), batch_size, epoch
         self.rank, self.processes = rank, processes
-        self.pool = mixing_pool(index, labels)
-        self._label_of = torch.full((len(train),), UNLABELLED, device=labels.device).index_copy(0, index, labels)
-        self._all_labelled = bool((labels != UNLABELLED).all())
+        self.pool = index if labels is None else mixing_pool(index, labels)
+        self._label_of = train.labels
+        if labels is not None:
+            self._label_of = torch.full((len(train),), UNLABELLED, device=labels.device).index_copy(0, index, labels)
+        self._all_labelled = labels is None or bool((labels != UNLABELLED).all())
 
     def __len__(self) -> int:
         return math.ceil(len(self.index) / self.batch_size)
@@ -101,14 +104,17 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
         order = torch.stack([epoch_order(len(self.index), seed, epoch) for seed in self.seeds]).to(self.index.device)
-        index, labels = self.index[order], self.labels[order]
+        index = self.index[order]
         view = torch.stack([self.views.draw(seed, epoch, rows) for seed, rows in zip(self.seeds, index, strict=True)])
-        for whole in zip(*(part.split(self.batch_size, dim=1) for part in (index, labels, view)), strict=True):
+        for whole in zip(*(part.split(self.batch_size, dim=1) for part in (index, view)), strict=True):
             counts = self._counts(*whole)
-            rows, y, seen = whole if self.processes == 1 else (p[:, self.rank :: self.processes] for p in whole)
+            rows, seen = whole if self.processes == 1 else (p[:, self.rank :: self.processes] for p in whole)
             inputs = self.views.show(self.train.inputs, rows.flatten(), seen.flatten(), self.pool)
             x = as_float(inputs).view(*rows.shape, *inputs.shape[1:])
-            yield Batch(x, y, rows, seen, self._mixed(rows, seen), counts)
+            yield Batch(x, self._labels(rows), rows, seen, self._mixed(rows, seen), counts)
+
+    def _labels(self, rows: Tensor) -> Tensor:
+        return self._label_of.index_select(0, rows.flatten()).long().view(*rows.shape, *self._label_of.shape[1:])
 
     def _mixed(self, rows: Tensor, view: Tensor) -> Mixed | None:
         if not self.views.mixes:
@@ -116,12 +122,12 @@ class TrainBatches:
         partner, weight = self.views.pair(rows.flatten(), view.flatten(), self.pool)
         return Mixed(self._label_of[partner].view(rows.shape), weight.view(rows.shape))
 
-    def _counts(self, rows: Tensor, labels: Tensor, view: Tensor) -> tuple[Tensor | float, float]:
-        """Labelled samples and samples of a whole batch, each divided by the number of processes."""
-        samples = rows.shape[1] / self.processes
+    def _counts(self, rows: Tensor, view: Tensor) -> tuple[Tensor | float, float]:
+        """Labelled predictions and predictions of a whole batch, each divided by the number of processes."""
+        predictions = rows.shape[1] * self._label_of.shape[1:].numel() / self.processes
         if self._all_labelled:
-            return samples, samples
-        return is_labelled(labels, self._mixed(rows, view)).sum(-1) / self.processes, samples
+            return predictions, predictions
+        return is_labelled(self._labels(rows), self._mixed(rows, view)).sum(-1) / self.processes, predictions
 
 
 class WholeEpoch:
@@ -166,10 +172,11 @@ class EvaluationBatches:
         split: on the device of the model.
         seeds: S.
         batch_size: samples at a time; None for as many as suit their size.
+        classes: of text, whose logits are larger than its inputs.
     """
 
-    def __init__(self, split: Split, *, seeds: int = 1, batch_size: int | None = None):
-        values = max(split.inputs.shape[1:].numel(), 1)
+    def __init__(self, split: Split, *, seeds: int = 1, batch_size: int | None = None, classes: int = 1):
+        values = max(split.inputs.shape[1:].numel() * (classes if split.labels.ndim > 1 else 1), 1)
         self.split, self.seeds = split, seeds
         self.batch_size = batch_size or max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
 
@@ -179,7 +186,7 @@ class EvaluationBatches:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.split), self.batch_size):
             x = as_float(self.split.inputs[start : start + self.batch_size])
-            y = self.split.labels[start : start + self.batch_size]
+            y = self.split.labels[start : start + self.batch_size].long()
             yield Batch(x.expand(self.seeds, *x.shape), y.expand(self.seeds, *y.shape))
 
 
@@ -219,13 +226,14 @@ class StudyData(L.LightningDataModule):
         """Batches of the transfer set; several processes share each of them."""
         device, trainer = self.device, self.trainer
         assert trainer is not None
+        labels = None if self.data.tokenizer is not None else self.labels.to(device)
         batches = TrainBatches(
-            self.pool.to(device), self.index.to(device), self.labels.to(device), views=self.views,
-            seeds=self.seeds, batch_size=self.batch_size, epoch=lambda: trainer.current_epoch,
+            self.pool.to(device), self.index.to(device), labels, views=self.views, seeds=self.seeds,
+            batch_size=self.batch_size, epoch=lambda: trainer.current_epoch,
             rank=trainer.global_rank, processes=trainer.world_size,
         )  # fmt: skip
         return WholeEpochs(batches) if self.whole_epochs else batches
 
     def val_dataloader(self) -> EvaluationBatches:
         """Batches of the validation split."""
-        return EvaluationBatches(self.data.val.to(self.device), seeds=len(self.seeds))
+        return EvaluationBatches(self.data.val.to(self.device), seeds=len(self.seeds), classes=self.data.classes)

@@ -1,4 +1,5 @@
-"""A data set in memory: training, validation and test split, the last opened on purpose only."""
+"""A data set: training, validation and test split, the last opened on purpose only; of images or other inputs with a
+class each, or of text, whose samples are blocks of tokens with the next token at each position."""
 
 import hashlib
 import math
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck.data.tokenizer import Tokenizer
 from limbeck.errors import ConfigError, DataError
 
 STATISTICS_PART = 1 << 24
 """Values at a time, so that a mapped file is not copied whole into wider numbers."""
+PART_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,9 @@ class Split:
     """Inputs and labels of one split.
 
     Attributes:
-        inputs: ``[N, ...]``; uint8 images ``[N, C, H, W]`` (0 to 255) or floats of any shape.
-        labels: int64, ``[N]``.
+        inputs: ``[N, ...]``; uint8 images ``[N, C, H, W]`` (0 to 255) or floats of any shape; of text int32 token ids
+            ``[N, T]``.
+        labels: int64, ``[N]``; of text the next token at each position, int32 ``[N, T]``.
     """
 
     inputs: Tensor
@@ -42,8 +46,10 @@ class Split:
 
 
 def as_float(inputs: Tensor) -> Tensor:
-    """What a model sees: uint8 images become floats from 0 to 1, floats stay as they are."""
-    return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
+    """What a model sees: uint8 images become floats from 0 to 1, floats stay as they are, token ids become int64."""
+    if inputs.dtype == torch.uint8:
+        return inputs.float().div_(255)
+    return inputs if inputs.is_floating_point() else inputs.long()
 
 
 class Dataset:
@@ -78,16 +84,17 @@ class Dataset:
 
     def _set(
         self, name: str, train: Split, val: Split, test: Split, class_names: Sequence[str], ordinal: bool,
-        crop_border: bool = False,
+        crop_border: bool = False, tokenizer: Tokenizer | None = None,
     ) -> "Dataset":  # fmt: skip
         self.name, self.train, self.val, self._test, self.test_size = name, train, val, test, len(test)
         self.class_names, self.ordinal, self.crop_border = [str(c) for c in class_names], ordinal, crop_border
+        self.tokenizer = tokenizer
         return self
 
     @classmethod
     def from_splits(
         cls, name: str, train: Split, val: Split, test: Split, *, class_names: Sequence[str], ordinal: bool = False,
-        crop_border: bool = False,
+        crop_border: bool = False, tokenizer: Tokenizer | None = None,
     ) -> "Dataset":  # fmt: skip
         """A data set whose validation split is given; splits of a memory-mapped array stay on the disk.
 
@@ -99,14 +106,15 @@ class Dataset:
             class_names: one name a class, in the order of the labels.
             ordinal: classes are grades in their order.
             crop_border: images lost a black border first; a device that runs a student has to do it too.
+            tokenizer: of a text, whose inputs are blocks of its ids and whose labels are the next ones.
 
         Raises:
             DataError: inputs and labels do not fit together, or a label is out of range.
         """
         for part, split in (("training", train), ("validation", val), ("test", test)):
-            check_split(split, len(class_names), where=f"{name}, {part} split")
+            check_split(split, len(class_names), where=f"{name}, {part} split", text=tokenizer is not None)
             _check_alike(train, split, name, part)
-        return object.__new__(cls)._set(name, train, val, test, class_names, ordinal, crop_border)
+        return object.__new__(cls)._set(name, train, val, test, class_names, ordinal, crop_border, tokenizer)
 
     @classmethod
     def from_arrays(
@@ -144,6 +152,20 @@ class Dataset:
         """Shape of one input."""
         return tuple(self.train.inputs.shape[1:])
 
+    @property
+    def positions(self) -> int | None:
+        """T, the predictions in a sample of text; None where a sample has one class."""
+        return None if self.tokenizer is None else self.shape[0]
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of a model's logits for one input: ``[C]``, of text ``[T, C]``."""
+        return (self.classes,) if self.positions is None else (self.positions, self.classes)
+
+    def blank(self, *batch: int) -> Tensor:
+        """Empty inputs as a model sees them, ``[*batch, *shape]``: zeros, of text the token 0."""
+        return torch.zeros(*batch, *self.shape, dtype=torch.float32 if self.tokenizer is None else torch.int64)
+
     def open_test(self) -> Split:
         """The test split. A study calls this once, after its last arm has finished."""
         return self._test
@@ -153,7 +175,7 @@ class Dataset:
         parts = (self.train, samples), (self.val, samples // 2), (self._test, samples // 2)
         train, val, test = (split.take(torch.arange(min(most, len(split)))) for split, most in parts)
         return object.__new__(Dataset)._set(
-            self.name, train, val, test, self.class_names, self.ordinal, self.crop_border
+            self.name, train, val, test, self.class_names, self.ordinal, self.crop_border, self.tokenizer
         )
 
     def digest(self) -> str:
@@ -162,7 +184,8 @@ class Dataset:
         for split in (self.train, self.val, self._test):
             found.update(f"{list(split.inputs.shape)} {split.inputs.dtype}".encode())
             for values in (split.inputs, split.labels):
-                found.update(values.contiguous().view(-1).numpy().data.cast("B"))  # no copy of a mapped file
+                for part in values.split(PART_ROWS):  # no copy of a whole mapped file
+                    found.update(part.contiguous().view(-1).numpy().data.cast("B"))
         return found.hexdigest()
 
     @cached_property
@@ -222,12 +245,21 @@ def _check_alike(train: Split, other: Split, name: str, part: str) -> None:
         )
 
 
-def check_split(split: Split, classes: int, *, where: str) -> None:
+def check_split(split: Split, classes: int, *, where: str, text: bool = False) -> None:
     """Check that inputs and labels fit together.
+
+    Args:
+        split: to check.
+        classes: the labels should be numbers below it.
+        where: for the message.
+        text: inputs are token ids with a label at each position.
 
     Raises:
         DataError: naming what was found and where.
     """
+    if text:
+        _check_tokens(split, classes, where)
+        return
     if split.labels.ndim != 1 or split.inputs.ndim == 0 or len(split.inputs) != len(split.labels):
         raise DataError(
             f"{where}: inputs of shape {list(split.inputs.shape)} and labels of shape {list(split.labels.shape)}; one "
@@ -240,3 +272,17 @@ def check_split(split: Split, classes: int, *, where: str) -> None:
         raise DataError(f"{where}: labels from {low} to {high} were found; 0 to {classes - 1} were expected.")
     if split.inputs.is_floating_point() and not bool(torch.isfinite(split.inputs).all()):
         raise DataError(f"{where}: some inputs are infinite or not a number.")
+
+
+def _check_tokens(split: Split, classes: int, where: str) -> None:
+    if split.inputs.ndim != 2 or split.inputs.shape != split.labels.shape or split.inputs.is_floating_point():
+        raise DataError(
+            f"{where}: token ids of shape {list(split.inputs.shape)} and next tokens of shape "
+            f"{list(split.labels.shape)}; both should be whole numbers [blocks, positions]."
+        )
+    if len(split) == 0:
+        raise DataError(f"{where}: it is empty.")
+    for part in (*split.inputs.split(PART_ROWS), *split.labels.split(PART_ROWS)):  # no copy of a whole mapped file
+        low, high = map(int, torch.aminmax(part))
+        if low < 0 or high >= classes:
+            raise DataError(f"{where}: tokens from {low} to {high} were found; 0 to {classes - 1} were expected.")

@@ -108,11 +108,14 @@ class TransferSet:
             class_names: of the data, in the order of the labels; by default the numbers from 0.
 
         Returns:
-            Row numbers in ``pool`` (int64, ascending, ``[M]``) and their labels, -100 where there is none (``[M]``).
+            Row numbers in ``pool`` (int64, ascending, ``[M]``) and their labels, -100 where there is none (``[M]``);
+            of text the labels of the rows, ``[M, T]``.
 
         Raises:
-            ConfigError: a count is out of range, or a class is unknown.
+            ConfigError: a count is out of range, a class is unknown, or the rule asks of text what it has not.
         """
+        if pool.labels.ndim > 1:
+            return self._select_blocks(pool)
         labels = pool.labels.cpu()
         names = class_names or [str(c) for c in range(int(labels.max()) + 1)]
         rows = torch.arange(len(labels))
@@ -127,6 +130,18 @@ class TransferSet:
         kept[labelled] = labels[labelled]
         index = chosen.sort().values
         return index, kept[index]
+
+    def _select_blocks(self, pool: Split) -> tuple[Tensor, Tensor]:
+        """Blocks of text: they have no classes, and label themselves."""
+        for name in ("labelled", "classes", "without"):
+            if getattr(self, name) is not None:
+                raise ConfigError(
+                    f"transfer.{name}={getattr(self, name)!r} is for samples of one class each; text labels itself by "
+                    "its next tokens. transfer.samples shows a part of its blocks."
+                )
+        order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(self.seed))
+        index = order[: _count(self.samples, "transfer.samples", len(pool))].sort().values
+        return index, pool.labels[index] if len(index) < len(pool) else pool.labels
 
     def absent(self, class_names: Sequence[str]) -> list[int]:
         """The classes that the rule leaves out, ascending.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from limbeck.config import closest
+from limbeck.data import Dataset
 from limbeck.errors import ConfigError
 
 
@@ -13,31 +14,45 @@ def choose_student(summary: Mapping[str, Any], arm: str | None = None, seed: int
     Args:
         summary: of the run.
         arm: None for the distilled arm with the fewest validation errors in the mean over seeds (the lowest NLL where
-            they are equal; a control only where there is nothing else).
+            they are equal, and of text at once; a control only where there is nothing else).
         seed: None for the one with the fewest validation errors in its arm, likewise.
 
     Raises:
         ConfigError: there is no such student.
     """
-    arms = {entry["name"]: entry for entry in summary["arms"]}
+    arms, text = {entry["name"]: entry for entry in summary["arms"]}, summary.get("measure") == "bits_per_byte"
     if not arms:
         raise ConfigError("This run has no students to take: it trained a teacher alone.")
     if arm is None:
         distilled = {name: entry for name, entry in arms.items() if not entry.get("control")}
-        arm = min(distilled or arms, key=lambda name: _mean(arms[name]["seeds"]))
+        arm = min(distilled or arms, key=lambda name: _mean(arms[name]["seeds"], text))
     elif arm not in arms:
         near = closest(arm, arms)
         hint = f"; did you mean {near}?" if near else "."
         raise ConfigError(f"arm={arm} is no arm of this run{hint} It has {', '.join(arms)}.")
     seeds = {entry["seed"]: entry for entry in arms[arm]["seeds"]}
     if seed is None:
-        seed = min(seeds, key=lambda number: _mean([seeds[number]]))
+        seed = min(seeds, key=lambda number: _mean([seeds[number]], text))
     elif seed not in seeds:
         raise ConfigError(f"seed={seed} is no seed of arm {arm}, which has {', '.join(map(str, seeds))}.")
     return arm, seed
 
 
-def _mean(seeds: list[Mapping[str, Any]]) -> tuple[float, float]:
-    """Mean validation errors and NLL."""
+def _mean(seeds: list[Mapping[str, Any]], text: bool) -> tuple[float, float]:
+    """Mean validation errors, which of text do not count, and NLL."""
     errors, nll = ([entry["val"][key] for entry in seeds] for key in ("errors", "nll"))
-    return sum(errors) / len(errors), sum(n if n is not None else float("inf") for n in nll) / len(nll)
+    mean_nll = sum(n if n is not None else float("inf") for n in nll) / len(nll)
+    return 0.0 if text else sum(errors) / len(errors), mean_nll
+
+
+def check_no_text(data: Dataset, verb: str) -> None:
+    """Refuse language models where classifiers are expected.
+
+    Raises:
+        ConfigError: the data is text.
+    """
+    if data.tokenizer is not None:
+        raise ConfigError(
+            f"limbeck {verb} is for classifiers, and {data.name} is text. The students of this run are in its folder "
+            "students/, as model.safetensors; limbeck sample lets them write."
+        )

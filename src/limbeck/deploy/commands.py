@@ -21,6 +21,10 @@ EXPORT: Mapping[str, tuple[type, str]] = {
 DEMO: Mapping[str, tuple[type, str]] = {
     "port": (int, "port=8000"), "arm": (str, "arm=soft"), "seed": (int, "seed=0"),
 }  # fmt: skip
+SAMPLE: Mapping[str, tuple[type, str]] = {
+    "tokens": (int, "tokens=200"), "temperature": (float, "temperature=0.8"), "seed": (int, "seed=0"),
+    "arm": (str, "arm=soft"),
+}  # fmt: skip
 
 
 def read_settings(words: Sequence[str], known: Mapping[str, tuple[type, str]]) -> dict[str, Any]:

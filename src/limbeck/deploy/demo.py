@@ -8,12 +8,10 @@ import base64
 import io
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
@@ -24,14 +22,10 @@ from torch import Tensor
 from limbeck import runtime
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
-from limbeck.deploy.choose import choose_student
+from limbeck.deploy.shown import Shown
 from limbeck.errors import ConfigError
-from limbeck.models import load_model
 from limbeck.report.examples import png_of
-from limbeck.run_folder import RunFolder
-from limbeck.teacher.signal import LiveTeacher
 
-Answer = Callable[[Tensor], Tensor]
 LARGEST_UPLOAD = 32 << 20
 EXAMPLES = 12
 INK = 0.2
@@ -43,60 +37,6 @@ PAGE = {
 }
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
 POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A model on the page.
-
-    Attributes:
-        role: ``teacher``, ``control`` or ``student``.
-        name: of the arm.
-        about: architecture, size and test errors.
-        answer: logits ``[N, classes]`` of inputs ``[N, ...]`` as a model sees them.
-    """
-
-    role: str
-    name: str
-    about: str
-    answer: Answer
-
-
-def shown_models(
-    run: str | Path, *, arm: str | None = None, seed: int | None = None, combine: str = "probabilities",
-    build: Callable[[str], Any] | None = None,
-) -> list[Shown]:  # fmt: skip
-    """Teacher, control and student of a run: the best distilled student on validation unless another is named.
-
-    Raises:
-        ConfigError: there is no such student.
-    """
-    folder = RunFolder(run)
-    summary = folder.read_summary()
-    arm, seed = choose_student(summary, arm, seed)
-    entries = {entry["name"]: entry for entry in summary["arms"]}
-    control = next((c["control"] for c in summary["comparisons"] if c["arm"] == arm), None)
-    shown = []
-    if summary["teacher"] is not None:
-        teacher = LiveTeacher([load_model(place).model for place in folder.teachers()], combine=combine)
-        entry = summary["teacher"]
-        shown.append(Shown("teacher", "teacher", _about(entry["name"], entry["params"], entry["test"]), teacher.answer))
-    for role, name in (("control", control), ("student", arm)):
-        if name is None:
-            continue
-        model = load_model(folder.student(name, seed), None if build is None else _builder(build, name)).model
-        test = next(found["test"] for found in entries[name]["seeds"] if found["seed"] == seed)
-        about = _about(entries[name]["student"], entries[name]["params"], test)
-        shown.append(Shown(role, name, about, LiveTeacher(model).answer))
-    return shown
-
-
-def _builder(build: Callable[[str], Any], name: str) -> Callable[[], Any]:
-    return lambda: build(name)
-
-
-def _about(kind: str, params: int, test: Mapping[str, Any]) -> str:
-    return f"{kind}, {params:,} parameters, {test['errors']:,} test errors"
 
 
 class Demo:

@@ -21,7 +21,7 @@ from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import Contents, golden_inputs, write_bundle, zip_bundle
 from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.card import model_card
-from limbeck.deploy.choose import choose_student
+from limbeck.deploy.choose import check_no_text, choose_student
 from limbeck.deploy.gate import Stage, same_answers, similar_answers, table
 from limbeck.deploy.onnx_export import calibration_inputs, need_onnx, onnx_logits, quantize, to_onnx
 from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
@@ -85,11 +85,12 @@ def export(
         progress: show progress on standard error.
 
     Raises:
-        ConfigError: there is no such student, the folder is taken, or ONNX cannot express the model.
+        ConfigError: there is no such student, the data is text, the folder is taken, or ONNX cannot express the model.
         DataError: the data set is not the one of the run.
         ExportError: the exported model does not answer like the student; nothing was written.
         ResourceError: the libraries of the extra ``export`` are missing.
     """
+    check_no_text(data, "export")
     need_onnx()
     if not 0 <= int8_share <= 1:
         raise ConfigError(f"int8_share={int8_share!r} should be a share from 0 to 1.")

@@ -10,7 +10,7 @@ from scipy.special import softmax
 from torch import nn
 
 from limbeck.data import Dataset
-from limbeck.deploy.choose import choose_student
+from limbeck.deploy.choose import check_no_text, choose_student
 from limbeck.deploy.cost import BATCH, Costed, measure, multiply_adds
 from limbeck.deploy.onnx_export import calibration_inputs, need_onnx, onnx_logits, quantize, to_onnx, write_model
 from limbeck.errors import ConfigError, DataError
@@ -44,10 +44,11 @@ def cost(
         The content of ``cost.json``.
 
     Raises:
-        ConfigError: ONNX cannot express a model.
+        ConfigError: ONNX cannot express a model, or the data is text.
         DataError: the data set is not the one of the run.
         ResourceError: libraries are missing, or a measurement failed.
     """
+    check_no_text(data, "cost")
     need_onnx()
     folder = RunFolder(run)
     summary = folder.read_summary()

@@ -107,6 +107,20 @@ def gap_closed(arm: float, control: float, teacher: float | None) -> float | Non
     return (control - arm) / (control - teacher)
 
 
+def gap_interval(arm: Sequence[float], control: Sequence[float], teacher: float | None) -> list[float] | None:
+    """95 % interval over seeds of the gap closed, each seed by itself; None without a gap or with one seed.
+
+    Args:
+        arm: of each seed.
+        control: likewise.
+        teacher: its value.
+    """
+    shares = [gap_closed(a, c, teacher) for a, c in zip(arm, control, strict=True)]
+    known = [share for share in shares if share is not None]
+    found = paired_interval(known).ci95 if known and len(known) == len(shares) else None
+    return None if found is None else list(found)
+
+
 def verdict(interval: Interval, p_value: float) -> str:
     """``helps`` (fewer errors) or ``hurts`` if interval and test both exclude 0, else ``not shown``."""
     if interval.ci95 is None or p_value >= LEVEL:
@@ -157,6 +171,7 @@ def compare(
         "gap_closed": {
             "errors": gap_closed(float(arm_errors.mean()), float(control_errors.mean()), teacher_errors),
             "nll": gap_closed(float(np.mean(arm_nll)), float(np.mean(control_nll)), teacher_nll),
+            "nll_ci95": gap_interval(arm_nll, control_nll, teacher_nll),
         },
         "verdict": verdict(total, p_value),
     }

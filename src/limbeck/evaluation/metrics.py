@@ -53,10 +53,16 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BI
         Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
     """
     confidence, top = torch.softmax(logits.double(), -1).max(-1)
-    right = (top == labels).double()
+    return calibration_error(confidence, top == labels, bins=bins)
+
+
+def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> float:
+    """:func:`expected_calibration_error` of the top class's probability (float64 ``[N]``) and whether it is right."""
     index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
-    gap = torch.zeros(bins, dtype=torch.double, device=logits.device).index_add(0, index, confidence - right)
-    return float(gap.abs().sum() / len(labels))
+    gap = torch.zeros(bins, dtype=torch.double, device=confidence.device).index_add(
+        0, index, confidence - right.double()
+    )
+    return float(gap.abs().sum() / len(confidence))
 
 
 def agreement(student: Tensor, teacher: Tensor) -> Tensor:

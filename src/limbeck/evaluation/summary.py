@@ -54,12 +54,18 @@ def comparison(
     return {"arm": arm["name"], "control": control["name"], **found}
 
 
-def mark_main(comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any]]) -> None:
-    """Mark the headline: the comparison whose arm has the fewest validation errors in the mean (never test errors)."""
-    errors = {a["name"]: statistics.fmean(s["val"]["errors"] for s in a["seeds"]) for a in arms}
-    best = min((c["arm"] for c in comparisons), key=lambda name: errors[name], default=None)
+def mark_main(comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any]], measure: str = "errors") -> None:
+    """Mark the headline: the comparison whose arm does best on the validation split in the mean (never on the test).
+
+    Args:
+        comparisons: of the study.
+        arms: as in ``summary.json``.
+        measure: by which, the less the better; a key of the metrics.
+    """
+    values = {a["name"]: statistics.fmean(s["val"][measure] for s in a["seeds"]) for a in arms}
+    best = min(comparisons, key=lambda entry: values[entry["arm"]], default=None)
     for entry in comparisons:
-        entry["main"] = entry["arm"] == best
+        entry["main"] = entry is best
 
 
 def warnings_of(summary: Mapping[str, Any]) -> list[str]:
@@ -68,15 +74,7 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     if summary.get("quick"):
         found.append("A quick run only shows that everything works: its numbers and verdict mean nothing.")
     teacher, arms = summary["teacher"], {a["name"]: a for a in summary["arms"]}
-    controls = {c["control"]: arms[c["control"]]["mean"]["errors"] for c in summary["comparisons"]}
-    better = {name: errors for name, errors in controls.items() if teacher and teacher["test"]["errors"] >= errors}
-    if better:
-        shown = [f"'{name}' ({errors:.1f})" for name, errors in list(better.items())[:MOST_LISTED]]
-        listed = " and ".join(shown + [f"{len(better) - MOST_LISTED} more"] * (len(better) > MOST_LISTED))
-        found.append(
-            f"The teacher, with {teacher['test']['errors']} test errors, is no better than the control {listed}: it "
-            "has little to teach. A better teacher is where the work is."
-        )
+    found += _weak_teacher(summary, arms) if teacher else []
     found += _uneven(summary["comparisons"], arms) + _lost(summary) + _many(len(summary["comparisons"]))
     seeds = min((len(a["seeds"]) for a in summary["arms"]), default=0)
     if summary["comparisons"] and seeds < 2:
@@ -91,6 +89,24 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _weak_teacher(summary: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Of a teacher that some control does as well as."""
+    measure, teacher = summary.get("measure", "errors"), summary["teacher"]["test"]
+    shows, of_teacher = ".1f", f"{teacher['errors']} test errors"
+    if measure == "bits_per_byte":
+        shows, of_teacher = ".3f", f"{teacher[measure]:.3f} bits per byte of the test text"
+    controls = {c["control"]: arms[c["control"]]["mean"][measure] for c in summary["comparisons"]}
+    better = {name: value for name, value in controls.items() if teacher[measure] >= value}
+    if not better:
+        return []
+    shown = [f"'{name}' ({value:{shows}})" for name, value in list(better.items())[:MOST_LISTED]]
+    listed = " and ".join(shown + [f"{len(better) - MOST_LISTED} more"] * (len(better) > MOST_LISTED))
+    return [
+        f"The teacher, with {of_teacher}, is no better than the control {listed}: it has little to teach. A better "
+        "teacher is where the work is."
+    ]
+
+
 def _uneven(comparisons: Sequence[Mapping[str, Any]], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Of comparisons between arms that differ in more than the objective."""
     alike: dict[tuple[str, str], list[str]] = {}
@@ -98,7 +114,7 @@ def _uneven(comparisons: Sequence[Mapping[str, Any]], arms: Mapping[str, Mapping
         arm, control = arms[entry["arm"]], arms[entry["control"]]
         parts = {
             "views": ("views", "views_settings"), "transfer": ("transfer", "transfer_settings"),
-            "student": ("student",), "optimizer": ("optimizer",),
+            "student": ("student",), "optimizer": ("optimizer",), "epochs": ("epochs",),
         }  # fmt: skip
         differing = " and ".join(
             part for part, keys in parts.items() if any(arm.get(key) != control.get(key) for key in keys)

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limbeck.config import UNLABELLED
-from limbeck.losses.divergence import cross_entropy, kl_divergence, log_softmax, upcast
+from limbeck.losses.divergence import cross_entropy, jensen_shannon, kl_divergence, log_softmax, reverse_kl, upcast
 
 
 def hard_loss(
     student: Tensor, labels: Tensor, *, mixed: tuple[Tensor, Tensor] | None = None, kind: str = "cross_entropy",
-    class_weights: Tensor | None = None,
+    class_weights: Tensor | None = None, smoothing: float | Tensor | None = None,
 ) -> Tensor:  # fmt: skip
     r"""Loss with integer labels at T = 1; 0 where the label is :data:`UNLABELLED`.
 
@@ -31,6 +31,8 @@ def hard_loss(
             input is a mixture.
         kind: ``cross_entropy``, or ``squared_error`` for graded classes, see :func:`squared_error_of_grades`.
         class_weights: what a sample of each class counts, broadcasting against ``[..., B, C]``; None for 1.
+        smoothing: share of the label that goes to all classes alike, see :func:`smoothed_cross_entropy`, from 0 to
+            below 1, broadcasting against ``[..., B]``; for the cross-entropy without class weights. None for none.
 
     Returns:
         ``[..., B]``; nats for the cross-entropy.
@@ -38,10 +40,16 @@ def hard_loss(
     References:
         Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
     """
-    if mixed is None:
+
+    def values(labels: Tensor) -> Tensor:
+        if smoothing is not None:
+            return smoothed_cross_entropy(student, labels.expand(student.shape[:-1]), smoothing)
         return _weighted(student, labels, kind, class_weights)
+
+    if mixed is None:
+        return values(labels)
     others, weight = mixed
-    first, second = _weighted(student, labels, kind, class_weights), _weighted(student, others, kind, class_weights)
+    first, second = values(labels), values(others)
     weight = weight.to(first.dtype)
     return torch.where(is_labelled(labels, mixed), weight * first + (1 - weight) * second, 0.0)
 
@@ -58,6 +66,28 @@ def _weighted(student: Tensor, labels: Tensor, kind: str, class_weights: Tensor 
 def _cross_entropy_of_labels(student: Tensor, labels: Tensor) -> Tensor:
     flat = F.cross_entropy(upcast(student).flatten(0, -2), labels.flatten(), reduction="none", ignore_index=UNLABELLED)
     return flat.view(labels.shape)
+
+
+def smoothed_cross_entropy(student: Tensor, labels: Tensor, smoothing: float | Tensor) -> Tensor:
+    r"""Cross-entropy at T = 1 with labels of which a share e is spread evenly over all C classes.
+
+    .. math:: -(1 - e) \log q_y - \frac{e}{C} \sum_c \log q_c, \quad q = softmax(z)
+
+    Args:
+        student: logits z, ``[..., B, C]``.
+        labels: int64 class indices, ``[..., B]``.
+        smoothing: e, from 0 to below 1, a number or a tensor that broadcasts against ``[..., B]``.
+
+    Returns:
+        Nats, ``[..., B]``, 0 where the label is :data:`UNLABELLED`.
+
+    References:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section 7.
+    """
+    log_q = log_softmax(student)
+    own = log_q.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
+    values = (smoothing - 1) * own - smoothing * log_q.mean(-1)
+    return torch.where(labels == UNLABELLED, 0.0, values)
 
 
 def squared_error_of_grades(student: Tensor, labels: Tensor) -> Tensor:
@@ -231,9 +261,16 @@ SOFT_LOSSES: dict[str, SoftLoss] = {
     "logits": squared_error_of_logits,
     "dkd": decoupled,
     "dist": relational,
+    "reverse_kl": reverse_kl,
+    "jensen_shannon": jensen_shannon,
 }
-SETTINGS: dict[str, tuple[str, ...]] = {"dkd": ("target_weight", "nontarget_weight")}
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "dkd": ("target_weight", "nontarget_weight"),
+    "jensen_shannon": ("teacher_share",),
+}
 """Settings of the objective that a soft loss takes beside the temperature."""
 TAKES_LABELS = ("dkd",)
-STANDARDISED = ("kl", "cross_entropy", "dkd")
+STANDARDISED = ("kl", "cross_entropy", "dkd", "reverse_kl", "jensen_shannon")
 """The soft losses that can be of standardised logits."""
+OF_THE_BATCH = ("dist",)
+"""The soft losses whose value for a sample depends on the other samples."""

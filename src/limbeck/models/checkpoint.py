@@ -5,9 +5,7 @@
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,57 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from limbeck.errors import LimbeckError, TeacherError, UntrustedFileError
-from limbeck.models.classifier import Classifier
-from limbeck.models.convnet import ConvNet
-from limbeck.models.graded import Graded
-from limbeck.models.mlp import MLP
+from limbeck.errors import TeacherError, UntrustedFileError
+from limbeck.models.huggingface import HuggingFace
+from limbeck.models.normalized import Normalized, model_name
+from limbeck.models.rebuild import describe, read_description, rebuild
 from limbeck.models.state_dict import difference, is_pickle, match_names, read_pickled
 from limbeck.models.zoo import TimmModel, TorchvisionModel
 from limbeck.run_folder import write_atomically, write_json
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": MLP, "convnet": ConvNet, "torchvision": TorchvisionModel, "timm": TimmModel, "classifier": Classifier,
-    "graded": Graded,
-}  # fmt: skip
-LARGEST_SIDE = 4096
-FROM_LIBRARIES = ("torchvision", "timm", "classifier")
-"""Builders of other libraries' networks: they may keep tensors that no file holds, and some need memory to be made."""
-
-
-class Normalized(nn.Module):
-    """A model with the normalisation of its inputs inside, so that teacher and student may differ in it.
-
-    Args:
-        net: the model behind.
-        mean: subtracted, one a channel or one in all.
-        std: divided by, likewise.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
-        super().__init__()
-        self.net = net
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
-
-    @property
-    def name(self) -> str:
-        """The name of the model behind."""
-        return model_name(self.net)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of inputs ``[B, ...]`` as the data set holds them (images from 0 to 1)."""
-        channels = self.mean.numel()
-        if channels == 1:
-            return self.net((x - self.mean.view(())).div_(self.std.view(())))
-        images = x.unflatten(1, (channels, -1)) if x.ndim == 2 else x
-        shape = (-1, *[1] * (images.ndim - 2))
-        return self.net((images - self.mean.view(shape)).div_(self.std.view(shape)).view_as(x))
 
 
 @dataclass(frozen=True)
@@ -78,54 +35,32 @@ class LoadedModel:
     description: dict[str, Any]
 
 
-def model_name(model: nn.Module) -> str:
-    """The model's own ``name``, or that of its class."""
-    name = getattr(model, "name", None)
-    return name if isinstance(name, str) else type(model).__name__
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of parameters, shared ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def file_digest(file: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def describe(model: nn.Module) -> dict[str, Any]:
-    """How to rebuild a model: builder and arguments, or only the class name for a user's own class."""
-    net = model.net if isinstance(model, Normalized) else model
-    arguments = getattr(net, "arguments", None)  # none for a classifier on a module of the user's own
-    builder = next((name for name, kind in BUILDERS.items() if type(net) is kind and arguments is not None), None)
-    normalize = {"mean": model.mean.tolist(), "std": model.std.tolist()} if isinstance(model, Normalized) else None
-    return {
-        "format": 1,
-        "name": model_name(model),
-        "builder": builder,
-        "class": f"{type(net).__module__}.{type(net).__qualname__}",
-        "arguments": dict(arguments) if builder and arguments else None,
-        "normalize": normalize,
-        "params": count_parameters(model),
-    }
-
-
 def save_model(model: nn.Module, folder: Path, *, class_names: Sequence[str]) -> None:
     """Write ``model.safetensors``, then ``model.json``, each atomically.
+
+    A model of transformers is kept as transformers itself keeps it, with its ``config.json``.
 
     Args:
         model: its state dict alone is kept.
         folder: made if need be.
         class_names: in the order of the logits.
     """
-    # Copies, since safetensors takes neither tied weights nor other memory formats.
-    state = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-    }
-    write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
+    if isinstance(model, HuggingFace):
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save(folder)
+    else:
+        # Copies, since safetensors takes neither tied weights nor other memory formats.
+        state = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in model.state_dict().items()
+        }
+        write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
     digest = file_digest(folder / WEIGHTS)
     write_json(folder / DESCRIPTION, describe(model) | {"class_names": list(class_names), "sha256": digest})
 
@@ -179,7 +114,10 @@ def load_weights(model: nn.Module, file: Path) -> None:
 
 def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
     try:
-        model.load_state_dict(weights, strict=True)
+        if isinstance(model, HuggingFace):
+            model.load_weights(weights)
+        else:
+            model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
         raise TeacherError(f"{file} does not fit the model {model_name(model)}: {reason}") from None
@@ -210,13 +148,13 @@ def load_model(
             return LoadedModel(found.float().eval(), {})
         return LoadedModel(_filled(found, build, file, "it holds weights alone").eval(), {})
     if described.is_file():
-        description = _read_description(described)
+        description = read_description(described)
         if description.get("sha256") not in (None, file_digest(file)):
             raise UntrustedFileError(f"{file} is damaged or was changed: its SHA-256 is not that of {described}.")
     weights = read_weights(file)
     if description.get("builder"):
-        model = _rebuild(description, described, weights)
-        if any(p.is_meta for p in model.parameters()):
+        model = rebuild(description, described, weights)
+        if any(p.is_meta for p in model.parameters()) and not isinstance(model, HuggingFace):
             _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
             model.to_empty(device="cpu")
         _fill(model, weights, file)
@@ -235,6 +173,9 @@ def _filled(weights: dict[str, Tensor], build: Callable[[], nn.Module] | None, f
         )
     model = build()
     net = model.net if isinstance(model, Normalized) else model
+    if isinstance(net, HuggingFace):
+        _fill(net, weights, file)
+        return model
     inner = [(net.net, net)] if isinstance(net, (TorchvisionModel, TimmModel)) else []
     for part, whole in [(model, model), (net, net), *inner]:
         named = match_names(part, weights)
@@ -242,52 +183,3 @@ def _filled(weights: dict[str, Tensor], build: Callable[[], nn.Module] | None, f
             _fill(part, named, file)
             return whole
     raise TeacherError(f"{file} does not fit the model {model_name(model)}: {difference(net, weights)}.")
-
-
-def _read_description(file: Path) -> dict[str, Any]:
-    try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UntrustedFileError(f"{file} is damaged: {error}.") from None
-    if not isinstance(description, dict) or description.get("format") != 1:
-        raise UntrustedFileError(f"{file} is not a model description of format 1.")
-    class_names = description.get("class_names", [])
-    if not isinstance(class_names, list) or not all(isinstance(name, str) for name in class_names):
-        raise UntrustedFileError(f"{file}: class_names should be a list of names, found {class_names!r}.")
-    return description
-
-
-def _rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor]) -> nn.Module:
-    """The model of a description, without memory for its weights where that is possible, so that sizes can be checked
-    before they are believed.
-    """
-    name = description["builder"]
-    builder = BUILDERS.get(name) if isinstance(name, str) else None
-    if builder is None:
-        raise UntrustedFileError(f"{file}: builder {name!r} is none of {', '.join(BUILDERS)}.")
-    try:
-        inner = description["arguments"]["encoder"] if builder is Graded else description
-        if inner is not description and inner["builder"] == "graded":
-            raise ValueError("grades of grades")  # what is inside would not be checked
-        outside = inner["builder"] in FROM_LIBRARIES
-        if outside:
-            _check_sizes(inner["arguments"], weights)
-        with torch.random.fork_rng(devices=[]), nullcontext() if outside else torch.device("meta"):
-            model = builder(**description["arguments"])
-            normalize = description.get("normalize")
-            return model if normalize is None else Normalized(model, normalize["mean"], normalize["std"])
-    except (LimbeckError, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError, AttributeError) as error:
-        raise UntrustedFileError(f"{file}: the model cannot be built from it ({error}).") from None
-
-
-def _check_sizes(arguments: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuse sizes that the weights do not have, as memory is taken for them."""
-    channels, *sides = arguments["shape"]
-    sizes = {size for tensor in weights.values() for size in tensor.shape}
-    for size in (arguments["classes"], channels):
-        if type(size) is not int or size not in sizes:
-            raise ValueError(f"no weight has the size {size!r}")
-    if any(type(side) is not int or not 1 <= side <= LARGEST_SIDE for side in sides):
-        raise ValueError(f"images of {sides} pixels")
-    if arguments.get("pretrained"):
-        raise ValueError("its weights are its own, not pretrained ones")

@@ -48,7 +48,7 @@ class Graded(nn.Module):
     @property
     def arguments(self) -> dict[str, Any] | None:
         """What rebuilds it; None where the encoder is of a user's own class."""
-        from limbeck.models.checkpoint import describe
+        from limbeck.models.rebuild import describe
 
         inside = describe(self.encoder)
         if inside["builder"] is None:
@@ -72,7 +72,7 @@ def _made(encoder: Any, shape: Any) -> nn.Module:
     if isinstance(encoder, nn.Module):
         return encoder
     if isinstance(encoder, Mapping):
-        from limbeck.models.checkpoint import BUILDERS
+        from limbeck.models.rebuild import BUILDERS
 
         return BUILDERS[encoder["builder"]](**encoder["arguments"])
     if not callable(encoder) or shape is None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limbeck.report.wording import MISSING, headline, mean_and_sd, nats, percent
+from limbeck.report.formats import MISSING, mean_and_sd, nats, percent
+from limbeck.report.wording import headline
 
 _TITLES = {
     "prior": "With the biases set by the class prior (no label used)",

@@ -1,14 +1,16 @@
-"""What the figures over settings share: axes for errors, and one value for each arm."""
+"""What the figures over settings share: axes for what a study is judged by."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from textwrap import fill
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
-from limbeck.report.families import Arm
-from limbeck.report.wording import count
+from limbeck.report.formats import count
+from limbeck.report.judged_by import Data, Measure
 
 
 class Drawn(NamedTuple):
@@ -17,16 +19,6 @@ class Drawn(NamedTuple):
     title: str
     svg: str
     caption: str
-
-
-def seed_errors(arm: Arm) -> list[float]:
-    """Test errors of an arm, seed by seed."""
-    return [seed["test"]["errors"] for seed in arm["seeds"]]
-
-
-def label_errors(axes: Axes, summary: Mapping[str, Any]) -> None:
-    """Say what the vertical axis counts."""
-    axes.set_ylabel(f"errors of {summary['data']['test']:,} test samples")
 
 
 def apart(values: Sequence[float]) -> list[float]:
@@ -39,10 +31,21 @@ def apart(values: Sequence[float]) -> list[float]:
     return kept if first == last else [*kept, last]
 
 
-def frame(axes: Axes, values: Sequence[float]) -> None:
+def frame(axes: Axes, values: Sequence[float], measure: Measure) -> None:
     """Room for the values; an interval of two seeds may leave the frame."""
     low, high = min(values), max(values)
-    pad = 0.08 * (high - low) or 1.0
+    pad = 0.08 * (high - low) or (1.0 if measure.whole else 0.01)
     axes.set_ylim(max(-pad / 2, low - pad), high + pad)
-    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    ticks(axes.yaxis, 6, measure)
+
+
+def name_height(axes: Axes, measure: Measure, data: Data) -> None:
+    """Say what the vertical axis measures, on two lines where it is long."""
+    axes.set_ylabel(fill(measure.unit(data), 34))
+
+
+def ticks(axis: Axis, most: int, measure: Measure) -> None:
+    """Whole numbers only where the measure is one, and equally many decimals where it is not."""
+    axis.set_major_locator(MaxNLocator(most, integer=True) if measure.whole else MaxNLocator(most, steps=[1, 2, 5, 10]))
+    plain = FuncFormatter(lambda value, _: count(value))
+    axis.set_major_formatter(plain if measure.whole else ScalarFormatter(useOffset=False))

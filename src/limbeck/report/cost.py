@@ -1,4 +1,4 @@
-"""What models cost to run: the table of ``cost.json``, and errors against size and latency."""
+"""What models cost to run: the table of ``cost.json``, and errors or bits per byte against size and latency."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from limbeck.errors import UntrustedFileError
-from limbeck.report.axes import Drawn, frame, label_errors
+from limbeck.report.axes import Drawn, frame, name_height
 from limbeck.report.drawing import COLOURS, INK, TEACHER, canvas, drawing, legend, only_grid, to_svg
-from limbeck.report.wording import MISSING, count, known
+from limbeck.report.formats import MISSING, count, known
+from limbeck.report.judged_by import measure_of
 from limbeck.run_folder import RunFolder
 
 SCHEMA = 1
@@ -95,8 +96,9 @@ def size(value: Any) -> str:
 
 
 def figure(cost: Mapping[str, Any], summary: Mapping[str, Any]) -> Drawn | None:
-    """Errors against the size of the file and against latency on one core; None without errors to show."""
-    measured = [row for row in cost["rows"] if known(row.get("errors"))]
+    """Results against the size of the file and against latency on one core; None without results to show."""
+    measure = measure_of(summary)
+    measured = [row for row in cost["rows"] if known(row.get(measure.key))]
     names = list(dict.fromkeys(row["model"] for row in measured))
     if not names:
         return None
@@ -107,12 +109,12 @@ def figure(cost: Mapping[str, Any], summary: Mapping[str, Any]) -> Drawn | None:
         left, right = drawn.subplots(1, 2, sharey=True)
         for row in measured:
             marker, colour = _MARKERS[row["runtime"], row["precision"]], colours[row["model"]]
-            latency = next(iter(row["threads"].values()))["latency_ms"]
+            value, latency = row[measure.key], next(iter(row["threads"].values()))["latency_ms"]
             if row["runtime"] == "onnx":
-                _point(left, row["bytes"], row["errors"], marker, colour)
+                _point(left, row["bytes"], value, marker, colour)
             low, high = latency["quartiles"]
-            right.hlines(row["errors"], low, high, color=colour, linewidth=1.4, alpha=0.7)
-            _point(right, latency["median"], row["errors"], marker, colour)
+            right.hlines(value, low, high, color=colour, linewidth=1.4, alpha=0.7)
+            _point(right, latency["median"], value, marker, colour)
         for axes, title, formatter in ((left, "size of the file", size), (right, "latency on one core", _ms)):
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
@@ -121,16 +123,15 @@ def figure(cost: Mapping[str, Any], summary: Mapping[str, Any]) -> Drawn | None:
             axes.margins(x=0.15)
             axes.set_xlabel(title)
             only_grid(axes, "y")
-        frame(left, [row["errors"] for row in measured])
-        label_errors(left, summary)
+        frame(left, [row[measure.key] for row in measured], measure)
+        name_height(left, measure, summary["data"])
         handles = [Line2D([], [], marker="o", linestyle="none", color=colours[name]) for name in names]
         ways = [way for way in _NAMES if any((row["runtime"], row["precision"]) == way for row in measured)]
         handles += [Line2D([], [], marker=_MARKERS[way], linestyle="none", color=INK, fillstyle="none") for way in ways]
         legend(drawn, handles, [*names, *(_NAMES[way] for way in ways)])
-        svg = to_svg(drawn, "cost", "Test errors against file size and latency of each model")
-    return Drawn(
-        "Errors against size and latency", svg, "Bars: quartiles of the latency. Lower left is better in both panels."
-    )
+        svg = to_svg(drawn, "cost", f"{measure.title} against file size and latency of each model")
+    title = f"{measure.noun.capitalize()} against size and latency"
+    return Drawn(title, svg, "Bars: quartiles of the latency. Lower left is better in both panels.")
 
 
 def _point(axes: Axes, x: float, y: float, marker: str, colour: str) -> None:

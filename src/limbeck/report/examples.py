@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.special import softmax
 
 from limbeck.errors import UntrustedFileError
-from limbeck.report import wording
+from limbeck.report.formats import percent, tenths
 from limbeck.run_folder import RunFolder
 
 MOST_CLASSES = 5
@@ -56,8 +56,8 @@ def _shown(found: dict[str, np.ndarray]) -> dict[str, Any]:
                       **{who: 100 * float(shares[k]) for who, shares in answers.items()}} for k in picked],
         })  # fmt: skip
     lead = (
-        f"On average over the seeds {arm} alone gets {wording.tenths(only_arm)} test images right that {control} gets "
-        f"wrong, and {control} alone {wording.tenths(only_control)}. Shown are those on which most seeds differ."
+        f"On average over the seeds {arm} alone gets {tenths(only_arm)} test images right that {control} gets "
+        f"wrong, and {control} alone {tenths(only_control)}. Shown are those on which most seeds differ."
     )
     softened = f"teacher at T = {temperature:g}" if temperature != 1 else "teacher"
     return {"arm": arm, "control": control, "teacher": softened if "teacher" in found else "", "lead": lead,
@@ -74,7 +74,7 @@ def _classes_of(answers: dict[str, np.ndarray], label: int) -> list[int]:
 
 def _answer(shares: np.ndarray, classes: list[str]) -> str:
     top = int(shares.argmax())
-    return f"{classes[top]} ({wording.percent(float(shares[top]), 0)})"
+    return f"{classes[top]} ({percent(float(shares[top]), 0)})"
 
 
 def png_of(pixels: np.ndarray) -> str:

@@ -1,17 +1,17 @@
 """Which arms of a study belong together: equal but for some settings, and which to show where there are many."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.report.judged_by import Arm, measure_of
 from limbeck.report.wording import features
-
-Arm = Mapping[str, Any]
-"""An arm of ``summary.json``."""
 
 MANY = 12
 """More arms than this are not all drawn in a colour of their own."""
-_SOFT = ("soft_weight", "temperature", "soft", "scale_by_t2", "standardise", "target_weight", "nontarget_weight")
+_SOFT = (
+    "soft_weight", "temperature", "soft", "scale_by_t2", "standardise", "target_weight", "nontarget_weight",
+    "teacher_share", "shuffled",
+)  # fmt: skip
 
 
 def settings(arm: Arm) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def settings(arm: Arm) -> dict[str, Any]:
 
     A control has nothing of the soft loss.
     """
-    found = {key: arm.get(key) for key in ("student", "params", "transfer", "views")}
+    found = {key: arm.get(key) for key in ("student", "params", "transfer", "views", "epochs")}
     for part in ("objective", "optimizer"):
         found |= {f"{part}.{key}": value for key, value in (arm.get(part) or {}).items()}
     guides = found.get("objective.features")
@@ -43,11 +43,6 @@ def is_control(arm: Arm) -> bool:
     """Whether an arm learns from labels alone."""
     objective = arm["objective"]
     return bool(arm.get("control")) or (objective.get("soft_weight") == 0 and not objective.get("features"))
-
-
-def validation_errors(arm: Arm) -> float:
-    """Mean over seeds."""
-    return statistics.fmean(seed["val"]["errors"] for seed in arm["seeds"])
 
 
 def families(arms: Sequence[Arm], free: Sequence[str]) -> list[list[Arm]]:
@@ -118,13 +113,13 @@ def control_of(arm: Arm, summary: Mapping[str, Any]) -> Arm | None:
 def shown(summary: Mapping[str, Any], most: int = 6) -> list[str] | None:
     """The arms to draw in colour, in their order; None for all, where they are few.
 
-    They are the headline, its control, and those with the fewest validation errors.
+    They are the headline, its control, and those that are best on the validation split.
     """
     arms = summary["arms"]
     if len(arms) <= MANY:
         return None
     main = next((c for c in summary["comparisons"] if c.get("main")), None)
     first = [] if main is None else [main["arm"], main["control"]]
-    ranked = sorted(arms, key=validation_errors)
+    ranked = sorted(arms, key=measure_of(summary).on_validation)
     picked = list(dict.fromkeys([*first, *(arm["name"] for arm in ranked)]))[:most]
     return [arm["name"] for arm in arms if arm["name"] in picked]

@@ -7,28 +7,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 
+from limbeck.report.axes import ticks
 from limbeck.report.drawing import (
     INK,
-    OTHER,
     QUIET,
     TEACHER,
     Style,
     arm_styles,
     canvas,
     drawing,
-    legend,
     only_grid,
     shorten,
     shorten_apart,
     to_svg,
 )
 from limbeck.report.families import MANY
+from limbeck.report.formats import nats
+from limbeck.report.judged_by import Measure, measure_of
 from limbeck.report.measures import Bins, t_interval
-from limbeck.report.wording import count, nats, tenths
 
 CLASSES_IN_A_ROW = 20
 NUMBERS_UP_TO = 60
@@ -46,104 +45,6 @@ class HeatMap(NamedTuple):
     darkest: float
 
 
-def training_curves(
-    rows: Sequence[Mapping[str, Any]], arms: Sequence[str], shown: Sequence[str] | None = None
-) -> str | None:
-    """Validation error and training loss per epoch: a line per arm (mean over seeds) in a band of all its seeds.
-
-    Args:
-        rows: the scalars of ``metrics.csv``.
-        arms: names of the arms, in the order that gives them their colours.
-        shown: the arms to draw in colour, if not all; the others are thin grey lines.
-
-    Returns:
-        The SVG, or None where nothing was logged.
-    """
-    panels = [
-        ("val_acc", "Validation error, %", lambda v: 100 * (1 - v)),
-        ("train_loss", "Training loss, each arm's own objective", lambda v: v),
-    ]
-    curves = {metric: _curves(rows, metric, arms) for metric, _, _ in panels}
-    panels = [panel for panel in panels if curves[panel[0]]]
-    if not panels:
-        return None
-    styles = arm_styles(arms, shown)
-    with drawing():
-        figure = canvas(3.3 if shown is None else 4.1)
-        grid = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (metric, title, scale) in zip(grid, panels, strict=True):
-            lines = {arm: scale(values) for arm, values in curves[metric].items()}
-            _draw_curves(axes, lines, styles)
-            if metric == "val_acc":
-                _draw_teacher_level(axes, rows)
-            axes.set_title(title)
-            axes.set_xlabel("epoch")
-            _log_when_wide(axes, lines)
-        named = [arm for arm in arms if styles[arm] != OTHER and any(arm in c for c in curves.values())]
-        handles = [Line2D([], [], color=styles[a].colour, linestyle=styles[a].dash, linewidth=1.8) for a in named]
-        if len(named) < len(arms):
-            handles, named = [*handles, Line2D([], [], color=OTHER.colour, linewidth=0.8)], [*named, "other arms"]
-        legend(figure, handles, named)
-        return to_svg(figure, "curves", "Validation error and training loss per epoch, one line per arm")
-
-
-def _curves(rows: Sequence[Mapping[str, Any]], metric: str, arms: Sequence[str]) -> dict[str, NDArray]:
-    """``[seeds, epochs]`` per arm, NaN where nothing was logged."""
-    found: dict[str, dict[tuple[int, int], float]] = {}
-    for row in rows:
-        if row["stage"] == "students" and row["metric"] == metric and row["arm"] in arms:
-            found.setdefault(row["arm"], {})[row["seed"], row["epoch"]] = row["value"]
-    curves = {}
-    for arm, values in found.items():
-        seeds = sorted({seed for seed, _ in values})
-        curve = np.full((len(seeds), max(epoch for _, epoch in values) + 1), np.nan)
-        for (seed, epoch), value in values.items():
-            curve[seeds.index(seed), epoch] = value if math.isfinite(value) else np.nan
-        if np.isfinite(curve).any():
-            curves[arm] = curve
-    return curves
-
-
-def _draw_curves(axes: Axes, lines: Mapping[str, NDArray], styles: Mapping[str, Style]) -> None:
-    for arm, curve in lines.items():
-        kept = np.isfinite(curve).any(axis=0)
-        epochs, curve = np.arange(1, len(kept) + 1)[kept], curve[:, kept]
-        style = styles[arm]
-        marker = "o" if len(epochs) <= 3 else None
-        mean = np.nanmean(curve, axis=0)
-        if style == OTHER:
-            axes.plot(epochs, mean, color=style.colour, linewidth=0.7, alpha=0.6, zorder=1.5)
-            continue
-        axes.plot(epochs, mean, color=style.colour, linestyle=style.dash, linewidth=1.6, marker=marker, markersize=4)
-        if len(curve) > 1:
-            lowest, highest = np.nanmin(curve, axis=0), np.nanmax(curve, axis=0)
-            axes.fill_between(epochs, lowest, highest, color=style.colour, alpha=0.13, linewidth=0)
-    only_grid(axes, "y")
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
-
-
-def _draw_teacher_level(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    logged = [r for r in rows if r["stage"] == "teacher" and r["metric"] == "val_acc" and math.isfinite(r["value"])]
-    if not logged:
-        return
-    level = 100 * (1 - max(logged, key=lambda row: row["epoch"])["value"])
-    axes.axhline(level, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1)
-    axes.annotate(
-        "teacher", (0, level), xycoords=("axes fraction", "data"), xytext=(4, 3),
-        textcoords="offset points", ha="left", va="bottom", color=TEACHER, fontsize=8.5, annotation_clip=True,
-    ).set_in_layout(False)  # fmt: skip  # no errors at all are infinitely far down on a log axis
-
-
-def _log_when_wide(axes: Axes, lines: Mapping[str, NDArray]) -> None:
-    """A log axis where the values are positive and span more than a factor of five."""
-    values = np.concatenate([curve[np.isfinite(curve)] for curve in lines.values()])
-    if values.min() > 0 and values.max() / values.min() > 5:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 1e5 else f"{value:.0e}"))
-
-
 def comparison_groups(summary: Mapping[str, Any]) -> list[list[str]]:
     """Arms to draw together: a control and what is compared with it, then the arms without a comparison."""
     groups: dict[str, list[str]] = {}
@@ -158,14 +59,14 @@ def comparison_groups(summary: Mapping[str, Any]) -> list[list[str]]:
     return [group for group in groups.values() if group] + rest
 
 
-def errors_by_arm(summary: Mapping[str, Any], shown: Sequence[str] | None = None) -> str:
-    """Test errors: a dot per seed, the mean with its 95 % t-interval, and the teacher as a dashed line.
+def results_by_arm(summary: Mapping[str, Any], shown: Sequence[str] | None = None) -> str:
+    """What the study is judged by: a dot per seed, the mean with its 95 % t-interval, the teacher as a dashed line.
 
     Args:
         summary: the content of ``summary.json``.
         shown: the arms to draw in colour, if not all.
     """
-    arms = {arm["name"]: arm for arm in summary["arms"]}
+    measure, arms = measure_of(summary), {arm["name"]: arm for arm in summary["arms"]}
     styles = arm_styles(list(arms), shown)
     many = len(arms) > MANY
     groups = [[name for name in group if name in arms] for group in comparison_groups(summary)]
@@ -179,28 +80,26 @@ def errors_by_arm(summary: Mapping[str, Any], shown: Sequence[str] | None = None
         figure = canvas(0.9 + (0.24 if many else 0.42) * max(y, 1.5))
         axes = figure.subplots()
         for name, height in heights.items():
-            seeds = [s["test"]["errors"] for s in arms[name]["seeds"] if s["test"]["errors"] is not None]
-            (_draw_errors_flat if many else _draw_errors)(axes, height, seeds, styles[name])
-        teacher = summary["teacher"]
-        if teacher is not None and teacher["test"]["errors"] is not None:
-            errors = teacher["test"]["errors"]
-            axes.axvline(errors, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+            draw = _draw_arm_flat if many else _draw_arm
+            draw(axes, height, measure.of_seeds(arms[name]), styles[name], measure)
+        level = None if summary["teacher"] is None else measure.of(summary["teacher"]["test"])
+        if level is not None:
+            axes.axvline(level, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
             axes.annotate(
-                f"teacher {count(errors)}", (errors, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
+                f"teacher {measure.number(level)}", (level, 1), xycoords=("data", "axes fraction"), xytext=(0, 3),
                 textcoords="offset points", ha="center", va="bottom", color=TEACHER, fontsize=8.5,
             )  # fmt: skip
         axes.set_yticks(list(heights.values()), shorten_apart(list(heights), 52 if many else 30))
         axes.set_ylim(max(heights.values(), default=0) + 0.7, -0.7)
         axes.margins(x=0.08)
-        axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
-        axes.set_xlabel(f"errors of {summary['data']['test']:,} test samples (fewer is better)")
+        ticks(axes.xaxis, 7, measure)
+        axes.set_xlabel(f"{measure.unit(summary['data'])} (fewer is better)")
         only_grid(axes, "x")
         axes.spines["left"].set_visible(False)
-        return to_svg(figure, "errors", "Test errors of every arm, seed by seed, beside the teacher")
+        return to_svg(figure, measure.key, f"{measure.title} of every arm, seed by seed, beside the teacher")
 
 
-def _draw_errors(axes: Axes, height: float, seeds: Sequence[float], style: Style) -> None:
+def _draw_arm(axes: Axes, height: float, seeds: Sequence[float], style: Style, measure: Measure) -> None:
     if not seeds:
         return
     colour, mean, bounds = style.colour, float(np.mean(seeds)), t_interval(seeds)
@@ -209,14 +108,14 @@ def _draw_errors(axes: Axes, height: float, seeds: Sequence[float], style: Style
         axes.plot(seeds, dots, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0)
         axes.plot(bounds, [height - 0.1] * 2, color=colour, linewidth=2.2, zorder=2)
     axes.plot([mean], [height - 0.1], "D", color=colour, markersize=5.5, markeredgecolor="white", zorder=3)
-    text = tenths(mean) if len(seeds) > 1 else count(mean)
+    text = measure.mean(mean) if len(seeds) > 1 else measure.number(mean)
     axes.annotate(
         text, (mean, height - 0.1), xytext=(0, 6), textcoords="offset points", ha="center",
         va="bottom", fontsize=8.5, color=INK, bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.3},
     )  # fmt: skip
 
 
-def _draw_errors_flat(axes: Axes, height: float, seeds: Sequence[float], style: Style) -> None:
+def _draw_arm_flat(axes: Axes, height: float, seeds: Sequence[float], style: Style, measure: Measure) -> None:
     """The same on one line, the number beside it: for many arms."""
     if not seeds:
         return
@@ -225,8 +124,9 @@ def _draw_errors_flat(axes: Axes, height: float, seeds: Sequence[float], style: 
         axes.plot(bounds, [height] * 2, color=style.colour, linewidth=1.8, zorder=2)
         axes.plot(seeds, [height] * len(seeds), "|", color=style.colour, markersize=6, zorder=2)
     axes.plot([mean], [height], "D", color=style.colour, markersize=4.5, markeredgecolor="white", zorder=3)
+    text = measure.mean(mean) if len(seeds) > 1 else measure.number(mean)
     axes.annotate(
-        tenths(mean) if len(seeds) > 1 else count(mean), (max([*seeds, *(bounds or ())]), height), xytext=(5, 0),
+        text, (max([*seeds, *(bounds or ())]), height), xytext=(5, 0),
         textcoords="offset points", va="center", fontsize=8, color=INK,
     )  # fmt: skip
 

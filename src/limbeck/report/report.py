@@ -11,12 +11,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from limbeck.errors import UntrustedFileError
-from limbeck.report import adjusted, wording
+from limbeck.report import adjusted, details, formats, wording
 from limbeck.report import cost as costs
+from limbeck.report.curves import PANELS, training_curves
 from limbeck.report.drawing import TEACHER, arm_styles
 from limbeck.report.examples import read_examples
 from limbeck.report.families import MANY, shown
-from limbeck.report.figures import errors_by_arm, recall_heat_map, reliability, training_curves
+from limbeck.report.figures import recall_heat_map, reliability, results_by_arm
+from limbeck.report.judged_by import measure_of
 from limbeck.report.measures import Answers, Predictions, mean_recall, pooled_bins, read_predictions
 from limbeck.report.sweep_figures import sweep_figures
 from limbeck.run_folder import RunFolder, write_text
@@ -46,11 +48,15 @@ def write_report(run: str | Path) -> Path:
     folder = RunFolder(run)
     summary = folder.read_summary()
     manifest = folder.read_json(folder.manifest) if folder.manifest.is_file() else {}
+    measure = measure_of(summary)
     figures, gaps = _figures(folder, summary)
     page = _environment().from_string(_asset("report.html"))
     html = page.render(
         style=Markup(_asset("report.css")),
         summary=summary,
+        measure=measure,
+        tested=measure.tested(summary["data"]),
+        reading=Markup(_asset(f"reading_{measure.key}.html").rstrip()),
         verdicts=wording.headlines(summary),
         choice=wording.choice(summary),
         failed=wording.failures(summary),
@@ -67,11 +73,12 @@ def write_report(run: str | Path) -> Path:
         gaps=gaps,
         models=_models(summary),
         cost=_cost(folder, summary),
-        stages=[(title, wording.seconds(summary["seconds"][key])) for key, title in STAGES if summary["seconds"][key]],
-        objectives=[_objective(arm) for arm in summary["arms"]],
+        stages=[(title, formats.seconds(summary["seconds"][key])) for key, title in STAGES if summary["seconds"][key]],
+        objectives=[details.objective(arm, summary) for arm in summary["arms"]],
         optimizers_differ=len({str(arm.get("optimizer")) for arm in summary["arms"]}) > 1,
-        settings=_settings(summary),
-        machine=_machine(manifest),
+        epochs_differ=details.epochs_differ(summary),
+        settings=details.settings(summary, manifest),
+        machine=details.machine(manifest),
     )
     write_text(folder.report, html)
     return folder.report
@@ -111,21 +118,28 @@ def _note(arm: Mapping[str, Any]) -> str:
     return "control: labels only" if arm.get("control") else str(arm["transfer"])
 
 
-def _comparisons(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    def row(comparison: Mapping[str, Any]) -> dict[str, str]:
-        gap = comparison["gap_closed"]
+def _comparisons(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    measure = measure_of(summary)
+
+    def row(comparison: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "arm": comparison["arm"],
             "control": comparison["control"],
-            "change": wording.change(comparison),
-            "interval": wording.interval(comparison["delta_errors"]["ci95"]),
-            "p": wording.p_value(comparison["mcnemar_p"]).removeprefix("p ").removeprefix("= "),
-            "gap_errors": wording.percent(gap["errors"], 0),
-            "gap_nll": wording.percent(gap["nll"], 0),
+            "change": measure.change(comparison),
+            "interval": measure.interval(comparison),
+            "p": formats.p_value(comparison.get(measure.p[0])).removeprefix("p ").removeprefix("= "),
+            "gaps": [_gap(comparison["gap_closed"], key) for key, _ in measure.gaps],
             "verdict": comparison["verdict"],
         }
 
     return [row(comparison) for comparison in summary["comparisons"]]
+
+
+def _gap(closed: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """The share of the gap to the teacher that is closed, and its 95 % interval where the summary has one."""
+    bounds = closed.get(f"{key}_ci95")
+    shares = [formats.percent(bound, 0) for bound in bounds or ()]
+    return formats.percent(closed[key], 0), " to ".join(shares)
 
 
 def _adjusted(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,17 +149,17 @@ def _adjusted(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seeds(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Test errors seed by seed: the seeds, a row of numbers per arm, and a row of changes per comparison."""
+    """Results seed by seed: the seeds, a row of numbers per arm, and a row of changes per comparison."""
     numbers = sorted({seed["seed"] for arm in summary["arms"] for seed in arm["seeds"]})
-    rows = []
+    rows, measure = [], measure_of(summary)
     for arm in summary["arms"]:
-        errors = {seed["seed"]: seed["test"]["errors"] for seed in arm["seeds"]}
-        rows.append((arm["name"], [wording.count(errors.get(number)) for number in numbers]))
+        values = {seed["seed"]: measure.of(seed["test"]) for seed in arm["seeds"]}
+        rows.append((arm["name"], [measure.of_one_seed(values.get(number)) for number in numbers]))
     for comparison in summary["comparisons"]:
-        changes = comparison["delta_errors"].get("per_seed") or []
+        changes = comparison[measure.delta].get("per_seed") or []
         if len(changes) == len(numbers):
             name = f"{comparison['arm']} against {comparison['control']}"
-            rows.append((name, [wording.count(value, signed=True) for value in changes]))
+            rows.append((name, [measure.of_one_seed(value, signed=True) for value in changes]))
     return {"numbers": numbers, "rows": rows}
 
 
@@ -153,13 +167,13 @@ def _models(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     """Name, architecture, parameters and time of the teacher and every arm."""
     teacher, models = summary["teacher"], []
     if teacher is not None:
-        spent = wording.seconds(summary["seconds"]["teacher"] or None)
+        spent = formats.seconds(summary["seconds"]["teacher"] or None)
         models.append({"name": "teacher", "kind": teacher["name"], "params": f"{teacher['params']:,}", "size": "100 %",
                        "time": spent})  # fmt: skip
     for arm in summary["arms"]:
-        size = wording.percent(arm["params"] / teacher["params"], 1) if teacher and teacher["params"] else "–"
+        size = formats.percent(arm["params"] / teacher["params"], 1) if teacher and teacher["params"] else "–"
         models.append({"name": arm["name"], "kind": arm["student"], "params": f"{arm['params']:,}", "size": size,
-                       "time": wording.seconds(arm.get("seconds"))})  # fmt: skip
+                       "time": formats.seconds(arm.get("seconds"))})  # fmt: skip
     return models
 
 
@@ -183,85 +197,34 @@ def _cost(folder: RunFolder, summary: Mapping[str, Any]) -> dict[str, Any]:
     return {"heading": costs.heading(found), "rows": costs.rows(found), "note": costs.note(found), "figures": figures}
 
 
-def _objective(arm: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        "name": arm["name"],
-        "objective": wording.objective(arm["objective"]),
-        "transfer": arm["transfer"],
-        "views": str(arm.get("views") or wording.MISSING),
-        "optimizer": wording.optimizer(arm.get("optimizer") or {}),
-    }
-
-
-def _settings(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    data = summary["data"]
-    seeds = sorted({seed["seed"] for arm in summary["arms"] for seed in arm["seeds"]})
-    pairs = [
-        ("Recipe", summary["recipe"]),
-        ("Data", f"{data['name']}, {data['classes']:,} classes"),
-        ("Samples", f"{data['train']:,} to train, {data['val']:,} to validate, {data['test']:,} to test"),
-        ("Seeds", ", ".join(map(str, seeds))),
-        ("Epochs", summary.get("epochs")),
-        ("Batch size", summary.get("batch_size")),
-    ]
-    return [(name, str(value)) for name, value in pairs if value not in (None, "")]
-
-
-def _machine(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the manifest says of program, machine and command, as far as it says it."""
-    hardware = manifest.get("hardware")
-    hardware = hardware if isinstance(hardware, dict) else {}
-    versions = manifest.get("versions")
-    devices = hardware.get("devices")
-    pairs = [
-        ("Command", manifest.get("command")),
-        ("Versions", _listed(versions)),
-        ("Processor", hardware.get("cpu")),
-        ("Cores", hardware.get("cores")),
-        ("Memory", f"{hardware['memory_gib']} GiB" if hardware.get("memory_gib") else None),
-        ("Devices", ", ".join(map(str, devices)) if isinstance(devices, list) else devices),
-        ("Git commit", manifest.get("git_commit")),
-        ("Started", manifest.get("started")),
-        ("Finished", manifest.get("finished")),
-        ("State", manifest.get("state")),
-    ]
-    return [(name, str(value)) for name, value in pairs if value not in (None, "")]
-
-
-def _listed(versions: Any) -> str | None:
-    if not isinstance(versions, dict):
-        return None
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
 def _figures(folder: RunFolder, summary: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """The figures with their captions, and a sentence for each file whose absence leaves one out."""
-    names = [arm["name"] for arm in summary["arms"]]
+    names, measure = [arm["name"] for arm in summary["arms"]], measure_of(summary)
     figures, gaps = [], []
     repeated = any(len(arm["seeds"]) > 1 for arm in summary["arms"])
     dashed = " Dashed: the teacher." if summary["teacher"] else ""
     picked = shown(summary)
-    grey = (
-        ""
-        if picked is None
-        else " In colour: the headline, its control, and the arms with the fewest validation errors."
-    )
+    grey = f" In colour: the headline, its control, and the arms with the fewest validation {measure.noun}."
+    grey = "" if picked is None else grey
     if names:
         dot = "Stroke" if len(names) > MANY else "Dot"
         caption = (
             f"{dot}: one seed. Diamond and bar: mean over seeds and its 95 % interval." if repeated else "One seed."
         )
-        figures.append(_figure("Errors by arm", errors_by_arm(summary, picked), caption + dashed + grey))
+        title = f"{measure.noun.capitalize()} by arm"
+        figures.append(_figure(title, results_by_arm(summary, picked), caption + dashed + grey))
     if folder.metrics.is_file():
-        curves = training_curves(_read_scalars(folder), names, picked)
+        curves = training_curves(_read_scalars(folder), names, picked, measure=measure)
         caption = (
             f"{'Line: mean over seeds. Band: lowest to highest seed.' if repeated else 'One seed.'}{dashed} "
-            f"Training losses of different objectives are not comparable; validation errors are.{grey}"
+            f"Training losses of different objectives are not comparable; {PANELS[measure.curve].plural} are.{grey}"
         )
         if curves:
             figures.append(_figure("Training curves", curves, caption))
     else:
         gaps.append("metrics.csv is missing from this run, so the training curves are left out.")
+    if not measure.keeps_logits:
+        return figures, gaps
     if folder.predictions.is_file():
         figures += _prediction_figures(read_predictions(folder.predictions), summary)
     else:

@@ -1,4 +1,4 @@
-"""Test errors against the size of the student."""
+"""Errors or bits per byte against the size of the student."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from limbeck.report.axes import Drawn, apart, frame, label_errors, seed_errors
+from limbeck.report.axes import Drawn, apart, frame, name_height
 from limbeck.report.drawing import COLOURS, INK, OTHER, TEACHER, canvas, drawing, legend, only_grid, to_svg
-from limbeck.report.families import Arm, families, is_control, labels, validation_errors
+from limbeck.report.families import families, is_control, labels
+from limbeck.report.judged_by import Arm, Measure, measure_of
 from limbeck.report.measures import t_interval
 
 MOST_FAMILIES = 8
@@ -18,40 +19,41 @@ SIZE = ("student", "params")
 
 
 def by_size(summary: Mapping[str, Any]) -> Drawn | None:
-    """Test errors against parameters, with the front of each size's best on validation; None if all have one size."""
-    arms = summary["arms"]
+    """The measure against parameters, with the front of each size's best on validation; None if all have one size."""
+    arms, measure = summary["arms"], measure_of(summary)
     if len({arm["params"] for arm in arms}) < 2:
         return None
     groups = families(arms, SIZE)
     many = len(groups) > MOST_FAMILIES
-    styles = _kinds(arms) if many else _families(groups)
+    styles = _kinds(arms, measure) if many else _families(groups)
     teacher = summary["teacher"]
     with drawing():
         figure = canvas(3.6)
         axes = figure.subplots()
         values: list[float] = []
         for place, (_, colour, members) in enumerate(styles):
-            values += _draw_sizes(axes, members, colour, place - (len(styles) - 1) / 2)
-        front = _front(arms)
+            values += _draw_sizes(axes, members, measure, colour, place - (len(styles) - 1) / 2)
+        front = _front(arms, measure)
         axes.step(*zip(*front, strict=True), where="post", color=INK, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1.8)
         handles = [_dot(colour, "o") for _, colour, _ in styles]
         names = [name for name, _, _ in styles]
-        if teacher is not None:
-            errors = teacher["test"]["errors"]
-            axes.plot([teacher["params"]], [errors], "*", color=TEACHER, markersize=12, zorder=4)
-            handles, names, values = [*handles, _dot(TEACHER, "*", 10)], [*names, "teacher"], [*values, errors]
+        level = None if teacher is None else measure.of(teacher["test"])
+        if level is not None:
+            axes.plot([teacher["params"]], [level], "*", color=TEACHER, markersize=12, zorder=4)
+            handles, names, values = [*handles, _dot(TEACHER, "*", 10)], [*names, "teacher"], [*values, level]
         handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (4, 2))))
-        _finish_sizes(axes, [arm["params"] for arm in arms] + ([teacher["params"]] if teacher else []), values)
-        label_errors(axes, summary)
+        sizes = [arm["params"] for arm in arms] + ([teacher["params"]] if teacher else [])
+        _finish_sizes(axes, sizes, values, measure)
+        name_height(axes, measure, summary["data"])
         legend(figure, handles, [*names, "Pareto front"])
-        svg = to_svg(figure, "sizes", "Test errors against the number of parameters, with the Pareto front")
+        svg = to_svg(figure, "sizes", f"{measure.title} against the number of parameters, with the Pareto front")
     caption = (
         "Point and bar: mean over seeds and its 95 % interval. Pareto front: of each size the arm with the fewest "
-        "validation errors, where it has fewer test errors than those of all smaller sizes."
+        f"validation {measure.noun}, where it has fewer test {measure.noun} than those of all smaller sizes."
     )
     if many:
-        caption += " Chosen: the distilled arm of each size with the fewest validation errors."
-    return Drawn("Errors against size", svg, caption)
+        caption += f" Chosen: the distilled arm of each size with the fewest validation {measure.noun}."
+    return Drawn(f"{measure.noun.capitalize()} against size", svg, caption)
 
 
 def _families(groups: Sequence[list[Arm]]) -> list[tuple[str, str, list[Arm]]]:
@@ -60,10 +62,10 @@ def _families(groups: Sequence[list[Arm]]) -> list[tuple[str, str, list[Arm]]]:
     return [(name, COLOURS[i], list(group)) for i, (name, group) in enumerate(zip(names, groups, strict=True))]
 
 
-def _kinds(arms: Sequence[Arm]) -> list[tuple[str, str, list[Arm]]]:
+def _kinds(arms: Sequence[Arm], measure: Measure) -> list[tuple[str, str, list[Arm]]]:
     """Controls, the distilled arm of each size that validation chooses, and the others in grey."""
     soft = [arm for arm in arms if not is_control(arm)]
-    chosen = _best_of_each_size(soft)
+    chosen = _best_of_each_size(soft, measure)
     kinds = [
         ("other distilled", OTHER.colour, [arm for arm in soft if arm not in chosen]),
         ("control", COLOURS[0], [arm for arm in arms if is_control(arm)]),
@@ -72,17 +74,17 @@ def _kinds(arms: Sequence[Arm]) -> list[tuple[str, str, list[Arm]]]:
     return [kind for kind in kinds if kind[2]]
 
 
-def _best_of_each_size(arms: Sequence[Arm]) -> list[Arm]:
-    """The arm of each size with the fewest validation errors; test errors have no say."""
+def _best_of_each_size(arms: Sequence[Arm], measure: Measure) -> list[Arm]:
+    """The arm of each size that is best on the validation split; the test split has no say."""
     sizes = dict.fromkeys(arm["params"] for arm in arms)
-    return [min((arm for arm in arms if arm["params"] == size), key=validation_errors) for size in sizes]
+    return [min((arm for arm in arms if arm["params"] == size), key=measure.on_validation) for size in sizes]
 
 
-def _draw_sizes(axes: Axes, members: Sequence[Arm], colour: str, place: float) -> list[float]:
+def _draw_sizes(axes: Axes, members: Sequence[Arm], measure: Measure, colour: str, place: float) -> list[float]:
     faint = colour == OTHER.colour
     values: list[float] = []
     for arm in members:
-        seeds, x = seed_errors(arm), arm["params"] * 1.02**place
+        seeds, x = measure.of_seeds(arm), arm["params"] * 1.02**place
         bounds, mean = t_interval(seeds), float(np.mean(seeds))
         if bounds and not faint:
             axes.vlines(x, *bounds, color=colour, linewidth=1.4, alpha=0.7, zorder=2)
@@ -93,23 +95,23 @@ def _draw_sizes(axes: Axes, members: Sequence[Arm], colour: str, place: float) -
     return values
 
 
-def _front(arms: Sequence[Arm]) -> list[tuple[float, float]]:
-    """Parameters and mean test errors, by size: of the arms that validation chooses, those no smaller one beats."""
+def _front(arms: Sequence[Arm], measure: Measure) -> list[tuple[float, float]]:
+    """Parameters and test mean, by size: of the arms that validation chooses, those no smaller one beats."""
     front: list[tuple[float, float]] = []
-    for arm in sorted(_best_of_each_size(arms), key=lambda arm: arm["params"]):
-        if not front or arm["mean"]["errors"] < front[-1][1]:
-            front.append((arm["params"], arm["mean"]["errors"]))
+    for arm in sorted(_best_of_each_size(arms, measure), key=lambda arm: arm["params"]):
+        if not front or arm["mean"][measure.key] < front[-1][1]:
+            front.append((arm["params"], arm["mean"][measure.key]))
     return front
 
 
-def _finish_sizes(axes: Axes, sizes: Sequence[int], values: Sequence[float]) -> None:
+def _finish_sizes(axes: Axes, sizes: Sequence[int], values: Sequence[float], measure: Measure) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(FixedLocator(apart(sorted(set(sizes)))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _thousands(value)))
     axes.margins(x=0.08)
     axes.set_xlabel("parameters")
-    frame(axes, values)
+    frame(axes, values, measure)
     only_grid(axes, "y")
 
 

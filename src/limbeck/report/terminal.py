@@ -10,10 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from limbeck.report import adjusted
-from limbeck.report.wording import Column, choice, columns, failures, headlines, plural, result_rows, seconds
+from limbeck.report.formats import plural, seconds
+from limbeck.report.judged_by import Column, measure_of
+from limbeck.report.wording import choice, columns, failures, headlines, result_rows
 
 _COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
-_DROPPED_FIRST = ("bits_per_byte", "kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy")
+_DROPPED_FIRST = ("kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy", "perplexity")
 _GAP = 2
 _SHORTEST_NAME = 44
 
@@ -106,7 +108,7 @@ def _table(summary: Mapping[str, Any], shown: list[Column], plain: _Plain) -> Ta
     table.add_column("arm", overflow="fold")
     for column in shown:
         table.add_column(_heading(column), justify="right", no_wrap=True)
-    best = _fewest_errors(summary)
+    best = _best(summary)
     for number, row in enumerate(result_rows(summary)):
         is_teacher = number == 0 and summary["teacher"] is not None
         style = "dim" if is_teacher else "bold" if row["name"] == best else ""
@@ -122,14 +124,16 @@ def _narrow(text: str) -> str:
     return text.removesuffix(" %")
 
 
-def _fewest_errors(summary: Mapping[str, Any]) -> str | None:
-    arms = [arm for arm in summary["arms"] if arm["mean"]["errors"] is not None]
-    return min(arms, key=lambda arm: arm["mean"]["errors"])["name"] if len(arms) > 1 else None
+def _best(summary: Mapping[str, Any]) -> str | None:
+    """The arm with the least on the test split; None where there is nothing to choose."""
+    measure = measure_of(summary)
+    found = [(value, arm["name"]) for arm in summary["arms"] if (value := measure.of(arm["mean"])) is not None]
+    return min(found, key=lambda pair: pair[0])[1] if len(found) > 1 else None
 
 
 def _footing(summary: Mapping[str, Any], left_out: list[Column]) -> str:
     seeds = max((len(arm["seeds"]) for arm in summary["arms"]), default=0)
-    text = f"{plural(summary['data']['test'], 'test sample')} of {summary['data']['name']}"
+    text = f"{measure_of(summary).tested(summary['data'])} of {summary['data']['name']}"
     text += f", {plural(seeds, 'seed')}" if seeds else ""
     text += f"{' (mean ± sd)' if seeds > 1 else ''}, {seconds(summary['seconds']['total'])} in all."
     if left_out:

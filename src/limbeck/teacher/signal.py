@@ -1,16 +1,17 @@
-"""The teacher's signal: raw logits for a batch, live from models or from what was computed before.
+"""The teacher's signal: its answers to a batch, live from models or from what was computed before.
 
 A signal is not a module: it never enters a student's module tree, its checkpoint or its optimizer.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses.divergence import upcast
+from limbeck.losses.sparse import SparseTargets
 
 COMBINE = ("probabilities", "logits")
 MOST_ON_DEVICE = 2 << 30
@@ -18,11 +19,11 @@ MOST_ON_DEVICE = 2 << 30
 
 
 class TeacherSignal(ABC):
-    """Raw logits of a teacher, never softened: the temperature belongs to the loss."""
+    """Raw logits of a teacher, never softened: the temperature belongs to the loss; or what is kept of them."""
 
     @abstractmethod
-    def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor:
-        """Logits for a batch.
+    def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor | SparseTargets:
+        """Answers to a batch.
 
         Args:
             x: inputs as the student sees them, ``[..., B, *shape]``.
@@ -30,7 +31,8 @@ class TeacherSignal(ABC):
             view: the view of each, likewise.
 
         Returns:
-            float32 logits ``[..., B, C]`` (float64 from a model in float64), without gradient.
+            float32 logits ``[..., B, C]`` (float64 from a model in float64), without gradient; of blocks of tokens
+            ``[..., B, T, C]``. Where a store keeps K of the classes, these: ``[..., B, K]`` or ``[..., B, T, K]``.
         """
 
 
@@ -38,8 +40,8 @@ class LiveTeacher(TeacherSignal):
     """One or several frozen models that answer for each batch.
 
     Args:
-        models: each gives logits ``[B, C]`` for inputs ``[B, *shape]``; put into eval mode, their weights and
-            buffers never change.
+        models: each gives logits ``[B, C]`` for inputs ``[B, *shape]``, or ``[B, T, C]`` for token ids ``[B, T]``; put
+            into eval mode, their weights and buffers never change.
         combine: how several answers become one: ``probabilities`` is the log of the mean probability (arithmetic
             mean), ``logits`` the mean of the logits (geometric mean of the probabilities at every temperature).
 
@@ -60,20 +62,26 @@ class LiveTeacher(TeacherSignal):
         batch_dims = 1 if sample is None else sample.ndim
         return self.answer(x.flatten(0, batch_dims - 1)).unflatten(0, x.shape[:batch_dims])
 
+    def ready(self, device: torch.device) -> None:
+        """Put the members on a device, and into eval mode."""
+        for model in self.models:
+            first = next(model.parameters(), None)
+            if first is not None and first.device != device:
+                model.to(device)
+            if any(module.training for module in model.modules()):
+                model.eval()
+
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
-        """Logits ``[B, C]`` for inputs ``[B, *shape]``.
+        """Logits ``[B, C]`` for inputs ``[B, *shape]``, of a language model ``[B, T, C]`` for ids ``[B, T]``.
 
         Raises:
             TeacherError: the members differ in the number of classes.
         """
+        self.ready(x.device)
         logits = []
         for model in self.models:
             first = next(model.parameters(), None)
-            if first is not None and first.device != x.device:
-                model.to(x.device)
-            if any(module.training for module in model.modules()):
-                model.eval()
             asked = x.to(first.dtype) if first is not None and x.is_floating_point() else x
             logits.append(upcast(model(asked)))
         if len(logits) == 1:
@@ -92,31 +100,36 @@ class StoredTeacher(TeacherSignal):
     """Answers computed once, looked up by sample and view.
 
     Args:
-        logits: ``[N, V, C]``, in any floating dtype; may be mapped from a file.
+        records: what is kept, ``[N, V, ...]``: logits ``[N, V, C]`` or ``[N, V, T, C]`` in any floating dtype, or what
+            ``decode`` reads; may be mapped from a file.
         rows: the row of the training split that each is for, int64 ``[N]``; None for the whole split, in order.
         samples: the size of the training split, where ``rows`` is given.
+        decode: the answers in records ``[..., B, ...]`` that were picked.
     """
 
-    def __init__(self, logits: Tensor, *, rows: Tensor | None = None, samples: int = 0):
-        self.logits = logits
+    def __init__(
+        self, records: Tensor, *, rows: Tensor | None = None, samples: int = 0,
+        decode: Callable[[Tensor], Tensor | SparseTargets] = upcast,
+    ):  # fmt: skip
+        self.records, self.decode = records, decode
         self.place: Tensor | None = None
         if rows is not None:
             self.place = torch.full((max(samples, int(rows.max()) + 1),), -1)
             self.place[rows] = torch.arange(len(rows))
 
-    def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor:
-        """Logits for a batch, see :class:`TeacherSignal`.
+    def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor | SparseTargets:
+        """Answers to a batch, see :class:`TeacherSignal`.
 
         Raises:
             TeacherError: the batch has no rows and views, or there is no answer to one of its samples.
         """
         if sample is None or view is None:
             raise TeacherError("Stored answers need each sample's row and view; a plain (x, y) batch has none.")
-        if self.logits.device != x.device and self.logits.nbytes <= MOST_ON_DEVICE:
-            self.logits = self.logits.to(x.device)
-        home = self.logits.device
+        if self.records.device != x.device and self.records.nbytes <= MOST_ON_DEVICE:
+            self.records = self.records.to(x.device)
+        home = self.records.device
         place = self._place_of(sample.to(home))
-        return upcast(self.logits[place, view.to(home)].to(x.device))
+        return self.decode(self.records[place, view.to(home)].to(x.device))
 
     def _place_of(self, sample: Tensor) -> Tensor:
         if self.place is None:
@@ -129,6 +142,6 @@ class StoredTeacher(TeacherSignal):
             row = int(sample[place < 0][0])
             raise TeacherError(
                 f"There is no stored answer to training sample {row}: the store holds "
-                f"{len(self.logits)} samples of {len(self.place)}. This is a fault of limbeck; use store=off."
+                f"{len(self.records)} samples of {len(self.place)}. This is a fault of limbeck; use store=off."
             )
         return place

@@ -1,41 +1,35 @@
-"""The soft-target store: a teacher's raw logits for samples and views, computed once and kept on the disk.
+"""The soft-target store: a teacher's answers to samples in all views, computed once and kept on the disk.
 
 A store is found by what produced it: the teacher, the samples, the views, the normalisation, the precision and the
 format. If any of these differs, it is another store.
 """
 
 import mmap
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from limbeck.config import check_count, closest
-from limbeck.errors import ConfigError, ResourceError, TeacherError, UntrustedFileError
+from limbeck.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck.progress import StageProgress
 from limbeck.teacher.answers import Answers
+from limbeck.teacher.records import DTYPES, decoded, encoded
 from limbeck.teacher.signal import StoredTeacher
+from limbeck.teacher.store_check import compare
 from limbeck.teacher.store_files import StoreFolder, find_stores, writing
-from limbeck.teacher.store_header import Header, advice, default_folder, differing
+from limbeck.teacher.store_header import KINDS, SPARSE_DTYPE, SPARSE_KINDS, Header, advice, default_folder, differing
 
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 MODES = ("auto", "off")
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """Of the messages in which torch says so."""
-COMPARED = 64
-"""Answers that are recomputed and compared at the start of a run."""
 SHOWN_FROM = 1 << 28
 """Bytes from which the check of a store shows its progress."""
-ROUNDING = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 0.0}
-COMPUTING = {"32-true": 5e-3, "64-true": 5e-3, "16-mixed": 2e-2, "16-true": 2e-2}
-"""How far two computations of the same logits may lie apart, as a share of the largest: batches, devices, TF32."""
-COMPUTING_COARSELY = 1e-1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +39,11 @@ class StoreSettings:
     Attributes:
         mode: ``auto`` computes the answers once and keeps them where that is not more work than asking in every step;
             ``off`` asks in every step.
-        dtype: of the kept logits: ``float16``, ``bfloat16`` or ``float32``. At float32 they are the live ones bit for
+        kind: what is kept of an answer: ``dense`` all logits, ``topk`` the K most probable classes and what is left,
+            ``sampled`` K classes drawn at the temperature of the objective. The last two suffice the KL and the
+            cross-entropy alone.
+        k: K; all classes where there are fewer.
+        dtype: of dense logits: ``float16``, ``bfloat16`` or ``float32``. At float32 they are the live ones bit for
             bit, on the same device and but for the rounding of tiny batches.
         views: of each sample, where a continuous family of views has no end.
         folder: where; None for ``$LIMBECK_STORE`` or the user's cache folder.
@@ -55,22 +53,29 @@ class StoreSettings:
     """
 
     mode: str = "auto"
+    kind: str = "dense"
+    k: int = 12
     dtype: str = "float16"
     views: int = 16
     folder: str | Path | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("mode", MODES), ("dtype", tuple(DTYPES))):
+        for name, known in (("mode", MODES), ("kind", KINDS), ("dtype", tuple(DTYPES))):
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(f"store.{name}={value!r} is unknown; choose one of {', '.join(known)}.")
+        if self.kind != "dense" and self.dtype != SPARSE_DTYPE:
+            raise ConfigError(
+                f"store.dtype={self.dtype!r} is for store.kind=dense; {self.kind} answers are kept in {SPARSE_DTYPE}."
+            )
+        check_count("store.k", self.k)
         check_count("store.views", self.views)
         if self.folder is not None and (not isinstance(self.folder, (str, Path)) or not str(self.folder)):
             raise ConfigError(f"store.folder={self.folder!r} should be a folder, or null for the user's cache.")
 
     @classmethod
     def of(cls, value: "StoreLike") -> "StoreSettings":
-        """Settings from what a user may write: settings, a group of them, or a mode; False is off, as in YAML.
+        """Settings from what a user may write: settings, a group of them, a mode (False is off, as in YAML) or a kind.
 
         Raises:
             ConfigError: it is none of these.
@@ -86,8 +91,10 @@ class StoreSettings:
                     raise ConfigError(f"unknown key store.{name}{hint}")
             return cls(**{**value, "mode": "off" if value.get("mode", "auto") is False else value.get("mode", "auto")})
         mode = "off" if value is False else value
+        if mode in SPARSE_KINDS:
+            return cls(kind=str(mode))
         if mode not in MODES:
-            raise ConfigError(f"store={value!r} is unknown; choose one of {', '.join(MODES)}.")
+            raise ConfigError(f"store={value!r} is unknown; choose one of {', '.join((*MODES, *SPARSE_KINDS))}.")
         return cls(mode=str(mode))
 
     @property
@@ -137,9 +144,13 @@ def open_store(answers: Answers, header: Header, root: Path, progress: StageProg
                 raise UntrustedFileError(
                     f"{root / header.key}: {_named(bad)} damaged, and cannot be mended: {error}"
                 ) from None
-        logits = torch.frombuffer(kept, dtype=DTYPES[header.dtype]).view(header.rows, header.views, header.classes)
-        compare(placed, logits, header, root)
-        return StoredTeacher(logits, rows=None if answers.whole else answers.rows, samples=len(answers.inputs))
+        dtype = DTYPES[header.dtype] if header.kind == "dense" else torch.uint8
+        records = torch.frombuffer(kept, dtype=dtype).view(*header.shape, -1)
+        compare(placed, records, header, root)
+        return StoredTeacher(
+            records, rows=None if answers.whole else answers.rows, samples=len(answers.inputs),
+            decode=partial(decoded, header=header),
+        )  # fmt: skip
 
 
 @contextmanager
@@ -176,7 +187,7 @@ def _find(root: Path, header: Header) -> StoreFolder | None:
 
 
 def _checked(store: StoreFolder, progress: StageProgress) -> tuple[list[int], mmap.mmap | None]:
-    """The finished shards that are not sound, all where the journal is not; and the logits if all are there."""
+    """The finished shards that are not sound, all where the journal is not; and the answers if all are there."""
     try:
         if store.header.size < SHOWN_FROM:
             return store.check()
@@ -204,7 +215,7 @@ def _alone(root: Path, header: Header, progress: StageProgress) -> Iterator[None
 
 
 def _build(root: Path, answers: Answers, header: Header, progress: StageProgress) -> mmap.mmap:
-    """Compute what is missing or damaged, if another process has not done so by now; the logits, all of them."""
+    """Compute what is missing or damaged, if another process has not done so by now; the answers, all of them."""
     store = _find(root, header)
     if store is None:
         _tell_relative(root, header, progress)
@@ -230,45 +241,10 @@ def _compute(store: StoreFolder, answers: Answers, progress: StageProgress) -> N
         for shard, (first, end) in spans.items():
             parts = []
             for number in torch.arange(first, end).chunk(-(-(end - first) // answers.batch())):
-                parts.append(answers.compute(number))
+                parts.append(encoded(answers.compute(number), header, number).cpu())
                 done += len(number)
                 advance(done)
-            store.write(shard, _encoded(torch.cat(parts), header.dtype))
-
-
-def _encoded(logits: Tensor, dtype: str) -> bytes:
-    """The bytes of logits in a dtype that holds them all."""
-    kept = logits.to(DTYPES[dtype])
-    if not bool(torch.isfinite(kept).all()):
-        raise TeacherError(
-            f"The teacher's logits reach {float(logits.abs().max()):.4g}, more than {dtype} can hold "
-            f"({torch.finfo(DTYPES[dtype]).max:.4g}). Keep them with store.dtype=float32."
-        )
-    return kept.view(torch.uint8).numpy().tobytes()
-
-
-def compare(answers: Answers, logits: Tensor, header: Header, root: Path) -> None:
-    """Ask the teacher for some random answers again.
-
-    Raises:
-        TeacherError: it does not give what is stored.
-    """
-    draw = torch.Generator().manual_seed(secrets.randbits(63))
-    number = torch.randint(answers.count, (COMPARED,), generator=draw)
-    stored = logits.flatten(0, 1)[number].float()
-    now = answers.compute(number)
-    off = (stored - now).abs()
-    share = ROUNDING[header.dtype] + COMPUTING.get(answers.precision, COMPUTING_COARSELY)
-    if bool((off <= share * now.abs().amax().clamp(min=1e-6)).all()):
-        return
-    worst = int(off.amax(-1).argmax())
-    row = int(answers.rows[int(number[worst]) // header.views])
-    raise TeacherError(
-        f"{root / header.key}: the stored answers are not what the teacher answers now. For training sample {row} in "
-        f"view {int(number[worst]) % header.views} a logit differs by {float(off.max()):.4g} (largest logit "
-        f"{float(now.abs().max()):.4g}). {advice(root / header.key)} If it happens again, the teacher's answers change "
-        "from time to time: use store=off."
-    )
+            store.write(shard, torch.cat(parts).numpy().tobytes())
 
 
 def _tell_relative(root: Path, header: Header, progress: StageProgress) -> None:

@@ -10,7 +10,8 @@ from filelock import FileLock, Timeout
 from limbeck.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck.teacher.store_files import StoreFolder, find_stores, in_bytes, remove_store, size_of, writing
 
-COLUMNS = ("key", "data", "teacher", "views", "rows", "dtype", "size", "age", "state")
+COLUMNS = ("key", "data", "teacher", "views", "rows", "kind", "bytes", "size", "age", "state")
+"""Bytes are those of one answer."""
 SHOWN_DIGITS = 12
 _BEGINNING = re.compile(r"[0-9a-f]{4,32}")
 
@@ -32,16 +33,18 @@ def _row(path: Path) -> tuple[str, ...]:
     try:
         store = StoreFolder.open(path)
         if store is None:
-            return (key, *["?"] * 5, size, "?", "empty")
+            return (key, *["?"] * 6, size, "?", "empty")
         header, finished = store.header, len(store.journal())
     except UntrustedFileError:
-        return (key, *["?"] * 5, size, "?", "damaged")
+        return (key, *["?"] * 6, size, "?", "damaged")
     except ResourceError:
-        return (key, *["?"] * 5, size, "?", "unreadable")
+        return (key, *["?"] * 6, size, "?", "unreadable")
     state = "complete" if finished == header.shards else f"{finished} of {header.shards} shards"
     label = [header.label.get(name, "?") for name in ("data", "teacher")]
     views = f"{header.views} ({header.label.get('views', '?')})"
-    return (key, *label, views, str(header.rows), header.dtype, size, _age(header.created), state)
+    rows = f"{header.rows}" + (f" x {header.positions} tokens" if header.parts["tokens"] else "")
+    kept = (header.kind_name, str(header.record_bytes))
+    return (key, *label, views, rows, *kept, size, _age(header.created), state)
 
 
 def _age(created: str) -> str:

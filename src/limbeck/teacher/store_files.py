@@ -4,8 +4,8 @@ A store is one folder, named by its key, the digest of what produced it:
 
 ``store.json``
     the header: what produced the answers, and their sizes
-``logits.bin``
-    raw logits ``[rows, views, classes]`` in row-major order, little-endian, in one of three dtypes
+``answers.bin``
+    answers ``[rows, views, positions]`` in row-major order, little-endian, all of one size (see ``records.py``)
 ``shards.json``
     the journal: the SHA-256 of each finished shard, added when its bytes are on the disk
 
@@ -29,9 +29,10 @@ from limbeck.errors import ResourceError, UntrustedFileError
 from limbeck.run_folder import write_atomically
 from limbeck.teacher.store_header import FORMAT, HEADER, Header, advice, checked_header
 
-LOGITS, JOURNAL = "logits.bin", "shards.json"
+ANSWERS, JOURNAL = "answers.bin", "shards.json"
 _KEY = re.compile(r"[0-9a-f]{32}")
-_OURS = re.compile(r"store\.json|logits\.bin|shards\.json|\.(?:store|shards)\.json\.[a-z0-9_]+\.json")
+_OURS = re.compile(r"store\.json|(?:answers|logits)\.bin|shards\.json|\.(?:store|shards)\.json\.[a-z0-9_]+\.json")
+"""Names of a store's files, ``logits.bin`` in those of format 1."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_FALLOCATE = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
@@ -110,7 +111,7 @@ class StoreFolder:
         """
         journal = self.journal()
         try:
-            with self.logits.open("rb") as file:
+            with self.answers.open("rb") as file:
                 bad = []
                 for done, (shard, digest) in enumerate(sorted(journal.items()), start=1):
                     if self._digest(shard, self._read(file, shard)) != digest:
@@ -123,27 +124,27 @@ class StoreFolder:
         except FileNotFoundError:
             return sorted(journal), None
         except OSError as error:
-            raise _unreadable(self.logits, error) from None
+            raise _unreadable(self.answers, error) from None
 
     def mapped(self) -> mmap.mmap:
-        """A map of the logits; what is written to it never reaches the file.
+        """A map of the answers; what is written to it never reaches the file.
 
         Raises:
             ResourceError: the file may not be read.
         """
         try:
-            with self.logits.open("rb") as file:
+            with self.answers.open("rb") as file:
                 return self._mapped(file)
         except OSError as error:
-            raise _unreadable(self.logits, error) from None
+            raise _unreadable(self.answers, error) from None
 
     def _mapped(self, file: BinaryIO) -> mmap.mmap:
         return mmap.mmap(file.fileno(), self.header.size, access=mmap.ACCESS_COPY)
 
     @property
-    def logits(self) -> Path:
-        """The file of the logits."""
-        return self.path / LOGITS
+    def answers(self) -> Path:
+        """The file of the answers."""
+        return self.path / ANSWERS
 
     def _read(self, file: BinaryIO, shard: int) -> bytes:
         first, end = self.header.rows_of(shard)
@@ -176,10 +177,10 @@ class StoreFolder:
 
     def _reserve(self) -> None:
         """Give the file its whole size, so that a full disk is met now."""
-        self.logits.touch()
-        before = self.logits.stat().st_size
+        self.answers.touch()
+        before = self.answers.stat().st_size
         try:
-            with self.logits.open("r+b") as file:  # not "ab": without fallocate, glibc reserves nothing in such a file
+            with self.answers.open("r+b") as file:  # not "ab": without fallocate, glibc reserves nothing in such a file
                 if not _allocated(file.fileno(), self.header.size):
                     _check_room(self.path, self.header.size - before)
                     file.seek(before)
@@ -189,8 +190,8 @@ class StoreFolder:
                 os.ftruncate(file.fileno(), self.header.size)
                 os.fsync(file.fileno())
         except OSError:
-            if self.logits.exists():  # give back what was taken, keep what was there
-                os.truncate(self.logits, min(before, self.header.size))
+            if self.answers.exists():  # give back what was taken, keep what was there
+                os.truncate(self.answers, min(before, self.header.size))
             raise
 
     def write(self, shard: int, content: bytes) -> None:
@@ -201,7 +202,7 @@ class StoreFolder:
         """
         first, _ = self.header.rows_of(shard)
         with writing(self.path.parent, self.header.size):
-            with self.logits.open("r+b") as file:
+            with self.answers.open("r+b") as file:
                 file.seek(first * self.header.row_bytes)
                 file.write(content)
                 file.flush()

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from limbeck.errors import ConfigError
+from limbeck.models import GPT, HuggingFace
 from limbeck.models.mlp import BoundedLinear
-from limbeck.training.layers import forward_stacked, layers_of, reads
+from limbeck.training.layers import stacked_forward
+from limbeck.training.stacked_gpt import StackedGPT
 
 MAX_STACKED = 100_000_000
 _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.RNNBase)
@@ -24,6 +26,8 @@ _STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceN
 def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
     """Why copies of a model cannot be one cohort; None if they can."""
     for module in model.modules():
+        if isinstance(module, HuggingFace):
+            return "models of transformers have no stacked form"
         if isinstance(module, _STATEFUL) and getattr(module, "track_running_stats", True):
             return f"{type(module).__name__} keeps statistics of its batches"
     if students * sum(p.numel() for p in model.parameters()) > MAX_STACKED:
@@ -71,7 +75,7 @@ class Cohort(nn.Module):
         # Seeds first, so that the weights of all arms of a seed lie side by side.
         flat = [flat[arm * self.seeds + seed] for seed in range(self.seeds) for arm in range(self.arms)]
         grid = (self.seeds, self.arms)
-        self._layers = layers_of(self._skeleton[0])
+        self._stacked_forward = stacked_forward(self._skeleton[0])
         self._parameter_names = [name for name, _ in flat[0].named_parameters()]
         own = [dict(member.named_parameters()) for member in flat]
         self.stacked = nn.ParameterList(
@@ -108,16 +112,49 @@ class Cohort(nn.Module):
         """
         if self.student is not None:
             return self.student(x[0])[None, None]
-        # Here and not in train(): Lightning sets the flag of each module that it can see, one by one.
-        for module, training in self._in_training:
-            module.training = training and self.training
-        shared = {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
-        parameters = dict(zip(self._parameter_names, self.stacked, strict=True))
-        if self._layers is not None and not self._own_names and reads(self._layers, x):
-            logits = forward_stacked(self._layers, parameters, shared, x)
+        self._set_modes()
+        shared, parameters = self._shared(), self._parameters_by_name()
+        if self._stacked_forward is not None and not self._own_names and self._stacked_forward.reads(x):
+            logits = self._stacked_forward(parameters, shared, x)
         else:
             logits = self._mapped(parameters, shared, x)
         return logits.transpose(0, 1)
+
+    @property
+    def output(self) -> tuple[Tensor, Tensor | None] | None:
+        """Weights ``[A, S, V, D]`` and biases ``[A, S, V]`` of the last layers of language models.
+
+        Logits are what :meth:`hidden` gives times these weights, so that they can be computed a part at a time. None
+        for other models, and for those whose logits are something else.
+        """
+        if isinstance(self.student, (GPT, HuggingFace)):
+            if self.student.output is None:
+                return None
+            weight, bias = self.student.output
+            return weight[None, None], None if bias is None else bias[None, None]
+        if self.student is None and isinstance(self._stacked_forward, StackedGPT):
+            return self._parameters_by_name()["tokens.weight"].transpose(0, 1), None
+        return None
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Features ``[A, S, B, t, D]`` before the last layer, of token ids ``[S, B, t]``; where there is an output."""
+        if isinstance(self.student, (GPT, HuggingFace)):
+            return self.student.hidden(x[0])[None, None]
+        assert isinstance(self._stacked_forward, StackedGPT)
+        self._set_modes()
+        return self._stacked_forward.hidden(self._parameters_by_name(), x).transpose(0, 1)
+
+    def _set_modes(self) -> None:
+        """Put the skeleton's layers in training or not, as the cohort is."""
+        # Here and not in train(): Lightning sets the flag of each module that it can see, one by one.
+        for module, training in self._in_training:
+            module.training = training and self.training
+
+    def _shared(self) -> dict[str, Tensor]:
+        return {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
+
+    def _parameters_by_name(self) -> dict[str, Tensor]:
+        return dict(zip(self._parameter_names, self.stacked, strict=True))
 
     def _mapped(self, parameters: dict[str, Tensor], shared: dict[str, Tensor], x: Tensor) -> Tensor:
         """Logits ``[S, A, B, C]`` of students of any form."""
@@ -133,7 +170,7 @@ class Cohort(nn.Module):
         """A copy of one student (by position) as a module of its own, on the CPU; of a cohort of one, a copy too."""
         if self.student is not None:
             return copy.deepcopy(self.student).cpu()
-        state = {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
+        state = self._shared()
         state |= {name: getattr(self, f"own_{i}")[seed, arm] for i, name in enumerate(self._own_names)}
         state |= {name: p[seed, arm] for name, p in zip(self._parameter_names, self.stacked, strict=True)}
         model = copy.deepcopy(self._skeleton[0]).cpu()

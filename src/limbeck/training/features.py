@@ -164,16 +164,16 @@ def first_inputs(trainer: L.Trainer) -> Tensor:
     return as_batch(first).x[0]
 
 
-def check_features(features: Sequence[Feature], student: nn.Module, teacher: LiveTeacher, shape: Sequence[int]) -> None:
+def check_features(features: Sequence[Feature], student: nn.Module, teacher: LiveTeacher, blank: Tensor) -> None:
     """Check, before anything is trained, that the layers exist and can be matched.
 
     Args:
         features: of an objective.
         student: untrained, as the teacher may be.
         teacher: who will answer.
-        shape: of one input.
+        blank: one empty input, ``[1, *shape]``.
 
     Raises:
         ConfigError: a layer does not exist, or two cannot be matched; or the teacher is an ensemble.
     """
-    FeatureTerm(features, student, teacher).fit_to(torch.zeros(1, *shape))
+    FeatureTerm(features, student, teacher).fit_to(blank)

@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from limbeck.data.batches import Batch, Mixed, WholeEpoch, WholeEpochs, as_batch
 from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
+from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.training.chunks import chunked_terms, suits_chunks
 from limbeck.training.cohort import Cohort
 from limbeck.training.features import FeatureTerm, first_inputs
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.steps import drawn_outside
 
+Counts = tuple[Tensor | float, Tensor | float]
+"""Labelled predictions and predictions that the losses are divided by: numbers, or one for each seed."""
+Targets = Tensor | SparseTargets
+"""What a teacher answers: logits, or a part of its distribution."""
 TELL_SECONDS = 0.2
 METRICS = {"train": ("train_loss", "train_hard", "train_soft", "train_feature"), "val": ("val_loss", "val_acc")}
 
@@ -35,7 +41,8 @@ class _GuidedTerms(NamedTuple):
 class DistillationModule(L.LightningModule):
     """Trains students from labels and, if there is one, from a teacher. Without a teacher: plain supervised training.
 
-    Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Logs per epoch ``train_loss``,
+    Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Labels ``[B, T]`` are those of a language
+    model, whose logits are ``[B, T, C]``: the losses count each position, but not those whose label is -100. Logs per epoch ``train_loss``,
     ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats) and ``val_acc``, and
     ``train_feature`` where layers guide the student; for a cohort each under ``<arm>/seed<N>/``.
 
@@ -136,27 +143,34 @@ class DistillationModule(L.LightningModule):
         return self._loss(as_batch(batch))
 
     def _loss(self, batch: Batch) -> Tensor:
-        counts = batch.counts or ((batch.y != UNLABELLED).sum(-1), batch.y.shape[-1])
+        counts = batch.counts or _counted(batch.y)
         terms: Terms | _GuidedTerms
-        if self.feature_term is None:
+        if suits_chunks(self.cohort.student, self.objective, batch.y) and self.feature_term is None:
+            signal = self.signal if self.objective.needs_teacher else None
+            terms = chunked_terms(self.cohort.student, self.objective, batch, signal, counts)
+        elif self.feature_term is None:
             terms = self._compute(batch.x, self._teacher_logits(batch), batch.y, batch.mixed, counts)
         else:
             terms = self._guided(self.feature_term, batch, counts)
         self._add(terms, counts)
         return terms.loss.sum()
 
-    def _guided(self, feature_term: FeatureTerm, batch: Batch, counts: tuple[Tensor | float, float]) -> _GuidedTerms:
+    def _guided(self, feature_term: FeatureTerm, batch: Batch, counts: Counts) -> _GuidedTerms:
         """The terms of a student that layers of the teacher guide; never compiled."""
         with feature_term.watching():
             teacher = self._teacher_logits(batch)
             terms = self._terms(batch.x, teacher, batch.y, batch.mixed, counts)
-        feature = (feature_term().sum() / counts[1]).view(1, 1)
+        predictions = batch.y.shape[2:].numel()  # in a sample
+        feature = (feature_term().sum() * predictions / counts[1]).view(1, 1)
         return _GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
 
-    def _terms(
-        self, x: Tensor, teacher: Tensor | None, y: Tensor, mixed: Mixed | None, counts: tuple[Tensor | float, float]
-    ) -> Terms:
-        return self.objective(self.cohort(x), teacher, y, mixed=mixed, counts=counts)
+    def _terms(self, x: Tensor, teacher: Targets | None, y: Tensor, mixed: Mixed | None, counts: Counts) -> Terms:
+        logits = self.cohort(x)
+        if y.ndim < 3:
+            return self.objective(logits, teacher, y, mixed=mixed, counts=counts)
+        ignored = None if isinstance(counts[0], float) else (y == UNLABELLED).flatten(1)
+        logits, y, teacher = logits.flatten(-3, -2), y.flatten(1), _flattened(teacher)
+        return self.objective(logits, teacher, y, ignored=ignored, counts=counts)
 
     def compile_steps(self, mode: bool | str = True) -> None:
         """Compile what a training step computes, students and losses, by ``torch.compile``.
@@ -218,8 +232,8 @@ class DistillationModule(L.LightningModule):
         batch = batch if type(plugin) in (Precision, MixedPrecision) else plugin.convert_input(batch)
         return batch if isinstance(batch, Batch) else self.trainer.strategy.batch_to_device(batch, self.device)
 
-    def _teacher_logits(self, batch: Batch) -> Tensor | None:
-        """The teacher's logits ``[S, B, C]``, if any objective needs them."""
+    def _teacher_logits(self, batch: Batch) -> Targets | None:
+        """The teacher's answers for each sample of the batch, if any objective needs them."""
         if self.signal is None or not self.objective.needs_teacher:
             return None
         if batch.sample is not None:
@@ -229,20 +243,22 @@ class DistillationModule(L.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Cross-entropy and accuracy of every student."""
         batch = as_batch(batch)
-        logits = self.cohort(batch.x)
-        labelled = (batch.y != UNLABELLED).sum(-1)
-        right = (logits.argmax(-1) == batch.y).sum(-1)
-        loss = hard_loss(logits, batch.y).sum(-1)
+        logits, y = self.cohort(batch.x), batch.y
+        if y.ndim == 3:
+            logits, y = logits.flatten(-3, -2), y.flatten(1)
+        labelled = (y != UNLABELLED).sum(-1)
+        right = (logits.argmax(-1) == y).sum(-1)
+        loss = hard_loss(logits, y).sum(-1)
         means = loss / labelled.clamp(min=1), right.float() / labelled.clamp(min=1)
         self._sums["val"] = self._summed("val", torch.stack(means), labelled)
 
-    def _add(self, terms: Terms | _GuidedTerms, counts: tuple[Tensor | float, float]) -> None:
+    def _add(self, terms: Terms | _GuidedTerms, counts: Counts) -> None:
         """Add a batch's terms to the epoch's sums; nothing waits for the device."""
         values = torch.stack([term.detach() for term in terms])
         labelled, samples = counts
         if isinstance(labelled, Tensor):
             labelled = labelled.expand(values.shape[1:]).to(values.dtype)
-            everyone = torch.full_like(labelled, samples)
+            everyone = torch.as_tensor(samples, dtype=values.dtype, device=values.device).expand_as(labelled)
             labelled = torch.stack([everyone, labelled, *[everyone] * (len(values) - 2)])
         self._sums["train"] = self._summed("train", values, labelled)
 
@@ -346,3 +362,16 @@ class DistillationModule(L.LightningModule):
         """Put bounded weights back within their bound."""
         if not isinstance(batch, WholeEpoch):
             self.cohort.bound_norms()
+
+
+def _counted(y: Tensor) -> Counts:
+    """Labelled predictions and predictions of each seed, for labels ``[S, B]`` or, of text, ``[S, B, T]``."""
+    labelled = (y != UNLABELLED).flatten(1).sum(-1)
+    return labelled, labelled if y.ndim == 3 else float(y.shape[-1])
+
+
+def _flattened(teacher: Targets | None) -> Targets | None:
+    """A teacher's answers ``[S, B, T, ...]`` as ``[S, B * T, ...]``."""
+    if teacher is None or isinstance(teacher, Tensor):
+        return None if teacher is None else teacher.flatten(1, 2)
+    return teacher.map(lambda part: part.flatten(1, 2))

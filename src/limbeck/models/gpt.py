@@ -1,0 +1,172 @@
+"""A small GPT: a decoder-only transformer that predicts the next token."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limbeck.errors import ConfigError
+from limbeck.models.mlp import check_share
+
+STD = 0.02
+"""Standard deviation of initial embeddings (Radford et al. 2019)."""
+LONGEST_PLAIN = 512
+"""Tokens up to which plain products are faster in bfloat16 on a CPU: the gradient of PyTorch's attention is slow."""
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention (Vaswani et al. 2017) in which a position sees itself and those before it.
+
+    Args:
+        q: queries ``[B, H, t, d]``.
+        k: keys, likewise.
+        v: values, likewise.
+
+    Returns:
+        ``[B, H, t, d]``.
+    """
+    length = q.shape[-2]
+    if q.dtype is not torch.bfloat16 or q.device.type != "cpu" or length > LONGEST_PLAIN:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    shape, (q, k, v) = q.shape, (part.flatten(0, 1) for part in (q, k, v))
+    later = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1)
+    scores = torch.baddbmm(later.expand(len(q), -1, -1), q, k.mT, alpha=1 / math.sqrt(shape[-1]))
+    return torch.bmm(scores.softmax(-1), v).view(shape)
+
+
+class Block(nn.Module):
+    """Causal self-attention and a GELU layer of four times the width, each on normalised inputs and added to them."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.norm1 = nn.LayerNorm(width, bias=False)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm2 = nn.LayerNorm(width, bias=False)
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.down = nn.Linear(4 * width, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def extra_repr(self) -> str:
+        """What no weight tells."""
+        return f"heads={self.heads}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``[B, t, D]`` of features ``[B, t, D]``; a position sees itself and those before it."""
+        qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+        x = x + self.dropout(self.out(causal_attention(q, k, v).transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer (Vaswani et al. 2017) in the form of GPT-2 (Radford et al. 2019), without biases.
+
+    Positions are learned, norms stand before attention and MLP, and the last layer's weights are those of the token
+    embedding (Press and Wolf 2017).
+
+    Args:
+        shape: of one input: ``(T,)``, the length of a block in tokens.
+        classes: V, the entries of the vocabulary.
+        width: D, features of a token.
+        layers: number of blocks.
+        heads: of the attention; they share the width.
+        dropout: share of features left out in training, of the embedding and of what each half of a block adds.
+
+    Raises:
+        ConfigError: the inputs are no blocks of tokens, or a size is out of range.
+    """
+
+    def __init__(
+        self, shape: Sequence[int], classes: int, *, width: int = 64, layers: int = 2, heads: int = 2,
+        dropout: float = 0.0,
+    ):  # fmt: skip
+        super().__init__()
+        check_tokens("GPT", shape, classes)
+        for name, value in (("width", width), ("layers", layers), ("heads", heads)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name}={value!r} should be a whole number of at least 1.")
+        if width % heads:
+            raise ConfigError(f"width={width} should be a multiple of heads={heads}, which share it evenly.")
+        check_share("dropout", dropout)
+        self.arguments: dict[str, Any] = {
+            "shape": list(shape), "classes": classes, "width": width, "layers": layers, "heads": heads,
+            "dropout": dropout,
+        }  # fmt: skip
+        self.tokens = nn.Embedding(classes, width)
+        self.positions = nn.Embedding(shape[0], width)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList([Block(width, heads, dropout) for _ in range(layers)])
+        self.norm = nn.LayerNorm(width, bias=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Normal weights of a variance that keeps that of the inputs (LeCun et al. 1998), since small models learn
+        several times more slowly from GPT-2's 0.02; those whose output is added to the residual stream smaller (Radford
+        et al. 2019).
+        """
+        for name, weight in self.named_parameters():
+            if name.startswith("blocks.") and weight.ndim == 2:
+                added = name.endswith(("out.weight", "down.weight"))
+                std = 1 / math.sqrt(weight.shape[1] * (2 * len(self.blocks) if added else 1))
+                nn.init.normal_(weight, std=std)
+            elif weight.ndim == 2:
+                nn.init.normal_(weight, std=STD)
+
+    @property
+    def name(self) -> str:
+        """Layers and width, as in ``gpt-2x64``."""
+        return f"gpt-{self.arguments['layers']}x{self.arguments['width']}"
+
+    @property
+    def output(self) -> tuple[Tensor, Tensor | None]:
+        """Weight ``[V, D]`` and bias of the last layer: logits are ``hidden(ids) @ weight.T``."""
+        return self.tokens.weight, None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Logits ``[B, t, V]`` of token ids ``[B, t]`` (int32 or int64), ``t <= T``; those at i predict token i + 1.
+
+        Raises:
+            ConfigError: the block is longer than T.
+        """
+        return F.linear(self.hidden(ids), self.tokens.weight)
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """Features ``[B, t, D]`` before the last layer; arguments and errors as for :meth:`forward`."""
+        check_length(ids, self.positions.num_embeddings)
+        x = self.dropout(self.tokens(ids) + self.positions.weight[: ids.shape[-1]])
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+def check_tokens(name: str, shape: Sequence[int], classes: int) -> None:
+    """Check that a data set's inputs are blocks of tokens.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if len(shape) != 1 or isinstance(shape[0], bool) or not isinstance(shape[0], int) or shape[0] < 1:
+        raise ConfigError(
+            f"{name} needs blocks of tokens [T]; the data has inputs of shape {list(shape)}. Choose text (data=text) "
+            "or another model."
+        )
+    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
+        raise ConfigError(f"classes={classes!r} should be a whole number of at least 1, the size of the vocabulary.")
+
+
+def check_length(ids: Tensor, positions: int) -> None:
+    """Check that blocks ``[..., t]`` are no longer than the positions of a model.
+
+    Raises:
+        ConfigError: they are longer.
+    """
+    if ids.shape[-1] > positions:
+        raise ConfigError(
+            f"A block of {ids.shape[-1]} tokens is longer than the model's {positions} positions. Cut it, or make the "
+            "model for longer blocks (data.block)."
+        )

@@ -1,0 +1,207 @@
+"""Text on the command line: a run of the recipe, a language model that writes, and what can be mended."""
+
+import gzip
+import json
+import os
+import signal
+import time
+
+import pytest
+from markov import markov_text
+from safetensors.torch import load_file
+from steps import run, start
+
+from limbeck.cli import main
+
+SMALL = (
+    "recipe=text", "data.path=chain.txt", "data.block=16", "data.cache=cache", "teacher.model.width=16",
+    "teacher.model.layers=1",
+    "teacher.model.heads=1", "teacher.model.dropout=0", "teacher.epochs=2", "student.width=8", "student.layers=1", "student.heads=1", "seeds=2",
+    "epochs=2", "store.folder=store", "logger=csv", "trainer.precision=32-true",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "chain.txt").write_text(markov_text("abcdef", 20_000, seed=3)[0])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(place):
+    code, out, err = run("run", *SMALL, "out=run", cwd=place)
+    assert code == 0, err
+    return place / "run", out
+
+
+def test_a_quick_run_of_the_recipe_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    began = time.monotonic()
+    code, out, err = run("run", "recipe=text", "quick=true", "logger=csv", "out=run", cwd=tmp_path)
+    assert code == 0, err
+    assert "bits" in out
+    assert "A quick run only shows that everything works" in out
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["measure"] == "bits_per_byte"
+    assert time.monotonic() - began < 120
+
+
+def test_text_chosen_without_a_recipe_is_the_recipe_of_text(place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    assert main(["run", "data=text_folder", "data.root=.", "--cfg", "job"]) == 0
+    found = capsys.readouterr().out
+    assert "recipe: text\n" in found
+    assert "_target_: limbeck.data.text_folder" in found
+
+
+def test_a_run_ends_in_bits_per_byte(finished):
+    folder, out = finished
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {arm["name"] for arm in summary["arms"]} >= {"hard", "soft"}
+    assert "bits" in out
+    page = (folder / "report.html").read_text()
+    assert "bits per byte" in page
+    assert "McNemar" not in page
+
+
+def test_the_models_of_a_run_write_side_by_side(finished):
+    folder, _ = finished
+    code, out, err = run("sample", str(folder), "abca", "tokens=40", "temperature=0.5", cwd=folder.parent)
+    assert code == 0, err
+    assert [word in out for word in ("teacher", "control: hard", "student: soft")] == [True] * 3
+    written = [line.removeprefix("abca") for line in out.splitlines() if line.startswith("abca")]
+    assert [len(text) for text in written] == [40] * 3
+    assert sum(letter in "abcdef" for text in written for letter in text) > 100
+    again = run("sample", str(folder), "abca", "tokens=40", "temperature=0.5", cwd=folder.parent)[1]
+    assert again == out
+    other = run("sample", str(folder), "abca", "tokens=40", "temperature=0.5", "seed=1", cwd=folder.parent)[1]
+    assert other != out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["", "tokens=5"], "The prompt is empty"),
+        (["ab", "tokens=0"], "tokens=0 should be a whole number of at least 1"),
+        (["ab", "temperature=-1"], "temperature=-1 should be a number, not negative"),
+        (["ab", "token=3"], "did you mean tokens=200?"),
+        (["ab", "arm=sofd"], "did you mean soft?"),
+    ],
+)
+def test_what_sample_refuses(finished, capsys, words, message):
+    assert main(["sample", str(finished[0]), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["export", "cost", "demo"])
+def test_verbs_for_classifiers_refuse_text(finished, capsys, verb):
+    assert main([verb, str(finished[0])]) == 2
+    said = capsys.readouterr().err
+    assert "limbeck" in said
+    assert len(said.splitlines()) == 1
+
+
+def weights(folder):
+    return {f.relative_to(folder): load_file(f) for f in sorted(folder.glob("**/model.safetensors"))}
+
+
+def test_a_killed_run_goes_on_to_the_same_students(place):
+    out = place / "killed"
+    settings = [*SMALL, "epochs=12", "student.width=16"]
+    assert run("run", *settings, "out=whole", cwd=place)[0] == 0
+    process = start("run", *settings, "out=killed", cwd=place)
+    for _ in range(600):
+        if list(out.glob("checkpoints/cohort0/*.ckpt")) or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (out / "summary.json").exists(), "it was too fast to be killed"
+    code, _, err = run("resume", "killed", cwd=place)
+    assert code == 0, err
+    whole, resumed = weights(place / "whole"), weights(out)
+    assert whole.keys() == resumed.keys()
+    assert all((whole[file][name] == resumed[file][name]).all() for file in whole for name in whole[file])
+
+
+def test_two_processes_give_what_one_gives(place):
+    exact = (*SMALL, "trainer.precision=64-true", "trainer.accelerator=cpu", "transfer.samples=121", "epochs=1")
+    assert run("run", *exact, "out=one", cwd=place)[0] == 0
+    code, _, err = run("run", *exact, "trainer.devices=2", "trainer.strategy=ddp", "out=two", cwd=place)
+    assert code == 0, err
+    one, two = weights(place / "one"), weights(place / "two")
+    assert len(one) == 1 + 2 * 2
+    assert one.keys() == two.keys()
+    for file, tensors in one.items():
+        for name, tensor in tensors.items():
+            assert (tensor - two[file][name]).abs().max() < 1e-6, (file, name)
+
+
+# What can be mended --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fails(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "fine.txt").write_text(markov_text("abcdef", 20_000, seed=3)[0])
+
+    def command(code, *arguments):
+        assert main(["run", "recipe=text", "logger=csv", "out=run", *arguments]) == code
+        captured = capsys.readouterr()
+        lines = [line for line in captured.err.splitlines() if not line.startswith("warning")]
+        assert len(lines) == 1, captured.err
+        assert not (tmp_path / "run").exists()
+        return lines[0]
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"\x00\x01\x02binary\xff" * 500, "binary"),
+        (b"caf\xe9 " * 5000, "UTF-8"),
+        (b"too short", "9 tokens are too few"),
+    ],
+)
+def test_files_that_are_no_text(fails, tmp_path, content, message):
+    (tmp_path / "given.txt").write_bytes(content)
+    assert message in fails(3, "data.path=given.txt")
+    (tmp_path / "given.txt.gz").write_bytes(gzip.compress(content))
+    assert message in fails(3, "data.path=given.txt.gz")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "message"),
+    [
+        (3, ["data.path=nowhere.txt"], "nowhere.txt"),
+        (3, ["data.path=fine.txt", "data.block=50000"], "block"),
+        (2, ["data.path=fine.txt", "data.tokenizer=bites"], "did you mean bytes?"),
+        (2, ["data.path=fine.txt", "views=shift"], "need images"),
+        (2, ["data.path=fine.txt", "teacher=convnet"], "images"),
+        (2, ["data.path=fine.txt", "student=mlp"], "student"),
+        (2, ["data=digits", "student=gpt"], "blocks of tokens"),
+        (2, ["data.path=fine.txt", "transfer.without=[a]"], "text labels itself"),
+        (2, ["data.path=fine.txt", "objective=dist"], "whole distribution"),
+    ],
+)
+def test_settings_that_do_not_go_with_text(fails, code, arguments, message):
+    assert message in fails(code, *arguments)
+
+
+def test_a_teacher_of_other_tokens(finished, fails):
+    given = f"teacher.from={finished[0]}"
+    said = fails(4, "data.path=fine.txt", "data.block=16", "data.tokenizer=bpe", "data.vocabulary=300", given)
+    assert "token" in said
+    said = fails(4, "data.path=fine.txt", "data.block=32", given)
+    assert "cannot read inputs of shape [32]" in said
+
+
+def test_stores_are_told_apart_by_block_and_tokenizer(place, finished):
+    given = f"teacher.from={finished[0]}"
+    code, _, err = run("run", *SMALL, "data.block=8", "epochs=1", given, "out=shorter", cwd=place)
+    assert code == 0, err
+    assert "differ in the tokenizer or the block length" in " ".join(err.split())
+    assert len([f for f in os.listdir(place / "store") if len(f) == 32]) >= 2

@@ -1,0 +1,104 @@
+"""Smoothed labels against PyTorch's, alone and beside other arms."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limbeck.errors import ConfigError
+from limbeck.losses import Objective, StackedObjective, hard_loss, smoothed_cross_entropy
+
+few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+
+
+def some_labels(*shape, seed=2):
+    y = torch.randint(0, 5, shape, generator=torch.Generator().manual_seed(seed))
+    y[..., 1] = -100
+    return y
+
+
+def labels_only(**settings):
+    return Objective(hard_weight=1, soft_weight=0, **settings)
+
+
+@few
+@given(st.integers(0, 10_000), st.floats(0.001, 0.99))
+def test_equals_pytorchs(seed, smoothing):
+    z, y = randn(8, 5, seed=seed).requires_grad_(), some_labels(8, seed=seed)
+    found = labels_only(label_smoothing=smoothing)(z, None, y).hard
+    want = F.cross_entropy(z, y, label_smoothing=smoothing)
+    torch.testing.assert_close(found, want)
+    gradients = [torch.autograd.grad(value, z)[0] for value in (found, want)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_without_smoothing_it_is_the_cross_entropy():
+    z, y = randn(8, 5), some_labels(8)
+    torch.testing.assert_close(smoothed_cross_entropy(z, y, 0.0), hard_loss(z, y))
+
+
+def test_of_a_mixture_each_label_is_smoothed(oracle):
+    z, first, second = randn(8, 5), some_labels(8), some_labels(8, seed=5)
+    weight = torch.rand(8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = hard_loss(z, first, mixed=(second, weight), smoothing=0.2)
+    one, other = (F.cross_entropy(z, y, label_smoothing=0.2, reduction="none") for y in (first, second))
+    want = torch.where((first < 0) | (second < 0), 0.0, weight * one + (1 - weight) * other)
+    torch.testing.assert_close(found, want)
+
+
+def test_in_a_stack_each_arm_has_its_own():
+    arms = [
+        labels_only(), labels_only(label_smoothing=0.1), labels_only(class_weights=[1, 2, 0, 1, 3]),
+        labels_only(hard="squared_error"), Objective(label_smoothing=0.3),
+    ]  # fmt: skip
+    z, v, y = randn(5, 2, 7, 5).requires_grad_(), randn(2, 7, 5, seed=1), some_labels(2, 7)
+    found = StackedObjective(arms)(z, v, y)
+    gradient = torch.autograd.grad(found.loss.sum(), z)[0]
+    for arm, objective in enumerate(arms):
+        alone = z[arm].detach().clone().requires_grad_()
+        want = objective(alone, v, y)
+        torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(gradient[arm], torch.autograd.grad(want.loss.sum(), alone)[0])
+
+
+def test_half_precision_is_computed_in_float32():
+    z, y = randn(8, 5).bfloat16(), some_labels(8)
+    found = hard_loss(z, y, smoothing=0.1)
+    assert found.dtype == torch.float32
+    want = F.cross_entropy(z.double(), y, label_smoothing=0.1, reduction="none")
+    torch.testing.assert_close(found.double(), want, rtol=2e-5, atol=1e-6)
+
+
+def test_a_missing_label_cannot_spoil_it():
+    z, y = randn(3, 5), some_labels(3)
+    spoilt = z.clone()
+    spoilt[1] = math.nan
+    objective = labels_only(label_smoothing=0.1)
+    torch.testing.assert_close(objective(spoilt, None, y).hard, objective(z, None, y).hard)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, -0.1, 2, math.nan, math.inf, "0.1", None, True])
+def test_it_is_at_least_zero_and_below_one(value):
+    with pytest.raises(ConfigError, match=r"objective\.label_smoothing="):
+        Objective(label_smoothing=value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hard": "squared_error"}, "goes with objective.hard=cross_entropy; found squared_error"),
+        ({"class_weights": "balanced"}, "does not go with objective.class_weights"),
+        ({"class_weights": [1, 2]}, "does not go with objective.class_weights"),
+    ],
+)
+def test_what_it_does_not_go_with_is_said(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Objective(label_smoothing=0.1, **settings)
+    assert Objective(label_smoothing=0.0, **settings).label_smoothing == 0

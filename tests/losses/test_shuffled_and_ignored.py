@@ -1,0 +1,203 @@
+"""The negative control, and positions that no loss sees."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limbeck.errors import ConfigError
+from limbeck.losses import UNLABELLED, Objective, SparseTargets, StackedObjective
+from limbeck.losses.response import SOFT_LOSSES
+
+few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+PER_SAMPLE = sorted(set(SOFT_LOSSES) - {"dist"})
+
+
+def randn(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+
+
+def some_labels(*shape, seed=2):
+    y = torch.randint(0, 5, shape, generator=torch.Generator().manual_seed(seed))
+    y[..., 1] = UNLABELLED
+    return y
+
+
+def top_classes(v, k=3):
+    """A teacher's K most probable classes, and the rest."""
+    log_p, classes = v.log_softmax(-1), v.shape[-1]
+    top = log_p.topk(k)
+    rest = log_p.scatter(-1, top.indices, -math.inf)
+    mean = (log_p.sum(-1) - top.values.sum(-1)) / (classes - k)
+    return SparseTargets(top.indices, top.values, torch.stack([rest.logsumexp(-1), mean], -1), classes)
+
+
+# Shuffled ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", sorted(SOFT_LOSSES))
+@pytest.mark.parametrize("batch", [1, 2, 5, 6])
+def test_each_sample_has_the_answer_half_a_batch_on(kind, batch, oracle):
+    z, v, y = randn(batch, 5), randn(batch, 5, seed=1), torch.zeros(batch, dtype=torch.long)
+    if kind == "dist" and batch == 1:
+        return  # has no correlation over the batch
+    objective = Objective(soft=kind, shuffled=True)
+    want = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **objective.as_dict())
+    assert [term.item() for term in objective(z, v, y)] == pytest.approx(want, rel=1e-6)
+    plain = Objective(soft=kind)(z, v, y)
+    assert torch.isclose(plain.soft, objective(z, v, y).soft) == (batch == 1)
+    assert plain.hard == objective(z, v, y).hard
+
+
+def test_beside_arms_that_are_not_shuffled():
+    arms = [
+        Objective(), Objective(shuffled=True, temperature=2.0), Objective(hard_weight=1, soft_weight=0),
+        Objective(soft="logits", shuffled=True), Objective(temperature=3.0),
+        Objective(shuffled=True, standardise=True),
+    ]  # fmt: skip
+    z, v, y = randn(6, 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
+    for logits in (z, z.mT.contiguous().mT):
+        logits = logits.requires_grad_()
+        found = StackedObjective(arms)(logits, v, y)
+        gradient = torch.autograd.grad(found.loss.sum(), logits)[0]
+        for arm, objective in enumerate(arms):
+            alone = z[arm].detach().clone().requires_grad_()
+            want = objective(alone, v, y)
+            torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14)
+            torch.testing.assert_close(gradient[arm], torch.autograd.grad(want.loss.sum(), alone)[0])
+
+
+def test_of_blocks_of_tokens_another_block_is_taken():
+    """Four blocks of three tokens, flattened: the third block's answers go to the first."""
+    z, v = randn(4, 3, 5), randn(4, 3, 5, seed=1)
+    found = Objective(shuffled=True)(z.flatten(0, 1), v.flatten(0, 1), torch.zeros(12, dtype=torch.long)).soft
+    others = v[[2, 3, 0, 1]].flatten(0, 1)
+    want = Objective()(z.flatten(0, 1), others, torch.zeros(12, dtype=torch.long)).soft
+    torch.testing.assert_close(found, want)
+
+
+def test_shuffling_some_of_the_classes_is_the_same():
+    z, v, y = randn(6, 9), randn(6, 9, seed=1), some_labels(6)
+    found = Objective(shuffled=True)(z, top_classes(v), y)
+    want = Objective()(z, top_classes(v[[3, 4, 5, 0, 1, 2]]), y)
+    torch.testing.assert_close(list(found), list(want))
+
+
+def test_shuffling_without_a_soft_loss_is_refused():
+    with pytest.raises(ConfigError, match=r"objective\.shuffled=true.*objective\.soft_weight=0"):
+        Objective(hard_weight=1, soft_weight=0, shuffled=True)
+    with pytest.raises(ConfigError, match=r"objective\.shuffled='yes'"):
+        Objective(shuffled="yes")
+
+
+# Ignored -------------------------------------------------------------------------------------------------------------
+
+ARMS = [
+    *(Objective(soft=kind, temperature=2.0) for kind in PER_SAMPLE),
+    Objective(standardise=True), Objective(hard_weight=1, soft_weight=0),
+    Objective(label_smoothing=0.2), Objective(class_weights=[1, 2, 0.5, 1, 3]), Objective(hard="squared_error"),
+]  # fmt: skip
+SPARSE_ARMS = [Objective(), Objective(soft="cross_entropy", temperature=1.0), Objective(label_smoothing=0.1)]
+
+
+def value_and_gradient(arms, z, v, y, **settings):
+    z = z.clone().requires_grad_()
+    terms = StackedObjective(arms)(z, v, y, **settings)
+    return terms, torch.autograd.grad(terms.loss.sum(), z)[0]
+
+
+@few
+@given(st.integers(0, 10_000), st.booleans())
+def test_the_others_have_what_they_have_without_the_ignored(seed, sparse):
+    arms, size = SPARSE_ARMS if sparse else ARMS, 8
+    z, v, y = randn(len(arms), size, 5, seed=seed), randn(size, 5, seed=seed + 1), some_labels(size, seed=seed)
+    ignored = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < 0.4
+    kept = (~ignored).nonzero().flatten()
+    teacher = top_classes(v) if sparse else v
+    part = teacher.map(lambda t: t[kept]) if sparse else v[kept]
+    found, gradient = value_and_gradient(arms, z, teacher, y, ignored=ignored)
+    if len(kept):
+        want, of_kept = value_and_gradient(arms, z[:, kept], part, y[kept])
+        torch.testing.assert_close(list(found), list(want), rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(gradient[:, kept], of_kept, rtol=1e-10, atol=1e-13)
+    else:
+        assert all((term == 0).all() for term in found)
+    assert (gradient[:, ignored] == 0).all()
+
+
+@pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30])
+@pytest.mark.parametrize("of", ["teacher", "student", "both"])
+def test_what_is_there_changes_nothing(junk, of):
+    z, v, y = randn(len(ARMS), 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
+    ignored = torch.zeros(2, 6, dtype=torch.bool)
+    ignored[0, 3:] = ignored[1, 0] = True
+    want, wanted = value_and_gradient(ARMS, z, v, y, ignored=ignored)
+    v[ignored] = junk if of != "student" else 0.0
+    z[:, ignored] = junk if of != "teacher" else 0.0
+    y[ignored] = 3
+    found, gradient = value_and_gradient(ARMS, z, v, y, ignored=ignored)
+    assert all(map(torch.equal, found, want))
+    assert torch.equal(gradient, wanted)
+    assert wanted.isfinite().all()
+
+
+@pytest.mark.parametrize("tail", [True, False])
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_what_is_stored_there_changes_nothing(tail, shuffled):
+    arms = [Objective(shuffled=shuffled), Objective(soft="cross_entropy", shuffled=shuffled)]
+    z, y = randn(2, 2, 6, 9), some_labels(2, 6)
+    targets = top_classes(randn(2, 6, 9, seed=1))
+    targets = targets if tail else targets._replace(tail=None)
+    ignored = torch.zeros(2, 6, dtype=torch.bool)
+    ignored[0, 4:] = ignored[1, 1] = True
+    want, wanted = value_and_gradient(arms, z, targets, y, ignored=ignored)
+    junk = targets.map(torch.clone)
+    junk.ids[ignored] = -7
+    for numbers in junk[1:3]:
+        if numbers is not None:
+            numbers[ignored] = math.nan
+    found, gradient = value_and_gradient(arms, z, junk, y, ignored=ignored)
+    assert all(map(torch.equal, found, want))
+    assert torch.equal(gradient, wanted)
+    assert wanted.isfinite().all()
+
+
+def test_a_shuffled_answer_of_an_ignored_position_is_none():
+    """Of six samples the last is padding, so the third, whose answer would be the last's, has no soft loss."""
+    z, v, y = randn(6, 5), randn(6, 5, seed=1), torch.zeros(6, dtype=torch.long)
+    ignored = torch.tensor([False] * 5 + [True])
+    found = Objective(shuffled=True, scale_by_t2=False, temperature=1.0)(z, v, y, ignored=ignored).soft
+    log_p, log_q = v[[3, 4, 0, 1]].log_softmax(-1), z[[0, 1, 3, 4]].log_softmax(-1)
+    torch.testing.assert_close(found, (log_p.exp() * (log_p - log_q)).sum() / 5)
+
+
+def test_ignoring_nothing_changes_nothing():
+    z, v, y = randn(len(ARMS), 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
+    found = value_and_gradient(ARMS, z, v, y, ignored=torch.zeros(2, 6, dtype=torch.bool))
+    want = value_and_gradient(ARMS, z, v, y)
+    torch.testing.assert_close(list(found[0]), list(want[0]))
+    torch.testing.assert_close(found[1], want[1])
+
+
+def test_given_counts_may_differ_by_seed():
+    z, v, y = randn(3, 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
+    ignored = torch.zeros(2, 6, dtype=torch.bool)
+    ignored[0, 3:] = True
+    arms = StackedObjective([Objective(), Objective(hard_weight=1, soft_weight=0), Objective(soft="logits")])
+    want = arms(z, v, y, ignored=ignored)
+    counts = torch.tensor([2.0, 5.0]), torch.tensor([3.0, 6.0])
+    torch.testing.assert_close(list(arms(z, v, y, ignored=ignored, counts=counts)), list(want))
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(list(arms(z, v, y, ignored=ignored, counts=(2.0, 3.0))), list(want))
+
+
+def test_a_loss_over_the_batch_is_refused():
+    z, v, y = randn(2, 6, 5), randn(6, 5, seed=1), some_labels(6)
+    ignored = torch.zeros(6, dtype=torch.bool)
+    dist = Objective(soft="dist")
+    with pytest.raises(ConfigError, match=r"objective\.soft=dist .* has no meaning with ignored positions"):
+        StackedObjective([dist, Objective()])(z, v, y, ignored=ignored)
+    control = Objective(soft="dist", hard_weight=1, soft_weight=0)
+    assert StackedObjective([control, Objective()])(z, v, y, ignored=ignored).loss.isfinite().all()
