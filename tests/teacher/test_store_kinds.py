@@ -159,7 +159,7 @@ def test_uniform_numbers_are_replayable_and_uniform():
     assert ((found > 0) & (found < 1)).all()
     assert stats.kstest(found.numpy(), "uniform").pvalue > 1e-6
     assert stats.pearsonr(found[1:], found[:-1]).pvalue > 1e-6
-    assert stats.pearsonr(uniform(other, torch.arange(5000)), found).pvalue > 1e-6
+    assert torch.equal(uniform(other, torch.arange(5000)), found)  # the samples alone decide
 
 
 # Stores --------------------------------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ def test_one_improbable_draw_is_no_fault(tmp_path):
     odd = 0
     for key in range(30):
         made = text_answers(
-            inputs=blocks(1)[:, :1], positions=1, classes=1000, vocabulary=f"{key}",
+            inputs=torch.full((1, 1), key, dtype=torch.int32), positions=1, classes=1000,
             ask=lambda x: logits.expand(1, 1, -1),
         )  # fmt: skip
         odd += int(opened(made, tmp_path, kind="sampled", k=1)(*[torch.zeros(1, 1, dtype=torch.int64)] * 3).ids) > 0

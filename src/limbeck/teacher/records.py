@@ -35,7 +35,7 @@ def encoded(logits: Tensor, header: Header, number: Tensor) -> Tensor:
     Args:
         logits: finite float32 ``[B, C]`` or ``[B, T, C]``.
         header: of their store.
-        number: of the row and view of each, int64 ``[B]``; with the key it gives the random numbers of a sample.
+        number: of the row and view of each, int64 ``[B]``; with the samples it gives the random numbers of a draw.
 
     Returns:
         uint8 ``[B, bytes]`` on the device of ``logits``.
@@ -76,8 +76,8 @@ def _sparse(logits: Tensor, header: Header, record: Tensor) -> Tensor:
 
 
 def uniform(header: Header, record: Tensor) -> Tensor:
-    """A number for each record, float64, uniform strictly between 0 and 1: a pure function of key and record."""
-    bits = replayable_bits(int(header.key[:16], 16), record) >> (64 - UNIFORM_BITS)
+    """A number for each record, float64, uniform strictly between 0 and 1: a pure function of the samples and of the record."""
+    bits = replayable_bits(header.seed, record) >> (64 - UNIFORM_BITS)
     return ((bits & ((1 << UNIFORM_BITS) - 1)).double() + 0.5) * 2.0**-UNIFORM_BITS
 
 

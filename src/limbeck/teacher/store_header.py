@@ -124,6 +124,13 @@ class Header:
         """The store's name: the first 32 hexadecimal digits of the SHA-256 of its parts."""
         return hashlib.sha256(canonical(self.parts).encode()).hexdigest()[:32]
 
+    @cached_property
+    def seed(self) -> int:
+        """Of the random numbers of ``sampled``: of the samples alone, so that teachers that are nearly the same, as two
+        processes train them, draw nearly the same.
+        """
+        return int(hashlib.sha256(canonical(self.parts["samples"]).encode()).hexdigest()[:16], 16)
+
     @property
     def shards(self) -> int:
         """Number of shards."""
