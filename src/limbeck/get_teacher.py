@@ -1,6 +1,8 @@
 """Getting the teacher of a study: as given, from files, as this run has finished it before, or trained now."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -9,11 +11,11 @@ from limbeck.data import Dataset
 from limbeck.data.batches import StudyData
 from limbeck.errors import DivergedError, TeacherError
 from limbeck.losses import Objective
-from limbeck.models import load_model, save_model
-from limbeck.models.checkpoint import WEIGHTS, LoadedModel, file_digest
-from limbeck.plan import Builder, Teacher, build, check_views, load_teachers
+from limbeck.models import HuggingFace, LoadedModel, load_model, save_model
+from limbeck.models.checkpoint import DESCRIPTION, WEIGHTS, file_digest, find_weights
+from limbeck.plan import Builder, Teacher, build, check_views
 from limbeck.run_folder import RunFolder
-from limbeck.teacher.check import check_teacher
+from limbeck.teacher.check import check_teacher, check_vocabulary
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort import Cohort, reason_not_to_stack
 from limbeck.training.module import DistillationModule
@@ -47,7 +49,8 @@ class TeacherSource:
         """
         if self.plan is not None and self.plan.source is None:
             check_views(self.plan.views, self.data.train)
-            build(_builder(self.plan), self.data, self.plan.seed)
+            model = build(_builder(self.plan), self.data, self.plan.seed)
+            check_vocabulary(model, self.data.class_names, where="teacher.model")
         else:
             self._given = self._from_files() if self.plan else self._from_models()
 
@@ -133,3 +136,40 @@ class TeacherSource:
 def _builder(plan: Teacher) -> Builder:
     assert plan.model is not None
     return plan.model
+
+
+def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
+    """Read the models that ``teacher.source`` names; a run folder of an ensemble gives all its members.
+
+    Raises:
+        ConfigError: there is no language model of that name.
+        ResourceError: the hub cannot be reached.
+        TeacherError: nothing is there, or it does not fit the data.
+        UntrustedFileError: a file is damaged, or reading it would run code.
+    """
+    loaded = []
+    for place in teacher.source or ():
+        found = [_from_hub(place, data)] if _is_of_hub(Path(place), data) else _from_files(Path(place), teacher, data)
+        for model in found:
+            check_teacher(model, data.blank(1), data.answer_shape, class_names=data.class_names, where=str(place))
+        loaded += found
+    if not loaded:
+        raise TeacherError("teacher.from names no model.")
+    return loaded
+
+
+def _from_files(place: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
+    files = sorted(place.glob(f"teacher/member*/{WEIGHTS}")) or [find_weights(place)]
+    empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
+    return [load_model(file, empty, trust_pickle=teacher.trust_pickle) for file in files]
+
+
+def _is_of_hub(place: Path, data: Dataset) -> bool:
+    """Whether a place is a language model as Hugging Face keeps it: a folder of transformers, or a name on the hub."""
+    if data.tokenizer is None or place.is_file():
+        return False
+    return not place.exists() or ((place / "config.json").is_file() and not (place / DESCRIPTION).is_file())
+
+
+def _from_hub(place: str | Path, data: Dataset) -> LoadedModel:
+    return LoadedModel(HuggingFace(data.shape, data.classes, path=place).eval(), {})

@@ -5,7 +5,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +15,8 @@ from limbeck.config import check_arm_names, check_count, check_seed
 from limbeck.data import Dataset, NoViews, Split, TransferSet, Views
 from limbeck.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
-from limbeck.models import LoadedModel, Normalized, load_model
-from limbeck.models.checkpoint import WEIGHTS, find_weights
-from limbeck.teacher.check import check_teacher, probe
+from limbeck.models import Normalized
+from limbeck.teacher.check import check_vocabulary, probe
 from limbeck.teacher.signal import COMBINE
 from limbeck.training import cohort
 from limbeck.training.cohort import Cohort, reason_not_to_stack
@@ -211,6 +209,7 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
             "in student=lambda: MyNet()."
         )
     try:
+        check_vocabulary(first, data.class_names, where=f"arms.{plan.name}.student")
         answers = probe(first, data.blank(1), data.answer_shape, where=f"arms.{plan.name}.student")
     except TeacherError as error:
         raise ConfigError(str(error)) from None
@@ -307,23 +306,3 @@ def _even(items: Sequence[T], most: int) -> list[list[T]]:
     parts = math.ceil(len(items) / most)
     cuts = [len(items) * i // parts for i in range(parts + 1)]
     return [list(items[first:last]) for first, last in itertools.pairwise(cuts)]
-
-
-def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
-    """Read the models that ``teacher.source`` names; a run folder of an ensemble gives all its members.
-
-    Raises:
-        TeacherError: nothing is there, or it does not fit the data.
-        UntrustedFileError: a file is damaged, or reading it would run code.
-    """
-    loaded = []
-    for place in teacher.source or ():
-        members = sorted(Path(place).glob(f"teacher/member*/{WEIGHTS}"))
-        for file in members or [find_weights(place)]:
-            empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
-            found = load_model(file, empty, trust_pickle=teacher.trust_pickle)
-            check_teacher(found, data.blank(1), data.answer_shape, class_names=data.class_names, where=str(file))
-            loaded.append(found)
-    if not loaded:
-        raise TeacherError("teacher.from names no model.")
-    return loaded

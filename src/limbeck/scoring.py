@@ -93,8 +93,10 @@ class ScoredLanguageModels(Scored):
 
     def compare(self, arm: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
         """By bits per byte."""
-        sides = [[self.test[entry["name"], seed["seed"]] for seed in entry["seeds"]] for entry in (arm, control)]
-        found = compare_tokens(*sides, self.size, self.test_teacher)
+        first, second = (
+            [self.test[entry["name"], seed["seed"]] for seed in entry["seeds"]] for entry in (arm, control)
+        )
+        found = compare_tokens(first, second, self.size, self.test_teacher)
         return {"arm": arm["name"], "control": control["name"], **found}
 
     def arrays(self) -> dict[str, Any]:
@@ -150,7 +152,7 @@ def score(
             else:
                 biases[student] = fit_offsets(val.logits[student], val.labels)
         advance(done := done + 1)
-    found = [] if teacher is None else [measure(a.teacher, a.labels, a.teacher) for a in (val, test)]
+    found = [measure(a.teacher, a.labels, a.teacher) for a in (val, test) if a.teacher is not None]
     return ScoredClassifiers(seeds, sizes, _teacher_entry(teacher, found), val, test, splits[1].inputs, biases)
 
 

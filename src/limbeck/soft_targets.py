@@ -49,7 +49,8 @@ def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings) -> None:
     if settings.kind == "sampled" and len(found) > 1:
         raise ConfigError(
             f"store.kind=sampled draws a teacher's tokens at one temperature, and the arms have "
-            f"{', '.join(f'{t:g}' for t in found)}. Give them one objective.temperature, or use store.kind=topk or dense."
+            f"{', '.join(f'{t:g}' for t in found)}. Give them one objective.temperature, or use store.kind=topk or "
+            "dense."
         )
 
 

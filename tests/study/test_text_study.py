@@ -107,7 +107,9 @@ def test_the_comparison_of_text_is_in_bits_per_byte(finished):
     (comparison,) = summary["comparisons"]
     delta = comparison["delta_bits_per_byte"]
     arms = {arm["name"]: [s["test"]["bits_per_byte"] for s in arm["seeds"]] for arm in summary["arms"]}
-    assert delta["per_seed"] == pytest.approx([a - c for a, c in zip(arms["soft"], arms["hard"], strict=True)], abs=1e-6)
+    assert delta["per_seed"] == pytest.approx(
+        [a - c for a, c in zip(arms["soft"], arms["hard"], strict=True)], abs=1e-6
+    )
     assert delta["ci95_total"][0] <= delta["ci95"][0] <= delta["mean"] <= delta["ci95"][1] <= delta["ci95_total"][1]
     assert comparison["mcnemar_p"] is None
     assert 0 <= comparison["p_value"] <= 1
@@ -122,7 +124,9 @@ def stored(teacher, data, folder, *, rows=None, **kind):
         teacher=LiveTeacher(teacher), inputs=data.train.inputs, rows=rows, views=NoViews(), classes=256,
         positions=BLOCK, vocabulary=data.tokenizer.digest,
     )  # fmt: skip
-    return open_store(answers, answers.header(kind.pop("dtype", "float16"), **kind), folder, StageProgress(enabled=False))
+    return open_store(
+        answers, answers.header(kind.pop("dtype", "float16"), **kind), folder, StageProgress(enabled=False)
+    )
 
 
 def batches(data, **options):

@@ -66,8 +66,8 @@ def score_tokens(batches: Iterable[Batch], model: nn.Module | None = None) -> To
         logits = teacher if model is None else model(x.to(device))
         assert logits is not None
         parts.append(_scores(logits, y.to(logits.device), teacher))
-    columns = [None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
-    return TokenScores(*columns)
+    whole: Any = [None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
+    return TokenScores(*whole)
 
 
 def _scores(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -131,9 +131,11 @@ def compare_tokens(
     per_seed = bits.sum(1)
     interval, total = paired_interval(per_seed.tolist()), total_interval(bits)
     p_value = combine_p_values([_paired_p(row) for row in bits])
-    errors = [[scores.right.numel() - int(scores.right.sum()) for scores in side] for side in (arm, control)]
-    changes = [a - c for a, c in zip(*errors, strict=True)]
-    nll = [[float(scores.nll.double().mean()) for scores in side] for side in (arm, control)]
+    arm_errors, control_errors = (
+        [scores.right.numel() - int(scores.right.sum()) for scores in side] for side in (arm, control)
+    )
+    changes = [a - c for a, c in zip(arm_errors, control_errors, strict=True)]
+    arm_nll, control_nll = ([float(scores.nll.double().mean()) for scores in side] for side in (arm, control))
     theirs = None if teacher is None else float(teacher.nll.double().mean())
     wrong = None if teacher is None else teacher.right.numel() - int(teacher.right.sum())
     return {
@@ -144,9 +146,9 @@ def compare_tokens(
         "mcnemar_p": None,
         "p_value": p_value,
         "gap_closed": {
-            "errors": gap_closed(float(np.mean(errors[0])), float(np.mean(errors[1])), wrong),
-            "nll": gap_closed(float(np.mean(nll[0])), float(np.mean(nll[1])), theirs),
-            "nll_ci95": gap_interval(*nll, theirs),
+            "errors": gap_closed(float(np.mean(arm_errors)), float(np.mean(control_errors)), wrong),
+            "nll": gap_closed(float(np.mean(arm_nll)), float(np.mean(control_nll)), theirs),
+            "nll_ci95": gap_interval(arm_nll, control_nll, theirs),
         },
         "verdict": verdict(total, p_value),
     }  # fmt: skip

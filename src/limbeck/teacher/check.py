@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.errors import TeacherError
-from limbeck.models.checkpoint import LoadedModel, model_name
+from limbeck.models import HuggingFace, LoadedModel, model_name
 
 
 def check_teacher(
@@ -41,10 +41,27 @@ def check_teacher(
     theirs = loaded.description.get("class_names")
     if theirs is not None and list(theirs) != list(class_names):
         raise TeacherError(f"{where}: {_difference(theirs, class_names, kind, each)}")
+    check_vocabulary(loaded.model, class_names, where=where)
+
+
+def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> None:
+    """Check that the tokens of a model which came with its tokenizer are those of the data, id by id.
+
+    Args:
+        model: any; of those without a tokenizer nothing is known.
+        tokens: of the data, by id; the model may have more, which pad its vocabulary.
+        where: it came from, for the message.
+
+    Raises:
+        TeacherError: they are not.
+    """
+    theirs = model.vocabulary if isinstance(model, HuggingFace) else None
+    if theirs is not None and theirs[: len(tokens)] != list(tokens):
+        raise TeacherError(f"{where}: {_difference(theirs[: len(tokens)], tokens, 'tokens', 'token')}")
 
 
 def _difference(theirs: Sequence[str], ours: Sequence[str], kind: str, each: str) -> str:
-    """What tells a teacher's classes or tokens from those of the data, in a sentence and what to do about it."""
+    """What tells a model's classes or tokens from those of the data, in a sentence and what to do about it."""
     alike = f"{kind.capitalize()} should be the same in the same order."
     if each == "token":
         alike += " Encode the text with the teacher's own tokenizer (data.tokenizer=FOLDER)."

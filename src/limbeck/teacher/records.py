@@ -76,7 +76,7 @@ def _sparse(logits: Tensor, header: Header, record: Tensor) -> Tensor:
 
 
 def uniform(header: Header, record: Tensor) -> Tensor:
-    """A number for each record, float64, uniform strictly between 0 and 1: a pure function of the samples and of the record."""
+    """A number for each record, float64, uniform strictly between 0 and 1: a pure function of samples and record."""
     bits = replayable_bits(header.seed, record) >> (64 - UNIFORM_BITS)
     return ((bits & ((1 << UNIFORM_BITS) - 1)).double() + 0.5) * 2.0**-UNIFORM_BITS
 

@@ -38,13 +38,13 @@ def suits_chunks(student: nn.Module | None, objective: StackedObjective, y: Tens
 
 
 def chunked_terms(
-    student: LanguageModel, objective: StackedObjective, batch: Batch, signal: TeacherSignal | None,
+    student: nn.Module | None, objective: StackedObjective, batch: Batch, signal: TeacherSignal | None,
     counts: tuple[Tensor | float, Tensor | float],
 ) -> Terms:  # fmt: skip
     """The terms of one student, each ``[1, 1]``.
 
     Args:
-        student: a cohort of one.
+        student: a cohort of one, which :func:`suits_chunks`.
         objective: of one arm.
         batch: for one seed.
         signal: the teacher, if the objective needs one.
@@ -59,7 +59,8 @@ def chunked_terms(
         terms = objective(logits[None, None], teacher, labels, ignored=labels == UNLABELLED, counts=counts)
         return torch.stack([term.sum() for term in terms])
 
-    output = student.output
+    output = last_layer(student)
+    assert isinstance(student, LanguageModel)
     assert output is not None
     hidden = student.hidden(batch.x[0]).flatten(0, 1)
     found = chunked_loss(hidden, output[0], loss, bias=output[1])

@@ -42,9 +42,10 @@ class DistillationModule(L.LightningModule):
     """Trains students from labels and, if there is one, from a teacher. Without a teacher: plain supervised training.
 
     Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Labels ``[B, T]`` are those of a language
-    model, whose logits are ``[B, T, C]``: the losses count each position, but not those whose label is -100. Logs per epoch ``train_loss``,
-    ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats) and ``val_acc``, and
-    ``train_feature`` where layers guide the student; for a cohort each under ``<arm>/seed<N>/``.
+    model, whose logits are ``[B, T, C]``: the losses count each position, but not those whose label is -100.
+
+    Logs per epoch ``train_loss``, ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats)
+    and ``val_acc``, and ``train_feature`` where layers guide the student; for a cohort each under ``<arm>/seed<N>/``.
 
     Args:
         student: a model that gives logits ``[B, C]``, or a :class:`~limbeck.training.cohort.Cohort`.
@@ -169,8 +170,8 @@ class DistillationModule(L.LightningModule):
         if y.ndim < 3:
             return self.objective(logits, teacher, y, mixed=mixed, counts=counts)
         ignored = None if isinstance(counts[0], float) else (y == UNLABELLED).flatten(1)
-        logits, y, teacher = logits.flatten(-3, -2), y.flatten(1), _flattened(teacher)
-        return self.objective(logits, teacher, y, ignored=ignored, counts=counts)
+        teacher = None if teacher is None else _each(teacher, lambda part: part.flatten(1, 2))
+        return self.objective(logits.flatten(-3, -2), teacher, y.flatten(1), ignored=ignored, counts=counts)
 
     def compile_steps(self, mode: bool | str = True) -> None:
         """Compile what a training step computes, students and losses, by ``torch.compile``.
@@ -238,7 +239,8 @@ class DistillationModule(L.LightningModule):
             return None
         if batch.sample is not None:
             return self.signal(batch.x, batch.sample, batch.view)
-        return self.signal(batch.x.flatten(0, 1), None, None).unflatten(0, batch.x.shape[:2])
+        found = self.signal(batch.x.flatten(0, 1), None, None)
+        return _each(found, lambda part: part.unflatten(0, batch.x.shape[:2]))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Cross-entropy and accuracy of every student."""
@@ -370,8 +372,6 @@ def _counted(y: Tensor) -> Counts:
     return labelled, labelled if y.ndim == 3 else float(y.shape[-1])
 
 
-def _flattened(teacher: Targets | None) -> Targets | None:
-    """A teacher's answers ``[S, B, T, ...]`` as ``[S, B * T, ...]``."""
-    if teacher is None or isinstance(teacher, Tensor):
-        return None if teacher is None else teacher.flatten(1, 2)
-    return teacher.map(lambda part: part.flatten(1, 2))
+def _each(targets: Targets, fn: Callable[[Tensor], Tensor]) -> Targets:
+    """A teacher's answers with ``fn`` applied to each tensor."""
+    return fn(targets) if isinstance(targets, Tensor) else targets.map(fn)
