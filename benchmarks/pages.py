@@ -6,19 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from limbeck.compose import CONF
-from limbeck.report.wording import (
-    MISSING,
-    count,
-    interval,
-    mean_and_sd,
-    nats,
-    objective,
-    p_value,
-    percent,
-    plural,
-    seconds,
-    tenths,
-)
+from limbeck.report.formats import MISSING, nats, p_value, percent, plural, seconds, tenths
+from limbeck.report.judged_by import Measure, measure_of
+from limbeck.report.wording import objective
 
 MOST_ROWS = 24
 SHARES = ("accuracy", "recall", "agreement")
@@ -58,6 +48,11 @@ def page_of(recipe: str, record: Mapping[str, Any], text: str) -> str:
     return "\n\n".join([*parts, *[ending.strip()] * bool(ending.strip())]) + "\n"
 
 
+def on_validation(arm: Mapping[str, Any], entry: Entry) -> float:
+    """What validation chooses by, the less the better."""
+    return arm[f"validation_{measure_of(entry).key}"]
+
+
 def about(recipe: str) -> str:
     """The first comment of a recipe."""
     lines = (CONF / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
@@ -94,9 +89,18 @@ def _facts(entry: Entry) -> str:
     return (
         f"limbeck {entry['versions']['limbeck']} at {commit}, torch {entry['versions']['torch']}, {where}, "
         f"{entry['precision']}, {entry['date']}. Wall time {seconds(spent['total'])} ({stages}). "
-        f"{data['train']:,} samples to train, {data['val']:,} to validate, {data['test']:,} to test; the test split "
-        f"was opened once, at the end. Students: {plural(entry['epochs'], 'epoch')}, batches of "
-        f"{entry['batch_size']:,}, {plural(entry['seeds'], 'seed')}. Mean ± standard deviation over seeds."
+        f"{_sizes(data)}; the test split was opened once, at the end. Students: {plural(entry['epochs'], 'epoch')}, "
+        f"batches of {entry['batch_size']:,}, {plural(entry['seeds'], 'seed')}. Mean ± standard deviation over seeds."
+    )
+
+
+def _sizes(data: Mapping[str, Any]) -> str:
+    if "tokens" not in data:
+        return f"{data['train']:,} samples to train, {data['val']:,} to validate, {data['test']:,} to test"
+    tokens = data["tokens"]
+    return (
+        f"{tokens['train']:,} tokens to train ({data['tokenizer']}, blocks of {data['block']}), {tokens['val']:,} to "
+        f"validate, {tokens['test']:,} to test ({data['bytes']['test']:,} bytes)"
     )
 
 
@@ -104,28 +108,39 @@ def _rows_shown(entry: Entry) -> tuple[list[str], int]:
     """Names of the arms in the tables, and how many are left out: those with the most validation errors, no control."""
     arms = entry["arms"]
     controls = [arm for arm in arms if arm["control"]]
-    ranked = controls + sorted((arm for arm in arms if not arm["control"]), key=lambda arm: arm["validation_errors"])
+    ranked = controls + sorted((arm for arm in arms if not arm["control"]), key=lambda arm: on_validation(arm, entry))
     picked = {arm["name"] for arm in ranked[: max(MOST_ROWS, len(controls))]}
     return [arm["name"] for arm in arms if arm["name"] in picked], len(arms) - len(picked)
 
 
 def _results(entry: Entry, kept: Sequence[str]) -> str:
-    rows, teacher = [], entry["teacher"]
+    measure, rows, teacher = measure_of(entry), [], entry["teacher"]
     if teacher:
         test = teacher["test"]
-        facts = [f"teacher: {teacher['name']}", f"{teacher['params']:,}", "", "", count(test["errors"])]
+        facts = [f"teacher: {teacher['name']}", f"{teacher['params']:,}", "", "", measure.number(measure.of(test))]
         facts += [percent(test["accuracy"]), nats(test["nll"]), ""]
-        rows.append([*facts, count(teacher["val"]["errors"])])
+        rows.append([*facts, measure.number(measure.of(teacher["val"]))])
     for arm in entry["arms"]:
         if arm["name"] in kept:
             mean, sd = arm["mean"], arm["sd"]
             learns = objective(arm["objective"], control=False)
-            facts = [arm["name"], f"{arm['params']:,}", learns, _sees(arm), mean_and_sd(mean["errors"], sd["errors"])]
+            learns += f", {plural(arm['epochs'], 'epoch')}" if "epochs" in arm else ""
+            facts = [arm["name"], f"{arm['params']:,}", learns, _sees(arm)]
+            facts += [measure.mean_and_sd(measure.of(mean), measure.of(sd))]
             facts += [percent(mean["accuracy"]), nats(mean["nll"])]
             agreement = percent(mean["agreement"]) if mean.get("agreement") is not None else ""
-            rows.append([*facts, agreement, tenths(arm["validation_errors"])])
-    heading = ["arm", "parameters", "learns from", "sees", f"errors of {entry['data']['test']:,}", "accuracy", "NLL"]
-    return _table([*heading, "agreement", f"errors of {entry['data']['val']:,} on validation"], rows)
+            rows.append([*facts, agreement, measure.mean(on_validation(arm, entry))])
+    of_test, of_val = _counted(entry)
+    heading = ["arm", "parameters", "learns from", "sees", of_test, "accuracy", "NLL"]
+    return _table([*heading, "agreement", of_val], rows)
+
+
+def _counted(entry: Entry) -> tuple[str, str]:
+    """Headings of what is measured on the test and on the validation split."""
+    data, noun = entry["data"], measure_of(entry).noun
+    if noun != "errors":
+        return noun, f"{noun} on validation"
+    return f"errors of {data['test']:,}", f"errors of {data['val']:,} on validation"
 
 
 def _sees(arm: Mapping[str, Any]) -> str:
@@ -140,19 +155,27 @@ def _adjusted(found: Mapping[str, Any]) -> str:
 
 
 def _comparisons(entry: Entry, kept: Sequence[str]) -> str:
-    rows = []
+    measure, rows = measure_of(entry), []
+    gap_key = measure.gaps[0][0]
     for found in entry["comparisons"]:
         if found["arm"] in kept:
-            delta, gap = found["delta_errors"], found["gap_closed"]["errors"]
+            gap, total = found["gap_closed"][gap_key], {**found[measure.delta]}
+            total["ci95"] = total.get("ci95_total")
             star = " (chosen on validation)" if found.get("main") and len(entry["comparisons"]) > 1 else ""
             rows.append([
-                f"{found['arm']} − {found['control']}{star}", tenths(delta["mean"], signed=True),
-                interval(delta["ci95"]), interval(delta.get("ci95_total")),
-                p_value(found["mcnemar_p"]).removeprefix("p = ").removeprefix("p "),
-                MISSING if gap is None else percent(gap, 0), found["verdict"],
+                f"{found['arm']} − {found['control']}{star}", measure.change(found), measure.interval(found),
+                measure.interval({measure.delta: total}),
+                p_value(found[measure.p[0]]).removeprefix("p = ").removeprefix("p "),
+                MISSING if gap is None else _with_interval(gap, found["gap_closed"].get(f"{gap_key}_ci95")),
+                found["verdict"],
             ])  # fmt: skip
-    heading = ["comparison", "errors", "95 % over seeds", "95 % over seeds and samples", "McNemar p", "gap closed"]
-    return _table([*heading, "verdict"], rows)
+    beyond = "samples" if measure.noun == "errors" else "text"
+    heading = ["comparison", measure.noun, "95 % over seeds", f"95 % over seeds and {beyond}", measure.p[1]]
+    return _table([*heading, "gap closed", "verdict"], rows)
+
+
+def _with_interval(gap: float, bounds: Sequence[float] | None) -> str:
+    return percent(gap, 0) + (f" ({percent(bounds[0], 0)} to {percent(bounds[1], 0)})" if bounds else "")
 
 
 def _goals(goals: Sequence[Mapping[str, Any]]) -> str:
@@ -179,14 +202,16 @@ def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
     for entry in record["entries"]:
         main = next((found for found in entry["comparisons"] if found.get("main")), None)
         arms = {arm["name"]: arm for arm in entry["arms"]}
-        pair = [_errors(arms[main[end]]) for end in ("control", "arm")] if main else [MISSING] * 2
-        teacher = count(entry["teacher"]["test"]["errors"]) if entry["teacher"] else MISSING
+        measure = measure_of(entry)
+        pair = [_of(measure, arms[main[end]]) for end in ("control", "arm")] if main else [MISSING] * 2
+        teacher = measure.number(measure.of(entry["teacher"]["test"])) if entry["teacher"] else MISSING
         met = sum(goal["met"] is True for goal in entry["goals"])
         goals = f"{met} of {len(entry['goals'])}" if entry["goals"] else MISSING
         where = f"[{entry['name']}]({entry['recipe']}.md)"
-        verdict = f"{main['verdict']}: {tenths(main['delta_errors']['mean'], signed=True)}" if main else MISSING
+        verdict = f"{main['verdict']}: {measure.change(main)}" if main else MISSING
+        size = entry["data"].get("tokens", entry["data"])["test"]
         rows.append([
-            where, f"{entry['data']['name']}, {entry['data']['test']:,}", str(entry["seeds"]), *pair, teacher, verdict,
+            where, f"{entry['data']['name']}, {size:,}", str(entry["seeds"]), *pair, teacher, verdict,
             goals, seconds(entry["seconds"]["total"]),
         ])  # fmt: skip
     recorded = {entry["recipe"] for entry in record["entries"]}
@@ -207,8 +232,8 @@ def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
     return "\n\n".join([*parts, f"```{{toctree}}\n:hidden:\n\n{pages}\n```"]) + "\n"
 
 
-def _errors(arm: Mapping[str, Any]) -> str:
-    return mean_and_sd(arm["mean"]["errors"], arm["sd"]["errors"])
+def _of(measure: Measure, arm: Mapping[str, Any]) -> str:
+    return measure.mean_and_sd(measure.of(arm["mean"]), measure.of(arm["sd"]))
 
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

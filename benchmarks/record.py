@@ -16,21 +16,32 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pages import write_pages
+from pages import on_validation, write_pages
 
 from limbeck.compose import CONF, compose
 from limbeck.errors import LimbeckError
 from limbeck.report import adjusted
-from limbeck.report.families import MANY, shown, validation_errors
-from limbeck.report.figures import errors_by_arm, training_curves
+from limbeck.report.curves import training_curves
+from limbeck.report.families import MANY, shown
+from limbeck.report.figures import results_by_arm
+from limbeck.report.judged_by import measure_of
 from limbeck.report.sweep_figures import sweep_figures
 from limbeck.report.wording import headlines
 from limbeck.run_folder import RunFolder
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results"
-PRIVATE = {"out": None, "overwrite": None, "store.folder": None, "data.root": "DIR", "teacher.from": "RUN"}
+PRIVATE = {
+    "out": None,
+    "overwrite": None,
+    "store.folder": None,
+    "data.root": "DIR",
+    "data.path": "FILE",
+    "data.cache": None,
+    "teacher.from": "RUN",
+}
 """Settings that name places on a machine, and what a reader should put there; None leaves them out."""
+OF_COMPARISONS = ("delta_errors", "delta_bits_per_byte", "gap_closed", "verdict", "mcnemar_p", "p_value")
 HOLDS = {"at_least": operator.ge, "at_most": operator.le, "equals": operator.eq}
 
 
@@ -98,12 +109,14 @@ def entry_of(
         "hardware": manifest["hardware"], "precision": trainer.get("precision", "32-true"),
         "epochs": summary["epochs"], "batch_size": summary["batch_size"],
         "seeds": max((len(arm["seeds"]) for arm in summary["arms"]), default=0), "seconds": summary["seconds"],
-        "teacher": summary["teacher"], "arms": [_arm(arm) for arm in summary["arms"]],
+        "teacher": summary["teacher"], "arms": [_arm(arm, summary) for arm in summary["arms"]],
         "comparisons": summary["comparisons"], "adjusted": _adjusted(summary),
         "headline": [sentence for _, sentence in headlines(summary)],
         "warnings": summary["warnings"],
         "figures": [{"file": file, "title": title, "caption": text} for file, (title, _, text) in files.items()],
     }  # fmt: skip
+    if measure_of(summary).key != "errors":
+        entry["measure"] = measure_of(summary).key
     return entry, {file: svg for file, (_, svg, _) in files.items()}
 
 
@@ -114,11 +127,12 @@ def _name(summary: Mapping[str, Any]) -> str:
     return recipe if own.rpartition(".")[2] in ("", data) else f"{recipe}-{data}"
 
 
-def _arm(arm: Mapping[str, Any]) -> dict[str, Any]:
+def _arm(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("name", "student", "params", "control", "objective", "transfer", "views", "optimizer", "mean", "sd")
-    errors = [seed["test"]["errors"] for seed in arm["seeds"]]
+    measure = measure_of(summary)
     found = {key: arm[key] for key in kept if key in arm}
-    found |= {"errors": errors, "validation_errors": validation_errors(arm)}
+    found |= {measure.key: measure.of_seeds(arm), f"validation_{measure.key}": measure.on_validation(arm)}
+    found |= {"epochs": arm["epochs"]} if arm.get("epochs", summary["epochs"]) != summary["epochs"] else {}
     return found | ({"adjusted": arm["adjusted"]} if arm.get("adjusted") else {})
 
 
@@ -151,9 +165,9 @@ def figures_of(run: RunFolder, summary: Mapping[str, Any]) -> list[tuple[str, st
     names, picked = [arm["name"] for arm in summary["arms"]], shown(summary)
     if names and len(names) <= MANY:
         text = "Dot: one seed. Diamond and bar: mean over seeds and its 95 % interval. Dashed: the teacher."
-        drawn.insert(0, ("Errors by arm", errors_by_arm(summary, picked), text))
+        drawn.insert(0, (f"{measure_of(summary).noun.capitalize()} by arm", results_by_arm(summary, picked), text))
     if len(drawn) < 2 and run.metrics.is_file():
-        curves = training_curves(run.read_scalars(), names, picked)
+        curves = training_curves(run.read_scalars(), names, picked, measure=measure_of(summary))
         text = "Line: mean over seeds. Band: lowest to highest seed."
         drawn += [("Training curves", curves, text)] if curves else []
     return drawn  # type: ignore[return-value]
@@ -188,10 +202,10 @@ def _subject(goal: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, 
         return entry["teacher"]
     if "chosen" in goal:
         among = [arm for arm in entry["arms"] if arm["name"].partition(",")[0] == goal["chosen"]]
-        name = min(among, key=lambda arm: arm["validation_errors"], default={"name": None})["name"]
+        name = min(among, key=lambda arm: on_validation(arm, entry), default={"name": None})["name"]
     else:
         name = goal["arm"]
-    if str(goal["value"]).partition(".")[0] in ("delta_errors", "verdict", "mcnemar_p"):
+    if str(goal["value"]).partition(".")[0] in OF_COMPARISONS:
         return next((found for found in entry["comparisons"] if found["arm"] == name), None)
     arm = next((arm for arm in entry["arms"] if arm["name"] == name), None)
     if arm is None or "adjusted" not in goal:

@@ -41,7 +41,8 @@ def fails(tmp_path, capsys, monkeypatch):
         ("nonsense=3", "unknown key nonsense"),
         (
             "student=convnt",
-            "student=convnt is unknown; did you mean convnet? Choose one of convnet, gpt, huggingface, mlp, timm, torchvision.",
+            "student=convnt is unknown; did you mean convnet? Choose one of convnet, gpt, huggingface, mlp, timm, "
+            "torchvision.",
         ),
         ("recipe=mnst", "did you mean mnist?"),
         ("logger=none", "logger=none is unknown"),

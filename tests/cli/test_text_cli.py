@@ -15,9 +15,9 @@ from limbeck.cli import main
 
 SMALL = (
     "recipe=text", "data.path=chain.txt", "data.block=16", "data.cache=cache", "teacher.model.width=16",
-    "teacher.model.layers=1",
-    "teacher.model.heads=1", "teacher.model.dropout=0", "teacher.epochs=2", "student.width=8", "student.layers=1", "student.heads=1", "seeds=2",
-    "epochs=2", "store.folder=store", "logger=csv", "trainer.precision=32-true",
+    "teacher.model.layers=1", "teacher.model.heads=1", "teacher.model.dropout=0", "teacher.epochs=2", "student.width=8",
+    "student.layers=1", "student.heads=1", "seeds=2", "epochs=2", "store.folder=store", "logger=csv",
+    "trainer.precision=32-true",
 )  # fmt: skip
 
 

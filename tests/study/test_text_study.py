@@ -103,7 +103,7 @@ def test_the_summary_of_text(data, finished):
 
 
 def test_the_comparison_of_text_is_in_bits_per_byte(finished):
-    out, summary = finished
+    _, summary = finished
     (comparison,) = summary["comparisons"]
     delta = comparison["delta_bits_per_byte"]
     arms = {arm["name"]: [s["test"]["bits_per_byte"] for s in arm["seeds"]] for arm in summary["arms"]}
