@@ -20,6 +20,7 @@ from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort import Cohort, reason_not_to_stack
 from limbeck.training.module import DistillationModule
 
+OF_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json")
 Fit = Callable[[str, str, DistillationModule, StudyData, int], None]
 """Trains a module: its stage, what to call it, the module, its data, epochs."""
 
@@ -48,7 +49,7 @@ class TeacherSource:
             TeacherError: the files or models are missing, or do not fit the data.
         """
         if self.plan is not None and self.plan.source is None:
-            check_views(self.plan.views, self.data.train)
+            check_views(self.plan.views, self.data.train, self.data)
             model = build(_builder(self.plan), self.data, self.plan.seed)
             check_vocabulary(model, self.data.class_names, where="teacher.model")
         else:
@@ -130,7 +131,7 @@ class TeacherSource:
 
     def _save(self, models: Sequence[nn.Module]) -> None:
         for model, folder in zip(models, self._folders(len(models)), strict=True):
-            save_model(model, folder, class_names=self.data.class_names)
+            save_model(model, folder, class_names=self.data.class_names, tokenizer=self.data.tokenizer_file)
 
 
 def _builder(plan: Teacher) -> Builder:
@@ -165,10 +166,17 @@ def _from_files(place: Path, teacher: Teacher, data: Dataset) -> list[LoadedMode
 
 
 def _is_of_hub(place: Path, data: Dataset) -> bool:
-    """Whether a place is a language model as Hugging Face keeps it: a folder of transformers, or a name on the hub."""
+    """Whether a place is a language model as Hugging Face keeps it: a folder of transformers, or a name on the hub.
+
+    A name is that of a file or folder that is missing if it has more than two parts, a file's ending, or begins with a
+    folder that is there; such a name should not leave the machine.
+    """
     if data.tokenizer is None or place.is_file():
         return False
-    return not place.exists() or ((place / "config.json").is_file() and not (place / DESCRIPTION).is_file())
+    if place.is_dir():
+        return (place / "config.json").is_file() and not (place / DESCRIPTION).is_file()
+    parts = place.parts
+    return not (place.is_absolute() or len(parts) > 2 or place.suffix in OF_FILES or Path(parts[0]).is_dir())
 
 
 def _from_hub(place: str | Path, data: Dataset) -> LoadedModel:

@@ -25,6 +25,8 @@ from limbeck.training.optimizer import Optimizer
 Builder = Callable[..., nn.Module]
 """Makes an untrained model; called with those of ``shape`` and ``classes`` that it takes."""
 T = TypeVar("T")
+MOST_LOGITS = 1 << 28
+"""Of all students of a cohort for one batch: 1 GiB in float32, of which a step needs several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +135,8 @@ def fill_in(
         builder = arm.student or student
         if builder is None:
             raise ConfigError(f"arms.{name} has no student, and the study has none for all arms.")
-        controls = tuple(arm.control or ()) if isinstance(arm.control, (list, tuple, type(None))) else (arm.control,)
+        named = (arm.control,) if isinstance(arm.control, str) else arm.control or ()
+        controls = tuple(dict.fromkeys(map(str, named)))
         for control in controls:
             if control not in arms or control == name:
                 others = ", ".join(a for a in arms if a != name)
@@ -243,16 +246,11 @@ def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
     Raises:
         ConfigError: they cannot, or the rule asks for what is not there.
     """
-    if data.tokenizer is not None and plan.transfer.source is not None:
-        raise ConfigError(
-            f"arms.{plan.name}: transfer.source={plan.transfer.source.name} makes inputs of other kinds than text; "
-            "choose transfer.source=null, the text itself."
-        )
     if pool is not None:
         plan.transfer.select(pool, data.class_names)
     elif plan.transfer.source is not None:
         plan.transfer.source.check(data.shape)
-    check_views(plan.views, pool or data.train)
+    check_views(plan.views, pool or data.train, data)
     if plan.is_control and not plan.transfer.has_labels:
         raise ConfigError(
             f"arms.{plan.name} learns from labels alone (objective.soft_weight=0) and its transfer set has none "
@@ -261,8 +259,23 @@ def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
         )
 
 
-def check_views(views: Views, split: Split) -> None:
+def check_source(plan: ArmPlan, data: Dataset) -> None:
+    """Check that an arm's inputs can come from where its transfer set says, before anything is made.
+
+    Raises:
+        ConfigError: it names a source of other inputs than text.
+    """
+    if data.tokenizer is not None and plan.transfer.source is not None:
+        raise ConfigError(
+            f"arms.{plan.name}: transfer.source={plan.transfer.source.name} makes inputs of other kinds than text; "
+            "choose transfer.source=null, the text itself."
+        )
+
+
+def check_views(views: Views, split: Split, data: Dataset) -> None:
     """Check that views can show the inputs of a split; errors as for :meth:`~limbeck.data.Views.apply`."""
+    if data.tokenizer is not None and not isinstance(views, NoViews):
+        raise ConfigError(f"views: {views.name} need images [N, C, H, W], and {data.name} is text. Use views=none.")
     views.apply(split.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
 
 
@@ -279,7 +292,9 @@ def can_stack(student: Builder, data: Dataset, students: int = 2) -> bool:
     return True
 
 
-def cohorts(plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset) -> Iterator[tuple[list[ArmPlan], list[int]]]:
+def cohorts(
+    plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset, batch_size: int = 1
+) -> Iterator[tuple[list[ArmPlan], list[int]]]:
     """Split a study into cohorts: arms that can be stacked with all their seeds, as many as fit; the others one student
     at a time.
     """
@@ -288,17 +303,19 @@ def cohorts(plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset) -> It
         alone = bool(left[0].objective.features)  # whose layers are read while it answers
         group = left[:1] if alone else [p for p in left if p.shares_cohort_with(left[0]) and not p.objective.features]
         left = [plan for plan in left if plan not in group]
-        most = _most_stacked(group[0].student, data) if len(group) * len(seeds) > 1 and not alone else 1
+        most = _most_stacked(group[0].student, data, batch_size) if len(group) * len(seeds) > 1 and not alone else 1
         if most >= len(seeds):
             yield from ((arms, list(seeds)) for arms in _even(group, most // len(seeds)))
         else:
             yield from (([plan], part) for plan in group for part in _even(seeds, most))
 
 
-def _most_stacked(student: Builder, data: Dataset) -> int:
-    """How many copies of a student can be one cohort."""
+def _most_stacked(student: Builder, data: Dataset, batch_size: int) -> int:
+    """How many copies of a student can be one cohort, by their parameters and by their logits of a batch."""
     size = sum(p.numel() for p in build(student, data, 0).parameters())
-    return max(1, cohort.MAX_STACKED // max(size, 1)) if can_stack(student, data) else 1
+    logits = batch_size * math.prod(data.answer_shape)
+    most = min(cohort.MAX_STACKED // max(size, 1), MOST_LOGITS // logits)
+    return max(1, most) if most > 1 and can_stack(student, data) else 1
 
 
 def _even(items: Sequence[T], most: int) -> list[list[T]]:

@@ -29,7 +29,18 @@ from limbeck.evaluation.bias import BIASES
 from limbeck.get_teacher import TeacherSource
 from limbeck.manifest import Manifest
 from limbeck.models import load_model, save_model
-from limbeck.plan import Arm, ArmPlan, Builder, Teacher, build, check_student, check_transfer, cohorts, fill_in
+from limbeck.plan import (
+    Arm,
+    ArmPlan,
+    Builder,
+    Teacher,
+    build,
+    check_source,
+    check_student,
+    check_transfer,
+    cohorts,
+    fill_in,
+)
 from limbeck.pools import Pools
 from limbeck.progress import StageProgress
 from limbeck.report.report import write_report
@@ -157,6 +168,7 @@ class Study:
             check_folder(self.store.root)
             check_kind(self.plans, self.store)
         for plan in self.plans:
+            check_source(plan, self.data)
             check_student(plan, self.data)
             later = plan.transfer.source is not None and plan.transfer.source.needs_teacher
             check_transfer(plan, self.data, None if later else self._pools.of(plan.transfer))
@@ -186,7 +198,7 @@ class Study:
 
     def cohorts(self) -> list[tuple[list[ArmPlan], list[int]]]:
         """The arms and seeds of each cohort: what is trained at once."""
-        return list(cohorts(self.plans, self.seeds, self.data))
+        return list(cohorts(self.plans, self.seeds, self.data, self.batch_size))
 
     def size(self) -> str:
         """What there is to train, in a line."""
@@ -328,7 +340,7 @@ class Study:
                 if not all(p.isfinite().all() for p in model.parameters()):  # in the very last steps
                     self._failed().setdefault(name, f"Training diverged: weights of {name} are not finite.")
                 if name not in self._failed():
-                    save_model(model, folder, class_names=self.data.class_names)
+                    save_model(model, folder, class_names=self.data.class_names, tokenizer=self.data.tokenizer_file)
         return None
 
     def _is_done(self, plan: ArmPlan, seed: int) -> bool:

@@ -93,6 +93,21 @@ def test_what_sample_refuses(finished, capsys, words, message):
     assert message in capsys.readouterr().err
 
 
+def test_a_text_that_has_changed_is_not_written_from(place, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chain.txt").write_text((place / "chain.txt").read_text())
+    bpe = ("data.tokenizer=bpe", "data.vocabulary=260", "data.name=5", "epochs=1", "teacher.epochs=1", "seeds=1")
+    assert main(["run", *SMALL, *bpe, "out=run"]) == 0
+    kept = json.loads((tmp_path / "run" / "students" / "soft" / "seed0" / "tokenizer.json").read_text())
+    assert kept["model"]["type"] == "BPE"
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["data"]["name"] == "5"
+    assert main(["sample", "run", "abc", "tokens=3"]) == 0
+    (tmp_path / "chain.txt").write_text(markov_text("abcdefgh", 20_000, seed=4)[0])
+    capsys.readouterr()
+    assert main(["sample", "run", "abc", "tokens=3"]) == 3
+    assert "the text is not that of the run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("verb", ["export", "cost", "demo"])
 def test_verbs_for_classifiers_refuse_text(finished, capsys, verb):
     assert main([verb, str(finished[0])]) == 2
@@ -145,6 +160,7 @@ def fails(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "fine.txt").write_text(markov_text("abcdef", 20_000, seed=3)[0])
+    (tmp_path / "runs").mkdir()
 
     def command(code, *arguments):
         assert main(["run", "recipe=text", "logger=csv", "out=run", *arguments]) == code
@@ -180,7 +196,15 @@ def test_files_that_are_no_text(fails, tmp_path, content, message):
         (3, ["data.path=fine.txt", "data.block=50000"], "block"),
         (2, ["data.path=fine.txt", "data.tokenizer=bites"], "did you mean bytes?"),
         (2, ["data.path=fine.txt", "views=shift"], "need images"),
+        (2, ["data.path=fine.txt", "views=mixup"], "views=none"),
+        (2, ["data.path=fine.txt", "teacher.views=elastic"], "need images"),
         (2, ["data.path=fine.txt", "teacher=convnet"], "images"),
+        (2, ["data.path=fine.txt", "transfer.source={_target_: limbeck.data.UniformNoise}"], "other kinds than text"),
+        (2, ["data.path=fine.txt", "arms.soft.control=[{a: 1}]"], "is not another arm"),
+        (2, ["data.path=fine.txt", "student=huggingface", "student.config=x"], "should be settings"),
+        (4, ["data.path=fine.txt", "teacher.from=typo.safetensors"], "Name a run folder"),
+        (4, ["data.path=fine.txt", "teacher.from=runs/typo"], "Name a run folder"),
+        (4, ["data.path=fine.txt", "teacher.from=/nowhere/at/all"], "Name a run folder"),
         (2, ["data.path=fine.txt", "student=mlp"], "student"),
         (2, ["data=digits", "student=gpt"], "blocks of tokens"),
         (2, ["data.path=fine.txt", "transfer.without=[a]"], "text labels itself"),

@@ -228,6 +228,25 @@ def test_seeds_that_disagree_show_nothing():
     assert compared(arm, control)["verdict"] == "not shown"
 
 
+@pytest.mark.parametrize(
+    ("sums", "seeds_alone", "p"),
+    [
+        ([-25.5, -22.5], True, 0.0246),  # the interval over seeds and the test exclude 0, but not both together
+        ([-21.0, -21.001, -20.999], True, 0.0574),  # both intervals do, the test does not
+        ([-40.0, 2.0, -30.0], False, 0.00512),  # the test alone does
+    ],
+)
+def test_a_verdict_needs_every_part_of_the_rule(sums, seeds_alone, p):
+    """A hundred stretches whose sum has a standard error of 10, the same in each seed."""
+    noise = np.random.default_rng(0).normal(size=100)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    nll = np.stack([3 + 0.1 * (total / 100 + noise) for total in sums])[:, :, None]
+    found = compared(nll, np.full_like(nll, 3.0))
+    assert (found["delta_bits_per_byte"]["ci95"][1] < 0) == seeds_alone
+    assert found["p_value"] == pytest.approx(p, rel=0.02)
+    assert found["verdict"] == "not shown"
+
+
 def test_a_gain_in_one_stretch_alone_shows_nothing():
     """However often it is repeated: another text may have no such stretch."""
     arm, control = arms(6, 5, 100, effect=0.0)
@@ -245,7 +264,7 @@ def test_the_gap_and_its_interval():
     found = compared(arm, control, teacher=teacher[0])["gap_closed"]
     shares = [(3.0 - 2.0) / 2.0, (3.0 - 2.25) / 2.0, (3.5 - 1.5) / 2.5]
     assert found["nll"] == pytest.approx((9.5 / 3 - 5.75 / 3) / (9.5 / 3 - 1))
-    assert found["nll_ci95"] == pytest.approx(stats.ttest_1samp(shares, 0).confidence_interval(0.95), rel=1e-6)
+    assert found["nll_ci95"] == pytest.approx([*stats.ttest_1samp(shares, 0).confidence_interval(0.95)], rel=1e-6)
     assert found["errors"] is None  # nobody is right at more than 0.7 nats
     for better in (None, np.full((2, 2), 3.2)):  # no teacher; one that some controls are better than
         assert compared(arm, control, teacher=better)["gap_closed"]["nll_ci95"] is None

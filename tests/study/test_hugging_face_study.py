@@ -90,6 +90,10 @@ def test_a_folder_of_transformers_teaches_a_gpt(finished, data, tmp_path):
 
 def test_a_teacher_with_a_padded_vocabulary(data, tmp_path):
     torch.manual_seed(0)
+    config = transformers.GPT2Config(vocab_size=5000, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "other")
+    with pytest.raises(TeacherError, match=r"5,000 tokens, the data 256, and no tokenizer.json"):
+        study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "other"])).check()
     config = transformers.GPT2Config(vocab_size=320, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1)
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "padded")
     study = study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "padded"]), epochs=1, seeds=1)

@@ -15,6 +15,7 @@ from scipy.stats import norm
 from limbeck import Arm, Objective, Optimizer, Study, Teacher
 from limbeck.data import Dataset, NoViews, TransferSet, text
 from limbeck.data.batches import TrainBatches
+from limbeck.deploy.choose import choose_student
 from limbeck.errors import ConfigError
 from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
@@ -298,6 +299,28 @@ def test_several_controls_and_epochs_of_an_arm(data, teacher, tmp_path):
     ]  # fmt: skip
     assert [arm["epochs"] for arm in summary["arms"]] == [1, 2, 1]
     assert any("differ in epochs too" in warning for warning in summary["warnings"])
+
+
+def test_a_shuffled_teacher_is_never_the_headline_nor_what_leaves(data, teacher, tmp_path):
+    arms = {
+        "hard": Arm(objective=HARD), "soft": Arm(objective=SOFT, control=["hard", "hard"]),
+        "shuffled": Arm(objective=Objective(hard_weight=0.999, soft_weight=0.001, temperature=1.0, shuffled=True)),
+    }  # fmt: skip
+    out, options = tmp_path / "run", {"teacher": teacher, "epochs": 1, "transfer": TransferSet(samples=64)}
+    summary = study_of(data, out, arms=arms, **options).run()
+    assert [c["arm"] for c in summary["comparisons"]] == ["soft", "shuffled"]
+    for comparison in summary["comparisons"]:
+        assert comparison["main"] == (comparison["arm"] == "soft")
+    assert choose_student(summary)[0] == "soft"
+
+
+def test_students_with_large_logits_are_trained_one_by_one(data, tmp_path, monkeypatch):
+    study = study_of(data, tmp_path / "run")
+    assert len(study.cohorts()) == 1
+    monkeypatch.setattr("limbeck.plan.MOST_LOGITS", 16 * BLOCK * 256 * 2)  # of two students for a batch
+    assert [len(plans) * len(seeds) for plans, seeds in study.cohorts()] == [2, 2]
+    monkeypatch.setattr("limbeck.plan.MOST_LOGITS", 16 * BLOCK * 256)
+    assert len(study.cohorts()) == 4
 
 
 def test_chunked_steps_are_whole_steps(data, teacher, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ class Dataset:
         self, name: str, train: Split, val: Split, test: Split, class_names: Sequence[str], ordinal: bool,
         crop_border: bool = False, tokenizer: Tokenizer | None = None,
     ) -> "Dataset":  # fmt: skip
-        self.name, self.train, self.val, self._test, self.test_size = name, train, val, test, len(test)
+        self.name, self.train, self.val, self._test, self.test_size = str(name), train, val, test, len(test)
         self.class_names, self.ordinal, self.crop_border = [str(c) for c in class_names], ordinal, crop_border
         self.tokenizer = tokenizer
         return self
@@ -156,6 +156,11 @@ class Dataset:
     def positions(self) -> int | None:
         """T, the predictions in a sample of text; None where a sample has one class."""
         return None if self.tokenizer is None else self.shape[0]
+
+    @property
+    def tokenizer_file(self) -> str | None:
+        """Content of the ``tokenizer.json`` that should go along with a model of this text, if there is one."""
+        return None if self.tokenizer is None else self.tokenizer.file
 
     @property
     def answer_shape(self) -> tuple[int, ...]:

@@ -43,6 +43,11 @@ class Tokenizer(ABC):
     definition: str
 
     @property
+    def file(self) -> str | None:
+        """Content of a ``tokenizer.json`` by which transformers and this class read text alike; None if none can."""
+        return None
+
+    @property
     def size(self) -> int:
         """Number of entries of the vocabulary: ids are below it."""
         return len(self.names)
@@ -113,6 +118,11 @@ class BPETokenizer(Tokenizer):
         self.names = _names(vocabulary, where)
         self.lengths = _lengths(self.names, set(vocabulary), described, library.pre_tokenizers.ByteLevel.alphabet())
         self.name = f"{str(described['model'].get('type') or 'bpe').lower()}-{self.size}"
+
+    @property
+    def file(self) -> str | None:
+        """Content of the ``tokenizer.json``."""
+        return self.definition
 
     def encode(self, text: str) -> np.ndarray:
         """The ids of a text's tokens, int32 ``[n]``; no special tokens are added, and none is read out of the text.

@@ -16,8 +16,9 @@ from torch import Tensor
 from limbeck.config import check_count, check_seed
 from limbeck.data import Dataset
 from limbeck.deploy.shown import Shown, shown_models
-from limbeck.errors import ConfigError
+from limbeck.errors import ConfigError, DataError
 from limbeck.progress import Advance, StageProgress
+from limbeck.run_folder import RunFolder
 
 NARROWEST = 30
 """Columns of a text beside others; in a narrower terminal they stand one below the other."""
@@ -62,7 +63,8 @@ def sample(
         progress: show progress on standard error.
 
     Raises:
-        ConfigError: the run is not on text, the prompt is empty, or a number is out of range.
+        ConfigError: the run is not on text, the prompt is empty or no text, or a number is out of range.
+        DataError: the text is not that of the run.
     """
     if data.tokenizer is None:
         raise ConfigError(f"limbeck sample is for runs on text; {data.name} is none. limbeck demo shows images.")
@@ -70,7 +72,16 @@ def sample(
     check_seed("seed", seed)
     if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 <= temperature < math.inf:
         raise ConfigError(f"temperature={temperature!r} should be a number, not negative; 0 takes the likeliest token.")
-    start = torch.as_tensor(data.tokenizer.encode(prompt)).long()
+    folder = RunFolder(run)
+    if folder.read_json(folder.manifest).get("digests", {}).get("data") != data.digest():
+        raise DataError(
+            f"{folder.path}: the text is not that of the run, nor may its tokens be (its digest is another). Put it "
+            "back where it was."
+        )
+    try:
+        start = torch.as_tensor(data.tokenizer.encode(prompt)).long()
+    except UnicodeEncodeError:
+        raise ConfigError("The prompt is no text in UTF-8.") from None
     if not len(start):
         raise ConfigError("The prompt is empty; give some text to go on with, as in limbeck sample RUN 'The '.")
     models = shown_models(run, arm=arm, combine=combine, build=build)

@@ -63,7 +63,9 @@ def mark_main(comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any
         measure: by which, the less the better; a key of the metrics.
     """
     values = {a["name"]: statistics.fmean(s["val"][measure] for s in a["seeds"]) for a in arms}
-    best = min(comparisons, key=lambda entry: values[entry["arm"]], default=None)
+    shuffled = {a["name"] for a in arms if a["objective"].get("shuffled")}  # negative controls, never the headline
+    among = [entry for entry in comparisons if entry["arm"] not in shuffled] or comparisons
+    best = min(among, key=lambda entry: values[entry["arm"]], default=None)
     for entry in comparisons:
         entry["main"] = entry is best
 

@@ -20,6 +20,9 @@ NUMBERS = (
 )  # fmt: skip
 """The settings that are numbers."""
 
+LEAST_SHARE = 1e-6
+"""Of either side of a mixture; less is lost in float32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
@@ -125,7 +128,7 @@ class Objective:
                 f"objective.temperature={self.temperature} should be above 0 (1 leaves the teacher's answers "
                 "as they are, 2 to 20 are usual)."
             )
-        if not 0 < self.teacher_share < 1:
+        if not LEAST_SHARE <= self.teacher_share <= 1 - LEAST_SHARE:
             raise ConfigError(f"objective.teacher_share={self.teacher_share} should be above 0 and below 1.")
         if not 0 <= self.label_smoothing < 1:
             raise ConfigError(

@@ -21,7 +21,7 @@ from limbeck.models.normalized import Normalized, model_name
 from limbeck.models.rebuild import describe, read_description, rebuild
 from limbeck.models.state_dict import difference, is_pickle, match_names, read_pickled
 from limbeck.models.zoo import TimmModel, TorchvisionModel
-from limbeck.run_folder import write_atomically, write_json
+from limbeck.run_folder import write_atomically, write_json, write_text
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
@@ -41,7 +41,7 @@ def file_digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def save_model(model: nn.Module, folder: Path, *, class_names: Sequence[str]) -> None:
+def save_model(model: nn.Module, folder: Path, *, class_names: Sequence[str], tokenizer: str | None = None) -> None:
     """Write ``model.safetensors``, then ``model.json``, each atomically.
 
     A model of transformers is kept as transformers itself keeps it, with its ``config.json``.
@@ -50,6 +50,7 @@ def save_model(model: nn.Module, folder: Path, *, class_names: Sequence[str]) ->
         model: its state dict alone is kept.
         folder: made if need be.
         class_names: in the order of the logits.
+        tokenizer: content of the ``tokenizer.json`` to keep beside a language model.
     """
     if isinstance(model, HuggingFace):
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +62,8 @@ def save_model(model: nn.Module, folder: Path, *, class_names: Sequence[str]) ->
             for name, tensor in model.state_dict().items()
         }
         write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
+    if tokenizer is not None:
+        write_text(folder / "tokenizer.json", tokenizer)
     digest = file_digest(folder / WEIGHTS)
     write_json(folder / DESCRIPTION, describe(model) | {"class_names": list(class_names), "sha256": digest})
 

@@ -56,7 +56,7 @@ def find_folder(path: str | Path) -> Path:
         ResourceError: the hub cannot be reached.
         UntrustedFileError: its weights are pickled.
     """
-    folder = Path(path)
+    folder = Path(str(path))
     if not folder.is_dir():
         if folder.exists():
             raise ConfigError(f"{path} is a file; name the folder that save_pretrained made, or a model of the hub.")
@@ -140,7 +140,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_vocabulary(file: Path) -> list[str]:
-    """The strings of a ``tokenizer.json``'s tokens by id; an id without a token has an empty one.
+    """The strings of a ``tokenizer.json``'s tokens by id; an id without a token is ``<unused ID>``.
 
     Raises:
         UntrustedFileError: the file is damaged, or too large.
@@ -154,7 +154,7 @@ def read_vocabulary(file: Path) -> list[str]:
         raise UntrustedFileError(f"{file} is damaged, or no tokenizer ({one_line(error)}).") from None
     if ids and max(ids.values()) > LARGEST_TEXT:
         raise UntrustedFileError(f"{file} is damaged: it has a token of id {max(ids.values())}.")
-    names = [""] * (max(ids.values(), default=-1) + 1)
+    names = [f"<unused {number}>" for number in range(max(ids.values(), default=-1) + 1)]
     for name, number in ids.items():
         names[number] = name
     return names

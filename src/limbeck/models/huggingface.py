@@ -58,6 +58,8 @@ class HuggingFace(nn.Module):
                 "HuggingFace needs the folder or name of a model (path), or settings for a new one (config: "
                 "{model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2})."
             )
+        if config is not None and not isinstance(config, Mapping):
+            raise ConfigError(f"config={config!r} should be settings, as in {{model_type: gpt2, n_embd: 64}}.")
         self.classes = classes
         folder = None if path is None else find_folder(path)
         where = f"config={dict(config or {})}" if folder is None else str(folder / CONFIG)

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from limbeck.errors import TeacherError
 from limbeck.models import HuggingFace, LoadedModel, model_name
 
+MOST_PADDED = 1024
+"""Entries of a vocabulary beyond the data's that may be padding."""
+
 
 def check_teacher(
     loaded: LoadedModel, blank: Tensor, answer_shape: Sequence[int], *, class_names: Sequence[str], where: str
@@ -55,7 +58,15 @@ def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> 
     Raises:
         TeacherError: they are not.
     """
-    theirs = model.vocabulary if isinstance(model, HuggingFace) else None
+    if not isinstance(model, HuggingFace):
+        return
+    theirs = model.vocabulary
+    if theirs is None and model.padded > MOST_PADDED:
+        raise TeacherError(
+            f"{where}: the model has {len(tokens) + model.padded:,} tokens, the data {len(tokens):,}, and no "
+            "tokenizer.json beside its weights tells whether they are the same. Put it there, and encode the text with "
+            "it (data.tokenizer=FOLDER)."
+        )
     if theirs is not None and theirs[: len(tokens)] != list(tokens):
         raise TeacherError(f"{where}: {_difference(theirs[: len(tokens)], tokens, 'tokens', 'token')}")
 

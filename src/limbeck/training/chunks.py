@@ -34,6 +34,9 @@ def suits_chunks(student: nn.Module | None, objective: StackedObjective, y: Tens
     output = last_layer(student)
     if y.ndim != 3 or output is None or y.numel() * len(output[0]) < CHUNKED_FROM:
         return False
+    device = y.device.type
+    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
+        return False  # a chunk's gradient is made before the loss is scaled, and would vanish
     return not any(o.shuffled or (o.soft_weight > 0 and o.soft in OF_THE_BATCH) for o in objective.objectives)
 
 

@@ -47,9 +47,12 @@ class _ReportProgress(L.Callback):
         self.advance(trainer.current_epoch + min(done / steps, 0.99))
 
     def on_train_epoch_end(self, trainer: L.Trainer, *args: Any) -> None:
-        errors = [1 - float(v) for k, v in trainer.callback_metrics.items() if k.endswith("val_acc")]
-        note = f"validation error {100 * sum(errors) / len(errors):.2f} %" if errors else ""
-        self.advance(trainer.current_epoch + 1, note=note)
+        data: Any = getattr(trainer, "datamodule", None)
+        text = isinstance(data, StudyData) and data.data.tokenizer is not None
+        found = [float(v) for k, v in trainer.callback_metrics.items() if k.endswith("val_loss" if text else "val_acc")]
+        mean = sum(found) / max(1, len(found))
+        note = f"validation {mean:.3f} nats a token" if text else f"validation error {100 * (1 - mean):.2f} %"
+        self.advance(trainer.current_epoch + 1, note=note if found else "")
 
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
