@@ -275,7 +275,9 @@ def check_source(plan: ArmPlan, data: Dataset) -> None:
 def check_views(views: Views, split: Split, data: Dataset) -> None:
     """Check that views can show the inputs of a split; errors as for :meth:`~limbeck.data.Views.apply`."""
     if data.tokenizer is not None and not isinstance(views, NoViews):
-        raise ConfigError(f"views: {views.name} need images [N, C, H, W], and {data.name} is text. Use views=none.")
+        raise ConfigError(
+            f"views: {views.name}: they need images [N, C, H, W], and {data.name} is text. Use views=none."
+        )
     views.apply(split.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
 
 

@@ -157,13 +157,13 @@ class Study:
         self.run_folder.check(resume=self.resume, overwrite=self.overwrite)
         if self._checked:
             return
+        if self.bias is not None and self.data.tokenizer is not None:
+            raise ConfigError(f"bias={self.bias} is for classes; the data of this study is text. Use bias=null.")
         if self.bias == "kappa" and not self.data.ordinal:
             raise ConfigError(
                 f"bias=kappa is for graded classes, and those of {self.data.name} are not. If they are, say so with "
                 "data.ordinal=true (in Python Dataset.from_arrays(..., ordinal=True)); else use bias=prior."
             )
-        if self.bias is not None and self.data.tokenizer is not None:
-            raise ConfigError(f"bias={self.bias} is for classes; the data of this study is text. Use bias=null.")
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
             check_kind(self.plans, self.store)

@@ -150,3 +150,15 @@ def test_batches_that_a_loader_makes_once_and_keeps_can_be_trained_on():
     for x, y in loader:
         nn.functional.cross_entropy(model(x), y).backward()
     assert model[0].weight.grad is not None
+
+
+def test_a_language_model_is_scored_by_its_tokens():
+    torch.manual_seed(3)
+    model = torch.nn.Embedding(5, 5)
+    x, y = torch.randint(5, (4, 6)), torch.randint(5, (4, 6))
+    y[1, 3:] = -100
+    found = evaluate(model, [(x[:2], y[:2]), (x[2:], y[2:])])
+    logits, labels = model(x)[y != -100].detach(), y[y != -100]
+    assert found["total"] == 21
+    assert found["errors"] == int((logits.argmax(-1) != labels).sum())
+    assert found["nll"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-6)

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck.config import UNLABELLED
+
 BINS = 15
 
 
@@ -183,9 +185,9 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     """Score a model on an iterable of ``(x, y)`` batches.
 
     Args:
-        model: gives logits ``[B, C]``; it may be on any device, and each submodule is left in the mode it was
-            in.
-        loader: batches of inputs and int64 labels ``[B]``.
+        model: gives logits ``[B, C]``, or of text ``[B, T, C]``; it may be on any device, and each submodule is left in
+            the mode it was in.
+        loader: batches of inputs and int64 labels ``[B]``, or ``[B, T]``, -100 at positions that do not count.
 
     Returns:
         ``total``, ``correct``, ``errors`` (counts), ``accuracy``, ``nll`` (nats), ``ece``.
@@ -202,6 +204,8 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
 
     logits = predict(model, inputs())
     y = torch.cat(labels)
+    if y.ndim == 2:
+        logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]
     found = all_metrics(logits, y)
     return {"total": len(y), "correct": len(y) - int(found["errors"] or 0)} | {
         key: found[key] for key in ("errors", "accuracy", "nll", "ece")

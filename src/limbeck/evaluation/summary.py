@@ -63,8 +63,8 @@ def mark_main(comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any
         measure: by which, the less the better; a key of the metrics.
     """
     values = {a["name"]: statistics.fmean(s["val"][measure] for s in a["seeds"]) for a in arms}
-    shuffled = {a["name"] for a in arms if a["objective"].get("shuffled")}  # negative controls, never the headline
-    among = [entry for entry in comparisons if entry["arm"] not in shuffled] or comparisons
+    other = {a["name"] for a in arms if a.get("control") or a["objective"].get("shuffled")}  # controls of some kind
+    among = [entry for entry in comparisons if entry["arm"] not in other] or comparisons
     best = min(among, key=lambda entry: values[entry["arm"]], default=None)
     for entry in comparisons:
         entry["main"] = entry is best

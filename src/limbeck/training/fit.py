@@ -269,7 +269,8 @@ def distill(
         temperature: T of the soft loss.
         hard_weight: weight of the cross-entropy with the labels.
         soft_weight: weight of the soft loss.
-        soft: ``kl``, ``cross_entropy``, ``probabilities``, ``logits``, ``dkd`` or ``dist``.
+        soft: ``kl``, ``reverse_kl``, ``jensen_shannon``, ``cross_entropy``, ``probabilities``, ``logits``, ``dkd`` or
+            ``dist``.
         scale_by_t2: multiply the soft loss by T^2.
         features: layers of the student that are guided by layers of the teacher, as in ``{"kind": "hint", "student":
             "layer3", "teacher": "layer3", "weight": 1.0}``; or kind ``attention``.
