@@ -129,7 +129,11 @@ class StoredTeacher(TeacherSignal):
             self.records = self.records.to(x.device)
         home = self.records.device
         place = self._place_of(sample.to(home))
-        return self.decode(self.records[place, view.to(home)].to(x.device))
+        if self.records.shape[1] == 1:  # several times faster than an index by rows and views
+            picked = self.records[:, 0].index_select(0, place.flatten()).unflatten(0, place.shape)
+        else:
+            picked = self.records[place, view.to(home)]
+        return self.decode(picked.to(x.device))
 
     def _place_of(self, sample: Tensor) -> Tensor:
         if self.place is None:
