@@ -43,6 +43,8 @@ from limbeck.training.cohort import Cohort
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0, temperature=1.0)
 ADAMW = Optimizer(name="adamw", lr=0.005, weight_decay=0.1, schedule="one_cycle")
+SCORED = 320
+"""Blocks of validation and of test: a fraction of a long text, where eight students times seeds are scored."""
 KINDS = [("dense", 0, False), *((kind, k, renormalised) for k in (12, 4) for kind, renormalised in
          (("sampled", False), ("topk", False), ("topk", True)))]  # fmt: skip
 
@@ -80,10 +82,11 @@ def main() -> None:
     parser.add_argument("--samples", type=float, default=0.05, help="share of the blocks that students see")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--precision", default="32-true")
+    parser.add_argument("--kinds", nargs="+", default=[name_of(*kind) for kind in KINDS], help="as in 'sampled 12'")
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--short", action="store_true", help="seconds: only shows that it runs")
     options = parser.parse_args()
-    data = text(options.text)
+    data = with_less_to_score(text(options.text))
     student = partial(GPT, width=64, layers=2, heads=2)
     if options.short:
         data, options.samples, options.seeds, options.epochs = data.head(64), 32, 2, 1
@@ -95,13 +98,27 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
+def name_of(kind: str, k: int, renormalised: bool) -> str:
+    """As in the table."""
+    return kind if k == 0 else f"{kind} {k}" + " renormalised" * renormalised
+
+
+def with_less_to_score(data: Dataset) -> Dataset:
+    """The same text to train on, and of the other splits what their first blocks hold."""
+    val, test = (split.take(torch.arange(min(SCORED, len(split)))) for split in (data.val, data.open_test()))
+    return Dataset.from_splits(
+        data.name, data.train, val, test, class_names=data.class_names, tokenizer=data.tokenizer
+    )  # fmt: skip
+
+
 def gains(data: Dataset, teacher: torch.nn.Module, student: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Bits per byte of the students of each kind, and the share of the dense gain that it keeps."""
     reached: dict[str, list[float]] = {}
     facts: dict[str, float] = {"hard": 0.0}
     with tempfile.TemporaryDirectory() as place:
-        for number, (kind, k, renormalised) in enumerate([("control", 0, False), *KINDS]):
-            name = kind if kind in ("control", "dense") else f"{kind} {k}" + " renormalised" * renormalised
+        wanted = [kind for kind in KINDS if name_of(*kind) in {"dense", *options.kinds}]
+        for number, (kind, k, renormalised) in enumerate([("control", 0, False), *wanted]):
+            name = name_of(kind, k, renormalised)
             out, store = Path(place) / f"{number}", {"folder": Path(place) / "store", "kind": kind, "k": max(k, 1)}
             with renormalising() if renormalised else nullcontext():
                 study = Study(
