@@ -190,7 +190,7 @@ def test_the_vocabulary_of_the_tokenizer_beside_it(folder):
     tokenizer.add_special_tokens(["<end>"])
     tokenizer.save(str(folder / "tokenizer.json"))
     model = HuggingFace((LENGTH,), CLASSES, path=folder)
-    assert model.vocabulary == ["a", "b", "", "<end>", "d"]
+    assert model.vocabulary == ["a", "b", "<unused 2>", "<end>", "d"]
     for content in ("{", "[]", '{"model": 1}'):
         (folder / "tokenizer.json").write_text(content)
         with pytest.raises(UntrustedFileError, match=r"tokenizer\.json"):

@@ -15,7 +15,7 @@ ELSEWHERE = {"cifar10", "aptos"}
 """Recipes whose data is not at hand; their own tests draw files of the same format."""
 SLOW = {"fashion_resnet"}
 """ResNets take a minute even when shrunk."""
-EMBEDDED = "digits"
+EMBEDDED = ("digits", "text")
 
 
 def recipes():
@@ -30,9 +30,9 @@ def data_of(recipe):
 @pytest.mark.parametrize("recipe", recipes())
 def test_a_recipe_runs_in_seconds(recipe, tmp_path, capsys):
     data = data_of(recipe)
-    if data != EMBEDDED and not (REAL / data).is_dir():
+    if data not in EMBEDDED and not (REAL / data).is_dir():
         pytest.skip(f"the files of {data} are not in {REAL}")
-    where = [] if data == EMBEDDED else [f"data.root={REAL / data}"]
+    where = [] if data in EMBEDDED else [f"data.root={REAL / data}"]
     run = tmp_path / "run"
     code = main(["run", f"recipe={recipe}", "quick=true", "logger=csv", *where, f"out={run}"])
     assert code == 0, capsys.readouterr().err

@@ -251,7 +251,7 @@ def test_what_does_not_fit_into_one_cohort_becomes_several(data, monkeypatch, ro
     params = sum(p.numel() for p in small(shape=data.shape, classes=3).parameters())
     monkeypatch.setattr(cohort_module, "MAX_STACKED", room * params + params // 2)
     arms = {f"a{i}": Arm(objective=Objective(temperature=1 + i)) for i in range(5)}
-    plans = fill_in(arms, student=small, views=None, transfer=None, optimizer=Optimizer())
+    plans = fill_in(arms, student=small, views=None, transfer=None, optimizer=Optimizer(), epochs=3)
     found = list(cohorts(plans, [0, 1, 2], data))
     assert [(len(some), len(seeds)) for some, seeds in found] == sizes
     pairs = [(plan.name, seed) for some, seeds in found for plan in some for seed in seeds]

@@ -122,7 +122,7 @@ def test_tokens_are_compared_id_by_id(place, tmp_path):
     with pytest.raises(TeacherError, match=r"the teacher('s token \d+ is| names \d+ tokens).*data.tokenizer=FOLDER"):
         study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "other"])).check()
     with pytest.raises(ConfigError, match="token"):
-        study_of(data, tmp_path / "run", student=partial(HuggingFace, path=tmp_path / "other"), teacher=None).check()
+        study_of(data, tmp_path / "run", student=partial(HuggingFace, path=tmp_path / "other")).check()
 
 
 def test_a_name_on_the_hub_without_a_network(data, tmp_path, monkeypatch):

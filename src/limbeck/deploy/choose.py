@@ -24,7 +24,7 @@ def choose_student(summary: Mapping[str, Any], arm: str | None = None, seed: int
     if not arms:
         raise ConfigError("This run has no students to take: it trained a teacher alone.")
     if arm is None:
-        negative = {name for name, entry in arms.items() if entry["objective"].get("shuffled")}
+        negative = {name for name, entry in arms.items() if entry.get("objective", {}).get("shuffled")}
         distilled = {name: entry for name, entry in arms.items() if not (entry.get("control") or name in negative)}
         arm = min(distilled or arms, key=lambda name: _mean(arms[name]["seeds"], text))
     elif arm not in arms:

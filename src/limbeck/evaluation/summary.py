@@ -63,7 +63,9 @@ def mark_main(comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any
         measure: by which, the less the better; a key of the metrics.
     """
     values = {a["name"]: statistics.fmean(s["val"][measure] for s in a["seeds"]) for a in arms}
-    other = {a["name"] for a in arms if a.get("control") or a["objective"].get("shuffled")}  # controls of some kind
+    other = {
+        a["name"] for a in arms if a.get("control") or a.get("objective", {}).get("shuffled")
+    }  # controls of some kind
     among = [entry for entry in comparisons if entry["arm"] not in other] or comparisons
     best = min(among, key=lambda entry: values[entry["arm"]], default=None)
     for entry in comparisons:
