@@ -1,11 +1,14 @@
-"""Claim: at 128,000 classes the loss in chunks takes 5 times less memory than directly, and at most 1.2 times its time.
+"""Claim: at 128,000 classes the loss in chunks takes 5 times less memory than directly, and at most
+1.2 times its time.
 
-The last layer of a language model and its loss, hard and soft KL at T = 2, forward and backward: hidden states of 256
-values at N positions, given labels, and a teacher. *Dense*: its logits are made from its own hidden states and last
-layer, all at once or chunk by chunk; N = 2048. *Sparse*: 16 of its classes and the rest's mass; N = 4096. n = 5.
+The last layer of a language model and its loss, hard and soft KL at T = 2, forward and backward:
+hidden states of 256 values at N positions, given labels, and a teacher. *Dense*: its logits are
+made from its own hidden states and last layer, all at once or chunk by chunk; N = 2048. *Sparse*:
+16 of its classes and the rest's mass; N = 4096. n = 5.
 
-Inside the clock: one step, in one process, directly and in chunks in turn. Memory: the peak of a process of its own
-that takes one step, with PyTorch, both layers and their gradients in it; n = 1, no clock (Linux).
+Inside the clock: one step, in one process, directly and in chunks in turn. Memory: the peak of a
+process of its own that takes one step, with PyTorch, both layers and their gradients in it; n = 1,
+no clock (Linux).
 """
 
 import json
@@ -91,17 +94,31 @@ def main() -> None:
         contestants = {names[kind, how]: Contestant(step) for how, step in steps(kind).items()}
         seconds |= alternate(contestants, options)
     goals = [Goal(names[kind, HOW[1]], names[kind, HOW[0]], at_most=1.2) for kind in POSITIONS]
-    report(seconds, goals, options, GB_at_the_peak={name: round(value, 2) for name, value in peaks.items()})
+    report(
+        seconds,
+        goals,
+        options,
+        GB_at_the_peak={name: round(value, 2) for name, value in peaks.items()},
+    )
     judged = []
     for kind in POSITIONS:
         over, under = (names[kind, how] for how in HOW)
         ratio = peaks[over] / peaks[under]
         met = None if options.short else ratio >= SAVING
-        print(f"  {f'memory, {over} / {under}':<60} {ratio:.1f}     at least {SAVING}: {VERDICTS[met]}")
+        print(
+            f"  {f'memory, {over} / {under}':<60} {ratio:.1f}     at least {SAVING}: "
+            f"{VERDICTS[met]}"
+        )
         judged.append(
-            {"over": f"GB, {over}", "under": under, "goal": f"at least {SAVING}", "ratios": [ratio], "median": ratio,
-             "met": met}
-        )  # fmt: skip
+            {
+                "over": f"GB, {over}",
+                "under": under,
+                "goal": f"at least {SAVING}",
+                "ratios": [ratio],
+                "median": ratio,
+                "met": met,
+            }
+        )
     if options.json:
         content = json.loads(options.json.read_text(encoding="utf-8"))
         content["goals"] += judged

@@ -1,21 +1,32 @@
-"""Claim: a cohort of 64 students 784-50-10 costs at most 16 times one; ten cost at most 4 times one. n = 5.
+"""Claim: a cohort of 64 students 784-50-10 costs at most 16 times one; ten cost at most 4 times
+one. n = 5.
 
-The 64 are eight temperatures from 1 to 20 of eight seeds, each seed with an order of its own; the ten are ten
-temperatures of one seed; the one is at T = 4. Batches of 100, Adam at 1e-3, MNIST's 55,000 training images, the
-teacher's logits in memory. The same code trains one, ten and 64.
+The 64 are eight temperatures from 1 to 20 of eight seeds, each seed with an order of its own; the
+ten are ten temperatures of one seed; the one is at T = 4. Batches of 100, Adam at 1e-3, MNIST's
+55,000 training images, the teacher's logits in memory. The same code trains one, ten and 64.
 
-Inside the clock: a steady epoch through the Trainer (the mean of the second to fourth of a fit) with its validation on
-5,000 images, CSV log and checkpoint, as in a study.
+Inside the clock: a steady epoch through the Trainer (the mean of the second to fourth of a fit)
+with its validation on 5,000 images, CSV log and checkpoint, as in a study.
 """
 
 import torch
-from common import MEAN, STD, Contestant, Goal, alternate, arguments, epoch_of_fit, report, small_or_whole
+from common import (
+    MEAN,
+    STD,
+    Contestant,
+    Goal,
+    alternate,
+    arguments,
+    epoch_of_fit,
+    report,
+    small_or_whole,
+)
 
 from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.teacher.signal import StoredTeacher
-from limbeck.training.cohort import Cohort
+from limbeck.training.cohort.stack import Cohort
 from limbeck.training.module import DistillationModule
 
 TEN = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 15.0, 20.0)
@@ -28,12 +39,18 @@ def main() -> None:
     logits = torch.randn(len(data.train), 1, 10)
 
     def epoch(temperatures: tuple[float, ...], seeds: list[int]) -> float:
-        students = [[Normalized(MLP(data.shape, 10, hidden=[50]), [MEAN], [STD]) for _ in seeds] for _ in temperatures]
+        students = [
+            [Normalized(MLP(data.shape, 10, hidden=[50]), [MEAN], [STD]) for _ in seeds]
+            for _ in temperatures
+        ]
         objectives = [Objective(temperature=t) for t in temperatures]
         module = DistillationModule(
-            Cohort(students), StoredTeacher(logits), objectives, arm_names=[f"T={t:g}" for t in temperatures],
+            Cohort(students),
+            StoredTeacher(logits),
+            objectives,
+            arm_names=[f"T={t:g}" for t in temperatures],
             seeds=seeds,
-        )  # fmt: skip
+        )
         return epoch_of_fit(module, StudyData(data, seeds=seeds, batch_size=100), options)
 
     contestants = {
@@ -42,7 +59,10 @@ def main() -> None:
         "64 students": Contestant(lambda: epoch(EIGHT, list(range(8)))),
     }
     seconds = alternate(contestants, options)
-    goals = [Goal("64 students", "one student", at_most=16), Goal("ten students", "one student", at_most=4)]
+    goals = [
+        Goal("64 students", "one student", at_most=16),
+        Goal("ten students", "one student", at_most=4),
+    ]
     report(seconds, goals, options)
 
 

@@ -19,16 +19,16 @@ import lightning as L
 import torch
 from torch import nn
 
+from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, Views, mnist
 from limbeck.data.batches import StudyData
-from limbeck.manifest import hardware, installed_versions, now
-from limbeck.progress import StageProgress
-from limbeck.teacher.answers import Answers
+from limbeck.run.manifest import hardware, installed_versions, now
+from limbeck.store.answers import Answers
+from limbeck.store.store import open_store
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
-from limbeck.teacher.store import open_store
 from limbeck.training.fit import make_trainer, quiet_lightning, run_fit
+from limbeck.training.loggers import csv_logger
 from limbeck.training.module import DistillationModule
-from limbeck.training.scalars import csv_logger
 
 MEAN, STD = 0.1307, 0.3081
 VERDICTS = {True: "met", False: "missed", None: "not judged, too short"}
@@ -41,7 +41,8 @@ class Contestant:
     """What is measured.
 
     Attributes:
-        call: runs it; the whole call is timed unless it returns seconds of its own, one value or several by name.
+        call: runs it; the whole call is timed unless it returns seconds of its own, one value or
+            several by name.
         times: by which the time is multiplied: only this fraction of the contestant is run.
         warm: a shorter call to run once before, outside the clock; None for ``call`` itself.
     """
@@ -65,21 +66,37 @@ class Goal:
         return ratio >= self.at_least if self.at_least is not None else ratio <= (self.at_most or 0)
 
     def __str__(self) -> str:
-        return f"at least {self.at_least:g}" if self.at_least is not None else f"at most {self.at_most:g}"
+        return (
+            f"at least {self.at_least:g}"
+            if self.at_least is not None
+            else f"at most {self.at_most:g}"
+        )
 
 
-def arguments(description: str | None, *, repeats: int = 5, device: bool = False) -> argparse.Namespace:
+def arguments(
+    description: str | None, *, repeats: int = 5, device: bool = False
+) -> argparse.Namespace:
     """The options of every benchmark; with ``device`` those of the accelerator too."""
     parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("LIMBECK_DATA", "data")) / "mnist")
+    parser.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("LIMBECK_DATA", "data")) / "mnist"
+    )
     parser.add_argument("--repeats", type=int, default=repeats)
     parser.add_argument("--json", type=Path, help="a file for the numbers")
-    parser.add_argument("--short", action="store_true", help="a small version on random data that only checks it works")
-    parser.add_argument("--workers", type=int, default=0, help="processes of the others' DataLoaders; tutorials: 0")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="a small version on random data that only checks it works",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes of the others' DataLoaders; tutorials: 0"
+    )
     parser.set_defaults(device="cpu", precision="32-true", compile=False)
     if device:
         parser.add_argument("--device", choices=["cpu", "cuda"])
-        parser.add_argument("--precision", help="of limbeck and of loops in memory: 32-true or bf16-mixed")
+        parser.add_argument(
+            "--precision", help="of limbeck and of loops in memory: 32-true or bf16-mixed"
+        )
         parser.add_argument("--compile", action="store_true", help="trainer.compile=true")
     options = parser.parse_args()
     first = (description or "").strip().splitlines()[0]
@@ -88,14 +105,18 @@ def arguments(description: str | None, *, repeats: int = 5, device: bool = False
 
 
 def small_or_whole(options: argparse.Namespace) -> Dataset:
-    """MNIST with 5,000 training images for validation; in the short version 1,300 random images of its shape."""
+    """MNIST with 5,000 training images for validation; in the short version 1,300 random images of
+    its shape.
+    """
     if not options.short:
         return mnist(options.data)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (1300, 1, 28, 28), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (1300,), generator=generator)
     names = list("0123456789")
-    return Dataset.from_arrays(images[:1100], labels[:1100], images[1100:], labels[1100:], class_names=names, val=100)
+    return Dataset.from_arrays(
+        images[:1100], labels[:1100], images[1100:], labels[1100:], class_names=names, val=100
+    )
 
 
 def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -118,7 +139,9 @@ def clock() -> float:
 
 @contextmanager
 def without_lightning() -> Iterator[None]:
-    """A process as it is without Lightning, which sets a variable that slows every optimizer step by microseconds."""
+    """A process as it is without Lightning, which sets a variable that slows every optimizer step
+    by microseconds.
+    """
     before = os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     try:
         yield
@@ -159,24 +182,36 @@ class EpochClock(L.Callback):
         return (self.stamps[-1] - self.stamps[1]) / (len(self.stamps) - 2)
 
 
-def build_store(teacher: nn.Module, data: Dataset, views: Views, folder: Path, device: str = "cpu") -> StoredTeacher:
-    """A teacher's answers to the training split in all views, kept in a store on the disk as a study keeps them."""
+def build_store(
+    teacher: nn.Module, data: Dataset, views: Views, folder: Path, device: str = "cpu"
+) -> StoredTeacher:
+    """A teacher's answers to the training split in all views, kept in a store on the disk as a
+    study keeps them.
+    """
     answers = Answers(
-        teacher=LiveTeacher(teacher), inputs=data.train.inputs, rows=torch.arange(len(data.train)), views=views,
-        classes=data.classes, device=torch.device(device),
-    )  # fmt: skip
+        teacher=LiveTeacher(teacher),
+        inputs=data.train.inputs,
+        rows=torch.arange(len(data.train)),
+        views=views,
+        classes=data.classes,
+        device=torch.device(device),
+    )
     return open_store(answers, answers.header("float16"), folder, StageProgress(enabled=False))
 
 
 def epoch_of_fit(module: DistillationModule, data: StudyData, options: argparse.Namespace) -> float:
-    """Seconds of a steady epoch through the Trainer as a study sets it up: validation, CSV log and checkpoints."""
+    """Seconds of a steady epoch through the Trainer as a study sets it up: validation, CSV log and
+    checkpoints.
+    """
     timed = EpochClock()
     with fresh_folder() as folder, quiet_lightning():
         checkpoints = folder / "checkpoints"
         trainer = make_trainer(
-            epochs=2 if options.short else EPOCHS, options=trainer_options(options), checkpoints=checkpoints,
+            epochs=2 if options.short else EPOCHS,
+            options=trainer_options(options),
+            checkpoints=checkpoints,
             loggers=[csv_logger(folder / "logs", "fit")],
-        )  # fmt: skip
+        )
         trainer.callbacks.append(timed)
         run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=data)
     return timed.seconds
@@ -191,8 +226,12 @@ def epoch_of_loop(epoch: Callable[[], Any], options: argparse.Namespace) -> floa
     return (stamps[-1] - stamps[1]) / (len(stamps) - 2)
 
 
-def alternate(contestants: dict[str, Contestant], options: argparse.Namespace) -> dict[str, list[float]]:
-    """Seconds of each contestant, in turn A B A B ..., after one unmeasured call of each (not in the short version)."""
+def alternate(
+    contestants: dict[str, Contestant], options: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Seconds of each contestant, in turn A B A B ..., after one unmeasured call of each (not in
+    the short version).
+    """
     seconds: dict[str, list[float]] = {}
     for contestant in [] if options.short else contestants.values():
         (contestant.warm or contestant.call)()
@@ -201,17 +240,24 @@ def alternate(contestants: dict[str, Contestant], options: argparse.Namespace) -
             gc.collect()
             began = clock()
             own = contestant.call()
-            found = own if isinstance(own, dict) else {name: clock() - began if own is None else own}
+            found = (
+                own if isinstance(own, dict) else {name: clock() - began if own is None else own}
+            )
             for part, value in found.items():
                 seconds.setdefault(part, []).append(value * contestant.times)
     return seconds
 
 
 def report(
-    seconds: dict[str, list[float]], goals: Sequence[Goal], options: argparse.Namespace,
-    extrapolated: dict[str, str] | None = None, **facts: Any,
-) -> None:  # fmt: skip
-    """Print median and spread of each contestant and of the ratios pair by pair, and keep them as JSON."""
+    seconds: dict[str, list[float]],
+    goals: Sequence[Goal],
+    options: argparse.Namespace,
+    extrapolated: dict[str, str] | None = None,
+    **facts: Any,
+) -> None:
+    """Print median and spread of each contestant and of the ratios pair by pair, and keep them as
+    JSON.
+    """
     machine, extrapolated = hardware(), extrapolated or {}
     runs = len(next(iter(seconds.values())))
     print(f"{options.claim}\n{machine['cpu']}, {torch.get_num_threads()} threads, n = {runs}")
@@ -225,20 +271,38 @@ def report(
             continue
         ratios = [a / b for a, b in zip(seconds[goal.over], seconds[goal.under], strict=True)]
         met = None if options.short else goal.met(statistics.median(ratios))
-        print(f"  {f'{goal.over} / {goal.under}':<60} {_spread(ratios)}     {goal}: {VERDICTS[met]}")
+        print(
+            f"  {f'{goal.over} / {goal.under}':<60} {_spread(ratios)}     {goal}: {VERDICTS[met]}"
+        )
         judged.append(
-            {"over": goal.over, "under": goal.under, "goal": str(goal), "ratios": ratios,
-             "median": statistics.median(ratios), "met": met}
-        )  # fmt: skip
+            {
+                "over": goal.over,
+                "under": goal.under,
+                "goal": str(goal),
+                "ratios": ratios,
+                "median": statistics.median(ratios),
+                "met": met,
+            }
+        )
     for name, fact in facts.items():
         print(f"  {name.replace('_', ' ')}: {fact}")
     if options.json:
         content = {
-            "benchmark": Path(sys.argv[0]).stem, "claim": options.claim, "date": now(), "seconds": seconds,
-            "extrapolated": extrapolated, "goals": judged, "facts": facts, "short": options.short,
-            "options": {k: str(getattr(options, k)) for k in ("device", "precision", "compile", "workers")},
-            "threads": torch.get_num_threads(), "hardware": machine, "versions": installed_versions(),
-        }  # fmt: skip
+            "benchmark": Path(sys.argv[0]).stem,
+            "claim": options.claim,
+            "date": now(),
+            "seconds": seconds,
+            "extrapolated": extrapolated,
+            "goals": judged,
+            "facts": facts,
+            "short": options.short,
+            "options": {
+                k: str(getattr(options, k)) for k in ("device", "precision", "compile", "workers")
+            },
+            "threads": torch.get_num_threads(),
+            "hardware": machine,
+            "versions": installed_versions(),
+        }
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

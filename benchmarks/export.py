@@ -1,8 +1,10 @@
-"""Claim: exported students make the same errors as in PyTorch in float32, and MLPs at most 5 of 10,000 more in 8 bits.
+"""Claim: exported students make the same errors as in PyTorch in float32, and MLPs at most 5 of
+10,000 more in 8 bits.
 
-``python benchmarks/export.py RUN...`` exports the best student of each finished run, measures what it costs, and writes
-docs/results/export.md and export.json. Errors are exact counts on the whole test split; latencies are medians of three
-rounds in which all models take turns, on one core. With --short a student of a few seconds is trained and exported.
+``python benchmarks/export.py RUN...`` exports the best student of each finished run, measures what
+it costs, and writes docs/results/export.md and export.json. Errors are exact counts on the whole
+test split; latencies are medians of three rounds in which all models take turns, on one core. With
+--short a student of a few seconds is trained and exported.
 """
 
 import argparse
@@ -11,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli import main as limbeck
+from limbeck._base.errors import ExportError
+from limbeck.cli.config.reopen import finished
+from limbeck.cli.main import main as limbeck
 from limbeck.deploy.export import export
 from limbeck.deploy.run_cost import cost
-from limbeck.errors import ExportError
-from limbeck.manifest import now
-from limbeck.reopen import finished
 from limbeck.report.cost import size
-from limbeck.run_folder import RunFolder, write_json, write_text
+from limbeck.run.folder import RunFolder, write_json, write_text
+from limbeck.run.manifest import now
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 MORE = 5
@@ -28,12 +30,19 @@ MORE = 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run folder")
-    parser.add_argument("--short", action="store_true", help="a student of a few seconds, and nothing is written")
+    parser.add_argument(
+        "--short", action="store_true", help="a student of a few seconds, and nothing is written"
+    )
     options = parser.parse_args()
     if options.short:
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
-            assert limbeck(["run", "seeds=2", "epochs=10", "teacher.epochs=5", "logger=csv", f"out={run}"]) == 0
+            assert (
+                limbeck(
+                    ["run", "seeds=2", "epochs=10", "teacher.epochs=5", "logger=csv", f"out={run}"]
+                )
+                == 0
+            )
             entries = [entry_of(run)]
     else:
         entries = [entry_of(run) for run in options.runs]
@@ -50,37 +59,57 @@ def entry_of(run: Path) -> dict[str, Any]:
         try:
             made = export(found.folder, found.data, to=Path(aside) / "bundle", build=found.build)
         except ExportError:  # 8 bits cost too much
-            made = export(found.folder, found.data, to=Path(aside) / "bundle", int8=False, build=found.build)
+            made = export(
+                found.folder, found.data, to=Path(aside) / "bundle", int8=False, build=found.build
+            )
         costs = cost(found.folder, found.data, build=found.build, combine=found.combine)
     summary = RunFolder(run.absolute()).read_summary()
     arm = next(entry for entry in summary["arms"] if entry["name"] == made.arm)
     kind = next(row["kind"] for row in costs["rows"] if row["kind"] == arm["student"])
     rows = [row for row in costs["rows"] if row["kind"] == kind and row["model"] != "teacher"]
     return {
-        "data": summary["data"]["name"], "test": summary["data"]["test"], "student": arm["student"], "arm": made.arm,
-        "seed": made.seed, "params": arm["params"], "errors": {stage.name: stage.errors for stage in made.stages},
+        "data": summary["data"]["name"],
+        "test": summary["data"]["test"],
+        "student": arm["student"],
+        "arm": made.arm,
+        "seed": made.seed,
+        "params": arm["params"],
+        "errors": {stage.name: stage.errors for stage in made.stages},
         "difference": {stage.name: stage.difference for stage in made.stages},
-        "changed": {stage.name: stage.changed for stage in made.stages}, "hardware": costs["hardware"],
+        "changed": {stage.name: stage.changed for stage in made.stages},
+        "hardware": costs["hardware"],
         "versions": costs["versions"],
-        "costs": {f"{row['runtime']} {row['precision']}": {
-            "bytes": row["bytes"], "memory": row["memory"], "ms": row["threads"]["1"]["latency_ms"]["median"],
-            "per_second": row["threads"]["1"]["per_second"]} for row in rows},
-    }  # fmt: skip
+        "costs": {
+            f"{row['runtime']} {row['precision']}": {
+                "bytes": row["bytes"],
+                "memory": row["memory"],
+                "ms": row["threads"]["1"]["latency_ms"]["median"],
+                "per_second": row["threads"]["1"]["per_second"],
+            }
+            for row in rows
+        },
+    }
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
     """The entries as a table in Markdown."""
     ways = ("torch fp32", "onnx fp32", "onnx int8")
     lines = [
-        "| data | student | errors: PyTorch | ONNX | int8 | largest difference of logits, ONNX | file: ONNX | int8 | "
+        "| data | student | errors: PyTorch | ONNX | int8 | largest difference of logits, ONNX | "
+        "file: ONNX | int8 | "
         "latency: PyTorch | ONNX | int8 |",
         "| --- " * 11 + "|",
     ]
     for entry in entries:
         errors, costs = entry["errors"], entry["costs"]
         cells = [entry["data"], f"{entry['student']} ({entry['arm']})"]
-        cells += [str(errors.get(stage, "refused")) for stage in ("student", "onnx fp32", "onnx int8")]
-        cells += [f"{entry['difference']['onnx fp32']:.1e}", *(size(costs[way]["bytes"]) for way in ways[1:])]
+        cells += [
+            str(errors.get(stage, "refused")) for stage in ("student", "onnx fp32", "onnx int8")
+        ]
+        cells += [
+            f"{entry['difference']['onnx fp32']:.1e}",
+            *(size(costs[way]["bytes"]) for way in ways[1:]),
+        ]
         cells += [f"{costs[way]['ms']:.3f} ms" if way in costs else "–" for way in ways]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -89,7 +118,10 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
 def page(entries: Sequence[Mapping[str, Any]]) -> str:
     """``export.md``."""
     dense = [e for e in entries if "convnet" not in e["student"]]
-    worst = max((e["errors"].get("onnx int8", e["test"]) - e["errors"]["onnx fp32"] for e in dense), default=0)
+    worst = max(
+        (e["errors"].get("onnx int8", e["test"]) - e["errors"]["onnx fp32"] for e in dense),
+        default=0,
+    )
     first = entries[0]
     return f"""# Exported students
 

@@ -1,13 +1,16 @@
-"""Claim: an epoch at batch 8192 is 5 times faster than the textbook's, and at most 1.3 times its products. n = 5.
+"""Claim: an epoch at batch 8192 is 5 times faster than the textbook's, and at most 1.3 times its
+products. n = 5.
 
-784-800-800-10 from a 784-1200-1200-10 with dropout 0.5 (untrained: the clock does not see its weights), shifts of up to
-2 pixels, T = 20, hard weight 0.3, soft weight 0.7, Adam at 1e-3, MNIST's 55,000 training images.
+784-800-800-10 from a 784-1200-1200-10 with dropout 0.5 (untrained: the clock does not see its
+weights), shifts of up to 2 pixels, T = 20, hard weight 0.3, soft weight 0.7, Adam at 1e-3, MNIST's
+55,000 training images.
 
-Inside the clock: a steady epoch (the mean of the second to fourth of a fit) with the validation on 5,000 images that a
-study does, its log and checkpoint; the logits of all 25 views lie in memory. The limit: the student's matrix products
-alone, forward and backward, at the same shapes. The textbook's: an epoch with a RandomAffine per image, the teacher
-live, and the same validation. For that ratio ours carries its share of the store: such a student trains for 600 epochs
-and the teacher answers for 25 views once, so the store of one view is built in each repetition and 25 / 600 added.
+Inside the clock: a steady epoch (the mean of the second to fourth of a fit) with the validation on
+5,000 images that a study does, its log and checkpoint; the logits of all 25 views lie in memory.
+The limit: the student's matrix products alone, forward and backward, at the same shapes. The
+textbook's: an epoch with a RandomAffine per image, the teacher live, and the same validation. For
+that ratio ours carries its share of the store: such a student trains for 600 epochs and the teacher
+answers for 25 views once, so the store of one view is built in each repetition and 25 / 600 added.
 """
 
 import torch
@@ -23,7 +26,7 @@ from common import (
     fresh_folder,
     report,
     small_or_whole,
-)  # fmt: skip
+)
 from limit import Products, matrix_rate, rate
 from textbook import Textbook, distillation_loss, loaders, network
 
@@ -48,7 +51,9 @@ def main() -> None:
     def ours() -> dict[str, float]:
         student = Normalized(MLP(data.shape, 10, hidden=STUDENT[1:-1]), [0.5], [0.5])
         module = DistillationModule(student, stored, Objective(**OBJECTIVE), seeds=[0])
-        epoch = epoch_of_fit(module, StudyData(data, seeds=[0], batch_size=BATCH, views=views), options)
+        epoch = epoch_of_fit(
+            module, StudyData(data, seeds=[0], batch_size=BATCH, views=views), options
+        )
         with fresh_folder() as empty:
             began = clock()
             build_store(teacher, data, NoViews(), empty, options.device)
@@ -59,10 +64,14 @@ def main() -> None:
     where = {"device": options.device, "dtype": dtype}
     products = Products(STUDENT, min(BATCH, len(data.train)), len(data.train), **where)
     with fresh_folder() as folder:
-        train, val = loaders(data, folder, batch_size=BATCH, workers=options.workers, mean=0.5, std=0.5, shift=PIXELS)
+        train, val = loaders(
+            data, folder, batch_size=BATCH, workers=options.workers, mean=0.5, std=0.5, shift=PIXELS
+        )
         models = {"student": network(STUDENT), "teacher": network(TEACHER, dropout=0.5)}
         where_and_how = {"device": options.device, "precision": autocast(options)}
-        textbook = Textbook(train=train, val=val, loss=distillation_loss(**OBJECTIVE), **models, **where_and_how)
+        textbook = Textbook(
+            train=train, val=val, loss=distillation_loss(**OBJECTIVE), **models, **where_and_how
+        )
         contestants = {
             "limbeck": Contestant(ours),
             "textbook loop": Contestant(textbook.epoch),
@@ -71,7 +80,9 @@ def main() -> None:
         seconds = alternate(contestants, options)
     goals = [
         Goal("textbook loop", "limbeck and its share of the store", at_least=5),
-        Goal("textbook loop, validation left out", "limbeck and its share of the store", at_least=5),
+        Goal(
+            "textbook loop, validation left out", "limbeck and its share of the store", at_least=5
+        ),
         Goal("limbeck", "the student's matrix products", at_most=1.3),
     ]
     rates = {

@@ -1,4 +1,6 @@
-"""The machine's own limit: a student's matrix products alone, and the rate at which this machine multiplies."""
+"""The machine's own limit: a student's matrix products alone, and the rate at which this machine
+multiplies.
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -9,7 +11,8 @@ from common import clock
 
 
 class Products:
-    """The matrix products of a multilayer perceptron over an epoch, on tensors allocated beforehand.
+    """The matrix products of a multilayer perceptron over an epoch, on tensors allocated
+    beforehand.
 
     Args:
         widths: of its layers, input first.
@@ -20,9 +23,14 @@ class Products:
     """
 
     def __init__(
-        self, widths: Sequence[int], batch: int, samples: int, *, device: str = "cpu",
+        self,
+        widths: Sequence[int],
+        batch: int,
+        samples: int,
+        *,
+        device: str = "cpu",
         dtype: torch.dtype = torch.float32,
-    ):  # fmt: skip
+    ):
         self.batch, self.steps = batch, samples // batch
         self.pairs = list(itertools.pairwise(widths))
         options: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -30,9 +38,16 @@ class Products:
         self.w = [torch.rand(narrow, wide, **options) for wide, narrow in self.pairs]
         self.y = [torch.empty(batch, narrow, **options) for _, narrow in self.pairs]
         self.dy = [torch.rand(batch, narrow, **options) for _, narrow in self.pairs]
-        self.dx, self.dw = [torch.empty_like(x) for x in self.x], [torch.empty_like(w) for w in self.w]
+        self.dx, self.dw = (
+            [torch.empty_like(x) for x in self.x],
+            [torch.empty_like(w) for w in self.w],
+        )
         rest = samples % batch
-        self.rest = Products(widths, rest, rest, device=device, dtype=dtype) if rest and self.steps else None
+        self.rest = (
+            Products(widths, rest, rest, device=device, dtype=dtype)
+            if rest and self.steps
+            else None
+        )
 
     def answer(self) -> None:
         """A forward pass: x @ W of each layer."""
@@ -73,7 +88,9 @@ class Products:
 
 
 def rate(call: Callable[[], object], flops: int, *, seconds: float = 1.0) -> float:
-    """The best sustained rate of some products in GF/s: the best of five blocks of a fifth of the time each."""
+    """The best sustained rate of some products in GF/s: the best of five blocks of a fifth of the
+    time each.
+    """
     call()
     best = 0.0
     for _ in range(5):
@@ -85,7 +102,9 @@ def rate(call: Callable[[], object], flops: int, *, seconds: float = 1.0) -> flo
     return best
 
 
-def matrix_rate(*, device: str = "cpu", dtype: torch.dtype = torch.float32, size: int = 2048) -> float:
+def matrix_rate(
+    *, device: str = "cpu", dtype: torch.dtype = torch.float32, size: int = 2048
+) -> float:
     """The rate of one large square product in GF/s."""
     a, b, c = (torch.rand(size, size, device=device, dtype=dtype) for _ in range(3))
     return rate(lambda: torch.mm(a, b, out=c), 2 * size**3, seconds=5.0 if size > 1000 else 0.1)

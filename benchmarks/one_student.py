@@ -1,13 +1,15 @@
-"""Claim: a tiny student alone, through the Trainer, takes at most 1.5 times a bare loop on tensors in memory. n = 5.
+"""Claim: a tiny student alone, through the Trainer, takes at most 1.5 times a bare loop on tensors
+in memory. n = 5.
 
-784-50-10, batches of 100, Adam at 1e-3, MNIST's 55,000 training images: once on labels, once distilled at T = 4 (hard
-weight 0.1, soft weight 0.9) from logits that lie in memory. The bare loop is what a good engineer writes by hand:
-floats normalised once, randperm, indexing, the fused Adam. Also plain Lightning with torchvision's MNIST and a
-``DataLoader``, and the textbook loop without Lightning, both on labels.
+784-50-10, batches of 100, Adam at 1e-3, MNIST's 55,000 training images: once on labels, once
+distilled at T = 4 (hard weight 0.1, soft weight 0.9) from logits that lie in memory. The bare loop
+is what a good engineer writes by hand: floats normalised once, randperm, indexing, the fused Adam.
+Also plain Lightning with torchvision's MNIST and a ``DataLoader``, and the textbook loop without
+Lightning, both on labels.
 
-Inside the clock: a steady epoch, the mean of the second to fourth of a fit; each side validates on 5,000 images after
-every epoch; ours also writes its CSV log and a checkpoint, as in a study, and Lightning its own. Outside: reading the
-data, building models and Trainer.
+Inside the clock: a steady epoch, the mean of the second to fourth of a fit; each side validates on
+5,000 images after every epoch; ours also writes its CSV log and a checkpoint, as in a study, and
+Lightning its own. Outside: reading the data, building models and Trainer.
 """
 
 import torch
@@ -25,7 +27,7 @@ from common import (
     fresh_folder,
     report,
     small_or_whole,
-)  # fmt: skip
+)
 from peers import PlainModule, epoch_of_lightning
 from textbook import Bare, Textbook, distillation_loss, loaders, network
 
@@ -55,9 +57,14 @@ def main() -> None:
 
     def bare(kind: str) -> float:
         loop = Bare(
-            network([784, 50, 10]), data, distillation_loss(**OBJECTIVES[kind]), batch_size=BATCH,
-            logits=logits if kind == "distilled" else None, device=options.device, precision=autocast(options),
-        )  # fmt: skip
+            network([784, 50, 10]),
+            data,
+            distillation_loss(**OBJECTIVES[kind]),
+            batch_size=BATCH,
+            logits=logits if kind == "distilled" else None,
+            device=options.device,
+            precision=autocast(options),
+        )
         return epoch_of_loop(loop.epoch, options)
 
     contestants = {}
@@ -65,12 +72,18 @@ def main() -> None:
         contestants[f"limbeck, {kind}"] = Contestant(lambda kind=kind: ours(kind))
         contestants[f"bare loop, {kind}"] = Contestant(lambda kind=kind: bare(kind))
     with fresh_folder() as folder:
-        loader, loss = loaders(data, folder, batch_size=BATCH, workers=options.workers), distillation_loss()
+        loader, loss = (
+            loaders(data, folder, batch_size=BATCH, workers=options.workers),
+            distillation_loss(),
+        )
         textbook = Textbook(network([784, 50, 10]), *loader, loss, device=options.device)
         epochs = 2 if options.short else EPOCHS
         contestants["plain Lightning, on labels"] = Contestant(
             lambda: epoch_of_lightning(
-                PlainModule(network([784, 50, 10]), loss), *loader, epochs=epochs, device=options.device
+                PlainModule(network([784, 50, 10]), loss),
+                *loader,
+                epochs=epochs,
+                device=options.device,
             )
         )
         contestants["textbook loop"] = Contestant(textbook.epoch)

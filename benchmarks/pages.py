@@ -1,11 +1,13 @@
-"""The pages of docs/results/: tables and goals from results.json, sentences from the texts written by hand."""
+"""The pages of docs/results/: tables and goals from results.json, sentences from the texts written
+by hand.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck.compose import CONF
+from limbeck.cli.config.compose import CONF
 from limbeck.report.formats import MISSING, nats, p_value, percent, plural, seconds, tenths
 from limbeck.report.judged_by import Measure, measure_of
 from limbeck.report.wording import objective
@@ -17,7 +19,9 @@ KINDS = {"at_least": "at least", "at_most": "at most", "equals": ""}
 Entry = Mapping[str, Any]
 
 
-def write_pages(record: Mapping[str, Any], folder: Path, without: Mapping[str, str]) -> Iterator[Path]:
+def write_pages(
+    record: Mapping[str, Any], folder: Path, without: Mapping[str, str]
+) -> Iterator[Path]:
     """Write a page for each recipe, and the list of all; give their paths."""
     for recipe in dict.fromkeys(entry["recipe"] for entry in record["entries"]):
         text = folder / "text" / f"{recipe}.md"
@@ -36,7 +40,8 @@ def page_of(recipe: str, record: Mapping[str, Any], text: str) -> str:
     Args:
         recipe: its name.
         record: the content of results.json.
-        text: written by hand: a title, the answer, a line of three dashes, what else to know; may be empty.
+        text: written by hand: a title, the answer, a line of three dashes, what else to know; may
+            be empty.
     """
     entries = [entry for entry in record["entries"] if entry["recipe"] == recipe]
     opening, _, ending = text.strip().partition("\n---\n")
@@ -56,7 +61,10 @@ def on_validation(arm: Mapping[str, Any], entry: Entry) -> float:
 def about(recipe: str) -> str:
     """The first comment of a recipe."""
     lines = (CONF / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()
-    return next((line.lstrip("# ") for line in lines if line.startswith("# ") and "@package" not in line), "")
+    return next(
+        (line.lstrip("# ") for line in lines if line.startswith("# ") and "@package" not in line),
+        "",
+    )
 
 
 def _sections(entry: Entry) -> Iterator[str]:
@@ -73,7 +81,9 @@ def _sections(entry: Entry) -> Iterator[str]:
     for figure in entry["figures"]:
         yield f"![{figure['title']}]({figure['file']})\n\n*{figure['title']}.* {figure['caption']}"
     if entry["warnings"]:
-        yield "What the run itself warns of:\n\n" + "\n".join(f"* {warning}" for warning in entry["warnings"])
+        yield "What the run itself warns of:\n\n" + "\n".join(
+            f"* {warning}" for warning in entry["warnings"]
+        )
     if entry["goals"]:
         yield _goals(entry["goals"])
 
@@ -82,15 +92,24 @@ def _facts(entry: Entry) -> str:
     """Commit, machine, time and sizes in a paragraph."""
     machine, spent, data = entry["hardware"], entry["seconds"], entry["data"]
     devices = ", ".join(machine.get("devices") or [])
-    where = f"{plural(machine['cores'], 'core')} of {machine['cpu']}" + (f", {devices}" if devices else "")
+    where = f"{plural(machine['cores'], 'core')} of {machine['cpu']}" + (
+        f", {devices}" if devices else ""
+    )
     changed = " with changes" if (entry["commit"] or "").endswith("+") else ""
-    commit = f"commit `{entry['commit'][:7]}`{changed}" if entry["commit"] else "a commit not recorded"
-    stages = ", ".join(f"{name} {seconds(spent[name])}" for name in spent if name != "total" and spent[name])
+    commit = (
+        f"commit `{entry['commit'][:7]}`{changed}" if entry["commit"] else "a commit not recorded"
+    )
+    stages = ", ".join(
+        f"{name} {seconds(spent[name])}" for name in spent if name != "total" and spent[name]
+    )
     return (
-        f"limbeck {entry['versions']['limbeck']} at {commit}, torch {entry['versions']['torch']}, {where}, "
+        f"limbeck {entry['versions']['limbeck']} at {commit}, torch {entry['versions']['torch']}, "
+        f"{where}, "
         f"{entry['precision']}, {entry['date']}. Wall time {seconds(spent['total'])} ({stages}). "
-        f"{_sizes(data)}; the test split was opened once, at the end. Students: {plural(entry['epochs'], 'epoch')}, "
-        f"batches of {entry['batch_size']:,}, {plural(entry['seeds'], 'seed')}. Mean ± standard deviation over seeds."
+        f"{_sizes(data)}; the test split was opened once, at the end. Students: "
+        f"{plural(entry['epochs'], 'epoch')}, "
+        f"batches of {entry['batch_size']:,}, {plural(entry['seeds'], 'seed')}. Mean ± standard "
+        "deviation over seeds."
     )
 
 
@@ -99,16 +118,21 @@ def _sizes(data: Mapping[str, Any]) -> str:
         return f"{data['train']:,} samples to train, {data['val']:,} to validate, {data['test']:,} to test"
     tokens = data["tokens"]
     return (
-        f"{tokens['train']:,} tokens to train ({data['tokenizer']}, blocks of {data['block']}), {tokens['val']:,} to "
+        f"{tokens['train']:,} tokens to train ({data['tokenizer']}, blocks of {data['block']}), "
+        f"{tokens['val']:,} to "
         f"validate, {tokens['test']:,} to test ({data['bytes']['test']:,} bytes)"
     )
 
 
 def _rows_shown(entry: Entry) -> tuple[list[str], int]:
-    """Names of the arms in the tables, and how many are left out: those with the most validation errors, no control."""
+    """Names of the arms in the tables, and how many are left out: those with the most validation
+    errors, no control.
+    """
     arms = entry["arms"]
     controls = [arm for arm in arms if arm["control"]]
-    ranked = controls + sorted((arm for arm in arms if not arm["control"]), key=lambda arm: on_validation(arm, entry))
+    ranked = controls + sorted(
+        (arm for arm in arms if not arm["control"]), key=lambda arm: on_validation(arm, entry)
+    )
     picked = {arm["name"] for arm in ranked[: max(MOST_ROWS, len(controls))]}
     return [arm["name"] for arm in arms if arm["name"] in picked], len(arms) - len(picked)
 
@@ -117,7 +141,13 @@ def _results(entry: Entry, kept: Sequence[str]) -> str:
     measure, rows, teacher = measure_of(entry), [], entry["teacher"]
     if teacher:
         test = teacher["test"]
-        facts = [f"teacher: {teacher['name']}", f"{teacher['params']:,}", "", "", measure.number(measure.of(test))]
+        facts = [
+            f"teacher: {teacher['name']}",
+            f"{teacher['params']:,}",
+            "",
+            "",
+            measure.number(measure.of(test)),
+        ]
         facts += [percent(test["accuracy"]), nats(test["nll"]), ""]
         rows.append([*facts, measure.number(measure.of(teacher["val"]))])
     for arm in entry["arms"]:
@@ -150,7 +180,12 @@ def _sees(arm: Mapping[str, Any]) -> str:
 
 def _adjusted(found: Mapping[str, Any]) -> str:
     """Results with constants added per class after training."""
-    parts = [f"{found['title']}:", _table(found["heading"], found["rows"]), found["note"], *found["sentences"]]
+    parts = [
+        f"{found['title']}:",
+        _table(found["heading"], found["rows"]),
+        found["note"],
+        *found["sentences"],
+    ]
     return "\n\n".join(filter(None, (part.replace("*", "\\*") for part in parts)))
 
 
@@ -161,27 +196,49 @@ def _comparisons(entry: Entry, kept: Sequence[str]) -> str:
         if found["arm"] in kept:
             gap, total = found["gap_closed"][gap_key], {**found[measure.delta]}
             total["ci95"] = total.get("ci95_total")
-            star = " (chosen on validation)" if found.get("main") and len(entry["comparisons"]) > 1 else ""
-            rows.append([
-                f"{found['arm']} − {found['control']}{star}", measure.change(found), measure.interval(found),
-                measure.interval({measure.delta: total}),
-                p_value(found[measure.p[0]]).removeprefix("p = ").removeprefix("p "),
-                MISSING if gap is None else _with_interval(gap, found["gap_closed"].get(f"{gap_key}_ci95")),
-                found["verdict"],
-            ])  # fmt: skip
+            star = (
+                " (chosen on validation)"
+                if found.get("main") and len(entry["comparisons"]) > 1
+                else ""
+            )
+            rows.append(
+                [
+                    f"{found['arm']} − {found['control']}{star}",
+                    measure.change(found),
+                    measure.interval(found),
+                    measure.interval({measure.delta: total}),
+                    p_value(found[measure.p[0]]).removeprefix("p = ").removeprefix("p "),
+                    MISSING
+                    if gap is None
+                    else _with_interval(gap, found["gap_closed"].get(f"{gap_key}_ci95")),
+                    found["verdict"],
+                ]
+            )
     beyond = "samples" if measure.noun == "errors" else "text"
-    heading = ["comparison", measure.noun, "95 % over seeds", f"95 % over seeds and {beyond}", measure.p[1]]
+    heading = [
+        "comparison",
+        measure.noun,
+        "95 % over seeds",
+        f"95 % over seeds and {beyond}",
+        measure.p[1],
+    ]
     return _table([*heading, "gap closed", "verdict"], rows)
 
 
 def _with_interval(gap: float, bounds: Sequence[float] | None) -> str:
-    return percent(gap, 0) + (f" ({percent(bounds[0], 0)} to {percent(bounds[1], 0)})" if bounds else "")
+    return percent(gap, 0) + (
+        f" ({percent(bounds[0], 0)} to {percent(bounds[1], 0)})" if bounds else ""
+    )
 
 
 def _goals(goals: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for goal in goals:
-        target = goal["target"] if isinstance(goal["target"], str) else _shown(goal["target"], goal["unit"])
+        target = (
+            goal["target"]
+            if isinstance(goal["target"], str)
+            else _shown(goal["target"], goal["unit"])
+        )
         found = MISSING if goal["value"] is None else _shown(goal["value"], goal["unit"])
         wanted = f"{KINDS[goal['kind']]} {target}".strip()
         rows.append([goal["goal"], str(goal["public"] or ""), wanted, found, NOTES[goal["met"]]])
@@ -203,29 +260,55 @@ def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
         main = next((found for found in entry["comparisons"] if found.get("main")), None)
         arms = {arm["name"]: arm for arm in entry["arms"]}
         measure = measure_of(entry)
-        pair = [_of(measure, arms[main[end]]) for end in ("control", "arm")] if main else [MISSING] * 2
-        teacher = measure.number(measure.of(entry["teacher"]["test"])) if entry["teacher"] else MISSING
+        pair = (
+            [_of(measure, arms[main[end]]) for end in ("control", "arm")] if main else [MISSING] * 2
+        )
+        teacher = (
+            measure.number(measure.of(entry["teacher"]["test"])) if entry["teacher"] else MISSING
+        )
         met = sum(goal["met"] is True for goal in entry["goals"])
         goals = f"{met} of {len(entry['goals'])}" if entry["goals"] else MISSING
         where = f"[{entry['name']}]({entry['recipe']}.md)"
         verdict = f"{main['verdict']}: {measure.change(main)}" if main else MISSING
         size = entry["data"].get("tokens", entry["data"])["test"]
-        rows.append([
-            where, f"{entry['data']['name']}, {size:,}", str(entry["seeds"]), *pair, teacher, verdict,
-            goals, seconds(entry["seconds"]["total"]),
-        ])  # fmt: skip
+        rows.append(
+            [
+                where,
+                f"{entry['data']['name']}, {size:,}",
+                str(entry["seeds"]),
+                *pair,
+                teacher,
+                verdict,
+                goals,
+                seconds(entry["seconds"]["total"]),
+            ]
+        )
     recorded = {entry["recipe"] for entry in record["entries"]}
     left = [f"* `{name}`: {why}" for name, why in sorted(without.items()) if name not in recorded]
     pages = "\n".join([*sorted(recorded), "export", "speed"])
     parts = [
         "# Results",
-        "A page for each recipe: command, commit, machine, time, every arm over its seeds, and the goal beside what\n"
-        "was found, met or missed. Errors of the test split, mean ± standard deviation over seeds, of the arm that\n"
-        "validation chose and of its control. The same numbers for machines: [results.json](results.json). How fast\n"
+        "A page for each recipe: command, commit, machine, time, every arm over its seeds, and the "
+        "goal beside what\n"
+        "was found, met or missed. Errors of the test split, mean ± standard deviation over seeds, "
+        "of the arm that\n"
+        "validation chose and of its control. The same numbers for machines: "
+        "[results.json](results.json). How fast\n"
         "all this is: "
         "[Speed](speed.md). What students weigh once they leave: [Exported students](export.md).",
         _table(
-            ["recipe", "data, test", "seeds", "control", "distilled", "teacher", "verdict", "goals met", "time"], rows
+            [
+                "recipe",
+                "data, test",
+                "seeds",
+                "control",
+                "distilled",
+                "teacher",
+                "verdict",
+                "goals met",
+                "time",
+            ],
+            rows,
         ),
     ]
     parts += ["Recipes without a page yet:\n\n" + "\n".join(left)] * bool(left)
@@ -238,4 +321,6 @@ def _of(measure: Measure, arm: Mapping[str, Any]) -> str:
 
 def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heading, ["---"] * len(heading), *rows]
-    return "\n".join("| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(re.sub(r"\|", r"\\|", cell) for cell in line) + " |" for line in lines
+    )

@@ -1,7 +1,7 @@
 """The other tools, each used as its documentation shows: plain Lightning, torchdistill, KD_Lib.
 
-torchdistill and KD_Lib are no dependencies of limbeck: ``benchmarks/README.md`` says how to install them. Where one is
-missing, :func:`installed` leaves it out.
+torchdistill and KD_Lib are no dependencies of limbeck: ``benchmarks/README.md`` says how to install
+them. Where one is missing, :func:`installed` leaves it out.
 """
 
 import contextlib
@@ -67,21 +67,33 @@ class PlainModule(L.LightningModule):
 
 
 def epoch_of_lightning(
-    module: PlainModule, train: DataLoader[Any], val: DataLoader[Any], *, epochs: int, device: str = "cpu"
+    module: PlainModule,
+    train: DataLoader[Any],
+    val: DataLoader[Any],
+    *,
+    epochs: int,
+    device: str = "cpu",
 ) -> float:
     """Seconds of a steady epoch with Lightning's defaults, the progress bar left out."""
     timed = EpochClock()
     with fresh_folder() as folder, quiet_lightning():
         trainer = L.Trainer(
-            accelerator=device, devices=1, max_epochs=epochs, default_root_dir=folder, callbacks=[timed],
-            enable_progress_bar=False, enable_model_summary=False,
-        )  # fmt: skip
+            accelerator=device,
+            devices=1,
+            max_epochs=epochs,
+            default_root_dir=folder,
+            callbacks=[timed],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
         trainer.fit(module, train, val)
     return timed.seconds
 
 
 class SoftCrossEntropy(nn.Module):
-    """KD_Lib's ``loss_fn`` for the cross-entropy with soft targets; the T^2 that KD_Lib multiplies by is undone."""
+    """KD_Lib's ``loss_fn`` for the cross-entropy with soft targets; the T^2 that KD_Lib multiplies
+    by is undone.
+    """
 
     def __init__(self, temperature: float):
         super().__init__()
@@ -93,14 +105,22 @@ class SoftCrossEntropy(nn.Module):
 
 
 def kd_lib_epoch(
-    student: nn.Module, train: DataLoader[Any], val: DataLoader[Any], folder: Path, *, teacher: nn.Module | None = None,
-    temperature: float = 1.0, soft_weight: float = 0.0,
-) -> Callable[[], None]:  # fmt: skip
-    """An epoch of KD_Lib's VanillaKD; on labels alone, which it offers for teachers, where there is no teacher.
+    student: nn.Module,
+    train: DataLoader[Any],
+    val: DataLoader[Any],
+    folder: Path,
+    *,
+    teacher: nn.Module | None = None,
+    temperature: float = 1.0,
+    soft_weight: float = 0.0,
+) -> Callable[[], None]:
+    """An epoch of KD_Lib's VanillaKD; on labels alone, which it offers for teachers, where there is
+    no teacher.
 
     It validates after every epoch, and follows the teacher's gradients.
     """
-    # KD_Lib imports its part for text whatever one asks for, and that needs torchtext.legacy, long gone.
+    # KD_Lib imports its part for text whatever one asks for, and that needs torchtext.legacy, long
+    # gone.
     text = types.ModuleType("KD_Lib.KD.text")
     text.BERT2LSTM = text.get_essentials = None  # type: ignore[attr-defined]
     sys.modules.setdefault("KD_Lib.KD.text", text)
@@ -108,58 +128,105 @@ def kd_lib_epoch(
 
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
     distiller = VanillaKD(
-        teacher or student, student, train, val, optimizer, optimizer, loss_fn=SoftCrossEntropy(temperature),
-        temp=temperature, distil_weight=soft_weight,
-    )  # fmt: skip
+        teacher or student,
+        student,
+        train,
+        val,
+        optimizer,
+        optimizer,
+        loss_fn=SoftCrossEntropy(temperature),
+        temp=temperature,
+        distil_weight=soft_weight,
+    )
     run = distiller.train_student if teacher is not None else distiller.train_teacher
 
     @without_lightning()
     def epoch() -> None:
         with contextlib.redirect_stdout(io.StringIO()):
-            run(epochs=1, plot_losses=False, save_model=False, save_model_pth=str(folder / "kd_lib" / "student.pt"))
+            run(
+                epochs=1,
+                plot_losses=False,
+                save_model=False,
+                save_model_pth=str(folder / "kd_lib" / "student.pt"),
+            )
 
     return epoch
 
 
 def torchdistill_epoch(
-    student: nn.Module, train: DataLoader[Any], val: DataLoader[Any], *, teacher: nn.Module | None = None,
-    temperature: float = 1.0, hard_weight: float = 1.0, soft_weight: float = 0.0,
-) -> Callable[[], None]:  # fmt: skip
-    """An epoch of torchdistill's boxes, in the loop of its image classification example without the example's log.
+    student: nn.Module,
+    train: DataLoader[Any],
+    val: DataLoader[Any],
+    *,
+    teacher: nn.Module | None = None,
+    temperature: float = 1.0,
+    hard_weight: float = 1.0,
+    soft_weight: float = 0.0,
+) -> Callable[[], None]:
+    """An epoch of torchdistill's boxes, in the loop of its image classification example without the
+    example's log.
 
-    KDLoss multiplies by T^2; ``soft_weight`` is divided by it, so that the loss is the same as the others'.
+    KDLoss multiplies by T^2; ``soft_weight`` is divided by it, so that the loss is the same as the
+    others'.
     """
     from torchdistill.core.distillation import get_distillation_box
     from torchdistill.core.training import get_training_box
 
     output = {"student_module_path": ".", "student_module_io": "output"}
     output |= {"teacher_module_path": ".", "teacher_module_io": "output"}
-    labels = {"input": {"is_from_teacher": False, "module_path": ".", "io": "output"}, "target": {"uses_label": True}}
+    labels = {
+        "input": {"is_from_teacher": False, "module_path": ".", "io": "output"},
+        "target": {"uses_label": True},
+    }
     term: dict[str, Any] = {"weight": 1.0}
     if teacher is None:
         term["criterion"] = {"key": "CrossEntropyLoss", "kwargs": {"reduction": "mean"}}
         term["criterion_wrapper"] = {"key": "SimpleLossWrapper", "kwargs": labels}
     else:
-        weights = {"temperature": temperature, "alpha": hard_weight, "beta": soft_weight / temperature**2}
-        term["criterion"] = {"key": "KDLoss", "kwargs": {**output, **weights, "reduction": "batchmean"}}
+        weights = {
+            "temperature": temperature,
+            "alpha": hard_weight,
+            "beta": soft_weight / temperature**2,
+        }
+        term["criterion"] = {
+            "key": "KDLoss",
+            "kwargs": {**output, **weights, "reduction": "batchmean"},
+        }
     workers = train.num_workers
     config = {
         "num_epochs": 1,
         "train_data_loader": {
-            "dataset_id": "train", "sampler": {"class_or_func": RandomSampler},
-            "kwargs": {"batch_size": train.batch_size, "num_workers": workers, "persistent_workers": workers > 0},
+            "dataset_id": "train",
+            "sampler": {"class_or_func": RandomSampler},
+            "kwargs": {
+                "batch_size": train.batch_size,
+                "num_workers": workers,
+                "persistent_workers": workers > 0,
+            },
         },
         "val_data_loader": {
-            "dataset_id": "val", "sampler": {"class_or_func": SequentialSampler},
-            "kwargs": {"batch_size": val.batch_size, "num_workers": workers, "persistent_workers": workers > 0},
+            "dataset_id": "val",
+            "sampler": {"class_or_func": SequentialSampler},
+            "kwargs": {
+                "batch_size": val.batch_size,
+                "num_workers": workers,
+                "persistent_workers": workers > 0,
+            },
         },
         "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
         "student": {"forward_proc": "forward_batch_only", "requires_grad": True},
         "model": {"forward_proc": "forward_batch_only", "requires_grad": True},
         "optimizer": {"key": "Adam", "kwargs": {"lr": 1e-3}},
         "criterion": {"key": "WeightedSumLoss", "kwargs": {"sub_terms": {"loss": term}}},
-    }  # fmt: skip
-    shared = ({"train": train.dataset, "val": val.dataset}, config, torch.device("cpu"), None, False, 1)
+    }
+    shared = (
+        {"train": train.dataset, "val": val.dataset},
+        config,
+        torch.device("cpu"),
+        None,
+        False,
+        1,
+    )
     if teacher is None:
         box = get_training_box(student, *shared)
     else:

@@ -1,14 +1,17 @@
-"""Claim: a store takes at most 1.3 times its teacher's matrix products, and reading it adds under 5 % to a step. n = 5.
+"""Claim: a store takes at most 1.3 times its teacher's matrix products, and reading it adds under 5
+% to a step. n = 5.
 
-Building: the answers of a 784-1200-1200-10 (dropout 0.5, untrained: the clock does not see its weights) to 60,000
-images in 25 views, shifts of up to 2 pixels. Inside the clock: showing the views, asking, float16, writing, the digests
-that find the store again and the check against the teacher. The limit: the same products alone, in batches of the same
-size, one view of the 25 (extrapolated).
+Building: the answers of a 784-1200-1200-10 (dropout 0.5, untrained: the clock does not see its
+weights) to 60,000 images in 25 views, shifts of up to 2 pixels. Inside the clock: showing the
+views, asking, float16, writing, the digests that find the store again and the check against the
+teacher. The limit: the same products alone, in batches of the same size, one view of the 25
+(extrapolated).
 
-Reading: a steady epoch through the Trainer (the mean of the second to fourth of a fit) of 784-800-800-10 on 55,000
-images with shifts at batch 256, validation, log and checkpoint included, once with logits looked up in such a store on
-the disk, once with one constant tensor of logits. As the difference may be smaller than the clock's noise, also the
-look-ups of an epoch alone, over the whole epoch.
+Reading: a steady epoch through the Trainer (the mean of the second to fourth of a fit) of
+784-800-800-10 on 55,000 images with shifts at batch 256, validation, log and checkpoint included,
+once with logits looked up in such a store on the disk, once with one constant tensor of logits. As
+the difference may be smaller than the clock's noise, also the look-ups of an epoch alone, over the
+whole epoch.
 """
 
 import copy
@@ -24,7 +27,7 @@ from common import (
     fresh_folder,
     report,
     small_or_whole,
-)  # fmt: skip
+)
 from limit import Products, matrix_rate, rate
 
 from limbeck.data import Dataset, Shift
@@ -32,7 +35,7 @@ from limbeck.data.batches import StudyData, TrainBatches
 from limbeck.data.dataset import Split
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
-from limbeck.teacher.answers import LINEAR_BATCH
+from limbeck.store.answers import LINEAR_BATCH
 from limbeck.teacher.signal import TeacherSignal
 from limbeck.training.module import DistillationModule
 
@@ -46,7 +49,9 @@ class Constant(TeacherSignal):
     def __init__(self) -> None:
         self.logits = torch.randn(1, BATCH, 10)
 
-    def __call__(self, x: torch.Tensor, sample: torch.Tensor | None, view: torch.Tensor | None) -> torch.Tensor:
+    def __call__(
+        self, x: torch.Tensor, sample: torch.Tensor | None, view: torch.Tensor | None
+    ) -> torch.Tensor:
         """Logits ``[1, B, 10]``."""
         return self.logits[:, : x.shape[1]]
 
@@ -54,7 +59,10 @@ class Constant(TeacherSignal):
 def with_validation(data: Dataset) -> Dataset:
     """The data set with all 60,000 images in its training split."""
     everything = copy.copy(data)
-    parts = (torch.cat(pair) for pair in zip(vars(data.train).values(), vars(data.val).values(), strict=True))
+    parts = (
+        torch.cat(pair)
+        for pair in zip(vars(data.train).values(), vars(data.val).values(), strict=True)
+    )
     everything.train = Split(*parts)
     return everything
 
@@ -73,12 +81,20 @@ def main() -> None:
 
     def epoch(signal: TeacherSignal) -> float:
         student = Normalized(MLP(data.shape, 10, hidden=STUDENT[1:-1]), *data.statistics)
-        return epoch_of_fit(DistillationModule(student, signal, Objective(), seeds=[0]), study, options)
+        return epoch_of_fit(
+            DistillationModule(student, signal, Objective(), seeds=[0]), study, options
+        )
 
     with fresh_folder() as folder:
         stored = build_store(teacher, data, views, folder)
         batches = TrainBatches(
-            data.train, study.index, study.labels, views=views, seeds=[0], batch_size=BATCH, epoch=lambda: 0
+            data.train,
+            study.index,
+            study.labels,
+            views=views,
+            seeds=[0],
+            batch_size=BATCH,
+            epoch=lambda: 0,
         )
         rows = [(batch.sample, batch.view) for batch in batches]
         one = torch.zeros(1)
@@ -87,7 +103,9 @@ def main() -> None:
             "the teacher's matrix products": Contestant(products.answers, times=views.count),
             "an epoch, stored logits": Contestant(lambda: epoch(stored)),
             "an epoch, constant logits": Contestant(lambda: epoch(Constant())),
-            "the look-ups of an epoch alone": Contestant(lambda: [stored(one, *row) for row in rows][:0] or None),
+            "the look-ups of an epoch alone": Contestant(
+                lambda: [stored(one, *row) for row in rows][:0] or None
+            ),
         }
         seconds = alternate(contestants, options)
     goals = [
@@ -99,7 +117,13 @@ def main() -> None:
         "rate_of_a_large_product": f"{matrix_rate(size=256 if options.short else 2048):.0f} GF/s",
         "rate_at_the_teacher's_shapes": f"{rate(products.answer, products.answer_flops):.0f} GF/s",
     }
-    report(seconds, goals, options, {"the teacher's matrix products": f"1 view x {views.count}"}, **rates)
+    report(
+        seconds,
+        goals,
+        options,
+        {"the teacher's matrix products": f"1 view x {views.count}"},
+        **rates,
+    )
 
 
 if __name__ == "__main__":

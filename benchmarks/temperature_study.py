@@ -1,18 +1,30 @@
-"""Claim: ten temperatures of a tiny student, store included, are 50 times faster than the textbook loop. n = 3.
+"""Claim: ten temperatures of a tiny student, store included, are 50 times faster than the textbook
+loop. n = 3.
 
-784-50-10 on soft targets alone (squared error of the softened probabilities), ten temperatures from 1 to 20, 14 epochs
-of MNIST's 55,000 training images in batches of 100, one seed, from a 784-1200-1200-10 with dropout 0.5 that both sides
-are given (untrained: the clock does not see its weights). Both sides validate on 5,000 images after every epoch.
+784-50-10 on soft targets alone (squared error of the softened probabilities), ten temperatures from
+1 to 20, 14 epochs of MNIST's 55,000 training images in batches of 100, one seed, from a
+784-1200-1200-10 with dropout 0.5 that both sides are given (untrained: the clock does not see its
+weights). Both sides validate on 5,000 images after every epoch.
 
-Inside the clock: ours, a whole study through ``limbeck.Study``: run folder, store of the teacher's answers (empty at
-first), all students' training, checkpoints, logs, test of every student, report. The textbook's: one epoch of one
-temperature with the teacher live and its validation, times 140 (extrapolated: epochs are alike); building its models
-and loaders is left out, in its favour. Also the same had the textbook never validated.
+Inside the clock: ours, a whole study through ``limbeck.Study``: run folder, store of the teacher's
+answers (empty at first), all students' training, checkpoints, logs, test of every student, report.
+The textbook's: one epoch of one temperature with the teacher live and its validation, times 140
+(extrapolated: epochs are alike); building its models and loaders is left out, in its favour. Also
+the same had the textbook never validated.
 """
 
 from functools import partial
 
-from common import Contestant, Goal, alternate, arguments, fresh_folder, report, small_or_whole, trainer_options
+from common import (
+    Contestant,
+    Goal,
+    alternate,
+    arguments,
+    fresh_folder,
+    report,
+    small_or_whole,
+    trainer_options,
+)
 from textbook import Textbook, distillation_loss, loaders, network
 
 from limbeck import Arm, Objective, Optimizer, Study
@@ -29,16 +41,30 @@ def main() -> None:
     arms = {f"T={t:g}": Arm(objective=Objective(temperature=t, **OBJECTIVE)) for t in TEMPERATURES}
 
     def study(epochs: int) -> None:
-        teacher = Normalized(MLP(data.shape, 10, hidden=[1200, 1200], dropout=0.5), *data.statistics)
+        teacher = Normalized(
+            MLP(data.shape, 10, hidden=[1200, 1200], dropout=0.5), *data.statistics
+        )
         with fresh_folder() as folder:
             Study(
-                data, arms, student=partial(MLP, hidden=[50]), teacher=teacher, seeds=1, epochs=epochs, batch_size=100,
-                optimizer=Optimizer(lr=1e-3), trainer=trainer_options(options), out=folder / "run", progress=False,
-            ).run()  # fmt: skip
+                data,
+                arms,
+                student=partial(MLP, hidden=[50]),
+                teacher=teacher,
+                seeds=1,
+                epochs=epochs,
+                batch_size=100,
+                optimizer=Optimizer(lr=1e-3),
+                trainer=trainer_options(options),
+                out=folder / "run",
+                progress=False,
+            ).run()
 
     with fresh_folder() as folder:
         train, val = loaders(data, folder, batch_size=100, workers=options.workers)
-        teacher, loss = network([784, 1200, 1200, 10], dropout=0.5), distillation_loss(temperature=4.0, **OBJECTIVE)
+        teacher, loss = (
+            network([784, 1200, 1200, 10], dropout=0.5),
+            distillation_loss(temperature=4.0, **OBJECTIVE),
+        )
         textbook = Textbook(network([784, 50, 10]), train, val, loss, teacher)
         contestants = {
             "limbeck": Contestant(lambda: study(epochs), warm=lambda: study(1)),

@@ -1,13 +1,16 @@
-"""Claim: labels and distilled, five seeds each, are 15 times faster than the textbook loop run ten times. n = 3.
+"""Claim: labels and distilled, five seeds each, are 15 times faster than the textbook loop run ten
+times. n = 3.
 
-784-200-200-10 on the first 10,000 images, batches of 32, 50 epochs, Adam at 1e-3: five seeds on labels, five
-distilled (T = 3, hard weight 0.2, soft cross-entropy weight 0.8, no T^2) from a 784-800-800-10 with dropout 0.5 that
-every side is given (untrained: the clock does not see its weights). Every side validates on 5,000 images after every
-epoch. The goal against torchdistill 1.1.5 and KD_Lib 0.0.32, run ten times as well, is 10 times.
+784-200-200-10 on the first 10,000 images, batches of 32, 50 epochs, Adam at 1e-3: five seeds on
+labels, five distilled (T = 3, hard weight 0.2, soft cross-entropy weight 0.8, no T^2) from a
+784-800-800-10 with dropout 0.5 that every side is given (untrained: the clock does not see its
+weights). Every side validates on 5,000 images after every epoch. The goal against torchdistill
+1.1.5 and KD_Lib 0.0.32, run ten times as well, is 10 times.
 
-Inside the clock: ours, a whole study through ``limbeck.Study``: run folder, store (empty at first), training,
-checkpoints, logs, test, report. The others': one epoch on labels and one distilled, each with its validation, times 250
-(extrapolated: epochs are alike); building models and loaders is left out, in their favour.
+Inside the clock: ours, a whole study through ``limbeck.Study``: run folder, store (empty at first),
+training, checkpoints, logs, test, report. The others': one epoch on labels and one distilled, each
+with its validation, times 250 (extrapolated: epochs are alike); building models and loaders is left
+out, in their favour.
 """
 
 import copy
@@ -16,7 +19,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from common import Contestant, Goal, alternate, arguments, fresh_folder, report, small_or_whole, trainer_options
+from common import (
+    Contestant,
+    Goal,
+    alternate,
+    arguments,
+    fresh_folder,
+    report,
+    small_or_whole,
+    trainer_options,
+)
 from peers import installed, kd_lib_epoch, torchdistill_epoch
 from textbook import Textbook, distillation_loss, loaders, network
 
@@ -51,16 +63,27 @@ def main() -> None:
     options = arguments(__doc__, repeats=3)
     data = first_images(small_or_whole(options), 10_000)
     epochs = 2 if options.short else 50
-    arms = {"hard": Arm(objective=Objective(**LABELS)), "soft": Arm(objective=Objective(**OBJECTIVE))}
+    arms = {
+        "hard": Arm(objective=Objective(**LABELS)),
+        "soft": Arm(objective=Objective(**OBJECTIVE)),
+    }
 
     def study(epochs: int) -> None:
         teacher = Normalized(MLP(data.shape, 10, hidden=[800, 800], dropout=0.5), *data.statistics)
         with fresh_folder() as folder:
             Study(
-                data, arms, student=partial(MLP, hidden=[200, 200]), teacher=teacher, seeds=SEEDS, epochs=epochs,
-                batch_size=32, optimizer=Optimizer(lr=1e-3), trainer=trainer_options(options), out=folder / "run",
+                data,
+                arms,
+                student=partial(MLP, hidden=[200, 200]),
+                teacher=teacher,
+                seeds=SEEDS,
+                epochs=epochs,
+                batch_size=32,
+                optimizer=Optimizer(lr=1e-3),
+                trainer=trainer_options(options),
+                out=folder / "run",
                 progress=False,
-            ).run()  # fmt: skip
+            ).run()
 
     def student() -> torch.nn.Module:
         return network([784, 200, 200, 10])
@@ -75,17 +98,23 @@ def main() -> None:
         others = {"textbook loop": both(hard.epoch, soft.epoch)}
         told = {"temperature": TEMPERATURE, "soft_weight": SOFT}
         if installed("torchdistill"):
-            distilled = torchdistill_epoch(student(), *loader, teacher=teacher(), hard_weight=HARD, **told)
+            distilled = torchdistill_epoch(
+                student(), *loader, teacher=teacher(), hard_weight=HARD, **told
+            )
             others["torchdistill 1.1.5"] = both(torchdistill_epoch(student(), *loader), distilled)
         if installed("KD-Lib"):
             distilled = kd_lib_epoch(student(), *loader, folder, teacher=teacher(), **told)
             others["KD_Lib 0.0.32"] = both(kd_lib_epoch(student(), *loader, folder), distilled)
         contestants = {"limbeck": Contestant(lambda: study(epochs), warm=lambda: study(1))}
-        contestants |= {name: Contestant(call, times=epochs * SEEDS) for name, call in others.items()}
+        contestants |= {
+            name: Contestant(call, times=epochs * SEEDS) for name, call in others.items()
+        }
         seconds = alternate(contestants, options)
     goals = [Goal("textbook loop", "limbeck", at_least=15)]
     goals += [Goal("textbook loop, validation left out", "limbeck", at_least=15)]
-    goals += [Goal(name, "limbeck", at_least=10) for name in ("torchdistill 1.1.5", "KD_Lib 0.0.32")]
+    goals += [
+        Goal(name, "limbeck", at_least=10) for name in ("torchdistill 1.1.5", "KD_Lib 0.0.32")
+    ]
     note = f"1 epoch on labels and 1 distilled x {epochs * SEEDS}"
     report(seconds, goals, options, {name: note for name in seconds if name != "limbeck"})
 

@@ -1,8 +1,10 @@
-"""The loops limbeck is compared with: the textbook's, with a ``DataLoader``, and a good engineer's, in memory.
+"""The loops limbeck is compared with: the textbook's, with a ``DataLoader``, and a good engineer's,
+in memory.
 
-The textbook's is what tutorials show: torchvision's MNIST, transforms image by image, a shuffling ``DataLoader``, the
-teacher run live on every batch, ``torch.optim.Adam``, ``loss.item()``. The bare one has float tensors normalised in
-memory, ``randperm``, indexing, stored logits and the fused Adam.
+The textbook's is what tutorials show: torchvision's MNIST, transforms image by image, a shuffling
+``DataLoader``, the teacher run live on every batch, ``torch.optim.Adam``, ``loss.item()``. The bare
+one has float tensors normalised in memory, ``randperm``, indexing, stored logits and the fused
+Adam.
 """
 
 import itertools
@@ -34,9 +36,13 @@ def network(widths: list[int], dropout: float = 0.0) -> nn.Sequential:
 
 
 def distillation_loss(
-    *, temperature: float = 1.0, hard_weight: float = 1.0, soft_weight: float = 0.0, soft: str = "kl",
+    *,
+    temperature: float = 1.0,
+    hard_weight: float = 1.0,
+    soft_weight: float = 0.0,
+    soft: str = "kl",
     scale_by_t2: bool = True,
-) -> Loss:  # fmt: skip
+) -> Loss:
     """The loss that ``limbeck.Objective`` of the same settings stands for."""
 
     def loss(z: Tensor, v: Tensor | None, y: Tensor) -> Tensor:
@@ -59,13 +65,17 @@ def write_idx(split: Split, folder: Path, images: str, labels: str) -> None:
     """A split as the two idx files that torchvision reads."""
     for name, values in ((images, split.inputs.squeeze(1)), (labels, split.labels.to(torch.uint8))):
         sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-        (folder / name).write_bytes(bytes([0, 0, 8, values.ndim]) + sizes + values.numpy().tobytes())
+        (folder / name).write_bytes(
+            bytes([0, 0, 8, values.ndim]) + sizes + values.numpy().tobytes()
+        )
 
 
 def torchvision_mnist(
     data: Dataset, folder: Path, *, mean: float = MEAN, std: float = STD, shift: int = 0
 ) -> tuple[datasets.MNIST, datasets.MNIST]:
-    """Training and validation split as torchvision's MNIST, transformed image by image; shifts for training alone."""
+    """Training and validation split as torchvision's MNIST, transformed image by image; shifts for
+    training alone.
+    """
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     write_idx(data.train, raw, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -101,11 +111,23 @@ class Textbook:
     """
 
     def __init__(
-        self, student: nn.Module, train: DataLoader[Any], val: DataLoader[Any], loss: Loss,
-        teacher: nn.Module | None = None, device: str = "cpu", precision: Any = None,
-    ):  # fmt: skip
+        self,
+        student: nn.Module,
+        train: DataLoader[Any],
+        val: DataLoader[Any],
+        loss: Loss,
+        teacher: nn.Module | None = None,
+        device: str = "cpu",
+        precision: Any = None,
+    ):
         self.precision = precision or nullcontext()
-        self.student, self.train, self.val, self.loss, self.device = student.to(device), train, val, loss, device
+        self.student, self.train, self.val, self.loss, self.device = (
+            student.to(device),
+            train,
+            val,
+            loss,
+            device,
+        )
         self.teacher = None if teacher is None else teacher.to(device).eval()
         self.optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
 
@@ -127,7 +149,10 @@ class Textbook:
             total += loss.item()
         trained = clock()
         self.validate()
-        return {"textbook loop": clock() - began, "textbook loop, validation left out": trained - began}
+        return {
+            "textbook loop": clock() - began,
+            "textbook loop, validation left out": trained - began,
+        }
 
     def validate(self) -> float:
         """Accuracy on the validation split."""
@@ -135,7 +160,9 @@ class Textbook:
         right = 0
         with torch.no_grad():
             for x, y in self.val:
-                right += (self.student(x.to(self.device)).argmax(1) == y.to(self.device)).sum().item()
+                right += (
+                    (self.student(x.to(self.device)).argmax(1) == y.to(self.device)).sum().item()
+                )
         return right / len(self.val.dataset)  # type: ignore[arg-type]
 
 
@@ -153,10 +180,19 @@ class Bare:
     """
 
     def __init__(
-        self, student: nn.Module, data: Dataset, loss: Loss, *, batch_size: int, logits: Tensor | None = None,
-        device: str = "cpu", precision: Any = None,
-    ):  # fmt: skip
-        self.x, self.x_val = ((s.inputs.to(device).float() / 255 - MEAN) / STD for s in (data.train, data.val))
+        self,
+        student: nn.Module,
+        data: Dataset,
+        loss: Loss,
+        *,
+        batch_size: int,
+        logits: Tensor | None = None,
+        device: str = "cpu",
+        precision: Any = None,
+    ):
+        self.x, self.x_val = (
+            (s.inputs.to(device).float() / 255 - MEAN) / STD for s in (data.train, data.val)
+        )
         self.y, self.y_val = data.train.labels.to(device), data.val.labels.to(device)
         self.logits = None if logits is None else logits.to(device)
         self.student, self.loss, self.batch_size = student.to(device), loss, batch_size

@@ -1,13 +1,15 @@
 """What stored answers to tokens keep of a teacher, and what reading them costs.
 
-Claim: sampled answers of at most 48 bytes a token keep at least 95 % of what all logits gain a student over its control
-(bits per byte of a test text, students from soft targets alone at T = 1, n = seeds), where the most probable classes,
-renormalised, lose more; and a training step that reads stored answers takes less than 1.1 times a plain one. Each
-student learns from the same blocks, order and initial weights; the teacher is the same; nothing is chosen on the test.
+Claim: sampled answers of at most 48 bytes a token keep at least 95 % of what all logits gain a
+student over its control (bits per byte of a test text, students from soft targets alone at T = 1, n
+= seeds), where the most probable classes, renormalised, lose more; and a training step that reads
+stored answers takes less than 1.1 times a plain one. Each student learns from the same blocks,
+order and initial weights; the teacher is the same; nothing is chosen on the test.
 
     python benchmarks/token_store.py --text FILE --teacher RUN [--seeds 3] [--short]
 
-A student that learns from renormalised answers is no option of limbeck: it is made here, to compare.
+A student that learns from renormalised answers is no option of limbeck: it is made here, to
+compare.
 """
 
 import argparse
@@ -25,28 +27,37 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from limbeck import Arm, Objective, Optimizer, Study, soft_targets
+from limbeck import Arm, Objective, Optimizer, Study
+from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, NoViews, TransferSet, text
 from limbeck.data.batches import TrainBatches
-from limbeck.evaluation.compare import paired_interval
+from limbeck.evaluation.comparison import paired_interval
 from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
-from limbeck.manifest import hardware
 from limbeck.models import GPT, load_model
-from limbeck.plan import build
-from limbeck.progress import StageProgress
-from limbeck.teacher.answers import Answers
+from limbeck.run.manifest import hardware
+from limbeck.store.answers import Answers
+from limbeck.store.store import open_store
+from limbeck.study import targets as soft_targets
+from limbeck.study.arms import build
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
-from limbeck.teacher.store import open_store
-from limbeck.training.cohort import Cohort
+from limbeck.training.cohort.stack import Cohort
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0, temperature=1.0)
 ADAMW = Optimizer(name="adamw", lr=0.005, weight_decay=0.1, schedule="one_cycle")
 SCORED = 320
-"""Blocks of validation and of test: a fraction of a long text, where eight students times seeds are scored."""
-KINDS = [("dense", 0, False), *((kind, k, renormalised) for k in (12, 4) for kind, renormalised in
-         (("sampled", False), ("topk", False), ("topk", True)))]  # fmt: skip
+"""Blocks of validation and of test: a fraction of a long text, where eight students times seeds are
+scored.
+"""
+KINDS = [
+    ("dense", 0, False),
+    *(
+        (kind, k, renormalised)
+        for k in (12, 4)
+        for kind, renormalised in (("sampled", False), ("topk", False), ("topk", True))
+    ),
+]
 
 
 class Renormalised(TeacherSignal):
@@ -55,7 +66,9 @@ class Renormalised(TeacherSignal):
     def __init__(self, inner: TeacherSignal):
         self.inner = inner
 
-    def __call__(self, x: Tensor, sample: Tensor | None, view: Tensor | None) -> Tensor | SparseTargets:
+    def __call__(
+        self, x: Tensor, sample: Tensor | None, view: Tensor | None
+    ) -> Tensor | SparseTargets:
         """As :class:`~limbeck.teacher.signal.TeacherSignal` has it."""
         found = self.inner(x, sample, view)
         if isinstance(found, Tensor):
@@ -77,12 +90,18 @@ def renormalising() -> Iterator[None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--text", type=Path, help="a text; Python's own manual if not given")
-    parser.add_argument("--teacher", type=Path, help="a run with its teacher; an untrained one if not given")
+    parser.add_argument(
+        "--teacher", type=Path, help="a run with its teacher; an untrained one if not given"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--samples", type=float, default=0.05, help="share of the blocks that students see")
+    parser.add_argument(
+        "--samples", type=float, default=0.05, help="share of the blocks that students see"
+    )
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--precision", default="32-true")
-    parser.add_argument("--kinds", nargs="+", default=[name_of(*kind) for kind in KINDS], help="as in 'sampled 12'")
+    parser.add_argument(
+        "--kinds", nargs="+", default=[name_of(*kind) for kind in KINDS], help="as in 'sampled 12'"
+    )
     parser.add_argument("--json", type=Path, help="write the numbers here")
     parser.add_argument("--short", action="store_true", help="seconds: only shows that it runs")
     options = parser.parse_args()
@@ -91,7 +110,11 @@ def main() -> None:
     if options.short:
         data, options.samples, options.seeds, options.epochs = data.head(64), 32, 2, 1
         student = partial(GPT, width=16, layers=1, heads=1)
-    teacher = build(partial(GPT, width=64), data, 0) if options.teacher is None else load_model(options.teacher).model
+    teacher = (
+        build(partial(GPT, width=64), data, 0)
+        if options.teacher is None
+        else load_model(options.teacher).model
+    )
     found = {"hardware": hardware(), "gains": gains(data, teacher, student, options)}
     found["steps"] = steps(data, teacher, student, repeats=3 if options.short else 31)
     if options.json:
@@ -105,13 +128,17 @@ def name_of(kind: str, k: int, renormalised: bool) -> str:
 
 def with_less_to_score(data: Dataset) -> Dataset:
     """The same text to train on, and of the other splits what their first blocks hold."""
-    val, test = (split.take(torch.arange(min(SCORED, len(split)))) for split in (data.val, data.open_test()))
+    val, test = (
+        split.take(torch.arange(min(SCORED, len(split)))) for split in (data.val, data.open_test())
+    )
     return Dataset.from_splits(
         data.name, data.train, val, test, class_names=data.class_names, tokenizer=data.tokenizer
-    )  # fmt: skip
+    )
 
 
-def gains(data: Dataset, teacher: torch.nn.Module, student: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
+def gains(
+    data: Dataset, teacher: torch.nn.Module, student: Any, options: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Bits per byte of the students of each kind, and the share of the dense gain that it keeps."""
     reached: dict[str, list[float]] = {}
     facts: dict[str, float] = {"hard": 0.0}
@@ -119,49 +146,94 @@ def gains(data: Dataset, teacher: torch.nn.Module, student: Any, options: argpar
         wanted = [kind for kind in KINDS if name_of(*kind) in {"dense", *options.kinds}]
         for number, (kind, k, renormalised) in enumerate([("control", 0, False), *wanted]):
             name = name_of(kind, k, renormalised)
-            out, store = Path(place) / f"{number}", {"folder": Path(place) / "store", "kind": kind, "k": max(k, 1)}
+            out, store = (
+                Path(place) / f"{number}",
+                {"folder": Path(place) / "store", "kind": kind, "k": max(k, 1)},
+            )
             with renormalising() if renormalised else nullcontext():
                 study = Study(
-                    data, {"arm": Arm(objective=HARD if kind == "control" else SOFT)}, student=student, out=out,
-                    teacher=teacher, seeds=options.seeds, epochs=options.epochs, batch_size=8, optimizer=ADAMW,
-                    transfer=TransferSet(samples=options.samples), trainer={"precision": options.precision},
+                    data,
+                    {"arm": Arm(objective=HARD if kind == "control" else SOFT)},
+                    student=student,
+                    out=out,
+                    teacher=teacher,
+                    seeds=options.seeds,
+                    epochs=options.epochs,
+                    batch_size=8,
+                    optimizer=ADAMW,
+                    transfer=TransferSet(samples=options.samples),
+                    trainer={"precision": options.precision},
                     store="off" if kind == "control" else store,
-                )  # fmt: skip
+                )
                 (arm,) = study.run()["arms"]
             reached[name] = [seed["test"]["bits_per_byte"] for seed in arm["seeds"]]
-            stores = json.loads((out / "manifest.json").read_text(encoding="utf-8")).get("stores", {}).values()
+            stores = (
+                json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+                .get("stores", {})
+                .values()
+            )
             facts[name] = next((used["record_bytes"] for used in stores), 0)
     rows = []
     print(f"\n{'kind':<22}{'bytes':>6}  {'bits/byte':>16}  share of the dense gain (95 %)")
     for name, values in reached.items():
         pairs = list(zip(values, reached["control"], reached["dense"], strict=True))
-        share = paired_interval([(control - own) / (control - dense) for own, control, dense in pairs])
+        share = paired_interval(
+            [(control - own) / (control - dense) for own, control, dense in pairs]
+        )
         rows.append(
-            {"kind": name, "bytes": facts[name], "bits_per_byte": values, "share": share.mean, "ci95": share.ci95}
+            {
+                "kind": name,
+                "bytes": facts[name],
+                "bits_per_byte": values,
+                "share": share.mean,
+                "ci95": share.ci95,
+            }
         )
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        bounds = "" if share.ci95 is None else f" ({100 * share.ci95[0]:.1f} to {100 * share.ci95[1]:.1f})"
+        bounds = (
+            ""
+            if share.ci95 is None
+            else f" ({100 * share.ci95[0]:.1f} to {100 * share.ci95[1]:.1f})"
+        )
         mean = statistics.fmean(values)
-        print(f"{name:<22}{facts[name]:>6.0f}  {mean:>8.4f} ± {spread:.4f}  {100 * share.mean:.1f} %{bounds}")
+        print(
+            f"{name:<22}{facts[name]:>6.0f}  {mean:>8.4f} ± {spread:.4f}  {100 * share.mean:.1f} "
+            f"%{bounds}"
+        )
     return rows
 
 
-def steps(data: Dataset, teacher: torch.nn.Module, student: Any, *, repeats: int) -> dict[str, float]:
-    """Seconds of a plain step, of one that reads stored answers too, and of one that learns from them."""
+def steps(
+    data: Dataset, teacher: torch.nn.Module, student: Any, *, repeats: int
+) -> dict[str, float]:
+    """Seconds of a plain step, of one that reads stored answers too, and of one that learns from
+    them.
+    """
     rows = torch.arange(min(512, len(data.train)))
     pairs = [[build(student, data, seed) for seed in range(3)]]
     cohort, progress = Cohort(pairs), StageProgress(enabled=False)
     hard, soft = StackedObjective([HARD]), StackedObjective([Objective(temperature=1.0)])
     with tempfile.TemporaryDirectory() as place:
         answers = Answers(
-            teacher=LiveTeacher(teacher), inputs=data.train.inputs, rows=rows, views=NoViews(), classes=data.classes,
-            positions=data.positions, vocabulary=data.tokenizer.digest if data.tokenizer else None,
-        )  # fmt: skip
+            teacher=LiveTeacher(teacher),
+            inputs=data.train.inputs,
+            rows=rows,
+            views=NoViews(),
+            classes=data.classes,
+            positions=data.positions,
+            vocabulary=data.tokenizer.digest if data.tokenizer else None,
+        )
         signals = {
-            kind: open_store(answers, answers.header("float16", kind=kind, k=12), Path(place), progress)
+            kind: open_store(
+                answers, answers.header("float16", kind=kind, k=12), Path(place), progress
+            )
             for kind in ("dense", "topk", "sampled")
         }
-        batches = list(TrainBatches(data.train, rows, None, views=NoViews(), seeds=[0, 1, 2], batch_size=8, epoch=int))
+        batches = list(
+            TrainBatches(
+                data.train, rows, None, views=NoViews(), seeds=[0, 1, 2], batch_size=8, epoch=int
+            )
+        )
         optimizer = torch.optim.AdamW(cohort.parameters(), fused=True)
 
         def step(batch: Any, signal: TeacherSignal | None, *, learn: bool) -> float:
@@ -170,10 +242,14 @@ def steps(data: Dataset, teacher: torch.nn.Module, student: Any, *, repeats: int
             targets: Any = None
             if learn and found is not None:
                 targets = (
-                    found.flatten(1, 2) if isinstance(found, Tensor) else found.map(lambda part: part.flatten(1, 2))
+                    found.flatten(1, 2)
+                    if isinstance(found, Tensor)
+                    else found.map(lambda part: part.flatten(1, 2))
                 )
             logits = cohort(batch.x).flatten(-3, -2)
-            terms = (soft if learn else hard)(logits, targets, batch.y.flatten(1), counts=batch.counts)
+            terms = (soft if learn else hard)(
+                logits, targets, batch.y.flatten(1), counts=batch.counts
+            )
             optimizer.zero_grad()
             terms.loss.sum().backward()
             optimizer.step()
@@ -181,7 +257,10 @@ def steps(data: Dataset, teacher: torch.nn.Module, student: Any, *, repeats: int
 
         ways: dict[str, tuple[TeacherSignal | None, bool]] = {"plain": (None, False)}
         for kind, signal in signals.items():
-            ways |= {f"plain, reading {kind}": (signal, False), f"learning from {kind}": (signal, True)}
+            ways |= {
+                f"plain, reading {kind}": (signal, False),
+                f"learning from {kind}": (signal, True),
+            }
         times: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(repeats):
             for name, (signal, learn) in ways.items():

@@ -52,10 +52,15 @@ def _block_math(writer, node):
 def _list_results(app, docname, source):
     """Add the log and the pages of results to the index, as far as they are there."""
     here = Path(app.srcdir)
-    pages = [page.relative_to(here).with_suffix("").as_posix() for page in sorted(here.glob("results/*.md"))]
+    pages = [
+        page.relative_to(here).with_suffix("").as_posix()
+        for page in sorted(here.glob("results/*.md"))
+    ]
     pages += ["log"] if (here / "log.md").is_file() else []
     if docname == "index" and pages:
-        source[0] += "\n".join(["", "```{toctree}", ":caption: Results", ":maxdepth: 1", "", *pages, "```", ""])
+        source[0] += "\n".join(
+            ["", "```{toctree}", ":caption: Results", ":maxdepth: 1", "", *pages, "```", ""]
+        )
 
 
 def setup(app):

@@ -1,8 +1,10 @@
-"""The three-line interface with plain PyTorch: 10,000 MNIST images, a student 784-200-200-10 on labels and distilled.
+"""The three-line interface with plain PyTorch: 10,000 MNIST images, a student 784-200-200-10 on
+labels and distilled.
 
     python examples/ten_thousand.py DIR [EPOCHS]
 
-DIR holds MNIST's idx files. The teacher, 784-800-800-10 with dropout, is trained on all 60,000 images first.
+DIR holds MNIST's idx files. The teacher, 784-800-800-10 with dropout, is trained on all 60,000
+images first.
 """
 
 import itertools
@@ -14,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import limbeck
-from limbeck.data.images import read_idx
+from limbeck.data.images.mnist import read_idx
 
 
 def mlp(*widths: int, dropout: float = 0.0) -> nn.Module:
@@ -45,8 +47,17 @@ def main(folder: str, epochs: int = 50, teacher_epochs: int = 20) -> dict[str, i
     student = mlp(784, 200, 200, 10)
 
     limbeck.train(model, loader, epochs=epochs)
-    limbeck.distill(student, teacher, loader, temperature=3.0, hard_weight=0.2, soft_weight=0.8, soft="cross_entropy",
-                    scale_by_t2=False, epochs=epochs)  # fmt: skip
+    limbeck.distill(
+        student,
+        teacher,
+        loader,
+        temperature=3.0,
+        hard_weight=0.2,
+        soft_weight=0.8,
+        soft="cross_entropy",
+        scale_by_t2=False,
+        epochs=epochs,
+    )
     return {
         name: limbeck.evaluate(net, test_loader)["correct"]
         for name, net in (("teacher", teacher), ("labels", model), ("distilled", student))

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+pytest_plugins = ["support.deploy_fixtures"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():

@@ -1,19 +1,22 @@
-"""Knowledge distillation for PyTorch, with the control beside it: does distilling make your small model better?"""
+"""Knowledge distillation for PyTorch, with the control beside it: does distilling make your small
+model better?
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base.version import __version__
+
 if TYPE_CHECKING:
     from limbeck.evaluation.metrics import evaluate
     from limbeck.losses import Objective
-    from limbeck.plan import Arm, Teacher
-    from limbeck.study import Study
-    from limbeck.teacher.store import StoreSettings
+    from limbeck.store.store import StoreSettings
+    from limbeck.study.arms import Arm, Teacher
+    from limbeck.study.study import Study
     from limbeck.training.fit import distill, train
     from limbeck.training.module import DistillationModule
     from limbeck.training.optimizer import Optimizer
 
-__version__ = "0.1.0"
 __all__ = [
     "Arm",
     "DistillationModule",
@@ -22,19 +25,20 @@ __all__ = [
     "StoreSettings",
     "Study",
     "Teacher",
+    "__version__",
     "distill",
     "evaluate",
     "train",
 ]
 
 _HOMES = {
-    "Arm": "limbeck.plan",
+    "Arm": "limbeck.study.arms",
     "DistillationModule": "limbeck.training.module",
     "Objective": "limbeck.losses",
     "Optimizer": "limbeck.training.optimizer",
-    "StoreSettings": "limbeck.teacher.store",
-    "Study": "limbeck.study",
-    "Teacher": "limbeck.plan",
+    "StoreSettings": "limbeck.store.store",
+    "Study": "limbeck.study.study",
+    "Teacher": "limbeck.study.arms",
     "distill": "limbeck.training.fit",
     "evaluate": "limbeck.evaluation.metrics",
     "train": "limbeck.training.fit",
@@ -42,7 +46,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import limbeck`` does not wait for torch."""
+    """Import a public name when it is first used, so that ``import limbeck`` does not wait for
+    torch.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

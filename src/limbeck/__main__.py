@@ -2,6 +2,6 @@
 
 import sys
 
-from limbeck.cli import main
+from limbeck.cli.main import main
 
 sys.exit(main())

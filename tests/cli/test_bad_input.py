@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from limbeck.cli import main
+from limbeck.cli.main import main
 from limbeck.models import MLP, save_model
 
 
@@ -41,7 +41,8 @@ def fails(tmp_path, capsys, monkeypatch):
         ("nonsense=3", "unknown key nonsense"),
         (
             "student=convnt",
-            "student=convnt is unknown; did you mean convnet? Choose one of convnet, gpt, huggingface, mlp, timm, "
+            "student=convnt is unknown; did you mean convnet? Choose one of convnet, gpt, "
+            "huggingface, mlp, timm, "
             "torchvision.",
         ),
         ("recipe=mnst", "did you mean mnist?"),
@@ -49,17 +50,26 @@ def fails(tmp_path, capsys, monkeypatch):
         ("recipe=null", "recipe=null is unknown"),
         ("data=5", "data=5 is unknown"),
         ("trainer=null", "trainer=null is unknown"),
-        ("arms.soft.objetive.temperature=3", "unknown key arms.soft.objetive; did you mean arms.soft.objective?"),
+        (
+            "arms.soft.objetive.temperature=3",
+            "unknown key arms.soft.objetive; did you mean arms.soft.objective?",
+        ),
         ("arms.soft.objective.temprature=3", "did you mean arms.soft.objective.temperature?"),
         ("arms.soft.transfer.label=3", "did you mean arms.soft.transfer.labelled?"),
         ("arms.soft.student.depth=3", "unknown key arms.soft.student.depth"),
-        ("arms.soft.views=sift", "views: 'sift' is unknown; choose one of affine, crop, crop_flip, elastic,"),
+        (
+            "arms.soft.views=sift",
+            "views: 'sift' is unknown; choose one of affine, crop, crop_flip, elastic,",
+        ),
         ("arms.soft.control=nope", "arms.soft.control='nope' is not another arm"),
         (
             "arms.soft.student=torchvision/resnet18",
             "should be a group of settings, as in {dropout: 0.1}, or {_target_:",
         ),
-        ("arms.soft.objective=logits", "arms.soft.objective='logits' should be a group of settings, as in {temp"),
+        (
+            "arms.soft.objective=logits",
+            "arms.soft.objective='logits' should be a group of settings, as in {temp",
+        ),
         ("arms.soft.transfer=[]", "arms.soft.transfer=[] should be a group of settings"),
         ("arms.soft=5", "should list the arm's differences"),
         ("arms=5", "should list arms by name"),
@@ -142,7 +152,9 @@ def test_other_verbs(fails, tmp_path):
     assert "is finished" in fails(2, "empty", verb="resume", out=None)
 
 
-@pytest.mark.parametrize("arguments", [[], ["runn"], ["run", "--nope"], ["resume"], ["run", "--cfg", "all"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["runn"], ["run", "--nope"], ["resume"], ["run", "--cfg", "all"]]
+)
 def test_unknown_verbs_and_options(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -150,7 +162,7 @@ def test_unknown_verbs_and_options(arguments, capsys):
     assert "usage: limbeck" in capsys.readouterr().err
 
 
-# Data ----------------------------------------------------------------------------------------------------------------
+# Data ---------------------------------------------------------------------------------------------
 
 
 def idx(array):
@@ -177,9 +189,17 @@ def mnist(tmp_path):
         ("train-images-idx3-ubyte.gz", lambda c: c[: len(c) // 2], "is damaged"),
         ("train-images-idx3-ubyte.gz", lambda c: c[:40] + b"\0\1\2" + c[43:], "is damaged"),
         ("train-images-idx3-ubyte.gz", lambda c: b"", "is not the idx file it should be"),
-        ("train-labels-idx1-ubyte", lambda c: b"\0\0\x0d\1" + c[4:], "is not the idx file it should be"),
+        (
+            "train-labels-idx1-ubyte",
+            lambda c: b"\0\0\x0d\1" + c[4:],
+            "is not the idx file it should be",
+        ),
         ("train-labels-idx1-ubyte", lambda c: c[:-1], "is damaged: its header announces 60"),
-        ("t10k-labels-idx1-ubyte", lambda c: c[:-1] + b"\x0b", "label 11 was found; mnist has labels 0 to 9"),
+        (
+            "t10k-labels-idx1-ubyte",
+            lambda c: c[:-1] + b"\x0b",
+            "label 11 was found; mnist has labels 0 to 9",
+        ),
         ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "holds 20 images"),
     ],
     ids=["truncated", "garbled", "empty", "magic", "short", "range", "count"],
@@ -193,11 +213,13 @@ def test_damaged_data(fails, mnist, name, spoil, message):
 
 def test_missing_data(fails, mnist):
     (mnist / "t10k-labels-idx1-ubyte").unlink()
-    assert "t10k-labels-idx1-ubyte (plain or .gz) not found" in fails(3, "data=mnist", f"data.root={mnist}")
+    assert "t10k-labels-idx1-ubyte (plain or .gz) not found" in fails(
+        3, "data=mnist", f"data.root={mnist}"
+    )
     assert "data.download=true" in fails(3, "data=mnist", "data.root=nowhere")
 
 
-# The teacher ---------------------------------------------------------------------------------------------------------
+# The teacher --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -233,21 +255,37 @@ def test_a_teacher_that_is_a_pickle(fails, tmp_path):
     assert "teacher.trust_pickle=true" in found
     (tmp_path / "short.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:100])
     assert "short.pt is damaged" in fails(7, "teacher.from=short.pt")
-    assert "should be true or false" in fails(2, "teacher.from=whole.pt", "teacher.trust_pickle=maybe")
+    assert "should be true or false" in fails(
+        2, "teacher.from=whole.pt", "teacher.trust_pickle=maybe"
+    )
 
 
 def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
-    mlp = ("teacher=mlp", "teacher.model.hidden=[4]", "teacher.model.dropout=0", "teacher.model.input_dropout=0")
+    mlp = (
+        "teacher=mlp",
+        "teacher.model.hidden=[4]",
+        "teacher.model.dropout=0",
+        "teacher.model.input_dropout=0",
+    )
     state = MLP((1, 8, 8), 10, hidden=[4]).state_dict()
     torch.save({"model": state, "ema": state, "epoch": 3}, tmp_path / "two.pt")
     assert "two.pt holds several state dicts (model, ema)" in fails(4, *mlp, "teacher.from=two.pt")
     torch.save({"epoch": 3, "lr": 0.1}, tmp_path / "none.pt")
     assert "holds no state dict, but epoch, lr" in fails(4, *mlp, "teacher.from=none.pt")
     torch.save(state, tmp_path / "own.pt")
-    assert "own.pt does not fit the model convnet" in fails(4, "teacher=convnet", "teacher.from=own.pt")
-    assert "own.pt: it holds weights alone, so limbeck" in fails(4, "teacher=none", "teacher.from=own.pt")
-    torch.save({**state, "layers.1.bias": torch.tensor([0.0, torch.nan, 0, torch.inf])}, tmp_path / "nan.pt")
-    assert "2 of 4 values of layers.1.bias are infinite or not a number" in fails(4, *mlp, "teacher.from=nan.pt")
+    assert "own.pt does not fit the model convnet" in fails(
+        4, "teacher=convnet", "teacher.from=own.pt"
+    )
+    assert "own.pt: it holds weights alone, so limbeck" in fails(
+        4, "teacher=none", "teacher.from=own.pt"
+    )
+    torch.save(
+        {**state, "layers.1.bias": torch.tensor([0.0, torch.nan, 0, torch.inf])},
+        tmp_path / "nan.pt",
+    )
+    assert "2 of 4 values of layers.1.bias are infinite or not a number" in fails(
+        4, *mlp, "teacher.from=nan.pt"
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,16 +295,22 @@ def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
             "student=torchvision/resnet81",
             "torchvision has no classification model 'resnet81'. Did you mean torchvision/",
         ),
-        ("teacher=torchvision/fcn_resnet50", "torchvision has no classification model 'fcn_resnet50'"),
+        (
+            "teacher=torchvision/fcn_resnet50",
+            "torchvision has no classification model 'fcn_resnet50'",
+        ),
         ("student=torchvision/", "torchvision has no classification model ''"),
         ("student=torchvison/resnet18", "is unknown; did you mean torchvision?"),
-        ("student=torchvision/mobilenet_v2 student.stem=small", "torchvision/mobilenet_v2 is no ResNet"),
+        (
+            "student=torchvision/mobilenet_v2 student.stem=small",
+            "torchvision/mobilenet_v2 is no ResNet",
+        ),
         ("student=torchvision/resnet18 student.stem=tiny", "choose one of auto, small, imagenet"),
         ("student=torchvision/inception_v3", "cannot read inputs of shape [1, 8, 8]"),
         ("student=torchvision/vit_b_16", "cannot be built for images of [1, 8, 8]"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::limbeck.errors.LimbeckWarning")
+@pytest.mark.filterwarnings("ignore::limbeck._base.errors.LimbeckWarning")
 def test_models_by_name(fails, choice, message):
     assert message in fails(2, *choice.split())
 

@@ -1,30 +1,39 @@
-"""The recipe cifar10 in the real command line, on small files in the true format: train, then distill; and with W&B."""
+"""The recipe cifar10 in the real command line, on small files in the true format: train, then
+distill; and with W&B.
+"""
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support import cifar_files
 
-from limbeck.cli import main
-from limbeck.compose import compose
+from limbeck.cli.config.compose import compose
+from limbeck.cli.main import main
 from limbeck.models import TorchvisionModel, load_model
 from limbeck.models.zoo import LIBRARIES
-from limbeck.run_folder import check_summary
+from limbeck.run.folder import check_summary
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-import cifar_files
-
-SMALL = ["recipe=cifar10", "data.val=10", "epochs=1", "seeds=1", "batch_size=16", "logger=csv", "store=off"]
+SMALL = [
+    "recipe=cifar10",
+    "data.val=10",
+    "epochs=1",
+    "seeds=1",
+    "batch_size=16",
+    "logger=csv",
+    "store=off",
+]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A folder with the data, and a teacher trained on it by the command line."""
     home = tmp_path_factory.mktemp("cifar")
-    cifar_files.write(home / "data" / "cifar-10-batches-bin", cifar_files.cifar10_files(each=6, test=10))
+    cifar_files.write(
+        home / "data" / "cifar-10-batches-bin", cifar_files.cifar10_files(each=6, test=10)
+    )
     where = [f"data.root={home / 'data'}"]
     teacher = ["teacher=torchvision/resnet18", "teacher.epochs=1", "teacher.batch_size=10"]
     assert main(["train", *SMALL, *where, *teacher, f"out={home / 'teacher'}"]) == 0
@@ -35,10 +44,17 @@ def test_the_recipe_is_that_of_the_reference():
     settings = compose(["recipe=cifar10"])
     assert settings.teacher.model.name == "resnet50"
     assert settings.student.name == "resnet18"
-    assert (settings.optimizer.name, settings.optimizer.momentum, settings.optimizer.schedule) == ("sgd", 0.9, "cosine")
+    assert (settings.optimizer.name, settings.optimizer.momentum, settings.optimizer.schedule) == (
+        "sgd",
+        0.9,
+        "cosine",
+    )
     assert settings.objective.soft == "cross_entropy"
     assert list(settings.arms) == ["hard", "soft"]
-    assert [part["_target_"].rpartition(".")[2] for part in settings.views.parts] == ["Crop", "Flip"]
+    assert [part["_target_"].rpartition(".")[2] for part in settings.views.parts] == [
+        "Crop",
+        "Flip",
+    ]
 
 
 def test_a_resnet50_for_cifar_answers():
@@ -51,9 +67,16 @@ def test_a_resnet50_for_cifar_answers():
 
 def test_distill_from_the_trained_teacher(trained, capsys):
     home, where = trained
-    student = "student=timm/test_resnet" if "timm" in sys.modules or _has_timm() else "student=torchvision/resnet18"
+    student = (
+        "student=timm/test_resnet"
+        if "timm" in sys.modules or _has_timm()
+        else "student=torchvision/resnet18"
+    )
     out = home / "students"
-    assert main(["distill", *SMALL, *where, student, f"teacher.from={home / 'teacher'}", f"out={out}"]) == 0
+    assert (
+        main(["distill", *SMALL, *where, student, f"teacher.from={home / 'teacher'}", f"out={out}"])
+        == 0
+    )
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     check_summary(summary)
     assert summary["teacher"]["name"] == "resnet18"
@@ -69,7 +92,9 @@ def test_distill_from_the_trained_teacher(trained, capsys):
 def test_distill_needs_a_teacher_that_is_there(trained, capsys):
     _, where = trained
     assert main(["distill", *SMALL, *where]) == 2
-    assert "limbeck distill takes a teacher that is there: teacher.from=RUN" in capsys.readouterr().err
+    assert (
+        "limbeck distill takes a teacher that is there: teacher.from=RUN" in capsys.readouterr().err
+    )
 
 
 def test_a_short_file(trained, tmp_path, capsys):

@@ -1,4 +1,6 @@
-"""The command line as a user has it: in processes of its own, with signals, and with settings of every kind."""
+"""The command line as a user has it: in processes of its own, with signals, and with settings of
+every kind.
+"""
 
 import json
 import os
@@ -14,24 +16,37 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from steps import interruptible
+from support.commands import interruptible
 
 import limbeck
-from limbeck.cli import main
-from limbeck.compose import compose
-from limbeck.run_folder import check_summary
+from limbeck.cli.config.compose import compose
+from limbeck.cli.main import main
+from limbeck.run.folder import check_summary
 
 SOURCE = str(Path(limbeck.__file__).parents[1])
-QUICK = ("logger=csv", "student.hidden=[4]", "seeds=2", "teacher=mlp", "teacher.model.hidden=[8]", "teacher.epochs=1")
+QUICK = (
+    "logger=csv",
+    "student.hidden=[4]",
+    "seeds=2",
+    "teacher=mlp",
+    "teacher.model.hidden=[8]",
+    "teacher.epochs=1",
+)
 
 
 def start(*arguments, cwd, **environment):
     """``python -m limbeck`` in the background."""
     settings = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
-        [sys.executable, "-m", "limbeck", *arguments], cwd=cwd, env=settings, text=True, encoding="utf-8",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=interruptible,
-    )  # fmt: skip
+        [sys.executable, "-m", "limbeck", *arguments],
+        cwd=cwd,
+        env=settings,
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=interruptible,
+    )
 
 
 def run(*arguments, cwd, **environment):
@@ -56,7 +71,9 @@ def students(out):
 def same(one, other):
     first, second = students(one), students(other)
     assert first
-    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+    return list(first) == list(second) and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def scalars(run):
@@ -83,13 +100,19 @@ def test_help_is_fast_and_needs_no_torch(tmp_path):
         assert word in out
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
     script = (
-        "import sys; from limbeck.cli import main\n"
+        "import sys; from limbeck.cli.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'lightning', 'hydra', 'numpy', 'rich', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'lightning', 'hydra', 'numpy', 'rich', 'matplotlib'} & "
+        "set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": SOURCE}, cwd=tmp_path)
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        cwd=tmp_path,
+    )
 
 
 def test_version_and_recipes(capsys):
@@ -103,7 +126,7 @@ def test_version_and_recipes(capsys):
     assert all(len(line.split()) > 3 for line in lines)
 
 
-# Settings ------------------------------------------------------------------------------------------------------------
+# Settings -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("recipe", ["digits", "mnist"])
@@ -114,14 +137,34 @@ def test_composed_settings_are_yaml(capsys, recipe):
     assert settings["epochs"] == 7
     assert settings["seeds"] == [4, 2]
     assert set(settings) == {
-        "recipe", "data", "views", "teacher", "student", "objective", "arms", "transfer", "seeds", "epochs",
-        "batch_size", "optimizer", "trainer", "store", "bias", "examples", "logger", "out", "overwrite", "quick",
+        "recipe",
+        "data",
+        "views",
+        "teacher",
+        "student",
+        "objective",
+        "arms",
+        "transfer",
+        "seeds",
+        "epochs",
+        "batch_size",
+        "optimizer",
+        "trainer",
+        "store",
+        "bias",
+        "examples",
+        "logger",
+        "out",
+        "overwrite",
+        "quick",
         "sweep",
-    }  # fmt: skip
+    }
 
 
 def test_the_command_line_comes_last():
-    settings = compose(["student.hidden=[7]", "teacher.epochs=2", "arms.soft.objective.temperature=9"])
+    settings = compose(
+        ["student.hidden=[7]", "teacher.epochs=2", "arms.soft.objective.temperature=9"]
+    )
     assert settings.student.hidden == [7]
     assert settings.teacher.epochs == 2
     assert settings.arms.soft.objective.temperature == 9
@@ -135,15 +178,32 @@ def test_a_group_chosen_on_the_command_line_is_taken_whole():
     assert plain.transfer == compose([]).transfer, "the rest of the recipe stays"
     assert compose(["teacher=none"]).teacher.model is None
     assert compose(["student=mlp", "recipe=mnist"]).student.hidden == [50]
-    assert compose(["recipe=mnist", "teacher=mlp", "views=none"]).teacher.views is None, "that is, the study's"
+    assert compose(["recipe=mnist", "teacher=mlp", "views=none"]).teacher.views is None, (
+        "that is, the study's"
+    )
 
 
 @pytest.mark.parametrize(
-    "path", ["läuft nicht/größe 1", "a,b", "a(b)", "a=b", "it's", "[1]/x", "5", "C:/x", "true", 'a"b', "日本"]
+    "path",
+    [
+        "läuft nicht/größe 1",
+        "a,b",
+        "a(b)",
+        "a=b",
+        "it's",
+        "[1]/x",
+        "5",
+        "C:/x",
+        "true",
+        'a"b',
+        "日本",
+    ],
 )
 def test_paths_are_taken_as_they_are(path):
     quoted = "'[1]/x'" if path.startswith("[") else path
-    settings = compose([f"out={quoted}", "data=mnist", f"data.root={quoted}", f"teacher.from={quoted}"])
+    settings = compose(
+        [f"out={quoted}", "data=mnist", f"data.root={quoted}", f"teacher.from={quoted}"]
+    )
     assert settings.out == settings.data.root == settings.teacher["from"] == path
 
 
@@ -166,7 +226,8 @@ def test_a_recipe_of_ones_own(tmp_path, capsys):
     folder = tmp_path / "my conf" / "recipe"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /student: convnet\nrecipe: mine\nepochs: 3\nseeds: 1\n",
+        "# @package _global_\ndefaults:\n  - override /student: convnet\nrecipe: mine\nepochs: "
+        "3\nseeds: 1\n",
         encoding="utf-8",
     )
     own = ["--config-dir", str(folder.parent)]
@@ -180,7 +241,7 @@ def test_a_recipe_of_ones_own(tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-# Whole runs ----------------------------------------------------------------------------------------------------------
+# Whole runs ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +264,9 @@ def test_a_quick_run(finished):
     assert "hard" in out
     assert "soft" in out
     assert out.rstrip().endswith("report.html")
-    assert err.startswith(f"limbeck {limbeck.__version__}: digits, results in läuft nicht/größe 1\n")
+    assert err.startswith(
+        f"limbeck {limbeck.__version__}: digits, results in läuft nicht/größe 1\n"
+    )
     assert [p.name for p in cwd.iterdir()] == ["läuft nicht"]
     settings = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     assert settings["quick"] is True
@@ -234,7 +297,9 @@ def test_its_teacher_and_its_folder_can_be_taken_again(finished, tmp_path, capsy
     _, folder, *_ = finished
     again = ["run", "quick=true", "logger=csv", "epochs=1", f"teacher.from={folder}", "out=run"]
     assert main(again) == 0
-    first, second = (json.loads((f / "summary.json").read_text(encoding="utf-8")) for f in (folder, Path("run")))
+    first, second = (
+        json.loads((f / "summary.json").read_text(encoding="utf-8")) for f in (folder, Path("run"))
+    )
     assert first["teacher"]["test"] == second["teacher"]["test"]
     assert main([*again, "overwrite=true", "+arms.hot.objective.temperature=20"]) == 0
     assert Path("run/students/hot/seed1/model.json").is_file()
@@ -251,13 +316,27 @@ def test_the_teacher_alone(tmp_path, capsys, monkeypatch):
 
 def test_options_pass_through_to_the_trainer(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    options = ["trainer.max_epochs=1", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.5"]
+    options = [
+        "trainer.max_epochs=1",
+        "trainer.precision=bf16-mixed",
+        "trainer.gradient_clip_val=0.5",
+    ]
     assert main(["run", "quick=true", "out=run", *QUICK, *options]) == 0
     rows = Path("run/metrics.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert {row.split(",")[3] for row in rows} == {"0"}
     assert json.loads(Path("run/summary.json").read_text(encoding="utf-8"))["epochs"] == 1
     assert (
-        main(["run", "quick=true", "out=still", *QUICK, "trainer.gradient_clip_val=1e-12", "optimizer.name=sgd"]) == 0
+        main(
+            [
+                "run",
+                "quick=true",
+                "out=still",
+                *QUICK,
+                "trainer.gradient_clip_val=1e-12",
+                "optimizer.name=sgd",
+            ]
+        )
+        == 0
     )
     moved = students(Path("still"))
     for name, tensor in moved.items():
@@ -276,18 +355,25 @@ def test_controls_alone(tmp_path, capsys, monkeypatch):
 
 def test_divergence_has_an_exit_code_of_its_own(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["run", "quick=true", "out=run", *QUICK, "optimizer.name=sgd", "optimizer.lr=1e30"]) == 5
+    assert (
+        main(["run", "quick=true", "out=run", *QUICK, "optimizer.name=sgd", "optimizer.lr=1e30"])
+        == 5
+    )
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: Training diverged: the loss of hard/seed0 was")
     assert manifest(Path("run"))["state"] == "failed"
 
 
 def test_a_wandb_key_is_found_where_wandb_looks(tmp_path, monkeypatch):
-    from limbeck.training.scalars import _has_wandb_key
+    from limbeck.training.loggers import _has_wandb_key
 
     netrc = tmp_path / "netrc"
     netrc.write_text("machine wandb.example login user password 0123\n", encoding="utf-8")
-    for name, value in {"NETRC": str(netrc), "WANDB_API_KEY": "", "WANDB_BASE_URL": "https://other.example"}.items():
+    for name, value in {
+        "NETRC": str(netrc),
+        "WANDB_API_KEY": "",
+        "WANDB_BASE_URL": "https://other.example",
+    }.items():
         monkeypatch.setenv(name, value)
     assert not _has_wandb_key()
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
@@ -298,7 +384,9 @@ def test_a_wandb_key_is_found_where_wandb_looks(tmp_path, monkeypatch):
     assert _has_wandb_key()
 
 
-def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(tmp_path, capsys, monkeypatch):
+def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(
+    tmp_path, capsys, monkeypatch
+):
     begun, elsewhere = tmp_path / "begun", tmp_path / "elsewhere"
     begun.mkdir()
     elsewhere.mkdir()
@@ -307,9 +395,13 @@ def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(tmp_path, 
     said = capsys.readouterr().out
     assert "The teacher alone:" in said
     assert "0 seeds" not in said
-    assert main(["run", "quick=true", "out=run", *QUICK, "teacher.from=first", "optimizer.lr=1e30"]) in (0, 5)
+    assert main(
+        ["run", "quick=true", "out=run", *QUICK, "teacher.from=first", "optimizer.lr=1e30"]
+    ) in (0, 5)
     content = manifest(Path("run"))
-    (begun / "run" / "manifest.json").write_text(json.dumps({**content, "state": "failed"}), encoding="utf-8")
+    (begun / "run" / "manifest.json").write_text(
+        json.dumps({**content, "state": "failed"}), encoding="utf-8"
+    )
     monkeypatch.chdir(elsewhere)
     capsys.readouterr()
     code = main(["resume", str(begun / "run")])
@@ -322,12 +414,26 @@ def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(tmp_path, 
     ("overrides", "hard", "soft"),
     [
         (["views=flip"], "flips", "flips"),
-        (["views=crop", "views.fill=reflect", "views.padding=2"], *["crops with padding 2 (reflect)"] * 2),
-        (["views=crop_flip", "arms.soft.views=affine"], "crops with padding 4 + flips", "affine distortions"),
-        (["views=affine", "views.degrees=20", "arms.hard.views=none"], "none", "affine distortions"),
+        (
+            ["views=crop", "views.fill=reflect", "views.padding=2"],
+            *["crops with padding 2 (reflect)"] * 2,
+        ),
+        (
+            ["views=crop_flip", "arms.soft.views=affine"],
+            "crops with padding 4 + flips",
+            "affine distortions",
+        ),
+        (
+            ["views=affine", "views.degrees=20", "arms.hard.views=none"],
+            "none",
+            "affine distortions",
+        ),
         (["views=elastic"], *["affine distortions + elastic distortions"] * 2),
         (["views=mixup", "views.alpha=0.4"], "mixup", "mixup"),
-        (["views=mixup", "views.views={_target_: limbeck.data.Flip}", "teacher.views=shift"], *["mixup of flips"] * 2),
+        (
+            ["views=mixup", "views.views={_target_: limbeck.data.Flip}", "teacher.views=shift"],
+            *["mixup of flips"] * 2,
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -360,8 +466,14 @@ def test_recipes_and_views_of_ones_own(tmp_path, capsys, monkeypatch):
 def test_wandb_offline_needs_neither_key_nor_network(tmp_path):
     pytest.importorskip("wandb")
     environment = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
-    environment |= {"WANDB_API_KEY": "", "https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
-    code, _, err = run("run", "quick=true", "out=run", *QUICK, "logger=wandb", cwd=tmp_path, **environment)
+    environment |= {
+        "WANDB_API_KEY": "",
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    code, _, err = run(
+        "run", "quick=true", "out=run", *QUICK, "logger=wandb", cwd=tmp_path, **environment
+    )
     assert code == 0, err
     assert list((tmp_path / "run").glob("logs/wandb/offline-run-*/*.wandb"))
 
@@ -373,7 +485,7 @@ def test_a_folder_that_may_not_be_written_to(tmp_path, capsys):
     assert "permission denied" in capsys.readouterr().err
 
 
-# Interrupted runs ----------------------------------------------------------------------------------------------------
+# Interrupted runs ---------------------------------------------------------------------------------
 
 LONG = ("quick=false", "epochs=40", "student.dropout=0.2", "+arms.wide.student.hidden=[9]", *QUICK)
 

@@ -1,4 +1,6 @@
-"""export, verify, predict, cost and demo as a user has them: in processes of their own, on a real run."""
+"""export, verify, predict, cost and demo as a user has them: in processes of their own, on a real
+run.
+"""
 
 import json
 import signal
@@ -10,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from steps import QUICK, run, start
+from support.commands import QUICK, run, start
 
-from limbeck.cli import main
+from limbeck.cli.main import main
 from limbeck.data import digits
 
 
@@ -40,7 +42,14 @@ def test_export_verify_and_predict(bundle, tmp_path):
     test = digits().open_test()
     for row in range(3):
         Image.fromarray(test.inputs[row, 0].numpy()).save(tmp_path / f"{row}.png")
-    code, out, err = run("predict", str(bundle), *(f"{row}.png" for row in range(3)), "--format", "jsonl", cwd=tmp_path)
+    code, out, err = run(
+        "predict",
+        str(bundle),
+        *(f"{row}.png" for row in range(3)),
+        "--format",
+        "jsonl",
+        cwd=tmp_path,
+    )
     assert (code, err) == (0, "")
     assert [json.loads(line)["file"] for line in out.splitlines()] == ["0.png", "1.png", "2.png"]
     assert all(json.loads(line)["label"] in list("0123456789") for line in out.splitlines())
@@ -56,13 +65,19 @@ def test_the_zip_file_holds_the_bundle(bundle):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-     (["arn=soft"], "unknown setting arn=soft; did you mean arm=soft?"),
-     (["seed=x"], "seed=x should be a whole number"),
-     (["int8=maybe"], "int8=maybe should be true or false"), (["seed=true"], "should be a whole number"),
-     (["soft"], "unknown setting soft"), (["arm=sof"], "did you mean soft"), (["to="], "to= is empty"),
-     (["seed=1", "seed=0"], "seed is given twice"), (["int8_share=2"], "should be a share from 0 to 1"),
-     (["int8_share=much"], "should be a number"), ([], "is there already")],
-)  # fmt: skip
+        (["arn=soft"], "unknown setting arn=soft; did you mean arm=soft?"),
+        (["seed=x"], "seed=x should be a whole number"),
+        (["int8=maybe"], "int8=maybe should be true or false"),
+        (["seed=true"], "should be a whole number"),
+        (["soft"], "unknown setting soft"),
+        (["arm=sof"], "did you mean soft"),
+        (["to="], "to= is empty"),
+        (["seed=1", "seed=0"], "seed is given twice"),
+        (["int8_share=2"], "should be a share from 0 to 1"),
+        (["int8_share=much"], "should be a number"),
+        ([], "is there already"),
+    ],
+)
 def test_wrong_settings(finished, bundle, settings, message, capsys):
     assert main(["export", str(finished), *settings]) == 2
     assert message in " ".join(capsys.readouterr().err.split())

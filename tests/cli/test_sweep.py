@@ -1,4 +1,6 @@
-"""``limbeck run -m`` as a user has it: one study, one table, one report; killed, it goes on where it was."""
+"""``limbeck run -m`` as a user has it: one study, one table, one report; killed, it goes on where
+it was.
+"""
 
 import json
 import os
@@ -16,22 +18,34 @@ from omegaconf import OmegaConf
 from safetensors.numpy import load_file
 
 import limbeck
-from limbeck.cli import main
-from limbeck.compose import compose
-from limbeck.errors import ConfigError
-from limbeck.run_folder import check_summary
+from limbeck._base.errors import ConfigError
+from limbeck.cli.config.compose import compose
+from limbeck.cli.main import main
+from limbeck.run.folder import check_summary
 
 SOURCE = str(Path(limbeck.__file__).parents[1])
-SMALL = ("logger=csv", "seeds=2", "teacher=mlp", "teacher.model.hidden=[8]", "teacher.epochs=1", "store=off")
+SMALL = (
+    "logger=csv",
+    "seeds=2",
+    "teacher=mlp",
+    "teacher.model.hidden=[8]",
+    "teacher.epochs=1",
+    "store=off",
+)
 GRID = ("objective.temperature=1,4,20", "student.hidden=[4],[6,6]")
 
 
 def start(*arguments, cwd):
     settings = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "limbeck", *arguments], cwd=cwd, env=settings, text=True, encoding="utf-8",
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-m", "limbeck", *arguments],
+        cwd=cwd,
+        env=settings,
+        text=True,
+        encoding="utf-8",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def read(folder, name):
@@ -63,11 +77,18 @@ def test_a_sweep_is_one_study(swept):
     check_summary(summary)
     assert len(summary["arms"]) == 8
     pairs = {c["arm"]: c["control"] for c in summary["comparisons"]}
-    assert pairs == {f"soft,temperature={t},hidden={h}": f"hard,hidden={h}" for t in (1, 4, 20) for h in ("4", "6-6")}
+    assert pairs == {
+        f"soft,temperature={t},hidden={h}": f"hard,hidden={h}"
+        for t in (1, 4, 20)
+        for h in ("4", "6-6")
+    }
     assert summary["failed"] == []
     assert "6 comparisons in all" in " ".join(out.split())
     assert "has the fewest errors on the validation split" in " ".join(out.split())
-    assert any(warning.startswith("6 comparisons: if distilling changed nothing") for warning in summary["warnings"])
+    assert any(
+        warning.startswith("6 comparisons: if distilling changed nothing")
+        for warning in summary["warnings"]
+    )
     page = (run / "report.html").read_text(encoding="utf-8")
     for title in ("Errors against temperature", "Errors against size"):
         assert f"<h3>{title}</h3>" in page
@@ -76,7 +97,10 @@ def test_a_sweep_is_one_study(swept):
 def test_the_run_folder_explains_itself(swept):
     run, *_ = swept
     arms = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["arms"]
-    assert arms["soft,temperature=20,hidden=6-6"] == {"objective": {"temperature": 20}, "student": {"hidden": [6, 6]}}
+    assert arms["soft,temperature=20,hidden=6-6"] == {
+        "objective": {"temperature": 20},
+        "student": {"hidden": [6, 6]},
+    }
     manifest = read(run, "manifest.json")
     assert manifest["multirun"] is True
     assert manifest["command"].startswith("limbeck run -m objective.temperature=1,4,20")
@@ -85,30 +109,48 @@ def test_the_run_folder_explains_itself(swept):
 
 def test_each_arm_is_what_it_is_alone(swept, tmp_path, capsys):
     run, *_ = swept
-    alone = ["objective.temperature=4", "student.hidden=[6,6]", "quick=true", *SMALL, f"out={tmp_path / 'run'}"]
+    alone = [
+        "objective.temperature=4",
+        "student.hidden=[6,6]",
+        "quick=true",
+        *SMALL,
+        f"out={tmp_path / 'run'}",
+    ]
     assert main(["run", *alone]) == 0
     capsys.readouterr()
     for name, tensor in students(tmp_path / "run").items():
         arm, rest = name.split("/", 1)
         same = {"hard": "hard,hidden=6-6", "soft": "soft,temperature=4,hidden=6-6"}[arm]
-        np.testing.assert_allclose(students(run, same)[f"{same}/{rest}"], tensor, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            students(run, same)[f"{same}/{rest}"], tensor, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_settings_of_a_sweep_can_be_looked_at(capsys):
     assert main(["run", "-m", "optimizer.lr=0.1,0.01", "~arms.hard", "--cfg", "job"]) == 0
     arms = yaml.safe_load(capsys.readouterr().out)["arms"]
-    assert arms == {"soft,lr=0.1": {"optimizer": {"lr": 0.1}}, "soft,lr=0.01": {"optimizer": {"lr": 0.01}}}
+    assert arms == {
+        "soft,lr=0.1": {"optimizer": {"lr": 0.1}},
+        "soft,lr=0.01": {"optimizer": {"lr": 0.01}},
+    }
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("-m seeds=0,1", "several seeds are a list, seeds=[0,1]"),
-        ("-m epochs=1,2", "the arms of one study differ in objective, student, views, transfer or optimizer alone"),
+        (
+            "-m epochs=1,2",
+            "the arms of one study differ in objective, student, views, transfer or optimizer "
+            "alone",
+        ),
         ("-m data=digits,mnist", "Run the study once for each value instead"),
         ("-m teacher.epochs=range(1,3)", "teacher.epochs cannot be swept"),
         ("-m arms.soft.objective.temperature=1,2", "cannot be swept"),
-        ("objective.temperature=1,2", "'limbeck run -m objective.temperature=1,2' makes each of them arms"),
+        (
+            "objective.temperature=1,2",
+            "'limbeck run -m objective.temperature=1,2' makes each of them arms",
+        ),
         ("-m objective.temprature=1,2", "did you mean objective.temperature"),
         ("-m objective.temperature=interval(1,2)", "an interval has no steps"),
         ("-m objective.temperature=1,", "objective.temperature=1, cannot be read"),
@@ -118,8 +160,14 @@ def test_settings_of_a_sweep_can_be_looked_at(capsys):
         ("-m objective.temperature=1,2 ~arms.soft", "no arm depends on it"),
         ("-m student=mlp,convnt", "student=convnt is unknown; did you mean convnet?"),
         ("-m student=mlp,convnet student.hidden=[3],[4]", "student=convnet has no such setting"),
-        ("-m student=mlp,convnet student.hidden=[3]", "With student=convnet: unknown key student.hidden"),
-        ("-m transfer={labelled:5},{labelled:6}", "sweep a setting in it, as in transfer.labelled=50,100"),
+        (
+            "-m student=mlp,convnet student.hidden=[3]",
+            "With student=convnet: unknown key student.hidden",
+        ),
+        (
+            "-m transfer={labelled:5},{labelled:6}",
+            "sweep a setting in it, as in transfer.labelled=50,100",
+        ),
         ("-m optimizer.lr=0,1", "optimizer.lr=0 would never learn"),
     ],
 )
@@ -133,7 +181,14 @@ def test_bad_sweeps(arguments, message, tmp_path, capsys, monkeypatch):
 
 
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path, capsys):
-    long = ("run", "-m", "objective.temperature=1,4", "student.hidden=[4],[6,6]", *SMALL, "epochs=30")
+    long = (
+        "run",
+        "-m",
+        "objective.temperature=1,4",
+        "student.hidden=[4],[6,6]",
+        *SMALL,
+        "epochs=30",
+    )
     assert main([*long, f"out={tmp_path / 'whole'}"]) == 0
     process = start(*long, "out=run", cwd=tmp_path)
     run = tmp_path / "run"
@@ -149,7 +204,9 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, capsys):
         if process.poll() is None:
             process.kill()
             process.wait()
-    first = {file: file.stat().st_mtime_ns for file in run.glob("students/*hidden=4/*/model.safetensors")}
+    first = {
+        file: file.stat().st_mtime_ns for file in run.glob("students/*hidden=4/*/model.safetensors")
+    }
     assert len(first) == 6, "the first cohort is saved"
     capsys.readouterr()
     assert main(["resume", str(run)]) == 0
@@ -163,7 +220,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path, capsys):
     assert one["comparisons"] == other["comparisons"]
 
 
-# Sweeps of a recipe -------------------------------------------------------------------------------------------------
+# Sweeps of a recipe -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -186,7 +243,9 @@ def arms_of(*overrides, config_dir, multirun=False):
 
 def test_a_recipe_sweeps_as_the_command_line_does(recipes):
     typed = ["student.hidden=[4],[6,6]", "objective.temperature=1,4,20"]
-    assert arms_of(config_dir=recipes) == arms_of("sweep=null", *typed, config_dir=recipes, multirun=True)
+    assert arms_of(config_dir=recipes) == arms_of(
+        "sweep=null", *typed, config_dir=recipes, multirun=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -196,18 +255,29 @@ def test_a_recipe_sweeps_as_the_command_line_does(recipes):
         (["objective.temperature=9"], False, {"hard", "soft"}),
         (["objective=logits"], False, {"hard", "soft"}),
         (["quick=true"], False, {"hard", "soft,temperature=1", "soft,temperature=20"}),
-        (["objective.temperature=2,3,5", "quick=true"], True, {"hard"} | {f"soft,temperature={t}" for t in (2, 3, 5)}),
+        (
+            ["objective.temperature=2,3,5", "quick=true"],
+            True,
+            {"hard"} | {f"soft,temperature={t}" for t in (2, 3, 5)},
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_command_line_changes_the_sweep_of_a_recipe(recipes, overrides, multirun, arms):
     first = {arm.partition(",")[::2] for arm in arms}
-    wanted = {",".join(filter(None, (arm, f"hidden={h}", rest))) for arm, rest in first for h in ("4", "6-6")}
+    wanted = {
+        ",".join(filter(None, (arm, f"hidden={h}", rest)))
+        for arm, rest in first
+        for h in ("4", "6-6")
+    }
     assert set(arms_of(*overrides, config_dir=recipes, multirun=multirun)) == wanted
 
 
 def test_the_sweep_of_a_recipe_is_switched_off_or_replaced(recipes):
     assert set(arms_of("sweep=null", config_dir=recipes)) == {"hard", "soft"}
-    assert set(arms_of("student=convnet", "objective.temperature=1", config_dir=recipes)) == {"hard", "soft"}
+    assert set(arms_of("student=convnet", "objective.temperature=1", config_dir=recipes)) == {
+        "hard",
+        "soft",
+    }
     found = arms_of("sweep={transfer.samples: [5, 6]}", config_dir=recipes)
     assert set(found) == {f"{arm},samples={n}" for arm in ("hard", "soft") for n in (5, 6)}
 
@@ -230,7 +300,12 @@ def test_bad_sweeps_of_a_recipe(recipes, override, message):
 
 def test_a_recipe_with_a_sweep_is_resumed_with_the_same_arms(recipes, tmp_path, capsys):
     run = tmp_path / "run"
-    assert main(["run", "recipe=grid", "--config-dir", str(recipes), "quick=true", *SMALL, f"out={run}"]) == 0
+    assert (
+        main(
+            ["run", "recipe=grid", "--config-dir", str(recipes), "quick=true", *SMALL, f"out={run}"]
+        )
+        == 0
+    )
     assert "6 arms x 2 seeds: 12 students in 2 cohorts" in capsys.readouterr().err
     first, summary = students(run), read(run, "summary.json")
     state = {**read(run, "manifest.json"), "state": "interrupted"}

@@ -1,4 +1,6 @@
-"""Text on the command line: a run of the recipe, a language model that writes, and what can be mended."""
+"""Text on the command line: a run of the recipe, a language model that writes, and what can be
+mended.
+"""
 
 import gzip
 import json
@@ -7,18 +9,31 @@ import signal
 import time
 
 import pytest
-from markov import markov_text
 from safetensors.torch import load_file
-from steps import run, start
+from support.commands import run, start
+from support.markov import markov_text
 
-from limbeck.cli import main
+from limbeck.cli.main import main
 
 SMALL = (
-    "recipe=text", "data.path=chain.txt", "data.block=16", "data.cache=cache", "teacher.model.width=16",
-    "teacher.model.layers=1", "teacher.model.heads=1", "teacher.model.dropout=0", "teacher.epochs=2", "student.width=8",
-    "student.layers=1", "student.heads=1", "seeds=2", "epochs=2", "store.folder=store", "logger=csv",
+    "recipe=text",
+    "data.path=chain.txt",
+    "data.block=16",
+    "data.cache=cache",
+    "teacher.model.width=16",
+    "teacher.model.layers=1",
+    "teacher.model.heads=1",
+    "teacher.model.dropout=0",
+    "teacher.epochs=2",
+    "student.width=8",
+    "student.layers=1",
+    "student.heads=1",
+    "seeds=2",
+    "epochs=2",
+    "store.folder=store",
+    "logger=csv",
     "trainer.precision=32-true",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +81,9 @@ def test_a_run_ends_in_bits_per_byte(finished):
 
 def test_the_models_of_a_run_write_side_by_side(finished):
     folder, _ = finished
-    code, out, err = run("sample", str(folder), "abca", "tokens=40", "temperature=0.5", cwd=folder.parent)
+    code, out, err = run(
+        "sample", str(folder), "abca", "tokens=40", "temperature=0.5", cwd=folder.parent
+    )
     assert code == 0, err
     assert [word in out for word in ("teacher", "control: hard", "student: soft")] == [True] * 3
     written = [line.removeprefix("abca") for line in out.splitlines() if line.startswith("abca")]
@@ -74,7 +91,9 @@ def test_the_models_of_a_run_write_side_by_side(finished):
     assert sum(letter in "abcdef" for text in written for letter in text) > 100
     again = run("sample", str(folder), "abca", "tokens=40", "temperature=0.5", cwd=folder.parent)[1]
     assert again == out
-    other = run("sample", str(folder), "abca", "tokens=40", "temperature=0.5", "seed=1", cwd=folder.parent)[1]
+    other = run(
+        "sample", str(folder), "abca", "tokens=40", "temperature=0.5", "seed=1", cwd=folder.parent
+    )[1]
     assert other != out
 
 
@@ -96,9 +115,18 @@ def test_what_sample_refuses(finished, capsys, words, message):
 def test_a_text_that_has_changed_is_not_written_from(place, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chain.txt").write_text((place / "chain.txt").read_text())
-    bpe = ("data.tokenizer=bpe", "data.vocabulary=260", "data.name=5", "epochs=1", "teacher.epochs=1", "seeds=1")
+    bpe = (
+        "data.tokenizer=bpe",
+        "data.vocabulary=260",
+        "data.name=5",
+        "epochs=1",
+        "teacher.epochs=1",
+        "seeds=1",
+    )
     assert main(["run", *SMALL, *bpe, "out=run"]) == 0
-    kept = json.loads((tmp_path / "run" / "students" / "soft" / "seed0" / "tokenizer.json").read_text())
+    kept = json.loads(
+        (tmp_path / "run" / "students" / "soft" / "seed0" / "tokenizer.json").read_text()
+    )
     assert kept["model"]["type"] == "BPE"
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["data"]["name"] == "5"
     assert main(["sample", "run", "abc", "tokens=3"]) == 0
@@ -117,7 +145,9 @@ def test_verbs_for_classifiers_refuse_text(finished, capsys, verb):
 
 
 def weights(folder):
-    return {f.relative_to(folder): load_file(f) for f in sorted(folder.glob("**/model.safetensors"))}
+    return {
+        f.relative_to(folder): load_file(f) for f in sorted(folder.glob("**/model.safetensors"))
+    }
 
 
 def test_a_killed_run_goes_on_to_the_same_students(place):
@@ -136,13 +166,23 @@ def test_a_killed_run_goes_on_to_the_same_students(place):
     assert code == 0, err
     whole, resumed = weights(place / "whole"), weights(out)
     assert whole.keys() == resumed.keys()
-    assert all((whole[file][name] == resumed[file][name]).all() for file in whole for name in whole[file])
+    assert all(
+        (whole[file][name] == resumed[file][name]).all() for file in whole for name in whole[file]
+    )
 
 
 def test_two_processes_give_what_one_gives(place):
-    exact = (*SMALL, "trainer.precision=64-true", "trainer.accelerator=cpu", "transfer.samples=121", "epochs=1")
+    exact = (
+        *SMALL,
+        "trainer.precision=64-true",
+        "trainer.accelerator=cpu",
+        "transfer.samples=121",
+        "epochs=1",
+    )
     assert run("run", *exact, "out=one", cwd=place)[0] == 0
-    code, _, err = run("run", *exact, "trainer.devices=2", "trainer.strategy=ddp", "out=two", cwd=place)
+    code, _, err = run(
+        "run", *exact, "trainer.devices=2", "trainer.strategy=ddp", "out=two", cwd=place
+    )
     assert code == 0, err
     one, two = weights(place / "one"), weights(place / "two")
     assert len(one) == 1 + 2 * 2
@@ -152,7 +192,7 @@ def test_two_processes_give_what_one_gives(place):
             assert (tensor - two[file][name]).abs().max() < 1e-6, (file, name)
 
 
-# What can be mended --------------------------------------------------------------------------------------------------
+# What can be mended -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -199,9 +239,17 @@ def test_files_that_are_no_text(fails, tmp_path, content, message):
         (2, ["data.path=fine.txt", "views=mixup"], "views=none"),
         (2, ["data.path=fine.txt", "teacher.views=elastic"], "need images"),
         (2, ["data.path=fine.txt", "teacher=convnet"], "images"),
-        (2, ["data.path=fine.txt", "transfer.source={_target_: limbeck.data.UniformNoise}"], "other kinds than text"),
+        (
+            2,
+            ["data.path=fine.txt", "transfer.source={_target_: limbeck.data.UniformNoise}"],
+            "other kinds than text",
+        ),
         (2, ["data.path=fine.txt", "arms.soft.control=[{a: 1}]"], "is not another arm"),
-        (2, ["data.path=fine.txt", "student=huggingface", "student.config=x"], "should be settings"),
+        (
+            2,
+            ["data.path=fine.txt", "student=huggingface", "student.config=x"],
+            "should be settings",
+        ),
         (4, ["data.path=fine.txt", "teacher.from=typo.safetensors"], "Name a run folder"),
         (4, ["data.path=fine.txt", "teacher.from=runs/typo"], "Name a run folder"),
         (4, ["data.path=fine.txt", "teacher.from=/nowhere/at/all"], "Name a run folder"),
@@ -217,7 +265,9 @@ def test_settings_that_do_not_go_with_text(fails, code, arguments, message):
 
 def test_a_teacher_of_other_tokens(finished, fails):
     given = f"teacher.from={finished[0]}"
-    said = fails(4, "data.path=fine.txt", "data.block=16", "data.tokenizer=bpe", "data.vocabulary=300", given)
+    said = fails(
+        4, "data.path=fine.txt", "data.block=16", "data.tokenizer=bpe", "data.vocabulary=300", given
+    )
     assert "token" in said
     said = fails(4, "data.path=fine.txt", "data.block=32", given)
     assert "cannot read inputs of shape [32]" in said

@@ -9,21 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.cli import main
-from limbeck.errors import ConfigError, ResourceError
-from limbeck.training import scalars
-from limbeck.training.scalars import wandb_logger
+from limbeck._base.errors import ConfigError, ResourceError
+from limbeck.cli.main import main
+from limbeck.training import loggers as scalars
+from limbeck.training.loggers import wandb_logger
 
 pytest.importorskip("wandb")
-QUICK = ["run", "quick=true", "student.hidden=[4]", "teacher=mlp", "teacher.model.hidden=[8]", "teacher.epochs=1",
-         "epochs=1", "store=off"]  # fmt: skip
+QUICK = [
+    "run",
+    "quick=true",
+    "student.hidden=[4]",
+    "teacher=mlp",
+    "teacher.model.hidden=[8]",
+    "teacher.epochs=1",
+    "epochs=1",
+    "store=off",
+]
 SOURCE = str(Path(__file__).resolve().parents[2] / "src")
 NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch, tmp_path):
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"):
+    for name in (
+        "WANDB_API_KEY",
+        "WANDB_MODE",
+        "HTTPS_PROXY",
+        "HTTP_PROXY",
+        "https_proxy",
+        "http_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
     monkeypatch.setenv("WANDB_BASE_URL", NOBODY)
@@ -57,7 +72,9 @@ def history(file):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(content)
         for item in record.history.item:
-            found.setdefault("/".join(item.nested_key) or item.key, []).append(json.loads(item.value_json))
+            found.setdefault("/".join(item.nested_key) or item.key, []).append(
+                json.loads(item.value_json)
+            )
     return found
 
 
@@ -65,12 +82,28 @@ def test_an_offline_run_is_readable_and_changes_nothing(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     assert main([*QUICK, "logger=csv", "out=without"]) == 0
     assert main([*QUICK, "logger=wandb", "logger.wandb.mode=off", "out=off"]) == 0
-    command = [sys.executable, "-m", "limbeck", *QUICK, "logger=wandb", "out=with"]  # W&B writes until its process ends
-    subprocess.run(command, check=True, capture_output=True, timeout=300, env={**os.environ, "PYTHONPATH": SOURCE})
+    command = [
+        sys.executable,
+        "-m",
+        "limbeck",
+        *QUICK,
+        "logger=wandb",
+        "out=with",
+    ]  # W&B writes until its process ends
+    subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+    )
     arms = {}
     for name in ("without", "with", "off"):
         summary = json.loads((tmp_path / name / "summary.json").read_text(encoding="utf-8"))
-        arms[name] = [{key: arm[key] for key in ("name", "params", "seeds", "mean", "sd")} for arm in summary["arms"]]
+        arms[name] = [
+            {key: arm[key] for key in ("name", "params", "seeds", "mean", "sd")}
+            for arm in summary["arms"]
+        ]
     assert arms["with"] == arms["without"] == arms["off"]
     assert not list((tmp_path / "off").rglob("*.wandb"))
     (file,) = (tmp_path / "with").glob("logs/wandb/offline-run-*/*.wandb")

@@ -17,9 +17,14 @@ SPLIT = Split(IMAGES, torch.arange(30) % 3)
 def batches(*, index=None, views=None, seeds=(0, 1), batch_size=8, epoch=0, split=SPLIT):
     index = torch.arange(len(split)) if index is None else index
     return TrainBatches(
-        split, index, split.labels[index], views=views or NoViews(), seeds=seeds, batch_size=batch_size,
+        split,
+        index,
+        split.labels[index],
+        views=views or NoViews(),
+        seeds=seeds,
+        batch_size=batch_size,
         epoch=lambda: epoch,
-    )  # fmt: skip
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -46,7 +51,9 @@ def test_every_seed_sees_every_sample_once(index, seeds, batch_size, epoch):
 
 
 def test_batches_replay():
-    for one, two in zip(batches(views=Shift(2), epoch=4), batches(views=Shift(2), epoch=4), strict=True):
+    for one, two in zip(
+        batches(views=Shift(2), epoch=4), batches(views=Shift(2), epoch=4), strict=True
+    ):
         assert all(torch.equal(a, b) for a, b in zip(one[:4], two[:4], strict=True))
         assert one.mixed is two.mixed is None
 
@@ -60,7 +67,13 @@ def test_a_seed_sees_the_same_with_others_or_alone():
 def test_the_epoch_is_asked_anew():
     epochs = itertools.count()
     source = TrainBatches(
-        SPLIT, torch.arange(30), SPLIT.labels, views=NoViews(), seeds=[0], batch_size=30, epoch=lambda: next(epochs)
+        SPLIT,
+        torch.arange(30),
+        SPLIT.labels,
+        views=NoViews(),
+        seeds=[0],
+        batch_size=30,
+        epoch=lambda: next(epochs),
     )
     orders = [next(iter(source)).sample[0] for _ in range(3)]
     for epoch, order in enumerate(orders):
@@ -68,12 +81,17 @@ def test_the_epoch_is_asked_anew():
 
 
 def test_the_last_batch_takes_what_is_left():
-    assert [tuple(batch.x.shape) for batch in batches(batch_size=16)] == [(2, 16, 1, 3, 4), (2, 14, 1, 3, 4)]
+    assert [tuple(batch.x.shape) for batch in batches(batch_size=16)] == [
+        (2, 16, 1, 3, 4),
+        (2, 14, 1, 3, 4),
+    ]
 
 
 def test_labels_that_are_missing_stay_so():
     index, labels = TransferSet(20, 5).select(SPLIT)
-    source = TrainBatches(SPLIT, index, labels, views=NoViews(), seeds=[0, 1], batch_size=7, epoch=lambda: 0)
+    source = TrainBatches(
+        SPLIT, index, labels, views=NoViews(), seeds=[0, 1], batch_size=7, epoch=lambda: 0
+    )
     y = torch.cat([batch.y for batch in source], dim=1)
     assert (y == -100).sum(1).tolist() == [15, 15]
 
@@ -95,19 +113,31 @@ def test_the_split_is_not_changed():
 
 
 def test_orders_of_all_small_seeds_and_epochs_differ():
-    orders = [tuple(epoch_order(40, seed, epoch).tolist()) for seed in range(30) for epoch in range(30)]
+    orders = [
+        tuple(epoch_order(40, seed, epoch).tolist()) for seed in range(30) for epoch in range(30)
+    ]
     assert len(set(orders)) == 900
 
 
 def test_orders_differ_for_seeds_alike_in_their_low_bits():
-    orders = {tuple(epoch_order(40, seed, 0).tolist()) for seed in (-2, -1, 0, 1, 2, 4, 1 << 16, 1 << 31, 1 << 32)}
+    orders = {
+        tuple(epoch_order(40, seed, 0).tolist())
+        for seed in (-2, -1, 0, 1, 2, 4, 1 << 16, 1 << 31, 1 << 32)
+    }
     assert len(orders) == 9
-    assert len({tuple(epoch_order(40, 0, epoch).tolist()) for epoch in (0, 1 << 31, 1 << 32, 1 << 40)}) == 4
+    assert (
+        len({tuple(epoch_order(40, 0, epoch).tolist()) for epoch in (0, 1 << 31, 1 << 32, 1 << 40)})
+        == 4
+    )
 
 
 def test_orders_are_uncorrelated():
-    """Rank correlations of 435 pairs of orders of 2000 samples have a standard deviation of 1/sqrt(1999)."""
-    orders = np.stack([epoch_order(2000, seed, epoch).numpy() for seed in range(6) for epoch in range(5)])
+    """Rank correlations of 435 pairs of orders of 2000 samples have a standard deviation of
+    1/sqrt(1999).
+    """
+    orders = np.stack(
+        [epoch_order(2000, seed, epoch).numpy() for seed in range(6) for epoch in range(5)]
+    )
     correlations = np.corrcoef(orders)[np.triu_indices(30, 1)] * 1999**0.5
     assert np.abs(correlations).max() < 6
     assert 0.8 < correlations.std() < 1.2
@@ -145,9 +175,13 @@ def test_as_batch():
     assert as_batch(batch) is batch
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(2, 3), (torch.zeros(1),), (1, 2, 3), {"x": 1, "y": 2}, None, "xy"])
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(2, 3), (torch.zeros(1),), (1, 2, 3), {"x": 1, "y": 2}, None, "xy"]
+)
 def test_as_batch_refuses_other_things(bad):
-    with pytest.raises(TypeError, match=rf"A batch should be a pair \(x, y\); found {type(bad).__name__}"):
+    with pytest.raises(
+        TypeError, match=rf"A batch should be a pair \(x, y\); found {type(bad).__name__}"
+    ):
         as_batch(bad)
 
 
@@ -157,7 +191,10 @@ def test_study_data_gives_the_transfer_set_and_never_the_test():
     data = Dataset("d", Split(x, torch.arange(50) % 5), held, class_names="abcde", val=10)
     module = StudyData(data, seeds=[0, 3], batch_size=6, transfer=TransferSet(15))
     module.trainer = SimpleNamespace(
-        current_epoch=2, strategy=SimpleNamespace(root_device=torch.device("cpu")), global_rank=0, world_size=1
+        current_epoch=2,
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        global_rank=0,
+        world_size=1,
     )
     seen = torch.cat([batch.x[1] for batch in module.train_dataloader()]).flatten()
     chosen, _ = TransferSet(15).select(data.train)

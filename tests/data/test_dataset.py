@@ -4,9 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import Dataset, Split, dataset
 from limbeck.data.dataset import as_float
-from limbeck.errors import ConfigError, DataError
 
 
 def arrays(n=30, n_test=12, classes=3, shape=(1, 4, 5), seed=0):
@@ -26,10 +26,14 @@ def test_the_split_is_a_partition(n, val, seed):
     x = torch.arange(n, dtype=torch.float32)[:, None]
     split = Split(x, torch.zeros(n, dtype=torch.int64))
     if val >= n:
-        with pytest.raises(ConfigError, match=rf"data\.val={val} should be a whole number from 1 to {n - 1}"):
+        with pytest.raises(
+            ConfigError, match=rf"data\.val={val} should be a whole number from 1 to {n - 1}"
+        ):
             Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed)
         return
-    made = [Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed) for _ in range(2)]
+    made = [
+        Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed) for _ in range(2)
+    ]
     train, kept = (part.inputs.flatten().tolist() for part in (made[0].train, made[0].val))
     assert (len(train), len(kept)) == (n - val, val)
     assert sorted(train + kept) == list(range(n))
@@ -40,7 +44,9 @@ def test_the_split_is_a_partition(n, val, seed):
 
 def test_inputs_keep_their_labels():
     x = torch.arange(40, dtype=torch.float32)[:, None]
-    data = Dataset("d", Split(x, torch.arange(40)), Split(x, torch.arange(40)), class_names=range(40), val=7)
+    data = Dataset(
+        "d", Split(x, torch.arange(40)), Split(x, torch.arange(40)), class_names=range(40), val=7
+    )
     for split in (data.train, data.val, data.open_test()):
         assert torch.equal(split.inputs.flatten().long(), split.labels)
 
@@ -70,7 +76,10 @@ def test_a_tenth_is_kept_for_validation():
         (lambda x, y: (x, y[:, None]), "one label an input"),
         (lambda x, y: (x, y[0]), "one label an input"),
         (lambda x, y: (x[:0], y[:0]), "it is empty"),
-        (lambda x, y: (x, np.where(y == 2, 3, y)), "labels from 0 to 3 were found; 0 to 2 were expected"),
+        (
+            lambda x, y: (x, np.where(y == 2, 3, y)),
+            "labels from 0 to 3 were found; 0 to 2 were expected",
+        ),
         (lambda x, y: (x, y - 1), "labels from -1 to 1 were found"),
         (lambda x, y: (x, y.astype(np.float32)), "labels should be integers, found torch.float32"),
         (lambda x, y: (x, y == 1), "labels should be integers, found torch.bool"),
@@ -190,7 +199,12 @@ def test_as_float():
 def test_head():
     data = Dataset.from_arrays(*arrays(n=60, n_test=20), val=10)
     small = data.head(8)
-    assert (len(small.train), len(small.val), len(small.open_test()), small.test_size) == (8, 4, 4, 4)
+    assert (len(small.train), len(small.val), len(small.open_test()), small.test_size) == (
+        8,
+        4,
+        4,
+        4,
+    )
     assert torch.equal(small.train.inputs, data.train.inputs[:8])
     assert (small.classes, small.shape, small.name) == (data.classes, data.shape, data.name)
     whole = data.head(1000)
@@ -226,18 +240,33 @@ def test_given_splits_are_taken_as_they_are():
     x = torch.arange(24, dtype=torch.uint8).reshape(6, 1, 2, 2)
     parts = [Split(x[i : i + 2], torch.tensor([0, 1])) for i in (0, 2, 4)]
     data = Dataset.from_splits("mine", *parts, class_names=["a", "b"], ordinal=True)
-    assert (data.name, data.class_names, data.test_size, data.ordinal) == ("mine", ["a", "b"], 2, True)
+    assert (data.name, data.class_names, data.test_size, data.ordinal) == (
+        "mine",
+        ["a", "b"],
+        2,
+        True,
+    )
     assert data.head(2).ordinal
     found = (data.train, data.val, data.open_test())
-    assert all(split.inputs.data_ptr() == part.inputs.data_ptr() for split, part in zip(found, parts, strict=True))
+    assert all(
+        split.inputs.data_ptr() == part.inputs.data_ptr()
+        for split, part in zip(found, parts, strict=True)
+    )
 
 
 def test_given_splits_are_checked():
-    good, empty = Split(torch.zeros(2, 3), torch.tensor([0, 1])), Split(torch.zeros(0, 3), torch.zeros(0).long())
+    good, empty = (
+        Split(torch.zeros(2, 3), torch.tensor([0, 1])),
+        Split(torch.zeros(0, 3), torch.zeros(0).long()),
+    )
     with pytest.raises(DataError, match="mine, validation split: it is empty"):
         Dataset.from_splits("mine", good, empty, good, class_names=["a", "b"])
-    with pytest.raises(DataError, match=r"training inputs are \[3\] torch.float32, test inputs \[4\]"):
-        Dataset.from_splits("mine", good, good, Split(torch.zeros(2, 4), good.labels), class_names=["a", "b"])
+    with pytest.raises(
+        DataError, match=r"training inputs are \[3\] torch.float32, test inputs \[4\]"
+    ):
+        Dataset.from_splits(
+            "mine", good, good, Split(torch.zeros(2, 4), good.labels), class_names=["a", "b"]
+        )
     with pytest.raises(DataError, match="labels from 0 to 1 were found; 0 to 0 were expected"):
         Dataset.from_splits("mine", good, good, good, class_names=["a"])
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from limbeck._base.errors import DataError, UntrustedFileError
 from limbeck.deploy.cost import multiply_adds
 from limbeck.deploy.run_cost import cost
-from limbeck.errors import DataError, UntrustedFileError
 from limbeck.models import MLP, ConvNet
 from limbeck.report.cost import size
-from limbeck.report.report import write_report
+from limbeck.report.page import write_report
 
 
 def test_multiply_adds_of_an_mlp_are_its_weights():
@@ -31,7 +31,14 @@ def test_multiply_adds_of_convolutions_are_weights_times_places():
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(12, "12 B"), (1300, "1.3 kB"), (457_000, "457 kB"), (5_100_000, "5.1 MB"), (2.5e9, "2.5 GB"), (None, "–")],
+    [
+        (12, "12 B"),
+        (1300, "1.3 kB"),
+        (457_000, "457 kB"),
+        (5_100_000, "5.1 MB"),
+        (2.5e9, "2.5 GB"),
+        (None, "–"),
+    ],
 )
 def test_sizes_are_said_shortly(value, said):
     assert size(value) == said

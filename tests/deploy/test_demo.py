@@ -8,12 +8,12 @@ import threading
 import numpy as np
 import pytest
 import torch
-from deploy_runs import images
+from support.deploy_runs import images
 
+from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.deploy.demo import LARGEST_UPLOAD, Demo, drawing_habits
 from limbeck.deploy.shown import shown_models
-from limbeck.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,13 @@ def test_answers_are_those_of_the_run(demo, mlp_run):
     reply, content = ask(demo, "POST", "/answer", image.tobytes())
     assert reply.status == 200
     with np.load(mlp_run / "predictions.npz") as kept:
-        assert json.loads(content)["logits"][0] == pytest.approx(kept["teacher"][3].tolist(), abs=1e-4)
+        assert json.loads(content)["logits"][0] == pytest.approx(
+            kept["teacher"][3].tolist(), abs=1e-4
+        )
         students = [kept[f"students/soft/seed{k}"][3].tolist() for k in (0, 1)]
-    assert any(json.loads(content)["logits"][2] == pytest.approx(known, abs=1e-4) for known in students)
+    assert any(
+        json.loads(content)["logits"][2] == pytest.approx(known, abs=1e-4) for known in students
+    )
 
 
 def test_an_image_file_is_answered(demo, tmp_path):
@@ -67,15 +71,27 @@ def test_an_image_file_is_answered(demo, tmp_path):
 
 @pytest.mark.parametrize(
     ("method", "path", "body", "headers", "status", "said"),
-    [("POST", "/answer", b"abc", {}, 400, "3 bytes; an input has"), ("POST", "/image", b"hello", {}, 400, "no image"),
-     ("POST", "/image", b"", {}, 400, "no image"), ("GET", "/etc/passwd", None, {}, 404, "nothing"),
-     ("GET", "/../pyproject.toml", None, {}, 404, "nothing"), ("POST", "/facts", b"", {}, 404, "nothing"),
-     ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine alone"),
-     ("POST", "/answer", b"", {"Origin": "http://evil.example"}, 403, "this machine alone"),
-     ("POST", "/answer", b"", {"Content-Length": "-1"}, 400, "how long"),
-     ("POST", "/answer", b"", {"Content-Length": "9" * 5000}, 400, "how long"),
-     ("POST", "/image", b"", {"Content-Length": str(LARGEST_UPLOAD + 1)}, 400, "larger than 32 MiB")],
-)  # fmt: skip
+    [
+        ("POST", "/answer", b"abc", {}, 400, "3 bytes; an input has"),
+        ("POST", "/image", b"hello", {}, 400, "no image"),
+        ("POST", "/image", b"", {}, 400, "no image"),
+        ("GET", "/etc/passwd", None, {}, 404, "nothing"),
+        ("GET", "/../pyproject.toml", None, {}, 404, "nothing"),
+        ("POST", "/facts", b"", {}, 404, "nothing"),
+        ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine alone"),
+        ("POST", "/answer", b"", {"Origin": "http://evil.example"}, 403, "this machine alone"),
+        ("POST", "/answer", b"", {"Content-Length": "-1"}, 400, "how long"),
+        ("POST", "/answer", b"", {"Content-Length": "9" * 5000}, 400, "how long"),
+        (
+            "POST",
+            "/image",
+            b"",
+            {"Content-Length": str(LARGEST_UPLOAD + 1)},
+            400,
+            "larger than 32 MiB",
+        ),
+    ],
+)
 def test_strange_requests_are_refused(demo, method, path, body, headers, status, said):
     reply, content = ask(demo, method, path, body, **headers)
     assert reply.status == status
@@ -115,11 +131,17 @@ def browser():
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
     )
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if chromium is None:
         pytest.skip("no Chromium is installed (Debian: apt install chromium)")
     with playwright.sync_playwright() as found:
-        started = found.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        started = found.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
         yield started
         started.close()
 
@@ -140,7 +162,9 @@ def page(browser, demo):
 
 
 def answers(page):
-    for _ in range(100):  # what a browser waits for by itself would be a script that the page forbids
+    for _ in range(
+        100
+    ):  # what a browser waits for by itself would be a script that the page forbids
         found = [top.inner_text() for top in page.locator(".top").all()]
         if "–" not in found:
             return found
@@ -149,7 +173,10 @@ def answers(page):
 
 
 def shares(page):
-    return [float(text.removesuffix(" %")) for text in page.locator(".student .bar small").all_inner_texts()]
+    return [
+        float(text.removesuffix(" %"))
+        for text in page.locator(".student .bar small").all_inner_texts()
+    ]
 
 
 def draw(page, *points):
@@ -192,7 +219,9 @@ def test_the_keyboard_draws(page):
 
 
 def test_touch_draws_on_a_phone(browser, demo):
-    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    context = browser.new_context(
+        viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True
+    )
     page = context.new_page()
     page.goto(demo.url)
     page.wait_for_selector(".bar")

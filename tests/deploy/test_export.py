@@ -1,4 +1,6 @@
-"""From a run to a bundle: the same answers, nothing of this machine, and nothing at all where an answer differs."""
+"""From a run to a bundle: the same answers, nothing of this machine, and nothing at all where an
+answer differs.
+"""
 
 import json
 import os
@@ -14,13 +16,14 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from deploy_runs import dataset, images, study
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
+from support.deploy_runs import dataset, images, study
 from torch import nn
 
-from limbeck import runtime
+from limbeck._base import bundle_runtime as runtime
+from limbeck._base.errors import ConfigError, DataError, ExportError, UntrustedFileError
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
 from limbeck.deploy import onnx_export
@@ -28,7 +31,6 @@ from limbeck.deploy.bundle import golden_inputs
 from limbeck.deploy.calibration import coverage, fit_temperature
 from limbeck.deploy.choose import choose_student
 from limbeck.deploy.export import export
-from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
 from limbeck.models import MLP, ConvNet, Graded, Normalized, TorchvisionModel, load_model
 
 PLACES = [str(Path.home()), "site-packages", "/tmp", str(Path(__file__).parents[2]), ".py"]
@@ -36,7 +38,9 @@ PLACES += [socket.gethostname()] * (len(socket.gethostname()) > 5)  # a short na
 
 
 def onnx_answers(model, inputs):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(None, {"inputs": inputs})[0]
 
 
@@ -52,7 +56,11 @@ def torch_answers(model, inputs):
     "model",
     [
         lambda: MLP((3, 16, 16), 5, hidden=[20, 10], dropout=0.5, input_dropout=0.2, max_norm=2.0),
-        lambda: Normalized(ConvNet((3, 16, 16), 5, channels=[4, 6], strides=[1, 2]), [0.4, 0.5, 0.6], [0.2, 0.3, 0.1]),
+        lambda: Normalized(
+            ConvNet((3, 16, 16), 5, channels=[4, 6], strides=[1, 2]),
+            [0.4, 0.5, 0.6],
+            [0.2, 0.3, 0.1],
+        ),
         lambda: TorchvisionModel((3, 16, 16), 5, name="mobilenet_v3_small"),
         lambda: Graded(MLP((3, 16, 16), 1, hidden=[8]), 5),
     ],
@@ -86,7 +94,10 @@ def test_what_onnx_cannot_express_is_said():
 
 
 def test_quantisation_is_static_for_convolutions_and_dynamic_without(mlp_bundle, conv_bundle):
-    kinds = [{node.op_type for node in onnx.load(b / "model.int8.onnx").graph.node} for b in (mlp_bundle, conv_bundle)]
+    kinds = [
+        {node.op_type for node in onnx.load(b / "model.int8.onnx").graph.node}
+        for b in (mlp_bundle, conv_bundle)
+    ]
     assert "DynamicQuantizeLinear" in kinds[0]
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds[1]
     assert "DynamicQuantizeLinear" not in kinds[1]
@@ -116,7 +127,9 @@ def test_the_bundle_answers_as_the_run_has_recorded(kind, request):
     assert (found.argmax(1) != labels).sum() == (logits.argmax(1) != labels).sum()
     eight = bundle.load("int8").logits(data.open_test().inputs.numpy())
     assert np.abs(eight - logits).max() > 0
-    assert abs(int((eight.argmax(1) != labels).sum()) - int((logits.argmax(1) != labels).sum())) <= 5
+    assert (
+        abs(int((eight.argmax(1) != labels).sum()) - int((logits.argmax(1) != labels).sum())) <= 5
+    )
 
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
@@ -128,23 +141,33 @@ def test_a_bundle_tells_nothing_of_this_machine(kind, request, tmp_path):
         content = file.read_bytes()
         places = [place for place in PLACES if place != ".py" or file.suffix == ".onnx"]
         assert not [place for place in places if place.encode() in content], file.name
-    assert all("limbeck-" not in entry for entry in zipfile.ZipFile(folder.with_name("out.zip")).namelist())
+    assert all(
+        "limbeck-" not in entry for entry in zipfile.ZipFile(folder.with_name("out.zip")).namelist()
+    )
 
 
 def test_sums_are_what_sha256sum_reads(mlp_bundle):
-    done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=mlp_bundle, capture_output=True, text=True)
+    done = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=mlp_bundle, capture_output=True, text=True
+    )
     assert done.returncode == 0
     assert done.stdout.count("OK") == 7
 
 
 def test_the_same_student_gives_the_same_zip_file(data, mlp_run, tmp_path):
-    first, second = (export(mlp_run, data, to=tmp_path / n / "out", progress=False).zipped for n in ("a", "b"))
+    first, second = (
+        export(mlp_run, data, to=tmp_path / n / "out", progress=False).zipped for n in ("a", "b")
+    )
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_no_image_of_the_data_is_in_a_bundle(mlp_bundle, data):
     golden = runtime.Bundle(mlp_bundle).golden()["inputs"]
-    own = {row.numpy().tobytes() for split in (data.train, data.val, data.open_test()) for row in split.inputs}
+    own = {
+        row.numpy().tobytes()
+        for split in (data.train, data.val, data.open_test())
+        for row in split.inputs
+    }
     assert golden.shape == (16, 1, 12, 10)
     assert len({row.tobytes() for row in golden}) == 16
     assert not own & {row.tobytes() for row in golden}
@@ -196,7 +219,7 @@ def test_the_model_card_is_filled_in(mlp_bundle, mlp_run):
     assert "**soft**" in card
 
 
-# The gate on the way --------------------------------------------------------------------------------
+# The gate on the way ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -216,7 +239,9 @@ def spoilt(monkeypatch):
 
 
 def test_a_model_that_differs_is_not_written(data, mlp_run, tmp_path, spoilt):
-    with pytest.raises(ExportError, match="at the stage 'onnx fp32', so nothing was written") as error:
+    with pytest.raises(
+        ExportError, match="at the stage 'onnx fp32', so nothing was written"
+    ) as error:
         export(mlp_run, data, to=tmp_path / "out", progress=False)
     assert error.value.exit_code == 8
     assert "onnx int8" not in str(error.value)
@@ -239,7 +264,9 @@ def test_eight_bits_that_cost_too_much_are_not_written(data, mlp_run, tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr("limbeck.deploy.onnx_export._quantize", broken)
-        with pytest.raises(ConfigError, match=r"cannot be brought to 8 bits: ValueError: no such.*int8=false"):
+        with pytest.raises(
+            ConfigError, match=r"cannot be brought to 8 bits: ValueError: no such.*int8=false"
+        ):
             export(mlp_run, data, to=tmp_path / "out", progress=False)
     monkeypatch.setattr("limbeck.deploy.export.quantize", noisy)
     with pytest.raises(ExportError, match=r"stage 'onnx int8'.*Leave it out with int8=false"):
@@ -253,7 +280,9 @@ def test_predictions_that_are_not_the_students_stop_the_export(data, mlp_run, tm
     run = Path(shutil.copytree(mlp_run, tmp_path / "run"))
     with np.load(run / "predictions.npz") as kept:
         arrays = dict(kept)
-    arrays = {name: value + (0.5 if name.startswith("students") else 0) for name, value in arrays.items()}
+    arrays = {
+        name: value + (0.5 if name.startswith("students") else 0) for name, value in arrays.items()
+    }
     np.savez(run / "predictions.npz", **arrays)
     with pytest.raises(ExportError, match="at the stage 'student'"):
         export(run, data, to=tmp_path / "out", progress=False)
@@ -306,7 +335,11 @@ def test_a_user_class_is_exported_from_python(data, tmp_path):
 
     run = study(data, tmp_path / "run", Mine, seeds=1)
     made = export(
-        run, data, to=tmp_path / "out", progress=False, build=lambda arm: Normalized(Mine(), *data.statistics)
+        run,
+        data,
+        to=tmp_path / "out",
+        progress=False,
+        build=lambda arm: Normalized(Mine(), *data.statistics),
     )
     assert len(runtime.verify(made.folder)) == 3
 
@@ -321,7 +354,12 @@ def entry(name, errors, *, control=False, nll=1.0):
 
 def test_validation_chooses_and_controls_stay_home():
     summary = {
-        "arms": [entry("hard", [1, 1], control=True), entry("a", [5, 9]), entry("b", [8, 4]), entry("c", [9, 9])]
+        "arms": [
+            entry("hard", [1, 1], control=True),
+            entry("a", [5, 9]),
+            entry("b", [8, 4]),
+            entry("c", [9, 9]),
+        ]
     }
     assert choose_student(summary) == ("b", 1)
     assert choose_student(summary, "a") == ("a", 0)
@@ -333,7 +371,10 @@ def test_validation_chooses_and_controls_stay_home():
 
 @pytest.mark.parametrize(
     ("arm", "seed", "message"),
-    [("sof", None, "did you mean soft"), (None, 7, "seed=7 is no seed of arm soft, which has 0, 1")],
+    [
+        ("sof", None, "did you mean soft"),
+        (None, 7, "seed=7 is no seed of arm soft, which has 0, 1"),
+    ],
 )
 def test_students_that_are_not_there(arm, seed, message):
     with pytest.raises(ConfigError, match=message):
@@ -350,13 +391,18 @@ def test_the_temperature_is_found(temperature):
     rng = np.random.default_rng(0)
     true = rng.normal(size=(20_000, 4)) * 2
     odds = np.exp(true)
-    labels = (rng.random((20_000, 1)) > np.cumsum(odds / odds.sum(1, keepdims=True), 1)).sum(1).clip(max=3)
+    labels = (
+        (rng.random((20_000, 1)) > np.cumsum(odds / odds.sum(1, keepdims=True), 1))
+        .sum(1)
+        .clip(max=3)
+    )
     assert fit_temperature(true * temperature, labels) == pytest.approx(temperature, rel=0.03)
 
 
 @settings(max_examples=50)
 @given(
-    nps.arrays(np.float64, (20, 3), elements=st.floats(-50, 50)), st.lists(st.integers(0, 2), min_size=20, max_size=20)
+    nps.arrays(np.float64, (20, 3), elements=st.floats(-50, 50)),
+    st.lists(st.integers(0, 2), min_size=20, max_size=20),
 )
 def test_a_temperature_is_always_found(logits, labels):
     found = fit_temperature(logits, np.array(labels))
@@ -370,9 +416,13 @@ def test_a_temperature_is_always_found(logits, labels):
 def test_students_with_constants_are_exported_with_them(tmp_path):
     data = dataset(name="adjusted")
     run = study(
-        data, tmp_path / "run", lambda **shape: MLP(**shape, hidden=[12]), seeds=1, bias="prior",
+        data,
+        tmp_path / "run",
+        lambda **shape: MLP(**shape, hidden=[12]),
+        seeds=1,
+        bias="prior",
         transfer=TransferSet(without=["bar"]),
-    )  # fmt: skip
+    )
     made = export(run, data, to=tmp_path / "out", adjusted="prior", int8=False, progress=False)
     own = load_model(run / "students" / made.arm / "seed0" / "prior").model
     inputs = data.open_test().inputs.numpy()
@@ -401,7 +451,9 @@ def test_names_in_a_card_are_only_names(tmp_path):
     plain = dataset(name="/home/somebody/secret")
     plain.class_names[0] = "a\n\n# Approved\n| x"
     run = study(plain, tmp_path / "run", lambda **shape: MLP(**shape, hidden=[4]), seeds=1)
-    card = (export(run, plain, to=tmp_path / "out", int8=False, progress=False).folder / "model_card.md").read_text()
+    card = (
+        export(run, plain, to=tmp_path / "out", int8=False, progress=False).folder / "model_card.md"
+    ).read_text()
     assert "/home" not in card
     assert "\n# Approved" not in card
     assert "secret: " in card
@@ -449,9 +501,14 @@ def test_the_slower_of_two_exports_is_told(data, mlp_run, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize(
     ("to", "message"),
-    [("/", "should name a folder"), ("x.zip", "a zip file is written beside it"), ("/proc/nothing/x", "cannot be made"),
-     ("link", "leads nowhere"), ("file", "is a file")],
-)  # fmt: skip
+    [
+        ("/", "should name a folder"),
+        ("x.zip", "a zip file is written beside it"),
+        ("/proc/nothing/x", "cannot be made"),
+        ("link", "leads nowhere"),
+        ("file", "is a file"),
+    ],
+)
 def test_places_that_hold_no_bundle(data, mlp_run, tmp_path, to, message):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     (tmp_path / "file").write_text("mine")

@@ -23,7 +23,9 @@ def flipped(rows):
 
 
 def similar(logits, **settings):
-    return similar_answers("int8", logits, LOGITS, LABELS, **({"share": 0.001, "class_names": NAMES} | settings))
+    return similar_answers(
+        "int8", logits, LOGITS, LABELS, **({"share": 0.001, "class_names": NAMES} | settings)
+    )
 
 
 def test_the_same_answers_pass():
@@ -74,16 +76,24 @@ def test_what_is_no_number_fails_everywhere(value):
 
 def test_a_few_errors_more_pass_and_one_more_does_not():
     right = np.flatnonzero(LOGITS.argmax(1) == LABELS)
-    spread = [rows for k in range(4) for rows in np.flatnonzero((LOGITS.argmax(1) == LABELS) & (k == LABELS))[:2]]
+    spread = [
+        rows
+        for k in range(4)
+        for rows in np.flatnonzero((LOGITS.argmax(1) == LABELS) & (k == LABELS))[:2]
+    ]
     assert similar(flipped(spread[:FEW])).passed
-    assert similar(flipped(spread[: FEW + 1])).failures == (f"{FEW + 1} errors more, {FEW} are allowed",)
+    assert similar(flipped(spread[: FEW + 1])).failures == (
+        f"{FEW + 1} errors more, {FEW} are allowed",
+    )
     assert similar(flipped(spread[: FEW + 1]), share=0.02).passed
     assert len(right) > 100
 
 
 def test_a_class_that_suffers_alone_fails():
     own = np.flatnonzero((LOGITS.argmax(1) == LABELS) & (LABELS == 2))[: FEW + 1]
-    assert similar(flipped(own), share=0.5).failures == (f"{FEW + 1} errors more in class c, {FEW} are allowed",)
+    assert similar(flipped(own), share=0.5).failures == (
+        f"{FEW + 1} errors more in class c, {FEW} are allowed",
+    )
 
 
 def test_few_samples_allow_few_errors():
@@ -92,7 +102,10 @@ def test_few_samples_allow_few_errors():
     worse = sure.copy()
     worse[labels == 2] = np.eye(4)[0] * 9
     found = similar_answers("int8", worse, sure, labels, share=0.001, class_names=NAMES)
-    assert found.failures == ("5 errors more, 0 are allowed", "5 errors more in class c, 0 are allowed")
+    assert found.failures == (
+        "5 errors more, 0 are allowed",
+        "5 errors more in class c, 0 are allowed",
+    )
 
 
 def test_no_share_is_no_error():

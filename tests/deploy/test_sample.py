@@ -5,20 +5,20 @@ import io
 import numpy as np
 import pytest
 import torch
-from deploy_runs import dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markov import markov_text
 from rich.console import Console
 from scipy import stats
 from scipy.special import softmax
+from support.deploy_runs import dataset
+from support.markov import markov_text
 
 from limbeck import Arm, Objective, Optimizer, Study, Teacher
-from limbeck.data import text
+from limbeck._base.errors import ConfigError, DataError
+from limbeck.data import text_file
 from limbeck.deploy import sample as module
 from limbeck.deploy.sample import Sampled, print_sampled, sample
 from limbeck.deploy.shown import Shown
-from limbeck.errors import ConfigError, DataError
 from limbeck.models import GPT, load_model
 
 BLOCK = 8
@@ -30,17 +30,29 @@ def written(tmp_path_factory):
     """A text data set and a finished run on it."""
     place = tmp_path_factory.mktemp("text")
     (place / "chain.txt").write_text(markov_text("abcdef", 12_000, seed=2)[0])
-    data = text(place / "chain.txt", block=BLOCK, cache=place / "cache")
+    data = text_file(place / "chain.txt", block=BLOCK, cache=place / "cache")
     fast = Optimizer(name="adamw", lr=0.01)
 
     def gpt(**shape):
         return GPT(**shape, width=8, layers=1, heads=1)
 
-    arms = {"hard": Arm(objective=Objective(hard_weight=1, soft_weight=0)), "soft": Arm(objective=Objective())}
+    arms = {
+        "hard": Arm(objective=Objective(hard_weight=1, soft_weight=0)),
+        "soft": Arm(objective=Objective()),
+    }
     Study(
-        data, arms, student=gpt, teacher=Teacher(model=gpt, epochs=2, batch_size=32, optimizer=fast), seeds=1, epochs=2,
-        batch_size=32, optimizer=fast, out=place / "run", store="off", progress=False,
-    ).run()  # fmt: skip
+        data,
+        arms,
+        student=gpt,
+        teacher=Teacher(model=gpt, epochs=2, batch_size=32, optimizer=fast),
+        seeds=1,
+        epochs=2,
+        batch_size=32,
+        optimizer=fast,
+        out=place / "run",
+        store="off",
+        progress=False,
+    ).run()
     return data, place / "run"
 
 
@@ -72,7 +84,7 @@ def after(table):
     return lambda ids: weights[ids]
 
 
-# What is drawn -------------------------------------------------------------------------------------------------------
+# What is drawn ------------------------------------------------------------------------------------
 
 
 def test_the_models_of_a_run_write_what_argmax_says_by_hand(written):
@@ -87,17 +99,23 @@ def test_the_models_of_a_run_write_what_argmax_says_by_hand(written):
             with torch.no_grad():
                 ids.append(int(model(torch.tensor([ids[-BLOCK:]]))[0, -1].argmax()))
         assert part.text == bytes(ids[8:]).decode()
-        assert part.about.startswith(f"gpt-1x8, {sum(p.numel() for p in model.parameters()):,} parameters, ")
+        assert part.about.startswith(
+            f"gpt-1x8, {sum(p.numel() for p in model.parameters()):,} parameters, "
+        )
         assert part.about.endswith(" bits per byte")
 
 
 def test_the_likeliest_token_each_time(writes):
-    assert writes([after({"a": "b", "b": "c", "c": "a"})], "xab", tokens=7, temperature=0) == ["cabcabc"]
+    assert writes([after({"a": "b", "b": "c", "c": "a"})], "xab", tokens=7, temperature=0) == [
+        "cabcabc"
+    ]
 
 
 def test_a_low_temperature_is_the_likeliest_token(writes):
     model = after({"a": "b", "b": "c", "c": "a"})
-    assert writes([model], tokens=30, temperature=0.001) == writes([model], tokens=30, temperature=0)
+    assert writes([model], tokens=30, temperature=0.001) == writes(
+        [model], tokens=30, temperature=0
+    )
 
 
 def test_the_same_seed_writes_the_same_for_every_model(writes):
@@ -111,18 +129,29 @@ def test_the_same_seed_writes_the_same_for_every_model(writes):
 
 @few
 @given(
-    probabilities=st.lists(st.floats(0.01, 1), min_size=2, max_size=6), temperature=st.floats(0.2, 5),
+    probabilities=st.lists(st.floats(0.01, 1), min_size=2, max_size=6),
+    temperature=st.floats(0.2, 5),
     seed=st.integers(0, 1000),
-)  # fmt: skip
+)
 def test_draws_are_those_of_the_inverse_distribution_function(probabilities, temperature, seed):
     chances = dict(zip("abcdef", probabilities, strict=False))
     found = module._drawn(
-        Shown("student", "", "", constant(chances)), torch.tensor([0]), 12, BLOCK, temperature, seed, lambda done: None
-    )  # fmt: skip
+        Shown("student", "", "", constant(chances)),
+        torch.tensor([0]),
+        12,
+        BLOCK,
+        temperature,
+        seed,
+        lambda done: None,
+    )
     limits = np.cumsum(softmax(np.log(np.float32(probabilities)).astype(float) / temperature))
-    uniform = torch.rand(12, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).numpy()
+    uniform = torch.rand(
+        12, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    ).numpy()
     near = np.abs(uniform[:, None] - limits).min(1) < 1e-6  # either neighbour may be right there
-    drawn = np.array(["abcdef"[i] for i in np.minimum(np.searchsorted(limits, uniform), len(chances) - 1)])
+    drawn = np.array(
+        ["abcdef"[i] for i in np.minimum(np.searchsorted(limits, uniform), len(chances) - 1)]
+    )
     assert (np.array([chr(i) for i in found]) == drawn)[~near].all()
 
 
@@ -156,7 +185,7 @@ def test_bytes_that_are_no_text_are_shown_as_such(writes):
     assert writes([euro], tokens=2) == ["\N{REPLACEMENT CHARACTER}" * 2]
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# What is refused ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -186,7 +215,7 @@ def test_a_prompt_that_is_no_text(written):
 
 def test_a_text_that_has_changed_since(written, tmp_path):
     (tmp_path / "chain.txt").write_text(markov_text("abcdef", 12_000, seed=3)[0])
-    other = text(tmp_path / "chain.txt", block=BLOCK, cache=tmp_path / "cache")
+    other = text_file(tmp_path / "chain.txt", block=BLOCK, cache=tmp_path / "cache")
     with pytest.raises(DataError, match="not that of the run"):
         sample(written[1], other, "ab", progress=False)
 
@@ -196,7 +225,7 @@ def test_runs_on_images_do_not_write(written):
         sample(written[1], dataset(), "ab", progress=False)
 
 
-# How it is shown -----------------------------------------------------------------------------------------------------
+# How it is shown ----------------------------------------------------------------------------------
 
 FOUND = [
     Sampled("teacher", "teacher", "gpt-6x192, 1 bits", "one [red]two[/red]"),
@@ -208,7 +237,11 @@ FOUND = [
 def shown(found, width, *, terminal=True, prompt="The "):
     file = io.StringIO()
     print_sampled(
-        prompt, found, Console(file=file, width=width, force_terminal=terminal, color_system=None, highlight=False)
+        prompt,
+        found,
+        Console(
+            file=file, width=width, force_terminal=terminal, color_system=None, highlight=False
+        ),
     )
     return [line.rstrip() for line in file.getvalue().splitlines()]
 
@@ -229,10 +262,17 @@ def test_side_by_side_in_a_wide_terminal():
 def test_one_below_the_other_in_a_narrow_terminal_and_in_a_file(width, terminal):
     lines = shown(FOUND, width, terminal=terminal)
     assert lines == [
-        "teacher (gpt-6x192, 1 bits)", "The one [red]two[/red]", "",
-        "control: hard (gpt-2x64, 3 bits)", "The three", "",
-        "student: soft (gpt-2x64, 2 bits)", "The four", "five", "",
-    ]  # fmt: skip
+        "teacher (gpt-6x192, 1 bits)",
+        "The one [red]two[/red]",
+        "",
+        "control: hard (gpt-2x64, 3 bits)",
+        "The three",
+        "",
+        "student: soft (gpt-2x64, 2 bits)",
+        "The four",
+        "five",
+        "",
+    ]
 
 
 def test_one_model_needs_less_width():

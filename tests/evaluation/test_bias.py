@@ -11,7 +11,9 @@ from limbeck.evaluation.bias import bias_chosen_on_test, class_prior, prior_bias
 
 def problem(seed, samples=50, classes=5, spread=3.0):
     draw = np.random.default_rng(seed)
-    return spread * draw.normal(size=(samples, classes)), draw.dirichlet(np.full(classes, 2.0)).clip(1e-3)
+    return spread * draw.normal(size=(samples, classes)), draw.dirichlet(
+        np.full(classes, 2.0)
+    ).clip(1e-3)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -19,9 +21,12 @@ def test_the_constants_are_those_that_scipy_finds(seed):
     z, prior = problem(seed)
     prior = prior / prior.sum()
     found = minimize(
-        lambda b: logsumexp(z + b, axis=1).mean() - prior @ b, np.zeros(5), method="BFGS", options={"gtol": 1e-9},
+        lambda b: logsumexp(z + b, axis=1).mean() - prior @ b,
+        np.zeros(5),
+        method="BFGS",
+        options={"gtol": 1e-9},
         jac=lambda b: softmax(z + b, axis=1).mean(0) - prior,
-    )  # fmt: skip
+    )
     ours = prior_bias(torch.from_numpy(z), torch.from_numpy(prior)).numpy()
     assert ours == pytest.approx(found.x - found.x.mean(), abs=1e-5)
 
@@ -35,8 +40,12 @@ def test_the_mean_softmax_is_the_prior(seed, classes, spread):
     bias = prior_bias(z, prior)
     assert torch.softmax(z + bias, -1).mean(0).numpy() == pytest.approx(prior.numpy(), abs=1e-7)
     assert float(bias.mean()) == pytest.approx(0, abs=1e-9)
-    shifted = prior_bias(z - 3 * torch.arange(float(classes)), prior) - 3 * torch.arange(float(classes))
-    assert (shifted - shifted.mean()).numpy() == pytest.approx(bias.numpy(), abs=1e-4), "constants undo constants"
+    shifted = prior_bias(z - 3 * torch.arange(float(classes)), prior) - 3 * torch.arange(
+        float(classes)
+    )
+    assert (shifted - shifted.mean()).numpy() == pytest.approx(bias.numpy(), abs=1e-4), (
+        "constants undo constants"
+    )
 
 
 def test_equal_inputs_need_the_logarithms_of_the_prior():
@@ -47,7 +56,9 @@ def test_equal_inputs_need_the_logarithms_of_the_prior():
 
 
 def test_a_class_that_was_never_seen_is_raised_from_far_below():
-    """Two clear clusters a class; the last class's logits are 30 too low: its constant must make up for that."""
+    """Two clear clusters a class; the last class's logits are 30 too low: its constant must make up
+    for that.
+    """
     labels = torch.arange(300) % 3
     z = 8.0 * torch.nn.functional.one_hot(labels, 3).double()
     z[:, 2] -= 30
@@ -58,15 +69,24 @@ def test_a_class_that_was_never_seen_is_raised_from_far_below():
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), classes=st.integers(3, 8), spread=st.floats(0.1, 12), data=st.data())
+@given(
+    seed=st.integers(0, 10_000),
+    classes=st.integers(3, 8),
+    spread=st.floats(0.1, 12),
+    data=st.data(),
+)
 def test_classes_that_were_shown_keep_their_logits(seed, classes, spread, data):
     z, prior = (torch.from_numpy(part) for part in problem(seed, 40, classes, spread))
     prior = prior / prior.sum()
-    absent = sorted(data.draw(st.sets(st.integers(0, classes - 1), min_size=1, max_size=classes - 1)))
+    absent = sorted(
+        data.draw(st.sets(st.integers(0, classes - 1), min_size=1, max_size=classes - 1))
+    )
     bias = prior_bias(z, prior, absent)
     shown = [c for c in range(classes) if c not in absent]
     assert bias[shown].eq(0).all()
-    assert torch.softmax(z + bias, -1).mean(0)[absent].numpy() == pytest.approx(prior[absent].numpy(), abs=1e-7)
+    assert torch.softmax(z + bias, -1).mean(0)[absent].numpy() == pytest.approx(
+        prior[absent].numpy(), abs=1e-7
+    )
     if len(shown) == 1:
         whole = prior_bias(z, prior)
         assert bias.numpy() == pytest.approx((whole - whole[shown[0]]).numpy(), abs=1e-4)
@@ -84,7 +104,9 @@ def test_no_other_constant_makes_fewer_errors(seed, classes, whole, data):
     z = 4 * torch.randn(20, classes, generator=draw)
     z = z.round() if whole else z
     labels = torch.randint(classes, (20,), generator=draw)
-    absent = sorted(data.draw(st.sets(st.integers(0, classes - 1), min_size=1, max_size=classes - 1)))
+    absent = sorted(
+        data.draw(st.sets(st.integers(0, classes - 1), min_size=1, max_size=classes - 1))
+    )
     bias = bias_chosen_on_test(z, labels, absent)
     shown = [c for c in range(classes) if c not in absent]
     assert bias[shown].eq(0).all()

@@ -18,7 +18,9 @@ def flat_model(dropout=0.5):
 
 
 def image_model():
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4))
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4)
+    )
 
 
 @pytest.fixture(params=["flat", "image"])
@@ -161,4 +163,6 @@ def test_a_language_model_is_scored_by_its_tokens():
     logits, labels = model(x)[y != -100].detach(), y[y != -100]
     assert found["total"] == 21
     assert found["errors"] == int((logits.argmax(-1) != labels).sum())
-    assert found["nll"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-6)
+    assert found["nll"] == pytest.approx(
+        float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-6
+    )

@@ -15,8 +15,9 @@ def one_hot(answers, classes=4):
 @given(
     nps.arrays(np.int64, (3, 25), elements=st.integers(0, 3)),
     nps.arrays(np.int64, (3, 25), elements=st.integers(0, 3)),
-    nps.arrays(np.int64, 25, elements=st.integers(0, 3)), st.integers(0, 12),
-)  # fmt: skip
+    nps.arrays(np.int64, 25, elements=st.integers(0, 3)),
+    st.integers(0, 12),
+)
 def test_what_is_shown_differs_in_the_seed_that_is_shown(arm, control, labels, most):
     found = differing(one_hot(arm), one_hot(control), labels, most)
     assert len(found.rows) == len(found.seeds) == len(set(found.rows)) or most >= len(found.rows)

@@ -25,12 +25,19 @@ def kappa(logits, labels):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 1 << 30), n=st.integers(2, 60), classes=st.integers(2, 6), noise=st.floats(0, 5))
+@given(
+    seed=st.integers(0, 1 << 30),
+    n=st.integers(2, 60),
+    classes=st.integers(2, 6),
+    noise=st.floats(0, 5),
+)
 def test_kappa_is_that_of_scikit_learn(seed, n, classes, noise):
     logits, labels = drawn(seed, n, classes, noise)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # it is not always defined
-        theirs = cohen_kappa_score(labels, logits.argmax(1), labels=range(classes), weights="quadratic")
+        theirs = cohen_kappa_score(
+            labels, logits.argmax(1), labels=range(classes), weights="quadratic"
+        )
     assert kappa(logits, labels) == pytest.approx(theirs, nan_ok=True, abs=1e-12)
 
 
@@ -57,7 +64,12 @@ def test_only_graded_data_has_kappa():
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 1 << 30), n=st.integers(1, 60), classes=st.integers(2, 6), noise=st.floats(0, 5))
+@given(
+    seed=st.integers(0, 1 << 30),
+    n=st.integers(1, 60),
+    classes=st.integers(2, 6),
+    noise=st.floats(0, 5),
+)
 def test_offsets_never_do_harm(seed, n, classes, noise):
     logits, labels = drawn(seed, n, classes, noise)
     before, offsets = kappa(logits, labels), fit_offsets(logits, labels)
@@ -91,16 +103,22 @@ def test_two_grades_reach_the_best_threshold(seed):
 def test_three_grades_come_near_the_best_of_a_grid(seed):
     logits, labels = drawn(seed, 40, 3, noise=1.5)
     grid = torch.linspace(-4, 4, 41, dtype=torch.float64)
-    tried = (logits + torch.tensor([0.0, a, b]) for a, b in itertools.product(grid.tolist(), repeat=2))
+    tried = (
+        logits + torch.tensor([0.0, a, b]) for a, b in itertools.product(grid.tolist(), repeat=2)
+    )
     best = max(kappa(t, labels) for t in tried)
     assert kappa(logits + fit_offsets(logits, labels), labels) >= best - 0.03
 
 
 @pytest.mark.parametrize(
     ("logits", "labels"),
-    [(torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])), (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)),
-     (torch.full((4, 3), torch.nan), torch.tensor([0, 1, 2, 0])), (torch.eye(3)[[0, 0]], torch.tensor([0, 0]))],
-)  # fmt: skip
+    [
+        (torch.zeros(4, 3), torch.tensor([0, 1, 2, 0])),
+        (torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)),
+        (torch.full((4, 3), torch.nan), torch.tensor([0, 1, 2, 0])),
+        (torch.eye(3)[[0, 0]], torch.tensor([0, 0])),
+    ],
+)
 def test_nothing_to_fit(logits, labels):
     found = fit_offsets(logits, labels)
     assert found.isfinite().all()
@@ -108,5 +126,7 @@ def test_nothing_to_fit(logits, labels):
 
 
 def test_shapes_are_checked():
-    with pytest.raises(ValueError, match=r"expected logits \[N, C\] and labels \[N\], got \[3\] and \[4\]"):
+    with pytest.raises(
+        ValueError, match=r"expected logits \[N, C\] and labels \[N\], got \[3\] and \[4\]"
+    ):
         fit_offsets(torch.zeros(3), torch.zeros(4))

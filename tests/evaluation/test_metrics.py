@@ -13,7 +13,10 @@ from limbeck.evaluation import metrics
 
 
 def randn(*shape, seed=0, scale=2.0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        * scale
+    )
 
 
 def labels_like(logits, seed=3, right=0.6):
@@ -62,7 +65,9 @@ def test_accuracy_is_the_rounded_share_of_right_answers():
 
 def test_confident_and_wrong_is_finite():
     logits = torch.tensor([[1e4, -1e4], [0.0, 0.0]])
-    assert metrics.nll(logits, torch.tensor([1, 0])).item() == pytest.approx((2e4 + math.log(2)) / 2)
+    assert metrics.nll(logits, torch.tensor([1, 0])).item() == pytest.approx(
+        (2e4 + math.log(2)) / 2
+    )
 
 
 def test_nll_is_computed_in_float64_whatever_comes_in():
@@ -89,11 +94,15 @@ def test_calibration_error_equals_a_loop(bins):
     y = labels_like(logits)
     probabilities = softmax(logits.numpy(), axis=-1)
     want = ece_by_loop(probabilities.max(-1), probabilities.argmax(-1) == y.numpy(), bins)
-    assert metrics.expected_calibration_error(logits, y, bins=bins) == pytest.approx(want, abs=1e-12)
+    assert metrics.expected_calibration_error(logits, y, bins=bins) == pytest.approx(
+        want, abs=1e-12
+    )
 
 
 def test_calibration_error_at_confidence_one():
-    """A confidence of exactly 1 belongs to the last bin (torchmetrics 1.9 gives it a bin of its own)."""
+    """A confidence of exactly 1 belongs to the last bin (torchmetrics 1.9 gives it a bin of its
+    own).
+    """
     logits, y = logits_of([1.0, 0.97]), torch.tensor([1, 0])
     assert metrics.expected_calibration_error(logits, y) == pytest.approx((1 - 0.03) / 2, abs=1e-12)
     sure = torch.tensor([[1e4, 0.0, 0.0]] * 4)
@@ -113,7 +122,9 @@ def test_calibration_error_of_a_uniform_answer(classes):
     logits = torch.zeros(30, classes)
     y = torch.arange(30) % classes
     assert metrics.expected_calibration_error(logits, y) == pytest.approx(0, abs=1e-12)
-    assert metrics.expected_calibration_error(logits, torch.full((30,), 1)) == pytest.approx(1 / classes)
+    assert metrics.expected_calibration_error(logits, torch.full((30,), 1)) == pytest.approx(
+        1 / classes
+    )
 
 
 def test_agreement_equals_numpy():
@@ -126,7 +137,11 @@ def test_agreement_equals_numpy():
 
 def test_kl_to_teacher_equals_scipy():
     student, teacher = randn(3, 50, 4), randn(50, 4, seed=1)
-    want = rel_entr(softmax(teacher.numpy(), axis=-1), softmax(student.numpy(), axis=-1)).sum(-1).mean(-1)
+    want = (
+        rel_entr(softmax(teacher.numpy(), axis=-1), softmax(student.numpy(), axis=-1))
+        .sum(-1)
+        .mean(-1)
+    )
     np.testing.assert_allclose(metrics.kl_to_teacher(student, teacher), want, rtol=1e-11)
     assert metrics.kl_to_teacher(teacher + 5, teacher).item() == pytest.approx(0, abs=1e-14)
 
@@ -134,20 +149,31 @@ def test_kl_to_teacher_equals_scipy():
 def test_kl_to_teacher_with_an_excluded_class():
     student, teacher = randn(20, 4), randn(20, 4, seed=1)
     teacher[:, 0] = -math.inf
-    want = rel_entr(softmax(teacher.numpy(), axis=-1), softmax(student.numpy(), axis=-1)).sum(-1).mean()
+    want = (
+        rel_entr(softmax(teacher.numpy(), axis=-1), softmax(student.numpy(), axis=-1))
+        .sum(-1)
+        .mean()
+    )
     assert metrics.kl_to_teacher(student, teacher).item() == pytest.approx(want, rel=1e-11)
 
 
 def test_a_stack_of_models_equals_each_alone():
     logits, teacher = randn(2, 3, 40, 5), randn(40, 5, seed=1)
     y = labels_like(logits)
-    for name, against in (("errors", y), ("nll", y), ("agreement", teacher), ("kl_to_teacher", teacher)):
+    for name, against in (
+        ("errors", y),
+        ("nll", y),
+        ("agreement", teacher),
+        ("kl_to_teacher", teacher),
+    ):
         metric = getattr(metrics, name)
         found = metric(logits, against)
         assert found.shape == (2, 3)
         for i in range(2):
             for j in range(3):
-                torch.testing.assert_close(found[i, j], metric(logits[i, j], against), rtol=1e-12, atol=0)
+                torch.testing.assert_close(
+                    found[i, j], metric(logits[i, j], against), rtol=1e-12, atol=0
+                )
 
 
 def test_all_metrics_gives_what_the_summary_keeps():

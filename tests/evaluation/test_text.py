@@ -1,4 +1,6 @@
-"""Metrics of language models and their comparison, against NumPy and SciPy by hand and by simulation."""
+"""Metrics of language models and their comparison, against NumPy and SciPy by hand and by
+simulation.
+"""
 
 import json
 import math
@@ -50,7 +52,7 @@ def scores_of(nll, right=None):
     return TokenScores(nll, right, (-nll).exp().clamp(max=1))
 
 
-# Scores and metrics --------------------------------------------------------------------------------------------------
+# Scores and metrics -------------------------------------------------------------------------------
 
 
 def test_scores_of_every_token_are_those_by_hand():
@@ -98,15 +100,21 @@ def test_metrics_are_those_by_hand():
     nll = np.array([[0.25, 2.0, 0.5], [1.0, 0.125, 4.0]])
     right = np.array([[True, False, True], [True, True, False]])
     confidence = np.array([[0.78, 0.41, 0.61], [0.42, 0.89, 0.3]])
-    kl, agrees = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]), np.array([[1, 0, 1], [1, 1, 1]], bool)
-    found = token_metrics(TokenScores(*map(torch.from_numpy, (nll, right, confidence, agrees, kl))), 11)
+    kl, agrees = (
+        np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]),
+        np.array([[1, 0, 1], [1, 1, 1]], bool),
+    )
+    found = token_metrics(
+        TokenScores(*map(torch.from_numpy, (nll, right, confidence, agrees, kl))), 11
+    )
     assert (found["errors"], found["accuracy"]) == (2, pytest.approx(4 / 6))
     assert found["nll"] == pytest.approx(7.875 / 6)
     assert found["perplexity"] == pytest.approx(math.exp(7.875 / 6))
     assert found["bits_per_byte"] == pytest.approx(7.875 / math.log(2) / 11)
     assert found["agreement"] == pytest.approx(5 / 6)
     assert found["kl_to_teacher"] == pytest.approx(0.35)
-    # 0.41 and 0.42 share a bin of width 1/15, in which one of two is right; every other token has its own.
+    # 0.41 and 0.42 share a bin of width 1/15, in which one of two is right; every other token has
+    # its own.
     assert found["ece"] == pytest.approx((0.22 + 0.39 + abs(0.83 - 1) + 0.11 + 0.3) / 6)
     assert json.loads(json.dumps(found)) == found
 
@@ -120,18 +128,22 @@ def test_a_hopeless_model_has_a_finite_perplexity():
 @few
 @given(seed=draws, cuts=st.lists(st.integers(1, 4), min_size=8, max_size=8))
 def test_bits_per_byte_do_not_depend_on_the_tokens(seed, cuts):
-    """A token that costs what its bytes cost is no better and no worse, however the bytes are gathered."""
+    """A token that costs what its bytes cost is no better and no worse, however the bytes are
+    gathered.
+    """
     rng = np.random.default_rng(seed)
     of_bytes = rng.exponential(1.5, sum(cuts))
     of_tokens = [part.sum() for part in np.split(of_bytes, np.cumsum(cuts)[:-1])]
-    one, other = (token_metrics(scores_of(np.array(nll)[None]), sum(cuts)) for nll in (of_bytes, of_tokens))
+    one, other = (
+        token_metrics(scores_of(np.array(nll)[None]), sum(cuts)) for nll in (of_bytes, of_tokens)
+    )
     assert one["bits_per_byte"] == pytest.approx(other["bits_per_byte"], rel=1e-5)
     assert one["bits_per_byte"] == pytest.approx(one["nll"] / math.log(2))  # here a byte is a token
     if len(cuts) < sum(cuts):
         assert other["nll"] > one["nll"] * 1.001
 
 
-# Comparisons ---------------------------------------------------------------------------------------------------------
+# Comparisons --------------------------------------------------------------------------------------
 
 
 def arms(seed=0, seeds=3, n=150, t=4, effect=-0.1):
@@ -151,15 +163,24 @@ def compared(arm, control, size=1000, teacher=None):
 def test_a_comparison_is_that_of_scipy_over_stretches(seed, seeds, n, effect):
     arm, control = arms(seed, seeds, n, 3, effect)
     found = compared(arm, control, 777)
-    difference = (arm.astype(np.float32) - control.astype(np.float32)).astype(float) / math.log(2) / 777
-    bits = np.array([[part.sum() for part in np.array_split(row, min(100, n))] for row in difference])
+    difference = (
+        (arm.astype(np.float32) - control.astype(np.float32)).astype(float) / math.log(2) / 777
+    )
+    bits = np.array(
+        [[part.sum() for part in np.array_split(row, min(100, n))] for row in difference]
+    )
     per_seed = bits.sum(1)
     delta = found["delta_bits_per_byte"]
     assert delta["per_seed"] == pytest.approx(per_seed, rel=1e-4, abs=1e-7)
     low, high = stats.ttest_1samp(per_seed, 0).confidence_interval(0.95)
     assert delta["ci95"] == pytest.approx([low, high], rel=1e-3, abs=1e-6)
-    half = math.hypot((high - low) / 2, stats.norm.ppf(0.975) * math.sqrt(bits.shape[1] * bits.mean(0).var(ddof=1)))
-    assert delta["ci95_total"] == pytest.approx([delta["mean"] - half, delta["mean"] + half], rel=1e-3, abs=1e-6)
+    half = math.hypot(
+        (high - low) / 2,
+        stats.norm.ppf(0.975) * math.sqrt(bits.shape[1] * bits.mean(0).var(ddof=1)),
+    )
+    assert delta["ci95_total"] == pytest.approx(
+        [delta["mean"] - half, delta["mean"] + half], rel=1e-3, abs=1e-6
+    )
     p = np.sort(stats.ttest_1samp(bits, 0, axis=1).pvalue)
     k = math.ceil(seeds / 2)
     assert found["p_value"] == pytest.approx(min(1, seeds / k * p[k - 1]), rel=1e-2, abs=1e-9)
@@ -174,7 +195,9 @@ def test_exchanged_arms_exchange_the_verdict(seed, seeds, effect):
     for key in ("delta_bits_per_byte", "delta_errors"):
         assert back[key]["mean"] == pytest.approx(-there[key]["mean"], rel=1e-6, abs=1e-9)
         if seeds > 1:
-            assert back[key]["ci95"] == pytest.approx([-bound for bound in there[key]["ci95"][::-1]], rel=1e-6)
+            assert back[key]["ci95"] == pytest.approx(
+                [-bound for bound in there[key]["ci95"][::-1]], rel=1e-6
+            )
     assert back["p_value"] == pytest.approx(there["p_value"], rel=1e-6)
     opposite = {"helps": "hurts", "hurts": "helps", "not shown": "not shown"}
     assert back["verdict"] == opposite[there["verdict"]]
@@ -184,8 +207,13 @@ def test_the_change_is_that_of_the_metrics():
     arm, control = arms(5)
     found = compared(arm, control, 321)
     bits = [[token_metrics(scores_of(nll), 321) for nll in side] for side in (arm, control)]
-    changes = {key: [a[key] - c[key] for a, c in zip(*bits, strict=True)] for key in ("bits_per_byte", "errors")}
-    assert found["delta_bits_per_byte"]["per_seed"] == pytest.approx(changes["bits_per_byte"], rel=1e-5)
+    changes = {
+        key: [a[key] - c[key] for a, c in zip(*bits, strict=True)]
+        for key in ("bits_per_byte", "errors")
+    }
+    assert found["delta_bits_per_byte"]["per_seed"] == pytest.approx(
+        changes["bits_per_byte"], rel=1e-5
+    )
     assert found["delta_errors"]["per_seed"] == changes["errors"]
     assert found["delta_errors"]["ci95_total"] is None
     assert json.loads(json.dumps(found)) == found
@@ -231,7 +259,11 @@ def test_seeds_that_disagree_show_nothing():
 @pytest.mark.parametrize(
     ("sums", "seeds_alone", "p"),
     [
-        ([-25.5, -22.5], True, 0.0246),  # the interval over seeds and the test exclude 0, but not both together
+        (
+            [-25.5, -22.5],
+            True,
+            0.0246,
+        ),  # the interval over seeds and the test exclude 0, but not both together
         ([-21.0, -21.001, -20.999], True, 0.0574),  # both intervals do, the test does not
         ([-40.0, 2.0, -30.0], False, 0.00512),  # the test alone does
     ],
@@ -264,25 +296,34 @@ def test_the_gap_and_its_interval():
     found = compared(arm, control, teacher=teacher[0])["gap_closed"]
     shares = [(3.0 - 2.0) / 2.0, (3.0 - 2.25) / 2.0, (3.5 - 1.5) / 2.5]
     assert found["nll"] == pytest.approx((9.5 / 3 - 5.75 / 3) / (9.5 / 3 - 1))
-    assert found["nll_ci95"] == pytest.approx([*stats.ttest_1samp(shares, 0).confidence_interval(0.95)], rel=1e-6)
+    assert found["nll_ci95"] == pytest.approx(
+        [*stats.ttest_1samp(shares, 0).confidence_interval(0.95)], rel=1e-6
+    )
     assert found["errors"] is None  # nobody is right at more than 0.7 nats
-    for better in (None, np.full((2, 2), 3.2)):  # no teacher; one that some controls are better than
+    for better in (
+        None,
+        np.full((2, 2), 3.2),
+    ):  # no teacher; one that some controls are better than
         assert compared(arm, control, teacher=better)["gap_closed"]["nll_ci95"] is None
     assert compared(arm[:1], control[:1], teacher=teacher[0])["gap_closed"]["nll_ci95"] is None
 
 
-# False alarms --------------------------------------------------------------------------------------------------------
+# False alarms -------------------------------------------------------------------------------------
 
 STUDIES = 400
 
 
 def correlated(rng, *shape):
-    """Noise of unit variance, of which a token shares 0.9 with the one before it: about 20 tokens hang together."""
+    """Noise of unit variance, of which a token shares 0.9 with the one before it: about 20 tokens
+    hang together.
+    """
     return lfilter([math.sqrt(1 - 0.81)], [1, -0.9], rng.normal(size=shape))
 
 
 def null_study(kind, rng, seeds=3, n=120, t=64):
-    """Differences of an arm and a control, equally good over all seeds and texts, nats ``[S, N, T]``."""
+    """Differences of an arm and a control, equally good over all seeds and texts, nats ``[S, N,
+    T]``.
+    """
     of_text = correlated(rng, 1, n * t).reshape(1, n, t) if kind != "seeds" else 0.0
     of_seed = rng.normal(0, 0.05, (seeds, 1, 1)) if kind != "text" else 0.0
     return of_text + of_seed + 0.3 * rng.normal(size=(seeds, n, t))
@@ -291,12 +332,16 @@ def null_study(kind, rng, seeds=3, n=120, t=64):
 def verdict_of(nll):
     """Of differences ``[S, N, T]`` from a control of 2 nats."""
     control = scores_of(np.full(nll.shape[1:], 2.0))
-    return compare_tokens([scores_of(2.0 + seed) for seed in nll], [control] * len(nll), 1000, None)["verdict"]
+    return compare_tokens(
+        [scores_of(2.0 + seed) for seed in nll], [control] * len(nll), 1000, None
+    )["verdict"]
 
 
 @pytest.mark.parametrize("kind", ["text", "seeds", "both"])
 def test_false_alarms_among_tokens_that_depend_on_each_other(kind):
-    """At most 5 % of studies without an effect get a verdict; tolerance: 3 binomial standard errors."""
+    """At most 5 % of studies without an effect get a verdict; tolerance: 3 binomial standard
+    errors.
+    """
     studies, rng = 300, np.random.default_rng(0)
     found = [null_study(kind, rng) for _ in range(studies)]
     rate = np.mean([verdict_of(nll) != "not shown" for nll in found])

@@ -17,7 +17,11 @@ def test_the_three_lines_on_ten_thousand_real_images():
     script = ROOT / "examples" / "ten_thousand.py"
     settings = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(
-        [sys.executable, str(script), str(MNIST), "2", "1"], env=settings, capture_output=True, text=True, timeout=300
+        [sys.executable, str(script), str(MNIST), "2", "1"],
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     right = ast.literal_eval(done.stdout.splitlines()[-1])

@@ -46,12 +46,16 @@ def dkd(z, v, t, y=None, target_weight=1.0, nontarget_weight=8.0):
         return target_weight * rel_entr(binary_p, binary_q).sum() + nontarget_weight * among
 
     top = v.argmax(-1)
-    targets = top if y is None else [int(top[b]) if y[b] == -100 else int(y[b]) for b in range(len(z))]
+    targets = (
+        top if y is None else [int(top[b]) if y[b] == -100 else int(y[b]) for b in range(len(z))]
+    )
     return np.array([one(z[b], v[b], targets[b]) for b in range(len(z))])
 
 
 def dist(z, v, t):
-    """Huang et al. 2022: Pearson's distances of the rows, plus the mean of those of the columns (for every sample)."""
+    """Huang et al. 2022: Pearson's distances of the rows, plus the mean of those of the columns
+    (for every sample).
+    """
     p, q = softmax(v / t, axis=-1), softmax(z / t, axis=-1)
     inter = [1 - np.corrcoef(q[b], p[b])[0, 1] for b in range(len(z))]
     intra = [1 - np.corrcoef(q[:, c], p[:, c])[0, 1] for c in range(z.shape[1])]
@@ -60,12 +64,16 @@ def dist(z, v, t):
 
 def standardised(x):
     """Sun et al. 2024: less the mean, divided by the standard deviation over the classes."""
-    return np.array([(row - np.mean(row)) / np.sqrt(np.mean((row - np.mean(row)) ** 2)) for row in x])
+    return np.array(
+        [(row - np.mean(row)) / np.sqrt(np.mean((row - np.mean(row)) ** 2)) for row in x]
+    )
 
 
 def hard(z, y):
     """Per sample, 0 where the label is -100."""
-    picked = np.take_along_axis(log_softmax(z, axis=-1), np.where(y < 0, 0, y)[..., None], -1)[..., 0]
+    picked = np.take_along_axis(log_softmax(z, axis=-1), np.where(y < 0, 0, y)[..., None], -1)[
+        ..., 0
+    ]
     return np.where(y == -100, 0.0, -picked)
 
 
@@ -82,10 +90,25 @@ def graded(z, y):
 
 
 def objective(
-    z, v, y, *, hard_weight, soft_weight, temperature, soft, scale_by_t2, standardise=False, target_weight=1.0,
-    nontarget_weight=8.0, hard="cross_entropy", class_weights=None, features=(), shuffled=False, teacher_share=0.5,
+    z,
+    v,
+    y,
+    *,
+    hard_weight,
+    soft_weight,
+    temperature,
+    soft,
+    scale_by_t2,
+    standardise=False,
+    target_weight=1.0,
+    nontarget_weight=8.0,
+    hard="cross_entropy",
+    class_weights=None,
+    features=(),
+    shuffled=False,
+    teacher_share=0.5,
     label_smoothing=0.0,
-):  # fmt: skip
+):
     """Loss, hard and soft term for one student, z and v ``[B, C]``."""
     labelled = y != -100
     weights = np.ones(z.shape[1]) if class_weights is None else np.array(class_weights)
@@ -95,15 +118,25 @@ def objective(
     if soft_weight > 0:
         z, v = (standardised(z), standardised(v)) if standardise else (z, v)
         v = v[(np.arange(len(v)) + len(v) // 2) % len(v)] if shuffled else v
-        own = {"dkd": (y, target_weight, nontarget_weight), "jensen_shannon": (teacher_share,)}.get(soft, ())
-        soft_term = SOFT[soft](z, v, temperature, *own).mean() * (temperature**2 if scale_by_t2 else 1)
+        own = {"dkd": (y, target_weight, nontarget_weight), "jensen_shannon": (teacher_share,)}.get(
+            soft, ()
+        )
+        soft_term = SOFT[soft](z, v, temperature, *own).mean() * (
+            temperature**2 if scale_by_t2 else 1
+        )
     return hard_weight * hard_term + soft_weight * soft_term, hard_term, soft_term
 
 
 SOFT = {
-    "kl": kl, "cross_entropy": cross_entropy, "probabilities": probabilities, "logits": logits, "dkd": dkd,
-    "dist": dist, "reverse_kl": reverse_kl, "jensen_shannon": jensen_shannon,
-}  # fmt: skip
+    "kl": kl,
+    "cross_entropy": cross_entropy,
+    "probabilities": probabilities,
+    "logits": logits,
+    "dkd": dkd,
+    "dist": dist,
+    "reverse_kl": reverse_kl,
+    "jensen_shannon": jensen_shannon,
+}
 HARD = {"cross_entropy": hard, "squared_error": graded}
 
 

@@ -17,7 +17,10 @@ def randn(*shape, seed=0, dtype=torch.float64):
 
 
 def layer(n=11, d=4, v=7, dtype=torch.float64):
-    return tuple(randn(*shape, seed=i, dtype=dtype).requires_grad_() for i, shape in enumerate([(n, d), (v, d), (v,)]))
+    return tuple(
+        randn(*shape, seed=i, dtype=dtype).requires_grad_()
+        for i, shape in enumerate([(n, d), (v, d), (v,)])
+    )
 
 
 def some_labels(n=11, v=7):
@@ -33,7 +36,9 @@ def distilled(teacher, y, objective=None, ignored=None):
 
     def loss(logits, part):
         out = None if ignored is None else ignored[part]
-        return torch.cat(list(arms(logits[None], teacher(part), y[part], counts=counts, ignored=out)))
+        return torch.cat(
+            list(arms(logits[None], teacher(part), y[part], counts=counts, ignored=out))
+        )
 
     return loss
 
@@ -44,7 +49,9 @@ def dense_teacher():
 
 
 def sparse_teacher(n=11, v=7):
-    ids = torch.stack([torch.randperm(v, generator=torch.Generator().manual_seed(i))[:3] for i in range(n)])
+    ids = torch.stack(
+        [torch.randperm(v, generator=torch.Generator().manual_seed(i))[:3] for i in range(n)]
+    )
     log_p = randn(n, 4, seed=3).log_softmax(-1)
     tail = torch.stack([log_p[:, 3], log_p[:, 3] - 2], -1)
     targets = SparseTargets(ids, log_p[:, :3], tail, v)
@@ -60,9 +67,13 @@ def test_equals_the_direct_loss(chunk, teacher, with_bias):
     loss = distilled(teacher(), some_labels())
     want = loss(F.linear(*inputs), slice(0, 11))
     wanted = torch.autograd.grad(3 * want[0], inputs)
-    found = Terms(*chunked_loss(hidden, weight, loss, bias=bias if with_bias else None, chunk=chunk))
+    found = Terms(
+        *chunked_loss(hidden, weight, loss, bias=bias if with_bias else None, chunk=chunk)
+    )
     torch.testing.assert_close(torch.stack(found), want, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(torch.autograd.grad(3 * found.loss, inputs), wanted, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        torch.autograd.grad(3 * found.loss, inputs), wanted, rtol=1e-12, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 64])
@@ -98,14 +109,18 @@ def test_every_position_is_seen_once_and_in_its_place(n, block, chunk):
 
 def test_gradcheck():
     loss = distilled(dense_teacher(), some_labels())
-    assert torch.autograd.gradcheck(lambda h, w, b: chunked_loss(h, w, loss, bias=b, chunk=3)[0], layer())
+    assert torch.autograd.gradcheck(
+        lambda h, w, b: chunked_loss(h, w, loss, bias=b, chunk=3)[0], layer()
+    )
 
 
 def test_only_what_needs_a_gradient_has_one():
     hidden, weight, bias = layer()
     loss = distilled(dense_teacher(), some_labels())
     chunked_loss(hidden, weight.detach(), loss, bias=bias, chunk=3)[0].backward()
-    want = torch.autograd.grad(loss(F.linear(hidden, weight, bias), slice(0, 11))[0], (hidden, bias))
+    want = torch.autograd.grad(
+        loss(F.linear(hidden, weight, bias), slice(0, 11))[0], (hidden, bias)
+    )
     torch.testing.assert_close((hidden.grad, bias.grad), want)
     assert weight.grad is None
 
@@ -117,13 +132,19 @@ def test_only_the_first_term_is_differentiated():
 
 
 def test_it_can_be_used_twice_and_within_a_model():
-    x, first, last = randn(11, 3, seed=8), randn(4, 3, seed=9).requires_grad_(), randn(7, 4).requires_grad_()
+    x, first, last = (
+        randn(11, 3, seed=8),
+        randn(4, 3, seed=9).requires_grad_(),
+        randn(7, 4).requires_grad_(),
+    )
     loss = distilled(dense_teacher(), some_labels())
     total = chunked_loss(torch.tanh(x @ first.T), last, loss, chunk=3)[0] * 0.5
     want = 0.5 * loss(torch.tanh(x @ first.T) @ last.T, slice(0, 11))[0]
     wanted = torch.autograd.grad(want, (first, last))
     for _ in range(2):
-        torch.testing.assert_close(torch.autograd.grad(total, (first, last), retain_graph=True), wanted)
+        torch.testing.assert_close(
+            torch.autograd.grad(total, (first, last), retain_graph=True), wanted
+        )
 
 
 def test_without_gradients_nothing_is_kept():
@@ -182,7 +203,9 @@ def test_under_bfloat16_autocast_weights_gather_float32(with_bias):
 
 def test_half_precision_weights_have_gradients_of_their_own_type():
     inputs = [x.detach().bfloat16().requires_grad_() for x in layer()]
-    chunked_loss(*inputs[:2], lambda z, _: z.float().logsumexp(-1).sum(), bias=inputs[2], chunk=3)[0].backward()
+    chunked_loss(*inputs[:2], lambda z, _: z.float().logsumexp(-1).sum(), bias=inputs[2], chunk=3)[
+        0
+    ].backward()
     exact = [x.detach().double().requires_grad_() for x in inputs]
     F.linear(*exact).logsumexp(-1).sum().backward()
     for found, want in zip(inputs, exact, strict=True):

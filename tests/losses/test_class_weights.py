@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, StackedObjective, balanced_weights, hard_loss
 
 few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -15,7 +15,9 @@ WEIGHTS = [0.5, 2.0, 0.0, 1.0, 3.5]
 
 
 def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    )
 
 
 def some_labels(*shape, classes=5, seed=2):
@@ -34,7 +36,10 @@ def test_weighted_cross_entropy_is_pytorchs_sum_over_the_number_of_labels(seed, 
     z, y = randn(8, 5, seed=seed), some_labels(8, seed=seed)
     found = labels_only(class_weights=weights)(z, None, y).hard
     numbers = torch.tensor(weights, dtype=torch.float64)
-    want = F.cross_entropy(z, y, weight=numbers, reduction="sum", ignore_index=-100) / (y != -100).sum()
+    want = (
+        F.cross_entropy(z, y, weight=numbers, reduction="sum", ignore_index=-100)
+        / (y != -100).sum()
+    )
     torch.testing.assert_close(found, want)
     weighed = numbers[y[y != -100]].sum()
     if weighed > 1e-6:  # PyTorch's mean divides by what the samples count in all
@@ -74,10 +79,13 @@ def test_balanced_makes_numbers_of_labels():
 
 def test_in_a_stack_each_arm_has_its_own_weights_and_kind():
     arms = [
-        labels_only(), labels_only(class_weights=WEIGHTS), labels_only(hard="squared_error"),
+        labels_only(),
+        labels_only(class_weights=WEIGHTS),
+        labels_only(hard="squared_error"),
         Objective(hard_weight=0.2),
-        labels_only(hard="squared_error", class_weights=WEIGHTS[::-1]), Objective(class_weights=WEIGHTS, soft="logits"),
-    ]  # fmt: skip
+        labels_only(hard="squared_error", class_weights=WEIGHTS[::-1]),
+        Objective(class_weights=WEIGHTS, soft="logits"),
+    ]
     z, v, y = randn(6, 2, 7, 5), randn(2, 7, 5, seed=1), some_labels(2, 7)
     mixed = some_labels(2, 7, seed=3), torch.rand(2, 7, generator=torch.Generator().manual_seed(0))
     z.requires_grad_()
@@ -87,7 +95,9 @@ def test_in_a_stack_each_arm_has_its_own_weights_and_kind():
         for arm, objective in enumerate(arms):
             alone = z[arm].detach().clone().requires_grad_()
             want = objective(alone, v, y, mixed=mixture)
-            torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14)
+            torch.testing.assert_close(
+                [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+            )
             want.loss.sum().backward()
             torch.testing.assert_close(gradient[arm], alone.grad, rtol=1e-12, atol=1e-14)
 
@@ -108,7 +118,9 @@ def test_squared_error_is_that_of_a_graded_students_score():
     """A graded student with score s has logits k s - sum over j up to k of (j - 1/2)."""
     score = torch.tensor([-0.7, 0.2, 1.4, 3.9, 2.5], dtype=torch.float64, requires_grad=True)
     grades = torch.arange(5)
-    logits = grades * score[:, None] - torch.tensor([sum(j - 0.5 for j in range(1, k + 1)) for k in range(5)])
+    logits = grades * score[:, None] - torch.tensor(
+        [sum(j - 0.5 for j in range(1, k + 1)) for k in range(5)]
+    )
     y = torch.tensor([0, 1, 1, 4, -100])
     found = hard_loss(logits, y, kind="squared_error")
     torch.testing.assert_close(found, torch.where(y == -100, 0.0, (score - y).square()))
@@ -123,7 +135,8 @@ def test_squared_error_in_half_precision_is_in_float32():
 
 
 @pytest.mark.parametrize(
-    "weights", [[], [0.0, 0.0], [1.0, -1.0], [1.0, float("nan")], ["1"], [True, 1], "equal", 3, [1e9]]
+    "weights",
+    [[], [0.0, 0.0], [1.0, -1.0], [1.0, float("nan")], ["1"], [True, 1], "equal", 3, [1e9]],
 )
 def test_bad_class_weights_are_refused(weights):
     with pytest.raises(ConfigError, match=r"objective\.class_weights="):

@@ -1,4 +1,6 @@
-"""DKD, DIST and standardised logits against their papers' formulas, written as loops in the oracles (conftest.py)."""
+"""DKD, DIST and standardised logits against their papers' formulas, written as loops in the oracles
+(conftest.py).
+"""
 
 import math
 
@@ -8,8 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.errors import ConfigError
-from limbeck.losses import Objective, StackedObjective, decoupled, kl_divergence, relational, standardised
+from limbeck._base.errors import ConfigError
+from limbeck.losses import (
+    Objective,
+    StackedObjective,
+    decoupled,
+    kl_divergence,
+    relational,
+    standardised,
+)
 from limbeck.losses.response import SOFT_LOSSES, STANDARDISED
 
 few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -17,7 +26,10 @@ draws = st.integers(0, 10_000)
 
 
 def randn(*shape, seed=0, scale=3.0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        * scale
+    )
 
 
 def some_labels(size, classes, seed=0):
@@ -26,13 +38,19 @@ def some_labels(size, classes, seed=0):
     return y
 
 
-# DKD -----------------------------------------------------------------------------------------------------------------
+# DKD ----------------------------------------------------------------------------------------------
 
 
 @few
 @given(draws, st.floats(0.5, 20), st.floats(0, 3), st.floats(0, 10), st.integers(2, 7))
-def test_dkd_with_labels_equals_the_papers_formula(oracle, seed, t, target_weight, nontarget_weight, classes):
-    z, v, y = randn(5, classes, seed=seed), randn(5, classes, seed=seed + 1), some_labels(5, classes, seed)
+def test_dkd_with_labels_equals_the_papers_formula(
+    oracle, seed, t, target_weight, nontarget_weight, classes
+):
+    z, v, y = (
+        randn(5, classes, seed=seed),
+        randn(5, classes, seed=seed + 1),
+        some_labels(5, classes, seed),
+    )
     weights = {"target_weight": target_weight, "nontarget_weight": nontarget_weight}
     found = decoupled(z, v, temperature=t, labels=y, **weights)
     want = oracle.soft["dkd"](z.numpy(), v.numpy(), t, y.numpy(), **weights)
@@ -61,12 +79,16 @@ def test_dkd_takes_the_teachers_top_class_where_there_is_no_label():
 
 def test_dkd_of_two_classes_has_no_other_part():
     z, v, y = randn(6, 2), randn(6, 2, seed=1), some_labels(6, 2)
-    torch.testing.assert_close(decoupled(z, v, labels=y), kl_divergence(z, v), rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(
+        decoupled(z, v, labels=y), kl_divergence(z, v), rtol=1e-10, atol=1e-13
+    )
 
 
 def test_dkd_of_an_objective_uses_labels_but_not_those_of_mixtures(oracle):
     z, v, y = randn(6, 5), randn(6, 5, seed=1), some_labels(6, 5)
-    objective = Objective(soft="dkd", hard_weight=0, soft_weight=1, target_weight=0.5, nontarget_weight=2.0)
+    objective = Objective(
+        soft="dkd", hard_weight=0, soft_weight=1, target_weight=0.5, nontarget_weight=2.0
+    )
     want = 16 * oracle.soft["dkd"](z.numpy(), v.numpy(), 4.0, y.numpy(), 0.5, 2.0).mean()
     assert objective(z, v, y).soft.item() == pytest.approx(want, rel=1e-11)
     mixed = y.flip(0), torch.full((6,), 0.5)
@@ -81,14 +103,19 @@ def test_dkd_gradients_with_labels_are_finite_at_extreme_logits(first, second):
         for label in (-100, 0, 1, 2):
             own = z.clone().requires_grad_()
             value = decoupled(
-                own, v, temperature=2.0, labels=torch.full((3,), label), target_weight=first, nontarget_weight=second
+                own,
+                v,
+                temperature=2.0,
+                labels=torch.full((3,), label),
+                target_weight=first,
+                nontarget_weight=second,
             )
             value.sum().backward()
             assert value.isfinite().all()
             assert own.grad.isfinite().all()
 
 
-# DIST ----------------------------------------------------------------------------------------------------------------
+# DIST ---------------------------------------------------------------------------------------------
 
 
 @few
@@ -141,11 +168,14 @@ def test_dist_of_a_batch_of_one_has_no_correlation_over_it(oracle):
 def test_the_gradient_of_dist_does_not_shrink_with_the_temperature():
     """So T^2 makes it grow, as docs/objective.md says."""
     z, v = randn(6, 5).requires_grad_(), randn(6, 5, seed=1)
-    norms = [torch.autograd.grad(relational(z, v, temperature=t).mean(), z)[0].norm().item() for t in (1e2, 1e3)]
+    norms = [
+        torch.autograd.grad(relational(z, v, temperature=t).mean(), z)[0].norm().item()
+        for t in (1e2, 1e3)
+    ]
     assert norms[0] == pytest.approx(norms[1], rel=0.1)
 
 
-# Standardised logits -------------------------------------------------------------------------------------------------
+# Standardised logits ------------------------------------------------------------------------------
 
 
 @few
@@ -165,13 +195,17 @@ def test_standardised_losses_see_neither_scale_nor_shift(seed, scale, shift, kin
     want = objective(z, v, y).soft
     torch.testing.assert_close(objective(scale * z + shift, v, y).soft, want, rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(objective(z, scale * v + shift, y).soft, want, rtol=1e-8, atol=1e-9)
-    assert not torch.isclose(Objective(soft=kind)(3 * z, v, y).soft, Objective(soft=kind)(z, v, y).soft, rtol=1e-3)
+    assert not torch.isclose(
+        Objective(soft=kind)(3 * z, v, y).soft, Objective(soft=kind)(z, v, y).soft, rtol=1e-3
+    )
 
 
 def test_standardised_logits_have_mean_zero_and_spread_one(oracle):
     z = randn(2, 3, 6, 5)
     found = standardised(z)
-    torch.testing.assert_close(found.mean(-1), torch.zeros(2, 3, 6, dtype=torch.float64), rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        found.mean(-1), torch.zeros(2, 3, 6, dtype=torch.float64), rtol=0, atol=1e-14
+    )
     torch.testing.assert_close(found.square().mean(-1), torch.ones(2, 3, 6, dtype=torch.float64))
     np.testing.assert_allclose(found[0, 0], oracle.standardised(z[0, 0].numpy()), rtol=1e-12)
 
@@ -205,7 +239,7 @@ def test_others_are_not_standardised(kind):
     assert Objective(soft=kind, standardise=True, soft_weight=0, hard_weight=1).standardise
 
 
-# All of them ---------------------------------------------------------------------------------------------------------
+# All of them --------------------------------------------------------------------------------------
 
 ARMS = [
     Objective(soft="dkd", temperature=3.0, nontarget_weight=2.0),
@@ -230,7 +264,9 @@ def test_a_stack_gives_each_arm_what_it_has_alone(oracle):
         alone = z[arm].detach().clone().requires_grad_()
         want = objective(alone, v, y)
         want.loss.sum().backward()
-        torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-11, atol=1e-13)
+        torch.testing.assert_close(
+            [term[arm] for term in found], list(want), rtol=1e-11, atol=1e-13
+        )
         torch.testing.assert_close(z.grad[arm], alone.grad, rtol=1e-10, atol=1e-14)
         for s in range(2):
             numbers = z[arm, s].detach().numpy(), v[s].numpy(), y[s].numpy()
@@ -250,7 +286,11 @@ def test_samples_side_by_side_in_memory_change_nothing(objective):
 
 @pytest.mark.parametrize("objective", ARMS)
 def test_autocast_and_half_precision_stay_in_float32(objective):
-    z, v, y = randn(6, 5).bfloat16().requires_grad_(), randn(6, 5, seed=1).bfloat16(), some_labels(6, 5)
+    z, v, y = (
+        randn(6, 5).bfloat16().requires_grad_(),
+        randn(6, 5, seed=1).bfloat16(),
+        some_labels(6, 5),
+    )
     with torch.autocast("cpu", torch.bfloat16):
         found = objective(z, v, y)
     assert {term.dtype for term in found} == {torch.float32}

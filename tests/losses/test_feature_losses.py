@@ -1,12 +1,14 @@
-"""Hints and attention transfer against their papers' formulas, written as loops, and what they refuse."""
+"""Hints and attention transfer against their papers' formulas, written as loops, and what they
+refuse.
+"""
 
 import numpy as np
 import pytest
 import torch
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.losses import Feature, Objective, attention_loss, hint_loss
-from limbeck.losses.feature import feature_loss, pooled_alike, projection
+from limbeck.losses.features import feature_loss, pooled_alike, projection
 
 
 def randn(*shape, seed=0):
@@ -37,7 +39,9 @@ def test_attention_is_one_less_the_cosine_and_sees_neither_scale_nor_order_of_ch
     z, v = randn(3, 4, 5, 6), randn(3, 7, 5, 6, seed=1)
     maps = [x.square().sum(1).flatten(1) for x in (z, v)]
     torch.testing.assert_close(attention_loss(z, v), 1 - torch.cosine_similarity(*maps))
-    torch.testing.assert_close(attention_loss(3 * z, v[:, [3, 1, 0, 2, 6, 5, 4]]), attention_loss(z, v))
+    torch.testing.assert_close(
+        attention_loss(3 * z, v[:, [3, 1, 0, 2, 6, 5, 4]]), attention_loss(z, v)
+    )
     torch.testing.assert_close(attention_loss(z, -2 * z), torch.zeros(3, dtype=torch.float64))
 
 
@@ -81,7 +85,9 @@ def test_a_projected_hint_equals_a_direct_computation():
         assert found[b].item() == pytest.approx(0.5 * ((own - v[b].numpy()) ** 2).mean(), rel=1e-12)
 
 
-@pytest.mark.parametrize(("own", "other"), [((2, 3), (2, 8)), ((2, 5, 3), (2, 5, 8)), ((2, 3, 4, 4), (2, 8, 6, 2))])
+@pytest.mark.parametrize(
+    ("own", "other"), [((2, 3), (2, 8)), ((2, 5, 3), (2, 5, 8)), ((2, 3, 4, 4), (2, 8, 6, 2))]
+)
 def test_projections_fit_every_form(own, other):
     project = projection(feature(), own, other)
     value = feature_loss(feature(), torch.randn(own), torch.randn(other), project)
@@ -103,13 +109,19 @@ def test_attention_needs_no_projection_and_the_teacher_gets_no_gradient():
 @pytest.mark.parametrize(
     ("kind", "own", "other"),
     [
-        ("hint", (2, 3), (2, 8, 4, 4)), ("hint", (2, 5, 3), (2, 6, 3)), ("hint", (2,), (2,)),
-        ("hint", (2, 3, 4, 4, 4), (2, 3, 4, 4, 4)), ("attention", (2, 3), (2, 3)), ("attention", (2, 5, 3), (2, 6, 3)),
+        ("hint", (2, 3), (2, 8, 4, 4)),
+        ("hint", (2, 5, 3), (2, 6, 3)),
+        ("hint", (2,), (2,)),
+        ("hint", (2, 3, 4, 4, 4), (2, 3, 4, 4, 4)),
+        ("attention", (2, 3), (2, 3)),
+        ("attention", (2, 5, 3), (2, 6, 3)),
         ("attention", (2, 3, 4, 4), (2, 16, 3)),
     ],
-)  # fmt: skip
+)
 def test_shapes_that_cannot_be_matched_are_named(kind, own, other):
-    with pytest.raises(ConfigError, match=rf"{kind} cannot match the student's a, of shape .*teacher's b") as caught:
+    with pytest.raises(
+        ConfigError, match=rf"{kind} cannot match the student's a, of shape .*teacher's b"
+    ) as caught:
         projection(feature(kind), own, other)
     for shape in (own, other):
         assert str(["B", *shape[1:]]).replace("'", "") in str(caught.value)
@@ -130,12 +142,21 @@ def test_half_precision_is_compared_in_float32():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "hints", "student": "a", "teacher": "b"}, "kind='hints' is unknown; choose one of hint, attention"),
+        (
+            {"kind": "hints", "student": "a", "teacher": "b"},
+            "kind='hints' is unknown; choose one of hint, attention",
+        ),
         ({"kind": "hint", "student": "a"}, "should be settings as in"),
-        ({"kind": "hint", "student": "a", "teacher": "b", "wieght": 2}, "unknown key wieght; did you mean weight"),
+        (
+            {"kind": "hint", "student": "a", "teacher": "b", "wieght": 2},
+            "unknown key wieght; did you mean weight",
+        ),
         ({"kind": "hint", "student": "", "teacher": "b"}, "student='' should be a layer's path"),
         ({"kind": "hint", "student": "a", "teacher": 3}, "teacher=3 should be a layer's path"),
-        ({"kind": "hint", "student": "a", "teacher": "b", "weight": 0}, "weight=0 should be a number above 0"),
+        (
+            {"kind": "hint", "student": "a", "teacher": "b", "weight": 0},
+            "weight=0 should be a number above 0",
+        ),
         ({"kind": "hint", "student": "a", "teacher": "b", "weight": float("nan")}, "weight=nan"),
         ("features.3", "should be settings"),
     ],

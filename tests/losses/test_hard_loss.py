@@ -8,7 +8,9 @@ from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
 
 
 def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    )
 
 
 def labels(*shape, classes=5, seed=2):
@@ -97,7 +99,10 @@ def test_given_counts_replace_the_batchs_own():
     objective = StackedObjective([Objective(hard_weight=0.3, soft_weight=0.7)])
     whole = objective(z[None], v, y)
     counts = (y != UNLABELLED).sum(-1) / 2, 4 / 2  # two processes share the batch
-    halves = [objective(z[None, :, part], v[:, part], y[:, part], counts=counts) for part in (slice(0, 4, 2), [1, 3])]
+    halves = [
+        objective(z[None, :, part], v[:, part], y[:, part], counts=counts)
+        for part in (slice(0, 4, 2), [1, 3])
+    ]
     for found, first, second in zip(whole, *halves, strict=True):
         torch.testing.assert_close((first + second) / 2, found, rtol=1e-12, atol=1e-14)
 
@@ -116,14 +121,18 @@ def test_labels_are_not_looked_at_if_no_arm_learns_from_them():
     terms = Objective(hard_weight=0, soft_weight=1)(z, v, torch.tensor([0, 77, -3]))
     assert terms.hard.item() == 0
     torch.testing.assert_close(terms.loss, terms.soft)
-    both = StackedObjective([Objective(hard_weight=0, soft_weight=1), Objective(hard_weight=1, soft_weight=0)])
+    both = StackedObjective(
+        [Objective(hard_weight=0, soft_weight=1), Objective(hard_weight=1, soft_weight=0)]
+    )
     assert (both(z.detach().expand(2, 3, 5), v, labels(3)).hard > 0).all()
 
 
 @pytest.mark.parametrize("soft", ["kl", "cross_entropy", "probabilities", "logits"])
 def test_the_order_in_memory_does_not_matter(soft):
     z, v, y = randn(2, 4, 5), randn(4, 5, seed=1), labels(4)
-    objective = StackedObjective([Objective(soft=soft, temperature=3.0), Objective(soft=soft, hard_weight=0.5)])
+    objective = StackedObjective(
+        [Objective(soft=soft, temperature=3.0), Objective(soft=soft, hard_weight=0.5)]
+    )
     other = z.mT.contiguous().mT
     assert other.stride(-1) != 1
     for found, wanted in zip(objective(other, v, y), objective(z, v, y), strict=True):

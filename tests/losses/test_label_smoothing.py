@@ -8,14 +8,16 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, StackedObjective, hard_loss, smoothed_cross_entropy
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 
 
 def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    )
 
 
 def some_labels(*shape, seed=2):
@@ -48,23 +50,30 @@ def test_of_a_mixture_each_label_is_smoothed(oracle):
     z, first, second = randn(8, 5), some_labels(8), some_labels(8, seed=5)
     weight = torch.rand(8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     found = hard_loss(z, first, mixed=(second, weight), smoothing=0.2)
-    one, other = (F.cross_entropy(z, y, label_smoothing=0.2, reduction="none") for y in (first, second))
+    one, other = (
+        F.cross_entropy(z, y, label_smoothing=0.2, reduction="none") for y in (first, second)
+    )
     want = torch.where((first < 0) | (second < 0), 0.0, weight * one + (1 - weight) * other)
     torch.testing.assert_close(found, want)
 
 
 def test_in_a_stack_each_arm_has_its_own():
     arms = [
-        labels_only(), labels_only(label_smoothing=0.1), labels_only(class_weights=[1, 2, 0, 1, 3]),
-        labels_only(hard="squared_error"), Objective(label_smoothing=0.3),
-    ]  # fmt: skip
+        labels_only(),
+        labels_only(label_smoothing=0.1),
+        labels_only(class_weights=[1, 2, 0, 1, 3]),
+        labels_only(hard="squared_error"),
+        Objective(label_smoothing=0.3),
+    ]
     z, v, y = randn(5, 2, 7, 5).requires_grad_(), randn(2, 7, 5, seed=1), some_labels(2, 7)
     found = StackedObjective(arms)(z, v, y)
     gradient = torch.autograd.grad(found.loss.sum(), z)[0]
     for arm, objective in enumerate(arms):
         alone = z[arm].detach().clone().requires_grad_()
         want = objective(alone, v, y)
-        torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+        )
         torch.testing.assert_close(gradient[arm], torch.autograd.grad(want.loss.sum(), alone)[0])
 
 

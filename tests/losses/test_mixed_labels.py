@@ -1,4 +1,6 @@
-"""The hard loss of inputs that are mixtures of two, against cross-entropy with explicit soft labels in float64."""
+"""The hard loss of inputs that are mixtures of two, against cross-entropy with explicit soft labels
+in float64.
+"""
 
 import numpy as np
 import pytest
@@ -16,15 +18,22 @@ def mixture(*shape, seed=0, unlabelled=0.3):
     """Logits, labels of the first and the second input, weights of the first; some labels missing."""
     rng = np.random.default_rng(seed)
     logits = torch.from_numpy(rng.normal(size=(*shape, CLASSES)) * 3)
-    labels = [np.where(rng.random(shape) < unlabelled, UNLABELLED, rng.integers(0, CLASSES, shape)) for _ in range(2)]
+    labels = [
+        np.where(rng.random(shape) < unlabelled, UNLABELLED, rng.integers(0, CLASSES, shape))
+        for _ in range(2)
+    ]
     return logits, *map(torch.from_numpy, labels), torch.from_numpy(rng.random(shape))
 
 
 def soft_label_loss(logits, first, second, weight):
-    """Cross-entropy with ``weight`` of one one-hot label and the rest of another; 0 where one is missing."""
+    """Cross-entropy with ``weight`` of one one-hot label and the rest of another; 0 where one is
+    missing.
+    """
     known = (first >= 0) & (second >= 0)
     rows = np.eye(CLASSES)
-    target = weight[..., None] * rows[first.clip(0)] + (1 - weight[..., None]) * rows[second.clip(0)]
+    target = (
+        weight[..., None] * rows[first.clip(0)] + (1 - weight[..., None]) * rows[second.clip(0)]
+    )
     return np.where(known, -(target * log_softmax(logits, axis=-1)).sum(-1), 0.0), known
 
 
@@ -33,12 +42,18 @@ def test_equals_cross_entropy_with_soft_labels(shape):
     z, first, second, weight = mixture(*shape)
     want, known = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
     assert 0 < known.sum() < known.size
-    np.testing.assert_allclose(hard_loss(z, first, mixed=(second, weight)), want, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        hard_loss(z, first, mixed=(second, weight)), want, rtol=1e-12, atol=1e-14
+    )
     assert np.array_equal(is_labelled(first, (second, weight)), known)
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 1 << 30), size=st.integers(1, 9), unlabelled=st.sampled_from([0.0, 0.3, 1.0]))
+@given(
+    seed=st.integers(0, 1 << 30),
+    size=st.integers(1, 9),
+    unlabelled=st.sampled_from([0.0, 0.3, 1.0]),
+)
 def test_the_mean_is_over_the_mixtures_that_have_a_label(seed, size, unlabelled):
     z, first, second, weight = mixture(size, seed=seed, unlabelled=unlabelled)
     values, known = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
@@ -64,7 +79,9 @@ def test_without_mixtures_nothing_changes():
 
 def test_gradients():
     z, first, second, weight = mixture(6)
-    assert torch.autograd.gradcheck(lambda x: hard_loss(x, first, mixed=(second, weight)), (z.requires_grad_(),))
+    assert torch.autograd.gradcheck(
+        lambda x: hard_loss(x, first, mixed=(second, weight)), (z.requires_grad_(),)
+    )
     hard_loss(z, first, mixed=(second, weight)).sum().backward()
     known = is_labelled(first, (second, weight))
     assert (z.grad[~known] == 0).all()
@@ -72,15 +89,23 @@ def test_gradients():
 
 
 def test_each_arm_of_a_cohort_gets_what_it_gets_alone():
-    arms = [Objective(hard_weight=1, soft_weight=0), Objective(temperature=3), Objective(soft="logits")]
+    arms = [
+        Objective(hard_weight=1, soft_weight=0),
+        Objective(temperature=3),
+        Objective(soft="logits"),
+    ]
     z, first, second, weight = mixture(2, 7)
     logits, teacher = torch.stack([z, z * 0.5, z + 1]), z.flip(-1)
     found = StackedObjective(arms)(logits, teacher, first, mixed=(second, weight))
     for arm, objective in enumerate(arms):
         want = objective(logits[arm], teacher, first, mixed=(second, weight))
-        torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+        )
         plain = objective(logits[arm], teacher, first)
-        assert torch.equal(want.soft, plain.soft), "the teacher has seen the mixture: its answer is not mixed again"
+        assert torch.equal(want.soft, plain.soft), (
+            "the teacher has seen the mixture: its answer is not mixed again"
+        )
         assert not torch.allclose(want.hard, plain.hard)
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.errors import ConfigError, TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
 from limbeck.losses.response import SOFT_LOSSES
 
@@ -17,7 +17,10 @@ KINDS = sorted(SOFT_LOSSES)
 
 
 def randn(*shape, seed=0, scale=3.0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        * scale
+    )
 
 
 def labels(*shape, classes=5, seed=2):
@@ -42,11 +45,24 @@ def test_equals_the_oracle(oracle, seed, **settings):
 
 
 def test_defaults_are_the_documented_ones(oracle):
-    settings = {"hard_weight": 0.1, "soft_weight": 0.9, "temperature": 4.0, "soft": "kl", "scale_by_t2": True}
+    settings = {
+        "hard_weight": 0.1,
+        "soft_weight": 0.9,
+        "temperature": 4.0,
+        "soft": "kl",
+        "scale_by_t2": True,
+    }
     others = {
-        "standardise": False, "target_weight": 1.0, "nontarget_weight": 8.0, "hard": "cross_entropy",
-        "class_weights": None, "features": [], "shuffled": False, "teacher_share": 0.5, "label_smoothing": 0.0,
-    }  # fmt: skip
+        "standardise": False,
+        "target_weight": 1.0,
+        "nontarget_weight": 8.0,
+        "hard": "cross_entropy",
+        "class_weights": None,
+        "features": [],
+        "shuffled": False,
+        "teacher_share": 0.5,
+        "label_smoothing": 0.0,
+    }
     assert Objective().as_dict() == settings | others
     z, v, y = randn(6, 5), randn(6, 5, seed=1), labels(6)
     want, _, _ = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **settings)
@@ -78,7 +94,13 @@ def soft_gradient_norms(kind, scale_by_t2):
     z, v = randn(8, 10, scale=0.3).requires_grad_(), randn(8, 10, seed=1, scale=0.3)
     norms = []
     for temperature in range(1, 21):
-        objective = Objective(hard_weight=0, soft_weight=1, temperature=temperature, soft=kind, scale_by_t2=scale_by_t2)
+        objective = Objective(
+            hard_weight=0,
+            soft_weight=1,
+            temperature=temperature,
+            soft=kind,
+            scale_by_t2=scale_by_t2,
+        )
         (grad,) = torch.autograd.grad(objective(z, v, labels(8)).loss, z)
         norms.append(grad.norm().item())
     return norms
@@ -112,7 +134,9 @@ def test_half_precision_under_autocast(kind, oracle):
         found = objective(z, v, y)
     found.loss.backward()
     assert {term.dtype for term in found} == {torch.float32}
-    want = oracle.objective(z.detach().double().numpy(), v.double().numpy(), y.numpy(), **objective.as_dict())
+    want = oracle.objective(
+        z.detach().double().numpy(), v.double().numpy(), y.numpy(), **objective.as_dict()
+    )
     np.testing.assert_allclose([term.item() for term in found], want, rtol=2e-5)
     assert z.grad.isfinite().all()
 
@@ -172,7 +196,9 @@ def test_other_classes_than_the_teacher_are_a_teacher_error(classes):
 
 
 @pytest.mark.parametrize("name", ["temperature", "hard_weight", "soft_weight"])
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1, -1e-9, True, "4", None, [4.0]])
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, -1, -1e-9, True, "4", None, [4.0]]
+)
 def test_bad_numbers_are_refused_by_name(name, value):
     with pytest.raises(ConfigError, match=rf"objective\.{name}="):
         Objective(**{name: value})
@@ -184,7 +210,10 @@ def test_bad_numbers_are_refused_by_name(name, value):
         ({"temperature": 0}, r"objective\.temperature=0"),
         ({"temperature": 0.0}, r"objective\.temperature=0"),
         ({"temperature": False}, r"objective\.temperature=False"),
-        ({"hard_weight": 0, "soft_weight": 0}, r"objective\.hard_weight and objective\.soft_weight"),
+        (
+            {"hard_weight": 0, "soft_weight": 0},
+            r"objective\.hard_weight and objective\.soft_weight",
+        ),
         ({"soft": "kld"}, r"objective\.soft='kld'.*kl, cross_entropy, probabilities, logits"),
         ({"soft": "KL"}, r"objective\.soft='KL'"),
         ({"soft": None}, r"objective\.soft=None"),

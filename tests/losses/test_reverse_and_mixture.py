@@ -8,16 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, StackedObjective, jensen_shannon, kl_divergence, reverse_kl
-from limbeck.losses.divergence import LOG_OF_ZERO
+from limbeck.losses.divergences import LOG_OF_ZERO
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 draws, shares, temperatures = st.integers(0, 10_000), st.floats(0.01, 0.99), st.floats(0.3, 20)
 
 
 def randn(*shape, seed=0, scale=3.0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        * scale
+    )
 
 
 def gradient(loss, z, v, **settings):
@@ -40,7 +43,9 @@ def test_the_gradient_of_reverse_kl_is_that_of_its_formula(seed, t):
     log_q, log_p = (z / t).log_softmax(-1), (v / t).log_softmax(-1)
     ratio = log_q - log_p
     want = log_q.exp() * (ratio - (log_q.exp() * ratio).sum(-1, keepdim=True)) / t
-    torch.testing.assert_close(gradient(reverse_kl, z, v, temperature=t), want, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        gradient(reverse_kl, z, v, temperature=t), want, rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
@@ -95,7 +100,9 @@ def test_it_lies_between_zero_and_the_entropy_of_the_shares(seed, share, t):
 def test_roles_and_shares_change_together(seed, share):
     z, v = randn(5, 7, seed=seed), randn(5, 7, seed=seed + 1)
     found = jensen_shannon(z, v, teacher_share=share)
-    torch.testing.assert_close(found, jensen_shannon(v, z, teacher_share=1 - share), rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(
+        found, jensen_shannon(v, z, teacher_share=1 - share), rtol=1e-9, atol=1e-13
+    )
 
 
 def test_its_limits_are_the_two_kls():
@@ -114,13 +121,17 @@ def test_near_the_teacher_it_is_the_share_of_the_kl_that_the_docs_say(seed, shar
     v = randn(5, 7, seed=seed, scale=1.0)
     z = v + 1e-3 * randn(5, 7, seed=seed + 1, scale=1.0)
     want = share * (1 - share) * kl_divergence(z, v)
-    torch.testing.assert_close(jensen_shannon(z, v, teacher_share=share), want, rtol=2e-2, atol=1e-13)
+    torch.testing.assert_close(
+        jensen_shannon(z, v, teacher_share=share), want, rtol=2e-2, atol=1e-13
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_gradcheck(share):
     z, v = randn(3, 4, scale=1.0).requires_grad_(), randn(3, 4, seed=1, scale=1.0)
-    assert torch.autograd.gradcheck(lambda x: jensen_shannon(x, v, temperature=2.0, teacher_share=share), (z,))
+    assert torch.autograd.gradcheck(
+        lambda x: jensen_shannon(x, v, temperature=2.0, teacher_share=share), (z,)
+    )
     assert torch.autograd.gradcheck(lambda x: reverse_kl(x, v, temperature=2.0), (z,))
 
 
@@ -134,13 +145,18 @@ def test_disjoint_answers_are_ln_2_apart():
 
 
 def test_each_arm_has_its_own_share(oracle):
-    arms = [Objective(soft="jensen_shannon", teacher_share=b, temperature=t) for b, t in ((0.1, 1), (0.5, 2), (0.9, 3))]
+    arms = [
+        Objective(soft="jensen_shannon", teacher_share=b, temperature=t)
+        for b, t in ((0.1, 1), (0.5, 2), (0.9, 3))
+    ]
     arms.insert(1, Objective(soft="reverse_kl", standardise=True))
     z, v, y = randn(4, 2, 6, 5), randn(2, 6, 5, seed=1), torch.randint(0, 5, (2, 6))
     found = StackedObjective(arms)(z, v, y)
     for arm, objective in enumerate(arms):
         for s in range(2):
-            want = oracle.objective(z[arm, s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict())
+            want = oracle.objective(
+                z[arm, s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict()
+            )
             assert [term[arm, s].item() for term in found] == pytest.approx(want, rel=1e-9)
 
 

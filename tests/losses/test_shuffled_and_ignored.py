@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.losses import UNLABELLED, Objective, SparseTargets, StackedObjective
 from limbeck.losses.response import SOFT_LOSSES
 
@@ -16,7 +16,9 @@ PER_SAMPLE = sorted(set(SOFT_LOSSES) - {"dist"})
 
 
 def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    )
 
 
 def some_labels(*shape, seed=2):
@@ -31,10 +33,12 @@ def top_classes(v, k=3):
     top = log_p.topk(k)
     rest = log_p.scatter(-1, top.indices, -math.inf)
     mean = (log_p.sum(-1) - top.values.sum(-1)) / (classes - k)
-    return SparseTargets(top.indices, top.values, torch.stack([rest.logsumexp(-1), mean], -1), classes)
+    return SparseTargets(
+        top.indices, top.values, torch.stack([rest.logsumexp(-1), mean], -1), classes
+    )
 
 
-# Shuffled ------------------------------------------------------------------------------------------------------------
+# Shuffled -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", sorted(SOFT_LOSSES))
@@ -53,10 +57,13 @@ def test_each_sample_has_the_answer_half_a_batch_on(kind, batch, oracle):
 
 def test_beside_arms_that_are_not_shuffled():
     arms = [
-        Objective(), Objective(shuffled=True, temperature=2.0), Objective(hard_weight=1, soft_weight=0),
-        Objective(soft="logits", shuffled=True), Objective(temperature=3.0),
+        Objective(),
+        Objective(shuffled=True, temperature=2.0),
+        Objective(hard_weight=1, soft_weight=0),
+        Objective(soft="logits", shuffled=True),
+        Objective(temperature=3.0),
         Objective(shuffled=True, standardise=True),
-    ]  # fmt: skip
+    ]
     z, v, y = randn(6, 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
     for logits in (z, z.mT.contiguous().mT):
         logits = logits.requires_grad_()
@@ -65,14 +72,20 @@ def test_beside_arms_that_are_not_shuffled():
         for arm, objective in enumerate(arms):
             alone = z[arm].detach().clone().requires_grad_()
             want = objective(alone, v, y)
-            torch.testing.assert_close([term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14)
-            torch.testing.assert_close(gradient[arm], torch.autograd.grad(want.loss.sum(), alone)[0])
+            torch.testing.assert_close(
+                [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+            )
+            torch.testing.assert_close(
+                gradient[arm], torch.autograd.grad(want.loss.sum(), alone)[0]
+            )
 
 
 def test_of_blocks_of_tokens_another_block_is_taken():
     """Four blocks of three tokens, flattened: the third block's answers go to the first."""
     z, v = randn(4, 3, 5), randn(4, 3, 5, seed=1)
-    found = Objective(shuffled=True)(z.flatten(0, 1), v.flatten(0, 1), torch.zeros(12, dtype=torch.long)).soft
+    found = Objective(shuffled=True)(
+        z.flatten(0, 1), v.flatten(0, 1), torch.zeros(12, dtype=torch.long)
+    ).soft
     others = v[[2, 3, 0, 1]].flatten(0, 1)
     want = Objective()(z.flatten(0, 1), others, torch.zeros(12, dtype=torch.long)).soft
     torch.testing.assert_close(found, want)
@@ -92,14 +105,21 @@ def test_shuffling_without_a_soft_loss_is_refused():
         Objective(shuffled="yes")
 
 
-# Ignored -------------------------------------------------------------------------------------------------------------
+# Ignored ------------------------------------------------------------------------------------------
 
 ARMS = [
     *(Objective(soft=kind, temperature=2.0) for kind in PER_SAMPLE),
-    Objective(standardise=True), Objective(hard_weight=1, soft_weight=0),
-    Objective(label_smoothing=0.2), Objective(class_weights=[1, 2, 0.5, 1, 3]), Objective(hard="squared_error"),
-]  # fmt: skip
-SPARSE_ARMS = [Objective(), Objective(soft="cross_entropy", temperature=1.0), Objective(label_smoothing=0.1)]
+    Objective(standardise=True),
+    Objective(hard_weight=1, soft_weight=0),
+    Objective(label_smoothing=0.2),
+    Objective(class_weights=[1, 2, 0.5, 1, 3]),
+    Objective(hard="squared_error"),
+]
+SPARSE_ARMS = [
+    Objective(),
+    Objective(soft="cross_entropy", temperature=1.0),
+    Objective(label_smoothing=0.1),
+]
 
 
 def value_and_gradient(arms, z, v, y, **settings):
@@ -112,7 +132,11 @@ def value_and_gradient(arms, z, v, y, **settings):
 @given(st.integers(0, 10_000), st.booleans())
 def test_the_others_have_what_they_have_without_the_ignored(seed, sparse):
     arms, size = SPARSE_ARMS if sparse else ARMS, 8
-    z, v, y = randn(len(arms), size, 5, seed=seed), randn(size, 5, seed=seed + 1), some_labels(size, seed=seed)
+    z, v, y = (
+        randn(len(arms), size, 5, seed=seed),
+        randn(size, 5, seed=seed + 1),
+        some_labels(size, seed=seed),
+    )
     ignored = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < 0.4
     kept = (~ignored).nonzero().flatten()
     teacher = top_classes(v) if sparse else v
@@ -165,10 +189,14 @@ def test_what_is_stored_there_changes_nothing(tail, shuffled):
 
 
 def test_a_shuffled_answer_of_an_ignored_position_is_none():
-    """Of six samples the last is padding, so the third, whose answer would be the last's, has no soft loss."""
+    """Of six samples the last is padding, so the third, whose answer would be the last's, has no
+    soft loss.
+    """
     z, v, y = randn(6, 5), randn(6, 5, seed=1), torch.zeros(6, dtype=torch.long)
     ignored = torch.tensor([False] * 5 + [True])
-    found = Objective(shuffled=True, scale_by_t2=False, temperature=1.0)(z, v, y, ignored=ignored).soft
+    found = Objective(shuffled=True, scale_by_t2=False, temperature=1.0)(
+        z, v, y, ignored=ignored
+    ).soft
     log_p, log_q = v[[3, 4, 0, 1]].log_softmax(-1), z[[0, 1, 3, 4]].log_softmax(-1)
     torch.testing.assert_close(found, (log_p.exp() * (log_p - log_q)).sum() / 5)
 
@@ -185,19 +213,25 @@ def test_given_counts_may_differ_by_seed():
     z, v, y = randn(3, 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
     ignored = torch.zeros(2, 6, dtype=torch.bool)
     ignored[0, 3:] = True
-    arms = StackedObjective([Objective(), Objective(hard_weight=1, soft_weight=0), Objective(soft="logits")])
+    arms = StackedObjective(
+        [Objective(), Objective(hard_weight=1, soft_weight=0), Objective(soft="logits")]
+    )
     want = arms(z, v, y, ignored=ignored)
     counts = torch.tensor([2.0, 5.0]), torch.tensor([3.0, 6.0])
     torch.testing.assert_close(list(arms(z, v, y, ignored=ignored, counts=counts)), list(want))
     with pytest.raises(AssertionError):
-        torch.testing.assert_close(list(arms(z, v, y, ignored=ignored, counts=(2.0, 3.0))), list(want))
+        torch.testing.assert_close(
+            list(arms(z, v, y, ignored=ignored, counts=(2.0, 3.0))), list(want)
+        )
 
 
 def test_a_loss_over_the_batch_is_refused():
     z, v, y = randn(2, 6, 5), randn(6, 5, seed=1), some_labels(6)
     ignored = torch.zeros(6, dtype=torch.bool)
     dist = Objective(soft="dist")
-    with pytest.raises(ConfigError, match=r"objective\.soft=dist .* has no meaning with ignored positions"):
+    with pytest.raises(
+        ConfigError, match=r"objective\.soft=dist .* has no meaning with ignored positions"
+    ):
         StackedObjective([dist, Objective()])(z, v, y, ignored=ignored)
     control = Objective(soft="dist", hard_weight=1, soft_weight=0)
     assert StackedObjective([control, Objective()])(z, v, y, ignored=ignored).loss.isfinite().all()

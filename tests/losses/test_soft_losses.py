@@ -30,13 +30,23 @@ def pairs(draw, limit=30.0):
 
 
 def randn(*shape, seed=0, scale=3.0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        * scale
+    )
 
 
 def test_the_kinds_are_the_documented_ones():
     assert KINDS == [
-        "cross_entropy", "dist", "dkd", "jensen_shannon", "kl", "logits", "probabilities", "reverse_kl",
-    ]  # fmt: skip
+        "cross_entropy",
+        "dist",
+        "dkd",
+        "jensen_shannon",
+        "kl",
+        "logits",
+        "probabilities",
+        "reverse_kl",
+    ]
 
 
 @pytest.mark.parametrize("kind", PER_SAMPLE)
@@ -46,7 +56,9 @@ def test_value_equals_scipy(kind, temperature, oracle):
     value = SOFT_LOSSES[kind](z, v, temperature=temperature)
     assert value.shape == (6,)
     assert value.dtype == torch.float64
-    np.testing.assert_allclose(value, oracle.soft[kind](z.numpy(), v.numpy(), temperature), rtol=1e-11)
+    np.testing.assert_allclose(
+        value, oracle.soft[kind](z.numpy(), v.numpy(), temperature), rtol=1e-11
+    )
 
 
 @pytest.mark.parametrize("kind", PER_SAMPLE)
@@ -69,7 +81,9 @@ def test_kl_is_never_negative(pair, temperature):
     assert (kl_divergence(*pair, temperature=temperature) >= -1e-14).all()
 
 
-@pytest.mark.parametrize("kind", ["kl", "probabilities", "logits", "dkd", "reverse_kl", "jensen_shannon"])
+@pytest.mark.parametrize(
+    "kind", ["kl", "probabilities", "logits", "dkd", "reverse_kl", "jensen_shannon"]
+)
 @few
 @given(pair=pairs(), temperature=temperatures)
 def test_zero_value_and_gradient_at_student_equals_teacher(kind, pair, temperature):
@@ -86,13 +100,17 @@ def test_cross_entropy_is_kl_plus_the_teachers_entropy(pair, temperature):
     z, v = pair
     entropy = cross_entropy(v, v, temperature=temperature)
     total = kl_divergence(z, v, temperature=temperature) + entropy
-    torch.testing.assert_close(cross_entropy(z, v, temperature=temperature), total, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        cross_entropy(z, v, temperature=temperature), total, rtol=1e-10, atol=1e-12
+    )
     assert (entropy <= math.log(z.shape[1]) + 1e-12).all()
 
 
 @pytest.mark.parametrize("kind", PER_CLASS)
 @few
-@given(pair=pairs(), temperature=temperatures, shifts=st.tuples(st.floats(-50, 50), st.floats(-50, 50)))
+@given(
+    pair=pairs(), temperature=temperatures, shifts=st.tuples(st.floats(-50, 50), st.floats(-50, 50))
+)
 def test_a_constant_added_to_either_changes_nothing(kind, pair, temperature, shifts):
     (z, v), loss = pair, SOFT_LOSSES[kind]
     want = loss(z, v, temperature=temperature)
@@ -131,7 +149,9 @@ def test_broadcasting_of_arms_and_seeds(kind, oracle):
 
 @pytest.mark.parametrize("kind", ["kl", "cross_entropy", "reverse_kl"])
 def test_gradient_at_high_temperature_is_hintons(kind):
-    """Hinton et al. 2015, equation 4: dC/dz_i = (z_i - v_i) / (N T^2) for zero-mean logits and high T."""
+    """Hinton et al. 2015, equation 4: dC/dz_i = (z_i - v_i) / (N T^2) for zero-mean logits and high
+    T.
+    """
     z, v = randn(5, 7, scale=1.0), randn(5, 7, seed=1, scale=1.0)
     z, v = (x - x.mean(-1, keepdim=True) for x in (z, v))
     z.requires_grad_()
@@ -141,7 +161,9 @@ def test_gradient_at_high_temperature_is_hintons(kind):
 
     want = (z - v).detach() / 7
     torch.testing.assert_close(scaled(1e5), want, rtol=0, atol=2e-5)
-    torch.testing.assert_close(2 * scaled(2e4) - scaled(1e4), want, rtol=0, atol=1e-7)  # less the term in 1/T
+    torch.testing.assert_close(
+        2 * scaled(2e4) - scaled(1e4), want, rtol=0, atol=1e-7
+    )  # less the term in 1/T
 
 
 @pytest.mark.parametrize("kind", ["kl", "cross_entropy", "reverse_kl"])
@@ -172,7 +194,9 @@ def test_value_at_high_temperature_tends_to_that_of_zero_mean_logits(oracle):
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_gradcheck(kind, temperature):
     z, v = randn(3, 4, scale=1.0).requires_grad_(), randn(3, 4, seed=1, scale=1.0)
-    assert torch.autograd.gradcheck(lambda x: SOFT_LOSSES[kind](x, v, temperature=temperature), (z,))
+    assert torch.autograd.gradcheck(
+        lambda x: SOFT_LOSSES[kind](x, v, temperature=temperature), (z,)
+    )
 
 
 def test_kl_of_a_known_pair():
@@ -263,7 +287,9 @@ def test_an_excluded_class_has_no_finite_squared_error_of_logits():
 
 
 def test_kldivloss_mean_trap():
-    """``KLDivLoss()`` averages over batch and classes; the loss here is C times that: summed over classes."""
+    """``KLDivLoss()`` averages over batch and classes; the loss here is C times that: summed over
+    classes.
+    """
     classes = 10
     z, v = randn(6, classes), randn(6, classes, seed=1)
     log_q, p = (z / 4).log_softmax(-1), (v / 4).softmax(-1)
@@ -272,7 +298,9 @@ def test_kldivloss_mean_trap():
     found = kl_divergence(z, v, temperature=4.0).mean()
     torch.testing.assert_close(found, batchmean)
     torch.testing.assert_close(found, classes * trap)
-    term = Objective(hard_weight=0, soft_weight=1, temperature=4.0)(z, v, torch.zeros(6, dtype=torch.long))
+    term = Objective(hard_weight=0, soft_weight=1, temperature=4.0)(
+        z, v, torch.zeros(6, dtype=torch.long)
+    )
     torch.testing.assert_close(term.loss, 16 * classes * trap)
 
 

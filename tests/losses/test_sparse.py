@@ -1,4 +1,6 @@
-"""Soft losses of some of a teacher's classes, against the dense ones and against buckets made by hand."""
+"""Soft losses of some of a teacher's classes, against the dense ones and against buckets made by
+hand.
+"""
 
 import math
 
@@ -9,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import rel_entr
 
-from limbeck.errors import TeacherError
+from limbeck._base.errors import TeacherError
 from limbeck.losses import (
     Objective,
     SparseTargets,
@@ -18,7 +20,7 @@ from limbeck.losses import (
     kl_divergence,
     sparse_cross_entropy,
     sparse_kl,
-)  # fmt: skip
+)
 from limbeck.losses.sparse import softened
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -26,7 +28,10 @@ draws = st.integers(0, 10_000)
 
 
 def randn(*shape, seed=0, scale=3.0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * scale
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        * scale
+    )
 
 
 def targets_of(v, k, ids=None):
@@ -35,7 +40,9 @@ def targets_of(v, k, ids=None):
     ids = log_p.topk(k).indices if ids is None else ids
     rest = log_p.scatter(-1, ids, -math.inf)
     others = torch.where(rest > -math.inf, rest, 0.0).sum(-1) / max(classes - k, 1)
-    return SparseTargets(ids, log_p.gather(-1, ids), torch.stack([rest.logsumexp(-1), others], -1), classes)
+    return SparseTargets(
+        ids, log_p.gather(-1, ids), torch.stack([rest.logsumexp(-1), others], -1), classes
+    )
 
 
 def sampled(v, k, seed=0):
@@ -55,23 +62,37 @@ def others_of(ids, classes):
     return torch.ones(*ids.shape[:-1], classes, dtype=torch.bool).scatter(-1, ids, False)
 
 
-# With a tail ---------------------------------------------------------------------------------------------------------
+# With a tail --------------------------------------------------------------------------------------
 
 
 @few
 @given(draws, st.integers(1, 6), st.booleans())
-def test_at_t_1_the_gradient_is_the_dense_one_of_the_classes_and_of_the_rests_sum(seed, k, any_classes):
+def test_at_t_1_the_gradient_is_the_dense_one_of_the_classes_and_of_the_rests_sum(
+    seed, k, any_classes
+):
     z, v = randn(6, 9, seed=seed), randn(6, 9, seed=seed + 1)
-    ids = torch.rand(6, 9, generator=torch.Generator().manual_seed(seed)).topk(k).indices if any_classes else None
+    ids = (
+        torch.rand(6, 9, generator=torch.Generator().manual_seed(seed)).topk(k).indices
+        if any_classes
+        else None
+    )
     targets = targets_of(v, k, ids)
     dense = gradient(kl_divergence, z, v)
     rest = others_of(targets.ids, 9)
     for loss in (sparse_kl, sparse_cross_entropy):
         found = gradient(loss, z, targets)
-        torch.testing.assert_close(found.gather(-1, targets.ids), dense.gather(-1, targets.ids), rtol=1e-9, atol=1e-13)
-        torch.testing.assert_close((found * rest).sum(-1), (dense * rest).sum(-1), rtol=1e-9, atol=1e-13)
-        shape = (z.softmax(-1) * rest) / (z.softmax(-1) * rest).sum(-1, keepdim=True)  # the student's own tail
-        torch.testing.assert_close(found * rest, (dense * rest).sum(-1, keepdim=True) * shape, rtol=1e-9, atol=1e-13)
+        torch.testing.assert_close(
+            found.gather(-1, targets.ids), dense.gather(-1, targets.ids), rtol=1e-9, atol=1e-13
+        )
+        torch.testing.assert_close(
+            (found * rest).sum(-1), (dense * rest).sum(-1), rtol=1e-9, atol=1e-13
+        )
+        shape = (z.softmax(-1) * rest) / (z.softmax(-1) * rest).sum(
+            -1, keepdim=True
+        )  # the student's own tail
+        torch.testing.assert_close(
+            found * rest, (dense * rest).sum(-1, keepdim=True) * shape, rtol=1e-9, atol=1e-13
+        )
 
 
 @few
@@ -87,7 +108,9 @@ def test_at_t_1_the_value_is_that_over_buckets(seed, k):
 
     p, q = buckets(v), buckets(z)
     np.testing.assert_allclose(sparse_kl(z, targets), rel_entr(p, q).sum(-1), rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(sparse_cross_entropy(z, targets), -(p * np.log(q)).sum(-1), rtol=1e-8)
+    np.testing.assert_allclose(
+        sparse_cross_entropy(z, targets), -(p * np.log(q)).sum(-1), rtol=1e-8
+    )
     assert (sparse_kl(z, targets) <= kl_divergence(z, v) + 1e-12).all()
 
 
@@ -113,13 +136,17 @@ def test_zero_value_and_gradient_where_the_student_has_the_softened_buckets(seed
     log_p = softened(targets, t)
     each = torch.where(rest, log_p[..., -1:] - math.log(9 - k), -math.inf)
     z = t * each.scatter(-1, targets.ids, log_p[..., :-1])
-    torch.testing.assert_close(sparse_kl(z, targets, temperature=t), torch.zeros(6).double(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        sparse_kl(z, targets, temperature=t), torch.zeros(6).double(), rtol=0, atol=1e-12
+    )
     assert gradient(sparse_kl, z, targets, temperature=t).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("t", [0.7, 1.5, 2.0, 4.0, 20.0])
 def test_the_rest_of_normal_logits_is_known_at_every_temperature(t):
-    """For normally distributed logits f is a parabola; the mass that a finite draw has differs by little."""
+    """For normally distributed logits f is a parabola; the mass that a finite draw has differs by
+    little.
+    """
     v = randn(5, 200_000, scale=2.0)
     ids = torch.arange(12).expand(5, 12)  # any twelve, so that the rest stays normal
     found = softened(targets_of(v, 12, ids), t)
@@ -132,7 +159,9 @@ def test_the_rest_of_normal_logits_is_known_at_every_temperature(t):
 @few
 @given(draws, st.floats(0.3, 20), st.floats(0.1, 6))
 def test_the_rest_is_within_its_bounds(seed, t, scale):
-    """Its sum of p^b is between n times that of their mean and, on either side of b = 1, (the sum of p)^b."""
+    """Its sum of p^b is between n times that of their mean and, on either side of b = 1, (the sum
+    of p)^b.
+    """
     targets = targets_of(randn(6, 40, seed=seed, scale=scale), 4)
     log_p, b = softened(targets, t), 1 / t
     f = log_p[..., -1] - log_p[..., 0] + b * targets.log_p[..., 0]  # less the common normalisation
@@ -146,14 +175,18 @@ def test_the_rest_is_within_its_bounds(seed, t, scale):
 def test_a_rest_of_equal_classes_has_no_curvature():
     v = torch.cat([randn(6, 3), torch.full((6, 20), -1.0, dtype=torch.float64)], -1)
     targets = targets_of(v, 3, torch.arange(3).expand(6, 3))
-    off = targets._replace(tail=targets.tail + torch.tensor([-1e-3, 0.0]))  # as rounding may: below the tangent
+    off = targets._replace(
+        tail=targets.tail + torch.tensor([-1e-3, 0.0])
+    )  # as rounding may: below the tangent
     for t in (0.5, 3.0):
         want = (v / t).log_softmax(-1)[..., 3:].logsumexp(-1)
         torch.testing.assert_close(softened(targets, t)[..., -1], want)
         assert softened(off, t).isfinite().all()
 
 
-@pytest.mark.parametrize("tail", [(-math.inf, -math.inf), (-math.inf, -90.0), (-3.0, -math.inf), (-65504.0, -65504.0)])
+@pytest.mark.parametrize(
+    "tail", [(-math.inf, -math.inf), (-math.inf, -90.0), (-3.0, -math.inf), (-65504.0, -65504.0)]
+)
 @pytest.mark.parametrize("t", [0.5, 1.0, 4.0])
 @pytest.mark.parametrize("loss", [sparse_kl, sparse_cross_entropy])
 def test_a_rest_without_mass_or_with_excluded_classes_gives_finite_values(tail, t, loss):
@@ -166,7 +199,9 @@ def test_a_rest_without_mass_or_with_excluded_classes_gives_finite_values(tail, 
     assert z.grad.isfinite().all()
     if t == 1:
         want = [*log_p[0].exp().tolist(), math.exp(tail[0])]
-        assert softened(targets, t)[0].exp().tolist() == pytest.approx([p / sum(want) for p in want], abs=1e-6)
+        assert softened(targets, t)[0].exp().tolist() == pytest.approx(
+            [p / sum(want) for p in want], abs=1e-6
+        )
 
 
 @pytest.mark.parametrize("rest", [1e-3, 1e-7, 1e-12, 1e-30])
@@ -179,14 +214,18 @@ def test_a_student_sure_of_the_classes_has_an_exact_rest_in_float32(rest):
     single = targets._replace(log_p=targets.log_p.float(), tail=targets.tail.float())
     found = sparse_kl(z.float(), single)
     torch.testing.assert_close(found.double(), want, rtol=1e-5, atol=0)
-    torch.testing.assert_close(gradient(sparse_kl, z.float(), single).double(), slope, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        gradient(sparse_kl, z.float(), single).double(), slope, rtol=1e-4, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("t", [0.5, 1.0, 20.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("tail", [True, False])
 def test_huge_logits_stay_finite(t, dtype, tail):
-    z = torch.tensor([[1e4, -1e4, 0.0, 5.0], [-1e4, 1e4, 1e4, 0.0], [1e4, 1e4, 1e4, 1e4]], dtype=dtype)
+    z = torch.tensor(
+        [[1e4, -1e4, 0.0, 5.0], [-1e4, 1e4, 1e4, 0.0], [1e4, 1e4, 1e4, 1e4]], dtype=dtype
+    )
     for v in (z, -z, z.flip(-1)):
         targets = targets_of(v.double(), 2)
         if not tail:
@@ -220,7 +259,7 @@ def test_a_class_that_the_student_excludes_is_infinitely_far_only_where_the_teac
     assert (sparse_kl(z, targets) == math.inf).all()  # the student excludes all of the rest
 
 
-# Sampled -------------------------------------------------------------------------------------------------------------
+# Sampled ------------------------------------------------------------------------------------------
 
 
 @few
@@ -232,19 +271,28 @@ def test_a_sample_is_a_cross_entropy_with_its_weights(seed, k, t):
     want = -(w * log_q).sum(-1)
     torch.testing.assert_close(sparse_cross_entropy(z, targets, temperature=t), want)
     entropy = -(w * targets.log_p).sum(-1)
-    torch.testing.assert_close(sparse_kl(z, targets, temperature=t), want - entropy, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        sparse_kl(z, targets, temperature=t), want - entropy, rtol=1e-9, atol=1e-12
+    )
     dense = torch.zeros(6, 9, dtype=torch.float64).scatter(-1, targets.ids, w)
     wanted = ((z / t).softmax(-1) - dense) / t
     for loss in (sparse_kl, sparse_cross_entropy):
-        torch.testing.assert_close(gradient(loss, z, targets, temperature=t), wanted, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            gradient(loss, z, targets, temperature=t), wanted, rtol=1e-9, atol=1e-12
+        )
 
 
 def test_draws_from_the_teacher_give_the_dense_gradient_on_average():
-    """Each of V classes drawn once in so many, with all its weight: the mean of the gradients is the dense one."""
+    """Each of V classes drawn once in so many, with all its weight: the mean of the gradients is
+    the dense one.
+    """
     z, v = randn(1, 5), randn(1, 5, seed=1)
     p = (v / 2).softmax(-1)[0]
     one = torch.zeros(1, 1, dtype=torch.float64)
-    each = [gradient(sparse_kl, z, SparseTargets(torch.tensor([[c]]), one, None, 5), temperature=2.0) for c in range(5)]
+    each = [
+        gradient(sparse_kl, z, SparseTargets(torch.tensor([[c]]), one, None, 5), temperature=2.0)
+        for c in range(5)
+    ]
     mean = sum(share * slope for share, slope in zip(p, each, strict=True))
     torch.testing.assert_close(mean, gradient(kl_divergence, z, v, temperature=2.0))
 
@@ -258,15 +306,18 @@ def test_a_weight_of_zero_counts_nothing_whatever_class_it_names():
     torch.testing.assert_close(gradient(sparse_kl, z, first), gradient(sparse_kl, z, second))
 
 
-# In a cohort ---------------------------------------------------------------------------------------------------------
+# In a cohort --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tail", [True, False])
 def test_arms_and_seeds_have_what_each_has_alone(tail):
     arms = [
-        Objective(temperature=1.0), Objective(hard_weight=1, soft_weight=0), Objective(temperature=3.0),
-        Objective(soft="cross_entropy", temperature=2.0), Objective(soft="cross_entropy", scale_by_t2=False),
-    ]  # fmt: skip
+        Objective(temperature=1.0),
+        Objective(hard_weight=1, soft_weight=0),
+        Objective(temperature=3.0),
+        Objective(soft="cross_entropy", temperature=2.0),
+        Objective(soft="cross_entropy", scale_by_t2=False),
+    ]
     z, v = randn(5, 2, 6, 9), randn(2, 6, 9, seed=1)
     y = torch.randint(0, 9, (2, 6), generator=torch.Generator().manual_seed(2))
     targets = targets_of(v, 3) if tail else sampled(v, 3)
@@ -309,8 +360,14 @@ def test_half_precision_under_autocast():
     + [({"standardise": True}, "objective.standardise=true needs")],
 )
 def test_a_loss_of_the_whole_distribution_is_refused_by_name(settings, named):
-    z, targets, y = randn(2, 6, 9), targets_of(randn(6, 9, seed=1), 3), torch.zeros(6, dtype=torch.long)
-    with pytest.raises(TeacherError, match=rf"{named} the teacher's whole distribution.*store.kind=dense"):
+    z, targets, y = (
+        randn(2, 6, 9),
+        targets_of(randn(6, 9, seed=1), 3),
+        torch.zeros(6, dtype=torch.long),
+    )
+    with pytest.raises(
+        TeacherError, match=rf"{named} the teacher's whole distribution.*store.kind=dense"
+    ):
         StackedObjective([Objective(), Objective(**settings)])(z, targets, y)
 
 

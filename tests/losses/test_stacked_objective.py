@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from limbeck.errors import ConfigError, TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import Objective, StackedObjective
 
 ARMS = [
@@ -28,13 +28,17 @@ SEVERAL = {
     "one kind": [Objective(temperature=t) for t in (1, 2, 20)],
     "control last": [Objective(), Objective(temperature=2), *CONTROLS],
     "control first": [*CONTROLS, Objective(), Objective(temperature=2)],
-    "two kinds in turn": [Objective(soft=s, temperature=t) for t in (1, 4) for s in ("kl", "logits")],
+    "two kinds in turn": [
+        Objective(soft=s, temperature=t) for t in (1, 4) for s in ("kl", "logits")
+    ],
     "controls only": CONTROLS,
 }
 
 
 def randn(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
+    )
 
 
 def batch(arms, seeds=(2,), size=6, classes=5):
@@ -58,7 +62,9 @@ def test_equals_each_objective_alone(name, seeds):
         want = objective(alone, v, y)
         want.loss.sum().backward()
         told = want._replace(hard=found.hard[arm].detach()) if objective.hard_weight == 0 else want
-        torch.testing.assert_close([term[arm] for term in found], list(told), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            [term[arm] for term in found], list(told), rtol=1e-12, atol=1e-14
+        )
         torch.testing.assert_close(stacked.grad[arm], alone.grad, rtol=1e-12, atol=1e-16)
 
 
@@ -67,7 +73,9 @@ def test_equals_the_oracle(oracle):
     found = StackedObjective(ARMS)(z, v, y)
     for arm, objective in enumerate(ARMS):
         for s in range(2):
-            want = oracle.objective(z[arm, s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict())
+            want = oracle.objective(
+                z[arm, s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict()
+            )
             assert [term[arm, s].item() for term in found] == pytest.approx(want, rel=1e-10)
 
 
@@ -77,7 +85,9 @@ def test_any_order_of_arms():
     want = StackedObjective(arms)(z, v, y)
     for order in map(list, permutations(range(4))):
         found = StackedObjective([arms[i] for i in order])(z[order], v, y)
-        torch.testing.assert_close(list(found), [term[order] for term in want], rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(
+            list(found), [term[order] for term in want], rtol=1e-12, atol=1e-14
+        )
 
 
 def test_an_arms_gradient_stays_its_own():

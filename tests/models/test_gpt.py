@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from limbeck.errors import ConfigError, LimbeckError, TeacherError, UntrustedFileError
+from limbeck._base.errors import ConfigError, LimbeckError, TeacherError, UntrustedFileError
 from limbeck.models import GPT, Graded, count_parameters, load_model, save_model
 from limbeck.models import gpt as gpt_module
 from limbeck.models.gpt import STD, causal_attention
@@ -25,8 +25,12 @@ def made(seed=0, *, length=7, classes=11, width=12, layers=2, heads=3, dropout=0
 
 
 def normed(x, gain):
-    return [(v - sum(x) / len(x)) / math.sqrt(sum((w - sum(x) / len(x)) ** 2 for w in x) / len(x) + 1e-5) * g
-            for v, g in zip(x, gain, strict=True)]  # fmt: skip
+    return [
+        (v - sum(x) / len(x))
+        / math.sqrt(sum((w - sum(x) / len(x)) ** 2 for w in x) / len(x) + 1e-5)
+        * g
+        for v, g in zip(x, gain, strict=True)
+    ]
 
 
 def times(weight, x):
@@ -37,8 +41,10 @@ def by_hand(model, ids):
     """Logits of one sample, in plain Python."""
     w = {name: weight.detach().double().tolist() for name, weight in model.named_parameters()}
     heads, size = model.arguments["heads"], model.arguments["width"] // model.arguments["heads"]
-    rows = [[a + b for a, b in zip(w["tokens.weight"][t], w["positions.weight"][i], strict=True)]
-            for i, t in enumerate(ids)]  # fmt: skip
+    rows = [
+        [a + b for a, b in zip(w["tokens.weight"][t], w["positions.weight"][i], strict=True)]
+        for i, t in enumerate(ids)
+    ]
     for n in range(model.arguments["layers"]):
         own = {name.removeprefix(f"blocks.{n}."): value for name, value in w.items()}
         qkv = [times(own["qkv.weight"], normed(x, own["norm1.weight"])) for x in rows]
@@ -48,12 +54,18 @@ def by_hand(model, ids):
             part = slice(h * size, (h + 1) * size)
             q, k, v = ([x[i * width : (i + 1) * width][part] for x in qkv] for i in range(3))
             for i in range(len(rows)):
-                scores = [math.exp(sum(a * b for a, b in zip(q[i], k[j], strict=True)) / math.sqrt(size))
-                          for j in range(i + 1)]  # fmt: skip
+                scores = [
+                    math.exp(sum(a * b for a, b in zip(q[i], k[j], strict=True)) / math.sqrt(size))
+                    for j in range(i + 1)
+                ]
                 for d in range(size):
-                    gathered[i][h * size + d] = sum(s * v[j][d] for j, s in enumerate(scores)) / sum(scores)
-        rows = [[a + b for a, b in zip(x, times(own["out.weight"], g), strict=True)]
-                for x, g in zip(rows, gathered, strict=True)]  # fmt: skip
+                    gathered[i][h * size + d] = sum(
+                        s * v[j][d] for j, s in enumerate(scores)
+                    ) / sum(scores)
+        rows = [
+            [a + b for a, b in zip(x, times(own["out.weight"], g), strict=True)]
+            for x, g in zip(rows, gathered, strict=True)
+        ]
         for i, x in enumerate(rows):
             up = times(own["up.weight"], normed(x, own["norm2.weight"]))
             gelu = [u * (1 + math.erf(u / math.sqrt(2))) / 2 for u in up]
@@ -80,8 +92,12 @@ def test_a_position_sees_only_what_comes_before(data):
     before, after = model(ids), model(changed)
     torch.testing.assert_close(after[:, :place], before[:, :place], rtol=0, atol=1e-12)
     if token != ids[0, place]:
-        assert bool(((after - before).abs().amax(-1)[0, place:] > 1e-12).all()), "every later position sees it"
-    torch.testing.assert_close(model(ids[:, : place + 1]), before[:, : place + 1], rtol=0, atol=1e-12)
+        assert bool(((after - before).abs().amax(-1)[0, place:] > 1e-12).all()), (
+            "every later position sees it"
+        )
+    torch.testing.assert_close(
+        model(ids[:, : place + 1]), before[:, : place + 1], rtol=0, atol=1e-12
+    )
 
 
 def test_logits_are_features_times_the_output():
@@ -101,7 +117,10 @@ def test_attention_is_that_of_the_formula(kind, longest, monkeypatch):
     monkeypatch.setattr(gpt_module, "LONGEST_PLAIN", longest)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 9, 3, 4).to(kind).transpose(1, 2).requires_grad_() for _ in range(3))
-    given, exact = torch.randn(2, 3, 9, 4), [part.detach().double().requires_grad_() for part in (q, k, v)]
+    given, exact = (
+        torch.randn(2, 3, 9, 4),
+        [part.detach().double().requires_grad_() for part in (q, k, v)],
+    )
     scores = (exact[0] @ exact[1].mT / 2).masked_fill(torch.ones(9, 9).triu(1).bool(), -math.inf)
     wanted = scores.softmax(-1) @ exact[2]
     found = causal_attention(q, k, v)
@@ -110,18 +129,24 @@ def test_attention_is_that_of_the_formula(kind, longest, monkeypatch):
     (found * given).sum().backward()
     (wanted * given).sum().backward()
     for part, theirs in zip((q, k, v), exact, strict=True):
-        torch.testing.assert_close(part.grad.double(), theirs.grad, rtol=tolerance, atol=2 * tolerance)
+        torch.testing.assert_close(
+            part.grad.double(), theirs.grad, rtol=tolerance, atol=2 * tolerance
+        )
 
 
 def test_initial_weights():
-    """Embeddings of 0.02; 1 / sqrt(inputs), less by sqrt(2 x layers) where added (Radford et al. 2019)."""
+    """Embeddings of 0.02; 1 / sqrt(inputs), less by sqrt(2 x layers) where added (Radford et al.
+    2019).
+    """
     torch.manual_seed(0)
     model = GPT((64,), 500, width=96, layers=8, heads=4)
     for name, weight in model.named_parameters():
         if weight.ndim == 1:
             assert bool((weight == 1).all())
             continue
-        wanted = weight.shape[1] ** -0.5 / (4 if name.endswith(("out.weight", "down.weight")) else 1)
+        wanted = weight.shape[1] ** -0.5 / (
+            4 if name.endswith(("out.weight", "down.weight")) else 1
+        )
         wanted = wanted if name.startswith("blocks.") else STD
         error = 5 / math.sqrt(2 * weight.numel())  # of a standard deviation: five standard errors
         assert weight.std().item() == pytest.approx(wanted, rel=error), name
@@ -146,7 +171,10 @@ def test_dropout_is_off_where_it_should_be():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shape": (3, 8, 8)}, r"needs blocks of tokens \[T\]; the data has inputs of shape \[3, 8, 8\]"),
+        (
+            {"shape": (3, 8, 8)},
+            r"needs blocks of tokens \[T\]; the data has inputs of shape \[3, 8, 8\]",
+        ),
         ({"shape": (0,)}, "needs blocks of tokens"),
         ({"shape": ()}, "needs blocks of tokens"),
         ({"classes": 0}, "size of the vocabulary"),
@@ -165,11 +193,13 @@ def test_bad_sizes(changes, message):
 
 
 def test_blocks_that_are_too_long():
-    with pytest.raises(ConfigError, match="A block of 8 tokens is longer than the model's 7 positions"):
+    with pytest.raises(
+        ConfigError, match="A block of 8 tokens is longer than the model's 7 positions"
+    ):
         made()(torch.zeros(1, 8, dtype=torch.int64))
 
 
-# On disk -------------------------------------------------------------------------------------------------------------
+# On disk ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -188,8 +218,13 @@ def test_round_trip_is_bitwise(saved):
     described = json.loads((saved / "model.json").read_text())
     assert described["builder"] == "gpt"
     assert described["arguments"] == {
-        "shape": [7], "classes": 11, "width": 12, "layers": 2, "heads": 3, "dropout": 0.1,
-    }  # fmt: skip
+        "shape": [7],
+        "classes": 11,
+        "width": 12,
+        "layers": 2,
+        "heads": 3,
+        "dropout": 0.1,
+    }
     found, ids = load_model(saved).model, torch.randint(11, (4, 7))
     assert not found.training
     assert torch.equal(found(ids), made().eval()(ids))
@@ -197,10 +232,17 @@ def test_round_trip_is_bitwise(saved):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"width": 12 * 10**6}, {"width": 3 * 10**30}, {"classes": 10**15}, {"shape": [2**40]}, {"layers": 3},
-     {"classes": 12}, {"heads": 10**9 * 12}],
+    [
+        {"width": 12 * 10**6},
+        {"width": 3 * 10**30},
+        {"classes": 10**15},
+        {"shape": [2**40]},
+        {"layers": 3},
+        {"classes": 12},
+        {"heads": 10**9 * 12},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_absurd_sizes_take_no_memory(saved, arguments, monkeypatch):
     monkeypatch.setattr(nn.Module, "to_empty", lambda *_, **__: pytest.fail("memory was asked for"))
     change(saved, **arguments)
@@ -209,7 +251,9 @@ def test_absurd_sizes_take_no_memory(saved, arguments, monkeypatch):
     assert isinstance(caught.value, (UntrustedFileError, TeacherError))
 
 
-@pytest.mark.parametrize("arguments", [{"layers": 10**9}, {"path": "somewhere"}, {"layers": "2"}], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [{"layers": 10**9}, {"path": "somewhere"}, {"layers": "2"}], ids=str
+)
 def test_what_no_weights_have_takes_no_time(saved, arguments):
     change(saved, **arguments)
     with pytest.raises(UntrustedFileError, match="cannot be built"):
@@ -217,7 +261,9 @@ def test_what_no_weights_have_takes_no_time(saved, arguments):
 
 
 def test_token_ids_have_no_normalisation(saved):
-    described = json.loads((saved / "model.json").read_text()) | {"normalize": {"mean": [0.5], "std": [1.0]}}
+    described = json.loads((saved / "model.json").read_text()) | {
+        "normalize": {"mean": [0.5], "std": [1.0]}
+    }
     (saved / "model.json").write_text(json.dumps(described))
     with pytest.raises(UntrustedFileError, match="no normalisation"):
         load_model(saved)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset
-from limbeck.errors import ConfigError, UntrustedFileError
 from limbeck.models import MLP, ConvNet, Graded, TorchvisionModel, load_model, save_model
 from limbeck.models.fold import add_to_logits
-from limbeck.plan import build
-from limbeck.training.cohort import Cohort
+from limbeck.study.arms import build
+from limbeck.training.cohort.stack import Cohort
 
 
 def of_scores(classes=5):
@@ -61,9 +61,13 @@ def test_encoders_as_modules_and_as_functions():
 
 @pytest.mark.parametrize(
     ("encoder", "classes", "message"),
-    [(nn.Identity(), 1, "at least two grades; the data has 1"), (5, 3, "encoder=5 should be a module"),
-     (ConvNet, 3, "should be a module, or a function"), (lambda shape, classes: 5, 3, "torch.nn.Module, found int")],
-)  # fmt: skip
+    [
+        (nn.Identity(), 1, "at least two grades; the data has 1"),
+        (5, 3, "encoder=5 should be a module"),
+        (ConvNet, 3, "should be a module, or a function"),
+        (lambda shape, classes: 5, 3, "torch.nn.Module, found int"),
+    ],
+)
 def test_bad_encoders(encoder, classes, message):
     with pytest.raises(ConfigError, match=message):
         Graded(encoder, classes, shape=(1, 4, 4) if "found" in message else None)
@@ -71,10 +75,13 @@ def test_bad_encoders(encoder, classes, message):
 
 @pytest.mark.parametrize(
     "encoder",
-    [functools.partial(MLP, hidden=[5]), functools.partial(ConvNet, channels=[4, 4], strides=[1, 2]),
-     functools.partial(TorchvisionModel, name="shufflenet_v2_x0_5")],
+    [
+        functools.partial(MLP, hidden=[5]),
+        functools.partial(ConvNet, channels=[4, 4], strides=[1, 2]),
+        functools.partial(TorchvisionModel, name="shufflenet_v2_x0_5"),
+    ],
     ids=["mlp", "convnet", "torchvision"],
-)  # fmt: skip
+)
 @pytest.mark.filterwarnings("ignore:.*stem for images")
 def test_saved_and_read_again(tmp_path, encoder):
     x = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
@@ -89,7 +96,12 @@ def test_a_changed_description_is_refused(tmp_path):
     save_model(Graded(MLP, 3, shape=(4,)), tmp_path, class_names=["a", "b", "c"])
     file = tmp_path / "model.json"
     description = json.loads(file.read_text())
-    for encoder in ({"builder": "os.system", "arguments": {}}, {}, 5, {"builder": "mlp", "arguments": {"shape": [4]}}):
+    for encoder in (
+        {"builder": "os.system", "arguments": {}},
+        {},
+        5,
+        {"builder": "mlp", "arguments": {"shape": [4]}},
+    ):
         file.write_text(json.dumps(description | {"arguments": {"classes": 3, "encoder": encoder}}))
         with pytest.raises(UntrustedFileError, match=r"model\.json: the model cannot be built"):
             load_model(tmp_path)
@@ -103,7 +115,9 @@ def test_stacked_students_answer_as_alone():
 
 
 def test_what_lies_deep_in_a_description_is_checked_too(tmp_path, monkeypatch):
-    """Else a file could have weights fetched, or memory taken, by a model within a model within a model."""
+    """Else a file could have weights fetched, or memory taken, by a model within a model within a
+    model.
+    """
     fetched = []
     weights = torchvision.models.ResNet18_Weights.DEFAULT
     monkeypatch.setattr(type(weights), "get_state_dict", lambda self, **_: fetched.append(1) or {})

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.models import MLP, ConvNet, Normalized, count_parameters, model_name
 from limbeck.models.mlp import BoundedLinear
 
@@ -45,7 +45,10 @@ def test_mlp_equals_numpy(shape, classes, hidden, max_norm):
 
 
 def test_mlp_layers_in_order():
-    kinds = [type(m).__name__ for m in MLP((1, 2, 2), 3, hidden=[5, 6], dropout=0.5, input_dropout=0.2).layers]
+    kinds = [
+        type(m).__name__
+        for m in MLP((1, 2, 2), 3, hidden=[5, 6], dropout=0.5, input_dropout=0.2).layers
+    ]
     hidden = ["Linear", "ReLU", "Dropout"]
     assert kinds == ["Flatten", "Dropout", *hidden, *hidden, "Linear"]
     plain = [type(m).__name__ for m in MLP((4,), 3, hidden=[5]).layers]
@@ -71,13 +74,26 @@ def test_max_norm_bounds_the_hidden_layers_alone():
 @pytest.mark.parametrize(
     "bad",
     [
-        {"hidden": [0]}, {"hidden": [-3]}, {"hidden": [2.5]}, {"hidden": [True]}, {"hidden": "800"},
-        {"dropout": 1}, {"dropout": 1.0}, {"dropout": -0.1}, {"dropout": float("nan")}, {"dropout": True},
-        {"dropout": "0.5"}, {"input_dropout": 1.5}, {"input_dropout": None},
-        {"max_norm": 0}, {"max_norm": -1.0}, {"max_norm": float("nan")}, {"max_norm": float("inf")},
+        {"hidden": [0]},
+        {"hidden": [-3]},
+        {"hidden": [2.5]},
+        {"hidden": [True]},
+        {"hidden": "800"},
+        {"dropout": 1},
+        {"dropout": 1.0},
+        {"dropout": -0.1},
+        {"dropout": float("nan")},
+        {"dropout": True},
+        {"dropout": "0.5"},
+        {"input_dropout": 1.5},
+        {"input_dropout": None},
+        {"max_norm": 0},
+        {"max_norm": -1.0},
+        {"max_norm": float("nan")},
+        {"max_norm": float("inf")},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_bad_arguments_of_mlp(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         MLP((4,), 3, **bad)
@@ -100,7 +116,9 @@ def test_convnet(shape, channels, classes, data):
     x = torch.randn(2, *shape)
     assert model(x).shape == (2, classes)
     assert torch.equal(model(x), model(x.flatten(1)))
-    assert [m.stride for m in model.modules() if isinstance(m, nn.Conv2d)] == [(s, s) for s in strides]
+    assert [m.stride for m in model.modules() if isinstance(m, nn.Conv2d)] == [
+        (s, s) for s in strides
+    ]
 
 
 def test_convnet_equals_plain_functions():
@@ -116,9 +134,12 @@ def test_convnet_equals_plain_functions():
     state = model.state_dict()
     h = x
     for layer, stride in ((0, 1), (3, 2)):
-        h = nn.functional.conv2d(h, state[f"features.{layer}.weight"].contiguous(), stride=stride, padding=1)
+        h = nn.functional.conv2d(
+            h, state[f"features.{layer}.weight"].contiguous(), stride=stride, padding=1
+        )
         mean, var, weight, bias = (
-            state[f"features.{layer + 1}.{k}"].view(-1, 1, 1) for k in ("running_mean", "running_var", "weight", "bias")
+            state[f"features.{layer + 1}.{k}"].view(-1, 1, 1)
+            for k in ("running_mean", "running_var", "weight", "bias")
         )
         h = ((h - mean) / (var + 1e-5).sqrt() * weight + bias).relu()
     h = nn.functional.adaptive_avg_pool2d(h, 3).flatten(1)
@@ -137,11 +158,15 @@ def test_convnet_refuses_images_of_other_channels():
 @pytest.mark.parametrize(
     "bad",
     [
-        {"channels": [], "strides": []}, {"channels": [4, 4], "strides": [1]}, {"channels": [0], "strides": [1]},
-        {"channels": [4], "strides": [0]}, {"channels": [4], "strides": [-1]}, {"dropout": 1.0},
+        {"channels": [], "strides": []},
+        {"channels": [4, 4], "strides": [1]},
+        {"channels": [0], "strides": [1]},
+        {"channels": [4], "strides": [0]},
+        {"channels": [4], "strides": [-1]},
+        {"dropout": 1.0},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_bad_arguments_of_convnet(bad):
     with pytest.raises(ConfigError):
         ConvNet((1, 8, 8), 10, **bad)

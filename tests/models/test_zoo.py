@@ -10,15 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from limbeck.errors import ConfigError, LimbeckWarning, ResourceError, UntrustedFileError
+from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError, UntrustedFileError
 from limbeck.models import Classifier, Normalized, TorchvisionModel, load_model, save_model
 from limbeck.models import zoo as zoo_module
 from limbeck.models.zoo import LIBRARIES, check_name
 
 timm = pytest.importorskip("timm")
 NAMES = ["a", "b", "c"]
-SMALL = ("torchvision/resnet18", "torchvision/mobilenet_v3_small", "torchvision/regnet_x_400mf",
-         "timm/mobilenetv3_small_050", "timm/vit_tiny_patch16_224", "timm/levit_128s")  # fmt: skip
+SMALL = (
+    "torchvision/resnet18",
+    "torchvision/mobilenet_v3_small",
+    "torchvision/regnet_x_400mf",
+    "timm/mobilenetv3_small_050",
+    "timm/vit_tiny_patch16_224",
+    "timm/levit_128s",
+)
 
 
 def made(name, shape, classes=3, **options):
@@ -63,7 +69,9 @@ def test_a_resnet18_for_cifar_has_the_known_number_of_parameters():
 def test_a_warning_where_the_stem_does_not_fit():
     zoo_module._warn.cache_clear()
     for name, remedy in (("resnet18", "stem=auto"), ("mobilenet_v3_small", "larger images")):
-        with pytest.warns(LimbeckWarning, match=f"{name} has a stem for images of 224 x 224.*28 x 28.*{remedy}"):
+        with pytest.warns(
+            LimbeckWarning, match=f"{name} has a stem for images of 224 x 224.*28 x 28.*{remedy}"
+        ):
             TorchvisionModel((1, 28, 28), 3, name=name, stem="imagenet")
     with warnings.catch_warnings():
         warnings.simplefilter("error", LimbeckWarning)
@@ -89,10 +97,20 @@ def test_round_trip_is_bitwise(tmp_path, name):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"classes": 10**9}, {"classes": "3"}, {"shape": [10**6, 64, 64]}, {"shape": [1, 10**6, 64]}, {"shape": [1]},
-     {"name": "hf-hub:someone/model"}, {"name": 3}, {"pretrained": True}, {"stem": []}, {"weights": "there"}],
+    [
+        {"classes": 10**9},
+        {"classes": "3"},
+        {"shape": [10**6, 64, 64]},
+        {"shape": [1, 10**6, 64]},
+        {"shape": [1]},
+        {"name": "hf-hub:someone/model"},
+        {"name": 3},
+        {"pretrained": True},
+        {"stem": []},
+        {"weights": "there"},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_changed_description_is_refused(tmp_path, changes):
     save_model(made("timm/resnet18", (1, 64, 64)), tmp_path, class_names=NAMES)
     described = json.loads((tmp_path / "model.json").read_text())
@@ -104,9 +122,13 @@ def test_a_changed_description_is_refused(tmp_path, changes):
 
 @pytest.mark.parametrize(
     ("library", "name", "message"),
-    [("torchvision", "resnet1", "Did you mean torchvision/"), ("timm", "resnet18x", "Did you mean timm/resnet18"),
-     ("timm", "zzz", "has no classification model 'zzz'. timm.list"), ("torchvision", "raft_large", "has no classif")],
-)  # fmt: skip
+    [
+        ("torchvision", "resnet1", "Did you mean torchvision/"),
+        ("timm", "resnet18x", "Did you mean timm/resnet18"),
+        ("timm", "zzz", "has no classification model 'zzz'. timm.list"),
+        ("torchvision", "raft_large", "has no classif"),
+    ],
+)
 def test_unknown_names(library, name, message):
     with pytest.raises(ConfigError, match=message):
         check_name(library, name)
@@ -139,20 +161,28 @@ def test_no_network(monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nowhere")
     monkeypatch.setattr(torch.hub.os, "makedirs", lambda *_, **__: None)
-    with pytest.raises(ResourceError, match=r"torchvision/resnet18 could not be downloaded \(no route to host\)"):
+    with pytest.raises(
+        ResourceError, match=r"torchvision/resnet18 could not be downloaded \(no route to host\)"
+    ):
         made("torchvision/resnet18", (3, 32, 32), pretrained=True)
     create = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda *a, **k: refuse() if k.get("pretrained") else create(*a, **k))
+    monkeypatch.setattr(
+        timm, "create_model", lambda *a, **k: refuse() if k.get("pretrained") else create(*a, **k)
+    )
     with pytest.raises(ResourceError, match="timm/resnet18 could not be downloaded"):
         made("timm/resnet18", (3, 32, 32), pretrained=True)
     with pytest.raises(ConfigError, match="no pretrained weights for"):
-        made("timm/test_vit4" if timm.is_model("test_vit4") else "timm/resnet10t.none", (3, 160, 160), pretrained=True)
+        made(
+            "timm/test_vit4" if timm.is_model("test_vit4") else "timm/resnet10t.none",
+            (3, 160, 160),
+            pretrained=True,
+        )
 
 
-# Classifier ----------------------------------------------------------------------------------------------------------
+# Classifier ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::limbeck.errors.LimbeckWarning")
+@pytest.mark.filterwarnings("ignore::limbeck._base.errors.LimbeckWarning")
 @pytest.mark.parametrize(
     ("encoder", "features"),
     [
@@ -210,7 +240,9 @@ def test_encoders_that_do_not_fit(encoder, message):
 
 
 def test_a_classifier_is_rebuilt_from_its_description(tmp_path):
-    model = Normalized(Classifier("torchvision/resnet18", 3, shape=(1, 32, 32)), [0.1], [0.2]).eval()
+    model = Normalized(
+        Classifier("torchvision/resnet18", 3, shape=(1, 32, 32)), [0.1], [0.2]
+    ).eval()
     save_model(model, tmp_path / "named", class_names=NAMES)
     x = torch.rand(2, 1, 32, 32)
     assert torch.equal(load_model(tmp_path / "named").model(x), model(x))

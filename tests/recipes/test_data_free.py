@@ -4,10 +4,13 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from limbeck.compose import CONF, compose
-from limbeck.data.sources import Source
+from limbeck.cli.config.compose import CONF, compose
+from limbeck.data.sources.base import Source
 
-RECIPES = {"mnist_noise": {"uniform", "sparse", "strokes"}, "mnist_generator": {"strokes", "generated"}}
+RECIPES = {
+    "mnist_noise": {"uniform", "sparse", "strokes"},
+    "mnist_generator": {"strokes", "generated"},
+}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -21,4 +24,7 @@ def test_arms_without_data_are_compared_with_the_same_student_on_real_images(rec
         assert source.small(100).samples == 100
         assert arm["control"] == "soft"
         assert arms["soft"] == {}
-    assert len((Path(CONF) / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines()) <= 15
+    assert (
+        len((Path(CONF) / "recipe" / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines())
+        <= 15
+    )

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.cli import main
-from limbeck.compose import CONF, choices, compose
-from limbeck.run_folder import check_summary
+from limbeck.cli.config.compose import CONF, choices, compose
+from limbeck.cli.main import main
+from limbeck.run.folder import check_summary
 
-REAL = Path(os.environ.get("LIMBECK_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+REAL = Path(
+    os.environ.get("LIMBECK_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
+)
 ELSEWHERE = {"cifar10", "aptos"}
 """Recipes whose data is not at hand; their own tests draw files of the same format."""
 SLOW = {"fashion_resnet"}

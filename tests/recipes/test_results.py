@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.compose import choices
-from limbeck.errors import LimbeckError
+from limbeck._base.errors import LimbeckError
+from limbeck.cli.config.compose import choices
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"
@@ -38,7 +38,9 @@ def test_the_pages_say_what_results_json_says(tools, on_record, tmp_path):
     assert len(written) == len({entry["recipe"] for entry in on_record["entries"]}) + 1
     for page in written:
         again = "write it anew with: python benchmarks/record.py"
-        assert page.read_text(encoding="utf-8") == (RESULTS / page.name).read_text(encoding="utf-8"), again
+        assert page.read_text(encoding="utf-8") == (RESULTS / page.name).read_text(
+            encoding="utf-8"
+        ), again
 
 
 def test_goals_are_judged_as_they_stand(tools, on_record):
@@ -63,7 +65,7 @@ def test_results_hold_no_place_of_a_machine_and_all_figures(on_record):
     assert {file.name for file in RESULTS.glob("*-figure-*.svg")} == named
 
 
-# Goals, commands and entries -----------------------------------------------------------------------------------------
+# Goals, commands and entries ----------------------------------------------------------------------
 
 
 def arm(name, validation, errors, **more):
@@ -77,8 +79,15 @@ def arm(name, validation, errors, **more):
 
 ENTRY = {
     "teacher": {"test": {"errors": 3}},
-    "arms": [arm("soft,temperature=1", 9, 5), arm("soft,temperature=4", 8, 7), arm("softer", 1, 1), arm("hard", 2, 10)],
-    "comparisons": [{"arm": "soft,temperature=4", "verdict": "helps", "delta_errors": {"mean": -3.0}}],
+    "arms": [
+        arm("soft,temperature=1", 9, 5),
+        arm("soft,temperature=4", 8, 7),
+        arm("softer", 1, 1),
+        arm("hard", 2, 10),
+    ],
+    "comparisons": [
+        {"arm": "soft,temperature=4", "verdict": "helps", "delta_errors": {"mean": -3.0}}
+    ],
 }
 
 
@@ -86,7 +95,11 @@ ENTRY = {
     ("goal", "value", "met"),
     [
         ({"of": "teacher", "value": "test.errors", "at_most": 3}, 3, True),
-        ({"chosen": "soft", "value": "mean.errors", "at_most": 5}, 7, False),  # by validation, not by test errors
+        (
+            {"chosen": "soft", "value": "mean.errors", "at_most": 5},
+            7,
+            False,
+        ),  # by validation, not by test errors
         ({"chosen": "soft", "value": "verdict", "equals": "helps"}, "helps", True),
         ({"chosen": "soft", "value": "delta_errors.mean", "at_most": -4}, -3.0, False),
         ({"arm": "hard", "value": "mean.accuracy", "at_least": 0.9}, 0.9, True),
@@ -103,9 +116,15 @@ def test_judging_a_goal(tools, goal, value, met):
 
 def test_recall_is_the_mean_over_seeds(tools):
     record, _ = tools
-    adjusted = {"how": "prior", "mean": {"errors": 4}, "seeds": [{"recall": [1.0, 0.5]}, {"recall": [1.0, 1.0]}]}
+    adjusted = {
+        "how": "prior",
+        "mean": {"errors": 4},
+        "seeds": [{"recall": [1.0, 0.5]}, {"recall": [1.0, 1.0]}],
+    }
     entry = {"teacher": None, "arms": [arm("soft", 1, 5, adjusted=[adjusted])], "comparisons": []}
-    goals = [{"goal": "ones", "arm": "soft", "adjusted": "prior", "value": "recall.1", "at_least": 0.75}]
+    goals = [
+        {"goal": "ones", "arm": "soft", "adjusted": "prior", "value": "recall.1", "at_least": 0.75}
+    ]
     assert record.judge(goals, entry)[0]["value"] == 0.75
 
 
@@ -126,10 +145,17 @@ def test_a_command_names_no_place_of_a_machine(tools):
 
 
 def test_a_finished_run_becomes_an_entry(tools, tmp_path, capsys):
-    from limbeck.cli import main
+    from limbeck.cli.main import main
 
     record, pages = tools
-    small = ("teacher=mlp", "teacher.model.hidden=[8]", "teacher.epochs=1", "epochs=2", "student.hidden=[4]", "seeds=2")
+    small = (
+        "teacher=mlp",
+        "teacher.model.hidden=[8]",
+        "teacher.epochs=1",
+        "epochs=2",
+        "student.hidden=[4]",
+        "seeds=2",
+    )
     run = tmp_path / "run"
     assert main(["run", *small, "logger=csv", "store=off", f"out={run}"]) == 0
     entry, figures = record.entry_of(run, commit="abc")
@@ -142,18 +168,30 @@ def test_a_finished_run_becomes_an_entry(tools, tmp_path, capsys):
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert [arm["mean"] for arm in entry["arms"]] == [arm["mean"] for arm in summary["arms"]]
     assert json.loads(json.dumps(entry)) == entry
-    page = pages.page_of("digits", {"entries": [{**entry, "goals": []}]}, "# Title\n\nYes.\n\n---\n\nMore.\n")
+    page = pages.page_of(
+        "digits", {"entries": [{**entry, "goals": []}]}, "# Title\n\nYes.\n\n---\n\nMore.\n"
+    )
     assert page.startswith("# Title\n\nYes.\n\n    limbeck run teacher=mlp")
     assert page.endswith("\n\nMore.\n")
     assert f"| hard | {entry['arms'][0]['params']:,} | labels only | all, 100 labelled |" in page
 
 
 def test_a_quick_run_is_not_recorded(tools, tmp_path, capsys):
-    from limbeck.cli import main
+    from limbeck.cli.main import main
 
     record, _ = tools
     assert (
-        main(["run", "quick=true", "teacher=none", "~arms.soft", "seeds=1", "logger=csv", f"out={tmp_path / 'run'}"])
+        main(
+            [
+                "run",
+                "quick=true",
+                "teacher=none",
+                "~arms.soft",
+                "seeds=1",
+                "logger=csv",
+                f"out={tmp_path / 'run'}",
+            ]
+        )
         == 0
     )
     with pytest.raises(LimbeckError, match="quick run"):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from report_runs import HOSTILE, build_run, build_text_run
+from support.report_runs import HOSTILE, build_run, build_text_run
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +13,13 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """No teacher, two arms, one seed."""
-    return build_run(tmp_path_factory.mktemp("small"), arms=("hard", "smoothed"), seeds=1, teacher=False, classes=2)
+    return build_run(
+        tmp_path_factory.mktemp("small"),
+        arms=("hard", "smoothed"),
+        seeds=1,
+        teacher=False,
+        classes=2,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -27,4 +33,11 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """37 classes; names of classes, arms and everything else that try to get out of their place."""
     names = [*HOSTILE, *(f"class number {i}" for i in range(37 - len(HOSTILE)))]
     extras = {"recipe": HOSTILE[0], "warnings": [f"warning {HOSTILE[0]}"]}
-    return build_run(tmp_path_factory.mktemp("hostile"), arms=HOSTILE, seeds=2, classes=37, names=names, extras=extras)
+    return build_run(
+        tmp_path_factory.mktemp("hostile"),
+        arms=HOSTILE,
+        seeds=2,
+        classes=37,
+        names=names,
+        extras=extras,
+    )

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from limbeck.errors import UntrustedFileError
+from limbeck._base.errors import UntrustedFileError
 from limbeck.report.judged_by import BITS_PER_BYTE, ERRORS, measure_of
 
 
@@ -10,7 +10,9 @@ def test_errors_where_a_summary_does_not_say():
     assert measure_of({}) is ERRORS
     assert measure_of({"measure": "bits_per_byte"}) is BITS_PER_BYTE
     for damaged in ("accuracy", None, ["errors"], 3):
-        with pytest.raises(UntrustedFileError, match="measure should be 'errors' or 'bits_per_byte'"):
+        with pytest.raises(
+            UntrustedFileError, match="measure should be 'errors' or 'bits_per_byte'"
+        ):
             measure_of({"measure": damaged})
 
 
@@ -55,9 +57,11 @@ def test_what_a_summary_does_not_tell_of_text_is_left_out():
     assert BITS_PER_BYTE.unit(data) == "bits per byte of test text"
     assert BITS_PER_BYTE.tested(data) == "1 test block"
     assert BITS_PER_BYTE.settings(data) == [
-        ("Data", "letters"), ("Tokenizer", "–, a vocabulary of 256"),
-        ("Blocks", "90 to train, 5 to validate, 1 to test"), ("Tokens", ""),
-    ]  # fmt: skip
+        ("Data", "letters"),
+        ("Tokenizer", "–, a vocabulary of 256"),
+        ("Blocks", "90 to train, 5 to validate, 1 to test"),
+        ("Tokens", ""),
+    ]
     told = data | {"tokens": {"test": 63000}, "bytes": {"test": 64512}}
     assert BITS_PER_BYTE.tested(told) == "63,000 test tokens (64,512 bytes)"
     assert BITS_PER_BYTE.unit(told) == "bits per byte on 64,512 bytes of test text"

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from report_runs import HOSTILE, build_run, build_text_run, load_summary
+from support.report_runs import HOSTILE, build_run, build_text_run, load_summary
 
-from limbeck.errors import ConfigError, UntrustedFileError
+from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.report.details import teachers_answers
-from limbeck.report.report import write_report
+from limbeck.report.page import write_report
 from limbeck.report.wording import headlines
 
 VOID = {"meta", "br", "wbr", "img", "link", "input", "hr"}
@@ -106,7 +106,9 @@ def test_the_numbers_are_those_of_the_summary(run, request):
     for row, (name, mean, sd) in zip(rows, expected, strict=True):
         cells = dict(zip(head, row, strict=True))
         assert cells["Arm"] == name
-        assert cells["Test errors"] == (f"{mean['errors']:.0f}" if sd is None else f"{mean['errors']:.1f} ± {sd:.1f}")
+        assert cells["Test errors"] == (
+            f"{mean['errors']:.0f}" if sd is None else f"{mean['errors']:.1f} ± {sd:.1f}"
+        )
         assert cells["Accuracy"] == f"{100 * mean['accuracy']:.2f} %"
         assert cells["NLL"] == f"{mean['nll']:.4f}"
         assert cells["ECE"] == f"{mean['ece']:.4f}"
@@ -130,7 +132,9 @@ def test_comparisons_and_seeds(full_run):
     by_name = {row[0]: row[1:] for row in page.tables["seeds"][1:]}
     for arm in summary["arms"]:
         assert by_name[arm["name"]] == [str(seed["test"]["errors"]) for seed in arm["seeds"]]
-    changes = [f"{v:+d}".replace("-", "−") for v in summary["comparisons"][0]["delta_errors"]["per_seed"]]
+    changes = [
+        f"{v:+d}".replace("-", "−") for v in summary["comparisons"][0]["delta_errors"]["per_seed"]
+    ]
     assert by_name["soft against hard"] == changes
 
 
@@ -141,7 +145,10 @@ def test_the_numbers_of_text_are_those_of_the_summary(text_run):
     assert head[1:6] == ["Bits per byte", "Perplexity", "Nats per token", "Accuracy (top-1)", "ECE"]
     for row, arm in zip(rows[1:], summary["arms"], strict=True):
         cells, mean = dict(zip(head, row, strict=True)), arm["mean"]
-        assert cells["Bits per byte"] == f"{mean['bits_per_byte']:.3f} ± {arm['sd']['bits_per_byte']:.3f}"
+        assert (
+            cells["Bits per byte"]
+            == f"{mean['bits_per_byte']:.3f} ± {arm['sd']['bits_per_byte']:.3f}"
+        )
         assert cells["Perplexity"] == f"{mean['perplexity']:.2f}"
         assert cells["Nats per token"] == f"{mean['nll']:.4f}"
     head, *rows = page.tables["comparisons"]
@@ -152,11 +159,15 @@ def test_the_numbers_of_text_are_those_of_the_summary(text_run):
         shown = [f"{abs(value):.{digits}f}" for value in (delta["mean"], *delta["ci95"])]
         assert re.findall(r"[\d.]+", row[2] + " " + row[3]) == shown
         assert row[5] == f"{100 * comparison['gap_closed']['nll']:.0f} %".replace("-", "−")
-    low, high = (f"{100 * bound:.0f} %" for bound in summary["comparisons"][0]["gap_closed"]["nll_ci95"])
+    low, high = (
+        f"{100 * bound:.0f} %" for bound in summary["comparisons"][0]["gap_closed"]["nll_ci95"]
+    )
     assert f"{low} to {high}" in page.text
     by_name = {row[0]: row[1:] for row in page.tables["seeds"][1:]}
     for arm in summary["arms"]:
-        assert by_name[arm["name"]] == [f"{seed['test']['bits_per_byte']:.4f}" for seed in arm["seeds"]]
+        assert by_name[arm["name"]] == [
+            f"{seed['test']['bits_per_byte']:.4f}" for seed in arm["seeds"]
+        ]
     changes = summary["comparisons"][0]["delta_bits_per_byte"]["per_seed"]
     assert by_name["soft against hard"] == [f"{value:+.4f}".replace("-", "−") for value in changes]
 
@@ -164,15 +175,24 @@ def test_the_numbers_of_text_are_those_of_the_summary(text_run):
 def test_a_page_of_text_speaks_of_text(text_run):
     html, page = page_of(text_run)
     assert sum(tag == "svg" for tag, _ in page.tags) == 2
-    for word in ("McNemar", "test errors", "test samples", "Recall", "Reliability", "classes", "missing from"):
+    for word in (
+        "McNemar",
+        "test errors",
+        "test samples",
+        "Recall",
+        "Reliability",
+        "classes",
+        "missing from",
+    ):
         assert word not in html
     assert [row[-1] for row in page.tables["objectives"]] == ["Epochs", "12", "12", "24", "12"]
     text = " ".join("".join(page.text).split("\n"))
     for words in (
-        "bpe-50, a vocabulary of 50", "900 to train, 60 to validate, 60 to test, of 16 tokens each",
+        "bpe-50, a vocabulary of 50",
+        "900 to train, 60 to validate, 60 to test, of 16 tokens each",
         "14,400 to train, 960 to validate, 960 to test (3,840 bytes)",
         "Teacher's answerssampled, 12 of 50 tokens, 36 bytes a token",
-    ):  # fmt: skip
+    ):
         assert words in text
 
 
@@ -198,28 +218,55 @@ def test_what_is_judged_is_named_or_errors(full_run, tmp_path):
 @pytest.mark.parametrize(
     ("stores", "text"),
     [
-        (None, ""), ({}, ""), ([], ""), ({"a": 1}, ""), ({"a": {"rows": 5, "views": "none", "dtype": "float16"}}, ""),
+        (None, ""),
+        ({}, ""),
+        ([], ""),
+        ({"a": 1}, ""),
+        ({"a": {"rows": 5, "views": "none", "dtype": "float16"}}, ""),
         ({"a": {"kind": "dense", "k": 0, "record_bytes": 512}}, "dense, 512 bytes a token"),
-        ({"a": {"kind": "topk", "k": 12}}, "top-K, 12 of 4,096 tokens"), ({"a": {"kind": "sampled"}}, "sampled"),
-        ({"a": {"kind": "topk", "k": 3}, "b": {"kind": "topk", "k": 3}, "c": {"kind": "dense"}},
-         "top-K, 3 of 4,096 tokens; dense"),
+        ({"a": {"kind": "topk", "k": 12}}, "top-K, 12 of 4,096 tokens"),
+        ({"a": {"kind": "sampled"}}, "sampled"),
+        (
+            {"a": {"kind": "topk", "k": 3}, "b": {"kind": "topk", "k": 3}, "c": {"kind": "dense"}},
+            "top-K, 3 of 4,096 tokens; dense",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_teachers_answers_as_the_manifest_has_them(stores, text):
     summary = {"data": {"classes": 4096, "tokenizer": "bpe-4096"}}
     assert teachers_answers(summary, {"stores": stores}) == text
-    images = teachers_answers({"data": {"classes": 10}}, {"stores": {"a": {"kind": "dense", "record_bytes": 20}}})
+    images = teachers_answers(
+        {"data": {"classes": 10}}, {"stores": {"a": {"kind": "dense", "record_bytes": 20}}}
+    )
     assert images == "dense, 20 bytes an answer"
 
 
 def test_costs_and_settings(full_run):
     _, page = page_of(full_run)
-    assert page.tables["models"][1] == ["teacher", "mlp 784-1200-1200-10", "2,395,210", "100 %", "32 s"]
-    assert page.tables["models"][2] == ["hard", "mlp 784-800-800-10", "1,276,810", "53.3 %", "4.2 s"]
+    assert page.tables["models"][1] == [
+        "teacher",
+        "mlp 784-1200-1200-10",
+        "2,395,210",
+        "100 %",
+        "32 s",
+    ]
+    assert page.tables["models"][2] == [
+        "hard",
+        "mlp 784-800-800-10",
+        "1,276,810",
+        "53.3 %",
+        "4.2 s",
+    ]
     assert page.tables["stages"][-1] == ["In all", "3 min 41 s"]
     assert page.tables["objectives"][1][1] == "labels only"
     text = "".join(page.text)
-    for setting in ("torch 2.10.0", "cuda:0 Some GPU", "31.2 GiB", "limbeck run mnist <a>", "0, 1, 2"):
+    for setting in (
+        "torch 2.10.0",
+        "cuda:0 Some GPU",
+        "31.2 GiB",
+        "limbeck run mnist <a>",
+        "0, 1, 2",
+    ):
         assert setting in text
     assert "Git commit" not in text
 
@@ -304,9 +351,15 @@ def test_optional_keys_may_be_absent(tmp_path):
     for arm in summary["arms"]:
         for key in ("control", "views", "seconds"):
             del arm[key]
-    del summary["epochs"], summary["batch_size"], summary["comparisons"][0]["delta_errors"]["per_seed"]
+    del (
+        summary["epochs"],
+        summary["batch_size"],
+        summary["comparisons"][0]["delta_errors"]["per_seed"],
+    )
     (run / "summary.json").write_text(json.dumps(summary))
-    (run / "manifest.json").write_text(json.dumps({"hardware": None, "versions": [], "digests": {}}))
+    (run / "manifest.json").write_text(
+        json.dumps({"hardware": None, "versions": [], "digests": {}})
+    )
     _, page = page_of(run)
     assert "Epochs" not in "".join(page.text)
     assert page.tables["objectives"][1][3] == "–"

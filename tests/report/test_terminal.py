@@ -2,9 +2,9 @@ import io
 import re
 
 import pytest
-from report_runs import load_summary
 from rich.cells import cell_len
 from rich.console import Console
+from support.report_runs import load_summary
 
 from limbeck.report.terminal import print_summary
 
@@ -33,7 +33,11 @@ def test_every_arm_has_its_row(run, width, request):
     for arm in summary["arms"]:
         (row,) = [line for line in table if line.startswith(arm["name"] + "  ")]
         sd = arm["sd"]["errors"]
-        errors = f"{arm['mean']['errors']:.0f}" if sd is None else f"{arm['mean']['errors']:.1f} ± {sd:.1f}"
+        errors = (
+            f"{arm['mean']['errors']:.0f}"
+            if sd is None
+            else f"{arm['mean']['errors']:.1f} ± {sd:.1f}"
+        )
         assert errors in row
         assert f"{100 * arm['mean']['accuracy']:.2f}" in row
         assert f"{arm['mean']['nll']:.4f}" in row
@@ -43,17 +47,35 @@ def test_the_columns_of_text(text_run):
     summary, text = load_summary(text_run), printed(text_run, 120)
     head, *rows = text.split("\narm ", 1)[1].splitlines()
     assert re.split(r"\s{2,}", head.strip()) == [
-        "bits/byte", "perplexity", "nats/token", "top-1 %", "ECE", "agree %", "KL", "time",
-    ]  # fmt: skip
+        "bits/byte",
+        "perplexity",
+        "nats/token",
+        "top-1 %",
+        "ECE",
+        "agree %",
+        "KL",
+        "time",
+    ]
     for arm in summary["arms"]:
         (row,) = [line for line in rows if line.startswith(arm["name"] + "  ")]
         mean = arm["mean"]
         assert row.split()[1:] == [
-            f"{mean['bits_per_byte']:.3f}", "±", f"{arm['sd']['bits_per_byte']:.3f}", f"{mean['perplexity']:.2f}",
-            f"{mean['nll']:.4f}", f"{100 * mean['accuracy']:.2f}", f"{mean['ece']:.4f}",
-            f"{100 * mean['agreement']:.2f}", f"{mean['kl_to_teacher']:.4f}", "42", "s",
-        ]  # fmt: skip
-    assert "960 test tokens (3,840 bytes) of python topics, 3 seeds (mean ± sd), 8 min 23 s in all." in text
+            f"{mean['bits_per_byte']:.3f}",
+            "±",
+            f"{arm['sd']['bits_per_byte']:.3f}",
+            f"{mean['perplexity']:.2f}",
+            f"{mean['nll']:.4f}",
+            f"{100 * mean['accuracy']:.2f}",
+            f"{mean['ece']:.4f}",
+            f"{100 * mean['agreement']:.2f}",
+            f"{mean['kl_to_teacher']:.4f}",
+            "42",
+            "s",
+        ]
+    assert (
+        "960 test tokens (3,840 bytes) of python topics, 3 seeds (mean ± sd), 8 min 23 s in all."
+        in text
+    )
 
 
 def test_a_narrow_table_of_text_keeps_what_decides(text_run):
@@ -68,7 +90,9 @@ def test_the_best_arm_of_text_is_bold(text_run):
     summary["arms"][1]["mean"]["errors"] += 1000
     shown = printed(summary, 120, force_terminal=True, color_system="standard").splitlines()
     bold = [line for line in shown if line.startswith("\x1b[1m")]
-    assert [re.sub(r"\x1b\[\d+m", "", line).split()[0] for line in bold if "arm" not in line.split()[0]] == ["soft"]
+    assert [
+        re.sub(r"\x1b\[\d+m", "", line).split()[0] for line in bold if "arm" not in line.split()[0]
+    ] == ["soft"]
 
 
 def test_hostile_names_are_no_markup(hostile_run):
@@ -79,8 +103,14 @@ def test_hostile_names_are_no_markup(hostile_run):
 
 def test_verdict_warnings_table_in_that_order(full_run):
     text = printed(load_summary(full_run) | {"warnings": ["mind [bold]this"]}, 140)
-    assert text.index("Distilling helps: soft + shifts") < text.index("warning: mind [bold]this") < text.index("\narm ")
-    assert text.index("Distilling helps: soft + shifts") < text.index("Distilling helps: soft makes")
+    assert (
+        text.index("Distilling helps: soft + shifts")
+        < text.index("warning: mind [bold]this")
+        < text.index("\narm ")
+    )
+    assert text.index("Distilling helps: soft + shifts") < text.index(
+        "Distilling helps: soft makes"
+    )
 
 
 def test_wide_shows_all_columns_and_narrow_says_what_it_left_out(full_run):

@@ -10,17 +10,20 @@ from rich.console import Console
 from torch import nn
 
 from limbeck import Arm, Objective, Study
+from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
-from limbeck.errors import ConfigError, UntrustedFileError
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
 from limbeck.evaluation.metrics import predict
 from limbeck.models import MLP, Graded, load_model
 from limbeck.models.fold import add_to_logits
 from limbeck.report.terminal import print_summary
-from limbeck.run_folder import RunFolder, check_summary
+from limbeck.run.folder import RunFolder, check_summary
 
-HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective(hard_weight=0.0, soft_weight=1.0)
+HARD, SOFT = (
+    Objective(hard_weight=1.0, soft_weight=0.0),
+    Objective(hard_weight=0.0, soft_weight=1.0),
+)
 
 
 class Unbiased(nn.Module):
@@ -39,16 +42,24 @@ def data():
     draw = torch.Generator().manual_seed(1)
     x = torch.randint(256, (300, 1, 4, 4), generator=draw).to(torch.uint8)
     y = ((x.flatten(1).float() - 128) @ torch.randn(16, 3, generator=draw)).argmax(1)
-    return Dataset.from_arrays(x[:200], y[:200], x[200:], y[200:], name="tiny", val=60, class_names=list("abc"))
+    return Dataset.from_arrays(
+        x[:200], y[:200], x[200:], y[200:], name="tiny", val=60, class_names=list("abc")
+    )
 
 
 def study(data, out, **options):
     torch.manual_seed(5)
     arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=SOFT)}
     usual = {
-        "student": partial(MLP, hidden=[8]), "teacher": MLP((1, 4, 4), 3, hidden=[9]), "seeds": 2, "epochs": 3,
-        "progress": False, "bias": "prior", "transfer": TransferSet(without=["b"]), "store": "off",
-    }  # fmt: skip
+        "student": partial(MLP, hidden=[8]),
+        "teacher": MLP((1, 4, 4), 3, hidden=[9]),
+        "seeds": 2,
+        "epochs": 3,
+        "progress": False,
+        "bias": "prior",
+        "transfer": TransferSet(without=["b"]),
+        "store": "off",
+    }
     return Study(data, arms, out=out, **{**usual, **options})
 
 
@@ -70,9 +81,14 @@ def test_results_with_the_prior_are_those_of_the_saved_students(data, finished):
             assert seed["bias"] == pytest.approx(bias.tolist(), abs=1e-6)
             assert seed["bias"][0] == seed["bias"][2] == 0
             logits = predict(moved, [as_float(test.inputs)])
-            assert torch.allclose(logits, predict(trained, [as_float(test.inputs)]) + bias.float(), atol=1e-5)
+            assert torch.allclose(
+                logits, predict(trained, [as_float(test.inputs)]) + bias.float(), atol=1e-5
+            )
             assert seed["test"]["errors"] == int((logits.argmax(1) != test.labels).sum())
-            shares = [float((logits.argmax(1) == test.labels)[test.labels == c].double().mean()) for c in range(3)]
+            shares = [
+                float((logits.argmax(1) == test.labels)[test.labels == c].double().mean())
+                for c in range(3)
+            ]
             assert seed["recall"] == pytest.approx(shares)
             shares = recall(predict(trained, [as_float(test.inputs)]), test.labels)
             assert plain["recall"] == pytest.approx(shares)
@@ -80,7 +96,9 @@ def test_results_with_the_prior_are_those_of_the_saved_students(data, finished):
 
 def test_what_is_chosen_on_the_test_is_compared_with_nothing(finished):
     summary, _ = finished
-    assert [(c["how"], c["arm"], c["control"]) for c in summary["adjusted_comparisons"]] == [("prior", "soft", "hard")]
+    assert [(c["how"], c["arm"], c["control"]) for c in summary["adjusted_comparisons"]] == [
+        ("prior", "soft", "hard")
+    ]
     for arm in summary["arms"]:
         for chosen, plain in zip(arm["adjusted"][1]["seeds"], arm["seeds"], strict=True):
             assert chosen["test"]["errors"] <= plain["test"]["errors"]
@@ -88,7 +106,9 @@ def test_what_is_chosen_on_the_test_is_compared_with_nothing(finished):
 
 def test_compared_with_the_prior_are_the_errors_of_both(finished):
     summary, _ = finished
-    errors = {a["name"]: [s["test"]["errors"] for s in a["adjusted"][0]["seeds"]] for a in summary["arms"]}
+    errors = {
+        a["name"]: [s["test"]["errors"] for s in a["adjusted"][0]["seeds"]] for a in summary["arms"]
+    }
     wanted = [s - h for s, h in zip(errors["soft"], errors["hard"], strict=True)]
     assert summary["adjusted_comparisons"][0]["delta_errors"]["per_seed"] == wanted
     assert summary["arms"][1]["adjusted"][0]["mean"]["errors"] == np.mean(errors["soft"])
@@ -115,7 +135,11 @@ def test_all_classes_shown_leave_nothing_to_choose_on_the_test(data, tmp_path):
 
 def test_a_student_without_a_bias_is_told_of(data, tmp_path):
     summary = study(data, tmp_path / "run", student=Unbiased).run()
-    assert [w for w in summary["warnings"] if "students of arm 'soft' have no bias in their last layer" in w]
+    assert [
+        w
+        for w in summary["warnings"]
+        if "students of arm 'soft' have no bias in their last layer" in w
+    ]
     assert RunFolder(tmp_path / "run").read_summary() == summary
     assert not (tmp_path / "run" / "students" / "soft" / "seed0" / "prior").exists()
 
@@ -128,12 +152,16 @@ def test_a_model_that_cannot_hold_constants_stays_as_it_is():
 
 
 def test_an_unknown_way_is_refused(data, tmp_path):
-    with pytest.raises(ConfigError, match="bias='posterior' is unknown; choose one of prior, kappa, or null"):
+    with pytest.raises(
+        ConfigError, match="bias='posterior' is unknown; choose one of prior, kappa, or null"
+    ):
         study(data, tmp_path / "run", bias="posterior")
 
 
 def test_kappa_is_for_graded_classes(data, tmp_path):
-    with pytest.raises(ConfigError, match=r"bias=kappa is for graded classes, and those of tiny are not"):
+    with pytest.raises(
+        ConfigError, match=r"bias=kappa is for graded classes, and those of tiny are not"
+    ):
         study(data, tmp_path / "run", bias="kappa").run()
     assert not (tmp_path / "run").exists()
 
@@ -141,9 +169,13 @@ def test_kappa_is_for_graded_classes(data, tmp_path):
 def test_the_squared_error_of_grades_is_for_a_student_of_one_score(data, tmp_path):
     arms = {"a": Arm(objective=Objective(hard_weight=1.0, soft_weight=0.0, hard="squared_error"))}
     student = partial(MLP, hidden=[4])
-    with pytest.raises(ConfigError, match=r"arms\.a: objective\.hard=squared_error is for a student of one score"):
+    with pytest.raises(
+        ConfigError, match=r"arms\.a: objective\.hard=squared_error is for a student of one score"
+    ):
         Study(data, arms, student=student, out=tmp_path / "run", progress=False).check()
-    Study(data, arms, student=partial(Graded, student), out=tmp_path / "run", progress=False).check()
+    Study(
+        data, arms, student=partial(Graded, student), out=tmp_path / "run", progress=False
+    ).check()
 
 
 def test_damaged_entries_are_met(finished):
@@ -158,7 +190,9 @@ def test_page_and_terminal_show_them_apart_from_the_results(finished, width):
     summary, out = finished
     file = io.StringIO()
     print_summary(summary, Console(file=file, width=width))
-    results, adjusted = file.getvalue().split("With the biases set by the class prior (no label used):")
+    results, adjusted = file.getvalue().split(
+        "With the biases set by the class prior (no label used):"
+    )
     assert "as trained" not in results
     rows = [line for line in adjusted.splitlines() if line.startswith(("hard ", "soft "))]
     assert len(rows) == 6

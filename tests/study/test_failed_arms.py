@@ -10,15 +10,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from limbeck import Arm, Objective, Optimizer, Study
-from limbeck.cli import main
+from limbeck._base.errors import DivergedError, ResourceError
+from limbeck.cli.main import main
 from limbeck.data import Affine, Dataset
-from limbeck.errors import DivergedError, ResourceError
 from limbeck.evaluation.summary import warnings_of
 from limbeck.models import MLP
-from limbeck.plan import cohorts, fill_in
-from limbeck.run_folder import check_summary
-from limbeck.study import Study as StudyClass
-from limbeck.training import cohort as cohort_module
+from limbeck.run.folder import check_summary
+from limbeck.study.arms import cohorts, fill_in
+from limbeck.study.study import Study as StudyClass
+from limbeck.training.cohort import stack as cohort_module
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 WILD = Optimizer(name="sgd", lr=1e30)
@@ -39,8 +39,16 @@ def teacher():
 
 
 def study(data, out, arms, **options):
-    defaults = {"student": small, "teacher": teacher(), "seeds": 2, "epochs": 3, "batch_size": 32, "progress": False,
-                "store": "off", "optimizer": Optimizer(lr=0.01)}  # fmt: skip
+    defaults = {
+        "student": small,
+        "teacher": teacher(),
+        "seeds": 2,
+        "epochs": 3,
+        "batch_size": 32,
+        "progress": False,
+        "store": "off",
+        "optimizer": Optimizer(lr=0.01),
+    }
     return Study(data, arms, out=out, **{**defaults, **options})
 
 
@@ -72,7 +80,8 @@ def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path):
     alone = study(data, tmp_path / "alone", GOOD).run()
     assert alone["comparisons"] == summary["comparisons"]
     assert all(
-        torch.equal(tensor, weights(tmp_path / "run")[name]) for name, tensor in weights(tmp_path / "alone").items()
+        torch.equal(tensor, weights(tmp_path / "run")[name])
+        for name, tensor in weights(tmp_path / "alone").items()
     )
 
 
@@ -89,14 +98,19 @@ def test_a_student_that_diverges_leaves_its_cohort_as_it_is(data, tmp_path):
 
 
 def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path):
-    arms = {"hard": Arm(objective=HARD, optimizer=WILD), "soft": Arm(objective=Objective(), control="hard")}
+    arms = {
+        "hard": Arm(objective=HARD, optimizer=WILD),
+        "soft": Arm(objective=Objective(), control="hard"),
+    }
     summary = study(data, tmp_path / "run", arms).run()
     check_summary(summary)
     assert summary["comparisons"] == []
     assert summary["arms"][0]["failed_control"] == "hard"
     assert "Arm 'soft' is compared with nothing: its control 'hard' failed." in summary["warnings"]
     assert not any("has no control to compare with" in warning for warning in summary["warnings"])
-    assert "No comparison: the control hard failed." in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "No comparison: the control hard failed." in (
+        tmp_path / "run" / "report.html"
+    ).read_text(encoding="utf-8")
 
 
 def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
@@ -109,7 +123,9 @@ def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
 
     monkeypatch.setattr(StudyClass, "_fit", short)
     summary = study(
-        data, tmp_path / "run", {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
+        data,
+        tmp_path / "run",
+        {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD},
     ).run()
     assert {f["arm"]: f["reason"] for f in summary["failed"]} == {
         "large": "Memory of the device ran out: lower batch_size, or seeds."
@@ -118,7 +134,10 @@ def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
 
 
 def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
-    arms, run = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}, tmp_path / "run"
+    arms, run = (
+        {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD},
+        tmp_path / "run",
+    )
 
     def full(self, stage, *rest):
         raise ResourceError("Memory ran out: lower batch_size, or seeds.")
@@ -159,14 +178,18 @@ def test_one_of_several_processes_cannot_go_on_alone(data, tmp_path, monkeypatch
     several.processes = 2
     with pytest.raises(ResourceError, match="Memory ran out"):
         several.run()
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["failed"] == {}
+    assert (
+        json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["failed"] == {}
+    )
 
 
 def test_what_failed_is_not_tried_again(data, tmp_path, monkeypatch):
     arms = {"wild": Arm(objective=HARD, optimizer=WILD), **GOOD}
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(StudyClass, "_evaluate", lambda self, teacher: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            StudyClass, "_evaluate", lambda self, teacher: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
             study(data, run, arms).run()
     fitted = []
@@ -185,8 +208,17 @@ def test_a_study_of_which_nothing_is_left_fails(data, tmp_path):
         study(data, tmp_path / "run", GOOD, optimizer=WILD, resume=True).run()
 
 
-QUICK = ("quick=true", "logger=csv", "seeds=2", "student.hidden=[4]", "teacher=mlp", "teacher.model.hidden=[8]",
-         "teacher.epochs=1", "store=off", "optimizer.name=sgd")  # fmt: skip
+QUICK = (
+    "quick=true",
+    "logger=csv",
+    "seeds=2",
+    "student.hidden=[4]",
+    "teacher=mlp",
+    "teacher.model.hidden=[8]",
+    "teacher.epochs=1",
+    "store=off",
+    "optimizer.name=sgd",
+)
 
 
 def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsys):
@@ -194,7 +226,9 @@ def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsy
     assert main(["run", "-m", "optimizer.lr=0.1,1e30", *QUICK, f"out={run}"]) == 5
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
-    assert re.match(r"error: \d students failed, everything else is in the report\. hard,lr=1e\+30 \(seed", last)
+    assert re.match(
+        r"error: \d students failed, everything else is in the report\. hard,lr=1e\+30 \(seed", last
+    )
     assert "Training diverged: the loss of hard,lr=1e+30/seed0 was" in last
     assert "failed: soft,lr=1e+30 (seed" in " ".join(out.split())
     assert (run / "report.html").is_file()
@@ -202,10 +236,14 @@ def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsy
     assert [arm["name"] for arm in summary["arms"]] == ["hard,lr=0.1", "soft,lr=0.1"]
     assert summary["arms"][0]["optimizer"]["lr"] == 0.1
     assert main(["run", "-m", "optimizer.lr=1e29,1e30", *QUICK, f"out={tmp_path / 'none'}"]) == 5
-    assert capsys.readouterr().err.splitlines()[-1].startswith("error: Training diverged: the loss of hard,lr=1e+29")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("error: Training diverged: the loss of hard,lr=1e+29")
+    )
 
 
-# Cohorts -------------------------------------------------------------------------------------------------------------
+# Cohorts ------------------------------------------------------------------------------------------
 
 
 def test_arms_with_another_optimizer_are_another_cohort(data, tmp_path):
@@ -217,35 +255,65 @@ def test_arms_with_another_optimizer_are_another_cohort(data, tmp_path):
     }
     built = study(data, tmp_path / "run", arms)
     assert [[plan.name for plan in plans] for plans, _ in built.cohorts()] == [
-        ["hard", "soft"], ["hard-fast", "soft-fast"],
-    ]  # fmt: skip
+        ["hard", "soft"],
+        ["hard-fast", "soft-fast"],
+    ]
     assert built.size() == "4 arms x 2 seeds: 8 students in 2 cohorts"
     summary = built.run()
-    assert {c["arm"]: c["control"] for c in summary["comparisons"]} == {"soft": "hard", "soft-fast": "hard-fast"}
+    assert {c["arm"]: c["control"] for c in summary["comparisons"]} == {
+        "soft": "hard",
+        "soft-fast": "hard-fast",
+    }
     assert not any("differ in" in warning for warning in summary["warnings"])
 
 
 def test_a_control_with_another_optimizer_is_told_of(data, tmp_path):
-    arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(), optimizer=Optimizer(lr=0.1))}
+    arms = {
+        "hard": Arm(objective=HARD),
+        "soft": Arm(objective=Objective(), optimizer=Optimizer(lr=0.1)),
+    }
     summary = study(data, tmp_path / "run", arms).run()
-    assert any("'soft' and its control 'hard' differ in optimizer too" in warning for warning in summary["warnings"])
+    assert any(
+        "'soft' and its control 'hard' differ in optimizer too" in warning
+        for warning in summary["warnings"]
+    )
 
 
 def test_a_control_with_other_settings_of_its_views_is_told_of():
     def entry(name, degrees, soft_weight):
-        views = {"views": "affine distortions", "views_settings": Affine(degrees=degrees).settings()}
+        views = {
+            "views": "affine distortions",
+            "views_settings": Affine(degrees=degrees).settings(),
+        }
         seeds = [{"seed": 0, "val": {"errors": 1}}]
-        return {"name": name, "control": not soft_weight, "mean": {"errors": 1.0}, "seeds": seeds, **views}
+        return {
+            "name": name,
+            "control": not soft_weight,
+            "mean": {"errors": 1.0},
+            "seeds": seeds,
+            **views,
+        }
 
     for degrees, told in ((60, True), (5, False)):
         arms = [entry("hard", 5, 0), entry("soft", degrees, 1)]
-        found = warnings_of({"teacher": None, "arms": arms, "comparisons": [{"arm": "soft", "control": "hard"}]})
-        assert any("'soft' and its control 'hard' differ in views too" in warning for warning in found) is told
+        found = warnings_of(
+            {"teacher": None, "arms": arms, "comparisons": [{"arm": "soft", "control": "hard"}]}
+        )
+        assert (
+            any("'soft' and its control 'hard' differ in views too" in warning for warning in found)
+            is told
+        )
 
 
 @pytest.mark.parametrize(
     ("room", "sizes"),
-    [(99, [(5, 3)]), (9, [(2, 3), (3, 3)]), (3, [(1, 3)] * 5), (2, [(1, 1), (1, 2)] * 5), (1, [(1, 1)] * 15)],
+    [
+        (99, [(5, 3)]),
+        (9, [(2, 3), (3, 3)]),
+        (3, [(1, 3)] * 5),
+        (2, [(1, 1), (1, 2)] * 5),
+        (1, [(1, 1)] * 15),
+    ],
 )
 def test_what_does_not_fit_into_one_cohort_becomes_several(data, monkeypatch, room, sizes):
     params = sum(p.numel() for p in small(shape=data.shape, classes=3).parameters())
@@ -259,7 +327,9 @@ def test_what_does_not_fit_into_one_cohort_becomes_several(data, monkeypatch, ro
 
 
 def test_splitting_a_cohort_changes_no_student(data, tmp_path, monkeypatch):
-    arms = {f"t{t}": Arm(objective=Objective(temperature=t)) for t in (1, 2, 4, 8)} | {"hard": Arm(objective=HARD)}
+    arms = {f"t{t}": Arm(objective=Objective(temperature=t)) for t in (1, 2, 4, 8)} | {
+        "hard": Arm(objective=HARD)
+    }
     study(data, tmp_path / "whole", arms).run()
     params = sum(p.numel() for p in small(shape=data.shape, classes=3).parameters())
     monkeypatch.setattr(cohort_module, "MAX_STACKED", 4 * params)

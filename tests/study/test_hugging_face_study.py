@@ -1,4 +1,6 @@
-"""Language models of Hugging Face as teacher and student of a study, made from settings: nothing is downloaded."""
+"""Language models of Hugging Face as teacher and student of a study, made from settings: nothing is
+downloaded.
+"""
 
 import json
 import math
@@ -6,11 +8,11 @@ from functools import partial
 
 import pytest
 import torch
-from markov import markov_text
+from support.markov import markov_text
 
 from limbeck import Arm, Objective, Optimizer, Study, Teacher
-from limbeck.data import text
-from limbeck.errors import ConfigError, ResourceError, TeacherError
+from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck.data import text_file
 from limbeck.models import GPT, HuggingFace, load_model
 
 transformers = pytest.importorskip("transformers")
@@ -25,7 +27,9 @@ FAST = Optimizer(name="adamw", lr=0.003, schedule="one_cycle")
 
 
 def gpt2(width):
-    return partial(HuggingFace, config={"model_type": "gpt2", "n_embd": width, "n_layer": 1, "n_head": 1})
+    return partial(
+        HuggingFace, config={"model_type": "gpt2", "n_embd": width, "n_layer": 1, "n_head": 1}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +41,20 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(place):
-    return text(place / "chain.txt", block=BLOCK, cache=place / "cache")
+    return text_file(place / "chain.txt", block=BLOCK, cache=place / "cache")
 
 
 def study_of(data, out, **options):
     settings = {
-        "student": gpt2(16), "teacher": Teacher(model=gpt2(32), epochs=3, batch_size=16, optimizer=FAST), "seeds": 2,
-        "epochs": 2, "batch_size": 16, "optimizer": FAST, "progress": False,
+        "student": gpt2(16),
+        "teacher": Teacher(model=gpt2(32), epochs=3, batch_size=16, optimizer=FAST),
+        "seeds": 2,
+        "epochs": 2,
+        "batch_size": 16,
+        "optimizer": FAST,
+        "progress": False,
         "store": {"folder": out.parent / "store", "kind": "sampled", "k": 3},
-    }  # fmt: skip
+    }
     return Study(data, ARMS, out=out, **{**settings, **options})
 
 
@@ -59,7 +68,11 @@ def test_the_study_of_a_gpt2(finished):
     assert summary["teacher"]["name"] == "gpt2-1x32"
     assert {arm["student"] for arm in summary["arms"]} == {"gpt2-1x16"}
     unigram = math.log2(6)
-    assert all(0.5 < seed["test"]["bits_per_byte"] < unigram + 0.1 for arm in summary["arms"] for seed in arm["seeds"])
+    assert all(
+        0.5 < seed["test"]["bits_per_byte"] < unigram + 0.1
+        for arm in summary["arms"]
+        for seed in arm["seeds"]
+    )
 
 
 def test_transformers_loads_what_the_run_keeps(finished, data):
@@ -83,20 +96,32 @@ def test_a_folder_of_transformers_teaches_a_gpt(finished, data, tmp_path):
     assert not (tmp_path / "given" / "model.json").exists()
     student = partial(GPT, width=8, layers=1, heads=1)
     summary = study_of(
-        data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "given"]), student=student, epochs=1
+        data,
+        tmp_path / "run",
+        teacher=Teacher(source=[tmp_path / "given"]),
+        student=student,
+        epochs=1,
     ).run()
-    assert summary["teacher"]["test"]["nll"] == pytest.approx(finished[1]["teacher"]["test"]["nll"], rel=1e-5)
+    assert summary["teacher"]["test"]["nll"] == pytest.approx(
+        finished[1]["teacher"]["test"]["nll"], rel=1e-5
+    )
 
 
 def test_a_teacher_with_a_padded_vocabulary(data, tmp_path):
     torch.manual_seed(0)
-    config = transformers.GPT2Config(vocab_size=5000, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1)
+    config = transformers.GPT2Config(
+        vocab_size=5000, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1
+    )
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "other")
     with pytest.raises(TeacherError, match=r"5,000 tokens, the data 256, and no tokenizer.json"):
         study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "other"])).check()
-    config = transformers.GPT2Config(vocab_size=320, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1)
+    config = transformers.GPT2Config(
+        vocab_size=320, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1
+    )
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "padded")
-    study = study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "padded"]), epochs=1, seeds=1)
+    study = study_of(
+        data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "padded"]), epochs=1, seeds=1
+    )
     study.run()
     kept = load_model(tmp_path / "run" / "teacher").model
     assert kept(torch.zeros(1, BLOCK, dtype=torch.int64)).shape == (1, BLOCK, 256)
@@ -113,21 +138,31 @@ def save_tokenizer(folder, pieces, size):
 def test_tokens_are_compared_id_by_id(place, tmp_path):
     size = save_tokenizer(tmp_path / "own", [(place / "chain.txt").read_text()], 300)
     other = save_tokenizer(tmp_path / "other", ["other words than those of the chain " * 50], 300)
-    data = text(place / "chain.txt", block=BLOCK, cache=place / "cache", tokenizer=tmp_path / "own")
+    data = text_file(
+        place / "chain.txt", block=BLOCK, cache=place / "cache", tokenizer=tmp_path / "own"
+    )
     assert data.classes == size
     for folder, entries in (("own", size), ("other", max(size, other))):
-        config = transformers.GPT2Config(vocab_size=entries, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1)
+        config = transformers.GPT2Config(
+            vocab_size=entries, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1
+        )
         transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / folder)
     study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "own"])).check()
-    with pytest.raises(TeacherError, match=r"the teacher('s token \d+ is| names \d+ tokens).*data.tokenizer=FOLDER"):
+    with pytest.raises(
+        TeacherError, match=r"the teacher('s token \d+ is| names \d+ tokens).*data.tokenizer=FOLDER"
+    ):
         study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "other"])).check()
     with pytest.raises(ConfigError, match="token"):
-        study_of(data, tmp_path / "run", student=partial(HuggingFace, path=tmp_path / "other")).check()
+        study_of(
+            data, tmp_path / "run", student=partial(HuggingFace, path=tmp_path / "other")
+        ).check()
 
 
 def test_a_name_on_the_hub_without_a_network(data, tmp_path, monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    with pytest.raises(ResourceError, match=r"could not be fetched from the hub .*name a local folder"):
+    with pytest.raises(
+        ResourceError, match=r"could not be fetched from the hub .*name a local folder"
+    ):
         study_of(data, tmp_path / "run", teacher=Teacher(source=["nobody/no-such-model"])).check()

@@ -11,14 +11,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.training.fit import process_of
 
 SETTINGS = [
-    "teacher=mlp", "teacher.model.hidden=[32]", "teacher.model.dropout=0", "teacher.model.input_dropout=0",
-    "teacher.epochs=2", "views=shift", "views.pixels=1", "transfer.labelled=301", "transfer.samples=1001", "seeds=2",
-    "epochs=3", "batch_size=250", "trainer.accelerator=cpu",
-]  # fmt: skip
+    "teacher=mlp",
+    "teacher.model.hidden=[32]",
+    "teacher.model.dropout=0",
+    "teacher.model.input_dropout=0",
+    "teacher.epochs=2",
+    "views=shift",
+    "views.pixels=1",
+    "transfer.labelled=301",
+    "transfer.samples=1001",
+    "seeds=2",
+    "epochs=3",
+    "batch_size=250",
+    "trainer.accelerator=cpu",
+]
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 
 
@@ -27,15 +37,25 @@ def command(*words):
 
 
 def environment(tmp_path):
-    return {**os.environ, "LIMBECK_STORE": str(tmp_path / "store"), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
+    return {
+        **os.environ,
+        "LIMBECK_STORE": str(tmp_path / "store"),
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(tmp_path),
+    }
 
 
 def run(tmp_path, *words):
-    return subprocess.run(command(*words), env=environment(tmp_path), capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command(*words), env=environment(tmp_path), capture_output=True, text=True, timeout=300
+    )
 
 
 def weights(folder):
-    return {str(f.relative_to(folder)): load_file(f) for f in sorted(folder.glob("**/model.safetensors"))}
+    return {
+        str(f.relative_to(folder)): load_file(f)
+        for f in sorted(folder.glob("**/model.safetensors"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +70,9 @@ def assert_alike(found, wanted):
     assert found.keys() == wanted.keys()
     assert len(wanted) == 1 + 2 * 2
     for name, tensors in wanted.items():
-        torch.testing.assert_close(found[name], tensors, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: name + text)
+        torch.testing.assert_close(
+            found[name], tensors, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: name + text
+        )
 
 
 def test_two_processes_give_what_one_gives(alone, tmp_path):
@@ -58,7 +80,9 @@ def test_two_processes_give_what_one_gives(alone, tmp_path):
     done = run(tmp_path, "run", *SETTINGS, *TWO, f"out={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
     assert_alike(weights(tmp_path / "run"), weights(alone))
-    first, second = (json.loads((f / "summary.json").read_text()) for f in (alone, tmp_path / "run"))
+    first, second = (
+        json.loads((f / "summary.json").read_text()) for f in (alone, tmp_path / "run")
+    )
     for one, other in zip(first["arms"], second["arms"], strict=True):
         assert one["mean"]["nll"] == pytest.approx(other["mean"]["nll"], rel=1e-3)
     assert done.stderr.count("results in") == 1
@@ -69,9 +93,12 @@ def test_two_processes_give_what_one_gives(alone, tmp_path):
 def test_two_processes_killed_half_way_go_on(tmp_path):
     out = tmp_path / "run"
     process = subprocess.Popen(
-        command("run", *SETTINGS, "epochs=40", *TWO, f"out={out}"), env=environment(tmp_path), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        command("run", *SETTINGS, "epochs=40", *TWO, f"out={out}"),
+        env=environment(tmp_path),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     for _ in range(600):
         if list(out.glob("checkpoints/cohort0/*.ckpt")) or process.poll() is not None:
             break
@@ -84,7 +111,9 @@ def test_two_processes_killed_half_way_go_on(tmp_path):
     straight = run(tmp_path, "run", *SETTINGS, "epochs=40", *TWO, f"out={tmp_path / 'straight'}")
     assert straight.returncode == 0, straight.stderr
     found, wanted = weights(out), weights(tmp_path / "straight")
-    assert all(torch.equal(found[name][key], wanted[name][key]) for name in wanted for key in wanted[name])
+    assert all(
+        torch.equal(found[name][key], wanted[name][key]) for name in wanted for key in wanted[name]
+    )
 
 
 def test_copies_of_this_process_are_refused():

@@ -12,13 +12,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from limbeck import Arm, Objective, Optimizer, StoreSettings, Study, Teacher
+from limbeck._base.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    TeacherError,
+    UntrustedFileError,
+)
 from limbeck.data import Dataset, NoViews, Shift, TransferSet
-from limbeck.errors import ConfigError, DataError, DivergedError, TeacherError, UntrustedFileError
 from limbeck.models import MLP, ConvNet
-from limbeck.plan import build
-from limbeck.run_folder import check_summary
-from limbeck.study import Study as StudyClass
-from limbeck.teacher.store_check import COMPARED
+from limbeck.run.folder import check_summary
+from limbeck.store.verify import COMPARED
+from limbeck.study.arms import build
+from limbeck.study.study import Study as StudyClass
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 ARMS = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(temperature=2.0))}
@@ -30,7 +36,9 @@ class Own(nn.Module):
 
     def __init__(self, width=5, classes=3):
         super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(16, width), nn.ReLU(), nn.Linear(width, classes))
+        self.net = nn.Sequential(
+            nn.Flatten(), nn.Linear(16, width), nn.ReLU(), nn.Linear(width, classes)
+        )
 
     def forward(self, x):
         return self.net(x)
@@ -43,7 +51,9 @@ def own(width=5):
 class WithBatchNorm(Own):
     def __init__(self):
         super().__init__()
-        self.net = nn.Sequential(nn.Flatten(), nn.Linear(16, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+        self.net = nn.Sequential(
+            nn.Flatten(), nn.Linear(16, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)
+        )
 
 
 def dataset():
@@ -65,9 +75,14 @@ def teacher_model(seed=7, classes=3):
 
 def study_of(data, out, arms=ARMS, **options):
     defaults = {
-        "student": small, "teacher": teacher_model(), "seeds": 2, "epochs": 3, "batch_size": 32, "progress": False,
+        "student": small,
+        "teacher": teacher_model(),
+        "seeds": 2,
+        "epochs": 3,
+        "batch_size": 32,
+        "progress": False,
         "optimizer": Optimizer(lr=0.01, schedule="one_cycle"),
-    }  # fmt: skip
+    }
     return Study(data, arms, out=out, **{**defaults, **options})
 
 
@@ -84,13 +99,17 @@ def weights(out):
     """All tensors of all students."""
     found = {}
     for file in sorted(out.glob("students/*/*/model.safetensors")):
-        found |= {f"{file.parent.relative_to(out)}/{name}": t for name, t in load_file(file).items()}
+        found |= {
+            f"{file.parent.relative_to(out)}/{name}": t for name, t in load_file(file).items()
+        }
     return found
 
 
 def same_students(one, other):
     first, second = weights(one), weights(other)
-    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+    return list(first) == list(second) and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
 
 
 def scalars(out):
@@ -98,15 +117,27 @@ def scalars(out):
         return list(csv.DictReader(file))
 
 
-# The run folder ------------------------------------------------------------------------------------------------------
+# The run folder -----------------------------------------------------------------------------------
 
 
 def test_the_run_folder_holds_what_it_should(finished):
     out, _, _ = finished
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    models = {"teacher", *(f"students/{arm}/seed{seed}" for arm in ("hard", "soft") for seed in (3, 5))}
-    wanted = {f"{folder}/{name}" for folder in models for name in ("model.safetensors", "model.json")}
-    wanted |= {"config.yaml", "manifest.json", "summary.json", "report.html", "metrics.csv", "predictions.npz"}
+    models = {
+        "teacher",
+        *(f"students/{arm}/seed{seed}" for arm in ("hard", "soft") for seed in (3, 5)),
+    }
+    wanted = {
+        f"{folder}/{name}" for folder in models for name in ("model.safetensors", "model.json")
+    }
+    wanted |= {
+        "config.yaml",
+        "manifest.json",
+        "summary.json",
+        "report.html",
+        "metrics.csv",
+        "predictions.npz",
+    }
     assert wanted <= found
     wanted |= {"examples.npz"}  # where arm and control differ
     assert all(name.startswith("logs/") for name in found - wanted)
@@ -134,7 +165,9 @@ def test_the_summary_is_valid_and_is_what_run_returns(finished):
     assert written["data"] == {"name": "tiny", "classes": 3, "train": 90, "val": 20, "test": 40}
     assert [(c["arm"], c["control"]) for c in written["comparisons"]] == [("soft", "hard")]
     seconds = written["seconds"]
-    assert seconds["total"] == pytest.approx(sum(v for k, v in seconds.items() if k != "total"), abs=0.01)
+    assert seconds["total"] == pytest.approx(
+        sum(v for k, v in seconds.items() if k != "total"), abs=0.01
+    )
 
 
 def test_predictions_reproduce_the_errors_of_the_summary(finished, data):
@@ -154,7 +187,9 @@ def test_predictions_reproduce_the_errors_of_the_summary(finished, data):
             assert wrong[key].sum() == entry["test"]["errors"]
             agreement = (arrays[key].argmax(1) == arrays["teacher"].argmax(1)).mean()
             assert entry["test"]["agreement"] == pytest.approx(agreement)
-    soft, hard = (np.mean([wrong[f"students/{a}/seed{s}"].sum() for s in (3, 5)]) for a in ("soft", "hard"))
+    soft, hard = (
+        np.mean([wrong[f"students/{a}/seed{s}"].sum() for s in (3, 5)]) for a in ("soft", "hard")
+    )
     assert summary["comparisons"][0]["delta_errors"]["mean"] == pytest.approx(soft - hard)
 
 
@@ -184,19 +219,24 @@ def test_metrics_have_each_scalar_of_each_epoch_once(finished):
     names = ("train_loss", "train_hard", "train_soft", "val_loss", "val_acc")
     wanted = {
         ("students", arm, seed, str(epoch), name)
-        for arm in ("hard", "soft") for seed in ("3", "5") for epoch in range(3) for name in names
-    }  # fmt: skip
+        for arm in ("hard", "soft")
+        for seed in ("3", "5")
+        for epoch in range(3)
+        for name in names
+    }
     assert set(keys) == wanted
 
 
 def test_the_given_teacher_is_not_changed(finished):
     _, _, teacher = finished
     wanted = teacher_model()
-    assert all(torch.equal(a, b) for a, b in zip(teacher.parameters(), wanted.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(teacher.parameters(), wanted.parameters(), strict=True)
+    )
     assert all(p.grad is None for p in teacher.parameters())
 
 
-# Fairness ------------------------------------------------------------------------------------------------------------
+# Fairness -----------------------------------------------------------------------------------------
 
 
 def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path, monkeypatch):
@@ -210,7 +250,11 @@ def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path,
 
     fit = StudyClass._fit
     monkeypatch.setattr(StudyClass, "_fit", spy)
-    arms = {**ARMS, "narrow": Arm(objective=HARD, transfer=TransferSet(samples=40)), "twin": Arm(objective=HARD)}
+    arms = {
+        **ARMS,
+        "narrow": Arm(objective=HARD, transfer=TransferSet(samples=40)),
+        "twin": Arm(objective=HARD),
+    }
     summary = study_of(data, tmp_path / "run", arms, seeds=3).run()
     for seed in ("seed0", "seed1", "seed2"):
         assert torch.equal(begun["hard", seed], begun["soft", seed])
@@ -226,8 +270,12 @@ def test_an_arm_given_twice_gives_the_same_students(data, tmp_path):
     found = weights(tmp_path / "run")
     for name in list(found):
         if "/one/" in name:
-            torch.testing.assert_close(found[name], found[name.replace("/one/", "/two/")], rtol=1e-6, atol=1e-7)
-    assert not torch.equal(found["students/one/seed0/net.net.1.weight"], found["students/one/seed1/net.net.1.weight"])
+            torch.testing.assert_close(
+                found[name], found[name.replace("/one/", "/two/")], rtol=1e-6, atol=1e-7
+            )
+    assert not torch.equal(
+        found["students/one/seed0/net.net.1.weight"], found["students/one/seed1/net.net.1.weight"]
+    )
 
 
 def test_a_study_repeats_itself(data, tmp_path):
@@ -241,20 +289,33 @@ def test_the_test_split_is_opened_once_after_the_last_fit(data, tmp_path, monkey
     events = []
     opened, fitted = Dataset.open_test, StudyClass._fit
     monkeypatch.setattr(Dataset, "open_test", lambda self: [events.append("test"), opened(self)][1])
-    monkeypatch.setattr(StudyClass, "_fit", lambda self, *a: [fitted(self, *a), events.append(f"fit {a[0]}")][0])
-    study_of(data, tmp_path / "run", student=WithBatchNorm, teacher=Teacher(model=own(8), epochs=1)).run()
-    assert events == ["fit teacher0", "fit cohort0", "fit cohort1", "fit cohort2", "fit cohort3", "test"]
+    monkeypatch.setattr(
+        StudyClass, "_fit", lambda self, *a: [fitted(self, *a), events.append(f"fit {a[0]}")][0]
+    )
+    study_of(
+        data, tmp_path / "run", student=WithBatchNorm, teacher=Teacher(model=own(8), epochs=1)
+    ).run()
+    assert events == [
+        "fit teacher0",
+        "fit cohort0",
+        "fit cohort1",
+        "fit cohort2",
+        "fit cohort3",
+        "test",
+    ]
 
 
 def test_training_never_reads_the_test_split(data, tmp_path):
     other = dataset()
-    other._test = type(other._test)(torch.zeros_like(other._test.inputs), other._test.labels.flip(0))
+    other._test = type(other._test)(
+        torch.zeros_like(other._test.inputs), other._test.labels.flip(0)
+    )
     study_of(data, tmp_path / "a").run()
     study_of(other, tmp_path / "b").run()
     assert same_students(tmp_path / "a", tmp_path / "b")
 
 
-# Kinds of teachers and arms ------------------------------------------------------------------------------------------
+# Kinds of teachers and arms -----------------------------------------------------------------------
 
 
 def test_without_a_teacher(data, tmp_path):
@@ -265,7 +326,9 @@ def test_without_a_teacher(data, tmp_path):
     assert summary["arms"][0]["mean"]["agreement"] is None
     assert not (out / "teacher").exists()
     assert "teacher" not in np.load(out / "predictions.npz").files
-    with pytest.raises(TeacherError, match=r"arms\.soft learns from a teacher and the study has none"):
+    with pytest.raises(
+        TeacherError, match=r"arms\.soft learns from a teacher and the study has none"
+    ):
         study_of(data, tmp_path / "other", teacher=None)
 
 
@@ -287,9 +350,13 @@ def test_weights_of_ones_own_are_taken_with_and_without_normalisation(data, tmp_
     file = tmp_path / "mine.safetensors"
     save_file(teacher_model().state_dict(), file)
     given = study_of(data, tmp_path / "a", epochs=1).run()
-    taken = study_of(data, tmp_path / "b", epochs=1, teacher=Teacher(model=own(12), source=[file])).run()
+    taken = study_of(
+        data, tmp_path / "b", epochs=1, teacher=Teacher(model=own(12), source=[file])
+    ).run()
     assert taken["teacher"]["test"] == given["teacher"]["test"]
-    trained = study_of(data, tmp_path / "c", epochs=1, teacher=Teacher(model=own(12), epochs=2)).run()
+    trained = study_of(
+        data, tmp_path / "c", epochs=1, teacher=Teacher(model=own(12), epochs=2)
+    ).run()
     again = Teacher(model=own(12), source=[tmp_path / "c" / "teacher" / "model.safetensors"])
     taken = study_of(data, tmp_path / "d", epochs=1, teacher=again).run()
     assert taken["teacher"]["test"] == trained["teacher"]["test"]
@@ -299,28 +366,42 @@ def test_weights_of_ones_own_are_taken_with_and_without_normalisation(data, tmp_
 
 def test_a_builder_that_gives_a_model_in_eval_mode_trains_it_all_the_same(data, tmp_path):
     study_of(data, tmp_path / "a").run()
-    study_of(data, tmp_path / "b", student=lambda shape, classes: small(shape=shape, classes=classes).eval()).run()
+    study_of(
+        data,
+        tmp_path / "b",
+        student=lambda shape, classes: small(shape=shape, classes=classes).eval(),
+    ).run()
     assert same_students(tmp_path / "a", tmp_path / "b")
 
 
-@pytest.mark.parametrize("model", [partial(MLP, hidden=[8]), partial(ConvNet, channels=[4], strides=[1])])
+@pytest.mark.parametrize(
+    "model", [partial(MLP, hidden=[8]), partial(ConvNet, channels=[4], strides=[1])]
+)
 def test_an_ensemble_is_trained_and_taken_again(data, tmp_path, model):
     plan = Teacher(model=model, members=3, epochs=2, seed=10, combine="logits")
     first = study_of(data, tmp_path / "a", teacher=plan).run()
-    members = [load_file(tmp_path / "a" / "teacher" / f"member{i}" / "model.safetensors") for i in range(3)]
+    members = [
+        load_file(tmp_path / "a" / "teacher" / f"member{i}" / "model.safetensors") for i in range(3)
+    ]
     name = next(name for name in members[0] if name.endswith("weight"))
     assert not torch.equal(members[0][name], members[1][name])
     assert first["teacher"]["name"].startswith("3 x ")
-    again = study_of(data, tmp_path / "b", teacher=Teacher(source=[tmp_path / "a"], combine="logits")).run()
+    again = study_of(
+        data, tmp_path / "b", teacher=Teacher(source=[tmp_path / "a"], combine="logits")
+    ).run()
     assert again["teacher"]["test"] == first["teacher"]["test"]
     assert same_students(tmp_path / "a", tmp_path / "b")
-    one = study_of(data, tmp_path / "c", teacher=Teacher(source=[tmp_path / "a" / "teacher" / "member1"])).run()
+    one = study_of(
+        data, tmp_path / "c", teacher=Teacher(source=[tmp_path / "a" / "teacher" / "member1"])
+    ).run()
     assert one["teacher"]["params"] * 3 == first["teacher"]["params"]
 
 
 def test_the_members_of_an_ensemble_equal_teachers_trained_alone(data, tmp_path):
     mlp = partial(MLP, hidden=[8])
-    study_of(data, tmp_path / "three", teacher=Teacher(model=mlp, members=3, epochs=2, seed=4)).run()
+    study_of(
+        data, tmp_path / "three", teacher=Teacher(model=mlp, members=3, epochs=2, seed=4)
+    ).run()
     study_of(data, tmp_path / "one", teacher=Teacher(model=mlp, epochs=2, seed=5)).run()
     member = load_file(tmp_path / "three" / "teacher" / "member1" / "model.safetensors")
     for name, tensor in load_file(tmp_path / "one" / "teacher" / "model.safetensors").items():
@@ -335,7 +416,8 @@ def test_students_with_batchnorm_train_one_by_one(data, tmp_path):
     found = weights(out)
     assert found["students/soft/seed1/net.net.2.num_batches_tracked"] == 9
     assert not torch.equal(
-        found["students/soft/seed0/net.net.2.running_mean"], found["students/soft/seed1/net.net.2.running_mean"]
+        found["students/soft/seed0/net.net.2.running_mean"],
+        found["students/soft/seed1/net.net.2.running_mean"],
     )
 
 
@@ -374,7 +456,9 @@ def test_a_teacher_worse_than_the_control_is_warned_of(data, tmp_path):
         bad.net[3].bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
     summary = study_of(data, tmp_path / "run", teacher=bad, epochs=20).run()
     assert any("is no better than the control 'hard'" in w for w in summary["warnings"])
-    assert "no better than the control" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "no better than the control" in (tmp_path / "run" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("views", [NoViews(), Shift(1)])
@@ -382,16 +466,26 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
     asked = {"auto": 0, "off": 0}
     for store in ("auto", "off"):
         teacher = teacher_model()
-        teacher.register_forward_hook(lambda *a, s=store: asked.update({s: asked[s] + len(a[1][0])}))
+        teacher.register_forward_hook(
+            lambda *a, s=store: asked.update({s: asked[s] + len(a[1][0])})
+        )
         kept = StoreSettings(mode=store, dtype="float32", folder=tmp_path / "store")
-        study_of(data, tmp_path / store, teacher=teacher, store=kept, views=views, epochs=8, student=own()).run()
+        study_of(
+            data,
+            tmp_path / store,
+            teacher=teacher,
+            store=kept,
+            views=views,
+            epochs=8,
+            student=own(),
+        ).run()
     live, stored = weights(tmp_path / "off"), weights(tmp_path / "auto")
     for name in live:
         torch.testing.assert_close(stored[name], live[name], rtol=1e-4, atol=1e-6)
     assert asked["off"] - asked["auto"] == 90 * (8 * 2 - views.count) - COMPARED
 
 
-# What is refused, before anything is written -------------------------------------------------------------------------
+# What is refused, before anything is written ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -401,7 +495,11 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
         ({"arms": {"a/b": ARMS["hard"]}}, ConfigError, r"arms\.a/b: a name of .*letters"),
         ({"arms": {"..": ARMS["hard"]}}, ConfigError, "a name of .*letters"),
         ({"arms": {"teacher": ARMS["hard"]}}, ConfigError, "not 'teacher'"),
-        ({"arms": {"a": Arm(objective=HARD, control="b")}}, ConfigError, r"arms\.a\.control='b' is not another arm"),
+        (
+            {"arms": {"a": Arm(objective=HARD, control="b")}},
+            ConfigError,
+            r"arms\.a\.control='b' is not another arm",
+        ),
         ({"student": None}, ConfigError, r"arms\.hard has no student"),
         ({"seeds": 0}, ConfigError, "seeds=0"),
         ({"seeds": []}, ConfigError, "empty"),
@@ -415,13 +513,25 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
         ({"trainer": {"accelerator": "abacus"}}, ConfigError, "refuses these options"),
         ({"trainer": {"max_epochs": 0}}, ConfigError, "epochs=0"),
         ({"transfer": TransferSet(samples=91)}, ConfigError, "transfer.samples=91"),
-        ({"transfer": TransferSet(labelled=0)}, ConfigError, r"its transfer set has none \(all, unlabelled\)"),
+        (
+            {"transfer": TransferSet(labelled=0)},
+            ConfigError,
+            r"its transfer set has none \(all, unlabelled\)",
+        ),
         ({"student": lambda: 3}, ConfigError, "should be a torch.nn.Module"),
         ({"student": lambda depth: Own()}, ConfigError, "could not be built.*depth"),
-        ({"student": lambda: Own(classes=4)}, ConfigError, "the student gives 4 classes, the data has 3"),
+        (
+            {"student": lambda: Own(classes=4)},
+            ConfigError,
+            "the student gives 4 classes, the data has 3",
+        ),
         ({"student": lambda: nn.Linear(5, 3)}, ConfigError, "cannot read inputs of shape"),
         ({"student": lambda model=Own(): model}, ConfigError, "the same module each time"),  # noqa: B008
-        ({"teacher": teacher_model(classes=4)}, TeacherError, "the teacher gives 4 classes, the data has 3"),
+        (
+            {"teacher": teacher_model(classes=4)},
+            TeacherError,
+            "the teacher gives 4 classes, the data has 3",
+        ),
         ({"teacher": nn.Linear(5, 3)}, TeacherError, "cannot read inputs of shape"),
         ({"teacher": Teacher(source=["nowhere"])}, TeacherError, "nowhere does not exist"),
         ({"teacher": []}, TeacherError, "no model"),
@@ -474,12 +584,14 @@ def test_an_unusable_teacher_spares_the_run_that_would_be_overwritten(data, tmp_
 
 def test_a_run_may_take_its_teacher_from_the_run_it_replaces(data, tmp_path):
     out = tmp_path / "run"
-    first = study_of(data, out, teacher=Teacher(model=partial(MLP, hidden=[8]), epochs=1), epochs=1).run()
+    first = study_of(
+        data, out, teacher=Teacher(model=partial(MLP, hidden=[8]), epochs=1), epochs=1
+    ).run()
     again = study_of(data, out, teacher=Teacher(source=[out]), overwrite=True, epochs=1).run()
     assert again["teacher"]["test"] == first["teacher"]["test"]
 
 
-# Failures and resuming -----------------------------------------------------------------------------------------------
+# Failures and resuming ----------------------------------------------------------------------------
 
 
 def manifest(out):
@@ -523,18 +635,29 @@ def interrupt(monkeypatch, *, stage=None, epoch=None):
     monkeypatch.setattr(begin, begin_and_fail)
 
 
-SPLIT = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective()), "wide": Arm(objective=HARD, student=own(9))}
+SPLIT = {
+    "hard": Arm(objective=HARD),
+    "soft": Arm(objective=Objective()),
+    "wide": Arm(objective=HARD, student=own(9)),
+}
 
 
 @pytest.mark.parametrize(
     "where",
     [
-        {"stage": "teacher0"}, {"stage": "teacher0", "epoch": 2}, {"stage": "cohort0"}, {"stage": "cohort1"},
-        {"stage": "cohort0", "epoch": 0}, {"stage": "cohort0", "epoch": 3}, {"stage": "cohort1", "epoch": 5},
+        {"stage": "teacher0"},
+        {"stage": "teacher0", "epoch": 2},
+        {"stage": "cohort0"},
+        {"stage": "cohort1"},
+        {"stage": "cohort0", "epoch": 0},
+        {"stage": "cohort0", "epoch": 3},
+        {"stage": "cohort1", "epoch": 5},
     ],
     ids=str,
-)  # fmt: skip
-def test_a_resumed_study_ends_as_if_never_interrupted(data, tmp_path_factory, tmp_path, monkeypatch, where, whole):
+)
+def test_a_resumed_study_ends_as_if_never_interrupted(
+    data, tmp_path_factory, tmp_path, monkeypatch, where, whole
+):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         interrupt(patch, **where)
@@ -587,7 +710,9 @@ def test_what_was_finished_is_not_trained_again(data, tmp_path, monkeypatch):
     before = (out / "teacher" / "model.safetensors").stat().st_mtime_ns
     stages = []
     fit = StudyClass._fit
-    monkeypatch.setattr(StudyClass, "_fit", lambda self, *a: [stages.append(a[0]), fit(self, *a)][1])
+    monkeypatch.setattr(
+        StudyClass, "_fit", lambda self, *a: [stages.append(a[0]), fit(self, *a)][1]
+    )
     resumable(data, out, resume=True).run()
     assert stages == ["cohort1"]
     assert (out / "teacher" / "model.safetensors").stat().st_mtime_ns == before
@@ -621,9 +746,16 @@ def test_a_run_is_not_resumed_with_another_teacher(data, tmp_path, monkeypatch):
 
 
 def test_a_control_that_differs_in_more_than_the_objective_is_warned_of(data, tmp_path):
-    arms = {"hard": Arm(objective=HARD), "few": Arm(objective=Objective(), transfer=TransferSet(samples=30))}
+    arms = {
+        "hard": Arm(objective=HARD),
+        "few": Arm(objective=Objective(), transfer=TransferSet(samples=30)),
+    }
     summary = study_of(data, tmp_path / "run", arms, seeds=5).run()
-    assert [w for w in summary["warnings"] if "Arm 'few' and its control 'hard' differ in transfer too" in w]
+    assert [
+        w
+        for w in summary["warnings"]
+        if "Arm 'few' and its control 'hard' differ in transfer too" in w
+    ]
     alike = study_of(data, tmp_path / "alike", seeds=5).run()
     assert not [w for w in alike["warnings"] if "differ in" in w]
 

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from limbeck import Arm, Objective, Study
-from limbeck.cli import main
+from limbeck._base.errors import ConfigError
+from limbeck.cli.main import main
 from limbeck.data import Dataset, Shift
-from limbeck.errors import ConfigError
 from limbeck.models import MLP
-from limbeck.plan import can_stack
+from limbeck.study.arms import can_stack
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 
@@ -39,7 +39,10 @@ def data():
 
 
 def study(data, out, temperature=2.0, **options):
-    arms = {"hard": Arm(objective=HARD), "other": Arm(objective=Objective(hard_weight=temperature, soft_weight=0.0))}
+    arms = {
+        "hard": Arm(objective=HARD),
+        "other": Arm(objective=Objective(hard_weight=temperature, soft_weight=0.0)),
+    }
     defaults = {"student": partial(MLP, hidden=[4]), "seeds": 2, "epochs": 2, "progress": False}
     return Study(data, arms, out=out, **{**defaults, **options})
 
@@ -49,7 +52,9 @@ def test_a_student_that_branches_on_its_values_trains_alone(data, tmp_path):
     assert not can_stack(Branching, data, 4)
     summary = study(data, tmp_path / "run", student=Branching).run()
     assert [len(arm["seeds"]) for arm in summary["arms"]] == [2, 2]
-    assert sorted(p.name for p in (tmp_path / "run" / "logs").iterdir()) == [f"cohort{i}" for i in range(4)]
+    assert sorted(p.name for p in (tmp_path / "run" / "logs").iterdir()) == [
+        f"cohort{i}" for i in range(4)
+    ]
 
 
 def test_other_settings_are_not_resumed_with(data, tmp_path):
@@ -58,10 +63,14 @@ def test_other_settings_are_not_resumed_with(data, tmp_path):
         study(data, tmp_path / "run", temperature=3.0, resume=True).run()
 
 
-@pytest.mark.parametrize("other", [{"views": Shift(2)}, {"store": {"dtype": "float32"}}, {"store": {"views": 4}}])
+@pytest.mark.parametrize(
+    "other", [{"views": Shift(2)}, {"store": {"dtype": "float32"}}, {"store": {"views": 4}}]
+)
 def test_other_views_and_stores_are_not_resumed_with(data, tmp_path, other):
     study(data, tmp_path / "run", views=Shift(1)).run()
-    summary = study(data, tmp_path / "run", views=Shift(1), store={"folder": tmp_path / "store"}, resume=True).run()
+    summary = study(
+        data, tmp_path / "run", views=Shift(1), store={"folder": tmp_path / "store"}, resume=True
+    ).run()
     assert summary["arms"][0]["views_settings"] == Shift(1).settings()
     with pytest.raises(ConfigError, match="the settings are not those in config"):
         study(data, tmp_path / "run", **{"views": Shift(1), **other}, resume=True).run()
@@ -75,8 +84,14 @@ def test_the_report_tells_that_the_run_finished(data, tmp_path):
 
 
 def test_copies_of_the_process_cannot_run_a_study(data, tmp_path):
-    with pytest.raises(ConfigError, match=r"2 devices by copies of this process.*trainer\.strategy=ddp"):
-        study(data, tmp_path / "run", trainer={"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn"}).run()
+    with pytest.raises(
+        ConfigError, match=r"2 devices by copies of this process.*trainer\.strategy=ddp"
+    ):
+        study(
+            data,
+            tmp_path / "run",
+            trainer={"accelerator": "cpu", "devices": 2, "strategy": "ddp_spawn"},
+        ).run()
     assert not (tmp_path / "run").exists()
 
 
@@ -89,7 +104,10 @@ def test_max_epochs_is_the_students_and_store_off_may_be_false(data, tmp_path):
     ("override", "message"),
     [
         ("+foo=1", "unknown key foo; known are recipe, data"),
-        ("+objective.temprature=2", "unknown key objective.temprature; did you mean objective.temperature?"),
+        (
+            "+objective.temprature=2",
+            "unknown key objective.temprature; did you mean objective.temperature?",
+        ),
         ("+teacher.foo=1", "unknown key teacher.foo; known are model"),
         ("~seeds", "the setting seeds is missing"),
         ("~teacher", "teacher cannot be left out; choose one of"),
@@ -126,7 +144,14 @@ def test_settings_behind_an_option(capsys):
 
 def test_quick_takes_a_transfer_set_that_is_larger_than_its_data(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    quick = ["quick=true", "logger=csv", "teacher=none", "~arms.soft", "out=run", "transfer.labelled=1050"]
+    quick = [
+        "quick=true",
+        "logger=csv",
+        "teacher=none",
+        "~arms.soft",
+        "out=run",
+        "transfer.labelled=1050",
+    ]
     assert main(["run", *quick]) == 0
     summary = json.loads(Path("run/summary.json").read_text(encoding="utf-8"))
     assert summary["arms"][0]["transfer"].endswith("labelled")

@@ -8,23 +8,23 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from markov import markov_text
 from safetensors.torch import load_file
 from scipy.stats import norm
+from support.markov import markov_text
 
 from limbeck import Arm, Objective, Optimizer, Study, Teacher
-from limbeck.data import Dataset, NoViews, TransferSet, text
+from limbeck._base.errors import ConfigError
+from limbeck._base.progress import StageProgress
+from limbeck.data import Dataset, NoViews, TransferSet, text_file
 from limbeck.data.batches import TrainBatches
 from limbeck.deploy.choose import choose_student
-from limbeck.errors import ConfigError
 from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import GPT, load_model
-from limbeck.progress import StageProgress
-from limbeck.run_folder import check_summary
-from limbeck.teacher.answers import Answers
+from limbeck.run.folder import check_summary
+from limbeck.store.answers import Answers
+from limbeck.store.store import open_store
 from limbeck.teacher.signal import LiveTeacher
-from limbeck.teacher.store import open_store
 
 BLOCK = 32
 SYMBOLS = "abcdef"
@@ -46,22 +46,30 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(source):
-    return text(source[0], block=BLOCK, cache=source[0].parent / "cache")
+    return text_file(source[0], block=BLOCK, cache=source[0].parent / "cache")
 
 
 def study_of(data, out, **options):
     arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=SOFT)}
     settings = {
-        "student": gpt, "teacher": Teacher(model=gpt, epochs=6, batch_size=16, optimizer=FAST), "seeds": 2, "epochs": 6,
-        "batch_size": 16, "optimizer": FAST, "progress": False, "store": {"folder": out.parent / "store"},
-    }  # fmt: skip
+        "student": gpt,
+        "teacher": Teacher(model=gpt, epochs=6, batch_size=16, optimizer=FAST),
+        "seeds": 2,
+        "epochs": 6,
+        "batch_size": 16,
+        "optimizer": FAST,
+        "progress": False,
+        "store": {"folder": out.parent / "store"},
+    }
     return Study(data, options.pop("arms", arms), out=out, **{**settings, **options})
 
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("finished") / "run"
-    return out, study_of(data, out, store={"folder": out.parent / "store", "kind": "sampled", "k": 3}).run()
+    return out, study_of(
+        data, out, store={"folder": out.parent / "store", "kind": "sampled", "k": 3}
+    ).run()
 
 
 @pytest.fixture(scope="module")
@@ -69,18 +77,23 @@ def teacher(finished):
     return load_model(finished[0] / "teacher").model
 
 
-# What no model can beat, a good one reaches --------------------------------------------------------------------------
+# What no model can beat, a good one reaches -------------------------------------------------------
 
 
 def test_teacher_control_and_student_reach_the_entropy_of_the_source(source, data, finished):
     _, entropy, transitions = source
     summary = finished[1]
-    reached = [summary["teacher"]["test"]["nll"]] + [s["test"]["nll"] for arm in summary["arms"] for s in arm["seeds"]]
-    # What the true source gives this very text: its entropy, but for the chance that lies in 3,000 bytes of it.
+    reached = [summary["teacher"]["test"]["nll"]] + [
+        s["test"]["nll"] for arm in summary["arms"] for s in arm["seeds"]
+    ]
+    # What the true source gives this very text: its entropy, but for the chance that lies in 3,000
+    # bytes of it.
     place = np.zeros(256, dtype=int)
     place[list(SYMBOLS.encode())] = range(len(SYMBOLS))
     test = data.open_test()
-    least = float(-np.log(transitions[place[test.inputs.numpy()], place[test.labels.numpy()]]).mean())
+    least = float(
+        -np.log(transitions[place[test.inputs.numpy()], place[test.labels.numpy()]]).mean()
+    )
     assert len(reached) == 5
     assert least == pytest.approx(entropy, rel=0.05)
     assert reached == pytest.approx([least] * 5, rel=0.01)
@@ -93,8 +106,14 @@ def test_the_summary_of_text(data, finished):
     tokens = data.test_size * BLOCK
     assert summary["data"]["tokens"]["test"] == summary["data"]["bytes"]["test"] == tokens
     assert (summary["data"]["tokenizer"], summary["data"]["block"]) == ("bytes", BLOCK)
-    for found in (summary["teacher"]["test"], summary["arms"][0]["seeds"][0]["test"], summary["arms"][1]["mean"]):
-        assert found["bits_per_byte"] == pytest.approx(found["nll"] / math.log(2))  # a byte is a token here
+    for found in (
+        summary["teacher"]["test"],
+        summary["arms"][0]["seeds"][0]["test"],
+        summary["arms"][1]["mean"],
+    ):
+        assert found["bits_per_byte"] == pytest.approx(
+            found["nll"] / math.log(2)
+        )  # a byte is a token here
     seed = summary["arms"][0]["seeds"][0]["test"]
     assert seed["perplexity"] == pytest.approx(math.exp(seed["nll"]))
     with np.load(out / "predictions.npz", allow_pickle=False) as kept:
@@ -107,26 +126,42 @@ def test_the_comparison_of_text_is_in_bits_per_byte(finished):
     _, summary = finished
     (comparison,) = summary["comparisons"]
     delta = comparison["delta_bits_per_byte"]
-    arms = {arm["name"]: [s["test"]["bits_per_byte"] for s in arm["seeds"]] for arm in summary["arms"]}
+    arms = {
+        arm["name"]: [s["test"]["bits_per_byte"] for s in arm["seeds"]] for arm in summary["arms"]
+    }
     assert delta["per_seed"] == pytest.approx(
         [a - c for a, c in zip(arms["soft"], arms["hard"], strict=True)], abs=1e-6
     )
-    assert delta["ci95_total"][0] <= delta["ci95"][0] <= delta["mean"] <= delta["ci95"][1] <= delta["ci95_total"][1]
+    assert (
+        delta["ci95_total"][0]
+        <= delta["ci95"][0]
+        <= delta["mean"]
+        <= delta["ci95"][1]
+        <= delta["ci95_total"][1]
+    )
     assert comparison["mcnemar_p"] is None
     assert 0 <= comparison["p_value"] <= 1
 
 
-# Stored answers ------------------------------------------------------------------------------------------------------
+# Stored answers -----------------------------------------------------------------------------------
 
 
 def stored(teacher, data, folder, *, rows=None, **kind):
     rows = torch.arange(len(data.train)) if rows is None else rows
     answers = Answers(
-        teacher=LiveTeacher(teacher), inputs=data.train.inputs, rows=rows, views=NoViews(), classes=256,
-        positions=BLOCK, vocabulary=data.tokenizer.digest,
-    )  # fmt: skip
+        teacher=LiveTeacher(teacher),
+        inputs=data.train.inputs,
+        rows=rows,
+        views=NoViews(),
+        classes=256,
+        positions=BLOCK,
+        vocabulary=data.tokenizer.digest,
+    )
     return open_store(
-        answers, answers.header(kind.pop("dtype", "float16"), **kind), folder, StageProgress(enabled=False)
+        answers,
+        answers.header(kind.pop("dtype", "float16"), **kind),
+        folder,
+        StageProgress(enabled=False),
     )
 
 
@@ -143,11 +178,15 @@ def test_stored_answers_are_the_live_ones_whatever_the_order(teacher, data, tmp_
         found = signal(batch.x, batch.sample, batch.view)
         if isinstance(found, SparseTargets):
             found = torch.full_like(now, float("-inf")).scatter(-1, found.ids, found.log_p)
-        torch.testing.assert_close(found.log_softmax(-1).exp(), now.exp(), rtol=6e-3, atol=1e-6)  # of float16
+        torch.testing.assert_close(
+            found.log_softmax(-1).exp(), now.exp(), rtol=6e-3, atol=1e-6
+        )  # of float16
 
 
 def gradients(signal, data):
-    """Of the soft loss, summed over the training tokens, in the logits that follow each symbol, ``[256, 256]``."""
+    """Of the soft loss, summed over the training tokens, in the logits that follow each symbol,
+    ``[256, 256]``.
+    """
     objective, table = StackedObjective([SOFT]), torch.zeros(256, 256, requires_grad=True)
     for batch in batches(data, seeds=[0], batch_size=100):
         found = signal(batch.x, batch.sample, batch.view)
@@ -163,17 +202,23 @@ def test_sampled_answers_give_the_dense_gradient_in_the_mean(teacher, data, tmp_
     for k in (1, 2, 4):
         signal = stored(teacher, data, tmp_path, kind="sampled", k=k)
         found, spread = gradients(signal, data), torch.zeros(256, 256)
-        for batch in batches(data, seeds=[0], batch_size=100):  # the variance of the draws, token by token
+        for batch in batches(
+            data, seeds=[0], batch_size=100
+        ):  # the variance of the draws, token by token
             p = LiveTeacher(teacher)(batch.x, batch.sample).softmax(-1).flatten(0, 2)
             drawn = signal(batch.x, batch.sample, batch.view)
-            w = torch.zeros_like(p).scatter(-1, drawn.ids.flatten(0, 2), drawn.log_p.flatten(0, 2).exp())
+            w = torch.zeros_like(p).scatter(
+                -1, drawn.ids.flatten(0, 2), drawn.log_p.flatten(0, 2).exp()
+            )
             spread.index_add_(0, batch.x.flatten(), (w - p).square())
         often = spread > 30  # so that the sum over tokens is as good as normal
         z = (found - dense)[often] / spread[often].sqrt()
         assert often.sum() >= (5 if k == 4 else 15)
         assert float(z.abs().max()) < norm.isf(ALPHA / 2 / len(z))
         if k == 1:  # and it would notice: without a class's share of the draws
-            assert float((dense[often] / spread[often].sqrt()).abs().max()) > norm.isf(ALPHA / 2 / len(z))
+            assert float((dense[often] / spread[often].sqrt()).abs().max()) > norm.isf(
+                ALPHA / 2 / len(z)
+            )
 
 
 def test_most_probable_answers_with_their_tail_give_the_dense_gradient(teacher, data, tmp_path):
@@ -210,11 +255,14 @@ def test_targets_of_the_next_position_raise_the_loss(teacher, data, tmp_path):
     assert float((moved.hard - at_home.hard).min()) > 0.3
 
 
-# What should change nothing ------------------------------------------------------------------------------------------
+# What should change nothing -----------------------------------------------------------------------
 
 
 def test_the_order_of_blocks_in_a_batch_changes_nothing(teacher, data, tmp_path):
-    signal, student = stored(teacher, data, tmp_path, kind="sampled", k=3), gpt((BLOCK,), 256).double()
+    signal, student = (
+        stored(teacher, data, tmp_path, kind="sampled", k=3),
+        gpt((BLOCK,), 256).double(),
+    )
     batch = next(iter(batches(data, seeds=[0])))
 
     def gradient(order):
@@ -239,9 +287,14 @@ def test_accumulated_gradients_are_those_of_whole_batches(teacher, data, tmp_pat
     trained = {}
     for size, parts in ((32, 1), (8, 4)):
         study_of(
-            data, tmp_path / f"{size}", teacher=teacher, batch_size=size, epochs=2, transfer=TransferSet(samples=320),
+            data,
+            tmp_path / f"{size}",
+            teacher=teacher,
+            batch_size=size,
+            epochs=2,
+            transfer=TransferSet(samples=320),
             trainer={"precision": "64-true", "accumulate_grad_batches": parts},
-        ).run()  # fmt: skip
+        ).run()
         trained[size] = weights(tmp_path / f"{size}")
     assert len(trained[32]) == 4
     for name, tensors in trained[32].items():
@@ -251,62 +304,110 @@ def test_accumulated_gradients_are_those_of_whole_batches(teacher, data, tmp_pat
 def test_a_student_alone_learns_what_it_learns_in_its_cohort(teacher, data, tmp_path):
     options = {"teacher": teacher, "epochs": 1, "trainer": {"precision": "64-true"}}
     study_of(data, tmp_path / "both", seeds=[0, 4], **options).run()
-    study_of(data, tmp_path / "alone", seeds=[4], arms={"soft": Arm(objective=SOFT)}, **options).run()
+    study_of(
+        data, tmp_path / "alone", seeds=[4], arms={"soft": Arm(objective=SOFT)}, **options
+    ).run()
     together, alone = weights(tmp_path / "both"), weights(tmp_path / "alone")
     assert list(alone) == ["students/soft/seed4/model.safetensors"]
     for name, tensors in alone.items():
-        torch.testing.assert_close(together[name], {n: t.float() for n, t in tensors.items()}, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(
+            together[name], {n: t.float() for n, t in tensors.items()}, rtol=1e-5, atol=1e-7
+        )
 
 
-# Settings ------------------------------------------------------------------------------------------------------------
+# Settings -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"bias": "prior"}, "bias=prior is for classes"),
-        ({"transfer": TransferSet(labelled=3)}, "transfer.labelled=3 is for samples of one class each"),
+        (
+            {"transfer": TransferSet(labelled=3)},
+            "transfer.labelled=3 is for samples of one class each",
+        ),
         ({"transfer": TransferSet(samples=10**6)}, "transfer.samples=1000000"),
-        ({"arms": {"soft": Arm(objective=Objective(soft="dkd", temperature=1.0))},
-          "store": {"kind": "sampled"}}, "arms.soft: objective.soft=dkd needs a teacher's whole distribution"),
-        ({"arms": {"soft": Arm(objective=Objective(temperature=1.0)), "hot": Arm(objective=Objective(temperature=4.0))},
-          "store": {"kind": "sampled"}}, "draws a teacher's tokens at one temperature, and the arms have 1, 4"),
-        ({"arms": {"hard": Arm(objective=HARD, control=["hard"])}}, r"arms.hard.control='hard' is not another arm"),
+        (
+            {
+                "arms": {"soft": Arm(objective=Objective(soft="dkd", temperature=1.0))},
+                "store": {"kind": "sampled"},
+            },
+            "arms.soft: objective.soft=dkd needs a teacher's whole distribution",
+        ),
+        (
+            {
+                "arms": {
+                    "soft": Arm(objective=Objective(temperature=1.0)),
+                    "hot": Arm(objective=Objective(temperature=4.0)),
+                },
+                "store": {"kind": "sampled"},
+            },
+            "draws a teacher's tokens at one temperature, and the arms have 1, 4",
+        ),
+        (
+            {"arms": {"hard": Arm(objective=HARD, control=["hard"])}},
+            r"arms.hard.control='hard' is not another arm",
+        ),
         ({"arms": {"hard": Arm(objective=HARD, epochs=0)}}, "arms.hard.epochs=0"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_text_has_not(data, tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         study_of(data, tmp_path / "run", **options).check()
 
 
 def test_a_teacher_of_another_block_or_vocabulary(data, tmp_path):
-    for model in (GPT((BLOCK // 2,), 256, width=8, layers=1, heads=1), GPT((BLOCK,), 300, width=8, layers=1, heads=1)):
-        with pytest.raises(Exception, match=r"cannot read inputs of shape \[32\]|300 tokens, the data has 256"):
+    for model in (
+        GPT((BLOCK // 2,), 256, width=8, layers=1, heads=1),
+        GPT((BLOCK,), 300, width=8, layers=1, heads=1),
+    ):
+        with pytest.raises(
+            Exception, match=r"cannot read inputs of shape \[32\]|300 tokens, the data has 256"
+        ):
             study_of(data, tmp_path / "run", teacher=model).check()
 
 
 def test_several_controls_and_epochs_of_an_arm(data, teacher, tmp_path):
     arms = {
-        "hard": Arm(objective=HARD), "longer": Arm(objective=HARD, epochs=2),
+        "hard": Arm(objective=HARD),
+        "longer": Arm(objective=HARD, epochs=2),
         "soft": Arm(objective=SOFT, control=["hard", "longer"]),
-    }  # fmt: skip
-    study = study_of(data, tmp_path / "run", arms=arms, teacher=teacher, epochs=1, transfer=TransferSet(samples=100))
-    assert [[plan.name for plan in plans] for plans, _ in study.cohorts()] == [["hard", "soft"], ["longer"]]
+    }
+    study = study_of(
+        data,
+        tmp_path / "run",
+        arms=arms,
+        teacher=teacher,
+        epochs=1,
+        transfer=TransferSet(samples=100),
+    )
+    assert [[plan.name for plan in plans] for plans, _ in study.cohorts()] == [
+        ["hard", "soft"],
+        ["longer"],
+    ]
     summary = study.run()
     assert [(c["arm"], c["control"], c["main"]) for c in summary["comparisons"]] == [
-        ("soft", "hard", True), ("soft", "longer", False),
-    ]  # fmt: skip
+        ("soft", "hard", True),
+        ("soft", "longer", False),
+    ]
     assert [arm["epochs"] for arm in summary["arms"]] == [1, 2, 1]
     assert any("differ in epochs too" in warning for warning in summary["warnings"])
 
 
 def test_a_shuffled_teacher_is_never_the_headline_nor_what_leaves(data, teacher, tmp_path):
     arms = {
-        "hard": Arm(objective=HARD), "soft": Arm(objective=SOFT, control=["hard", "hard"]),
-        "shuffled": Arm(objective=Objective(hard_weight=0.999, soft_weight=0.001, temperature=1.0, shuffled=True)),
-    }  # fmt: skip
-    out, options = tmp_path / "run", {"teacher": teacher, "epochs": 1, "transfer": TransferSet(samples=64)}
+        "hard": Arm(objective=HARD),
+        "soft": Arm(objective=SOFT, control=["hard", "hard"]),
+        "shuffled": Arm(
+            objective=Objective(
+                hard_weight=0.999, soft_weight=0.001, temperature=1.0, shuffled=True
+            )
+        ),
+    }
+    out, options = (
+        tmp_path / "run",
+        {"teacher": teacher, "epochs": 1, "transfer": TransferSet(samples=64)},
+    )
     summary = study_of(data, out, arms=arms, **options).run()
     assert [c["arm"] for c in summary["comparisons"]] == ["soft", "shuffled"]
     for comparison in summary["comparisons"]:
@@ -317,21 +418,36 @@ def test_a_shuffled_teacher_is_never_the_headline_nor_what_leaves(data, teacher,
 def test_students_with_large_logits_are_trained_one_by_one(data, tmp_path, monkeypatch):
     study = study_of(data, tmp_path / "run")
     assert len(study.cohorts()) == 1
-    monkeypatch.setattr("limbeck.plan.MOST_LOGITS", 16 * BLOCK * 256 * 2)  # of two students for a batch
+    monkeypatch.setattr(
+        "limbeck.study.arms.MOST_LOGITS", 16 * BLOCK * 256 * 2
+    )  # of two students for a batch
     assert [len(plans) * len(seeds) for plans, seeds in study.cohorts()] == [2, 2]
-    monkeypatch.setattr("limbeck.plan.MOST_LOGITS", 16 * BLOCK * 256)
+    monkeypatch.setattr("limbeck.study.arms.MOST_LOGITS", 16 * BLOCK * 256)
     assert len(study.cohorts()) == 4
 
 
 def test_chunked_steps_are_whole_steps(data, teacher, tmp_path, monkeypatch):
-    options = {"teacher": teacher, "epochs": 1, "seeds": 1, "trainer": {"precision": "64-true"},
-               "transfer": TransferSet(samples=64)}  # fmt: skip
-    arms = {"soft": Arm(objective=Objective(temperature=2.0)), "hard": Arm(objective=HARD, control=[])}
-    for name, store in (("live", "off"), ("topk", {"kind": "topk", "k": 4, "folder": tmp_path / "store"})):
+    options = {
+        "teacher": teacher,
+        "epochs": 1,
+        "seeds": 1,
+        "trainer": {"precision": "64-true"},
+        "transfer": TransferSet(samples=64),
+    }
+    arms = {
+        "soft": Arm(objective=Objective(temperature=2.0)),
+        "hard": Arm(objective=HARD, control=[]),
+    }
+    for name, store in (
+        ("live", "off"),
+        ("topk", {"kind": "topk", "k": 4, "folder": tmp_path / "store"}),
+    ):
         found = {}
         for limit in (1 << 60, 1):
-            monkeypatch.setattr("limbeck.training.chunks.CHUNKED_FROM", limit)
-            monkeypatch.setattr("limbeck.training.cohort.MAX_STACKED", 1)  # each student alone
+            monkeypatch.setattr("limbeck.training.chunked_steps.CHUNKED_FROM", limit)
+            monkeypatch.setattr(
+                "limbeck.training.cohort.stack.MAX_STACKED", 1
+            )  # each student alone
             out = tmp_path / f"{name}{limit}"
             study_of(data, out, store=store, arms=arms, **options).run()
             found[limit] = weights(out)
@@ -348,8 +464,12 @@ def test_padding_that_a_loader_marks_changes_nothing(teacher):
     y = torch.randint(97, 103, (4, BLOCK))
 
     def gradient(x, y):
-        module = DistillationModule(student, copy.deepcopy(teacher).double(), Objective(temperature=2.0))
-        return torch.autograd.grad(module.training_step((x, y), 0), list(student.parameters()), allow_unused=True)
+        module = DistillationModule(
+            student, copy.deepcopy(teacher).double(), Objective(temperature=2.0)
+        )
+        return torch.autograd.grad(
+            module.training_step((x, y), 0), list(student.parameters()), allow_unused=True
+        )
 
     short = gradient(x[:, :20], y[:, :20])
     padded = y.clone()

@@ -10,16 +10,19 @@ import torch
 from torch import nn
 
 from limbeck import Arm, Objective, StoreSettings, Study, Teacher
+from limbeck._base.errors import ConfigError, DataError, ResourceError
+from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, ImagesFrom, Shift, Source, TransferSet, UniformNoise
-from limbeck.errors import ConfigError, DataError, ResourceError
 from limbeck.models import MLP, load_model
-from limbeck.pools import Pools
-from limbeck.progress import StageProgress
-from limbeck.run_folder import RunFolder
+from limbeck.run.folder import RunFolder
+from limbeck.study.pools import Pools
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.generator import Generated
 
-HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective(hard_weight=0.5, soft_weight=0.5)
+HARD, SOFT = (
+    Objective(hard_weight=1.0, soft_weight=0.0),
+    Objective(hard_weight=0.5, soft_weight=0.5),
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ def data():
     draw = torch.Generator().manual_seed(1)
     x = torch.randint(256, (90, 1, 4, 4), generator=draw).to(torch.uint8)
     y = (x.flatten(1).float() @ torch.randn(16, 3, generator=draw)).argmax(1)
-    return Dataset.from_arrays(x[:60], y[:60], x[60:], y[60:], name="tiny", val=10, class_names=list("abc"))
+    return Dataset.from_arrays(
+        x[:60], y[:60], x[60:], y[60:], name="tiny", val=10, class_names=list("abc")
+    )
 
 
 def teacher():
@@ -66,24 +71,39 @@ def teacher():
 
 
 def study(data, out, arms, **options):
-    usual = {"student": partial(MLP, hidden=[4]), "teacher": teacher(), "seeds": 2, "epochs": 3, "progress": False}
+    usual = {
+        "student": partial(MLP, hidden=[4]),
+        "teacher": teacher(),
+        "seeds": 2,
+        "epochs": 3,
+        "progress": False,
+    }
     return Study(data, arms, out=out, **{**usual, **options})
 
 
 @pytest.mark.parametrize("views", [None, Shift(1)], ids=["plain", "shifts"])
 def test_a_source_teaches_what_the_same_images_without_labels_teach(data, tmp_path, views):
-    """The training inputs from a file, or from the training split with all labels gone: the students are the same."""
+    """The training inputs from a file, or from the training split with all labels gone: the
+    students are the same.
+    """
     np.save(tmp_path / "images.npy", data.train.inputs[:, 0].numpy())
     arms = {
-        "file": Arm(objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy"))),
+        "file": Arm(
+            objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy"))
+        ),
         "split": Arm(objective=SOFT, transfer=TransferSet(labelled=0)),
     }
     store = StoreSettings(folder=tmp_path / "stores", dtype="float32", mode="auto")
     summary = study(data, tmp_path / "run", arms, views=views, store=store, epochs=18).run()
     first, second = ([seed["test"] for seed in arm["seeds"]] for arm in summary["arms"])
     assert first == second
-    assert [arm["transfer"] for arm in summary["arms"]] == ["images from images.npy", "all, unlabelled"]
-    weights = [load_model(tmp_path / "run" / "students" / arm / "seed1").model.state_dict() for arm in arms]
+    assert [arm["transfer"] for arm in summary["arms"]] == [
+        "images from images.npy",
+        "all, unlabelled",
+    ]
+    weights = [
+        load_model(tmp_path / "run" / "students" / arm / "seed1").model.state_dict() for arm in arms
+    ]
     assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
     assert len(manifest["stores"]) == 1, "the same inputs are one store, wherever they come from"
@@ -93,18 +113,27 @@ def test_a_source_teaches_what_the_same_images_without_labels_teach(data, tmp_pa
 def test_stored_answers_to_a_source_are_those_of_the_teacher_asked_live(data, tmp_path):
     draw = np.random.default_rng(0)
     np.save(tmp_path / "other.npy", draw.integers(0, 256, (25, 4, 4)).astype(np.uint8))
-    arms = {"a": Arm(objective=SOFT, transfer=TransferSet(20, source=ImagesFrom(tmp_path / "other.npy"), seed=1))}
+    arms = {
+        "a": Arm(
+            objective=SOFT,
+            transfer=TransferSet(20, source=ImagesFrom(tmp_path / "other.npy"), seed=1),
+        )
+    }
     results = []
     for store in ("off", StoreSettings(folder=tmp_path / "stores", dtype="float32")):
         out = tmp_path / f"run{len(results)}"
-        results.append(study(data, out, arms, views=Shift(1), store=store, epochs=30).run()["arms"][0]["seeds"])
+        results.append(
+            study(data, out, arms, views=Shift(1), store=store, epochs=30).run()["arms"][0]["seeds"]
+        )
     for live, stored in zip(*results, strict=True):
         assert stored["test"]["nll"] == pytest.approx(live["test"]["nll"], abs=1e-5)
     manifest = json.loads((tmp_path / "run1" / "manifest.json").read_text(encoding="utf-8"))
     assert [store["rows"] for store in manifest["stores"].values()] == [20]
 
 
-def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_is_resumed(data, tmp_path, monkeypatch):
+def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_is_resumed(
+    data, tmp_path, monkeypatch
+):
     made.clear()
     arms = {
         "first": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())),
@@ -132,7 +161,9 @@ def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_i
 
 
 def test_other_inputs_than_before_are_no_run_to_resume(data, tmp_path, monkeypatch):
-    arms = {"a": Arm(objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy")))}
+    arms = {
+        "a": Arm(objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy")))
+    }
     np.save(tmp_path / "images.npy", data.train.inputs[:, 0].numpy())
     fit = Study._fit
     monkeypatch.setattr(Study, "_fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -159,27 +190,45 @@ def test_students_shown_some_classes_only(data, tmp_path):
     ("transfer", "error", "message"),
     [
         (TransferSet(labelled=0), ConfigError, r"arms\.hard learns from labels alone"),
-        (TransferSet(source=Adversary()), ConfigError, r"its transfer set has none \(12 adversaries\)"),
+        (
+            TransferSet(source=Adversary()),
+            ConfigError,
+            r"its transfer set has none \(12 adversaries\)",
+        ),
         (TransferSet(without=["d"]), ConfigError, "there is no class 'd'; known are a, b, c"),
         (TransferSet(source=ImagesFrom("nowhere.npy")), DataError, "nowhere.npy cannot be read"),
     ],
 )
 def test_mistakes_are_met_before_anything_is_trained(data, tmp_path, transfer, error, message):
     with pytest.raises(error, match=message):
-        study(data, tmp_path / "run", {"hard": Arm(objective=HARD, transfer=transfer)}, teacher=nn.Flatten()).run()
+        study(
+            data,
+            tmp_path / "run",
+            {"hard": Arm(objective=HARD, transfer=transfer)},
+            teacher=nn.Flatten(),
+        ).run()
     assert not (tmp_path / "run").exists()
 
 
 def test_sources_of_one_name_are_told_apart(data, tmp_path):
     arms = {
-        f"a{samples}": Arm(objective=SOFT, transfer=TransferSet(source=UniformNoise(samples=samples)), control="a20")
+        f"a{samples}": Arm(
+            objective=SOFT,
+            transfer=TransferSet(source=UniformNoise(samples=samples)),
+            control="a20",
+        )
         for samples in (30, 20)
     }
     arms["a20"] = replace(arms["a20"], control=None)
     summary = study(data, tmp_path / "run", arms).run()
-    digests = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))["digests"]
+    digests = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))[
+        "digests"
+    ]
     assert {"inputs: uniform noise", "inputs: uniform noise (2)"} < digests.keys()
-    assert any("'a30' and its control 'a20' differ in transfer too" in warning for warning in summary["warnings"])
+    assert any(
+        "'a30' and its control 'a20' differ in transfer too" in warning
+        for warning in summary["warnings"]
+    )
 
 
 def test_a_source_with_other_settings_is_no_run_to_resume(data, tmp_path, monkeypatch):
@@ -199,7 +248,10 @@ def test_a_source_with_other_settings_is_no_run_to_resume(data, tmp_path, monkey
 def test_what_a_source_made_is_kept_while_students_are_missing(data, tmp_path, monkeypatch):
     made.clear()
     fit, run = Study._fit, tmp_path / "run"
-    arms = {"a": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())), "b": Arm(objective=HARD)}
+    arms = {
+        "a": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())),
+        "b": Arm(objective=HARD),
+    }
 
     def short(self, stage, *rest):
         if stage == "cohort0":
@@ -227,8 +279,12 @@ def test_a_source_finds_the_teacher_where_it_was_last_time(data, tmp_path):
     assert not seen[0].training
 
 
-def test_a_generator_that_has_no_images_to_make_is_met_before_the_teacher_is_trained(data, tmp_path):
-    flat = Dataset.from_arrays(torch.rand(40, 16), torch.arange(40) % 3, torch.rand(9, 16), torch.arange(9) % 3)
+def test_a_generator_that_has_no_images_to_make_is_met_before_the_teacher_is_trained(
+    data, tmp_path
+):
+    flat = Dataset.from_arrays(
+        torch.rand(40, 16), torch.arange(40) % 3, torch.rand(9, 16), torch.arange(9) % 3
+    )
     plan = Teacher(model=partial(MLP, hidden=[4]), epochs=1)
     arms = {"a": Arm(objective=SOFT, transfer=TransferSet(source=Generated(steps=1)))}
     with pytest.raises(ConfigError, match="a generator makes images"):

@@ -6,13 +6,15 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 from torch import nn
 
-from limbeck.errors import ConfigError, TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.models import MLP, ConvNet
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
 from limbeck.training.module import DistillationModule
 
 CPU = torch.device("cpu")
-IMAGES = torch.randint(0, 256, (11, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randint(
+    0, 256, (11, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 
 
 class Fixed(nn.Module):
@@ -32,7 +34,12 @@ class Fussy(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 4)
+            nn.Flatten(),
+            nn.Linear(36, 8),
+            nn.BatchNorm1d(8),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(8, 4),
         )
 
     def forward(self, x):
@@ -53,7 +60,9 @@ def assert_unchanged(model, before):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-@pytest.mark.parametrize("make", [Fussy, lambda: ConvNet((1, 6, 6), 4, channels=[4], strides=[1], dropout=0.5)])
+@pytest.mark.parametrize(
+    "make", [Fussy, lambda: ConvNet((1, 6, 6), 4, channels=[4], strides=[1], dropout=0.5)]
+)
 def test_a_teacher_never_changes(make):
     model = make().train()
     before = snapshot(model)
@@ -104,9 +113,13 @@ def test_a_teacher_is_in_no_checkpoint(tmp_path):
     student, teacher = MLP((1, 6, 6), 4, hidden=[5]), Fussy()
     module = DistillationModule(student, LiveTeacher(teacher))
     trainer = L.Trainer(
-        max_epochs=0, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
         accelerator="cpu",
-    )  # fmt: skip
+    )
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "all.ckpt")
     kept = torch.load(tmp_path / "all.ckpt", weights_only=True)
@@ -115,7 +128,9 @@ def test_a_teacher_is_in_no_checkpoint(tmp_path):
     assert b"BatchNorm" not in (tmp_path / "all.ckpt").read_bytes()
 
 
-LOGITS = st.lists(st.lists(st.floats(-60, 60, width=32), min_size=4, max_size=4), min_size=2, max_size=5)
+LOGITS = st.lists(
+    st.lists(st.floats(-60, 60, width=32), min_size=4, max_size=4), min_size=2, max_size=5
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,14 +148,17 @@ def test_ensembles_equal_numpy(members):
 
 def test_one_member_answers_its_raw_logits():
     for combine in ("probabilities", "logits"):
-        assert LiveTeacher([Fixed([3.0, 1.0])], combine=combine)(torch.zeros(1, 3)).tolist() == [[3.0, 1.0]]
+        assert LiveTeacher([Fixed([3.0, 1.0])], combine=combine)(torch.zeros(1, 3)).tolist() == [
+            [3.0, 1.0]
+        ]
 
 
 @pytest.mark.parametrize("combine", ["probabilities", "logits"])
 def test_equal_members_are_one_model(combine):
     model, x = Fussy(), images(5)
     torch.testing.assert_close(
-        LiveTeacher([model, model], combine=combine)(x).softmax(-1), LiveTeacher(model)(x).softmax(-1)
+        LiveTeacher([model, model], combine=combine)(x).softmax(-1),
+        LiveTeacher(model)(x).softmax(-1),
     )
 
 
@@ -152,7 +170,10 @@ def test_members_of_different_class_counts():
 def test_bad_teachers():
     with pytest.raises(ConfigError, match="at least one model"):
         LiveTeacher([])
-    with pytest.raises(ConfigError, match=r"teacher\.combine='mean' is unknown; choose one of probabilities, logits"):
+    with pytest.raises(
+        ConfigError,
+        match=r"teacher\.combine='mean' is unknown; choose one of probabilities, logits",
+    ):
         LiveTeacher(Fussy(), combine="mean")
 
 
@@ -171,10 +192,17 @@ def test_batches_of_several_seeds(seeds):
 def test_answers_are_found_by_row_and_view(data, seeds, size):
     logits = torch.arange(7 * 5 * 3, dtype=torch.float32).view(7, 5, 3)
     sample, view = (
-        torch.tensor(data.draw(st.lists(st.lists(st.integers(0, top), min_size=size, max_size=size), min_size=seeds,
-                                        max_size=seeds)))
+        torch.tensor(
+            data.draw(
+                st.lists(
+                    st.lists(st.integers(0, top), min_size=size, max_size=size),
+                    min_size=seeds,
+                    max_size=seeds,
+                )
+            )
+        )
         for top in (6, 4)
-    )  # fmt: skip
+    )
     found = StoredTeacher(logits)(torch.zeros(seeds, size, 1), sample, view)
     assert found.shape == (seeds, size, 3)
     expected = (sample[..., None] * 5 + view[..., None]) * 3 + torch.arange(3)
@@ -182,9 +210,12 @@ def test_answers_are_found_by_row_and_view(data, seeds, size):
 
 
 def test_answers_kept_in_half_precision_come_as_floats():
-    assert StoredTeacher(torch.zeros(2, 1, 3, dtype=torch.bfloat16))(
-        torch.zeros(1, 1), torch.tensor([1]), torch.tensor([0])
-    ).dtype == torch.float32  # fmt: skip
+    assert (
+        StoredTeacher(torch.zeros(2, 1, 3, dtype=torch.bfloat16))(
+            torch.zeros(1, 1), torch.tensor([1]), torch.tensor([0])
+        ).dtype
+        == torch.float32
+    )
 
 
 def test_stored_answers_need_rows():
@@ -195,11 +226,16 @@ def test_stored_answers_need_rows():
 
 
 def test_answers_to_some_rows_are_found_by_their_row():
-    stored = StoredTeacher(torch.arange(12.0).view(3, 2, 2), rows=torch.tensor([1, 4, 6]), samples=8)
+    stored = StoredTeacher(
+        torch.arange(12.0).view(3, 2, 2), rows=torch.tensor([1, 4, 6]), samples=8
+    )
     found = stored(torch.zeros(1, 2, 1), torch.tensor([[6, 1]]), torch.tensor([[1, 0]]))
     assert found.tolist() == [[[10.0, 11.0], [0.0, 1.0]]]
     for row in (0, 7):
-        with pytest.raises(TeacherError, match=f"no stored answer to training sample {row}: the store holds 3 samples"):
+        with pytest.raises(
+            TeacherError,
+            match=f"no stored answer to training sample {row}: the store holds 3 samples",
+        ):
             stored(torch.zeros(2, 1), torch.tensor([4, row]), torch.tensor([0, 0]))
     with pytest.raises(IndexError):
         stored(torch.zeros(1, 1), torch.tensor([4]), torch.tensor([2]))

@@ -1,22 +1,24 @@
-"""Students guided by layers of a teacher, in the LightningModule, with one's own loaders and after a resumption."""
+"""Students guided by layers of a teacher, in the LightningModule, with one's own loaders and after
+a resumption.
+"""
 
 import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
-from plain_loop import Loader, far, same, trainer
+from support.plain_loop import Loader, far, same, trainer
 from torch import nn
 
 import limbeck
 from limbeck import DistillationModule, Objective, Optimizer
+from limbeck._base.errors import ConfigError
 from limbeck.data import digits
 from limbeck.data.batches import StudyData
-from limbeck.errors import ConfigError
 from limbeck.losses import Feature
 from limbeck.models import Normalized
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
-from limbeck.training.cohort import Cohort
+from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm, find_layer
 from limbeck.training.fit import make_trainer, run_fit
 
@@ -25,9 +27,14 @@ CLASSES = 3
 
 def convnet(seed, wide=4, dropout=0.0):
     torch.manual_seed(seed)
-    body = nn.Sequential(nn.Conv2d(3, wide, 3, padding=1), nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2))
+    body = nn.Sequential(
+        nn.Conv2d(3, wide, 3, padding=1), nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2)
+    )
     return nn.Sequential(
-        nn.Sequential(body, nn.ReLU(inplace=True)), nn.Flatten(), nn.Dropout(dropout), nn.Linear(wide * 4, CLASSES)
+        nn.Sequential(body, nn.ReLU(inplace=True)),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(wide * 4, CLASSES),
     )
 
 
@@ -46,8 +53,11 @@ def guided_by_hand(student, teacher, project, loader, *, lr, epochs):
     """The loop that a user would write: hooks on both models, SGD over student and projection."""
     seen = {}
     for name, module in (
-        ("zh", student[0][0][0]), ("vh", teacher[0][0][0]), ("za", student[0][0][2]), ("va", teacher[0])
-    ):  # fmt: skip
+        ("zh", student[0][0][0]),
+        ("vh", teacher[0][0][0]),
+        ("za", student[0][0][2]),
+        ("va", teacher[0]),
+    ):
         module.register_forward_hook(lambda m, i, o, name=name: seen.__setitem__(name, o.clone()))
     optimizer = torch.optim.SGD([*student.parameters(), *project.parameters()], lr=lr)
     teacher.eval()
@@ -58,7 +68,10 @@ def guided_by_hand(student, teacher, project, loader, *, lr, epochs):
                 teacher(x)
             loss = loss + 2.0 * (project(seen["zh"]) - seen["vh"]).square().mean() / 2
             q = F.adaptive_avg_pool2d(seen["za"].square().sum(1), seen["va"].shape[-2:]).flatten(1)
-            loss = loss + 30.0 * (1 - F.cosine_similarity(q, seen["va"].square().sum(1).flatten(1))).mean()
+            loss = (
+                loss
+                + 30.0 * (1 - F.cosine_similarity(q, seen["va"].square().sum(1).flatten(1))).mean()
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -67,7 +80,9 @@ def guided_by_hand(student, teacher, project, loader, *, lr, epochs):
 def test_training_equals_a_loop_written_by_hand():
     student, teacher, loader = convnet(0), convnet(9, wide=6), batches()
     alone = copy.deepcopy(student)
-    module = DistillationModule(student, teacher, BOTH, optimizer=lambda p: torch.optim.SGD(p, lr=0.05))
+    module = DistillationModule(
+        student, teacher, BOTH, optimizer=lambda p: torch.optim.SGD(p, lr=0.05)
+    )
     module.feature_term.fit_to(loader[0][0])
     project = copy.deepcopy(module.feature_term.projections[0])
     assert tuple(project.weight.shape) == (6, 4, 1, 1)
@@ -91,14 +106,20 @@ def test_whole_epochs_equal_single_steps():
 
 
 def test_the_feature_term_is_logged_and_part_of_the_loss():
-    module = DistillationModule(convnet(0), convnet(9), BOTH, optimizer=lambda p: torch.optim.SGD(p, lr=1e-30))
+    module = DistillationModule(
+        convnet(0), convnet(9), BOTH, optimizer=lambda p: torch.optim.SGD(p, lr=1e-30)
+    )
     fitter = trainer(max_epochs=1)
     fitter.fit(module, Loader(batches()))
     found = {name: float(value) for name, value in fitter.callback_metrics.items()}
     assert found["train_feature"] > 0
     assert found["train_soft"] == 0
-    assert found["train_loss"] == pytest.approx(0.5 * found["train_hard"] + found["train_feature"], rel=1e-5)
-    plain = DistillationModule(convnet(0), convnet(9), Objective(), optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+    assert found["train_loss"] == pytest.approx(
+        0.5 * found["train_hard"] + found["train_feature"], rel=1e-5
+    )
+    plain = DistillationModule(
+        convnet(0), convnet(9), Objective(), optimizer=lambda p: torch.optim.SGD(p, lr=0.1)
+    )
     fitter = trainer(max_epochs=1)
     fitter.fit(plain, Loader(batches()))
     assert "train_feature" not in fitter.callback_metrics
@@ -109,12 +130,20 @@ def test_distill_takes_features_and_leaves_no_trace_of_them_in_the_student():
     names = list(student.state_dict())
     before = copy.deepcopy(teacher.state_dict())
     limbeck.distill(
-        student, teacher, batches(), epochs=2, features=[Feature(**HINT), ATTENTION], soft_weight=0.0, progress=False
+        student,
+        teacher,
+        batches(),
+        epochs=2,
+        features=[Feature(**HINT), ATTENTION],
+        soft_weight=0.0,
+        progress=False,
     )
     assert list(student.state_dict()) == names
     assert all(not module._forward_hooks for module in [*student.modules(), *teacher.modules()])
     assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
-    plain = limbeck.distill(convnet(0), teacher, batches(), epochs=2, soft_weight=0.0, progress=False)
+    plain = limbeck.distill(
+        convnet(0), teacher, batches(), epochs=2, soft_weight=0.0, progress=False
+    )
     assert far(student, plain) > 1e-3
 
 
@@ -128,7 +157,9 @@ def test_a_ready_optimizer_cannot_train_a_projection():
         if good:
             trainer(max_epochs=1).fit(module, Loader(batches()))
             continue
-        with pytest.raises(ConfigError, match="projection to train, which a ready optimizer does not know"):
+        with pytest.raises(
+            ConfigError, match="projection to train, which a ready optimizer does not know"
+        ):
             trainer(max_epochs=1).fit(module, Loader(batches()))
 
 
@@ -143,16 +174,22 @@ def test_the_probe_leaves_no_trace():
     assert torch.equal(torch.random.get_rng_state(), state)
     assert [m.training for m in student.modules()] == [m.training for m in before.modules()]
     assert all(
-        torch.equal(a, b) for a, b in zip(student.state_dict().values(), before.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(student.state_dict().values(), before.state_dict().values(), strict=True)
     )
-    assert [name for name, _ in term.named_parameters()] == ["projections.0.weight", "projections.0.bias"]
+    assert [name for name, _ in term.named_parameters()] == [
+        "projections.0.weight",
+        "projections.0.bias",
+    ]
     again = FeatureTerm([Feature(**HINT)], student, LiveTeacher(teacher), seed=3)
     again.fit_to(torch.zeros(1, 3, 4, 4))
     assert same(term, again)
 
 
 def test_what_a_layer_gave_is_kept_before_the_next_works_in_place():
-    student = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(inplace=True), nn.Linear(5, CLASSES))
+    student = nn.Sequential(
+        nn.Flatten(), nn.Linear(48, 5), nn.ReLU(inplace=True), nn.Linear(5, CLASSES)
+    )
     feature = Feature(kind="hint", student="1", teacher="1")
     term = FeatureTerm([feature], student, LiveTeacher(copy.deepcopy(student)))
     x = torch.randn(4, 3, 4, 4)
@@ -173,13 +210,22 @@ def resumable(epochs, checkpoints, wanted):
     student = Normalized(model, *data.statistics)
     features = [{"kind": "hint", "student": "features.3", "teacher": "features.0"}]
     module = DistillationModule(
-        student, Normalized(teacher, *data.statistics), Objective(features=features), seeds=[4], arm_names=["hints"],
+        student,
+        Normalized(teacher, *data.statistics),
+        Objective(features=features),
+        seeds=[4],
+        arm_names=["hints"],
         optimizer=Optimizer(lr=0.01),
-    )  # fmt: skip
+    )
     fitter = make_trainer(epochs=epochs, options={"accelerator": "cpu"}, checkpoints=checkpoints)
     if wanted < epochs:  # as if killed there
         fitter.fit_loop.max_epochs = wanted
-    run_fit(module, trainer=fitter, checkpoints=checkpoints, datamodule=StudyData(data, seeds=[4], batch_size=400))
+    run_fit(
+        module,
+        trainer=fitter,
+        checkpoints=checkpoints,
+        datamodule=StudyData(data, seeds=[4], batch_size=400),
+    )
     return module
 
 
@@ -194,18 +240,26 @@ def test_a_resumed_training_has_its_projections_again(tmp_path):
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# What is refused ----------------------------------------------------------------------------------
 
 
 def test_layers_behind_the_normalisation_have_both_names():
     net = convnet(0)
     model = Normalized(net, [0.0], [1.0])
-    assert find_layer(model, "0.0.2", "student") is find_layer(model, "net.0.0.2", "student") is net[0][0][2]
+    assert (
+        find_layer(model, "0.0.2", "student")
+        is find_layer(model, "net.0.0.2", "student")
+        is net[0][0][2]
+    )
 
 
 def test_a_path_that_does_not_exist_names_those_that_come_near():
-    model = Normalized(limbeck.models.ConvNet((1, 8, 8), 10, channels=[4], strides=[1]), [0.0], [1.0])
-    with pytest.raises(ConfigError, match=r"the teacher has no layer feature\.2; did you mean .*features\.2"):
+    model = Normalized(
+        limbeck.models.ConvNet((1, 8, 8), 10, channels=[4], strides=[1]), [0.0], [1.0]
+    )
+    with pytest.raises(
+        ConfigError, match=r"the teacher has no layer feature\.2; did you mean .*features\.2"
+    ):
         find_layer(model, "feature.2", "teacher")
     with pytest.raises(ConfigError, match=r"the student has no layer xyz; it has features, head\."):
         find_layer(model, "xyz", "student")
@@ -238,5 +292,7 @@ def test_a_layer_that_takes_no_part_is_refused():
 def test_shapes_that_cannot_be_matched_are_told_before_the_first_step():
     objective = Objective(features=[{"kind": "hint", "student": "1", "teacher": "0"}])
     module = DistillationModule(convnet(0), convnet(1), objective)
-    with pytest.raises(ConfigError, match=r"student's 1, of shape \[B, 16\].*teacher's 0, of shape \[B, 4, 2, 2\]"):
+    with pytest.raises(
+        ConfigError, match=r"student's 1, of shape \[B, 16\].*teacher's 0, of shape \[B, 4, 2, 2\]"
+    ):
         trainer(max_epochs=1).fit(module, Loader(batches()))

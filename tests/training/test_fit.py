@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from plain_loop import far, same, train_alone
+from support.plain_loop import far, same, train_alone
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import limbeck
-from limbeck.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.training.fit import make_trainer
 
 CLASSES = 4
@@ -69,7 +69,13 @@ def test_the_three_lines(kind, capfd):
     "settings",
     [
         {},
-        {"temperature": 3.0, "hard_weight": 0.2, "soft_weight": 0.8, "soft": "cross_entropy", "scale_by_t2": False},
+        {
+            "temperature": 3.0,
+            "hard_weight": 0.2,
+            "soft_weight": 0.8,
+            "soft": "cross_entropy",
+            "scale_by_t2": False,
+        },
         {"temperature": 1.0, "hard_weight": 0.0, "soft_weight": 1.0},
         {"soft": "logits"},
         {"soft": "probabilities", "temperature": 2.0},
@@ -80,14 +86,23 @@ def test_distilling_equals_a_hand_written_loop(kind, settings):
     x, y = samples(shape)
     teacher, alone = net(0, 16), net(1)
     wanted = train_alone(
-        alone, as_list(x, y) * 5, lambda p: torch.optim.Adam(p, lr=0.01), teacher=teacher, **settings
-    )  # fmt: skip
+        alone,
+        as_list(x, y) * 5,
+        lambda p: torch.optim.Adam(p, lr=0.01),
+        teacher=teacher,
+        **settings,
+    )
     loaders = (as_list(x, y), tuple(as_list(x, y)), DataLoader(TensorDataset(x, y), 16))
     for loader in loaders:
         student = net(1)
         seen = []
-        student.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output.detach()))
-        assert limbeck.distill(student, teacher, loader, epochs=5, lr=0.01, progress=False, **settings) is student
+        student.register_forward_hook(
+            lambda module, inputs, output, seen=seen: seen.append(output.detach())
+        )
+        assert (
+            limbeck.distill(student, teacher, loader, epochs=5, lr=0.01, progress=False, **settings)
+            is student
+        )
         assert len(seen) == len(wanted) == 20
         assert far(student, alone) < 1e-5
 
@@ -96,7 +111,13 @@ def test_training_equals_a_hand_written_loop(kind):
     net, shape = kind
     x, y = samples(shape)
     alone = net(1)
-    train_alone(alone, as_list(x, y) * 4, lambda p: torch.optim.Adam(p, lr=1e-3), hard_weight=1.0, soft_weight=0.0)
+    train_alone(
+        alone,
+        as_list(x, y) * 4,
+        lambda p: torch.optim.Adam(p, lr=1e-3),
+        hard_weight=1.0,
+        soft_weight=0.0,
+    )
     student = limbeck.train(net(1), as_list(x, y), epochs=4, progress=False)
     assert far(student, alone) < 1e-5
 
@@ -108,12 +129,23 @@ def test_each_step_equals_the_hand_written_one():
         alone, student = flat_net(1), flat_net(1)
         batches = as_list(x, y)[:steps]
         train_alone(
-            alone, batches, lambda p: torch.optim.SGD(p, lr=0.1), teacher=flat_net(0), scale_by_t2=False, **settings
+            alone,
+            batches,
+            lambda p: torch.optim.SGD(p, lr=0.1),
+            teacher=flat_net(0),
+            scale_by_t2=False,
+            **settings,
         )
         limbeck.distill(
-            student, flat_net(0), batches, epochs=1, scale_by_t2=False, progress=False,
-            optimizer=lambda p: torch.optim.SGD(p, lr=0.1), **settings,
-        )  # fmt: skip
+            student,
+            flat_net(0),
+            batches,
+            epochs=1,
+            scale_by_t2=False,
+            progress=False,
+            optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
+            **settings,
+        )
         assert far(student, alone) < 1e-6
 
 
@@ -128,7 +160,9 @@ def test_optimizers_by_name_instance_function_and_settings():
     plain = trained("sgd", lr=0.05)
     own = {"lr": 0.05, "momentum": 0.9, "nesterov": True}
     assert far(trained(lambda m: torch.optim.SGD(m.parameters(), **own)), plain) < 1e-6
-    assert far(trained(lambda m: lambda parameters: torch.optim.SGD(parameters, **own)), plain) < 1e-6
+    assert (
+        far(trained(lambda m: lambda parameters: torch.optim.SGD(parameters, **own)), plain) < 1e-6
+    )
     assert far(trained(lambda m: limbeck.Optimizer(name="sgd", lr=0.05)), plain) < 1e-6
     assert far(trained(None), trained("adam", lr=1e-3)) < 1e-6
 
@@ -142,7 +176,10 @@ def test_epochs_out_of_range_are_refused(epochs):
 def test_an_iterator_is_refused():
     loader = as_list(*samples((16,)))
     for once in (iter(loader), (batch for batch in loader), zip(*samples((16,)), strict=True)):
-        with pytest.raises(ConfigError, match=r"The loader can be read only once \(it is an iterator\); give a list"):
+        with pytest.raises(
+            ConfigError,
+            match=r"The loader can be read only once \(it is an iterator\); give a list",
+        ):
             limbeck.train(flat_net(0), once, epochs=1, progress=False)
     with pytest.raises(ConfigError, match="val_loader can be read only once"):
         limbeck.train(flat_net(0), loader, epochs=1, progress=False, val_loader=iter(loader))
@@ -173,11 +210,19 @@ def test_an_iterable_without_a_length_will_do():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"lr": 0.1, "optimizer": lambda p: torch.optim.SGD(p, lr=1.0)}, ConfigError, "lr goes with the name"),
+        (
+            {"lr": 0.1, "optimizer": lambda p: torch.optim.SGD(p, lr=1.0)},
+            ConfigError,
+            "lr goes with the name",
+        ),
         ({"lr": 0.1, "optimizer": limbeck.Optimizer()}, ConfigError, "lr goes with the name"),
         ({"lr": 0.0}, ConfigError, "optimizer.lr"),
         ({"lr": float("inf")}, ConfigError, "optimizer.lr"),
-        ({"optimizer": "adamm"}, ConfigError, "optimizer.name='adamm' is unknown; choose one of adam, adamw, sgd"),
+        (
+            {"optimizer": "adamm"},
+            ConfigError,
+            "optimizer.name='adamm' is unknown; choose one of adam, adamw, sgd",
+        ),
         ({"optimizer": 3}, ConfigError, "should be a name, an optimizer or a function"),
         ({"temperature": 0.0}, ConfigError, "temperature"),
         ({"hard_weight": 0.0, "soft_weight": 0.0}, ConfigError, "both 0"),
@@ -191,21 +236,28 @@ def test_an_iterable_without_a_length_will_do():
 def test_arguments_out_of_range_are_refused(options, error, message):
     student = flat_net(1)
     with pytest.raises(error, match=message):
-        limbeck.distill(student, flat_net(0), as_list(*samples((16,))), epochs=1, progress=False, **options)
+        limbeck.distill(
+            student, flat_net(0), as_list(*samples((16,))), epochs=1, progress=False, **options
+        )
     assert same(student, flat_net(1))
 
 
 def test_a_teacher_of_other_classes_is_refused():
     with pytest.raises(TeacherError, match="teacher gives 3 classes and the student 4"):
-        limbeck.distill(flat_net(0), nn.Linear(16, 3), as_list(*samples((16,))), epochs=1, progress=False)
+        limbeck.distill(
+            flat_net(0), nn.Linear(16, 3), as_list(*samples((16,))), epochs=1, progress=False
+        )
 
 
 def test_divergence_is_told():
     with pytest.raises(DivergedError, match="the student was"):
         limbeck.train(
-            flat_net(0), as_list(*samples((16,))), epochs=3, progress=False,
+            flat_net(0),
+            as_list(*samples((16,))),
+            epochs=3,
+            progress=False,
             optimizer=lambda p: torch.optim.SGD(p, lr=1e30),
-        )  # fmt: skip
+        )
 
 
 def test_modes_and_devices_afterwards():
@@ -254,9 +306,21 @@ def test_progress_goes_to_standard_error(capfd):
 def test_options_reach_the_trainer():
     loader = as_list(*samples((16,)))
     once = limbeck.train(flat_net(0), loader, epochs=1, progress=False)
-    assert far(limbeck.train(flat_net(0), loader, epochs=5, progress=False, trainer={"max_epochs": 1}), once) < 1e-7
+    assert (
+        far(
+            limbeck.train(flat_net(0), loader, epochs=5, progress=False, trainer={"max_epochs": 1}),
+            once,
+        )
+        < 1e-7
+    )
     still = limbeck.train(
-        flat_net(0), loader, epochs=1, progress=False, optimizer="sgd", lr=1.0, trainer={"gradient_clip_val": 1e-9}
+        flat_net(0),
+        loader,
+        epochs=1,
+        progress=False,
+        optimizer="sgd",
+        lr=1.0,
+        trainer={"gradient_clip_val": 1e-9},
     )
     assert far(still, flat_net(0)) < 1e-6
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from torch import nn
 
-from limbeck.data.noise import StrokeNoise, UniformNoise
-from limbeck.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.progress import StageProgress
+from limbeck.data.sources.noise import StrokeNoise, UniformNoise
 from limbeck.models import MLP, ConvNet
-from limbeck.progress import StageProgress
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.generator import (
     Game,
@@ -21,11 +21,13 @@ from limbeck.training.generator import (
     disagreement,
     statistics_loss,
     statistics_of,
-)  # fmt: skip
+)
 
 SILENT = StageProgress(enabled=False)
 SHAPE = (1, 8, 8)
-LOGITS = st.integers(0, 10_000).map(lambda seed: 3 * torch.randn(6, 4, generator=torch.Generator().manual_seed(seed)))
+LOGITS = st.integers(0, 10_000).map(
+    lambda seed: 3 * torch.randn(6, 4, generator=torch.Generator().manual_seed(seed))
+)
 
 
 def teacher(seed=0):
@@ -63,9 +65,13 @@ def test_statistics_loss_is_0_for_what_the_layer_remembers():
     layer(x)
     layer.eval()
     assert float(statistics_loss(layer, x)) < 1e-4
-    assert float(statistics_loss(layer, x + layer.running_var.sqrt().view(-1, 1, 1))) == pytest.approx(1, abs=1e-2)
+    assert float(
+        statistics_loss(layer, x + layer.running_var.sqrt().view(-1, 1, 1))
+    ) == pytest.approx(1, abs=1e-2)
     around = layer.running_mean.view(-1, 1, 1)
-    assert float(statistics_loss(layer, (x - around) * math.e**0.5 + around)) == pytest.approx(1, abs=1e-2)
+    assert float(statistics_loss(layer, (x - around) * math.e**0.5 + around)) == pytest.approx(
+        1, abs=1e-2
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 5, 7)])
@@ -85,7 +91,9 @@ def test_each_loss_falls(name):
     torch.manual_seed(0)
     brightness = MLP(SHAPE, 4, hidden=[])  # a bright image is certain, a dark one even
     brightness.layers[-1].weight.data[:] = torch.arange(4).view(-1, 1) * 0.03
-    weights = dict.fromkeys(("certainty", "balance", "statistics", "disagreement"), 0.0) | {name: 1.0}
+    weights = dict.fromkeys(("certainty", "balance", "statistics", "disagreement"), 0.0) | {
+        name: 1.0
+    }
     models = teacher().models if name == "statistics" else [brightness]
     game = Game(models, SHAPE, 4, Generated(lr=0.01, **weights), torch.device("cpu"))
     with statistics_of(game.models) as terms:
@@ -107,7 +115,9 @@ def test_the_same_images_again_of_all_stages_of_the_training():
     assert torch.equal(state, torch.get_rng_state())
     assert not torch.equal(images, made(Generated(samples=105, steps=6, seed=1), signal))
     assert not torch.equal(images, made(source, teacher(seed=1)))
-    assert not torch.equal(images, made(Generated(samples=105, steps=6, start=UniformNoise()), signal))
+    assert not torch.equal(
+        images, made(Generated(samples=105, steps=6, start=UniformNoise()), signal)
+    )
 
 
 def test_fewer_steps_than_stages_and_few_samples():
@@ -133,7 +143,9 @@ def test_teachers_without_batch_norm_and_ensembles():
 def test_losses_that_are_no_numbers_stop_it():
     signal = teacher()
     signal.models[0].head[-1].bias.data.fill_(math.nan)
-    with pytest.raises(DivergedError, match=r"step 1 of 3; try a smaller transfer.source.lr than 0.002"):
+    with pytest.raises(
+        DivergedError, match=r"step 1 of 3; try a smaller transfer.source.lr than 0.002"
+    ):
         made(Generated(samples=10, steps=3), signal)
     assert not any(module._forward_pre_hooks for module in signal.models[0].modules())
 
@@ -153,7 +165,9 @@ def test_wrong_settings_are_named(settings_, message):
 
 
 def test_what_a_generator_cannot_do_without():
-    with pytest.raises(ConfigError, match=r"makes images \[C, H, W\]; the data has inputs of shape \[64\]"):
+    with pytest.raises(
+        ConfigError, match=r"makes images \[C, H, W\]; the data has inputs of shape \[64\]"
+    ):
         made(Generated(samples=5, steps=1), teacher(), shape=(64,))
     with pytest.raises(TeacherError, match="the study has none"):
         made(Generated(samples=5, steps=1), None)

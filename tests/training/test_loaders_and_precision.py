@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import limbeck
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.training.optimizer import Optimizer
 
 
@@ -40,7 +40,11 @@ def test_a_float32_teacher_is_asked_under_any_precision(precision):
 def test_a_schedule_needs_a_loader_with_a_length(schedule):
     with pytest.raises(ConfigError, match="needs a loader that has a length"):
         limbeck.train(
-            nn.Linear(6, 3), NoLength(batches()), epochs=2, optimizer=Optimizer(schedule=schedule), progress=False
+            nn.Linear(6, 3),
+            NoLength(batches()),
+            epochs=2,
+            optimizer=Optimizer(schedule=schedule),
+            progress=False,
         )
     limbeck.train(nn.Linear(6, 3), NoLength(batches()), epochs=2, progress=False)
 
@@ -55,8 +59,14 @@ def test_the_logged_hard_loss_is_the_mean_over_labelled_samples():
     wanted = float(F.cross_entropy(student(content[0][0]), content[0][1]).detach())
     frozen = lambda parameters: torch.optim.SGD(parameters, lr=0.0)  # noqa: E731
     module = limbeck.DistillationModule(student, optimizer=frozen)
-    trainer = L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
-                        enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    trainer = L.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     trainer.fit(module, torch.utils.data.DataLoader([content[0], *hidden], batch_size=None))
     assert float(trainer.callback_metrics["train_hard"]) == pytest.approx(wanted, rel=1e-6)
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from plain_loop import Loader, far, loss_terms, same, train_alone, trainer
+from support.plain_loop import Loader, far, loss_terms, same, train_alone, trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from limbeck import DistillationModule, Objective, Optimizer
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.data.batches import Batch
-from limbeck.errors import ConfigError, DivergedError, TeacherError
-from limbeck.training.cohort import Cohort
+from limbeck.training.cohort.stack import Cohort
 
 CLASSES = 3
 
@@ -27,7 +27,12 @@ def net(seed, hidden=8):
 def teacher_net():
     torch.manual_seed(50)
     return nn.Sequential(
-        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(16, CLASSES)
+        nn.Conv2d(3, 4, 1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Flatten(),
+        nn.Linear(16, CLASSES),
     )
 
 
@@ -51,7 +56,7 @@ def sgd(lr=0.1):
     return lambda parameters: torch.optim.SGD(parameters, lr=lr)
 
 
-# What is logged ------------------------------------------------------------------------------------------------------
+# What is logged -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("with_teacher", [True, False])
@@ -71,14 +76,18 @@ def test_logged_values_equal_a_direct_computation(data, val_data, with_teacher):
         loss, hard, soft = loss_terms(net(0)(x), v, y, **settings)
         z = net(0)(val_data.tensors[0])
     wanted = {
-        "train_loss": loss.item(), "train_hard": hard.item(), "train_soft": soft.item(),
+        "train_loss": loss.item(),
+        "train_hard": hard.item(),
+        "train_soft": soft.item(),
         "val_loss": F.cross_entropy(z, val_data.tensors[1]).item(),
         "val_acc": (z.argmax(1) == val_data.tensors[1]).float().mean().item(),
-    }  # fmt: skip
+    }
     found = {name: float(value) for name, value in fitter.callback_metrics.items()}
     assert found == pytest.approx(wanted, rel=1e-5)
     if with_teacher:
-        assert found["train_loss"] == pytest.approx(0.4 * found["train_hard"] + 0.6 * found["train_soft"], rel=1e-6)
+        assert found["train_loss"] == pytest.approx(
+            0.4 * found["train_hard"] + 0.6 * found["train_soft"], rel=1e-6
+        )
     else:
         assert found["train_soft"] == 0
 
@@ -95,22 +104,32 @@ def test_a_cohort_logs_under_arm_and_seed(data):
     fitter = trainer(max_epochs=1)
     fitter.fit(module, Loader([batch]), Loader([batch]))
     names = ("train_loss", "train_hard", "train_soft", "val_loss", "val_acc")
-    assert set(fitter.callback_metrics) == {f"{a}/seed{s}/{n}" for a in ("hard", "soft") for s in (3, 8) for n in names}
+    assert set(fitter.callback_metrics) == {
+        f"{a}/seed{s}/{n}" for a in ("hard", "soft") for s in (3, 8) for n in names
+    }
     with torch.no_grad():
         loss, hard, _ = loss_terms(net(1)(x), teacher(x), y, temperature=2.0)
-    assert float(fitter.callback_metrics["soft/seed8/train_loss"]) == pytest.approx(loss.item(), rel=1e-5)
-    assert float(fitter.callback_metrics["hard/seed8/train_loss"]) == pytest.approx(hard.item(), rel=1e-5)
-    assert float(fitter.callback_metrics["soft/seed8/val_loss"]) == pytest.approx(hard.item(), rel=1e-5)
+    assert float(fitter.callback_metrics["soft/seed8/train_loss"]) == pytest.approx(
+        loss.item(), rel=1e-5
+    )
+    assert float(fitter.callback_metrics["hard/seed8/train_loss"]) == pytest.approx(
+        hard.item(), rel=1e-5
+    )
+    assert float(fitter.callback_metrics["soft/seed8/val_loss"]) == pytest.approx(
+        hard.item(), rel=1e-5
+    )
 
 
 def test_validation_alone_logs_too(val_data):
     module = DistillationModule(net(0))
     found = trainer().validate(module, DataLoader(val_data, 10), verbose=False)[0]
     z = net(0)(val_data.tensors[0])
-    assert found["val_loss"] == pytest.approx(F.cross_entropy(z, val_data.tensors[1]).item(), rel=1e-5)
+    assert found["val_loss"] == pytest.approx(
+        F.cross_entropy(z, val_data.tensors[1]).item(), rel=1e-5
+    )
 
 
-# Steps ---------------------------------------------------------------------------------------------------------------
+# Steps --------------------------------------------------------------------------------------------
 
 
 def batches(data, size, epochs=1):
@@ -121,7 +140,9 @@ def batches(data, size, epochs=1):
 def test_steps_equal_a_plain_loop_with_a_teacher_that_reads_images(data):
     teacher, alone, student = teacher_net().eval(), net(0), net(0)
     train_alone(alone, batches(data, 16, 3), sgd(), teacher=teacher, temperature=2.0)
-    module = DistillationModule(student, teacher.train(), Objective(temperature=2.0), optimizer=sgd())
+    module = DistillationModule(
+        student, teacher.train(), Objective(temperature=2.0), optimizer=sgd()
+    )
     trainer(max_epochs=3).fit(module, DataLoader(data, 16))
     assert far(student, alone) < 1e-5
     torch.testing.assert_close(module(data.tensors[0]), student(data.tensors[0]))
@@ -145,7 +166,11 @@ def test_the_unlabelled_count_in_the_soft_loss_alone(data):
     teacher, alone, student = teacher_net().eval(), net(0), net(0)
     train_alone(alone, batches(part, 16, 2), sgd(), teacher=teacher)
     fitter = trainer(max_epochs=2)
-    fitter.fit(DistillationModule(student, teacher, optimizer=sgd()), DataLoader(part, 16), DataLoader(part, 16))
+    fitter.fit(
+        DistillationModule(student, teacher, optimizer=sgd()),
+        DataLoader(part, 16),
+        DataLoader(part, 16),
+    )
     assert far(student, alone) < 1e-5
     right = (student(x).argmax(1) == y)[1::2].float().mean().item()
     assert float(fitter.callback_metrics["val_acc"]) == pytest.approx(right)
@@ -180,7 +205,7 @@ def test_bf16_runs_and_its_loss_is_float32(data, val_data):
     assert all(torch.isfinite(value) for value in fitter.callback_metrics.values())
 
 
-# The teacher ---------------------------------------------------------------------------------------------------------
+# The teacher --------------------------------------------------------------------------------------
 
 
 def test_the_teacher_is_neither_changed_nor_kept(data, val_data, tmp_path):
@@ -229,16 +254,20 @@ def test_numbers_of_objectives_names_and_seeds_must_fit():
         DistillationModule(cohort, None, [hard, hard], seeds=[0, 1])
 
 
-# Callbacks, optimizers, schedules ------------------------------------------------------------------------------------
+# Callbacks, optimizers, schedules -----------------------------------------------------------------
 
 
 def test_early_stopping_and_checkpoints_watch_val_loss(data, val_data, tmp_path):
     stop = EarlyStopping("val_loss", patience=1, min_delta=1e9)
     best = ModelCheckpoint(tmp_path, monitor="val_loss", filename="{epoch}")
     fitter = trainer(max_epochs=10, callbacks=[stop, best], enable_checkpointing=True)
-    fitter.fit(DistillationModule(net(0), teacher_net()), DataLoader(data, 16), DataLoader(val_data, 16))
+    fitter.fit(
+        DistillationModule(net(0), teacher_net()), DataLoader(data, 16), DataLoader(val_data, 16)
+    )
     assert fitter.current_epoch == 2
-    assert best.best_model_score == pytest.approx(float(fitter.callback_metrics["val_loss"]), rel=0.5)
+    assert best.best_model_score == pytest.approx(
+        float(fitter.callback_metrics["val_loss"]), rel=0.5
+    )
     other = DistillationModule(net(5), teacher_net())
     other.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
     assert not same(other.cohort.student, net(5))
@@ -246,13 +275,18 @@ def test_early_stopping_and_checkpoints_watch_val_loss(data, val_data, tmp_path)
 
 def test_an_optimizer_can_be_an_instance_a_function_or_settings(data):
     def trained(student, optimizer):
-        trainer(max_epochs=2).fit(DistillationModule(student, teacher_net(), optimizer=optimizer), DataLoader(data, 16))
+        trainer(max_epochs=2).fit(
+            DistillationModule(student, teacher_net(), optimizer=optimizer), DataLoader(data, 16)
+        )
         return student
 
     alone = net(0)
     train_alone(
-        alone, batches(data, 16, 2), lambda p: torch.optim.Adam(p, lr=0.01), teacher=teacher_net().eval()
-    )  # fmt: skip
+        alone,
+        batches(data, 16, 2),
+        lambda p: torch.optim.Adam(p, lr=0.01),
+        teacher=teacher_net().eval(),
+    )
     own = net(0)
     for student in (
         trained(own, torch.optim.Adam(own.parameters(), lr=0.01)),
@@ -265,8 +299,14 @@ def test_an_optimizer_can_be_an_instance_a_function_or_settings(data):
 @pytest.mark.parametrize(
     ("settings", "plain"),
     [
-        ({"name": "adamw", "weight_decay": 0.1}, lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1)),
-        ({"name": "adam", "weight_decay": 0.1}, lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1)),
+        (
+            {"name": "adamw", "weight_decay": 0.1},
+            lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+        ),
+        (
+            {"name": "adam", "weight_decay": 0.1},
+            lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
+        ),
         ({"name": "sgd"}, lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)),
         ({"name": "sgd", "momentum": 0.0}, lambda p: torch.optim.SGD(p, lr=0.01)),
     ],
@@ -300,7 +340,8 @@ def test_schedules_end_with_the_training(data, schedule, accumulate, first, last
     fitter.fit(module, DataLoader(data, 16))
     assert len(rates) == 3 * 4 / accumulate
     assert rates[0] == pytest.approx(first)
-    # The schedule has taken one step more than the optimizer: its end is the rate of the step after the last.
+    # The schedule has taken one step more than the optimizer: its end is the rate of the step after
+    # the last.
     end = fitter.optimizers[0].param_groups[0]["lr"]
     reached = rates[-1] if schedule == "one_cycle" else end
     assert reached == pytest.approx(last, rel=1e-4, abs=1e-12)
@@ -325,7 +366,7 @@ def test_settings_out_of_range_are_refused(settings, message):
         Optimizer(**settings)
 
 
-# Divergence ----------------------------------------------------------------------------------------------------------
+# Divergence ---------------------------------------------------------------------------------------
 
 
 def test_divergence_names_arm_seed_and_epoch_and_stops_only_when_all_diverged(data):
@@ -337,15 +378,21 @@ def test_divergence_names_arm_seed_and_epoch_and_stops_only_when_all_diverged(da
     batch = Batch(x.expand(2, *x.shape), y.expand(2, -1))
 
     def module_of(members):
-        return DistillationModule(Cohort(members), None, [hard, hard], arm_names=["fine", "wild"], seeds=[4, 7])
+        return DistillationModule(
+            Cohort(members), None, [hard, hard], arm_names=["fine", "wild"], seeds=[4, 7]
+        )
 
     module = module_of([[net(0), net(1)], [net(0), bad]])
     trainer(max_epochs=2).fit(module, Loader([batch]))
     [(arm, seed, sentence)] = module.diverged
     assert (arm, seed) == (1, 1)
-    assert sentence.startswith("Training diverged: the loss of wild/seed7 was nan in epoch 1. Lower optimizer.lr")
+    assert sentence.startswith(
+        "Training diverged: the loss of wild/seed7 was nan in epoch 1. Lower optimizer.lr"
+    )
     module = module_of([[bad, bad], [bad, bad]])
-    with pytest.raises(DivergedError, match=r"the loss of fine/seed4 was nan in epoch 1\. Lower optimizer\.lr"):
+    with pytest.raises(
+        DivergedError, match=r"the loss of fine/seed4 was nan in epoch 1\. Lower optimizer\.lr"
+    ):
         trainer(max_epochs=2).fit(module, Loader([batch]))
 
 

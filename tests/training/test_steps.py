@@ -1,4 +1,6 @@
-"""Whole epochs in one training step: the same numbers as Lightning's own loop, at a fraction of its cost."""
+"""Whole epochs in one training step: the same numbers as Lightning's own loop, at a fraction of its
+cost.
+"""
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP
 from limbeck.teacher.signal import StoredTeacher
-from limbeck.training.cohort import Cohort
+from limbeck.training.cohort.stack import Cohort
 from limbeck.training.fit import make_trainer, run_fit
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
@@ -23,7 +25,9 @@ def data():
     generator = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (230, *SHAPE), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 3, (230,), generator=generator)
-    return Dataset.from_arrays(images[:200], labels[:200], images[200:], labels[200:], class_names=list("abc"), val=30)
+    return Dataset.from_arrays(
+        images[:200], labels[:200], images[200:], labels[200:], class_names=list("abc"), val=30
+    )
 
 
 def student(seed, max_norm=None):
@@ -31,18 +35,34 @@ def student(seed, max_norm=None):
     return MLP(SHAPE, 3, hidden=[8], dropout=0.2, max_norm=max_norm)
 
 
-def fitted(*, arms=2, views=None, optimizer=None, epochs=3, checkpoints=None, max_norm=None, **options):
+def fitted(
+    *, arms=2, views=None, optimizer=None, epochs=3, checkpoints=None, max_norm=None, **options
+):
     """Students trained on a small study's batches, and the Trainer that did it."""
     found = data()
     members = [[student(seed, max_norm) for seed in (0, 1)] for _ in range(arms)]
-    signal = StoredTeacher(torch.randn(len(found.train), 16, 3, generator=torch.Generator().manual_seed(2)))
+    signal = StoredTeacher(
+        torch.randn(len(found.train), 16, 3, generator=torch.Generator().manual_seed(2))
+    )
     objectives = [Objective(temperature=2.0 + arm) for arm in range(arms)]
     module = DistillationModule(
-        Cohort(members), signal, objectives, optimizer=optimizer or Optimizer(schedule="one_cycle", lr=0.01),
-        arm_names=[f"arm{arm}" for arm in range(arms)], seeds=[0, 1],
-    )  # fmt: skip
-    batches = StudyData(found, seeds=[0, 1], batch_size=32, views=views or Shift(1), transfer=TransferSet(labelled=50))
-    trainer = make_trainer(epochs=epochs, options={"accelerator": "cpu", **options}, checkpoints=checkpoints)
+        Cohort(members),
+        signal,
+        objectives,
+        optimizer=optimizer or Optimizer(schedule="one_cycle", lr=0.01),
+        arm_names=[f"arm{arm}" for arm in range(arms)],
+        seeds=[0, 1],
+    )
+    batches = StudyData(
+        found,
+        seeds=[0, 1],
+        batch_size=32,
+        views=views or Shift(1),
+        transfer=TransferSet(labelled=50),
+    )
+    trainer = make_trainer(
+        epochs=epochs, options={"accelerator": "cpu", **options}, checkpoints=checkpoints
+    )
     compile = options.get("compile", False)
     run_fit(module, trainer=trainer, checkpoints=checkpoints, compile=compile, datamodule=batches)
     return module, trainer
@@ -60,7 +80,9 @@ SINGLE = {"limit_train_batches": 1000}
 @pytest.mark.parametrize("name", ["adam", "sgd"])
 def test_they_give_bit_for_bit_what_lightnings_own_loop_gives(precision, name):
     optimizer = Optimizer(name=name, schedule="one_cycle", lr=0.01)
-    views = Chain([Affine(), Elastic()]).limited(16)  # they compute, and should do so in float32 under any precision
+    views = Chain([Affine(), Elastic()]).limited(
+        16
+    )  # they compute, and should do so in float32 under any precision
     settings = {"optimizer": optimizer, "precision": precision, "max_norm": 0.5, "views": views}
     whole, trainer = fitted(**settings)
     single, other = fitted(**settings, **SINGLE)
@@ -95,12 +117,20 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypat
 @pytest.mark.parametrize(
     "options",
     [
-        {"max_steps": 10}, {"gradient_clip_val": 1.0}, {"accumulate_grad_batches": 2}, {"limit_train_batches": 3},
-        {"limit_train_batches": 1}, {"limit_train_batches": 0.5}, {"val_check_interval": 1},
-        {"overfit_batches": 2}, {"val_check_interval": 2}, {"max_time": "00:01:00:00"}, {"fast_dev_run": True},
+        {"max_steps": 10},
+        {"gradient_clip_val": 1.0},
+        {"accumulate_grad_batches": 2},
+        {"limit_train_batches": 3},
+        {"limit_train_batches": 1},
+        {"limit_train_batches": 0.5},
+        {"val_check_interval": 1},
+        {"overfit_batches": 2},
+        {"val_check_interval": 2},
+        {"max_time": "00:01:00:00"},
+        {"fast_dev_run": True},
     ],
     ids=lambda options: next(iter(options)),
-)  # fmt: skip
+)
 def test_options_that_ask_for_single_steps_get_them(options):
     trainer = make_trainer(epochs=2, options={"accelerator": "cpu", **options})
     assert not can_take_whole_epochs(trainer)
@@ -150,7 +180,9 @@ def test_progress_is_told_within_an_epoch(monkeypatch):
     told = []
     found = data()
     module = DistillationModule(student(0), optimizer=Optimizer())
-    trainer = make_trainer(epochs=2, options={"accelerator": "cpu"}, advance=lambda done, note="": told.append(done))
+    trainer = make_trainer(
+        epochs=2, options={"accelerator": "cpu"}, advance=lambda done, note="": told.append(done)
+    )
     run_fit(module, trainer=trainer, datamodule=StudyData(found, seeds=[0], batch_size=32))
     assert told == sorted(told)
     assert told[-1] == 2
@@ -168,7 +200,13 @@ def test_compiled_steps_give_the_same_students_of_many_shapes(monkeypatch, preci
         return real(function, **{**options, "backend": compiled[-1]})
 
     monkeypatch.setattr(torch, "compile", traced)
-    for arms in (1, 2, 3, 4, 5):  # each would add to what is kept of one function, up to PyTorch's limit
+    for arms in (
+        1,
+        2,
+        3,
+        4,
+        5,
+    ):  # each would add to what is kept of one function, up to PyTorch's limit
         plain, _ = fitted(arms=arms, precision=precision)
         other, _ = fitted(arms=arms, precision=precision, compile=True)
         # The whole step is one graph, for whole batches and for the last one of an epoch.

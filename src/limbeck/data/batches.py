@@ -1,7 +1,8 @@
-"""Batches as index slices of a data set that lies on the training device: no worker processes, no copies in Python.
+"""Batches as index slices of a data set that lies on the training device: no worker processes, no
+copies in Python.
 
-The order of an epoch is a pure function of (seed, epoch), the view of a sample of (seed, epoch, index): a run that is
-resumed, or split otherwise, sees the same.
+The order of an epoch is a pure function of (seed, epoch), the view of a sample of (seed, epoch,
+index): a run that is resumed, or split otherwise, sees the same.
 """
 
 import math
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 from limbeck.data.dataset import Dataset, Split, as_float
-from limbeck.data.transfer import TransferSet, mixing_pool
-from limbeck.data.views import NoViews, Views, replayable_integers
+from limbeck.data.transfer_set import TransferSet, mixing_pool
+from limbeck.data.views.base import NoViews, Views, replayable_integers
 from limbeck.losses import UNLABELLED, is_labelled
 
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 1 << 22
@@ -40,12 +41,15 @@ class Batch(NamedTuple):
 
     Attributes:
         x: inputs ``[S, B, *shape]``.
-        y: labels ``[S, B]``, -100 where there is none; of text ``[S, B, T]``, -100 at positions that no loss sees.
-        sample: rows of the training split or of what a source gave ``[S, B]``; None where the batch is not of a study.
+        y: labels ``[S, B]``, -100 where there is none; of text ``[S, B, T]``, -100 at positions
+            that no loss sees.
+        sample: rows of the training split or of what a source gave ``[S, B]``; None where the batch
+            is not of a study.
         view: the view of each ``[S, B]``; likewise.
         mixed: the second sample's share where each input is a mixture of two; None where none is.
-        counts: labelled predictions (a number or ``[S]``) and predictions that the losses are divided by; None to
-            count. A sample is one prediction, a block of text one for each position.
+        counts: labelled predictions (a number or ``[S]``) and predictions that the losses are
+            divided by; None to count. A sample is one prediction, a block of text one for each
+            position.
     """
 
     x: Tensor
@@ -81,21 +85,33 @@ class TrainBatches:
         seeds: one order and one draw of views each.
         batch_size: samples a step; the last step of an epoch takes what is left.
         epoch: tells the number of the epoch that begins.
-        rank: of this process among those that share each batch; it takes every ``processes``-th sample.
+        rank: of this process among those that share each batch; it takes every ``processes``-th
+            sample.
         processes: how many share each batch.
     """
 
     def __init__(
-        self, train: Split, index: Tensor, labels: Tensor | None, *, views: Views, seeds: Sequence[int],
-        batch_size: int, epoch: Callable[[], int], rank: int = 0, processes: int = 1,
-    ):  # fmt: skip
+        self,
+        train: Split,
+        index: Tensor,
+        labels: Tensor | None,
+        *,
+        views: Views,
+        seeds: Sequence[int],
+        batch_size: int,
+        epoch: Callable[[], int],
+        rank: int = 0,
+        processes: int = 1,
+    ):
         self.train, self.index = train, index
         self.views, self.seeds, self.batch_size, self.epoch = views, list(seeds), batch_size, epoch
         self.rank, self.processes = rank, processes
         self.pool = index if labels is None else mixing_pool(index, labels)
         self._label_of = train.labels
         if labels is not None:
-            self._label_of = torch.full((len(train),), UNLABELLED, device=labels.device).index_copy(0, index, labels)
+            self._label_of = torch.full((len(train),), UNLABELLED, device=labels.device).index_copy(
+                0, index, labels
+            )
         self._all_labelled = labels is None or bool((labels != UNLABELLED).all())
 
     def __len__(self) -> int:
@@ -103,18 +119,33 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
-        order = torch.stack([epoch_order(len(self.index), seed, epoch) for seed in self.seeds]).to(self.index.device)
+        order = torch.stack([epoch_order(len(self.index), seed, epoch) for seed in self.seeds]).to(
+            self.index.device
+        )
         index = self.index[order]
-        view = torch.stack([self.views.draw(seed, epoch, rows) for seed, rows in zip(self.seeds, index, strict=True)])
-        for whole in zip(*(part.split(self.batch_size, dim=1) for part in (index, view)), strict=True):
+        view = torch.stack(
+            [
+                self.views.draw(seed, epoch, rows)
+                for seed, rows in zip(self.seeds, index, strict=True)
+            ]
+        )
+        for whole in zip(
+            *(part.split(self.batch_size, dim=1) for part in (index, view)), strict=True
+        ):
             counts = self._counts(*whole)
-            rows, seen = whole if self.processes == 1 else (p[:, self.rank :: self.processes] for p in whole)
+            rows, seen = (
+                whole if self.processes == 1 else (p[:, self.rank :: self.processes] for p in whole)
+            )
             inputs = self.views.show(self.train.inputs, rows.flatten(), seen.flatten(), self.pool)
             x = as_float(inputs).view(*rows.shape, *inputs.shape[1:])
             yield Batch(x, self._labels(rows), rows, seen, self._mixed(rows, seen), counts)
 
     def _labels(self, rows: Tensor) -> Tensor:
-        return self._label_of.index_select(0, rows.flatten()).long().view(*rows.shape, *self._label_of.shape[1:])
+        return (
+            self._label_of.index_select(0, rows.flatten())
+            .long()
+            .view(*rows.shape, *self._label_of.shape[1:])
+        )
 
     def _mixed(self, rows: Tensor, view: Tensor) -> Mixed | None:
         if not self.views.mixes:
@@ -123,15 +154,20 @@ class TrainBatches:
         return Mixed(self._label_of[partner].view(rows.shape), weight.view(rows.shape))
 
     def _counts(self, rows: Tensor, view: Tensor) -> tuple[Tensor | float, float]:
-        """Labelled predictions and predictions of a whole batch, each divided by the number of processes."""
+        """Labelled predictions and predictions of a whole batch, each divided by the number of
+        processes.
+        """
         predictions = rows.shape[1] * self._label_of.shape[1:].numel() / self.processes
         if self._all_labelled:
             return predictions, predictions
-        return is_labelled(self._labels(rows), self._mixed(rows, view)).sum(-1) / self.processes, predictions
+        return is_labelled(self._labels(rows), self._mixed(rows, view)).sum(
+            -1
+        ) / self.processes, predictions
 
 
 class WholeEpoch:
-    """The batches of one epoch as a single item of a loader; deliberately nothing that Lightning moves or copies.
+    """The batches of one epoch as a single item of a loader; deliberately nothing that Lightning
+    moves or copies.
 
     Args:
         batches: with a length; read once.
@@ -142,7 +178,8 @@ class WholeEpoch:
 
 
 class WholeEpochs:
-    """A loader that gives each epoch of another one as a single item, see :mod:`limbeck.training.steps`.
+    """A loader that gives each epoch of another one as a single item, see
+    :mod:`limbeck.training.steps`.
 
     Args:
         loader: with a length.
@@ -160,7 +197,8 @@ class WholeEpochs:
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
     """The order of the samples in one epoch, a permutation; a pure function of its arguments."""
-    # The generator of the CPU reads only the low 32 bits of its seed, so seed and epoch are mixed into these.
+    # The generator of the CPU reads only the low 32 bits of its seed, so seed and epoch are mixed
+    # into these.
     mixed = int(replayable_integers(seed, epoch, torch.tensor(_ORDER))) & 0xFFFFFFFF
     return torch.randperm(samples, generator=torch.Generator().manual_seed(mixed))
 
@@ -175,7 +213,9 @@ class EvaluationBatches:
         classes: of text, whose logits are larger than its inputs.
     """
 
-    def __init__(self, split: Split, *, seeds: int = 1, batch_size: int | None = None, classes: int = 1):
+    def __init__(
+        self, split: Split, *, seeds: int = 1, batch_size: int | None = None, classes: int = 1
+    ):
         values = max(split.inputs.shape[1:].numel() * (classes if split.labels.ndim > 1 else 1), 1)
         self.split, self.seeds = split, seeds
         self.batch_size = batch_size or max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
@@ -191,7 +231,8 @@ class EvaluationBatches:
 
 
 class StudyData(L.LightningDataModule):
-    """Training and validation batches of one cohort on the Trainer's device; the test split is not in here.
+    """Training and validation batches of one cohort on the Trainer's device; the test split is not
+    in here.
 
     Args:
         data: the data set.
@@ -206,9 +247,15 @@ class StudyData(L.LightningDataModule):
     """
 
     def __init__(
-        self, data: Dataset, *, seeds: Sequence[int], batch_size: int, views: Views | None = None,
-        transfer: TransferSet | None = None, pool: Split | None = None,
-    ):  # fmt: skip
+        self,
+        data: Dataset,
+        *,
+        seeds: Sequence[int],
+        batch_size: int,
+        views: Views | None = None,
+        transfer: TransferSet | None = None,
+        pool: Split | None = None,
+    ):
         super().__init__()
         self.data, self.seeds, self.batch_size = data, list(seeds), batch_size
         self.whole_epochs = False
@@ -228,12 +275,20 @@ class StudyData(L.LightningDataModule):
         assert trainer is not None
         labels = None if self.data.tokenizer is not None else self.labels.to(device)
         batches = TrainBatches(
-            self.pool.to(device), self.index.to(device), labels, views=self.views, seeds=self.seeds,
-            batch_size=self.batch_size, epoch=lambda: trainer.current_epoch,
-            rank=trainer.global_rank, processes=trainer.world_size,
-        )  # fmt: skip
+            self.pool.to(device),
+            self.index.to(device),
+            labels,
+            views=self.views,
+            seeds=self.seeds,
+            batch_size=self.batch_size,
+            epoch=lambda: trainer.current_epoch,
+            rank=trainer.global_rank,
+            processes=trainer.world_size,
+        )
         return WholeEpochs(batches) if self.whole_epochs else batches
 
     def val_dataloader(self) -> EvaluationBatches:
         """Batches of the validation split."""
-        return EvaluationBatches(self.data.val.to(self.device), seeds=len(self.seeds), classes=self.data.classes)
+        return EvaluationBatches(
+            self.data.val.to(self.device), seeds=len(self.seeds), classes=self.data.classes
+        )

@@ -1,4 +1,6 @@
-"""A bundle on disk: models, names of classes, how inputs are made, golden answers, a model card, sums of all files."""
+"""A bundle on disk: models, names of classes, how inputs are made, golden answers, a model card,
+sums of all files.
+"""
 
 import hashlib
 import io
@@ -14,13 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck import __version__, runtime
+from limbeck._base import bundle_runtime as runtime
+from limbeck._base.version import __version__
 from limbeck.data import Dataset
-from limbeck.run_folder import write_atomically
+from limbeck.run.folder import write_atomically
 
 GOLDEN = 16
 FP32_TOLERANCE, INT8_TOLERANCE = 1e-4, 0.05
-"""How far golden logits may differ on another device, as a share of the largest one (of 1 at least)."""
+"""How far golden logits may differ on another device, as a share of the largest one (of 1 at
+least).
+"""
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
@@ -51,13 +56,22 @@ class Contents:
 
 def write_bundle(folder: Path, contents: Contents) -> Path:
     """Write a bundle into an empty folder; returns the folder."""
-    loaded = {kind: runtime.Model(content, kind, contents.class_names) for kind, content in contents.models.items()}
+    loaded = {
+        kind: runtime.Model(content, kind, contents.class_names)
+        for kind, content in contents.models.items()
+    }
     answers = {kind: model.logits(contents.golden) for kind, model in loaded.items()}
     share = {"fp32": FP32_TOLERANCE, "int8": INT8_TOLERANCE}
     facts = {
-        "format": runtime.FORMAT, "name": contents.name, "limbeck": __version__, "temperature": contents.temperature,
-        "tolerances": {kind: share[kind] * max(1.0, float(np.abs(found).max())) for kind, found in answers.items()},
-    }  # fmt: skip
+        "format": runtime.FORMAT,
+        "name": contents.name,
+        "limbeck": __version__,
+        "temperature": contents.temperature,
+        "tolerances": {
+            kind: share[kind] * max(1.0, float(np.abs(found).max()))
+            for kind, found in answers.items()
+        },
+    }
     arrays = io.BytesIO()
     np.savez_compressed(arrays, allow_pickle=False, inputs=contents.golden, **answers)
     files = {
@@ -94,8 +108,8 @@ def zip_bundle(folder: Path, archive: Path) -> None:
 def golden_inputs(data: Dataset, count: int = GOLDEN) -> np.ndarray:
     """Inputs to compare answers on, drawn by a generator: nobody's image leaves with a bundle.
 
-    Images: black, white, a ramp each way, then smooth blotches with more and more noise. Other inputs: normal, with the
-    mean and the deviation of the training inputs.
+    Images: black, white, a ramp each way, then smooth blotches with more and more noise. Other
+    inputs: normal, with the mean and the deviation of the training inputs.
 
     Args:
         data: for the shape and kind of its inputs.
@@ -111,19 +125,27 @@ def golden_inputs(data: Dataset, count: int = GOLDEN) -> np.ndarray:
         drawn = torch.randn(count, *data.shape, generator=generator)
         shape = [-1] + [1] * (inputs.ndim - 2) if len(mean) > 1 else []
         drawn = drawn * std.reshape(shape) + mean.reshape(shape)
-        return drawn.mul(255).clamp(0, 255).byte().numpy() if inputs.dtype == torch.uint8 else drawn.numpy()
+        return (
+            drawn.mul(255).clamp(0, 255).byte().numpy()
+            if inputs.dtype == torch.uint8
+            else drawn.numpy()
+        )
     channels, height, width = data.shape
     across = torch.linspace(0, 1, width).expand(channels, height, width)
     down = torch.linspace(0, 1, height).view(-1, 1).expand(channels, height, width)
     plain = [torch.zeros(data.shape), torch.ones(data.shape), across, down][:count]
-    blotches = [_blotches(data.shape, k / max(1, count - 5), generator) for k in range(count - len(plain))]
+    blotches = [
+        _blotches(data.shape, k / max(1, count - 5), generator) for k in range(count - len(plain))
+    ]
     return torch.stack([*plain, *blotches]).mul(255).round().byte().numpy()
 
 
 def _blotches(shape: Sequence[int], noise: float, generator: torch.Generator) -> Tensor:
     """Smooth random shapes with a share of noise, from 0 to 1."""
     coarse = torch.rand(1, shape[0], 4, 4, generator=generator)
-    smooth = torch.nn.functional.interpolate(coarse, tuple(shape[1:]), mode="bicubic", align_corners=False)[0]
+    smooth = torch.nn.functional.interpolate(
+        coarse, tuple(shape[1:]), mode="bicubic", align_corners=False
+    )[0]
     rough = torch.rand(*shape, generator=generator)
     return ((1 - noise) * (smooth - 0.5) * 3 + noise * (rough - 0.5) * 2 + 0.3).clamp(0, 1)
 
@@ -133,11 +155,15 @@ def _preprocess(contents: Contents) -> dict[str, Any]:
     if not contents.image:
         return {"kind": "array", "shape": shape, "dtype": str(contents.golden.dtype)}
     return {
-        "kind": "image", "shape": shape, "dtype": "uint8", "layout": "channels, height, width",
-        "colour": "RGB" if shape[0] == 3 else "grey", "values": "0 to 255; normalisation is inside the model",
+        "kind": "image",
+        "shape": shape,
+        "dtype": "uint8",
+        "layout": "channels, height, width",
+        "colour": "RGB" if shape[0] == 3 else "grey",
+        "values": "0 to 255; normalisation is inside the model",
         "crop_border": contents.crop_border,
         "resize": "the largest part of this shape about the middle, bilinear (Pillow, reducing_gap 3)",
-    }  # fmt: skip
+    }
 
 
 def _write(content: bytes, path: Path) -> None:

@@ -1,4 +1,6 @@
-"""How sure an exported student may say it is: a temperature for its confidences, fitted on the validation split."""
+"""How sure an exported student may say it is: a temperature for its confidences, fitted on the
+validation split.
+"""
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -15,7 +17,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         labels: integers, ``[N]``.
 
     References:
-        Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", 2017 (temperature scaling).
+        Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", 2017
+        (temperature scaling).
     """
     scores, rows = logits.astype(np.float64), np.arange(len(labels))
 
@@ -26,8 +29,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def coverage(logits: np.ndarray, labels: np.ndarray, temperature: float) -> list[tuple[float, float, float]]:
-    """What abstaining buys: for some thresholds of confidence, the share of samples answered and of errors among these.
+def coverage(
+    logits: np.ndarray, labels: np.ndarray, temperature: float
+) -> list[tuple[float, float, float]]:
+    """What abstaining buys: for some thresholds of confidence, the share of samples answered and of
+    errors among these.
 
     Args:
         logits: ``[N, classes]``.
@@ -42,5 +48,7 @@ def coverage(logits: np.ndarray, labels: np.ndarray, temperature: float) -> list
     rows = []
     for threshold in (0.0, 0.5, 0.8, 0.9, 0.95, 0.99):
         sure = top >= threshold
-        rows.append((threshold, float(sure.mean()), float(wrong[sure].mean()) if sure.any() else 0.0))
+        rows.append(
+            (threshold, float(sure.mean()), float(wrong[sure].mean()) if sure.any() else 0.0)
+        )
     return rows

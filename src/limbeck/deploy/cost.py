@@ -1,4 +1,6 @@
-"""What models cost to run in PyTorch and ONNX Runtime: size, multiply-adds, memory, latency and throughput."""
+"""What models cost to run in PyTorch and ONNX Runtime: size, multiply-adds, memory, latency and
+throughput.
+"""
 
 import json
 import os
@@ -17,12 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from limbeck._base.errors import ResourceError
+from limbeck._base.progress import Advance
 from limbeck.data.dataset import as_float
-from limbeck.errors import ResourceError
-from limbeck.progress import Advance
 
 ROUNDS = 3
-"""Every model is measured so often, all of them in turn: what else the machine does then meets all alike."""
+"""Every model is measured so often, all of them in turn: what else the machine does then meets all
+alike.
+"""
 BATCH = 64
 RUNTIMES = (("torch", "fp32"), ("onnx", "fp32"), ("onnx", "int8"))
 
@@ -35,7 +39,8 @@ class Costed:
         name: ``teacher``, or of the arm.
         kind: its architecture.
         params: number of parameters.
-        folders: with ``model.safetensors`` and ``model.json``; none where limbeck cannot rebuild the model.
+        folders: with ``model.safetensors`` and ``model.json``; none where limbeck cannot rebuild
+            the model.
         onnx: files by kind (``fp32``, ``int8``), each beside a ``labels.json``.
         macs: multiply-adds of one input.
         errors: of the test split, by kind.
@@ -51,7 +56,8 @@ class Costed:
 
 
 def multiply_adds(model: nn.Module, example: Tensor) -> int:
-    """Multiply-adds of the matrix products and convolutions for one input (half of PyTorch's count of operations).
+    """Multiply-adds of the matrix products and convolutions for one input (half of PyTorch's count
+    of operations).
 
     Args:
         model: put into eval mode.
@@ -71,15 +77,23 @@ def measure(models: Sequence[Costed], inputs: np.ndarray, advance: Advance) -> l
         advance: told the share that is done, of 1.
 
     Returns:
-        A row for each model and way: ``model``, ``kind``, ``params``, ``runtime``, ``precision``, ``bytes``, ``macs``,
-        ``memory`` (the most the process held after an answer, in bytes; None where the system does not tell),
+        A row for each model and way: ``model``, ``kind``, ``params``, ``runtime``, ``precision``,
+        ``bytes``, ``macs``, ``memory`` (the most the process held after an answer, in bytes; None
+        where the system does not tell),
         ``errors``, and ``threads``: by their number ``latency_ms``
         (median and quartiles at batch 1) and ``per_second`` (inputs, in batches).
 
     Raises:
         ResourceError: a process that measures has failed.
     """
-    cores = sorted({1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1})
+    cores = sorted(
+        {
+            1,
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1,
+        }
+    )
     with tempfile.TemporaryDirectory(prefix="limbeck-") as aside, ExitStack() as stack:
         batch = Path(aside) / "inputs.npy"
         np.save(batch, np.resize(inputs, (BATCH, *inputs.shape[1:])))
@@ -92,11 +106,20 @@ def measure(models: Sequence[Costed], inputs: np.ndarray, advance: Advance) -> l
                     continue
                 clocks.append(stack.enter_context(_Stopwatch(runtime, files, batch)))
                 weights = [f / "model.safetensors" if runtime == "torch" else f for f in files]
-                rows.append({
-                    "model": model.name, "kind": model.kind, "params": model.params, "runtime": runtime,
-                    "precision": precision, "bytes": sum(file.stat().st_size for file in weights), "macs": model.macs,
-                    "memory": clocks[-1].memory, "errors": model.errors.get(precision), "threads": {},
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "model": model.name,
+                        "kind": model.kind,
+                        "params": model.params,
+                        "runtime": runtime,
+                        "precision": precision,
+                        "bytes": sum(file.stat().st_size for file in weights),
+                        "macs": model.macs,
+                        "memory": clocks[-1].memory,
+                        "errors": model.errors.get(precision),
+                        "threads": {},
+                    }
+                )
         found: dict[tuple[int, int], list[dict[str, list[float]]]] = {}
         for done in range(ROUNDS * len(cores) * len(clocks)):
             turn, number = divmod(done, len(clocks))
@@ -128,9 +151,14 @@ class _Stopwatch:
         path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "limbeck.deploy.stopwatch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._said, text=True, encoding="utf-8", env={**os.environ, "PYTHONPATH": path},
-        )  # fmt: skip
+            [sys.executable, "-m", "limbeck.deploy.stopwatch"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+            encoding="utf-8",
+            env={**os.environ, "PYTHONPATH": path},
+        )
         first = {"runtime": runtime, "files": [str(file) for file in files], "inputs": str(inputs)}
         try:
             self.memory: int | None = self._ask(first)["memory"]

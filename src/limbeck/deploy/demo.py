@@ -1,7 +1,8 @@
-"""``limbeck demo``: a page on this machine that shows what teacher, control and student answer to a drawing.
+"""``limbeck demo``: a page on this machine that shows what teacher, control and student answer to a
+drawing.
 
-The server is bound to the loopback. It sends logits; the page softens them, so that the temperature can be moved by
-hand.
+The server is bound to the loopback. It sends logits; the page softens them, so that the temperature
+can be moved by hand.
 """
 
 import base64
@@ -19,11 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck import runtime
+from limbeck._base import bundle_runtime as runtime
+from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.shown import Shown
-from limbeck.errors import ConfigError
 from limbeck.report.examples import png_of
 
 LARGEST_UPLOAD = 32 << 20
@@ -52,9 +53,14 @@ class Demo:
     """
 
     def __init__(self, models: Sequence[Shown], data: Dataset, *, port: int = 0):
-        if data.train.inputs.dtype != torch.uint8 or len(data.shape) != 3 or data.shape[0] not in (1, 3):
+        if (
+            data.train.inputs.dtype != torch.uint8
+            or len(data.shape) != 3
+            or data.shape[0] not in (1, 3)
+        ):
             raise ConfigError(
-                f"limbeck demo shows images, and the inputs of {data.name} are none ({list(data.shape)})."
+                f"limbeck demo shows images, and the inputs of {data.name} are none "
+                f"({list(data.shape)})."
             )
         self.models, self.data = models, data
         self._facts = json.dumps(self._describe()).encode()
@@ -64,7 +70,9 @@ class Demo:
             self.server = _Server(("127.0.0.1", port), handler)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"port={port} cannot be used ({reason}); name another, or none for any.") from None
+            raise ConfigError(
+                f"port={port} cannot be used ({reason}); name another, or none for any."
+            ) from None
 
     @property
     def url(self) -> str:
@@ -92,27 +100,37 @@ class Demo:
         dark, fill = drawing_habits(self.data.train.inputs)
         rows = _one_of_each(self.data, EXAMPLES)
         examples = [
-            {"label": self.data.class_names[int(self.data.val.labels[row])],
-             "png": png_of(self.data.val.inputs[row].numpy()),
-             "pixels": base64.b64encode(self.data.val.inputs[row].numpy().tobytes()).decode()}
+            {
+                "label": self.data.class_names[int(self.data.val.labels[row])],
+                "png": png_of(self.data.val.inputs[row].numpy()),
+                "pixels": base64.b64encode(self.data.val.inputs[row].numpy().tobytes()).decode(),
+            }
             for row in rows
-        ]  # fmt: skip
+        ]
         return {
-            "data": self.data.name, "classes": self.data.class_names, "channels": channels, "height": height,
-            "width": width, "dark": dark, "fill": fill, "examples": examples,
+            "data": self.data.name,
+            "classes": self.data.class_names,
+            "channels": channels,
+            "height": height,
+            "width": width,
+            "dark": dark,
+            "fill": fill,
+            "examples": examples,
             "models": [{"role": m.role, "name": m.name, "about": m.about} for m in self.models],
-        }  # fmt: skip
+        }
 
 
 def drawing_habits(images: Tensor, most: int = 1000) -> tuple[bool, float]:
-    """How things are drawn in a data set: light on dark or not, and how much of the image they fill.
+    """How things are drawn in a data set: light on dark or not, and how much of the image they
+    fill.
 
     Args:
         images: uint8 ``[N, C, H, W]``.
         most: how many to look at.
 
     Returns:
-        Whether the ground is dark, and the median over images of the longer side of what is drawn, as a share.
+        Whether the ground is dark, and the median over images of the longer side of what is drawn,
+        as a share.
     """
     grey = images[:most].float().mean(1) / 255
     edge = torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], 1)
@@ -156,7 +174,9 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers the page and nobody else: requests must name this host, and come from this page if from any."""
+    """Answers the page and nobody else: requests must name this host, and come from this page if
+    from any.
+    """
 
     demo: Demo
     protocol_version = "HTTP/1.1"
@@ -199,9 +219,12 @@ class _Handler(BaseHTTPRequestHandler):
         channels, height, width = self.demo.data.shape
         try:
             pixels = runtime.decode(
-                io.BytesIO(content), size=(height, width), channels=channels, name="this file",
+                io.BytesIO(content),
+                size=(height, width),
+                channels=channels,
+                name="this file",
                 crop_border=self.demo.data.crop_border,
-            )  # fmt: skip
+            )
         except runtime.PictureError as error:
             self._fail(str(error))
             return
@@ -233,11 +256,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, reason: str) -> None:
         self.close_connection = True  # what was sent may not have been read
-        self._send(HTTPStatus.BAD_REQUEST, json.dumps({"error": reason}).encode(), "application/json")
+        self._send(
+            HTTPStatus.BAD_REQUEST, json.dumps({"error": reason}).encode(), "application/json"
+        )
 
     def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8" if kind.startswith("text/") else kind)
+        self.send_header(
+            "Content-Type", f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+        )
         self.send_header("Content-Length", str(len(content)))
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")

@@ -1,4 +1,6 @@
-"""A trained student of a run becomes a bundle: exported, quantised, through the gate, packed and verified."""
+"""A trained student of a run becomes a bundle: exported, quantised, through the gate, packed and
+verified.
+"""
 
 import errno
 import os
@@ -15,7 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck import runtime
+from limbeck._base import bundle_runtime as runtime
+from limbeck._base.errors import ConfigError, DataError, ExportError, UntrustedFileError
+from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import Contents, golden_inputs, write_bundle, zip_bundle
@@ -24,12 +28,10 @@ from limbeck.deploy.card import model_card
 from limbeck.deploy.choose import check_no_text, choose_student
 from limbeck.deploy.gate import Stage, same_answers, similar_answers, table
 from limbeck.deploy.onnx_export import calibration_inputs, need_onnx, onnx_logits, quantize, to_onnx
-from limbeck.errors import ConfigError, DataError, ExportError, UntrustedFileError
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.metrics import predict
 from limbeck.models import load_model
-from limbeck.progress import StageProgress
-from limbeck.run_folder import RunFolder
+from limbeck.run.folder import RunFolder
 
 INT8_SHARE = 0.001
 BATCH = 256
@@ -60,15 +62,25 @@ class Exported:
 
 
 def export(
-    run: str | Path, data: Dataset, *, to: str | Path | None = None, arm: str | None = None, seed: int | None = None,
-    adjusted: str | None = None, int8: bool = True, int8_share: float = INT8_SHARE, zipped: bool = True,
-    overwrite: bool = False, build: Callable[[str], nn.Module] | None = None,
+    run: str | Path,
+    data: Dataset,
+    *,
+    to: str | Path | None = None,
+    arm: str | None = None,
+    seed: int | None = None,
+    adjusted: str | None = None,
+    int8: bool = True,
+    int8_share: float = INT8_SHARE,
+    zipped: bool = True,
+    overwrite: bool = False,
+    build: Callable[[str], nn.Module] | None = None,
     progress: bool = True,
-) -> Exported:  # fmt: skip
+) -> Exported:
     """Export one student of a finished run.
 
-    The student is scored on the whole test split at each step: as PyTorch loads it from the run, as ONNX Runtime runs
-    it in float32 (top classes and errors must be the same, logits but for rounding), and with 8 bits.
+    The student is scored on the whole test split at each step: as PyTorch loads it from the run, as
+    ONNX Runtime runs it in float32 (top classes and errors must be the same, logits but for
+    rounding), and with 8 bits.
 
     Args:
         run: the run folder.
@@ -76,16 +88,19 @@ def export(
         to: the folder of the bundle; None for ``bundle`` in the run folder.
         arm: of the student; None for the best distilled one on the validation split.
         seed: likewise.
-        adjusted: the student with constants added to its logits, by how they were set (``prior`` or ``kappa``).
+        adjusted: the student with constants added to its logits, by how they were set (``prior`` or
+            ``kappa``).
         int8: add a model with 8-bit weights and activations.
-        int8_share: of the test samples that it may get wrong beyond those of the float32 model (5 at least).
+        int8_share: of the test samples that it may get wrong beyond those of the float32 model (5
+            at least).
         zipped: write the same as a zip file beside the folder.
         overwrite: replace an earlier bundle.
         build: makes the empty student of an arm, for classes of a user's own.
         progress: show progress on standard error.
 
     Raises:
-        ConfigError: there is no such student, the data is text, the folder is taken, or ONNX cannot express the model.
+        ConfigError: there is no such student, the data is text, the folder is taken, or ONNX cannot
+            express the model.
         DataError: the data set is not the one of the run.
         ExportError: the exported model does not answer like the student; nothing was written.
         ResourceError: the libraries of the extra ``export`` are missing.
@@ -104,13 +119,22 @@ def export(
     target, archive = _place(to, folder, zipped=zipped)
     _check_free(target, archive, overwrite=overwrite)
     if manifest.get("digests", {}).get("data") != data.digest():
-        raise DataError(f"{folder.path}: the data is not that of the run (its digest is another). Put it back.")
+        raise DataError(
+            f"{folder.path}: the data is not that of the run (its digest is another). Put it back."
+        )
     student = _student(folder, arm, seed, adjusted, build)
     shown = StageProgress(enabled=progress)
-    with tempfile.TemporaryDirectory(prefix="limbeck-") as aside, shown.stage("export", 4) as advance:
+    with (
+        tempfile.TemporaryDirectory(prefix="limbeck-") as aside,
+        shown.stage("export", 4) as advance,
+    ):
         test = data.open_test()
         own, val = _torch_logits(student, test.inputs), _torch_logits(student, data.val.inputs)
-        stages = [same_answers("student", own, _kept(folder, summary, arm, seed, adjusted), test.labels.numpy())]
+        stages = [
+            same_answers(
+                "student", own, _kept(folder, summary, arm, seed, adjusted), test.labels.numpy()
+            )
+        ]
         advance(1)
         exported = to_onnx(student, data.train.inputs[:2])
         models = {"fp32": exported.SerializeToString(deterministic=True)}
@@ -119,12 +143,18 @@ def export(
         advance(2)
         if int8 and all(stage.passed for stage in stages):
             chosen = calibration_inputs(data.train.inputs)
-            models["int8"] = quantize(exported, chosen, Path(aside)).SerializeToString(deterministic=True)
+            models["int8"] = quantize(exported, chosen, Path(aside)).SerializeToString(
+                deterministic=True
+            )
             answers["int8"] = onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
             found = similar_answers(
-                "onnx int8", answers["int8"], answers["fp32"], test.labels.numpy(), share=int8_share,
+                "onnx int8",
+                answers["int8"],
+                answers["fp32"],
+                test.labels.numpy(),
+                share=int8_share,
                 class_names=data.class_names,
-            )  # fmt: skip
+            )
             stages.append(found)
         advance(3)
         _check_passed(stages, len(test))
@@ -132,14 +162,26 @@ def export(
         temperature = fit_temperature(val, labels)
         contents = Contents(
             name=f"{summary['recipe']}: {arm}, seed {seed}{', with constants' if adjusted else ''}",
-            models=models, class_names=data.class_names,
-            golden=golden_inputs(data), temperature=temperature,
-            crop_border=data.crop_border, image=_is_image(data),
+            models=models,
+            class_names=data.class_names,
+            golden=golden_inputs(data),
+            temperature=temperature,
+            crop_border=data.crop_border,
+            image=_is_image(data),
             card=model_card(
-                summary, manifest, arm=arm, seed=seed, adjusted=adjusted, by_hand=by_hand, stages=stages,
-                class_names=data.class_names, logits=val, labels=labels, temperature=temperature,
+                summary,
+                manifest,
+                arm=arm,
+                seed=seed,
+                adjusted=adjusted,
+                by_hand=by_hand,
+                stages=stages,
+                class_names=data.class_names,
+                logits=val,
+                labels=labels,
+                temperature=temperature,
             ),
-        )  # fmt: skip
+        )
         packed = write_bundle(Path(aside) / "bundle", contents)
         runtime.verify(packed)
         _publish(packed, target, archive, overwrite=overwrite)
@@ -155,15 +197,21 @@ def _place(to: str | Path | None, folder: RunFolder, *, zipped: bool) -> tuple[P
     """
     target = folder.path / "bundle" if to is None else Path(to).absolute()
     if not target.name or target.suffix == ".zip":
-        raise ConfigError(f"to={target} should name a folder, as in to=digits; a zip file is written beside it.")
+        raise ConfigError(
+            f"to={target} should name a folder, as in to=digits; a zip file is written beside it."
+        )
     if target.is_symlink() and not target.exists():
         raise ConfigError(f"to={target} is a link that leads nowhere. Name another folder.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"to={target} cannot be made ({error.strerror}). Name another folder.") from None
+        raise ConfigError(
+            f"to={target} cannot be made ({error.strerror}). Name another folder."
+        ) from None
     if not os.access(target.parent, os.W_OK):
-        raise ConfigError(f"to={target}: {target.parent} cannot be written to. Name another folder.")
+        raise ConfigError(
+            f"to={target}: {target.parent} cannot be written to. Name another folder."
+        )
     return target, target.with_name(f"{target.name}.zip") if zipped else None
 
 
@@ -179,9 +227,15 @@ def _check_free(target: Path, archive: Path | None, *, overwrite: bool) -> None:
         if not place.exists() or (place.is_dir() and not any(place.iterdir())):
             continue
         if not overwrite:
-            raise ConfigError(f"to={place} is there already. Name another place, or replace it with overwrite=true.")
+            raise ConfigError(
+                f"to={place} is there already. Name another place, or replace it with "
+                "overwrite=true."
+            )
         if not _is_bundle(place):
-            raise ConfigError(f"to={place} is no bundle, so overwrite=true will not replace it. Name another place.")
+            raise ConfigError(
+                f"to={place} is no bundle, so overwrite=true will not replace it. Name another "
+                "place."
+            )
 
 
 def _is_bundle(place: Path) -> bool:
@@ -197,39 +251,59 @@ def _check_passed(stages: Sequence[Stage], samples: int) -> None:
     broken = [stage for stage in stages if not stage.passed]
     if not broken:
         return
-    hint = " Leave it out with int8=false, or allow more with int8_share=." if broken[0].name == "onnx int8" else ""
+    hint = (
+        " Leave it out with int8=false, or allow more with int8_share=."
+        if broken[0].name == "onnx int8"
+        else ""
+    )
     raise ExportError(
-        f"the exported model differs at the stage '{broken[0].name}', so nothing was written.{hint}\n"
+        f"the exported model differs at the stage '{broken[0].name}', so nothing was "
+        f"written.{hint}\n"
         f"{table(stages, samples)}"
     )
 
 
 def _student(
-    folder: RunFolder, arm: str, seed: int, adjusted: str | None, build: Callable[[str], nn.Module] | None
+    folder: RunFolder,
+    arm: str,
+    seed: int,
+    adjusted: str | None,
+    build: Callable[[str], nn.Module] | None,
 ) -> nn.Module:
     place = folder.student(arm, seed)
     if adjusted is not None:
         place = place / adjusted
         if not place.is_dir():
-            raise ConfigError(f"{place} is missing: this run has no students with constants of adjusted={adjusted}.")
+            raise ConfigError(
+                f"{place} is missing: this run has no students with constants of "
+                f"adjusted={adjusted}."
+            )
     return load_model(place, None if build is None else lambda: build(arm)).model
 
 
-def _kept(folder: RunFolder, summary: Mapping[str, Any], arm: str, seed: int, adjusted: str | None) -> np.ndarray:
+def _kept(
+    folder: RunFolder, summary: Mapping[str, Any], arm: str, seed: int, adjusted: str | None
+) -> np.ndarray:
     """The test logits that the run has kept of the student, with its constants if it has some."""
     try:
         with np.load(folder.predictions, allow_pickle=False) as arrays:
             logits = arrays[f"students/{arm}/seed{seed}"]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
-        raise UntrustedFileError(f"{folder.predictions} is missing, damaged or lacks arm {arm}, seed {seed}.") from None
+        raise UntrustedFileError(
+            f"{folder.predictions} is missing, damaged or lacks arm {arm}, seed {seed}."
+        ) from None
     if adjusted is None:
         return logits
     entry = next(entry for entry in summary["arms"] if entry["name"] == arm)
-    own = next((found for found in entry.get("adjusted", ()) if found["how"] == adjusted), {"seeds": ()})
+    own = next(
+        (found for found in entry.get("adjusted", ()) if found["how"] == adjusted), {"seeds": ()}
+    )
     for found in own["seeds"]:
         if found["seed"] == seed:
             return logits + np.asarray(found["bias"], np.float32)
-    raise ConfigError(f"{folder.path}: arm {arm}, seed {seed} has no constants of adjusted={adjusted}.")
+    raise ConfigError(
+        f"{folder.path}: arm {arm}, seed {seed} has no constants of adjusted={adjusted}."
+    )
 
 
 def _torch_logits(model: nn.Module, inputs: Tensor) -> np.ndarray:

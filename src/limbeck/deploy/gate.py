@@ -1,4 +1,6 @@
-"""The gate: an exported model must answer the whole test split like its student, or it is not written."""
+"""The gate: an exported model must answer the whole test split like its student, or it is not
+written.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +10,9 @@ import numpy as np
 FP32_DIFFERENCE = 1e-4
 """Largest difference of logits, as a share of the sample's largest logit (of 1 at least)."""
 FEW = 5
-"""Errors that quantisation may add if there are a hundred times as many samples, or ten times as many in a class."""
+"""Errors that quantisation may add if there are a hundred times as many samples, or ten times as
+many in a class.
+"""
 CLASS_SHARE = 0.01
 """Of a class's samples: errors that quantisation may add there, if that is more."""
 
@@ -40,8 +44,8 @@ class Stage:
 def same_answers(name: str, logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> Stage:
     """A step that must change nothing: the same logits but for rounding, top classes and errors.
 
-    A sample whose two best scores are closer in the reference than rounding may move them is a tie; it may fall either
-    way.
+    A sample whose two best scores are closer in the reference than rounding may move them is a tie;
+    it may fall either way.
 
     Args:
         name: of the step.
@@ -58,12 +62,16 @@ def same_answers(name: str, logits: np.ndarray, reference: np.ndarray, labels: n
     failures = []
     if not (away <= allowed).all():
         worst = int(np.argmax(np.where(np.isnan(away), np.inf, away / allowed)))
-        failures.append(f"logits differ by up to {away[worst]:.3g} where {allowed[worst]:.2g} is allowed")
+        failures.append(
+            f"logits differ by up to {away[worst]:.3g} where {allowed[worst]:.2g} is allowed"
+        )
     if changed.any():
         failures.append(f"{changed.sum()} top classes are others, none may be")
     if wrong[~tied].sum() != before[~tied].sum():
         failures.append(f"{wrong[~tied].sum()} errors instead of {before[~tied].sum()}")
-    return Stage(name, int(wrong.sum()), _distance(logits, reference), int(changed.sum()), tuple(failures))
+    return Stage(
+        name, int(wrong.sum()), _distance(logits, reference), int(changed.sum()), tuple(failures)
+    )
 
 
 def similar_answers(
@@ -82,7 +90,8 @@ def similar_answers(
         logits: ``[N, classes]``.
         reference: likewise, of the step before.
         labels: ``[N]``.
-        share: of the samples: errors that may be added in all, if that is more than a few; 0 for none.
+        share: of the samples: errors that may be added in all, if that is more than a few; 0 for
+            none.
         class_names: in the order of the logits.
     """
     wrong, before = logits.argmax(1) != labels, reference.argmax(1) != labels
@@ -109,11 +118,19 @@ def table(stages: Sequence[Stage], samples: int) -> str:
     """The stages as lines of text."""
     rows = [("stage", f"errors of {samples:,}", "largest difference", "top class changed", "")]
     rows += [
-        (s.name, str(s.errors), f"{s.difference:.2g}", str(s.changed), "ok" if s.passed else "; ".join(s.failures))
+        (
+            s.name,
+            str(s.errors),
+            f"{s.difference:.2g}",
+            str(s.changed),
+            "ok" if s.passed else "; ".join(s.failures),
+        )
         for s in stages
     ]
     widths = [max(len(row[k]) for row in rows) for k in range(4)]
     return "\n".join(
-        f"{row[0]:<{widths[0]}}  " + "  ".join(f"{row[k]:>{widths[k]}}" for k in (1, 2, 3)) + f"  {row[4]}"
+        f"{row[0]:<{widths[0]}}  "
+        + "  ".join(f"{row[k]:>{widths[k]}}" for k in (1, 2, 3))
+        + f"  {row[4]}"
         for row in rows
     )

@@ -1,4 +1,6 @@
-"""From a PyTorch model to ONNX: raw inputs in, logits out, normalisation inside, no trace of this machine."""
+"""From a PyTorch model to ONNX: raw inputs in, logits out, normalisation inside, no trace of this
+machine.
+"""
 
 import contextlib
 import io
@@ -12,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck import runtime
+from limbeck._base import bundle_runtime as runtime
+from limbeck._base.errors import ConfigError, ExportError, ResourceError
 from limbeck.data.dataset import as_float
-from limbeck.errors import ConfigError, ExportError, ResourceError
-from limbeck.run_folder import write_atomically
+from limbeck.run.folder import write_atomically
 
 INPUT, OUTPUT = "inputs", "logits"
 CALIBRATION = 512
@@ -47,7 +49,9 @@ def need_onnx() -> None:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise ResourceError(f"{error.name} is not installed: pip install 'limbeck[export]'") from None
+        raise ResourceError(
+            f"{error.name} is not installed: pip install 'limbeck[export]'"
+        ) from None
 
 
 def to_onnx(model: nn.Module, example: Tensor) -> Any:
@@ -55,7 +59,8 @@ def to_onnx(model: nn.Module, example: Tensor) -> Any:
 
     Args:
         model: takes floats; put into eval mode.
-        example: at least two inputs as the data set holds them, uint8 ``[N, C, H, W]`` or float32 ``[N, ...]``.
+        example: at least two inputs as the data set holds them, uint8 ``[N, C, H, W]`` or float32
+            ``[N, ...]``.
 
     Returns:
         An ``onnx.ModelProto`` with input ``inputs`` and output ``logits`` ``[N, classes]``.
@@ -71,16 +76,24 @@ def to_onnx(model: nn.Module, example: Tensor) -> Any:
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                whole, (example[:2].cpu(),), dynamo=True, verbose=False, optimize=True,
-                input_names=[INPUT], output_names=[OUTPUT], dynamic_shapes={"inputs": {0: torch.export.Dim("N")}},
-            )  # fmt: skip
+                whole,
+                (example[:2].cpu(),),
+                dynamo=True,
+                verbose=False,
+                optimize=True,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"inputs": {0: torch.export.Dim("N")}},
+            )
     except Exception as error:  # the exporter and the libraries below it raise anything
         raise ConfigError(f"This model cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
     exported = program.model_proto
     _forget_origin(exported)
     if exported.ByteSize() > LARGEST_MODEL:
-        raise ResourceError(f"The model takes {exported.ByteSize() / 1e9:.1f} GB; an ONNX file holds at most 2 GB.")
+        raise ResourceError(
+            f"The model takes {exported.ByteSize() / 1e9:.1f} GB; an ONNX file holds at most 2 GB."
+        )
     onnx.checker.check_model(exported, full_check=True)
     return exported
 
@@ -94,8 +107,10 @@ def calibration_inputs(inputs: Tensor) -> np.ndarray:
 def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
     """A model with 8-bit weights and activations.
 
-    Both are unsigned: products of signed weights overflow on older processors, and answers would differ there.
-    Convolutions are quantised statically: the ranges of activations come from calibration inputs. Models without any
+    Both are unsigned: products of signed weights overflow on older processors, and answers would
+    differ there.
+    Convolutions are quantised statically: the ranges of activations come from calibration inputs.
+    Models without any
     are quantised dynamically: each batch has its own ranges.
 
     Args:
@@ -125,15 +140,26 @@ def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
 
 
 def _quantize(plain: Path, small: Path, calibration: np.ndarray, *, static: bool) -> None:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_dynamic,
+        quantize_static,
+    )
 
     with _quiet():
         if static:
             quantize_static(
-                plain, small, _Calibration(calibration), quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QUInt8,
+                plain,
+                small,
+                _Calibration(calibration),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QUInt8,
                 calibrate_method=CalibrationMethod.MinMax,
-            )  # fmt: skip
+            )
         else:
             quantize_dynamic(plain, small, per_channel=True, weight_type=QuantType.QUInt8)
 
@@ -166,7 +192,9 @@ class _Calibration:
     """Inputs in batches, as ONNX Runtime asks for them."""
 
     def __init__(self, inputs: np.ndarray, batch: int = 64):
-        self._batches: Iterable[np.ndarray] = iter([inputs[k : k + batch] for k in range(0, len(inputs), batch)])
+        self._batches: Iterable[np.ndarray] = iter(
+            [inputs[k : k + batch] for k in range(0, len(inputs), batch)]
+        )
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         """The next batch by the input's name, or None."""
@@ -175,7 +203,9 @@ class _Calibration:
 
 
 def _forget_origin(model: Any) -> None:
-    """Remove notes on where the model came from: stack traces with paths of this machine among them."""
+    """Remove notes on where the model came from: stack traces with paths of this machine among
+    them.
+    """
     model.doc_string = model.producer_version = ""
     model.producer_name = "limbeck"
     del model.metadata_props[:]
@@ -224,4 +254,6 @@ def _reason(error: BaseException) -> str:
 
 def write_model(model: Any, path: Path) -> None:
     """Write an ``onnx.ModelProto`` atomically, all in one file."""
-    write_atomically(path, lambda temporary: temporary.write_bytes(model.SerializeToString(deterministic=True)))
+    write_atomically(
+        path, lambda temporary: temporary.write_bytes(model.SerializeToString(deterministic=True))
+    )

@@ -9,35 +9,48 @@ import numpy as np
 from scipy.special import softmax
 from torch import nn
 
+from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
 from limbeck.deploy.choose import check_no_text, choose_student
 from limbeck.deploy.cost import BATCH, Costed, measure, multiply_adds
-from limbeck.deploy.onnx_export import calibration_inputs, need_onnx, onnx_logits, quantize, to_onnx, write_model
-from limbeck.errors import ConfigError, DataError
-from limbeck.manifest import hardware, installed_versions
+from limbeck.deploy.onnx_export import (
+    calibration_inputs,
+    need_onnx,
+    onnx_logits,
+    quantize,
+    to_onnx,
+    write_model,
+)
 from limbeck.models import count_parameters, load_model, model_name
-from limbeck.models.checkpoint import describe
-from limbeck.progress import StageProgress
-from limbeck.report.report import write_report
-from limbeck.run_folder import RunFolder, write_json
+from limbeck.models.files.checkpoint import describe
+from limbeck.report.page import write_report
+from limbeck.run.folder import RunFolder, write_json
+from limbeck.run.manifest import hardware, installed_versions
 
 SCHEMA = 1
 
 
 def cost(
-    run: str | Path, data: Dataset, *, combine: str = "probabilities",
-    build: Callable[[str], nn.Module] | None = None, progress: bool = True,
-) -> dict[str, Any]:  # fmt: skip
-    """Measure the teacher and one student of each architecture; write ``cost.json`` and the report anew.
+    run: str | Path,
+    data: Dataset,
+    *,
+    combine: str = "probabilities",
+    build: Callable[[str], nn.Module] | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Measure the teacher and one student of each architecture; write ``cost.json`` and the report
+    anew.
 
-    Of each architecture the student with the fewest validation errors is taken. Errors of 8-bit models are counted on
-    the test split.
+    Of each architecture the student with the fewest validation errors is taken. Errors of 8-bit
+    models are counted on the test split.
 
     Args:
         run: a finished run.
         data: the data set of the run.
         combine: how the answers of several teachers become one, as in the run.
-        build: makes the empty student of an arm, for classes of a user's own; these are measured in ONNX Runtime alone.
+        build: makes the empty student of an arm, for classes of a user's own; these are measured in
+            ONNX Runtime alone.
         progress: show progress on standard error.
 
     Returns:
@@ -53,7 +66,9 @@ def cost(
     folder = RunFolder(run)
     summary = folder.read_summary()
     if folder.read_json(folder.manifest).get("digests", {}).get("data") != data.digest():
-        raise DataError(f"{folder.path}: the data is not that of the run (its digest is another). Put it back.")
+        raise DataError(
+            f"{folder.path}: the data is not that of the run (its digest is another). Put it back."
+        )
     kinds: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for arm in summary["arms"]:
         kinds.setdefault((arm["student"], arm["params"]), []).append(arm)
@@ -66,7 +81,9 @@ def cost(
             if summary["teacher"] is not None:
                 places = folder.teachers()
                 loaded = [load_model(place).model for place in places]
-                models.append(_exported("teacher", loaded, places, data, Path(aside) / "teacher", combine))
+                models.append(
+                    _exported("teacher", loaded, places, data, Path(aside) / "teacher", combine)
+                )
             advance(1)
             for number, arms in enumerate(kinds.values()):
                 arm, seed = choose_student({"arms": arms})
@@ -76,7 +93,13 @@ def cost(
                 advance(number + 2)
         with shown.stage("measuring", 1.0) as advance:
             rows = measure(models, data.train.inputs[:BATCH].numpy(), advance)
-    content = {"schema": SCHEMA, "rows": rows, "hardware": hardware(), "versions": installed_versions(), "batch": BATCH}
+    content = {
+        "schema": SCHEMA,
+        "rows": rows,
+        "hardware": hardware(),
+        "versions": installed_versions(),
+        "batch": BATCH,
+    }
     write_json(folder.cost, content)
     write_report(folder.path)
     return content
@@ -87,14 +110,20 @@ def _builder(build: Callable[[str], nn.Module], arm: str) -> Callable[[], nn.Mod
 
 
 def _exported(
-    name: str, models: Sequence[nn.Module], places: Sequence[Path], data: Dataset, aside: Path,
+    name: str,
+    models: Sequence[nn.Module],
+    places: Sequence[Path],
+    data: Dataset,
+    aside: Path,
     combine: str = "probabilities",
-) -> Costed:  # fmt: skip
+) -> Costed:
     """The models as ONNX files in a folder; their mean is what counts."""
     aside.mkdir()
     files: dict[str, list[Path]] = {"fp32": [], "int8": []}
     calibration = calibration_inputs(data.train.inputs)
-    (aside / "labels.json").write_text('{"labels": ' + str(list(range(data.classes))) + "}", encoding="utf-8")
+    (aside / "labels.json").write_text(
+        '{"labels": ' + str(list(range(data.classes))) + "}", encoding="utf-8"
+    )
     for number, model in enumerate(models):
         exported = to_onnx(model, data.train.inputs[:2])
         for kind, content in (("fp32", exported), ("int8", quantize(exported, calibration, aside))):
@@ -103,12 +132,22 @@ def _exported(
     test = data.open_test()
     errors = {}
     for kind, members in files.items():
-        answers = [onnx_logits(file.read_bytes(), kind, test.inputs, data.class_names) for file in members]
-        shares = [softmax(logits, axis=1) if combine == "probabilities" else logits for logits in answers]
+        answers = [
+            onnx_logits(file.read_bytes(), kind, test.inputs, data.class_names) for file in members
+        ]
+        shares = [
+            softmax(logits, axis=1) if combine == "probabilities" else logits for logits in answers
+        ]
         errors[kind] = int((np.mean(shares, axis=0).argmax(1) != test.labels.numpy()).sum())
     rebuilt = all(describe(model)["builder"] for model in models)
     return Costed(
-        name=name, kind=model_name(models[0]) if len(models) == 1 else f"{len(models)} x {model_name(models[0])}",
-        params=sum(map(count_parameters, models)), folders=places if rebuilt else [],
-        onnx=files, macs=sum(multiply_adds(model, data.train.inputs[:1]) for model in models), errors=errors,
-    )  # fmt: skip
+        name=name,
+        kind=model_name(models[0])
+        if len(models) == 1
+        else f"{len(models)} x {model_name(models[0])}",
+        params=sum(map(count_parameters, models)),
+        folders=places if rebuilt else [],
+        onnx=files,
+        macs=sum(multiply_adds(model, data.train.inputs[:1]) for model in models),
+        errors=errors,
+    )

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from limbeck.config import check_count, check_seed
+from limbeck._base.checks import check_count, check_seed
+from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.progress import Advance, StageProgress
 from limbeck.data import Dataset
 from limbeck.deploy.shown import Shown, shown_models
-from limbeck.errors import ConfigError, DataError
-from limbeck.progress import Advance, StageProgress
-from limbeck.run_folder import RunFolder
+from limbeck.run.folder import RunFolder
 
 NARROWEST = 30
 """Columns of a text beside others; in a narrower terminal they stand one below the other."""
@@ -42,13 +42,22 @@ class Sampled:
 
 
 def sample(
-    run: str | Path, data: Dataset, prompt: str, *, tokens: int = 200, temperature: float = 1.0, seed: int = 0,
-    arm: str | None = None, combine: str = "probabilities", build: Callable[[str], Any] | None = None,
+    run: str | Path,
+    data: Dataset,
+    prompt: str,
+    *,
+    tokens: int = 200,
+    temperature: float = 1.0,
+    seed: int = 0,
+    arm: str | None = None,
+    combine: str = "probabilities",
+    build: Callable[[str], Any] | None = None,
     progress: bool = True,
-) -> list[Sampled]:  # fmt: skip
+) -> list[Sampled]:
     """Let the models of a finished run write.
 
-    Every model draws with the same random numbers. It sees as many of the last tokens as a block has.
+    Every model draws with the same random numbers. It sees as many of the last tokens as a block
+    has.
 
     Args:
         run: a finished run on text.
@@ -63,19 +72,30 @@ def sample(
         progress: show progress on standard error.
 
     Raises:
-        ConfigError: the run is not on text, the prompt is empty or no text, or a number is out of range.
+        ConfigError: the run is not on text, the prompt is empty or no text, or a number is out of
+            range.
         DataError: the text is not that of the run.
     """
     if data.tokenizer is None:
-        raise ConfigError(f"limbeck sample is for runs on text; {data.name} is none. limbeck demo shows images.")
+        raise ConfigError(
+            f"limbeck sample is for runs on text; {data.name} is none. limbeck demo shows images."
+        )
     check_count("tokens", tokens)
     check_seed("seed", seed)
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 <= temperature < math.inf:
-        raise ConfigError(f"temperature={temperature!r} should be a number, not negative; 0 takes the likeliest token.")
+    if (
+        isinstance(temperature, bool)
+        or not isinstance(temperature, (int, float))
+        or not 0 <= temperature < math.inf
+    ):
+        raise ConfigError(
+            f"temperature={temperature!r} should be a number, not negative; 0 takes the likeliest "
+            "token."
+        )
     folder = RunFolder(run)
     if folder.read_json(folder.manifest).get("digests", {}).get("data") != data.digest():
         raise DataError(
-            f"{folder.path}: the text is not that of the run, nor may its tokens be (its digest is another). Put it "
+            f"{folder.path}: the text is not that of the run, nor may its tokens be (its digest is "
+            "another). Put it "
             "back where it was."
         )
     try:
@@ -83,7 +103,9 @@ def sample(
     except UnicodeEncodeError:
         raise ConfigError("The prompt is no text in UTF-8.") from None
     if not len(start):
-        raise ConfigError("The prompt is empty; give some text to go on with, as in limbeck sample RUN 'The '.")
+        raise ConfigError(
+            "The prompt is empty; give some text to go on with, as in limbeck sample RUN 'The '."
+        )
     models = shown_models(run, arm=arm, combine=combine, build=build)
     shown = StageProgress(enabled=progress)
     with shown.stage("writing", len(models) * tokens) as advance:
@@ -91,7 +113,9 @@ def sample(
         for number, model in enumerate(models):
             told = partial(_advance, advance, number * tokens)
             ids = _drawn(model, start, tokens, data.shape[0], temperature, seed, told)
-            found.append(Sampled(model.role, model.name, model.about, data.tokenizer.decode(ids.tolist())))
+            found.append(
+                Sampled(model.role, model.name, model.about, data.tokenizer.decode(ids.tolist()))
+            )
     return found
 
 
@@ -100,9 +124,14 @@ def _advance(advance: Advance, before: int, done: int) -> None:
 
 
 def _drawn(
-    model: Shown, start: Tensor, tokens: int, block: int, temperature: float, seed: int,
+    model: Shown,
+    start: Tensor,
+    tokens: int,
+    block: int,
+    temperature: float,
+    seed: int,
     advance: Callable[[int], None],
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The tokens that a model draws, int64 ``[tokens]``."""
     ids, generator = start, torch.Generator().manual_seed(seed)
     for done in range(tokens):
@@ -119,13 +148,19 @@ def _drawn(
 
 
 def print_sampled(prompt: str, found: list[Sampled], console: Console | None = None) -> None:
-    """Print what the models wrote: side by side in a wide terminal, else one below the other; the prompt dimmed."""
+    """Print what the models wrote: side by side in a wide terminal, else one below the other; the
+    prompt dimmed.
+    """
     console = console or Console(highlight=False)
-    texts = [Text(prompt, style="dim") + Text(_visible(part.text), style="default") for part in found]
+    texts = [
+        Text(prompt, style="dim") + Text(_visible(part.text), style="default") for part in found
+    ]
     if console.is_terminal and console.width >= NARROWEST * len(found):
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=True, expand=True)
         for part in found:
-            table.add_column(Text(_title(part), style="bold") + Text(f"\n{part.about}\n", style="dim"), ratio=1)
+            table.add_column(
+                Text(_title(part), style="bold") + Text(f"\n{part.about}\n", style="dim"), ratio=1
+            )
         table.add_row(*texts)
         console.print(table)
         return
@@ -141,4 +176,6 @@ def _title(part: Sampled) -> str:
 
 def _visible(text: str) -> str:
     """The text without what would steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

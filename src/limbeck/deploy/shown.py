@@ -9,7 +9,7 @@ from torch import Tensor
 
 from limbeck.deploy.choose import choose_student
 from limbeck.models import load_model
-from limbeck.run_folder import RunFolder
+from limbeck.run.folder import RunFolder
 from limbeck.teacher.signal import LiveTeacher
 
 Answer = Callable[[Tensor], Tensor]
@@ -23,7 +23,8 @@ class Shown:
         role: ``teacher``, ``control`` or ``student``.
         name: of the arm.
         about: architecture, size and test errors.
-        answer: logits ``[N, classes]`` of inputs ``[N, ...]`` as a model sees them; of text ``[N, t, V]``.
+        answer: logits ``[N, classes]`` of inputs ``[N, ...]`` as a model sees them; of text ``[N,
+            t, V]``.
     """
 
     role: str
@@ -33,10 +34,15 @@ class Shown:
 
 
 def shown_models(
-    run: str | Path, *, arm: str | None = None, seed: int | None = None, combine: str = "probabilities",
+    run: str | Path,
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    combine: str = "probabilities",
     build: Callable[[str], Any] | None = None,
-) -> list[Shown]:  # fmt: skip
-    """Teacher, control and student of a run: the best distilled student on validation unless another is named.
+) -> list[Shown]:
+    """Teacher, control and student of a run: the best distilled student on validation unless
+    another is named.
 
     Raises:
         ConfigError: there is no such student.
@@ -48,13 +54,24 @@ def shown_models(
     control = next((c["control"] for c in summary["comparisons"] if c["arm"] == arm), None)
     shown = []
     if summary["teacher"] is not None:
-        teacher = LiveTeacher([load_model(place).model for place in folder.teachers()], combine=combine)
+        teacher = LiveTeacher(
+            [load_model(place).model for place in folder.teachers()], combine=combine
+        )
         entry = summary["teacher"]
-        shown.append(Shown("teacher", "teacher", _about(entry["name"], entry["params"], entry["test"]), teacher.answer))
+        shown.append(
+            Shown(
+                "teacher",
+                "teacher",
+                _about(entry["name"], entry["params"], entry["test"]),
+                teacher.answer,
+            )
+        )
     for role, name in (("control", control), ("student", arm)):
         if name is None:
             continue
-        model = load_model(folder.student(name, seed), None if build is None else _builder(build, name)).model
+        model = load_model(
+            folder.student(name, seed), None if build is None else _builder(build, name)
+        ).model
         test = next(found["test"] for found in entries[name]["seeds"] if found["seed"] == seed)
         about = _about(entries[name]["student"], entries[name]["params"], test)
         shown.append(Shown(role, name, about, LiveTeacher(model).answer))

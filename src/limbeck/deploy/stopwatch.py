@@ -1,7 +1,8 @@
 """Measures one model in a process of its own: ``python -m limbeck.deploy.stopwatch``.
 
-It reads a JSON object a line from standard input and answers with one. The first names the model; each later one asks
-for a measurement. What is not needed to run the model is not imported, so that the memory is what a device would take.
+It reads a JSON object a line from standard input and answers with one. The first names the model;
+each later one asks for a measurement. What is not needed to run the model is not imported, so that
+the memory is what a device would take.
 """
 
 import json
@@ -35,14 +36,24 @@ def main() -> None:
             loaded[threads] = load(first["files"], threads)
         if first["runtime"] == "torch":
             _set_threads(threads)
-        _answer(answers, {"latency": _seconds(loaded[threads], inputs[:1]), "batch": _seconds(loaded[threads], inputs)})
+        _answer(
+            answers,
+            {
+                "latency": _seconds(loaded[threads], inputs[:1]),
+                "batch": _seconds(loaded[threads], inputs),
+            },
+        )
 
 
 def _onnx(files: list[str], threads: int) -> Callable[[np.ndarray], object]:
-    from limbeck import runtime
+    from limbeck._base import bundle_runtime as runtime
 
-    labels = json.loads(Path(files[0]).with_name("labels.json").read_text(encoding="utf-8"))["labels"]
-    models = [runtime.Model(Path(file).read_bytes(), file, labels, threads=threads) for file in files]
+    labels = json.loads(Path(files[0]).with_name("labels.json").read_text(encoding="utf-8"))[
+        "labels"
+    ]
+    models = [
+        runtime.Model(Path(file).read_bytes(), file, labels, threads=threads) for file in files
+    ]
     return lambda inputs: [model.logits(inputs) for model in models]
 
 
@@ -85,7 +96,9 @@ def _memory() -> int | None:
     """The most memory this process has held, in bytes; None where the system does not tell."""
     try:  # what getrusage tells includes the parent's, for a process that was started by fork
         status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        return next(
+            1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
+        )
     except (OSError, StopIteration):
         return None
 

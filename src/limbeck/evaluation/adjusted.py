@@ -1,4 +1,6 @@
-"""Trained students with constants added to their logits: their entries in ``summary.json``, beside those as trained."""
+"""Trained students with constants added to their logits: their entries in ``summary.json``, beside
+those as trained.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +32,17 @@ class Answered:
 
 
 def adjusted_entries(
-    arm: str, how: str, biases: Mapping[Student, Tensor], val: Answered, test: Answered, absent: Sequence[int],
-    *, ordinal: bool = False,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """What ``adjusted`` holds for an arm: results with constants that the study may use, then those chosen on the test.
+    arm: str,
+    how: str,
+    biases: Mapping[Student, Tensor],
+    val: Answered,
+    test: Answered,
+    absent: Sequence[int],
+    *,
+    ordinal: bool = False,
+) -> list[dict[str, Any]]:
+    """What ``adjusted`` holds for an arm: results with constants that the study may use, then those
+    chosen on the test.
 
     Args:
         arm: its name.
@@ -47,12 +56,17 @@ def adjusted_entries(
     own = {student: bias for student, bias in biases.items() if student[0] == arm}
     found = [_entry(how, own, val, test, ordinal)]
     if absent:
-        chosen = {student: bias_chosen_on_test(test.logits[student], test.labels, absent) for student in own}
+        chosen = {
+            student: bias_chosen_on_test(test.logits[student], test.labels, absent)
+            for student in own
+        }
         found.append(_entry(CHOSEN_ON_TEST, chosen, val, test, ordinal))
     return found
 
 
-def _entry(how: str, biases: Mapping[Student, Tensor], val: Answered, test: Answered, ordinal: bool) -> dict[str, Any]:
+def _entry(
+    how: str, biases: Mapping[Student, Tensor], val: Answered, test: Answered, ordinal: bool
+) -> dict[str, Any]:
     seeds: list[dict[str, Any]] = []
     for student, bias in biases.items():
         moved = {"val": val.logits[student] + bias, "test": test.logits[student] + bias}
@@ -60,18 +74,28 @@ def _entry(how: str, biases: Mapping[Student, Tensor], val: Answered, test: Answ
             part: all_metrics(moved[part], split.labels, split.teacher, ordinal=ordinal)
             for part, split in (("val", val), ("test", test))
         }
-        seeds.append({
-            "seed": student[1], "bias": bias.tolist(), **metrics, "recall": recall(moved["test"], test.labels),
-        })  # fmt: skip
+        seeds.append(
+            {
+                "seed": student[1],
+                "bias": bias.tolist(),
+                **metrics,
+                "recall": recall(moved["test"], test.labels),
+            }
+        )
     mean, sd = mean_and_sd([seed["test"] for seed in seeds])
     return {"how": how, "seeds": seeds, "mean": mean, "sd": sd}
 
 
 def adjusted_comparisons(
-    pairs: Sequence[tuple[str, str]], how: str, biases: Mapping[Student, Tensor], arms: Mapping[str, Mapping[str, Any]],
-    test: Answered, teacher: Mapping[str, Any] | None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Comparisons of arms with their controls, both with their constants; never with those chosen on the test.
+    pairs: Sequence[tuple[str, str]],
+    how: str,
+    biases: Mapping[Student, Tensor],
+    arms: Mapping[str, Mapping[str, Any]],
+    test: Answered,
+    teacher: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """Comparisons of arms with their controls, both with their constants; never with those chosen
+    on the test.
 
     Args:
         pairs: arm and control.

@@ -1,7 +1,8 @@
-"""Constants added to a trained student's logits, one a class: set by the class prior, or, to see how far, on the test.
+"""Constants added to a trained student's logits, one a class: set by the class prior, or, to see
+how far, on the test.
 
-A student that never saw a class answers well for it once that class's constant is raised (Hinton, Vinyals and Dean,
-"Distilling the Knowledge in a Neural Network", 2015, section 3).
+A student that never saw a class answers well for it once that class's constant is raised (Hinton,
+Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 3).
 """
 
 import math
@@ -19,14 +20,15 @@ _ROUNDS, _CLOSE, _RIDGE = 300, 1e-9, 1e-12
 
 
 def prior_bias(logits: Tensor, prior: Tensor, absent: Sequence[int] = ()) -> Tensor:
-    """Constants with which the mean softmax over some inputs is a given distribution; no label is used.
+    """Constants with which the mean softmax over some inputs is a given distribution; no label is
+    used.
 
-    Where a student never saw some classes, these alone have constants: the others learnt from each other how often they
-    come. They count as one class, whose probability is the sum of theirs.
+    Where a student never saw some classes, these alone have constants: the others learnt from each
+    other how often they come. They count as one class, whose probability is the sum of theirs.
 
-    They minimise the convex function ``mean(logsumexp(logits + b)) - prior @ b``, whose gradient is the mean softmax
-    minus the prior. Each round takes a step ``b += log(prior / mean softmax)``, which always leads downwards, and one
-    of Newton's if that leads nearer.
+    They minimise the convex function ``mean(logsumexp(logits + b)) - prior @ b``, whose gradient is
+    the mean softmax minus the prior. Each round takes a step ``b += log(prior / mean softmax)``,
+    which always leads downwards, and one of Newton's if that leads nearer.
 
     Args:
         logits: of these inputs, ``[N, C]``.
@@ -42,7 +44,9 @@ def prior_bias(logits: Tensor, prior: Tensor, absent: Sequence[int] = ()) -> Ten
         return found - found.mean()
     hidden = _mask(absent, len(prior))
     others = z[:, ~hidden].logsumexp(-1, keepdim=True)
-    found = _matching(torch.cat([z[:, hidden], others], 1), torch.cat([prior[hidden], prior[~hidden].sum()[None]]))
+    found = _matching(
+        torch.cat([z[:, hidden], others], 1), torch.cat([prior[hidden], prior[~hidden].sum()[None]])
+    )
     bias = torch.zeros_like(prior)
     bias[hidden] = found[:-1] - found[-1]
     return bias
@@ -63,8 +67,12 @@ def _matching(z: Tensor, prior: Tensor) -> Tensor:
         gradient = p.mean(0) - prior
         if float(gradient.abs().max()) < _CLOSE:
             break
-        curvature = torch.diag(p.mean(0)) - p.T @ p / len(p) + 1 / len(prior)  # singular without the last term
-        step = torch.linalg.solve(curvature + _RIDGE * torch.eye(len(prior), dtype=z.dtype), gradient)
+        curvature = (
+            torch.diag(p.mean(0)) - p.T @ p / len(p) + 1 / len(prior)
+        )  # singular without the last term
+        step = torch.linalg.solve(
+            curvature + _RIDGE * torch.eye(len(prior), dtype=z.dtype), gradient
+        )
         for size in (1.0, 0.5, 0.25, 0.1, 0.03, 0.01):
             there = torch.softmax(z + bias - size * step, -1).mean(0) - prior
             if there.norm() < gradient.norm():
@@ -79,15 +87,19 @@ def _mean_log_softmax(z: Tensor) -> Tensor:
 
 
 def class_prior(labels: Tensor, classes: int) -> Tensor:
-    """Share of each class among labels, float64 ``[C]``; a class without a sample counts as half a one."""
+    """Share of each class among labels, float64 ``[C]``; a class without a sample counts as half a
+    one.
+    """
     counts = torch.bincount(labels, minlength=classes).double().clamp(min=0.5)
     return counts / counts.sum()
 
 
 def bias_chosen_on_test(logits: Tensor, labels: Tensor, absent: Sequence[int]) -> Tensor:
-    """One constant for the classes that a student never saw, with which it makes the fewest errors on these labels.
+    """One constant for the classes that a student never saw, with which it makes the fewest errors
+    on these labels.
 
-    Adding it to the absent classes is subtracting it from the others. It is chosen where its result is counted, so
+    Adding it to the absent classes is subtracting it from the others. It is chosen where its result
+    is counted, so
     that result is no estimate of anything: it shows how far a constant could go.
 
     Args:
@@ -96,7 +108,8 @@ def bias_chosen_on_test(logits: Tensor, labels: Tensor, absent: Sequence[int]) -
         absent: some classes, not all.
 
     Returns:
-        float64 ``[C]``: the constant at the absent classes, 0 at the others; of many as good the middle of their range.
+        float64 ``[C]``: the constant at the absent classes, 0 at the others; of many as good the
+        middle of their range.
     """
     z = logits.double()
     hidden = _mask(absent, z.shape[1])

@@ -1,4 +1,6 @@
-"""Test samples that show a difference: those that an arm gets right and its control wrong, and the other way round."""
+"""Test samples that show a difference: those that an arm gets right and its control wrong, and the
+other way round.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +26,8 @@ class Differing:
 
 
 def differing(arm: np.ndarray, control: np.ndarray, labels: np.ndarray, most: int) -> Differing:
-    """Choose samples to show, of both kinds in proportion to how often they occur (one of each at least).
+    """Choose samples to show, of both kinds in proportion to how often they occur (one of each at
+    least).
 
     Of each kind those come first on which most seeds differ so.
 

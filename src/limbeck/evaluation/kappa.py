@@ -12,11 +12,13 @@ _PROGRESS = 1e-12
 
 
 def fit_offsets(logits: Tensor, labels: Tensor) -> Tensor:
-    """Constants for the classes with which logits have the largest quadratic kappa that a coordinate search finds.
+    """Constants for the classes with which logits have the largest quadratic kappa that a
+    coordinate search finds.
 
-    Coordinate k is the threshold between the grades below k and those from k on, which all get the same constant more.
-    For one threshold every place between two samples is tried, so its best is found; the search goes on to the
-    next until none moves. It begins twice, without constants and with those that make every grade as frequent as it is,
+    Coordinate k is the threshold between the grades below k and those from k on, which all get the
+    same constant more. For one threshold every place between two samples is tried, so its best is
+    found; the search goes on to the next until none moves. It begins twice, without constants and
+    with those that make every grade as frequent as it is,
     and keeps the better end: kappa never becomes smaller. To be fitted on the validation split.
 
     Args:
@@ -30,7 +32,10 @@ def fit_offsets(logits: Tensor, labels: Tensor) -> Tensor:
         ValueError: the shapes do not fit together.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(f"expected logits [N, C] and labels [N], got {list(logits.shape)} and {list(labels.shape)}.")
+        raise ValueError(
+            f"expected logits [N, C] and labels [N], got {list(logits.shape)} and "
+            f"{list(labels.shape)}."
+        )
     scores, labels = logits.detach().double().cpu(), labels.cpu()
     none = torch.zeros(scores.shape[1], dtype=torch.float64)
     if not len(scores) or not bool(scores.isfinite().all()):
@@ -78,7 +83,8 @@ def _edges(scores: Tensor, grade: int) -> tuple[Tensor, Tensor]:
     """Between which constants for the grades from ``grade`` on how many samples are at least of it.
 
     Returns:
-        ``[N + 2]``, n samples between entries n and n + 1; and the samples in the order in which they join, ``[N]``.
+        ``[N + 2]``, n samples between entries n and n + 1; and the samples in the order in which
+        they join, ``[N]``.
     """
     margin, order = (scores[:, :grade].amax(1) - scores[:, grade:].amax(1)).sort(stable=True)
     return torch.cat((margin[:1] - 2, margin, margin[-1:] + 2)), order
@@ -87,7 +93,8 @@ def _edges(scores: Tensor, grade: int) -> tuple[Tensor, Tensor]:
 def _best_move(scores: Tensor, labels: Tensor, grade: int) -> float:
     """The constant for the grades from ``grade`` on that gives the largest kappa.
 
-    Kappa is 1 - found / expected, and both are sums over samples: as these change sides one by one, the sums add up.
+    Kappa is 1 - found / expected, and both are sums over samples: as these change sides one by one,
+    the sums add up.
     """
     edges, order = _edges(scores, grade)
     rows = torch.arange(len(labels))

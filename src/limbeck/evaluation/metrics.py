@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.config import UNLABELLED
+from limbeck._base.checks import UNLABELLED
 
 BINS = 15
 
@@ -41,7 +41,8 @@ def nll(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
-    """Mean distance of confidence and accuracy over equal-width bins of confidence, weighted by bin size.
+    """Mean distance of confidence and accuracy over equal-width bins of confidence, weighted by bin
+    size.
 
     Args:
         logits: ``[N, C]``.
@@ -52,14 +53,17 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BI
         Between 0 and 1.
 
     References:
-        Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015.
+        Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian
+        Binning", 2015.
     """
     confidence, top = torch.softmax(logits.double(), -1).max(-1)
     return calibration_error(confidence, top == labels, bins=bins)
 
 
 def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> float:
-    """:func:`expected_calibration_error` of the top class's probability (float64 ``[N]``) and whether it is right."""
+    """:func:`expected_calibration_error` of the top class's probability (float64 ``[N]``) and
+    whether it is right.
+    """
     index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
     gap = torch.zeros(bins, dtype=torch.double, device=confidence.device).index_add(
         0, index, confidence - right.double()
@@ -104,7 +108,8 @@ def kappa_distances(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         classes: C.
 
     Returns:
-        float64 ``[N, C]``, of each sample's grade from each grade, and ``[C]``, their means over samples.
+        float64 ``[N, C]``, of each sample's grade from each grade, and ``[C]``, their means over
+        samples.
     """
     grades = torch.arange(classes, dtype=torch.float64, device=labels.device)
     found = (labels.double().unsqueeze(-1) - grades).square()
@@ -112,10 +117,11 @@ def kappa_distances(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def quadratic_kappa(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cohen's kappa of top class and label with quadratic weights: 1 for the same grades, 0 for chance.
+    """Cohen's kappa of top class and label with quadratic weights: 1 for the same grades, 0 for
+    chance.
 
-    It is 1 less the mean squared distance of the grades, divided by what that would be if answers and labels were as
-    frequent as they are, but independent.
+    It is 1 less the mean squared distance of the grades, divided by what that would be if answers
+    and labels were as frequent as they are, but independent.
 
     Args:
         logits: of classes in the order of their grades, ``[..., N, C]``.
@@ -125,7 +131,8 @@ def quadratic_kappa(logits: Tensor, labels: Tensor) -> Tensor:
         float64, ``[...]``; not a number where answers and labels are all of one grade.
 
     References:
-        Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or partial credit", 1968.
+        Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or
+        partial credit", 1968.
     """
     found, expected = kappa_distances(labels, logits.shape[-1])
     top = logits.argmax(-1)
@@ -138,8 +145,8 @@ def all_metrics(
 ) -> dict[str, float | int | None]:
     """The metrics of one model as ``summary.json`` keeps them.
 
-    These are errors, accuracy, nll, ece, agreement and kl_to_teacher; of graded classes also kappa, None where it is
-    not defined.
+    These are errors, accuracy, nll, ece, agreement and kl_to_teacher; of graded classes also kappa,
+    None where it is not defined.
 
     Args:
         logits: ``[N, C]``.
@@ -185,9 +192,10 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     """Score a model on an iterable of ``(x, y)`` batches.
 
     Args:
-        model: gives logits ``[B, C]``, or of text ``[B, T, C]``; it may be on any device, and each submodule is left in
-            the mode it was in.
-        loader: batches of inputs and int64 labels ``[B]``, or ``[B, T]``, -100 at positions that do not count.
+        model: gives logits ``[B, C]``, or of text ``[B, T, C]``; it may be on any device, and each
+            submodule is left in the mode it was in.
+        loader: batches of inputs and int64 labels ``[B]``, or ``[B, T]``, -100 at positions that do
+            not count.
 
     Returns:
         ``total``, ``correct``, ``errors`` (counts), ``accuracy``, ``nll`` (nats), ``ece``.

@@ -1,4 +1,6 @@
-"""From logits to the tables of ``summary.json``: metrics by seed, mean and spread by arm, comparisons, warnings."""
+"""From logits to the tables of ``summary.json``: metrics by seed, mean and spread by arm,
+comparisons, warnings.
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,8 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from limbeck.evaluation.compare import LEVEL, compare
-from limbeck.run_folder import METRICS
+from limbeck.evaluation.comparison import LEVEL, compare
+from limbeck.run.folder import METRICS
 
 FEW_COMPARISONS = 4
 MOST_LISTED = 4
@@ -16,7 +18,9 @@ MOST_LISTED = 4
 
 
 def mean_and_sd(values: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Mean and sample standard deviation of each metric over seeds; None where a metric is missing or one seed."""
+    """Mean and sample standard deviation of each metric over seeds; None where a metric is missing
+    or one seed.
+    """
     mean: dict[str, Any] = {}
     sd: dict[str, Any] = {}
     for name in METRICS + tuple(key for key in values[0] if key not in METRICS):
@@ -28,9 +32,12 @@ def mean_and_sd(values: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], di
 
 
 def comparison(
-    arm: Mapping[str, Any], control: Mapping[str, Any], logits: Mapping[tuple[str, int], Tensor], labels: Tensor,
+    arm: Mapping[str, Any],
+    control: Mapping[str, Any],
+    logits: Mapping[tuple[str, int], Tensor],
+    labels: Tensor,
     teacher: Mapping[str, Any] | None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Compare two arms of a summary by their test logits.
 
     Args:
@@ -42,20 +49,27 @@ def comparison(
     """
 
     def wrong(entry: Mapping[str, Any]) -> np.ndarray:
-        answers = [logits[entry["name"], seed["seed"]].argmax(-1) != labels for seed in entry["seeds"]]
+        answers = [
+            logits[entry["name"], seed["seed"]].argmax(-1) != labels for seed in entry["seeds"]
+        ]
         return np.stack([a.numpy() for a in answers])
 
     found = compare(
-        wrong(arm), wrong(control),
-        arm_nll=[s["test"]["nll"] for s in arm["seeds"]], control_nll=[s["test"]["nll"] for s in control["seeds"]],
+        wrong(arm),
+        wrong(control),
+        arm_nll=[s["test"]["nll"] for s in arm["seeds"]],
+        control_nll=[s["test"]["nll"] for s in control["seeds"]],
         teacher_errors=None if teacher is None else teacher["errors"],
         teacher_nll=None if teacher is None else teacher["nll"],
-    )  # fmt: skip
+    )
     return {"arm": arm["name"], "control": control["name"], **found}
 
 
-def mark_main(comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any]], measure: str = "errors") -> None:
-    """Mark the headline: the comparison whose arm does best on the validation split in the mean (never on the test).
+def mark_main(
+    comparisons: list[dict[str, Any]], arms: Sequence[Mapping[str, Any]], measure: str = "errors"
+) -> None:
+    """Mark the headline: the comparison whose arm does best on the validation split in the mean
+    (never on the test).
 
     Args:
         comparisons: of the study.
@@ -76,20 +90,32 @@ def warnings_of(summary: Mapping[str, Any]) -> list[str]:
     """What a reader should know before believing a verdict."""
     found = []
     if summary.get("quick"):
-        found.append("A quick run only shows that everything works: its numbers and verdict mean nothing.")
+        found.append(
+            "A quick run only shows that everything works: its numbers and verdict mean nothing."
+        )
     teacher, arms = summary["teacher"], {a["name"]: a for a in summary["arms"]}
     found += _weak_teacher(summary, arms) if teacher else []
-    found += _uneven(summary["comparisons"], arms) + _lost(summary) + _many(len(summary["comparisons"]))
+    found += (
+        _uneven(summary["comparisons"], arms) + _lost(summary) + _many(len(summary["comparisons"]))
+    )
     seeds = min((len(a["seeds"]) for a in summary["arms"]), default=0)
     if summary["comparisons"] and seeds < 2:
         found.append("One seed gives no interval, so no verdict: use seeds=5 or more.")
     elif summary["comparisons"] and seeds < 5:
-        found.append(f"{seeds} seeds give a wide interval; use seeds=5 or more for a firmer verdict.")
+        found.append(
+            f"{seeds} seeds give a wide interval; use seeds=5 or more for a firmer verdict."
+        )
     compared = {c["arm"] for c in summary["comparisons"]}
-    alone = [a["name"] for a in summary["arms"] if not (a["control"] or a["name"] in compared or _lost_control(a))]
+    alone = [
+        a["name"]
+        for a in summary["arms"]
+        if not (a["control"] or a["name"] in compared or _lost_control(a))
+    ]
     if alone:
         verb = "has" if len(alone) == 1 else "have"
-        found.append(f"{_arms(alone)} {verb} no control to compare with: add one with soft_weight=0.")
+        found.append(
+            f"{_arms(alone)} {verb} no control to compare with: add one with soft_weight=0."
+        )
     return list(dict.fromkeys(found))
 
 
@@ -104,29 +130,40 @@ def _weak_teacher(summary: Mapping[str, Any], arms: Mapping[str, Mapping[str, An
     if not better:
         return []
     shown = [f"'{name}' ({value:{shows}})" for name, value in list(better.items())[:MOST_LISTED]]
-    listed = " and ".join(shown + [f"{len(better) - MOST_LISTED} more"] * (len(better) > MOST_LISTED))
+    listed = " and ".join(
+        shown + [f"{len(better) - MOST_LISTED} more"] * (len(better) > MOST_LISTED)
+    )
     return [
-        f"The teacher, with {of_teacher}, is no better than the control {listed}: it has little to teach. A better "
+        f"The teacher, with {of_teacher}, is no better than the control {listed}: it has little to "
+        "teach. A better "
         "teacher is where the work is."
     ]
 
 
-def _uneven(comparisons: Sequence[Mapping[str, Any]], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _uneven(
+    comparisons: Sequence[Mapping[str, Any]], arms: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
     """Of comparisons between arms that differ in more than the objective."""
     alike: dict[tuple[str, str], list[str]] = {}
     for entry in comparisons:
         arm, control = arms[entry["arm"]], arms[entry["control"]]
         parts = {
-            "views": ("views", "views_settings"), "transfer": ("transfer", "transfer_settings"),
-            "student": ("student",), "optimizer": ("optimizer",), "epochs": ("epochs",),
-        }  # fmt: skip
+            "views": ("views", "views_settings"),
+            "transfer": ("transfer", "transfer_settings"),
+            "student": ("student",),
+            "optimizer": ("optimizer",),
+            "epochs": ("epochs",),
+        }
         differing = " and ".join(
-            part for part, keys in parts.items() if any(arm.get(key) != control.get(key) for key in keys)
+            part
+            for part, keys in parts.items()
+            if any(arm.get(key) != control.get(key) for key in keys)
         )
         if differing:
             alike.setdefault((differing, entry["control"]), []).append(entry["arm"])
     return [
-        f"{_arms(names)} and {'its' if len(names) == 1 else 'their'} control '{control}' differ in {differing} too: "
+        f"{_arms(names)} and {'its' if len(names) == 1 else 'their'} control '{control}' differ in "
+        f"{differing} too: "
         "the comparison shows the effect of both, not of distilling alone."
         for (differing, control), names in alike.items()
     ]
@@ -139,14 +176,19 @@ def _lost(summary: Mapping[str, Any]) -> list[str]:
         failed.setdefault(failure["arm"], []).append(failure["seed"])
     found = []
     if failed:
-        found.append(f"{_arms(list(failed))} failed for at least one seed: left out of all tables and comparisons.")
+        found.append(
+            f"{_arms(list(failed))} failed for at least one seed: left out of all tables and "
+            "comparisons."
+        )
     orphans: dict[str, list[str]] = {}
     for arm in summary["arms"]:
         if _lost_control(arm):
             orphans.setdefault(_lost_control(arm), []).append(arm["name"])
     for control, names in orphans.items():
         verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
-        found.append(f"{_arms(names)} {verb} compared with nothing: {whose} control '{control}' failed.")
+        found.append(
+            f"{_arms(names)} {verb} compared with nothing: {whose} control '{control}' failed."
+        )
     return found
 
 
@@ -159,8 +201,10 @@ def _many(comparisons: int) -> list[str]:
     if comparisons <= FEW_COMPARISONS:
         return []
     return [
-        f"{comparisons} comparisons: if distilling changed nothing, chance alone could still call up to 5 % of them, "
-        f"here {comparisons * LEVEL:.1f}, 'helps' or 'hurts'. The headline was chosen on the validation split; confirm "
+        f"{comparisons} comparisons: if distilling changed nothing, chance alone could still call "
+        "up to 5 % of them, "
+        f"here {comparisons * LEVEL:.1f}, 'helps' or 'hurts'. The headline was chosen on the "
+        "validation split; confirm "
         "any other with new seeds."
     ]
 

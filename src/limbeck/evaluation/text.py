@@ -1,4 +1,5 @@
-"""Language models: scores of every token of a split, bits per byte, and the comparison of arms by them.
+"""Language models: scores of every token of a split, bits per byte, and the comparison of arms by
+them.
 
 Logits of a text are too many to keep: what is kept are a few numbers a token.
 """
@@ -13,7 +14,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from limbeck.evaluation.compare import (
+from limbeck.evaluation.comparison import (
     Interval,
     combine_p_values,
     gap_closed,
@@ -25,7 +26,9 @@ from limbeck.evaluation.compare import (
 from limbeck.evaluation.metrics import calibration_error
 
 STRETCHES = 100
-"""Of a test text, at most: neighbouring tokens depend on each other, so the test is over stretches of them."""
+"""Of a test text, at most: neighbouring tokens depend on each other, so the test is over stretches
+of them.
+"""
 
 Batch = tuple[Tensor, Tensor, Tensor | None]
 """Inputs ``[B, T]``, labels ``[B, T]``, and a teacher's logits ``[B, T, V]`` or None."""
@@ -56,7 +59,8 @@ def score_tokens(batches: Iterable[Batch], model: nn.Module | None = None) -> To
 
     Args:
         batches: of the split.
-        model: gives logits ``[B, T, V]``, put into eval mode; None to score the teacher of the batches itself.
+        model: gives logits ``[B, T, V]``, put into eval mode; None to score the teacher of the
+            batches itself.
     """
     device = torch.device("cpu")
     if model is not None:
@@ -66,7 +70,9 @@ def score_tokens(batches: Iterable[Batch], model: nn.Module | None = None) -> To
         logits = teacher if model is None else model(x.to(device))
         assert logits is not None
         parts.append(_scores(logits, y.to(logits.device), teacher))
-    whole: Any = [None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)]
+    whole: Any = [
+        None if column[0] is None else torch.cat(column) for column in zip(*parts, strict=True)
+    ]
     return TokenScores(*whole)
 
 
@@ -87,7 +93,8 @@ def _scores(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> tuple[Ten
 def token_metrics(scores: TokenScores, size: int) -> dict[str, float | int | None]:
     """The metrics of one language model as ``summary.json`` keeps them.
 
-    Errors are tokens; nll and kl_to_teacher are nats a token, perplexity is exp(nll). Bits per byte do not depend on
+    Errors are tokens; nll and kl_to_teacher are nats a token, perplexity is exp(nll). Bits per byte
+    do not depend on
     the tokenizer: the nats of all tokens, in bits, over the bytes of text that they stand for.
 
     Args:
@@ -110,12 +117,16 @@ def token_metrics(scores: TokenScores, size: int) -> dict[str, float | int | Non
 
 
 def compare_tokens(
-    arm: Sequence[TokenScores], control: Sequence[TokenScores], size: int, teacher: TokenScores | None
+    arm: Sequence[TokenScores],
+    control: Sequence[TokenScores],
+    size: int,
+    teacher: TokenScores | None,
 ) -> dict[str, Any]:
     """Compare two arms, seed by seed, by their bits per byte.
 
-    The verdict needs both an interval over seeds and stretches of the text that excludes 0, and a paired t-test over
-    the stretches, as :func:`limbeck.evaluation.compare.compare` needs McNemar's.
+    The verdict needs both an interval over seeds and stretches of the text that excludes 0, and a
+    paired t-test over the stretches, as :func:`limbeck.evaluation.comparison.compare` needs
+    McNemar's.
 
     Args:
         arm: scores of each seed.
@@ -124,24 +135,36 @@ def compare_tokens(
         teacher: of the same split, if there is one.
 
     Returns:
-        ``delta_bits_per_byte`` and ``delta_errors`` (arm - control: mean, ci95, per_seed; the first with ci95_total),
-        ``p_value``, ``mcnemar_p`` (None: tokens depend on each other), ``gap_closed`` and ``verdict``.
+        ``delta_bits_per_byte`` and ``delta_errors`` (arm - control: mean, ci95, per_seed; the first
+        with ci95_total), ``p_value``, ``mcnemar_p`` (None: tokens depend on each other),
+        ``gap_closed`` and ``verdict``.
     """
-    bits = np.stack([_by_stretch(a.nll - c.nll) for a, c in zip(arm, control, strict=True)]) / (math.log(2) * size)
+    bits = np.stack([_by_stretch(a.nll - c.nll) for a, c in zip(arm, control, strict=True)]) / (
+        math.log(2) * size
+    )
     per_seed = bits.sum(1)
     interval, total = paired_interval(per_seed.tolist()), total_interval(bits)
     p_value = combine_p_values([_paired_p(row) for row in bits])
     arm_errors, control_errors = (
-        [scores.right.numel() - int(scores.right.sum()) for scores in side] for side in (arm, control)
+        [scores.right.numel() - int(scores.right.sum()) for scores in side]
+        for side in (arm, control)
     )
     changes = [a - c for a, c in zip(arm_errors, control_errors, strict=True)]
-    arm_nll, control_nll = ([float(scores.nll.double().mean()) for scores in side] for side in (arm, control))
+    arm_nll, control_nll = (
+        [float(scores.nll.double().mean()) for scores in side] for side in (arm, control)
+    )
     theirs = None if teacher is None else float(teacher.nll.double().mean())
     wrong = None if teacher is None else teacher.right.numel() - int(teacher.right.sum())
     return {
-        "delta_errors": {**_described(paired_interval(changes)), "ci95_total": None, "per_seed": changes},
+        "delta_errors": {
+            **_described(paired_interval(changes)),
+            "ci95_total": None,
+            "per_seed": changes,
+        },
         "delta_bits_per_byte": {
-            **_described(interval), "ci95_total": _described(total)["ci95"], "per_seed": per_seed.tolist(),
+            **_described(interval),
+            "ci95_total": _described(total)["ci95"],
+            "per_seed": per_seed.tolist(),
         },
         "mcnemar_p": None,
         "p_value": p_value,
@@ -151,7 +174,7 @@ def compare_tokens(
             "nll_ci95": gap_interval(arm_nll, control_nll, theirs),
         },
         "verdict": verdict(total, p_value),
-    }  # fmt: skip
+    }
 
 
 def _described(interval: Interval) -> dict[str, Any]:
@@ -160,11 +183,15 @@ def _described(interval: Interval) -> dict[str, Any]:
 
 def _by_stretch(values: Tensor) -> np.ndarray:
     """Sums over up to :data:`STRETCHES` stretches of consecutive blocks, of values ``[N, T]``."""
-    return np.array([float(part.double().sum()) for part in values.tensor_split(min(STRETCHES, len(values)))])
+    return np.array(
+        [float(part.double().sum()) for part in values.tensor_split(min(STRETCHES, len(values)))]
+    )
 
 
 def _paired_p(differences: np.ndarray) -> float:
-    """Two-sided p-value of the t-test that the differences have mean 0; 1 where they are all 0 or there is one."""
+    """Two-sided p-value of the t-test that the differences have mean 0; 1 where they are all 0 or
+    there is one.
+    """
     if len(differences) < 2 or not differences.any():
         return 1.0
     if differences.std() == 0:

@@ -2,8 +2,14 @@
 
 from limbeck.losses.chunked import chunked_loss
 from limbeck.losses.class_weights import balanced_weights
-from limbeck.losses.divergence import cross_entropy, jensen_shannon, kl_divergence, reverse_kl, standardised
-from limbeck.losses.feature import Feature, attention_loss, hint_loss
+from limbeck.losses.divergences import (
+    cross_entropy,
+    jensen_shannon,
+    kl_divergence,
+    reverse_kl,
+    standardised,
+)
+from limbeck.losses.features import Feature, attention_loss, hint_loss
 from limbeck.losses.objective import Objective
 from limbeck.losses.response import (
     SOFT_LOSSES,

@@ -1,4 +1,6 @@
-"""The last linear layer and the loss, a chunk of positions at a time, so that all logits are never held at once."""
+"""The last linear layer and the loss, a chunk of positions at a time, so that all logits are never
+held at once.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,39 +10,53 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 VALUES = {"cpu": 1 << 22}
-"""Logits of a chunk by type of device: 16 MiB in float32 on a CPU, where malloc keeps blocks below 32 MiB for reuse."""
+"""Logits of a chunk by type of device: 16 MiB in float32 on a CPU, where malloc keeps blocks below
+32 MiB for reuse.
+"""
 OTHERWISE = 1 << 25
 BLOCK = 256
-"""Positions of a matrix product, which is slower with fewer; their logits are held, and then their gradients."""
+"""Positions of a matrix product, which is slower with fewer; their logits are held, and then their
+gradients.
+"""
 
 ChunkLoss = Callable[[Tensor, slice], Tensor]
 
 
 def chunked_loss(
-    hidden: Tensor, weight: Tensor, loss: ChunkLoss, *, bias: Tensor | None = None, chunk: int | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    loss: ChunkLoss,
+    *,
+    bias: Tensor | None = None,
+    chunk: int | None = None,
 ) -> tuple[Tensor, ...]:
-    """The sum over positions of a loss of the logits ``hidden @ weight.T + bias``, which are never all held at once.
+    """The sum over positions of a loss of the logits ``hidden @ weight.T + bias``, which are never
+    all held at once.
 
-    The gradient of a chunk is computed with its value, before the next chunk; only the gradients of ``hidden``,
-    ``weight`` and ``bias`` are kept, and the backward pass multiplies them by the incoming gradient. Under autocast the
-    products are in its type, and the gradients of ``weight`` and ``bias`` are summed in float32; float16, whose
-    gradients need scaling, would lose small ones here.
+    The gradient of a chunk is computed with its value, before the next chunk; only the gradients of
+    ``hidden``, ``weight`` and ``bias`` are kept, and the backward pass multiplies them by the
+    incoming gradient. Under autocast the products are in its type, and the gradients of ``weight``
+    and ``bias`` are summed in float32; float16, whose gradients need scaling, would lose small ones
+    here.
 
     Args:
         hidden: what the last layer sees, ``[N, D]``.
         weight: the last layer's, ``[V, D]``.
-        loss: takes logits ``[n, V]`` and which of the N positions they are of, and returns the sum of their losses,
-            or ``[M]`` such sums, of which the first is differentiated and the others are told. No gradient reaches
-            anything else that it uses; labels and a teacher's targets are taken, or made, for those positions in it.
+        loss: takes logits ``[n, V]`` and which of the N positions they are of, and returns the sum
+            of their losses, or ``[M]`` such sums, of which the first is differentiated and the
+            others are told. No gradient reaches anything else that it uses; labels and a teacher's
+            targets are taken, or made, for those positions in it.
         bias: the last layer's, ``[V]``.
-        chunk: positions that the loss sees at once; None for about as many as were measured to be fastest.
+        chunk: positions that the loss sees at once; None for about as many as were measured to be
+            fastest.
 
     Returns:
-        The M sums over all positions, each without dimensions. The first can be differentiated once, in ``hidden``,
-        ``weight`` and ``bias``.
+        The M sums over all positions, each without dimensions. The first can be differentiated
+        once, in ``hidden``, ``weight`` and ``bias``.
 
     References:
-        Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training", 2024, for the cross-entropy.
+        Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training", 2024, for the
+        cross-entropy.
     """
     if chunk is None:
         chunk = max(1, VALUES.get(hidden.device.type, OTHERWISE) // len(weight))
@@ -48,23 +64,39 @@ def chunked_loss(
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """Values and gradients chunk by chunk in the forward pass; the backward pass hands the gradients out."""
+    """Values and gradients chunk by chunk in the forward pass; the backward pass hands the
+    gradients out.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, loss: ChunkLoss, chunk: int, differentiate: bool
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        loss: ChunkLoss,
+        chunk: int,
+        differentiate: bool,
     ) -> tuple[Tensor, ...]:
         """The sums, one tensor each."""
         inputs = (hidden, weight, bias)
         wanted = ctx.needs_input_grad[:3] if differentiate else (False, False, False)
-        gradients = [_zeros(x) if x is not None and w else None for x, w in zip(inputs, wanted, strict=True)]
+        gradients = [
+            _zeros(x) if x is not None and w else None for x, w in zip(inputs, wanted, strict=True)
+        ]
         h, w, b = _as_autocast(*inputs)
         held = h.new_empty(min(max(chunk, BLOCK), len(h)), len(w))
         total = torch.zeros(1, device=h.device)
         for block in _slices(0, len(h), max(chunk, BLOCK)):
             own = held[: block.stop - block.start]
-            logits = torch.mm(h[block], w.mT, out=own) if b is None else torch.addmm(b, h[block], w.mT, out=own)
-            for part, some in zip(_slices(block.start, block.stop, chunk), logits.split(chunk), strict=True):
+            logits = (
+                torch.mm(h[block], w.mT, out=own)
+                if b is None
+                else torch.addmm(b, h[block], w.mT, out=own)
+            )
+            for part, some in zip(
+                _slices(block.start, block.stop, chunk), logits.split(chunk), strict=True
+            ):
                 total = total + _differentiated(loss, some, part, any(wanted))
             if any(wanted):
                 _add(gradients, logits, h, w, block)
@@ -79,7 +111,12 @@ class _ChunkedLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *others: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients in ``hidden``, ``weight`` and ``bias``."""
         found = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        return *(None if kept is None else (kept * grad).to(dtype) for kept, dtype in found), None, None, None
+        return (
+            *(None if kept is None else (kept * grad).to(dtype) for kept, dtype in found),
+            None,
+            None,
+            None,
+        )
 
 
 def _differentiated(loss: ChunkLoss, logits: Tensor, part: slice, wanted: bool) -> Tensor:
@@ -96,14 +133,18 @@ def _differentiated(loss: ChunkLoss, logits: Tensor, part: slice, wanted: bool) 
 
 def _slices(start: int, stop: int, size: int) -> list[slice]:
     """Slices of at most ``size`` from ``start`` to ``stop``; an empty one if these are equal."""
-    return [slice(first, min(first + size, stop)) for first in range(start, max(stop, start + 1), size)]
+    return [
+        slice(first, min(first + size, stop)) for first in range(start, max(stop, start + 1), size)
+    ]
 
 
 def _zeros(like: Tensor) -> Tensor:
     return torch.zeros_like(like, dtype=torch.promote_types(like.dtype, torch.float32))
 
 
-def _as_autocast(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+def _as_autocast(
+    hidden: Tensor, weight: Tensor, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The layer in the type in which autocast would compute it: cast once, not once a chunk."""
     device = hidden.device.type
     if not torch.is_autocast_enabled(device) or hidden.dtype == torch.float64:
@@ -112,7 +153,9 @@ def _as_autocast(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[T
     return hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
-def _add(gradients: Sequence[Tensor | None], grad: Tensor, hidden: Tensor, weight: Tensor, part: slice) -> None:
+def _add(
+    gradients: Sequence[Tensor | None], grad: Tensor, hidden: Tensor, weight: Tensor, part: slice
+) -> None:
     """Add what a block's logits of gradient ``grad`` give to those of the layer."""
     of_hidden, of_weight, of_bias = gradients
     if of_hidden is not None:

@@ -1,8 +1,10 @@
-"""Losses on a model's answers: the hard loss with labels and the soft losses with a teacher's logits.
+"""Losses on a model's answers: the hard loss with labels and the soft losses with a teacher's
+logits.
 
-Each soft loss takes ``(student, teacher, *, temperature)``, logits ``[..., B, C]``, and returns ``[..., B]``
-without the factor T^2; :class:`limbeck.losses.Objective` multiplies by it. Adding one is a function here and
-a name in :data:`SOFT_LOSSES`; what else it takes is named in :data:`SETTINGS` and :data:`TAKES_LABELS`.
+Each soft loss takes ``(student, teacher, *, temperature)``, logits ``[..., B, C]``, and returns
+``[..., B]`` without the factor T^2; :class:`limbeck.losses.Objective` multiplies by it. Adding one
+is a function here and a name in :data:`SOFT_LOSSES`; what else it takes is named in
+:data:`SETTINGS` and :data:`TAKES_LABELS`.
 """
 
 from collections.abc import Callable
@@ -11,28 +13,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limbeck.config import UNLABELLED
-from limbeck.losses.divergence import cross_entropy, jensen_shannon, kl_divergence, log_softmax, reverse_kl, upcast
+from limbeck._base.checks import UNLABELLED
+from limbeck.losses.divergences import (
+    cross_entropy,
+    jensen_shannon,
+    kl_divergence,
+    log_softmax,
+    reverse_kl,
+    upcast,
+)
 
 
 def hard_loss(
-    student: Tensor, labels: Tensor, *, mixed: tuple[Tensor, Tensor] | None = None, kind: str = "cross_entropy",
-    class_weights: Tensor | None = None, smoothing: float | Tensor | None = None,
-) -> Tensor:  # fmt: skip
+    student: Tensor,
+    labels: Tensor,
+    *,
+    mixed: tuple[Tensor, Tensor] | None = None,
+    kind: str = "cross_entropy",
+    class_weights: Tensor | None = None,
+    smoothing: float | Tensor | None = None,
+) -> Tensor:
     r"""Loss with integer labels at T = 1; 0 where the label is :data:`UNLABELLED`.
 
-    Of an input that is the mixture of two, :math:`w \cdot hard(y_1) + (1 - w) \cdot hard(y_2)`, which for the
-    cross-entropy is that with their labels mixed in the same way; 0 where either has no label.
+    Of an input that is the mixture of two, :math:`w \cdot hard(y_1) + (1 - w) \cdot hard(y_2)`,
+    which for the cross-entropy is that with their labels mixed in the same way; 0 where either has
+    no label.
 
     Args:
         student: logits, ``[..., B, C]``.
         labels: int64 class indices, broadcasting against ``[..., B]``.
-        mixed: the second labels and the weight of the first, from 0 to 1, both broadcasting likewise; None where no
-            input is a mixture.
-        kind: ``cross_entropy``, or ``squared_error`` for graded classes, see :func:`squared_error_of_grades`.
-        class_weights: what a sample of each class counts, broadcasting against ``[..., B, C]``; None for 1.
-        smoothing: share of the label that goes to all classes alike, see :func:`smoothed_cross_entropy`, from 0 to
-            below 1, broadcasting against ``[..., B]``; for the cross-entropy without class weights. None for none.
+        mixed: the second labels and the weight of the first, from 0 to 1, both broadcasting
+            likewise; None where no input is a mixture.
+        kind: ``cross_entropy``, or ``squared_error`` for graded classes, see
+            :func:`squared_error_of_grades`.
+        class_weights: what a sample of each class counts, broadcasting against ``[..., B, C]``;
+            None for 1.
+        smoothing: share of the label that goes to all classes alike, see
+            :func:`smoothed_cross_entropy`, from 0 to below 1, broadcasting against ``[..., B]``;
+            for the cross-entropy without class weights. None for none.
 
     Returns:
         ``[..., B]``; nats for the cross-entropy.
@@ -64,7 +82,9 @@ def _weighted(student: Tensor, labels: Tensor, kind: str, class_weights: Tensor 
 
 
 def _cross_entropy_of_labels(student: Tensor, labels: Tensor) -> Tensor:
-    flat = F.cross_entropy(upcast(student).flatten(0, -2), labels.flatten(), reduction="none", ignore_index=UNLABELLED)
+    flat = F.cross_entropy(
+        upcast(student).flatten(0, -2), labels.flatten(), reduction="none", ignore_index=UNLABELLED
+    )
     return flat.view(labels.shape)
 
 
@@ -82,7 +102,8 @@ def smoothed_cross_entropy(student: Tensor, labels: Tensor, smoothing: float | T
         Nats, ``[..., B]``, 0 where the label is :data:`UNLABELLED`.
 
     References:
-        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section 7.
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016, section
+        7.
     """
     log_q = log_softmax(student)
     own = log_q.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
@@ -91,12 +112,13 @@ def smoothed_cross_entropy(student: Tensor, labels: Tensor, smoothing: float | T
 
 
 def squared_error_of_grades(student: Tensor, labels: Tensor) -> Tensor:
-    r"""Squared distance of a graded student's score from the label: classes are grades 0, 1, 2 ... in their order.
+    r"""Squared distance of a graded student's score from the label: classes are grades 0, 1, 2 ...
+    in their order.
 
     .. math:: (s - y)^2, \quad s = z_1 - z_0 + 1/2
 
-    A graded student has one score s and logits :math:`z_k = k s - \sum_{j=1}^{k} (j - 1/2)`, of which the largest is
-    that of the grade nearest to s; no loss for logits of another form.
+    A graded student has one score s and logits :math:`z_k = k s - \sum_{j=1}^{k} (j - 1/2)`, of
+    which the largest is that of the grade nearest to s; no loss for logits of another form.
 
     Args:
         student: logits z, ``[..., B, C]``.
@@ -110,12 +132,16 @@ def squared_error_of_grades(student: Tensor, labels: Tensor) -> Tensor:
 
 
 def is_labelled(labels: Tensor, mixed: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Where the hard loss counts, bool like ``labels``: a mixture has a label if both its inputs have one."""
+    """Where the hard loss counts, bool like ``labels``: a mixture has a label if both its inputs
+    have one.
+    """
     found = labels != UNLABELLED
     return found if mixed is None else found & (mixed[0] != UNLABELLED)
 
 
-def squared_error_of_probabilities(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
+def squared_error_of_probabilities(
+    student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0
+) -> Tensor:
     r"""Squared distance of the softened probabilities, summed over classes.
 
     .. math:: \sum_c (softmax(z / T)_c - softmax(v / T)_c)^2
@@ -133,13 +159,18 @@ def squared_error_of_probabilities(student: Tensor, teacher: Tensor, *, temperat
     return (q - p).square().sum(-1)
 
 
-def squared_error_of_logits(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
-    r"""Squared distance of the zero-mean logits: what :math:`T^2 KL` becomes as T grows without bound.
+def squared_error_of_logits(
+    student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0
+) -> Tensor:
+    r"""Squared distance of the zero-mean logits: what :math:`T^2 KL` becomes as T grows without
+    bound.
 
     .. math:: \frac{1}{2 C T^2} \sum_c ((z_c - \bar z) - (v_c - \bar v))^2
 
-    With the factor :math:`T^2` the temperature cancels. A class that the teacher excludes (logit -inf) is
-    infinitely far: this loss is then not a number, whereas the others count such a class as probability 0.
+    With the factor :math:`T^2` the temperature cancels. A class that the teacher excludes (logit
+    -inf) is
+    infinitely far: this loss is then not a number, whereas the others count such a class as
+    probability 0.
 
     Args:
         student: logits z, ``[..., B, C]``.
@@ -158,24 +189,31 @@ def squared_error_of_logits(student: Tensor, teacher: Tensor, *, temperature: fl
 
 
 def decoupled(
-    student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0, labels: Tensor | None = None,
-    target_weight: float | Tensor = 1.0, nontarget_weight: float | Tensor = 8.0,
-) -> Tensor:  # fmt: skip
-    r"""Decoupled knowledge distillation: how probable the target is, and the other classes among themselves.
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    temperature: float | Tensor = 1.0,
+    labels: Tensor | None = None,
+    target_weight: float | Tensor = 1.0,
+    nontarget_weight: float | Tensor = 8.0,
+) -> Tensor:
+    r"""Decoupled knowledge distillation: how probable the target is, and the other classes among
+    themselves.
 
     .. math::
         a \left( p_t \log\frac{p_t}{q_t} + (1 - p_t) \log\frac{1 - p_t}{1 - q_t} \right)
             + b \sum_{c \neq t} \hat p_c \log\frac{\hat p_c}{\hat q_c}, \quad
         \hat p_c = \frac{p_c}{1 - p_t}, \; \hat q_c = \frac{q_c}{1 - q_t}
 
-    The target t is the label; where a sample has none, the teacher's top class. With a = 1 and :math:`b = 1 - p_t` it
-    is the KL.
+    The target t is the label; where a sample has none, the teacher's top class. With a = 1 and
+    :math:`b = 1 - p_t` it is the KL.
 
     Args:
         student: logits z, ``[..., B, C]``.
         teacher: logits v, broadcasting against ``student``.
         temperature: T, a number or a tensor that broadcasts against ``[..., B, C]``.
-        labels: int64, broadcasting against ``[..., B]``, :data:`UNLABELLED` where there is none; None for no labels.
+        labels: int64, broadcasting against ``[..., B]``, :data:`UNLABELLED` where there is none;
+            None for no labels.
         target_weight: a, a number or a tensor that broadcasts against ``[..., B]``.
         nontarget_weight: b, likewise.
 
@@ -197,7 +235,9 @@ def decoupled(
         return torch.stack([ours, rest.logsumexp(-1)], -1), torch.log_softmax(rest, -1)
 
     (binary_p, others_p), (binary_q, others_q) = parts(teacher), parts(student)
-    others_p = others_p.nan_to_num(float("-inf"), neginf=float("-inf"))  # of a teacher that excludes all the others
+    others_p = others_p.nan_to_num(
+        float("-inf"), neginf=float("-inf")
+    )  # of a teacher that excludes all the others
     target = _relative_entropy(binary_p, binary_q)
     return target_weight * target + nontarget_weight * _relative_entropy(others_p, others_q)
 
@@ -212,16 +252,18 @@ LEAST_NORM = 1e-6
 
 
 def relational(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
-    r"""DIST: Pearson's distance of the softened probabilities, over the classes of a sample and over the batch.
+    r"""DIST: Pearson's distance of the softened probabilities, over the classes of a sample and
+    over the batch.
 
     .. math::
-        \left( 1 - \rho(q_{b,:}, p_{b,:}) \right) + \left( 1 - \frac{1}{C} \sum_c \rho(q_{:,c}, p_{:,c}) \right),
-            \quad \rho \text{ Pearson's correlation}
+        \left( 1 - \rho(q_{b,:}, p_{b,:}) \right) + \left( 1 - \frac{1}{C} \sum_c \rho(q_{:,c},
+            p_{:,c}) \right), \quad \rho \text{ Pearson's correlation}
 
-    The first term is per sample. The second belongs to the whole batch, here of each student and seed by itself: the
-    value of a sample holds its share :math:`1 - \frac{B}{C} \sum_c \hat q_{bc} \hat p_{bc}`, hatted columns less their
-    mean and of norm 1, so that the mean over the batch is the term. It therefore depends on the batch, and of a batch
-    shared by several processes each has its own. What is constant has correlation 0.
+    The first term is per sample. The second belongs to the whole batch, here of each student and
+    seed by itself: the value of a sample holds its share :math:`1 - \frac{B}{C} \sum_c \hat q_{bc}
+    \hat p_{bc}`, hatted columns less their mean and of norm 1, so that the mean over the batch is
+    the term. It therefore depends on the batch, and of a batch shared by several processes each has
+    its own. What is constant has correlation 0.
 
     Args:
         student: logits z, ``[..., B, C]``.

@@ -1,11 +1,11 @@
 """Models and their files."""
 
-from limbeck.models.checkpoint import LoadedModel, load_model, load_weights, save_model
 from limbeck.models.classifier import Classifier
 from limbeck.models.convnet import ConvNet
+from limbeck.models.files.checkpoint import LoadedModel, load_model, load_weights, save_model
 from limbeck.models.gpt import GPT
 from limbeck.models.graded import Graded
-from limbeck.models.huggingface import HuggingFace
+from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
 from limbeck.models.zoo import TimmModel, TorchvisionModel

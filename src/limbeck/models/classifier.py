@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.models.zoo import LIBRARIES
 
 HEADS = ("fc", "classifier", "heads", "head")
@@ -17,10 +17,12 @@ class Classifier(nn.Module):
     """Features of an encoder, then one score a class.
 
     Args:
-        encoder: ``torchvision/NAME`` or ``timm/NAME``; a model of either library, whose last layer is taken off; or a
-            module of your own that gives features ``[B, F]``, or maps ``[B, F, H, W]``, which are averaged.
+        encoder: ``torchvision/NAME`` or ``timm/NAME``; a model of either library, whose last layer
+            is taken off; or a module of your own that gives features ``[B, F]``, or maps ``[B, F,
+            H, W]``, which are averaged.
         classes: number of scores.
-        shape: of one input; needed to make an encoder by name and to find out the number of features.
+        shape: of one input; needed to make an encoder by name and to find out the number of
+            features.
         features: F, if known; None to find out by one empty input.
         pretrained: of an encoder by name: begin with its weights for ImageNet.
         stem: of an encoder by name: ``auto``, ``small`` or ``imagenet``, see
@@ -32,13 +34,24 @@ class Classifier(nn.Module):
     """
 
     def __init__(
-        self, encoder: str | nn.Module, classes: int, *, shape: Sequence[int] = (3, 224, 224),
-        features: int | None = None, pretrained: bool = False, stem: str = "auto",
-    ):  # fmt: skip
+        self,
+        encoder: str | nn.Module,
+        classes: int,
+        *,
+        shape: Sequence[int] = (3, 224, 224),
+        features: int | None = None,
+        pretrained: bool = False,
+        stem: str = "auto",
+    ):
         super().__init__()
         self.arguments: dict[str, Any] | None = None
         if isinstance(encoder, str):
-            self.arguments = {"encoder": encoder, "classes": classes, "shape": list(shape), "stem": stem}
+            self.arguments = {
+                "encoder": encoder,
+                "classes": classes,
+                "shape": list(shape),
+                "stem": stem,
+            }
             encoder = _named(encoder, shape, pretrained, stem)
         self.encoder = _without_head(encoder)
         self.head = nn.Linear(self._width(shape) if features is None else features, classes)
@@ -46,7 +59,11 @@ class Classifier(nn.Module):
     @property
     def name(self) -> str:
         """The encoder, as in ``resnet18 + linear``."""
-        known = self.arguments["encoder"].partition("/")[2] if self.arguments else type(self.encoder).__name__
+        known = (
+            self.arguments["encoder"].partition("/")[2]
+            if self.arguments
+            else type(self.encoder).__name__
+        )
         return f"{known} + linear"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -69,7 +86,8 @@ class Classifier(nn.Module):
             found = self.features(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise ConfigError(
-                f"The encoder {name} cannot read inputs of shape {list(shape)} ({str(error).splitlines()[0]}). Give "
+                f"The encoder {name} cannot read inputs of shape {list(shape)} "
+                f"({str(error).splitlines()[0]}). Give "
                 "the shape that it takes, or the number of its features."
             ) from None
         finally:
@@ -77,7 +95,8 @@ class Classifier(nn.Module):
                 part.training = training
         if found.ndim != 2 or len(found) != 1:
             raise ConfigError(
-                f"The encoder {name} gives {list(found.shape)} for one input; features [1, F] or maps [1, F, H, W] "
+                f"The encoder {name} gives {list(found.shape)} for one input; features [1, F] or "
+                "maps [1, F, H, W] "
                 "were expected."
             )
         return found.shape[1]
@@ -86,7 +105,9 @@ class Classifier(nn.Module):
 def _named(name: str, shape: Sequence[int], pretrained: bool, stem: str) -> nn.Module:
     library, _, model = name.partition("/")
     if library not in LIBRARIES or not model:
-        raise ConfigError(f"encoder={name!r} should be torchvision/NAME or timm/NAME, or a module of your own.")
+        raise ConfigError(
+            f"encoder={name!r} should be torchvision/NAME or timm/NAME, or a module of your own."
+        )
     return LIBRARIES[library](shape, 1000, name=model, pretrained=pretrained, stem=stem)
 
 

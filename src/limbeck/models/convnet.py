@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.models.mlp import check_share
 
 
@@ -25,21 +25,32 @@ class ConvNet(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], classes: int, *, channels: Sequence[int] = (24, 32, 48, 64, 96),
-        strides: Sequence[int] = (1, 2, 1, 2, 1), dropout: float = 0.3,
-    ):  # fmt: skip
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        channels: Sequence[int] = (24, 32, 48, 64, 96),
+        strides: Sequence[int] = (1, 2, 1, 2, 1),
+        dropout: float = 0.3,
+    ):
         super().__init__()
         if len(shape) != 3:
-            raise ConfigError(f"ConvNet needs images [C, H, W]; the data has inputs of shape {list(shape)}.")
+            raise ConfigError(
+                f"ConvNet needs images [C, H, W]; the data has inputs of shape {list(shape)}."
+            )
         if len(channels) != len(strides) or not channels or min(*channels, *strides) < 1:
             raise ConfigError(
-                f"channels={list(channels)} and strides={list(strides)} should be as many and at least 1."
+                f"channels={list(channels)} and strides={list(strides)} should be as many and at "
+                "least 1."
             )
         check_share("dropout", dropout)
         self.arguments: dict[str, Any] = {
-            "shape": list(shape), "classes": classes, "channels": list(channels), "strides": list(strides),
+            "shape": list(shape),
+            "classes": classes,
+            "channels": list(channels),
+            "strides": list(strides),
             "dropout": dropout,
-        }  # fmt: skip
+        }
         blocks: list[nn.Module] = []
         for wide, next_wide, stride in zip([shape[0], *channels], channels, strides, strict=False):
             blocks += [
@@ -49,7 +60,10 @@ class ConvNet(nn.Module):
             ]
         self.features = nn.Sequential(*blocks).to(memory_format=torch.channels_last)
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(dropout), nn.Linear(channels[-1] * 9, classes)
+            nn.AdaptiveAvgPool2d(3),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(channels[-1] * 9, classes),
         )
 
     @property
@@ -58,6 +72,10 @@ class ConvNet(nn.Module):
         return "convnet " + "-".join(map(str, self.arguments["channels"]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H * W]``."""
-        images = x.reshape(x.shape[0], *self.arguments["shape"]).contiguous(memory_format=torch.channels_last)
+        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H
+        * W]``.
+        """
+        images = x.reshape(x.shape[0], *self.arguments["shape"]).contiguous(
+            memory_format=torch.channels_last
+        )
         return self.head(self.features(images))

@@ -8,17 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 from limbeck.models.mlp import check_share
 
 STD = 0.02
 """Standard deviation of initial embeddings (Radford et al. 2019)."""
 LONGEST_PLAIN = 512
-"""Tokens up to which plain products are faster in bfloat16 on a CPU: the gradient of PyTorch's attention is slow."""
+"""Tokens up to which plain products are faster in bfloat16 on a CPU: the gradient of PyTorch's
+attention is slow.
+"""
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention (Vaswani et al. 2017) in which a position sees itself and those before it.
+    """Scaled dot-product attention (Vaswani et al. 2017) in which a position sees itself and those
+    before it.
 
     Args:
         q: queries ``[B, H, t, d]``.
@@ -38,7 +41,9 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Causal self-attention and a GELU layer of four times the width, each on normalised inputs and added to them."""
+    """Causal self-attention and a GELU layer of four times the width, each on normalised inputs and
+    added to them.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -56,7 +61,9 @@ class Block(nn.Module):
         return f"heads={self.heads}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features ``[B, t, D]`` of features ``[B, t, D]``; a position sees itself and those before it."""
+        """Features ``[B, t, D]`` of features ``[B, t, D]``; a position sees itself and those before
+        it.
+        """
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         x = x + self.dropout(self.out(causal_attention(q, k, v).transpose(1, 2).flatten(2)))
@@ -64,10 +71,11 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer (Vaswani et al. 2017) in the form of GPT-2 (Radford et al. 2019), without biases.
+    """A decoder-only transformer (Vaswani et al. 2017) in the form of GPT-2 (Radford et al. 2019),
+    without biases.
 
-    Positions are learned, norms stand before attention and MLP, and the last layer's weights are those of the token
-    embedding (Press and Wolf 2017).
+    Positions are learned, norms stand before attention and MLP, and the last layer's weights are
+    those of the token embedding (Press and Wolf 2017).
 
     Args:
         shape: of one input: ``(T,)``, the length of a block in tokens.
@@ -75,28 +83,41 @@ class GPT(nn.Module):
         width: D, features of a token.
         layers: number of blocks.
         heads: of the attention; they share the width.
-        dropout: share of features left out in training, of the embedding and of what each half of a block adds.
+        dropout: share of features left out in training, of the embedding and of what each half of a
+            block adds.
 
     Raises:
         ConfigError: the inputs are no blocks of tokens, or a size is out of range.
     """
 
     def __init__(
-        self, shape: Sequence[int], classes: int, *, width: int = 64, layers: int = 2, heads: int = 2,
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        width: int = 64,
+        layers: int = 2,
+        heads: int = 2,
         dropout: float = 0.0,
-    ):  # fmt: skip
+    ):
         super().__init__()
         check_tokens("GPT", shape, classes)
         for name, value in (("width", width), ("layers", layers), ("heads", heads)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name}={value!r} should be a whole number of at least 1.")
         if width % heads:
-            raise ConfigError(f"width={width} should be a multiple of heads={heads}, which share it evenly.")
+            raise ConfigError(
+                f"width={width} should be a multiple of heads={heads}, which share it evenly."
+            )
         check_share("dropout", dropout)
         self.arguments: dict[str, Any] = {
-            "shape": list(shape), "classes": classes, "width": width, "layers": layers, "heads": heads,
+            "shape": list(shape),
+            "classes": classes,
+            "width": width,
+            "layers": layers,
+            "heads": heads,
             "dropout": dropout,
-        }  # fmt: skip
+        }
         self.tokens = nn.Embedding(classes, width)
         self.positions = nn.Embedding(shape[0], width)
         self.dropout = nn.Dropout(dropout)
@@ -105,9 +126,9 @@ class GPT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Normal weights of a variance that keeps that of the inputs (LeCun et al. 1998), since small models learn
-        several times more slowly from GPT-2's 0.02; those whose output is added to the residual stream smaller (Radford
-        et al. 2019).
+        """Normal weights of a variance that keeps that of the inputs (LeCun et al. 1998), since
+        small models learn several times more slowly from GPT-2's 0.02; those whose output is added
+        to the residual stream smaller (Radford et al. 2019).
         """
         for name, weight in self.named_parameters():
             if name.startswith("blocks.") and weight.ndim == 2:
@@ -128,7 +149,8 @@ class GPT(nn.Module):
         return self.tokens.weight, None
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits ``[B, t, V]`` of token ids ``[B, t]`` (int32 or int64), ``t <= T``; those at i predict token i + 1.
+        """Logits ``[B, t, V]`` of token ids ``[B, t]`` (int32 or int64), ``t <= T``; those at i
+        predict token i + 1.
 
         Raises:
             ConfigError: the block is longer than T.
@@ -136,7 +158,9 @@ class GPT(nn.Module):
         return F.linear(self.hidden(ids), self.tokens.weight)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Features ``[B, t, D]`` before the last layer; arguments and errors as for :meth:`forward`."""
+        """Features ``[B, t, D]`` before the last layer; arguments and errors as for
+        :meth:`forward`.
+        """
         check_length(ids, self.positions.num_embeddings)
         x = self.dropout(self.tokens(ids) + self.positions.weight[: ids.shape[-1]])
         for block in self.blocks:
@@ -150,13 +174,22 @@ def check_tokens(name: str, shape: Sequence[int], classes: int) -> None:
     Raises:
         ConfigError: they are not.
     """
-    if len(shape) != 1 or isinstance(shape[0], bool) or not isinstance(shape[0], int) or shape[0] < 1:
+    if (
+        len(shape) != 1
+        or isinstance(shape[0], bool)
+        or not isinstance(shape[0], int)
+        or shape[0] < 1
+    ):
         raise ConfigError(
-            f"{name} needs blocks of tokens [T]; the data has inputs of shape {list(shape)}. Choose text (data=text) "
+            f"{name} needs blocks of tokens [T]; the data has inputs of shape {list(shape)}. "
+            "Choose text (data=text) "
             "or another model."
         )
     if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-        raise ConfigError(f"classes={classes!r} should be a whole number of at least 1, the size of the vocabulary.")
+        raise ConfigError(
+            f"classes={classes!r} should be a whole number of at least 1, the size of the "
+            "vocabulary."
+        )
 
 
 def check_length(ids: Tensor, positions: int) -> None:
@@ -167,6 +200,7 @@ def check_length(ids: Tensor, positions: int) -> None:
     """
     if ids.shape[-1] > positions:
         raise ConfigError(
-            f"A block of {ids.shape[-1]} tokens is longer than the model's {positions} positions. Cut it, or make the "
+            f"A block of {ids.shape[-1]} tokens is longer than the model's {positions} positions. "
+            "Cut it, or make the "
             "model for longer blocks (data.block)."
         )

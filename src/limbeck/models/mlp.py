@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 
 
 class BoundedLinear(nn.Linear):
     """A linear layer whose incoming weight vectors have a norm of at most ``max_norm``.
 
-    The bound is put back after each optimizer step by the training loop (Srebro and Shraibman 2005; used with
-    dropout by Hinton et al. 2012).
+    The bound is put back after each optimizer step by the training loop (Srebro and Shraibman 2005;
+    used with dropout by Hinton et al. 2012).
     """
 
     def __init__(self, in_features: int, out_features: int, *, max_norm: float):
@@ -38,9 +38,15 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self, shape: Sequence[int], classes: int, *, hidden: Sequence[int] = (800, 800), dropout: float = 0.0,
-        input_dropout: float = 0.0, max_norm: float | None = None,
-    ):  # fmt: skip
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        hidden: Sequence[int] = (800, 800),
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        max_norm: float | None = None,
+    ):
         super().__init__()
         for width in hidden:
             if isinstance(width, bool) or not isinstance(width, int) or width < 1:
@@ -48,18 +54,31 @@ class MLP(nn.Module):
         check_share("dropout", dropout)
         check_share("input_dropout", input_dropout)
         if max_norm is not None and not 0 < max_norm < math.inf:
-            raise ConfigError(f"max_norm={max_norm} should be a number above 0, or null for no bound.")
+            raise ConfigError(
+                f"max_norm={max_norm} should be a number above 0, or null for no bound."
+            )
         self.arguments: dict[str, Any] = {
-            "shape": list(shape), "classes": classes, "hidden": list(hidden), "dropout": dropout,
-            "input_dropout": input_dropout, "max_norm": max_norm,
-        }  # fmt: skip
+            "shape": list(shape),
+            "classes": classes,
+            "hidden": list(hidden),
+            "dropout": dropout,
+            "input_dropout": input_dropout,
+            "max_norm": max_norm,
+        }
         widths = [math.prod(shape), *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         if input_dropout:
             layers.append(nn.Dropout(input_dropout))
         for wide, next_wide in itertools.pairwise(widths):
-            bounded = BoundedLinear(wide, next_wide, max_norm=max_norm) if max_norm else nn.Linear(wide, next_wide)
-            layers += [bounded, nn.ReLU(inplace=True)]  # what a linear layer gives is not needed again
+            bounded = (
+                BoundedLinear(wide, next_wide, max_norm=max_norm)
+                if max_norm
+                else nn.Linear(wide, next_wide)
+            )
+            layers += [
+                bounded,
+                nn.ReLU(inplace=True),
+            ]  # what a linear layer gives is not needed again
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
@@ -67,7 +86,11 @@ class MLP(nn.Module):
     @property
     def name(self) -> str:
         """Widths, as in ``784-800-800-10``."""
-        widths = [math.prod(self.arguments["shape"]), *self.arguments["hidden"], self.arguments["classes"]]
+        widths = [
+            math.prod(self.arguments["shape"]),
+            *self.arguments["hidden"],
+            self.arguments["classes"],
+        ]
         return "-".join(map(str, widths))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 
 class Normalized(nn.Module):
-    """A model with the normalisation of its inputs inside, so that teacher and student may differ in it.
+    """A model with the normalisation of its inputs inside, so that teacher and student may differ
+    in it.
 
     Args:
         net: the model behind.
@@ -30,7 +31,9 @@ class Normalized(nn.Module):
         return model_name(self.net)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of inputs ``[B, ...]`` as the data set holds them (images from 0 to 1)."""
+        """Logits ``[B, classes]`` of inputs ``[B, ...]`` as the data set holds them (images from 0
+        to 1).
+        """
         channels = self.mean.numel()
         if channels == 1:
             return self.net((x - self.mean.view(())).div_(self.std.view(())))

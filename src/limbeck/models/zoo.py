@@ -1,4 +1,6 @@
-"""Models of torchvision and timm by name, fitted to the data: its channels, its classes, its small images."""
+"""Models of torchvision and timm by name, fitted to the data: its channels, its classes, its small
+images.
+"""
 
 import sys
 import warnings
@@ -10,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck.config import closest
-from limbeck.errors import ConfigError, LimbeckWarning, ResourceError
+from limbeck._base.checks import closest
+from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 
 SMALL = 64
 """Pixels a side, at most, of images for which ResNets get the stem for small images."""
@@ -21,15 +23,16 @@ STEMS = ("auto", "small", "imagenet")
 class TorchvisionModel(nn.Module):
     """A classification model of torchvision.
 
-    The first convolution gets the channels of the data. For images of at most 64 pixels a side, ResNets get the stem of
-    He et al. 2015 for CIFAR-10: a 3 x 3 convolution of stride 1 and no max-pooling.
+    The first convolution gets the channels of the data. For images of at most 64 pixels a side,
+    ResNets get the stem of He et al. 2015 for CIFAR-10: a 3 x 3 convolution of stride 1 and no
+    max-pooling.
 
     Args:
         shape: of one image, channels first.
         classes: number of scores.
         name: as ``torchvision.models.list_models`` gives it.
-        pretrained: begin with torchvision's best weights for ImageNet, downloaded by torchvision, where they fit: not
-            in the last layer of other classes, nor in a stem of another size.
+        pretrained: begin with torchvision's best weights for ImageNet, downloaded by torchvision,
+            where they fit: not in the last layer of other classes, nor in a stem of another size.
         stem: ``auto``, ``small`` or ``imagenet``.
 
     Raises:
@@ -37,7 +40,15 @@ class TorchvisionModel(nn.Module):
         ResourceError: the weights could not be downloaded.
     """
 
-    def __init__(self, shape: Sequence[int], classes: int, *, name: str, pretrained: bool = False, stem: str = "auto"):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        name: str,
+        pretrained: bool = False,
+        stem: str = "auto",
+    ):
         super().__init__()
         self.arguments = _arguments("torchvision", shape, classes, name, pretrained, stem)
         from torchvision.models import GoogLeNet, Inception3, VisionTransformer, get_model
@@ -50,11 +61,15 @@ class TorchvisionModel(nn.Module):
         try:
             self.net = get_model(name, weights=None, **options)
         except (ValueError, RuntimeError, AssertionError) as error:
-            raise ConfigError(f"torchvision/{name} cannot be built for images of {list(shape)}: {error}") from None
+            raise ConfigError(
+                f"torchvision/{name} cannot be built for images of {list(shape)}: {error}"
+            ) from None
         if isinstance(self.net, (GoogLeNet, Inception3)):
             self.net.transform_input = False  # the data's own normalisation stands before the model
         elif isinstance(self.net, VisionTransformer) and shape[-1] != shape[-2]:
-            raise ConfigError(f"torchvision/{name} needs square images; the data has {shape[-2]} x {shape[-1]}.")
+            raise ConfigError(
+                f"torchvision/{name} needs square images; the data has {shape[-2]} x {shape[-1]}."
+            )
         _fit_channels(self.net, shape[0])
         _fit_stem(self.net, shape, stem, f"torchvision/{name}")
         if pretrained:
@@ -67,15 +82,18 @@ class TorchvisionModel(nn.Module):
         return self.arguments["name"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H * W]``."""
+        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H
+        * W]``.
+        """
         return self.net(_as_images(x, self.arguments["shape"]))
 
 
 class TimmModel(nn.Module):
     """A model of timm (extra ``timm``).
 
-    The first convolution gets the channels of the data, and a model that takes images of one size alone is made for
-    theirs. For images of at most 64 pixels a side, ResNets get the stem for small images, see
+    The first convolution gets the channels of the data, and a model that takes images of one size
+    alone is made for theirs. For images of at most 64 pixels a side, ResNets get the stem for small
+    images, see
     :class:`TorchvisionModel`.
 
     Args:
@@ -86,24 +104,38 @@ class TimmModel(nn.Module):
         stem: ``auto``, ``small`` or ``imagenet``.
 
     Raises:
-        ConfigError: timm is not installed, the name is unknown, the inputs are no images, or the model has no small
-            stem.
+        ConfigError: timm is not installed, the name is unknown, the inputs are no images, or the
+            model has no small stem.
         ResourceError: the weights could not be downloaded.
     """
 
-    def __init__(self, shape: Sequence[int], classes: int, *, name: str, pretrained: bool = False, stem: str = "auto"):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        name: str,
+        pretrained: bool = False,
+        stem: str = "auto",
+    ):
         super().__init__()
         self.arguments = _arguments("timm", shape, classes, name, pretrained, stem)
         import timm
 
         options: dict[str, Any] = {"num_classes": classes, "in_chans": shape[0]}
         known = timm.get_pretrained_cfg(name)
-        if known is not None and known.fixed_input_size and tuple(known.input_size[-2:]) != tuple(shape[-2:]):
+        if (
+            known is not None
+            and known.fixed_input_size
+            and tuple(known.input_size[-2:]) != tuple(shape[-2:])
+        ):
             options["img_size"] = tuple(shape[-2:])
         try:
             self.net = timm.create_model(name, **options)
         except (TypeError, ValueError, RuntimeError, AssertionError) as error:
-            raise ConfigError(f"timm/{name} cannot be built for images of {list(shape)}: {error}") from None
+            raise ConfigError(
+                f"timm/{name} cannot be built for images of {list(shape)}: {error}"
+            ) from None
         if pretrained:
             self.net = _pretrained_timm(name, options)
         _fit_stem(self.net, shape, stem, f"timm/{name}")
@@ -115,11 +147,16 @@ class TimmModel(nn.Module):
         return self.arguments["name"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H * W]``."""
+        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H
+        * W]``.
+        """
         return self.net(_as_images(x, self.arguments["shape"]))
 
 
-LIBRARIES: dict[str, type[TorchvisionModel] | type[TimmModel]] = {"torchvision": TorchvisionModel, "timm": TimmModel}
+LIBRARIES: dict[str, type[TorchvisionModel] | type[TimmModel]] = {
+    "torchvision": TorchvisionModel,
+    "timm": TimmModel,
+}
 
 
 def check_name(library: str, name: Any) -> None:
@@ -133,7 +170,9 @@ def check_name(library: str, name: Any) -> None:
             raise ConfigError(f"timm/{name} needs the package timm: pip install 'limbeck[timm]'.")
         import timm
 
-        known: Iterable[str] = () if isinstance(name, str) and timm.is_model(name) else timm.list_models()
+        known: Iterable[str] = (
+            () if isinstance(name, str) and timm.is_model(name) else timm.list_models()
+        )
         found = not known
     else:
         import torchvision
@@ -144,16 +183,22 @@ def check_name(library: str, name: Any) -> None:
         near = closest(str(name), known)
         hint = f" Did you mean {library}/{near}?" if near else ""
         lister = "timm.list_models()" if library == "timm" else "torchvision.models.list_models()"
-        raise ConfigError(f"{library} has no classification model {name!r}.{hint} {lister} lists them.")
+        raise ConfigError(
+            f"{library} has no classification model {name!r}.{hint} {lister} lists them."
+        )
 
 
 def _arguments(
     library: str, shape: Sequence[int], classes: int, name: str, pretrained: bool, stem: str
 ) -> dict[str, Any]:
-    """The checked arguments by which a saved model is rebuilt: its weights are then its own, so never pretrained."""
+    """The checked arguments by which a saved model is rebuilt: its weights are then its own, so
+    never pretrained.
+    """
     check_name(library, name)
     if len(shape) != 3:
-        raise ConfigError(f"{library}/{name} needs images [C, H, W]; the data has inputs of shape {list(shape)}.")
+        raise ConfigError(
+            f"{library}/{name} needs images [C, H, W]; the data has inputs of shape {list(shape)}."
+        )
     if not isinstance(pretrained, bool):
         raise ConfigError(f"pretrained={pretrained!r} should be true or false.")
     if stem not in STEMS:
@@ -165,15 +210,21 @@ def _as_images(x: Tensor, shape: Sequence[int]) -> Tensor:
     return x.reshape(x.shape[0], *shape).contiguous(memory_format=torch.channels_last)
 
 
-# Fitting -------------------------------------------------------------------------------------------------------------
+# Fitting ------------------------------------------------------------------------------------------
 
 
 def _fit_channels(net: nn.Module, channels: int) -> None:
     """Replace the first convolution by one of so many input channels."""
-    name, first = next((name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d))
+    name, first = next(
+        (name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d)
+    )
     if first.in_channels == channels:
         return
-    shape: dict[str, Any] = {"kernel_size": first.kernel_size, "stride": first.stride, "padding": first.padding}
+    shape: dict[str, Any] = {
+        "kernel_size": first.kernel_size,
+        "stride": first.stride,
+        "padding": first.padding,
+    }
     fitted = nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None)
     _initialise(fitted)
     parent, _, child = name.rpartition(".")
@@ -188,11 +239,19 @@ def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> Non
         net.maxpool = nn.Identity()
         _initialise(net.conv1)
     elif stem == "small":
-        raise ConfigError(f"stem=small: {name} is no ResNet, and only those have a stem for small images; use auto.")
+        raise ConfigError(
+            f"stem=small: {name} is no ResNet, and only those have a stem for small images; use "
+            "auto."
+        )
     elif small_images:
-        remedy = "stem=auto gives it the one for small images" if _is_resnet(net) else "larger images (data.size) help"
+        remedy = (
+            "stem=auto gives it the one for small images"
+            if _is_resnet(net)
+            else "larger images (data.size) help"
+        )
         _warn(
-            f"{name} has a stem for images of 224 x 224, the data's are {shape[-2]} x {shape[-1]}: that can cost "
+            f"{name} has a stem for images of 224 x 224, the data's are {shape[-2]} x {shape[-1]}: "
+            "that can cost "
             f"several points of accuracy; {remedy}."
         )
 
@@ -206,7 +265,9 @@ def _warn(text: str) -> None:
 def _is_resnet(net: nn.Module) -> bool:
     from torchvision.models import ResNet
 
-    return isinstance(net, ResNet) or (type(net).__module__ == "timm.models.resnet" and hasattr(net, "maxpool"))
+    return isinstance(net, ResNet) or (
+        type(net).__module__ == "timm.models.resnet" and hasattr(net, "maxpool")
+    )
 
 
 def _initialise(convolution: nn.Conv2d) -> None:
@@ -216,11 +277,13 @@ def _initialise(convolution: nn.Conv2d) -> None:
         nn.init.zeros_(convolution.bias)
 
 
-# Pretrained weights --------------------------------------------------------------------------------------------------
+# Pretrained weights -------------------------------------------------------------------------------
 
 
 def _fill_torchvision(net: nn.Module, name: str) -> None:
-    """Take over torchvision's weights for ImageNet where they fit; the last layer may be of other classes."""
+    """Take over torchvision's weights for ImageNet where they fit; the last layer may be of other
+    classes.
+    """
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(name)["DEFAULT"]
@@ -231,16 +294,27 @@ def _fill_torchvision(net: nn.Module, name: str) -> None:
     own = net.state_dict()
     first = next(n for n, part in net.named_modules() if isinstance(part, nn.Conv2d))
     theirs[f"{first}.weight"] = _of_channels(theirs.get(f"{first}.weight"), own[f"{first}.weight"])
-    fitting = {key: value for key, value in theirs.items() if key in own and value.shape == own[key].shape}
+    fitting = {
+        key: value for key, value in theirs.items() if key in own and value.shape == own[key].shape
+    }
     last = [n for n, _ in net.named_parameters()][-2:]
-    apart = [key for key in own if key not in fitting and key not in last and not key.startswith(f"{first}.")]
+    apart = [
+        key
+        for key in own
+        if key not in fitting and key not in last and not key.startswith(f"{first}.")
+    ]
     if apart:
-        raise ConfigError(f"torchvision/{name}: the pretrained weights do not fit ({apart[0]}); use pretrained: false.")
+        raise ConfigError(
+            f"torchvision/{name}: the pretrained weights do not fit ({apart[0]}); use pretrained: "
+            "false."
+        )
     net.load_state_dict(fitting, strict=False)
 
 
 def _of_channels(weight: Tensor | None, like: Tensor) -> Tensor:
-    """The weight of a first convolution for other channels: the mean over colours, scaled to keep its answers' size."""
+    """The weight of a first convolution for other channels: the mean over colours, scaled to keep
+    its answers' size.
+    """
     if weight is None or weight.shape[2:] != like.shape[2:]:
         return like  # a stem of another size keeps its initial weights
     if weight.shape == like.shape:
@@ -263,6 +337,7 @@ def _pretrained_timm(name: str, options: dict[str, Any]) -> nn.Module:
 def _no_download(name: str, error: Exception) -> ResourceError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return ResourceError(
-        f"The pretrained weights of {name} could not be downloaded ({reason}). Check the network, or begin with random "
+        f"The pretrained weights of {name} could not be downloaded ({reason}). Check the network, "
+        "or begin with random "
         "weights (pretrained: false)."
     )

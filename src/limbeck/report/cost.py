@@ -1,4 +1,6 @@
-"""What models cost to run: the table of ``cost.json``, and errors or bits per byte against size and latency."""
+"""What models cost to run: the table of ``cost.json``, and errors or bits per byte against size and
+latency.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,12 +9,21 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from limbeck.errors import UntrustedFileError
-from limbeck.report.axes import Drawn, frame, name_height
-from limbeck.report.drawing import COLOURS, INK, TEACHER, canvas, drawing, legend, only_grid, to_svg
+from limbeck._base.errors import UntrustedFileError
+from limbeck.report.figures.axes import Drawn, frame, name_height
+from limbeck.report.figures.drawing import (
+    COLOURS,
+    INK,
+    TEACHER,
+    canvas,
+    drawing,
+    legend,
+    only_grid,
+    to_svg,
+)
 from limbeck.report.formats import MISSING, count, known
 from limbeck.report.judged_by import measure_of
-from limbeck.run_folder import RunFolder
+from limbeck.run.folder import RunFolder
 
 SCHEMA = 1
 _NAMES = {("torch", "fp32"): "PyTorch", ("onnx", "fp32"): "ONNX", ("onnx", "int8"): "ONNX int8"}
@@ -41,19 +52,28 @@ def read_cost(folder: RunFolder) -> dict[str, Any] | None:
             for threads, measured in row["threads"].items():
                 int(threads)
                 latency = measured["latency_ms"]
-                numbers += [latency["median"], *latency["quartiles"], measured["per_second"], latency["runs"]]
+                numbers += [
+                    latency["median"],
+                    *latency["quartiles"],
+                    measured["per_second"],
+                    latency["runs"],
+                ]
             if not row["threads"] or not all(known(number) and number >= 0 for number in numbers):
                 raise ValueError("a number is missing")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise UntrustedFileError(f"{folder.cost} is damaged: {reason}. Measure again with 'limbeck cost'.") from None
+        raise UntrustedFileError(
+            f"{folder.cost} is damaged: {reason}. Measure again with 'limbeck cost'."
+        ) from None
     return content
 
 
 def heading(cost: Mapping[str, Any]) -> list[str]:
     """The columns of the table."""
     threads = _threads(cost)
-    timed = [f"{what}, {_cores(number)}" for number in threads for what in ("Latency", "Per second")]
+    timed = [
+        f"{what}, {_cores(number)}" for number in threads for what in ("Latency", "Per second")
+    ]
     return ["Model", "Runs in", "Test errors", "File", "Multiply-adds", "Memory", *timed]
 
 
@@ -61,12 +81,21 @@ def rows(cost: Mapping[str, Any]) -> list[list[str]]:
     """The rows of the table; what stands behind the end of a line in a cell is small print."""
     found = []
     for row in cost["rows"]:
-        cells = [row["model"], _NAMES[row["runtime"], row["precision"]], count(row.get("errors")), size(row["bytes"])]
+        cells = [
+            row["model"],
+            _NAMES[row["runtime"], row["precision"]],
+            count(row.get("errors")),
+            size(row["bytes"]),
+        ]
         cells += [_large(row["macs"]), size(row.get("memory"))]
         for number in _threads(cost):
             measured = row["threads"].get(number)
             latency = None if measured is None else measured["latency_ms"]
-            cells.append(MISSING if latency is None else _milliseconds(latency["median"], latency["quartiles"]))
+            cells.append(
+                MISSING
+                if latency is None
+                else _milliseconds(latency["median"], latency["quartiles"])
+            )
             cells.append(MISSING if measured is None else f"{measured['per_second']:,.0f}")
         found.append(cells)
     return found
@@ -77,9 +106,12 @@ def note(cost: Mapping[str, Any]) -> str:
     hardware, versions = cost.get("hardware") or {}, cost.get("versions") or {}
     runs = min(m["latency_ms"]["runs"] for row in cost["rows"] for m in row["threads"].values())
     return (
-        f"Latency: one input, median and quartiles of at least {runs:,} runs, all models in turn. Per second: in "
-        f"batches of {cost.get('batch')}. Memory: the most its process held after one answer, libraries included. On "
-        f"{hardware.get('cpu') or 'a processor'}, torch {versions.get('torch')}. Of each architecture the student with "
+        f"Latency: one input, median and quartiles of at least {runs:,} runs, all models in turn. "
+        "Per second: in "
+        f"batches of {cost.get('batch')}. Memory: the most its process held after one answer, "
+        "libraries included. On "
+        f"{hardware.get('cpu') or 'a processor'}, torch {versions.get('torch')}. Of each "
+        "architecture the student with "
         "the fewest validation errors."
     )
 
@@ -96,13 +128,17 @@ def size(value: Any) -> str:
 
 
 def figure(cost: Mapping[str, Any], summary: Mapping[str, Any]) -> Drawn | None:
-    """Results against the size of the file and against latency on one core; None without results to show."""
+    """Results against the size of the file and against latency on one core; None without results to
+    show.
+    """
     measure = measure_of(summary)
     measured = [row for row in cost["rows"] if known(row.get(measure.key))]
     names = list(dict.fromkeys(row["model"] for row in measured))
     if not names:
         return None
-    colours = dict(zip([name for name in names if name != "teacher"], COLOURS * len(names), strict=False))
+    colours = dict(
+        zip([name for name in names if name != "teacher"], COLOURS * len(names), strict=False)
+    )
     colours["teacher"] = TEACHER
     with drawing():
         drawn = canvas(3.2)
@@ -115,19 +151,33 @@ def figure(cost: Mapping[str, Any], summary: Mapping[str, Any]) -> Drawn | None:
             low, high = latency["quartiles"]
             right.hlines(value, low, high, color=colour, linewidth=1.4, alpha=0.7)
             _point(right, latency["median"], value, marker, colour)
-        for axes, title, formatter in ((left, "size of the file", size), (right, "latency on one core", _ms)):
+        for axes, title, formatter in (
+            (left, "size of the file", size),
+            (right, "latency on one core", _ms),
+        ):
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _, formatter=formatter: formatter(value)))
+            axes.xaxis.set_major_formatter(
+                FuncFormatter(lambda value, _, formatter=formatter: formatter(value))
+            )
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.margins(x=0.15)
             axes.set_xlabel(title)
             only_grid(axes, "y")
         frame(left, [row[measure.key] for row in measured], measure)
         name_height(left, measure, summary["data"])
-        handles = [Line2D([], [], marker="o", linestyle="none", color=colours[name]) for name in names]
-        ways = [way for way in _NAMES if any((row["runtime"], row["precision"]) == way for row in measured)]
-        handles += [Line2D([], [], marker=_MARKERS[way], linestyle="none", color=INK, fillstyle="none") for way in ways]
+        handles = [
+            Line2D([], [], marker="o", linestyle="none", color=colours[name]) for name in names
+        ]
+        ways = [
+            way
+            for way in _NAMES
+            if any((row["runtime"], row["precision"]) == way for row in measured)
+        ]
+        handles += [
+            Line2D([], [], marker=_MARKERS[way], linestyle="none", color=INK, fillstyle="none")
+            for way in ways
+        ]
         legend(drawn, handles, [*names, *(_NAMES[way] for way in ways)])
         svg = to_svg(drawn, "cost", f"{measure.title} against file size and latency of each model")
     title = f"{measure.noun.capitalize()} against size and latency"

@@ -46,21 +46,29 @@ def settings(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[tu
 
 
 def teachers_answers(summary: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """How they were stored: ``sampled, 12 of 256 tokens, 36 bytes a token``; empty where the manifest does not say."""
+    """How they were stored: ``sampled, 12 of 256 tokens, 36 bytes a token``; empty where the
+    manifest does not say.
+    """
     stores = manifest.get("stores")
-    found = [_store(store, summary) for store in (stores.values() if isinstance(stores, dict) else ())]
+    found = [
+        _store(store, summary) for store in (stores.values() if isinstance(stores, dict) else ())
+    ]
     return "; ".join(dict.fromkeys(filter(None, found)))
 
 
 def _store(store: Any, summary: Mapping[str, Any]) -> str:
     if not isinstance(store, dict) or not isinstance(store.get("kind"), str):
         return ""
-    classes, answer = ("tokens", "token") if "tokenizer" in summary["data"] else ("classes", "answer")
+    classes, answer = (
+        ("tokens", "token") if "tokenizer" in summary["data"] else ("classes", "answer")
+    )
     parts = ["top-K" if store["kind"] == "topk" else store["kind"]]
     if store.get("k"):
         parts.append(f"{count(store['k'])} of {summary['data']['classes']:,} {classes}")
     if known(store.get("record_bytes")):
-        parts.append(f"{count(store['record_bytes'])} bytes {'an' if answer == 'answer' else 'a'} {answer}")
+        parts.append(
+            f"{count(store['record_bytes'])} bytes {'an' if answer == 'answer' else 'a'} {answer}"
+        )
     return ", ".join(parts)
 
 

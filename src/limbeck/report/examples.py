@@ -1,4 +1,6 @@
-"""Test images on which an arm and its control differ, with what teacher, control and arm say of them."""
+"""Test images on which an arm and its control differ, with what teacher, control and arm say of
+them.
+"""
 
 import base64
 import io
@@ -10,12 +12,22 @@ import numpy as np
 from PIL import Image
 from scipy.special import softmax
 
-from limbeck.errors import UntrustedFileError
+from limbeck._base.errors import UntrustedFileError
 from limbeck.report.formats import percent, tenths
-from limbeck.run_folder import RunFolder
+from limbeck.run.folder import RunFolder
 
 MOST_CLASSES = 5
-_ARRAYS = ("images", "labels", "names", "arm", "control", "teacher", "temperature", "alone", "classes")
+_ARRAYS = (
+    "images",
+    "labels",
+    "names",
+    "arm",
+    "control",
+    "teacher",
+    "temperature",
+    "alone",
+    "classes",
+)
 
 
 def read_examples(folder: RunFolder) -> dict[str, Any]:
@@ -30,10 +42,19 @@ def read_examples(folder: RunFolder) -> dict[str, Any]:
         with np.load(folder.examples, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in _ARRAYS if name in arrays or name != "teacher"}
         return _shown(found)
-    except (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = str(error) or type(error).__name__
         raise UntrustedFileError(
-            f"{folder.examples} is damaged: {reason}. Delete it to make the report without these images."
+            f"{folder.examples} is damaged: {reason}. Delete it to make the report without these "
+            "images."
         ) from None
 
 
@@ -49,23 +70,41 @@ def _shown(found: dict[str, np.ndarray]) -> dict[str, Any]:
         label = int(found["labels"][row])
         answers = {who: shares[row] for who, shares in spread.items()}
         picked = _classes_of(answers, label)
-        cards.append({
-            "png": png_of(found["images"][row]), "label": classes[label],
-            "says": {who: _answer(shares, classes) for who, shares in answers.items()},
-            "bars": [{"name": classes[k], "true": k == label,
-                      **{who: 100 * float(shares[k]) for who, shares in answers.items()}} for k in picked],
-        })  # fmt: skip
+        cards.append(
+            {
+                "png": png_of(found["images"][row]),
+                "label": classes[label],
+                "says": {who: _answer(shares, classes) for who, shares in answers.items()},
+                "bars": [
+                    {
+                        "name": classes[k],
+                        "true": k == label,
+                        **{who: 100 * float(shares[k]) for who, shares in answers.items()},
+                    }
+                    for k in picked
+                ],
+            }
+        )
     lead = (
-        f"On average over the seeds {arm} alone gets {tenths(only_arm)} test images right that {control} gets "
-        f"wrong, and {control} alone {tenths(only_control)}. Shown are those on which most seeds differ."
+        f"On average over the seeds {arm} alone gets {tenths(only_arm)} test images right that "
+        f"{control} gets "
+        f"wrong, and {control} alone {tenths(only_control)}. Shown are those on which most seeds "
+        "differ."
     )
     softened = f"teacher at T = {temperature:g}" if temperature != 1 else "teacher"
-    return {"arm": arm, "control": control, "teacher": softened if "teacher" in found else "", "lead": lead,
-            "cards": cards}  # fmt: skip
+    return {
+        "arm": arm,
+        "control": control,
+        "teacher": softened if "teacher" in found else "",
+        "lead": lead,
+        "cards": cards,
+    }
 
 
 def _classes_of(answers: dict[str, np.ndarray], label: int) -> list[int]:
-    """The classes to show: the right one, each model's top one, then the likeliest for the teacher (or the arm)."""
+    """The classes to show: the right one, each model's top one, then the likeliest for the teacher
+    (or the arm).
+    """
     first = [label, *(int(shares.argmax()) for shares in answers.values())]
     guide = answers.get("teacher", answers["arm"])
     order = dict.fromkeys([*first, *np.argsort(-guide, kind="stable").tolist()])

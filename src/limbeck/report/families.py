@@ -1,4 +1,6 @@
-"""Which arms of a study belong together: equal but for some settings, and which to show where there are many."""
+"""Which arms of a study belong together: equal but for some settings, and which to show where there
+are many.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +11,21 @@ from limbeck.report.wording import features
 MANY = 12
 """More arms than this are not all drawn in a colour of their own."""
 _SOFT = (
-    "soft_weight", "temperature", "soft", "scale_by_t2", "standardise", "target_weight", "nontarget_weight",
-    "teacher_share", "shuffled",
-)  # fmt: skip
+    "soft_weight",
+    "temperature",
+    "soft",
+    "scale_by_t2",
+    "standardise",
+    "target_weight",
+    "nontarget_weight",
+    "teacher_share",
+    "shuffled",
+)
 
 
 def settings(arm: Arm) -> dict[str, Any]:
-    """What an arm was trained with: ``student``, ``transfer``, ``views``, ``views.degrees``, ``objective.soft`` ...
+    """What an arm was trained with: ``student``, ``transfer``, ``views``, ``views.degrees``,
+    ``objective.soft`` ...
 
     A control has nothing of the soft loss.
     """
@@ -27,7 +37,11 @@ def settings(arm: Arm) -> dict[str, Any]:
         found["objective.features"] = features(guides)
     found |= _flat("views", arm.get("views_settings") or {})
     if is_control(arm):
-        found = {key: value for key, value in found.items() if key not in {f"objective.{name}" for name in _SOFT}}
+        found = {
+            key: value
+            for key, value in found.items()
+            if key not in {f"objective.{name}" for name in _SOFT}
+        }
     return found
 
 
@@ -36,20 +50,24 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, (Mapping, list)):
         return {name: value}
     inside = value.items() if isinstance(value, Mapping) else enumerate(value)
-    return {path: plain for key, part in inside for path, plain in _flat(f"{name}.{key}", part).items()}
+    return {
+        path: plain for key, part in inside for path, plain in _flat(f"{name}.{key}", part).items()
+    }
 
 
 def is_control(arm: Arm) -> bool:
     """Whether an arm learns from labels alone."""
     objective = arm["objective"]
-    return bool(arm.get("control")) or (objective.get("soft_weight") == 0 and not objective.get("features"))
+    return bool(arm.get("control")) or (
+        objective.get("soft_weight") == 0 and not objective.get("features")
+    )
 
 
 def families(arms: Sequence[Arm], free: Sequence[str]) -> list[list[Arm]]:
     """Arms that are equal but for the ``free`` settings.
 
-    Arms may differ in what a summary does not tell (a student's dropout): those with equal free settings go into
-    families of their own, in their order.
+    Arms may differ in what a summary does not tell (a student's dropout): those with equal free
+    settings go into families of their own, in their order.
     """
     groups: dict[Any, list[list[Arm]]] = {}
     for arm in arms:
@@ -67,7 +85,8 @@ def families(arms: Sequence[Arm], free: Sequence[str]) -> list[list[Arm]]:
 
 
 def labels(groups: Sequence[Sequence[Arm]], free: Sequence[str], without: str = "") -> list[str]:
-    """A name for each family: what the names of its arms share; or else the settings that set it apart.
+    """A name for each family: what the names of its arms share; or else the settings that set it
+    apart.
 
     Args:
         groups: the families.
@@ -76,21 +95,34 @@ def labels(groups: Sequence[Sequence[Arm]], free: Sequence[str], without: str = 
     """
     common = [_shared([str(arm["name"]) for arm in family]) for family in groups]
     if all(common) and len(set(common)) == len(common):
-        short = [",".join(part for part in name.split(",") if part not in without.split(",")) for name in common]
+        short = [
+            ",".join(part for part in name.split(",") if part not in without.split(","))
+            for name in common
+        ]
         return short if all(short) and len(set(short)) == len(short) else common
     known = [settings(family[0]) for family in groups]
     told = dict.fromkeys(key for entry in known for key in entry if key not in free)
     differing = [key for key in told if len({repr(entry.get(key)) for entry in known}) > 1]
     differing = [key for key in differing if key != "params" or "student" not in differing]
-    differing = [key for key in differing if not key.startswith("views.") or "views" not in differing]
+    differing = [
+        key for key in differing if not key.startswith("views.") or "views" not in differing
+    ]
     found = []
     for family, entry in zip(groups, known, strict=True):
         kind = "control" if is_control(family[0]) else "distilled"
         parts = [
-            f"{key.partition('.')[2] or key} {_plain(entry[key])}" for key in differing if entry.get(key) is not None
+            f"{key.partition('.')[2] or key} {_plain(entry[key])}"
+            for key in differing
+            if entry.get(key) is not None
         ]
-        found.append(", ".join(parts) if parts and not (kind == "control" and len(groups) == 2) else kind)
-    return found if len(set(found)) == len(found) else [f"{name} ({i})" for i, name in enumerate(found, 1)]
+        found.append(
+            ", ".join(parts) if parts and not (kind == "control" and len(groups) == 2) else kind
+        )
+    return (
+        found
+        if len(set(found)) == len(found)
+        else [f"{name} ({i})" for i, name in enumerate(found, 1)]
+    )
 
 
 def _plain(value: Any) -> str:

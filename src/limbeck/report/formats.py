@@ -95,6 +95,11 @@ def mean_and_sd(mean: Any, sd: Any) -> str:
 def cell(kind: str, value: Any) -> str:
     """The text of one number of the results table."""
     kinds = {
-        "count": count, "percent": percent, "nats": nats, "seconds": seconds, "bits": bits, "perplexity": perplexity,
-    }  # fmt: skip
+        "count": count,
+        "percent": percent,
+        "nats": nats,
+        "seconds": seconds,
+        "bits": bits,
+        "perplexity": perplexity,
+    }
     return kinds[kind](value)

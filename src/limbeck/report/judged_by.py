@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.errors import UntrustedFileError
+from limbeck._base.errors import UntrustedFileError
 from limbeck.report.formats import MISSING, count, fixed, known, p_value, plural
 
 Arm = Mapping[str, Any]
@@ -17,7 +17,8 @@ Data = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the results: its key in a metrics object, a full and a short heading, and its number format.
+    """A column of the results: its key in a metrics object, a full and a short heading, and its
+    number format.
 
     A column that is not there ``always`` is left out where no row has a number for it.
     """
@@ -31,14 +32,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Measure:
-    """The number of a metrics object that decides, how it is worded and how it looks; less of it is better.
+    """The number of a metrics object that decides, how it is worded and how it looks; less of it is
+    better.
 
     Attributes:
         key: of the number in a metrics object.
         noun: its name behind "the fewest".
         title: its name as a heading.
         columns: of the results table.
-        decimals: of the number of one model, of a mean over seeds, and in the table of seeds; None where whole.
+        decimals: of the number of one model, of a mean over seeds, and in the table of seeds; None
+            where whole.
         delta: key of the change in a comparison.
         p: key and heading of the p-value in a comparison.
         p_of: what stands before and behind the p-value.
@@ -97,7 +100,9 @@ class Measure:
         return [value for seed in arm["seeds"] if (value := self.of(seed["test"])) is not None]
 
     def on_validation(self, arm: Arm) -> float:
-        """Mean over seeds on the validation split; infinite where a seed has none, so that it is never chosen."""
+        """Mean over seeds on the validation split; infinite where a seed has none, so that it is
+        never chosen.
+        """
         found = [self.of(seed["val"]) for seed in arm["seeds"]]
         return statistics.fmean(math.inf if value is None else value for value in found)
 
@@ -118,7 +123,9 @@ class Measure:
         return f"{self.mean(mean)} ± {self.mean(sd)}" if known(sd) else self.number(mean)
 
     def change(self, comparison: Mapping[str, Any], *, signed: bool = True) -> str:
-        """The mean change of a comparison: of whole numbers with a decimal where it is a mean over several seeds."""
+        """The mean change of a comparison: of whole numbers with a decimal where it is a mean over
+        several seeds.
+        """
         delta = comparison[self.delta]
         value = delta["mean"] if signed else abs(delta["mean"])
         whole = self.whole and not delta["ci95"]
@@ -127,7 +134,9 @@ class Measure:
     def interval(self, comparison: Mapping[str, Any]) -> str:
         """The 95 % interval of the change, ``−30.1 to −16.5``, or a dash with one seed."""
         delta = comparison[self.delta]
-        return " to ".join(fixed(bound, self._digits(delta["mean"])) for bound in delta["ci95"] or (None,))
+        return " to ".join(
+            fixed(bound, self._digits(delta["mean"])) for bound in delta["ci95"] or (None,)
+        )
 
     def _digits(self, change: float) -> int:
         """Decimals of a change: one more where it would lose most of its digits."""
@@ -140,10 +149,13 @@ class Measure:
         arm = next((arm for arm in summary["arms"] if arm["name"] == comparison["arm"]), None)
         sentence = self.differs if any(digit in size for digit in "123456789") else self.equals
         return sentence.format(
-            arm=comparison["arm"], control=comparison["control"], size=size,
+            arm=comparison["arm"],
+            control=comparison["control"],
+            size=size,
             more="fewer" if comparison[self.delta]["mean"] < 0 else "more",
-            value=self.mean(None if arm is None else self.of(arm["mean"])), test=f"{summary['data']['test']:,}",
-        )  # fmt: skip
+            value=self.mean(None if arm is None else self.of(arm["mean"])),
+            test=f"{summary['data']['test']:,}",
+        )
 
     def evidence(self, comparison: Mapping[str, Any]) -> str:
         """The p-value of a comparison and what it is of; empty where there is none."""
@@ -152,13 +164,17 @@ class Measure:
 
 
 def _shown(value: Any, decimals: int | None, *, signed: bool = False) -> str:
-    return count(value, signed=signed) if decimals is None else fixed(value, decimals, signed=signed)
+    return (
+        count(value, signed=signed) if decimals is None else fixed(value, decimals, signed=signed)
+    )
 
 
 def _splits(numbers: Data) -> str:
     """``900 to train, 50 to validate, 50 to test``, as far as they are known."""
     ends = {"train": "to train", "val": "to validate", "test": "to test"}
-    return ", ".join(f"{numbers[split]:,} {end}" for split, end in ends.items() if known(numbers.get(split)))
+    return ", ".join(
+        f"{numbers[split]:,} {end}" for split, end in ends.items() if known(numbers.get(split))
+    )
 
 
 def _samples(data: Data) -> list[tuple[str, str]]:
@@ -173,7 +189,9 @@ def _of_test(data: Data, what: str) -> int | None:
 
 def _text_unit(data: Data) -> str:
     size = _of_test(data, "bytes")
-    return "bits per byte" + (" of test text" if size is None else f" on {size:,} bytes of test text")
+    return "bits per byte" + (
+        " of test text" if size is None else f" on {size:,} bytes of test text"
+    )
 
 
 def _text_tested(data: Data) -> str:
@@ -188,8 +206,16 @@ def _text(data: Data) -> list[tuple[str, str]]:
     return [
         ("Data", data["name"]),
         ("Tokenizer", f"{data.get('tokenizer') or MISSING}, a vocabulary of {data['classes']:,}"),
-        ("Blocks", _splits(data) + (f", of {plural(length, 'token')} each" if isinstance(length, int) else "")),
-        ("Tokens", _splits(data.get("tokens") or {}) + ("" if size is None else f" ({plural(size, 'byte')})")),
+        (
+            "Blocks",
+            _splits(data)
+            + (f", of {plural(length, 'token')} each" if isinstance(length, int) else ""),
+        ),
+        (
+            "Tokens",
+            _splits(data.get("tokens") or {})
+            + ("" if size is None else f" ({plural(size, 'byte')})"),
+        ),
     ]
 
 
@@ -200,39 +226,64 @@ _IMITATION = (
 )
 
 ERRORS = Measure(
-    key="errors", noun="errors", title="Test errors", decimals=(None, 1, None),
+    key="errors",
+    noun="errors",
+    title="Test errors",
+    decimals=(None, 1, None),
     columns=(
         Column("errors", "Test errors", "errors", "count", True),
-        Column("accuracy", "Accuracy", "acc.", "percent", True), Column("kappa", "Quadratic kappa", "kappa", "nats"),
-        Column("nll", "NLL", "NLL", "nats", True), Column("ece", "ECE", "ECE", "nats", True), *_IMITATION,
+        Column("accuracy", "Accuracy", "acc.", "percent", True),
+        Column("kappa", "Quadratic kappa", "kappa", "nats"),
+        Column("nll", "NLL", "NLL", "nats", True),
+        Column("ece", "ECE", "ECE", "nats", True),
+        *_IMITATION,
     ),
-    delta="delta_errors", p=("mcnemar_p", "McNemar p"), p_of=("McNemar ", ""),
+    delta="delta_errors",
+    p=("mcnemar_p", "McNemar p"),
+    p_of=("McNemar ", ""),
     gaps=(("errors", "Gap closed"), ("nll", "Gap closed, NLL")),
     differs="{arm} makes {size} {more} errors of {test} than {control}",
     equals="{arm} makes as many errors of {test} as {control}",
-    verb="makes", has="{value} errors of {test}", past="it makes fewer errors than the teacher",
-    too_few="these test samples are too few", curve="val_acc", keeps_logits=True,
+    verb="makes",
+    has="{value} errors of {test}",
+    past="it makes fewer errors than the teacher",
+    too_few="these test samples are too few",
+    curve="val_acc",
+    keeps_logits=True,
     unit=lambda data: f"errors of {data['test']:,} test samples",
-    tested=lambda data: plural(data["test"], "test sample"), settings=_samples,
-)  # fmt: skip
+    tested=lambda data: plural(data["test"], "test sample"),
+    settings=_samples,
+)
 
 BITS_PER_BYTE = Measure(
-    key="bits_per_byte", noun="bits per byte", title="Bits per byte", decimals=(3, 3, 4),
+    key="bits_per_byte",
+    noun="bits per byte",
+    title="Bits per byte",
+    decimals=(3, 3, 4),
     columns=(
         Column("bits_per_byte", "Bits per byte", "bits/byte", "bits", True),
         Column("perplexity", "Perplexity", "perplexity", "perplexity", True),
         Column("nll", "Nats per token", "nats/token", "nats", True),
-        Column("accuracy", "Accuracy (top-1)", "top-1", "percent", True), Column("ece", "ECE", "ECE", "nats", True),
+        Column("accuracy", "Accuracy (top-1)", "top-1", "percent", True),
+        Column("ece", "ECE", "ECE", "nats", True),
         *_IMITATION,
     ),
-    delta="delta_bits_per_byte", p=("p_value", "p"), p_of=("", " over stretches of the test text"),
+    delta="delta_bits_per_byte",
+    p=("p_value", "p"),
+    p_of=("", " over stretches of the test text"),
     gaps=(("nll", "Gap closed"),),
     differs="{arm} needs {value} bits per byte, {size} {more} than {control}",
     equals="{arm} needs {value} bits per byte, as many as {control}",
-    verb="needs", has="{value} bits per byte of test text", past="it needs fewer bits than the teacher",
-    too_few="this test text is too short", curve="val_loss", keeps_logits=False,
-    unit=_text_unit, tested=_text_tested, settings=_text,
-)  # fmt: skip
+    verb="needs",
+    has="{value} bits per byte of test text",
+    past="it needs fewer bits than the teacher",
+    too_few="this test text is too short",
+    curve="val_loss",
+    keeps_logits=False,
+    unit=_text_unit,
+    tested=_text_tested,
+    settings=_text,
+)
 
 MEASURES = {measure.key: measure for measure in (ERRORS, BITS_PER_BYTE)}
 
@@ -247,6 +298,7 @@ def measure_of(summary: Mapping[str, Any]) -> Measure:
     if not isinstance(key, str) or key not in MEASURES:
         listed = " or ".join(map(repr, MEASURES))
         raise UntrustedFileError(
-            f"summary.json is damaged: measure should be {listed}, found {key!r}; newer ones need a newer limbeck."
+            f"summary.json is damaged: measure should be {listed}, found {key!r}; newer ones need "
+            "a newer limbeck."
         )
     return MEASURES[key]

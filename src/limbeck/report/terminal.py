@@ -66,7 +66,9 @@ def _print_adjusted(summary: Mapping[str, Any], console: Console, plain: "_Plain
 
 
 class _Plain:
-    """Text as it is, never markup; numbers with an ASCII minus, and all ASCII where the terminal needs it."""
+    """Text as it is, never markup; numbers with an ASCII minus, and all ASCII where the terminal
+    needs it.
+    """
 
     def __init__(self, console: Console):
         self.ascii_only = console.options.ascii_only
@@ -91,11 +93,18 @@ def _bullet(plain: _Plain, sentence: str, colour: str) -> Table:
 def _fitting(summary: Mapping[str, Any], width: int) -> tuple[list[Column], list[Column]]:
     """The columns that fit into ``width``, and those left out."""
     rows, shown = result_rows(summary), columns(summary)
-    sizes = {c.key: max([cell_len(_heading(c)), *(cell_len(_narrow(row[c.key])) for row in rows)]) for c in shown}
+    sizes = {
+        c.key: max([cell_len(_heading(c)), *(cell_len(_narrow(row[c.key])) for row in rows)])
+        for c in shown
+    }
     name = max((cell_len(row["name"]) for row in rows), default=0)
     left_out: list[Column] = []
     for key in _DROPPED_FIRST:
-        needed = max(min(name, _SHORTEST_NAME), 3) + sum(sizes.get(c.key, 0) + _GAP for c in shown) + _GAP
+        needed = (
+            max(min(name, _SHORTEST_NAME), 3)
+            + sum(sizes.get(c.key, 0) + _GAP for c in shown)
+            + _GAP
+        )
         if needed <= width:
             break
         left_out += [c for c in shown if c.key == key]
@@ -127,7 +136,11 @@ def _narrow(text: str) -> str:
 def _best(summary: Mapping[str, Any]) -> str | None:
     """The arm with the least on the test split; None where there is nothing to choose."""
     measure = measure_of(summary)
-    found = [(value, arm["name"]) for arm in summary["arms"] if (value := measure.of(arm["mean"])) is not None]
+    found = [
+        (value, arm["name"])
+        for arm in summary["arms"]
+        if (value := measure.of(arm["mean"])) is not None
+    ]
     return min(found, key=lambda pair: pair[0])[1] if len(found) > 1 else None
 
 

@@ -9,17 +9,27 @@ from limbeck.report.judged_by import Column, Measure, measure_of
 
 MOST_HEADLINES = 4
 _OPENINGS_OF_LABELS = {"helps": "It helps", "hurts": "It hurts", "not shown": "No difference shown"}
-_OPENINGS = {"helps": "Distilling helps", "hurts": "Distilling hurts", "not shown": "No difference shown"}
+_OPENINGS = {
+    "helps": "Distilling helps",
+    "hurts": "Distilling hurts",
+    "not shown": "No difference shown",
+}
 
 
 def columns(summary: Mapping[str, Any]) -> list[Column]:
     """The columns of the results table that hold a number in some row."""
     rows = [values for _, values, _ in _results(summary)]
-    return [c for c in measure_of(summary).columns if c.always or any(known(values.get(c.key)) for values in rows)]
+    return [
+        c
+        for c in measure_of(summary).columns
+        if c.always or any(known(values.get(c.key)) for values in rows)
+    ]
 
 
 def result_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The results as text: one row for the teacher, if any, and one per arm, keyed by ``name`` and column."""
+    """The results as text: one row for the teacher, if any, and one per arm, keyed by ``name`` and
+    column.
+    """
     shown, measure, rows = columns(summary), measure_of(summary), []
     for name, values, sd in _results(summary):
         row = {"name": name} | {c.key: cell(c.kind, values.get(c.key)) for c in shown}
@@ -32,10 +42,16 @@ def _results(summary: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], Any]
     rows: list[tuple[str, dict[str, Any], Any]] = []
     teacher, key = summary["teacher"], measure_of(summary).key
     if teacher is not None:
-        taken = {"agreement": None, "kl_to_teacher": None, "seconds": summary["seconds"]["teacher"] or None}
+        taken = {
+            "agreement": None,
+            "kl_to_teacher": None,
+            "seconds": summary["seconds"]["teacher"] or None,
+        }
         rows.append(("teacher", {**teacher["test"], **taken}, None))
     for arm in summary["arms"]:
-        rows.append((arm["name"], {**arm["mean"], "seconds": arm.get("seconds")}, arm["sd"].get(key)))
+        rows.append(
+            (arm["name"], {**arm["mean"], "seconds": arm.get("seconds")}, arm["sd"].get(key))
+        )
     return rows
 
 
@@ -47,7 +63,9 @@ def headline(comparison: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     else:
         evidence = "one seed, so no interval" if seeds == 1 else "no interval"
     evidence = ", ".join(filter(None, (evidence, measure.evidence(comparison))))
-    labels_only = any(arm["name"] == comparison["arm"] and arm.get("control") for arm in summary["arms"])
+    labels_only = any(
+        arm["name"] == comparison["arm"] and arm.get("control") for arm in summary["arms"]
+    )
     opening = (_OPENINGS_OF_LABELS if labels_only else _OPENINGS)[comparison["verdict"]]
     return f"{opening}: {measure.finding(comparison, summary)} ({evidence}){_ending(comparison, summary)}."
 
@@ -84,11 +102,15 @@ def _number_of_seeds(comparison: Mapping[str, Any], summary: Mapping[str, Any]) 
     per_seed = comparison[measure_of(summary).delta].get("per_seed")
     if per_seed:
         return len(per_seed)
-    return next((len(arm["seeds"]) for arm in summary["arms"] if arm["name"] == comparison["arm"]), 0)
+    return next(
+        (len(arm["seeds"]) for arm in summary["arms"] if arm["name"] == comparison["arm"]), 0
+    )
 
 
 def failures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """``(arm, "seeds 0 and 1", reason)`` of every arm of which a student failed; the reason is that of its first."""
+    """``(arm, "seeds 0 and 1", reason)`` of every arm of which a student failed; the reason is that
+    of its first.
+    """
     found: dict[str, list[Mapping[str, Any]]] = {}
     for failure in summary.get("failed") or []:
         found.setdefault(failure["arm"], []).append(failure)
@@ -103,8 +125,12 @@ def failures(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """``(verdict, sentence)`` of every comparison, the main one first; one neutral pair where there is none."""
-    ordered = sorted(summary["comparisons"], key=lambda comparison: not comparison.get("main", False))
+    """``(verdict, sentence)`` of every comparison, the main one first; one neutral pair where there
+    is none.
+    """
+    ordered = sorted(
+        summary["comparisons"], key=lambda comparison: not comparison.get("main", False)
+    )
     if len(ordered) > MOST_HEADLINES:
         first = ordered[0]
         return [(first["verdict"], headline(first, summary)), ("none", _tally(ordered))]
@@ -123,7 +149,9 @@ def headlines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         value = measure.mean_and_sd(arm["mean"].get(measure.key), arm["sd"].get(measure.key))
         has = f"{arm['name']} {measure.verb} {measure.has.format(value=value, test=test)}"
         return [("none", f"Nothing to compare: {has}, and no other arm {done}.")]
-    return [("none", f"No comparison: none of the {plural(len(arms), 'arm')} is paired with a control.")]
+    return [
+        ("none", f"No comparison: none of the {plural(len(arms), 'arm')} is paired with a control.")
+    ]
 
 
 def _tally(comparisons: Sequence[Mapping[str, Any]]) -> str:
@@ -161,7 +189,9 @@ def objective(settings: Mapping[str, Any], *, control: bool = False) -> str:
     guides = settings.get("features") or ()
     of_labels = _of_labels(settings) if hard != 0 else []
     if soft == 0 and not guides:
-        first = f"labels only (hard_weight {hard:g})" if known(hard) and hard != 1 else "labels only"
+        first = (
+            f"labels only (hard_weight {hard:g})" if known(hard) and hard != 1 else "labels only"
+        )
         return ", ".join([first, *of_labels])
     parts = [f"hard_weight {hard:g}"] if known(hard) else []
     parts += [f"soft_weight {soft:g}", *_of_answers(settings)] if soft != 0 else []
@@ -171,10 +201,16 @@ def objective(settings: Mapping[str, Any], *, control: bool = False) -> str:
 
 def _of_answers(settings: Mapping[str, Any]) -> list[str]:
     """What the soft loss is."""
-    parts = [f"temperature {settings['temperature']:g}"] if known(settings.get("temperature")) else []
+    parts = (
+        [f"temperature {settings['temperature']:g}"] if known(settings.get("temperature")) else []
+    )
     parts += [f"soft {settings['soft']}"] if settings.get("soft") else []
     if settings.get("soft") == "dkd":
-        parts += [f"{name} {settings[name]:g}" for name in ("target_weight", "nontarget_weight") if name in settings]
+        parts += [
+            f"{name} {settings[name]:g}"
+            for name in ("target_weight", "nontarget_weight")
+            if name in settings
+        ]
     if settings.get("soft") == "jensen_shannon" and known(settings.get("teacher_share")):
         parts.append(f"teacher_share {settings['teacher_share']:g}")
     parts += ["standardised"] if settings.get("standardise") else []
@@ -187,11 +223,16 @@ def _of_labels(settings: Mapping[str, Any]) -> list[str]:
     weights, kind = settings.get("class_weights"), settings.get("hard", "cross_entropy")
     parts = [f"hard {kind}"] if kind != "cross_entropy" else []
     if weights:
-        parts.append("class weights " + (weights if isinstance(weights, str) else " ".join(f"{w:g}" for w in weights)))
+        parts.append(
+            "class weights "
+            + (weights if isinstance(weights, str) else " ".join(f"{w:g}" for w in weights))
+        )
     smoothing = settings.get("label_smoothing")
     return parts + ([f"label_smoothing {smoothing:g}"] if smoothing else [])
 
 
 def features(guides: Sequence[Mapping[str, Any]]) -> str:
     """Layers that guide the student: ``hint features.2 from features.5 (weight 1)``."""
-    return ", ".join(f"{g['kind']} {g['student']} from {g['teacher']} (weight {g['weight']:g})" for g in guides)
+    return ", ".join(
+        f"{g['kind']} {g['student']} from {g['teacher']} (weight {g['weight']:g})" for g in guides
+    )

@@ -1,4 +1,6 @@
-"""The feature term of an objective: layers of a student guided by layers of a teacher, read while they answer."""
+"""The feature term of an objective: layers of a student guided by layers of a teacher, read while
+they answer.
+"""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -8,9 +10,9 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from limbeck._base.errors import ConfigError
 from limbeck.data.batches import WholeEpochs, as_batch
-from limbeck.errors import ConfigError
-from limbeck.losses.feature import Feature, feature_loss, projection
+from limbeck.losses.features import Feature, feature_loss, projection
 from limbeck.models import Normalized
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
@@ -25,20 +27,23 @@ def find_layer(model: nn.Module, path: str, whose: str) -> nn.Module:
     """
     inner = model.net if isinstance(model, Normalized) else model
     names = [name for name, _ in inner.named_modules() if name]
-    short = path.removeprefix("net.") if isinstance(model, Normalized) and path not in names else path
+    short = (
+        path.removeprefix("net.") if isinstance(model, Normalized) and path not in names else path
+    )
     if short in names:
         return inner.get_submodule(short)
     near = difflib.get_close_matches(short, names, n=MOST_SUGGESTED)
     known = near or [name for name in names if "." not in name] or names
     raise ConfigError(
-        f"objective.features: the {whose} has no layer {path}; {'did you mean' if near else 'it has'} "
+        f"objective.features: the {whose} has no layer {path}; "
+        f"{'did you mean' if near else 'it has'} "
         f"{', '.join(known)}{'?' if near else '.'}"
     )
 
 
 class FeatureTerm(nn.Module):
-    """The weighted sum of the losses of features. Its parameters are the projections of hints, trained with the student
-    and dropped with this module.
+    """The weighted sum of the losses of features. Its parameters are the projections of hints,
+    trained with the student and dropped with this module.
 
     Args:
         features: which layers.
@@ -51,14 +56,24 @@ class FeatureTerm(nn.Module):
     """
 
     def __init__(
-        self, features: Sequence[Feature], student: nn.Module, signal: TeacherSignal | None, *, seed: int = 0
-    ):  # fmt: skip
+        self,
+        features: Sequence[Feature],
+        student: nn.Module,
+        signal: TeacherSignal | None,
+        *,
+        seed: int = 0,
+    ):
         super().__init__()
         self.features, self.seed = list(features), seed
         if not isinstance(signal, LiveTeacher) or len(signal.models) != 1:
-            found = f"an ensemble of {len(signal.models)}" if isinstance(signal, LiveTeacher) else "none to be asked"
+            found = (
+                f"an ensemble of {len(signal.models)}"
+                if isinstance(signal, LiveTeacher)
+                else "none to be asked"
+            )
             raise ConfigError(
-                f"objective.features needs the layers of a teacher of one model; found {found}. Use one of its members "
+                f"objective.features needs the layers of a teacher of one model; found {found}. "
+                "Use one of its members "
                 "(teacher.members=1), or objective.features=[]."
             )
         # In tuples, so that neither model enters this module's tree.
@@ -104,7 +119,8 @@ class FeatureTerm(nn.Module):
             for whose, path in (("student", feature.student), ("teacher", feature.teacher)):
                 if (whose == "teacher", i) not in self._seen:
                     raise ConfigError(
-                        f"objective.features: the {whose}'s layer {path} gave no tensor when the {whose} answered; "
+                        f"objective.features: the {whose}'s layer {path} gave no tensor when the "
+                        f"{whose} answered; "
                         "name one that takes part and gives a single tensor."
                     )
         return [(self._seen[0, i], self._seen[1, i]) for i in range(len(self.features))]
@@ -144,7 +160,9 @@ class FeatureTerm(nn.Module):
         pairs, self._seen = self._pairs(), {}
         total = [
             feature.weight * feature_loss(feature, own, other, project)
-            for feature, (own, other), project in zip(self.features, pairs, self.projections, strict=True)
+            for feature, (own, other), project in zip(
+                self.features, pairs, self.projections, strict=True
+            )
         ]
         return torch.stack(total).sum(0)
 
@@ -164,7 +182,9 @@ def first_inputs(trainer: L.Trainer) -> Tensor:
     return as_batch(first).x[0]
 
 
-def check_features(features: Sequence[Feature], student: nn.Module, teacher: LiveTeacher, blank: Tensor) -> None:
+def check_features(
+    features: Sequence[Feature], student: nn.Module, teacher: LiveTeacher, blank: Tensor
+) -> None:
     """Check, before anything is trained, that the layers exist and can be matched.
 
     Args:
@@ -174,6 +194,7 @@ def check_features(features: Sequence[Feature], student: nn.Module, teacher: Liv
         blank: one empty input, ``[1, *shape]``.
 
     Raises:
-        ConfigError: a layer does not exist, or two cannot be matched; or the teacher is an ensemble.
+        ConfigError: a layer does not exist, or two cannot be matched; or the teacher is an
+            ensemble.
     """
     FeatureTerm(features, student, teacher).fit_to(blank)

@@ -1,4 +1,6 @@
-"""Lightning's Trainer around a module; and training, distilling in one call with one's own models and loaders."""
+"""Lightning's Trainer around a module; and training, distilling in one call with one's own models
+and loaders.
+"""
 
 import difflib
 import inspect
@@ -16,18 +18,29 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from torch import nn
 
-from limbeck.config import check_count
+from limbeck._base.checks import check_count
+from limbeck._base.errors import OUT_OF_MEMORY, ConfigError, ResourceError
+from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.batches import StudyData, WholeEpochs
-from limbeck.errors import OUT_OF_MEMORY, ConfigError, ResourceError
 from limbeck.losses import Feature, Objective
-from limbeck.progress import Advance, StageProgress
 from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
-from limbeck.training.steps import can_take_whole_epochs, cheap_device_checks, has_length, keep_freed_memory
+from limbeck.training.steps import (
+    can_take_whole_epochs,
+    cheap_device_checks,
+    has_length,
+    keep_freed_memory,
+)
 
 CHECKPOINT = "last"
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
-_OWN_OPTIONS = ("callbacks", "logger", "default_root_dir", "enable_progress_bar", "enable_checkpointing")
+_OWN_OPTIONS = (
+    "callbacks",
+    "logger",
+    "default_root_dir",
+    "enable_progress_bar",
+    "enable_checkpointing",
+)
 
 
 class _ReportProgress(L.Callback):
@@ -49,9 +62,17 @@ class _ReportProgress(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, *args: Any) -> None:
         data: Any = getattr(trainer, "datamodule", None)
         text = isinstance(data, StudyData) and data.data.tokenizer is not None
-        found = [float(v) for k, v in trainer.callback_metrics.items() if k.endswith("val_loss" if text else "val_acc")]
+        found = [
+            float(v)
+            for k, v in trainer.callback_metrics.items()
+            if k.endswith("val_loss" if text else "val_acc")
+        ]
         mean = sum(found) / max(1, len(found))
-        note = f"validation {mean:.3f} nats a token" if text else f"validation error {100 * (1 - mean):.2f} %"
+        note = (
+            f"validation {mean:.3f} nats a token"
+            if text
+            else f"validation error {100 * (1 - mean):.2f} %"
+        )
         self.advance(trainer.current_epoch + 1, note=note if found else "")
 
 
@@ -69,26 +90,37 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean trainer.{near[0]}?" if near else ""
-            raise ConfigError(f"unknown key trainer.{name}: Lightning's Trainer has no such argument{hint}")
+            raise ConfigError(
+                f"unknown key trainer.{name}: Lightning's Trainer has no such argument{hint}"
+            )
     clip = options.get("gradient_clip_val")
-    if clip is not None and (isinstance(clip, bool) or not isinstance(clip, (int, float)) or not clip >= 0):
+    if clip is not None and (
+        isinstance(clip, bool) or not isinstance(clip, (int, float)) or not clip >= 0
+    ):
         raise ConfigError(f"trainer.gradient_clip_val={clip!r} should be a number, not negative.")
     mode = options.get("compile", False)
     if not isinstance(mode, bool) and mode not in COMPILE_MODES:
-        raise ConfigError(f"trainer.compile={mode!r} should be true, false or one of {', '.join(COMPILE_MODES)}.")
+        raise ConfigError(
+            f"trainer.compile={mode!r} should be true, false or one of {', '.join(COMPILE_MODES)}."
+        )
 
 
 def make_trainer(
-    *, epochs: int, options: Mapping[str, Any] | None = None, loggers: Iterable[Any] = (),
-    checkpoints: Path | None = None, advance: Advance | None = None,
-) -> L.Trainer:  # fmt: skip
+    *,
+    epochs: int,
+    options: Mapping[str, Any] | None = None,
+    loggers: Iterable[Any] = (),
+    checkpoints: Path | None = None,
+    advance: Advance | None = None,
+) -> L.Trainer:
     """Lightning's Trainer with limbeck's defaults.
 
     Args:
         epochs: unless ``options`` has ``max_epochs``.
         options: for ``lightning.Trainer``; ``compile`` is for :func:`run_fit`.
         loggers: Lightning's loggers.
-        checkpoints: folder to resume from and to keep a checkpoint in (about 20 times a training); None for none.
+        checkpoints: folder to resume from and to keep a checkpoint in (about 20 times a training);
+            None for none.
         advance: told how many epochs are done.
 
     Raises:
@@ -110,10 +142,14 @@ def make_trainer(
             )
         )
     settings: dict[str, Any] = {
-        "logger": list(loggers) or False, "callbacks": callbacks, "enable_checkpointing": checkpoints is not None,
-        "enable_progress_bar": False, "enable_model_summary": False, "log_every_n_steps": 1_000_000_000,
+        "logger": list(loggers) or False,
+        "callbacks": callbacks,
+        "enable_checkpointing": checkpoints is not None,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "log_every_n_steps": 1_000_000_000,
         "num_sanity_val_steps": 0,
-    }  # fmt: skip
+    }
     try:
         trainer = L.Trainer(**{**settings, **merged})
         if trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda":
@@ -122,34 +158,47 @@ def make_trainer(
         return trainer
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"trainer: Lightning's Trainer refuses these options on this machine: {reason}") from None
-    except Exception as error:  # Lightning's own MisconfigurationException is no subclass of the above
+        raise ConfigError(
+            f"trainer: Lightning's Trainer refuses these options on this machine: {reason}"
+        ) from None
+    except (
+        Exception
+    ) as error:  # Lightning's own MisconfigurationException is no subclass of the above
         if type(error).__name__ != "MisconfigurationException":
             raise
-        raise ConfigError(f"trainer: Lightning's Trainer refuses these options on this machine: {error}") from None
+        raise ConfigError(
+            f"trainer: Lightning's Trainer refuses these options on this machine: {error}"
+        ) from None
 
 
 def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
-    """Rank of this process among those that train together, and their number; 0 and 1 where it is alone.
+    """Rank of this process among those that train together, and their number; 0 and 1 where it is
+    alone.
 
     Raises:
-        ConfigError: an option is unknown or does not fit this machine, or the processes would be copies of this one.
+        ConfigError: an option is unknown or does not fit this machine, or the processes would be
+            copies of this one.
     """
     trainer = make_trainer(epochs=1, options=options)
     if trainer.world_size == 1:
         return 0, 1
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         raise ConfigError(
-            f"trainer: {trainer.world_size} devices by copies of this process; a study needs processes that run its "
+            f"trainer: {trainer.world_size} devices by copies of this process; a study needs "
+            "processes that run its "
             "whole command: trainer.strategy=ddp."
         )
     return trainer.global_rank, trainer.world_size
 
 
 def run_fit(
-    module: DistillationModule, *, trainer: L.Trainer, checkpoints: Path | None = None, compile: bool | str = False,
+    module: DistillationModule,
+    *,
+    trainer: L.Trainer,
+    checkpoints: Path | None = None,
+    compile: bool | str = False,
     **loaders: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Fit, from the last checkpoint if there is one.
 
     Args:
@@ -180,20 +229,27 @@ def run_fit(
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
     except torch.OutOfMemoryError as error:
-        raise ResourceError(f"{OUT_OF_MEMORY} of the device ran out: {error} Lower batch_size, or seeds.") from None
+        raise ResourceError(
+            f"{OUT_OF_MEMORY} of the device ran out: {error} Lower batch_size, or seeds."
+        ) from None
     except RuntimeError as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
-                f"trainer.compile={compile}: torch.compile failed here ({reason}). On a CPU it needs a C++ compiler; "
+                f"trainer.compile={compile}: torch.compile failed here ({reason}). On a CPU it "
+                "needs a C++ compiler; "
                 "trainer.compile=false does without."
             ) from None
         if "can't allocate memory" not in str(error):
             raise
-        raise ResourceError(f"{OUT_OF_MEMORY} ran out: {error} Lower batch_size, or seeds.") from None
+        raise ResourceError(
+            f"{OUT_OF_MEMORY} ran out: {error} Lower batch_size, or seeds."
+        ) from None
 
 
-def _with_whole_epochs(module: DistillationModule, trainer: L.Trainer, loaders: dict[str, Any]) -> dict[str, Any]:
+def _with_whole_epochs(
+    module: DistillationModule, trainer: L.Trainer, loaders: dict[str, Any]
+) -> dict[str, Any]:
     """The loaders; with whole epochs as single items where optimizer, options and loader allow it."""
     data, loader = loaders.get("datamodule"), loaders.get("train_dataloaders")
     known = isinstance(data, StudyData) or has_length(loader)
@@ -210,14 +266,18 @@ def _with_whole_epochs(module: DistillationModule, trainer: L.Trainer, loaders: 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keep Lightning's start-up lines and hints about loaders from the terminal."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    loggers = [
+        logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")
+    ]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module=r"lightning\..*")
-            warnings.filterwarnings("ignore", message=r".*(LeafSpec|does not have many workers|lr_scheduler\.step).*")
+            warnings.filterwarnings(
+                "ignore", message=r".*(LeafSpec|does not have many workers|lr_scheduler\.step).*"
+            )
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -225,17 +285,26 @@ def quiet_lightning() -> Iterator[None]:
 
 
 def train(
-    model: nn.Module, loader: Iterable[Any], *, epochs: int, optimizer: Any = None, lr: float | None = None,
-    val_loader: Iterable[Any] | None = None, progress: bool = True, trainer: Mapping[str, Any] | None = None,
-) -> nn.Module:  # fmt: skip
+    model: nn.Module,
+    loader: Iterable[Any],
+    *,
+    epochs: int,
+    optimizer: Any = None,
+    lr: float | None = None,
+    val_loader: Iterable[Any] | None = None,
+    progress: bool = True,
+    trainer: Mapping[str, Any] | None = None,
+) -> nn.Module:
     """Train a model on labels.
 
     Args:
         model: gives logits ``[B, C]``; trained in place, on the device it is on.
-        loader: an iterable of batches ``(x, y)`` that can be read once an epoch: a DataLoader, a list.
+        loader: an iterable of batches ``(x, y)`` that can be read once an epoch: a DataLoader, a
+            list.
         epochs: times through the loader.
-        optimizer: None for Adam; a name (``adam``, ``adamw``, ``sgd``), a ``torch.optim.Optimizer`` over the model's
-            parameters, a function that makes one from parameters, or :class:`limbeck.Optimizer` settings.
+        optimizer: None for Adam; a name (``adam``, ``adamw``, ``sgd``), a ``torch.optim.Optimizer``
+            over the model's parameters, a function that makes one from parameters, or
+            :class:`limbeck.Optimizer` settings.
         lr: learning rate where ``optimizer`` is None or a name; 1e-3 by default.
         val_loader: scored after each epoch, for the progress bar only.
         progress: show a progress bar.
@@ -253,27 +322,42 @@ def train(
 
 
 def distill(
-    student: nn.Module, teacher: nn.Module, loader: Iterable[Any], *, epochs: int, temperature: float = 4.0,
-    hard_weight: float = 0.1, soft_weight: float = 0.9, soft: str = "kl", scale_by_t2: bool = True,
-    features: Sequence[Feature | Mapping[str, Any]] = (), optimizer: Any = None, lr: float | None = None,
-    val_loader: Iterable[Any] | None = None, progress: bool = True, trainer: Mapping[str, Any] | None = None,
-) -> nn.Module:  # fmt: skip
-    """Train a student on labels and on a teacher's soft targets; see :class:`limbeck.Objective` for the formula.
+    student: nn.Module,
+    teacher: nn.Module,
+    loader: Iterable[Any],
+    *,
+    epochs: int,
+    temperature: float = 4.0,
+    hard_weight: float = 0.1,
+    soft_weight: float = 0.9,
+    soft: str = "kl",
+    scale_by_t2: bool = True,
+    features: Sequence[Feature | Mapping[str, Any]] = (),
+    optimizer: Any = None,
+    lr: float | None = None,
+    val_loader: Iterable[Any] | None = None,
+    progress: bool = True,
+    trainer: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Train a student on labels and on a teacher's soft targets; see :class:`limbeck.Objective` for
+    the formula.
 
     Args:
         student: gives logits ``[B, C]``; trained in place, on the device it is on.
-        teacher: gives logits ``[B, C]`` for the same inputs; its weights and buffers never change. It is moved to the
-            student's device and left in eval mode.
-        loader: an iterable of batches ``(x, y)`` that can be read once an epoch: a DataLoader, a list.
+        teacher: gives logits ``[B, C]`` for the same inputs; its weights and buffers never change.
+            It is moved to the student's device and left in eval mode.
+        loader: an iterable of batches ``(x, y)`` that can be read once an epoch: a DataLoader, a
+            list.
         epochs: times through the loader.
         temperature: T of the soft loss.
         hard_weight: weight of the cross-entropy with the labels.
         soft_weight: weight of the soft loss.
-        soft: ``kl``, ``reverse_kl``, ``jensen_shannon``, ``cross_entropy``, ``probabilities``, ``logits``, ``dkd`` or
-            ``dist``.
+        soft: ``kl``, ``reverse_kl``, ``jensen_shannon``, ``cross_entropy``, ``probabilities``,
+            ``logits``, ``dkd`` or ``dist``.
         scale_by_t2: multiply the soft loss by T^2.
-        features: layers of the student that are guided by layers of the teacher, as in ``{"kind": "hint", "student":
-            "layer3", "teacher": "layer3", "weight": 1.0}``; or kind ``attention``.
+        features: layers of the student that are guided by layers of the teacher, as in ``{"kind":
+            "hint", "student": "layer3", "teacher": "layer3", "weight": 1.0}``; or kind
+            ``attention``.
         optimizer: as in :func:`train`.
         lr: as in :func:`train`.
         val_loader: as in :func:`train`.
@@ -284,15 +368,19 @@ def distill(
         The student.
 
     Raises:
-        ConfigError: an argument is out of range, the loader can be read only once, or a layer of ``features`` does not
-            exist or fit.
+        ConfigError: an argument is out of range, the loader can be read only once, or a layer of
+            ``features`` does not exist or fit.
         TeacherError: teacher and student have different numbers of classes.
         DivergedError: the loss became infinite or not a number.
     """
     objective = Objective(
-        temperature=temperature, hard_weight=hard_weight, soft_weight=soft_weight, soft=soft, scale_by_t2=scale_by_t2,
+        temperature=temperature,
+        hard_weight=hard_weight,
+        soft_weight=soft_weight,
+        soft=soft,
+        scale_by_t2=scale_by_t2,
         features=tuple(map(Feature.of, features)),
-    )  # fmt: skip
+    )
     module = DistillationModule(student, teacher, objective, optimizer=_optimizer(optimizer, lr))
     return _fit_own(module, student, "distill", loader, val_loader, epochs, progress, trainer)
 
@@ -301,9 +389,14 @@ def _optimizer(optimizer: Any, lr: float | None) -> Any:
     if optimizer is None or isinstance(optimizer, str):
         return Optimizer(name=optimizer or "adam", lr=1e-3 if lr is None else lr)
     if lr is not None:
-        raise ConfigError("lr goes with the name of an optimizer; an optimizer of your own has its own learning rate.")
+        raise ConfigError(
+            "lr goes with the name of an optimizer; an optimizer of your own has its own learning "
+            "rate."
+        )
     if not (callable(optimizer) or isinstance(optimizer, (Optimizer, torch.optim.Optimizer))):
-        raise ConfigError(f"optimizer={optimizer!r} should be a name, an optimizer or a function that makes one.")
+        raise ConfigError(
+            f"optimizer={optimizer!r} should be a name, an optimizer or a function that makes one."
+        )
     return optimizer
 
 
@@ -323,16 +416,26 @@ class _Batches:
 def _many_times(loader: Any, name: str) -> Any:
     """The loader as Lightning should have it, checked that it can be read once an epoch."""
     if isinstance(loader, Iterator):
-        raise ConfigError(f"The {name} can be read only once (it is an iterator); give a list or a DataLoader.")
+        raise ConfigError(
+            f"The {name} can be read only once (it is an iterator); give a list or a DataLoader."
+        )
     if loader is not None and not isinstance(loader, Iterable):
-        raise ConfigError(f"The {name} should be an iterable of batches (x, y); found {type(loader).__name__}.")
+        raise ConfigError(
+            f"The {name} should be an iterable of batches (x, y); found {type(loader).__name__}."
+        )
     return _Batches(loader) if isinstance(loader, (list, tuple)) else loader
 
 
 def _fit_own(
-    module: DistillationModule, model: nn.Module, label: str, loader: Iterable[Any], val_loader: Iterable[Any] | None,
-    epochs: int, progress: bool, options: Mapping[str, Any] | None,
-) -> nn.Module:  # fmt: skip
+    module: DistillationModule,
+    model: nn.Module,
+    label: str,
+    loader: Iterable[Any],
+    val_loader: Iterable[Any] | None,
+    epochs: int,
+    progress: bool,
+    options: Mapping[str, Any] | None,
+) -> nn.Module:
     check_count("epochs", epochs)
     if loader is None:
         raise ConfigError("The loader is None; give a list or a DataLoader.")
@@ -345,9 +448,17 @@ def _fit_own(
         "devices": [device.index or 0] if device.type == "cuda" else 1,
     }
     with quiet_lightning(), StageProgress(enabled=progress).stage(label, epochs) as advance:
-        fitter = make_trainer(epochs=epochs, options={**placed, **dict(options or {})}, advance=advance)
+        fitter = make_trainer(
+            epochs=epochs, options={**placed, **dict(options or {})}, advance=advance
+        )
         mode = dict(options or {}).get("compile", False)
-        run_fit(module, trainer=fitter, compile=mode, train_dataloaders=loader, val_dataloaders=val_loader)
+        run_fit(
+            module,
+            trainer=fitter,
+            compile=mode,
+            train_dataloaders=loader,
+            val_dataloaders=val_loader,
+        )
     if fitter.global_step == 0:
         raise ConfigError("The loader gave no batch, so nothing was learnt.")
     return model.to(device)

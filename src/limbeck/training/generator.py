@@ -1,7 +1,8 @@
 """Images from a generator that is trained against the teacher: a transfer set without any data.
 
-The generator turns noise into images. It learns to make such that the teacher is certain of, of all classes alike, that
-look to the teacher's BatchNorm layers like its training data, and on which a student made for the purpose disagrees.
+The generator turns noise into images. It learns to make such that the teacher is certain of, of all
+classes alike, that look to the teacher's BatchNorm layers like its training data, and on which a
+student made for the purpose disagrees.
 """
 
 import math
@@ -14,23 +15,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from limbeck.config import check_count, check_seed
-from limbeck.data.noise import Noise, StrokeNoise
-from limbeck.data.sources import Answering, Source
-from limbeck.errors import ConfigError, DivergedError, TeacherError
-from limbeck.losses.divergence import kl_divergence
+from limbeck._base.checks import check_count, check_seed
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.progress import StageProgress
+from limbeck.data.sources.base import Answering, Source
+from limbeck.data.sources.noise import Noise, StrokeNoise
+from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
-from limbeck.progress import StageProgress
 
 SNAPSHOTS = 10
-"""Times along its training at which images are drawn from the generator: it changes, so they differ."""
+"""Times along its training at which images are drawn from the generator: it changes, so they
+differ.
+"""
 QUICK_STEPS = 10
 CONTRAST = 10.0
 """The logit of white less that of black, of noise that is not changed."""
 CHANGE = 5.0
 """What a change is multiplied by: steps of Adam are small beside the contrast."""
 JITTER = 2
-"""Pixels by which the images of a step are moved at most: what a teacher sees in its own grid alone is lost."""
+"""Pixels by which the images of a step are moved at most: what a teacher sees in its own grid alone
+is lost.
+"""
 BATCH = 128
 TEMPERATURE = 4.0
 """Of the adversary's soft targets."""
@@ -41,17 +46,20 @@ class Generated(Source):
     """Images of a generator trained against the frozen teacher.
 
     Attributes:
-        samples: how many; half of them are the noise before it is changed, the others are drawn in equal parts at ten
-            times along the training.
+        samples: how many; half of them are the noise before it is changed, the others are drawn in
+            equal parts at ten times along the training.
         steps: of the training, each with 128 images.
         seed: of the weights and the random numbers.
         start: the noise that is turned into images; its own samples and seed do not matter.
         lr: learning rate of Adam, for generator and adversary.
-        certainty: weight of the cross-entropy between the teacher's answer and its own top class (Chen et al. 2019).
+        certainty: weight of the cross-entropy between the teacher's answer and its own top class
+            (Chen et al. 2019).
         balance: weight of the distance of the mean answer from an even one (Chen et al. 2019).
-        statistics: weight of the distance from what the teacher's BatchNorm layers remember (Yin et al. 2020).
-        disagreement: weight of the divergence between the teacher and a small convolutional student that learns from
-            the same images meanwhile; the generator seeks it (Fang et al. 2019). 0 for no such student.
+        statistics: weight of the distance from what the teacher's BatchNorm layers remember (Yin et
+            al. 2020).
+        disagreement: weight of the divergence between the teacher and a small convolutional student
+            that learns from the same images meanwhile; the generator seeks it (Fang et al. 2019). 0
+            for no such student.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -59,7 +67,8 @@ class Generated(Source):
     References:
         Chen et al., "Data-Free Learning of Student Networks", ICCV 2019 (DAFL).
         Fang et al., "Data-Free Adversarial Distillation", 2019 (DFAD).
-        Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", CVPR 2020.
+        Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", CVPR
+        2020.
     """
 
     samples: int = 60_000
@@ -80,11 +89,18 @@ class Generated(Source):
         check_seed("transfer.source.seed", self.seed)
         for name in ("lr", "certainty", "balance", "statistics", "disagreement"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ConfigError(f"transfer.source.{name}={value!r} should be a finite number, not negative.")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not 0 <= value < math.inf
+            ):
+                raise ConfigError(
+                    f"transfer.source.{name}={value!r} should be a finite number, not negative."
+                )
         if not isinstance(self.start, Noise):
             raise ConfigError(
-                f"transfer.source.start={self.start!r} should be noise, as limbeck.data.noise.StrokeNoise."
+                f"transfer.source.start={self.start!r} should be noise, as "
+                "limbeck.data.sources.noise.StrokeNoise."
             )
         if self.lr == 0:
             raise ConfigError("transfer.source.lr=0 would never learn; 2e-3 is the default.")
@@ -106,11 +122,19 @@ class Generated(Source):
         """
         if len(shape) != 3:
             raise ConfigError(
-                f"transfer.source: a generator makes images [C, H, W]; the data has inputs of shape {list(shape)}."
+                "transfer.source: a generator makes images [C, H, W]; the data has inputs of "
+                f"shape {list(shape)}."
             )
         self.start.check(shape)
 
-    def make(self, *, shape: Sequence[int], classes: int, teacher: Answering | None, progress: StageProgress) -> Tensor:
+    def make(
+        self,
+        *,
+        shape: Sequence[int],
+        classes: int,
+        teacher: Answering | None,
+        progress: StageProgress,
+    ) -> Tensor:
         """Train the generator and draw the images, uint8 ``[samples, C, H, W]``.
 
         Raises:
@@ -119,7 +143,9 @@ class Generated(Source):
             DivergedError: a loss is infinite or not a number.
         """
         if teacher is None:
-            raise TeacherError("transfer.source: a generator is trained against a teacher, and the study has none.")
+            raise TeacherError(
+                "transfer.source: a generator is trained against a teacher, and the study has none."
+            )
         self.check(shape)
         first = next(teacher.models[0].parameters(), torch.empty(0))
         with torch.random.fork_rng(), torch.enable_grad():
@@ -127,28 +153,37 @@ class Generated(Source):
             game = Game(teacher.models, shape, classes, self, first.device)
             drawn = self._play(game, self.samples // 2, progress)
         plain = replace(self.start, samples=self.samples - self.samples // 2, seed=self.seed)
-        return torch.cat([plain.make(shape=shape, classes=classes, teacher=None, progress=progress), drawn])
+        return torch.cat(
+            [plain.make(shape=shape, classes=classes, teacher=None, progress=progress), drawn]
+        )
 
     def _play(self, game: "Game", samples: int, progress: StageProgress) -> Tensor:
         """Train, and draw a part of the samples after each tenth of the steps."""
         parts: list[Tensor] = []
-        with statistics_of(game.models) as terms, progress.stage("generator", self.steps) as advance:
+        with (
+            statistics_of(game.models) as terms,
+            progress.stage("generator", self.steps) as advance,
+        ):
             for step in range(1, self.steps + 1):
                 losses = game.step(terms)
                 if not all(map(math.isfinite, losses.values())):
                     raise DivergedError(
-                        f"The generator's losses are {losses} in step {step} of {self.steps}; try a smaller "
+                        f"The generator's losses are {losses} in step {step} of {self.steps}; try "
+                        "a smaller "
                         f"transfer.source.lr than {self.lr}."
                     )
                 while len(parts) < SNAPSHOTS and step * SNAPSHOTS >= (len(parts) + 1) * self.steps:
                     done = [samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1)]
                     parts.append(game.draw(done[1] - done[0]))
-                advance(step, note=", ".join(f"{name} {value:.2f}" for name, value in losses.items()))
+                advance(
+                    step, note=", ".join(f"{name} {value:.2f}" for name, value in losses.items())
+                )
         return torch.cat(parts)
 
 
 class Generator(nn.Module):
-    """From noise to images: convolutions at half the size say how to change the noise; at first they change nothing.
+    """From noise to images: convolutions at half the size say how to change the noise; at first
+    they change nothing.
 
     Args:
         channels: of an image.
@@ -160,14 +195,17 @@ class Generator(nn.Module):
         few = 8
         self.coarse = nn.Sequential(
             *_block(channels, width, stride=2), *_block(width, width), nn.Conv2d(width, few, 1)
-        ).to(memory_format=torch.channels_last)  # fmt: skip
+        ).to(memory_format=torch.channels_last)
         last = nn.Conv2d(few, channels, 3, padding=1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.fine = nn.Sequential(
-            nn.BatchNorm2d(few + channels), nn.LeakyReLU(0.2),
-            nn.Conv2d(few + channels, few, 3, padding=1), nn.LeakyReLU(0.2), last,
-        ).to(memory_format=torch.channels_last)  # fmt: skip
+            nn.BatchNorm2d(few + channels),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(few + channels, few, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            last,
+        ).to(memory_format=torch.channels_last)
         self.keep = nn.Parameter(torch.tensor(CONTRAST))
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -195,20 +233,35 @@ class Game:
     """
 
     def __init__(
-        self, models: Sequence[nn.Module], shape: Sequence[int], classes: int, settings: Generated, device: torch.device
+        self,
+        models: Sequence[nn.Module],
+        shape: Sequence[int],
+        classes: int,
+        settings: Generated,
+        device: torch.device,
     ):
-        self.models, self.settings, self.device = [model.eval() for model in models], settings, device
+        self.models, self.settings, self.device = (
+            [model.eval() for model in models],
+            settings,
+            device,
+        )
         self.shape = tuple(shape)
         self.random = torch.Generator().manual_seed(settings.seed)
         self.generator = Generator(shape[0]).to(device)
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), settings.lr, betas=(0.5, 0.999))
+        self.optimizer = torch.optim.Adam(
+            self.generator.parameters(), settings.lr, betas=(0.5, 0.999)
+        )
         self.adversary: nn.Module | None = None
         if settings.disagreement > 0:
-            self.adversary = ConvNet(shape, classes, channels=(16, 32, 64), strides=(2, 2, 1), dropout=0).to(device)
+            self.adversary = ConvNet(
+                shape, classes, channels=(16, 32, 64), strides=(2, 2, 1), dropout=0
+            ).to(device)
             self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), settings.lr)
 
     def noise(self, count: int) -> Tensor:
-        """What the generator starts from, ``[count, C, H, W]``; drawn on the CPU, so alike on every device."""
+        """What the generator starts from, ``[count, C, H, W]``; drawn on the CPU, so alike on every
+        device.
+        """
         return self.settings.start.draw((count, *self.shape), self.random).to(self.device)
 
     def step(self, terms: list[Tensor]) -> dict[str, float]:
@@ -229,10 +282,14 @@ class Game:
             found["statistics"] = torch.stack(terms).mean()
         if self.adversary is not None:
             found["disagreement"] = disagreement(self.adversary(images), answer).mean()
-        weights = {name: getattr(self.settings, name) for name in found} | {"disagreement": -self.settings.disagreement}
+        weights = {name: getattr(self.settings, name) for name in found} | {
+            "disagreement": -self.settings.disagreement
+        }
         loss = torch.stack([weights[name] * value for name, value in found.items()]).sum()
         self.optimizer.zero_grad()
-        loss.backward(inputs=list(self.generator.parameters()))  # and no gradient stays in the teacher
+        loss.backward(
+            inputs=list(self.generator.parameters())
+        )  # and no gradient stays in the teacher
         self.optimizer.step()
         if self.adversary is not None:
             self._learn(images.detach(), answer.detach())
@@ -241,7 +298,10 @@ class Game:
     def _learn(self, images: Tensor, answer: Tensor) -> None:
         """One step of the adversary: it learns the teacher's soft targets."""
         assert self.adversary is not None
-        loss = TEMPERATURE**2 * kl_divergence(self.adversary(images), answer, temperature=TEMPERATURE).mean()
+        loss = (
+            TEMPERATURE**2
+            * kl_divergence(self.adversary(images), answer, temperature=TEMPERATURE).mean()
+        )
         self.adversary_optimizer.zero_grad()
         loss.backward()
         self.adversary_optimizer.step()
@@ -255,19 +315,25 @@ class Game:
 
 
 def certainty_loss(answer: Tensor) -> Tensor:
-    """Cross-entropy of an answer ``[..., B, C]`` with its own top class, ``[..., B]``; 0 for a certain teacher."""
-    return cross_entropy(answer.movedim(-1, 1 if answer.ndim > 1 else 0), answer.argmax(-1), reduction="none")
+    """Cross-entropy of an answer ``[..., B, C]`` with its own top class, ``[..., B]``; 0 for a
+    certain teacher.
+    """
+    return cross_entropy(
+        answer.movedim(-1, 1 if answer.ndim > 1 else 0), answer.argmax(-1), reduction="none"
+    )
 
 
 def balance_loss(answer: Tensor) -> Tensor:
-    """log C less the entropy of the mean answer, of logits ``[B, C]``; 0 where all classes are alike in the mean."""
+    """log C less the entropy of the mean answer, of logits ``[B, C]``; 0 where all classes are
+    alike in the mean.
+    """
     mean = answer.softmax(-1).mean(0)
     return math.log(len(mean)) + torch.special.xlogy(mean, mean).sum()
 
 
 def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Jensen-Shannon divergence between two answers ``[..., B, C]``, ``[..., B]``: from 0 to log 2, so that it cannot
-    drown the other losses.
+    """Jensen-Shannon divergence between two answers ``[..., B, C]``, ``[..., B]``: from 0 to log 2,
+    so that it cannot drown the other losses.
     """
     one, other = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
     mean = torch.logaddexp(one, other) - math.log(2)
@@ -275,10 +341,11 @@ def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def statistics_loss(layer: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    """How far a batch at a BatchNorm layer is from what the layer remembers: 0 where means and variances agree.
+    """How far a batch at a BatchNorm layer is from what the layer remembers: 0 where means and
+    variances agree.
 
-    Mean over channels of the squared difference of the means, in units of the layer's variance, and of the squared
-    logarithm of the ratio of the variances.
+    Mean over channels of the squared difference of the means, in units of the layer's variance, and
+    of the squared logarithm of the ratio of the variances.
 
     Args:
         layer: with running statistics.
@@ -295,7 +362,9 @@ def statistics_loss(layer: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor
 
 @contextmanager
 def statistics_of(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """A list to which each BatchNorm layer of the models adds its :func:`statistics_loss` whenever it is called."""
+    """A list to which each BatchNorm layer of the models adds its :func:`statistics_loss` whenever
+    it is called.
+    """
     terms: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -303,7 +372,9 @@ def statistics_of(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 
     layers = [layer for model in models for layer in model.modules()]
     remembering = [
-        layer for layer in layers if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+        layer
+        for layer in layers
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
     ]
     handles = [layer.register_forward_pre_hook(note) for layer in remembering]
     try:

@@ -10,23 +10,28 @@ from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.data.batches import Batch, Mixed, WholeEpoch, WholeEpochs, as_batch
-from limbeck.errors import ConfigError, DivergedError, TeacherError
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
-from limbeck.training.chunks import chunked_terms, suits_chunks
-from limbeck.training.cohort import Cohort
+from limbeck.training.chunked_steps import chunked_terms, suits_chunks
+from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm, first_inputs
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.steps import drawn_outside
 
 Counts = tuple[Tensor | float, Tensor | float]
-"""Labelled predictions and predictions that the losses are divided by: numbers, or one for each seed."""
+"""Labelled predictions and predictions that the losses are divided by: numbers, or one for each
+seed.
+"""
 Targets = Tensor | SparseTargets
 """What a teacher answers: logits, or a part of its distribution."""
 TELL_SECONDS = 0.2
-METRICS = {"train": ("train_loss", "train_hard", "train_soft", "train_feature"), "val": ("val_loss", "val_acc")}
+METRICS = {
+    "train": ("train_loss", "train_hard", "train_soft", "train_feature"),
+    "val": ("val_loss", "val_acc"),
+}
 
 
 class _GuidedTerms(NamedTuple):
@@ -39,78 +44,109 @@ class _GuidedTerms(NamedTuple):
 
 
 class DistillationModule(L.LightningModule):
-    """Trains students from labels and, if there is one, from a teacher. Without a teacher: plain supervised training.
+    """Trains students from labels and, if there is one, from a teacher. Without a teacher: plain
+    supervised training.
 
-    Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Labels ``[B, T]`` are those of a language
-    model, whose logits are ``[B, T, C]``: the losses count each position, but not those whose label is -100.
+    Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Labels ``[B, T]`` are
+    those of a language model, whose logits are ``[B, T, C]``: the losses count each position, but
+    not those whose label is -100.
 
-    Logs per epoch ``train_loss``, ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with the labels, nats)
-    and ``val_acc``, and ``train_feature`` where layers guide the student; for a cohort each under ``<arm>/seed<N>/``.
+    Logs per epoch ``train_loss``, ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with
+    the labels, nats) and ``val_acc``, and ``train_feature`` where layers guide the student; for a
+    cohort each under ``<arm>/seed<N>/``.
 
     Args:
-        student: a model that gives logits ``[B, C]``, or a :class:`~limbeck.training.cohort.Cohort`.
-        teacher: a frozen model, or a :class:`~limbeck.teacher.signal.TeacherSignal`. It is kept out of this module's
-            tree: not trained, not saved, not moved into a checkpoint.
-        objective: one, or one per arm of the cohort. By default the distillation objective with a teacher, labels only
-            without.
-        optimizer: settings; or a ``torch.optim.Optimizer`` that holds the student's parameters; or a function that
-            makes one from parameters.
+        student: a model that gives logits ``[B, C]``, or a
+            :class:`~limbeck.training.cohort.stack.Cohort`.
+        teacher: a frozen model, or a :class:`~limbeck.teacher.signal.TeacherSignal`. It is kept out
+            of this module's tree: not trained, not saved, not moved into a checkpoint.
+        objective: one, or one per arm of the cohort. By default the distillation objective with a
+            teacher, labels only without.
+        optimizer: settings; or a ``torch.optim.Optimizer`` that holds the student's parameters; or
+            a function that makes one from parameters.
         arm_names: one per arm of a cohort.
-        seeds: of a cohort; each epoch's dropout then depends on seeds and epoch alone, so a resumed run repeats it.
+        seeds: of a cohort; each epoch's dropout then depends on seeds and epoch alone, so a resumed
+            run repeats it.
 
     Raises:
         TeacherError: an objective needs a teacher and there is none.
-        ConfigError: numbers of objectives, names and arms differ; or a layer of a feature does not exist, or the
-            teacher or the cohort is not one model.
+        ConfigError: numbers of objectives, names and arms differ; or a layer of a feature does not
+            exist, or the teacher or the cohort is not one model.
     """
 
     def __init__(
-        self, student: nn.Module | Cohort, teacher: nn.Module | TeacherSignal | None = None,
-        objective: Objective | Sequence[Objective] | None = None, *, optimizer: OptimizerLike | None = None,
-        arm_names: Sequence[str] | None = None, seeds: Sequence[int] | None = None,
-    ):  # fmt: skip
+        self,
+        student: nn.Module | Cohort,
+        teacher: nn.Module | TeacherSignal | None = None,
+        objective: Objective | Sequence[Objective] | None = None,
+        *,
+        optimizer: OptimizerLike | None = None,
+        arm_names: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+    ):
         super().__init__()
         self.cohort = student if isinstance(student, Cohort) else Cohort.of_one(student)
         if objective is None:
-            objective = Objective() if teacher is not None else Objective(hard_weight=1.0, soft_weight=0.0)
-        self.objective = StackedObjective([objective] if isinstance(objective, Objective) else objective)
+            objective = (
+                Objective() if teacher is not None else Objective(hard_weight=1.0, soft_weight=0.0)
+            )
+        self.objective = StackedObjective(
+            [objective] if isinstance(objective, Objective) else objective
+        )
         self.signal = LiveTeacher(teacher) if isinstance(teacher, nn.Module) else teacher
         self.optimizer = optimizer if optimizer is not None else Optimizer()
         self.seeds = None if seeds is None else list(seeds)
         self.prefixes = self._prefixes(arm_names)
         if len(self.objective.objectives) != self.cohort.arms:
             raise ConfigError(
-                f"{self.cohort.arms} arms need as many objectives; found {len(self.objective.objectives)}."
+                f"{self.cohort.arms} arms need as many objectives; found "
+                f"{len(self.objective.objectives)}."
             )
         if self.objective.needs_teacher and self.signal is None:
-            raise TeacherError("An objective with soft_weight above 0 needs a teacher; none was given.")
+            raise TeacherError(
+                "An objective with soft_weight above 0 needs a teacher; none was given."
+            )
         self.feature_term = self._feature_term()
         self._compute: Callable[..., Terms] = self._terms
-        self.tell: Callable[[float], object] = lambda share: None  # told which share of an epoch is done, now and then
+        self.tell: Callable[[float], object] = lambda share: (
+            None
+        )  # told which share of an epoch is done, now and then
         self._sums: dict[str, tuple[Tensor, Tensor | float]] = {}
         self._diverged: dict[tuple[int, int], str] = {}
 
     @property
     def diverged(self) -> list[tuple[int, int, str]]:
-        """Students whose loss became infinite or not a number: position of the arm and of the seed, a sentence."""
+        """Students whose loss became infinite or not a number: position of the arm and of the seed,
+        a sentence.
+        """
         return [(arm, seed, sentence) for (arm, seed), sentence in self._diverged.items()]
 
     def _feature_term(self) -> FeatureTerm | None:
-        features = [feature for objective in self.objective.objectives for feature in objective.features]
+        features = [
+            feature for objective in self.objective.objectives for feature in objective.features
+        ]
         if not features:
             return None
         if self.cohort.student is None:
-            raise ConfigError("objective.features is for students trained one at a time: a cohort of one each.")
-        return FeatureTerm(features, self.cohort.student, self.signal, seed=self.seeds[0] if self.seeds else 0)
+            raise ConfigError(
+                "objective.features is for students trained one at a time: a cohort of one each."
+            )
+        return FeatureTerm(
+            features, self.cohort.student, self.signal, seed=self.seeds[0] if self.seeds else 0
+        )
 
     def setup(self, stage: str) -> None:
-        """Make the projections of hints by the first batch: before the optimizer is made or a checkpoint is read."""
+        """Make the projections of hints by the first batch: before the optimizer is made or a
+        checkpoint is read.
+        """
         if stage == "fit" and self.feature_term is not None and not self.feature_term.is_fitted:
             self.feature_term.fit_to(first_inputs(self.trainer))
 
     def _trained(self) -> list[nn.Parameter]:
         """What the optimizer trains: the students, and projections if there are any."""
-        projections: Iterable[nn.Parameter] = () if self.feature_term is None else self.feature_term.parameters()
+        projections: Iterable[nn.Parameter] = (
+            () if self.feature_term is None else self.feature_term.parameters()
+        )
         return [*self.cohort.parameters(), *projections]
 
     def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
@@ -120,13 +156,16 @@ class DistillationModule(L.LightningModule):
         seeds = list(range(self.cohort.seeds)) if self.seeds is None else self.seeds
         if len(names) != self.cohort.arms or len(seeds) != self.cohort.seeds:
             raise ConfigError(
-                f"A cohort of {self.cohort.arms} arms and {self.cohort.seeds} seeds got {len(names)} names and "
+                f"A cohort of {self.cohort.arms} arms and {self.cohort.seeds} seeds got "
+                f"{len(names)} names and "
                 f"{len(seeds)} seeds."
             )
         return [[f"{name}/seed{seed}/" for seed in seeds] for name in names]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits: ``[B, C]`` of a single student for ``[B, ...]``, else ``[A, S, B, C]`` for ``[S, B, ...]``."""
+        """Logits: ``[B, C]`` of a single student for ``[B, ...]``, else ``[A, S, B, C]`` for ``[S,
+        B, ...]``.
+        """
         return self.cohort.student(x) if self.cohort.student is not None else self.cohort(x)
 
     def on_train_epoch_start(self) -> None:
@@ -137,7 +176,9 @@ class DistillationModule(L.LightningModule):
             torch.manual_seed(hash((*self.seeds, self.current_epoch, *others)) & 0x7FFFFFFF)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """Sum of the students' losses, whose gradient for each is that of its own; of a whole epoch all its steps."""
+        """Sum of the students' losses, whose gradient for each is that of its own; of a whole epoch
+        all its steps.
+        """
         if isinstance(batch, WholeEpoch):
             self._take_steps(batch)
             return None
@@ -150,7 +191,9 @@ class DistillationModule(L.LightningModule):
             signal = self.signal if self.objective.needs_teacher else None
             terms = chunked_terms(self.cohort.student, self.objective, batch, signal, counts)
         elif self.feature_term is None:
-            terms = self._compute(batch.x, self._teacher_logits(batch), batch.y, batch.mixed, counts)
+            terms = self._compute(
+                batch.x, self._teacher_logits(batch), batch.y, batch.mixed, counts
+            )
         else:
             terms = self._guided(self.feature_term, batch, counts)
         self._add(terms, counts)
@@ -165,13 +208,17 @@ class DistillationModule(L.LightningModule):
         feature = (feature_term().sum() * predictions / counts[1]).view(1, 1)
         return _GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
 
-    def _terms(self, x: Tensor, teacher: Targets | None, y: Tensor, mixed: Mixed | None, counts: Counts) -> Terms:
+    def _terms(
+        self, x: Tensor, teacher: Targets | None, y: Tensor, mixed: Mixed | None, counts: Counts
+    ) -> Terms:
         logits = self.cohort(x)
         if y.ndim < 3:
             return self.objective(logits, teacher, y, mixed=mixed, counts=counts)
         ignored = None if isinstance(counts[0], float) else (y == UNLABELLED).flatten(1)
         teacher = None if teacher is None else _each(teacher, lambda part: part.flatten(1, 2))
-        return self.objective(logits.flatten(-3, -2), teacher, y.flatten(1), ignored=ignored, counts=counts)
+        return self.objective(
+            logits.flatten(-3, -2), teacher, y.flatten(1), ignored=ignored, counts=counts
+        )
 
     def compile_steps(self, mode: bool | str = True) -> None:
         """Compile what a training step computes, students and losses, by ``torch.compile``.
@@ -183,11 +230,15 @@ class DistillationModule(L.LightningModule):
         self._compute = self._terms
         if mode:
             torch.compiler.reset()  # else students of many shapes would exhaust what PyTorch compiles of one function
-            compiled = torch.compile(self._terms, dynamic=False, mode=None if mode is True else mode)
+            compiled = torch.compile(
+                self._terms, dynamic=False, mode=None if mode is True else mode
+            )
             self._compute = self._after_rehearsal(compiled)
 
     def _after_rehearsal(self, compiled: Callable[..., Terms]) -> Callable[..., Terms]:
-        """The compiled step; before the first one an uncompiled, so that what is kept between steps is there."""
+        """The compiled step; before the first one an uncompiled, so that what is kept between steps
+        is there.
+        """
 
         def first(*arguments: Any) -> Terms:
             with torch.random.fork_rng(), torch.no_grad():
@@ -198,7 +249,9 @@ class DistillationModule(L.LightningModule):
         return first
 
     def _take_steps(self, epoch: WholeEpoch) -> None:
-        """All optimizer steps of an epoch: what Lightning's loop does for one device, without its cost per step."""
+        """All optimizer steps of an epoch: what Lightning's loop does for one device, without its
+        cost per step.
+        """
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         schedule: Any = self.lr_schedulers()
         parameters = self._trained()
@@ -230,8 +283,14 @@ class DistillationModule(L.LightningModule):
     def _on_device(self, batch: Any) -> Any:
         """A batch as Lightning would give it: in the precision asked for, on the device."""
         plugin = self.trainer.precision_plugin
-        batch = batch if type(plugin) in (Precision, MixedPrecision) else plugin.convert_input(batch)
-        return batch if isinstance(batch, Batch) else self.trainer.strategy.batch_to_device(batch, self.device)
+        batch = (
+            batch if type(plugin) in (Precision, MixedPrecision) else plugin.convert_input(batch)
+        )
+        return (
+            batch
+            if isinstance(batch, Batch)
+            else self.trainer.strategy.batch_to_device(batch, self.device)
+        )
 
     def _teacher_logits(self, batch: Batch) -> Targets | None:
         """The teacher's answers for each sample of the batch, if any objective needs them."""
@@ -260,17 +319,25 @@ class DistillationModule(L.LightningModule):
         labelled, samples = counts
         if isinstance(labelled, Tensor):
             labelled = labelled.expand(values.shape[1:]).to(values.dtype)
-            everyone = torch.as_tensor(samples, dtype=values.dtype, device=values.device).expand_as(labelled)
+            everyone = torch.as_tensor(samples, dtype=values.dtype, device=values.device).expand_as(
+                labelled
+            )
             labelled = torch.stack([everyone, labelled, *[everyone] * (len(values) - 2)])
         self._sums["train"] = self._summed("train", values, labelled)
 
-    def _summed(self, stage: str, values: Tensor, counts: Tensor | float) -> tuple[Tensor, Tensor | float]:
-        """The stage's sums, means ``[metrics, A, S]`` times counts, and the counts they have in all."""
+    def _summed(
+        self, stage: str, values: Tensor, counts: Tensor | float
+    ) -> tuple[Tensor, Tensor | float]:
+        """The stage's sums, means ``[metrics, A, S]`` times counts, and the counts they have in
+        all.
+        """
         if stage not in self._sums:
             return values * counts, counts
         sums, counted = self._sums[stage]
         if isinstance(counts, Tensor):
-            return sums.addcmul_(values, counts.to(values.dtype).expand_as(values)), counted + counts
+            return sums.addcmul_(
+                values, counts.to(values.dtype).expand_as(values)
+            ), counted + counts
         return sums.add_(values, alpha=counts), counted + counts
 
     def on_train_epoch_end(self) -> None:
@@ -290,7 +357,8 @@ class DistillationModule(L.LightningModule):
     def _sentence(self, arm: int, seed: int, loss: float) -> str:
         name = self.prefixes[arm][seed].rstrip("/") or "the student"
         return (
-            f"Training diverged: the loss of {name} was {loss} in epoch {self.current_epoch + 1}. Lower optimizer.lr, "
+            f"Training diverged: the loss of {name} was {loss} in epoch {self.current_epoch + 1}. "
+            "Lower optimizer.lr, "
             "or clip with trainer.gradient_clip_val=1."
         )
 
@@ -329,7 +397,8 @@ class DistillationModule(L.LightningModule):
         if isinstance(self.optimizer, torch.optim.Optimizer):
             if self.feature_term is not None and list(self.feature_term.parameters()):
                 raise ConfigError(
-                    "A hint has a projection to train, which a ready optimizer does not know; give optimizer settings, "
+                    "A hint has a projection to train, which a ready optimizer does not know; give "
+                    "optimizer settings, "
                     "or a function that makes one from parameters."
                 )
             return self.optimizer
@@ -350,15 +419,22 @@ class DistillationModule(L.LightningModule):
         return steps * len(loader.loader) if isinstance(loader, WholeEpochs) else steps
 
     def configure_gradient_clipping(
-        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip each student's gradient by its own norm; clipping by value is elementwise already."""
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm"):
             self.cohort.clip_gradients(float(gradient_clip_val))
             if self.feature_term is not None:
-                torch.nn.utils.clip_grad_norm_(self.feature_term.parameters(), float(gradient_clip_val))
+                torch.nn.utils.clip_grad_norm_(
+                    self.feature_term.parameters(), float(gradient_clip_val)
+                )
         else:
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Put bounded weights back within their bound."""
@@ -367,7 +443,9 @@ class DistillationModule(L.LightningModule):
 
 
 def _counted(y: Tensor) -> Counts:
-    """Labelled predictions and predictions of each seed, for labels ``[S, B]`` or, of text, ``[S, B, T]``."""
+    """Labelled predictions and predictions of each seed, for labels ``[S, B]`` or, of text, ``[S,
+    B, T]``.
+    """
     labelled = (y != UNLABELLED).flatten(1).sum(-1)
     return labelled, labelled if y.ndim == 3 else float(y.shape[-1])
 

@@ -1,4 +1,6 @@
-"""Optimizers that treat every weight by itself, so that stacked students do not touch each other, and schedules."""
+"""Optimizers that treat every weight by itself, so that stacked students do not touch each other,
+and schedules.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from limbeck.errors import ConfigError
+from limbeck._base.errors import ConfigError
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -28,7 +30,8 @@ class Optimizer:
         lr: learning rate, the largest one of the schedule.
         weight_decay: decoupled for ``adamw``, in the gradient otherwise.
         momentum: of ``sgd``.
-        schedule: ``constant``, ``one_cycle`` (Smith and Topin 2018) or ``cosine``, each over the whole training.
+        schedule: ``constant``, ``one_cycle`` (Smith and Topin 2018) or ``cosine``, each over the
+            whole training.
 
     Raises:
         ConfigError: a value is out of range.
@@ -42,13 +45,25 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or self.name not in OPTIMIZERS:
-            raise ConfigError(f"optimizer.name={self.name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}.")
+            raise ConfigError(
+                f"optimizer.name={self.name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}."
+            )
         if not isinstance(self.schedule, str) or self.schedule not in SCHEDULES:
-            raise ConfigError(f"optimizer.schedule={self.schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}.")
+            raise ConfigError(
+                f"optimizer.schedule={self.schedule!r} is unknown; choose one of "
+                f"{', '.join(SCHEDULES)}."
+            )
         for name, least in (("lr", 0), ("weight_decay", None), ("momentum", None)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-                raise ConfigError(f"optimizer.{name}={value!r} should be a finite number, not negative.")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, float))
+                or not math.isfinite(value)
+                or value < 0
+            ):
+                raise ConfigError(
+                    f"optimizer.{name}={value!r} should be a finite number, not negative."
+                )
             if least == 0 and value == 0:
                 raise ConfigError(f"optimizer.{name}=0 would never learn; 1e-3 is usual for adam.")
 
@@ -61,18 +76,26 @@ class Optimizer:
             ConfigError: the schedule needs to know the number of steps and it is unknown (-1).
         """
         if self.schedule != "constant" and steps < 1:
-            raise ConfigError(f"optimizer.schedule={self.schedule} needs a loader that has a length.")
+            raise ConfigError(
+                f"optimizer.schedule={self.schedule} needs a loader that has a length."
+            )
         parameters = [p for p in parameters if p.requires_grad]
-        fused = fused and all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+        fused = fused and all(
+            p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters
+        )
         options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.name == "sgd":
             options |= {"momentum": self.momentum, "nesterov": self.momentum > 0}
         optimizer = OPTIMIZERS[self.name](parameters, **options)
         if self.schedule == "one_cycle":
-            return optimizer, lr_scheduler.OneCycleLR(optimizer, max_lr=self.lr, total_steps=max(2, steps))
+            return optimizer, lr_scheduler.OneCycleLR(
+                optimizer, max_lr=self.lr, total_steps=max(2, steps)
+            )
         if self.schedule == "cosine":
             return optimizer, lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, steps))
         return optimizer, None
 
 
-OptimizerLike = Optimizer | torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OptimizerLike = (
+    Optimizer | torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+)

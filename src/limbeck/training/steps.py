@@ -1,7 +1,8 @@
 """Many optimizer steps in one call of Lightning's ``training_step``.
 
-Lightning's loop costs about a millisecond around every step, several times what a small student's step takes. Where
-nothing asks for single steps, an epoch is therefore one item of the loader, and its steps are taken inside.
+Lightning's loop costs about a millisecond around every step, several times what a small student's
+step takes. Where nothing asks for single steps, an epoch is therefore one item of the loader, and
+its steps are taken inside.
 """
 
 import ctypes
@@ -12,7 +13,12 @@ from typing import Any
 
 import torch
 from lightning.pytorch.callbacks import Timer
-from lightning.pytorch.plugins.precision import DoublePrecision, HalfPrecision, MixedPrecision, Precision
+from lightning.pytorch.plugins.precision import (
+    DoublePrecision,
+    HalfPrecision,
+    MixedPrecision,
+    Precision,
+)
 from lightning.pytorch.strategies import SingleDeviceStrategy
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
@@ -22,16 +28,27 @@ _PLAIN = (Precision, HalfPrecision, DoublePrecision, MixedPrecision)
 def can_take_whole_epochs(trainer: Any) -> bool:
     """Whether no option of a Trainer asks for single steps.
 
-    Several devices, a loss scale, gradient clipping or accumulation, limits on the number of steps or on time do.
+    Several devices, a loss scale, gradient clipping or accumulation, limits on the number of steps
+    or on time do.
     """
     asked = (
-        trainer.accumulate_grad_batches != 1, trainer.gradient_clip_val, trainer.max_steps != -1,
-        not _is_all(trainer.limit_train_batches), trainer.overfit_batches, getattr(trainer, "fast_dev_run", False),
-        not _is_all(trainer.val_check_interval), any(isinstance(c, Timer) for c in trainer.callbacks),
-    )  # fmt: skip
+        trainer.accumulate_grad_batches != 1,
+        trainer.gradient_clip_val,
+        trainer.max_steps != -1,
+        not _is_all(trainer.limit_train_batches),
+        trainer.overfit_batches,
+        getattr(trainer, "fast_dev_run", False),
+        not _is_all(trainer.val_check_interval),
+        any(isinstance(c, Timer) for c in trainer.callbacks),
+    )
     plugin = trainer.precision_plugin
     alone = trainer.world_size == 1 and isinstance(trainer.strategy, SingleDeviceStrategy)
-    return alone and type(plugin) in _PLAIN and getattr(plugin, "scaler", None) is None and not any(asked)
+    return (
+        alone
+        and type(plugin) in _PLAIN
+        and getattr(plugin, "scaler", None) is None
+        and not any(asked)
+    )
 
 
 def _is_all(limit: float | int | None) -> bool:
@@ -49,9 +66,11 @@ def has_length(loader: Any) -> bool:
 
 @contextmanager
 def cheap_device_checks() -> Iterator[None]:
-    """Let optimizers ask the CUDA runtime whether there is a GPU, not the driver's library anew at each step.
+    """Let optimizers ask the CUDA runtime whether there is a GPU, not the driver's library anew at
+    each step.
 
-    PyTorch's optimizers ask at every step; Lightning sets the variable that makes the answer take 50 microseconds.
+    PyTorch's optimizers ask at every step; Lightning sets the variable that makes the answer take
+    50 microseconds.
     """
     name = "PYTORCH_NVML_BASED_CUDA_CHECK"
     before = os.environ.pop(name, None)
@@ -63,7 +82,8 @@ def cheap_device_checks() -> Iterator[None]:
 
 
 def drawn_outside(batches: Iterable[Any], device: str) -> Iterator[Any]:
-    """Batches made as Lightning's loop makes them: outside the precision in which a training step computes.
+    """Batches made as Lightning's loop makes them: outside the precision in which a training step
+    computes.
 
     Args:
         batches: of an epoch.
@@ -84,12 +104,17 @@ def drawn_outside(batches: Iterable[Any], device: str) -> Iterator[Any]:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what tensors free for the next ones, instead of handing it back to the system at each step.
+    """Let glibc keep what tensors free for the next ones, instead of handing it back to the system
+    at each step.
 
-    Fresh memory from the system costs a page fault for every 4 KiB: with gradients of 8 MB up to a third of a step
-    (docs/log.md). Only on Linux with glibc, and unless the environment has settings of its own.
+    Fresh memory from the system costs a page fault for every 4 KiB: with gradients of 8 MB up to a
+    third of a step (docs/log.md). Only on Linux with glibc, and unless the environment has settings
+    of its own.
     """
-    if any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")):
+    if any(
+        name in os.environ
+        for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+    ):
         return
     with suppress(AttributeError, OSError):
         libc = ctypes.CDLL(None)

@@ -1,0 +1,3 @@
+"""What every other package stands on: errors, checks of arguments, atomic writes, progress, the
+runtime of bundles.
+"""

@@ -1,0 +1,3 @@
+"""From a command line to a study: Hydra composes the settings, and the objects that they name are
+built.
+"""

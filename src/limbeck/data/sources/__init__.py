@@ -1,0 +1,1 @@
+"""Sources of unlabelled inputs for a transfer set."""

@@ -1,0 +1,1 @@
+"""A study from top to bottom: arms, cohorts, teacher, targets, scores, results."""

@@ -1,0 +1,106 @@
+"""Training steps of language models with large vocabularies, whose logits are never there all at
+once.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from limbeck.data.batches import Batch
+from limbeck.losses import UNLABELLED, StackedObjective, Terms
+from limbeck.losses.chunked import chunked_loss
+from limbeck.losses.response import OF_THE_BATCH
+from limbeck.losses.sparse import SparseTargets
+from limbeck.models import GPT, HuggingFace
+from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+
+CHUNKED_FROM = 1 << 26
+"""Logits of a batch from which on they come in chunks: 256 MiB in float32, of which a step needs
+several.
+"""
+
+Targets = Tensor | SparseTargets
+
+
+LanguageModel = GPT | HuggingFace
+"""Models that tell their last layer: logits are ``hidden(ids) @ weight.T + bias``."""
+
+
+def last_layer(model: nn.Module | None) -> tuple[Tensor, Tensor | None] | None:
+    """Weight and bias of a language model's last layer, if it has one by itself."""
+    return model.output if isinstance(model, LanguageModel) else None
+
+
+def suits_chunks(student: nn.Module | None, objective: StackedObjective, y: Tensor) -> bool:
+    """Whether the loss of a batch with labels ``[S, B, T]`` should be computed in chunks."""
+    output = last_layer(student)
+    if y.ndim != 3 or output is None or y.numel() * len(output[0]) < CHUNKED_FROM:
+        return False
+    device = y.device.type
+    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
+        return False  # a chunk's gradient is made before the loss is scaled, and would vanish
+    return not any(
+        o.shuffled or (o.soft_weight > 0 and o.soft in OF_THE_BATCH) for o in objective.objectives
+    )
+
+
+def chunked_terms(
+    student: nn.Module | None,
+    objective: StackedObjective,
+    batch: Batch,
+    signal: TeacherSignal | None,
+    counts: tuple[Tensor | float, Tensor | float],
+) -> Terms:
+    """The terms of one student, each ``[1, 1]``.
+
+    Args:
+        student: a cohort of one, which :func:`suits_chunks`.
+        objective: of one arm.
+        batch: for one seed.
+        signal: the teacher, if the objective needs one.
+        counts: predictions that the losses are divided by.
+    """
+    y = batch.y.flatten()
+    targets = None if signal is None else _targets(signal, batch)
+
+    def loss(logits: Tensor, part: slice) -> Tensor:
+        labels = y[part][None]
+        teacher = None if targets is None else targets(part)
+        terms = objective(
+            logits[None, None], teacher, labels, ignored=labels == UNLABELLED, counts=counts
+        )
+        return torch.stack([term.sum() for term in terms])
+
+    output = last_layer(student)
+    assert isinstance(student, LanguageModel)
+    assert output is not None
+    hidden = student.hidden(batch.x[0]).flatten(0, 1)
+    found = chunked_loss(hidden, output[0], loss, bias=output[1])
+    return Terms(*(term.view(1, 1) for term in found))
+
+
+def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
+    """The teacher's answers to some predictions of a batch, ``[1, n, ...]``."""
+    model = (
+        signal.models[0] if isinstance(signal, LiveTeacher) and len(signal.models) == 1 else None
+    )
+    if (
+        isinstance(model, LanguageModel)
+        and isinstance(signal, LiveTeacher)
+        and model.output is not None
+    ):
+        signal.ready(batch.x.device)
+        weight, bias = model.output
+        with torch.no_grad():
+            hidden = model.hidden(batch.x[0]).flatten(0, 1)
+        return lambda part: F.linear(hidden[part], weight, bias).detach()[None]
+    found = signal(
+        batch.x[0], *(None if part is None else part[0] for part in (batch.sample, batch.view))
+    )
+    if isinstance(found, Tensor):
+        whole = found.flatten(0, 1)
+        return lambda part: whole[part][None]
+    flat = found.map(lambda values: values.flatten(0, 1))
+    return lambda part: flat.map(lambda values: values[part][None])

@@ -1,0 +1,1 @@
+"""Students of one architecture, trained at once."""

@@ -1,0 +1,252 @@
+"""Cohorts: students of one architecture trained at once, their weights stacked and run through
+``torch.func``.
+
+A cohort is a grid of A arms by S seeds. Every arm of a seed reads the same batch, so inputs are
+``[S, B, ...]`` and logits ``[A, S, B, C]``. Each student gets what training it alone gives; a
+student that cannot be stacked is a cohort of one, by the same code.
+"""
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from limbeck._base.errors import ConfigError
+from limbeck.models import GPT, HuggingFace
+from limbeck.models.mlp import BoundedLinear
+from limbeck.training.cohort.gpt import StackedGPT
+from limbeck.training.cohort.layers import stacked_forward
+
+MAX_STACKED = 100_000_000
+_STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.RNNBase)
+
+
+def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
+    """Why copies of a model cannot be one cohort; None if they can."""
+    for module in model.modules():
+        if isinstance(module, HuggingFace):
+            return "models of transformers have no stacked form"
+        if isinstance(module, _STATEFUL) and getattr(module, "track_running_stats", True):
+            return f"{type(module).__name__} keeps statistics of its batches"
+    if students * sum(p.numel() for p in model.parameters()) > MAX_STACKED:
+        return f"{students} copies have over {MAX_STACKED:,} parameters"
+    return None
+
+
+def _structure(model: nn.Module) -> list[Any]:
+    """All that members of a cohort share: every layer with its settings, every tensor's shape and
+    type.
+    """
+    layers = [
+        (n, type(m), m.extra_repr(), getattr(m, "max_norm", None)) for n, m in model.named_modules()
+    ]
+    weights = [(name, p.shape, p.dtype, p.requires_grad) for name, p in model.named_parameters()]
+    return [layers, weights, [(name, b.shape, b.dtype) for name, b in model.named_buffers()]]
+
+
+class Cohort(nn.Module):
+    """A grid of students that are trained at once.
+
+    Args:
+        members: ``members[a][s]`` is the student of arm a and seed s; all of one architecture.
+            Their weights are copied, except for a cohort of one, which trains the very module it is
+            given.
+
+    Raises:
+        ConfigError: the grid has holes, its members differ in structure, or they cannot be stacked.
+    """
+
+    def __init__(self, members: Sequence[Sequence[nn.Module]]):
+        super().__init__()
+        self.arms, self.seeds = len(members), len(members[0]) if members else 0
+        flat = [member for row in members for member in row]
+        if not flat or any(len(row) != self.seeds for row in members):
+            raise ConfigError("A cohort is a full grid of arms by seeds with at least one student.")
+        self.student = flat[0] if len(flat) == 1 else None
+        if self.student is None:
+            self._stack(flat)
+
+    def _stack(self, flat: list[nn.Module]) -> None:
+        reason = reason_not_to_stack(flat[0], len(flat))
+        if reason:
+            raise ConfigError(
+                f"These students cannot be stacked: {reason}. Train each as a cohort of one."
+            )
+        if any(_structure(member) != _structure(flat[0]) for member in flat[1:]):
+            raise ConfigError(
+                "Students of one cohort should have the same layers, sizes and frozen weights."
+            )
+        # A tuple hides the skeleton from the module tree: its own weights are never used.
+        self._skeleton = (copy.deepcopy(flat[0]),)
+        self._in_training = [(module, module.training) for module in self._skeleton[0].modules()]
+        # Seeds first, so that the weights of all arms of a seed lie side by side.
+        flat = [
+            flat[arm * self.seeds + seed] for seed in range(self.seeds) for arm in range(self.arms)
+        ]
+        grid = (self.seeds, self.arms)
+        self._stacked_forward = stacked_forward(self._skeleton[0])
+        self._parameter_names = [name for name, _ in flat[0].named_parameters()]
+        own = [dict(member.named_parameters()) for member in flat]
+        self.stacked = nn.ParameterList(
+            nn.Parameter(
+                torch.stack([p[name].detach() for p in own]).unflatten(0, grid),
+                requires_grad=own[0][name].requires_grad,
+            )
+            for name in self._parameter_names
+        )
+        buffers = [dict(member.named_buffers()) for member in flat]
+        self._shared_names, self._own_names = [], []
+        for name, first in buffers[0].items():
+            if all(torch.equal(b[name], first) for b in buffers):
+                self._shared_names.append(name)
+                self.register_buffer(f"shared_{len(self._shared_names) - 1}", first.clone())
+            else:
+                self._own_names.append(name)
+                own_buffers = torch.stack([b[name] for b in buffers]).unflatten(0, grid)
+                self.register_buffer(f"own_{len(self._own_names) - 1}", own_buffers)
+
+    @classmethod
+    def of_one(cls, student: nn.Module) -> "Cohort":
+        """The cohort whose only member is ``student`` itself."""
+        return cls([[student]])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of every student.
+
+        Args:
+            x: inputs ``[S, B, *shape]``, one batch for each seed.
+
+        Returns:
+            ``[A, S, B, C]``.
+        """
+        if self.student is not None:
+            return self.student(x[0])[None, None]
+        self._set_modes()
+        shared, parameters = self._shared(), self._parameters_by_name()
+        if (
+            self._stacked_forward is not None
+            and not self._own_names
+            and self._stacked_forward.reads(x)
+        ):
+            logits = self._stacked_forward(parameters, shared, x)
+        else:
+            logits = self._mapped(parameters, shared, x)
+        return logits.transpose(0, 1)
+
+    @property
+    def output(self) -> tuple[Tensor, Tensor | None] | None:
+        """Weights ``[A, S, V, D]`` and biases ``[A, S, V]`` of the last layers of language models.
+
+        Logits are what :meth:`hidden` gives times these weights, so that they can be computed a
+        part at a time. None for other models, and for those whose logits are something else.
+        """
+        if isinstance(self.student, (GPT, HuggingFace)):
+            if self.student.output is None:
+                return None
+            weight, bias = self.student.output
+            return weight[None, None], None if bias is None else bias[None, None]
+        if self.student is None and isinstance(self._stacked_forward, StackedGPT):
+            return self._parameters_by_name()["tokens.weight"].transpose(0, 1), None
+        return None
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Features ``[A, S, B, t, D]`` before the last layer, of token ids ``[S, B, t]``; where
+        there is an output.
+        """
+        if isinstance(self.student, (GPT, HuggingFace)):
+            return self.student.hidden(x[0])[None, None]
+        assert isinstance(self._stacked_forward, StackedGPT)
+        self._set_modes()
+        return self._stacked_forward.hidden(self._parameters_by_name(), x).transpose(0, 1)
+
+    def _set_modes(self) -> None:
+        """Put the skeleton's layers in training or not, as the cohort is."""
+        # Here and not in train(): Lightning sets the flag of each module that it can see, one by
+        # one.
+        for module, training in self._in_training:
+            module.training = training and self.training
+
+    def _shared(self) -> dict[str, Tensor]:
+        return {name: getattr(self, f"shared_{i}") for i, name in enumerate(self._shared_names)}
+
+    def _parameters_by_name(self) -> dict[str, Tensor]:
+        return dict(zip(self._parameter_names, self.stacked, strict=True))
+
+    def _mapped(
+        self, parameters: dict[str, Tensor], shared: dict[str, Tensor], x: Tensor
+    ) -> Tensor:
+        """Logits ``[S, A, B, C]`` of students of any form."""
+
+        def answer(parameters: dict[str, Tensor], own: dict[str, Tensor], batch: Tensor) -> Tensor:
+            return functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
+
+        own = {name: getattr(self, f"own_{i}") for i, name in enumerate(self._own_names)}
+        over_arms = vmap(answer, in_dims=(0, 0, None), randomness="different")
+        return vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
+
+    def member(self, arm: int, seed: int) -> nn.Module:
+        """A copy of one student (by position) as a module of its own, on the CPU; of a cohort of
+        one, a copy too.
+        """
+        if self.student is not None:
+            return copy.deepcopy(self.student).cpu()
+        state = self._shared()
+        state |= {
+            name: getattr(self, f"own_{i}")[seed, arm] for i, name in enumerate(self._own_names)
+        }
+        state |= {
+            name: p[seed, arm] for name, p in zip(self._parameter_names, self.stacked, strict=True)
+        }
+        model = copy.deepcopy(self._skeleton[0]).cpu()
+        with torch.no_grad():
+            for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+                tensor.copy_(state[name].detach())
+        return model
+
+    def members(self) -> Iterator[tuple[int, int, nn.Module]]:
+        """(arm, seed, student) by position."""
+        for arm in range(self.arms):
+            for seed in range(self.seeds):
+                yield arm, seed, self.member(arm, seed)
+
+    @torch.no_grad()
+    def bound_norms(self) -> None:
+        """Put the incoming weights of every :class:`~limbeck.models.mlp.BoundedLinear` back within
+        their bound.
+        """
+        for weight, bound in self._bounded():
+            norm = weight.norm(dim=-1, keepdim=True)
+            weight.mul_((bound / norm.clamp(min=1e-12)).clamp(max=1.0))
+
+    def _bounded(self) -> list[tuple[Tensor, float]]:
+        if not hasattr(self, "_bounds"):
+            model = self.student if self.student is not None else self._skeleton[0]
+            self._bounds = {
+                f"{name}.weight" if name else "weight": module.max_norm
+                for name, module in model.named_modules()
+                if isinstance(module, BoundedLinear)
+            }
+        if self.student is not None:
+            return [
+                (self.student.get_parameter(name), bound) for name, bound in self._bounds.items()
+            ]
+        return [
+            (self.stacked[self._parameter_names.index(name)], bound)
+            for name, bound in self._bounds.items()
+        ]
+
+    def clip_gradients(self, max_norm: float) -> None:
+        """Scale each student's gradient to a norm of at most ``max_norm``, apart from the others."""
+        if self.student is not None:
+            torch.nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
+            return
+        gradients = [p.grad for p in self.stacked if p.grad is not None]
+        if not gradients:
+            return
+        norm = torch.stack([g.flatten(2).norm(dim=2) for g in gradients]).norm(dim=0)
+        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(scale.view(*scale.shape, *[1] * (gradient.ndim - 2)))

@@ -1,0 +1,202 @@
+"""limbeck store list, verify, clear."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from support.store_cases import SHARD, answers, model, opened, place, text_answers
+
+from limbeck.cli import store as store_commands
+from limbeck.cli.main import main
+from limbeck.data import NoViews
+from limbeck.store import key as store_header
+from limbeck.store.files import ANSWERS, JOURNAL
+from limbeck.store.key import HEADER
+from limbeck.teacher.signal import LiveTeacher
+
+OTHER = {"views": NoViews(), "teacher": LiveTeacher(model(seed=3))}
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """Two stores, beside much that is none."""
+    monkeypatch.setattr(store_header, "SHARD_ANSWERS", SHARD)
+    monkeypatch.setenv("LIMBECK_STORE", str(tmp_path))
+    opened(answers(), tmp_path)
+    opened(answers(**OTHER), tmp_path, "float16")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "photos").mkdir()
+    foreign = tmp_path / ("0" * 32)
+    foreign.mkdir()
+    (foreign / HEADER).write_text("{}")
+    (foreign / "thesis.tex").write_text("mine")
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ANSWERS).write_text("mine")
+    (tmp_path / ("1" * 32)).symlink_to(elsewhere)
+    return tmp_path
+
+
+def both(root):
+    return place(root), place(root, answers(**OTHER), "float16")
+
+
+def test_a_table_of_stores(root, capsys):
+    one, two = both(root)
+    journal = json.loads((one / JOURNAL).read_text())
+    del journal["shards"]["3"]
+    (one / JOURNAL).write_text(json.dumps(journal))
+    assert main(["store", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == [
+        "key",
+        "data",
+        "teacher",
+        "views",
+        "rows",
+        "kind",
+        "bytes",
+        "size",
+        "age",
+        "state",
+    ]
+    rows = {line.split()[0]: line for line in lines[1:-1]}
+    assert set(rows) == {one.name[:12], two.name[:12]}
+    assert "data  16-7-3   9 (shifts of 1)  40    dense float32  12 " in rows[one.name[:12]]
+    assert rows[one.name[:12]].endswith("3 of 4 shards")
+    assert rows[two.name[:12]].endswith("complete")
+    assert lines[-1].startswith("2 stores, ")
+    (one / HEADER).write_text("{")
+    main(["store", "list"])
+    assert any(line.endswith("damaged") for line in capsys.readouterr().out.splitlines())
+
+
+def test_what_is_kept_of_tokens(tmp_path, capsys):
+    opened(text_answers(), tmp_path, kind="topk", k=5)
+    opened(text_answers(temperature=2.0), tmp_path, kind="sampled", k=4)
+    assert main(["store", "list", "--folder", str(tmp_path)]) == 0
+    found = capsys.readouterr().out
+    assert "text  NextToken  1 (none)  30 x 8 tokens  topk 5           19     " in found
+    assert "text  NextToken  1 (none)  30 x 8 tokens  sampled 4 (T=2)  12     " in found
+
+
+def test_a_store_of_another_version_can_be_cleared(root, capsys):
+    one, two = both(root)
+    (one / ANSWERS).rename(one / "logits.bin")
+    header = json.loads((one / HEADER).read_text())
+    (one / HEADER).write_text(json.dumps({**header, "format": 1}))
+    assert main(["store", "verify", one.name]) == 7
+    assert "is of format 1; this version reads 2" in capsys.readouterr().err
+    assert main(["store", "clear", one.name]) == 0
+    assert not one.exists()
+    assert two.exists()
+
+
+def test_files_that_vanish_meanwhile(root, capsys, monkeypatch):
+    """A build beside it renames temporary files, and another process may clear a store."""
+    one, two = both(root)
+    (one / ".shards.json.abc_9.json").write_text("of a build")
+    usual = Path.lstat
+
+    def vanishing(self):
+        if self.name.startswith(".shards"):
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        return usual(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "lstat", vanishing)
+        assert main(["store", "list"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1].startswith("2 stores, ")
+        patch.setattr(store_commands, "find_stores", lambda _: [one, two, root / ("2" * 32)])
+        assert main(["store", "list"]) == 0
+        assert "222222222222" in capsys.readouterr().out
+    assert main(["store", "clear", one.name]) == 0
+    assert not one.exists()
+
+
+def test_a_store_that_cannot_be_read(root, capsys, monkeypatch):
+    one, _ = both(root)
+    (one / JOURNAL).unlink()
+    (one / JOURNAL).symlink_to(JOURNAL)  # a loop
+    assert main(["store", "list"]) == 0
+    assert any(line.endswith("unreadable") for line in capsys.readouterr().out.splitlines())
+    assert main(["store", "verify"]) == 6
+    assert f"{one / JOURNAL} cannot be read" in capsys.readouterr().err
+
+
+def test_no_stores(tmp_path, capsys):
+    assert main(["store", "list", "--folder", str(tmp_path / "none")]) == 0
+    assert capsys.readouterr().out == f"no stores in {tmp_path / 'none'}\n"
+    assert main(["store", "verify", "--folder", str(tmp_path / "none")]) == 0
+    assert main(["store", "clear", "--all", "--folder", str(tmp_path / "none")]) == 0
+
+
+def test_verify_names_every_damage(root, capsys):
+    one, two = both(root)
+    assert main(["store", "verify"]) == 0
+    assert capsys.readouterr().out.count("sound") == 2
+    os.truncate(one / ANSWERS, 10)
+    (two / JOURNAL).write_text("?")
+    assert main(["store", "verify"]) == 7
+    err = capsys.readouterr().err
+    assert f"{one}: shards 0, 1, 2, 3 are damaged" in err
+    assert f"{two / JOURNAL} is damaged" in err
+    assert main(["store", "verify", two.name[:6]]) == 7
+
+
+def test_clear_takes_the_store_that_is_named(root, capsys):
+    one, two = both(root)
+    before = sorted(path.name for path in root.iterdir())
+    assert main(["store", "clear", one.name[:12]]) == 0
+    assert f"{one.name[:12]}  removed, " in capsys.readouterr().out
+    assert not one.exists()
+    assert sorted(path.name for path in root.iterdir()) == [
+        name for name in before if name != one.name
+    ]
+    assert two.is_dir()
+
+
+def test_clear_all_takes_stores_and_nothing_else(root, capsys):
+    one, two = both(root)
+    (two / HEADER).write_text("{")  # damaged ones too
+    (two / ".shards.json.abc_9.json").write_text("left by a killed process")
+    assert main(["store", "clear", "--all"]) == 0
+    assert capsys.readouterr().out.count("freed") == 2
+    assert not one.exists()
+    assert not two.exists()
+    assert (root / "notes.txt").read_text() == "mine"
+    assert (root / ("0" * 32) / "thesis.tex").read_text() == "mine"
+    assert (root / ("1" * 32) / ANSWERS).read_text() == "mine"
+    assert (root / "photos").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["clear"], "Name the stores to clear"),
+        (["clear", "abcd", "--all"], "Name the stores to clear"),
+        (["clear", "--all", "abcd"], "Name the stores to clear"),
+        (["clear", "../.."], "'../..' is no key"),
+        (["clear", "abc"], "'abc' is no key"),
+        (["clear", "ffffffffffff"], "is the key of no store in"),
+        (["clear", "0" * 32], "is the key of no store in"),
+        (["clear", "1" * 32], "is the key of no store in"),
+        (["verify", "ffffffffffff"], "is the key of no store in"),
+        (["verify", "--all"], "--all goes with 'limbeck store clear'"),
+        (["list", "abcd"], "takes no key"),
+    ],
+)
+def test_what_is_refused(root, capsys, words, message):
+    assert main(["store", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert all(path.is_dir() for path in both(root))
+
+
+def test_a_store_that_is_being_computed_is_not_cleared(root, capsys):
+    one, _ = both(root)
+    with FileLock(f"{one}.lock"):
+        assert main(["store", "clear", one.name]) == 2
+    assert "is being computed by another process" in capsys.readouterr().err
+    assert one.is_dir()

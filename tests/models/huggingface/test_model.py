@@ -1,0 +1,595 @@
+"""Models of transformers: built, read and saved as the library itself does it, and refused where
+they do not fit.
+"""
+
+import json
+import pickle
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from limbeck._base.errors import (
+    ConfigError,
+    LimbeckError,
+    ResourceError,
+    TeacherError,
+    UntrustedFileError,
+)
+from limbeck.models import (
+    HuggingFace,
+    Normalized,
+    count_parameters,
+    load_model,
+    load_weights,
+    save_model,
+)
+from limbeck.models.huggingface import hub as hub_module
+from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
+
+transformers = pytest.importorskip("transformers")
+LENGTH, CLASSES = 8, 30
+GPT2 = {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2}
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+}
+KINDS = {
+    "gpt2": GPT2,
+    "llama": SMALL | {"model_type": "llama", "num_key_value_heads": 1},
+    "gemma2": SMALL
+    | {"model_type": "gemma2", "num_key_value_heads": 1, "head_dim": 8},  # caps its logits
+    "cohere": SMALL | {"model_type": "cohere"},  # scales them
+    "phi": SMALL | {"model_type": "phi"},  # its last layer has a bias and weights of its own
+    "mixtral": SMALL
+    | {
+        "model_type": "mixtral",
+        "num_key_value_heads": 2,
+        "num_local_experts": 3,
+    },  # renames weights
+    "bloom": {
+        "model_type": "bloom",
+        "hidden_size": 16,
+        "n_layer": 2,
+        "n_head": 2,
+    },  # has no positions
+}
+PLAIN = ("gpt2", "llama", "phi", "mixtral", "bloom")
+
+
+def made(kind="gpt2", seed=0, *, length=LENGTH, classes=CLASSES, **changes):
+    torch.manual_seed(seed)
+    model = HuggingFace((length,), classes, config=KINDS[kind] | changes)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.1)
+    return model
+
+
+def ids_of(classes=CLASSES, length=LENGTH):
+    return torch.randint(classes, (3, length), generator=torch.Generator().manual_seed(5))
+
+
+def theirs(folder, ids):
+    """The logits that transformers alone gives."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    with torch.no_grad():
+        return model(ids).logits
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made().net.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def rewrite(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+# Building -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sizes_come_from_the_data(kind):
+    model = made(kind)
+    assert model.training
+    assert model(ids_of()).shape == (3, LENGTH, CLASSES)
+    assert model.net.config.vocab_size == CLASSES
+    assert model.positions == (None if kind == "bloom" else LENGTH)
+    assert (model.padded, model.vocabulary) == (0, None)
+    assert model.name == f"{kind}-2x16"
+    if model.positions:
+        with pytest.raises(
+            ConfigError, match="A block of 9 tokens is longer than the model's 8 positions"
+        ):
+            model(ids_of(length=9))
+
+
+def test_the_seed_alone_decides_the_initial_weights():
+    first, second, other = made(seed=1), made(seed=1), made(seed=2)
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
+    assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_are_features_times_the_output_or_there_is_none(kind):
+    model = made(kind).eval()
+    if kind not in PLAIN:
+        assert model.output is None
+        return
+    weight, bias = model.output
+    found = model.hidden(ids_of()) @ weight.T + (0 if bias is None else bias)
+    torch.testing.assert_close(found, model(ids_of()), rtol=1e-4, atol=1e-5)
+    found.sum().backward()
+    assert weight.shape == (CLASSES, 16)
+    assert bool(model.net.get_output_embeddings().weight.grad.abs().sum() > 0)
+
+
+def test_a_padded_vocabulary_is_cut():
+    model = made(vocab_size=CLASSES + 5).eval()
+    assert model.padded == 5
+    whole = model.net(ids_of()).logits
+    assert torch.equal(model(ids_of()), whole[..., :CLASSES])
+    weight, _ = model.output
+    torch.testing.assert_close(
+        model.hidden(ids_of()) @ weight.T, whole[..., :CLASSES], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_parts_keep_their_modes():
+    model = made()
+    assert all(part.training for part in model.modules())
+
+
+def test_one_seed_is_a_cohort_of_its_own():
+    assert "no stacked form" in reason_not_to_stack(made(), 2)
+    cohort = Cohort.of_one(made().eval())
+    weight, _ = cohort.output
+    ids = ids_of()[None]
+    assert cohort(ids).shape == (1, 1, 3, LENGTH, CLASSES)
+    torch.testing.assert_close(
+        cohort.hidden(ids) @ weight[0, 0].T, cohort(ids), rtol=1e-4, atol=1e-5
+    )
+    assert Cohort.of_one(made("gemma2")).output is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"model_type": "lama"},
+            "no causal language model of model_type 'lama'. Did you mean llama",
+        ),
+        ({"n_embd": 4}, "model_type None"),
+        ({"model_type": "vit"}, "no causal language model of model_type 'vit'"),
+        (GPT2 | {"n_embed": 8}, "unknown setting n_embed. Did you mean n_embd"),
+        (GPT2 | {"n_embd": "wide"}, "cannot"),
+        (GPT2 | {"n_head": 3}, "cannot build the model"),
+        (GPT2 | {"activation_function": "magic"}, "cannot build the model"),
+        (GPT2 | {"vocab_size": CLASSES - 1}, "vocabulary has 29 entries, the data's 30"),
+        (
+            GPT2 | {"n_positions": LENGTH - 1},
+            "a block of 8 tokens is longer than the model's 7 positions",
+        ),
+        (GPT2 | {"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        (SMALL | {"model_type": "bert"}, "sees the tokens that it should predict.*is_decoder"),
+    ],
+)
+def test_settings_that_fit_nothing(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        HuggingFace((LENGTH,), CLASSES, config=settings)
+
+
+def test_neither_path_nor_settings_and_inputs_that_are_no_tokens():
+    with pytest.raises(ConfigError, match=r"needs the folder or name of a model \(path\)"):
+        HuggingFace((LENGTH,), CLASSES)
+    with pytest.raises(ConfigError, match="needs blocks of tokens"):
+        HuggingFace((3, 8, 8), CLASSES, config=GPT2)
+
+
+def test_bert_as_a_decoder_is_causal():
+    made_one = HuggingFace(
+        (LENGTH,), CLASSES, config=SMALL | {"model_type": "bert", "is_decoder": True}
+    )
+    assert made_one(ids_of()).shape == (3, LENGTH, CLASSES)
+
+
+def test_transformers_is_missing(monkeypatch, folder):
+    save_model(made(), folder, class_names=[str(i) for i in range(CLASSES)])
+    monkeypatch.setattr(hub_module, "find_spec", lambda name: None)
+    for make in (lambda: HuggingFace((LENGTH,), CLASSES, config=GPT2), lambda: load_model(folder)):
+        with pytest.raises(ConfigError, match=r"pip install 'limbeck\[hf\]'"):
+            make()
+
+
+# From a folder ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_of_save_pretrained_answers_as_it_does_there(tmp_path, kind):
+    net = made(kind).net
+    net.save_pretrained(tmp_path, max_shard_size="2KB" if kind == "llama" else "1GB")
+    model = HuggingFace((LENGTH - 2,), CLASSES - 1, path=str(tmp_path))
+    assert model.training
+    model.eval()
+    ids = ids_of(CLASSES - 1, LENGTH - 2)
+    assert torch.equal(model(ids), theirs(tmp_path, ids)[..., : CLASSES - 1])
+    assert model.padded == 1
+
+
+def test_half_precision_becomes_float32(tmp_path):
+    made().net.to(torch.bfloat16).save_pretrained(tmp_path)
+    assert {p.dtype for p in HuggingFace((LENGTH,), CLASSES, path=tmp_path).parameters()} == {
+        torch.float32
+    }
+
+
+def test_the_vocabulary_of_the_tokenizer_beside_it(folder):
+    tokenizers = pytest.importorskip("tokenizers")
+    assert HuggingFace((LENGTH,), CLASSES, path=folder).vocabulary is None
+    words = {"a": 0, "b": 1, "d": 4}  # the added one gets the id 3
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="a"))
+    tokenizer.add_special_tokens(["<end>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    model = HuggingFace((LENGTH,), CLASSES, path=folder)
+    assert model.vocabulary == ["a", "b", "<unused 2>", "<end>", "d"]
+    for content in ("{", "[]", '{"model": 1}'):
+        (folder / "tokenizer.json").write_text(content)
+        with pytest.raises(UntrustedFileError, match=r"tokenizer\.json"):
+            HuggingFace((LENGTH,), CLASSES, path=folder).vocabulary  # noqa: B018
+
+
+def test_folders_without_a_model(tmp_path, folder):
+    with pytest.raises(ConfigError, match=r"does not exist\. Name a folder"):
+        HuggingFace((LENGTH,), CLASSES, path=tmp_path / "no where")
+    with pytest.raises(ConfigError, match="is a file"):
+        HuggingFace((LENGTH,), CLASSES, path=folder / "config.json")
+    (folder / "model.safetensors").rename(folder / "kept")
+    with pytest.raises(ConfigError, match=r"holds no model\.safetensors"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[" * 100_000, "[1]", "null"], ids=lambda text: text[:4]
+)
+def test_damaged_settings(folder, content):
+    (folder / "config.json").write_text(content)
+    with pytest.raises(UntrustedFileError, match=r"config\.json"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+def test_an_unknown_architecture_in_a_folder(folder):
+    rewrite(folder / "config.json", model_type="gpt9")
+    with pytest.raises(
+        ConfigError, match=r"config\.json: transformers has no causal language model"
+    ):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "empty"])
+def test_damaged_weights(folder, damage):
+    file = folder / "model.safetensors"
+    good = file.read_bytes()
+    file.write_bytes(
+        {"cut": good[: len(good) // 2], "header": b"\xff" * 20 + good[20:], "empty": b""}[damage]
+    )
+    with pytest.raises(UntrustedFileError, match="damaged or cannot be read"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+class Exploding:
+    """Unpickling it raises, so a test sees it when a pickle is read."""
+
+    def __reduce__(self):
+        return (pytest.fail, ("a pickle was read",))
+
+
+def test_pickled_weights_are_refused_unread(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Exploding()))
+    with pytest.raises(UntrustedFileError, match=r"pytorch_model\.bin, a pickle"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": {"x": "pytorch_model.bin"}})
+    )
+    with pytest.raises(UntrustedFileError, match=r"names the file 'pytorch_model\.bin'"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+@pytest.mark.parametrize("name", ["../model.safetensors", "/model.safetensors", 3, None])
+def test_parts_outside_of_the_folder_are_refused(folder, name):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": name}}))
+    with pytest.raises(UntrustedFileError, match=r"beside it was expected"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+def test_an_incomplete_copy(tmp_path):
+    made().net.save_pretrained(tmp_path, max_shard_size="2KB")
+    next(tmp_path.glob("model-00002*")).unlink()
+    with pytest.raises(ConfigError, match=r"lacks model-00002.*not complete"):
+        HuggingFace((LENGTH,), CLASSES, path=tmp_path)
+
+
+def test_weights_of_another_architecture(folder):
+    rewrite(folder / "config.json", n_layer=3)
+    with pytest.raises(
+        ConfigError, match=r"not those of config\.json: transformer\.h\.2.*is missing"
+    ):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+    rewrite(folder / "config.json", n_layer=2, n_embd=32)
+    with pytest.raises(ConfigError, match=r"has the shape \[16\], not \[32\]"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+def test_code_in_a_folder_is_never_run(folder):
+    (folder / "evil.py").write_text("raise SystemExit('it ran')")
+    rewrite(
+        folder / "config.json",
+        auto_map={"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
+        attn_implementation="someone/kernels",
+        trust_remote_code=True,
+    )
+    model = HuggingFace((LENGTH,), CLASSES, path=folder).eval()
+    assert "auto_map" not in model.arguments["config"]
+    assert torch.equal(model(ids_of()), made().eval()(ids_of()))
+
+
+# The hub ------------------------------------------------------------------------------------------
+
+
+def test_no_network(monkeypatch, tmp_path):
+    """A refused connection is said at once, not after the client's many attempts."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    begun = time.monotonic()
+    with pytest.raises(
+        ResourceError, match=r"could not be fetched from the hub.*name a local folder"
+    ) as e:
+        HuggingFace((LENGTH,), CLASSES, path="someone/some-model")
+    assert e.value.exit_code == 6
+    assert time.monotonic() - begun < 5
+
+
+def test_a_name_that_the_hub_does_not_have(monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import HFValidationError
+
+    def unknown(*_, **__):
+        raise HFValidationError("no such name")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unknown)
+    with pytest.raises(
+        ConfigError,
+        match="someone/nothing is no folder here, and the hub gives no model of that name",
+    ):
+        HuggingFace((LENGTH,), CLASSES, path="someone/nothing")
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_name_on_the_hub(monkeypatch, folder, reachable):
+    """What was fetched before serves without a network; never more is asked for than settings and
+    safetensors.
+    """
+    import huggingface_hub
+
+    def info(*_, timeout, **__):
+        assert timeout <= 10
+        if not reachable:
+            raise OSError("no route to host")
+
+    def snapshot(name, *, allow_patterns, local_files_only=False):
+        assert name == "someone/model"
+        assert local_files_only is not reachable
+        assert all(pattern.endswith((".json", ".safetensors")) for pattern in allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    model = HuggingFace((LENGTH,), CLASSES, path="someone/model").eval()
+    assert torch.equal(model(ids_of()), made().eval()(ids_of()))
+
+
+# Saving -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_round_trip_is_bitwise_here_and_there(tmp_path, kind):
+    model = made(kind, vocab_size=CLASSES + 2).eval()
+    names = [f"t{i}" for i in range(CLASSES)]
+    save_model(model, tmp_path, class_names=names)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "config.json",
+        "model.json",
+        "model.safetensors",
+    ]
+    before = torch.get_rng_state()
+    found = load_model(tmp_path)
+    assert torch.equal(before, torch.get_rng_state())
+    assert not any(part.training for part in found.model.modules())
+    assert torch.equal(found.model(ids_of()), model(ids_of()))
+    assert torch.equal(theirs(tmp_path, ids_of())[..., :CLASSES], model(ids_of()))
+    described = found.description
+    assert (described["builder"], described["padded"], described["class_names"]) == (
+        "huggingface",
+        2,
+        names,
+    )
+    assert described["params"] == count_parameters(found.model) == count_parameters(model)
+    assert (found.model.output is None) == (model.output is None)
+
+
+def test_the_file_is_the_librarys(tmp_path):
+    from safetensors import safe_open
+
+    model = made()
+    save_model(model, tmp_path, class_names=["?"] * CLASSES)
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert file.metadata() == {"format": "pt"}
+        names = set(file.keys())
+    assert names == set(model.net.state_dict()) - {"lm_head.weight"}, "tied weights once"
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "gpt2"
+
+
+def test_training_from_a_path_is_kept_too(folder, tmp_path):
+    model = HuggingFace((LENGTH,), CLASSES, path=folder)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.01)
+    save_model(model, tmp_path / "saved", class_names=["?"] * CLASSES)
+    for file in folder.iterdir():
+        if file.is_file():
+            file.unlink()  # nothing of the first folder is needed again
+    assert torch.equal(load_model(tmp_path / "saved").model(ids_of()), model.eval()(ids_of()))
+
+
+def test_bare_weights_of_transformers(folder):
+    found = load_model(folder, made)
+    assert torch.equal(found.model(ids_of()), made().eval()(ids_of()))
+    wrong = lambda: made(n_layer=1)  # noqa: E731
+    with pytest.raises(
+        TeacherError,
+        match=r"does not fit the model gpt2-1x16: transformer\.h\.1.*not of this model",
+    ):
+        load_model(folder, wrong)
+    with pytest.raises(TeacherError, match="is missing"):
+        load_weights(made(n_layer=3), folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": {}},
+        {"config": None},
+        {"config": 3},
+        {"config": {"model_type": "gpt2"}},
+        {"config": {"model_type": "no_such"}},
+        {"config": {"model_type": ["gpt2"]}},
+        {"path": "someone/model"},
+        {"shape": [10**9]},
+        {"shape": "8"},
+        {"classes": 10**9},
+        {"classes": "30"},
+        {"trust_remote_code": True},
+        {"_target_": "os.system"},
+    ],
+    ids=str,
+)
+def test_a_changed_description_is_refused(tmp_path, changes):
+    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    described = json.loads((tmp_path / "model.json").read_text())
+    rewrite(tmp_path / "model.json", arguments=described["arguments"] | changes)
+    with pytest.raises(UntrustedFileError, match="cannot be built") as caught:
+        load_model(tmp_path)
+    assert str(tmp_path / "model.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"n_embd": 16 * 10**6},
+        {"n_embd": 10**30},
+        {"n_inner": 10**9},
+        {"n_positions": 10**9},
+        {"vocab_size": 10**12},
+        {"n_layer": 10**9},
+        {"n_head": 10**9},
+        {"n_layer": 3},
+        {"n_embd": 18},
+    ],
+    ids=str,
+)
+def test_absurd_sizes_take_neither_memory_nor_time(tmp_path, config, monkeypatch):
+    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
+    rewrite(tmp_path / "model.json", arguments=arguments | {"config": arguments["config"] | config})
+    if max(config.values()) > 100:
+        monkeypatch.setattr(
+            HuggingFace, "load_weights", lambda *_: pytest.fail("memory was asked for")
+        )
+    begun = time.monotonic()
+    with pytest.raises(LimbeckError, match=r"cannot be built|does not fit"):
+        load_model(tmp_path)
+    assert time.monotonic() - begun < 5
+
+
+def test_experts_that_no_weights_have(tmp_path):
+    save_model(made("mixtral"), tmp_path, class_names=["?"] * CLASSES)
+    arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
+    rewrite(
+        tmp_path / "model.json",
+        arguments=arguments | {"config": arguments["config"] | {"num_local_experts": 10**9}},
+    )
+    with pytest.raises(UntrustedFileError, match="num_local_experts 1000000000"):
+        load_model(tmp_path)
+
+
+def test_code_named_in_a_description_is_never_run(tmp_path, monkeypatch):
+    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
+    named = {
+        "auto_map": {"AutoModelForCausalLM": "evil.Model"},
+        "attn_implementation": "someone/kernels",
+    }
+    rewrite(tmp_path / "model.json", arguments=arguments | {"config": arguments["config"] | named})
+    assert torch.equal(load_model(tmp_path).model(ids_of()), made().eval()(ids_of()))
+
+
+def test_a_normalisation_is_refused(tmp_path):
+    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    rewrite(tmp_path / "model.json", normalize={"mean": [0.5], "std": [1.0]})
+    with pytest.raises(UntrustedFileError, match="no normalisation"):
+        load_model(tmp_path)
+
+
+def test_one_changed_byte(tmp_path):
+    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["transformer.wpe.weight"][0, 0] += 1
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(UntrustedFileError, match="SHA-256"):
+        load_model(tmp_path)
+
+
+def test_a_failed_save_keeps_the_last_model(tmp_path, monkeypatch):
+    model = made()
+    save_model(model, tmp_path, class_names=["?"] * CLASSES)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(model.net), "save_pretrained", fail)
+    with pytest.raises(OSError, match="No space left"):
+        save_model(made(seed=1), tmp_path, class_names=["?"] * CLASSES)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_nothing_is_printed(tmp_path, capfd):
+    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    load_model(tmp_path)
+    HuggingFace((LENGTH,), CLASSES, path=tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_tied_tensors_of_other_libraries_are_kept_once_each(tmp_path):
+    """A module of a user's own that holds one of transformers keeps all names."""
+    model = nn.Sequential(made().net)
+    save_model(Normalized(model, [0.0], [1.0]), tmp_path, class_names=["?"])
+    names = load_file(tmp_path / "model.safetensors")
+    assert torch.equal(names["net.0.lm_head.weight"], names["net.0.transformer.wte.weight"])

@@ -1,0 +1,169 @@
+"""Language models scored as a study does it: the bytes behind tokens, and a teacher's answers kept
+or asked again.
+"""
+
+import numpy as np
+import pytest
+import torch
+from support.markov import markov_text
+from torch import nn
+
+from limbeck.data import Dataset, Split, text_file
+from limbeck.data.text.tokenizer import Tokenizer
+from limbeck.models import GPT
+from limbeck.study import scoring
+from limbeck.study.scoring import score, text_bytes
+from limbeck.teacher.signal import LiveTeacher
+
+BLOCK = 8
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    file = tmp_path_factory.mktemp("data") / "chain.txt"
+    file.write_text(markov_text("abcdef", 6_000, seed=2)[0])
+    return text_file(file, block=BLOCK, cache=file.parent / "cache", val=0.1, test=0.2)
+
+
+def gpt(seed):
+    torch.manual_seed(seed)
+    return GPT((BLOCK,), 256, width=8, layers=1, heads=1, dropout=0.2)
+
+
+class Counting(nn.Module):
+    """A teacher that counts the blocks it is asked about."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.blocks = gpt(7), 0
+
+    def forward(self, x):
+        self.blocks += len(x)
+        return self.net(x)
+
+
+# Bytes --------------------------------------------------------------------------------------------
+
+
+class Syllables(Tokenizer):
+    """Four tokens of a text that nobody wrote; the last stands for no text."""
+
+    def __init__(self):
+        self.name, self.names, self.definition = "syllables", ["a", "ba", "caba", "<end>"], "{}"
+        self.lengths = np.array([1, 2, 4, 0])
+
+    def encode(self, text):
+        raise NotImplementedError
+
+    def decode(self, ids):
+        return "".join(self.names[i] for i in ids).removesuffix("<end>")
+
+
+def test_bytes_are_counted_by_label():
+    labels = torch.tensor([[1, 0, 2], [2, 2, 3]], dtype=torch.int32)
+    split = Split(torch.full((2, 3), 2, dtype=torch.int32), labels)  # the inputs do not count
+    found = Dataset.from_splits(
+        "s", split, split, split, class_names=["a", "b", "c", "d"], tokenizer=Syllables()
+    )
+    assert text_bytes(found, split) == 2 + 1 + 4 + 4 + 4 + 0
+
+
+def test_bytes_of_a_long_split_are_those_of_its_parts():
+    labels = torch.randint(0, 4, (9_000, 3), dtype=torch.int32)
+    split = Split(labels, labels)
+    found = Dataset.from_splits(
+        "s", split, split, split, class_names=["a", "b", "c", "d"], tokenizer=Syllables()
+    )
+    assert text_bytes(found, split) == int(Syllables().lengths[labels.numpy()].sum())
+
+
+def test_a_byte_is_a_byte(data):
+    assert text_bytes(data, data.val) == data.val.labels.numel()
+
+
+def test_bytes_of_pairs_are_those_of_the_text_they_give_back(tmp_path):
+    pytest.importorskip("tokenizers")
+    file = tmp_path / "chain.txt"
+    file.write_text(markov_text("ab eht", 20_000, seed=4)[0])
+    found = text_file(file, tokenizer="bpe", vocabulary=300, block=BLOCK, cache=tmp_path / "cache")
+    for split in (found.train, found.val, found.open_test()):
+        told = sum(len(found.tokenizer.decode(row).encode()) for row in split.labels.numpy())
+        assert text_bytes(found, split) == told > 1.3 * split.labels.numel()
+
+
+# Scores -------------------------------------------------------------------------------------------
+
+
+def scored(data, teacher, advance=lambda done: None):
+    """Two students and perhaps a teacher."""
+    made = {("arm", seed): (lambda seed=seed: gpt(seed)) for seed in (0, 1)}
+    return score(data, made, None if teacher is None else LiveTeacher(teacher), advance)
+
+
+def test_kept_answers_give_what_asking_again_gives(data, monkeypatch):
+    monkeypatch.setattr("limbeck.data.batches.EVALUATION_BATCH", 20)  # several batches a split
+    blocks = len(data.val) + data.test_size
+    found = {}
+    for kept, often in ((1 << 28, 1), (0, 3)):  # the teacher itself and two students
+        monkeypatch.setattr(scoring, "KEPT_LOGITS", kept)
+        teacher = Counting()
+        found[kept] = scored(data, teacher)
+        assert teacher.blocks == often * blocks
+    one, other = found.values()
+    assert one.seeds == other.seeds
+    assert one.teacher == other.teacher
+    assert one.arrays().keys() == other.arrays().keys()
+    for name, values in one.arrays().items():
+        np.testing.assert_array_equal(values, other.arrays()[name])
+
+
+def test_a_split_is_kept_up_to_the_limit(data, monkeypatch):
+    """The smaller split is kept, the larger asked about again."""
+    small, large = sorted((len(data.val), data.test_size))
+    assert small < large
+    monkeypatch.setattr(scoring, "KEPT_LOGITS", small * BLOCK * 256)
+    teacher = Counting()
+    scored(data, teacher)
+    assert teacher.blocks == small + 3 * large
+
+
+def test_scores_are_those_of_the_models_on_their_splits(data):
+    teacher = Counting()
+    found = scored(data, teacher)
+    test = data.open_test()
+    for seed in (0, 1):
+        logits = gpt(seed).eval()(test.inputs).detach().double()
+        nll = nn.functional.cross_entropy(logits.flatten(0, 1), test.labels.flatten().long())
+        assert found.seeds["arm", seed]["test"]["nll"] == pytest.approx(float(nll), rel=1e-5)
+        own = found.arrays()[f"nll/students/arm/seed{seed}"]
+        assert own.shape == (data.test_size, BLOCK)
+        assert own.mean() == pytest.approx(float(nll), rel=1e-5)
+        theirs = teacher.net.eval()(data.val.inputs).detach().argmax(-1)
+        mine = gpt(seed).eval()(data.val.inputs).detach().argmax(-1)
+        assert found.seeds["arm", seed]["val"]["agreement"] == pytest.approx(
+            float((theirs == mine).double().mean())
+        )
+    assert found.teacher["test"]["kl_to_teacher"] == 0
+    assert found.sizes == {"arm": ("gpt-1x8", sum(p.numel() for p in gpt(0).parameters()))}
+    assert found.size == text_bytes(data, test)
+
+
+def test_the_comparison_of_arms_is_by_their_names(data):
+    found = scored(data, Counting())
+    entry = {"name": "arm", "seeds": [found.seeds["arm", 0], found.seeds["arm", 1]]}
+    alike = found.compare(entry, entry)
+    assert (alike["arm"], alike["control"], alike["verdict"]) == ("arm", "arm", "not shown")
+    one, other = ({"name": "arm", "seeds": [found.seeds["arm", seed]]} for seed in (0, 1))
+    change = found.compare(one, other)["delta_bits_per_byte"]["mean"]
+    first, second = (found.seeds["arm", seed]["test"]["bits_per_byte"] for seed in (0, 1))
+    assert change == pytest.approx(first - second, rel=1e-4)
+
+
+def test_without_a_teacher(data):
+    done, with_teacher = [], []
+    found = scored(data, None, done.append)
+    scored(data, Counting(), with_teacher.append)
+    assert (done, with_teacher) == ([0, 1, 2], [1, 2, 3])
+    assert found.teacher is None
+    assert "nll/teacher" not in found.arrays()
+    assert found.seeds["arm", 0]["test"]["agreement"] is None

@@ -1,0 +1,167 @@
+import pytest
+import torch
+from torch import nn
+
+from limbeck._base.errors import TeacherError
+from limbeck.models import MLP, ConvNet, LoadedModel, Normalized
+from limbeck.teacher.checks import check_teacher, probe
+
+NAMES = ["cat", "dog", "fox"]
+SHAPE = (1, 4, 4)
+
+
+def check(model, *, theirs=None, names=NAMES, shape=SHAPE):
+    description = {} if theirs is None else {"class_names": theirs}
+    loaded = LoadedModel(model, description)
+    check_teacher(loaded, torch.zeros(1, *shape), (len(names),), class_names=names, where="runs/a")
+
+
+def mlp(classes=3):
+    return MLP(SHAPE, classes, hidden=[5])
+
+
+class Answer(nn.Module):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+def raiser(error):
+    def answer(x):
+        raise error
+
+    return answer
+
+
+@pytest.mark.parametrize("theirs", [None, NAMES, tuple(NAMES)])
+def test_a_teacher_that_fits(theirs):
+    check(mlp(), theirs=theirs)
+    check(Normalized(ConvNet(SHAPE, 3, channels=[4], strides=[1]), [0.5], [1.0]), theirs=theirs)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4])
+def test_number_of_classes(classes):
+    with pytest.raises(
+        TeacherError, match=rf"runs/a: the teacher gives {classes} classes, the data has 3"
+    ):
+        check(mlp(classes))
+
+
+def test_order_of_classes():
+    with pytest.raises(
+        TeacherError, match=r"runs/a: the teacher's class 1 is 'fox', that of the data 'dog'"
+    ):
+        check(mlp(), theirs=["cat", "fox", "dog"])
+
+
+@pytest.mark.parametrize("theirs", [["cat", "dog"], [*NAMES, "owl"], []])
+def test_names_that_are_too_few_or_too_many(theirs):
+    with pytest.raises(
+        TeacherError, match=rf"the teacher names {len(theirs)} classes, the data has 3"
+    ):
+        check(mlp(), theirs=theirs)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (mlp(), (1, 5, 5)),
+        (ConvNet(SHAPE, 3, channels=[4], strides=[1]), (3, 4, 4)),
+        (Normalized(mlp(), [0.1, 0.2, 0.3], [1.0, 1.0, 1.0]), SHAPE),
+        (nn.Conv2d(3, 3, 3), SHAPE),
+        (mlp().double(), SHAPE),
+        (Answer(raiser(ValueError("wrong size"))), SHAPE),
+        (Answer(raiser(AssertionError())), SHAPE),
+        (Answer(raiser(RuntimeError())), SHAPE),
+        (Answer(raiser(RuntimeError("\nsecond line"))), SHAPE),
+        (Answer(lambda x: x[:, 7]), SHAPE),
+        (Answer(lambda x, y: x), SHAPE),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_inputs_that_it_cannot_read(model, shape):
+    with pytest.raises(TeacherError, match=r"runs/a: .* cannot read inputs of shape \[") as caught:
+        check(model, shape=shape)
+    assert str(list(shape)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (lambda x: x, r"shape \[1, 1, 4, 4\]"),
+        (lambda x: x.sum(), r"shape \[\]"),
+        (lambda x: torch.zeros(3), r"shape \[3\]"),
+        (lambda x: torch.zeros(3, 3), r"shape \[3, 3\]"),
+        (lambda x: (torch.zeros(1, 3), x), "tuple"),
+        (lambda x: {"logits": torch.zeros(1, 3)}, "dict"),
+        (lambda x: None, "NoneType"),
+    ],
+)
+def test_answers_that_are_no_logits(answer, found):
+    with pytest.raises(
+        TeacherError, match=rf"answers one input with {found}; logits \[1, classes\] were expected"
+    ):
+        check(Answer(answer))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_probing_changes_nothing(training):
+    model = ConvNet(SHAPE, 3, channels=[4], strides=[1]).train(training)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert probe(model, torch.zeros(1, *SHAPE), (3,), where="here") == 3
+    assert model.training is training
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_model_that_fails_keeps_its_mode():
+    model = Answer(raiser(RuntimeError("no"))).train()
+    with pytest.raises(TeacherError):
+        probe(model, torch.zeros(1, *SHAPE), (3,), where="here")
+    assert model.training
+
+
+class Language(nn.Module):
+    def __init__(self, vocabulary, *, cut=0):
+        super().__init__()
+        self.embedding, self.cut = nn.Embedding(vocabulary, vocabulary), cut
+
+    def forward(self, ids):
+        return self.embedding(ids)[:, self.cut :]
+
+
+def check_language(model, *, theirs=None):
+    description = {} if theirs is None else {"class_names": theirs}
+    blank = torch.zeros(1, 5, dtype=torch.int64)
+    check_teacher(
+        LoadedModel(model, description), blank, (5, 3), class_names=["a", "b", "c"], where="runs/a"
+    )
+
+
+def test_a_language_model_that_fits():
+    check_language(Language(3), theirs=["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("model", "theirs", "message"),
+    [
+        (Language(4), None, "the teacher gives 4 tokens, the data has 3"),
+        (
+            Language(3),
+            ["a", "c", "b"],
+            r"the teacher's token 1 is 'c', that of the data 'b'.*data.tokenizer=FOLDER",
+        ),
+        (Language(3), ["a", "b", "c", "d"], "the teacher names 4 tokens, the data has 3"),
+        (
+            Language(3, cut=1),
+            None,
+            r"answers one input with shape \[1, 4, 3\]; logits \[1, 5, classes\] were expected",
+        ),
+        (mlp(), None, r"cannot read inputs of shape \[5\]"),
+    ],
+)
+def test_language_models_that_do_not_fit(model, theirs, message):
+    with pytest.raises(TeacherError, match=message):
+        check_language(model, theirs=theirs)
