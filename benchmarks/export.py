@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import ExportError
+from limbeck._base.files import write_json, write_text
 from limbeck.cli.config.reopen import finished
 from limbeck.cli.main import main as limbeck
 from limbeck.deploy.export import export
 from limbeck.deploy.run_cost import cost
 from limbeck.report.cost import size
-from limbeck.run.folder import RunFolder, write_json, write_text
+from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import now
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from limbeck.run.folder import RunFolder, check_summary, write_json
+from limbeck._base.files import write_json
+from limbeck.run.folder import RunFolder, check_summary
 
 ARMS = ("hard", "soft", "hard + shifts", "soft + shifts")
 HOSTILE = (

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from limbeck._base import bundle_runtime as runtime
+from limbeck._base.files import write_atomically
 from limbeck._base.version import __version__
 from limbeck.data import Dataset
-from limbeck.run.folder import write_atomically
 
 GOLDEN = 16
 FP32_TOLERANCE, INT8_TOLERANCE = 1e-4, 0.05

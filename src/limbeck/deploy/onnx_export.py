@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, ResourceError
+from limbeck._base.files import write_atomically
 from limbeck.data.dataset import as_float
-from limbeck.run.folder import write_atomically
 
 INPUT, OUTPUT = "inputs", "logits"
 CALIBRATION = 512

@@ -10,6 +10,7 @@ from scipy.special import softmax
 from torch import nn
 
 from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.files import write_json
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
 from limbeck.deploy.choose import check_no_text, choose_student
@@ -25,7 +26,7 @@ from limbeck.deploy.onnx_export import (
 from limbeck.models import count_parameters, load_model, model_name
 from limbeck.models.files.checkpoint import describe
 from limbeck.report.page import write_report
-from limbeck.run.folder import RunFolder, write_json
+from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import hardware, installed_versions
 
 SCHEMA = 1

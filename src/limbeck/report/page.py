@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck._base.files import write_text
 from limbeck.report import adjusted, details, formats, wording
 from limbeck.report import cost as costs
 from limbeck.report.examples import read_examples
@@ -29,7 +30,7 @@ from limbeck.report.figures.statistics import (
 from limbeck.report.figures.students import recall_heat_map, reliability, results_by_arm
 from limbeck.report.figures.sweeps import sweep_figures
 from limbeck.report.judged_by import measure_of
-from limbeck.run.folder import RunFolder, write_text
+from limbeck.run.folder import RunFolder
 
 STAGES = (
     ("teacher", "Teacher"),

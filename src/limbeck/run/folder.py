@@ -7,15 +7,13 @@ complete.
 
 import csv
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
+from limbeck._base.files import write_atomically
 
 SCHEMA = 1
 METRICS = ("errors", "accuracy", "nll", "ece", "agreement", "kl_to_teacher")
@@ -148,37 +146,6 @@ class RunFolder:
                 writer.writerows(rows)
 
         write_atomically(self.metrics, write)
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` with a temporary path beside ``path``, then move the result into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically; not-a-number becomes an error, not invalid JSON."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:

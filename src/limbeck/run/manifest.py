@@ -11,8 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from limbeck._base.files import write_json
 from limbeck._base.version import __version__
-from limbeck.run.folder import RunFolder, write_json
+from limbeck.run.folder import RunFolder
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "scipy", "safetensors")
 STAGES = ("teacher", "store", "training", "evaluation")

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from limbeck._base.errors import ResourceError, UntrustedFileError
-from limbeck.run.folder import write_atomically
+from limbeck._base.files import write_atomically
 from limbeck.store.key import FORMAT, HEADER, Header, advice, checked_header
 
 ANSWERS, JOURNAL = "answers.bin", "shards.json"

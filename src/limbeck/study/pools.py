@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from limbeck._base.files import write_atomically
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, Source, Split, TransferSet
 from limbeck.data.sources.base import as_pool
-from limbeck.run.folder import RunFolder, write_atomically
+from limbeck.run.folder import RunFolder
 from limbeck.teacher.signal import LiveTeacher
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from limbeck._base.files import write_atomically
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.evaluation.adjusted import Student, adjusted_comparisons, adjusted_entries
@@ -15,7 +16,7 @@ from limbeck.evaluation.examples import differing
 from limbeck.evaluation.summary import mark_main, mean_and_sd, warnings_of
 from limbeck.models import save_model
 from limbeck.models.fold import add_to_logits
-from limbeck.run.folder import SCHEMA, RunFolder, check_summary, write_atomically
+from limbeck.run.folder import SCHEMA, RunFolder, check_summary
 from limbeck.study.arms import ArmPlan, controls_of
 from limbeck.study.scoring import Scored, ScoredClassifiers, ScoredLanguageModels
 

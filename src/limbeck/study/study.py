@@ -25,6 +25,7 @@ from limbeck._base.errors import (
     TeacherError,
     is_out_of_memory,
 )
+from limbeck._base.files import write_json, write_text
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, TransferSet, Views
 from limbeck.data.batches import StudyData
@@ -32,7 +33,7 @@ from limbeck.evaluation.bias import BIASES
 from limbeck.models import load_model, save_model
 from limbeck.report.page import write_report
 from limbeck.report.wording import plural
-from limbeck.run.folder import RunFolder, write_json, write_text
+from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
 from limbeck.store.answers import digest_of
 from limbeck.store.files import check_folder

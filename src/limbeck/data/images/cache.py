@@ -23,9 +23,9 @@ from filelock import FileLock
 from torch import Tensor
 
 from limbeck._base.errors import ResourceError
+from limbeck._base.files import write_atomically, write_json
 from limbeck._base.progress import StageProgress
 from limbeck.data.images.decoding import check_size, decode_all
-from limbeck.run.folder import write_atomically, write_json
 
 FORMAT = 2
 IMAGES, ROWS = "images.npy", "rows.json"

@@ -21,9 +21,9 @@ from filelock import FileLock
 from torch import Tensor
 
 from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base.files import write_atomically
 from limbeck._base.progress import StageProgress
 from limbeck.data.text.tokenizer import BPETokenizer, Tokenizer, train_bpe
-from limbeck.run.folder import write_atomically
 
 FORMAT = 1
 HEADER = 512

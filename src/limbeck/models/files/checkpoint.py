@@ -18,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck._base.files import write_atomically, write_json, write_text
 from limbeck.models.files.rebuild import describe, read_description, rebuild
 from limbeck.models.files.state_dict import difference, is_pickle, match_names, read_pickled
 from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.normalized import Normalized, model_name
 from limbeck.models.zoo import TimmModel, TorchvisionModel
-from limbeck.run.folder import write_atomically, write_json, write_text
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
