@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +258,7 @@ def report(
     """Print median and spread of each contestant and of the ratios pair by pair, and keep them as
     JSON.
     """
-    machine, extrapolated = hardware(), extrapolated or {}
+    machine, extrapolated = asdict(hardware()), extrapolated or {}
     runs = len(next(iter(seconds.values())))
     print(f"{options.claim}\n{machine['cpu']}, {torch.get_num_threads()} threads, n = {runs}")
     for name, values in seconds.items():

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from common import VERDICTS, arguments, fresh_folder
@@ -111,7 +112,7 @@ def main() -> None:
             "bytes": peaks,
             "goals": goals,
             "short": options.short,
-            "hardware": hardware(),
+            "hardware": asdict(hardware()),
             "versions": installed_versions(),
         }
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

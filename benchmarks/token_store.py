@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,7 @@ def main() -> None:
         if options.teacher is None
         else load_model(options.teacher).model
     )
-    found = {"hardware": hardware(), "gains": gains(data, teacher, student, options)}
+    found = {"hardware": asdict(hardware()), "gains": gains(data, teacher, student, options)}
     found["steps"] = steps(data, teacher, student, repeats=3 if options.short else 31)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

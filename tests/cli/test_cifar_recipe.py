@@ -14,7 +14,7 @@ from limbeck.cli.config.compose import compose
 from limbeck.cli.main import main
 from limbeck.models import TorchvisionModel, load_model
 from limbeck.models.zoo import LIBRARIES
-from limbeck.run.folder import check_summary
+from limbeck.run.summary import parse_summary
 
 SMALL = [
     "recipe=cifar10",
@@ -78,7 +78,7 @@ def test_distill_from_the_trained_teacher(trained, capsys):
         == 0
     )
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    check_summary(summary)
+    parse_summary(summary)
     assert summary["teacher"]["name"] == "resnet18"
     assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
     with np.load(out / "predictions.npz") as found:

@@ -21,7 +21,7 @@ from support.commands import interruptible
 import limbeck
 from limbeck.cli.config.compose import compose
 from limbeck.cli.main import main
-from limbeck.run.folder import check_summary
+from limbeck.run.summary import parse_summary
 
 SOURCE = str(Path(limbeck.__file__).parents[1])
 QUICK = (
@@ -255,7 +255,7 @@ def finished(tmp_path_factory):
 def test_a_quick_run(finished):
     cwd, folder, code, out, err = finished
     assert code == 0
-    check_summary(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
+    parse_summary(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
     assert manifest(folder)["state"] == "finished"
     assert manifest(folder)["command"] == "limbeck run quick=true 'out=läuft nicht/größe 1'"
     assert manifest(folder)["overrides"] == ["quick=true", "out=läuft nicht/größe 1"]

@@ -21,7 +21,7 @@ import limbeck
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.compose import compose
 from limbeck.cli.main import main
-from limbeck.run.folder import check_summary
+from limbeck.run.summary import parse_summary
 
 SOURCE = str(Path(limbeck.__file__).parents[1])
 SMALL = (
@@ -74,7 +74,7 @@ def test_a_sweep_is_one_study(swept):
     assert code == 0, err
     assert "8 arms x 2 seeds: 16 students in 2 cohorts" in err
     summary = read(run, "summary.json")
-    check_summary(summary)
+    parse_summary(summary)
     assert len(summary["arms"]) == 8
     pairs = {c["arm"]: c["control"] for c in summary["comparisons"]}
     assert pairs == {

@@ -8,7 +8,7 @@ import pytest
 
 from limbeck.cli.config.compose import CONF, choices, compose
 from limbeck.cli.main import main
-from limbeck.run.folder import check_summary
+from limbeck.run.summary import parse_summary
 
 REAL = Path(
     os.environ.get("LIMBECK_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data")
@@ -39,7 +39,7 @@ def test_a_recipe_runs_in_seconds(recipe, tmp_path, capsys):
     code = main(["run", f"recipe={recipe}", "quick=true", "logger=csv", *where, f"out={run}"])
     assert code == 0, capsys.readouterr().err
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    check_summary(summary)
+    parse_summary(summary)
     assert summary["recipe"] == recipe
     assert summary["failed"] == []
     assert (run / "report.html").stat().st_size > 10_000

@@ -18,7 +18,8 @@ from limbeck.evaluation.metrics import predict
 from limbeck.models import MLP, Graded, load_model
 from limbeck.models.fold import add_to_logits
 from limbeck.report.terminal import print_summary
-from limbeck.run.folder import RunFolder, check_summary
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import parse_summary
 
 HARD, SOFT = (
     Objective(hard_weight=1.0, soft_weight=0.0),
@@ -182,7 +183,7 @@ def test_damaged_entries_are_met(finished):
     summary, _ = finished
     arm = {**summary["arms"][0], "adjusted": [{"how": "prior"}]}
     with pytest.raises(UntrustedFileError, match=r"arms\[0\].adjusted\[0\].seeds is missing"):
-        check_summary({**summary, "arms": [arm]})
+        parse_summary({**summary, "arms": [arm]})
 
 
 @pytest.mark.parametrize("width", [60, 140])

@@ -15,7 +15,7 @@ from limbeck.cli.main import main
 from limbeck.data import Affine, Dataset
 from limbeck.evaluation.summary import warnings_of
 from limbeck.models import MLP
-from limbeck.run.folder import check_summary
+from limbeck.run.summary import parse_summary
 from limbeck.study.arms import cohorts, fill_in
 from limbeck.study.study import Study as StudyClass
 from limbeck.training.cohort import stack as cohort_module
@@ -66,7 +66,7 @@ GOOD = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective())}
 def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path):
     arms = {"wild": Arm(objective=Objective(), optimizer=WILD), **GOOD}
     summary = study(data, tmp_path / "run", arms).run()
-    check_summary(summary)
+    parse_summary(summary)
     assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
     assert [(f["arm"], f["seed"]) for f in summary["failed"]] == [("wild", 0), ("wild", 1)]
     assert "the loss of wild/seed1 was" in summary["failed"][1]["reason"]
@@ -103,7 +103,7 @@ def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path):
         "soft": Arm(objective=Objective(), control="hard"),
     }
     summary = study(data, tmp_path / "run", arms).run()
-    check_summary(summary)
+    parse_summary(summary)
     assert summary["comparisons"] == []
     assert summary["arms"][0]["failed_control"] == "hard"
     assert "Arm 'soft' is compared with nothing: its control 'hard' failed." in summary["warnings"]

@@ -21,7 +21,7 @@ from limbeck._base.errors import (
 )
 from limbeck.data import Dataset, NoViews, Shift, TransferSet
 from limbeck.models import MLP, ConvNet
-from limbeck.run.folder import check_summary
+from limbeck.run.summary import parse_summary
 from limbeck.store.verify import COMPARED
 from limbeck.study.arms import build
 from limbeck.study.study import Study as StudyClass
@@ -159,7 +159,7 @@ def test_the_summary_is_valid_and_is_what_run_returns(finished):
     out, summary, _ = finished
     written = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert written == json.loads(json.dumps(summary))
-    check_summary(written)
+    parse_summary(written)
     assert [arm["name"] for arm in written["arms"]] == ["hard", "soft"]
     assert [seed["seed"] for seed in written["arms"][0]["seeds"]] == [3, 5]
     assert written["data"] == {"name": "tiny", "classes": 3, "train": 90, "val": 20, "test": 40}

@@ -21,7 +21,7 @@ from limbeck.deploy.choose import choose_student
 from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import GPT, load_model
-from limbeck.run.folder import check_summary
+from limbeck.run.summary import parse_summary
 from limbeck.store.answers import Answers
 from limbeck.store.store import open_store
 from limbeck.teacher.signal import LiveTeacher
@@ -101,7 +101,7 @@ def test_teacher_control_and_student_reach_the_entropy_of_the_source(source, dat
 
 def test_the_summary_of_text(data, finished):
     out, summary = finished
-    check_summary(json.loads((out / "summary.json").read_text()))
+    parse_summary(json.loads((out / "summary.json").read_text()))
     assert summary["measure"] == "bits_per_byte"
     tokens = data.test_size * BLOCK
     assert summary["data"]["tokens"]["test"] == summary["data"]["bytes"]["test"] == tokens

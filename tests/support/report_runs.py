@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from limbeck._base.files import write_json
-from limbeck.run.folder import RunFolder, check_summary
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import parse_summary
 
 ARMS = ("hard", "soft", "hard + shifts", "soft + shifts")
 HOSTILE = (
@@ -194,7 +195,7 @@ def build_run(
         | ({"classes": names} if names else {})
         | (extras or {})
     )
-    check_summary(summary)
+    parse_summary(summary)
     folder = RunFolder(path)
     write_json(folder.summary, summary)
     write_json(
@@ -350,7 +351,7 @@ def build_text_run(path: Path, *, seeds: int = 3, teacher: bool = True, blocks: 
             "total": 503.0,
         },
     }
-    check_summary(summary)
+    parse_summary(summary)
     folder = RunFolder(path)
     write_json(folder.summary, summary)
     store = {"rows": 900, "views": "none", "kind": "sampled", "k": 12, "record_bytes": 36}

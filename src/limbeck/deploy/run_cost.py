@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def cost(
     content = {
         "schema": SCHEMA,
         "rows": rows,
-        "hardware": hardware(),
+        "hardware": asdict(hardware()),
         "versions": installed_versions(),
         "batch": BATCH,
     }

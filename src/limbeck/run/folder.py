@@ -15,11 +15,7 @@ from typing import Any
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import write_atomically
 
-SCHEMA = 1
 METRICS = ("errors", "accuracy", "nll", "ece", "agreement", "kl_to_teacher")
-MEASURES = ("errors", "bits_per_byte")
-"""By which a study is judged; by errors where its summary names none."""
-VERDICTS = ("helps", "hurts", "not shown")
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
 
 
@@ -119,8 +115,10 @@ class RunFolder:
 
     def read_summary(self) -> dict[str, Any]:
         """``summary.json``, checked against the schema."""
+        from limbeck.run.summary import parse_summary
+
         summary = self.read_json(self.summary)
-        check_summary(summary, where=str(self.summary))
+        parse_summary(summary, where=str(self.summary))
         return summary
 
     def read_scalars(self) -> list[dict[str, Any]]:
@@ -146,140 +144,3 @@ class RunFolder:
                 writer.writerows(rows)
 
         write_atomically(self.metrics, write)
-
-
-def check_summary(summary: dict[str, Any], *, where: str = "summary") -> None:
-    """Check the keys and types of a summary, schema version 1; further keys are welcome.
-
-    Raises:
-        UntrustedFileError: naming the first key that is missing or of the wrong type.
-    """
-
-    def need(value: Any, kinds: type | tuple[type, ...], name: str) -> None:
-        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
-            wanted = (
-                kinds.__name__
-                if isinstance(kinds, type)
-                else " or ".join(k.__name__ for k in kinds)
-            )
-            raise UntrustedFileError(f"{where}: {name} should be {wanted}, found {value!r}.")
-
-    def keys(parent: Any, fields: dict[str, type | tuple[type, ...]], name: str) -> None:
-        need(parent, dict, name)
-        for key, kinds in fields.items():
-            if key not in parent:
-                raise UntrustedFileError(f"{where}: {name}.{key} is missing.")
-            need(parent[key], kinds, f"{name}.{key}")
-
-    number = (int, float)
-    optional = (int, float, type(None))
-
-    keys(
-        summary,
-        {
-            "schema": int,
-            "recipe": str,
-            "data": dict,
-            "teacher": (dict, type(None)),
-            "arms": list,
-            "comparisons": list,
-            "seconds": dict,
-        },
-        "summary",
-    )
-    if summary["schema"] != SCHEMA:
-        raise UntrustedFileError(
-            f"{where}: schema {summary['schema']} is not {SCHEMA}; update limbeck to read it."
-        )
-    measure = summary.get("measure", "errors")
-    of_text = ("bits_per_byte", "perplexity") if measure == "bits_per_byte" else ()
-    metric_fields: dict[str, Any] = dict.fromkeys((*METRICS, *of_text), optional)
-    if measure not in MEASURES:
-        raise UntrustedFileError(f"{where}: measure {measure!r} is none of {MEASURES}.")
-    keys(
-        summary["data"],
-        {"name": str, "classes": int, "train": int, "val": int, "test": int},
-        "data",
-    )
-    if of_text:
-        keys(
-            summary["data"], {"tokenizer": str, "block": int, "tokens": dict, "bytes": dict}, "data"
-        )
-        keys(summary["data"]["tokens"], {"train": int, "val": int, "test": int}, "data.tokens")
-        keys(summary["data"]["bytes"], {"test": int}, "data.bytes")
-    if summary["teacher"] is not None:
-        keys(summary["teacher"], {"name": str, "params": int, "test": dict}, "teacher")
-        keys(summary["teacher"]["test"], metric_fields, "teacher.test")
-    for i, arm in enumerate(summary["arms"]):
-        name = f"arms[{i}]"
-        keys(
-            arm,
-            {
-                "name": str,
-                "student": str,
-                "params": int,
-                "objective": dict,
-                "transfer": str,
-                "seeds": list,
-                "mean": dict,
-                "sd": dict,
-            },
-            name,
-        )
-        keys(arm["mean"], metric_fields, f"{name}.mean")
-        keys(arm["sd"], metric_fields, f"{name}.sd")
-        for j, seed in enumerate(arm["seeds"]):
-            keys(seed, {"seed": int, "val": dict, "test": dict}, f"{name}.seeds[{j}]")
-            keys(seed["val"], metric_fields, f"{name}.seeds[{j}].val")
-            keys(seed["test"], metric_fields, f"{name}.seeds[{j}].test")
-    for i, comparison in enumerate(summary["comparisons"]):
-        name = f"comparisons[{i}]"
-        keys(
-            comparison,
-            {
-                "arm": str,
-                "control": str,
-                "delta_errors": dict,
-                "mcnemar_p": optional,
-                "gap_closed": dict,
-                "verdict": str,
-            },
-            name,
-        )
-        for delta in ("delta_errors", *(["delta_bits_per_byte"] if of_text else [])):
-            keys(comparison, {delta: dict}, name)
-            keys(comparison[delta], {"mean": number, "ci95": (list, type(None))}, f"{name}.{delta}")
-            interval = comparison[delta]["ci95"]
-            if interval is not None:
-                if len(interval) != 2:
-                    raise UntrustedFileError(
-                        f"{where}: {name}.{delta}.ci95 should be two numbers, found {interval}."
-                    )
-                for k, bound in enumerate(interval):
-                    need(bound, number, f"{name}.{delta}.ci95[{k}]")
-        keys(comparison["gap_closed"], {"errors": optional, "nll": optional}, f"{name}.gap_closed")
-        if comparison["verdict"] not in VERDICTS:
-            raise UntrustedFileError(
-                f"{where}: {name}.verdict {comparison['verdict']!r} is none of {VERDICTS}."
-            )
-    for i, arm in enumerate(summary["arms"]):
-        need(arm.get("adjusted", []), list, f"arms[{i}].adjusted")
-        for j, entry in enumerate(arm.get("adjusted", [])):
-            name = f"arms[{i}].adjusted[{j}]"
-            keys(entry, {"how": str, "seeds": list, "mean": dict, "sd": dict}, name)
-            keys(entry["mean"], metric_fields, f"{name}.mean")
-            keys(entry["sd"], metric_fields, f"{name}.sd")
-            for k, seed in enumerate(entry["seeds"]):
-                keys(
-                    seed,
-                    {"seed": int, "bias": list, "val": dict, "test": dict, "recall": list},
-                    f"{name}.seeds[{k}]",
-                )
-    need(summary.get("failed", []), list, "failed")
-    for i, failure in enumerate(summary.get("failed", [])):
-        keys(failure, {"arm": str, "seed": int, "reason": str}, f"failed[{i}]")
-    keys(
-        summary["seconds"],
-        dict.fromkeys(("teacher", "store", "training", "evaluation", "total"), number),
-        "seconds",
-    )

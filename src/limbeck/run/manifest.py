@@ -1,11 +1,12 @@
-"""``manifest.json``: what ran, on what, from what, how long, and how it ended."""
+"""``manifest.json``: what ran, on what machine, how long it took and how it ended."""
 
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,101 +15,234 @@ from typing import Any
 from limbeck._base.files import write_json
 from limbeck._base.version import __version__
 from limbeck.run.folder import RunFolder
+from limbeck.run.records import from_json, further_keys, optional, to_json
+from limbeck.run.summary import Seconds
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "scipy", "safetensors")
 STAGES = ("teacher", "store", "training", "evaluation")
 
 
-class Manifest:
-    """The manifest of a run, written at each change, so that a killed run still tells what it was.
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """The machine of a run.
 
-    Args:
-        run: its folder.
-        facts: keys to keep from the start, such as the command and the seeds.
+    Attributes:
+        cpu: Name of the processor.
+        cores: Number of cores that the process may use.
+        memory_gib: Memory in GiB.
+        devices: Names of the accelerators.
+        system: Name of the operating system.
     """
 
-    def __init__(self, run: RunFolder, facts: Mapping[str, Any]):
-        self.file = run.manifest
-        earlier = run.read_json(run.manifest) if run.manifest.is_file() else {}
-        self.content: dict[str, Any] = {
-            **earlier,
-            **facts,
-            "state": "running",
-            "started": earlier.get("started", now()),
-            "finished": None,
-            "resumed": earlier.get("resumed", -1) + 1,
-            "versions": installed_versions(),
-            "hardware": hardware(),
-            "git_commit": git_commit(Path.cwd()),
-            "seconds": earlier.get("seconds", dict.fromkeys(STAGES, 0.0)),
-            "cohort_seconds": earlier.get("cohort_seconds", {}),
-            "digests": earlier.get("digests", {}),
-            "failed": earlier.get("failed", {}),
-        }
-        self.content.pop("error", None)
-        self.write()
+    cpu: str | None = None
+    cores: int | None = None
+    memory_gib: float | None = None
+    devices: tuple[str, ...] = ()
+    system: str | None = None
 
-    def write(self) -> None:
-        """Write it as it is now."""
-        write_json(self.file, self.content)
+
+@dataclass(frozen=True, kw_only=True)
+class StoreUse:
+    """A store of the teacher's answers that a run has read.
+
+    Attributes:
+        rows: Number of inputs.
+        views: Description of the views.
+        dtype: Number format of the answers.
+        kind: ``dense``, ``topk`` or ``sampled``.
+        k: Number of classes kept of an answer; 0 for all.
+        positions: Number of answers for one input.
+        classes: Number of classes.
+        record_bytes: Bytes of one answer.
+    """
+
+    rows: int | None = None
+    views: str | None = None
+    dtype: str | None = None
+    kind: str | None = None
+    k: int | None = None
+    positions: int | None = None
+    classes: int | None = None
+    record_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The content of ``manifest.json``.
+
+    Attributes:
+        recipe: Name of the study.
+        seeds: Seeds of the study.
+        facts: Further keys; those of the command line are ``command``, ``verb``, ``multirun``,
+            ``overrides``, ``config_dir``, ``folder`` and ``quick``.
+        state: ``running``, ``finished``, ``incomplete``, ``interrupted`` or ``failed``.
+        started: Start of the run in UTC, ISO 8601.
+        finished: End of the run, likewise; None while it runs.
+        resumed: How often the run was resumed.
+        versions: Versions of Python and of the packages that matter to the numbers.
+        hardware: The machine.
+        git_commit: Commit of the working directory; None outside a repository.
+        seconds: Duration of each stage.
+        cohort_seconds: Training time of each cohort.
+        digests: SHA-256 of the data and of the teacher's weights.
+        failed: Reason of each failure, by the student's name ``<arm>/seed<N>``.
+        stores: Stores that the run has read, by key.
+        error: Type and message of the error that ended the run.
+    """
+
+    recipe: str | None = None
+    seeds: tuple[int, ...] = ()
+    facts: Mapping[str, Any] = further_keys()
+    state: str | None = None
+    started: str | None = None
+    finished: str | None = None
+    resumed: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hardware: Hardware | None = None
+    git_commit: str | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    cohort_seconds: Mapping[str, float] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    stores: Mapping[str, StoreUse] | None = optional()
+    error: str | None = optional()
+
+
+def read_manifest(run: RunFolder) -> Manifest:
+    """Read ``manifest.json`` of a run.
+
+    Raises:
+        ConfigError: If it is missing.
+        UntrustedFileError: If it is damaged.
+    """
+    content = run.read_json(run.manifest)
+    return from_json(Manifest, content, where=str(run.manifest))
+
+
+class ManifestWriter:
+    """The manifest of a run in progress; written at each change, so that it survives a kill.
+
+    Args:
+        run: Folder of the run; the manifest of a resumed run is there already.
+        recipe: Name of the study.
+        seeds: Seeds of the study.
+        facts: Further keys of the manifest, such as the command.
+
+    Attributes:
+        content: The manifest as it is now.
+    """
+
+    def __init__(
+        self, run: RunFolder, *, recipe: str, seeds: Sequence[int], facts: Mapping[str, Any]
+    ):
+        self._file = run.manifest
+        resumed = run.manifest.is_file()
+        earlier = read_manifest(run) if resumed else Manifest()
+        self.content = replace(
+            earlier,
+            recipe=recipe,
+            seeds=tuple(seeds),
+            facts={**earlier.facts, **facts},
+            state="running",
+            started=earlier.started or now(),
+            finished=None,
+            resumed=earlier.resumed + 1 if resumed else 0,
+            versions=installed_versions(),
+            hardware=hardware(),
+            git_commit=git_commit(Path.cwd()),
+            seconds={**dict.fromkeys(STAGES, 0.0), **earlier.seconds},
+            error=None,
+        )
+        self._write()
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Reason of each failure, by the student's name."""
+        return self.content.failed
+
+    @property
+    def seconds(self) -> Seconds:
+        """Duration of each stage, rounded to milliseconds."""
+        stages = {stage: round(self.content.seconds[stage], 3) for stage in STAGES}
+        return Seconds(**stages, total=round(sum(stages.values()), 3))
 
     def finish(self, state: str, error: str | None = None) -> None:
-        """Note how the run ended: ``finished``, ``interrupted`` or ``failed``."""
-        self.content |= {"state": state, "finished": now()}
-        if error is not None:
-            self.content["error"] = error
-        self.write()
+        """Record how the run ended: ``finished``, ``incomplete``, ``interrupted`` or ``failed``."""
+        self._change(state=state, finished=now(), error=error)
+
+    def add_digest(self, name: str, digest: str) -> str:
+        """Record a digest unless there is one of that name; return the recorded one."""
+        digests = {name: digest, **self.content.digests}
+        self._change(digests={**self.content.digests, name: digests[name]})
+        return digests[name]
+
+    def add_failures(self, reasons: Mapping[str, str]) -> None:
+        """Record why students failed, by their names."""
+        self._change(failed={**self.failed, **reasons})
+
+    def forget_failures(self, names: Sequence[str]) -> None:
+        """Remove the failures of students that are to be trained again."""
+        failed = {name: reason for name, reason in self.failed.items() if name not in names}
+        self._change(failed=failed)
+
+    def add_stores(self, stores: Mapping[str, StoreUse]) -> None:
+        """Record the stores that the run reads, by key."""
+        self._change(stores={**(self.content.stores or {}), **stores})
 
     @contextmanager
     def timed(self, stage: str, cohort: str | None = None) -> Iterator[None]:
-        """Add the seconds of a block to a stage, also when it is interrupted."""
-        began = time.perf_counter()
+        """Add the duration of a block to a stage and a cohort, even if the block raises."""
+        start = time.perf_counter()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - began
-            self.content["seconds"][stage] += seconds
+            seconds = time.perf_counter() - start
+            stages = dict(self.content.seconds)
+            stages[stage] += seconds
+            cohorts = dict(self.content.cohort_seconds)
             if cohort is not None:
-                earlier = self.content["cohort_seconds"].get(cohort, 0.0)
-                self.content["cohort_seconds"][cohort] = earlier + seconds
-            self.write()
+                cohorts[cohort] = cohorts.get(cohort, 0.0) + seconds
+            self._change(seconds=stages, cohort_seconds=cohorts)
 
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Seconds of each stage and in all."""
-        stages = {stage: round(self.content["seconds"][stage], 3) for stage in STAGES}
-        return {**stages, "total": round(sum(stages.values()), 3)}
+    def _change(self, **changes: Any) -> None:
+        self.content = replace(self.content, **changes)
+        self._write()
+
+    def _write(self) -> None:
+        write_json(self._file, to_json(self.content))
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
+    """The current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def installed_versions() -> dict[str, str]:
     """Versions of Python and of the packages that matter to the numbers."""
-    found = {"python": platform.python_version(), "limbeck": __version__}
+    versions = {"python": platform.python_version(), "limbeck": __version__}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-def hardware() -> dict[str, Any]:
-    """Processor, cores that may be used, memory in GiB and accelerators."""
+def hardware() -> Hardware:
+    """The machine that this process runs on."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "cpu": _processor(),
-        "cores": cores,
-        "memory_gib": _memory(),
-        "devices": devices,
-        "system": platform.system(),
-    }
+    if hasattr(os, "sched_getaffinity"):
+        cores: int | None = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count()
+    return Hardware(
+        cpu=_processor(),
+        cores=cores,
+        memory_gib=_memory(),
+        devices=tuple(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))),
+        system=platform.system(),
+    )
 
 
 def _processor() -> str:
@@ -128,20 +262,20 @@ def _memory() -> float | None:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit checked out in a folder, ``+`` behind it if files differ; None outside a
-    repository.
+    """The commit checked out in a folder, with ``+`` if tracked files differ from it.
+
+    None outside a repository.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return commit + (
-            "+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else ""
-        )
+        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
+    return f"{commit}+" if changes else commit
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
     )
-    return done.stdout.strip()
+    return process.stdout.strip()

@@ -16,7 +16,8 @@ from limbeck.evaluation.examples import differing
 from limbeck.evaluation.summary import mark_main, mean_and_sd, warnings_of
 from limbeck.models import save_model
 from limbeck.models.fold import add_to_logits
-from limbeck.run.folder import SCHEMA, RunFolder, check_summary
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import SCHEMA, parse_summary
 from limbeck.study.arms import ArmPlan, controls_of
 from limbeck.study.scoring import Scored, ScoredClassifiers, ScoredLanguageModels
 
@@ -184,7 +185,7 @@ def summarise(
             scored.teacher and scored.teacher["test"],
         )
     summary["warnings"] = warnings_of(summary)
-    check_summary(summary)
+    parse_summary(summary)
     return summary
 
 

@@ -34,7 +34,7 @@ from limbeck.models import load_model, save_model
 from limbeck.report.page import write_report
 from limbeck.report.wording import plural
 from limbeck.run.folder import RunFolder
-from limbeck.run.manifest import Manifest
+from limbeck.run.manifest import ManifestWriter, StoreUse
 from limbeck.store.answers import digest_of
 from limbeck.store.files import check_folder
 from limbeck.store.store import StoreLike, StoreSettings
@@ -289,9 +289,9 @@ class Study:
             self._note_digest(name, digest)
         return teacher
 
-    def _failed(self) -> dict[str, str]:
-        """Why each student failed that did, by its name in the manifest."""
-        return self.manifest.content["failed"]
+    def _failed(self) -> Mapping[str, str]:
+        """Reason of each failure, by the student's name in the manifest."""
+        return self.manifest.failed
 
     def _complete(self) -> list[ArmPlan]:
         """The arms of which no student failed."""
@@ -307,9 +307,8 @@ class Study:
         """Note a cohort of which nothing came, for a reason that the module did not find student by
         student.
         """
-        for name in [_key(plan, seed) for plan in plans for seed in seeds]:
-            self._failed().setdefault(name, str(error))
-        self.manifest.write()
+        names = [_key(plan, seed) for plan in plans for seed in seeds]
+        self.manifest.add_failures({name: str(error) for name in names} | dict(self._failed()))
 
     def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Run within a run folder whose manifest tells how it ended."""
@@ -327,9 +326,10 @@ class Study:
                 "began. Go on with "
                 "the same, or start anew with overwrite=true."
             )
-        self.manifest = Manifest(run, {"recipe": self.name, "seeds": self.seeds, **self.facts})
-        for name in [name for name, reason in self._failed().items() if is_out_of_memory(reason)]:
-            del self._failed()[name]  # there may be more memory now
+        self.manifest = ManifestWriter(run, recipe=self.name, seeds=self.seeds, facts=self.facts)
+        self.manifest.forget_failures(  # there may be more memory now
+            [name for name, reason in self._failed().items() if is_out_of_memory(reason)]
+        )
         write_text(run.config, settings)
         try:
             self._note_digest("data", self.data.digest())
@@ -363,15 +363,13 @@ class Study:
 
     def _note_digest(self, name: str, digest: str) -> None:
         """Keep a digest in the manifest; a resumed run must find the same again."""
-        earlier = self.manifest.content["digests"].setdefault(name, digest)
-        if earlier != digest:
+        if self.manifest.add_digest(name, digest) != digest:
             kind = DataError if name.startswith(("data", "inputs")) else TeacherError
             raise kind(
                 f"{self.run_folder.path}: the {name} is not what it was when this run began, so it "
                 "cannot be resumed. "
                 "Put it back, or start anew with overwrite=true."
             )
-        self.manifest.write()
 
     # The students ---------------------------------------------------------------------------------
 
@@ -438,7 +436,7 @@ class Study:
                 )
                 return error
             finally:
-                self._failed().update(
+                self.manifest.add_failures(
                     {_key(plans[arm], seeds[seed]): said for arm, seed, said in module.diverged}
                 )
             for arm, seed, model in cohort.members():
@@ -449,9 +447,8 @@ class Study:
                 if not all(
                     p.isfinite().all() for p in model.parameters()
                 ):  # in the very last steps
-                    self._failed().setdefault(
-                        name, f"Training diverged: weights of {name} are not finite."
-                    )
+                    reason = f"Training diverged: weights of {name} are not finite."
+                    self.manifest.add_failures({name: reason} | dict(self._failed()))
                 if name not in self._failed():
                     save_model(
                         model,
@@ -489,7 +486,8 @@ class Study:
             )
         with self.manifest.timed("store"):
             signal = self._signals.of(plan)
-            self.manifest.content.setdefault("stores", {}).update(self._signals.used)
+            used = self._signals.used
+            self.manifest.add_stores({key: StoreUse(**facts) for key, facts in used.items()})
         return signal
 
     def _fit(
@@ -551,7 +549,7 @@ class Study:
             self.plans,
             self.data,
             facts=facts,
-            seconds=self.manifest.seconds,
+            seconds=asdict(self.manifest.seconds),
             arm_seconds=shares,
             failed={
                 (plan.name, seed): self._failed()[_key(plan, seed)]
@@ -573,7 +571,7 @@ class Study:
 
     def _seconds_of(self, plan: ArmPlan) -> float:
         """The arm's share of the time of its cohorts."""
-        spent = self.manifest.content["cohort_seconds"]
+        spent = self.manifest.content.cohort_seconds
         shares = [
             (f"cohort{number}", len(plans))
             for number, (plans, _) in enumerate(self._cohorts)

@@ -46,9 +46,11 @@ class TeacherSource:
     ):
         self.plan = teacher if isinstance(teacher, Teacher) else None
         self.data, self.run, self.fit = data, run, fit
-        self._models = (
-            [] if self.plan else [teacher] if isinstance(teacher, nn.Module) else list(teacher)
-        )  # type: ignore[arg-type]
+        self._models: list[nn.Module] = []
+        if isinstance(teacher, nn.Module):
+            self._models = [teacher]
+        elif not isinstance(teacher, Teacher):
+            self._models = list(teacher)
         self._given: list[nn.Module] | None = None
 
     def check(self) -> None:

@@ -1,0 +1,64 @@
+"""The metric by which a study is judged: errors on test samples, or bits per byte of test text.
+
+This module holds what is computed with it; its words and number formats are in ``report``.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass
+
+from limbeck.run.summary import ArmResult, Comparison, Delta, MeasureKey, Metrics, Summary
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric that decides a study; the lower the better.
+
+    Attributes:
+        key: Name of the metric in :class:`~limbeck.run.summary.Metrics`.
+        unit: What is counted, in the plural.
+        whole: Whether the metric of one model is a whole number.
+    """
+
+    key: MeasureKey
+    unit: str
+    whole: bool
+
+    def of(self, metrics: Metrics) -> float | None:
+        """The metric of one model; None where it is missing or not finite."""
+        value = getattr(metrics, self.key, None)
+        return value if value is not None and math.isfinite(value) else None
+
+    def of_seeds(self, arm: ArmResult) -> list[float]:
+        """The metric on the test split, one value per seed where it is known."""
+        values = [self.of(seed.test) for seed in arm.seeds]
+        return [value for value in values if value is not None]
+
+    def on_validation(self, arm: ArmResult) -> float:
+        """Mean over seeds on the validation split.
+
+        It is infinite if a seed has no value, so that such an arm is never chosen.
+        """
+        values = [self.of(seed.val) for seed in arm.seeds]
+        return statistics.fmean(math.inf if value is None else value for value in values)
+
+    def delta(self, comparison: Comparison) -> Delta:
+        """The differences of arm and control in this metric."""
+        if self.key == "errors":
+            return comparison.delta_errors
+        assert comparison.delta_bits_per_byte is not None  # the reader requires it
+        return comparison.delta_bits_per_byte
+
+    def p_value(self, comparison: Comparison) -> float | None:
+        """The p-value that the verdict is based on; None where it is unknown."""
+        return comparison.mcnemar_p if self.key == "errors" else comparison.p_value
+
+
+ERRORS = Measure(key="errors", unit="errors", whole=True)
+BITS_PER_BYTE = Measure(key="bits_per_byte", unit="bits per byte", whole=False)
+MEASURES: dict[str, Measure] = {measure.key: measure for measure in (ERRORS, BITS_PER_BYTE)}
+
+
+def measure_of(summary: Summary) -> Measure:
+    """The metric by which a study is judged."""
+    return MEASURES[summary.measure]

@@ -1,0 +1,441 @@
+"""``summary.json``: the results of a study as records, with their reader and writer.
+
+Every key of the file is a field of the same name. Keys are added, never renamed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from limbeck._base.errors import UntrustedFileError
+from limbeck._base.files import write_json
+from limbeck.run.folder import RunFolder
+from limbeck.run.records import from_json, optional, to_json
+
+SCHEMA = 1
+
+MeasureKey = Literal["errors", "bits_per_byte"]
+"""The metric by which a study is judged."""
+Verdict = Literal["helps", "hurts", "not shown"]
+Interval: TypeAlias = tuple[float, float]
+"""Lower and upper bound of a 95 % interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Metrics of one classifier on one split, or their mean or standard deviation over seeds.
+
+    Attributes:
+        errors: Number of samples whose top class is not the label.
+        accuracy: Share of samples whose top class is the label.
+        nll: Mean negative log-likelihood of the labels in nats.
+        ece: Expected calibration error.
+        agreement: Share of samples with the teacher's top class; None without a teacher.
+        kl_to_teacher: Mean KL divergence from the teacher in nats; None without a teacher.
+    """
+
+    errors: float | None
+    accuracy: float | None
+    nll: float | None
+    ece: float | None
+    agreement: float | None
+    kl_to_teacher: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradedMetrics(Metrics):
+    """Metrics of a classifier whose classes are grades.
+
+    Attributes:
+        kappa: Quadratic kappa of top class and label; None where it is undefined.
+    """
+
+    kappa: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextMetrics(Metrics):
+    """Metrics of a language model; a sample is a token.
+
+    Attributes:
+        bits_per_byte: Negative log-likelihood of all tokens in bits, per byte of text.
+        perplexity: ``exp(nll)``.
+    """
+
+    bits_per_byte: float | None
+    perplexity: float | None
+
+
+AnyMetrics: TypeAlias = TextMetrics | GradedMetrics | Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """The dataset of a study.
+
+    Attributes:
+        name: Name of the dataset.
+        classes: Number of classes, or size of the vocabulary.
+        train: Number of training samples (blocks, if the data is text).
+        val: Number of validation samples.
+        test: Number of test samples.
+        tokenizer: Name of the tokenizer, if the data is text.
+        block: Tokens in a block, if the data is text.
+        tokens: Tokens of each split, if the data is text.
+        bytes: Bytes of text of the test split, if the data is text.
+    """
+
+    name: str
+    classes: int
+    train: int
+    val: int
+    test: int
+    tokenizer: str | None = optional()
+    block: int | None = optional()
+    tokens: Mapping[str, int] | None = optional()
+    bytes: Mapping[str, int] | None = optional()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherResult:
+    """The teacher and its metrics.
+
+    Attributes:
+        name: Architecture, such as ``convnet 16-32-32``.
+        params: Number of parameters, of all members.
+        val: Metrics on the validation split.
+        test: Metrics on the test split.
+    """
+
+    name: str
+    params: int
+    val: AnyMetrics | None = optional()
+    test: AnyMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedResult:
+    """One student and its metrics.
+
+    Attributes:
+        seed: Seed of the student.
+        val: Metrics on the validation split.
+        test: Metrics on the test split.
+        recall: Recall of each class on the test split (None for a class without samples), if the
+            study sets constants.
+    """
+
+    seed: int
+    val: AnyMetrics
+    test: AnyMetrics
+    recall: tuple[float | None, ...] | None = optional()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjustedSeedResult:
+    """One student with constants added to its logits, and its metrics.
+
+    Attributes:
+        seed: Seed of the student.
+        bias: Constant of each class.
+        val: Metrics on the validation split.
+        test: Metrics on the test split.
+        recall: Recall of each class on the test split; None for a class without samples.
+    """
+
+    seed: int
+    bias: tuple[float, ...]
+    val: AnyMetrics
+    test: AnyMetrics
+    recall: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjustedResult:
+    """The students of an arm with constants added to their logits.
+
+    Attributes:
+        how: How the constants were set: ``prior``, ``kappa`` or ``chosen on test``.
+        seeds: Result of each seed.
+        mean: Mean of the test metrics over seeds.
+        sd: Standard deviation of the test metrics over seeds.
+    """
+
+    how: str
+    seeds: tuple[AdjustedSeedResult, ...]
+    mean: AnyMetrics
+    sd: AnyMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmResult:
+    """One arm: how its students were trained, and their metrics.
+
+    Attributes:
+        name: Name of the arm.
+        student: Architecture of the student.
+        params: Number of parameters of the student.
+        control: Whether the arm learns from labels alone.
+        objective: Settings of the objective.
+        transfer: Description of the transfer set.
+        transfer_settings: Settings of the transfer set.
+        absent: Classes without a sample in the transfer set.
+        views: Description of the views.
+        views_settings: Settings of the views.
+        optimizer: Settings of the optimizer.
+        epochs: Number of training epochs.
+        seconds: Training time, the arm's share of its cohorts.
+        seeds: Result of each seed.
+        mean: Mean of the test metrics over seeds.
+        sd: Standard deviation of the test metrics over seeds; each None with one seed.
+        failed_control: Name of the arm's control, if that failed.
+        adjusted: Results with constants added to the logits, if the study sets any.
+    """
+
+    name: str
+    student: str
+    params: int
+    control: bool = False
+    objective: Mapping[str, Any]
+    transfer: str
+    transfer_settings: Mapping[str, Any] = field(default_factory=dict)
+    absent: tuple[int, ...] = ()
+    views: str | None = None
+    views_settings: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int | None = None
+    seconds: float | None = None
+    seeds: tuple[SeedResult, ...]
+    mean: AnyMetrics
+    sd: AnyMetrics
+    failed_control: str | None = optional()
+    adjusted: tuple[AdjustedResult, ...] | None = optional()
+
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether the arm is a negative control: its soft targets belong to other samples."""
+        return bool(self.objective.get("shuffled"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """Paired differences, arm minus control.
+
+    Attributes:
+        mean: Mean over seeds.
+        ci95: 95 % interval over seeds; None with one seed.
+        ci95_total: 95 % interval over seeds and test samples; None where it is unknown.
+        per_seed: Difference of each seed.
+    """
+
+    mean: float
+    ci95: Interval | None
+    ci95_total: Interval | None = None
+    per_seed: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GapClosed:
+    """Share of the gap between control and teacher that the arm closes.
+
+    Attributes:
+        errors: Share of the gap in errors; None without a teacher that is better than the control.
+        nll: Share of the gap in NLL; likewise.
+        nll_ci95: 95 % interval of ``nll`` over seeds.
+    """
+
+    errors: float | None
+    nll: float | None
+    nll_ci95: Interval | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """An arm compared with its control over the same seeds and test samples.
+
+    Attributes:
+        how: How the constants of both arms were set, in ``adjusted_comparisons``.
+        arm: Name of the arm.
+        control: Name of its control.
+        delta_errors: Difference in test errors.
+        delta_bits_per_byte: Difference in bits per byte, if the data is text.
+        mcnemar_p: p-value of McNemar's test; None if the data is text.
+        p_value: p-value of the t-test over stretches of text, if the data is text.
+        gap_closed: Share of the gap to the teacher that is closed.
+        verdict: Outcome of the comparison.
+        main: Whether this is the headline; None in ``adjusted_comparisons``.
+    """
+
+    how: str | None = optional()
+    arm: str
+    control: str
+    delta_errors: Delta
+    delta_bits_per_byte: Delta | None = optional()
+    mcnemar_p: float | None
+    p_value: float | None = optional()
+    gap_closed: GapClosed
+    verdict: Verdict
+    main: bool | None = optional()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seconds:
+    """Duration of each stage of a study in seconds."""
+
+    teacher: float
+    store: float
+    training: float
+    evaluation: float
+    total: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedStudent:
+    """A student whose training failed.
+
+    Attributes:
+        arm: Name of its arm.
+        seed: Seed of the student.
+        reason: Message of the error.
+    """
+
+    arm: str
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """The results of a study.
+
+    Attributes:
+        schema: Version of the file format.
+        recipe: Name of the study.
+        epochs: Number of training epochs of the students, unless an arm has its own.
+        batch_size: Batch size of the students.
+        quick: Whether this was a quick run, whose numbers mean nothing.
+        data: The dataset.
+        measure: Metric by which the study is judged.
+        classes: Names of the classes; empty if the data is text.
+        teacher: The teacher's result; None without a teacher.
+        arms: Result of each arm in which no student failed.
+        comparisons: Arms compared with their controls.
+        seconds: Duration of each stage.
+        failed: Students that failed.
+        adjusted_comparisons: Comparisons with constants added to the logits, if the study sets any.
+        warnings: Sentences to read before believing a verdict.
+    """
+
+    schema: int = SCHEMA
+    recipe: str
+    epochs: int | None = None
+    batch_size: int | None = None
+    quick: bool = False
+    data: DataFacts
+    measure: MeasureKey = "errors"
+    classes: tuple[str, ...] = ()
+    teacher: TeacherResult | None
+    arms: tuple[ArmResult, ...]
+    comparisons: tuple[Comparison, ...]
+    seconds: Seconds
+    failed: tuple[FailedStudent, ...] = ()
+    adjusted_comparisons: tuple[Comparison, ...] | None = optional()
+    warnings: tuple[str, ...] = ()
+
+    def arm(self, name: str) -> ArmResult:
+        """The result of the arm of that name.
+
+        Raises:
+            KeyError: If there is no such arm.
+        """
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise KeyError(name)
+
+    @property
+    def main_comparison(self) -> Comparison | None:
+        """The comparison in the headline; None without comparisons."""
+        return next((entry for entry in self.comparisons if entry.main), None)
+
+
+def read_summary(run: RunFolder) -> Summary:
+    """Read ``summary.json`` of a run.
+
+    Raises:
+        ConfigError: If it is missing.
+        UntrustedFileError: If it is damaged or of an unknown schema.
+    """
+    return parse_summary(run.read_json(run.summary), where=str(run.summary))
+
+
+def write_summary(run: RunFolder, summary: Summary) -> None:
+    """Write ``summary.json`` of a run."""
+    write_json(run.summary, to_json(summary))
+
+
+def parse_summary(content: Any, *, where: str = "summary.json") -> Summary:
+    """Build a summary from the parsed JSON of schema 1.
+
+    Args:
+        content: Parsed JSON.
+        where: File that it is from, for messages.
+
+    Raises:
+        UntrustedFileError: If a key is missing or has a wrong value, or the schema is unknown.
+    """
+    if isinstance(content, dict):
+        _check_schema(content, where)
+    summary = from_json(Summary, content, where=where)
+    if summary.measure == "bits_per_byte":
+        _check_text(summary, where)
+    return summary
+
+
+def _check_schema(content: Mapping[str, Any], where: str) -> None:
+    if "schema" not in content:
+        raise UntrustedFileError(f"{where}: schema is missing.")
+    schema = content["schema"]
+    if isinstance(schema, bool) or not isinstance(schema, int):
+        raise UntrustedFileError(f"{where}: schema should be an integer, found {schema!r}.")
+    if schema != SCHEMA:
+        raise UntrustedFileError(
+            f"{where}: schema {schema} is not {SCHEMA}; update limbeck to read it."
+        )
+
+
+def _check_text(summary: Summary, where: str) -> None:
+    """Check what only a study of text has to have."""
+    data = summary.data
+    needed: dict[str, Any] = {
+        "data.tokenizer": data.tokenizer,
+        "data.block": data.block,
+        "data.tokens": data.tokens,
+        "data.bytes": data.bytes,
+    }
+    for split in ("train", "val", "test"):
+        needed[f"data.tokens.{split}"] = (data.tokens or {}).get(split)
+    needed["data.bytes.test"] = (data.bytes or {}).get("test")
+    for number, comparison in enumerate(summary.comparisons):
+        path = f"comparisons[{number}].delta_bits_per_byte"
+        needed[path] = comparison.delta_bits_per_byte
+    for path, value in needed.items():
+        if value is None:
+            raise UntrustedFileError(f"{where}: {path} is missing.")
+    for path, metrics in _all_metrics(summary):
+        if not isinstance(metrics, TextMetrics):
+            raise UntrustedFileError(
+                f"{where}: {path} needs bits_per_byte and perplexity; one of them is missing."
+            )
+
+
+def _all_metrics(summary: Summary) -> Iterator[tuple[str, Metrics]]:
+    """Path and value of the metrics in a summary."""
+    if summary.teacher is not None:
+        yield "teacher.test", summary.teacher.test
+    for i, arm in enumerate(summary.arms):
+        yield f"arms[{i}].mean", arm.mean
+        yield f"arms[{i}].sd", arm.sd
+        for j, seed in enumerate(arm.seeds):
+            yield f"arms[{i}].seeds[{j}].val", seed.val
+            yield f"arms[{i}].seeds[{j}].test", seed.test
