@@ -83,7 +83,10 @@ def fails(tmp_path, capsys, monkeypatch):
         ("objective.temperature=-1", "should be above 0"),
         ("objective.temperature=nan", "objective.temperature=nan should be a finite number"),
         ("objective.temperature=abc", "objective.temperature='abc' should be a finite number"),
-        ("objective.hard_weight=0 objective.soft_weight=0", "both 0: nothing would be learnt"),
+        (
+            "objective.hard_weight=0 objective.soft_weight=0",
+            "both 0: there is nothing to learn from",
+        ),
         ("objective.soft=mse", "choose one of kl, cross_entropy"),
         ("epochs=0", "epochs=0 should be a whole number of at least 1"),
         ("epochs=-1", "epochs=-1"),

@@ -72,7 +72,7 @@ def test_a_hint_arm_beside_its_control_and_plain_distillation(tmp_path):
         ),
         ([HINT.replace("student: features.3", "student: head")], "cannot match the student's head"),
         ([HINT, "teacher.members=2"], "an ensemble of 2"),
-        (["objective.class_weights=[1,2]"], "has 2 numbers, and there are 10 classes"),
+        (["objective.class_weights=[1,2]"], "has 2 numbers but the dataset has 10 classes"),
     ],
 )
 def test_mistakes_are_met_before_anything_is_trained(settings, message, tmp_path, capsys):

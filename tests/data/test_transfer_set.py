@@ -5,11 +5,11 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from limbeck._base.checks import UNLABELLED
 from limbeck._base.errors import ConfigError
 from limbeck.data import Split, TransferSet
 from limbeck.data.sources.base import Source, as_pool
 from limbeck.data.transfer_set import even_order
+from limbeck.losses.base import UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,14 @@ def test_equals_the_direct_loss(chunk, teacher, with_bias):
     hidden, weight, bias = layer()
     inputs = (hidden, weight, bias) if with_bias else (hidden, weight)
     loss = distilled(teacher(), some_labels())
-    want = loss(F.linear(*inputs), slice(0, 11))
-    wanted = torch.autograd.grad(3 * want[0], inputs)
-    found = Terms(
+    expected = loss(F.linear(*inputs), slice(0, 11))
+    expected_grad = torch.autograd.grad(3 * expected[0], inputs)
+    result = Terms(
         *chunked_loss(hidden, weight, loss, bias=bias if with_bias else None, chunk=chunk)
     )
-    torch.testing.assert_close(torch.stack(found), want, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(torch.stack(result), expected, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(
-        torch.autograd.grad(3 * found.loss, inputs), wanted, rtol=1e-12, atol=1e-14
+        torch.autograd.grad(3 * result.loss, inputs), expected_grad, rtol=1e-12, atol=1e-14
     )
 
 
@@ -80,10 +80,10 @@ def test_equals_the_direct_loss(chunk, teacher, with_bias):
 def test_the_size_of_the_products_changes_nothing(block, monkeypatch):
     monkeypatch.setattr(chunked, "BLOCK", block)
     inputs, loss = layer(), distilled(dense_teacher(), some_labels())
-    want = loss(F.linear(*inputs), slice(0, 11))[0]
-    found = chunked_loss(*inputs[:2], loss, bias=inputs[2], chunk=2)[0]
-    torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-14)
-    gradients = [torch.autograd.grad(value, inputs) for value in (found, want)]
+    expected = loss(F.linear(*inputs), slice(0, 11))[0]
+    result = chunked_loss(*inputs[:2], loss, bias=inputs[2], chunk=2)[0]
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-14)
+    gradients = [torch.autograd.grad(value, inputs) for value in (result, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-14)
 
 
@@ -91,19 +91,19 @@ def test_the_size_of_the_products_changes_nothing(block, monkeypatch):
 @given(st.integers(0, 30), st.integers(1, 12), st.integers(1, 12))
 def test_every_position_is_seen_once_and_in_its_place(n, block, chunk):
     hidden, weight, _ = layer(n=n)
-    seen = []
+    positions = []
 
     def loss(logits, part):
         torch.testing.assert_close(logits.detach(), (hidden @ weight.T)[part].detach())
-        seen.extend(range(*part.indices(n)))
+        positions.extend(range(*part.indices(n)))
         return logits.square().sum()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chunked, "BLOCK", block)
-        (found,) = chunked_loss(hidden, weight, loss, chunk=chunk)
-    assert seen == list(range(n))
-    torch.testing.assert_close(found, (hidden @ weight.T).square().sum())
-    found.backward()
+        (result,) = chunked_loss(hidden, weight, loss, chunk=chunk)
+    assert positions == list(range(n))
+    torch.testing.assert_close(result, (hidden @ weight.T).square().sum())
+    result.backward()
     torch.testing.assert_close(hidden.grad, 2 * (hidden @ weight.T) @ weight)
 
 
@@ -118,10 +118,10 @@ def test_only_what_needs_a_gradient_has_one():
     hidden, weight, bias = layer()
     loss = distilled(dense_teacher(), some_labels())
     chunked_loss(hidden, weight.detach(), loss, bias=bias, chunk=3)[0].backward()
-    want = torch.autograd.grad(
+    expected = torch.autograd.grad(
         loss(F.linear(hidden, weight, bias), slice(0, 11))[0], (hidden, bias)
     )
-    torch.testing.assert_close((hidden.grad, bias.grad), want)
+    torch.testing.assert_close((hidden.grad, bias.grad), expected)
     assert weight.grad is None
 
 
@@ -139,29 +139,29 @@ def test_it_can_be_used_twice_and_within_a_model():
     )
     loss = distilled(dense_teacher(), some_labels())
     total = chunked_loss(torch.tanh(x @ first.T), last, loss, chunk=3)[0] * 0.5
-    want = 0.5 * loss(torch.tanh(x @ first.T) @ last.T, slice(0, 11))[0]
-    wanted = torch.autograd.grad(want, (first, last))
+    expected = 0.5 * loss(torch.tanh(x @ first.T) @ last.T, slice(0, 11))[0]
+    expected_grad = torch.autograd.grad(expected, (first, last))
     for _ in range(2):
         torch.testing.assert_close(
-            torch.autograd.grad(total, (first, last), retain_graph=True), wanted
+            torch.autograd.grad(total, (first, last), retain_graph=True), expected_grad
         )
 
 
 def test_without_gradients_nothing_is_kept():
     hidden, weight, _ = layer()
     loss = distilled(dense_teacher(), some_labels())
-    want = chunked_loss(hidden, weight, loss, chunk=3)
-    asked = []
+    expected = chunked_loss(hidden, weight, loss, chunk=3)
+    tracked = []
 
-    def watched(logits, part):
-        asked.append(logits.requires_grad or torch.is_grad_enabled())
+    def observed(logits, part):
+        tracked.append(logits.requires_grad or torch.is_grad_enabled())
         return loss(logits, part)
 
     with torch.no_grad():
-        found = chunked_loss(hidden, weight, watched, chunk=3)
-    assert not any(asked)
-    assert not any(term.requires_grad for term in found)
-    torch.testing.assert_close(found, tuple(term.detach() for term in want))
+        result = chunked_loss(hidden, weight, observed, chunk=3)
+    assert not any(tracked)
+    assert not any(term.requires_grad for term in result)
+    torch.testing.assert_close(result, tuple(term.detach() for term in expected))
 
 
 def test_ignored_positions_and_chunks_of_them_alone_have_no_gradient():
@@ -174,11 +174,13 @@ def test_ignored_positions_and_chunks_of_them_alone_have_no_gradient():
     def constant_where_all_is_ignored(logits, part):
         return torch.zeros(3, dtype=torch.float64) if ignored[part].all() else loss(logits, part)
 
-    want = torch.autograd.grad(loss(hidden @ weight.T, slice(0, 11))[0], (hidden, weight))
+    expected = torch.autograd.grad(loss(hidden @ weight.T, slice(0, 11))[0], (hidden, weight))
     for own in (loss, constant_where_all_is_ignored):
-        found = torch.autograd.grad(chunked_loss(hidden, weight, own, chunk=2)[0], (hidden, weight))
-        torch.testing.assert_close(found, want)
-        assert (found[0][ignored] == 0).all()
+        result = torch.autograd.grad(
+            chunked_loss(hidden, weight, own, chunk=2)[0], (hidden, weight)
+        )
+        torch.testing.assert_close(result, expected)
+        assert (result[0][ignored] == 0).all()
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
@@ -188,15 +190,15 @@ def test_under_bfloat16_autocast_weights_gather_float32(with_bias):
     y = some_labels(600, 50)
     loss = distilled(lambda part: None, y, Objective(hard_weight=1, soft_weight=0))
     with torch.autocast("cpu", torch.bfloat16):
-        found = chunked_loss(hidden, weight, loss, bias=bias if with_bias else None, chunk=7)[0]
+        result = chunked_loss(hidden, weight, loss, bias=bias if with_bias else None, chunk=7)[0]
         direct = loss(F.linear(*inputs), slice(0, 600))[0]
     exact = loss(F.linear(*(x.double() for x in inputs)), slice(0, 600))[0]
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, direct, rtol=1e-3, atol=1e-3)
-    gradients = {value: torch.autograd.grad(value, inputs) for value in (found, direct, exact)}
-    assert {g.dtype for g in gradients[found]} == {torch.float32}
-    for chunk, whole, want in zip(*gradients.values(), strict=True):
-        error = [(g - want).norm() / want.norm() for g in (chunk, whole)]
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, direct, rtol=1e-3, atol=1e-3)
+    gradients = {value: torch.autograd.grad(value, inputs) for value in (result, direct, exact)}
+    assert {g.dtype for g in gradients[result]} == {torch.float32}
+    for chunk, whole, expected in zip(*gradients.values(), strict=True):
+        error = [(g - expected).norm() / expected.norm() for g in (chunk, whole)]
         assert error[0] < 1.5 * error[1] + 1e-4
         assert error[0] < 0.02
 
@@ -208,9 +210,9 @@ def test_half_precision_weights_have_gradients_of_their_own_type():
     ].backward()
     exact = [x.detach().double().requires_grad_() for x in inputs]
     F.linear(*exact).logsumexp(-1).sum().backward()
-    for found, want in zip(inputs, exact, strict=True):
-        assert found.grad.dtype == torch.bfloat16
-        torch.testing.assert_close(found.grad.double(), want.grad, rtol=0.05, atol=0.05)
+    for result, expected in zip(inputs, exact, strict=True):
+        assert result.grad.dtype == torch.bfloat16
+        torch.testing.assert_close(result.grad.double(), expected.grad, rtol=0.05, atol=0.05)
 
 
 class Largest(TorchDispatchMode):
@@ -221,20 +223,20 @@ class Largest(TorchDispatchMode):
         self.numel = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        found = func(*args, **(kwargs or {}))
-        for tensor in found if isinstance(found, (tuple, list)) else [found]:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
             if isinstance(tensor, torch.Tensor):
                 self.numel = max(self.numel, tensor.numel())
-        return found
+        return result
 
 
 def test_all_logits_are_never_there_at_once():
     n, v, d = 2048, 500, 8
     hidden, weight, _ = layer(n=n, d=d, v=v, dtype=torch.float32)
     loss = distilled(lambda part: None, some_labels(n, v), Objective(hard_weight=1, soft_weight=0))
-    with Largest() as seen:
+    with Largest() as positions:
         chunked_loss(hidden, weight, loss, chunk=100)[0].backward()
-    assert seen.numel == chunked.BLOCK * v
-    with Largest() as seen:
+    assert positions.numel == chunked.BLOCK * v
+    with Largest() as positions:
         loss(F.linear(hidden, weight), slice(0, n))[0].backward()
-    assert seen.numel == n * v
+    assert positions.numel == n * v

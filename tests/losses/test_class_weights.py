@@ -34,29 +34,29 @@ def labels_only(**settings):
 @given(st.integers(0, 10_000), st.lists(st.floats(0, 10), min_size=5, max_size=5).filter(any))
 def test_weighted_cross_entropy_is_pytorchs_sum_over_the_number_of_labels(seed, weights):
     z, y = randn(8, 5, seed=seed), some_labels(8, seed=seed)
-    found = labels_only(class_weights=weights)(z, None, y).hard
+    result = labels_only(class_weights=weights)(z, None, y).hard
     numbers = torch.tensor(weights, dtype=torch.float64)
-    want = (
+    expected = (
         F.cross_entropy(z, y, weight=numbers, reduction="sum", ignore_index=-100)
         / (y != -100).sum()
     )
-    torch.testing.assert_close(found, want)
+    torch.testing.assert_close(result, expected)
     weighed = numbers[y[y != -100]].sum()
     if weighed > 1e-6:  # PyTorch's mean divides by what the samples count in all
         mean = F.cross_entropy(z, y, weight=numbers, ignore_index=-100)
-        torch.testing.assert_close(found * (y != -100).sum() / weighed, mean)
+        torch.testing.assert_close(result * (y != -100).sum() / weighed, mean)
 
 
 def test_balanced_weights_are_sklearns():
     from sklearn.utils.class_weight import compute_class_weight
 
     y = torch.tensor([0] * 7 + [1] * 2 + [2] * 1 + [4] * 5 + [-100] * 9)
-    found = balanced_weights(y, 6)
-    kept = y[y != -100].numpy()
-    want = compute_class_weight("balanced", classes=np.array([0, 1, 2, 4]), y=kept)
-    assert [found[c] for c in (0, 1, 2, 4)] == pytest.approx(want)
-    assert found[3] == found[5] == 1.0
-    assert np.mean([found[c] for c in kept]) == pytest.approx(1.0)
+    result = balanced_weights(y, 6)
+    remaining = y[y != -100].numpy()
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 2, 4]), y=remaining)
+    assert [result[c] for c in (0, 1, 2, 4)] == pytest.approx(expected)
+    assert result[3] == result[5] == 1.0
+    assert np.mean([result[c] for c in remaining]) == pytest.approx(1.0)
 
 
 def test_balanced_classes_need_no_weights():
@@ -69,10 +69,10 @@ def test_balanced_makes_numbers_of_labels():
     z, y = randn(6, 3), torch.tensor([0, 0, 0, 1, 1, 2])
     with pytest.raises(ConfigError, match="balanced needs the labels"):
         objective(z, None, y)
-    found = objective.for_labels(y, 3)
-    assert found.class_weights == pytest.approx((6 / 9, 1.0, 2.0))
+    result = objective.for_labels(y, 3)
+    assert result.class_weights == pytest.approx((6 / 9, 1.0, 2.0))
     per_class = [hard_loss(z, y)[y == c].mean() for c in range(3)]
-    torch.testing.assert_close(found(z, None, y).hard, torch.stack(per_class).mean())
+    torch.testing.assert_close(result(z, None, y).hard, torch.stack(per_class).mean())
     assert objective.as_dict()["class_weights"] == "balanced"
     assert Objective().for_labels(y, 3) == Objective()
 
@@ -90,15 +90,15 @@ def test_in_a_stack_each_arm_has_its_own_weights_and_kind():
     mixed = some_labels(2, 7, seed=3), torch.rand(2, 7, generator=torch.Generator().manual_seed(0))
     z.requires_grad_()
     for mixture in (None, mixed):
-        found = StackedObjective(arms)(z, v, y, mixed=mixture)
-        gradient = torch.autograd.grad(found.loss.sum(), z)[0]
+        result = StackedObjective(arms)(z, v, y, mixed=mixture)
+        gradient = torch.autograd.grad(result.loss.sum(), z)[0]
         for arm, objective in enumerate(arms):
             alone = z[arm].detach().clone().requires_grad_()
-            want = objective(alone, v, y, mixed=mixture)
+            expected = objective(alone, v, y, mixed=mixture)
             torch.testing.assert_close(
-                [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+                [term[arm] for term in result], list(expected), rtol=1e-12, atol=1e-14
             )
-            want.loss.sum().backward()
+            expected.loss.sum().backward()
             torch.testing.assert_close(gradient[arm], alone.grad, rtol=1e-12, atol=1e-14)
 
 
@@ -106,12 +106,12 @@ def test_the_loss_of_a_mixture_weighs_each_label_by_its_class():
     z, first, second = randn(4, 5), torch.tensor([0, 1, 3, 4]), torch.tensor([4, 4, 0, -100])
     share = torch.tensor([0.25, 1.0, 0.5, 0.5], dtype=torch.float64)
     numbers = torch.tensor(WEIGHTS, dtype=torch.float64)
-    found = hard_loss(z, first, mixed=(second, share), class_weights=numbers)
+    result = hard_loss(z, first, mixed=(second, share), class_weights=numbers)
     one = F.cross_entropy(z, first, weight=numbers, reduction="none")
     other = F.cross_entropy(z, second, weight=numbers, reduction="none", ignore_index=-100)
-    want = share * one + (1 - share) * other
-    want[3] = 0  # a mixture with an unlabelled sample has no label
-    torch.testing.assert_close(found, want)
+    expected = share * one + (1 - share) * other
+    expected[3] = 0  # a mixture with an unlabelled sample has no label
+    torch.testing.assert_close(result, expected)
 
 
 def test_squared_error_is_that_of_a_graded_students_score():
@@ -122,9 +122,9 @@ def test_squared_error_is_that_of_a_graded_students_score():
         [sum(j - 0.5 for j in range(1, k + 1)) for k in range(5)]
     )
     y = torch.tensor([0, 1, 1, 4, -100])
-    found = hard_loss(logits, y, kind="squared_error")
-    torch.testing.assert_close(found, torch.where(y == -100, 0.0, (score - y).square()))
-    found.sum().backward()
+    result = hard_loss(logits, y, kind="squared_error")
+    torch.testing.assert_close(result, torch.where(y == -100, 0.0, (score - y).square()))
+    result.sum().backward()
     torch.testing.assert_close(score.grad, torch.where(y == -100, 0.0, 2 * (score.detach() - y)))
     assert logits.argmax(-1).tolist()[:4] == [0, 0, 1, 4]  # the nearest grade
 
@@ -144,9 +144,9 @@ def test_bad_class_weights_are_refused(weights):
 
 
 def test_class_weights_are_one_a_class():
-    with pytest.raises(ConfigError, match="has 5 numbers, and there are 4 classes"):
+    with pytest.raises(ConfigError, match="has 5 numbers but the dataset has 4 classes"):
         labels_only(class_weights=WEIGHTS).for_labels(torch.arange(4), 4)
-    with pytest.raises(ConfigError, match="has 5 numbers, and there are 3 classes"):
+    with pytest.raises(ConfigError, match="has 5 numbers but the dataset has 3 classes"):
         labels_only(class_weights=WEIGHTS)(randn(6, 3), None, some_labels(6, classes=3))
 
 

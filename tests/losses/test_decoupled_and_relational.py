@@ -19,7 +19,9 @@ from limbeck.losses import (
     relational,
     standardised,
 )
-from limbeck.losses.response import SOFT_LOSSES, STANDARDISED
+from limbeck.losses.soft import SOFT_LOSSES
+
+STANDARDISED = [loss.name for loss in SOFT_LOSSES.values() if loss.can_standardise]
 
 few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 draws = st.integers(0, 10_000)
@@ -52,9 +54,9 @@ def test_dkd_with_labels_equals_the_papers_formula(
         some_labels(5, classes, seed),
     )
     weights = {"target_weight": target_weight, "nontarget_weight": nontarget_weight}
-    found = decoupled(z, v, temperature=t, labels=y, **weights)
-    want = oracle.soft["dkd"](z.numpy(), v.numpy(), t, y.numpy(), **weights)
-    np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-13)
+    result = decoupled(z, v, temperature=t, labels=y, **weights)
+    expected = oracle.soft["dkd"](z.numpy(), v.numpy(), t, y.numpy(), **weights)
+    np.testing.assert_allclose(result, expected, rtol=1e-9, atol=1e-13)
 
 
 @few
@@ -64,17 +66,17 @@ def test_dkd_with_the_weights_of_the_kl_is_the_kl(seed, t):
     z, v, y = randn(5, 6, seed=seed), randn(5, 6, seed=seed + 1), some_labels(5, 6, seed)
     target = torch.where(y == -100, v.argmax(-1), y)
     rest = 1 - (v / t).softmax(-1).gather(-1, target[:, None])[:, 0]
-    found = decoupled(z, v, temperature=t, labels=y, target_weight=1.0, nontarget_weight=rest)
-    torch.testing.assert_close(found, kl_divergence(z, v, temperature=t), rtol=1e-9, atol=1e-12)
+    result = decoupled(z, v, temperature=t, labels=y, target_weight=1.0, nontarget_weight=rest)
+    torch.testing.assert_close(result, kl_divergence(z, v, temperature=t), rtol=1e-9, atol=1e-12)
 
 
 def test_dkd_takes_the_teachers_top_class_where_there_is_no_label():
     z, v = randn(6, 5), randn(6, 5, seed=1)
     none = torch.full((6,), -100)
-    want = decoupled(z, v, temperature=4.0, labels=v.argmax(-1))
-    torch.testing.assert_close(decoupled(z, v, temperature=4.0, labels=none), want)
-    torch.testing.assert_close(decoupled(z, v, temperature=4.0), want)
-    assert not torch.allclose(decoupled(z, v, temperature=4.0, labels=v.argmin(-1)), want)
+    expected = decoupled(z, v, temperature=4.0, labels=v.argmax(-1))
+    torch.testing.assert_close(decoupled(z, v, temperature=4.0, labels=none), expected)
+    torch.testing.assert_close(decoupled(z, v, temperature=4.0), expected)
+    assert not torch.allclose(decoupled(z, v, temperature=4.0, labels=v.argmin(-1)), expected)
 
 
 def test_dkd_of_two_classes_has_no_other_part():
@@ -89,11 +91,11 @@ def test_dkd_of_an_objective_uses_labels_but_not_those_of_mixtures(oracle):
     objective = Objective(
         soft="dkd", hard_weight=0, soft_weight=1, target_weight=0.5, nontarget_weight=2.0
     )
-    want = 16 * oracle.soft["dkd"](z.numpy(), v.numpy(), 4.0, y.numpy(), 0.5, 2.0).mean()
-    assert objective(z, v, y).soft.item() == pytest.approx(want, rel=1e-11)
+    expected = 16 * oracle.soft["dkd"](z.numpy(), v.numpy(), 4.0, y.numpy(), 0.5, 2.0).mean()
+    assert objective(z, v, y).soft.item() == pytest.approx(expected, rel=1e-11)
     mixed = y.flip(0), torch.full((6,), 0.5)
-    want = 16 * oracle.soft["dkd"](z.numpy(), v.numpy(), 4.0, None, 0.5, 2.0).mean()
-    assert objective(z, v, y, mixed=mixed).soft.item() == pytest.approx(want, rel=1e-11)
+    expected = 16 * oracle.soft["dkd"](z.numpy(), v.numpy(), 4.0, None, 0.5, 2.0).mean()
+    assert objective(z, v, y, mixed=mixed).soft.item() == pytest.approx(expected, rel=1e-11)
 
 
 @pytest.mark.parametrize(("first", "second"), [(1.0, 0.0), (0.0, 1.0)])
@@ -122,10 +124,10 @@ def test_dkd_gradients_with_labels_are_finite_at_extreme_logits(first, second):
 @given(draws, st.floats(0.5, 20), st.integers(2, 7), st.integers(3, 8))
 def test_dist_has_the_papers_mean_over_a_batch(oracle, seed, t, classes, batch):
     z, v = randn(batch, classes, seed=seed), randn(batch, classes, seed=seed + 1)
-    found = relational(z, v, temperature=t)
-    assert found.shape == (batch,)
-    want = oracle.soft["dist"](z.numpy(), v.numpy(), t).mean()
-    assert found.mean().item() == pytest.approx(want, rel=1e-6, abs=1e-9)
+    result = relational(z, v, temperature=t)
+    assert result.shape == (batch,)
+    expected = oracle.soft["dist"](z.numpy(), v.numpy(), t).mean()
+    assert result.mean().item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
 def test_dist_is_zero_where_the_student_answers_alike():
@@ -149,11 +151,11 @@ def test_dist_of_stacked_students_and_seeds_is_that_of_each():
     """Each student has batches of its own: arms first, then seeds."""
     z, v = randn(3, 2, 6, 5), randn(2, 6, 5, seed=1)
     t = torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64)
-    found = relational(z, v, temperature=t.view(3, 1, 1, 1))
+    result = relational(z, v, temperature=t.view(3, 1, 1, 1))
     for arm in range(3):
         for seed in range(2):
             alone = relational(z[arm, seed], v[seed], temperature=t[arm].item())
-            torch.testing.assert_close(found[arm, seed], alone, rtol=1e-12, atol=1e-13)
+            torch.testing.assert_close(result[arm, seed], alone, rtol=1e-12, atol=1e-13)
 
 
 def test_dist_of_a_batch_of_one_has_no_correlation_over_it(oracle):
@@ -183,8 +185,8 @@ def test_the_gradient_of_dist_does_not_shrink_with_the_temperature():
 def test_standardised_losses_equal_the_papers_formula(oracle, seed, t, kind):
     z, v, y = randn(6, 5, seed=seed), randn(6, 5, seed=seed + 1), some_labels(6, 5, seed)
     objective = Objective(soft=kind, standardise=True, temperature=t, hard_weight=0.3)
-    want = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **objective.as_dict())
-    np.testing.assert_allclose([term.item() for term in objective(z, v, y)], want, rtol=1e-9)
+    expected = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **objective.as_dict())
+    np.testing.assert_allclose([term.item() for term in objective(z, v, y)], expected, rtol=1e-9)
 
 
 @few
@@ -192,9 +194,13 @@ def test_standardised_losses_equal_the_papers_formula(oracle, seed, t, kind):
 def test_standardised_losses_see_neither_scale_nor_shift(seed, scale, shift, kind):
     z, v, y = randn(6, 5, seed=seed), randn(6, 5, seed=seed + 1), some_labels(6, 5, seed)
     objective = Objective(soft=kind, standardise=True, temperature=2.0)
-    want = objective(z, v, y).soft
-    torch.testing.assert_close(objective(scale * z + shift, v, y).soft, want, rtol=1e-8, atol=1e-9)
-    torch.testing.assert_close(objective(z, scale * v + shift, y).soft, want, rtol=1e-8, atol=1e-9)
+    expected = objective(z, v, y).soft
+    torch.testing.assert_close(
+        objective(scale * z + shift, v, y).soft, expected, rtol=1e-8, atol=1e-9
+    )
+    torch.testing.assert_close(
+        objective(z, scale * v + shift, y).soft, expected, rtol=1e-8, atol=1e-9
+    )
     assert not torch.isclose(
         Objective(soft=kind)(3 * z, v, y).soft, Objective(soft=kind)(z, v, y).soft, rtol=1e-3
     )
@@ -202,21 +208,21 @@ def test_standardised_losses_see_neither_scale_nor_shift(seed, scale, shift, kin
 
 def test_standardised_logits_have_mean_zero_and_spread_one(oracle):
     z = randn(2, 3, 6, 5)
-    found = standardised(z)
+    result = standardised(z)
     torch.testing.assert_close(
-        found.mean(-1), torch.zeros(2, 3, 6, dtype=torch.float64), rtol=0, atol=1e-14
+        result.mean(-1), torch.zeros(2, 3, 6, dtype=torch.float64), rtol=0, atol=1e-14
     )
-    torch.testing.assert_close(found.square().mean(-1), torch.ones(2, 3, 6, dtype=torch.float64))
-    np.testing.assert_allclose(found[0, 0], oracle.standardised(z[0, 0].numpy()), rtol=1e-12)
+    torch.testing.assert_close(result.square().mean(-1), torch.ones(2, 3, 6, dtype=torch.float64))
+    np.testing.assert_allclose(result[0, 0], oracle.standardised(z[0, 0].numpy()), rtol=1e-12)
 
 
 def test_standardised_logits_leave_excluded_classes_out():
     z = randn(4, 6)
     without = standardised(z[:, 1:])
     z[:, 0] = -math.inf
-    found = standardised(z)
-    torch.testing.assert_close(found[:, 1:], without)
-    assert (found[:, 0] == -math.inf).all()
+    result = standardised(z)
+    torch.testing.assert_close(result[:, 1:], without)
+    assert (result[:, 0] == -math.inf).all()
 
 
 @pytest.mark.parametrize("kind", STANDARDISED)
@@ -258,20 +264,20 @@ def test_a_stack_gives_each_arm_what_it_has_alone(oracle):
     z, v = randn(len(ARMS), 2, 6, 5), randn(2, 6, 5, seed=1)
     y = torch.stack([some_labels(6, 5), some_labels(6, 5, seed=1)])
     z.requires_grad_()
-    found = StackedObjective(ARMS)(z, v, y)
-    found.loss.sum().backward()
+    result = StackedObjective(ARMS)(z, v, y)
+    result.loss.sum().backward()
     for arm, objective in enumerate(ARMS):
         alone = z[arm].detach().clone().requires_grad_()
-        want = objective(alone, v, y)
-        want.loss.sum().backward()
+        expected = objective(alone, v, y)
+        expected.loss.sum().backward()
         torch.testing.assert_close(
-            [term[arm] for term in found], list(want), rtol=1e-11, atol=1e-13
+            [term[arm] for term in result], list(expected), rtol=1e-11, atol=1e-13
         )
         torch.testing.assert_close(z.grad[arm], alone.grad, rtol=1e-10, atol=1e-14)
         for s in range(2):
             numbers = z[arm, s].detach().numpy(), v[s].numpy(), y[s].numpy()
-            told = oracle.objective(*numbers, **objective.as_dict())
-            assert [term[arm, s].item() for term in found] == pytest.approx(told, rel=1e-6)
+            reference = oracle.objective(*numbers, **objective.as_dict())
+            assert [term[arm, s].item() for term in result] == pytest.approx(reference, rel=1e-6)
 
 
 @pytest.mark.parametrize("objective", ARMS)
@@ -280,8 +286,8 @@ def test_samples_side_by_side_in_memory_change_nothing(objective):
     z, v, y = randn(1, 6, 5), randn(6, 5, seed=1), some_labels(6, 5)
     turned = z.mT.contiguous().mT
     assert turned.stride() != z.stride()
-    found, want = (StackedObjective([objective])(x, v, y).loss for x in (turned, z))
-    torch.testing.assert_close(found, want, rtol=1e-12, atol=1e-13)
+    result, expected = (StackedObjective([objective])(x, v, y).loss for x in (turned, z))
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("objective", ARMS)
@@ -292,11 +298,11 @@ def test_autocast_and_half_precision_stay_in_float32(objective):
         some_labels(6, 5),
     )
     with torch.autocast("cpu", torch.bfloat16):
-        found = objective(z, v, y)
-    assert {term.dtype for term in found} == {torch.float32}
-    want = objective(z.detach().double(), v.double(), y)
-    torch.testing.assert_close(found.loss.double(), want.loss, rtol=5e-5, atol=1e-6)
-    found.loss.backward()
+        result = objective(z, v, y)
+    assert {term.dtype for term in result} == {torch.float32}
+    expected = objective(z.detach().double(), v.double(), y)
+    torch.testing.assert_close(result.loss.double(), expected.loss, rtol=5e-5, atol=1e-6)
+    result.loss.backward()
     assert z.grad.isfinite().all()
 
 

@@ -29,10 +29,10 @@ def attention_map(activations):
 
 def test_attention_equals_the_papers_distance_squared_and_halved():
     z, v = randn(3, 4, 5, 6), randn(3, 7, 5, 6, seed=1)
-    found = attention_loss(z, v)
+    result = attention_loss(z, v)
     for b in range(3):
         distance = np.linalg.norm(attention_map(z[b].numpy()) - attention_map(v[b].numpy()))
-        assert found[b].item() == pytest.approx(distance**2 / 2, rel=1e-12)
+        assert result[b].item() == pytest.approx(distance**2 / 2, rel=1e-12)
 
 
 def test_attention_is_one_less_the_cosine_and_sees_neither_scale_nor_order_of_channels():
@@ -48,14 +48,14 @@ def test_attention_is_one_less_the_cosine_and_sees_neither_scale_nor_order_of_ch
 def test_attention_of_other_sizes_is_that_of_averaged_maps():
     z, v = randn(2, 3, 8, 8), randn(2, 5, 4, 2, seed=1)
     q = z.square().sum(1).reshape(2, 4, 2, 2, 4).mean((2, 4))
-    want = 1 - torch.cosine_similarity(q.flatten(1), v.square().sum(1).flatten(1))
-    torch.testing.assert_close(attention_loss(z, v), want)
+    expected = 1 - torch.cosine_similarity(q.flatten(1), v.square().sum(1).flatten(1))
+    torch.testing.assert_close(attention_loss(z, v), expected)
 
 
 def test_attention_of_tokens_sums_over_their_features():
     z, v = randn(2, 6, 8), randn(2, 6, 3, seed=1)
-    want = 1 - torch.cosine_similarity(z.square().sum(-1), v.square().sum(-1))
-    torch.testing.assert_close(attention_loss(z, v), want)
+    expected = 1 - torch.cosine_similarity(z.square().sum(-1), v.square().sum(-1))
+    torch.testing.assert_close(attention_loss(z, v), expected)
 
 
 def test_dead_layers_leave_gradients_finite():
@@ -67,10 +67,10 @@ def test_dead_layers_leave_gradients_finite():
 def test_hint_equals_the_papers_formula_over_the_size():
     """Romero et al. 2015, equation 3: half the squared norm of the difference."""
     z, v = randn(3, 4, 2, 2), randn(3, 4, 2, 2, seed=1)
-    found = hint_loss(z, v)
+    result = hint_loss(z, v)
     for b in range(3):
-        want = 0.5 * np.linalg.norm((z[b] - v[b]).numpy()) ** 2 / 16
-        assert found[b].item() == pytest.approx(want, rel=1e-12)
+        expected = 0.5 * np.linalg.norm((z[b] - v[b]).numpy()) ** 2 / 16
+        assert result[b].item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_projected_hint_equals_a_direct_computation():
@@ -78,11 +78,13 @@ def test_a_projected_hint_equals_a_direct_computation():
     project = projection(feature(), z.shape, v.shape).double()
     assert [tuple(p.shape) for p in project.parameters()] == [(6, 4, 1, 1), (6,)]
     weight, bias = (p.detach().numpy() for p in project.parameters())
-    found = feature_loss(feature(), z, v, project)
+    result = feature_loss(feature(), z, v, project)
     small = z.numpy().reshape(3, 4, 4, 2, 4, 2).mean((3, 5))
     for b in range(3):
         own = np.einsum("oi,ihw->ohw", weight[:, :, 0, 0], small[b]) + bias[:, None, None]
-        assert found[b].item() == pytest.approx(0.5 * ((own - v[b].numpy()) ** 2).mean(), rel=1e-12)
+        assert result[b].item() == pytest.approx(
+            0.5 * ((own - v[b].numpy()) ** 2).mean(), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize(
@@ -144,21 +146,27 @@ def test_half_precision_is_compared_in_float32():
     [
         (
             {"kind": "hints", "student": "a", "teacher": "b"},
-            "kind='hints' is unknown; choose one of hint, attention",
+            "kind='hints' is unknown. Choose one of hint, attention",
         ),
-        ({"kind": "hint", "student": "a"}, "should be settings as in"),
+        ({"kind": "hint", "student": "a"}, "expected settings as in"),
         (
             {"kind": "hint", "student": "a", "teacher": "b", "wieght": 2},
-            "unknown key wieght; did you mean weight",
+            "unknown key wieght. Did you mean weight",
         ),
-        ({"kind": "hint", "student": "", "teacher": "b"}, "student='' should be a layer's path"),
-        ({"kind": "hint", "student": "a", "teacher": 3}, "teacher=3 should be a layer's path"),
+        (
+            {"kind": "hint", "student": "", "teacher": "b"},
+            "student='' is not valid: expected the path of a layer",
+        ),
+        (
+            {"kind": "hint", "student": "a", "teacher": 3},
+            "teacher=3 is not valid: expected the path of a layer",
+        ),
         (
             {"kind": "hint", "student": "a", "teacher": "b", "weight": 0},
-            "weight=0 should be a number above 0",
+            "weight=0 is not valid: expected a number above 0",
         ),
         ({"kind": "hint", "student": "a", "teacher": "b", "weight": float("nan")}, "weight=nan"),
-        ("features.3", "should be settings"),
+        ("features.3", "expected settings"),
     ],
 )
 def test_bad_features_are_refused(settings, message):
@@ -168,7 +176,7 @@ def test_bad_features_are_refused(settings, message):
 
 @pytest.mark.parametrize("features", ["hint", {"kind": "hint"}, None, 3])
 def test_features_are_a_list(features):
-    with pytest.raises(ConfigError, match="should be a list"):
+    with pytest.raises(ConfigError, match="expected a list"):
         Objective(features=features)
 
 

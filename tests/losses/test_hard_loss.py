@@ -19,17 +19,17 @@ def labels(*shape, classes=5, seed=2):
 
 def test_equals_scipy_and_torch(oracle):
     z, y = randn(8, 5), labels(8)
-    found = hard_loss(z, y)
-    assert found.shape == (8,)
-    np.testing.assert_allclose(found, oracle.hard(z.numpy(), y.numpy()), rtol=1e-12)
-    torch.testing.assert_close(found.mean(), torch.nn.functional.cross_entropy(z, y))
+    result = hard_loss(z, y)
+    assert result.shape == (8,)
+    np.testing.assert_allclose(result, oracle.hard(z.numpy(), y.numpy()), rtol=1e-12)
+    torch.testing.assert_close(result.mean(), torch.nn.functional.cross_entropy(z, y))
 
 
 @pytest.mark.parametrize("label_shape", [(4,), (2, 4), (3, 2, 4)])
 def test_broadcasting_of_labels(label_shape, oracle):
     z, y = randn(3, 2, 4, 5), labels(*label_shape)
-    want = oracle.hard(z.numpy(), np.broadcast_to(y.numpy(), (3, 2, 4)))
-    np.testing.assert_allclose(hard_loss(z, y), want, rtol=1e-12)
+    expected = oracle.hard(z.numpy(), np.broadcast_to(y.numpy(), (3, 2, 4)))
+    np.testing.assert_allclose(hard_loss(z, y), expected, rtol=1e-12)
 
 
 def test_gradcheck():
@@ -40,20 +40,20 @@ def test_gradcheck():
 
 def test_half_precision_and_autocast(oracle):
     z, y = randn(8, 5).bfloat16(), labels(8)
-    want = oracle.hard(z.double().numpy(), y.numpy())
+    expected = oracle.hard(z.double().numpy(), y.numpy())
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            found = hard_loss(z, y)
-        assert found.dtype == torch.float32
-        np.testing.assert_allclose(found, want, rtol=2e-5, atol=1e-6)
+            result = hard_loss(z, y)
+        assert result.dtype == torch.float32
+        np.testing.assert_allclose(result, expected, rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_huge_logits_stay_finite(dtype):
     z = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4]], dtype=dtype, requires_grad=True)
-    found = hard_loss(z, torch.tensor([1, 0]))
-    found.sum().backward()
-    assert found.isfinite().all()
+    result = hard_loss(z, torch.tensor([1, 0]))
+    result.sum().backward()
+    assert result.isfinite().all()
     assert z.grad.isfinite().all()
 
 
@@ -64,8 +64,8 @@ def test_unlabelled_samples_count_nothing(oracle):
     assert (values[y == UNLABELLED] == 0).all()
     term = Objective(hard_weight=1, soft_weight=0)(z, None, y)
     term.loss.backward()
-    want = oracle.hard(z.detach().numpy(), y.numpy())[[1, 2, 5]].mean()
-    assert term.hard.item() == pytest.approx(want, rel=1e-12)
+    expected = oracle.hard(z.detach().numpy(), y.numpy())[[1, 2, 5]].mean()
+    assert term.hard.item() == pytest.approx(expected, rel=1e-12)
     assert (z.grad[y == UNLABELLED] == 0).all()
     assert (z.grad[y != UNLABELLED] != 0).all()
 
@@ -81,16 +81,16 @@ def test_a_batch_without_labels_gives_zero_and_zero_gradient():
 def test_a_batch_without_labels_still_learns_from_the_teacher(oracle):
     z, v, y = randn(6, 5), randn(6, 5, seed=1), torch.full((6,), UNLABELLED)
     term = Objective(hard_weight=0.3, soft_weight=0.7, temperature=2.0)(z, v, y)
-    want = 0.7 * 4 * oracle.soft["kl"](z.numpy(), v.numpy(), 2.0).mean()
-    assert term.loss.item() == pytest.approx(want, rel=1e-12)
+    expected = 0.7 * 4 * oracle.soft["kl"](z.numpy(), v.numpy(), 2.0).mean()
+    assert term.loss.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_seeds_with_different_numbers_of_labels(oracle):
     z, y = randn(2, 4, 5), labels(2, 4)
     y[0, 1:] = UNLABELLED
-    found = Objective(hard_weight=1, soft_weight=0)(z, None, y).hard
+    result = Objective(hard_weight=1, soft_weight=0)(z, None, y).hard
     values = oracle.hard(z.numpy(), y.numpy())
-    np.testing.assert_allclose(found, [values[0, 0], values[1].mean()], rtol=1e-12)
+    np.testing.assert_allclose(result, [values[0, 0], values[1].mean()], rtol=1e-12)
 
 
 def test_given_counts_replace_the_batchs_own():
@@ -103,8 +103,8 @@ def test_given_counts_replace_the_batchs_own():
         objective(z[None, :, part], v[:, part], y[:, part], counts=counts)
         for part in (slice(0, 4, 2), [1, 3])
     ]
-    for found, first, second in zip(whole, *halves, strict=True):
-        torch.testing.assert_close((first + second) / 2, found, rtol=1e-12, atol=1e-14)
+    for result, first, second in zip(whole, *halves, strict=True):
+        torch.testing.assert_close((first + second) / 2, result, rtol=1e-12, atol=1e-14)
 
 
 def test_a_sample_without_a_label_cannot_spoil_the_mean():
@@ -135,5 +135,5 @@ def test_the_order_in_memory_does_not_matter(soft):
     )
     other = z.mT.contiguous().mT
     assert other.stride(-1) != 1
-    for found, wanted in zip(objective(other, v, y), objective(z, v, y), strict=True):
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
+    for result, expected_grad in zip(objective(other, v, y), objective(z, v, y), strict=True):
+        torch.testing.assert_close(result, expected_grad, rtol=1e-12, atol=1e-14)

@@ -34,10 +34,10 @@ def labels_only(**settings):
 @given(st.integers(0, 10_000), st.floats(0.001, 0.99))
 def test_equals_pytorchs(seed, smoothing):
     z, y = randn(8, 5, seed=seed).requires_grad_(), some_labels(8, seed=seed)
-    found = labels_only(label_smoothing=smoothing)(z, None, y).hard
-    want = F.cross_entropy(z, y, label_smoothing=smoothing)
-    torch.testing.assert_close(found, want)
-    gradients = [torch.autograd.grad(value, z)[0] for value in (found, want)]
+    result = labels_only(label_smoothing=smoothing)(z, None, y).hard
+    expected = F.cross_entropy(z, y, label_smoothing=smoothing)
+    torch.testing.assert_close(result, expected)
+    gradients = [torch.autograd.grad(value, z)[0] for value in (result, expected)]
     torch.testing.assert_close(*gradients)
 
 
@@ -49,12 +49,12 @@ def test_without_smoothing_it_is_the_cross_entropy():
 def test_of_a_mixture_each_label_is_smoothed(oracle):
     z, first, second = randn(8, 5), some_labels(8), some_labels(8, seed=5)
     weight = torch.rand(8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    found = hard_loss(z, first, mixed=(second, weight), smoothing=0.2)
+    result = hard_loss(z, first, mixed=(second, weight), smoothing=0.2)
     one, other = (
         F.cross_entropy(z, y, label_smoothing=0.2, reduction="none") for y in (first, second)
     )
-    want = torch.where((first < 0) | (second < 0), 0.0, weight * one + (1 - weight) * other)
-    torch.testing.assert_close(found, want)
+    expected = torch.where((first < 0) | (second < 0), 0.0, weight * one + (1 - weight) * other)
+    torch.testing.assert_close(result, expected)
 
 
 def test_in_a_stack_each_arm_has_its_own():
@@ -66,23 +66,25 @@ def test_in_a_stack_each_arm_has_its_own():
         Objective(label_smoothing=0.3),
     ]
     z, v, y = randn(5, 2, 7, 5).requires_grad_(), randn(2, 7, 5, seed=1), some_labels(2, 7)
-    found = StackedObjective(arms)(z, v, y)
-    gradient = torch.autograd.grad(found.loss.sum(), z)[0]
+    result = StackedObjective(arms)(z, v, y)
+    gradient = torch.autograd.grad(result.loss.sum(), z)[0]
     for arm, objective in enumerate(arms):
         alone = z[arm].detach().clone().requires_grad_()
-        want = objective(alone, v, y)
+        expected = objective(alone, v, y)
         torch.testing.assert_close(
-            [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+            [term[arm] for term in result], list(expected), rtol=1e-12, atol=1e-14
         )
-        torch.testing.assert_close(gradient[arm], torch.autograd.grad(want.loss.sum(), alone)[0])
+        torch.testing.assert_close(
+            gradient[arm], torch.autograd.grad(expected.loss.sum(), alone)[0]
+        )
 
 
 def test_half_precision_is_computed_in_float32():
     z, y = randn(8, 5).bfloat16(), some_labels(8)
-    found = hard_loss(z, y, smoothing=0.1)
-    assert found.dtype == torch.float32
-    want = F.cross_entropy(z.double(), y, label_smoothing=0.1, reduction="none")
-    torch.testing.assert_close(found.double(), want, rtol=2e-5, atol=1e-6)
+    result = hard_loss(z, y, smoothing=0.1)
+    assert result.dtype == torch.float32
+    expected = F.cross_entropy(z.double(), y, label_smoothing=0.1, reduction="none")
+    torch.testing.assert_close(result.double(), expected, rtol=2e-5, atol=1e-6)
 
 
 def test_a_missing_label_cannot_spoil_it():

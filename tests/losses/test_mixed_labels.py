@@ -40,10 +40,10 @@ def soft_label_loss(logits, first, second, weight):
 @pytest.mark.parametrize("shape", [(12,), (3, 8), (2, 3, 4)])
 def test_equals_cross_entropy_with_soft_labels(shape):
     z, first, second, weight = mixture(*shape)
-    want, known = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
+    expected, known = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
     assert 0 < known.sum() < known.size
     np.testing.assert_allclose(
-        hard_loss(z, first, mixed=(second, weight)), want, rtol=1e-12, atol=1e-14
+        hard_loss(z, first, mixed=(second, weight)), expected, rtol=1e-12, atol=1e-14
     )
     assert np.array_equal(is_labelled(first, (second, weight)), known)
 
@@ -57,16 +57,16 @@ def test_equals_cross_entropy_with_soft_labels(shape):
 def test_the_mean_is_over_the_mixtures_that_have_a_label(seed, size, unlabelled):
     z, first, second, weight = mixture(size, seed=seed, unlabelled=unlabelled)
     values, known = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
-    found = Objective(hard_weight=1, soft_weight=0)(z, None, first, mixed=(second, weight))
-    assert found.hard.item() == pytest.approx(values.sum() / max(known.sum(), 1), rel=1e-12)
-    assert found.loss == found.hard
+    result = Objective(hard_weight=1, soft_weight=0)(z, None, first, mixed=(second, weight))
+    assert result.hard.item() == pytest.approx(values.sum() / max(known.sum(), 1), rel=1e-12)
+    assert result.loss == result.hard
 
 
 def test_the_weight_one_is_the_first_label_and_zero_the_second():
     z, first, second, _ = mixture(10, unlabelled=0)
-    for weight, want in ((1.0, first), (0.0, second)):
+    for weight, expected in ((1.0, first), (0.0, second)):
         mixed = (second, torch.full((10,), weight))
-        torch.testing.assert_close(hard_loss(z, first, mixed=mixed), hard_loss(z, want))
+        torch.testing.assert_close(hard_loss(z, first, mixed=mixed), hard_loss(z, expected))
 
 
 def test_without_mixtures_nothing_changes():
@@ -96,23 +96,23 @@ def test_each_arm_of_a_cohort_gets_what_it_gets_alone():
     ]
     z, first, second, weight = mixture(2, 7)
     logits, teacher = torch.stack([z, z * 0.5, z + 1]), z.flip(-1)
-    found = StackedObjective(arms)(logits, teacher, first, mixed=(second, weight))
+    result = StackedObjective(arms)(logits, teacher, first, mixed=(second, weight))
     for arm, objective in enumerate(arms):
-        want = objective(logits[arm], teacher, first, mixed=(second, weight))
+        expected = objective(logits[arm], teacher, first, mixed=(second, weight))
         torch.testing.assert_close(
-            [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+            [term[arm] for term in result], list(expected), rtol=1e-12, atol=1e-14
         )
         plain = objective(logits[arm], teacher, first)
-        assert torch.equal(want.soft, plain.soft), (
+        assert torch.equal(expected.soft, plain.soft), (
             "the teacher has seen the mixture: its answer is not mixed again"
         )
-        assert not torch.allclose(want.hard, plain.hard)
+        assert not torch.allclose(expected.hard, plain.hard)
 
 
 def test_half_precision_gives_float32():
     z, first, second, weight = mixture(8)
     with torch.autocast("cpu", torch.bfloat16):
-        found = hard_loss(z.bfloat16(), first, mixed=(second, weight.float()))
-    assert found.dtype == torch.float32
-    want = hard_loss(z.bfloat16().double(), first, mixed=(second, weight))
-    torch.testing.assert_close(found.double(), want, rtol=2e-5, atol=1e-6)
+        result = hard_loss(z.bfloat16(), first, mixed=(second, weight.float()))
+    assert result.dtype == torch.float32
+    expected = hard_loss(z.bfloat16().double(), first, mixed=(second, weight))
+    torch.testing.assert_close(result.double(), expected, rtol=2e-5, atol=1e-6)

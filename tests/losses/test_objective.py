@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
-from limbeck.losses.response import SOFT_LOSSES
+from limbeck.losses.soft import SOFT_LOSSES
 
 KINDS = sorted(SOFT_LOSSES)
 
@@ -39,9 +39,9 @@ def labels(*shape, classes=5, seed=2):
 def test_equals_the_oracle(oracle, seed, **settings):
     z, v, y = randn(6, 5, seed=seed), randn(6, 5, seed=seed + 1), labels(6, seed=seed)
     y[seed % 6] = -100
-    found = Objective(**settings)(z, v, y)
-    want = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **settings)
-    np.testing.assert_allclose([term.item() for term in found], want, rtol=1e-10)
+    result = Objective(**settings)(z, v, y)
+    expected = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **settings)
+    np.testing.assert_allclose([term.item() for term in result], expected, rtol=1e-10)
 
 
 def test_defaults_are_the_documented_ones(oracle):
@@ -65,19 +65,19 @@ def test_defaults_are_the_documented_ones(oracle):
     }
     assert Objective().as_dict() == settings | others
     z, v, y = randn(6, 5), randn(6, 5, seed=1), labels(6)
-    want, _, _ = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **settings)
-    assert Objective()(z, v, y).loss.item() == pytest.approx(want, rel=1e-12)
+    expected, _, _ = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **settings)
+    assert Objective()(z, v, y).loss.item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_seeds_are_reduced_apart(kind, oracle):
     z, v, y = randn(3, 6, 5), randn(3, 6, 5, seed=1), labels(3, 6)
     objective = Objective(soft=kind)
-    found = objective(z, v, y)
-    assert [term.shape for term in found] == [(3,)] * 3
+    result = objective(z, v, y)
+    assert [term.shape for term in result] == [(3,)] * 3
     for s in range(3):
-        want = oracle.objective(z[s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict())
-        np.testing.assert_allclose([term[s] for term in found], want, rtol=1e-10)
+        expected = oracle.objective(z[s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict())
+        np.testing.assert_allclose([term[s] for term in result], expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,13 +131,13 @@ def test_half_precision_under_autocast(kind, oracle):
     z, v, y = randn(6, 5).bfloat16().requires_grad_(), randn(6, 5, seed=1).bfloat16(), labels(6)
     objective = Objective(soft=kind)
     with torch.autocast("cpu", torch.bfloat16):
-        found = objective(z, v, y)
-    found.loss.backward()
-    assert {term.dtype for term in found} == {torch.float32}
-    want = oracle.objective(
+        result = objective(z, v, y)
+    result.loss.backward()
+    assert {term.dtype for term in result} == {torch.float32}
+    expected = oracle.objective(
         z.detach().double().numpy(), v.double().numpy(), y.numpy(), **objective.as_dict()
     )
-    np.testing.assert_allclose([term.item() for term in found], want, rtol=2e-5)
+    np.testing.assert_allclose([term.item() for term in result], expected, rtol=2e-5)
     assert z.grad.isfinite().all()
 
 
@@ -147,10 +147,10 @@ def test_logits_made_under_autocast(kind):
     x, v, y = randn(6, 3).float(), randn(6, 5, seed=1).float(), labels(6)
     with torch.autocast("cpu", torch.bfloat16):
         z = model(x)
-        found = Objective(soft=kind)(z, v, y)
+        result = Objective(soft=kind)(z, v, y)
     assert z.dtype == torch.bfloat16
-    assert found.loss.dtype == torch.float32
-    found.loss.backward()
+    assert result.loss.dtype == torch.float32
+    result.loss.backward()
     assert model.weight.grad.isfinite().all()
 
 
@@ -159,9 +159,9 @@ def test_logits_made_under_autocast(kind):
 def test_huge_logits_stay_finite(kind, dtype):
     z = torch.tensor([[1e4, -1e4, 0.0], [-1e4, 1e4, 1e4]], dtype=dtype, requires_grad=True)
     v = z.detach().flip(-1)
-    found = Objective(temperature=20.0, soft=kind)(z, v, torch.tensor([1, 0]))
-    found.loss.backward()
-    assert found.loss.isfinite()
+    result = Objective(temperature=20.0, soft=kind)(z, v, torch.tensor([1, 0]))
+    result.loss.backward()
+    assert result.loss.isfinite()
     assert z.grad.isfinite().all()
 
 
@@ -178,10 +178,10 @@ def test_a_control_needs_no_teacher():
     z, v, y = randn(6, 5), randn(6, 5, seed=1), labels(6)
     assert not control.needs_teacher
     assert Objective().needs_teacher
-    found = control(z, None, y)
-    torch.testing.assert_close(found.loss, torch.nn.functional.cross_entropy(z, y))
-    assert found.soft == 0
-    assert control(z, v, y) == found
+    result = control(z, None, y)
+    torch.testing.assert_close(result.loss, torch.nn.functional.cross_entropy(z, y))
+    assert result.soft == 0
+    assert control(z, v, y) == result
 
 
 def test_a_missing_teacher_is_a_teacher_error():

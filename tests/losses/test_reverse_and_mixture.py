@@ -42,9 +42,9 @@ def test_the_gradient_of_reverse_kl_is_that_of_its_formula(seed, t):
     z, v = randn(5, 7, seed=seed), randn(5, 7, seed=seed + 1)
     log_q, log_p = (z / t).log_softmax(-1), (v / t).log_softmax(-1)
     ratio = log_q - log_p
-    want = log_q.exp() * (ratio - (log_q.exp() * ratio).sum(-1, keepdim=True)) / t
+    expected = log_q.exp() * (ratio - (log_q.exp() * ratio).sum(-1, keepdim=True)) / t
     torch.testing.assert_close(
-        gradient(reverse_kl, z, v, temperature=t), want, rtol=1e-9, atol=1e-12
+        gradient(reverse_kl, z, v, temperature=t), expected, rtol=1e-9, atol=1e-12
     )
 
 
@@ -53,11 +53,11 @@ def test_a_class_that_the_teacher_alone_excludes_is_as_unlikely_as_float32_allow
     z, v = randn(4, 5).to(dtype), randn(4, 5, seed=1).to(dtype)
     v[:, 2] = v[0, 3] = -math.inf
     log_q, log_p = z.double().log_softmax(-1), v.double().log_softmax(-1)
-    want = (log_q.exp() * (log_q - log_p.clamp(min=math.log(2.0**-126)))).sum(-1)
+    expected = (log_q.exp() * (log_q - log_p.clamp(min=math.log(2.0**-126)))).sum(-1)
     z.requires_grad_()
     value = reverse_kl(z, v)
     value.sum().backward()
-    torch.testing.assert_close(value.double(), want, rtol=2e-5, atol=0)
+    torch.testing.assert_close(value.double(), expected, rtol=2e-5, atol=0)
     assert pytest.approx(-87.3365, abs=1e-3) == LOG_OF_ZERO
     assert z.grad.isfinite().all()
     assert (z.grad[1:, 2] > 0).all()  # descent takes the class's probability away
@@ -79,29 +79,29 @@ def test_a_class_that_the_student_alone_excludes_counts_nothing_in_the_reverse_k
 @given(draws, temperatures)
 def test_at_one_half_it_is_scipys_squared_distance_and_symmetric(seed, t):
     z, v = randn(5, 7, seed=seed), randn(5, 7, seed=seed + 1)
-    found = jensen_shannon(z, v, temperature=t)
-    want = jensenshannon((z / t).softmax(-1).numpy(), (v / t).softmax(-1).numpy(), axis=-1) ** 2
-    torch.testing.assert_close(found, torch.from_numpy(want), rtol=1e-7, atol=1e-12)
-    torch.testing.assert_close(found, jensen_shannon(v, z, temperature=t), rtol=1e-9, atol=1e-13)
+    result = jensen_shannon(z, v, temperature=t)
+    expected = jensenshannon((z / t).softmax(-1).numpy(), (v / t).softmax(-1).numpy(), axis=-1) ** 2
+    torch.testing.assert_close(result, torch.from_numpy(expected), rtol=1e-7, atol=1e-12)
+    torch.testing.assert_close(result, jensen_shannon(v, z, temperature=t), rtol=1e-9, atol=1e-13)
 
 
 @few
 @given(draws, shares, temperatures)
 def test_it_lies_between_zero_and_the_entropy_of_the_shares(seed, share, t):
     z, v = randn(5, 7, seed=seed, scale=20), randn(5, 7, seed=seed + 1, scale=20)
-    found = jensen_shannon(z, v, temperature=t, teacher_share=share)
+    result = jensen_shannon(z, v, temperature=t, teacher_share=share)
     most = -share * math.log(share) - (1 - share) * math.log(1 - share)
-    assert (found >= -1e-14).all()
-    assert (found <= most + 1e-12).all()
+    assert (result >= -1e-14).all()
+    assert (result <= most + 1e-12).all()
 
 
 @few
 @given(draws, shares)
 def test_roles_and_shares_change_together(seed, share):
     z, v = randn(5, 7, seed=seed), randn(5, 7, seed=seed + 1)
-    found = jensen_shannon(z, v, teacher_share=share)
+    result = jensen_shannon(z, v, teacher_share=share)
     torch.testing.assert_close(
-        found, jensen_shannon(v, z, teacher_share=1 - share), rtol=1e-9, atol=1e-13
+        result, jensen_shannon(v, z, teacher_share=1 - share), rtol=1e-9, atol=1e-13
     )
 
 
@@ -109,8 +109,8 @@ def test_its_limits_are_the_two_kls():
     """Huszar 2015, as Agarwal et al. 2024 cite it; values and gradients."""
     z, v, tiny = randn(5, 7, scale=1.0), randn(5, 7, seed=1, scale=1.0), 1e-6
     for share, limit in ((tiny, kl_divergence), (1 - tiny, reverse_kl)):
-        found = jensen_shannon(z, v, teacher_share=share) / tiny
-        torch.testing.assert_close(found, limit(z, v), rtol=1e-4, atol=1e-6)
+        result = jensen_shannon(z, v, teacher_share=share) / tiny
+        torch.testing.assert_close(result, limit(z, v), rtol=1e-4, atol=1e-6)
         slope = gradient(jensen_shannon, z, v, teacher_share=share) / tiny
         torch.testing.assert_close(slope, gradient(limit, z, v), rtol=1e-3, atol=1e-5)
 
@@ -120,9 +120,9 @@ def test_its_limits_are_the_two_kls():
 def test_near_the_teacher_it_is_the_share_of_the_kl_that_the_docs_say(seed, share):
     v = randn(5, 7, seed=seed, scale=1.0)
     z = v + 1e-3 * randn(5, 7, seed=seed + 1, scale=1.0)
-    want = share * (1 - share) * kl_divergence(z, v)
+    expected = share * (1 - share) * kl_divergence(z, v)
     torch.testing.assert_close(
-        jensen_shannon(z, v, teacher_share=share), want, rtol=2e-2, atol=1e-13
+        jensen_shannon(z, v, teacher_share=share), expected, rtol=2e-2, atol=1e-13
     )
 
 
@@ -151,13 +151,13 @@ def test_each_arm_has_its_own_share(oracle):
     ]
     arms.insert(1, Objective(soft="reverse_kl", standardise=True))
     z, v, y = randn(4, 2, 6, 5), randn(2, 6, 5, seed=1), torch.randint(0, 5, (2, 6))
-    found = StackedObjective(arms)(z, v, y)
+    result = StackedObjective(arms)(z, v, y)
     for arm, objective in enumerate(arms):
         for s in range(2):
-            want = oracle.objective(
+            expected = oracle.objective(
                 z[arm, s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict()
             )
-            assert [term[arm, s].item() for term in found] == pytest.approx(want, rel=1e-9)
+            assert [term[arm, s].item() for term in result] == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("share", [0, 1, 0.0, 1.0, -0.1, 1.5, math.nan, "half", None, True])

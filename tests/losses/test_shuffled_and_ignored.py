@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from limbeck._base.errors import ConfigError
 from limbeck.losses import UNLABELLED, Objective, SparseTargets, StackedObjective
-from limbeck.losses.response import SOFT_LOSSES
+from limbeck.losses.soft import SOFT_LOSSES
 
 few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
 PER_SAMPLE = sorted(set(SOFT_LOSSES) - {"dist"})
@@ -48,8 +48,8 @@ def test_each_sample_has_the_answer_half_a_batch_on(kind, batch, oracle):
     if kind == "dist" and batch == 1:
         return  # has no correlation over the batch
     objective = Objective(soft=kind, shuffled=True)
-    want = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **objective.as_dict())
-    assert [term.item() for term in objective(z, v, y)] == pytest.approx(want, rel=1e-6)
+    expected = oracle.objective(z.numpy(), v.numpy(), y.numpy(), **objective.as_dict())
+    assert [term.item() for term in objective(z, v, y)] == pytest.approx(expected, rel=1e-6)
     plain = Objective(soft=kind)(z, v, y)
     assert torch.isclose(plain.soft, objective(z, v, y).soft) == (batch == 1)
     assert plain.hard == objective(z, v, y).hard
@@ -67,35 +67,35 @@ def test_beside_arms_that_are_not_shuffled():
     z, v, y = randn(6, 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
     for logits in (z, z.mT.contiguous().mT):
         logits = logits.requires_grad_()
-        found = StackedObjective(arms)(logits, v, y)
-        gradient = torch.autograd.grad(found.loss.sum(), logits)[0]
+        result = StackedObjective(arms)(logits, v, y)
+        gradient = torch.autograd.grad(result.loss.sum(), logits)[0]
         for arm, objective in enumerate(arms):
             alone = z[arm].detach().clone().requires_grad_()
-            want = objective(alone, v, y)
+            expected = objective(alone, v, y)
             torch.testing.assert_close(
-                [term[arm] for term in found], list(want), rtol=1e-12, atol=1e-14
+                [term[arm] for term in result], list(expected), rtol=1e-12, atol=1e-14
             )
             torch.testing.assert_close(
-                gradient[arm], torch.autograd.grad(want.loss.sum(), alone)[0]
+                gradient[arm], torch.autograd.grad(expected.loss.sum(), alone)[0]
             )
 
 
 def test_of_blocks_of_tokens_another_block_is_taken():
     """Four blocks of three tokens, flattened: the third block's answers go to the first."""
     z, v = randn(4, 3, 5), randn(4, 3, 5, seed=1)
-    found = Objective(shuffled=True)(
+    result = Objective(shuffled=True)(
         z.flatten(0, 1), v.flatten(0, 1), torch.zeros(12, dtype=torch.long)
     ).soft
     others = v[[2, 3, 0, 1]].flatten(0, 1)
-    want = Objective()(z.flatten(0, 1), others, torch.zeros(12, dtype=torch.long)).soft
-    torch.testing.assert_close(found, want)
+    expected = Objective()(z.flatten(0, 1), others, torch.zeros(12, dtype=torch.long)).soft
+    torch.testing.assert_close(result, expected)
 
 
 def test_shuffling_some_of_the_classes_is_the_same():
     z, v, y = randn(6, 9), randn(6, 9, seed=1), some_labels(6)
-    found = Objective(shuffled=True)(z, top_classes(v), y)
-    want = Objective()(z, top_classes(v[[3, 4, 5, 0, 1, 2]]), y)
-    torch.testing.assert_close(list(found), list(want))
+    result = Objective(shuffled=True)(z, top_classes(v), y)
+    expected = Objective()(z, top_classes(v[[3, 4, 5, 0, 1, 2]]), y)
+    torch.testing.assert_close(list(result), list(expected))
 
 
 def test_shuffling_without_a_soft_loss_is_refused():
@@ -138,16 +138,16 @@ def test_the_others_have_what_they_have_without_the_ignored(seed, sparse):
         some_labels(size, seed=seed),
     )
     ignored = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < 0.4
-    kept = (~ignored).nonzero().flatten()
+    remaining = (~ignored).nonzero().flatten()
     teacher = top_classes(v) if sparse else v
-    part = teacher.map(lambda t: t[kept]) if sparse else v[kept]
-    found, gradient = value_and_gradient(arms, z, teacher, y, ignored=ignored)
-    if len(kept):
-        want, of_kept = value_and_gradient(arms, z[:, kept], part, y[kept])
-        torch.testing.assert_close(list(found), list(want), rtol=1e-10, atol=1e-13)
-        torch.testing.assert_close(gradient[:, kept], of_kept, rtol=1e-10, atol=1e-13)
+    part = teacher.map(lambda t: t[remaining]) if sparse else v[remaining]
+    result, gradient = value_and_gradient(arms, z, teacher, y, ignored=ignored)
+    if len(remaining):
+        expected, of_remaining = value_and_gradient(arms, z[:, remaining], part, y[remaining])
+        torch.testing.assert_close(list(result), list(expected), rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(gradient[:, remaining], of_remaining, rtol=1e-10, atol=1e-13)
     else:
-        assert all((term == 0).all() for term in found)
+        assert all((term == 0).all() for term in result)
     assert (gradient[:, ignored] == 0).all()
 
 
@@ -157,14 +157,14 @@ def test_what_is_there_changes_nothing(junk, of):
     z, v, y = randn(len(ARMS), 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
     ignored = torch.zeros(2, 6, dtype=torch.bool)
     ignored[0, 3:] = ignored[1, 0] = True
-    want, wanted = value_and_gradient(ARMS, z, v, y, ignored=ignored)
+    expected, expected_grad = value_and_gradient(ARMS, z, v, y, ignored=ignored)
     v[ignored] = junk if of != "student" else 0.0
     z[:, ignored] = junk if of != "teacher" else 0.0
     y[ignored] = 3
-    found, gradient = value_and_gradient(ARMS, z, v, y, ignored=ignored)
-    assert all(map(torch.equal, found, want))
-    assert torch.equal(gradient, wanted)
-    assert wanted.isfinite().all()
+    result, gradient = value_and_gradient(ARMS, z, v, y, ignored=ignored)
+    assert all(map(torch.equal, result, expected))
+    assert torch.equal(gradient, expected_grad)
+    assert expected_grad.isfinite().all()
 
 
 @pytest.mark.parametrize("tail", [True, False])
@@ -176,16 +176,16 @@ def test_what_is_stored_there_changes_nothing(tail, shuffled):
     targets = targets if tail else targets._replace(tail=None)
     ignored = torch.zeros(2, 6, dtype=torch.bool)
     ignored[0, 4:] = ignored[1, 1] = True
-    want, wanted = value_and_gradient(arms, z, targets, y, ignored=ignored)
+    expected, expected_grad = value_and_gradient(arms, z, targets, y, ignored=ignored)
     junk = targets.map(torch.clone)
     junk.ids[ignored] = -7
     for numbers in junk[1:3]:
         if numbers is not None:
             numbers[ignored] = math.nan
-    found, gradient = value_and_gradient(arms, z, junk, y, ignored=ignored)
-    assert all(map(torch.equal, found, want))
-    assert torch.equal(gradient, wanted)
-    assert wanted.isfinite().all()
+    result, gradient = value_and_gradient(arms, z, junk, y, ignored=ignored)
+    assert all(map(torch.equal, result, expected))
+    assert torch.equal(gradient, expected_grad)
+    assert expected_grad.isfinite().all()
 
 
 def test_a_shuffled_answer_of_an_ignored_position_is_none():
@@ -194,19 +194,19 @@ def test_a_shuffled_answer_of_an_ignored_position_is_none():
     """
     z, v, y = randn(6, 5), randn(6, 5, seed=1), torch.zeros(6, dtype=torch.long)
     ignored = torch.tensor([False] * 5 + [True])
-    found = Objective(shuffled=True, scale_by_t2=False, temperature=1.0)(
+    result = Objective(shuffled=True, scale_by_t2=False, temperature=1.0)(
         z, v, y, ignored=ignored
     ).soft
     log_p, log_q = v[[3, 4, 0, 1]].log_softmax(-1), z[[0, 1, 3, 4]].log_softmax(-1)
-    torch.testing.assert_close(found, (log_p.exp() * (log_p - log_q)).sum() / 5)
+    torch.testing.assert_close(result, (log_p.exp() * (log_p - log_q)).sum() / 5)
 
 
 def test_ignoring_nothing_changes_nothing():
     z, v, y = randn(len(ARMS), 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
-    found = value_and_gradient(ARMS, z, v, y, ignored=torch.zeros(2, 6, dtype=torch.bool))
-    want = value_and_gradient(ARMS, z, v, y)
-    torch.testing.assert_close(list(found[0]), list(want[0]))
-    torch.testing.assert_close(found[1], want[1])
+    result = value_and_gradient(ARMS, z, v, y, ignored=torch.zeros(2, 6, dtype=torch.bool))
+    expected = value_and_gradient(ARMS, z, v, y)
+    torch.testing.assert_close(list(result[0]), list(expected[0]))
+    torch.testing.assert_close(result[1], expected[1])
 
 
 def test_given_counts_may_differ_by_seed():
@@ -216,12 +216,12 @@ def test_given_counts_may_differ_by_seed():
     arms = StackedObjective(
         [Objective(), Objective(hard_weight=1, soft_weight=0), Objective(soft="logits")]
     )
-    want = arms(z, v, y, ignored=ignored)
+    expected = arms(z, v, y, ignored=ignored)
     counts = torch.tensor([2.0, 5.0]), torch.tensor([3.0, 6.0])
-    torch.testing.assert_close(list(arms(z, v, y, ignored=ignored, counts=counts)), list(want))
+    torch.testing.assert_close(list(arms(z, v, y, ignored=ignored, counts=counts)), list(expected))
     with pytest.raises(AssertionError):
         torch.testing.assert_close(
-            list(arms(z, v, y, ignored=ignored, counts=(2.0, 3.0))), list(want)
+            list(arms(z, v, y, ignored=ignored, counts=(2.0, 3.0))), list(expected)
         )
 
 

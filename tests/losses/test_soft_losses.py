@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from limbeck.losses import Objective, cross_entropy, kl_divergence
-from limbeck.losses.response import SOFT_LOSSES
+from limbeck.losses.soft import SOFT_LOSSES
 
 KINDS = sorted(SOFT_LOSSES)
 PER_SAMPLE = [kind for kind in KINDS if kind != "dist"]
@@ -113,12 +113,12 @@ def test_cross_entropy_is_kl_plus_the_teachers_entropy(pair, temperature):
 )
 def test_a_constant_added_to_either_changes_nothing(kind, pair, temperature, shifts):
     (z, v), loss = pair, SOFT_LOSSES[kind]
-    want = loss(z, v, temperature=temperature)
+    expected = loss(z, v, temperature=temperature)
     for moved in (
         loss(z + shifts[0], v, temperature=temperature),
         loss(z, v + shifts[1], temperature=temperature),
     ):
-        torch.testing.assert_close(moved, want, rtol=1e-9, atol=1e-11)
+        torch.testing.assert_close(moved, expected, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", PER_CLASS)
@@ -126,12 +126,12 @@ def test_a_constant_added_to_either_changes_nothing(kind, pair, temperature, shi
 @given(pair=pairs(), temperature=temperatures, data=st.data())
 def test_permutations(kind, pair, temperature, data):
     (z, v), loss = pair, SOFT_LOSSES[kind]
-    want = loss(z, v, temperature=temperature)
+    expected = loss(z, v, temperature=temperature)
     classes = data.draw(st.permutations(range(z.shape[1])))
     samples = data.draw(st.permutations(range(z.shape[0])))
     by_class = loss(z[:, classes], v[:, classes], temperature=temperature)
-    torch.testing.assert_close(by_class, want, rtol=1e-10, atol=1e-12)
-    assert torch.equal(loss(z[samples], v[samples], temperature=temperature), want[samples])
+    torch.testing.assert_close(by_class, expected, rtol=1e-10, atol=1e-12)
+    assert torch.equal(loss(z[samples], v[samples], temperature=temperature), expected[samples])
 
 
 @pytest.mark.parametrize("kind", PER_SAMPLE)
@@ -143,8 +143,8 @@ def test_broadcasting_of_arms_and_seeds(kind, oracle):
     assert value.shape == (arms, seeds, batch)
     for a in range(arms):
         for s in range(seeds):
-            want = oracle.soft[kind](z[a, s].numpy(), v[s].numpy(), t[a].item())
-            np.testing.assert_allclose(value[a, s], want, rtol=1e-11)
+            expected = oracle.soft[kind](z[a, s].numpy(), v[s].numpy(), t[a].item())
+            np.testing.assert_allclose(value[a, s], expected, rtol=1e-11)
 
 
 @pytest.mark.parametrize("kind", ["kl", "cross_entropy", "reverse_kl"])
@@ -159,10 +159,10 @@ def test_gradient_at_high_temperature_is_hintons(kind):
     def scaled(t):
         return torch.autograd.grad(SOFT_LOSSES[kind](z, v, temperature=t).sum(), z)[0] * t**2
 
-    want = (z - v).detach() / 7
-    torch.testing.assert_close(scaled(1e5), want, rtol=0, atol=2e-5)
+    expected = (z - v).detach() / 7
+    torch.testing.assert_close(scaled(1e5), expected, rtol=0, atol=2e-5)
     torch.testing.assert_close(
-        2 * scaled(2e4) - scaled(1e4), want, rtol=0, atol=1e-7
+        2 * scaled(2e4) - scaled(1e4), expected, rtol=0, atol=1e-7
     )  # less the term in 1/T
 
 
@@ -175,13 +175,13 @@ def test_gradient_at_high_temperature_equals_that_of_zero_mean_logits(kind):
         objective = Objective(hard_weight=0, soft_weight=1, temperature=t, soft=soft)
         return torch.autograd.grad(objective(z, v, y).loss, z)[0]
 
-    want = gradient("logits", 1.0)
-    torch.testing.assert_close(gradient("logits", 1e5), want, rtol=1e-12, atol=0)
-    torch.testing.assert_close(gradient(kind, 1e5), want, rtol=0, atol=1e-4)
-    error = [(gradient(kind, t) - want).norm() for t in (1e3, 1e4)]
+    expected = gradient("logits", 1.0)
+    torch.testing.assert_close(gradient("logits", 1e5), expected, rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradient(kind, 1e5), expected, rtol=0, atol=1e-4)
+    error = [(gradient(kind, t) - expected).norm() for t in (1e3, 1e4)]
     assert error[0] / error[1] == pytest.approx(10, rel=0.02)
     extrapolated = 2 * gradient(kind, 2e4) - gradient(kind, 1e4)  # less the term in 1/T
-    torch.testing.assert_close(extrapolated, want, rtol=0, atol=1e-6)
+    torch.testing.assert_close(extrapolated, expected, rtol=0, atol=1e-6)
 
 
 def test_value_at_high_temperature_tends_to_that_of_zero_mean_logits(oracle):
@@ -227,8 +227,8 @@ def test_half_precision_input(kind, temperature, oracle):
     z, v = randn(4, 5).bfloat16(), randn(4, 5, seed=1).bfloat16()
     value, grad = values_and_gradient(kind, z, v, temperature)
     assert value.dtype == torch.float32
-    want = oracle.soft[kind](z.double().numpy(), v.double().numpy(), temperature)
-    np.testing.assert_allclose(value.detach(), want, rtol=2e-5)
+    expected = oracle.soft[kind](z.double().numpy(), v.double().numpy(), temperature)
+    np.testing.assert_allclose(value.detach(), expected, rtol=2e-5)
     assert grad.dtype == torch.bfloat16
     assert grad.isfinite().all()
 
@@ -236,11 +236,11 @@ def test_half_precision_input(kind, temperature, oracle):
 @pytest.mark.parametrize("kind", KINDS)
 def test_autocast_changes_nothing(kind):
     z, v = randn(4, 5).float(), randn(4, 5, seed=1).float()
-    want = values_and_gradient(kind, z, v, 4.0)
+    expected = values_and_gradient(kind, z, v, 4.0)
     with torch.autocast("cpu", torch.bfloat16):
-        found = values_and_gradient(kind, z, v, 4.0)
-    assert found[0].dtype == torch.float32
-    torch.testing.assert_close(found, want, rtol=0, atol=0)
+        result = values_and_gradient(kind, z, v, 4.0)
+    assert result[0].dtype == torch.float32
+    torch.testing.assert_close(result, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -261,18 +261,18 @@ def test_a_class_the_teacher_excludes_counts_as_probability_zero(kind, dtype, or
     v[:, 2] = -math.inf
     v[0, :4] = -math.inf
     value, grad = values_and_gradient(kind, z, v, 4.0)
-    want = oracle.soft[kind](z.double().numpy(), v.double().numpy(), 4.0)
-    np.testing.assert_allclose(value.detach(), want, rtol=2e-5)
+    expected = oracle.soft[kind](z.double().numpy(), v.double().numpy(), 4.0)
+    np.testing.assert_allclose(value.detach(), expected, rtol=2e-5)
     assert grad.isfinite().all()
 
 
 @pytest.mark.parametrize("kind", ["kl", "reverse_kl", "jensen_shannon"])
 def test_both_exclude_a_class(kind):
     z, v = randn(4, 5), randn(4, 5, seed=1)
-    want, _ = values_and_gradient(kind, z[:, 1:], v[:, 1:], 2.0)
+    expected, _ = values_and_gradient(kind, z[:, 1:], v[:, 1:], 2.0)
     z[:, 0] = v[:, 0] = -math.inf
     value, grad = values_and_gradient(kind, z, v, 2.0)
-    torch.testing.assert_close(value, want)
+    torch.testing.assert_close(value, expected)
     assert grad.isfinite().all()
     assert (grad[:, 0] == 0).all()
 
@@ -295,9 +295,9 @@ def test_kldivloss_mean_trap():
     log_q, p = (z / 4).log_softmax(-1), (v / 4).softmax(-1)
     trap = torch.nn.functional.kl_div(log_q, p, reduction="none").mean()
     batchmean = torch.nn.functional.kl_div(log_q, p, reduction="batchmean")
-    found = kl_divergence(z, v, temperature=4.0).mean()
-    torch.testing.assert_close(found, batchmean)
-    torch.testing.assert_close(found, classes * trap)
+    result = kl_divergence(z, v, temperature=4.0).mean()
+    torch.testing.assert_close(result, batchmean)
+    torch.testing.assert_close(result, classes * trap)
     term = Objective(hard_weight=0, soft_weight=1, temperature=4.0)(
         z, v, torch.zeros(6, dtype=torch.long)
     )

@@ -80,18 +80,18 @@ def test_at_t_1_the_gradient_is_the_dense_one_of_the_classes_and_of_the_rests_su
     dense = gradient(kl_divergence, z, v)
     rest = others_of(targets.ids, 9)
     for loss in (sparse_kl, sparse_cross_entropy):
-        found = gradient(loss, z, targets)
+        result = gradient(loss, z, targets)
         torch.testing.assert_close(
-            found.gather(-1, targets.ids), dense.gather(-1, targets.ids), rtol=1e-9, atol=1e-13
+            result.gather(-1, targets.ids), dense.gather(-1, targets.ids), rtol=1e-9, atol=1e-13
         )
         torch.testing.assert_close(
-            (found * rest).sum(-1), (dense * rest).sum(-1), rtol=1e-9, atol=1e-13
+            (result * rest).sum(-1), (dense * rest).sum(-1), rtol=1e-9, atol=1e-13
         )
         shape = (z.softmax(-1) * rest) / (z.softmax(-1) * rest).sum(
             -1, keepdim=True
         )  # the student's own tail
         torch.testing.assert_close(
-            found * rest, (dense * rest).sum(-1, keepdim=True) * shape, rtol=1e-9, atol=1e-13
+            result * rest, (dense * rest).sum(-1, keepdim=True) * shape, rtol=1e-9, atol=1e-13
         )
 
 
@@ -103,8 +103,8 @@ def test_at_t_1_the_value_is_that_over_buckets(seed, k):
 
     def buckets(logits):
         p = logits.softmax(-1).numpy()
-        kept = np.take_along_axis(p, targets.ids.numpy(), -1)
-        return np.concatenate([kept, 1 - kept.sum(-1, keepdims=True)], -1)
+        remaining = np.take_along_axis(p, targets.ids.numpy(), -1)
+        return np.concatenate([remaining, 1 - remaining.sum(-1, keepdims=True)], -1)
 
     p, q = buckets(v), buckets(z)
     np.testing.assert_allclose(sparse_kl(z, targets), rel_entr(p, q).sum(-1), rtol=1e-8, atol=1e-12)
@@ -121,8 +121,8 @@ def test_all_but_one_class_or_all_of_them_are_the_dense_loss_at_any_temperature(
     for k in (4, 5):
         targets = targets_of(v, k)
         for loss, dense in ((sparse_kl, kl_divergence), (sparse_cross_entropy, cross_entropy)):
-            found, want = loss(z, targets, temperature=t), dense(z, v, temperature=t)
-            torch.testing.assert_close(found, want, rtol=1e-9, atol=1e-12)
+            result, expected = loss(z, targets, temperature=t), dense(z, v, temperature=t)
+            torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-12)
             slope = gradient(loss, z, targets, temperature=t), gradient(dense, z, v, temperature=t)
             torch.testing.assert_close(*slope, rtol=1e-8, atol=1e-12)
 
@@ -149,11 +149,11 @@ def test_the_rest_of_normal_logits_is_known_at_every_temperature(t):
     """
     v = randn(5, 200_000, scale=2.0)
     ids = torch.arange(12).expand(5, 12)  # any twelve, so that the rest stays normal
-    found = softened(targets_of(v, 12, ids), t)
+    result = softened(targets_of(v, 12, ids), t)
     log_p = (v / t).log_softmax(-1)
-    want = log_p.scatter(-1, ids, -math.inf).logsumexp(-1)
-    torch.testing.assert_close(found[..., -1], want, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found[..., :-1], log_p[..., :12], rtol=0, atol=0.1)
+    expected = log_p.scatter(-1, ids, -math.inf).logsumexp(-1)
+    torch.testing.assert_close(result[..., -1], expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(result[..., :-1], log_p[..., :12], rtol=0, atol=0.1)
 
 
 @few
@@ -179,8 +179,8 @@ def test_a_rest_of_equal_classes_has_no_curvature():
         tail=targets.tail + torch.tensor([-1e-3, 0.0])
     )  # as rounding may: below the tangent
     for t in (0.5, 3.0):
-        want = (v / t).log_softmax(-1)[..., 3:].logsumexp(-1)
-        torch.testing.assert_close(softened(targets, t)[..., -1], want)
+        expected = (v / t).log_softmax(-1)[..., 3:].logsumexp(-1)
+        torch.testing.assert_close(softened(targets, t)[..., -1], expected)
         assert softened(off, t).isfinite().all()
 
 
@@ -198,9 +198,9 @@ def test_a_rest_without_mass_or_with_excluded_classes_gives_finite_values(tail, 
     assert value.isfinite().all()
     assert z.grad.isfinite().all()
     if t == 1:
-        want = [*log_p[0].exp().tolist(), math.exp(tail[0])]
+        expected = [*log_p[0].exp().tolist(), math.exp(tail[0])]
         assert softened(targets, t)[0].exp().tolist() == pytest.approx(
-            [p / sum(want) for p in want], abs=1e-6
+            [p / sum(expected) for p in expected], abs=1e-6
         )
 
 
@@ -210,10 +210,10 @@ def test_a_student_sure_of_the_classes_has_an_exact_rest_in_float32(rest):
     z = torch.full((1, 1000), math.log(rest / 998), dtype=torch.float64)
     z[0, 10], z[0, 700] = math.log(0.6), math.log(0.4)
     targets = targets_of(randn(1, 1000), 2, torch.tensor([[10, 700]]))
-    want, slope = sparse_kl(z, targets), gradient(sparse_kl, z, targets)
+    expected, slope = sparse_kl(z, targets), gradient(sparse_kl, z, targets)
     single = targets._replace(log_p=targets.log_p.float(), tail=targets.tail.float())
-    found = sparse_kl(z.float(), single)
-    torch.testing.assert_close(found.double(), want, rtol=1e-5, atol=0)
+    result = sparse_kl(z.float(), single)
+    torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=0)
     torch.testing.assert_close(
         gradient(sparse_kl, z.float(), single).double(), slope, rtol=1e-4, atol=1e-7
     )
@@ -231,10 +231,10 @@ def test_huge_logits_stay_finite(t, dtype, tail):
         if not tail:
             targets = targets._replace(log_p=targets.log_p.log_softmax(-1), tail=None)
         for loss in (sparse_kl, sparse_cross_entropy):
-            found = gradient(loss, z, targets, temperature=t)
+            result = gradient(loss, z, targets, temperature=t)
             assert loss(z, targets, temperature=t).isfinite().all()
-            assert found.isfinite().all()
-            assert found.dtype == dtype
+            assert result.isfinite().all()
+            assert result.dtype == dtype
 
 
 @pytest.mark.parametrize("loss", [sparse_kl, sparse_cross_entropy])
@@ -250,9 +250,9 @@ def test_a_class_that_the_student_excludes_is_infinitely_far_only_where_the_teac
     z, v = randn(2, 6), randn(2, 6, seed=1)
     z[:, 0] = -math.inf
     v[1, 0] = -math.inf
-    found = sparse_kl(z, targets_of(v, 6))
-    torch.testing.assert_close(found, kl_divergence(z, v))
-    assert found.isfinite().tolist() == [False, True]
+    result = sparse_kl(z, targets_of(v, 6))
+    torch.testing.assert_close(result, kl_divergence(z, v))
+    assert result.isfinite().tolist() == [False, True]
     z[:, 1:] = -math.inf
     z[:, 5] = 1.0
     targets = targets_of(v, 1, torch.full((2, 1), 5))
@@ -268,17 +268,17 @@ def test_a_sample_is_a_cross_entropy_with_its_weights(seed, k, t):
     z = randn(6, 9, seed=seed)
     targets = sampled(z, k, seed)
     log_q, w = (z / t).log_softmax(-1).gather(-1, targets.ids), targets.log_p.exp()
-    want = -(w * log_q).sum(-1)
-    torch.testing.assert_close(sparse_cross_entropy(z, targets, temperature=t), want)
+    expected = -(w * log_q).sum(-1)
+    torch.testing.assert_close(sparse_cross_entropy(z, targets, temperature=t), expected)
     entropy = -(w * targets.log_p).sum(-1)
     torch.testing.assert_close(
-        sparse_kl(z, targets, temperature=t), want - entropy, rtol=1e-9, atol=1e-12
+        sparse_kl(z, targets, temperature=t), expected - entropy, rtol=1e-9, atol=1e-12
     )
     dense = torch.zeros(6, 9, dtype=torch.float64).scatter(-1, targets.ids, w)
-    wanted = ((z / t).softmax(-1) - dense) / t
+    expected_grad = ((z / t).softmax(-1) - dense) / t
     for loss in (sparse_kl, sparse_cross_entropy):
         torch.testing.assert_close(
-            gradient(loss, z, targets, temperature=t), wanted, rtol=1e-9, atol=1e-12
+            gradient(loss, z, targets, temperature=t), expected_grad, rtol=1e-9, atol=1e-12
         )
 
 
@@ -323,50 +323,54 @@ def test_arms_and_seeds_have_what_each_has_alone(tail):
     targets = targets_of(v, 3) if tail else sampled(v, 3)
     for logits in (z, z.mT.contiguous().mT):
         logits = logits.requires_grad_()
-        found = StackedObjective(arms)(logits, targets, y)
-        slope = torch.autograd.grad(found.loss.sum(), logits)[0]
+        result = StackedObjective(arms)(logits, targets, y)
+        slope = torch.autograd.grad(result.loss.sum(), logits)[0]
         for arm, objective in enumerate(arms):
             for s in range(2):
                 alone = z[arm, s].detach().clone().requires_grad_()
-                want = objective(alone, targets.map(lambda t, s=s: t[s]), y[s])
-                torch.testing.assert_close([term[arm, s] for term in found], list(want))
-                torch.testing.assert_close(slope[arm, s], torch.autograd.grad(want.loss, alone)[0])
+                expected = objective(alone, targets.map(lambda t, s=s: t[s]), y[s])
+                torch.testing.assert_close([term[arm, s] for term in result], list(expected))
+                torch.testing.assert_close(
+                    slope[arm, s], torch.autograd.grad(expected.loss, alone)[0]
+                )
 
 
 def test_one_teacher_for_all_seeds():
     z, v, y = randn(2, 3, 6, 9), randn(6, 9, seed=1), torch.zeros(3, 6, dtype=torch.long)
     arms = StackedObjective([Objective(), Objective(temperature=2.0)])
-    found = arms(z, targets_of(v, 3), y)
-    want = arms(z, targets_of(v.expand(3, 6, 9), 3), y)
-    torch.testing.assert_close(list(found), list(want))
+    result = arms(z, targets_of(v, 3), y)
+    expected = arms(z, targets_of(v.expand(3, 6, 9), 3), y)
+    torch.testing.assert_close(list(result), list(expected))
 
 
 def test_half_precision_under_autocast():
     z, v, y = randn(6, 9).bfloat16(), randn(6, 9, seed=1), torch.zeros(6, dtype=torch.long)
     targets = targets_of(v, 3).map(lambda t: t if t.dtype == torch.int64 else t.float())
     with torch.autocast("cpu", torch.bfloat16):
-        found = Objective()(z, targets, y)
-    assert {term.dtype for term in found} == {torch.float32}
-    want = Objective()(z.double(), targets_of(v, 3), y)
-    torch.testing.assert_close([term.double() for term in found], list(want), rtol=5e-5, atol=1e-6)
+        result = Objective()(z, targets, y)
+    assert {term.dtype for term in result} == {torch.float32}
+    expected = Objective()(z.double(), targets_of(v, 3), y)
+    torch.testing.assert_close(
+        [term.double() for term in result], list(expected), rtol=5e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
-    ("settings", "named"),
+    ("settings", "setting"),
     [
         ({"soft": kind}, f"objective.soft={kind} needs")
         for kind in ("probabilities", "logits", "dkd", "dist", "reverse_kl", "jensen_shannon")
     ]
     + [({"standardise": True}, "objective.standardise=true needs")],
 )
-def test_a_loss_of_the_whole_distribution_is_refused_by_name(settings, named):
+def test_a_loss_of_the_whole_distribution_is_refused_by_name(settings, setting):
     z, targets, y = (
         randn(2, 6, 9),
         targets_of(randn(6, 9, seed=1), 3),
         torch.zeros(6, dtype=torch.long),
     )
     with pytest.raises(
-        TeacherError, match=rf"{named} the teacher's whole distribution.*store.kind=dense"
+        TeacherError, match=rf"{setting} the teacher's whole distribution.*store.kind=dense"
     ):
         StackedObjective([Objective(), Objective(**settings)])(z, targets, y)
 
@@ -378,10 +382,10 @@ def test_other_classes_than_the_teacher_are_a_teacher_error():
 
 def test_map_applies_to_each_tensor():
     with_tail, without = targets_of(randn(6, 9), 3), sampled(randn(6, 9), 3)
-    found = with_tail.map(lambda t: t.view(2, 3, -1))
-    assert [tuple(t.shape) for t in found[:3]] == [(2, 3, 3), (2, 3, 3), (2, 3, 2)]
-    assert found.classes == 9
-    found = without.map(lambda t: t[:2])
-    assert found.tail is None
-    assert torch.equal(found.ids, without.ids[:2])
-    assert torch.equal(found.log_p, without.log_p[:2])
+    result = with_tail.map(lambda t: t.view(2, 3, -1))
+    assert [tuple(t.shape) for t in result[:3]] == [(2, 3, 3), (2, 3, 3), (2, 3, 2)]
+    assert result.classes == 9
+    result = without.map(lambda t: t[:2])
+    assert result.tail is None
+    assert torch.equal(result.ids, without.ids[:2])
+    assert torch.equal(result.log_p, without.log_p[:2])

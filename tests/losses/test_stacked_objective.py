@@ -54,39 +54,43 @@ def test_equals_each_objective_alone(name, seeds):
     objectives = SEVERAL[name]
     z, v, y = batch(len(objectives), seeds)
     stacked = z.clone().requires_grad_()
-    found = StackedObjective(objectives)(stacked, v, y)
-    assert [term.shape for term in found] == [(len(objectives), *seeds)] * 3
-    found.loss.sum().backward()
+    result = StackedObjective(objectives)(stacked, v, y)
+    assert [term.shape for term in result] == [(len(objectives), *seeds)] * 3
+    result.loss.sum().backward()
     for arm, objective in enumerate(objectives):
         alone = z[arm].clone().requires_grad_()
-        want = objective(alone, v, y)
-        want.loss.sum().backward()
-        told = want._replace(hard=found.hard[arm].detach()) if objective.hard_weight == 0 else want
+        expected = objective(alone, v, y)
+        expected.loss.sum().backward()
+        reference = (
+            expected._replace(hard=result.hard[arm].detach())
+            if objective.hard_weight == 0
+            else expected
+        )
         torch.testing.assert_close(
-            [term[arm] for term in found], list(told), rtol=1e-12, atol=1e-14
+            [term[arm] for term in result], list(reference), rtol=1e-12, atol=1e-14
         )
         torch.testing.assert_close(stacked.grad[arm], alone.grad, rtol=1e-12, atol=1e-16)
 
 
 def test_equals_the_oracle(oracle):
     z, v, y = batch(len(ARMS))
-    found = StackedObjective(ARMS)(z, v, y)
+    result = StackedObjective(ARMS)(z, v, y)
     for arm, objective in enumerate(ARMS):
         for s in range(2):
-            want = oracle.objective(
+            expected = oracle.objective(
                 z[arm, s].numpy(), v[s].numpy(), y[s].numpy(), **objective.as_dict()
             )
-            assert [term[arm, s].item() for term in found] == pytest.approx(want, rel=1e-10)
+            assert [term[arm, s].item() for term in result] == pytest.approx(expected, rel=1e-10)
 
 
 def test_any_order_of_arms():
     arms = [ARMS[0], ARMS[1], ARMS[2], ARMS[4]]
     z, v, y = batch(4)
-    want = StackedObjective(arms)(z, v, y)
+    expected = StackedObjective(arms)(z, v, y)
     for order in map(list, permutations(range(4))):
-        found = StackedObjective([arms[i] for i in order])(z[order], v, y)
+        result = StackedObjective([arms[i] for i in order])(z[order], v, y)
         torch.testing.assert_close(
-            list(found), [term[order] for term in want], rtol=1e-12, atol=1e-14
+            list(result), [term[order] for term in expected], rtol=1e-12, atol=1e-14
         )
 
 
@@ -109,35 +113,35 @@ def test_terms_are_float32_for_half_precision_under_autocast():
     z, v, y = batch(len(ARMS))
     half = z.bfloat16().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        found = StackedObjective(ARMS)(half, v.bfloat16(), y)
-    assert {term.dtype for term in found} == {torch.float32}
-    found.loss.sum().backward()
+        result = StackedObjective(ARMS)(half, v.bfloat16(), y)
+    assert {term.dtype for term in result} == {torch.float32}
+    result.loss.sum().backward()
     assert half.grad.isfinite().all()
-    want = StackedObjective(ARMS)(half.detach().double(), v.bfloat16().double(), y)
-    torch.testing.assert_close(found.loss.double(), want.loss, rtol=2e-5, atol=1e-6)
+    expected = StackedObjective(ARMS)(half.detach().double(), v.bfloat16().double(), y)
+    torch.testing.assert_close(result.loss.double(), expected.loss, rtol=2e-5, atol=1e-6)
 
 
 def test_serves_other_dtypes_and_shapes_one_after_the_other():
     z, v, y = batch(len(ARMS))
     stacked = StackedObjective(ARMS)
-    want = stacked(z, v, y).loss
-    assert want.dtype == torch.float64
+    expected = stacked(z, v, y).loss
+    assert expected.dtype == torch.float64
     single = stacked(z.float(), v.float(), y).loss
     assert single.dtype == torch.float32
-    torch.testing.assert_close(single.double(), want, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(stacked(z[:, 0], v[0], y[0]).loss, want[:, 0])
-    assert torch.equal(stacked(z, v, y).loss, want)
+    torch.testing.assert_close(single.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(stacked(z[:, 0], v[0], y[0]).loss, expected[:, 0])
+    assert torch.equal(stacked(z, v, y).loss, expected)
 
 
 def test_a_validation_step_in_inference_mode_does_not_spoil_training():
     z, v, y = batch(len(ARMS))
     stacked = StackedObjective(ARMS)
     with torch.inference_mode():
-        want = stacked(z, v, y).loss.sum().item()
+        expected = stacked(z, v, y).loss.sum().item()
     z.requires_grad_()
     loss = stacked(z, v, y).loss.sum()
     loss.backward()
-    assert loss.item() == want
+    assert loss.item() == expected
     assert z.grad.isfinite().all()
 
 
@@ -152,9 +156,9 @@ def test_controls_alone_need_no_teacher():
     z, v, y = batch(2)
     stacked = StackedObjective(CONTROLS)
     assert not stacked.needs_teacher
-    found = stacked(z, None, y)
-    assert torch.equal(found.loss, stacked(z, v, y).loss)
-    assert (found.soft == 0).all()
+    result = stacked(z, None, y)
+    assert torch.equal(result.loss, stacked(z, v, y).loss)
+    assert (result.soft == 0).all()
 
 
 def test_one_distilled_arm_needs_a_teacher():
@@ -188,5 +192,5 @@ def test_logits_of_more_or_fewer_arms_are_refused(arms):
 def test_can_be_pickled_after_use():
     z, v, y = batch(len(ARMS))
     stacked = StackedObjective(ARMS)
-    want = stacked(z, v, y)
-    torch.testing.assert_close(pickle.loads(pickle.dumps(stacked))(z, v, y), want)
+    expected = stacked(z, v, y)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(stacked))(z, v, y), expected)

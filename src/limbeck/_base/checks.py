@@ -7,12 +7,6 @@ from typing import Any
 
 from limbeck._base.errors import ConfigError
 
-UNLABELLED = -100
-"""The label of a sample that has none: its hard loss is 0 (PyTorch's ``ignore_index``)."""
-
-LARGEST = 1e6
-"""Of a weight or a temperature; beyond it float32 runs out of digits."""
-
 ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "epochs", "control")
 _DIFFERENCES = {
     "objective": "{temperature: 4}",

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck._base.checks import UNLABELLED, check_seed, closest, without_addresses
+from limbeck._base.checks import check_seed, closest, without_addresses
 from limbeck._base.errors import ConfigError
 from limbeck.data.dataset import Split
 from limbeck.data.sources.base import Source
+from limbeck.losses.base import UNLABELLED
 
 MOST_LISTED = 20
 """Of classes in a message."""

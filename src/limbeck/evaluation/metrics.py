@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck._base.checks import UNLABELLED
+from limbeck.losses.base import UNLABELLED
 
 BINS = 15
 

@@ -1,37 +1,51 @@
-"""Losses between a student, a teacher and labels; they need torch alone."""
+"""Losses between a student, a teacher and labels.
 
-from limbeck.losses.chunked import chunked_loss
-from limbeck.losses.class_weights import balanced_weights
-from limbeck.losses.divergences import (
-    cross_entropy,
-    jensen_shannon,
-    kl_divergence,
-    reverse_kl,
-    standardised,
-)
-from limbeck.losses.features import Feature, attention_loss, hint_loss
-from limbeck.losses.objective import Objective
-from limbeck.losses.response import (
-    SOFT_LOSSES,
-    UNLABELLED,
-    decoupled,
-    hard_loss,
-    is_labelled,
-    relational,
-    smoothed_cross_entropy,
-    squared_error_of_grades,
-    squared_error_of_logits,
-    squared_error_of_probabilities,
-)
-from limbeck.losses.sparse import SPARSE_LOSSES, SparseTargets, sparse_cross_entropy, sparse_kl
-from limbeck.losses.stacked import StackedObjective, Terms
+Names are imported when they are first used: the table of soft losses is read without torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck.losses.base import UNLABELLED, HardLoss, Setting, SoftLoss
+    from limbeck.losses.chunked import chunked_loss
+    from limbeck.losses.class_weights import balanced_weights
+    from limbeck.losses.divergences import (
+        cross_entropy,
+        jensen_shannon,
+        kl_divergence,
+        reverse_kl,
+        standardised,
+    )
+    from limbeck.losses.features import Feature, attention_loss, hint_loss
+    from limbeck.losses.hard import (
+        HARD_LOSSES,
+        hard_loss,
+        is_labelled,
+        smoothed_cross_entropy,
+        squared_error_of_grades,
+    )
+    from limbeck.losses.objective import Objective
+    from limbeck.losses.soft import (
+        SOFT_LOSSES,
+        decoupled,
+        relational,
+        squared_error_of_logits,
+        squared_error_of_probabilities,
+    )
+    from limbeck.losses.sparse import SparseTargets, sparse_cross_entropy, sparse_kl
+    from limbeck.losses.stacked import SPARSE_LOSSES, StackedObjective, Terms
 
 __all__ = [
+    "HARD_LOSSES",
     "SOFT_LOSSES",
     "SPARSE_LOSSES",
     "UNLABELLED",
     "Feature",
+    "HardLoss",
     "Objective",
+    "Setting",
+    "SoftLoss",
     "SparseTargets",
     "StackedObjective",
     "Terms",
@@ -55,3 +69,45 @@ __all__ = [
     "squared_error_of_probabilities",
     "standardised",
 ]
+
+_MODULES = {
+    "base": ("HardLoss", "Setting", "SoftLoss", "UNLABELLED"),
+    "chunked": ("chunked_loss",),
+    "class_weights": ("balanced_weights",),
+    "divergences": (
+        "cross_entropy",
+        "jensen_shannon",
+        "kl_divergence",
+        "reverse_kl",
+        "standardised",
+    ),
+    "features": ("Feature", "attention_loss", "hint_loss"),
+    "hard": (
+        "HARD_LOSSES",
+        "hard_loss",
+        "is_labelled",
+        "smoothed_cross_entropy",
+        "squared_error_of_grades",
+    ),
+    "objective": ("Objective",),
+    "soft": (
+        "SOFT_LOSSES",
+        "decoupled",
+        "relational",
+        "squared_error_of_logits",
+        "squared_error_of_probabilities",
+    ),
+    "sparse": ("SparseTargets", "sparse_cross_entropy", "sparse_kl"),
+    "stacked": ("SPARSE_LOSSES", "StackedObjective", "Terms"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"limbeck.losses.{module}"), name)
+    raise AttributeError(f"module 'limbeck.losses' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

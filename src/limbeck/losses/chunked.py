@@ -1,5 +1,6 @@
-"""The last linear layer and the loss, a chunk of positions at a time, so that all logits are never
-held at once.
+"""The last linear layer and the loss, computed a chunk of positions at a time.
+
+All logits are never in memory at once.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,13 +11,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 VALUES = {"cpu": 1 << 22}
-"""Logits of a chunk by type of device: 16 MiB in float32 on a CPU, where malloc keeps blocks below
-32 MiB for reuse.
+"""Logits in a chunk by type of device: 16 MiB of float32 on a CPU, where malloc reuses blocks below
+32 MiB.
 """
 OTHERWISE = 1 << 25
+"""Logits in a chunk on other devices."""
 BLOCK = 256
-"""Positions of a matrix product, which is slower with fewer; their logits are held, and then their
-gradients.
+"""Positions in a matrix product, which is slower with fewer.
+
+Their logits are in memory, and then their gradients.
 """
 
 ChunkLoss = Callable[[Tensor, slice], Tensor]
@@ -30,29 +33,28 @@ def chunked_loss(
     bias: Tensor | None = None,
     chunk: int | None = None,
 ) -> tuple[Tensor, ...]:
-    """The sum over positions of a loss of the logits ``hidden @ weight.T + bias``, which are never
-    all held at once.
+    """Sum a loss of the logits ``hidden @ weight.T + bias`` over positions, in little memory.
 
-    The gradient of a chunk is computed with its value, before the next chunk; only the gradients of
-    ``hidden``, ``weight`` and ``bias`` are kept, and the backward pass multiplies them by the
+    The gradient of a chunk is computed with its value, before the next chunk. Only the gradients of
+    ``hidden``, ``weight`` and ``bias`` are stored, and the backward pass multiplies them by the
     incoming gradient. Under autocast the products are in its type, and the gradients of ``weight``
-    and ``bias`` are summed in float32; float16, whose gradients need scaling, would lose small ones
-    here.
+    and ``bias`` are summed in float32. Do not use float16 here: its gradients need scaling, and
+    small ones would be lost.
 
     Args:
-        hidden: what the last layer sees, ``[N, D]``.
-        weight: the last layer's, ``[V, D]``.
-        loss: takes logits ``[n, V]`` and which of the N positions they are of, and returns the sum
-            of their losses, or ``[M]`` such sums, of which the first is differentiated and the
-            others are told. No gradient reaches anything else that it uses; labels and a teacher's
-            targets are taken, or made, for those positions in it.
-        bias: the last layer's, ``[V]``.
-        chunk: positions that the loss sees at once; None for about as many as were measured to be
-            fastest.
+        hidden: Input of the last layer, ``[N, D]``.
+        weight: Weight of the last layer, ``[V, D]``.
+        loss: Function of logits ``[n, V]`` and the slice of the N positions that they belong to. It
+            returns the sum of their losses, or ``[M]`` such sums, of which the first is
+            differentiated. No gradient reaches anything else that it uses; it has to select labels
+            and a teacher's targets for those positions itself.
+        bias: Bias of the last layer, ``[V]``.
+        chunk: Number of positions per call of ``loss``; None for about the number that was measured
+            to be fastest.
 
     Returns:
-        The M sums over all positions, each without dimensions. The first can be differentiated
-        once, in ``hidden``, ``weight`` and ``bias``.
+        The M sums over all positions, each without dimensions. The first is differentiable once, in
+        ``hidden``, ``weight`` and ``bias``.
 
     References:
         Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training", 2024, for the
@@ -64,9 +66,7 @@ def chunked_loss(
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """Values and gradients chunk by chunk in the forward pass; the backward pass hands the
-    gradients out.
-    """
+    """Values and gradients chunk by chunk in the forward pass; backward returns the gradients."""
 
     @staticmethod
     def forward(
@@ -78,27 +78,29 @@ class _ChunkedLoss(torch.autograd.Function):
         chunk: int,
         differentiate: bool,
     ) -> tuple[Tensor, ...]:
-        """The sums, one tensor each."""
+        """Compute the sums, one tensor each."""
         inputs = (hidden, weight, bias)
-        wanted = ctx.needs_input_grad[:3] if differentiate else (False, False, False)
-        gradients = [
-            _zeros(x) if x is not None and w else None for x, w in zip(inputs, wanted, strict=True)
-        ]
+        gradients: list[Tensor | None] = []
+        for tensor, needed in zip(inputs, ctx.needs_input_grad[:3], strict=True):
+            if tensor is None or not (differentiate and needed):
+                gradients.append(None)
+            else:
+                gradients.append(_zeros(tensor))
+        any_gradient = differentiate and any(ctx.needs_input_grad[:3])
         h, w, b = _as_autocast(*inputs)
-        held = h.new_empty(min(max(chunk, BLOCK), len(h)), len(w))
+        block_size = max(chunk, BLOCK)
+        buffer = h.new_empty(min(block_size, len(h)), len(w))
         total = torch.zeros(1, device=h.device)
-        for block in _slices(0, len(h), max(chunk, BLOCK)):
-            own = held[: block.stop - block.start]
-            logits = (
-                torch.mm(h[block], w.mT, out=own)
-                if b is None
-                else torch.addmm(b, h[block], w.mT, out=own)
-            )
-            for part, some in zip(
-                _slices(block.start, block.stop, chunk), logits.split(chunk), strict=True
-            ):
-                total = total + _differentiated(loss, some, part, any(wanted))
-            if any(wanted):
+        for block in _slices(0, len(h), block_size):
+            out = buffer[: block.stop - block.start]
+            if b is None:
+                logits = torch.mm(h[block], w.mT, out=out)
+            else:
+                logits = torch.addmm(b, h[block], w.mT, out=out)
+            parts = _slices(block.start, block.stop, chunk)
+            for part, part_logits in zip(parts, logits.split(chunk), strict=True):
+                total = total + _differentiated(loss, part_logits, part, any_gradient)
+            if any_gradient:
                 _add(gradients, logits, h, w, block)
         ctx.save_for_backward(*gradients)
         ctx.dtypes = [None if x is None else x.dtype for x in inputs]
@@ -109,33 +111,29 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *others: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients in ``hidden``, ``weight`` and ``bias``."""
-        found = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        return (
-            *(None if kept is None else (kept * grad).to(dtype) for kept, dtype in found),
-            None,
-            None,
-            None,
-        )
+        """Return the gradients of ``hidden``, ``weight`` and ``bias``."""
+        gradients: list[Tensor | None] = []
+        for gradient, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True):
+            gradients.append(None if gradient is None else (gradient * grad).to(dtype))
+        return (*gradients, None, None, None)
 
 
-def _differentiated(loss: ChunkLoss, logits: Tensor, part: slice, wanted: bool) -> Tensor:
-    """The sums of one chunk, ``[M]``; its logits become the gradient of the first."""
-    with torch.set_grad_enabled(wanted):
-        own = logits.detach().requires_grad_(wanted)
-        sums = torch.atleast_1d(loss(own, part))
+def _differentiated(loss: ChunkLoss, logits: Tensor, part: slice, differentiate: bool) -> Tensor:
+    """Compute the sums of one chunk, ``[M]``, and overwrite its logits by the first's gradient."""
+    with torch.set_grad_enabled(differentiate):
+        leaf = logits.detach().requires_grad_(differentiate)
+        sums = torch.atleast_1d(loss(leaf, part))
         if sums.requires_grad:
-            logits.copy_(torch.autograd.grad(sums[0], own)[0])
-        elif wanted:  # a chunk of ignored positions alone, say
+            logits.copy_(torch.autograd.grad(sums[0], leaf)[0])
+        elif differentiate:  # for example a chunk of ignored positions alone
             logits.zero_()
     return sums.detach()
 
 
 def _slices(start: int, stop: int, size: int) -> list[slice]:
     """Slices of at most ``size`` from ``start`` to ``stop``; an empty one if these are equal."""
-    return [
-        slice(first, min(first + size, stop)) for first in range(start, max(stop, start + 1), size)
-    ]
+    firsts = range(start, max(stop, start + 1), size)
+    return [slice(first, min(first + size, stop)) for first in firsts]
 
 
 def _zeros(like: Tensor) -> Tensor:
@@ -145,7 +143,7 @@ def _zeros(like: Tensor) -> Tensor:
 def _as_autocast(
     hidden: Tensor, weight: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The layer in the type in which autocast would compute it: cast once, not once a chunk."""
+    """Cast the layer to the type in which autocast would compute it, once for all chunks."""
     device = hidden.device.type
     if not torch.is_autocast_enabled(device) or hidden.dtype == torch.float64:
         return hidden, weight, bias
@@ -154,15 +152,15 @@ def _as_autocast(
 
 
 def _add(
-    gradients: Sequence[Tensor | None], grad: Tensor, hidden: Tensor, weight: Tensor, part: slice
+    gradients: Sequence[Tensor | None], grad: Tensor, hidden: Tensor, weight: Tensor, block: slice
 ) -> None:
-    """Add what a block's logits of gradient ``grad`` give to those of the layer."""
-    of_hidden, of_weight, of_bias = gradients
-    if of_hidden is not None:
-        of_hidden[part] = grad @ weight
-    if of_weight is not None and of_weight.dtype == grad.dtype:
-        of_weight.addmm_(grad.mT, hidden[part])
-    elif of_weight is not None:
-        of_weight += grad.mT @ hidden[part]
-    if of_bias is not None:
-        of_bias += grad.sum(0, dtype=of_bias.dtype)
+    """Add the contribution of a block, whose logits have the gradient ``grad``."""
+    hidden_grad, weight_grad, bias_grad = gradients
+    if hidden_grad is not None:
+        hidden_grad[block] = grad @ weight
+    if weight_grad is not None and weight_grad.dtype == grad.dtype:
+        weight_grad.addmm_(grad.mT, hidden[block])
+    elif weight_grad is not None:
+        weight_grad += grad.mT @ hidden[block]
+    if bias_grad is not None:
+        bias_grad += grad.sum(0, dtype=bias_grad.dtype)

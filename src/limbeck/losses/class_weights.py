@@ -1,4 +1,4 @@
-"""Class weights: what a sample of each class counts in the hard loss."""
+"""Class weights of the hard loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,58 +6,54 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limbeck._base.checks import LARGEST, UNLABELLED
 from limbeck._base.errors import ConfigError
+from limbeck.losses.base import UNLABELLED, is_number
 
 
 def check_class_weights(value: Any) -> str | tuple[float, ...] | None:
-    """None, ``balanced``, or one number a class as a tuple.
+    """Check the setting ``class_weights`` and return numbers as a tuple.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: If it is not None, ``balanced`` or a list of one number per class.
     """
     if value is None or value == "balanced":
         return value
-    listed = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-    numbers = [
-        w
-        for w in listed
-        if isinstance(w, (int, float)) and not isinstance(w, bool) and 0 <= w <= LARGEST
-    ]
-    if len(numbers) < len(listed) or not any(numbers):
+    weights = [] if isinstance(value, str) or not isinstance(value, Sequence) else list(value)
+    valid = all(is_number(weight) and weight >= 0 for weight in weights)
+    if not valid or not any(weights):
         raise ConfigError(
-            f"objective.class_weights={value!r} should be null, balanced, or a list of one number "
-            "a class, none "
-            "negative and not all 0."
+            f"objective.class_weights={value!r} is not valid: expected null, balanced, or a list "
+            "of one number per class, none negative and not all 0."
         )
-    return tuple(map(float, numbers))
+    return tuple(map(float, weights))
 
 
 def check_length(weights: Sequence[float] | str, classes: int) -> None:
-    """Check that there is one weight a class.
+    """Check that there is one weight per class.
 
     Raises:
-        ConfigError: there are more or fewer.
+        ConfigError: If there are more or fewer.
     """
     if len(weights) != classes:
         raise ConfigError(
-            f"objective.class_weights has {len(weights)} numbers, and there are {classes} classes; "
-            "give one a class, "
-            "in their order."
+            f"objective.class_weights has {len(weights)} numbers but the dataset has {classes} "
+            "classes. Give one number per class, in the order of the classes."
         )
 
 
 def balanced_weights(labels: Tensor, classes: int) -> list[float]:
-    """Class weights by which the classes that occur count alike, and 1 on average over the samples.
+    """Class weights that give every class the same total weight, with mean 1 over the samples.
 
     Args:
-        labels: :data:`limbeck.losses.UNLABELLED` where there is none, ``[M]``.
-        classes: how many there are.
+        labels: Class indices, :data:`limbeck.losses.UNLABELLED` for a sample without a label,
+            ``[M]``.
+        classes: Number of classes.
 
     Returns:
-        n / (k * n_c) for a class of n_c samples, where k classes with n samples in all occur; 1 for
-        the others.
+        n / (k * n_c) for a class with n_c samples, where n samples in k classes are labelled; 1 for
+        classes without samples. These are scikit-learn's ``balanced`` weights.
     """
     counts = torch.bincount(labels[labels != UNLABELLED].cpu(), minlength=classes).tolist()
-    share = sum(counts) / max(1, sum(count > 0 for count in counts))
+    present = sum(count > 0 for count in counts)
+    share = sum(counts) / max(1, present)
     return [share / count if count else 1.0 for count in counts]

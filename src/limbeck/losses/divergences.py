@@ -1,6 +1,4 @@
-"""Divergences of two distributions given by logits: one value per sample, differentiable in the
-first.
-"""
+"""Divergences between two distributions given by their logits, one value per sample."""
 
 import math
 
@@ -8,48 +6,50 @@ import torch
 from torch import Tensor
 
 LEAST_SPREAD = 1e-4
-"""Standard deviation of logits that are standardised; a smaller one counts as this, or rounding
-would be enlarged.
-"""
+"""Smallest standard deviation to divide logits by; a smaller one would enlarge rounding errors."""
 
 LOG_OF_ZERO = math.log(torch.finfo(torch.float32).tiny)
-"""Log-probability that :func:`reverse_kl` gives classes of the teacher's probability 0; -87.3 nats.
-"""
+"""Log-probability in :func:`reverse_kl` of classes that the teacher excludes, -87.3 nats."""
 
 
 def upcast(logits: Tensor) -> Tensor:
-    """Logits in float32, or in float64 if they are that already: no loss is computed in half
-    precision.
+    """Return logits in float32, or in float64 if they are that already.
+
+    No loss is computed in half precision.
     """
-    return logits if logits.dtype == torch.float64 else logits.float()
+    if logits.dtype == torch.float64:
+        return logits
+    return logits.float()
 
 
 def log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
-    """``log softmax(logits / temperature)`` over the last dimension, in float32 or better.
+    """Compute ``log softmax(logits / temperature)`` over the last dimension, in float32 or better.
 
     Args:
-        logits: ``[..., B, C]``.
-        temperature: a number, or a tensor that broadcasts against ``[..., B, C]``.
+        logits: Logits, ``[..., B, C]``.
+        temperature: T, a number or a tensor that broadcasts against ``[..., B, C]``.
+
+    Returns:
+        ``[..., B, C]``.
     """
     scaled = upcast(logits) / temperature
-    if (
-        scaled.stride(-1) != 1 and scaled.mT.is_contiguous()
-    ):  # samples side by side, as stacked layers have them
+    # stacked layers give logits with samples side by side in memory
+    if scaled.stride(-1) != 1 and scaled.mT.is_contiguous():
         return torch.log_softmax(scaled.mT, dim=-2).mT
     return torch.log_softmax(scaled, dim=-1)
 
 
 def standardised(logits: Tensor) -> Tensor:
-    r"""Logits less their mean, divided by their standard deviation, both over the classes.
+    r"""Standardise logits to mean 0 and standard deviation 1 over the classes.
 
     .. math:: (z_c - \bar z) / \sigma(z), \quad \sigma(z)^2 = \frac{1}{C} \sum_c (z_c - \bar z)^2
 
-    Standardised logits of student and teacher agree when one is the other times a positive number
-    plus a number: the student need not be as sure as the teacher. Classes of logit -inf stay there
+    Standardised logits of student and teacher agree if one is a positive multiple of the other plus
+    a constant: the student need not be as confident as the teacher. Classes with logit -inf keep it
     and do not count. Logits that are all equal become 0.
 
     Args:
-        logits: ``[..., B, C]``.
+        logits: Logits, ``[..., B, C]``.
 
     Returns:
         ``[..., B, C]``, in float32 or better.
@@ -67,16 +67,15 @@ def standardised(logits: Tensor) -> Tensor:
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
-    r"""Kullback-Leibler divergence of the student from the teacher, both softened, summed over
-    classes.
+    r"""Kullback-Leibler divergence KL(p || q) of student q from teacher p, both softened.
 
     .. math:: \sum_c p_c (\log p_c - \log q_c), \quad p = softmax(v / T), \; q = softmax(z / T)
 
-    Classes that the teacher gives probability 0 count 0. There is no factor :math:`T^2` here.
+    Classes to which the teacher gives probability 0 count 0. The factor :math:`T^2` is not included.
 
     Args:
-        student: logits z, ``[..., B, C]``.
-        teacher: logits v, broadcasting against ``student``.
+        student: Logits z, ``[..., B, C]``.
+        teacher: Logits v, broadcastable to ``student``.
         temperature: T, a number or a tensor that broadcasts against ``[..., B, C]``.
 
     Returns:
@@ -87,21 +86,33 @@ def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tens
     """
     log_p = log_softmax(teacher, temperature)
     log_q = log_softmax(student, temperature)
+    return relative_entropy(log_p, log_q)
+
+
+def relative_entropy(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """Compute ``sum p (log p - log q)`` over the last dimension; where p is 0, the term is 0.
+
+    Args:
+        log_p: Log-probabilities, ``[..., C]``.
+        log_q: Log-probabilities, ``[..., C]``.
+
+    Returns:
+        Nats, ``[...]``.
+    """
     p = log_p.exp()
     return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1)
 
 
 def cross_entropy(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
-    r"""Cross-entropy of the softened teacher under the softened student: the KL plus the teacher's
-    entropy.
+    r"""Cross-entropy of student q under teacher p: the KL plus the teacher's entropy.
 
-    .. math:: -\sum_c p_c \log q_c
+    .. math:: -\sum_c p_c \log q_c, \quad p = softmax(v / T), \; q = softmax(z / T)
 
     Its gradient equals that of :func:`kl_divergence`; its value is not 0 at the optimum.
 
     Args:
-        student: logits z, ``[..., B, C]``.
-        teacher: logits v, broadcasting against ``student``.
+        student: Logits z, ``[..., B, C]``.
+        teacher: Logits v, broadcastable to ``student``.
         temperature: T, a number or a tensor that broadcasts against ``[..., B, C]``.
 
     Returns:
@@ -113,33 +124,32 @@ def cross_entropy(student: Tensor, teacher: Tensor, *, temperature: float | Tens
 
 
 def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
-    r"""Kullback-Leibler divergence of the teacher from the student, both softened, summed over
-    classes.
+    r"""Reverse Kullback-Leibler divergence KL(q || p) of teacher p from student q.
 
     .. math:: \sum_c q_c (\log q_c - \log p_c), \quad p = softmax(v / T), \; q = softmax(z / T)
 
-    It asks that the student gives no class more than the teacher does, and lets it leave classes
-    out. Where the teacher excludes a class (logit -inf) that the student does not, it is infinite:
-    such a class counts here as if the teacher gave it the least probability of float32, e^-87.3, so
-    that value and gradient stay finite. Classes that the student gives probability 0 count 0.
+    It penalises probability where the teacher has none, and allows the student to leave classes
+    out. If the teacher excludes a class (logit -inf) that the student does not, the divergence is
+    infinite; here the teacher then counts as giving it the smallest probability of float32,
+    e^-87.3, so that value and gradient stay finite. Classes to which the student gives probability
+    0 count 0.
 
     Args:
-        student: logits z, ``[..., B, C]``.
-        teacher: logits v, broadcasting against ``student``.
+        student: Logits z, ``[..., B, C]``.
+        teacher: Logits v, broadcastable to ``student``.
         temperature: T, a number or a tensor that broadcasts against ``[..., B, C]``.
 
     Returns:
         Nats, ``[..., B]``.
 
     References:
-        Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models", 2024, where it is
-        over sequences.
+        Gu et al., "MiniLLM: Knowledge Distillation of Large Language Models", 2024, for sequences.
     """
     log_p = log_softmax(teacher, temperature)
     log_q = log_softmax(student, temperature)
     log_p = torch.where(log_p > float("-inf"), log_p, LOG_OF_ZERO)
     q = log_q.exp()
-    # a factor 0 alone would still meet log 0 in the gradient
+    # a factor 0 alone would still multiply log 0 in the gradient
     return (q * torch.where(q > 0, log_q - log_p, 0.0)).sum(-1)
 
 
@@ -150,21 +160,21 @@ def jensen_shannon(
     temperature: float | Tensor = 1.0,
     teacher_share: float | Tensor = 0.5,
 ) -> Tensor:
-    r"""Generalised Jensen-Shannon divergence: of both softened distributions from their mixture m.
+    r"""Generalised Jensen-Shannon divergence of student q and teacher p from their mixture m.
 
     .. math:: b \, KL(p \| m) + (1 - b) \, KL(q \| m), \quad m = b p + (1 - b) q
 
-    b is the paper's beta. Divided by b it tends to KL(p || q) as b tends to 0, divided by 1 - b to
-    KL(q || p) as b tends to 1. Where student and teacher are near each other it is b (1 - b) times
-    either of them: a quarter at b = 1/2, so ``soft_weight`` should be that much larger. It is
-    finite whatever either of them excludes, at most the entropy of (b, 1 - b).
+    b is the paper's beta. Divided by b it tends to KL(p || q) as b tends to 0; divided by 1 - b it
+    tends to KL(q || p) as b tends to 1. If student and teacher are close it is b (1 - b) times
+    either of them, a quarter at b = 1/2: ``soft_weight`` should be larger by that factor. It is
+    always finite, at most the entropy of (b, 1 - b).
 
     Args:
-        student: logits z, ``[..., B, C]``.
-        teacher: logits v, broadcasting against ``student``.
+        student: Logits z, ``[..., B, C]``.
+        teacher: Logits v, broadcastable to ``student``.
         temperature: T, a number or a tensor that broadcasts against ``[..., B, C]``.
-        teacher_share: b, above 0 and below 1, a number or a tensor that broadcasts against ``[...,
-            B]``.
+        teacher_share: Share b of the teacher in the mixture, above 0 and below 1, a number or a
+            tensor that broadcasts against ``[..., B]``.
 
     Returns:
         Nats, ``[..., B]``. It can be differentiated once, not twice.
@@ -176,10 +186,9 @@ def jensen_shannon(
     log_p = log_softmax(teacher, temperature)
     log_q = log_softmax(student, temperature)
     share = torch.as_tensor(teacher_share, dtype=log_q.dtype, device=log_q.device)[..., None]
-    # the gradient through the mixture is the same for all classes, so softmax takes it off: none is
-    # kept
+    # the gradient through the mixture is equal for all classes, and softmax removes it
     log_m = torch.logaddexp(log_p.detach() + share.log(), log_q.detach() + torch.log1p(-share))
     p, q = log_p.exp(), log_q.exp()
-    of_teacher = p * torch.where(p > 0, log_p - log_m, 0.0)
-    of_student = q * torch.where(q > 0, log_q - log_m, 0.0)
-    return (share * of_teacher + (1 - share) * of_student).sum(-1)
+    teacher_part = p * torch.where(p > 0, log_p - log_m, 0.0)
+    student_part = q * torch.where(q > 0, log_q - log_m, 0.0)
+    return (share * teacher_part + (1 - share) * student_part).sum(-1)

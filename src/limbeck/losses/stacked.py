@@ -1,27 +1,25 @@
 """The objectives of a whole cohort, evaluated together."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
 import torch
 from torch import Tensor
 
-from limbeck._base.checks import UNLABELLED
 from limbeck._base.errors import ConfigError, TeacherError
+from limbeck.losses.base import UNLABELLED, SoftLoss, load
 from limbeck.losses.class_weights import check_length
 from limbeck.losses.divergences import standardised
-from limbeck.losses.response import (
-    OF_THE_BATCH,
-    SETTINGS,
-    SOFT_LOSSES,
-    TAKES_LABELS,
-    hard_loss,
-    is_labelled,
-)
-from limbeck.losses.sparse import SPARSE_LOSSES, SparseTargets
+from limbeck.losses.hard import hard_loss, is_labelled
+from limbeck.losses.settings import ObjectiveSettings
+from limbeck.losses.soft import SOFT_LOSSES
+from limbeck.losses.sparse import SparseTargets
 
-if TYPE_CHECKING:
-    from limbeck.losses.objective import Objective
+SPARSE_LOSSES = {loss.name: load(loss.sparse) for loss in SOFT_LOSSES.values() if loss.sparse}
+"""The soft losses that some of a teacher's classes are enough for, in that form, by name."""
+
+Answers = Tensor | SparseTargets
+"""A teacher's logits, or its probabilities of some classes."""
 
 
 class Terms(NamedTuple):
@@ -32,145 +30,154 @@ class Terms(NamedTuple):
     soft: Tensor
 
 
-class _SoftGroup(NamedTuple):
-    """What arms have in common whose soft losses are computed at once."""
+class _HardGroup(NamedTuple):
+    """Properties shared by arms whose hard losses are computed at once."""
 
     kind: str
+    smoothed: bool
+
+
+class _SoftGroup(NamedTuple):
+    """Properties shared by arms whose soft losses are computed at once."""
+
+    loss: SoftLoss
     standardise: bool
     shuffled: bool
 
 
 class StackedObjective:
-    """Objectives of A arms, evaluated together: arms with one kind of soft loss share its
-    computation.
+    """The objectives of A arms, evaluated together.
+
+    Arms with one kind of soft loss share its computation.
+
+    Args:
+        objectives: Objective of each arm.
+
+    Raises:
+        ConfigError: If there is none, or one has ``balanced`` class weights instead of numbers.
     """
 
-    def __init__(self, objectives: "Sequence[Objective]"):
+    def __init__(self, objectives: Sequence[ObjectiveSettings]):
         if not objectives:
             raise ConfigError("A cohort needs at least one objective.")
         self.objectives = tuple(objectives)
-        self._groups: dict[_SoftGroup, list[int]] = {}
-        self._hard_groups: dict[tuple[str, bool], list[int]] = {}
-        for i, objective in enumerate(self.objectives):
-            self._hard_groups.setdefault(
-                (objective.hard, objective.label_smoothing > 0), []
-            ).append(i)
-            if objective.soft_weight > 0:
-                group = _SoftGroup(objective.soft, objective.standardise, objective.shuffled)
-                self._groups.setdefault(group, []).append(i)
         if any(objective.class_weights == "balanced" for objective in self.objectives):
             raise ConfigError(
                 "objective.class_weights=balanced needs the labels of a transfer set, as a study "
-                "has; in Python make "
-                "numbers of them with Objective.for_labels(labels, classes)."
+                "has. In Python, compute them with Objective.for_labels(labels, classes)."
             )
+        self._hard_groups: dict[_HardGroup, list[int]] = {}
+        self._soft_groups: dict[_SoftGroup, list[int]] = {}
+        for arm, objective in enumerate(self.objectives):
+            hard = _HardGroup(objective.hard, objective.label_smoothing > 0)
+            self._hard_groups.setdefault(hard, []).append(arm)
+            if objective.soft_weight > 0:
+                loss = SOFT_LOSSES[objective.soft].loaded()
+                soft = _SoftGroup(loss, objective.standardise, objective.shuffled)
+                self._soft_groups.setdefault(soft, []).append(arm)
         self._weighs_classes = any(objective.class_weights for objective in self.objectives)
         self._learns_from_labels = any(objective.hard_weight > 0 for objective in self.objectives)
-        self._tensors: dict[tuple[Any, ...], Tensor] = {}
+        self._tensors: dict[tuple[object, ...], Tensor] = {}
 
     @property
     def needs_teacher(self) -> bool:
         """Whether any arm has a soft loss, or is guided by layers of the teacher."""
         return any(objective.needs_teacher for objective in self.objectives)
 
+    @property
+    def mixes_samples(self) -> bool:
+        """Whether the loss of a sample depends on other samples of the batch, in any arm."""
+        return any(group.shuffled or group.loss.per_batch for group in self._soft_groups)
+
     def __call__(
         self,
         student: Tensor,
-        teacher: Tensor | SparseTargets | None,
+        teacher: Answers | None,
         labels: Tensor,
         *,
         mixed: tuple[Tensor, Tensor] | None = None,
         ignored: Tensor | None = None,
         counts: tuple[Tensor | float, Tensor | float] | None = None,
     ) -> Terms:
-        """Loss and terms of every student.
+        """Compute the loss and the terms of every student.
 
         Args:
-            student: logits, ``[A, ..., B, C]``: arm first.
-            teacher: logits, ``[..., B, C]``, or some of the classes' probabilities, the same for
-                all arms; None if no arm has a soft loss.
-            labels: ``[..., B]``, :data:`limbeck.losses.UNLABELLED` where there is none.
-            mixed: of inputs that are mixtures, the labels of the second ones and the weights of the
-                first ones, both ``[..., B]``. The teacher's logits are of the mixture itself.
-            ignored: where there is no sample, as in the padding of a block of tokens, bool ``[...,
-                B]``: neither loss counts it, whatever is there. A sample whose shuffled answer is
-                of such a position has no soft loss.
-            counts: numbers of labelled samples and of all samples (each a number or ``[...]``) to
-                divide by; None to count them. Where several processes share a batch, each has those
-                of the whole batch divided by the number of processes, so that the mean over
-                processes is the mean over the whole batch.
+            student: Logits, ``[A, ..., B, C]``: arm first.
+            teacher: Logits, ``[..., B, C]``, or the probabilities of some classes, shared by all
+                arms; None if no arm has a soft loss.
+            labels: Class indices, ``[..., B]``, :data:`limbeck.losses.UNLABELLED` for a sample
+                without a label.
+            mixed: Labels of the second inputs and weights of the first ones if inputs are mixtures,
+                both ``[..., B]``. The teacher's logits are of the mixture itself.
+            ignored: Positions without a sample, such as the padding of a block of tokens, bool
+                ``[..., B]``: neither loss counts them, whatever their values. A sample whose
+                shuffled answer comes from such a position has no soft loss.
+            counts: Numbers of labelled samples and of all samples (each a number or ``[...]``) to
+                divide by; None to count them. Processes that share a batch pass those of the whole
+                batch divided by the number of processes, so that the mean over processes is the
+                mean over the whole batch.
 
         Returns:
             Terms of shape ``[A, ...]``; ``soft`` is 0 for arms without a soft loss, ``hard`` if no
-            arm has a hard one.
+            arm has a hard loss.
 
         Raises:
-            TeacherError: an arm has a soft loss and there is no teacher, or it has another number
-                of classes, or the loss needs more of them than are given.
-            ConfigError: an arm has more or fewer class weights than there are classes, or a soft
-                loss that has no meaning with ignored positions.
-            ValueError: the first dimension of ``student`` is not the number of arms.
+            TeacherError: If an arm has a soft loss and there is no teacher, or the teacher has
+                another number of classes, or the loss needs all of them and some are given.
+            ConfigError: If the number of class weights is not that of the classes, or a soft loss
+                has no meaning with ignored positions.
+            ValueError: If the first dimension of ``student`` is not the number of arms.
         """
         if len(student) != len(self.objectives):
             raise ValueError(f"Expected logits of {len(self.objectives)} arms, got {len(student)}.")
         with torch.autocast(student.device.type, enabled=False):
             if ignored is not None:
-                student, teacher, labels = self._without(ignored, student, teacher, labels)
+                student, teacher, labels = self._blank(ignored, student, teacher, labels)
             if counts is None:
-                samples = max(1, labels.shape[-1]) if ignored is None else (~ignored).sum(-1)
-                counts = is_labelled(labels, mixed).sum(-1), samples
-            none = student.new_zeros(
-                student.shape[:-2],
-                dtype=torch.float64 if student.dtype == torch.float64 else torch.float32,
-            )
-            hard = (
-                self._hard(student, labels, mixed) / _above_0(counts[0])
-                if self._learns_from_labels
-                else none
-            )
-            soft = none
-            if self._groups:
-                soft = self._soft(student, teacher, None if mixed else labels, ignored) / _above_0(
-                    counts[1]
-                )
-            extra = hard.ndim - 1
-            hard_weight = self._tensor("hard_weight", range(len(student)), hard, extra)
-            soft_weight = self._tensor("soft_weight", range(len(student)), hard, extra)
+                counts = _counts(labels, mixed, ignored)
+            labelled, samples = counts
+            hard = soft = student.new_zeros(student.shape[:-2], dtype=_dtype(student))
+            if self._learns_from_labels:
+                hard = self._hard(student, labels, mixed) / _above_zero(labelled)
+            if self._soft_groups:
+                targets = None if mixed else labels
+                soft = self._soft(student, teacher, targets, ignored) / _above_zero(samples)
+            arms = range(len(student))
+            hard_weight = self._tensor("hard_weight", arms, hard, hard.ndim - 1)
+            soft_weight = self._tensor("soft_weight", arms, hard, hard.ndim - 1)
             return Terms(hard_weight * hard + soft_weight * soft, hard, soft)
 
-    def _without(
-        self,
-        ignored: Tensor,
-        student: Tensor,
-        teacher: Tensor | SparseTargets | None,
-        labels: Tensor,
-    ) -> tuple[Tensor, Tensor | SparseTargets | None, Tensor]:
-        """Logits and targets of zeros and no labels at ignored positions: not even a NaN there
-        reaches a gradient.
+    def _blank(
+        self, ignored: Tensor, student: Tensor, teacher: Answers | None, labels: Tensor
+    ) -> tuple[Tensor, Answers | None, Tensor]:
+        """Zero logits and targets and remove labels at ignored positions.
+
+        Not even a NaN in such a position then reaches a gradient.
         """
-        for kind in OF_THE_BATCH:
-            if any(group.kind == kind for group in self._groups):
+        for group in self._soft_groups:
+            if group.loss.per_batch:
                 raise ConfigError(
-                    f"objective.soft={kind} compares the samples of a batch with each other, which "
-                    "has no meaning with "
-                    "ignored positions (padding of token blocks); choose another soft loss, as kl."
+                    f"objective.soft={group.loss.name} compares the samples of a batch with each other, "
+                    "which has no meaning with ignored positions (padding of token blocks). Choose "
+                    "another soft loss, such as kl."
                 )
 
         def blank(values: Tensor) -> Tensor:
             return torch.where(ignored[..., None], 0, values)
 
-        return blank(student), _mapped(teacher, blank), torch.where(ignored, UNLABELLED, labels)
+        return blank(student), _map(teacher, blank), torch.where(ignored, UNLABELLED, labels)
 
     def _hard(self, student: Tensor, labels: Tensor, mixed: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The hard terms ``[A, ...]``, summed over samples."""
+        """Compute the hard terms ``[A, ...]``, summed over samples."""
         parts, order = [], []
-        for (kind, smooths), arms in self._hard_groups.items():
+        extra = student.ndim - 2
+        for (kind, smoothed), arms in self._hard_groups.items():
             logits = student if len(arms) == len(student) else student[arms]
-            weights, smoothing = None, None
-            if smooths:
-                smoothing = self._tensor("label_smoothing", arms, student, student.ndim - 2)
+            weights = smoothing = None
+            if smoothed:
+                smoothing = self._tensor("label_smoothing", arms, student, extra)
             elif self._weighs_classes:
-                weights = self._tensor("class_weights", arms, student, student.ndim - 2)
+                weights = self._tensor("class_weights", arms, student, extra)
             values = hard_loss(
                 logits, labels, mixed=mixed, kind=kind, class_weights=weights, smoothing=smoothing
             )
@@ -181,18 +188,17 @@ class StackedObjective:
     def _soft(
         self,
         student: Tensor,
-        teacher: Tensor | SparseTargets | None,
+        teacher: Answers | None,
         labels: Tensor | None,
         ignored: Tensor | None,
     ) -> Tensor:
-        """The soft terms ``[A, ...]``, summed over samples."""
-        teacher = _mapped(self._checked(teacher, student.shape[-1]), Tensor.detach)
-        answers = {
-            shuffled: _answers(teacher, student, shuffled)
-            for shuffled in {g.shuffled for g in self._groups}
-        }
+        """Compute the soft terms ``[A, ...]``, summed over samples."""
+        teacher = _map(self._checked(teacher, student.shape[-1]), Tensor.detach)
+        answers = {}
+        for shuffled in {group.shuffled for group in self._soft_groups}:
+            answers[shuffled] = _answers(teacher, student, shuffled)
         parts, order = [], []
-        for group, arms in self._groups.items():
+        for group, arms in self._soft_groups.items():
             logits = student if len(arms) == len(student) else student[arms]
             scale = self._tensor("soft_scale", arms, student, student.ndim - 3)
             values = self._soft_values(group, arms, logits, answers[group.shuffled], labels)
@@ -202,128 +208,135 @@ class StackedObjective:
             parts.append(scale * values.sum(-1))
             order += arms
         if len(order) < len(student):
-            rest = [arm for arm in range(len(student)) if arm not in order]
-            parts.append(parts[0].new_zeros(len(rest), *parts[0].shape[1:]))
-            order += rest
+            controls = [arm for arm in range(len(student)) if arm not in order]
+            parts.append(parts[0].new_zeros(len(controls), *parts[0].shape[1:]))
+            order += controls
         return _in_order(parts, order)
 
-    def _checked(
-        self, teacher: Tensor | SparseTargets | None, classes: int
-    ) -> Tensor | SparseTargets:
-        """The teacher, if there is one and the arms' soft losses can use it."""
+    def _checked(self, teacher: Answers | None, classes: int) -> Answers:
+        """Return the teacher's answers if the arms' soft losses can use them."""
         if teacher is None:
             raise TeacherError(
-                "An objective with soft_weight above 0 needs a teacher's logits; none were given."
+                "An objective with soft_weight above 0 needs a teacher's logits, but none were "
+                "given."
             )
         known = teacher.classes if isinstance(teacher, SparseTargets) else teacher.shape[-1]
         if known != classes:
             raise TeacherError(
-                f"The teacher gives {known} classes and the student {classes}: they should be the "
-                "same classes in the "
-                "same order."
+                f"The teacher has {known} classes and the student {classes}. Both need the same "
+                "classes in the same order."
             )
-        for group in self._groups if isinstance(teacher, SparseTargets) else ():
-            if group.kind not in SPARSE_LOSSES or group.standardise:
-                setting = (
-                    "standardise=true" if group.kind in SPARSE_LOSSES else f"soft={group.kind}"
-                )
-                raise TeacherError(
-                    f"objective.{setting} needs the teacher's whole distribution, and what is "
-                    "stored has some of its "
-                    "classes at each position; use store.kind=dense (or store=off), or "
-                    "objective.soft="
-                    f"{' or '.join(SPARSE_LOSSES)} without standardise."
-                )
+        if isinstance(teacher, SparseTargets):
+            self._check_sparse()
         return teacher
+
+    def _check_sparse(self) -> None:
+        for group in self._soft_groups:
+            if group.loss.sparse and not group.standardise:
+                continue
+            setting = "standardise=true" if group.loss.sparse else f"soft={group.loss.name}"
+            raise TeacherError(
+                f"objective.{setting} needs the teacher's whole distribution, but the store holds "
+                "some of the classes for each position. Use store.kind=dense (or store=off), or "
+                f"objective.soft={' or '.join(SPARSE_LOSSES)} without standardise."
+            )
 
     def _soft_values(
         self,
         group: _SoftGroup,
         arms: Sequence[int],
         student: Tensor,
-        teacher: Tensor | SparseTargets,
+        teacher: Answers,
         labels: Tensor | None,
     ) -> Tensor:
-        """The soft losses ``[a, ..., B]`` of arms that share their kind."""
+        """Compute the soft losses ``[a, ..., B]`` of the arms of a group."""
         temperature = self._tensor("temperature", arms, student, student.ndim - 1)
         if isinstance(teacher, SparseTargets):
-            return SPARSE_LOSSES[group.kind](student, teacher, temperature=temperature)
-        settings: dict[str, Any] = {
-            name: self._tensor(name, arms, student, student.ndim - 2)
-            for name in SETTINGS.get(group.kind, ())
-        }
-        if group.kind in TAKES_LABELS:
+            assert group.loss.sparse is not None
+            return load(group.loss.sparse)(student, teacher, temperature=temperature)
+        settings: dict[str, Tensor | None] = {}
+        for setting in group.loss.settings:
+            settings[setting.name] = self._tensor(setting.name, arms, student, student.ndim - 2)
+        if group.loss.uses_labels:
             settings["labels"] = labels
         if group.standardise:
             student, teacher = standardised(student), standardised(teacher)
-        return SOFT_LOSSES[group.kind](student, teacher, temperature=temperature, **settings)
+        return group.loss(student, teacher, temperature=temperature, **settings)
 
     def _tensor(self, name: str, arms: Sequence[int], like: Tensor, extra: int) -> Tensor:
-        """A setting of some arms as ``[a, 1, ...]`` with ``extra`` ones, kept per device and dtype;
-        class weights as ``[a, 1, ..., C]``.
+        """Return a setting of some arms as ``[a, 1, ...]`` with ``extra`` ones.
+
+        Class weights are ``[a, 1, ..., C]``. Tensors are cached per device and dtype.
         """
-        dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+        dtype = _dtype(like)
         key = (name, tuple(arms), like.device, dtype, extra)
         if key not in self._tensors:
             values = [self._setting(name, self.objectives[arm], like.shape[-1]) for arm in arms]
-            # one made in a validation step must serve a training step too
+            # a tensor made in a validation step has to serve a training step too
             with torch.inference_mode(False):
                 tensor = torch.tensor(values, device=like.device, dtype=dtype)
                 self._tensors[key] = tensor.view(len(arms), *[1] * extra, *tensor.shape[1:])
         return self._tensors[key]
 
-    def _setting(self, name: str, objective: "Objective", classes: int) -> float | list[float]:
+    def _setting(
+        self, name: str, objective: ObjectiveSettings, classes: int
+    ) -> float | list[float]:
         if name != "class_weights":
             return float(getattr(objective, name))
-        weights = (
-            [1.0] * classes
-            if objective.class_weights is None
-            else [float(w) for w in objective.class_weights]
-        )
-        check_length(weights, classes)
-        return weights
+        if objective.class_weights is None:
+            return [1.0] * classes
+        check_length(objective.class_weights, classes)
+        return [float(weight) for weight in objective.class_weights]
+
+
+def _counts(
+    labels: Tensor, mixed: tuple[Tensor, Tensor] | None, ignored: Tensor | None
+) -> tuple[Tensor, Tensor | float]:
+    """Numbers of labelled samples and of all samples."""
+    labelled = is_labelled(labels, mixed).sum(-1)
+    if ignored is None:
+        return labelled, max(1, labels.shape[-1])
+    return labelled, (~ignored).sum(-1)
+
+
+def _dtype(like: Tensor) -> torch.dtype:
+    """Type in which losses are computed: float32, or float64 for such logits."""
+    return torch.float64 if like.dtype == torch.float64 else torch.float32
 
 
 @overload
-def _mapped(
-    teacher: Tensor | SparseTargets, fn: Callable[[Tensor], Tensor]
-) -> Tensor | SparseTargets: ...
+def _map(teacher: Answers, fn: Callable[[Tensor], Tensor]) -> Answers: ...
 @overload
-def _mapped(teacher: None, fn: Callable[[Tensor], Tensor]) -> None: ...
-def _mapped(
-    teacher: Tensor | SparseTargets | None, fn: Callable[[Tensor], Tensor]
-) -> Tensor | SparseTargets | None:
-    """What is known of a teacher, ``fn`` applied to each tensor."""
+def _map(teacher: None, fn: Callable[[Tensor], Tensor]) -> None: ...
+def _map(teacher: Answers | None, fn: Callable[[Tensor], Tensor]) -> Answers | None:
+    """Apply ``fn`` to each tensor of a teacher's answers."""
     if teacher is None:
         return None
     return teacher.map(fn) if isinstance(teacher, SparseTargets) else fn(teacher)
 
 
-def _answers(
-    teacher: Tensor | SparseTargets, student: Tensor, shuffled: bool
-) -> Tensor | SparseTargets:
-    """The teacher's answers to the samples, or to others."""
+def _answers(teacher: Answers, student: Tensor, shuffled: bool) -> Answers:
+    """The teacher's answers to the samples, or, shuffled, to other samples."""
     if shuffled:
-        teacher = _mapped(teacher, lambda values: _half_on(values, -2))
+        teacher = _map(teacher, lambda values: _half_on(values, -2))
     if isinstance(teacher, Tensor) and student.stride(-1) != 1:
-        return (
-            teacher.mT.contiguous().mT
-        )  # alike in memory, so that what follows goes through both in one order
+        # the student's order in memory, so that both are read in one order
+        return teacher.mT.contiguous().mT
     return teacher
 
 
 def _half_on(values: Tensor, dim: int) -> Tensor:
-    """For each sample the values of the one half a batch further on."""
+    """The value of the sample half a batch further on, for each sample."""
     return values.roll(-(values.shape[dim] // 2), dim)
 
 
-def _above_0(count: Tensor | float) -> Tensor | float:
-    """A number to divide a sum by; a sum over nothing is 0, and 0 / 0 should be 0."""
+def _above_zero(count: Tensor | float) -> Tensor | float:
+    """A number to divide a sum by: a sum over nothing is 0, and 0 / 0 should be 0."""
     return count.clamp(min=1e-6) if isinstance(count, Tensor) else count
 
 
 def _in_order(parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:
-    """What was computed in groups, ``[a, ...]`` each, as one tensor in the order of the arms."""
+    """Join the results of groups, ``[a, ...]`` each, in the order of the arms."""
     stacked = parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
     if list(order) == sorted(order):
         return stacked

@@ -5,22 +5,12 @@ are many.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.losses.soft import SHARED_SETTINGS, own_settings
 from limbeck.report.judged_by import Arm, measure_of
 from limbeck.report.wording import features
 
 MANY = 12
 """More arms than this are not all drawn in a colour of their own."""
-_SOFT = (
-    "soft_weight",
-    "temperature",
-    "soft",
-    "scale_by_t2",
-    "standardise",
-    "target_weight",
-    "nontarget_weight",
-    "teacher_share",
-    "shuffled",
-)
 
 
 def settings(arm: Arm) -> dict[str, Any]:
@@ -40,7 +30,7 @@ def settings(arm: Arm) -> dict[str, Any]:
         found = {
             key: value
             for key, value in found.items()
-            if key not in {f"objective.{name}" for name in _SOFT}
+            if key not in {f"objective.{name}" for name in (*SHARED_SETTINGS, *own_settings())}
         }
     return found
 

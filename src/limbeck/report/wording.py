@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.report.formats import MISSING, cell, known, percent, plural
 from limbeck.report.formats import mean_and_sd as mean_and_sd
 from limbeck.report.judged_by import Column, Measure, measure_of
@@ -205,14 +206,10 @@ def _of_answers(settings: Mapping[str, Any]) -> list[str]:
         [f"temperature {settings['temperature']:g}"] if known(settings.get("temperature")) else []
     )
     parts += [f"soft {settings['soft']}"] if settings.get("soft") else []
-    if settings.get("soft") == "dkd":
-        parts += [
-            f"{name} {settings[name]:g}"
-            for name in ("target_weight", "nontarget_weight")
-            if name in settings
-        ]
-    if settings.get("soft") == "jensen_shannon" and known(settings.get("teacher_share")):
-        parts.append(f"teacher_share {settings['teacher_share']:g}")
+    loss = SOFT_LOSSES.get(str(settings.get("soft")))
+    for setting in loss.settings if loss else ():
+        if known(settings.get(setting.name)):
+            parts.append(f"{setting.name} {settings[setting.name]:g}")
     parts += ["standardised"] if settings.get("standardise") else []
     parts += ["shuffled teacher"] if settings.get("shuffled") else []
     return parts + (["not scaled by T²"] if settings.get("scale_by_t2") is False else [])

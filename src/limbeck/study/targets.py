@@ -12,7 +12,7 @@ from torch import Tensor
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
 from limbeck.data.transfer_set import mixing_pool
-from limbeck.losses.sparse import SPARSE_LOSSES
+from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.store.answers import Answers
 from limbeck.store.store import StoreSettings, is_complete, open_store
 from limbeck.study.arms import ArmPlan
@@ -44,15 +44,15 @@ def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings) -> None:
         return
     for plan in learners:
         objective = plan.objective
-        if objective.soft not in SPARSE_LOSSES or objective.standardise:
-            lacking = (
-                "standardise=true" if objective.soft in SPARSE_LOSSES else f"soft={objective.soft}"
-            )
+        has_sparse_form = SOFT_LOSSES[objective.soft].sparse is not None
+        if not has_sparse_form or objective.standardise:
+            lacking = "standardise=true" if has_sparse_form else f"soft={objective.soft}"
+            names = [loss.name for loss in SOFT_LOSSES.values() if loss.sparse]
             raise ConfigError(
                 f"arms.{plan.name}: objective.{lacking} needs a teacher's whole distribution, and "
                 "store.kind="
                 f"{settings.kind} keeps a part. Use store.kind=dense, or "
-                f"objective.soft={' or '.join(SPARSE_LOSSES)}."
+                f"objective.soft={' or '.join(names)}."
             )
     found = sorted({plan.objective.temperature for plan in learners})
     if settings.kind == "sampled" and len(found) > 1:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from limbeck.data.batches import Batch
 from limbeck.losses import UNLABELLED, StackedObjective, Terms
 from limbeck.losses.chunked import chunked_loss
-from limbeck.losses.response import OF_THE_BATCH
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import GPT, HuggingFace
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -41,9 +40,7 @@ def suits_chunks(student: nn.Module | None, objective: StackedObjective, y: Tens
     device = y.device.type
     if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
         return False  # a chunk's gradient is made before the loss is scaled, and would vanish
-    return not any(
-        o.shuffled or (o.soft_weight > 0 and o.soft in OF_THE_BATCH) for o in objective.objectives
-    )
+    return not objective.mixes_samples
 
 
 def chunked_terms(

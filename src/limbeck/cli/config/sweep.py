@@ -9,6 +9,7 @@ from typing import Any
 
 from limbeck._base.checks import is_control, merged, merged_objective
 from limbeck._base.errors import ConfigError
+from limbeck.losses.soft import SHARED_SETTINGS, SOFT_LOSSES, own_settings
 
 SWEEPABLE = ("objective", "student", "views", "transfer", "optimizer")
 """The settings in which arms of one study may differ."""
@@ -169,27 +170,21 @@ def _mark(base: Mapping[str, Any], arm: Mapping[str, Any], views: Callable[[str]
     return _frozen({**whole, "epochs": arm.get("epochs")})
 
 
-_OF_ONE = {"dkd": ("target_weight", "nontarget_weight"), "jensen_shannon": ("teacher_share",)}
-_SOFT = (
-    "soft_weight",
-    "temperature",
-    "soft",
-    "scale_by_t2",
-    "standardise",
-    "shuffled",
-    *sum(_OF_ONE.values(), ()),
-)
-_HARD = ("hard", "class_weights", "label_smoothing")
+HARD_SETTINGS = ("hard", "class_weights", "label_smoothing")
+"""Settings of an objective that concern its hard loss alone."""
 
 
-def _without_effect(objective: Mapping[str, Any]) -> tuple[str, ...]:
-    """The settings of an objective that change nothing beside its others."""
-    soft = [
-        name for kind, names in _OF_ONE.items() if objective.get("soft") != kind for name in names
-    ]
+def _without_effect(objective: Mapping[str, Any]) -> set[str]:
+    """Names of the settings of an objective that change nothing beside its others."""
+    idle = set(own_settings())
     if objective.get("soft_weight") == 0:
-        soft = list(_SOFT)
-    return (*soft, *(_HARD if objective.get("hard_weight") == 0 else ()))
+        idle |= set(SHARED_SETTINGS)
+    else:
+        loss = SOFT_LOSSES.get(str(objective.get("soft")))
+        idle -= {setting.name for setting in loss.settings} if loss else set()
+    if objective.get("hard_weight") == 0:
+        idle |= set(HARD_SETTINGS)
+    return idle
 
 
 def _frozen(value: Any) -> Any:

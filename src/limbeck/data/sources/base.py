@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck._base.checks import UNLABELLED, check_count
+from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError
 from limbeck._base.progress import StageProgress
 from limbeck.data.dataset import Split
 from limbeck.data.images.decoding import read_images
 from limbeck.data.images.files import files_below
 from limbeck.data.images.mnist import read_idx
+from limbeck.losses.base import UNLABELLED
 
 
 class Answering(Protocol):

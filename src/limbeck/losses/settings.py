@@ -1,0 +1,156 @@
+"""The settings of an objective, checked."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, make_dataclass
+from typing import Any
+
+from limbeck._base.errors import ConfigError
+from limbeck.losses.base import Setting
+from limbeck.losses.class_weights import check_class_weights
+from limbeck.losses.features import Feature
+from limbeck.losses.hard import HARD_LOSSES
+from limbeck.losses.soft import SOFT_LOSSES, own_settings
+
+NUMBERS = (
+    Setting("hard_weight", 0.1),
+    Setting("soft_weight", 0.9),
+    Setting(
+        "temperature",
+        4.0,
+        least=math.nextafter(0, 1),
+        expected="above 0 (1 leaves the teacher's answers as they are, 2 to 20 are usual)",
+    ),
+    Setting(
+        "label_smoothing",
+        0.0,
+        most=math.nextafter(1, 0),
+        expected="at least 0 and below 1 (0.1 is usual)",
+    ),
+)
+"""The numbers among the settings that do not belong to a single soft loss."""
+
+SWITCHES = ("scale_by_t2", "standardise", "shuffled")
+
+# the settings of single soft losses are declared in their entries alone
+_OwnSettings: Any = make_dataclass(
+    "_OwnSettings",
+    [(setting.name, float, setting.default) for setting in own_settings().values()],
+    frozen=True,
+    kw_only=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveSettings(_OwnSettings):
+    """The settings of an :class:`~limbeck.losses.Objective`, where they are documented.
+
+    Raises:
+        ConfigError: If a value is out of range, or settings contradict each other.
+    """
+
+    hard_weight: float = 0.1
+    soft_weight: float = 0.9
+    temperature: float = 4.0
+    soft: str = "kl"
+    scale_by_t2: bool = True
+    standardise: bool = False
+    shuffled: bool = False
+    hard: str = "cross_entropy"
+    class_weights: str | Sequence[float] | None = None
+    label_smoothing: float = 0.0
+    features: Sequence[Feature] = ()
+
+    def __post_init__(self) -> None:
+        for setting in (*NUMBERS, *own_settings().values()):
+            # a loss that was registered later has settings that this class does not know
+            setting.check(getattr(self, setting.name, setting.default))
+        for name in SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ConfigError(
+                    f"objective.{name}={value!r} is not valid: expected true or false."
+                )
+        _check_name("soft", self.soft, SOFT_LOSSES)
+        _check_name("hard", self.hard, HARD_LOSSES)
+        object.__setattr__(self, "class_weights", check_class_weights(self.class_weights))
+        object.__setattr__(self, "features", _features(self.features))
+        self._check_learns()
+        if self.soft_weight > 0:
+            self._check_soft()
+        self._check_smoothing()
+
+    def _check_learns(self) -> None:
+        if self.hard_weight == 0 and self.soft_weight == 0 and not self.features:
+            raise ConfigError(
+                "objective.hard_weight and objective.soft_weight are both 0: there is nothing to "
+                "learn from. Set one of them above 0."
+            )
+        if self.shuffled and self.soft_weight == 0:
+            raise ConfigError(
+                "objective.shuffled=true shuffles the teacher's answers, but "
+                "objective.soft_weight=0 uses none. Set it in an arm with a soft loss."
+            )
+
+    def _check_soft(self) -> None:
+        loss = SOFT_LOSSES[self.soft]
+        if self.standardise and not loss.can_standardise:
+            names = [other.name for other in SOFT_LOSSES.values() if other.can_standardise]
+            raise ConfigError(
+                f"objective.standardise=true goes with objective.soft={', '.join(names)}; found "
+                f"{self.soft}."
+            )
+        weights = [setting.name for setting in loss.settings if setting.is_weight]
+        if weights and not any(getattr(self, name) for name in weights):
+            raise ConfigError(
+                f"{' and '.join(f'objective.{name}' for name in weights)} are both 0: "
+                f"{self.soft} would be 0. Set one of them above 0."
+            )
+
+    def _check_smoothing(self) -> None:
+        if not self.label_smoothing:
+            return
+        if not HARD_LOSSES[self.hard].can_smooth:
+            names = [loss.name for loss in HARD_LOSSES.values() if loss.can_smooth]
+            raise ConfigError(
+                f"objective.label_smoothing={self.label_smoothing} goes with "
+                f"objective.hard={', '.join(names)}; found {self.hard}."
+            )
+        if self.class_weights is not None:
+            raise ConfigError(
+                f"objective.label_smoothing={self.label_smoothing} does not go with "
+                "objective.class_weights. Set one of them."
+            )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a soft loss or a layer of the teacher takes part."""
+        return self.soft_weight > 0 or bool(self.features)
+
+    @property
+    def soft_scale(self) -> float:
+        """Factor of the soft loss: T^2, or 1."""
+        return float(self.temperature) ** 2 if self.scale_by_t2 else 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values, for JSON."""
+        settings = asdict(self)
+        for name in ("class_weights", "features"):
+            if isinstance(settings[name], tuple):
+                settings[name] = list(settings[name])
+        return settings
+
+
+def _check_name(setting: str, value: Any, losses: dict[str, Any]) -> None:
+    if not isinstance(value, str) or value not in losses:
+        raise ConfigError(
+            f"objective.{setting}={value!r} is unknown. Choose one of {', '.join(losses)}."
+        )
+
+
+def _features(value: Any) -> tuple[Feature, ...]:
+    if isinstance(value, (str, dict)) or not isinstance(value, Sequence):
+        raise ConfigError(
+            f"objective.features={value!r} is not valid: expected a list, [] for none."
+        )
+    return tuple(Feature.of(entry) for entry in value)
