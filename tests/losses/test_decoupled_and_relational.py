@@ -168,7 +168,7 @@ def test_dist_of_a_batch_of_one_has_no_correlation_over_it(oracle):
 
 
 def test_the_gradient_of_dist_does_not_shrink_with_the_temperature():
-    """So T^2 makes it grow, as docs/objective.md says."""
+    """So T^2 makes it grow, as docs/reference/losses.md says."""
     z, v = randn(6, 5).requires_grad_(), randn(6, 5, seed=1)
     norms = [
         torch.autograd.grad(relational(z, v, temperature=t).mean(), z)[0].norm().item()

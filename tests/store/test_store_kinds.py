@@ -255,7 +255,7 @@ def test_the_size_of_a_store_of_tokens(tmp_path):
 
 
 def test_a_record_can_be_read_with_numpy(tmp_path):
-    """As docs/store.md shows it."""
+    """As docs/how-to/store.md shows it."""
     made = text_answers()
     found = every(made, opened(made, tmp_path, kind="topk", k=5))
     header = made.header("float16", kind="topk", k=5)

@@ -1,0 +1,100 @@
+"""Code blocks of the documentation, read from its Markdown source."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+_FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>.*)$")
+_LANGUAGE = re.compile(r"^(\{code-block\} *)?(?P<language>[\w-]*)$")
+_CAPTION = re.compile(r"^:caption: (?P<file>.+)$")
+_MARK = re.compile(r"^<!-- (?P<kind>skip|slow): (?P<reason>.+) -->$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced code block.
+
+    Args:
+        page: Markdown file that holds the block.
+        line: Line number of the first line of code, from 1.
+        language: Language of the fence, such as ``python`` or ``bash``.
+        code: Text of the block without its indentation.
+        file: Name of the file that the block shows (its ``:caption:``), or None.
+        mark: ``skip`` or ``slow`` where a comment above the block says so, else None.
+    """
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    file: str | None
+    mark: str | None
+
+
+def guide() -> list[Path]:
+    """Return the pages written by hand; results and the log only quote commands that once ran."""
+    pages = sorted(DOCS.rglob("*.md"))
+    records = {DOCS / "results", DOCS / "_build"}
+    return [page for page in pages if not records & set(page.parents) and page.name != "log.md"]
+
+
+def blocks(page: Path, *languages: str) -> list[Block]:
+    """Return the code blocks of a page in the given languages, in order."""
+    return [block for block in _blocks(page) if block.language in languages]
+
+
+def _blocks(page: Path) -> Iterator[Block]:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    mark = None
+    number = 0
+    while number < len(lines):
+        comment = _MARK.match(lines[number].strip())
+        fence = _FENCE.match(lines[number])
+        number += 1
+        if comment:
+            mark = comment["kind"]
+        elif fence:
+            end = _end(lines, number, fence["ticks"])
+            yield _block(page, lines[number:end], number + 1, fence, mark)
+            number, mark = end + 1, None
+        elif lines[number - 1].strip():
+            mark = None
+
+
+def _end(lines: list[str], start: int, ticks: str) -> int:
+    for number in range(start, len(lines)):
+        if lines[number].strip() == ticks:
+            return number
+    raise AssertionError(f"the code block before line {start} has no end")
+
+
+def _block(
+    page: Path, lines: list[str], line: int, fence: re.Match[str], mark: str | None
+) -> Block:
+    language = _LANGUAGE.match(fence["info"].strip())
+    file = None
+    while lines and lines[0].strip().startswith(":"):
+        caption = _CAPTION.match(lines[0].strip())
+        file = caption["file"] if caption else file
+        lines, line = lines[1:], line + 1
+    indent = len(fence["indent"])
+    code = "\n".join(text[indent:] for text in lines)
+    name = language["language"] if language else fence["info"].strip()
+    return Block(page, line, name, code, file, mark)
+
+
+def commands(code: str) -> list[list[str]]:
+    """Return the words of each command of a shell block, without comments and variables."""
+    lines = code.replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [_without_variables(line) for line in words if line]
+
+
+def _without_variables(words: list[str]) -> list[str]:
+    first = next(number for number, word in enumerate(words) if "=" not in word)
+    return words[first:]
