@@ -10,6 +10,7 @@ test split; latencies are medians of three rounds in which all models take turns
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from limbeck._base.errors import ExportError
 from limbeck._base.files import write_json, write_text
 from limbeck.cli.config.reopen import finished
 from limbeck.cli.main import main as limbeck
-from limbeck.deploy.export import export
+from limbeck.deploy.export import ExportOptions, export
 from limbeck.deploy.run_cost import cost
 from limbeck.report.cost import size
 from limbeck.run.folder import RunFolder
@@ -57,27 +58,27 @@ def main() -> None:
 def entry_of(run: Path) -> dict[str, Any]:
     """One run's student: errors at each stage of the export, and costs."""
     with finished(run) as found, tempfile.TemporaryDirectory() as aside:
+        options = ExportOptions(to=Path(aside) / "bundle")
         try:
-            made = export(found.folder, found.data, to=Path(aside) / "bundle", build=found.build)
-        except ExportError:  # 8 bits cost too much
-            made = export(
-                found.folder, found.data, to=Path(aside) / "bundle", int8=False, build=found.build
-            )
+            result = export(found.folder, found.data, options, build=found.build)
+        except ExportError:  # the 8-bit model makes too many errors
+            options = replace(options, int8=False)
+            result = export(found.folder, found.data, options, build=found.build)
         costs = cost(found.folder, found.data, build=found.build, combine=found.combine)
     summary = RunFolder(run.absolute()).read_summary()
-    arm = next(entry for entry in summary["arms"] if entry["name"] == made.arm)
+    arm = next(entry for entry in summary["arms"] if entry["name"] == result.arm)
     kind = next(row["kind"] for row in costs["rows"] if row["kind"] == arm["student"])
     rows = [row for row in costs["rows"] if row["kind"] == kind and row["model"] != "teacher"]
     return {
         "data": summary["data"]["name"],
         "test": summary["data"]["test"],
         "student": arm["student"],
-        "arm": made.arm,
-        "seed": made.seed,
+        "arm": result.arm,
+        "seed": result.seed,
         "params": arm["params"],
-        "errors": {stage.name: stage.errors for stage in made.stages},
-        "difference": {stage.name: stage.difference for stage in made.stages},
-        "changed": {stage.name: stage.changed for stage in made.stages},
+        "errors": {stage.name: stage.errors for stage in result.stages},
+        "difference": {stage.name: stage.difference for stage in result.stages},
+        "changed": {stage.name: stage.changed for stage in result.stages},
         "hardware": costs["hardware"],
         "versions": costs["versions"],
         "costs": {

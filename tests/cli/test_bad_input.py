@@ -152,7 +152,7 @@ def test_other_verbs(fails, tmp_path):
     (tmp_path / "empty" / "manifest.json").write_text('{"state": "failed"}', encoding="utf-8")
     assert "Study(resume=True)" in fails(2, "empty", verb="resume", out=None)
     (tmp_path / "empty" / "manifest.json").write_text('{"state": "finished"}', encoding="utf-8")
-    assert "is finished" in fails(2, "empty", verb="resume", out=None)
+    assert "is already finished" in fails(2, "empty", verb="resume", out=None)
 
 
 @pytest.mark.parametrize(

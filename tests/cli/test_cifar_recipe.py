@@ -89,11 +89,11 @@ def test_distill_from_the_trained_teacher(trained, capsys):
     capsys.readouterr()
 
 
-def test_distill_needs_a_teacher_that_is_there(trained, capsys):
+def test_distill_needs_an_existing_teacher(trained, capsys):
     _, where = trained
     assert main(["distill", *SMALL, *where]) == 2
     assert (
-        "limbeck distill takes a teacher that is there: teacher.from=RUN" in capsys.readouterr().err
+        "'limbeck distill' needs an existing teacher. Set teacher.from" in capsys.readouterr().err
     )
 
 

@@ -288,7 +288,7 @@ def test_a_finished_run_is_neither_replaced_nor_resumed(finished, capsys, monkey
     assert main(["run", "quick=true", f"out={folder}"]) == 2
     assert "is not empty" in capsys.readouterr().err
     assert main(["resume", str(folder)]) == 2
-    assert "is finished" in capsys.readouterr().err
+    assert "is already finished" in capsys.readouterr().err
     assert (folder / "summary.json").read_bytes() == before
 
 
@@ -482,7 +482,7 @@ def test_wandb_offline_needs_neither_key_nor_network(tmp_path):
 def test_a_folder_that_may_not_be_written_to(tmp_path, capsys):
     tmp_path.chmod(0o555)
     assert main(["run", "quick=true", f"out={tmp_path / 'run'}", *QUICK]) == 2
-    assert "permission denied" in capsys.readouterr().err
+    assert "Permission denied" in capsys.readouterr().err
 
 
 # Interrupted runs ---------------------------------------------------------------------------------
@@ -524,7 +524,7 @@ def test_an_interrupted_run_can_be_resumed(uninterrupted, tmp_path, capsys, numb
     assert "Traceback" not in err
     assert manifest(out)["state"] == state
     if code > 0:
-        assert err.splitlines()[-1].endswith("Go on with: limbeck resume 'my run'")
+        assert err.splitlines()[-1].endswith("Continue with: limbeck resume 'my run'")
     assert main(["resume", str(out)]) == 0
     assert f"resuming {out}" in capsys.readouterr().err
     assert same(out, uninterrupted)

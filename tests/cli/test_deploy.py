@@ -65,17 +65,17 @@ def test_the_zip_file_holds_the_bundle(bundle):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["arn=soft"], "unknown setting arn=soft; did you mean arm=soft?"),
+        (["arn=soft"], "Unknown setting arn=soft. Did you mean arm=soft?"),
         (["seed=x"], "seed=x should be a whole number"),
         (["int8=maybe"], "int8=maybe should be true or false"),
         (["seed=true"], "should be a whole number"),
-        (["soft"], "unknown setting soft"),
-        (["arm=sof"], "did you mean soft"),
-        (["to="], "to= is empty"),
+        (["soft"], "Unknown setting soft"),
+        (["arm=sof"], "Did you mean soft"),
+        (["to="], "to= has no value"),
         (["seed=1", "seed=0"], "seed is given twice"),
-        (["int8_share=2"], "should be a share from 0 to 1"),
+        (["int8_share=2"], "should be between 0 and 1"),
         (["int8_share=much"], "should be a number"),
-        ([], "is there already"),
+        ([], "already exists"),
     ],
 )
 def test_wrong_settings(finished, bundle, settings, message, capsys):
@@ -110,7 +110,7 @@ def test_costs_go_into_the_report(finished):
 def test_the_demo_serves_until_it_is_interrupted(finished):
     process = start("demo", "run", cwd=finished.parent)
     line = process.stdout.readline()
-    assert line.startswith("open http://127.0.0.1:"), process.stderr.read()
+    assert line.startswith("Open http://127.0.0.1:"), process.stderr.read()
     with urllib.request.urlopen(line.split()[1] + "facts", timeout=30) as reply:
         assert json.load(reply)["data"] == "digits"
     time.sleep(0.2)

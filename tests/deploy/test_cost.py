@@ -1,4 +1,4 @@
-"""What models cost: counted against formulas, measured, and shown in the report."""
+"""Costs: counted against formulas, measured in every runtime, and part of the report."""
 
 import json
 import shutil
@@ -25,12 +25,12 @@ def test_multiply_adds_of_an_mlp_are_its_weights():
 def test_multiply_adds_of_convolutions_are_weights_times_places():
     net = ConvNet((3, 8, 8), 4, channels=[5, 7], strides=[1, 2])
     last = next(m for m in reversed(list(net.modules())) if isinstance(m, torch.nn.Linear))
-    wanted = 3 * 5 * 9 * 64 + 5 * 7 * 9 * 16 + last.weight.numel()
-    assert multiply_adds(net, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)) == wanted
+    expected = 3 * 5 * 9 * 64 + 5 * 7 * 9 * 16 + last.weight.numel()
+    assert multiply_adds(net, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)) == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (12, "12 B"),
         (1300, "1.3 kB"),
@@ -40,22 +40,26 @@ def test_multiply_adds_of_convolutions_are_weights_times_places():
         (None, "–"),
     ],
 )
-def test_sizes_are_said_shortly(value, said):
-    assert size(value) == said
+def test_sizes_are_formatted_with_units(value, text):
+    assert size(value) == text
 
 
 @pytest.fixture(scope="module")
 def measured(data, mlp_run, tmp_path_factory):
+    """A run with its costs, measured quickly rather than exactly."""
     run = Path(shutil.copytree(mlp_run, tmp_path_factory.mktemp("cost") / "run"))
-    return run, cost(run, data, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.deploy.cost.ROUNDS", 1)
+        patch.setattr("limbeck.deploy.cost.SECONDS", 0.0)
+        return run, cost(run, data, progress=False)
 
 
-def test_every_model_is_measured_in_every_way(measured):
+def test_every_model_is_measured_in_every_runtime(measured):
     run, content = measured
     assert content == json.loads((run / "cost.json").read_text())
-    ways = [(row["model"], row["runtime"], row["precision"]) for row in content["rows"]]
+    measurements = [(row["model"], row["runtime"], row["precision"]) for row in content["rows"]]
     kinds = [("torch", "fp32"), ("onnx", "fp32"), ("onnx", "int8")]
-    assert ways == [(model, *kind) for model in ("teacher", "soft") for kind in kinds]
+    assert measurements == [(model, *kind) for model in ("teacher", "soft") for kind in kinds]
     summary = json.loads((run / "summary.json").read_text())
     by = {(row["model"], row["precision"]): row for row in content["rows"]}
     assert by["teacher", "fp32"]["errors"] == summary["teacher"]["test"]["errors"]
@@ -65,16 +69,16 @@ def test_every_model_is_measured_in_every_way(measured):
     assert by["soft", "fp32"]["macs"] == 120 * 12 + 12 * 3
     for row in content["rows"]:
         assert "1" in row["threads"]
-        for found in row["threads"].values():
-            low, high = found["latency_ms"]["quartiles"]
-            assert 0 < low <= found["latency_ms"]["median"] <= high
-            assert found["per_second"] > 0
+        for result in row["threads"].values():
+            low, high = result["latency_ms"]["quartiles"]
+            assert 0 < low <= result["latency_ms"]["median"] <= high
+            assert result["per_second"] > 0
         assert row["memory"] > 10 << 20
     memory = {row["runtime"]: row["memory"] for row in content["rows"]}
     assert memory["onnx"] < memory["torch"]
 
 
-def test_the_report_shows_it(measured):
+def test_the_report_shows_the_costs(measured):
     html = (measured[0] / "report.html").read_text(encoding="utf-8")
     assert 'id="cost"' in html
     assert 'data-figure="cost"' in html
@@ -82,7 +86,7 @@ def test_the_report_shows_it(measured):
 
 
 @pytest.mark.parametrize("change", ["schema", "rows", "latency", "negative", "empty", "text"])
-def test_a_damaged_table_is_named(measured, change, tmp_path):
+def test_a_damaged_file_is_refused(measured, change, tmp_path):
     run = Path(shutil.copytree(measured[0], tmp_path / "run"))
     content = json.loads((run / "cost.json").read_text())
     if change == "schema":
@@ -100,6 +104,6 @@ def test_a_damaged_table_is_named(measured, change, tmp_path):
         write_report(run)
 
 
-def test_other_data_is_refused(measured, conv_data):
-    with pytest.raises(DataError, match="the data is not that of the run"):
+def test_another_dataset_is_refused(measured, conv_data):
+    with pytest.raises(DataError, match="the dataset is not that of the run"):
         cost(measured[0], conv_data, progress=False)

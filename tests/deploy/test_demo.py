@@ -1,4 +1,4 @@
-"""The page: its server, and the page itself in a real browser."""
+"""The server of the demo page, and the page in a real browser."""
 
 import http.client
 import json
@@ -12,21 +12,22 @@ from support.deploy_runs import images
 
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
-from limbeck.deploy.demo import LARGEST_UPLOAD, Demo, drawing_habits
-from limbeck.deploy.shown import shown_models
+from limbeck.deploy.demo import Demo, drawing_style
+from limbeck.deploy.demo_server import LARGEST_UPLOAD
+from limbeck.deploy.models_of_run import models_of_run
 
 
 @pytest.fixture(scope="module")
 def demo(mlp_run, data):
-    found = Demo(shown_models(mlp_run), data)
-    thread = threading.Thread(target=found.serve, daemon=True)
+    demo = Demo(models_of_run(mlp_run), data)
+    thread = threading.Thread(target=demo.serve, daemon=True)
     thread.start()
-    yield found
-    found.server.shutdown()
+    yield demo
+    demo.server.shutdown()
     thread.join()
 
 
-def ask(demo, method, path, body=None, **headers):
+def request(demo, method, path, body=None, **headers):
     connection = http.client.HTTPConnection("127.0.0.1", demo.server.server_port, timeout=30)
     connection.request(method, path, body, headers)
     reply = connection.getresponse()
@@ -35,8 +36,8 @@ def ask(demo, method, path, body=None, **headers):
     return reply, content
 
 
-def test_teacher_control_and_student_are_shown(demo):
-    reply, content = ask(demo, "GET", "/facts")
+def test_the_page_knows_teacher_control_and_student(demo):
+    reply, content = request(demo, "GET", "/facts")
     facts = json.loads(content)
     assert reply.status == 200
     assert [model["role"] for model in facts["models"]] == ["teacher", "control", "student"]
@@ -45,43 +46,43 @@ def test_teacher_control_and_student_are_shown(demo):
     assert len(facts["examples"]) == 12
 
 
-def test_answers_are_those_of_the_run(demo, mlp_run):
+def test_answers_equal_the_recorded_predictions(demo, mlp_run):
     image = images(200, 1)[0][3]
-    reply, content = ask(demo, "POST", "/answer", image.tobytes())
+    reply, content = request(demo, "POST", "/answer", image.tobytes())
     assert reply.status == 200
-    with np.load(mlp_run / "predictions.npz") as kept:
+    with np.load(mlp_run / "predictions.npz") as arrays:
         assert json.loads(content)["logits"][0] == pytest.approx(
-            kept["teacher"][3].tolist(), abs=1e-4
+            arrays["teacher"][3].tolist(), abs=1e-4
         )
-        students = [kept[f"students/soft/seed{k}"][3].tolist() for k in (0, 1)]
+        students = [arrays[f"students/soft/seed{k}"][3].tolist() for k in (0, 1)]
     assert any(
         json.loads(content)["logits"][2] == pytest.approx(known, abs=1e-4) for known in students
     )
 
 
-def test_an_image_file_is_answered(demo, tmp_path):
+def test_an_image_file_is_classified(demo, tmp_path):
     from PIL import Image
 
     image = images(200, 1)[0][3]
     Image.fromarray(image[0]).save(tmp_path / "a.png")
-    _, content = ask(demo, "POST", "/image", (tmp_path / "a.png").read_bytes())
-    _, direct = ask(demo, "POST", "/answer", image.tobytes())
+    _, content = request(demo, "POST", "/image", (tmp_path / "a.png").read_bytes())
+    _, direct = request(demo, "POST", "/answer", image.tobytes())
     assert json.loads(content) == json.loads(direct)
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "headers", "status", "said"),
+    ("method", "path", "body", "headers", "status", "message"),
     [
-        ("POST", "/answer", b"abc", {}, 400, "3 bytes; an input has"),
+        ("POST", "/answer", b"abc", {}, 400, "3 bytes were sent, but an input has"),
         ("POST", "/image", b"hello", {}, 400, "no image"),
         ("POST", "/image", b"", {}, 400, "no image"),
-        ("GET", "/etc/passwd", None, {}, 404, "nothing"),
-        ("GET", "/../pyproject.toml", None, {}, 404, "nothing"),
-        ("POST", "/facts", b"", {}, 404, "nothing"),
-        ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine alone"),
-        ("POST", "/answer", b"", {"Origin": "http://evil.example"}, 403, "this machine alone"),
-        ("POST", "/answer", b"", {"Content-Length": "-1"}, 400, "how long"),
-        ("POST", "/answer", b"", {"Content-Length": "9" * 5000}, 400, "how long"),
+        ("GET", "/etc/passwd", None, {}, 404, "Nothing"),
+        ("GET", "/../pyproject.toml", None, {}, 404, "Nothing"),
+        ("POST", "/facts", b"", {}, 404, "Nothing"),
+        ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine only"),
+        ("POST", "/answer", b"", {"Origin": "http://evil.example"}, 403, "this machine only"),
+        ("POST", "/answer", b"", {"Content-Length": "-1"}, 400, "the length of the request"),
+        ("POST", "/answer", b"", {"Content-Length": "9" * 5000}, 400, "the length of the request"),
         (
             "POST",
             "/image",
@@ -92,35 +93,35 @@ def test_an_image_file_is_answered(demo, tmp_path):
         ),
     ],
 )
-def test_strange_requests_are_refused(demo, method, path, body, headers, status, said):
-    reply, content = ask(demo, method, path, body, **headers)
+def test_invalid_requests_are_refused(demo, method, path, body, headers, status, message):
+    reply, content = request(demo, method, path, body, **headers)
     assert reply.status == status
-    assert said in content.decode()
+    assert message in content.decode()
 
 
-def test_the_server_is_bound_to_the_loopback(demo):
+def test_the_server_listens_on_the_loopback_interface(demo):
     assert demo.server.server_address[0] == "127.0.0.1"
-    reply, _ = ask(demo, "GET", "/")
+    reply, _ = request(demo, "GET", "/")
     assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
     assert "http" not in reply.headers["Content-Security-Policy"]
 
 
-def test_a_taken_port_and_what_is_no_image_are_said(demo, data):
+def test_a_port_in_use_and_inputs_that_are_not_images_are_refused(demo, data):
     with pytest.raises(ConfigError, match="cannot be used"):
         Demo(demo.models, data, port=demo.server.server_port)
     with pytest.raises(ConfigError, match="port=99999 cannot be used"):
         Demo(demo.models, data, port=99999)
     x = np.zeros((40, 6), np.float32)
-    with pytest.raises(ConfigError, match="shows images"):
+    with pytest.raises(ConfigError, match="needs images"):
         Demo([], Dataset.from_arrays(x, np.arange(40) % 2, x, np.arange(40) % 2))
 
 
-def test_how_things_are_drawn_is_seen():
+def test_the_style_of_drawings_is_detected():
     bright = torch.zeros(5, 1, 20, 20, dtype=torch.uint8)
     bright[:, :, 5:15, 8:12] = 255
-    assert drawing_habits(bright) == (True, 0.5)
-    assert drawing_habits(255 - bright) == (False, 0.5)
-    assert drawing_habits(torch.zeros_like(bright)) == (True, 0.1)
+    assert drawing_style(bright) == (True, 0.5)
+    assert drawing_style(255 - bright) == (False, 0.5)
+    assert drawing_style(torch.zeros_like(bright)) == (True, 0.1)
 
 
 # In a browser --------------------------------------------------------------------------------
@@ -138,36 +139,36 @@ def browser():
     )
     if chromium is None:
         pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    with playwright.sync_playwright() as found:
-        started = found.chromium.launch(
+    with playwright.sync_playwright() as api:
+        browser = api.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
-        yield started
-        started.close()
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
 def page(browser, demo):
-    found = browser.new_page(viewport={"width": 1100, "height": 820})
-    said, asked = [], []
-    found.on("console", lambda message: said.append(message.text))
-    found.on("pageerror", lambda error: said.append(str(error)))
-    found.on("request", lambda request: asked.append(request.url))
-    found.goto(demo.url)
-    found.wait_for_selector(".bar")
-    yield found
-    assert said == []
-    assert all(url.startswith((demo.url, "data:", "blob:")) for url in asked)
-    found.close()
+    page = browser.new_page(viewport={"width": 1100, "height": 820})
+    messages, urls = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: urls.append(request.url))
+    page.goto(demo.url)
+    page.wait_for_selector(".bar")
+    yield page
+    assert messages == []
+    assert all(url.startswith((demo.url, "data:", "blob:")) for url in urls)
+    page.close()
 
 
 def answers(page):
-    for _ in range(
-        100
-    ):  # what a browser waits for by itself would be a script that the page forbids
-        found = [top.inner_text() for top in page.locator(".top").all()]
-        if "–" not in found:
-            return found
+    """The top classes, as soon as all models have answered."""
+    # The browser's own way to wait for them is a script, which the page's policy forbids.
+    for _ in range(100):
+        classes = [top.inner_text() for top in page.locator(".top").all()]
+        if "–" not in classes:
+            return classes
         page.wait_for_timeout(50)
     raise AssertionError("no answer within five seconds")
 
@@ -190,7 +191,7 @@ def draw(page, *points):
     page.wait_for_timeout(300)
 
 
-def test_a_drawing_is_recognised_and_the_slider_softens(page):
+def test_a_drawing_is_classified_and_the_slider_softens_the_answers(page):
     draw(page, (0.5, 0.15), (0.5, 0.85))
     assert answers(page) == ["bar"] * 3
     sharp = shares(page)
@@ -204,7 +205,7 @@ def test_a_drawing_is_recognised_and_the_slider_softens(page):
     assert [top.inner_text() for top in page.locator(".top").all()] == ["–"] * 3
 
 
-def test_the_keyboard_draws(page):
+def test_the_keyboard_can_draw(page):
     page.locator("#pad").focus()
     page.keyboard.press("Space")
     for _ in range(14):
@@ -218,7 +219,7 @@ def test_the_keyboard_draws(page):
     assert page.locator("#value").inner_text() == "20.0"
 
 
-def test_touch_draws_on_a_phone(browser, demo):
+def test_touch_can_draw_on_a_phone(browser, demo):
     context = browser.new_context(
         viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True
     )
@@ -232,7 +233,7 @@ def test_touch_draws_on_a_phone(browser, demo):
     context.close()
 
 
-def test_examples_and_image_files_are_answered(page, tmp_path):
+def test_examples_and_image_files_are_classified(page, tmp_path):
     from PIL import Image
 
     page.locator("#examples button").first.click()
@@ -245,7 +246,7 @@ def test_examples_and_image_files_are_answered(page, tmp_path):
     assert answers(page)[0] == "bar"
 
 
-def test_a_file_that_is_no_image_is_said_on_the_page(browser, demo, tmp_path):
+def test_a_file_that_is_not_an_image_shows_an_error(browser, demo, tmp_path):
     page = browser.new_page()
     page.goto(demo.url)
     page.wait_for_selector(".bar")

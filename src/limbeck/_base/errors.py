@@ -1,21 +1,20 @@
-"""Every error a user can mend, each with the exit code of the command line.
+"""Errors that users can fix, each with the exit code of the command line.
 
-A message says what was found, where, what was expected and what to do. The command line prints it
-without a traceback; in Python these are ordinary exceptions.
+The command line prints the message without a traceback. In Python they are ordinary exceptions.
 """
 
 OUT_OF_MEMORY = "Memory"
-"""How messages of memory that ran out begin."""
+"""First word of every message about exhausted memory."""
 
 
 class LimbeckError(Exception):
-    """Base of all errors that a user can mend."""
+    """Base class of all errors that users can fix."""
 
     exit_code = 1
 
 
 class LimbeckWarning(UserWarning):
-    """Something works, but most likely not as it was meant."""
+    """A setting works, but probably not as intended."""
 
 
 class ConfigError(LimbeckError, ValueError):
@@ -25,43 +24,45 @@ class ConfigError(LimbeckError, ValueError):
 
 
 class DataError(LimbeckError):
-    """A data set is missing, damaged or not of the form it should have."""
+    """A dataset is missing, damaged or in an unexpected format."""
 
     exit_code = 3
 
 
 class TeacherError(LimbeckError):
-    """A teacher is missing, damaged or does not fit the data."""
+    """A teacher is missing, damaged or does not fit the dataset."""
 
     exit_code = 4
 
 
 class DivergedError(LimbeckError):
-    """A loss became infinite or not a number."""
+    """A loss became infinite or NaN."""
 
     exit_code = 5
 
 
 class ResourceError(LimbeckError):
-    """Disk, memory or network ran out or cannot be reached."""
+    """Disk, memory or a library is missing, or the network cannot be reached."""
 
     exit_code = 6
 
 
 class UntrustedFileError(LimbeckError):
-    """A file is damaged or of a kind that could run code when it is read."""
+    """A file is damaged, or could run code when it is read."""
 
     exit_code = 7
 
 
 class ExportError(LimbeckError):
-    """An exported model does not answer like the student it was made from."""
+    """An exported model gives other outputs than the student it comes from."""
 
     exit_code = 8
 
 
 def is_out_of_memory(reason: str) -> bool:
-    """Whether a student failed for want of memory, by the message kept of it; another time it may
-    not.
+    """Whether a student failed because memory ran out, in which case a retry may succeed.
+
+    Args:
+        reason: Message recorded for the failed student.
     """
     return reason.startswith(OUT_OF_MEMORY)

@@ -1,27 +1,36 @@
-"""Progress of the long stages: bars on a terminal, a line now and then in a log, nothing when
-switched off.
-"""
+"""Progress of long stages: bars on a terminal, occasional lines in a log file."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-Advance = Callable[..., None]
-"""Called with the amount done so far and, by keyword, a ``note`` shown beside it."""
-
 LOG_SECONDS = 20.0
+"""Seconds between two lines of one stage in a log file."""
+
+
+class Advance(Protocol):
+    """Callback that reports the progress of a stage."""
+
+    def __call__(self, done: float, note: str = "") -> None:
+        """Report progress.
+
+        Args:
+            done: Amount of work done so far.
+            note: Short text to show beside the progress.
+        """
 
 
 class StageProgress:
-    """Shows the stages of a run one below the other.
+    """Progress of the stages of a run, one below the other.
 
     Args:
-        enabled: show anything at all.
-        console: where to; standard error by default, so that results on standard output can be
-            piped.
+        enabled: Whether to show anything.
+        console: Console to write to. Standard error by default, so that the results on standard
+            output can be piped.
     """
 
     def __init__(self, *, enabled: bool = True, console: Console | None = None):
@@ -35,9 +44,17 @@ class StageProgress:
 
     @contextmanager
     def stage(self, label: str, total: float) -> Iterator[Advance]:
-        """One stage: yields the function that is told how much is done."""
+        """Show the progress of one stage.
+
+        Args:
+            label: Name of the stage.
+            total: Amount of work in the stage.
+
+        Yields:
+            The callback that reports how much is done.
+        """
         if not self.enabled:
-            yield lambda done, note="": None
+            yield _ignore
         elif self.console.is_terminal:
             with self._bar(label, total) as advance:
                 yield advance
@@ -56,20 +73,29 @@ class StageProgress:
         )
         with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
             task = progress.add_task(label, total=total, note="")
-            yield lambda done, note="": progress.update(
-                task, completed=done, **({"note": note} if note else {})
-            )
+
+            def advance(done: float, note: str = "") -> None:
+                progress.update(task, completed=done)
+                if note:
+                    progress.update(task, note=note)
+
+            yield advance
 
     def _lines(self, label: str, total: float) -> Advance:
-        began = last = time.monotonic()
+        start = time.monotonic()
+        last_line = start
 
         def advance(done: float, note: str = "") -> None:
-            nonlocal last
+            nonlocal last_line
             now = time.monotonic()
-            if done >= total or now - last >= LOG_SECONDS:
-                last = now
-                self.say(
-                    f"{label}: {100 * done / total:.0f} % after {now - began:.0f} s  {note}".rstrip()
-                )
+            if done < total and now - last_line < LOG_SECONDS:
+                return
+            last_line = now
+            percent = 100 * done / total
+            self.say(f"{label}: {percent:.0f} % after {now - start:.0f} s  {note}".rstrip())
 
         return advance
+
+
+def _ignore(done: float, note: str = "") -> None:
+    """Report nothing."""

@@ -1,3 +1,3 @@
-"""The version of limbeck."""
+"""Version of limbeck."""
 
 __version__ = "0.2.0"

@@ -1,14 +1,17 @@
 """All stores of a folder: list them, verify them, clear them away."""
 
+import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck.store.files import StoreFolder, find_stores, in_bytes, remove_store, size_of, writing
+from limbeck.store.key import default_folder
 
 COLUMNS = ("key", "data", "teacher", "views", "rows", "kind", "bytes", "size", "age", "state")
 """Bytes are those of one answer."""
@@ -146,3 +149,38 @@ def pick(root: Path, keys: Sequence[str]) -> list[Path]:
             )
         picked += found
     return picked
+
+
+# The verb -----------------------------------------------------------------------------------------
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck store``."""
+    text = "list, verify or clear the stores of teachers' answers"
+    parser = verbs.add_parser("store", help=text, description=text)
+    parser.add_argument("action", choices=["list", "verify", "clear"], help="what to do")
+    parser.add_argument(
+        "keys", nargs="*", metavar="KEY", help="key of a store, or the beginning of it"
+    )
+    parser.add_argument("--all", action="store_true", help="clear every store")
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="folder of the stores, if not the default one"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, verify or clear stores."""
+    if arguments.all and arguments.action != "clear":
+        raise ConfigError(f"--all goes with 'limbeck store clear', not with {arguments.action}.")
+    if arguments.keys and arguments.action == "list":
+        raise ConfigError("'limbeck store list' takes no key: it lists every store.")
+    root = default_folder() if arguments.folder is None else arguments.folder
+    lines: Iterable[str] = table(root)
+    if arguments.action == "verify":
+        lines = verify(root, arguments.keys)
+    elif arguments.action == "clear":
+        lines = clear(root, arguments.keys, everything=arguments.all)
+    for line in lines:
+        print(line)
+    return 0

@@ -1,3 +1,1 @@
-"""From a trained student to a folder that runs elsewhere: export, quantisation, the gate, the
-bundle, its costs.
-"""
+"""Deployment of a trained student: export, quantisation, bundle, costs, demo and text samples."""

@@ -1,76 +1,92 @@
-"""Which student of a run leaves: the one that is named, or the best distilled one on the validation
-split.
-"""
+"""Choice of the student to export or show, on the validation split alone."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
+from limbeck.run.summary import ArmResult, SeedResult, Summary
 
 
 def choose_student(
-    summary: Mapping[str, Any], arm: str | None = None, seed: int | None = None
+    summary: Summary, arm: str | None = None, seed: int | None = None
 ) -> tuple[str, int]:
-    """Arm and seed of the student to take; nothing is chosen on the test split.
+    """Choose the arm and the seed of a student. The test split is not used.
 
     Args:
-        summary: of the run.
-        arm: None for the distilled arm with the fewest validation errors in the mean over seeds
-            (the lowest NLL where they are equal, and of text at once; a control only where there is
-            nothing else).
-        seed: None for the one with the fewest validation errors in its arm, likewise.
+        summary: Summary of the run.
+        arm: Name of the arm. None for the best one, see :func:`best_student`.
+        seed: Seed of the student. None for the best seed of the arm.
+
+    Returns:
+        Name of the arm, and seed.
 
     Raises:
-        ConfigError: there is no such student.
+        ConfigError: If the run has no such student.
     """
-    arms, text = (
-        {entry["name"]: entry for entry in summary["arms"]},
-        summary.get("measure") == "bits_per_byte",
-    )
+    arms = {entry.name: entry for entry in summary.arms}
     if not arms:
-        raise ConfigError("This run has no students to take: it trained a teacher alone.")
+        raise ConfigError("This run has no students: it trained only the teacher.")
+    is_text = summary.measure == "bits_per_byte"
     if arm is None:
-        negative = {
-            name for name, entry in arms.items() if entry.get("objective", {}).get("shuffled")
-        }
-        distilled = {
-            name: entry
-            for name, entry in arms.items()
-            if not (entry.get("control") or name in negative)
-        }
-        arm = min(distilled or arms, key=lambda name: _mean(arms[name]["seeds"], text))
-    elif arm not in arms:
-        near = closest(arm, arms)
-        hint = f"; did you mean {near}?" if near else "."
-        raise ConfigError(f"arm={arm} is no arm of this run{hint} It has {', '.join(arms)}.")
-    seeds = {entry["seed"]: entry for entry in arms[arm]["seeds"]}
+        arm, best_seed = best_student(summary.arms, is_text=is_text)
+    elif arm in arms:
+        _, best_seed = best_student([arms[arm]], is_text=is_text)
+    else:
+        match = closest(arm, arms)
+        hint = f" Did you mean {match}?" if match else ""
+        raise ConfigError(f"arm={arm} is not an arm of this run.{hint} Arms: {', '.join(arms)}.")
     if seed is None:
-        seed = min(seeds, key=lambda number: _mean([seeds[number]], text))
-    elif seed not in seeds:
+        return arm, best_seed
+    seeds = [result.seed for result in arms[arm].seeds]
+    if seed not in seeds:
         raise ConfigError(
-            f"seed={seed} is no seed of arm {arm}, which has {', '.join(map(str, seeds))}."
+            f"seed={seed} is not a seed of arm {arm}. Seeds: {', '.join(map(str, seeds))}."
         )
     return arm, seed
 
 
-def _mean(seeds: list[Mapping[str, Any]], text: bool) -> tuple[float, float]:
-    """Mean validation errors, which of text do not count, and NLL."""
-    errors, nll = ([entry["val"][key] for entry in seeds] for key in ("errors", "nll"))
-    mean_nll = sum(n if n is not None else float("inf") for n in nll) / len(nll)
-    return 0.0 if text else sum(errors) / len(errors), mean_nll
+def best_student(arms: Sequence[ArmResult], *, is_text: bool = False) -> tuple[str, int]:
+    """Arm and seed of the best student on the validation split.
+
+    The distilled arm with the fewest errors, averaged over seeds, comes first, then its best seed.
+    Ties go to the lower NLL, and text is compared by NLL alone. A control is chosen only if there
+    is no distilled arm.
+
+    Args:
+        arms: Results of at least one arm.
+        is_text: Whether the students are language models.
+    """
+    candidates = [arm for arm in arms if _is_distilled(arm)] or arms
+    arm = min(candidates, key=lambda arm: _validation_loss(arm.seeds, is_text))
+    result = min(arm.seeds, key=lambda result: _validation_loss([result], is_text))
+    return arm.name, result.seed
 
 
-def check_no_text(data: Dataset, verb: str) -> None:
+def _is_distilled(arm: ArmResult) -> bool:
+    return not arm.control and not arm.is_shuffled
+
+
+def _validation_loss(results: Sequence[SeedResult], is_text: bool) -> tuple[float, float]:
+    """Mean validation errors (0 for text) and mean NLL: the smaller, the better."""
+    errors = 0.0 if is_text else sum(result.val.errors or 0 for result in results)
+    nll = sum(float("inf") if result.val.nll is None else result.val.nll for result in results)
+    return errors / len(results), nll / len(results)
+
+
+def check_is_classifier(data: Dataset, verb: str) -> None:
     """Refuse language models where classifiers are expected.
 
+    Args:
+        data: Dataset of the run.
+        verb: Verb of the command line, for the message.
+
     Raises:
-        ConfigError: the data is text.
+        ConfigError: If the dataset is text.
     """
     if data.tokenizer is not None:
         raise ConfigError(
-            f"limbeck {verb} is for classifiers, and {data.name} is text. The students of this run "
-            "are in its folder "
-            "students/, as model.safetensors; limbeck sample lets them write."
+            f"'limbeck {verb}' needs classifiers, but {data.name} is text. The students of this "
+            "run are stored under students/ as model.safetensors; 'limbeck sample' generates text "
+            "with them."
         )

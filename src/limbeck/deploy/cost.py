@@ -1,6 +1,4 @@
-"""What models cost to run in PyTorch and ONNX Runtime: size, multiply-adds, memory, latency and
-throughput.
-"""
+"""Cost of models in PyTorch and ONNX Runtime: size, multiply-adds, memory, latency, throughput."""
 
 import json
 import os
@@ -17,37 +15,36 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from limbeck._base.errors import ResourceError
 from limbeck._base.progress import Advance
 from limbeck.data.dataset import as_float
 
 ROUNDS = 3
-"""Every model is measured so often, all of them in turn: what else the machine does then meets all
-alike.
-"""
+"""Measurements of each model, all models in turn, so that other load on the machine affects all."""
+SECONDS = 0.25
+"""Seconds that one measurement lasts at least."""
 BATCH = 64
 RUNTIMES = (("torch", "fp32"), ("onnx", "fp32"), ("onnx", "int8"))
 
 
 @dataclass(frozen=True)
-class Costed:
-    """A model whose costs are measured; several files where it is an ensemble.
+class CostModel:
+    """A model to measure. An ensemble has several files.
 
     Attributes:
-        name: ``teacher``, or of the arm.
-        kind: its architecture.
-        params: number of parameters.
-        folders: with ``model.safetensors`` and ``model.json``; none where limbeck cannot rebuild
-            the model.
-        onnx: files by kind (``fp32``, ``int8``), each beside a ``labels.json``.
-        macs: multiply-adds of one input.
-        errors: of the test split, by kind.
+        name: Name of the arm, or ``teacher``.
+        architecture: Name of the architecture.
+        params: Number of parameters.
+        folders: Folders with ``model.safetensors`` and ``model.json``. Empty if limbeck cannot
+            rebuild the model.
+        onnx: Files by precision (``fp32``, ``int8``), each beside a ``labels.json``.
+        macs: Multiply-adds for one input.
+        errors: Errors on the test split by precision.
     """
 
     name: str
-    kind: str
+    architecture: str
     params: int
     folders: Sequence[Path]
     onnx: Mapping[str, Sequence[Path]]
@@ -56,86 +53,106 @@ class Costed:
 
 
 def multiply_adds(model: nn.Module, example: Tensor) -> int:
-    """Multiply-adds of the matrix products and convolutions for one input (half of PyTorch's count
-    of operations).
+    """Count the multiply-adds of matrix products and convolutions for one input.
+
+    They are half of the operations that PyTorch counts.
 
     Args:
-        model: put into eval mode.
-        example: inputs as the data set holds them, ``[N, ...]``; the first is used.
+        model: Model, which is set to eval mode.
+        example: Inputs as in the dataset, ``[N, ...]``. Only the first is used.
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(as_float(example[:1]))
     return counter.get_total_flops() // 2
 
 
-def measure(models: Sequence[Costed], inputs: np.ndarray, advance: Advance) -> list[dict[str, Any]]:
-    """Time every model in every way it can be run, on one core and on all.
+def measure(
+    models: Sequence[CostModel], inputs: np.ndarray, advance: Advance
+) -> list[dict[str, Any]]:
+    """Measure every model in every runtime, on one core and on all cores.
 
     Args:
-        models: what to measure.
-        inputs: a batch as the data set holds it, ``[N, ...]``.
-        advance: told the share that is done, of 1.
+        models: Models to measure.
+        inputs: Batch as in the dataset, ``[N, ...]``.
+        advance: Callback for the progress, from 0 to 1.
 
     Returns:
-        A row for each model and way: ``model``, ``kind``, ``params``, ``runtime``, ``precision``,
-        ``bytes``, ``macs``, ``memory`` (the most the process held after an answer, in bytes; None
-        where the system does not tell),
-        ``errors``, and ``threads``: by their number ``latency_ms``
-        (median and quartiles at batch 1) and ``per_second`` (inputs, in batches).
+        Rows of ``cost.json``, one for each model, runtime and precision: ``model``, ``kind``,
+        ``params``, ``runtime``, ``precision``, ``bytes``, ``macs``, ``memory`` (peak memory of the
+        process after one answer, in bytes; None if the system does not report it), ``errors``, and
+        ``threads``. The latter has for each number of threads ``latency_ms`` (median and quartiles
+        at batch size 1) and ``per_second`` (inputs in batches).
 
     Raises:
-        ResourceError: a process that measures has failed.
+        ResourceError: If a measuring process fails.
     """
-    cores = sorted(
-        {
-            1,
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1,
-        }
-    )
-    with tempfile.TemporaryDirectory(prefix="limbeck-") as aside, ExitStack() as stack:
-        batch = Path(aside) / "inputs.npy"
+    with tempfile.TemporaryDirectory(prefix="limbeck-") as temporary, ExitStack() as stack:
+        batch = Path(temporary) / "inputs.npy"
         np.save(batch, np.resize(inputs, (BATCH, *inputs.shape[1:])))
         rows: list[dict[str, Any]] = []
-        clocks = []
+        stopwatches = []
         for model in models:
             for runtime, precision in RUNTIMES:
                 files = model.folders if runtime == "torch" else model.onnx.get(precision, ())
                 if not files:
                     continue
-                clocks.append(stack.enter_context(_Stopwatch(runtime, files, batch)))
-                weights = [f / "model.safetensors" if runtime == "torch" else f for f in files]
-                rows.append(
-                    {
-                        "model": model.name,
-                        "kind": model.kind,
-                        "params": model.params,
-                        "runtime": runtime,
-                        "precision": precision,
-                        "bytes": sum(file.stat().st_size for file in weights),
-                        "macs": model.macs,
-                        "memory": clocks[-1].memory,
-                        "errors": model.errors.get(precision),
-                        "threads": {},
-                    }
-                )
-        found: dict[tuple[int, int], list[dict[str, list[float]]]] = {}
-        for done in range(ROUNDS * len(cores) * len(clocks)):
-            turn, number = divmod(done, len(clocks))
-            threads = cores[turn % len(cores)]
-            found.setdefault((number, threads), []).append(clocks[number].measure(threads))
-            advance((done + 1) / (ROUNDS * len(cores) * len(clocks)))
-    for (number, threads), measured in found.items():
-        rows[number]["threads"][str(threads)] = _summed_up(measured)
+                stopwatch = stack.enter_context(_Stopwatch(runtime, files, batch))
+                stopwatches.append(stopwatch)
+                rows.append(_row(model, runtime, precision, files, stopwatch.memory))
+        measurements = _measure_in_turn(stopwatches, advance)
+    for (number, threads), rounds in measurements.items():
+        rows[number]["threads"][str(threads)] = _summarise(rounds)
     return rows
 
 
-def _summed_up(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+def _row(
+    model: CostModel, runtime: str, precision: str, files: Sequence[Path], memory: int | None
+) -> dict[str, Any]:
+    weights = [file / "model.safetensors" for file in files] if runtime == "torch" else files
+    return {
+        "model": model.name,
+        "kind": model.architecture,
+        "params": model.params,
+        "runtime": runtime,
+        "precision": precision,
+        "bytes": sum(file.stat().st_size for file in weights),
+        "macs": model.macs,
+        "memory": memory,
+        "errors": model.errors.get(precision),
+        "threads": {},
+    }
+
+
+def _measure_in_turn(
+    stopwatches: Sequence["_Stopwatch"], advance: Advance
+) -> dict[tuple[int, int], list[dict[str, list[float]]]]:
+    """The rounds of every model, by its number and the number of threads."""
+    threads_to_try = sorted({1, _usable_cores()})
+    total = ROUNDS * len(threads_to_try) * len(stopwatches)
+    done = 0
+    rounds: dict[tuple[int, int], list[dict[str, list[float]]]] = {}
+    for _ in range(ROUNDS):
+        for threads in threads_to_try:
+            for number, stopwatch in enumerate(stopwatches):
+                rounds.setdefault((number, threads), []).append(stopwatch.measure(threads))
+                done += 1
+                advance(done / total)
+    return rounds
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _summarise(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
     """Latency and throughput over all rounds."""
-    latency = 1000 * np.concatenate([np.asarray(found["latency"]) for found in rounds])
+    latency = 1000 * np.concatenate([np.asarray(round_["latency"]) for round_ in rounds])
     low, middle, high = np.percentile(latency, (25, 50, 75)).tolist()
-    batch = median(median(found["batch"]) for found in rounds)
+    batch = median(median(round_["batch"]) for round_ in rounds)
     return {
         "latency_ms": {"median": middle, "quartiles": [low, high], "runs": len(latency)},
         "per_second": BATCH / batch,
@@ -146,44 +163,49 @@ class _Stopwatch:
     """A process that measures one model, see :mod:`limbeck.deploy.stopwatch`."""
 
     def __init__(self, runtime: str, files: Sequence[Path], inputs: Path):
-        self._what = f"{runtime}, {', '.join(map(str, files))}"
-        source = str(Path(__file__).parents[2])
-        path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._name = f"{runtime}, {', '.join(map(str, files))}"
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "limbeck.deploy.stopwatch"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._errors,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, "PYTHONPATH": _python_path()},
         )
-        first = {"runtime": runtime, "files": [str(file) for file in files], "inputs": str(inputs)}
+        model = {
+            "runtime": runtime,
+            "files": [str(file) for file in files],
+            "inputs": str(inputs),
+            "seconds": SECONDS,
+        }
         try:
-            self.memory: int | None = self._ask(first)["memory"]
+            self.memory: int | None = self._request(model)["memory"]
         except BaseException:
             self._process.kill()
             raise
 
     def measure(self, threads: int) -> dict[str, list[float]]:
-        """Seconds of each run at batch 1 (``latency``) and with the whole batch (``batch``)."""
-        return self._ask({"threads": threads})
+        """Seconds of each run at batch size 1 (``latency``) and in batches (``batch``)."""
+        return self._request({"threads": threads})
 
-    def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
+    def _request(self, content: Mapping[str, Any]) -> dict[str, Any]:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.write(json.dumps(content) + "\n")
             process.stdin.flush()
         line = process.stdout.readline()
         if line:
             return json.loads(line)
         process.wait()
-        self._said.seek(0)
-        said = self._said.read().splitlines() or ["killed"]
-        raise ResourceError(f"The process that measures {self._what} failed: {said[-1]}")
+        self._errors.seek(0)
+        errors = self._errors.read().decode(errors="replace").splitlines() or [
+            "the process was killed"
+        ]
+        raise ResourceError(f"Measuring {self._name} failed: {errors[-1]}")
 
     def __enter__(self) -> "_Stopwatch":
         return self
@@ -191,5 +213,12 @@ class _Stopwatch:
     def __exit__(self, *error: object) -> None:
         if self._process.poll() is None:
             with suppress(BrokenPipeError):
-                self._process.communicate()  # ends its input, and so itself
-        self._said.close()
+                self._process.communicate()  # closes its input, which ends the process
+        self._errors.close()
+
+
+def _python_path() -> str:
+    """``PYTHONPATH`` with which a child process imports this limbeck."""
+    source = str(Path(__file__).parents[2])
+    inherited = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([source, inherited]) if inherited else source

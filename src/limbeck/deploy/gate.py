@@ -1,6 +1,4 @@
-"""The gate: an exported model must answer the whole test split like its student, or it is not
-written.
-"""
+"""Gate of the export: a model is written only if it answers the test split like its student."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,23 +8,22 @@ import numpy as np
 FP32_DIFFERENCE = 1e-4
 """Largest difference of logits, as a share of the sample's largest logit (of 1 at least)."""
 FEW = 5
-"""Errors that quantisation may add if there are a hundred times as many samples, or ten times as
-many in a class.
-"""
+"""Errors that quantisation may add to 100 times as many samples, or 10 times as many of a class."""
 CLASS_SHARE = 0.01
-"""Of a class's samples: errors that quantisation may add there, if that is more."""
+"""Share of a class's samples that quantisation may additionally get wrong, if that is more."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the way from the student to the device, beside the step before it.
+    """One stage of the export, compared with the stage before it.
 
     Attributes:
-        name: of the step.
-        errors: on the test split.
-        difference: the largest distance of a logit from the reference.
-        changed: samples whose top class is another, near ties apart where nothing else may change.
-        failures: what is not as it must be; none if all is well.
+        name: Name of the stage.
+        errors: Number of errors on the test split.
+        difference: Largest absolute difference of a logit from the reference.
+        changed: Number of samples whose top class changed. Stages that must not change anything
+            do not count near ties.
+        failures: Reasons why the stage fails, empty if it passes.
     """
 
     name: str
@@ -37,40 +34,47 @@ class Stage:
 
     @property
     def passed(self) -> bool:
-        """Whether all is as it must be."""
+        """Whether the model may be written."""
         return not self.failures
 
 
 def same_answers(name: str, logits: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> Stage:
-    """A step that must change nothing: the same logits but for rounding, top classes and errors.
+    """Check a stage that must change nothing: logits up to rounding, top classes and errors.
 
-    A sample whose two best scores are closer in the reference than rounding may move them is a tie;
-    it may fall either way.
+    If the two largest logits of a sample are closer in the reference than rounding can move them,
+    they are a tie and either may win.
 
     Args:
-        name: of the step.
-        logits: ``[N, classes]``.
-        reference: likewise, of the step before.
-        labels: ``[N]``.
+        name: Name of the stage.
+        logits: Logits of this stage, ``[N, classes]``.
+        reference: Logits of the stage before, ``[N, classes]``.
+        labels: Integer labels, ``[N]``.
     """
     allowed = FP32_DIFFERENCE * np.abs(reference).max(1).clip(1)
-    away = np.abs(logits.astype(np.float64) - reference).max(1)
-    best = np.partition(reference, -2, axis=1)
-    tied = best[:, -1] - best[:, -2] <= 2 * allowed
+    distance = np.abs(logits.astype(np.float64) - reference).max(1)
+    largest = np.partition(reference, -2, axis=1)
+    tied = largest[:, -1] - largest[:, -2] <= 2 * allowed
     changed = (logits.argmax(1) != reference.argmax(1)) & ~tied
-    wrong, before = logits.argmax(1) != labels, reference.argmax(1) != labels
+    wrong = logits.argmax(1) != labels
+    reference_wrong = reference.argmax(1) != labels
+
     failures = []
-    if not (away <= allowed).all():
-        worst = int(np.argmax(np.where(np.isnan(away), np.inf, away / allowed)))
+    if not (distance <= allowed).all():
+        excess = np.where(np.isnan(distance), np.inf, distance / allowed)
+        worst = int(np.argmax(excess))
         failures.append(
-            f"logits differ by up to {away[worst]:.3g} where {allowed[worst]:.2g} is allowed"
+            f"logits differ by up to {distance[worst]:.3g}, {allowed[worst]:.2g} is allowed"
         )
     if changed.any():
-        failures.append(f"{changed.sum()} top classes are others, none may be")
-    if wrong[~tied].sum() != before[~tied].sum():
-        failures.append(f"{wrong[~tied].sum()} errors instead of {before[~tied].sum()}")
+        failures.append(f"{changed.sum()} top classes changed, none may change")
+    if wrong[~tied].sum() != reference_wrong[~tied].sum():
+        failures.append(f"{wrong[~tied].sum()} errors instead of {reference_wrong[~tied].sum()}")
     return Stage(
-        name, int(wrong.sum()), _distance(logits, reference), int(changed.sum()), tuple(failures)
+        name,
+        errors=int(wrong.sum()),
+        difference=_largest_difference(logits, reference),
+        changed=int(changed.sum()),
+        failures=tuple(failures),
     )
 
 
@@ -83,54 +87,72 @@ def similar_answers(
     share: float,
     class_names: Sequence[str],
 ) -> Stage:
-    """A step that may cost a little, in all and in every class.
+    """Check a stage that may add a few errors, overall and in each class.
 
     Args:
-        name: of the step.
-        logits: ``[N, classes]``.
-        reference: likewise, of the step before.
-        labels: ``[N]``.
-        share: of the samples: errors that may be added in all, if that is more than a few; 0 for
-            none.
-        class_names: in the order of the logits.
+        name: Name of the stage.
+        logits: Logits of this stage, ``[N, classes]``.
+        reference: Logits of the stage before, ``[N, classes]``.
+        labels: Integer labels, ``[N]``.
+        share: Share of the samples that may additionally be wrong, if that is more than a few.
+            0 allows no additional error.
+        class_names: Names of the classes, in the order of the logits.
     """
-    wrong, before = logits.argmax(1) != labels, reference.argmax(1) != labels
+    wrong = logits.argmax(1) != labels
+    reference_wrong = reference.argmax(1) != labels
     failures = []
     if not np.isfinite(logits).all():
-        failures.append("some logits are infinite or not a number")
-    most = max(int(share * len(labels)), min(FEW, len(labels) // 100)) if share else 0
-    if (more := int(wrong.sum()) - int(before.sum())) > most:
-        failures.append(f"{more} errors more, {most} are allowed")
-    for k, class_name in enumerate(class_names):
-        own = labels == k
-        most = max(int(CLASS_SHARE * own.sum()), min(FEW, int(own.sum()) // 10))
-        if (more := int(wrong[own].sum()) - int(before[own].sum())) > most:
-            failures.append(f"{more} errors more in class {class_name}, {most} are allowed")
-    changed = int((logits.argmax(1) != reference.argmax(1)).sum())
-    return Stage(name, int(wrong.sum()), _distance(logits, reference), changed, tuple(failures))
+        failures.append("some logits are infinite or NaN")
+
+    allowed = 0
+    if share:
+        allowed = max(int(share * len(labels)), min(FEW, len(labels) // 100))
+    added = int(wrong.sum()) - int(reference_wrong.sum())
+    if added > allowed:
+        failures.append(f"{added} more errors, {allowed} are allowed")
+
+    for number, class_name in enumerate(class_names):
+        in_class = labels == number
+        samples = int(in_class.sum())
+        allowed = max(int(CLASS_SHARE * samples), min(FEW, samples // 10))
+        added = int(wrong[in_class].sum()) - int(reference_wrong[in_class].sum())
+        if added > allowed:
+            failures.append(f"{added} more errors in class {class_name}, {allowed} are allowed")
+    return Stage(
+        name,
+        errors=int(wrong.sum()),
+        difference=_largest_difference(logits, reference),
+        changed=int((logits.argmax(1) != reference.argmax(1)).sum()),
+        failures=tuple(failures),
+    )
 
 
-def _distance(logits: np.ndarray, reference: np.ndarray) -> float:
+def _largest_difference(logits: np.ndarray, reference: np.ndarray) -> float:
     return float(np.abs(logits.astype(np.float64) - reference).max())
 
 
 def table(stages: Sequence[Stage], samples: int) -> str:
-    """The stages as lines of text."""
+    """Format the stages as a table.
+
+    Args:
+        stages: Stages of the export.
+        samples: Number of test samples.
+    """
     rows = [("stage", f"errors of {samples:,}", "largest difference", "top class changed", "")]
-    rows += [
-        (
-            s.name,
-            str(s.errors),
-            f"{s.difference:.2g}",
-            str(s.changed),
-            "ok" if s.passed else "; ".join(s.failures),
+    for stage in stages:
+        result = "ok" if stage.passed else "; ".join(stage.failures)
+        rows.append(
+            (stage.name, str(stage.errors), f"{stage.difference:.2g}", str(stage.changed), result)
         )
-        for s in stages
-    ]
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
-    return "\n".join(
-        f"{row[0]:<{widths[0]}}  "
-        + "  ".join(f"{row[k]:>{widths[k]}}" for k in (1, 2, 3))
-        + f"  {row[4]}"
-        for row in rows
-    )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, errors, difference, changed, result in rows:
+        cells = [
+            name.ljust(widths[0]),
+            errors.rjust(widths[1]),
+            difference.rjust(widths[2]),
+            changed.rjust(widths[3]),
+            result,
+        ]
+        lines.append("  ".join(cells))
+    return "\n".join(lines)

@@ -1,14 +1,12 @@
-"""From a PyTorch model to ONNX: raw inputs in, logits out, normalisation inside, no trace of this
-machine.
-"""
+"""Export of PyTorch models to ONNX: raw inputs in, logits out, normalisation inside the model."""
 
 import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,16 +17,21 @@ from limbeck._base.errors import ConfigError, ExportError, ResourceError
 from limbeck._base.files import write_atomically
 from limbeck.data.dataset import as_float
 
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
 INPUT, OUTPUT = "inputs", "logits"
-CALIBRATION = 512
+CALIBRATION_INPUTS = 512
 """Training inputs from which static quantisation takes the ranges of activations."""
 BATCH = 256
 LARGEST_MODEL = (1 << 31) - (1 << 20)
-"""Bytes that fit into one file of Protocol Buffers."""
+"""Most bytes of one ONNX file, limited by Protocol Buffers."""
+LONGEST_REASON = 500
+"""Most characters of another library's message in one of ours."""
 
 
-class _FromRaw(nn.Module):
-    """A model that takes inputs as the data set holds them: bytes of images, or floats."""
+class _FromRawInputs(nn.Module):
+    """A model on inputs as in the dataset: bytes of images, or floats."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -38,11 +41,11 @@ class _FromRaw(nn.Module):
         return self.model(as_float(inputs))
 
 
-def need_onnx() -> None:
-    """Check that the libraries of the extra ``export`` are there.
+def check_onnx_is_installed() -> None:
+    """Check that the libraries for the export are installed.
 
     Raises:
-        ResourceError: they are not.
+        ResourceError: If one is missing.
     """
     try:
         import onnx  # noqa: F401
@@ -50,33 +53,34 @@ def need_onnx() -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise ResourceError(
-            f"{error.name} is not installed: pip install 'limbeck[export]'"
+            f"The export needs {error.name}, which is not installed. Install it with 'pip install "
+            "onnx onnxscript onnxruntime'."
         ) from None
 
 
-def to_onnx(model: nn.Module, example: Tensor) -> Any:
-    """Export a model by PyTorch's exporter for graphs (dynamo), with any number of inputs at once.
+def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
+    """Export a model with PyTorch's dynamo exporter, for any batch size.
 
     Args:
-        model: takes floats; put into eval mode.
-        example: at least two inputs as the data set holds them, uint8 ``[N, C, H, W]`` or float32
+        model: Model on floats, which is set to eval mode.
+        example: At least two inputs as in the dataset, uint8 ``[N, C, H, W]`` or float32
             ``[N, ...]``.
 
     Returns:
-        An ``onnx.ModelProto`` with input ``inputs`` and output ``logits`` ``[N, classes]``.
+        The ONNX model with input ``inputs`` and output ``logits`` ``[N, classes]``.
 
     Raises:
-        ConfigError: the exporter cannot express the model.
-        ResourceError: the model is too large for one file, or libraries are missing.
+        ConfigError: If the exporter cannot express the model.
+        ResourceError: If the model is too large for one file, or a library is missing.
     """
-    need_onnx()
+    check_onnx_is_installed()
     import onnx
 
-    whole = _FromRaw(model.float().cpu().eval()).eval()
+    raw_model = _FromRawInputs(model.float().cpu().eval()).eval()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                whole,
+                raw_model,
                 (example[:2].cpu(),),
                 dynamo=True,
                 verbose=False,
@@ -85,61 +89,57 @@ def to_onnx(model: nn.Module, example: Tensor) -> Any:
                 output_names=[OUTPUT],
                 dynamic_shapes={"inputs": {0: torch.export.Dim("N")}},
             )
-    except Exception as error:  # the exporter and the libraries below it raise anything
+    except Exception as error:  # the exporter documents no common base class
         raise ConfigError(f"This model cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
-    exported = program.model_proto
-    _forget_origin(exported)
-    if exported.ByteSize() > LARGEST_MODEL:
+    model_proto = program.model_proto
+    _remove_origin(model_proto)
+    size = model_proto.ByteSize()
+    if size > LARGEST_MODEL:
         raise ResourceError(
-            f"The model takes {exported.ByteSize() / 1e9:.1f} GB; an ONNX file holds at most 2 GB."
+            f"The model takes {size / 1e9:.1f} GB, but an ONNX file can hold at most 2 GB."
         )
-    onnx.checker.check_model(exported, full_check=True)
-    return exported
+    onnx.checker.check_model(model_proto, full_check=True)
+    return model_proto
 
 
 def calibration_inputs(inputs: Tensor) -> np.ndarray:
-    """Some training inputs, drawn evenly, the same for the same split."""
+    """Random training inputs for quantisation, always the same for the same split."""
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
-    return inputs[order[:CALIBRATION].sort().values].numpy()
+    return inputs[order[:CALIBRATION_INPUTS].sort().values].numpy()
 
 
-def quantize(exported: Any, calibration: np.ndarray, folder: Path) -> Any:
-    """A model with 8-bit weights and activations.
+def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "ModelProto":
+    """Quantise weights and activations to 8 bits.
 
-    Both are unsigned: products of signed weights overflow on older processors, and answers would
-    differ there.
-    Convolutions are quantised statically: the ranges of activations come from calibration inputs.
-    Models without any
-    are quantised dynamically: each batch has its own ranges.
+    Both are unsigned, because products of signed weights overflow on older processors and change
+    the answers there. Models with convolutions are quantised statically, with ranges of activations
+    from calibration inputs. Other models are quantised dynamically, with ranges from each batch.
 
     Args:
-        exported: an ``onnx.ModelProto`` of :func:`to_onnx`.
-        calibration: inputs of the training split.
-        folder: for files that are needed on the way.
-
-    Returns:
-        An ``onnx.ModelProto``.
+        model: Model of :func:`to_onnx`.
+        calibration: Inputs of the training split.
+        folder: Folder for temporary files.
 
     Raises:
-        ConfigError: the quantiser cannot do it.
+        ConfigError: If the quantiser cannot handle the model.
     """
     import onnx
 
-    plain, small = folder / "plain.onnx", folder / "small.onnx"
-    onnx.save(exported, plain)
+    source, target = folder / "plain.onnx", folder / "small.onnx"
+    onnx.save(model, source)
     try:
-        _quantize(plain, small, calibration, static=has_convolutions(exported))
-    except Exception as error:  # the quantiser raises anything
+        _quantize(source, target, calibration, static=has_convolutions(model))
+    except Exception as error:  # the quantiser documents no common base class
         raise ConfigError(
-            f"This model cannot be brought to 8 bits: {_reason(error)}. Export with int8=false."
+            f"This model cannot be quantised to 8 bits: {_reason(error)}. Export with int8=false."
         ) from error
-    quantized = onnx.load(small)
-    _forget_origin(quantized)
+    quantized = onnx.load(target)
+    _remove_origin(quantized)
     return quantized
 
 
-def _quantize(plain: Path, small: Path, calibration: np.ndarray, *, static: bool) -> None:
+def _quantize(source: Path, target: Path, calibration: np.ndarray, *, static: bool) -> None:
     from onnxruntime.quantization import (
         CalibrationMethod,
         QuantFormat,
@@ -151,9 +151,9 @@ def _quantize(plain: Path, small: Path, calibration: np.ndarray, *, static: bool
     with _quiet():
         if static:
             quantize_static(
-                plain,
-                small,
-                _Calibration(calibration),
+                source,
+                target,
+                _CalibrationReader(calibration),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
@@ -161,80 +161,82 @@ def _quantize(plain: Path, small: Path, calibration: np.ndarray, *, static: bool
                 calibrate_method=CalibrationMethod.MinMax,
             )
         else:
-            quantize_dynamic(plain, small, per_channel=True, weight_type=QuantType.QUInt8)
+            quantize_dynamic(source, target, per_channel=True, weight_type=QuantType.QUInt8)
 
 
-def onnx_logits(model: bytes, kind: str, inputs: Tensor, class_names: Sequence[str]) -> np.ndarray:
-    """Logits ``[N, classes]`` of inputs as a device has them from an exported model.
+def onnx_logits(
+    model: bytes, precision: str, inputs: Tensor, class_names: Sequence[str]
+) -> np.ndarray:
+    """Logits ``[N, classes]`` of an exported model, computed by the runtime of bundles.
 
     Args:
-        model: the bytes of the file.
-        kind: ``fp32`` or ``int8``, for messages.
-        inputs: as the data set holds them, ``[N, ...]``.
-        class_names: in the order of the logits.
+        model: Content of the ONNX file.
+        precision: ``fp32`` or ``int8``, for messages.
+        inputs: Inputs as in the dataset, ``[N, ...]``.
+        class_names: Names of the classes, in the order of the logits.
 
     Raises:
-        ExportError: the model cannot be run.
+        ExportError: If the model cannot be run.
     """
-    loaded = runtime.Model(model, runtime.KINDS[kind], class_names)
+    session = runtime.Model(model, runtime.KINDS[precision], class_names)
     try:
-        return np.concatenate([loaded.logits(part.numpy()) for part in inputs.split(BATCH)])
+        return np.concatenate([session.logits(batch.numpy()) for batch in inputs.split(BATCH)])
     except runtime.BundleError as error:
-        raise ExportError(f"the exported model cannot be run: {error}") from None
+        raise ExportError(f"The exported model cannot be run: {error}") from None
 
 
-def has_convolutions(exported: Any) -> bool:
-    """Whether a graph holds one."""
-    return any(node.op_type.startswith("Conv") for node in exported.graph.node)
+def has_convolutions(model: "ModelProto") -> bool:
+    """Whether the graph of a model contains a convolution."""
+    return any(node.op_type.startswith("Conv") for node in model.graph.node)
 
 
-class _Calibration:
-    """Inputs in batches, as ONNX Runtime asks for them."""
+class _CalibrationReader:
+    """Batches of calibration inputs, in the interface that ONNX Runtime expects."""
 
-    def __init__(self, inputs: np.ndarray, batch: int = 64):
-        self._batches: Iterable[np.ndarray] = iter(
-            [inputs[k : k + batch] for k in range(0, len(inputs), batch)]
-        )
+    def __init__(self, inputs: np.ndarray, batch_size: int = 64):
+        starts = range(0, len(inputs), batch_size)
+        self._batches = iter([inputs[start : start + batch_size] for start in starts])
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next batch by the input's name, or None."""
-        batch = next(self._batches, None)  # type: ignore[call-overload]
+        """The next batch by the name of the input, or None at the end."""
+        batch = next(self._batches, None)
         return None if batch is None else {INPUT: batch}
 
 
-def _forget_origin(model: Any) -> None:
-    """Remove notes on where the model came from: stack traces with paths of this machine among
-    them.
-    """
+def _remove_origin(model: "ModelProto") -> None:
+    """Remove what tells where the model was made, such as stack traces with local paths."""
     model.doc_string = model.producer_version = ""
     model.producer_name = "limbeck"
     del model.metadata_props[:]
     for function in model.functions:
-        _forget_in(function)
-    _forget_in(model.graph)
+        _remove_notes(function)
+    _remove_notes(model.graph)
 
 
-def _forget_in(part: Any) -> None:
-    """Likewise in a graph or a function, and in what they hold."""
-    part.doc_string = ""
-    del part.metadata_props[:]
+def _remove_notes(graph: Any) -> None:
+    """Remove documentation and metadata of a graph or a function, and of all its parts."""
+    graph.doc_string = ""
+    del graph.metadata_props[:]
     for name in ("input", "output", "value_info", "initializer"):
-        for value in getattr(part, name, ()):
+        for value in getattr(graph, name, ()):
             if not isinstance(value, str):
                 value.doc_string = ""
                 del value.metadata_props[:]
-    for node in part.node:
+    for node in graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
         for attribute in node.attribute:
             attribute.doc_string = ""
-            for graph in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
-                _forget_in(graph)
+            subgraphs = list(attribute.graphs)
+            if attribute.HasField("g"):
+                subgraphs.append(attribute.g)
+            for subgraph in subgraphs:
+                _remove_notes(subgraph)
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
-    """Exporters talk much: to the log, in warnings and on standard output."""
+def _quiet() -> Iterator[None]:
+    """Suppress logs, warnings and standard output of the exporter and the quantiser."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -246,14 +248,14 @@ def _quiet() -> Any:
 
 
 def _reason(error: BaseException) -> str:
+    """Class and first line of the error that caused another one."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0].strip()}"[:LONGEST_REASON]
 
 
-def write_model(model: Any, path: Path) -> None:
-    """Write an ``onnx.ModelProto`` atomically, all in one file."""
-    write_atomically(
-        path, lambda temporary: temporary.write_bytes(model.SerializeToString(deterministic=True))
-    )
+def write_model(model: "ModelProto", path: Path) -> None:
+    """Write a model atomically to one file."""
+    content = model.SerializeToString(deterministic=True)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))

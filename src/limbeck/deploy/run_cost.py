@@ -1,24 +1,24 @@
-"""``cost.json``: what the models of a finished run cost to run, joined to what they get wrong."""
+"""Cost of the models of a finished run, beside their test errors: ``cost.json``."""
 
+import json
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 from torch import nn
 
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError
 from limbeck._base.files import write_json
-from limbeck._base.progress import StageProgress
+from limbeck._base.progress import Advance, StageProgress
 from limbeck.data import Dataset
-from limbeck.deploy.choose import check_no_text, choose_student
-from limbeck.deploy.cost import BATCH, Costed, measure, multiply_adds
+from limbeck.deploy.choose import best_student, check_is_classifier
+from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
+from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student
 from limbeck.deploy.onnx_export import (
     calibration_inputs,
-    need_onnx,
+    check_onnx_is_installed,
     onnx_logits,
     quantize,
     to_onnx,
@@ -29,6 +29,8 @@ from limbeck.models.files.checkpoint import describe
 from limbeck.report.page import write_report
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import hardware, installed_versions
+from limbeck.run.records import to_json
+from limbeck.run.summary import ArmResult, Summary, read_summary
 
 SCHEMA = 1
 
@@ -38,67 +40,49 @@ def cost(
     data: Dataset,
     *,
     combine: str = "probabilities",
-    build: Callable[[str], nn.Module] | None = None,
+    build: Build | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Measure the teacher and one student of each architecture; write ``cost.json`` and the report
-    anew.
+    """Measure the teacher and one student of each architecture, and add them to the report.
 
-    Of each architecture the student with the fewest validation errors is taken. Errors of 8-bit
-    models are counted on the test split.
+    Of each architecture the student with the fewest validation errors is measured. The errors of
+    8-bit models are counted on the test split. The result is written to ``cost.json``.
 
     Args:
-        run: a finished run.
-        data: the data set of the run.
-        combine: how the answers of several teachers become one, as in the run.
-        build: makes the empty student of an arm, for classes of a user's own; these are measured in
-            ONNX Runtime alone.
-        progress: show progress on standard error.
+        run: Folder of a finished run.
+        data: Dataset of the run.
+        combine: Rule by which the run combined the answers of several teachers.
+        build: Function that builds the untrained student of an arm, for classes of your own. These
+            are measured in ONNX Runtime only.
+        progress: Whether to show progress on standard error.
 
     Returns:
         The content of ``cost.json``.
 
     Raises:
-        ConfigError: ONNX cannot express a model, or the data is text.
-        DataError: the data set is not the one of the run.
-        ResourceError: libraries are missing, or a measurement failed.
+        ConfigError: If ONNX cannot express a model, or the dataset is text.
+        DataError: If the dataset is not that of the run.
+        ResourceError: If a library is missing or a measurement fails.
     """
-    check_no_text(data, "cost")
-    need_onnx()
+    check_is_classifier(data, "cost")
+    check_onnx_is_installed()
     folder = RunFolder(run)
-    summary = folder.read_summary()
-    if folder.read_json(folder.manifest).get("digests", {}).get("data") != data.digest():
-        raise DataError(
-            f"{folder.path}: the data is not that of the run (its digest is another). Put it back."
-        )
-    kinds: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for arm in summary["arms"]:
-        kinds.setdefault((arm["student"], arm["params"]), []).append(arm)
-    if not kinds and summary["teacher"] is None:
+    summary = read_summary(folder)
+    check_data_of_run(folder, data)
+    if not summary.arms and summary.teacher is None:
         raise ConfigError(f"{folder.path} has no models to measure.")
-    shown = StageProgress(enabled=progress)
-    with tempfile.TemporaryDirectory(prefix="limbeck-") as aside:
-        models = []
-        with shown.stage("exporting", len(kinds) + 1) as advance:
-            if summary["teacher"] is not None:
-                places = folder.teachers()
-                loaded = [load_model(place).model for place in places]
-                models.append(
-                    _exported("teacher", loaded, places, data, Path(aside) / "teacher", combine)
-                )
-            advance(1)
-            for number, arms in enumerate(kinds.values()):
-                arm, seed = choose_student({"arms": arms})
-                place = folder.student(arm, seed)
-                student = load_model(place, None if build is None else _builder(build, arm)).model
-                models.append(_exported(arm, [student], [place], data, Path(aside) / str(number)))
-                advance(number + 2)
-        with shown.stage("measuring", 1.0) as advance:
+    stages = StageProgress(enabled=progress)
+    with tempfile.TemporaryDirectory(prefix="limbeck-") as temporary:
+        exporter = _Exporter(data, Path(temporary), combine)
+        arms = _arms_by_architecture(summary)
+        with stages.stage("exporting", len(arms) + 1) as advance:
+            models = _export_models(folder, summary, arms, exporter, build, advance)
+        with stages.stage("measuring", 1.0) as advance:
             rows = measure(models, data.train.inputs[:BATCH].numpy(), advance)
     content = {
         "schema": SCHEMA,
         "rows": rows,
-        "hardware": asdict(hardware()),
+        "hardware": to_json(hardware()),
         "versions": installed_versions(),
         "batch": BATCH,
     }
@@ -107,49 +91,92 @@ def cost(
     return content
 
 
-def _builder(build: Callable[[str], nn.Module], arm: str) -> Callable[[], nn.Module]:
-    return lambda: build(arm)
+def _arms_by_architecture(summary: Summary) -> list[list[ArmResult]]:
+    """The arms of each architecture and size."""
+    groups: dict[tuple[str, int], list[ArmResult]] = {}
+    for arm in summary.arms:
+        groups.setdefault((arm.student, arm.params), []).append(arm)
+    return list(groups.values())
 
 
-def _exported(
-    name: str,
-    models: Sequence[nn.Module],
-    places: Sequence[Path],
-    data: Dataset,
-    aside: Path,
-    combine: str = "probabilities",
-) -> Costed:
-    """The models as ONNX files in a folder; their mean is what counts."""
-    aside.mkdir()
-    files: dict[str, list[Path]] = {"fp32": [], "int8": []}
-    calibration = calibration_inputs(data.train.inputs)
-    (aside / "labels.json").write_text(
-        '{"labels": ' + str(list(range(data.classes))) + "}", encoding="utf-8"
-    )
-    for number, model in enumerate(models):
-        exported = to_onnx(model, data.train.inputs[:2])
-        for kind, content in (("fp32", exported), ("int8", quantize(exported, calibration, aside))):
-            files[kind].append(aside / f"{kind}-{number}.onnx")
-            write_model(content, files[kind][-1])
-    test = data.open_test()
-    errors = {}
-    for kind, members in files.items():
-        answers = [
-            onnx_logits(file.read_bytes(), kind, test.inputs, data.class_names) for file in members
-        ]
-        shares = [
-            softmax(logits, axis=1) if combine == "probabilities" else logits for logits in answers
-        ]
-        errors[kind] = int((np.mean(shares, axis=0).argmax(1) != test.labels.numpy()).sum())
-    rebuilt = all(describe(model)["builder"] for model in models)
-    return Costed(
-        name=name,
-        kind=model_name(models[0])
-        if len(models) == 1
-        else f"{len(models)} x {model_name(models[0])}",
-        params=sum(map(count_parameters, models)),
-        folders=places if rebuilt else [],
-        onnx=files,
-        macs=sum(multiply_adds(model, data.train.inputs[:1]) for model in models),
-        errors=errors,
-    )
+def _export_models(
+    folder: RunFolder,
+    summary: Summary,
+    arms: Sequence[Sequence[ArmResult]],
+    exporter: "_Exporter",
+    build: Build | None,
+    advance: Advance,
+) -> list[CostModel]:
+    models = []
+    if summary.teacher is not None:
+        places = folder.teachers()
+        members = [load_model(place).model for place in places]
+        models.append(exporter.export("teacher", members, places))
+    advance(1)
+    for number, group in enumerate(arms, start=2):
+        arm, seed = best_student(group)
+        place = folder.student(arm, seed)
+        student = load_student(place, arm, build)
+        models.append(exporter.export(arm, [student], [place]))
+        advance(number)
+    return models
+
+
+class _Exporter:
+    """Exports models to ONNX files in a temporary folder and counts their test errors."""
+
+    def __init__(self, data: Dataset, folder: Path, combine: str):
+        self.data = data
+        self.folder = folder
+        self.combine = combine
+        self.calibration = calibration_inputs(data.train.inputs)
+
+    def export(self, name: str, members: Sequence[nn.Module], places: Sequence[Path]) -> CostModel:
+        """Export the members of an ensemble, or a single model.
+
+        Args:
+            name: Name of the arm, or ``teacher``.
+            members: Models of the ensemble.
+            places: Folder of each member.
+        """
+        folder = self.folder / name
+        folder.mkdir()
+        labels = {"labels": list(range(self.data.classes))}
+        (folder / "labels.json").write_text(json.dumps(labels), encoding="utf-8")
+        files: dict[str, list[Path]] = {"fp32": [], "int8": []}
+        for number, member in enumerate(members):
+            model = to_onnx(member, self.data.train.inputs[:2])
+            small = quantize(model, self.calibration, folder)
+            for precision, content in (("fp32", model), ("int8", small)):
+                file = folder / f"{precision}-{number}.onnx"
+                write_model(content, file)
+                files[precision].append(file)
+        errors = {precision: self._errors(precision, files[precision]) for precision in files}
+        can_rebuild = all(describe(member)["builder"] for member in members)
+        example = self.data.train.inputs[:1]
+        return CostModel(
+            name=name,
+            architecture=_architecture(members),
+            params=sum(map(count_parameters, members)),
+            folders=places if can_rebuild else [],
+            onnx=files,
+            macs=sum(multiply_adds(member, example) for member in members),
+            errors=errors,
+        )
+
+    def _errors(self, precision: str, files: Sequence[Path]) -> int:
+        """Errors of the mean of all members on the test split."""
+        from scipy.special import softmax
+
+        test = self.data.open_test()
+        answers = []
+        for file in files:
+            logits = onnx_logits(file.read_bytes(), precision, test.inputs, self.data.class_names)
+            answers.append(softmax(logits, axis=1) if self.combine == "probabilities" else logits)
+        top = np.mean(answers, axis=0).argmax(1)
+        return int((top != test.labels.numpy()).sum())
+
+
+def _architecture(members: Sequence[nn.Module]) -> str:
+    name = model_name(members[0])
+    return name if len(members) == 1 else f"{len(members)} x {name}"

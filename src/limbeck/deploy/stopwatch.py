@@ -1,8 +1,8 @@
-"""Measures one model in a process of its own: ``python -m limbeck.deploy.stopwatch``.
+"""Measurement of one model in a process of its own: ``python -m limbeck.deploy.stopwatch``.
 
-It reads a JSON object a line from standard input and answers with one. The first names the model;
-each later one asks for a measurement. What is not needed to run the model is not imported, so that
-the memory is what a device would take.
+The process reads one JSON object a line from standard input and answers each with one line. The
+first object names the model, each later one asks for a measurement. Only what the model needs is
+imported, so that the memory is what a device would use.
 """
 
 import json
@@ -15,49 +15,49 @@ from typing import Any, TextIO
 
 import numpy as np
 
-WARM_UP, LEAST, SECONDS = 5, 11, 0.25
-"""Runs before measuring; runs, and seconds of them, to measure."""
+WARM_UP = 5
+"""Runs before a measurement."""
+LEAST_RUNS = 11
+"""Fewest runs of a measurement."""
+
+Run = Callable[[np.ndarray], object]
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Answer until standard input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries say is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries may print, too
     first = json.loads(sys.stdin.readline())
     inputs = np.load(first["inputs"], allow_pickle=False)
-    load = {"torch": _torch, "onnx": _onnx}[first["runtime"]]
+    load = {"torch": _load_torch, "onnx": _load_onnx}[first["runtime"]]
     run = load(first["files"], 1)
     run(inputs[:1])
-    _answer(answers, {"memory": _memory()})
-    loaded: dict[int, Callable[[np.ndarray], object]] = {1: run}
+    _send(answers, {"memory": _peak_memory()})
+    runs: dict[int, Run] = {1: run}
     for line in sys.stdin:
         threads = json.loads(line)["threads"]
-        if threads not in loaded:
-            loaded[threads] = load(first["files"], threads)
+        if threads not in runs:
+            runs[threads] = load(first["files"], threads)
         if first["runtime"] == "torch":
             _set_threads(threads)
-        _answer(
-            answers,
-            {
-                "latency": _seconds(loaded[threads], inputs[:1]),
-                "batch": _seconds(loaded[threads], inputs),
-            },
-        )
+        latency = _seconds(runs[threads], inputs[:1], first["seconds"])
+        batch = _seconds(runs[threads], inputs, first["seconds"])
+        _send(answers, {"latency": latency, "batch": batch})
 
 
-def _onnx(files: list[str], threads: int) -> Callable[[np.ndarray], object]:
+def _load_onnx(files: list[str], threads: int) -> Run:
     from limbeck._base import bundle_runtime as runtime
 
-    labels = json.loads(Path(files[0]).with_name("labels.json").read_text(encoding="utf-8"))[
-        "labels"
-    ]
-    models = [
-        runtime.Model(Path(file).read_bytes(), file, labels, threads=threads) for file in files
-    ]
+    labels_file = Path(files[0]).with_name("labels.json")
+    labels = json.loads(labels_file.read_text(encoding="utf-8"))["labels"]
+    models = []
+    for file in files:
+        content = Path(file).read_bytes()
+        models.append(runtime.Model(content, file, labels, threads=threads))
     return lambda inputs: [model.logits(inputs) for model in models]
 
 
-def _torch(files: list[str], threads: int) -> Callable[[np.ndarray], object]:
+def _load_torch(files: list[str], threads: int) -> Run:
     import torch
 
     from limbeck.data.dataset import as_float
@@ -79,31 +79,39 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _seconds(run: Callable[[np.ndarray], object], inputs: np.ndarray) -> list[float]:
-    """Of each run, sorted."""
+def _seconds(run: Run, inputs: np.ndarray, least: float) -> list[float]:
+    """Seconds of each run, sorted.
+
+    Args:
+        run: Model to measure.
+        inputs: Inputs of each run.
+        least: Seconds that all runs together last at least.
+    """
     for _ in range(WARM_UP):
         run(inputs)
     times: list[float] = []
-    began = time.perf_counter()
-    while len(times) < LEAST or time.perf_counter() - began < SECONDS:
-        start = time.perf_counter()
+    start = time.perf_counter()
+    while len(times) < LEAST_RUNS or time.perf_counter() - start < least:
+        run_start = time.perf_counter()
         run(inputs)
-        times.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - run_start)
     return sorted(times)
 
 
-def _memory() -> int | None:
-    """The most memory this process has held, in bytes; None where the system does not tell."""
-    try:  # what getrusage tells includes the parent's, for a process that was started by fork
+def _peak_memory() -> int | None:
+    """Peak memory of this process in bytes, None if the system does not report it."""
+    # getrusage includes the memory of the parent if the process was started by fork.
+    try:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
-        return next(
-            1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")
-        )
-    except (OSError, StopIteration):
+    except OSError:
         return None
+    for line in status.splitlines():
+        if line.startswith("VmHWM"):
+            return 1024 * int(line.split()[1])
+    return None
 
 
-def _answer(answers: TextIO, content: dict[str, Any]) -> None:
+def _send(answers: TextIO, content: dict[str, Any]) -> None:
     print(json.dumps(content), file=answers, flush=True)
 
 

@@ -1,0 +1,44 @@
+"""``limbeck cost``."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck cost``."""
+    text = "measure size, memory and latency of the models of a run, and add them to its report"
+    parser = verbs.add_parser("cost", help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure the models of a run."""
+    from limbeck.cli.config.reopen import finished
+    from limbeck.deploy.run_cost import cost
+
+    with finished(arguments.run) as study:
+        content = cost(study.folder, study.data, build=study.build, combine=study.combine)
+    print(cost_table(content))
+    print(f"report: {arguments.run / 'report.html'}")
+    return 0
+
+
+def cost_table(content: Mapping[str, Any]) -> str:
+    """Format the content of ``cost.json`` as a table."""
+    from limbeck.report import cost
+
+    table = [cost.heading(content)]
+    for row in cost.rows(content):
+        table.append([cell.partition("\n")[0] for cell in row])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for row in table:
+        cells = []
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            is_name = number < 2
+            cells.append(cell.ljust(width) if is_name else cell.rjust(width))
+        lines.append("  ".join(cells))
+    return "\n".join([*lines, cost.note(content)])

@@ -1,0 +1,42 @@
+"""``limbeck demo``."""
+
+import argparse
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from limbeck.cli.settings import Setting, read_settings
+
+SETTINGS = {
+    "port": Setting(int, "port=8000"),
+    "arm": Setting(str, "arm=soft"),
+    "seed": Setting(int, "seed=0"),
+}
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck demo``."""
+    text = "serve a local page on which teacher, control and student classify your drawings"
+    parser = verbs.add_parser("demo", help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE", help="e.g. port=8000 arm=soft seed=0"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve the page until interrupted."""
+    from limbeck.cli.config.reopen import finished
+    from limbeck.deploy.demo import Demo
+    from limbeck.deploy.models_of_run import models_of_run
+
+    settings = read_settings(arguments.settings, SETTINGS)
+    port = settings.pop("port", 0)
+    with finished(arguments.run) as study:
+        models = models_of_run(study.folder, build=study.build, combine=study.combine, **settings)
+        demo = Demo(models, study.data, port=port)
+    print(f"Open {demo.url} in a browser on this machine. Press Ctrl-C to stop.", flush=True)
+    with suppress(KeyboardInterrupt):
+        demo.serve()
+    return 0

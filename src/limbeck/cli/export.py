@@ -1,0 +1,64 @@
+"""``limbeck export``."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck.cli.settings import Setting, read_settings
+
+if TYPE_CHECKING:
+    from limbeck.deploy.export import ExportResult
+
+SETTINGS = {
+    "to": Setting(str, "to=FOLDER"),
+    "arm": Setting(str, "arm=soft"),
+    "seed": Setting(int, "seed=0"),
+    "int8": Setting(bool, "int8=false"),
+    "int8_share": Setting(float, "int8_share=0.002"),
+    "adjusted": Setting(str, "adjusted=prior"),
+    "zipped": Setting(bool, "zipped=false"),
+    "overwrite": Setting(bool, "overwrite=true"),
+}
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck export``."""
+    text = "export the best student of a run to ONNX, as a bundle that runs without PyTorch"
+    parser = verbs.add_parser("export", help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="e.g. to=FOLDER arm=soft seed=0 int8=false",
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export a student of a run."""
+    from limbeck.cli.config.reopen import finished
+    from limbeck.deploy.export import ExportOptions, export
+
+    settings = read_settings(arguments.settings, SETTINGS)
+    if "to" in settings:
+        settings["to"] = Path(settings["to"]).absolute()
+    with finished(arguments.run) as study:
+        bundle = export(study.folder, study.data, ExportOptions(**settings), build=study.build)
+    print(closing_message(bundle))
+    return 0
+
+
+def closing_message(bundle: "ExportResult") -> str:
+    """The stages of the export, where the bundle is and what to do next."""
+    size = sum(file.stat().st_size for file in bundle.folder.iterdir())
+    lines = [
+        str(bundle),
+        "",
+        f"bundle: {bundle.folder} ({size / 1e6:.1f} MB), arm {bundle.arm}, seed {bundle.seed}",
+    ]
+    if bundle.archive is not None:
+        archive_size = bundle.archive.stat().st_size
+        lines.append(f"zip file: {bundle.archive} ({archive_size / 1e6:.1f} MB)")
+    lines.append(f"on the device: python {Path(bundle.folder.name) / 'run.py'} verify")
+    return "\n".join(lines)

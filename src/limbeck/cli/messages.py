@@ -1,0 +1,31 @@
+"""Errors and warnings on the terminal, one message each."""
+
+import warnings
+from typing import Any
+
+from limbeck._base.errors import LimbeckWarning
+
+_python_format = warnings.formatwarning
+
+
+def fail(message: str, exit_code: int) -> int:
+    """Print an error message to standard error and return the exit code."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(Text("error: ", style="bold red") + Text(message))
+    return exit_code
+
+
+def show_warnings_in_one_line() -> None:
+    """Print limbeck's own warnings without the line of code that raised them."""
+    warnings.formatwarning = _format_warning
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], *location: Any, **line: Any
+) -> str:
+    if issubclass(category, LimbeckWarning):
+        return f"warning: {message}\n"
+    return _python_format(message, category, *location, **line)

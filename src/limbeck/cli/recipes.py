@@ -1,0 +1,35 @@
+"""``limbeck recipes``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck recipes``."""
+    text = "list the recipes"
+    parser = verbs.add_parser("recipes", help=text, description=text)
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the name and the description of every recipe."""
+    from limbeck.cli.config.compose import choices
+
+    recipes = choices("recipe", arguments.config_dir)
+    width = max(map(len, recipes))
+    for name, file in recipes.items():
+        print(f"{name:<{width}}  {description(file)}")
+    return 0
+
+
+def description(recipe: Path) -> str:
+    """The first comment of a recipe, less Hydra's ``@package`` directive."""
+    for line in recipe.read_text(encoding="utf-8").splitlines():
+        comment = line.lstrip("# ")
+        if line.startswith("#") and not comment.startswith("@package"):
+            return comment
+    return ""

@@ -1,0 +1,33 @@
+"""``limbeck report``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from limbeck._base.errors import ConfigError
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck report``."""
+    text = "rewrite report.html of a run and print its results"
+    parser = verbs.add_parser("report", help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the report and print the summary."""
+    from limbeck.report.page import write_report
+    from limbeck.report.terminal import print_summary
+    from limbeck.run.folder import RunFolder
+
+    if not arguments.run.is_dir():
+        raise ConfigError(
+            f"{arguments.run} is not a folder. Name a run folder, e.g. "
+            "runs/digits/2026-01-01_12-00-00."
+        )
+    summary = RunFolder(arguments.run).read_summary()
+    path = write_report(arguments.run)
+    print_summary(summary)
+    print(f"report: {path}")
+    return 0

@@ -1,0 +1,33 @@
+"""``limbeck resume``."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from limbeck._base.errors import ConfigError
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck resume``."""
+    text = "continue an interrupted run with the same settings"
+    parser = verbs.add_parser("resume", help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder to continue")
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compose the settings of the run again and continue in its folder."""
+    from limbeck.cli.config.reopen import as_begun
+    from limbeck.cli.run import execute
+    from limbeck.run.folder import RunFolder
+    from limbeck.run.manifest import read_manifest
+
+    folder = RunFolder(arguments.run.absolute())
+    folder.prepare(resume=True)
+    # Processes of a distributed run are started with this command from another working directory.
+    sys.argv = [sys.argv[0], "resume", str(folder.path)]
+    if read_manifest(folder).state == "finished":
+        raise ConfigError(f"{arguments.run} is already finished. Its report is {folder.report}.")
+    with as_begun(folder, "is resumed with Study(resume=True)") as (config, facts):
+        return execute(config, folder.path, facts, resume=True)

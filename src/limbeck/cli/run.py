@@ -1,0 +1,148 @@
+"""``limbeck run``, ``limbeck train`` and ``limbeck distill``."""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
+from limbeck._base.version import __version__
+from limbeck.cli.messages import fail
+
+HELP = {
+    "run": "train the teacher, the controls and the distilled students, then compare them",
+    "train": "train only the teacher",
+    "distill": "train controls and distilled students with an existing teacher (teacher.from=RUN)",
+}
+MOST_FAILED_ARMS = 3
+"""Number of failed arms that the closing message lists."""
+
+
+def add_parsers(verbs: Any) -> None:
+    """Add the parsers of the three verbs."""
+    for verb, text in HELP.items():
+        parser = verbs.add_parser(verb, help=text, description=text)
+        parser.add_argument(
+            "overrides",
+            nargs="*",
+            metavar="KEY=VALUE",
+            help="settings, e.g. recipe=mnist epochs=60",
+        )
+        parser.add_argument("--cfg", choices=["job"], help="print all settings and exit")
+        parser.add_argument(
+            "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
+        )
+        if verb != "train":
+            parser.add_argument(
+                "-m", "--multirun", action="store_true", help="sweep settings written as KEY=A,B,C"
+            )
+        parser.set_defaults(command=run, multirun=False)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compose the settings, build the study and run it."""
+    from limbeck.cli.config.compose import compose
+
+    config = compose(arguments.overrides, arguments.config_dir, multirun=arguments.multirun)
+    if arguments.cfg:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(config), end="")
+        return 0
+    if arguments.verb == "distill" and config.teacher.get("from") is None:
+        raise ConfigError(
+            "'limbeck distill' needs an existing teacher. Set teacher.from to a run of 'limbeck "
+            "train' or to a file of weights, or train a teacher first with 'limbeck run'."
+        )
+    return execute(config, _output_folder(config), _facts(arguments))
+
+
+def _output_folder(config: Any) -> Path:
+    out = config.get("out")
+    if out is not None:
+        return Path(str(out))
+    return Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _facts(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the manifest records about the command, so that the run can be resumed."""
+    config_dir = arguments.config_dir
+    options = ["-m"] if arguments.multirun else []
+    if config_dir is not None:
+        options += ["--config-dir", str(config_dir)]
+    return {
+        "command": shlex.join(["limbeck", arguments.verb, *options, *arguments.overrides]),
+        "verb": arguments.verb,
+        "multirun": arguments.multirun,
+        "overrides": arguments.overrides,
+        "config_dir": None if config_dir is None else str(config_dir),
+        "folder": str(Path.cwd()),
+    }
+
+
+def execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool = False) -> int:
+    """Run a composed study and print its results.
+
+    Args:
+        config: Composed settings.
+        out: Run folder.
+        facts: Command, settings and working directory, for the manifest.
+        resume: Whether to continue the run in ``out``.
+
+    Returns:
+        The exit code.
+    """
+    from limbeck.cli.config.instantiate import build_study
+
+    study = build_study(config, out=out, facts=facts, resume=resume)
+    study.check()
+    if study.rank == 0:
+        action = "resuming" if resume else "results in"
+        print(f"limbeck {__version__}: {config.recipe}, {action} {out}", file=sys.stderr)
+        if config.sweep:
+            print(study.size(), file=sys.stderr)
+    resume_command = f"limbeck resume {shlex.quote(str(out))}"
+    try:
+        summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
+    except KeyboardInterrupt:
+        return fail(f"interrupted. Continue with: {resume_command}", 130)
+    except DivergedError:
+        if study.rank > 0:  # rank 0 prints the message, and a failing peer would kill it
+            return 0
+        raise
+    except SystemExit as stop:
+        exit_code = stop.code if isinstance(stop.code, int) else 1
+        return fail(f"stopped. Continue with: {resume_command}", exit_code)
+    if study.rank > 0:
+        return 0
+    return _print_results(summary, out)
+
+
+def _print_results(summary: Mapping[str, Any], out: Path) -> int:
+    from limbeck.report.terminal import print_summary
+
+    print_summary(summary)
+    print(f"report: {out / 'report.html'}")
+    if summary.get("failed"):
+        return _report_failed_students(summary)
+    return 0
+
+
+def _report_failed_students(summary: Mapping[str, Any]) -> int:
+    """Print which students failed in an otherwise finished study."""
+    from limbeck.report.wording import failures
+
+    arms = failures(summary)
+    lines = [f"{arm} ({seeds}): {reason}" for arm, seeds, reason in arms[:MOST_FAILED_ARMS]]
+    if len(arms) > MOST_FAILED_ARMS:
+        lines.append(f"and {len(arms) - MOST_FAILED_ARMS} more arms")
+    count = len(summary["failed"])
+    students = "1 student" if count == 1 else f"{count} students"
+    out_of_memory = all(is_out_of_memory(reason) for _, _, reason in arms)
+    error = ResourceError if out_of_memory else DivergedError
+    return fail(
+        f"{students} failed; the report covers all others. {'; '.join(lines)}", error.exit_code
+    )

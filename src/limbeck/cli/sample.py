@@ -1,0 +1,48 @@
+"""``limbeck sample``."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from limbeck.cli.settings import Setting, read_settings
+
+SETTINGS = {
+    "tokens": Setting(int, "tokens=200"),
+    "temperature": Setting(float, "temperature=0.8"),
+    "seed": Setting(int, "seed=0"),
+    "arm": Setting(str, "arm=soft"),
+}
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck sample``."""
+    text = "generate text with teacher, control and student of a run, side by side"
+    parser = verbs.add_parser("sample", help=text, description=text)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run on text")
+    parser.add_argument("prompt", metavar="PROMPT", help="text to continue")
+    parser.add_argument(
+        "settings", nargs="*", metavar="KEY=VALUE", help="e.g. tokens=200 temperature=0.8 seed=0"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate text and print it."""
+    from limbeck.cli.config.reopen import finished
+    from limbeck.deploy.sample import SampleOptions, print_samples, sample
+
+    settings = read_settings(arguments.settings, SETTINGS)
+    arm = settings.pop("arm", None)
+    options = SampleOptions(**settings)
+    with finished(arguments.run) as study:
+        samples = sample(
+            study.folder,
+            study.data,
+            arguments.prompt,
+            options,
+            arm=arm,
+            build=study.build,
+            combine=study.combine,
+        )
+    print_samples(arguments.prompt, samples)
+    return 0

@@ -1,0 +1,76 @@
+"""Settings written as ``KEY=VALUE`` behind a verb such as ``limbeck export``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limbeck._base.checks import closest
+from limbeck._base.errors import ConfigError
+
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that a verb accepts.
+
+    Attributes:
+        type: Type of the value.
+        example: Example of its use, for help texts and messages.
+    """
+
+    type: type
+    example: str
+
+
+def read_settings(words: Sequence[str], known: Mapping[str, Setting]) -> dict[str, Any]:
+    """Parse settings of the form ``KEY=VALUE``.
+
+    Args:
+        words: Words of the command line.
+        known: Settings of the verb by key.
+
+    Raises:
+        ConfigError: If a key is unknown or repeated, or a value has the wrong type.
+    """
+    settings: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or key not in known:
+            raise ConfigError(_unknown_setting(word, key, known))
+        if key in settings:
+            raise ConfigError(f"{key} is given twice. Give it once.")
+        settings[key] = _parse_value(key, text, known[key])
+    return settings
+
+
+def _unknown_setting(word: str, key: str, known: Mapping[str, Setting]) -> str:
+    match = closest(key, known)
+    hint = f" Did you mean {known[match].example}?" if match else ""
+    return f"Unknown setting {word}.{hint} Settings are {', '.join(known)}."
+
+
+def _parse_value(key: str, text: str, setting: Setting) -> Any:
+    if setting.type is str:
+        if not text:
+            raise ConfigError(f"{key}= has no value. Example: {setting.example}.")
+        return text
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = text
+    if not _has_type(value, setting.type):
+        raise ConfigError(
+            f"{key}={text} should be {_TYPE_NAMES[setting.type]}. Example: {setting.example}."
+        )
+    return value
+
+
+def _has_type(value: Any, type_: type) -> bool:
+    if isinstance(value, bool):
+        return type_ is bool
+    if type_ is float:
+        return isinstance(value, int | float)
+    return isinstance(value, type_)

@@ -1,0 +1,141 @@
+"""Destination of a bundle: checks before the export, and replacement in one step after it."""
+
+import errno
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from limbeck._base import bundle_runtime as runtime
+from limbeck._base.errors import ConfigError
+from limbeck.deploy.bundle import zip_bundle
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Folder of a bundle and its zip file.
+
+    Attributes:
+        folder: Folder of the bundle.
+        archive: Zip file of the bundle, or None.
+    """
+
+    folder: Path
+    archive: Path | None
+
+    @classmethod
+    def of(cls, to: str | Path | None, run: Path, *, zipped: bool) -> "Destination":
+        """The destination that a user names.
+
+        Args:
+            to: Folder of the bundle. None for ``bundle`` in the run folder.
+            run: Run folder.
+            zipped: Whether there will be a zip file beside the folder.
+
+        Raises:
+            ConfigError: If this is not a folder, or cannot be created.
+        """
+        folder = run / "bundle" if to is None else Path(to).absolute()
+        if not folder.name or folder.suffix == ".zip":
+            raise ConfigError(
+                f"to={folder} should be a folder, e.g. to=digits. A zip file is written beside it."
+            )
+        if folder.is_symlink() and not folder.exists():
+            raise ConfigError(f"to={folder} is a broken link. Choose another folder.")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"to={folder} cannot be created ({error.strerror}). Choose another folder."
+            ) from None
+        if not os.access(folder.parent, os.W_OK):
+            raise ConfigError(
+                f"to={folder}: {folder.parent} is not writable. Choose another folder."
+            )
+        return cls(folder, folder.with_name(f"{folder.name}.zip") if zipped else None)
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Check that writing there destroys nothing.
+
+        Args:
+            overwrite: Whether an earlier bundle may be replaced.
+
+        Raises:
+            ConfigError: If something exists there that may not be replaced.
+        """
+        if self.folder.is_file():
+            raise ConfigError(f"to={self.folder} is a file. Name a folder.")
+        for place in filter(None, (self.folder, self.archive)):
+            if not place.exists() or _is_empty_folder(place):
+                continue
+            if not overwrite:
+                raise ConfigError(
+                    f"to={place} already exists. Choose another folder, or replace it with "
+                    "overwrite=true."
+                )
+            if not _is_bundle(place):
+                raise ConfigError(
+                    f"to={place} is not a bundle, so overwrite=true does not replace it. Choose "
+                    "another folder."
+                )
+
+    def publish(self, bundle: Path, *, overwrite: bool) -> None:
+        """Move a finished bundle and its zip file into place.
+
+        If that fails, earlier files are restored.
+
+        Args:
+            bundle: Folder of the finished bundle.
+            overwrite: Whether an earlier bundle may be replaced.
+
+        Raises:
+            ConfigError: If something has appeared there in the meantime.
+        """
+        prefix = f".{self.folder.name}."
+        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder.parent))
+        backups: list[tuple[Path, Path]] = []
+        try:
+            new_folder = staging / self.folder.name
+            shutil.copytree(bundle, new_folder)
+            moves = [(new_folder, self.folder)]
+            if self.archive is not None:
+                new_archive = staging / self.archive.name
+                zip_bundle(new_folder, new_archive)
+                moves.append((new_archive, self.archive))
+            self.check_free(overwrite=overwrite)
+            for new, place in moves:
+                if place.exists():
+                    backup = staging / f"backup {place.name}"
+                    backups.append((backup, place))
+                    os.replace(place, backup)
+                os.replace(new, place)
+        except BaseException as error:
+            _restore(backups)
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise ConfigError(
+                    f"to={self.folder} already exists: another export finished first."
+                ) from None
+            raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _restore(backups: list[tuple[Path, Path]]) -> None:
+    for backup, place in backups:
+        if backup.exists() and not place.exists():
+            os.replace(backup, place)
+
+
+def _is_empty_folder(place: Path) -> bool:
+    return place.is_dir() and not any(place.iterdir())
+
+
+def _is_bundle(place: Path) -> bool:
+    if place.is_dir():
+        return (place / runtime.SUMS).is_file()
+    if not zipfile.is_zipfile(place):
+        return False
+    with zipfile.ZipFile(place) as archive:
+        return any(Path(name).name == runtime.SUMS for name in archive.namelist())

@@ -1,0 +1,252 @@
+"""Model card of a bundle: facts of the run, and TODO marks for what only a person can know."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from limbeck._base.version import __version__
+from limbeck.deploy.calibration import coverage
+from limbeck.deploy.gate import Stage
+from limbeck.report import wording
+from limbeck.run.manifest import Manifest
+from limbeck.run.records import to_json
+from limbeck.run.summary import ArmResult, Summary
+
+MOST_NAMES, MOST_ARMS, MOST_CLASSES = 12, 20, 10
+"""Most class names in the introduction, arms in the table, and classes in the table of recalls."""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the export knows about the student, for the model card.
+
+    Attributes:
+        arm: Arm of the student.
+        seed: Seed of the student.
+        adjusted: Method that fitted the constants added to its logits, None without constants.
+        by_hand: Whether a person chose arm or seed.
+        stages: Stages of the export.
+        class_names: Names of the classes, in the order of the logits.
+        logits: Logits of the validation samples, ``[N, classes]``.
+        labels: Labels of the validation samples, ``[N]``.
+        temperature: Temperature of the confidences.
+    """
+
+    arm: str
+    seed: int
+    adjusted: str | None
+    by_hand: bool
+    stages: Sequence[Stage]
+    class_names: Sequence[str]
+    logits: np.ndarray
+    labels: np.ndarray
+    temperature: float
+
+
+def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
+    """The text of ``model_card.md``.
+
+    Args:
+        summary: Summary of the run.
+        manifest: Manifest of the run. Only its date is used, no command and no path.
+        facts: Facts about the exported student.
+    """
+    entry = summary.arm(facts.arm)
+    is_distilled = not entry.control and summary.teacher is not None
+    parts = [
+        f"# Model card: {_plain(summary.recipe)}, {_plain(facts.arm)}",
+        *_introduction(summary, manifest, entry, facts, is_distilled),
+        *_data(summary, entry),
+        *_training(summary, entry, facts),
+        *_checks(summary, facts),
+        *_limits(facts, is_distilled),
+        "## Licence and contact",
+        "TODO: licence of the model and of the data; contact.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _introduction(
+    summary: Summary,
+    manifest: Manifest,
+    entry: ArmResult,
+    facts: CardFacts,
+    is_distilled: bool,
+) -> list[str]:
+    if is_distilled:
+        origin = "trained by knowledge distillation"
+    else:
+        origin = "trained on labels, without a teacher (a control),"
+    samples = summary.data.test
+    errors = facts.stages[0].errors
+    names = facts.class_names
+    parts = [
+        f"A classifier of {len(names):,} classes ({_first_names(names)}) with "
+        f"{entry.params:,} parameters ({_plain(entry.student)}), {origin} with limbeck "
+        f"{__version__}{_day(manifest)}. It makes {errors:,} errors on {samples:,} test samples "
+        f"(accuracy {wording.percent(1 - errors / samples)})."
+    ]
+    if facts.adjusted:
+        parts.append(
+            f"Constants fitted after training (`bias={facts.adjusted}`) are added to its logits. "
+            "The results of the arms below do not include them."
+        )
+    parts += [
+        "## Intended use",
+        "TODO: who should use it, for what, on which images; what it must not be used for; who is "
+        "responsible for it.",
+    ]
+    return parts
+
+
+def _data(summary: Summary, entry: ArmResult) -> list[str]:
+    data = summary.data
+    return [
+        "## Training data",
+        f"{_plain(_last_part(data.name))}: {data.train:,} training samples, "
+        f"{data.val:,} validation samples, {data.test:,} test samples. Transfer set of this "
+        f"student: {entry.transfer}; views: {entry.views or 'none'}.",
+        "TODO: where the data comes from, whom it shows and whom it does not, its licence, "
+        "consent, known gaps.",
+    ]
+
+
+def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]:
+    if facts.by_hand:
+        choice = "chosen by the person who exported it."
+    else:
+        choice = "chosen on the validation split, without the test split."
+    verdicts = []
+    for verdict, sentence in wording.headlines(to_json(summary)):
+        if verdict != "none":
+            verdicts.append(f"**{sentence}**")
+    return [
+        "## Training",
+        _recipe(summary, entry),
+        _arms(summary, facts.arm),
+        *verdicts,
+        *(f"* {warning}" for warning in summary.warnings),
+        f"In this bundle: arm {_plain(facts.arm)}, seed {facts.seed}, {choice}",
+    ]
+
+
+def _recipe(summary: Summary, entry: ArmResult) -> str:
+    teacher = summary.teacher
+    if teacher is None:
+        teacher_sentence = "There was no teacher."
+    else:
+        teacher_sentence = (
+            f"Teacher: {_plain(teacher.name)}, {teacher.params:,} parameters, "
+            f"{teacher.test.errors:,} test errors."
+        )
+    return (
+        f"{teacher_sentence} Student: {_plain(entry.student)}, {entry.params:,} parameters. "
+        f"Objective: {wording.objective(entry.objective)}. {summary.epochs} epochs, "
+        f"batch size {summary.batch_size}, "
+        f"{wording.optimizer(entry.optimizer)}."
+    )
+
+
+def _arms(summary: Summary, exported_arm: str) -> str:
+    rows = [["arm", "learns from", "test errors", "accuracy"]]
+    for arm in summary.arms[:MOST_ARMS]:
+        name = _plain(arm.name)
+        if arm.name == exported_arm:
+            name = f"**{name}**"
+        rows.append(
+            [
+                name,
+                wording.objective(arm.objective),
+                wording.mean_and_sd(arm.mean.errors, arm.sd.errors),
+                wording.percent(arm.mean.accuracy),
+            ]
+        )
+    return _table(rows)
+
+
+def _checks(summary: Summary, facts: CardFacts) -> list[str]:
+    stages = [["stage", "test errors", "largest difference of logits", "top class changed"]]
+    for stage in facts.stages:
+        stages.append(
+            [stage.name, f"{stage.errors:,}", f"{stage.difference:.2g}", f"{stage.changed:,}"]
+        )
+    return [
+        "## Checks at export",
+        f"The student and each exported model classified all {summary.data.test:,} test samples.",
+        _table(stages),
+        "`python run.py verify` repeats the check on a device with 16 generated inputs. The bundle "
+        "contains no sample of the data.",
+        "## Confidence",
+        "Confidences are the softmax of the logits divided by "
+        f"{facts.temperature:.3f}, a temperature fitted on the validation split. Results on that "
+        "split if the model abstains below a confidence (`--abstain`):",
+        _coverage(facts),
+    ]
+
+
+def _coverage(facts: CardFacts) -> str:
+    rows = [["confidence at least", "answered", "of these wrong"]]
+    for row in coverage(facts.logits, facts.labels, facts.temperature):
+        answered = wording.percent(row.answered, 1)
+        rows.append([f"{row.threshold:g}", answered, wording.percent(row.wrong)])
+    return _table(rows)
+
+
+def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
+    parts = [
+        "## Limits",
+        "* The answer is always one of the classes above, even if an image shows none of them.",
+        "* Accuracy is lower, by an unknown amount, on images that differ from the training data, "
+        "such as another camera, background, orientation or contrast.",
+    ]
+    if is_distilled:
+        parts.append("* It may have inherited mistakes and biases of its teacher.")
+    parts += [
+        "* Classes with the lowest recall on the validation split:",
+        _recall(facts),
+        "TODO: harm that a wrong answer can do, groups for which it was not checked, how it is "
+        "monitored in use.",
+    ]
+    return parts
+
+
+def _recall(facts: CardFacts) -> str:
+    correct = facts.logits.argmax(1) == facts.labels
+    recalls = []
+    for number, name in enumerate(facts.class_names):
+        in_class = facts.labels == number
+        if in_class.any():
+            recalls.append((float(correct[in_class].mean()), number, name, int(in_class.sum())))
+    rows = [["class", "validation samples", "recall"]]
+    for recall, _, name, samples in sorted(recalls)[:MOST_CLASSES]:
+        rows.append([_plain(name), f"{samples:,}", wording.percent(recall, 1)])
+    return _table(rows)
+
+
+def _first_names(names: Sequence[str]) -> str:
+    text = ", ".join(map(_plain, names[:MOST_NAMES]))
+    if len(names) > MOST_NAMES:
+        text += f" and {len(names) - MOST_NAMES:,} more"
+    return text
+
+
+def _last_part(name: str) -> str:
+    """The last part of a name that is a path."""
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1]
+
+
+def _plain(text: object) -> str:
+    """Put a name on one line and escape Markdown in it."""
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
+
+
+def _day(manifest: Manifest) -> str:
+    return f" on {manifest.finished[:10]}" if manifest.finished else ""
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    heading, *body = rows
+    separator = ["---"] * len(heading)
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heading, separator, *body])

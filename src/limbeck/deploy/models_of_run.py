@@ -1,0 +1,129 @@
+"""Teacher, control and student of a finished run, ready to be compared side by side."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from limbeck._base.errors import DataError
+from limbeck.data import Dataset
+from limbeck.deploy.choose import choose_student
+from limbeck.models import load_model
+from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import read_manifest
+from limbeck.run.summary import AnyMetrics, Summary, TextMetrics, read_summary
+from limbeck.teacher.signal import LiveTeacher
+
+Build = Callable[[str], nn.Module]
+"""Function from the name of an arm to its untrained student."""
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """One model of a run.
+
+    Attributes:
+        role: ``teacher``, ``control`` or ``student``.
+        name: Name of the arm, or ``teacher``.
+        description: Architecture, size and test result.
+        logits: Function from inputs ``[N, ...]`` to logits ``[N, classes]``. For text, from tokens
+            ``[N, T]`` to logits ``[N, T, vocabulary]``.
+    """
+
+    role: str
+    name: str
+    description: str
+    logits: Callable[[Tensor], Tensor]
+
+
+def models_of_run(
+    run: str | Path,
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    combine: str = "probabilities",
+    build: Build | None = None,
+) -> list[RunModel]:
+    """Load the teacher, the control and the student of a run.
+
+    Args:
+        run: Folder of a finished run.
+        arm: Arm of the student. None for the best distilled one on the validation split.
+        seed: Seed of the student. None for the best one on the validation split.
+        combine: Rule by which the run combined the answers of several teachers.
+        build: Function that builds the untrained student of an arm, for classes of your own.
+
+    Raises:
+        ConfigError: If the run has no such student.
+    """
+    folder = RunFolder(run)
+    summary = read_summary(folder)
+    arm, seed = choose_student(summary, arm, seed)
+    models = []
+    teacher = summary.teacher
+    if teacher is not None:
+        members = [load_model(member).model for member in folder.teachers()]
+        description = _describe(teacher.name, teacher.params, teacher.test)
+        logits = LiveTeacher(members, combine=combine).answer
+        models.append(RunModel("teacher", "teacher", description, logits))
+
+    control = next((c.control for c in summary.comparisons if c.arm == arm), None)
+    if control is not None:
+        models.append(_student("control", control, seed, summary, folder, build))
+    models.append(_student("student", arm, seed, summary, folder, build))
+    return models
+
+
+def check_data_of_run(folder: RunFolder, data: Dataset) -> None:
+    """Check that a dataset is the one of a run.
+
+    Raises:
+        DataError: If its digest differs.
+    """
+    if read_manifest(folder).digests.get("data") == data.digest():
+        return
+    if data.tokenizer is not None:
+        raise DataError(
+            f"{folder.path}: the text is not that of the run (its digest differs), so its tokens "
+            "may differ, too. Restore the text."
+        )
+    raise DataError(
+        f"{folder.path}: the dataset is not that of the run (its digest differs). Restore the data."
+    )
+
+
+def load_student(place: Path, arm: str, build: Build | None) -> nn.Module:
+    """Load the student of an arm.
+
+    Args:
+        place: Folder of the student.
+        arm: Name of the arm.
+        build: Function that builds the untrained student of an arm. None for models that limbeck
+            can rebuild itself.
+    """
+    return load_model(place, None if build is None else partial(build, arm)).model
+
+
+def _student(
+    role: str,
+    arm: str,
+    seed: int,
+    summary: Summary,
+    folder: RunFolder,
+    build: Build | None,
+) -> RunModel:
+    model = load_student(folder.student(arm, seed), arm, build)
+    entry = summary.arm(arm)
+    result = next(result for result in entry.seeds if result.seed == seed)
+    description = _describe(entry.student, entry.params, result.test)
+    return RunModel(role, arm, description, LiveTeacher(model).answer)
+
+
+def _describe(architecture: str, parameters: int, test: AnyMetrics) -> str:
+    if isinstance(test, TextMetrics):
+        result = f"{test.bits_per_byte:.3f} bits per byte"
+    else:
+        result = f"{test.errors:,} test errors"
+    return f"{architecture}, {parameters:,} parameters, {result}"

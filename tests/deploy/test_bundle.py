@@ -1,0 +1,83 @@
+"""A bundle holds what a device needs, and nothing of this machine or of the data."""
+
+import re
+import socket
+import subprocess
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.deploy_runs import export
+
+from limbeck._base import bundle_runtime as runtime
+from limbeck.data import Dataset
+from limbeck.deploy.bundle import golden_inputs
+
+LOCAL_NAMES = [str(Path.home()), "site-packages", "/tmp", str(Path(__file__).parents[2])]
+if len(socket.gethostname()) > 5:  # a shorter name occurs in arbitrary bytes
+    LOCAL_NAMES.append(socket.gethostname())
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_the_bundle_reproduces_the_recorded_predictions(kind, request):
+    run = request.getfixturevalue(f"{kind}_run")
+    bundle = runtime.Bundle(request.getfixturevalue(f"{kind}_bundle"))
+    data = request.getfixturevalue("data" if kind == "mlp" else "conv_data")
+    inputs = data.open_test().inputs.numpy()
+    seed = re.search(r"soft, seed (\d)", bundle.name)[1]
+    with np.load(run / "predictions.npz") as arrays:
+        recorded, labels = arrays[f"students/soft/seed{seed}"], arrays["labels"]
+    errors = int((recorded.argmax(1) != labels).sum())
+    fp32 = bundle.load("fp32").logits(inputs)
+    assert np.abs(fp32 - recorded).max() < 1e-4
+    assert (fp32.argmax(1) != labels).sum() == errors
+    int8 = bundle.load("int8").logits(inputs)
+    assert np.abs(int8 - recorded).max() > 0
+    assert abs(int((int8.argmax(1) != labels).sum()) - errors) <= 5
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_a_bundle_contains_nothing_about_this_machine(kind, request):
+    folder = request.getfixturevalue(f"{kind}_bundle")
+    for file in folder.iterdir():
+        if file.name == "run.py":
+            continue
+        names = [*LOCAL_NAMES, ".py"] if file.suffix == ".onnx" else LOCAL_NAMES
+        content = file.read_bytes()
+        assert not [name for name in names if name.encode() in content], file.name
+    archive = zipfile.ZipFile(folder.with_name("out.zip"))
+    assert all("limbeck-" not in name for name in archive.namelist())
+
+
+def test_sha256sum_can_check_a_bundle(mlp_bundle):
+    process = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=mlp_bundle, capture_output=True, text=True
+    )
+    assert process.returncode == 0
+    assert process.stdout.count("OK") == 7
+
+
+def test_the_same_student_gives_the_same_zip_file(data, mlp_run, mlp_export, tmp_path):
+    again = export(mlp_run, data, to=tmp_path / "out")
+    assert again.archive.read_bytes() == mlp_export.archive.read_bytes()
+
+
+def test_golden_inputs_are_not_samples_of_the_dataset(mlp_bundle, data):
+    golden = runtime.Bundle(mlp_bundle).golden()["inputs"]
+    samples = set()
+    for split in (data.train, data.val, data.open_test()):
+        samples |= {row.numpy().tobytes() for row in split.inputs}
+    assert golden.shape == (16, 1, 12, 10)
+    assert len({row.tobytes() for row in golden}) == 16
+    assert not samples & {row.tobytes() for row in golden}
+
+
+@pytest.mark.parametrize("shape", [(4,), (3, 5), (2, 6, 6)])
+def test_golden_inputs_of_floats_have_the_statistics_of_the_training_inputs(shape):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(3, 2, (60, *shape)).astype(np.float32), np.arange(60) % 2
+    golden = golden_inputs(Dataset.from_arrays(x, y, x, y))
+    assert golden.shape == (16, *shape)
+    assert golden.dtype == np.float32
+    assert abs(golden.mean() - 3) < 1.5

@@ -1,0 +1,102 @@
+"""A bundle goes where nothing is lost, and earlier ones survive a failure."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from limbeck._base.errors import ConfigError
+from limbeck.deploy.destination import Destination
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A folder that counts as a bundle."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "SHA256SUMS").write_text("new")
+    return folder
+
+
+def destination(tmp_path, *, zipped=True):
+    return Destination.of(tmp_path / "place" / "out", tmp_path, zipped=zipped)
+
+
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("/", "should be a folder"),
+        ("x.zip", "A zip file is written beside it"),
+        ("/proc/nothing/x", "cannot be created"),
+        ("link", "is a broken link"),
+    ],
+)
+def test_a_place_that_cannot_be_a_folder_is_refused(tmp_path, to, message):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=message):
+        Destination.of(tmp_path / to, tmp_path, zipped=True)
+
+
+def test_a_file_is_refused(tmp_path):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "out").write_text("mine")
+    with pytest.raises(ConfigError, match="is a file"):
+        destination(tmp_path).check_free(overwrite=True)
+
+
+def test_without_a_name_the_bundle_goes_into_the_run_folder(tmp_path):
+    place = Destination.of(None, tmp_path, zipped=True)
+    assert (place.folder, place.archive) == (tmp_path / "bundle", tmp_path / "bundle.zip")
+
+
+def test_only_an_earlier_bundle_is_replaced_and_only_on_demand(tmp_path, bundle):
+    place = destination(tmp_path)
+    place.folder.mkdir()
+    place.check_free(overwrite=False)  # an empty folder is free
+    (place.folder / "thesis.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="already exists"):
+        place.check_free(overwrite=False)
+    with pytest.raises(ConfigError, match="is not a bundle, so overwrite=true does not replace"):
+        place.check_free(overwrite=True)
+    (place.folder / "thesis.txt").unlink()
+    place.archive.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="is not a bundle, so overwrite=true does not replace"):
+        place.check_free(overwrite=True)
+    place.archive.unlink()
+    place.publish(bundle, overwrite=False)
+    with pytest.raises(ConfigError, match="already exists"):
+        place.publish(bundle, overwrite=False)
+    (bundle / "SHA256SUMS").write_text("newer")
+    place.publish(bundle, overwrite=True)
+    assert (place.folder / "SHA256SUMS").read_text() == "newer"
+    assert sorted(path.name for path in place.folder.parent.iterdir()) == ["out", "out.zip"]
+
+
+def test_an_interrupted_replacement_keeps_the_earlier_bundle(tmp_path, bundle, monkeypatch):
+    place = destination(tmp_path)
+    place.publish(bundle, overwrite=False)
+    earlier = (place.folder / "SHA256SUMS").read_bytes(), place.archive.read_bytes()
+    (bundle / "SHA256SUMS").write_text("newer")
+    replace = os.replace
+
+    def interrupt(source, target):
+        if Path(target) == place.folder and Path(source).name == "out":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("limbeck.deploy.destination.os.replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            place.publish(bundle, overwrite=True)
+    assert ((place.folder / "SHA256SUMS").read_bytes(), place.archive.read_bytes()) == earlier
+    assert sorted(path.name for path in place.folder.parent.iterdir()) == ["out", "out.zip"]
+
+
+def test_the_slower_of_two_exports_fails(tmp_path, bundle):
+    place = destination(tmp_path, zipped=False)
+    place.check_free(overwrite=False)
+    place.folder.mkdir()
+    (place.folder / "theirs").write_text("x")
+    with pytest.raises(ConfigError, match="already exists"):
+        place.publish(bundle, overwrite=False)
+    assert [path.name for path in place.folder.parent.iterdir()] == ["out"]

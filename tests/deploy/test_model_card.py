@@ -1,0 +1,82 @@
+"""The model card states facts of the run, and names in it are escaped."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from limbeck.deploy.gate import Stage
+from limbeck.deploy.model_card import CardFacts, model_card
+from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import Manifest
+from limbeck.run.summary import read_summary
+
+FACTS = CardFacts(
+    arm="soft",
+    seed=1,
+    adjusted=None,
+    by_hand=False,
+    stages=[Stage("student", 7, 0.0, 0), Stage("onnx int8", 8, 0.1, 2)],
+    class_names=["square", "cross", "bar"],
+    logits=np.eye(3)[[0, 1, 2, 0]],
+    labels=np.array([0, 1, 2, 2]),
+    temperature=1.5,
+)
+
+
+@pytest.fixture(scope="module")
+def summary(mlp_run):
+    return read_summary(RunFolder(mlp_run))
+
+
+def text(summary, manifest=None, **changes):
+    return model_card(summary, manifest or Manifest(), replace(FACTS, **changes))
+
+
+def test_the_card_of_a_bundle_describes_the_run(mlp_bundle, summary):
+    card = (mlp_bundle / "model_card.md").read_text()
+    for fact in (
+        "# Model card: study, soft",
+        "square, cross, bar",
+        "120-12-3",
+        "temperature 3",
+        "| onnx int8 |",
+        "TODO",
+        "trained by knowledge distillation",
+        "mistakes and biases of its teacher",
+        "chosen on the validation split",
+        summary.teacher.name,
+        f"{summary.data.train:,} training samples",
+        "**soft**",
+    ):
+        assert fact in card, fact
+
+
+def test_errors_are_those_of_the_exported_student(summary):
+    assert "It makes 7 errors on 200 test samples (accuracy 96.50 %)" in text(summary)
+    assert "| bar | 2 | 50.0 % |" in text(summary)
+
+
+def test_the_date_of_the_run_is_on_the_card(summary):
+    assert " on 2026-01-31." in text(summary, Manifest(finished="2026-01-31T12:00:00+00:00"))
+
+
+def test_the_card_of_a_control_does_not_claim_a_teacher(summary):
+    card = text(summary, arm="hard", by_hand=True)
+    assert "trained on labels" in card
+    assert "trained by knowledge distillation" not in card
+    assert "biases of its teacher" not in card
+    assert "chosen by the person who exported it" in card
+
+
+def test_constants_are_declared(summary):
+    assert "`bias=prior`" in text(summary, adjusted="prior")
+
+
+def test_names_cannot_add_markup_or_paths(summary):
+    data = replace(summary.data, name="/home/somebody/secret")
+    names = ["a\n\n# Approved\n| x", "cross", "bar"]
+    card = text(replace(summary, data=data), class_names=names)
+    assert "/home" not in card
+    assert "\n# Approved" not in card
+    assert "secret: " in card
