@@ -191,17 +191,17 @@ def mnist(tmp_path):
     [
         ("train-images-idx3-ubyte.gz", lambda c: c[: len(c) // 2], "is damaged"),
         ("train-images-idx3-ubyte.gz", lambda c: c[:40] + b"\0\1\2" + c[43:], "is damaged"),
-        ("train-images-idx3-ubyte.gz", lambda c: b"", "is not the idx file it should be"),
+        ("train-images-idx3-ubyte.gz", lambda c: b"", "is not the expected idx file"),
         (
             "train-labels-idx1-ubyte",
             lambda c: b"\0\0\x0d\1" + c[4:],
-            "is not the idx file it should be",
+            "is not the expected idx file",
         ),
         ("train-labels-idx1-ubyte", lambda c: c[:-1], "is damaged: its header announces 60"),
         (
             "t10k-labels-idx1-ubyte",
             lambda c: c[:-1] + b"\x0b",
-            "label 11 was found; mnist has labels 0 to 9",
+            "holds the label 11, but mnist has labels from 0 to 9",
         ),
         ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "holds 20 images"),
     ],

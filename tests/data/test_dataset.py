@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data import Dataset, Split, dataset
+from limbeck.data import Dataset, Split, statistics
 from limbeck.data.dataset import as_float
 
 
@@ -20,7 +20,7 @@ def rows(inputs):
     return sorted(row.tobytes() for row in inputs.numpy())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(n=st.integers(2, 60), val=st.integers(1, 59), seed=st.integers(0, 1 << 62))
 def test_the_split_is_a_partition(n, val, seed):
     x = torch.arange(n, dtype=torch.float32)[:, None]
@@ -31,15 +31,15 @@ def test_the_split_is_a_partition(n, val, seed):
         ):
             Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed)
         return
-    made = [
+    first, second = (
         Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed) for _ in range(2)
-    ]
-    train, kept = (part.inputs.flatten().tolist() for part in (made[0].train, made[0].val))
-    assert (len(train), len(kept)) == (n - val, val)
-    assert sorted(train + kept) == list(range(n))
+    )
+    train, held_out = (part.inputs.flatten().tolist() for part in (first.train, first.val))
+    assert (len(train), len(held_out)) == (n - val, val)
+    assert sorted(train + held_out) == list(range(n))
     assert train == sorted(train)
-    assert kept == sorted(kept)
-    assert torch.equal(made[0].val.inputs, made[1].val.inputs)
+    assert held_out == sorted(held_out)
+    assert torch.equal(first.val.inputs, second.val.inputs)
 
 
 def test_inputs_keep_their_labels():
@@ -52,17 +52,17 @@ def test_inputs_keep_their_labels():
 
 
 def test_other_split_seeds_give_other_splits():
-    kept = [Dataset.from_arrays(*arrays(), split_seed=seed).val.inputs for seed in range(4)]
-    assert len({part.numpy().tobytes() for part in kept}) == 4
+    parts = [Dataset.from_arrays(*arrays(), split_seed=seed).val.inputs for seed in range(4)]
+    assert len({part.numpy().tobytes() for part in parts}) == 4
 
 
 @pytest.mark.parametrize("val", [0, -1, 30, 31, 1.0, 0.1, True, "5"])
-def test_bad_val(val):
+def test_a_bad_number_of_validation_samples_is_named(val):
     with pytest.raises(ConfigError, match=r"data\.val="):
         Dataset.from_arrays(*arrays(), val=val)
 
 
-def test_a_tenth_is_kept_for_validation():
+def test_a_tenth_is_held_out_for_validation_by_default():
     assert len(Dataset.from_arrays(*arrays(n=35)).val) == 3
     assert len(Dataset.from_arrays(*arrays(n=2, classes=2)).val) == 1
 
@@ -71,18 +71,18 @@ def test_a_tenth_is_kept_for_validation():
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda x, y: (x, y[:-1]), "one label an input"),
-        (lambda x, y: (x[:-1], y), "one label an input"),
-        (lambda x, y: (x, y[:, None]), "one label an input"),
-        (lambda x, y: (x, y[0]), "one label an input"),
-        (lambda x, y: (x[:0], y[:0]), "it is empty"),
+        (lambda x, y: (x, y[:-1]), "expected one label per input"),
+        (lambda x, y: (x[:-1], y), "expected one label per input"),
+        (lambda x, y: (x, y[:, None]), "expected one label per input"),
+        (lambda x, y: (x, y[0]), "expected one label per input"),
+        (lambda x, y: (x[:0], y[:0]), "split is empty"),
         (
             lambda x, y: (x, np.where(y == 2, 3, y)),
-            "labels from 0 to 3 were found; 0 to 2 were expected",
+            "labels run from 0 to 3, but 3 classes have labels from 0 to 2",
         ),
-        (lambda x, y: (x, y - 1), "labels from -1 to 1 were found"),
-        (lambda x, y: (x, y.astype(np.float32)), "labels should be integers, found torch.float32"),
-        (lambda x, y: (x, y == 1), "labels should be integers, found torch.bool"),
+        (lambda x, y: (x, y - 1), "labels run from -1 to 1"),
+        (lambda x, y: (x, y.astype(np.float32)), "labels should be integers, got torch.float32"),
+        (lambda x, y: (x, y == 1), "labels should be integers, got torch.bool"),
         (lambda x, y: (x, y.astype(str)), "labels should be an array of numbers"),
         (lambda x, y: (np.full(x.shape, "a"), y), "inputs should be an array of numbers"),
         (lambda x, y: ([[1.0], [1.0, 2.0]], y), "inputs should be an array of numbers"),
@@ -101,7 +101,7 @@ def test_damage_is_named_with_its_split(part, damage, message):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_inputs_that_are_no_numbers(bad):
+def test_inputs_that_are_not_numbers_are_refused(bad):
     x, y, x_test, y_test = arrays()
     x = x.astype(np.float32)
     x[17, 0, 2, 3] = bad
@@ -109,23 +109,23 @@ def test_inputs_that_are_no_numbers(bad):
         Dataset.from_arrays(x, y, x_test.astype(np.float32), y_test)
 
 
-def test_training_and_test_inputs_should_be_alike():
+def test_training_and_test_inputs_should_have_one_form():
     x, y, x_test, y_test = arrays()
-    with pytest.raises(DataError, match="should be alike"):
+    with pytest.raises(DataError, match="should have inputs of one shape"):
         Dataset.from_arrays(x, y, x_test[..., :-1], y_test)
-    with pytest.raises(DataError, match="should be alike"):
+    with pytest.raises(DataError, match="should have inputs of one shape"):
         Dataset.from_arrays(x, y, x_test.astype(np.float32), y_test)
 
 
 @pytest.mark.parametrize("as_tensor", [False, True])
 @pytest.mark.parametrize("label_type", [np.uint8, np.int32, np.int64, np.dtype(">i4")])
-def test_from_arrays_forms(as_tensor, label_type):
+def test_arrays_and_tensors_of_any_integer_type(as_tensor, label_type):
     x, y, x_test, y_test = arrays()
     y, y_test = y.astype(label_type), y_test.astype(label_type)
-    given = (x, y, x_test, y_test)
+    values = (x, y, x_test, y_test)
     if as_tensor:
-        given = tuple(torch.from_numpy(a.astype(a.dtype.newbyteorder("="))) for a in given)
-    data = Dataset.from_arrays(*given, val=4)
+        values = [torch.from_numpy(a.astype(a.dtype.newbyteorder("="))) for a in values]
+    data = Dataset.from_arrays(*values, val=4)
     assert data.train.inputs.dtype == torch.uint8
     assert data.train.labels.dtype == torch.int64
     assert (data.shape, data.classes, data.class_names) == ((1, 4, 5), 3, ["0", "1", "2"])
@@ -173,11 +173,11 @@ def test_statistics_equal_numpy(kind, shape):
     if kind is np.uint8 and len(shape) == 2:
         shape = (1, *shape)
     data = Dataset.from_arrays(x.astype(kind), y, x_test.astype(kind), y_test)
-    seen = data.train.inputs.numpy().astype(np.float64) / (255 if kind is np.uint8 else 1)
+    inputs = data.train.inputs.numpy().astype(np.float64) / (255 if kind is np.uint8 else 1)
     axis = (0, 2, 3) if len(shape) == 3 else None
     mean, std = data.statistics
-    np.testing.assert_allclose(mean, np.ravel(seen.mean(axis)), rtol=1e-12)
-    np.testing.assert_allclose(std, np.ravel(seen.std(axis, ddof=1)), rtol=1e-12)
+    np.testing.assert_allclose(mean, np.ravel(inputs.mean(axis)), rtol=1e-12)
+    np.testing.assert_allclose(std, np.ravel(inputs.std(axis, ddof=1)), rtol=1e-12)
 
 
 def test_a_constant_channel_is_divided_by_one():
@@ -188,7 +188,7 @@ def test_a_constant_channel_is_divided_by_one():
     assert std[1] == 1.0
 
 
-def test_as_float():
+def test_bytes_become_floats_and_floats_stay():
     pixels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(as_float(pixels), torch.arange(256).float() / 255)
     assert pixels[-1] == 255
@@ -196,15 +196,11 @@ def test_as_float():
     assert as_float(floats) is floats
 
 
-def test_head():
+def test_the_head_has_the_first_samples_of_each_split():
     data = Dataset.from_arrays(*arrays(n=60, n_test=20), val=10)
     small = data.head(8)
-    assert (len(small.train), len(small.val), len(small.open_test()), small.test_size) == (
-        8,
-        4,
-        4,
-        4,
-    )
+    assert (len(small.train), len(small.val), len(small.open_test())) == (8, 4, 4)
+    assert small.test_size == 4
     assert torch.equal(small.train.inputs, data.train.inputs[:8])
     assert (small.classes, small.shape, small.name) == (data.classes, data.shape, data.name)
     whole = data.head(1000)
@@ -213,45 +209,38 @@ def test_head():
     assert small.digest() != data.digest()
 
 
-def test_the_digest_tells_every_change():
+def test_every_change_changes_the_digest():
     def digest(**changes):
-        given = dict(zip(("x", "y", "x_test", "y_test"), arrays(), strict=True))
+        values = dict(zip(("x", "y", "x_test", "y_test"), arrays(), strict=True))
         for name, place in changes.items():
-            given[name][place] = (given[name][place] + 1) % 3
-        return Dataset.from_arrays(*given.values(), val=4).digest()
+            values[name][place] = (values[name][place] + 1) % 3
+        return Dataset.from_arrays(*values.values(), val=4).digest()
 
     same = digest()
     assert len(same) == 64
     assert digest() == same
     x = arrays()[0]
-    found = {digest(x=(i, 0, 2, 3)) for i in range(len(x))} | {digest(y=i) for i in range(3)}
-    found |= {digest(x_test=(5, 0, 0, 0)), digest(y_test=5), same}
-    assert len(found) == 30 + 3 + 2 + 1
+    digests = {digest(x=(i, 0, 2, 3)) for i in range(len(x))} | {digest(y=i) for i in range(3)}
+    digests |= {digest(x_test=(5, 0, 0, 0)), digest(y_test=5), same}
+    assert len(digests) == 30 + 3 + 2 + 1
 
 
-def test_the_digest_tells_another_shape_of_the_same_bytes():
+def test_another_shape_of_the_same_bytes_changes_the_digest():
     x, y, x_test, y_test = arrays(shape=(1, 4, 6))
     wide = Dataset.from_arrays(x, y, x_test, y_test)
     tall = Dataset.from_arrays(x.reshape(-1, 1, 6, 4), y, x_test.reshape(-1, 1, 6, 4), y_test)
     assert wide.digest() != tall.digest()
 
 
-def test_given_splits_are_taken_as_they_are():
+def test_given_splits_stay_as_they_are():
     x = torch.arange(24, dtype=torch.uint8).reshape(6, 1, 2, 2)
     parts = [Split(x[i : i + 2], torch.tensor([0, 1])) for i in (0, 2, 4)]
     data = Dataset.from_splits("mine", *parts, class_names=["a", "b"], ordinal=True)
-    assert (data.name, data.class_names, data.test_size, data.ordinal) == (
-        "mine",
-        ["a", "b"],
-        2,
-        True,
-    )
+    assert (data.name, data.class_names) == ("mine", ["a", "b"])
+    assert (data.test_size, data.ordinal) == (2, True)
     assert data.head(2).ordinal
-    found = (data.train, data.val, data.open_test())
-    assert all(
-        split.inputs.data_ptr() == part.inputs.data_ptr()
-        for split, part in zip(found, parts, strict=True)
-    )
+    for split, part in zip((data.train, data.val, data.open_test()), parts, strict=True):
+        assert split.inputs.data_ptr() == part.inputs.data_ptr()
 
 
 def test_given_splits_are_checked():
@@ -259,15 +248,15 @@ def test_given_splits_are_checked():
         Split(torch.zeros(2, 3), torch.tensor([0, 1])),
         Split(torch.zeros(0, 3), torch.zeros(0).long()),
     )
-    with pytest.raises(DataError, match="mine, validation split: it is empty"):
+    with pytest.raises(DataError, match="mine, validation split is empty"):
         Dataset.from_splits("mine", good, empty, good, class_names=["a", "b"])
     with pytest.raises(
-        DataError, match=r"training inputs are \[3\] torch.float32, test inputs \[4\]"
+        DataError, match=r"training inputs are \[3\] torch.float32, but test inputs are \[4\]"
     ):
         Dataset.from_splits(
             "mine", good, good, Split(torch.zeros(2, 4), good.labels), class_names=["a", "b"]
         )
-    with pytest.raises(DataError, match="labels from 0 to 1 were found; 0 to 0 were expected"):
+    with pytest.raises(DataError, match="labels run from 0 to 1, but 1 classes"):
         Dataset.from_splits("mine", good, good, good, class_names=["a"])
 
 
@@ -275,6 +264,6 @@ def test_statistics_of_many_images_are_summed_in_parts(monkeypatch):
     x = torch.randint(0, 256, (7, 3, 4, 5), dtype=torch.uint8)
     data = Dataset.from_arrays(x, torch.arange(7) % 2, x, torch.arange(7) % 2)
     whole = data.statistics
-    monkeypatch.setattr(dataset, "STATISTICS_PART", 100)
+    monkeypatch.setattr(statistics, "VALUES_AT_ONCE", 100)
     del data.statistics
     assert data.statistics == whole

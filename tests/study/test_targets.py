@@ -10,7 +10,8 @@ from torch import nn
 from limbeck import Arm, Objective, StoreSettings, Study
 from limbeck.data import Dataset, Mixup, NoViews, Shift, TransferSet, Views
 from limbeck.data.dataset import as_float
-from limbeck.data.views.base import ENDLESS, replayable_integers
+from limbeck.data.randomness import replayable_integers
+from limbeck.data.views.base import ENDLESS
 from limbeck.models import MLP
 
 HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective()
@@ -113,8 +114,8 @@ def test_views_that_mix_have_a_store_for_each_transfer_set(data, tmp_path, store
         name: Arm(**{**vars(arm), "views": Mixup(1.0).limited(4)}) for name, arm in arms.items()
     }
     other = study(data, live, limited, store="off").run()
-    for one, two in zip(summary.arms, other.arms, strict=True):
-        assert one.mean.nll == pytest.approx(two.mean.nll, rel=1e-5)
+    for one, two in zip(summary["arms"], other["arms"], strict=True):
+        assert one["mean"]["nll"] == pytest.approx(two["mean"]["nll"], rel=1e-5)
 
 
 def test_endless_views_get_an_end_in_every_arm_that_has_them(data, tmp_path, store):

@@ -1,15 +1,19 @@
-"""Data sets, transfer sets, views, and the batches made of them."""
+"""Datasets, transfer sets, views and batches."""
 
 from limbeck.data.dataset import Dataset, Split
+from limbeck.data.images.aptos import aptos
 from limbeck.data.images.cifar import cifar10, cifar100
-from limbeck.data.images.csv_table import aptos, image_csv
+from limbeck.data.images.csv_table import image_csv
+from limbeck.data.images.digits import digits
 from limbeck.data.images.folders import image_folder
-from limbeck.data.images.mnist import digits, fashion_mnist, mnist
-from limbeck.data.sources.base import ImagesFrom, Source
+from limbeck.data.images.mnist import fashion_mnist, mnist
+from limbeck.data.sources.base import Source
+from limbeck.data.sources.images import ImagesFrom
 from limbeck.data.sources.noise import SparseNoise, StrokeNoise, UniformNoise
 from limbeck.data.text.datasets import text_file, text_folder
 from limbeck.data.transfer_set import TransferSet
-from limbeck.data.views.base import Chain, Choice, NoViews, Views
+from limbeck.data.views.base import NoViews, Views
+from limbeck.data.views.combine import Chain, Choice
 from limbeck.data.views.crops import Crop, Flip, Shift
 from limbeck.data.views.distortions import Affine, Elastic
 from limbeck.data.views.mixup import Mixup

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from limbeck.data.dataset import Dataset, Split, as_float
+from limbeck.data.randomness import replayable_integers
 from limbeck.data.transfer_set import TransferSet, mixing_pool
-from limbeck.data.views.base import NoViews, Views, replayable_integers
+from limbeck.data.views.base import NoViews, Views
 from limbeck.losses import UNLABELLED, is_labelled
 
 EVALUATION_BATCH, EVALUATION_VALUES = 1000, 1 << 22

@@ -1,4 +1,4 @@
-"""The transfer set: which inputs a student sees, and which of them have a label."""
+"""The transfer set: which inputs a student sees, and which of them are labelled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -10,34 +10,35 @@ from torch import Tensor
 from limbeck._base.checks import check_seed, closest, without_addresses
 from limbeck._base.errors import ConfigError
 from limbeck.data.dataset import Split
+from limbeck.data.randomness import random_order
 from limbeck.data.sources.base import Source
 from limbeck.losses.base import UNLABELLED
 
 MOST_LISTED = 20
-"""Of classes in a message."""
+"""Number of classes that a message lists at most."""
 
 
 @dataclass(frozen=True)
 class TransferSet:
-    """A rule that picks inputs for a student: samples of the training split, or of a source without
-    labels.
+    """A rule that selects the inputs of a student: from the training split, or from a source.
 
-    Both counts are taken evenly over the classes, as far as these go; a fraction of samples is of
-    those whose classes are shown, a fraction of labels is of the samples picked.
+    Both counts are taken evenly over the classes, as far as these have enough samples. A fraction
+    of samples counts the samples of the classes in use; a fraction of labels counts the selected
+    samples.
 
     Attributes:
-        samples: how many samples, as a number or as a fraction; None or 1.0 for all (1 is one
-            sample).
-        labelled: how many of them keep their label, likewise; None for all, 0 for none. The teacher
-            answers for every sample, the hard loss counts the labelled ones only.
-        seed: which ones. It does not change with the seed of a student, so that all learn from the
-            same samples.
-        without: classes that are not shown, by name or number.
-        classes: the only classes that are shown, likewise; None for all.
-        source: where the inputs come from instead of the training split; they have no labels.
+        samples: Number of samples, or a fraction of them; None or 1.0 for all (1 is one sample).
+        labelled: Number of selected samples that keep their label, or a fraction of them; None for
+            all, 0 for none. The teacher answers for every sample, the hard loss counts the labelled
+            ones only.
+        seed: Seed of the selection. It does not change with the seed of a student, so that all
+            students learn from the same samples.
+        without: Classes to leave out, by name or number.
+        classes: Classes to use, by name or number; None for all.
+        source: Source of unlabelled inputs to use instead of the training split.
 
     Raises:
-        ConfigError: settings exclude each other.
+        ConfigError: If settings exclude each other.
 
     References:
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 3
@@ -58,10 +59,11 @@ class TransferSet:
             if isinstance(value, float) and value == 1:
                 object.__setattr__(self, field, None)
         for field in ("without", "classes"):
-            object.__setattr__(self, field, _class_list(getattr(self, field), f"transfer.{field}"))
+            classes = _check_classes(getattr(self, field), f"transfer.{field}")
+            object.__setattr__(self, field, classes)
         if self.without and self.classes:
             raise ConfigError(
-                "transfer.without and transfer.classes say the same in two ways; give one of them."
+                "transfer.without and transfer.classes exclude each other. Set only one of them."
             )
         if self.source is None:
             return
@@ -72,152 +74,167 @@ class TransferSet:
             )
         if self.without or self.classes or self.labelled:
             raise ConfigError(
-                "transfer.source gives inputs without labels, so transfer.without, "
-                "transfer.classes and "
-                "transfer.labelled do not go with it; they should be null."
+                "transfer.source gives inputs without labels. Set transfer.without, "
+                "transfer.classes and transfer.labelled to null."
             )
 
     @property
     def name(self) -> str:
         """Short name for tables."""
-        whole = "all" if self.samples is None else _amount(self.samples)
+        name = "all" if self.samples is None else _format_amount(self.samples)
         if self.source is not None:
-            whole = self.source.name if self.samples is None else f"{whole} of {self.source.name}"
+            name = self.source.name if self.samples is None else f"{name} of {self.source.name}"
         if self.without:
-            whole += f" without {_listed(self.without)}"
+            name += f" without {_join(self.without)}"
         if self.classes:
-            whole += (
-                f" of {'class' if len(self.classes) == 1 else 'classes'} {_listed(self.classes)}"
-            )
-        parts = [whole]
-        if self.source is None and self.labelled is not None:
-            parts.append(
-                "unlabelled" if self.labelled == 0 else f"{_amount(self.labelled)} labelled"
-            )
-        return ", ".join(parts + [f"seed {self.seed}"] * (self._picks and self.seed != 0))
+            noun = "class" if len(self.classes) == 1 else "classes"
+            name += f" of {noun} {_join(self.classes)}"
+        if self.source is None and self.labelled == 0:
+            name += ", unlabelled"
+        elif self.source is None and self.labelled is not None:
+            name += f", {_format_amount(self.labelled)} labelled"
+        if self._uses_seed and self.seed != 0:
+            name += f", seed {self.seed}"
+        return name
 
     @property
-    def _picks(self) -> bool:
-        """Whether the seed matters."""
+    def _uses_seed(self) -> bool:
         return self.samples is not None or bool(self.labelled)
-
-    def settings(self) -> dict[str, Any]:
-        """What tells this rule from others, as plain values for JSON: sources of one name may
-        differ in a setting.
-        """
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        listed = {key: list(value) for key, value in plain.items() if isinstance(value, tuple)}
-        source = None if self.source is None else without_addresses(repr(self.source))
-        return {**plain, **listed, "seed": self.seed if self._picks else None, "source": source}
 
     @property
     def has_labels(self) -> bool:
         """Whether any sample has a label."""
         return self.source is None and self.labelled != 0
 
+    def settings(self) -> dict[str, Any]:
+        """Return what tells this rule from others, as plain values for JSON.
+
+        Sources of one name may differ in a setting, so a source is described by its ``repr``.
+        """
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        for key, value in settings.items():
+            if isinstance(value, tuple):
+                settings[key] = list(value)
+        if not self._uses_seed:
+            settings["seed"] = None
+        if self.source is not None:
+            settings["source"] = without_addresses(repr(self.source))
+        return settings
+
     def select(
         self, pool: Split, class_names: Sequence[str] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Pick the samples.
+        """Select the samples.
 
         Args:
-            pool: the training split, or what the source has made.
-            class_names: of the data, in the order of the labels; by default the numbers from 0.
+            pool: Training split, or the inputs of the source.
+            class_names: Names of the classes, in the order of the labels; None for the numbers
+                from 0.
 
         Returns:
-            Row numbers in ``pool`` (int64, ascending, ``[M]``) and their labels, -100 where there
-            is none (``[M]``); of text the labels of the rows, ``[M, T]``.
+            Rows of ``pool`` (int64 ``[M]``, ascending) and their labels, -100 for unlabelled ones
+            (int64 ``[M]``). For text the labels of the rows, ``[M, T]``.
 
         Raises:
-            ConfigError: a count is out of range, a class is unknown, or the rule asks of text what
-                it has not.
+            ConfigError: If a count is out of range, if a class is unknown, or if the rule needs
+                classes that text does not have.
         """
         if pool.labels.ndim > 1:
             return self._select_blocks(pool)
         labels = pool.labels.cpu()
-        names = class_names or [str(c) for c in range(int(labels.max()) + 1)]
+        names = class_names or [str(number) for number in range(int(labels.max()) + 1)]
         rows = torch.arange(len(labels))
-        if lacking := self.absent(names):
-            rows = rows[~torch.isin(labels, torch.tensor(lacking))]
-            if not len(rows):
-                raise ConfigError(
-                    f"transfer.classes={list(self.classes or ())}: the training split has none of "
-                    "these."
-                )
+        absent = self.absent(names)
+        if absent:
+            rows = rows[~torch.isin(labels, torch.tensor(absent))]
+        if absent and not len(rows):
+            raise ConfigError(
+                f"transfer.classes={list(self.classes or ())}: the training split has no sample of "
+                "these classes."
+            )
         order = rows[even_order(labels[rows], self.seed)]
-        chosen = order[: _count(self.samples, "transfer.samples", len(rows))]
-        labelled = chosen[: _count(self.labelled, "transfer.labelled", len(chosen), least=0)]
-        kept = torch.full((len(labels),), UNLABELLED)
-        kept[labelled] = labels[labelled]
-        index = chosen.sort().values
-        return index, kept[index]
+        selected = order[: _count(self.samples, "transfer.samples", len(rows))]
+        labelled = selected[: _count(self.labelled, "transfer.labelled", len(selected), least=0)]
+        selected_labels = torch.full((len(labels),), UNLABELLED)
+        selected_labels[labelled] = labels[labelled]
+        index = selected.sort().values
+        return index, selected_labels[index]
 
     def _select_blocks(self, pool: Split) -> tuple[Tensor, Tensor]:
-        """Blocks of text: they have no classes, and label themselves."""
+        """Select blocks of text, which have no classes and are always labelled."""
         for name in ("labelled", "classes", "without"):
-            if getattr(self, name) is not None:
+            value = getattr(self, name)
+            if value is not None:
                 raise ConfigError(
-                    f"transfer.{name}={getattr(self, name)!r} is for samples of one class each; "
-                    "text labels itself by "
-                    "its next tokens. transfer.samples shows a part of its blocks."
+                    f"transfer.{name}={value!r} needs samples of one class each, but the labels of "
+                    "text are its next tokens. Set it to null; transfer.samples selects a part of "
+                    "the blocks."
                 )
-        order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(self.seed))
-        index = order[: _count(self.samples, "transfer.samples", len(pool))].sort().values
-        return index, pool.labels[index] if len(index) < len(pool) else pool.labels
+        count = _count(self.samples, "transfer.samples", len(pool))
+        index = random_order(len(pool), self.seed)[:count].sort().values
+        # All labels of a memory-mapped text are not copied.
+        labels = pool.labels[index] if count < len(pool) else pool.labels
+        return index, labels
 
     def absent(self, class_names: Sequence[str]) -> list[int]:
-        """The classes that the rule leaves out, ascending.
+        """Return the numbers of the classes that the rule leaves out, ascending.
+
+        Args:
+            class_names: Names of the classes, in the order of the labels.
 
         Raises:
-            ConfigError: a class is unknown, or none is left.
+            ConfigError: If a class is unknown, or if none is left.
         """
-        every = range(len(class_names))
+        numbers = set(range(len(class_names)))
         if self.classes:
-            shown = {_class_number(c, class_names, "transfer.classes") for c in self.classes}
-            return [c for c in every if c not in shown]
-        hidden = {_class_number(c, class_names, "transfer.without") for c in self.without or ()}
-        if len(hidden) == len(class_names):
+            used = {_class_number(c, class_names, "transfer.classes") for c in self.classes}
+            return sorted(numbers - used)
+        absent = {_class_number(c, class_names, "transfer.without") for c in self.without or ()}
+        if absent == numbers:
             raise ConfigError(
                 f"transfer.without={list(self.without or ())} leaves no class to learn from."
             )
-        return sorted(hidden)
+        return sorted(absent)
 
     def small(self, samples: int, pool: Split, class_names: Sequence[str]) -> "TransferSet":
-        """The same rule for a quick run: counts that are too large for it become all that is left.
+        """Return the same rule for a quick run. Counts that are too large become all.
 
         Args:
-            samples: at most so many come from a source.
-            pool: what is left of the training split.
-            class_names: as for :meth:`select`.
+            samples: Number of inputs from a source at most.
+            pool: Part of the training split that the quick run uses.
+            class_names: Names of the classes, in the order of the labels.
         """
-        source = self.source and self.source.small(samples)
-        left = (
-            samples
-            if source
-            else len(replace(self, samples=None, labelled=None).select(pool, class_names)[0])
-        )
-        picked = (
-            self.samples if type(self.samples) is int else max(1, round((self.samples or 1) * left))
-        )
+        if self.source is None:
+            source = None
+            everything = replace(self, samples=None, labelled=None)
+            available = len(everything.select(pool, class_names)[0])
+        else:
+            source = self.source.small(samples)
+            available = samples
+        if type(self.samples) is int:
+            count = self.samples
+        else:
+            count = max(1, round((self.samples or 1) * available))
+        labelled = self.labelled
+        if type(labelled) is int and labelled > min(count, available):
+            labelled = None
         return replace(
             self,
             source=source,
-            samples=self.samples if picked < left else None,
-            labelled=None
-            if type(self.labelled) is int and self.labelled > min(picked, left)
-            else self.labelled,
+            samples=self.samples if count < available else None,
+            labelled=labelled,
         )
 
 
 def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:
-    """The rows that views may mix in: those with a label, or all where none has one.
+    """Return the rows that views may mix in: the labelled ones, or all if none is labelled.
 
-    So a sample that has a label keeps it in a mixture, and one without stays without: a control
-    that learns from few labels sees as many of them as it does unmixed.
+    So a labelled sample keeps its label in a mixture, and an unlabelled one stays unlabelled. A
+    control that learns from few labels sees as many of them as without mixtures.
 
     Args:
-        index: rows of a transfer set, ``[M]``.
-        labels: of these rows, -100 where there is none, ``[M]``.
+        index: Rows of a transfer set, int64 ``[M]``.
+        labels: Labels of these rows, -100 for unlabelled ones, ``[M]``.
 
     Returns:
         Rows, int64 ``[P]``.
@@ -227,74 +244,76 @@ def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:
 
 
 def even_order(labels: Tensor, seed: int) -> Tensor:
-    """An order of the samples whose every beginning holds the classes as evenly as can be.
+    """Order samples so that every beginning holds the classes as evenly as possible.
 
     Args:
-        labels: int64, ``[N]``; those of unlabelled samples count as a class.
-        seed: of the order within a class.
+        labels: Labels, int64 ``[N]``. Unlabelled samples count as a class.
+        seed: Seed of the order within a class.
 
     Returns:
-        A permutation of 0 to N - 1.
+        A permutation of 0 to N - 1, int64 ``[N]``.
     """
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    labels = labels - labels.min().clamp(max=0)  # -100 where there is none
-    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    order = random_order(len(labels), seed)
+    labels = labels - labels.min().clamp(max=0)  # unlabelled samples have a negative label
+    by_class = order[labels[order].argsort(stable=True)]
     counts = torch.bincount(labels)
     starts = counts.cumsum(0) - counts
-    rank = torch.arange(len(labels)) - starts[labels[by_class]]
-    return by_class[rank.argsort(stable=True)]
+    rank_in_class = torch.arange(len(labels)) - starts[labels[by_class]]
+    return by_class[rank_in_class.argsort(stable=True)]
 
 
-def _amount(value: int | float) -> str:
+def _format_amount(value: int | float) -> str:
     return f"{value:.3g}" if isinstance(value, float) else f"{value}"
 
 
-def _listed(classes: Sequence[int | str]) -> str:
-    return ", ".join(str(c) for c in classes)
+def _join(classes: Sequence[int | str]) -> str:
+    return ", ".join(str(name) for name in classes)
 
 
-def _class_list(value: Any, name: str) -> tuple[int | str, ...] | None:
+def _check_classes(value: Sequence[int | str] | None, name: str) -> tuple[int | str, ...] | None:
+    """Check a list of classes and return it as a tuple."""
     if value is None:
         return None
-    single = isinstance(value, (str, int)) or not isinstance(value, Sequence)
-    if (
-        single
-        or not value
-        or any(isinstance(c, bool) or not isinstance(c, (int, str)) for c in value)
-    ):
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    if not is_list or not value or not all(_is_class(one) for one in value):
         raise ConfigError(
-            f"{name}={value!r} should be a list of classes, by name or number, as in [3] or [7, 8]."
+            f"{name}={value!r} should be a list of classes by name or number, such as [3] or "
+            "[7, 8]."
         )
     return tuple(value)
 
 
-def _class_number(wanted: int | str, names: Sequence[str], where: str) -> int:
-    """The number of a class given by its name or, where no class is named so, by its number."""
-    if str(wanted) in names:
-        return list(names).index(str(wanted))
-    if isinstance(wanted, int) and 0 <= wanted < len(names):
-        return wanted
-    near = closest(str(wanted), names)
-    hint = f"did you mean {near}?" if near else f"known are {', '.join(names[:MOST_LISTED])}"
-    more = "" if near else " ..." if len(names) > MOST_LISTED else "."
-    raise ConfigError(f"{where}: there is no class {wanted!r}; {hint}{more}")
+def _is_class(value: object) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
+
+
+def _class_number(class_: int | str, names: Sequence[str], where: str) -> int:
+    """Return the number of a class given by its name or, if no class has this name, by number."""
+    if str(class_) in names:
+        return list(names).index(str(class_))
+    if isinstance(class_, int) and 0 <= class_ < len(names):
+        return class_
+    near = closest(str(class_), names)
+    if near:
+        raise ConfigError(f"{where}: unknown class {class_!r}. Did you mean {near}?")
+    more = " ..." if len(names) > MOST_LISTED else "."
+    raise ConfigError(
+        f"{where}: unknown class {class_!r}. The classes are {', '.join(names[:MOST_LISTED])}{more}"
+    )
 
 
 def _count(value: int | float | None, name: str, most: int, least: int = 1) -> int:
+    """Return a number of samples given as a number, as a fraction or as None for all."""
     if value is None:
         return most
     count: object = value
+    setting = f"{name}={value!r}"
     if isinstance(value, float) and 0 < value < 1:
         count = max(1, round(value * most))
+        setting += f" of {most}, that is {count},"
     if isinstance(count, bool) or not isinstance(count, int) or not least <= count <= most:
-        asked = (
-            f"{name}={value!r}"
-            if count is value
-            else f"{name}={value!r} of {most}, that is {count},"
-        )
         raise ConfigError(
-            f"{asked} should be a whole number from {least} to {most}, a fraction above 0 and at "
-            "most 1.0, or null for "
-            "all."
+            f"{setting} should be a whole number from {least} to {most}, a fraction above 0 and at "
+            "most 1.0, or null for all."
         )
     return count

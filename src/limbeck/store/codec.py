@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck._base.errors import TeacherError
-from limbeck.data.views.base import replayable_bits
+from limbeck.data.randomness import replayable_bits
 from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
 from limbeck.store.key import Header, id_bytes

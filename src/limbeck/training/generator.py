@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from limbeck._base.checks import check_count, check_seed
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
-from limbeck.data.sources.base import Answering, Source
+from limbeck.data.sources.base import Source, SourceTeacher
 from limbeck.data.sources.noise import Noise, StrokeNoise
 from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
@@ -132,7 +132,7 @@ class Generated(Source):
         *,
         shape: Sequence[int],
         classes: int,
-        teacher: Answering | None,
+        teacher: SourceTeacher | None,
         progress: StageProgress,
     ) -> Tensor:
         """Train the generator and draw the images, uint8 ``[samples, C, H, W]``.

@@ -1,1 +1,1 @@
-"""Image datasets."""
+"""Datasets of images."""

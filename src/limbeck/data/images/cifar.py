@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 from their binary files (Krizhevsky 2009); their pickled version is never
-read.
+"""CIFAR-10 and CIFAR-100 from their binary files. The pickled version is never read.
 
-A row is one byte for the label (CIFAR-100: coarse label, then fine label), then 1024 bytes of red,
-green and blue each, row by row of the image.
+A row is one byte for the label (CIFAR-100: coarse label, then fine label), followed by 1024 bytes
+of red, green and blue each, row by row of the image (Krizhevsky, "Learning Multiple Layers of
+Features from Tiny Images", 2009).
 """
 
 import gzip
@@ -11,11 +11,11 @@ import os
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 from urllib.request import urlopen
 
 import numpy as np
@@ -28,24 +28,34 @@ from limbeck.data.dataset import Dataset, Split
 SITE = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
 FINE_CLASSES = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
-caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
-forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
-mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
-possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
-sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
-willow_tree wolf woman worm
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly
+camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile
+cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp
+lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree
+orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum
+rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 LARGEST_FILE = 1 << 30
-"""Bytes of one file in an archive, at most; the true ones have 154 million."""
+"""Most bytes of a file in an archive; the real files have 154 million."""
 TIMEOUT = 30.0
-"""Seconds without an answer before a download is given up."""
+"""Seconds without an answer after which a download is given up."""
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """One of the two data sets: its files, and the bytes of labels before the pixels of a row; the
-    last one counts.
+class CifarKind:
+    """One of the two datasets.
+
+    Attributes:
+        name: Name of the dataset.
+        folder: Folder of the files in the archive.
+        archive: Name of the archive.
+        md5: MD5 of the archive, as the authors publish it.
+        train: Names of the training files.
+        test: Name of the test file.
+        label_bytes: Number of label bytes at the start of a row. The last one is the label.
+        class_names: Names of the classes, in the order of the labels.
     """
 
     name: str
@@ -59,10 +69,11 @@ class _Kind:
 
     @property
     def files(self) -> tuple[str, ...]:
+        """Names of all files."""
         return (*self.train, self.test)
 
 
-CIFAR10 = _Kind(
+CIFAR10 = CifarKind(
     name="cifar10",
     folder="cifar-10-batches-bin",
     archive="cifar-10-binary.tar.gz",
@@ -83,7 +94,7 @@ CIFAR10 = _Kind(
         "truck",
     ),
 )
-CIFAR100 = _Kind(
+CIFAR100 = CifarKind(
     name="cifar100",
     folder="cifar-100-binary",
     archive="cifar-100-binary.tar.gz",
@@ -95,99 +106,116 @@ CIFAR100 = _Kind(
 )
 
 
+class _File(NamedTuple):
+    """Content of a file, and where it was read, for messages."""
+
+    content: bytes
+    where: str
+
+
 def cifar10(
     root: str | Path = "data", *, download: bool = False, val: int = 5000, split_seed: int = 0
 ) -> Dataset:
-    """CIFAR-10 from its binary files: 50,000 and 10,000 colour images of 32 x 32 pixels.
+    """Load CIFAR-10 from its binary files: 60,000 colour images of 32 x 32 pixels, 10 classes.
 
     Args:
-        root: the folder that holds the files, the folder ``cifar-10-batches-bin`` above them, or
-            the archive ``cifar-10-binary.tar.gz``.
-        download: fetch the archive there (162 MB) where nothing is found.
-        val: training images kept for validation.
-        split_seed: of that split.
+        root: Folder that holds the files, the folder ``cifar-10-batches-bin``, or the archive
+            ``cifar-10-binary.tar.gz``.
+        download: Whether to download the archive (162 MB) there if nothing is found.
+        val: Number of training images for validation.
+        split_seed: Seed of the validation split.
 
     Raises:
-        DataError: a file is missing or damaged.
-        ResourceError: the archive could not be downloaded.
+        DataError: If a file is missing or damaged.
+        ResourceError: If the archive could not be downloaded.
     """
-    return _dataset(CIFAR10, Path(root), download, val, split_seed)
+    return _load(CIFAR10, Path(root), download, val, split_seed)
 
 
 def cifar100(
     root: str | Path = "data", *, download: bool = False, val: int = 5000, split_seed: int = 0
 ) -> Dataset:
-    """CIFAR-100 from its binary files, with the 100 fine labels; ``cifar-100-binary``,
-    ``cifar-100-binary.tar.gz``.
-
-    Args and errors as for :func:`cifar10`.
-    """
-    return _dataset(CIFAR100, Path(root), download, val, split_seed)
-
-
-def _dataset(kind: _Kind, root: Path, download: bool, val: int, split_seed: int) -> Dataset:
-    contents = _contents(kind, root)
-    if contents is None and download:
-        _download(kind, root)
-        contents = _contents(kind, root)
-    if contents is None:
-        raise DataError(
-            f"{kind.name}: {kind.files[0]} was found neither in {root} nor in "
-            f"{root / kind.folder}, and there is no "
-            f"{root / kind.archive}. Point data.root= to the folder that holds the binary version, "
-            "or let it be "
-            "fetched there with data.download=true."
-        )
-    parts = {
-        name: read_rows(content, kind, where=where) for name, (content, where) in contents.items()
-    }
-    train, test = _joined([parts[name] for name in kind.train]), parts[kind.test]
-    lengths = {len(parts[name]) for name in kind.train}
-    if len(lengths) > 1:
-        listed = ", ".join(f"{name} {len(parts[name])}" for name in kind.train)
-        raise DataError(
-            f"{kind.name}: the batches should be of one size, found {listed} images. Fetch them "
-            "again."
-        )
-    return Dataset(
-        kind.name, train, test, class_names=kind.class_names, val=val, split_seed=split_seed
-    )
-
-
-def _joined(splits: Sequence[Split]) -> Split:
-    return Split(
-        torch.cat([split.inputs for split in splits]), torch.cat([split.labels for split in splits])
-    )
-
-
-def read_rows(content: bytes, kind: _Kind, *, where: str) -> Split:
-    """The images and labels of one file.
+    """Load CIFAR-100 from its binary files: 60,000 colour images, with the 100 fine labels.
 
     Args:
-        content: of the file.
-        kind: which of the two data sets.
-        where: for messages.
-
-    Returns:
-        uint8 images ``[N, 3, 32, 32]``, int64 labels ``[N]``.
+        root: Folder that holds the files, the folder ``cifar-100-binary``, or the archive
+            ``cifar-100-binary.tar.gz``.
+        download: Whether to download the archive (162 MB) there if nothing is found.
+        val: Number of training images for validation.
+        split_seed: Seed of the validation split.
 
     Raises:
-        DataError: it is no whole number of rows, or a label is out of range.
+        DataError: If a file is missing or damaged.
+        ResourceError: If the archive could not be downloaded.
+    """
+    return _load(CIFAR100, Path(root), download, val, split_seed)
+
+
+def _load(kind: CifarKind, root: Path, download: bool, val: int, split_seed: int) -> Dataset:
+    files = _find(kind, root)
+    if files is None and download:
+        _download(kind, root)
+        files = _find(kind, root)
+    if files is None:
+        raise DataError(
+            f"{kind.name}: {kind.files[0]} was found neither in {root} nor in "
+            f"{root / kind.folder}, and there is no {root / kind.archive}. Set data.root= to the "
+            "folder that holds the binary version, or set data.download=true to download it."
+        )
+    splits = {name: read_rows(file.content, kind, where=file.where) for name, file in files.items()}
+    batches = {name: splits[name] for name in kind.train}
+    _check_batches(batches, kind)
+    train = Split(
+        torch.cat([batch.inputs for batch in batches.values()]),
+        torch.cat([batch.labels for batch in batches.values()]),
+    )
+    return Dataset(
+        kind.name,
+        train,
+        splits[kind.test],
+        class_names=kind.class_names,
+        val=val,
+        split_seed=split_seed,
+    )
+
+
+def _check_batches(batches: Mapping[str, Split], kind: CifarKind) -> None:
+    if len({len(batch) for batch in batches.values()}) > 1:
+        sizes = ", ".join(f"{name} {len(batch)}" for name, batch in batches.items())
+        raise DataError(
+            f"{kind.name}: the batches should be of one size, but hold {sizes} images. Download "
+            "them again."
+        )
+
+
+def read_rows(content: bytes, kind: CifarKind, *, where: str) -> Split:
+    """Read the images and labels of a file.
+
+    Args:
+        content: Content of the file.
+        kind: Dataset of the file.
+        where: Path of the file, for messages.
+
+    Returns:
+        uint8 images ``[N, 3, 32, 32]`` and int64 labels ``[N]``.
+
+    Raises:
+        DataError: If the file is not a whole number of rows, or if a label is out of range.
     """
     row = kind.label_bytes + PIXELS
     if not content or len(content) % row:
         raise DataError(
-            f"{where} is damaged: it has {len(content)} bytes, and a whole number of rows of {row} "
-            "bytes was expected. "
-            "Fetch it again."
+            f"{where} is damaged: it has {len(content)} bytes, but a whole number of rows of {row} "
+            "bytes was expected. Download it again."
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, row)
     labels = rows[:, kind.label_bytes - 1].astype(np.int64)
-    wrong = np.flatnonzero(labels >= len(kind.class_names))
+    most = len(kind.class_names) - 1
+    wrong = np.flatnonzero(labels > most)
     if len(wrong):
         raise DataError(
-            f"{where}: image {wrong[0]} has label {labels[wrong[0]]}; {kind.name} has labels 0 to "
-            f"{len(kind.class_names) - 1}. The file is damaged or of another data set."
+            f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, but {kind.name} has labels "
+            f"from 0 to {most}. The file is damaged or of another dataset."
         )
     images = rows[:, kind.label_bytes :].reshape(-1, 3, 32, 32)
     return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels))
@@ -196,79 +224,78 @@ def read_rows(content: bytes, kind: _Kind, *, where: str) -> Split:
 # Files --------------------------------------------------------------------------------------------
 
 
-def _contents(kind: _Kind, root: Path) -> dict[str, tuple[bytes, str]] | None:
-    """The content of each file and where it was; None if there is none of them."""
+def _find(kind: CifarKind, root: Path) -> dict[str, _File] | None:
+    """Read all files by name; None if there are none."""
     for folder in (root, root / kind.folder):
         missing = [name for name in kind.files if not (folder / name).is_file()]
         if not missing:
-            return {name: (_read(folder / name), str(folder / name)) for name in kind.files}
+            return {name: _read(folder / name) for name in kind.files}
         if len(missing) < len(kind.files):
             raise DataError(
-                f"{kind.name}: {', '.join(missing)} not found in {folder}, beside the others."
+                f"{kind.name}: {', '.join(missing)} not found in {folder}, beside the other files. "
+                "Copy the missing files there."
             )
     archive = root / kind.archive
-    return _unpacked(kind, archive) if archive.is_file() else None
+    return _unpack(kind, archive) if archive.is_file() else None
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path) -> _File:
     try:
-        return file.read_bytes()
+        return _File(file.read_bytes(), str(file))
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}).") from None
 
 
-def _unpacked(kind: _Kind, archive: Path) -> dict[str, tuple[bytes, str]]:
-    """The files in an archive, read into memory: nothing is written, whatever the paths in it."""
-    wanted = {f"{kind.folder}/{name}": name for name in kind.files}
-    found: dict[str, tuple[bytes, str]] = {}
+def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
+    """Read the files of an archive into memory. Nothing is written, whatever paths it holds."""
+    names = {f"{kind.folder}/{name}": name for name in kind.files}
+    files: dict[str, _File] = {}
     try:
-        with tarfile.open(archive, "r|gz") as content:
-            for member in content:
-                name = wanted.get(member.name.removeprefix("./"))
+        with tarfile.open(archive, "r|gz") as members:
+            for member in members:
+                name = names.get(member.name.removeprefix("./"))
                 if name is None or not member.isfile() or member.size > LARGEST_FILE:
                     continue
-                file = content.extractfile(member)
+                file = members.extractfile(member)
                 assert file is not None
-                found[name] = file.read(), f"{archive}: {name}"
+                files[name] = _File(file.read(), f"{archive}: {name}")
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
-        raise DataError(f"{archive} is damaged ({error}); delete it and fetch it again.") from None
-    missing = [name for name in kind.files if name not in found]
+        raise DataError(
+            f"{archive} is damaged ({error}). Delete it and download it again."
+        ) from None
+    missing = [name for name in kind.files if name not in files]
     if missing:
         raise DataError(
-            f"{archive} lacks {', '.join(missing)} in {kind.folder}; delete it and fetch it again."
+            f"{archive} lacks {', '.join(missing)} in {kind.folder}. Delete it and download it "
+            "again."
         )
-    return found
+    return files
 
 
-def _download(kind: _Kind, root: Path) -> None:
-    """Fetch the archive from the authors' site, and keep it if its MD5 is the one they publish."""
+def _download(kind: CifarKind, root: Path) -> None:
+    """Download the archive from the authors' site, and keep it if its MD5 is the published one."""
     url = SITE + kind.archive
     part = None
     try:
         root.mkdir(parents=True, exist_ok=True)
         with (
-            urlopen(url, timeout=TIMEOUT) as answer,
+            urlopen(url, timeout=TIMEOUT) as response,
             tempfile.NamedTemporaryFile(dir=root, delete=False) as file,
         ):
             part = Path(file.name)
-            found = _copy(
-                answer,
-                file,
-                f"download of {kind.archive}",
-                int(answer.headers.get("Content-Length") or 0),
-            )
-        if found != kind.md5:
+            size = int(response.headers.get("Content-Length") or 0)
+            md5 = _copy(response, file, f"download of {kind.archive}", size)
+        if md5 != kind.md5:
             raise UntrustedFileError(
-                f"What {url} gave is not the archive: its MD5 is {found}, {kind.md5} was expected. "
-                "Try again later."
+                f"The download of {url} is not the published archive: its MD5 is {md5}, but "
+                f"{kind.md5} was expected. Try again later."
             )
         os.replace(part, root / kind.archive)
-    except (OSError, HTTPException, ValueError) as error:  # what answers may be no web server
+    except (OSError, HTTPException, ValueError) as error:  # the other side may be no web server
         reason = str(error).strip() or type(error).__name__
         raise ResourceError(
             f"{kind.name} could not be downloaded from {url} to {root} ({reason}). Check the "
-            "network and the disk, or "
-            f"copy {kind.archive} there by hand."
+            f"network and the disk, or copy {kind.archive} there by hand."
         ) from None
     finally:
         if part is not None:
@@ -276,7 +303,7 @@ def _download(kind: _Kind, root: Path) -> None:
 
 
 def _copy(source: IO[bytes], target: IO[bytes], label: str, size: int) -> str:
-    """Copy with a progress bar; the MD5 of what was copied."""
+    """Copy with a progress bar and return the MD5 of the content."""
     digest = hashlib.md5(usedforsecurity=False)
     done = 0
     with StageProgress().stage(label, size or LARGEST_FILE) as advance:

@@ -1,18 +1,16 @@
-"""Images of your own that a CSV file lists, and APTOS 2019."""
+"""Images of your own, listed in a CSV file."""
 
 import csv
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError, DataError
+from limbeck.data.checks import existing_folder, join_some
 from limbeck.data.dataset import Dataset
-from limbeck.data.images.decoding import listed
-from limbeck.data.images.files import TRAIN, HowToRead, ImageFiles, existing_folder, read_dataset
-
-GRADES = ("no retinopathy", "mild", "moderate", "severe", "proliferative")
-"""Of diabetic retinopathy, 0 to 4, as APTOS 2019 numbers them."""
+from limbeck.data.images.files import TRAIN, ImageFiles, ImageOptions, read_dataset
 
 
 def image_csv(
@@ -33,176 +31,149 @@ def image_csv(
     ordinal: bool = False,
     name: str = "images",
 ) -> Dataset:
-    """Images that a CSV file lists with their labels.
+    """Load images that a CSV file lists with their labels.
+
+    Copies of an image always fall into one split.
 
     Args:
-        root: the folder of all.
-        file_column: the column of the files' names.
-        label_column: the column of the labels: names of classes, or numbers.
-        table: the CSV file, in ``root``; its first line names the columns.
-        images: the folder of the images, in ``root``.
-        suffix: added to the files' names, as in ``.png``.
-        class_names: in their order; labels may then be their numbers from 0. None for the labels as
-            they are, sorted.
-        size: images are resized and cropped about the middle to so many pixels a side.
-        channels: 1 for grey, 3 for RGB.
-        test: share of the images for the test.
-        val: share of the images for validation.
-        split_seed: another seed gives other splits.
-        crop_border: cut a black border off first.
-        ordinal: classes are grades in their order.
-        name: for tables.
+        root: Folder of the CSV file and of the images.
+        file_column: Column with the names of the image files.
+        label_column: Column with the labels: names of classes, or numbers.
+        table: CSV file in ``root``. Its first line names the columns.
+        images: Folder of the images in ``root``.
+        suffix: Suffix added to the names of the files, such as ``.png``.
+        class_names: Names of the classes in their order. Labels may then be numbers from 0. None
+            takes the labels as names, sorted.
+        size: Pixels a side; images are resized and cropped about the middle.
+        channels: Number of channels: 1 for grey, 3 for RGB.
+        test: Share of the images for the test.
+        val: Share of the images for validation.
+        split_seed: Seed of the splits.
+        crop_border: Whether to cut off a black border first.
+        ordinal: Whether the classes are grades in their order.
+        name: Name for tables and messages.
 
     Raises:
-        ConfigError: a setting is out of range.
-        DataError: a column, label or image is missing or not what it should be.
-        ResourceError: there is no room for the decoded images.
+        ConfigError: If a setting is out of range.
+        DataError: If a column, label or image is missing or not as expected.
+        ResourceError: If there is no room for the decoded images.
     """
-    how = HowToRead(
+    options = ImageOptions(
         size=size,
         channels=channels,
         crop_border=crop_border,
         test=test,
         val=val,
         split_seed=split_seed,
+        ordinal=ordinal,
+        name=name,
     )
-    place = existing_folder(root)
-    file_column, label_column = (
-        str(file_column),
-        str(label_column),
-    )  # a command line makes a number of 0
-    rows = _read_table(place / table, file_column, label_column)
-    labels, names = _numbered(rows, class_names, place / table, label_column)
-    paths = [place / (images or ".") / f"{file}{suffix or ''}" for file, _ in rows]
-    files = ImageFiles(place / table, paths, labels, [TRAIN] * len(paths), names)
-    return read_dataset(files, how, name=name, ordinal=ordinal)
+    folder = existing_folder(root)
+    # A column that is called 0 comes as a number from the command line.
+    rows = _read_table(folder / table, str(file_column), str(label_column))
+    labels, names = _number_labels(rows, class_names)
+    paths = [folder / (images or ".") / f"{file}{suffix or ''}" for file in rows.files]
+    files = ImageFiles(folder / table, paths, labels, [TRAIN] * len(paths), names)
+    return read_dataset(files, options)
 
 
-def aptos(
-    root: str | Path = "data",
-    *,
-    size: int = 224,
-    test: float = 0.2,
-    val: float = 0.1,
-    split_seed: int = 0,
-) -> Dataset:
-    """APTOS 2019: photographs of the back of the eye, with five grades of diabetic retinopathy.
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a table.
 
-    The labelled part of the set, as it is handed out: ``train.csv`` (``id_code``, ``diagnosis``)
-    and ``train_images/<id_code>.png``. Some photographs are in it more than once, so splits follow
-    from the images.
-
-    Args:
-        root: the folder of both.
-        size: of both sides, in pixels; the black border is cut off first.
-        test: share of the images for the test.
-        val: share of the images for validation.
-        split_seed: another seed gives other splits.
-
-    Raises:
-        ConfigError: a setting is out of range.
-        DataError: a column, label or image is missing or not what it should be.
-        ResourceError: there is no room for the decoded images.
-
-    References:
-        Asia Pacific Tele-Ophthalmology Society, "APTOS 2019 Blindness Detection", Kaggle 2019.
+    Attributes:
+        table: CSV file, for messages.
+        column: Name of the column with the labels, for messages.
+        files: Name of the image file of each row.
+        labels: Label of each row.
     """
-    return image_csv(
-        root,
-        file_column="id_code",
-        label_column="diagnosis",
-        images="train_images",
-        suffix=".png",
-        name="aptos",
-        class_names=GRADES,
-        size=size,
-        test=test,
-        val=val,
-        split_seed=split_seed,
-        crop_border=True,
-        ordinal=True,
-    )
+
+    table: Path
+    column: str
+    files: list[str]
+    labels: list[str]
 
 
-def _read_table(file: Path, file_column: str, label_column: str) -> list[tuple[str, str]]:
-    """File and label of each row of a CSV file."""
+def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
+    rows = _Rows(table, label_column, [], [])
+    gaps = []
     try:
-        with file.open(newline="", encoding="utf-8-sig") as content:
+        with table.open(newline="", encoding="utf-8-sig") as content:
             reader = csv.DictReader(content)
             for column in (file_column, label_column):
-                _check_column(file, column, list(reader.fieldnames or ()))
-            rows = [
-                (reader.line_num, row[file_column] or "", row[label_column] or "") for row in reader
-            ]
+                _check_column(table, column, list(reader.fieldnames or ()))
+            for row in reader:
+                file, label = (row[file_column] or "").strip(), (row[label_column] or "").strip()
+                if not file or not label:
+                    gaps.append(f"line {reader.line_num}")
+                rows.files.append(file)
+                rows.labels.append(label)
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}).") from None
+        raise DataError(f"{table} cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} is no CSV file in UTF-8 ({error}).") from None
-    gaps = [f"line {line}" for line, *cells in rows if not all(cell.strip() for cell in cells)]
+        raise DataError(f"{table} is not a CSV file in UTF-8 ({error}).") from None
     if gaps:
-        raise DataError(f"{file}: {file_column} or {label_column} is empty in {listed(gaps)}.")
-    if not rows:
-        raise DataError(f"{file} lists no images.")
-    twice = [
-        image
-        for image, times in Counter(image.strip() for _, image, _ in rows).items()
-        if times > 1
-    ]
-    if twice:
-        raise DataError(f"{file}: {len(twice)} images are listed more than once: {listed(twice)}.")
-    return [(image.strip(), label.strip()) for _, image, label in rows]
+        raise DataError(f"{table}: {file_column} or {label_column} is empty in {join_some(gaps)}.")
+    if not rows.files:
+        raise DataError(f"{table} lists no images.")
+    repeated = [file for file, times in Counter(rows.files).items() if times > 1]
+    if repeated:
+        images = "1 image is" if len(repeated) == 1 else f"{len(repeated)} images are"
+        raise DataError(f"{table}: {images} listed more than once: {join_some(repeated)}.")
+    return rows
 
 
-def _check_column(file: Path, column: str, columns: list[str]) -> None:
-    if column not in columns:
-        near = closest(column, columns)
-        hint = (
-            f"did you mean {near}?"
-            if near
-            else "name another with data.file_column= or data.label_column=."
-        )
-        raise DataError(
-            f"{file}: column {column} is missing; found {', '.join(columns) or 'nothing'}; {hint}"
-        )
+def _check_column(table: Path, column: str, columns: Sequence[str]) -> None:
+    if column in columns:
+        return
+    hint = "Name another one with data.file_column= or data.label_column=."
+    if near := closest(column, columns):
+        hint = f"Did you mean {near}?"
+    raise DataError(
+        f"{table}: column {column} is missing; the columns are {', '.join(columns) or 'none'}. "
+        f"{hint}"
+    )
 
 
-def _numbered(
-    rows: Sequence[tuple[str, str]], class_names: Sequence[str] | None, file: Path, column: str
-) -> tuple[list[int], list[str]]:
-    """Labels as numbers from 0, and the names of the classes."""
+def _number_labels(rows: _Rows, class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
+    """Return the labels as numbers from 0, and the names of the classes."""
     if class_names is None:
-        return _numbered_as_found([label for _, label in rows], file, column)
+        names = _names_in(rows)
+        return [names.index(label) for label in rows.labels], names
     names = [str(name) for name in class_names]
-    if isinstance(class_names, str) or len(set(names)) < max(2, len(names)):
+    if isinstance(class_names, str) or len(names) < 2 or len(set(names)) < len(names):
         raise ConfigError(
             f"data.class_names={class_names!r} should list at least two names, each once."
         )
-    known = {name: number for number, name in enumerate(names)}
-    if not any(name.isdigit() for name in names):  # else a number would have two meanings
-        known |= {str(number): number for number in range(len(names))}
-    wrong = [f"{label} ({image})" for image, label in rows if label not in known]
-    if wrong:
+    numbers = {name: number for number, name in enumerate(names)}
+    if not any(name.isdigit() for name in names):  # otherwise a number would have two meanings
+        numbers |= {str(number): number for number in range(len(names))}
+    unknown = []
+    for file, label in zip(rows.files, rows.labels, strict=True):
+        if label not in numbers:
+            unknown.append(f"{label} ({file})")
+    if unknown:
         raise DataError(
-            f"{file}: {len(wrong)} labels in column {column} are none of {', '.join(known)}: "
-            f"{listed(wrong)}."
+            f"{rows.table}: {len(unknown)} labels in column {rows.column} are none of "
+            f"{', '.join(numbers)}: {join_some(unknown)}."
         )
-    return [known[label] for _, label in rows], names
+    return [numbers[label] for label in rows.labels], names
 
 
-def _numbered_as_found(
-    labels: Sequence[str], file: Path, column: str
-) -> tuple[list[int], list[str]]:
-    """The same where the labels themselves are the names."""
-    whole = all(label.isascii() and label.isdigit() for label in labels)
-    names = sorted(set(labels), key=(lambda label: (int(label), label)) if whole else None)
+def _names_in(rows: _Rows) -> list[str]:
+    """Return the labels of a table as names of classes, numbers sorted by value."""
+    names = sorted(set(rows.labels))
+    if all(label.isascii() and label.isdigit() for label in names):
+        names.sort(key=lambda label: (int(label), label))
     if len(names) < 2:
         raise DataError(
-            f"{file}: column {column} holds {names[0]} alone; at least two classes were expected."
+            f"{rows.table}: column {rows.column} holds {names[0]} alone; at least two classes are "
+            "needed."
         )
-    if len(names) > max(2, len(labels) // 2):
+    if len(names) > max(2, len(rows.labels) // 2):
         raise DataError(
-            f"{file}: column {column} holds {len(names)} different values in {len(labels)} rows; a "
-            "class should have "
-            "several images."
+            f"{rows.table}: column {rows.column} holds {len(names)} different values in "
+            f"{len(rows.labels)} rows; a class should have several images. Does "
+            "data.label_column= name the labels?"
         )
-    return [names.index(label) for label in labels], names
+    return names

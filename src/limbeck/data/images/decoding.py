@@ -1,4 +1,4 @@
-"""Image files as arrays of one size: many at once, and every bad file named."""
+"""Image files as arrays of one size: many files at once, with every unreadable file named."""
 
 import os
 import warnings
@@ -14,36 +14,36 @@ from torch import Tensor
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError
+from limbeck.data.checks import join_some
 
-MOST_SIDE = 4096
-MOST_LISTED = 10
+LARGEST_SIDE = 4096
+MOST_THREADS = 16
 
 
 def read_images(
     paths: Sequence[str | Path], *, size: int, channels: int, crop_border: bool = False
 ) -> Tensor:
-    """Read image files into memory, each resized and cropped about its middle to ``size`` pixels a
-    side.
+    """Read image files into memory, resized and cropped about the middle to a square.
 
     Args:
-        paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files (of several pictures the first).
-        size: of both sides, in pixels.
-        channels: 1 for grey, 3 for RGB.
-        crop_border: cut a black border off first.
+        paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files. A file of several images gives the
+            first.
+        size: Pixels a side.
+        channels: Number of channels: 1 for grey, 3 for RGB.
+        crop_border: Whether to cut off a black border first.
 
     Returns:
-        uint8, ``[N, channels, size, size]``, in the order of the paths.
+        uint8 ``[N, channels, size, size]``, in the order of ``paths``.
 
     Raises:
-        ConfigError: a size or number of channels is out of range.
-        DataError: there are no files, or some cannot be read: each is named, with the reason.
+        ConfigError: If ``size`` or ``channels`` is out of range.
+        DataError: If there are no files, or if files cannot be read. Each is named with a reason.
     """
     if not paths:
         raise DataError("There are no image files to read.")
-    found = decode_all(
-        [Path(path) for path in paths], size=size, channels=channels, crop_border=crop_border
-    )
-    return torch.from_numpy(np.stack([pixels for pixels, _ in found]))
+    files = [Path(path) for path in paths]
+    images = decode_all(files, size=size, channels=channels, crop_border=crop_border)
+    return torch.from_numpy(np.stack([pixels for pixels, _ in images]))
 
 
 def decode_all(
@@ -54,54 +54,67 @@ def decode_all(
     crop_border: bool = False,
     advance: Callable[[int], object] = lambda done: None,
 ) -> Iterator[tuple[np.ndarray, str]]:
-    """Images one by one as :func:`decode` has them, decoded by several threads.
+    """Decode image files with several threads and yield them one by one.
 
     Args:
-        paths: of the files.
-        size: of both sides, in pixels.
-        channels: 1 or 3.
-        crop_border: cut a black border off first.
-        advance: told how many files were read.
+        paths: Image files.
+        size: Pixels a side.
+        channels: Number of channels, 1 or 3.
+        crop_border: Whether to cut off a black border first.
+        advance: Callback that receives the number of files read so far.
+
+    Yields:
+        Pixels and digest of each image, as from :func:`decode`.
 
     Raises:
-        ConfigError: a size or number of channels is out of range.
-        DataError: after the last file, if some could not be read.
+        ConfigError: If ``size`` or ``channels`` is out of range.
+        DataError: If files could not be read, after the last one.
     """
     check_size(size, channels)
-    bad: list[str] = []
+    problems: list[str] = []
 
-    def attempt(path: Path) -> tuple[np.ndarray, str] | str:
+    def decode_or_explain(path: Path) -> tuple[np.ndarray, str] | str:
         try:
             return decode(path, size=size, channels=channels, crop_border=crop_border)
         except DataError as error:
             return str(error)
 
-    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # decode refuses these itself
-            for done, found in enumerate(pool.map(attempt, paths), 1):
-                if isinstance(found, str):
-                    bad.append(found)
-                elif not bad:
-                    yield found
+            # decode refuses images that are too large by itself
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            for done, image in enumerate(pool.map(decode_or_explain, paths), 1):
+                if isinstance(image, str):
+                    problems.append(image)
+                elif not problems:
+                    yield image
                 advance(done)
     finally:
         pool.shutdown(cancel_futures=True)
-    if bad:
-        raise DataError(f"{len(bad)} of {len(paths)} image files cannot be read: {listed(bad)}.")
+    if problems:
+        raise DataError(
+            f"{len(problems)} of {len(paths)} image files cannot be read: {join_some(problems)}."
+        )
 
 
 def decode(
     path: Path, *, size: int, channels: int, crop_border: bool = False
 ) -> tuple[np.ndarray, str]:
-    """One image file as :func:`limbeck._base.bundle_runtime.decode_with_digest` has it, where
-    exported models run too.
+    """Decode one image file as exported models do.
+
+    Args:
+        path: Image file.
+        size: Pixels a side.
+        channels: Number of channels, 1 or 3.
+        crop_border: Whether to cut off a black border first.
+
+    Returns:
+        uint8 pixels ``[channels, size, size]`` and the SHA-256 of the decoded image, see
+        :func:`limbeck._base.bundle_runtime.decode_with_digest`.
 
     Raises:
-        DataError: it is missing, damaged, too large or no image.
+        DataError: If the file is missing, damaged, too large or not an image.
     """
     try:
         return runtime.decode_with_digest(
@@ -112,19 +125,13 @@ def decode(
 
 
 def check_size(size: int, channels: int) -> None:
-    """Check what images are made to be.
+    """Check the size and number of channels to which images are converted.
 
     Raises:
-        ConfigError: a size or number of channels is out of range.
+        ConfigError: If one is out of range.
     """
     check_count("data.size", size)
-    if size > MOST_SIDE:
-        raise ConfigError(f"data.size={size} should be at most {MOST_SIDE} pixels.")
+    if size > LARGEST_SIDE:
+        raise ConfigError(f"data.size={size} should be at most {LARGEST_SIDE} pixels.")
     if isinstance(channels, bool) or channels not in (1, 3):
         raise ConfigError(f"data.channels={channels!r} should be 1 (grey) or 3 (RGB).")
-
-
-def listed(items: Sequence[str]) -> str:
-    """The first ten, and how many more there are."""
-    more = [f"and {len(items) - MOST_LISTED} more"] if len(items) > MOST_LISTED else []
-    return "; ".join([*items[:MOST_LISTED], *more])

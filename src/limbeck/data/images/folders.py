@@ -1,24 +1,31 @@
-"""Images of your own, one folder a class."""
+"""Images of your own, with one folder per class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from limbeck._base.errors import DataError
+from limbeck.data.checks import existing_folder
 from limbeck.data.dataset import Dataset
-from limbeck.data.images.decoding import read_images
 from limbeck.data.images.files import (
     PARTS,
     TRAIN,
-    HowToRead,
     ImageFiles,
-    existing_folder,
+    ImageOptions,
     files_below,
     read_dataset,
 )
 
-__all__ = ["image_folder", "read_images"]
-
-_LIKE_SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "eval")
+_SPLIT_NAMES = (
+    "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+    "test",
+    "testing",
+    "eval",
+)
 
 
 def image_folder(
@@ -33,102 +40,107 @@ def image_folder(
     ordinal: bool = False,
     name: str = "images",
 ) -> Dataset:
-    """Images with one folder a class, named as the class.
+    """Load images from one folder per class, named as the class.
 
-    The classes may lie in folders ``train``, ``val`` and ``test``; if one of the last two is
-    missing, it is cut from ``train``.
+    The class folders may lie in folders ``train``, ``val`` and ``test``. If ``val`` or ``test`` is
+    missing, it is cut from ``train``. Copies of an image always fall into one split.
 
     Args:
-        root: the folder of the folders.
-        size: images are resized and cropped about the middle to so many pixels a side.
-        channels: 1 for grey, 3 for RGB.
-        test: share of the images for the test.
-        val: share of the images for validation.
-        split_seed: another seed gives other splits.
-        crop_border: cut a black border off first.
-        ordinal: classes, sorted by name (numbers by size), are grades.
-        name: for tables.
+        root: Folder of the class folders.
+        size: Pixels a side; images are resized and cropped about the middle.
+        channels: Number of channels: 1 for grey, 3 for RGB.
+        test: Share of the images for the test.
+        val: Share of the images for validation.
+        split_seed: Seed of the splits.
+        crop_border: Whether to cut off a black border first.
+        ordinal: Whether the classes, sorted by name (numbers by value), are grades.
+        name: Name for tables and messages.
 
     Raises:
-        ConfigError: a setting is out of range.
-        DataError: a folder or file is not what it should be, or an image is in two of the given
-            splits.
-        ResourceError: there is no room for the decoded images.
+        ConfigError: If a setting is out of range.
+        DataError: If a folder or file is not as expected, or if an image is in two given splits.
+        ResourceError: If there is no room for the decoded images.
     """
-    how = HowToRead(
+    options = ImageOptions(
         size=size,
         channels=channels,
         crop_border=crop_border,
         test=test,
         val=val,
         split_seed=split_seed,
+        ordinal=ordinal,
+        name=name,
     )
-    return read_dataset(
-        _files_by_folder(existing_folder(root), ordinal), how, name=name, ordinal=ordinal
-    )
+    return read_dataset(_files_by_folder(existing_folder(root), ordinal), options)
 
 
 def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
-    """Files, labels and splits by the folders that the files lie in."""
-    inside = {folder.name: folder for folder in _folders(root)}
-    if "train" not in inside or not _folders(inside["train"]):
-        _check_no_splits(inside, root)
-        splits = {TRAIN: inside}
-    else:
-        strange = inside.keys() - PARTS.keys()
-        if strange:
-            raise DataError(
-                f"{root}: {', '.join(sorted(strange))} beside train; splits are called "
-                f"{', '.join(PARTS)}, classes lie "
-                "in them."
-            )
-        splits = {
-            PARTS[part]: {c.name: c for c in _folders(folder)} for part, folder in inside.items()
-        }
-    grades = ordinal is True and all(name.isascii() and name.isdigit() for name in splits[TRAIN])
-    names = sorted(splits[TRAIN], key=(lambda name: (int(name), name)) if grades else None)
+    """List the files with the class and the split of the folders that they lie in."""
+    splits = _class_folders(root)
+    names = _class_names(splits[TRAIN], ordinal)
     if len(names) < 2:
-        found = f"only {names[0]} was" if names else "none was"
-        raise DataError(
-            f"{root}: a folder for each of at least two classes was expected, {found} found."
-        )
-    paths: list[Path] = []
-    labels: list[int] = []
-    parts: list[int] = []
+        count = f"only {names[0]} was found" if names else "none was found"
+        raise DataError(f"{root} should hold a folder for each of at least two classes, {count}.")
+    files = ImageFiles(root, [], [], [], names)
     for part, folders in splits.items():
         _check_known(folders, names, root, part)
         for class_name, folder in sorted(folders.items()):
-            inside_it = files_below(folder)
-            paths += inside_it
-            labels += [names.index(class_name)] * len(inside_it)
-            parts += [part] * len(inside_it)
-    return ImageFiles(root, paths, labels, parts, names)
+            paths = files_below(folder)
+            files.paths.extend(paths)
+            files.labels.extend([names.index(class_name)] * len(paths))
+            files.parts.extend([part] * len(paths))
+    return files
 
 
-def _check_no_splits(found: Mapping[str, Path], root: Path) -> None:
-    """Refuse splits under other names: they would be taken for classes."""
-    splits = [
-        name for name, folder in found.items() if name.lower() in _LIKE_SPLITS and _folders(folder)
-    ]
+def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
+    """Return the class folders by split and name; all are of training if no splits are given."""
+    inside = _folders(root)
+    if "train" not in inside or not _folders(inside["train"]):
+        _check_no_splits(inside, root)
+        return {TRAIN: inside}
+    unknown = inside.keys() - PARTS.keys()
+    if unknown:
+        raise DataError(
+            f"{root}: {', '.join(sorted(unknown))} beside train. Splits are called "
+            f"{', '.join(PARTS)}, and the class folders lie in them."
+        )
+    return {PARTS[part]: _folders(folder) for part, folder in inside.items()}
+
+
+def _class_names(folders: Mapping[str, Path], ordinal: bool) -> list[str]:
+    if ordinal and all(name.isascii() and name.isdigit() for name in folders):
+        return sorted(folders, key=lambda name: (int(name), name))
+    return sorted(folders)
+
+
+def _check_no_splits(folders: Mapping[str, Path], root: Path) -> None:
+    """Refuse splits under other names, which would be taken for classes."""
+    splits = []
+    for name, folder in folders.items():
+        if name.lower() in _SPLIT_NAMES and _folders(folder):
+            splits.append(name)
     if splits:
         raise DataError(
-            f"{root}: {', '.join(splits)} with folders inside look like splits, and there is no "
-            "train with classes. "
-            f"Call the splits {', '.join(PARTS)}, all in small letters; test and val may be "
-            "missing."
+            f"{root}: {', '.join(splits)} with folders inside look like splits, but there is no "
+            f"train with class folders. Call the splits {', '.join(PARTS)}, all in lower case; "
+            "test and val may be missing."
         )
 
 
-def _check_known(found: Mapping[str, Path], names: Sequence[str], root: Path, part: int) -> None:
-    new = sorted(set(found) - set(names))
-    if new:
-        where = root / next(key for key, number in PARTS.items() if number == part)
+def _check_known(folders: Mapping[str, Path], names: Sequence[str], root: Path, part: int) -> None:
+    unknown = sorted(set(folders) - set(names))
+    if unknown:
+        split = next(name for name, number in PARTS.items() if number == part)
         raise DataError(
-            f"{where}: {', '.join(new)} not in training, which has the classes {', '.join(names)}."
+            f"{root / split}: {', '.join(unknown)} is not in training, which has the classes "
+            f"{', '.join(names)}."
         )
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(
-        path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))
-    )
+def _folders(root: Path) -> dict[str, Path]:
+    """Return the folders inside a folder by name, sorted, without hidden ones."""
+    folders = {}
+    for path in sorted(root.iterdir()):
+        if path.is_dir() and not path.name.startswith((".", "__")):
+            folders[path.name] = path
+    return folders

@@ -1,62 +1,68 @@
-"""A part of a split, and its images in another size and number of channels."""
+"""Random parts of a split, and grey images in another size and number of channels."""
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
 from limbeck.data.dataset import Split
+from limbeck.data.randomness import random_order
 
-AT_ONCE = 4096
-"""Images resized at once."""
+IMAGES_AT_ONCE = 4096
 
 
-def part_of(split: Split, count: int, name: str, seed: int, *, beside: int = 0) -> Split:
-    """A random part of a split, the samples in their order.
+def draw_samples(split: Split, count: int, name: str, seed: int, *, extra: int = 0) -> Split:
+    """Draw a random part of a split, with the samples in their order.
 
     Args:
-        split: to draw from.
-        count: how many samples.
-        name: of the setting, for messages.
-        seed: of the draw.
-        beside: further samples to keep.
+        split: Split to draw from.
+        count: Number of samples to draw.
+        name: Name of the setting, for messages.
+        seed: Seed of the draw.
+        extra: Number of further samples to draw, which the setting does not count.
 
     Raises:
-        ConfigError: there are not so many.
+        ConfigError: If the split has fewer samples.
     """
-    most = len(split) - beside
+    most = len(split) - extra
     if check_count(name, count) > most:
-        raise ConfigError(f"{name}={count} is more than there are: {most}.")
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(seed))
-    return split.take(order[: count + beside].sort().values)
+        raise ConfigError(f"{name}={count} is too large: only {most} images are left.")
+    order = random_order(len(split), seed)
+    return split.take(order[: count + extra].sort().values)
 
 
-def fitted(split: Split, *, size: int | None, channels: int) -> Split:
-    """A split of grey images resized (bilinear, smoothed where they shrink), and repeated for so
-    many channels.
+def resize(split: Split, *, size: int | None, channels: int) -> Split:
+    """Resize grey images and repeat their channel.
+
+    Resizing is bilinear, with antialiasing where images shrink.
 
     Args:
-        split: uint8 images ``[N, 1, H, W]``.
-        size: pixels a side; None to leave them.
-        channels: 1 or 3.
+        split: Split of uint8 images ``[N, 1, H, W]``.
+        size: Pixels a side; None to keep the size.
+        channels: Number of channels, 1 or 3.
 
     Returns:
         uint8 images ``[N, channels, size, size]``.
 
     Raises:
-        ConfigError: a size is no whole number of at least 1, or the channels are neither 1 nor 3.
+        ConfigError: If ``size`` is not a whole number of at least 1, or if ``channels`` is neither
+            1 nor 3.
     """
     if channels not in (1, 3):
         raise ConfigError(
             f"data.channels={channels!r} should be 1 (grey) or 3 (for models of colour images)."
         )
     images = split.inputs
-    if size is not None and (check_count("data.size", size),) * 2 != images.shape[2:]:
-        parts = [
-            functional.interpolate(part.float(), (size, size), mode="bilinear", antialias=True)
-            .round_()
-            .byte()
-            for part in images.split(AT_ONCE)
-        ]
-        images = torch.cat(parts)
-    return Split(images.repeat(1, channels, 1, 1) if channels > 1 else images, split.labels)
+    if size is not None:
+        check_count("data.size", size)
+        if images.shape[2:] != (size, size):
+            images = torch.cat([_resized(part, size) for part in images.split(IMAGES_AT_ONCE)])
+    if channels > 1:
+        images = images.repeat(1, channels, 1, 1)
+    return Split(images, split.labels)
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    pixels = functional.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
+    return pixels.round_().byte()

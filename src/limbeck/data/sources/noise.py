@@ -1,5 +1,6 @@
-"""Noise as a transfer set: no data at all, only the shape of an input; the teacher says what it
-sees in it.
+"""Noise as a transfer set: without any data, only the shape of an input.
+
+The teacher says what it sees in the noise.
 """
 
 import math
@@ -13,12 +14,12 @@ from torch import Tensor
 from limbeck._base.checks import check_count, check_seed
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
-from limbeck.data.sources.base import Answering, Source
+from limbeck.data.sources.base import Source, SourceTeacher
 
-CHUNK = 5000
-"""Inputs that are drawn at once."""
+IMAGES_AT_ONCE = 5000
 REFERENCE_SIDE = 28
-"""Lengths in pixels below are for images of this side, and scaled to others."""
+"""Pixels a side of the images for which lengths are given below. They are scaled to others."""
+SMALLEST_SIDE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +27,11 @@ class Noise(Source):
     """Random images, the same for the same settings.
 
     Attributes:
-        samples: how many.
-        seed: of the random numbers.
+        samples: Number of images.
+        seed: Seed of the random numbers.
 
     Raises:
-        ConfigError: a setting is out of range.
+        ConfigError: If a setting is out of range.
     """
 
     samples: int = 100_000
@@ -45,34 +46,42 @@ class Noise(Source):
         *,
         shape: Sequence[int],
         classes: int,
-        teacher: Answering | None,
+        teacher: SourceTeacher | None,
         progress: StageProgress,
     ) -> Tensor:
-        """The images, uint8 ``[samples, *shape]``; neither classes nor teacher matter.
+        """Draw the images, uint8 ``[samples, *shape]``. Classes and teacher do not matter.
 
         Raises:
-            ConfigError: such noise has no inputs of the shape.
+            ConfigError: If there is no such noise of that shape.
         """
         self.check(shape)
         random = torch.Generator().manual_seed(self.seed)
         images = torch.empty((self.samples, *shape), dtype=torch.uint8)
+        done = 0
         with progress.stage("noise", self.samples) as advance:
-            for part in images.split(CHUNK):
-                drawn = self.draw((len(part), *shape), random)
-                part.copy_(drawn.mul_(255).round_())
-                advance(part.storage_offset() // math.prod(shape) + len(part))
+            for part in images.split(IMAGES_AT_ONCE):
+                values = self.draw((len(part), *shape), random)
+                part.copy_(values.mul_(255).round_())
+                done += len(part)
+                advance(done)
         return images
 
     @abstractmethod
     def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
-        """Images from 0 to 1, float32 of a shape ``[N, ...]``, the next ones of a stream of random
-        numbers.
+        """Draw the next images of a stream of random numbers.
+
+        Args:
+            shape: Shape of the result, ``[N, ...]``.
+            random: Stream of random numbers.
+
+        Returns:
+            float32 from 0 to 1.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniformNoise(Noise):
-    """Independent pixels, each evenly from black to white."""
+    """Independent pixels, uniform from black to white."""
 
     @property
     def name(self) -> str:
@@ -80,30 +89,27 @@ class UniformNoise(Noise):
         return "uniform noise"
 
     def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
-        """See :class:`Noise`."""
+        """See :meth:`Noise.draw`."""
         return torch.rand(shape, generator=random)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparseNoise(Noise):
-    """Independent pixels, white or black; the share of white ones is drawn for each image, evenly
-    from 0 to a most.
+    """Independent pixels, white or black, with another share of white pixels in each image.
 
-    Images of all densities draw more different answers from a teacher than those of one density do.
+    The share is uniform from 0 to ``density``. Images of all densities get more varied answers from
+    a teacher than images of one density.
 
     Attributes:
-        density: the largest share of white pixels.
+        density: Largest share of white pixels, above 0 and at most 1.
     """
 
     density: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (
-            isinstance(self.density, bool)
-            or not isinstance(self.density, (int, float))
-            or not 0 < self.density <= 1
-        ):
+        is_number = isinstance(self.density, (int, float)) and not isinstance(self.density, bool)
+        if not is_number or not 0 < self.density <= 1:
             raise ConfigError(
                 f"transfer.source.density={self.density!r} should be above 0 and at most 1."
             )
@@ -114,19 +120,19 @@ class SparseNoise(Noise):
         return f"sparse noise to {self.density:g}"
 
     def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
-        """See :class:`Noise`."""
-        density = torch.rand((shape[0], *[1] * (len(shape) - 1)), generator=random) * self.density
+        """See :meth:`Noise.draw`."""
+        by_image = (shape[0], *[1] * (len(shape) - 1))
+        density = torch.rand(by_image, generator=random) * self.density
         return (torch.rand(shape, generator=random) < density).float()
 
 
 @dataclass(frozen=True, kw_only=True)
 class StrokeNoise(Noise):
-    """Random lines about the middle of an image: level lines of smooth noise, seen through an oval
-    window.
+    """Random lines about the middle of an image: level lines of smooth noise in an oval window.
 
-    White noise is blurred; the pixels near one of its level lines are white. Width and tightness of
-    the lines, and the window's place and size, are drawn for each image. That objects are lines,
-    light on dark and about the middle is all that is known of the data.
+    White noise is blurred, and the pixels near one of its level lines are white. Width and
+    tightness of the lines, and place and size of the window, are drawn for each image. All that is
+    known of the data is that objects are light lines on a dark ground, about the middle.
     """
 
     @property
@@ -138,56 +144,54 @@ class StrokeNoise(Noise):
         """Check that inputs are images of at least 4 x 4 pixels.
 
         Raises:
-            ConfigError: they are not.
+            ConfigError: If they are not.
         """
-        if len(shape) != 3 or min(shape[1:]) < 4:
+        if len(shape) != 3 or min(shape[1:]) < SMALLEST_SIDE:
             raise ConfigError(
-                "transfer.source: stroke noise is for images [C, H, W] of 4 x 4 pixels or more; "
-                "the data has inputs "
-                f"of shape {list(shape)}."
+                "transfer.source: stroke noise needs images [C, H, W] of 4 x 4 pixels or more, "
+                f"but the dataset has inputs of shape {list(shape)}. Choose UniformNoise or "
+                "SparseNoise."
             )
 
     def draw(self, shape: Sequence[int], random: torch.Generator) -> Tensor:
-        """See :class:`Noise`."""
+        """See :meth:`Noise.draw`."""
         count, _, height, width = shape
         scale = min(height, width) / REFERENCE_SIDE
 
-        def between(low: float, high: float) -> Tensor:
+        def uniform(low: float, high: float) -> Tensor:
             return low + (high - low) * torch.rand((count, 1, 1, 1), generator=random)
 
-        field = smooth_field(shape, between(1.5, 4.0) * scale, random)
-        level, thickness = between(-0.8, 0.8), between(1.0, 2.5) * scale
+        field = smooth_field(shape, uniform(1.5, 4.0) * scale, random)
+        level = uniform(-0.8, 0.8)
+        thickness = uniform(1.0, 2.5) * scale
         down, across = torch.gradient(field, dim=(2, 3))
         distance = (field - level).abs() / (down**2 + across**2).sqrt().clamp_min(0.05 / scale)
         lines = ((thickness - distance) / scale).clamp(0, 1)
-        y = (
-            torch.arange(height).view(-1, 1) - (height - 1) / 2 - between(-2, 2) * scale
-        ) / between(7, 11)
-        x = (torch.arange(width) - (width - 1) / 2 - between(-2, 2) * scale) / between(4, 11)
+        rows = torch.arange(height).view(-1, 1) - (height - 1) / 2
+        y = (rows - uniform(-2, 2) * scale) / uniform(7, 11)
+        columns = torch.arange(width) - (width - 1) / 2
+        x = (columns - uniform(-2, 2) * scale) / uniform(4, 11)
         window = ((1.15 - (x**2 + y**2) / scale**2) * 4).clamp(0, 1)
         return lines * window
 
 
 def smooth_field(shape: Sequence[int], sigma: Tensor, random: torch.Generator) -> Tensor:
-    """Gaussian noise blurred by a Gaussian, each image with mean square 1.
+    """Draw Gaussian noise blurred by a Gaussian, each image with mean square 1.
 
     Args:
-        shape: ``[N, C, H, W]``.
-        sigma: of the blur in pixels, ``[N, 1, 1, 1]``.
-        random: where the noise comes from.
+        shape: Shape of the result, ``[N, C, H, W]``.
+        sigma: Standard deviation of the blur in pixels, ``[N, 1, 1, 1]``.
+        random: Stream of random numbers.
 
     Returns:
         float32 ``[N, C, H, W]``.
     """
     height, width = shape[-2:]
-    margin = math.ceil(
-        float(sigma.max()) * 2
-    )  # a discrete Fourier transform wraps around: opposite edges would agree
+    # A discrete Fourier transform wraps around: without a margin, opposite edges would agree.
+    margin = math.ceil(float(sigma.max()) * 2)
     high, wide = height + margin, width + margin
     spectrum = torch.fft.rfft2(torch.randn((*shape[:-2], high, wide), generator=random))
     squared = torch.fft.fftfreq(high).view(-1, 1) ** 2 + torch.fft.rfftfreq(wide) ** 2
-    blurred = torch.fft.irfft2(
-        spectrum * torch.exp(-2 * (math.pi * sigma) ** 2 * squared), s=(high, wide)
-    )
-    field = blurred[..., :height, :width]
+    blur = torch.exp(-2 * (math.pi * sigma) ** 2 * squared)
+    field = torch.fft.irfft2(spectrum * blur, s=(high, wide))[..., :height, :width]
     return field / field.square().mean((-2, -1), keepdim=True).sqrt()

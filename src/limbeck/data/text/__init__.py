@@ -1,1 +1,1 @@
-"""Text datasets."""
+"""Datasets of text."""

@@ -1,92 +1,97 @@
-"""Text files as bytes of UTF-8: plain or gzipped, alone or all of a folder."""
+"""Text files as bytes of UTF-8: plain or gzipped, a single file or a folder."""
 
 import codecs
 import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data.images.decoding import listed
+from limbeck.data.checks import join_some
 
 SPLITS = ("train", "val", "test")
-SEAM = b"\n\n"
+SEPARATOR = b"\n\n"
 _CHUNK = 1 << 20
 
 
 def python_topics() -> bytes:
-    """The topics of Python's own manual (what ``help('LAMBDAS')`` shows), in alphabetical order.
+    """Return the topics of Python's own manual, in alphabetical order.
+
+    These are the texts that ``help('LAMBDAS')`` shows.
 
     Raises:
-        DataError: this Python lacks them.
+        DataError: If this Python lacks them.
     """
     try:
         from pydoc_data.topics import topics
     except ImportError:
         raise DataError(
-            "This Python lacks its manual (pydoc_data.topics); name a text with data.path=FILE."
+            "This Python lacks its manual (pydoc_data.topics). Name a text with data.path=FILE."
         ) from None
-    return SEAM.join(topics[name].encode() for name in sorted(topics))
+    return SEPARATOR.join(topics[name].encode() for name in sorted(topics))
 
 
 def read_text(path: Path) -> bytes:
-    """A file of text in UTF-8, gzipped or not (told by its content), without a byte order mark.
+    """Read a text file in UTF-8, without a byte order mark.
+
+    Args:
+        path: Path of the file, gzipped or not. The content tells, whatever the name.
 
     Raises:
-        DataError: it is missing, damaged, empty or no text in UTF-8.
+        DataError: If the file is missing, damaged, empty or not text in UTF-8.
     """
-    if os.path.isdir(
-        path
-    ):  # unlike Path.is_dir, it raises nothing where a folder may not be entered
+    if os.path.isdir(path):  # Path.is_dir raises an error in a folder that may not be entered
         raise DataError(
-            f"{path} is a folder; set data=text_folder data.root={path} to read the files in it."
+            f"{path} is a folder. Set data=text_folder data.root={path} to read the files in it."
         )
-    content = _content(path)
+    content = _read(path)
     if _is_blank(content):
         raise DataError(f"{path} is empty; a text was expected.")
     return content
 
 
 def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
-    """The texts of a folder by split: of ``train`` and whatever lies beside it, or all as
-    ``train``.
+    """Read the texts of a folder by split.
 
     Args:
-        root: the folder. Hidden files are skipped.
-        pattern: names of the files wanted, as in ``*.txt``; one or several.
+        root: Folder of the texts, or of the folders ``train``, ``val`` and ``test``. Hidden files
+            are skipped.
+        pattern: Pattern of the file names to read, such as ``*.txt``, or several.
+
+    Returns:
+        The text of each split that has a folder; a single ``train`` if there are no such folders.
 
     Raises:
-        ConfigError: a pattern is none.
-        DataError: there is no text, files cannot be read (each is named), folders look like splits
-            under other names, or a file is in two splits.
+        ConfigError: If a pattern is empty or not a string.
+        DataError: If there is no text, if files cannot be read (each is named), if folders look
+            like splits under other names, or if a text is in two splits.
     """
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)
     if not patterns or not all(isinstance(one, str) and one for one in patterns):
         raise ConfigError(
-            f"data.pattern={pattern!r} should be names of files as in '*.txt', one or a list."
+            f"data.pattern={pattern!r} should be a pattern of file names such as '*.txt', or a "
+            "list of patterns."
         )
-    folders = _splits(root) or {"train": root}
-    files = {part: _files(folder, patterns) for part, folder in folders.items()}
-    contents = _read_all([file for found in files.values() for file in found], root)
+    folders = _split_folders(root) or {"train": root}
+    files = {part: _matching_files(folder, patterns) for part, folder in folders.items()}
+    contents = _read_all([file for group in files.values() for file in group], root)
     _check_apart(files, contents)
-    joined = {
-        part: SEAM.join(contents[file] for file in found if contents[file])
-        for part, found in files.items()
-    }
-    for part, text in joined.items():
-        if _is_blank(text):
-            raise DataError(f"{folders[part]} holds empty files alone; texts were expected.")
-    return joined
+    texts = {}
+    for part, group in files.items():
+        texts[part] = SEPARATOR.join(contents[file] for file in group if contents[file])
+        if _is_blank(texts[part]):
+            raise DataError(f"{folders[part]} holds only empty files; texts were expected.")
+    return texts
 
 
 def _is_blank(content: bytes) -> bool:
     return not content or content.isspace()
 
 
-def _content(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise DataError(f"{path} is neither a file nor a folder; a text was expected.")
@@ -94,7 +99,7 @@ def _content(path: Path) -> bytes:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is damaged ({error}); fetch it again.") from None
+        raise DataError(f"{path} is damaged ({error}). Download it again.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from None
     _check_utf8(content, path)
@@ -102,7 +107,7 @@ def _content(path: Path) -> bytes:
 
 
 def _check_utf8(content: bytes, path: Path) -> None:
-    """Every byte should be part of a character, and none should be NUL, which no text holds."""
+    """Check that all bytes are characters of UTF-8, and none is NUL, which no text holds."""
     if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise DataError(
             f"{path} is text in UTF-16; UTF-8 was expected. Convert it: iconv -f UTF-16 -t UTF-8 "
@@ -110,103 +115,107 @@ def _check_utf8(content: bytes, path: Path) -> None:
         )
     if (place := content.find(0)) >= 0:
         raise DataError(
-            f"{path} is no text: byte {place:,} is 0, as in binary files. Name a text file in "
+            f"{path} is not text: byte {place:,} is 0, as in binary files. Name a text file in "
             "UTF-8."
         )
     decoder = codecs.getincrementaldecoder("utf-8")()
     for first in range(0, len(content) + 1, _CHUNK):
-        part, held = content[first : first + _CHUNK], len(decoder.getstate()[0])
+        part = content[first : first + _CHUNK]
+        pending = len(decoder.getstate()[0])
         try:
             decoder.decode(part, final=first + _CHUNK > len(content))
         except UnicodeDecodeError as error:
-            place = first - held + error.start
+            place = first - pending + error.start
             raise DataError(
-                f"{path} is no text in UTF-8: byte {place:,} is 0x{content[place]:02x} "
-                f"({error.reason}). If it is text "
-                "in another encoding, convert it: iconv -f LATIN1 -t UTF-8 FILE > NEW."
+                f"{path} is not text in UTF-8: byte {place:,} is 0x{content[place]:02x} "
+                f"({error.reason}). If it is text in another encoding, convert it: "
+                "iconv -f LATIN1 -t UTF-8 FILE > NEW."
             ) from None
 
 
-def _splits(root: Path) -> dict[str, Path] | None:
-    """The folders of given splits, if there are any."""
-    folders = next(os.walk(root, onerror=_refuse))[1]
-    inside = {name: root / name for name in folders if not _is_hidden(name)}
-    if "train" not in inside:
-        for name in sorted(inside):
+def _split_folders(root: Path) -> dict[str, Path] | None:
+    """Return the folders of given splits; None if there are none."""
+    names = next(os.walk(root, onerror=_raise_data_error))[1]
+    folders = {name: root / name for name in names if not _is_hidden(name)}
+    if "train" not in folders:
+        for name in sorted(folders):
             if name.lower() in ("train", "training"):
                 raise DataError(
-                    f"{root}: {name} looks like a split; splits are called {', '.join(SPLITS)}, "
-                    "all in small letters."
+                    f"{root}: {name} looks like a split. Splits are called {', '.join(SPLITS)}, "
+                    "all in lower case."
                 )
         return None
-    strange = sorted(inside.keys() - set(SPLITS))
-    if strange:
+    unknown = sorted(folders.keys() - set(SPLITS))
+    if unknown:
         raise DataError(
-            f"{root}: {listed(strange)} beside train; splits are called {', '.join(SPLITS)}."
+            f"{root}: {join_some(unknown)} beside train. Splits are called {', '.join(SPLITS)}."
         )
-    return {part: inside[part] for part in SPLITS if part in inside}
+    return {part: folders[part] for part in SPLITS if part in folders}
 
 
-def _files(folder: Path, patterns: Sequence[str]) -> list[Path]:
-    """The files below a folder that fit a pattern, in the order of their paths on every system."""
-    seen: dict[str, Path] = {}
-    for place, folders, names in os.walk(folder, onerror=_refuse):
+def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the files below a folder that match a pattern, in the same order on every system."""
+    paths: dict[str, Path] = {}
+    for place, folders, names in os.walk(folder, onerror=_raise_data_error):
         folders[:] = [name for name in folders if not _is_hidden(name)]
-        paths = [Path(place, name) for name in names if not _is_hidden(name)]
-        seen |= {path.relative_to(folder).as_posix(): path for path in paths}
-    found = [
-        seen[name]
-        for name in sorted(seen)
-        if any(fnmatchcase(seen[name].name, one) for one in patterns)
-    ]
-    if not found:
-        others = f"{len(seen)} other files, as {min(seen)}" if seen else "no files"
+        for name in names:
+            if not _is_hidden(name):
+                path = Path(place, name)
+                paths[path.relative_to(folder).as_posix()] = path
+    matching = []
+    for key in sorted(paths):
+        if any(fnmatchcase(paths[key].name, pattern) for pattern in patterns):
+            matching.append(paths[key])
+    if not matching:
+        others = f"{len(paths)} other files, such as {min(paths)}," if paths else "no files"
         raise DataError(
-            f"{folder} holds {others}, and none called {' or '.join(patterns)}. Name the files "
-            "wanted with "
-            "data.pattern='*.EXT'."
+            f"{folder} holds {others} and none called {' or '.join(patterns)}. Name the files to "
+            "read with data.pattern='*.EXT'."
         )
-    return found
+    return matching
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _refuse(error: OSError) -> None:
+def _raise_data_error(error: OSError) -> None:
     raise DataError(f"{error.filename} cannot be read ({error.strerror}).")
 
 
 def _read_all(files: Sequence[Path], root: Path) -> dict[Path, bytes]:
-    found: dict[Path, bytes] = {}
-    bad: list[str] = []
+    contents: dict[Path, bytes] = {}
+    problems: list[str] = []
     for file in files:
         try:
-            found[file] = _content(file)
+            contents[file] = _read(file)
         except DataError as error:
-            bad.append(str(error).rstrip("."))
-    if bad:
+            problems.append(str(error).rstrip("."))
+    if problems:
         raise DataError(
-            f"{root}: {len(bad)} of {len(files)} text files cannot be used: {listed(bad)}."
+            f"{root}: {len(problems)} of {len(files)} text files cannot be used: "
+            f"{join_some(problems)}."
         )
-    return found
+    return contents
 
 
-def _check_apart(files: dict[str, list[Path]], contents: dict[Path, bytes]) -> None:
-    """No text should be in two of the given splits."""
+def _check_apart(files: Mapping[str, Sequence[Path]], contents: Mapping[Path, bytes]) -> None:
+    """Check that no text is in two of the given splits."""
     if len(files) == 1:
         return
-    seen: dict[bytes, tuple[str, Path]] = {}
+    first: dict[bytes, tuple[str, Path]] = {}
     pairs = []
-    for part, found in files.items():
-        for file in found:
-            if not _is_blank(contents[file]):
-                first = seen.setdefault(hashlib.sha256(contents[file]).digest(), (part, file))
-                pairs += [f"{file} = {first[1]}"] if first[0] != part else []
+    for part, group in files.items():
+        for file in group:
+            if _is_blank(contents[file]):
+                continue
+            digest = hashlib.sha256(contents[file]).digest()
+            other_part, other_file = first.setdefault(digest, (part, file))
+            if other_part != part:
+                pairs.append(f"{file} = {other_file}")
     if pairs:
+        texts = "1 text is" if len(pairs) == 1 else f"{len(pairs)} texts are"
         raise DataError(
-            f"{len(pairs)} text{'s are' if len(pairs) > 1 else ' is'} in two splits, which would "
-            "test what was learnt "
-            f"by heart: {listed(pairs)}. Remove one of each pair, or let limbeck split a single "
-            "folder."
+            f"{texts} in two splits, so a test would measure memorised text: {join_some(pairs)}. "
+            "Remove one of each pair, or let limbeck split a single folder."
         )

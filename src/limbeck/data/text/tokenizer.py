@@ -1,6 +1,4 @@
-"""Tokenizers: from text to the ids of its tokens and back, with the bytes of text that each id
-stands for.
-"""
+"""Tokenizers: from text to token ids and back, with the bytes of text that each id stands for."""
 
 import hashlib
 import json
@@ -22,24 +20,24 @@ from limbeck._base.errors import ConfigError, DataError
 FILE = "tokenizer.json"
 MOST_FILE_BYTES = 1 << 26
 MOST_TOKENS = 1 << 20
-VOCABULARIES = (257, 1 << 17)
-"""Fewest and most entries of a vocabulary that is trained here: all bytes and one more, and more
-than any in use.
-"""
+VOCABULARY_RANGE = (257, 1 << 17)
+"""Fewest and most entries of a vocabulary to train: all bytes and one pair, and more than any
+tokenizer in use has."""
 _PIECE = 4096
-_PART_OF_DEFINITION = ("added_tokens", "normalizer", "pre_tokenizer", "decoder", "model")
+_PARTS_OF_DEFINITION = ("added_tokens", "normalizer", "pre_tokenizer", "decoder", "model")
 _ONE_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+_SENTENCEPIECE_SPACE = "\u2581"
 
 
 class Tokenizer(ABC):
-    """Text to the ids of its tokens and back.
+    """From text to token ids and back.
 
     Attributes:
-        name: for tables, as ``bytes`` or ``bpe-4096``.
-        names: a string a token, each once, by id.
-        lengths: int64 ``[size]``: the bytes of UTF-8 text that each id stands for; 0 for special
-            tokens.
-        definition: JSON that says all there is about it.
+        name: Name for tables, such as ``bytes`` or ``bpe-4096``.
+        names: Name of each token, unique, by id.
+        lengths: Number of bytes of UTF-8 text that each id stands for, int64 ``[size]``; 0 for
+            special tokens.
+        definition: JSON that describes the tokenizer completely.
     """
 
     name: str
@@ -49,39 +47,39 @@ class Tokenizer(ABC):
 
     @property
     def file(self) -> str | None:
-        """Content of a ``tokenizer.json`` by which transformers and this class read text alike;
-        None if none can.
-        """
+        """Content of a ``tokenizer.json`` with which transformers reads text alike, if any."""
         return None
 
     @property
     def size(self) -> int:
-        """Number of entries of the vocabulary: ids are below it."""
+        """Number of entries of the vocabulary."""
         return len(self.names)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what it does with a text, in hexadecimal; how its file is laid out does not
-        matter.
+        """SHA-256 of what it does with a text, in hexadecimal.
+
+        The layout of its file does not matter.
         """
         content = json.loads(self.definition)
-        kept = {key: content.get(key) for key in _PART_OF_DEFINITION}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+        parts = {key: content.get(key) for key in _PARTS_OF_DEFINITION}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
-        """The ids of a text's tokens, int32; no special tokens are added, and none is read out of
-        the text.
+        """Return the token ids of a text, int32 ``[n]``.
+
+        Special tokens are neither added nor recognised in the text.
         """
 
     @abstractmethod
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of some ids; bytes that are no UTF-8 become U+FFFD."""
+        """Return the text of token ids. Bytes that are not UTF-8 become U+FFFD."""
 
 
 @final
 class ByteTokenizer(Tokenizer):
-    """The 256 bytes of UTF-8 are the tokens, and their values the ids."""
+    """The 256 bytes of UTF-8 as tokens, with their values as ids."""
 
     name = "bytes"
     definition = json.dumps({"model": {"type": "bytes"}})
@@ -91,48 +89,52 @@ class ByteTokenizer(Tokenizer):
         self.lengths = np.ones(256, dtype=np.int64)
 
     def encode(self, text: str) -> np.ndarray:
-        """The bytes of a text, int32 ``[n]``."""
+        """Return the bytes of a text, int32 ``[n]``."""
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of some bytes; what is no UTF-8 becomes U+FFFD."""
+        """Return the text of bytes. Bytes that are not UTF-8 become U+FFFD."""
         return bytes(np.asarray(ids).tolist()).decode(errors="replace")
 
 
 @final
 class BPETokenizer(Tokenizer):
-    """A tokenizer of Hugging Face's ``tokenizers`` (extra ``hf``), as ``tokenizer.json`` describes
-    it.
+    """A tokenizer of Hugging Face's package ``tokenizers`` (extra ``hf``).
 
-    Byte-level BPE gives every text back (Sennrich et al. 2016 on words, Radford et al. 2019 on
-    bytes). Others may not; :mod:`limbeck.data.text.cache` checks it on the text itself. Truncation,
-    padding and BPE dropout that the
-    file may ask for are switched off: blocks are cut by limbeck, and a text has one way to be read.
+    Byte-level BPE gives every text back. Other tokenizers may not;
+    :mod:`limbeck.data.text.cache` checks it on the text itself. Truncation, padding and BPE dropout
+    that the file may ask for are switched off: limbeck cuts the blocks, and a text has only one
+    encoding.
 
     Args:
-        definition: the content of ``tokenizer.json``.
-        where: it comes from, for messages.
+        definition: Content of ``tokenizer.json``.
+        where: Path of the file, for messages.
 
     Raises:
-        ConfigError: ``tokenizers`` is not installed.
-        DataError: it is damaged, or its ids are out of range.
+        ConfigError: If ``tokenizers`` is not installed.
+        DataError: If the definition is damaged, or if its ids are out of range.
+
+    References:
+        Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword Units",
+        2016 (BPE). Radford et al., "Language Models are Unsupervised Multitask Learners", 2019
+        (byte-level).
     """
 
     def __init__(self, definition: str | bytes, *, where: str = FILE):
         library = _library()
-        content = _parsed(definition, where)
-        with _damage_named(where):
+        content = _parse(definition, where)
+        with _library_errors(where):
             self._tokenizer = library.Tokenizer.from_str(json.dumps(content))
             self._tokenizer.encode_special_tokens = True
             self.definition = self._tokenizer.to_str()
             vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         self._where = where
-        described = json.loads(self.definition)
+        description = json.loads(self.definition)
+        alphabet = library.pre_tokenizers.ByteLevel.alphabet()
         self.names = _names(vocabulary, where)
-        self.lengths = _lengths(
-            self.names, set(vocabulary), described, library.pre_tokenizers.ByteLevel.alphabet()
-        )
-        self.name = f"{str(described['model'].get('type') or 'bpe').lower()}-{self.size}"
+        self.lengths = _lengths(self.names, set(vocabulary), description, alphabet)
+        kind = str(description["model"].get("type") or "bpe").lower()
+        self.name = f"{kind}-{self.size}"
 
     @property
     def file(self) -> str | None:
@@ -140,55 +142,58 @@ class BPETokenizer(Tokenizer):
         return self.definition
 
     def encode(self, text: str) -> np.ndarray:
-        """The ids of a text's tokens, int32 ``[n]``; no special tokens are added, and none is read
-        out of the text.
+        """Return the token ids of a text, int32 ``[n]``.
+
+        Special tokens are neither added nor recognised in the text.
 
         Raises:
-            DataError: the tokenizer breaks down on this text.
+            DataError: If the tokenizer fails on this text.
         """
-        with _damage_named(self._where):
-            (found,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
-            return np.array(found.ids, dtype=np.int32)
+        with _library_errors(self._where):
+            (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+            return np.array(encoding.ids, dtype=np.int32)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """The text of some ids.
+        """Return the text of token ids.
 
         Raises:
-            DataError: the tokenizer breaks down on these.
+            DataError: If the tokenizer fails on these ids.
         """
-        with _damage_named(self._where):
+        with _library_errors(self._where):
             return self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
 
 
-def check_vocabulary(vocabulary: Any) -> int:
-    """Check the number of entries of a vocabulary to train.
+def check_vocabulary(vocabulary: int) -> int:
+    """Check the number of entries of a vocabulary to train, and return it.
 
     Raises:
-        ConfigError: it is out of range.
+        ConfigError: If it is out of range.
     """
-    low, high = VOCABULARIES
+    low, high = VOCABULARY_RANGE
     if not low <= check_count("data.vocabulary", vocabulary) <= high:
         raise ConfigError(
             f"data.vocabulary={vocabulary} should be from {low} (256 bytes and one pair) to "
-            f"{high}; for bytes alone "
-            "set data.tokenizer=bytes."
+            f"{high}. For bytes alone set data.tokenizer=bytes."
         )
     return vocabulary
 
 
 def train_bpe(pieces: Iterable[str], vocabulary: int) -> BPETokenizer:
-    """Train a byte-level BPE: the most frequent pair becomes a token, again and again (Sennrich et
-    al. 2016).
+    """Train a byte-level BPE: again and again, the most frequent pair becomes a token.
 
     The same text gives the same tokenizer. A pair has to occur twice, so a short text gives fewer
     entries.
 
     Args:
-        pieces: of the text to learn from.
-        vocabulary: most entries, the 256 bytes among them.
+        pieces: Pieces of the text to learn from.
+        vocabulary: Number of entries at most, including the 256 bytes.
 
     Raises:
-        ConfigError: ``tokenizers`` is not installed, or ``vocabulary`` is out of range.
+        ConfigError: If ``tokenizers`` is not installed, or if ``vocabulary`` is out of range.
+
+    References:
+        Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword Units",
+        2016.
     """
     check_vocabulary(vocabulary)
     library = _library()
@@ -201,36 +206,42 @@ def train_bpe(pieces: Iterable[str], vocabulary: int) -> BPETokenizer:
         show_progress=False,
         initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
     )
-    # a word costs the trainer the square of its length, and a text without spaces is one word
-    short = (
-        piece[first : first + _PIECE] for piece in pieces for first in range(0, len(piece), _PIECE)
-    )
-    tokenizer.train_from_iterator(short, trainer)
+    tokenizer.train_from_iterator(_short_pieces(pieces), trainer)
     return BPETokenizer(tokenizer.to_str())
 
 
+def _short_pieces(pieces: Iterable[str]) -> Iterator[str]:
+    """Cut pieces of text into short ones.
+
+    The trainer's time for a word grows with the square of its length, and a text without spaces is
+    a single word.
+    """
+    for piece in pieces:
+        for first in range(0, len(piece), _PIECE):
+            yield piece[first : first + _PIECE]
+
+
 def load_tokenizer(path: Path) -> BPETokenizer:
-    """A tokenizer from ``tokenizer.json``, or from a folder that holds one.
+    """Load a tokenizer from ``tokenizer.json`` or from a folder that holds one.
 
     Raises:
-        ConfigError: ``tokenizers`` is not installed.
-        DataError: the file is missing, too large, damaged, or its ids are out of range.
+        ConfigError: If ``tokenizers`` is not installed.
+        DataError: If the file is missing, too large or damaged, or if its ids are out of range.
     """
-    file = path / FILE if os.path.isdir(path) else path
+    path = path / FILE if os.path.isdir(path) else path
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MOST_FILE_BYTES + 1)
+        with path.open("rb") as file:
+            content = file.read(MOST_FILE_BYTES + 1)
     except OSError as error:
         raise DataError(
-            f"{file} cannot be read ({error.strerror}). data.tokenizer= should name {FILE}, or a "
-            "folder that holds it."
+            f"{path} cannot be read ({error.strerror}). data.tokenizer= should name a {FILE}, or a "
+            "folder that holds one."
         ) from None
     if len(content) > MOST_FILE_BYTES:
         raise DataError(
-            f"{file} has more than {MOST_FILE_BYTES >> 20} MiB; no {FILE} in use is nearly as "
-            "large."
+            f"{path} has more than {MOST_FILE_BYTES >> 20} MiB, more than any {FILE} in use."
         )
-    return BPETokenizer(content, where=str(file))
+    return BPETokenizer(content, where=str(path))
 
 
 def _library() -> ModuleType:
@@ -244,76 +255,91 @@ def _library() -> ModuleType:
     return tokenizers
 
 
-def _parsed(definition: str | bytes, where: str) -> dict[str, Any]:
-    """The content of ``tokenizer.json`` without what would cut, fill or vary the ids."""
+def _parse(definition: str | bytes, where: str) -> dict[str, Any]:
+    """Parse ``tokenizer.json``, without what would truncate, pad or vary the ids."""
     try:
         content = json.loads(definition)
     except (ValueError, RecursionError) as error:
         raise DataError(
-            f"{where} is damaged: it is no JSON ({error}). Fetch or make it anew."
+            f"{where} is damaged: it is not JSON ({error}). Download or create it again."
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise DataError(
-            f"{where} is no {FILE} of the package tokenizers: an object with a model was expected."
+            f"{where} is not a {FILE} of the package tokenizers: an object with a model was "
+            "expected."
         )
-    return {
-        **content,
-        "truncation": None,
-        "padding": None,
-        "model": {**content["model"], "dropout": None},
-    }
+    model = {**content["model"], "dropout": None}
+    return {**content, "truncation": None, "padding": None, "model": model}
 
 
 @contextmanager
-def _damage_named(where: str) -> Iterator[None]:
-    """Whatever the library has to say of a damaged file becomes one line."""
+def _library_errors(where: str) -> Iterator[None]:
+    """Turn any failure of the library on a damaged file into a message of one line."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException as error:  # a panic in Rust is no Exception in Python
-        said = " ".join(str(error).split())[:200]
+    except BaseException as error:  # a panic in Rust is not an Exception in Python
+        reason = " ".join(str(error).split())[:200]
         raise DataError(
-            f"{where} cannot be used by the package tokenizers: {said}. Fetch or make it anew."
+            f"{where} cannot be used by the package tokenizers: {reason}. Download or create it "
+            "again."
         ) from None
 
 
 def _names(vocabulary: Mapping[str, int], where: str) -> list[str]:
-    """A name for every id; those that no token has get one too."""
+    """Return a name for every id, also for those that no token has."""
     size = max(vocabulary.values(), default=-1) + 1
     if not 2 <= size <= MOST_TOKENS:
-        raise DataError(
-            f"{where}: {size:,} ids were found, from 2 to {MOST_TOKENS:,} were expected."
-        )
+        raise DataError(f"{where} has {size:,} token ids; from 2 to {MOST_TOKENS:,} were expected.")
     names = {number: token for token, number in vocabulary.items()}
     return [names.get(number, f"<unused {number}>") for number in range(size)]
 
 
 def _lengths(
-    names: Sequence[str], known: set[str], content: Mapping[str, Any], alphabet: Iterable[str]
+    names: Sequence[str],
+    tokens: set[str],
+    description: Mapping[str, Any],
+    alphabet: Iterable[str],
 ) -> np.ndarray:
-    """Bytes of text by id, from the tokens' strings."""
-    added = {token["id"]: token for token in content["added_tokens"]}
-    # byte-level: one character of this alphabet a byte; otherwise a space is U+2581 and a lone byte
-    # <0x0A>
-    letters = frozenset(alphabet) if "ByteLevel" in _kinds(content["decoder"]) else frozenset()
+    """Compute the bytes of text of each id from the strings of the tokens.
 
-    def length(number: int, token: str) -> int:
+    A byte-level tokenizer spells each byte as one character of an alphabet of its own. Others
+    spell a space as U+2581 and a single byte as ``<0x0A>`` (SentencePiece).
+
+    Args:
+        names: Name of each id.
+        tokens: Names that are tokens; the others belong to unused ids.
+        description: Content of ``tokenizer.json``.
+        alphabet: Characters of byte-level tokenizers.
+
+    Returns:
+        int64 ``[size]``.
+    """
+    added = {token["id"]: token for token in description["added_tokens"]}
+    is_byte_level = "ByteLevel" in _types(description["decoder"])
+    letters = frozenset(alphabet)
+    lengths = np.zeros(len(names), dtype=np.int64)
+    for number, token in enumerate(names):
         if number in added:
-            return 0 if added[number]["special"] else len(token.encode())
-        if token not in known:
-            return 0
-        if letters:
-            return len(token) if letters.issuperset(token) else len(token.encode())
-        return 1 if _ONE_BYTE.fullmatch(token) else len(token.replace("\u2581", " ").encode())
+            lengths[number] = 0 if added[number]["special"] else len(token.encode())
+        elif token not in tokens:
+            lengths[number] = 0
+        elif is_byte_level and letters.issuperset(token):
+            lengths[number] = len(token)
+        elif is_byte_level:
+            lengths[number] = len(token.encode())
+        elif _ONE_BYTE.fullmatch(token):
+            lengths[number] = 1
+        else:
+            lengths[number] = len(token.replace(_SENTENCEPIECE_SPACE, " ").encode())
+    return lengths
 
-    return np.array([length(number, token) for number, token in enumerate(names)], dtype=np.int64)
 
-
-def _kinds(part: Any) -> set[str]:
-    """The types of a component of a tokenizer and of those inside it."""
+def _types(part: Any) -> set[str]:
+    """Return the types of a component of a tokenizer and of those inside it."""
     if isinstance(part, list):
-        return set().union(*map(_kinds, part))
+        return set().union(*map(_types, part))
     if not isinstance(part, dict):
         return set()
-    return {str(part.get("type"))}.union(*map(_kinds, part.values()))
+    return {str(part.get("type"))}.union(*map(_types, part.values()))

@@ -1,1 +1,1 @@
-"""Views: replayable augmentations."""
+"""Views: augmentations that can be replayed."""

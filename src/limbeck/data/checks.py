@@ -1,0 +1,158 @@
+"""Checks that datasets of images, of text and of arrays share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limbeck._base.checks import check_seed
+from limbeck._base.errors import ConfigError, DataError
+
+MOST_LISTED = 10
+"""Number of items that a message lists at most."""
+PART_ROWS = 1 << 14
+"""Number of rows read at once, so that a memory-mapped file is not copied whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitShares:
+    """Shares of a dataset that become validation and test split.
+
+    Attributes:
+        val: Share for validation, between 0 and 1.
+        test: Share for the test, between 0 and 1.
+        split_seed: Seed of the splits.
+    """
+
+    val: float
+    test: float
+    split_seed: int
+
+    def check_shares(self, samples: str) -> None:
+        """Check the shares and the seed.
+
+        Args:
+            samples: Name of the samples for messages, such as ``the images``.
+
+        Raises:
+            ConfigError: If a share is not between 0 and 1, if both leave nothing to train with,
+                or if the seed is out of range.
+        """
+        for key, share in (("val", self.val), ("test", self.test)):
+            is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
+            if not is_number or not 0 < share < 1:
+                raise ConfigError(
+                    f"data.{key}={share!r} should be a share of {samples}, above 0 and below 1."
+                )
+        if self.val + self.test >= 1:
+            raise ConfigError(
+                f"data.val={self.val} and data.test={self.test} leave none of {samples} to train "
+                "with. Choose shares whose sum is below 1."
+            )
+        check_seed("data.split_seed", self.split_seed)
+
+
+def check_flag(name: str, value: object) -> None:
+    """Check that a setting is a boolean.
+
+    Raises:
+        ConfigError: If it is neither true nor false.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r} should be true or false.")
+
+
+def check_samples(
+    inputs: Tensor, labels: Tensor, classes: int, *, where: str, text: bool = False
+) -> None:
+    """Check that the inputs and labels of a split fit together.
+
+    Args:
+        inputs: Inputs ``[N, ...]``; token ids ``[N, T]`` if ``text``.
+        labels: Labels ``[N]``; next tokens ``[N, T]`` if ``text``.
+        classes: Number of classes, or of tokens in the vocabulary.
+        where: Dataset and split, for messages.
+        text: Whether the inputs are token ids with a label at each position.
+
+    Raises:
+        DataError: If shapes differ, if there is no sample, if a label is out of range, or if an
+            input is infinite or not a number.
+    """
+    if text:
+        _check_tokens(inputs, labels, classes, where)
+        return
+    if labels.ndim != 1 or inputs.ndim == 0 or len(inputs) != len(labels):
+        raise DataError(
+            f"{where}: expected one label per input, got inputs of shape {list(inputs.shape)} and "
+            f"labels of shape {list(labels.shape)}."
+        )
+    if len(labels) == 0:
+        raise DataError(f"{where} is empty. At least one sample is needed.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise DataError(
+            f"{where}: labels run from {low} to {high}, but {classes} classes have labels from 0 "
+            f"to {classes - 1}."
+        )
+    if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
+        raise DataError(f"{where}: some inputs are infinite or not a number.")
+
+
+def _check_tokens(inputs: Tensor, labels: Tensor, classes: int, where: str) -> None:
+    if inputs.ndim != 2 or inputs.shape != labels.shape or inputs.is_floating_point():
+        raise DataError(
+            f"{where}: expected token ids and next tokens as integers of one shape "
+            f"[blocks, positions], got shapes {list(inputs.shape)} and {list(labels.shape)}."
+        )
+    if len(labels) == 0:
+        raise DataError(f"{where} is empty. At least one block is needed.")
+    for part in (*inputs.split(PART_ROWS), *labels.split(PART_ROWS)):
+        low, high = map(int, torch.aminmax(part))
+        if low < 0 or high >= classes:
+            raise DataError(
+                f"{where}: tokens run from {low} to {high}, but a vocabulary of {classes} tokens "
+                f"has ids from 0 to {classes - 1}."
+            )
+
+
+def check_same_form(train: Tensor, other: Tensor, *, name: str, part: str) -> None:
+    """Check that the inputs of a split have the shape and dtype of the training inputs.
+
+    Args:
+        train: Training inputs ``[N, ...]``.
+        other: Inputs of the other split.
+        name: Name of the dataset, for messages.
+        part: Name of the other split, for messages.
+
+    Raises:
+        DataError: If they have another shape or dtype.
+    """
+    if train.shape[1:] == other.shape[1:] and train.dtype == other.dtype:
+        return
+    raise DataError(
+        f"{name}: training inputs are {list(train.shape[1:])} {train.dtype}, but {part} inputs are "
+        f"{list(other.shape[1:])} {other.dtype}. All splits should have inputs of one shape and "
+        "type."
+    )
+
+
+def existing_folder(root: str | Path) -> Path:
+    """Return the folder that ``data.root`` names.
+
+    Raises:
+        DataError: If it is missing or a file.
+    """
+    folder = Path(root).expanduser()
+    if folder.is_dir():
+        return folder
+    problem = "is a file" if folder.exists() else "is missing"
+    raise DataError(f"{folder} {problem}; data.root= should name a folder.")
+
+
+def join_some(items: Sequence[str]) -> str:
+    """Join the first ten items for a message, and count the rest."""
+    text = "; ".join(items[:MOST_LISTED])
+    more = len(items) - MOST_LISTED
+    return f"{text}; and {more} more" if more > 0 else text

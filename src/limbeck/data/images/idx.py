@@ -1,0 +1,65 @@
+"""The idx format of MNIST's files.
+
+A file holds two zero bytes, the type (8 for unsigned bytes), the number of dimensions, each size as
+a big-endian 32-bit integer, and the data (LeCun, Cortes and Burges, "The MNIST database of
+handwritten digits").
+"""
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from limbeck._base.errors import DataError
+
+
+def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
+    """Read an idx file of unsigned bytes.
+
+    Args:
+        file: Path of the file, gzipped or not. The content tells, whatever the name.
+        dimensions: Number of dimensions that the file should have.
+
+    Returns:
+        uint8 array with ``dimensions`` axes.
+
+    Raises:
+        DataError: If the file cannot be read, is damaged or is of another kind.
+    """
+    content = _read(file)
+    header = 4 + 4 * dimensions
+    magic = bytes([0, 0, 8, dimensions])
+    if content[:4] != magic:
+        axes = "dimension" if dimensions == 1 else "dimensions"
+        raise DataError(
+            f"{file} is not the expected idx file: it begins with "
+            f"{content[:4].hex(' ') or 'nothing'}, but unsigned bytes in {dimensions} {axes} begin "
+            f"with {magic.hex(' ')}."
+        )
+    if len(content) < header:
+        raise DataError(
+            f"{file} is damaged: it ends within its header of {header} bytes. Download it again."
+        )
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4))
+    expected = int(np.prod(shape, dtype=object))
+    size = len(content) - header
+    if size != expected:
+        raise DataError(
+            f"{file} is damaged: its header announces {' x '.join(map(str, shape))} = {expected} "
+            f"bytes, but {size} follow. Download it again."
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+
+
+def _read(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}).") from None
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{file} is damaged ({error}). Download it again.") from None

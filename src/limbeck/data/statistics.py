@@ -1,0 +1,56 @@
+"""Mean and standard deviation of training inputs."""
+
+import math
+
+import torch
+from torch import Tensor
+
+VALUES_AT_ONCE = 1 << 24
+"""Number of values summed at once, so that a memory-mapped file is not copied whole."""
+
+Statistics = tuple[list[float], list[float]]
+"""Means and standard deviations: one of each per channel for images, otherwise a single one."""
+
+
+def input_statistics(inputs: Tensor) -> Statistics:
+    """Compute mean and standard deviation (of a sample, n - 1) of inputs as a model sees them.
+
+    Args:
+        inputs: ``[N, C, H, W]`` for statistics per channel, otherwise ``[N, ...]``. uint8 counts as
+            shares of 255.
+
+    Returns:
+        Means and standard deviations. A deviation of 0 becomes 1, so that inputs can be divided by
+        it.
+    """
+    if inputs.dtype == torch.uint8 and inputs.ndim == 4:
+        mean, std = _byte_statistics(inputs)
+    else:
+        mean, std = _plain_statistics(inputs)
+    return mean, [deviation if deviation > 0 else 1.0 for deviation in std]
+
+
+def _plain_statistics(inputs: Tensor) -> Statistics:
+    parts = inputs.transpose(0, 1).flatten(1) if inputs.ndim == 4 else inputs.reshape(1, -1)
+    scale = 255.0 if inputs.dtype == torch.uint8 else 1.0
+    mean, std = [], []
+    for part in parts:
+        mean.append(float(part.double().mean()) / scale)
+        std.append(float(part.double().std()) / scale)
+    return mean, std
+
+
+def _byte_statistics(images: Tensor) -> Statistics:
+    """Compute exact statistics by channel of uint8 ``[N, C, H, W]``, a few images at a time."""
+    count = images[:, 0].numel()
+    total = square = torch.zeros(images.shape[1], dtype=torch.int64)
+    for part in images.split(max(1, VALUES_AT_ONCE // max(images[0].numel(), 1))):
+        values = part.long()
+        total = total + values.sum((0, 2, 3))
+        square = square + values.square().sum((0, 2, 3))
+    mean, std = [], []
+    for first, second in zip(total.tolist(), square.tolist(), strict=True):
+        variance = (count * second - first * first) / (count * max(count - 1, 1))
+        mean.append(first / count / 255)
+        std.append(math.sqrt(variance) / 255)
+    return mean, std

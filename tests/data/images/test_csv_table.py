@@ -1,0 +1,102 @@
+import pytest
+import torch
+from support.image_files import (
+    labels_by_image,
+    picture,
+    pixels_of,
+    read_csv,
+    splits_of,
+    write_csv,
+)
+
+from limbeck._base.errors import ConfigError, DataError
+
+
+def table_of(labels):
+    """A table of 40 images that have these labels in turn."""
+    rows = [f"{number},{labels[number % len(labels)]}" for number in range(40)]
+    return "\n".join(["file,label", *rows])
+
+
+def test_a_table_and_its_images(tmp_path):
+    data = read_csv(write_csv(tmp_path / "in"))
+    assert data.class_names == ["high", "low"]
+    assert labels_by_image(data) == {pixels_of(number): 1 - number % 2 for number in range(40)}
+
+
+def test_labels_may_be_numbers_names_or_both(tmp_path):
+    root = write_csv(tmp_path / "in", "\ufeff" + table_of([2, 10]))
+    assert read_csv(root).class_names == ["2", "10"]
+    (root / "train.csv").write_text(table_of(["good", "1"]))
+    data = read_csv(root, class_names=["good", "bad"], ordinal=True)
+    assert (data.class_names, data.ordinal) == (["good", "bad"], True)
+    assert sum(int(split.labels.sum()) for split in splits_of(data).values()) == 20
+
+
+def test_columns_may_be_called_by_numbers(tmp_path):
+    root = write_csv(tmp_path / "in", table_of(["low", "high"]).replace("file,label", "0,1"))
+    assert read_csv(root, file_column=0, label_column=1).class_names == ["high", "low"]
+    with pytest.raises(
+        DataError, match=r"column 2 is missing; the columns are 0, 1\. Name another"
+    ):
+        read_csv(root, file_column=2, label_column=1)
+
+
+def test_a_number_that_is_a_name_is_the_name(tmp_path):
+    root = write_csv(tmp_path / "in", table_of([1, 2, 3]))
+    data = read_csv(root, class_names=["1", "2", "3"])
+    labels = torch.cat([split.labels for split in splits_of(data).values()])
+    assert labels.bincount().tolist() == [14, 13, 13]
+    with pytest.raises(
+        DataError, match=r"13 labels in column label are none of 1, 2: 3 \(2\); .*; and 3 more"
+    ):
+        read_csv(root, class_names=[1, 2])
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], [], "ab"])
+def test_class_names_should_be_a_list_of_two_or_more(tmp_path, names):
+    root = write_csv(tmp_path / "in", count=2)
+    with pytest.raises(ConfigError, match=r"data\.class_names=.* at least two names"):
+        read_csv(root, class_names=names)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"column file is missing; the columns are none"),
+        (
+            "id,label\n0,low\n",
+            r"column file is missing; the columns are id, label\. Name another one with "
+            r"data\.file_column=",
+        ),
+        ("file,labels\n0,low\n", r"the columns are file, labels\. Did you mean labels\?"),
+        ("file;label\n0;low\n", r"column file is missing; the columns are file;label"),
+        ("file,label\n", r"train\.csv lists no images"),
+        ("file,label\n0,low\n1\n,high\n", r"file or label is empty in line 3; line 4"),
+        ("file,label\n0,low\n1,high\n0,low\n", r"1 image is listed more than once: 0\."),
+        ("file,label\n0,low\n1,low\n", r"column label holds low alone; at least two classes"),
+        (
+            "file,label\n" + "\n".join(f"{i},{i / 7}" for i in range(9)),
+            r"holds 9 different values in 9 rows",
+        ),
+        (
+            "file,label\n0,low\n1,high\nnone,low\n",
+            r"1 of 3 image files cannot be read: .*none\.png \(missing\)",
+        ),
+        ("file,label\n0,low\0\n1,high\n", r"in/"),
+    ],
+)
+def test_bad_tables_are_explained(tmp_path, text, message):
+    with pytest.raises(DataError, match=message) as caught:
+        read_csv(write_csv(tmp_path / "in", text, count=4))
+    assert str(tmp_path / "in") in str(caught.value)
+
+
+def test_a_file_that_is_not_a_table(tmp_path):
+    root = write_csv(tmp_path / "in", count=2)
+    picture(0).save(root / "train.csv", format="png")
+    with pytest.raises(DataError, match=r"train\.csv is not a CSV file in UTF-8"):
+        read_csv(root)
+    (root / "train.csv").unlink()
+    with pytest.raises(DataError, match=r"train\.csv cannot be read \(No such file"):
+        read_csv(root)
