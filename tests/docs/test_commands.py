@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.documents import ROOT, blocks, commands, guide
 
-from limbeck.cli.main import main, parser
+from limbeck.cli.main import main, parsers
 
 COMPOSED = {"run", "train", "distill"}
 RUN_AS_THEY_ARE = {"recipes"}
@@ -43,7 +43,8 @@ def check_limbeck(words: list[str], *, composed: set[str]) -> None:
     elif verb in RUN_AS_THEY_ARE:
         assert main(words) == 0, line
     elif verb not in COMPOSED | BUNDLE_VERBS:
-        parser().parse_args(words)
+        _, verbs = parsers()
+        verbs[verb].parse_intermixed_args(words[1:])
 
 
 def check_python(words: list[str]) -> None:
