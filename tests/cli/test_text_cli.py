@@ -234,7 +234,7 @@ def test_files_that_are_no_text(fails, tmp_path, content, message):
     [
         (3, ["data.path=nowhere.txt"], "nowhere.txt"),
         (3, ["data.path=fine.txt", "data.block=50000"], "block"),
-        (2, ["data.path=fine.txt", "data.tokenizer=bites"], "did you mean bytes?"),
+        (2, ["data.path=fine.txt", "data.tokenizer=bites"], "Did you mean bytes?"),
         (2, ["data.path=fine.txt", "views=shift"], "need images"),
         (2, ["data.path=fine.txt", "views=mixup"], "views=none"),
         (2, ["data.path=fine.txt", "teacher.views=elastic"], "need images"),
@@ -255,7 +255,11 @@ def test_files_that_are_no_text(fails, tmp_path, content, message):
         (4, ["data.path=fine.txt", "teacher.from=/nowhere/at/all"], "Name a run folder"),
         (2, ["data.path=fine.txt", "student=mlp"], "student"),
         (2, ["data=digits", "student=gpt"], "blocks of tokens"),
-        (2, ["data.path=fine.txt", "transfer.without=[a]"], "text labels itself"),
+        (
+            2,
+            ["data.path=fine.txt", "transfer.without=[a]"],
+            "the labels of text are its next tokens",
+        ),
         (2, ["data.path=fine.txt", "objective=dist"], "whole distribution"),
     ],
 )
