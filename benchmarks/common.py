@@ -23,8 +23,8 @@ from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, Views, mnist
 from limbeck.data.batches import StudyData
 from limbeck.run.manifest import hardware, installed_versions, now
-from limbeck.store.answers import Answers
-from limbeck.store.store import open_store
+from limbeck.store.answers import TeacherPass
+from limbeck.store.build import open_store
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
 from limbeck.training.fit import make_trainer, quiet_lightning, run_fit
 from limbeck.training.loggers import csv_logger
@@ -188,7 +188,7 @@ def build_store(
     """A teacher's answers to the training split in all views, kept in a store on the disk as a
     study keeps them.
     """
-    answers = Answers(
+    answers = TeacherPass(
         teacher=LiveTeacher(teacher),
         inputs=data.train.inputs,
         rows=torch.arange(len(data.train)),

@@ -37,8 +37,8 @@ from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import GPT, load_model
 from limbeck.run.manifest import hardware
-from limbeck.store.answers import Answers
-from limbeck.store.store import open_store
+from limbeck.store.answers import TeacherPass
+from limbeck.store.build import open_store
 from limbeck.study import targets as soft_targets
 from limbeck.study.arms import build
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -215,7 +215,7 @@ def steps(
     cohort, progress = Cohort(pairs), StageProgress(enabled=False)
     hard, soft = StackedObjective([HARD]), StackedObjective([Objective(temperature=1.0)])
     with tempfile.TemporaryDirectory() as place:
-        answers = Answers(
+        answers = TeacherPass(
             teacher=LiveTeacher(teacher),
             inputs=data.train.inputs,
             rows=rows,

@@ -10,7 +10,7 @@ from limbeck._base.version import __version__
 if TYPE_CHECKING:
     from limbeck.evaluation.metrics import evaluate
     from limbeck.losses import Objective
-    from limbeck.store.store import StoreSettings
+    from limbeck.store.settings import StoreSettings
     from limbeck.study.arms import Arm, Teacher
     from limbeck.study.study import Study
     from limbeck.training.fit import distill, train
@@ -36,7 +36,7 @@ _HOMES = {
     "DistillationModule": "limbeck.training.module",
     "Objective": "limbeck.losses",
     "Optimizer": "limbeck.training.optimizer",
-    "StoreSettings": "limbeck.store.store",
+    "StoreSettings": "limbeck.store.settings",
     "Study": "limbeck.study.study",
     "Teacher": "limbeck.study.arms",
     "distill": "limbeck.training.fit",

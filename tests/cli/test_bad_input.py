@@ -320,7 +320,7 @@ def test_models_by_name(fails, choice, message):
 
 def test_a_teacher_of_other_classes(fails, tmp_path):
     save_model(MLP((1, 8, 8), 7, hidden=[4]), tmp_path / "seven", class_names=list("0123456"))
-    assert "the teacher gives 7 classes, the data has 10" in fails(4, "teacher.from=seven")
+    assert "the teacher outputs 7 classes, but the dataset has 10" in fails(4, "teacher.from=seven")
     save_model(MLP((1, 8, 8), 10, hidden=[4]), tmp_path / "swapped", class_names=list("1023456789"))
     assert "the teacher's class 0 is '1'" in fails(4, "teacher.from=swapped")
     save_model(MLP((1, 9, 9), 10, hidden=[4]), tmp_path / "big", class_names=list("0123456789"))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from support.store_cases import SHARD, answers, model, opened, place, text_answers
+from support.store_cases import SHARD, folder_of, image_pass, model, open_quietly, text_pass
 
 from limbeck.cli import store as store_commands
 from limbeck.cli.main import main
 from limbeck.data import NoViews
-from limbeck.store import key as store_header
-from limbeck.store.files import ANSWERS, JOURNAL
+from limbeck.store import key as store_key
+from limbeck.store.files import ANSWERS, CHECKSUMS
 from limbeck.store.key import HEADER
 from limbeck.teacher.signal import LiveTeacher
 
@@ -22,10 +22,10 @@ OTHER = {"views": NoViews(), "teacher": LiveTeacher(model(seed=3))}
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """Two stores, beside much that is none."""
-    monkeypatch.setattr(store_header, "SHARD_ANSWERS", SHARD)
+    monkeypatch.setattr(store_key, "SHARD_ANSWERS", SHARD)
     monkeypatch.setenv("LIMBECK_STORE", str(tmp_path))
-    opened(answers(), tmp_path)
-    opened(answers(**OTHER), tmp_path, "float16")
+    open_quietly(image_pass(), tmp_path)
+    open_quietly(image_pass(**OTHER), tmp_path, "float16")
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "photos").mkdir()
     foreign = tmp_path / ("0" * 32)
@@ -40,14 +40,14 @@ def root(tmp_path, monkeypatch):
 
 
 def both(root):
-    return place(root), place(root, answers(**OTHER), "float16")
+    return folder_of(root), folder_of(root, image_pass(**OTHER), "float16")
 
 
 def test_a_table_of_stores(root, capsys):
     one, two = both(root)
-    journal = json.loads((one / JOURNAL).read_text())
-    del journal["shards"]["3"]
-    (one / JOURNAL).write_text(json.dumps(journal))
+    checksums = json.loads((one / CHECKSUMS).read_text())
+    del checksums["shards"]["3"]
+    (one / CHECKSUMS).write_text(json.dumps(checksums))
     assert main(["store", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == [
@@ -74,12 +74,12 @@ def test_a_table_of_stores(root, capsys):
 
 
 def test_what_is_kept_of_tokens(tmp_path, capsys):
-    opened(text_answers(), tmp_path, kind="topk", k=5)
-    opened(text_answers(temperature=2.0), tmp_path, kind="sampled", k=4)
+    open_quietly(text_pass(), tmp_path, kind="topk", k=5)
+    open_quietly(text_pass(temperature=2.0), tmp_path, kind="sampled", k=4)
     assert main(["store", "list", "--folder", str(tmp_path)]) == 0
-    found = capsys.readouterr().out
-    assert "text  NextToken  1 (none)  30 x 8 tokens  topk 5           19     " in found
-    assert "text  NextToken  1 (none)  30 x 8 tokens  sampled 4 (T=2)  12     " in found
+    stored = capsys.readouterr().out
+    assert "text  NextToken  1 (none)  30 x 8 tokens  topk 5           19     " in stored
+    assert "text  NextToken  1 (none)  30 x 8 tokens  sampled 4 (T=2)  12     " in stored
 
 
 def test_a_store_of_another_version_can_be_cleared(root, capsys):
@@ -88,7 +88,7 @@ def test_a_store_of_another_version_can_be_cleared(root, capsys):
     header = json.loads((one / HEADER).read_text())
     (one / HEADER).write_text(json.dumps({**header, "format": 1}))
     assert main(["store", "verify", one.name]) == 7
-    assert "is of format 1; this version reads 2" in capsys.readouterr().err
+    assert "has format 1, but this version reads format 2" in capsys.readouterr().err
     assert main(["store", "clear", one.name]) == 0
     assert not one.exists()
     assert two.exists()
@@ -118,12 +118,12 @@ def test_files_that_vanish_meanwhile(root, capsys, monkeypatch):
 
 def test_a_store_that_cannot_be_read(root, capsys, monkeypatch):
     one, _ = both(root)
-    (one / JOURNAL).unlink()
-    (one / JOURNAL).symlink_to(JOURNAL)  # a loop
+    (one / CHECKSUMS).unlink()
+    (one / CHECKSUMS).symlink_to(CHECKSUMS)  # a loop
     assert main(["store", "list"]) == 0
     assert any(line.endswith("unreadable") for line in capsys.readouterr().out.splitlines())
     assert main(["store", "verify"]) == 6
-    assert f"{one / JOURNAL} cannot be read" in capsys.readouterr().err
+    assert f"{one / CHECKSUMS} cannot be read" in capsys.readouterr().err
 
 
 def test_no_stores(tmp_path, capsys):
@@ -138,11 +138,11 @@ def test_verify_names_every_damage(root, capsys):
     assert main(["store", "verify"]) == 0
     assert capsys.readouterr().out.count("sound") == 2
     os.truncate(one / ANSWERS, 10)
-    (two / JOURNAL).write_text("?")
+    (two / CHECKSUMS).write_text("?")
     assert main(["store", "verify"]) == 7
     err = capsys.readouterr().err
     assert f"{one}: shards 0, 1, 2, 3 are damaged" in err
-    assert f"{two / JOURNAL} is damaged" in err
+    assert f"{two / CHECKSUMS} is damaged" in err
     assert main(["store", "verify", two.name[:6]]) == 7
 
 
@@ -178,8 +178,8 @@ def test_clear_all_takes_stores_and_nothing_else(root, capsys):
         (["clear"], "Name the stores to clear"),
         (["clear", "abcd", "--all"], "Name the stores to clear"),
         (["clear", "--all", "abcd"], "Name the stores to clear"),
-        (["clear", "../.."], "'../..' is no key"),
-        (["clear", "abc"], "'abc' is no key"),
+        (["clear", "../.."], "'../..' is not a key"),
+        (["clear", "abc"], "'abc' is not a key"),
         (["clear", "ffffffffffff"], "is the key of no store in"),
         (["clear", "0" * 32], "is the key of no store in"),
         (["clear", "1" * 32], "is the key of no store in"),

@@ -530,7 +530,7 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
         (
             {"teacher": teacher_model(classes=4)},
             TeacherError,
-            "the teacher gives 4 classes, the data has 3",
+            "the teacher outputs 4 classes, but the dataset has 3",
         ),
         ({"teacher": nn.Linear(5, 3)}, TeacherError, "cannot read inputs of shape"),
         ({"teacher": Teacher(source=["nowhere"])}, TeacherError, "nowhere does not exist"),

@@ -34,10 +34,10 @@ class Counting(nn.Module):
     def __init__(self):
         super().__init__()
         torch.manual_seed(5)
-        self.net, self.asked = MLP((1, 4, 4), 3, hidden=[9]), 0
+        self.net, self.inputs = MLP((1, 4, 4), 3, hidden=[9]), 0
 
     def forward(self, x):
-        self.asked += len(x)
+        self.inputs += len(x)
         return self.net(x)
 
 
@@ -68,7 +68,7 @@ def study(data, out, arms=None, **options):
     return Study(data, arms, out=out, **{**usual, **options})
 
 
-def kept(out):
+def stores_of(out):
     """What the manifest tells of stores: rows and views of each."""
     stores = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["stores"]
     return sorted((store["rows"], store["views"]) for store in stores.values())
@@ -76,12 +76,12 @@ def kept(out):
 
 def test_auto_keeps_answers_where_that_is_not_more_work(data, tmp_path, store):
     study(data, tmp_path / "six", views=Shift(1), store=store).run()
-    assert kept(tmp_path / "six") == []
+    assert stores_of(tmp_path / "six") == []
     assert not store.root.exists()
     study(data, tmp_path / "ten", views=Shift(1), store=store, epochs=5).run()
-    assert kept(tmp_path / "ten") == [(50, "shifts of 1")]
+    assert stores_of(tmp_path / "ten") == [(50, "shifts of 1")]
     study(data, tmp_path / "again", views=Shift(1), store=store).run()
-    assert kept(tmp_path / "again") == [(50, "shifts of 1")], (
+    assert stores_of(tmp_path / "again") == [(50, "shifts of 1")], (
         "a complete store is used however few the epochs"
     )
 
@@ -93,13 +93,13 @@ def test_arms_with_the_same_views_share_a_store_of_all_their_rows(data, tmp_path
         "c": Arm(objective=SOFT, transfer=TransferSet(samples=20, seed=1), views=Shift(1)),
         "hard": Arm(objective=HARD),
     }
-    made = study(data, tmp_path / "run", arms, store=store, epochs=9)
-    made.run()
+    tiny = study(data, tmp_path / "run", arms, store=store, epochs=9)
+    tiny.run()
     rows = torch.cat(
         [TransferSet(samples=20, seed=seed).select(data.train)[0] for seed in (1, 2)]
     ).unique()
     assert 20 < len(rows) < 40
-    assert kept(tmp_path / "run") == sorted([(len(rows), "none"), (20, "shifts of 1")])
+    assert stores_of(tmp_path / "run") == sorted([(len(rows), "none"), (20, "shifts of 1")])
 
 
 def test_views_that_mix_have_a_store_for_each_transfer_set(data, tmp_path, store):
@@ -109,7 +109,7 @@ def test_views_that_mix_have_a_store_for_each_transfer_set(data, tmp_path, store
     }
     stored, live = tmp_path / "stored", tmp_path / "live"
     summary = study(data, stored, arms, store=store).run()
-    assert kept(stored) == [(20, "mixup"), (20, "mixup")]
+    assert stores_of(stored) == [(20, "mixup"), (20, "mixup")]
     limited = {
         name: Arm(**{**vars(arm), "views": Mixup(1.0).limited(4)}) for name, arm in arms.items()
     }
@@ -125,23 +125,23 @@ def test_endless_views_get_an_end_in_every_arm_that_has_them(data, tmp_path, sto
         "shifted": Arm(objective=SOFT, views=Shift(1)),
         "alone": Arm(objective=HARD, views=Mixup(1.0)),
     }
-    made = study(data, tmp_path / "run", arms, views=Brighter(), store=store)
-    assert [plan.views.count for plan in made.plans] == [4, 4, 9, ENDLESS]
-    made.run()
-    assert (50, "brighter") in kept(tmp_path / "run")
+    tiny = study(data, tmp_path / "run", arms, views=Brighter(), store=store)
+    assert [plan.views.count for plan in tiny.plans] == [4, 4, 9, ENDLESS]
+    tiny.run()
+    assert (50, "brighter") in stores_of(tmp_path / "run")
     off = study(data, tmp_path / "off", arms, views=Brighter(), store="off")
     assert [plan.views.count for plan in off.plans] == [ENDLESS, ENDLESS, 9, ENDLESS]
     off.run()
-    assert kept(tmp_path / "off") == []
+    assert stores_of(tmp_path / "off") == []
 
 
 def test_another_run_asks_nothing_but_the_comparison(data, tmp_path, store):
-    asked = []
+    counts = []
     for name in ("one", "two"):
         teacher = Counting()
         study(data, tmp_path / name, teacher=teacher, store=store, views=NoViews()).run()
-        asked.append(teacher.asked)
-    assert asked[0] - asked[1] == 50
+        counts.append(teacher.inputs)
+    assert counts[0] - counts[1] == 50
 
 
 def test_the_precision_of_the_training_is_that_of_the_answers(data, tmp_path, store):
@@ -180,6 +180,6 @@ def test_a_cohort_of_one_counts_each_of_its_questions(data, tmp_path, store):
 
     arms = {"one": Arm(objective=SOFT), "two": Arm(objective=Objective(temperature=2.0))}
     study(data, tmp_path / "run", arms, student=Normed, views=Shift(1), store=store).run()
-    assert kept(tmp_path / "run") == [(50, "shifts of 1")], (
+    assert stores_of(tmp_path / "run") == [(50, "shifts of 1")], (
         "2 arms x 2 seeds x 3 epochs is more than 9 views"
     )

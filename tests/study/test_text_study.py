@@ -22,8 +22,8 @@ from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import GPT, load_model
 from limbeck.run.summary import parse_summary
-from limbeck.store.answers import Answers
-from limbeck.store.store import open_store
+from limbeck.store.answers import TeacherPass
+from limbeck.store.build import open_store
 from limbeck.teacher.signal import LiveTeacher
 
 BLOCK = 32
@@ -148,7 +148,7 @@ def test_the_comparison_of_text_is_in_bits_per_byte(finished):
 
 def stored(teacher, data, folder, *, rows=None, **kind):
     rows = torch.arange(len(data.train)) if rows is None else rows
-    answers = Answers(
+    answers = TeacherPass(
         teacher=LiveTeacher(teacher),
         inputs=data.train.inputs,
         rows=rows,
@@ -362,7 +362,8 @@ def test_a_teacher_of_another_block_or_vocabulary(data, tmp_path):
         GPT((BLOCK,), 300, width=8, layers=1, heads=1),
     ):
         with pytest.raises(
-            Exception, match=r"cannot read inputs of shape \[32\]|300 tokens, the data has 256"
+            Exception,
+            match=r"cannot read inputs of shape \[32\]|300 tokens, but the dataset has 256",
         ):
             study_of(data, tmp_path / "run", teacher=model).check()
 

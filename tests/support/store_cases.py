@@ -1,8 +1,8 @@
-"""A small store for tests; run as a program it builds that store slowly and notes what it asked."""
+"""A small store for tests."""
 
 import io
-import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,9 +13,8 @@ from limbeck._base.progress import StageProgress
 from limbeck.data import NoViews, Shift, Views
 from limbeck.data.dataset import as_float
 from limbeck.models import MLP, Normalized
-from limbeck.store import key as store_header
-from limbeck.store.answers import Answers
-from limbeck.store.store import open_store
+from limbeck.store.answers import FullPrecision, TeacherPass
+from limbeck.store.build import open_store
 from limbeck.teacher.signal import LiveTeacher
 
 SAMPLES, CLASSES, SHARD_ROWS, VIEWS = 40, 3, 10, 9
@@ -47,57 +46,75 @@ class Mixed(Views):
         return (as_float(inputs[sample]) + as_float(inputs[other])) / 2
 
 
-def answers(**changes):
-    """Answers to all images in nine views, or with changes."""
+class Patched(LiveTeacher):
+    """A teacher with the same key whose answers are another function of the inputs."""
+
+    def __init__(self, teacher, answer):
+        super().__init__(teacher.models, combine=teacher.combine)
+        self.answer = answer
+
+
+class Renamed(FullPrecision):
+    """Computation in float32 under another name."""
+
+    def __init__(self, precision):
+        self.precision = precision
+
+
+def image_pass(**changes):
+    """A pass over all images in nine views, or with changes."""
     usual = {
         "teacher": LiveTeacher(model()),
         "inputs": images(),
         "views": Shift(1),
         "classes": CLASSES,
     }
-    made = {**usual, **changes}
-    return Answers(**{"rows": torch.arange(len(made["inputs"])), **made})
+    arguments = {**usual, **changes}
+    return TeacherPass(**{"rows": torch.arange(len(arguments["inputs"])), **arguments})
 
 
-def counting(made, log, delay=0.0):
-    """The same answers, each question noted in a list or a file."""
+def answering(teacher_pass, answer):
+    """The same pass with another function from inputs to logits."""
+    return replace(teacher_pass, teacher=Patched(teacher_pass.teacher, answer))
 
-    def ask(x):
+
+def counting(teacher_pass, log, delay=0.0):
+    """The same pass; the size of each batch is logged in a list or a file."""
+    teacher = teacher_pass.teacher
+
+    def answer(x):
         time.sleep(delay)
         if isinstance(log, list):
             log.append(len(x))
         else:
             with open(log, "a", encoding="utf-8") as file:
                 file.write(f"{len(x)}\n")
-        return made.teacher.answer(x)
+        return teacher.answer(x)
 
-    return Answers(**{**vars(made), "ask": ask})
-
-
-def opened(made, root, dtype="float32", say=None, **kept):
-    """The stored teacher; what is said goes to ``say``, a text stream; ``kept`` is kind and k."""
-    progress = StageProgress(
-        enabled=say is not None, console=Console(file=say or io.StringIO(), width=500)
-    )
-    return open_store(made, made.header(dtype, **kept), Path(root), progress)
+    return answering(teacher_pass, answer)
 
 
-def place(root, made=None, dtype="float32", **kept):
+def open_quietly(teacher_pass, root, dtype="float32", console=None, **stored):
+    """Open a store; messages go to ``console``, a text stream; ``stored`` is kind and k."""
+    stream = Console(file=console or io.StringIO(), width=500)
+    progress = StageProgress(enabled=console is not None, console=stream)
+    header = teacher_pass.header(dtype, **stored)
+    return open_store(teacher_pass, header, Path(root), progress)
+
+
+def folder_of(root, teacher_pass=None, dtype="float32", **stored):
     """The folder of a store."""
-    return Path(root) / (made or answers()).header(dtype, **kept).key
+    return Path(root) / (teacher_pass or image_pass()).header(dtype, **stored).key
 
 
 class NextToken(nn.Module):
-    """A language model of one layer: logits ``[B, T, C]`` for ids ``[B, T]``, each of its token and
-    those before.
-    """
+    """A language model of one layer: logits ``[B, T, C]`` for ids ``[B, T]``."""
 
     def __init__(self, seed=0, tokens=TOKENS, scale=3.0):
         super().__init__()
         draw = torch.Generator().manual_seed(seed)
-        self.embedding = nn.Embedding.from_pretrained(
-            scale * torch.randn(tokens, tokens, generator=draw)
-        )
+        weights = scale * torch.randn(tokens, tokens, generator=draw)
+        self.embedding = nn.Embedding.from_pretrained(weights)
 
     def forward(self, ids):
         assert ids.dtype == torch.int64
@@ -107,14 +124,13 @@ class NextToken(nn.Module):
 
 def blocks(count=BLOCKS, seed=6):
     """Overlapping views of one array of token ids, as text comes from a file."""
-    ids = torch.randint(
-        TOKENS, (count * POSITIONS + 1,), generator=torch.Generator().manual_seed(seed)
-    )
+    draw = torch.Generator().manual_seed(seed)
+    ids = torch.randint(TOKENS, (count * POSITIONS + 1,), generator=draw)
     return ids.to(torch.int32)[:-1].view(count, POSITIONS)
 
 
-def text_answers(**changes):
-    """Answers to each token of some blocks."""
+def text_pass(**changes):
+    """A pass over each token of some blocks."""
     usual = {
         "teacher": LiveTeacher(NextToken()),
         "inputs": blocks(),
@@ -124,7 +140,7 @@ def text_answers(**changes):
         "vocabulary": "a" * 64,
         "data_name": "text",
     }
-    return answers(**{**usual, **changes})
+    return image_pass(**{**usual, **changes})
 
 
 class Scaled(nn.Module):
@@ -136,11 +152,3 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return self.net(x) * self.factor
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    store_header.SHARD_ANSWERS = SHARD
-    folder, notes, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    logits = opened(counting(answers(), notes, seconds), folder, say=sys.stderr).records
-    print(store_header.hashlib.sha256(logits.numpy().tobytes()).hexdigest())

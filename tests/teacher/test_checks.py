@@ -45,14 +45,14 @@ def test_a_teacher_that_fits(theirs):
 @pytest.mark.parametrize("classes", [1, 2, 4])
 def test_number_of_classes(classes):
     with pytest.raises(
-        TeacherError, match=rf"runs/a: the teacher gives {classes} classes, the data has 3"
+        TeacherError, match=rf"runs/a: the teacher outputs {classes} classes, but the dataset has 3"
     ):
         check(mlp(classes))
 
 
 def test_order_of_classes():
     with pytest.raises(
-        TeacherError, match=r"runs/a: the teacher's class 1 is 'fox', that of the data 'dog'"
+        TeacherError, match=r"runs/a: the teacher's class 1 is 'fox', but the dataset's is 'dog'"
     ):
         check(mlp(), theirs=["cat", "fox", "dog"])
 
@@ -60,7 +60,7 @@ def test_order_of_classes():
 @pytest.mark.parametrize("theirs", [["cat", "dog"], [*NAMES, "owl"], []])
 def test_names_that_are_too_few_or_too_many(theirs):
     with pytest.raises(
-        TeacherError, match=rf"the teacher names {len(theirs)} classes, the data has 3"
+        TeacherError, match=rf"the teacher has {len(theirs)} classes, but the dataset has 3"
     ):
         check(mlp(), theirs=theirs)
 
@@ -89,7 +89,7 @@ def test_inputs_that_it_cannot_read(model, shape):
 
 
 @pytest.mark.parametrize(
-    ("answer", "found"),
+    ("answer", "output"),
     [
         (lambda x: x, r"shape \[1, 1, 4, 4\]"),
         (lambda x: x.sum(), r"shape \[\]"),
@@ -100,9 +100,9 @@ def test_inputs_that_it_cannot_read(model, shape):
         (lambda x: None, "NoneType"),
     ],
 )
-def test_answers_that_are_no_logits(answer, found):
+def test_answers_that_are_no_logits(answer, output):
     with pytest.raises(
-        TeacherError, match=rf"answers one input with {found}; logits \[1, classes\] were expected"
+        TeacherError, match=rf"answers one input with {output}; logits \[1, classes\] were expected"
     ):
         check(Answer(answer))
 
@@ -147,13 +147,13 @@ def test_a_language_model_that_fits():
 @pytest.mark.parametrize(
     ("model", "theirs", "message"),
     [
-        (Language(4), None, "the teacher gives 4 tokens, the data has 3"),
+        (Language(4), None, "the teacher outputs 4 tokens, but the dataset has 3"),
         (
             Language(3),
             ["a", "c", "b"],
-            r"the teacher's token 1 is 'c', that of the data 'b'.*data.tokenizer=FOLDER",
+            r"the teacher's token 1 is 'c', but the dataset's is 'b'.*data.tokenizer=FOLDER",
         ),
-        (Language(3), ["a", "b", "c", "d"], "the teacher names 4 tokens, the data has 3"),
+        (Language(3), ["a", "b", "c", "d"], "the teacher has 4 tokens, but the dataset has 3"),
         (
             Language(3, cut=1),
             None,

@@ -1,4 +1,4 @@
-"""All stores of a folder: list them, verify them, clear them away."""
+"""``limbeck store``: list, verify and clear the stores of a folder."""
 
 import argparse
 import re
@@ -9,52 +9,80 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from limbeck._base import cache
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
-from limbeck.store.files import StoreFolder, find_stores, in_bytes, remove_store, size_of, writing
-from limbeck.store.key import default_folder
+from limbeck.store.files import (
+    StoreFolder,
+    find_stores,
+    in_bytes,
+    name_shards,
+    remove_store,
+    size_of,
+    writing,
+)
+from limbeck.store.key import Header
 
 COLUMNS = ("key", "data", "teacher", "views", "rows", "kind", "bytes", "size", "age", "state")
-"""Bytes are those of one answer."""
-SHOWN_DIGITS = 12
+"""Headings of the table; ``bytes`` are those of one answer."""
+KEY_DIGITS = 12
 _BEGINNING = re.compile(r"[0-9a-f]{4,32}")
 
 
 def table(root: Path) -> list[str]:
-    """One line for each store, under a line of headings."""
+    """One line for each store, below a line of headings."""
     paths = find_stores(root)
     if not paths:
         return [f"no stores in {root}"]
-    rows = [COLUMNS, *(_row(path) for path in paths)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    total = in_bytes(sum(size_of(path) for path in paths))
-    return [*lines, f"{len(paths)} store{'s' * (len(paths) > 1)}, {total}, in {root}"]
+    rows = [COLUMNS, *map(_row, paths)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    total = in_bytes(sum(map(size_of, paths)))
+    noun = "store" if len(paths) == 1 else "stores"
+    return [*lines, f"{len(paths)} {noun}, {total}, in {root}"]
 
 
 def _row(path: Path) -> tuple[str, ...]:
-    key, size = path.name[:SHOWN_DIGITS], in_bytes(size_of(path))
+    size = in_bytes(size_of(path))
+    header, state = None, "empty"
     try:
         store = StoreFolder.open(path)
-        if store is None:
-            return (key, *["?"] * 6, size, "?", "empty")
-        header, finished = store.header, len(store.journal())
+        if store is not None:
+            header, state = store.header, "complete"
+            finished = len(store.checksums())
+            if finished < store.header.shards:
+                state = _progress(finished, store.header)
     except UntrustedFileError:
-        return (key, *["?"] * 6, size, "?", "damaged")
+        header, state = None, "damaged"
     except ResourceError:
-        return (key, *["?"] * 6, size, "?", "unreadable")
-    state = "complete" if finished == header.shards else f"{finished} of {header.shards} shards"
-    label = [header.label.get(name, "?") for name in ("data", "teacher")]
-    views = f"{header.views} ({header.label.get('views', '?')})"
-    rows = f"{header.rows}" + (f" x {header.positions} tokens" if header.parts["tokens"] else "")
-    kept = (header.kind_name, str(header.record_bytes))
-    return (key, *label, views, rows, *kept, size, _age(header.created), state)
+        header, state = None, "unreadable"
+    if header is None:
+        return (path.name[:KEY_DIGITS], *["?"] * 6, size, "?", state)
+    rows = f"{header.rows}"
+    if header.parts["tokens"]:
+        rows += f" x {header.positions} tokens"
+    return (
+        path.name[:KEY_DIGITS],
+        header.label.get("data", "?"),
+        header.label.get("teacher", "?"),
+        f"{header.views} ({header.label.get('views', '?')})",
+        rows,
+        header.kind_name,
+        str(header.record_bytes),
+        size,
+        _age(header.created),
+        state,
+    )
+
+
+def _progress(finished: int, header: Header) -> str:
+    return f"{finished} of {header.shards} shards"
 
 
 def _age(created: str) -> str:
-    """How long ago, in the largest unit that fits."""
+    """Time since the creation, in the largest unit that fits."""
     try:
         seconds = (datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()
     except (ValueError, TypeError):
@@ -66,89 +94,95 @@ def _age(created: str) -> str:
 
 
 def verify(root: Path, keys: Sequence[str]) -> Iterator[str]:
-    """Read every finished shard of the stores named, or of all; yields a line for each that is
-    sound.
+    """Read every finished shard of some stores, or of all; yields a line for each sound store.
+
+    Args:
+        root: Folder of all stores.
+        keys: Keys of the stores, or their beginnings; empty for all.
 
     Raises:
-        ConfigError: a key names no store.
-        UntrustedFileError: at the end, naming what is damaged.
-        ResourceError: a store may not be read.
+        ConfigError: If a key names no store.
+        UntrustedFileError: If stores are damaged; raised at the end, naming all of them.
+        ResourceError: If a store cannot be read.
     """
-    damaged = []
-    for path in pick(root, keys) if keys else find_stores(root):
+    faults = []
+    for path in select(root, keys) if keys else find_stores(root):
         try:
             store = StoreFolder.open(path)
-            bad = store.check()[0] if store else []
+            shards = store.check().damaged_shards if store else []
         except UntrustedFileError as error:
-            damaged.append(str(error))
+            faults.append(str(error))
             continue
-        if bad:
-            named = (
-                f"shard {bad[0]} is" if len(bad) == 1 else f"shards {', '.join(map(str, bad))} are"
-            )
-            damaged.append(f"{path}: {named} damaged.")
+        if shards:
+            faults.append(f"{path}: {name_shards(shards)} damaged.")
             continue
-        finished = f"{len(store.journal())} of {store.header.shards} shards" if store else "empty"
-        yield f"{path.name[:SHOWN_DIGITS]}  sound, {finished}, {in_bytes(size_of(path))}"
-    if damaged:
-        raise UntrustedFileError(
-            "\n".join(damaged)
-            + "\nThe next run that needs them computes damaged shards anew; 'limbeck store clear KEY' "
+        state = "empty"
+        if store is not None:
+            state = _progress(len(store.checksums()), store.header)
+        yield f"{path.name[:KEY_DIGITS]}  sound, {state}, {in_bytes(size_of(path))}"
+    if faults:
+        faults.append(
+            "The next run that needs them computes damaged shards again; 'limbeck store clear KEY' "
             "removes a store."
         )
+        raise UntrustedFileError("\n".join(faults))
 
 
 def clear(root: Path, keys: Sequence[str], *, everything: bool) -> Iterator[str]:
-    """Delete the stores named, or all; yields a line for each. Whatever is no store of limbeck
-    stays.
+    """Delete some stores, or all; yields a line for each. Anything else in the folder stays.
+
+    Args:
+        root: Folder of all stores.
+        keys: Keys of the stores, or their beginnings.
+        everything: Whether to delete all stores.
 
     Raises:
-        ConfigError: none is named, a key names no store, or a process is computing one.
-        ResourceError: one may not be deleted.
+        ConfigError: If neither or both are given, a key names no store, or a process is computing
+            one.
+        ResourceError: If a store cannot be deleted.
     """
     if bool(keys) == everything:
         raise ConfigError(
             "Name the stores to clear, as 'limbeck store list' shows them, or clear all with --all."
         )
-    for path in find_stores(root) if everything else pick(root, keys):
+    for path in find_stores(root) if everything else select(root, keys):
         size = size_of(path)
         with writing(root):
-            lock = FileLock(f"{path}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise ConfigError(
-                    f"store {path.name[:SHOWN_DIGITS]} is being computed by another process; wait "
-                    "for it, or stop it."
-                ) from None
-            try:
-                remove_store(path)
-            finally:
-                lock.release()
-        yield f"{path.name[:SHOWN_DIGITS]}  removed, {in_bytes(size)} freed"
+            _remove(path)
+        yield f"{path.name[:KEY_DIGITS]}  removed, {in_bytes(size)} freed"
 
 
-def pick(root: Path, keys: Sequence[str]) -> list[Path]:
+def _remove(path: Path) -> None:
+    try:
+        with FileLock(f"{path}.lock", timeout=0):
+            remove_store(path)
+    except Timeout:
+        raise ConfigError(
+            f"Store {path.name[:KEY_DIGITS]} is being computed by another process; wait for it, or "
+            "stop it."
+        ) from None
+
+
+def select(root: Path, keys: Sequence[str]) -> list[Path]:
     """The stores that keys name; the beginning of a key is enough.
 
     Raises:
-        ConfigError: a key is none, or names no store or several.
+        ConfigError: If a key is malformed, or names no store or several.
     """
-    stores, picked = find_stores(root), []
+    stores = find_stores(root)
+    selected = []
     for key in keys:
         if not _BEGINNING.fullmatch(key):
             raise ConfigError(
-                f"{key!r} is no key: 4 to 32 of the digits 0 to 9 and a to f were expected."
+                f"{key!r} is not a key: 4 to 32 of the digits 0 to 9 and a to f were expected."
             )
-        found = [path for path in stores if path.name.startswith(key)]
-        if len(found) != 1:
-            known = ", ".join(path.name[:SHOWN_DIGITS] for path in found or stores) or "none"
-            raise ConfigError(
-                f"{key} is the key of {len(found) or 'no'} store{'s' * (len(found) > 1)} in "
-                f"{root}; there: {known}."
-            )
-        picked += found
-    return picked
+        matches = [path for path in stores if path.name.startswith(key)]
+        if len(matches) != 1:
+            known = ", ".join(path.name[:KEY_DIGITS] for path in matches or stores) or "none"
+            count = f"{len(matches)} stores" if matches else "no store"
+            raise ConfigError(f"{key} is the key of {count} in {root}; stores there: {known}.")
+        selected += matches
+    return selected
 
 
 # The verb -----------------------------------------------------------------------------------------
@@ -175,7 +209,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--all goes with 'limbeck store clear', not with {arguments.action}.")
     if arguments.keys and arguments.action == "list":
         raise ConfigError("'limbeck store list' takes no key: it lists every store.")
-    root = default_folder() if arguments.folder is None else arguments.folder
+    root = arguments.folder or cache.ANSWERS.default_folder
     lines: Iterable[str] = table(root)
     if arguments.action == "verify":
         lines = verify(root, arguments.keys)

@@ -1,3 +1,3 @@
-"""The teacher's answers on disk: computed once, keyed by what produced them, checked when they are
-read.
+"""The teacher's answers on the disk: computed once, keyed by what produced them, checked when they
+are read.
 """

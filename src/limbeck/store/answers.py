@@ -1,13 +1,12 @@
-"""What a soft-target store holds: a teacher's answers to some samples in all their views, and what
-tells them apart.
-"""
+"""Computing a teacher's answers: one pass over samples in all their views."""
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,42 +18,73 @@ from limbeck._base.version import __version__
 from limbeck.data.dataset import as_float
 from limbeck.data.views.base import Views
 from limbeck.models import Normalized, model_name
-from limbeck.store.key import FORMAT, SPARSE_DTYPE, Header, record_bytes, rows_a_shard
+from limbeck.store.key import FORMAT, SPARSE_DTYPE, Header, rows_per_shard
 from limbeck.teacher.signal import LiveTeacher
 
 CONVOLUTION_BATCH, LINEAR_BATCH = 128, 2048
-"""Inputs a teacher is asked at a time: the maps of a convolution then stay in a processor's cache
+"""Batch sizes of a teacher: the feature maps of a convolution then fit in a processor's cache
 (docs/log.md).
 """
 TOKENS_BATCH, MOST_LOGITS = 128, 1 << 22
-"""Blocks of tokens a teacher is asked at a time, and logits that these may have, unless a single
-block has more.
-"""
+"""Batch size in blocks of tokens, and the logits these may have unless one block has more."""
+FORMER_MODULES = {
+    "limbeck.data.views.base": "limbeck.data.views",
+    "limbeck.data.views.crops": "limbeck.data.crops",
+    "limbeck.data.views.distortions": "limbeck.data.distortions",
+    "limbeck.data.views.mixup": "limbeck.data.mixup",
+}
+"""Modules of views and their names in keys, those of version 0.1.0, whose stores are found so."""
 DIGEST_ROWS = 1 << 14
-SHOWN_LOGITS = 10
+MOST_IN_MESSAGE = 10
+
+
+class Precision(Protocol):
+    """The precision of a computation, as Lightning's and Fabric's precision plugins have it."""
+
+    @property
+    def precision(self) -> Any:
+        """Name of the precision, such as ``bf16-mixed``."""
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """Context of a forward pass."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Inputs in the type that the model takes."""
+
+
+class FullPrecision:
+    """Computation in float32."""
+
+    precision = "32-true"
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """A context that changes nothing."""
+        return nullcontext()
+
+    def convert_input(self, data: Any) -> Any:
+        """The inputs as they are."""
+        return data
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answers:
-    """What a store holds: the answers of a teacher to some samples, each in all views of a family.
+class TeacherPass:
+    """One pass of a teacher over samples, each in all views of a family; a store holds its answers.
 
     Attributes:
-        teacher: who answers.
-        inputs: of the training split, ``[M, ...]``.
-        rows: rows of it whose answers are kept, int64 ``[N]``, ascending.
-        views: V views.
-        pool: rows that views which mix samples mix in, int64 ``[P]``, all among ``rows``; None for
-            ``rows``.
-        classes: C.
-        device: where to compute.
-        precision: the name of the precision in which ``ask`` computes.
-        ask: logits ``[B, C]`` for inputs ``[B, ...]``; by default the teacher's answer.
-        data_name: of the data set, for people.
-        positions: T, where inputs are blocks of T tokens and a teacher answers each token; None
-            where it answers each input once.
-        vocabulary: a digest of the tokenizer; None where inputs are no tokens.
-        temperature: of the objective; only of interest to a store of sampled classes, which are
-            drawn at it.
+        teacher: Teacher to ask.
+        inputs: Inputs of the training split, ``[M, ...]``.
+        rows: Rows of the split to ask about, int64 ``[N]``, ascending.
+        views: Family of V views.
+        classes: Number of classes, C.
+        device: Device of the computation.
+        precision: Precision of the computation.
+        data_name: Name of the dataset, for people.
+        pool: Rows that views which mix samples draw from, int64 ``[P]``, all among ``rows``; None
+            for ``rows``.
+        positions: Number of tokens of a block, T, where a teacher answers each token; None where it
+            answers each input once.
+        vocabulary: Digest of the tokenizer; None where inputs are no tokens.
+        temperature: Temperature of the objective; only a store of sampled classes depends on it.
     """
 
     teacher: LiveTeacher
@@ -63,8 +93,7 @@ class Answers:
     views: Views
     classes: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    precision: str = "32-true"
-    ask: Callable[[Tensor], Tensor] | None = None
+    precision: Precision = field(default_factory=FullPrecision)
     data_name: str = "data"
     pool: Tensor | None = None
     positions: int | None = None
@@ -73,162 +102,189 @@ class Answers:
 
     @property
     def count(self) -> int:
-        """Number of inputs a teacher is asked, N x V."""
+        """Number of inputs, N x V."""
         return len(self.rows) * self.views.count
 
     @property
-    def whole(self) -> bool:
-        """Whether all samples of the split are in."""
+    def covers_split(self) -> bool:
+        """Whether all samples of the split are asked about."""
         return len(self.rows) == len(self.inputs)
 
+    @property
+    def batch_size(self) -> int:
+        """Number of inputs of a batch."""
+        if self.positions is not None:
+            return max(1, min(TOKENS_BATCH, MOST_LOGITS // (self.positions * self.classes)))
+        for model in self.teacher.models:
+            if any(parameter.ndim > 2 for parameter in model.parameters()):
+                return CONVOLUTION_BATCH
+            if any(isinstance(m, (nn.Embedding, nn.MultiheadAttention)) for m in model.modules()):
+                return CONVOLUTION_BATCH
+        return LINEAR_BATCH
+
     def header(self, dtype: str, *, kind: str = "dense", k: int = 0) -> Header:
-        """The header of the store that would hold them.
+        """Header of the store that holds the answers.
 
         Args:
-            dtype: of dense logits.
-            kind: one of :data:`~limbeck.store.key.KINDS`.
-            k: K, classes that an answer keeps unless it is dense; at most all are kept.
+            dtype: Type of dense logits.
+            kind: Part of an answer to store, one of :data:`~limbeck.store.key.KINDS`.
+            k: Number of classes of an answer, K, at most all; ``dense`` ignores it.
         """
-        k, dtype = (0, dtype) if kind == "dense" else (min(k, self.classes), SPARSE_DTYPE)
-        drawn = {"temperature": float(self.temperature)} if kind == "sampled" else {}
-        tokens = (
-            {}
-            if self.positions is None
-            else {"positions": self.positions, "vocabulary": self.vocabulary}
+        if kind == "dense":
+            stored: dict[str, Any] = {"k": 0, "dtype": dtype}
+        else:
+            stored = {"k": min(k, self.classes), "dtype": SPARSE_DTYPE}
+        if kind == "sampled":
+            stored["temperature"] = float(self.temperature)
+        header = Header(
+            parts=self._parts({"version": FORMAT, "kind": kind, **stored}),
+            classes=self.classes,
+            shard_rows=1,
+            label=self._label(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            limbeck=__version__,
         )
-        positions, size = self.positions or 1, record_bytes(kind, self.classes, k, dtype)
+        row_answers = header.views * header.positions
+        return replace(header, shard_rows=rows_per_shard(row_answers, header.record_bytes))
+
+    def _parts(self, stored: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """What the key of a store is made of."""
         members = self.teacher.models
-        shown = self.inputs if self.whole else self.inputs[self.rows]
-        samples = {"inputs": digest_of(shown), "row_numbers": digest_of(self.rows)}
-        mixing = {"pool": digest_of(self._pool)} if self.views.mixes else {}
-        parts: dict[str, Any] = {
+        asked_about = self.inputs if self.covers_split else self.inputs[self.rows]
+        views: dict[str, Any] = {"count": self.views.count, "settings": self.views.settings()}
+        if self.views.mixes:
+            views["pool"] = digest_of(self._pool)
+        tokens: dict[str, Any] = {}
+        if self.positions is not None:
+            tokens = {"positions": self.positions, "vocabulary": self.vocabulary}
+        parts = {
             "teacher": {
                 "members": [_model_digest(model) for model in members],
                 "combine": self.teacher.combine,
             },
-            "samples": {"rows": len(self.rows), **samples},
-            "views": {"count": self.views.count, "settings": self.views.settings(), **mixing},
+            "samples": {
+                "rows": len(self.rows),
+                "inputs": digest_of(asked_about),
+                "row_numbers": digest_of(self.rows),
+            },
+            "views": views,
             "normalisation": {"members": [_normalisation(model) for model in members]},
-            "precision": {"computed": self.precision},
+            "precision": {"computed": str(self.precision.precision)},
             "tokens": tokens,
-            "format": {"version": FORMAT, "kind": kind, "k": k, "dtype": dtype, **drawn},
+            "format": stored,
         }
-        names = [model_name(model) for model in members]
-        teacher = names[0] if len(names) == 1 else f"{len(names)} x {names[0]}"
-        return Header(
-            parts=json.loads(without_addresses(json.dumps(parts, default=_plain))),
-            rows=len(self.rows),
-            views=self.views.count,
-            positions=positions,
-            classes=self.classes,
-            kind=kind,
-            k=k,
-            dtype=dtype,
-            shard_rows=rows_a_shard(self.views.count * positions, size),
-            label={"data": self.data_name, "teacher": teacher, "views": self.views.name},
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            limbeck=__version__,
-        )
+        text = without_addresses(json.dumps(parts, default=_as_text))
+        for module, former in FORMER_MODULES.items():
+            text = text.replace(f'"{module}.', f'"{former}.')
+        return json.loads(text)
 
-    def placed(self) -> "Answers":
-        """The same with inputs and rows on the device."""
-        inputs, rows, pool = (part.to(self.device) for part in (self.inputs, self.rows, self._pool))
-        return replace(self, inputs=inputs, rows=rows, pool=pool)
+    def _label(self) -> dict[str, str]:
+        members = self.teacher.models
+        teacher = model_name(members[0])
+        if len(members) > 1:
+            teacher = f"{len(members)} x {teacher}"
+        return {"data": self.data_name, "teacher": teacher, "views": self.views.name}
+
+    def to_device(self) -> "TeacherPass":
+        """The same pass with inputs and rows on the device."""
+        return replace(
+            self,
+            inputs=self.inputs.to(self.device),
+            rows=self.rows.to(self.device),
+            pool=self._pool.to(self.device),
+        )
 
     @property
     def _pool(self) -> Tensor:
         return self.rows if self.pool is None else self.pool
 
     def compute(self, number: Tensor) -> Tensor:
-        """Ask for answers by their numbers.
+        """Compute answers by their numbers.
 
         Args:
-            number: int64 ``[B]``, from 0 to N x V - 1: the row's place times V plus the view.
+            number: Numbers from 0 to N x V - 1, int64 ``[B]``: the row's index times V plus the
+                view.
 
         Returns:
             float32 logits ``[B, C]`` on the device, of blocks of tokens ``[B, T, C]``.
 
         Raises:
-            TeacherError: they are not of that shape, or not all finite.
+            TeacherError: If the logits have another shape, or are not all finite.
         """
         number = number.to(self.device)
-        place = torch.div(number, self.views.count, rounding_mode="floor")
-        seen = self.views.show(
-            self.inputs, self.rows[place], number - place * self.views.count, self._pool
-        )
-        logits = (self.ask or self.teacher.answer)(as_float(seen)).float()
-        wanted = (len(number), *(() if self.positions is None else (self.positions,)), self.classes)
-        if logits.shape != wanted:
-            raise TeacherError(
-                f"The teacher answers {len(number)} inputs with logits of shape "
-                f"{list(logits.shape)}; "
-                f"{list(wanted)} was expected."
-            )
-        finite = torch.isfinite(logits.amax(-1)) & torch.isfinite(logits.amin(-1))
-        if not bool(finite.all()):
-            at = (~finite).nonzero()[0].tolist()
-            broken = logits[tuple(at)]
-            shown = ", ".join(f"{value:g}" for value in broken[:SHOWN_LOGITS].tolist())
-            raise TeacherError(
-                f"The teacher's logits of training sample {int(self.rows[place[at[0]]])}"
-                f"{f', token {at[1]},' if at[1:] else ''} are not all finite: "
-                f"{int((~broken.isfinite()).sum())} of "
-                f"{len(broken)} are infinite or not a number "
-                f"({shown}{', ...' if len(broken) > SHOWN_LOGITS else ''}). "
-                "Check the teacher, or compute with trainer.precision=32-true. Where the teacher "
-                "means them, as -inf "
-                "for masked classes, use store=off: it is then asked in every step, and nothing is "
-                "kept or checked."
-            )
+        index = torch.div(number, self.views.count, rounding_mode="floor")
+        view = number - index * self.views.count
+        inputs = self.views.show(self.inputs, self.rows[index], view, self._pool)
+        with self.precision.forward_context():
+            logits = self.teacher.answer(self.precision.convert_input(as_float(inputs)))
+        logits = logits.float()
+        self._check(logits, self.rows[index])
         return logits
 
-    def batch(self) -> int:
-        """How many inputs to ask at a time."""
+    def compute_all(self, first: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Compute a range of answers in batches of nearly equal size: their numbers and logits."""
+        numbers = torch.arange(first, end)
+        for number in numbers.chunk(-(-len(numbers) // self.batch_size)):
+            yield number, self.compute(number)
+
+    def _check(self, logits: Tensor, rows: Tensor) -> None:
+        expected = [len(rows), self.classes]
         if self.positions is not None:
-            return max(1, min(TOKENS_BATCH, MOST_LOGITS // (self.positions * self.classes)))
-        modules = [module for model in self.teacher.models for module in model.modules()]
-        wide = any(p.ndim > 2 for model in self.teacher.models for p in model.parameters())
-        if wide or any(
-            isinstance(module, (nn.Embedding, nn.MultiheadAttention)) for module in modules
-        ):
-            return CONVOLUTION_BATCH
-        return LINEAR_BATCH
+            expected.insert(1, self.positions)
+        if list(logits.shape) != expected:
+            raise TeacherError(
+                f"The teacher answers {len(rows)} inputs with logits of shape "
+                f"{list(logits.shape)}; {expected} was expected."
+            )
+        finite = torch.isfinite(logits.amax(-1)) & torch.isfinite(logits.amin(-1))
+        if bool(finite.all()):
+            return
+        at = (~finite).nonzero()[0].tolist()
+        broken = logits[tuple(at)]
+        values = [f"{value:g}" for value in broken[:MOST_IN_MESSAGE].tolist()]
+        if len(broken) > MOST_IN_MESSAGE:
+            values.append("...")
+        where = f"training sample {int(rows[at[0]])}"
+        if self.positions is not None:
+            where += f", token {at[1]},"
+        raise TeacherError(
+            f"The teacher's logits of {where} are not all finite: "
+            f"{int((~broken.isfinite()).sum())} of {len(broken)} are infinite or not a number "
+            f"({', '.join(values)}). Check the teacher, or compute with "
+            "trainer.precision=32-true. If they are intended, such as -inf for masked classes, use "
+            "store=off: the teacher is then asked in every step, and its answers are not checked."
+        )
 
 
 def digest_of(tensor: Tensor) -> str:
     """SHA-256 of a tensor's dtype, shape and bytes, in hexadecimal."""
-    found = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
-    for part in (
-        tensor.detach().split(DIGEST_ROWS) if tensor.ndim else [tensor.detach()]
-    ):  # no copy of a mapped file
-        found.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+    digest = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
+    tensor = tensor.detach()
+    parts = tensor.split(DIGEST_ROWS) if tensor.ndim else [tensor]
+    for part in parts:  # a mapped file is never copied whole
+        digest.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _model_digest(model: nn.Module) -> str:
-    """Of architecture and weights, without the normalisation of inputs."""
+    """SHA-256 of architecture and weights, without the normalisation of inputs."""
     net = model.net if isinstance(model, Normalized) else model
-    found = hashlib.sha256(without_addresses(repr(net)).encode())
-    for name, value in sorted({**dict(net.named_buffers()), **net.state_dict()}.items()):
-        found.update(f"\n{name} ".encode())
-        found.update(
-            (
-                digest_of(value) if isinstance(value, Tensor) else without_addresses(repr(value))
-            ).encode()
-        )
-    return found.hexdigest()
+    digest = hashlib.sha256(without_addresses(repr(net)).encode())
+    state = {**dict(net.named_buffers()), **net.state_dict()}
+    for name, value in sorted(state.items()):
+        text = digest_of(value) if isinstance(value, Tensor) else without_addresses(repr(value))
+        digest.update(f"\n{name} {text}".encode())
+    return digest.hexdigest()
 
 
 def _normalisation(model: nn.Module) -> dict[str, list[float]] | None:
-    return (
-        {"mean": model.mean.tolist(), "std": model.std.tolist()}
-        if isinstance(model, Normalized)
-        else None
-    )
+    if not isinstance(model, Normalized):
+        return None
+    return {"mean": model.mean.tolist(), "std": model.std.tolist()}
 
 
-def _plain(value: Any) -> str:
-    """What JSON does not know, so that unlike values stay unlike."""
+def _as_text(value: Any) -> str:
+    """Text for a value that JSON cannot hold, different for different values."""
     if isinstance(value, (Tensor, np.ndarray)):
         return digest_of(torch.as_tensor(value))
     return without_addresses(repr(value))

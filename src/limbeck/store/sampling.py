@@ -1,16 +1,14 @@
-"""Some classes of a distribution: the most probable ones with what is left of the others, or a
-sample of them.
+"""A part of the classes of a distribution: the most probable ones with what the others have
+together, or a sample.
 """
 
 import torch
 from torch import Tensor
 
 LEAST_LOG_P = -65504.0
-"""Log-probabilities below it count as this, the least that float16 holds."""
+"""Least log-probability, the least number that float16 holds; lower ones count as this."""
 MARGIN = 2.0**-14
-"""Classes this close to being drawn with certainty are kept without a draw, so that rounding draws
-none twice.
-"""
+"""Relative margin within which a class counts as certain, so that rounding draws none twice."""
 
 
 def log_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -24,7 +22,7 @@ def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def _softened(logits: Tensor, temperature: float) -> Tensor:
-    """Logits over the temperature, the largest 0, so that finite ones do not overflow upwards."""
+    """Logits over the temperature; the largest is 0, so that finite ones do not overflow."""
     return (logits - logits.amax(-1, keepdim=True)).div_(temperature)
 
 
@@ -32,13 +30,12 @@ def tail_of(log_p: Tensor, ids: Tensor) -> Tensor:
     """What all other classes have together.
 
     Args:
-        log_p: log-probabilities, ``[..., C]``.
-        ids: K classes, all different, int64 ``[..., K]``.
+        log_p: Log-probabilities, ``[..., C]``.
+        ids: K different classes, int64 ``[..., K]``.
 
     Returns:
-        The log of the others' probability and the mean of their log-probabilities, ``[..., 2]``,
-        both at least
-        :data:`LEAST_LOG_P`, and this where there are no others.
+        The log of the others' total probability and the mean of their log-probabilities,
+        ``[..., 2]``, both at least :data:`LEAST_LOG_P`, and this where there are no others.
     """
     others = log_p.shape[-1] - ids.shape[-1]
     if others == 0:
@@ -53,11 +50,11 @@ def most_probable(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     """The K most probable classes, and what all others have together.
 
     Args:
-        logits: finite, ``[..., C]``.
-        k: K, at most C.
+        logits: Finite logits, ``[..., C]``.
+        k: Number of classes, K, at most C.
 
     Returns:
-        Their numbers (int64 ``[..., K]``, the most probable first), their log-probabilities in nats
+        The classes (int64 ``[..., K]``, the most probable first), their log-probabilities in nats
         (``[..., K]``) and :func:`tail_of` the others (``[..., 2]``).
     """
     log_p = log_probabilities(logits)
@@ -66,23 +63,22 @@ def most_probable(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def systematic_sample(p: Tensor, k: int, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    r"""K different classes with weights that are on average the probabilities of all classes.
+    r"""K different classes with weights whose expectations are the probabilities of all classes.
 
-    Class c is in the sample with probability :math:`\pi_c = \min(1, p_c / \tau)`, :math:`\tau` such
-    that these sum to K, and then has weight :math:`p_c / \pi_c`: its own probability if that is
-    above :math:`\tau`, else :math:`\tau`. The weights therefore sum to 1, and their expectation is
-    p whatever K is. The classes that are not certain lie side by side on a line, each as long as it
-    is probable; one uniform number places a comb on it, whose teeth are
-    :math:`\tau` apart.
+    Class c is in the sample with probability :math:`\pi_c = \min(1, p_c / \tau)`, with
+    :math:`\tau` such that these sum to K. Its weight is :math:`p_c / \pi_c`: its own probability if
+    that is above :math:`\tau`, else :math:`\tau`. So the weights sum to 1, and their expectation is
+    p for every K. The classes that are not certain lie side by side on a line, each as long as it
+    is probable; one uniform number places a comb on it whose teeth are :math:`\tau` apart.
 
     Args:
-        p: probabilities, float32 ``[R, C]``; overwritten.
-        k: K, at most C.
-        uniform: float64 ``[R]``, strictly between 0 and 1.
+        p: Probabilities, float32 ``[R, C]``; overwritten.
+        k: Number of classes, K, at most C.
+        uniform: Uniform numbers, float64 ``[R]``, strictly between 0 and 1.
 
     Returns:
-        The classes (int64 ``[R, K]``, all different in a row) and their weights (float32 ``[R,
-        K]``). Where fewer than K classes have a probability that is not 0 in float32, the others
+        The classes (int64 ``[R, K]``, all different in a row) and their weights (float32
+        ``[R, K]``). Where fewer than K classes have a probability above 0 in float32, the others
         have weight 0.
 
     References:
@@ -93,20 +89,17 @@ def systematic_sample(p: Tensor, k: int, uniform: Tensor) -> tuple[Tensor, Tenso
     """
     top, ids = p.topk(k, -1)
     p.scatter_(-1, ids, 0.0)
-    rest = p.sum(-1, keepdim=True) + top.flip(-1).cumsum(-1).flip(
-        -1
-    )  # of a class and all less probable ones
+    # probability of each class and all less probable ones
+    rest = p.sum(-1, keepdim=True) + top.flip(-1).cumsum(-1).flip(-1)
     slot = torch.arange(k, device=p.device)
     drawable = top * (k - slot) < rest * (1 - MARGIN)
     drawable[:, -1] = True
-    certain = drawable.int().argmax(
-        -1, keepdim=True
-    )  # how many: those before the first that is not
-    kept = slot < certain
-    p.scatter_(-1, ids, torch.where(kept, 0.0, top))
+    certain = drawable.int().argmax(-1, keepdim=True)  # the number of classes before the first
+    is_certain = slot < certain
+    p.scatter_(-1, ids, torch.where(is_certain, 0.0, top))
     line = p.cumsum(-1, dtype=torch.float64)
     tau = line[:, -1:] / (k - certain)
-    drawn = torch.searchsorted(line, (uniform[:, None] + (slot - certain)) * tau, right=True)
-    kept_or_none = kept | (tau == 0)
-    ids = torch.where(kept_or_none, ids, drawn.clamp_(max=p.shape[-1] - 1))
-    return ids, torch.where(kept, top, tau.float())
+    teeth = (uniform[:, None] + (slot - certain)) * tau
+    draws = torch.searchsorted(line, teeth, right=True).clamp_(max=p.shape[-1] - 1)
+    ids = torch.where(is_certain | (tau == 0), ids, draws)
+    return ids, torch.where(is_certain, top, tau.float())

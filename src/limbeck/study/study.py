@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import nn
 
@@ -34,10 +33,10 @@ from limbeck.models import load_model, save_model
 from limbeck.report.page import write_report
 from limbeck.report.wording import plural
 from limbeck.run.folder import RunFolder
-from limbeck.run.manifest import ManifestWriter, StoreUse
+from limbeck.run.manifest import ManifestWriter
 from limbeck.store.answers import digest_of
 from limbeck.store.files import check_folder
-from limbeck.store.store import StoreLike, StoreSettings
+from limbeck.store.settings import StoreLike, StoreSettings
 from limbeck.study.arms import (
     Arm,
     ArmPlan,
@@ -468,26 +467,18 @@ class Study:
         """What an arm learns from: stored answers or the teacher itself."""
         if self._signals is None or self._signals.teacher is not teacher:
             trainer = make_trainer(epochs=1, options=self.trainer_options)
-            precision = trainer.precision_plugin
-
-            def ask(x: torch.Tensor) -> torch.Tensor:
-                with precision.forward_context():
-                    return teacher.answer(precision.convert_input(x))
-
             self._signals = Signals(
                 teacher,
                 self._pools,
                 self.store,
                 self._cohorts,
-                ask=ask,
-                precision=str(trainer.precision),
+                precision=trainer.precision_plugin,
                 device=trainer.strategy.root_device,
                 progress=self.progress,
             )
         with self.manifest.timed("store"):
             signal = self._signals.of(plan)
-            used = self._signals.used
-            self.manifest.add_stores({key: StoreUse(**facts) for key, facts in used.items()})
+            self.manifest.add_stores(self._signals.stores)
         return signal
 
     def _fit(

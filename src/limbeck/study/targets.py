@@ -1,84 +1,93 @@
-"""Which signal a cohort learns from: a teacher's stored answers where keeping them is not more
-work, or the teacher.
+"""The teacher's signal for each cohort: stored answers where that is not more work, else the
+teacher itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
 from limbeck.data.transfer_set import mixing_pool
 from limbeck.losses.soft import SOFT_LOSSES
-from limbeck.store.answers import Answers
-from limbeck.store.store import StoreSettings, is_complete, open_store
+from limbeck.run.manifest import StoreUse
+from limbeck.store.answers import Precision, TeacherPass
+from limbeck.store.build import is_complete, open_store
+from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import ArmPlan
 from limbeck.study.pools import Pools
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
 
 def limit_views(plans: Sequence[ArmPlan], settings: StoreSettings) -> list[ArmPlan]:
-    """Give endless views an end where a teacher's answers to them are to be kept: in each arm,
-    controls too, so that pairs see the same.
+    """Limit endless views for which a teacher's answers may be stored.
+
+    The limit holds in every arm with these views, also in controls, so that pairs see the same.
     """
     if settings.mode == "off":
         return list(plans)
-    asked = [plan.views for plan in plans if plan.objective.needs_teacher]
-    return [
-        replace(p, views=p.views.limited(settings.views)) if p.views in asked else p for p in plans
-    ]
+    answered = [plan.views for plan in plans if plan.objective.needs_teacher]
+    limited = []
+    for plan in plans:
+        if plan.views in answered:
+            plan = replace(plan, views=plan.views.limited(settings.views))
+        limited.append(plan)
+    return limited
 
 
 def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings) -> None:
-    """Check that arms can learn from what is kept of an answer.
+    """Check that all arms can learn from the part of an answer that is stored.
 
     Raises:
-        ConfigError: a soft loss needs the whole distribution; or answers are drawn, and arms differ
-            in temperature.
+        ConfigError: If a soft loss needs the whole distribution, or classes are drawn and arms
+            differ in temperature.
     """
-    learners = [plan for plan in plans if _learns_from_answers(plan)]
     if settings.mode == "off" or settings.kind == "dense":
         return
+    learners = [plan for plan in plans if _learns_from_answers(plan)]
     for plan in learners:
-        objective = plan.objective
-        has_sparse_form = SOFT_LOSSES[objective.soft].sparse is not None
-        if not has_sparse_form or objective.standardise:
-            lacking = "standardise=true" if has_sparse_form else f"soft={objective.soft}"
-            names = [loss.name for loss in SOFT_LOSSES.values() if loss.sparse]
-            raise ConfigError(
-                f"arms.{plan.name}: objective.{lacking} needs a teacher's whole distribution, and "
-                "store.kind="
-                f"{settings.kind} keeps a part. Use store.kind=dense, or "
-                f"objective.soft={' or '.join(names)}."
-            )
-    found = sorted({plan.objective.temperature for plan in learners})
-    if settings.kind == "sampled" and len(found) > 1:
+        _check_objective(plan, settings)
+    temperatures = sorted({plan.objective.temperature for plan in learners})
+    if settings.kind == "sampled" and len(temperatures) > 1:
+        values = ", ".join(f"{temperature:g}" for temperature in temperatures)
         raise ConfigError(
-            f"store.kind=sampled draws a teacher's tokens at one temperature, and the arms have "
-            f"{', '.join(f'{t:g}' for t in found)}. Give them one objective.temperature, or use "
-            "store.kind=topk or "
-            "dense."
+            "store.kind=sampled draws a teacher's tokens at one temperature, but the arms have "
+            f"{values}. Give them the same objective.temperature, or use store.kind=topk or dense."
         )
 
 
+def _check_objective(plan: ArmPlan, settings: StoreSettings) -> None:
+    objective = plan.objective
+    if SOFT_LOSSES[objective.soft].sparse is None:
+        setting = f"soft={objective.soft}"
+    elif objective.standardise:
+        setting = "standardise=true"
+    else:
+        return
+    names = [loss.name for loss in SOFT_LOSSES.values() if loss.sparse]
+    raise ConfigError(
+        f"arms.{plan.name}: objective.{setting} needs a teacher's whole distribution, but "
+        f"store.kind={settings.kind} keeps a part. Use store.kind=dense, or "
+        f"objective.soft={' or '.join(names)}."
+    )
+
+
 class Signals:
-    """The signals of a study, one for all cohorts that share views.
+    """The teacher's signals of a study: cohorts with the same inputs and views share one.
 
     Args:
-        teacher: who answers.
-        pools: what the transfer sets pick from.
-        settings: of the store.
-        cohorts: of the study, each with its arms and seeds.
-        ask: logits for inputs, in the precision of the training.
-        precision: its name.
-        device: where to compute.
-        progress: shows the stages.
+        teacher: Teacher of the study.
+        pools: Samples that transfer sets select from.
+        settings: Settings of the store.
+        cohorts: Arms and seeds of each cohort.
+        precision: Precision of the training, in which answers are computed too.
+        device: Device of the training.
+        progress: Display of the stages.
 
     Attributes:
-        used: facts of each store that was opened, by key, for the manifest.
+        stores: Facts about each opened store by its key, for the manifest.
     """
 
     def __init__(
@@ -88,92 +97,101 @@ class Signals:
         settings: StoreSettings,
         cohorts: Sequence[tuple[Sequence[ArmPlan], Sequence[int]]],
         *,
-        ask: Callable[[Tensor], Tensor],
-        precision: str,
+        precision: Precision,
         device: torch.device,
         progress: StageProgress,
     ):
-        self.teacher, self.pools, self.settings = teacher, pools, settings
-        self.cohorts = [(p, s) for p, s in cohorts if any(map(_learns_from_answers, p))]
-        self.ask, self.precision, self.device = ask, precision, device
+        self.teacher = teacher
+        self.pools = pools
+        self.settings = settings
+        self.cohorts = [
+            (plans, seeds) for plans, seeds in cohorts if any(map(_learns_from_answers, plans))
+        ]
+        self.precision = precision
+        self.device = device
         self.progress = progress
-        self.used: dict[str, dict[str, Any]] = {}
-        self._made: dict[Any, TeacherSignal] = {}
+        self.stores: dict[str, StoreUse] = {}
+        self._signals: dict[tuple[Any, ...], TeacherSignal] = {}
 
     def of(self, plan: ArmPlan) -> TeacherSignal:
-        """The signal of an arm's cohort, of which it may be the control; the answers are computed
-        when first needed.
+        """The signal for an arm's cohort; answers are computed when they are first needed.
+
+        Args:
+            plan: Any arm of the cohort, also a control.
 
         Raises:
-            ResourceError: they cannot be kept where they should be.
-            UntrustedFileError: what was kept is damaged and cannot be mended.
-            TeacherError: they cannot be kept, or what was kept is not the teacher's.
+            ResourceError: If the answers cannot be stored.
+            UntrustedFileError: If stored answers are damaged and cannot be repaired.
+            TeacherError: If answers do not fit the store, or are not those of the teacher.
         """
         if self.settings.mode == "off" or plan.objective.features:
             return self.teacher
         shared = _shared(plan)
-        if shared not in self._made:
-            self._made[shared] = self._stored_or_live(plan)
-        return self._made[shared]
+        if shared not in self._signals:
+            self._signals[shared] = self._stored_or_live(plan)
+        return self._signals[shared]
 
     def _stored_or_live(self, plan: ArmPlan) -> TeacherSignal:
-        data, pool = self.pools.data, self.pools.of(plan.transfer)
-        sharing = [
-            (p[0], len(seeds)) for p, seeds in self.cohorts if _shared(p[0]) == _shared(plan)
-        ]
-        picked = {p.transfer: p.transfer.select(pool, data.class_names)[0] for p, _ in sharing}
-        asked_live = sum(len(picked[p.transfer]) * seeds * p.epochs for p, seeds in sharing)
-        mixed_in = (
-            mixing_pool(*plan.transfer.select(pool, data.class_names)) if plan.views.mixes else None
+        """Stored answers, unless asking in every step is less work."""
+        teacher_pass, live_count = self._teacher_pass(plan)
+        settings = self.settings
+        header = teacher_pass.header(settings.dtype, kind=settings.kind, k=settings.k)
+        if teacher_pass.count > live_count and not is_complete(settings.root, header):
+            return self.teacher
+        signal = open_store(teacher_pass, header, settings.root, self.progress)
+        self.stores[header.key] = StoreUse(
+            rows=header.rows,
+            views=plan.views.name,
+            dtype=header.dtype,
+            kind=header.kind,
+            k=header.k,
+            positions=header.positions,
+            classes=header.classes,
+            record_bytes=header.record_bytes,
         )
+        return signal
+
+    def _teacher_pass(self, plan: ArmPlan) -> tuple[TeacherPass, int]:
+        """The pass that computes all answers, and the number of inputs that training would ask."""
+        data, pool = self.pools.data, self.pools.of(plan.transfer)
+        rows = {}
+        live_count = 0
+        temperature = 1.0
+        for plans, seeds in self.cohorts:
+            first = plans[0]
+            if _shared(first) != _shared(plan):
+                continue
+            rows[first.transfer] = first.transfer.select(pool, data.class_names)[0]
+            live_count += len(rows[first.transfer]) * len(seeds) * first.epochs
+            # Arms that share a store of sampled classes have one temperature, see check_kind.
+            temperature = next(p.objective.temperature for p in plans if _learns_from_answers(p))
         source = plan.transfer.source
-        answers = Answers(
+        mixed = None
+        if plan.views.mixes:
+            mixed = mixing_pool(*plan.transfer.select(pool, data.class_names))
+        teacher_pass = TeacherPass(
             teacher=self.teacher,
             inputs=pool.inputs,
-            rows=torch.cat(list(picked.values())).unique(),
+            rows=torch.cat(list(rows.values())).unique(),
             views=plan.views,
             classes=data.classes,
             device=self.device,
             precision=self.precision,
-            ask=self.ask,
             data_name=data.name if source is None else source.name,
-            pool=mixed_in,
+            pool=mixed,
             positions=data.positions,
             vocabulary=None if data.tokenizer is None else data.tokenizer.digest,
-            temperature=self._temperature(plan),
+            temperature=temperature,
         )
-        kept, root = self.settings, self.settings.root
-        header = answers.header(kept.dtype, kind=kept.kind, k=kept.k)
-        if answers.count > asked_live and not is_complete(root, header):
-            return self.teacher
-        signal = open_store(answers, header, root, self.progress)
-        self.used[header.key] = {
-            "rows": header.rows,
-            "views": plan.views.name,
-            "dtype": header.dtype,
-            "kind": header.kind,
-            "k": header.k,
-            "positions": header.positions,
-            "classes": header.classes,
-            "record_bytes": header.record_bytes,
-        }
-        return signal
-
-    def _temperature(self, plan: ArmPlan) -> float:
-        """T of the arms that learn from the same answers: one, where it matters
-        (:func:`check_kind`).
-        """
-        learners = [p for plans, _ in self.cohorts for p in plans if _shared(p) == _shared(plan)]
-        return next(p.objective.temperature for p in learners if _learns_from_answers(p))
+        return teacher_pass, live_count
 
 
 def _learns_from_answers(plan: ArmPlan) -> bool:
-    """Whether all that an arm needs of the teacher can be kept: its answers, not its layers."""
+    """Whether all that an arm needs of the teacher can be stored: its answers, not its layers."""
     return plan.objective.needs_teacher and not plan.objective.features
 
 
 def _shared(plan: ArmPlan) -> tuple[Any, ...]:
-    """What arms have in common that can use one store: inputs and views; where these mix samples,
-    which ones too.
-    """
-    return plan.views, plan.transfer.source, plan.transfer if plan.views.mixes else None
+    """What arms that share a store have in common: inputs, views and, if these mix, samples."""
+    mixed = plan.transfer if plan.views.mixes else None
+    return plan.views, plan.transfer.source, mixed

@@ -1,4 +1,4 @@
-"""What is checked of a teacher before anyone learns from it."""
+"""Checks of a teacher before anyone learns from it."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from limbeck._base.errors import TeacherError
 from limbeck.models import HuggingFace, LoadedModel, model_name
 
 MOST_PADDED = 1024
-"""Entries of a vocabulary beyond the data's that may be padding."""
+"""Entries of a vocabulary beyond those of the dataset that may be padding."""
 
 
 def check_teacher(
@@ -20,115 +20,128 @@ def check_teacher(
     class_names: Sequence[str],
     where: str,
 ) -> None:
-    """Check that a teacher fits the data: finite weights, same classes in the same order, and it
-    can read the inputs.
+    """Check that a teacher fits the dataset.
+
+    Its weights have to be finite, its classes those of the dataset in the same order, and it has to
+    accept the inputs.
 
     Args:
-        loaded: the teacher.
-        blank: one empty input, ``[1, *shape]``.
-        answer_shape: of the logits of one input: ``[C]``, of text ``[T, C]``.
-        class_names: of the data, in the order of the logits; of text the tokens by their ids.
-        where: it came from, for the message.
+        loaded: Teacher.
+        blank: An empty input, ``[1, *shape]``.
+        answer_shape: Shape of the logits of one input: ``[C]``, of text ``[T, C]``.
+        class_names: Classes of the dataset in the order of the logits; of text the tokens by id.
+        where: Origin of the teacher, for messages.
 
     Raises:
-        TeacherError: it does not.
+        TeacherError: If the teacher does not fit.
     """
-    for name, tensor in loaded.model.state_dict().items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            broken = int((~tensor.isfinite()).sum())
-            raise TeacherError(
-                f"{where}: {broken} of {tensor.numel()} values of {name} are infinite or not a "
-                "number. Its training "
-                "diverged, or the file is damaged; take another teacher (teacher.from=...)."
-            )
-    kind, each = ("classes", "class") if len(answer_shape) == 1 else ("tokens", "token")
-    answers = probe(loaded.model, blank, answer_shape, where=where)
-    if answers != len(class_names):
+    _check_weights(loaded.model, where)
+    kind = "classes" if len(answer_shape) == 1 else "tokens"
+    outputs = probe(loaded.model, blank, answer_shape, where=where)
+    if outputs != len(class_names):
         raise TeacherError(
-            f"{where}: the teacher gives {answers} {kind}, the data has {len(class_names)}. Choose "
-            "the data it was "
-            "trained on (data=...), or another teacher (teacher.from=...)."
+            f"{where}: the teacher outputs {outputs} {kind}, but the dataset has "
+            f"{len(class_names)}. Choose the dataset it was trained on (data=...), or another "
+            "teacher (teacher.from=...)."
         )
-    theirs = loaded.description.get("class_names")
-    if theirs is not None and list(theirs) != list(class_names):
-        raise TeacherError(f"{where}: {_difference(theirs, class_names, kind, each)}")
+    names = loaded.description.get("class_names")
+    if names is not None and list(names) != list(class_names):
+        raise TeacherError(f"{where}: {_difference(names, class_names, kind)}")
     check_vocabulary(loaded.model, class_names, where=where)
 
 
+def _check_weights(model: nn.Module, where: str) -> None:
+    for name, tensor in model.state_dict().items():
+        if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
+            continue
+        broken = int((~tensor.isfinite()).sum())
+        raise TeacherError(
+            f"{where}: {broken} of {tensor.numel()} values of {name} are infinite or not a number. "
+            "Its training diverged, or the file is damaged; choose another teacher "
+            "(teacher.from=...)."
+        )
+
+
 def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> None:
-    """Check that the tokens of a model which came with its tokenizer are those of the data, id by
-    id.
+    """Check that a model with a tokenizer of its own has the tokens of the dataset, id by id.
 
     Args:
-        model: any; of those without a tokenizer nothing is known.
-        tokens: of the data, by id; the model may have more, which pad its vocabulary.
-        where: it came from, for the message.
+        model: Any model; one without a tokenizer passes.
+        tokens: Tokens of the dataset by id; the model may have more, as padding.
+        where: Origin of the model, for messages.
 
     Raises:
-        TeacherError: they are not.
+        TeacherError: If the tokens differ.
     """
     if not isinstance(model, HuggingFace):
         return
-    theirs = model.vocabulary
-    if theirs is None and model.padded > MOST_PADDED:
+    vocabulary = model.vocabulary
+    if vocabulary is None and model.padded > MOST_PADDED:
         raise TeacherError(
-            f"{where}: the model has {len(tokens) + model.padded:,} tokens, the data "
-            f"{len(tokens):,}, and no "
-            "tokenizer.json beside its weights tells whether they are the same. Put it there, and "
-            "encode the text with "
-            "it (data.tokenizer=FOLDER)."
+            f"{where}: the model has {len(tokens) + model.padded:,} tokens, the dataset "
+            f"{len(tokens):,}, and without a tokenizer.json beside its weights they cannot be "
+            "compared. Put it there, and encode the text with it (data.tokenizer=FOLDER)."
         )
-    if theirs is not None and theirs[: len(tokens)] != list(tokens):
-        raise TeacherError(
-            f"{where}: {_difference(theirs[: len(tokens)], tokens, 'tokens', 'token')}"
-        )
+    if vocabulary is not None and vocabulary[: len(tokens)] != list(tokens):
+        raise TeacherError(f"{where}: {_difference(vocabulary[: len(tokens)], tokens, 'tokens')}")
 
 
-def _difference(theirs: Sequence[str], ours: Sequence[str], kind: str, each: str) -> str:
-    """What tells a model's classes or tokens from those of the data, in a sentence and what to do
-    about it.
-    """
-    alike = f"{kind.capitalize()} should be the same in the same order."
-    if each == "token":
-        alike += " Encode the text with the teacher's own tokenizer (data.tokenizer=FOLDER)."
-    if len(theirs) != len(ours):
-        return f"the teacher names {len(theirs)} {kind}, the data has {len(ours)}. {alike}"
-    differ = next(i for i, (a, b) in enumerate(zip(theirs, ours, strict=True)) if a != b)
-    return f"the teacher's {each} {differ} is {theirs[differ]!r}, that of the data {ours[differ]!r}. {alike}"
+def _difference(names: Sequence[str], expected: Sequence[str], kind: str) -> str:
+    """How a model's classes or tokens differ from those of the dataset, and what to do."""
+    if kind == "tokens":
+        singular = "token"
+        advice = (
+            "Both need the same tokens in the same order: encode the text with the teacher's own "
+            "tokenizer (data.tokenizer=FOLDER)."
+        )
+    else:
+        singular = "class"
+        advice = "Both need the same classes in the same order."
+    if len(names) != len(expected):
+        return f"the teacher has {len(names)} {kind}, but the dataset has {len(expected)}. {advice}"
+    pairs = enumerate(zip(names, expected, strict=True))
+    number = next(i for i, (name, other) in pairs if name != other)
+    return (
+        f"the teacher's {singular} {number} is {names[number]!r}, but the dataset's is "
+        f"{expected[number]!r}. {advice}"
+    )
 
 
 @torch.no_grad()
 def probe(model: nn.Module, blank: Tensor, answer_shape: Sequence[int], *, where: str) -> int:
-    """Number of classes that a model answers for one empty input.
+    """Number of classes that a model outputs for an empty input.
 
     Args:
-        model: to ask.
-        blank: the input, ``[1, *shape]``.
-        answer_shape: what its logits should be, but for the number of classes: ``[C]``, of text
-            ``[T, C]``.
-        where: it came from, for the message.
+        model: Model to ask.
+        blank: An empty input, ``[1, *shape]``.
+        answer_shape: Expected shape of its logits except for the number of classes: ``[C]``, of
+            text ``[T, C]``.
+        where: Origin of the model, for messages.
 
     Raises:
-        TeacherError: it cannot read such an input, or its answer is not ``[1, *answer_shape]``.
+        TeacherError: If the model cannot read the input, or its output is not
+            ``[1, *answer_shape]``.
     """
     was_training = model.training
-    first, shape = next(model.parameters(), None), list(blank.shape[1:])
+    first = next(model.parameters(), None)
+    inputs = blank if first is None else blank.to(first.device)
     try:
-        logits = model.eval()(blank if first is None else blank.to(first.device))
+        logits = model.eval()(inputs)
     except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         raise TeacherError(
-            f"{where}: {model_name(model)} cannot read inputs of shape {shape} ({reason})."
+            f"{where}: {model_name(model)} cannot read inputs of shape "
+            f"{list(blank.shape[1:])} ({reason})."
         ) from None
     finally:
         model.train(was_training)
-    wanted = (1, *answer_shape[:-1])
-    if not isinstance(logits, Tensor) or logits.shape[:-1] != wanted:
-        found = (
-            f"shape {list(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
-        )
-        raise TeacherError(
-            f"{where}: {model_name(model)} answers one input with {found}; logits "
-            f"[{', '.join(map(str, wanted))}, classes] were expected."
-        )
-    return logits.shape[-1]
+    expected = (1, *answer_shape[:-1])
+    if isinstance(logits, Tensor) and logits.shape[:-1] == expected:
+        return logits.shape[-1]
+    output = type(logits).__name__
+    if isinstance(logits, Tensor):
+        output = f"shape {list(logits.shape)}"
+    raise TeacherError(
+        f"{where}: {model_name(model)} answers one input with {output}; logits "
+        f"[{', '.join(map(str, expected))}, classes] were expected."
+    )

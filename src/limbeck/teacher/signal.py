@@ -1,4 +1,4 @@
-"""The teacher's signal: its answers to a batch, live from models or from what was computed before.
+"""The teacher's signal: its answers to a batch, live from models or looked up.
 
 A signal is not a module: it never enters a student's module tree, its checkpoint or its optimizer.
 """
@@ -15,45 +15,47 @@ from limbeck.losses.sparse import SparseTargets
 
 COMBINE = ("probabilities", "logits")
 MOST_ON_DEVICE = 2 << 30
-"""Bytes of stored answers that are put on an accelerator; larger ones are picked on the CPU."""
+"""Bytes of stored answers that are moved to an accelerator; more are looked up on the CPU."""
 
 
 class TeacherSignal(ABC):
-    """Raw logits of a teacher, never softened: the temperature belongs to the loss; or what is kept
-    of them.
+    """A teacher's answers to a batch: raw logits, or the part of them that a store keeps.
+
+    They are never softened: the temperature belongs to the loss.
     """
 
     @abstractmethod
     def __call__(
         self, x: Tensor, sample: Tensor | None, view: Tensor | None
     ) -> Tensor | SparseTargets:
-        """Answers to a batch.
+        """Answer a batch.
 
         Args:
-            x: inputs as the student sees them, ``[..., B, *shape]``.
-            sample: row numbers of the samples in the training split, int64 ``[..., B]``; None
+            x: Inputs as the student sees them, ``[..., B, *shape]``.
+            sample: Row numbers of the samples in the training split, int64 ``[..., B]``; None
                 outside a study.
-            view: the view of each, likewise.
+            view: View of each sample, int64 ``[..., B]``; None outside a study.
 
         Returns:
-            float32 logits ``[..., B, C]`` (float64 from a model in float64), without gradient; of
+            float32 logits ``[..., B, C]`` (float64 from a model in float64) without gradient, for
             blocks of tokens ``[..., B, T, C]``. Where a store keeps K of the classes, these:
             ``[..., B, K]`` or ``[..., B, T, K]``.
         """
 
 
 class LiveTeacher(TeacherSignal):
-    """One or several frozen models that answer for each batch.
+    """One or several frozen models that answer each batch.
 
     Args:
-        models: each gives logits ``[B, C]`` for inputs ``[B, *shape]``, or ``[B, T, C]`` for token
-            ids ``[B, T]``; put into eval mode, their weights and buffers never change.
-        combine: how several answers become one: ``probabilities`` is the log of the mean
+        models: Models that give logits ``[B, C]`` for inputs ``[B, *shape]``, or ``[B, T, C]`` for
+            token ids ``[B, T]``. They are put into eval mode; their weights and buffers never
+            change.
+        combine: Combination of several answers: ``probabilities`` is the log of the mean
             probability (arithmetic mean), ``logits`` the mean of the logits (geometric mean of the
             probabilities at every temperature).
 
     Raises:
-        ConfigError: no model, or an unknown way to combine.
+        ConfigError: If there is no model, or the combination is unknown.
     """
 
     def __init__(self, models: nn.Module | Sequence[nn.Module], *, combine: str = "probabilities"):
@@ -74,7 +76,7 @@ class LiveTeacher(TeacherSignal):
         return self.answer(x.flatten(0, batch_dims - 1)).unflatten(0, x.shape[:batch_dims])
 
     def ready(self, device: torch.device) -> None:
-        """Put the members on a device, and into eval mode."""
+        """Move the members to a device and put them into eval mode."""
         for model in self.models:
             first = next(model.parameters(), None)
             if first is not None and first.device != device:
@@ -84,43 +86,49 @@ class LiveTeacher(TeacherSignal):
 
     @torch.no_grad()
     def answer(self, x: Tensor) -> Tensor:
-        """Logits ``[B, C]`` for inputs ``[B, *shape]``, of a language model ``[B, T, C]`` for ids
-        ``[B, T]``.
+        """Compute logits.
+
+        Args:
+            x: Inputs ``[B, *shape]``, of a language model token ids ``[B, T]``.
+
+        Returns:
+            Logits ``[B, C]``, of a language model ``[B, T, C]``.
 
         Raises:
-            TeacherError: the members differ in the number of classes.
+            TeacherError: If the members differ in the number of classes.
         """
         self.ready(x.device)
         logits = []
         for model in self.models:
             first = next(model.parameters(), None)
-            asked = x.to(first.dtype) if first is not None and x.is_floating_point() else x
-            logits.append(upcast(model(asked)))
+            inputs = x
+            if first is not None and x.is_floating_point():
+                inputs = x.to(first.dtype)
+            logits.append(upcast(model(inputs)))
         if len(logits) == 1:
             return logits[0]
         if len({answer.shape for answer in logits}) > 1:
             raise TeacherError(
                 f"The members of the teacher give {[answer.shape[-1] for answer in logits]} "
-                "classes; they should agree."
+                "classes; the numbers should be equal."
             )
         stacked = torch.stack(logits)
         if self.combine == "logits":
             return stacked.mean(0)
-        return torch.log_softmax(stacked, -1).logsumexp(0) - torch.log(
-            torch.tensor(float(len(logits)))
-        )
+        log_members = torch.log(torch.tensor(float(len(logits))))
+        return torch.log_softmax(stacked, -1).logsumexp(0) - log_members
 
 
 class StoredTeacher(TeacherSignal):
     """Answers computed once, looked up by sample and view.
 
     Args:
-        records: what is kept, ``[N, V, ...]``: logits ``[N, V, C]`` or ``[N, V, T, C]`` in any
-            floating dtype, or what ``decode`` reads; may be mapped from a file.
-        rows: the row of the training split that each is for, int64 ``[N]``; None for the whole
-            split, in order.
-        samples: the size of the training split, where ``rows`` is given.
-        decode: the answers in records ``[..., B, ...]`` that were picked.
+        records: Stored answers ``[N, V, ...]``: logits ``[N, V, C]`` or ``[N, V, T, C]`` in any
+            floating dtype, or what ``decode`` reads. They may be mapped from a file.
+        rows: Row of the training split that each answer belongs to, int64 ``[N]``; None for the
+            whole split in order.
+        samples: Size of the training split, where ``rows`` is given.
+        decode: Function from records ``[..., B, ...]`` to answers.
     """
 
     def __init__(
@@ -131,11 +139,12 @@ class StoredTeacher(TeacherSignal):
         samples: int = 0,
         decode: Callable[[Tensor], Tensor | SparseTargets] = upcast,
     ):
-        self.records, self.decode = records, decode
-        self.place: Tensor | None = None
+        self.records = records
+        self.decode = decode
+        self._index: Tensor | None = None
         if rows is not None:
-            self.place = torch.full((max(samples, int(rows.max()) + 1),), -1)
-            self.place[rows] = torch.arange(len(rows))
+            self._index = torch.full((max(samples, int(rows.max()) + 1),), -1)
+            self._index[rows] = torch.arange(len(rows))
 
     def __call__(
         self, x: Tensor, sample: Tensor | None, view: Tensor | None
@@ -143,8 +152,7 @@ class StoredTeacher(TeacherSignal):
         """Answers to a batch, see :class:`TeacherSignal`.
 
         Raises:
-            TeacherError: the batch has no rows and views, or there is no answer to one of its
-                samples.
+            TeacherError: If the batch has no rows and views, or a sample has no answer.
         """
         if sample is None or view is None:
             raise TeacherError(
@@ -152,26 +160,27 @@ class StoredTeacher(TeacherSignal):
             )
         if self.records.device != x.device and self.records.nbytes <= MOST_ON_DEVICE:
             self.records = self.records.to(x.device)
-        home = self.records.device
-        place = self._place_of(sample.to(home))
+        device = self.records.device
+        index = self._index_of(sample.to(device))
         if self.records.shape[1] == 1:  # several times faster than an index by rows and views
-            picked = self.records[:, 0].index_select(0, place.flatten()).unflatten(0, place.shape)
+            batch = self.records[:, 0].index_select(0, index.flatten()).unflatten(0, index.shape)
         else:
-            picked = self.records[place, view.to(home)]
-        return self.decode(picked.to(x.device))
+            batch = self.records[index, view.to(device)]
+        return self.decode(batch.to(x.device))
 
-    def _place_of(self, sample: Tensor) -> Tensor:
-        if self.place is None:
+    def _index_of(self, sample: Tensor) -> Tensor:
+        """Index of each sample among the records."""
+        if self._index is None:
             return sample
-        self.place = self.place.to(sample.device)
-        place = self.place[sample]
-        if place.device.type != "cpu":
-            torch._assert_async((place >= 0).all())  # without waiting for the device
-        elif bool((place < 0).any()):
-            row = int(sample[place < 0][0])
+        self._index = self._index.to(sample.device)
+        index = self._index[sample]
+        if index.device.type != "cpu":
+            torch._assert_async((index >= 0).all())  # does not wait for the device
+        elif bool((index < 0).any()):
+            row = int(sample[index < 0][0])
             raise TeacherError(
                 f"There is no stored answer to training sample {row}: the store holds "
-                f"{len(self.records)} samples of {len(self.place)}. This is a fault of limbeck; "
+                f"{len(self.records)} samples of {len(self._index)}. This is a bug in limbeck; "
                 "use store=off."
             )
-        return place
+        return index

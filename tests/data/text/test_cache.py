@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.text_files import random_text, splits_of, write
 
+from limbeck._base.cache import TOKENS
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data import text_file
 from limbeck.data.text import cache as token_cache
@@ -85,7 +86,7 @@ def test_a_damaged_file_is_written_again(tmp_path, place, kind, capsys):
     damaged = bytes({"overflow": overflow, **other}.get(place, content))
     entry.write_bytes(damaged)
     assert text_file(file, **settings).digest() == before
-    assert capsys.readouterr().err == f"{entry} is damaged; it is made anew.\n"
+    assert capsys.readouterr().err == f"{entry} is damaged and computed again.\n"
     assert entry.read_bytes() != damaged
     assert text_file(file, **settings).digest() == before
     assert capsys.readouterr().err == ""
@@ -102,7 +103,7 @@ def test_rows_cannot_change_their_split(tmp_path, capsys):
     assert entry.read_bytes() != content
     assert text_file(file, block=16).digest() == before.digest()
     assert entry.read_bytes() == content
-    assert "made anew" in capsys.readouterr().err
+    assert "computed again" in capsys.readouterr().err
 
 
 def test_a_key_knows_splits_and_seams():
@@ -163,15 +164,14 @@ def test_a_full_disk(tmp_path, monkeypatch):
 
 
 def test_the_default_folder_of_tokens(tmp_path, monkeypatch):
-    assert token_cache.default_folder() == tmp_path / "cache" / "tokens"
+    assert TOKENS.default_folder == tmp_path / "cache" / "tokens"
     monkeypatch.delenv("LIMBECK_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert token_cache.default_folder() == tmp_path / "xdg" / "limbeck" / "tokens"
+    assert TOKENS.default_folder == tmp_path / "xdg" / "limbeck" / "tokens"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert token_cache.default_folder() == tmp_path / "home" / ".cache" / "limbeck" / "tokens"
+    assert TOKENS.default_folder == tmp_path / "home" / ".cache" / "limbeck" / "tokens"
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert token_cache.default_folder() is None
     with pytest.warns(
         LimbeckWarning, match="no home folder to keep tokens in; they stay in memory"
     ):
@@ -235,7 +235,7 @@ def test_a_tokenizer_that_loses_text_is_refused(tmp_path, where):
     assert len(text_file(write(tmp_path / "a.txt", content), tokenizer=tmp_path, block=16).train)
     content = "e\u0301" + content if where == "first" else content + "e\u0301"
     message = (
-        "does not give the text back: 'e\u0301plain"
+        "does not reproduce the text: 'e\u0301plain"
         if where == "first"
         else r"became tokens of [\d,]+ bytes"
     )
@@ -250,7 +250,7 @@ def test_a_tokenizer_of_words_is_refused(tmp_path):
     )
     tokenizer.pre_tokenizer = library.pre_tokenizers.Whitespace()
     write(tmp_path / "tokenizer.json", tokenizer.to_str())
-    with pytest.raises(DataError, match="does not give the text back"):
+    with pytest.raises(DataError, match="does not reproduce the text"):
         text_file(write(tmp_path / "a.txt", "plain text here " * 200), tokenizer=tmp_path, block=16)
 
 
@@ -267,7 +267,7 @@ def test_a_text_that_is_too_short_names_the_largest_block(tmp_path, length, bloc
         text_file(file, block=block)
     most = length // 3 - 1
     if most < 1:
-        assert str(caught.value).endswith("Give more text.")
+        assert str(caught.value).endswith("Provide more text.")
         return
     assert f"Set data.block={most} or lower" in str(caught.value)
     assert len(text_file(file, block=most).val) == 1
@@ -277,7 +277,7 @@ def test_a_text_that_is_too_short_names_the_largest_block(tmp_path, length, bloc
 
 def test_a_short_text_gives_fewer_tokens_than_the_vocabulary_allows(tmp_path):
     with pytest.warns(
-        LimbeckWarning, match=r"vocabulary of \d+ tokens; data\.vocabulary=4096 asked for more"
+        LimbeckWarning, match=r"vocabulary of \d+ tokens, fewer than data\.vocabulary=4096"
     ):
         data = text_file(
             write(tmp_path / "a.txt", "the cat sat on the mat. " * 40), tokenizer="bpe", block=8

@@ -1,27 +1,26 @@
-"""Image files decoded once: a memory-mapped array in a cache folder, arranged so that every split
-is a slice of it.
+"""Image files decoded once: a memory-mapped array in a cache folder, in which every split is a
+slice.
 
-An image has a place from 0 to 1 that follows from the pixels of its file. Splits are cut by place:
-images that are alike are never apart, and an image stays on its side when others join the folder.
+Each image has a place from 0 to 1 that follows from its pixels. Splits are cut by place: equal
+images are never apart, and an image stays in its split when others join the folder.
 """
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import PIL
 import torch
-from filelock import FileLock
 from torch import Tensor
 
+from limbeck._base import cache
 from limbeck._base.errors import ResourceError
 from limbeck._base.files import write_atomically, write_json
 from limbeck._base.progress import StageProgress
@@ -34,13 +33,14 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class ArrangedImages:
-    """Decoded images, by part and then by place.
+    """Decoded images, ordered by part and then by place.
 
     Attributes:
-        images: uint8 ``[N, C, H, W]``, memory-mapped; what is written to it stays out of the file.
-        files: the number of each row's file in the list that was given.
-        digests: of each row's picture as it was in the file: SHA-256, in hexadecimal.
-        places: of each row, from 0 to 1.
+        images: Images, uint8 ``[N, C, H, W]``, memory-mapped; writing to them leaves the file as
+            it is.
+        files: Number of each row's file in the list of paths.
+        digests: SHA-256 of each row's picture as it is in its file, in hexadecimal.
+        places: Place of each row, from 0 to 1.
     """
 
     images: Tensor
@@ -49,24 +49,13 @@ class ArrangedImages:
     places: list[float]
 
 
-def default_folder() -> Path:
-    """``$LIMBECK_CACHE``, or ``limbeck/images`` in the user's cache folder.
+@dataclass(frozen=True)
+class _Decoding:
+    """Settings of the decoder."""
 
-    Raises:
-        ResourceError: the user has no home.
-    """
-    own = os.environ.get("LIMBECK_CACHE")
-    if own:
-        return Path(own).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    if cache and Path(cache).is_absolute():
-        return Path(cache) / "limbeck" / "images"
-    try:
-        return Path.home() / ".cache" / "limbeck" / "images"
-    except RuntimeError:
-        raise ResourceError(
-            "There is no home folder to keep images in. Name another with LIMBECK_CACHE=DIR."
-        ) from None
+    size: int
+    channels: int
+    crop_border: bool
 
 
 def arranged_images(
@@ -78,111 +67,100 @@ def arranged_images(
     crop_border: bool,
     split_seed: int,
 ) -> ArrangedImages:
-    """The images of files, from the cache or decoded into it now.
+    """Read the images of files from the cache; decode them first where they are not in it.
 
     Args:
-        paths: of the files.
-        parts: a number for each; rows are sorted by it first.
-        size: of both sides, in pixels.
-        channels: 1 or 3.
-        crop_border: cut a black border off first.
-        split_seed: the places follow from it too.
+        paths: Paths of the image files.
+        parts: Number of each file's part; rows are sorted by it first.
+        size: Height and width in pixels.
+        channels: Number of channels, 1 or 3.
+        crop_border: Whether to cut off a black border first.
+        split_seed: Seed of the places.
 
     Raises:
-        ConfigError: a size or number of channels is out of range.
-        DataError: some files cannot be read: each is named.
-        ResourceError: there is no room for them, or the cache folder cannot be written to.
+        ConfigError: If a size or a number of channels is out of range.
+        DataError: If some files cannot be read; the message names each.
+        ResourceError: If the disk has no room, or the cache folder cannot be written to.
     """
     check_size(size, channels)
-    settings = {
+    decoding = _Decoding(size, channels, crop_border)
+    description = {
         "format": FORMAT,
         "pillow": PIL.__version__,
-        "size": size,
-        "channels": channels,
-        "crop_border": crop_border,
+        **asdict(decoding),
         "split_seed": split_seed,
-        "files": [_identity(*file) for file in zip(paths, parts, strict=True)],
+        "files": [_identity(path, part) for path, part in zip(paths, parts, strict=True)],
     }
-    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
-    root = default_folder()
+    root = cache.IMAGES.default_folder
+    folder = root / cache.key_of(json.dumps(description))
+
+    def write() -> None:
+        _check_room(root, 2 * len(paths) * channels * size**2)
+        _write(folder, paths, parts, decoding, split_seed)
+
     try:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)  # the images may be private
-        with FileLock(root / f"{key}.lock"):
-            found = _read(root / key, len(paths))
-            if found is None:
-                pixels = (size, size, channels)
-                _check_room(root, 2 * len(paths) * int(np.prod(pixels, dtype=object)))
-                decode = {"size": size, "channels": channels, "crop_border": crop_border}
-                _write(root / key, paths, parts, decode, split_seed)
-                found = _read(root / key, len(paths))
+        return cache.read_or_write(folder, lambda: _read(folder, len(paths)), write)
     except OSError as error:
         raise ResourceError(
-            f"{root} cannot hold the decoded images ({error.strerror or error}). Make room there, "
-            "or name another "
-            "folder with LIMBECK_CACHE=DIR."
+            f"{root} cannot hold the decoded images ({error.strerror or error}). Free some space "
+            "there, or name another folder with LIMBECK_CACHE=DIR."
         ) from None
-    assert found is not None
-    return found
 
 
 def place(digest: str, split_seed: int) -> float:
-    """From 0 to 1, evenly over images: the first 53 bits of the SHA-256 of seed and digest."""
+    """Place of an image, uniform from 0 to 1: 53 bits of the SHA-256 of the seed and its digest."""
     mixed = hashlib.sha256(f"{split_seed} {digest}".encode()).digest()
     return (int.from_bytes(mixed[:8]) >> 11) / 2.0**53
 
 
-def _identity(path: Path, part: int) -> list[Any]:
-    """What tells a file from another, or from what it was earlier."""
-    try:
-        found = path.stat()
-    except OSError:
-        return [str(path.absolute()), part]  # the decoder says what is the matter
-    return [str(path.absolute()), part, found.st_size, found.st_mtime_ns]
+def _identity(path: Path, part: int) -> list[str | int]:
+    """What distinguishes a file from others and from its earlier content."""
+    identity: list[str | int] = [str(path.absolute()), part]
+    with suppress(OSError):  # the decoder reports files that cannot be read
+        status = path.stat()
+        identity += [status.st_size, status.st_mtime_ns]
+    return identity
 
 
-def _check_room(root: Path, needed: int) -> None:
-    free = shutil.disk_usage(root).free
-    if free < needed:
+def _check_room(root: Path, size: int) -> None:
+    if cache.lacks_room(root, size):
+        free = shutil.disk_usage(root).free
         raise ResourceError(
-            f"{root} has {free / 1e9:.1f} GB free, decoding the images takes {needed / 1e9:.1f}. "
-            "Make room there, "
-            "choose a smaller data.size, or name another folder with LIMBECK_CACHE=DIR."
+            f"{root} has {free / 1e9:.1f} GB free, but decoding the images takes "
+            f"{size / 1e9:.1f} GB. Free some space there, choose a smaller data.size, or name "
+            "another folder with LIMBECK_CACHE=DIR."
         )
 
 
 def _read(folder: Path, count: int) -> ArrangedImages | None:
-    """What a folder of the cache holds; None where it is missing, unfinished or damaged."""
+    """Read an entry of the cache; None if it is missing, incomplete or damaged."""
     try:
         rows = json.loads((folder / ROWS).read_text(encoding="utf-8"))
         images = np.load(folder / IMAGES, mmap_mode="c", allow_pickle=False)
-        found = ArrangedImages(
-            torch.from_numpy(images), rows["files"], rows["digests"], rows["places"]
-        )
+        tensor = torch.from_numpy(images)
+        entry = ArrangedImages(tensor, rows["files"], rows["digests"], rows["places"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return found if len(images) == len(found.digests) == count and images.ndim == 4 else None
+    complete = images.ndim == 4 and len(images) == len(entry.digests) == count
+    return entry if complete else None
 
 
 def _write(
-    folder: Path,
-    paths: Sequence[Path],
-    parts: Sequence[int],
-    decode: dict[str, Any],
-    split_seed: int,
+    folder: Path, paths: Sequence[Path], parts: Sequence[int], decoding: _Decoding, split_seed: int
 ) -> None:
-    """Decode into a file without a name, and from there, arranged, into the cache."""
+    """Decode into an unnamed file, then copy its rows in order into the cache."""
     with suppress(FileNotFoundError):
         (folder / ROWS).unlink()
-    digests = []
-    with tempfile.TemporaryFile(dir=folder.parent) as aside:
+    digests: list[str] = []
+    with tempfile.TemporaryFile(dir=folder.parent) as unordered:
         with StageProgress().stage(f"decoding {len(paths):,} images", len(paths)) as advance:
-            for pixels, digest in decode_all(paths, **decode, advance=advance):
+            for pixels, digest in decode_all(paths, **asdict(decoding), advance=advance):
                 digests.append(digest)
-                aside.write(pixels.tobytes())
-        aside.flush()
+                unordered.write(pixels.tobytes())
+        unordered.flush()
         places = [place(digest, split_seed) for digest in digests]
         order = sorted(range(len(paths)), key=lambda row: (parts[row], places[row], row))
-        decoded = np.memmap(aside, np.uint8, "r", shape=(len(paths), *pixels.shape))
+        decoded = np.memmap(unordered, np.uint8, "r", shape=(len(paths), *pixels.shape))
 
         def write(path: Path) -> None:
             with path.open("wb") as file:
@@ -194,14 +172,15 @@ def _write(
         "digests": [digests[row] for row in order],
         "places": [places[row] for row in order],
     }
-    write_json(folder / ROWS, rows)
+    write_json(folder / ROWS, rows)  # last: with it the entry is complete
 
 
 def _write_array(file: BinaryIO, images: np.ndarray, order: Sequence[int]) -> None:
-    """Rows of an array in another order, in NumPy's format. Plain writes: a full disk is an error,
-    not a crash.
+    """Write rows of an array in another order, in NumPy's format.
+
+    Plain writes report a full disk as an error; a memory map would crash.
     """
-    described = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
-    np.lib.format.write_array_header_1_0(file, described)
+    header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
+    np.lib.format.write_array_header_1_0(file, header)
     for first in range(0, len(order), _CHUNK):
         file.write(images[order[first : first + _CHUNK]].tobytes())

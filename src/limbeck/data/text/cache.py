@@ -1,15 +1,14 @@
-"""Tokens of a text, made once: blocks in a memory-mapped file, keyed by the text, its tokenizer and
-the block.
+"""Tokens of a text, computed once: blocks in a memory-mapped file, keyed by the text, its tokenizer
+and the block.
 
-A file has one row of ``block + 1`` tokens for each block, those of training first, then validation
-and test. The first ``block`` tokens of a row are the inputs and the last ``block`` the labels, so
-both are views of it.
+A file has one row of ``block + 1`` tokens for each block: those of the training split first, then
+validation and test. The first ``block`` tokens of a row are the inputs and the last ``block`` the
+labels, so both are views of it.
 """
 
 import hashlib
 import io
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
-from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base import cache
+from limbeck._base.errors import DataError, LimbeckWarning, ResourceError
 from limbeck._base.files import write_atomically
 from limbeck._base.progress import StageProgress
 from limbeck.data.text.tokenizer import BPETokenizer, Tokenizer, train_bpe
@@ -32,179 +31,151 @@ SLOW = 1 << 23
 _SAMPLE = 1 << 16
 _LOSSY = (
     "Bits per byte need a tokenizer without loss: a byte-level one, or data.tokenizer=bytes or "
-    "bpe. Tokenizers that "
-    "normalise characters lose those that are not normal."
+    "bpe. A tokenizer that normalises characters loses information."
 )
-_Kept = TypeVar("_Kept")
+Content = TypeVar("Content")
 Stretches = Mapping[str, Sequence[memoryview]]
+"""Stretches of text by split; no block crosses the seam between two."""
+Write = Callable[[BinaryIO], object]
+Parse = Callable[[np.ndarray], Content]
 
 
-def default_folder() -> Path | None:
-    """``tokens`` in ``$LIMBECK_CACHE``, or ``limbeck/tokens`` in the user's cache folder; None for
-    want of a home.
-    """
-    own, cache = os.environ.get("LIMBECK_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if own:
-        return Path(own).expanduser() / "tokens"
-    if cache and Path(cache).is_absolute():
-        return Path(cache) / "limbeck" / "tokens"
-    try:
-        return Path.home() / ".cache" / "limbeck" / "tokens"
-    except RuntimeError:
-        return None
-
-
-class _DamagedError(OSError):
-    """A file of the cache is not what it should be."""
+class _DamagedError(Exception):
+    """A file of the cache does not hold what was written."""
 
 
 class TokenCache:
-    """A folder of trained tokenizers and of tokens; where it cannot be written, both are kept in
-    memory.
+    """A folder of trained tokenizers and of tokens.
+
+    Where the folder cannot be written to, both stay in memory and a warning is given.
 
     Args:
-        folder: None for the default.
+        folder: Folder of the cache; None for the default one.
     """
 
     def __init__(self, folder: str | Path | None = None):
-        self.folder = default_folder() if folder is None else Path(folder).expanduser()
-        if self.folder is None:
-            self._warn("There is no home folder to keep tokens in", stacklevel=5)
-
-    def _warn(self, what: str, *, stacklevel: int) -> None:
-        self.folder = None
-        warnings.warn(
-            f"{what}; they stay in memory and are made again by the next run. Name another folder "
-            "with data.cache=DIR.",
-            LimbeckWarning,
-            stacklevel=stacklevel,
-        )
+        self.folder: Path | None = None
+        if folder is not None:
+            self.folder = Path(folder).expanduser()
+            return
+        try:
+            self.folder = cache.TOKENS.default_folder
+        except ResourceError:
+            _warn("There is no home folder to keep tokens in", stacklevel=5)
 
     def trained_tokenizer(self, stretches: Stretches, vocabulary: int) -> BPETokenizer:
-        """A byte-level BPE of the training stretches, see
-        :func:`limbeck.data.text.tokenizer.train_bpe`.
+        """Train a byte-level BPE on the training split, or read the one trained before.
+
+        See :func:`limbeck.data.text.tokenizer.train_bpe`.
 
         Warns:
-            LimbeckWarning: the text gives fewer entries.
+            LimbeckWarning: If the text gives fewer entries than ``vocabulary``.
         """
         training = stretches["train"]
-        key = _digest([FORMAT, "bpe", vocabulary, _digest_of({"train": training})])
+        description = [FORMAT, "bpe", vocabulary, _digest_of({"train": training})]
 
         def write(file: BinaryIO) -> None:
             total = sum(map(len, training))
-            with StageProgress(enabled=total >= SLOW).stage(
-                "training the tokenizer", total
-            ) as advance:
-                trained = train_bpe(_told(training, advance), vocabulary)
-            content = trained.definition.encode()
+            progress = StageProgress(enabled=total >= SLOW)
+            with progress.stage("training the tokenizer", total) as advance:
+                tokenizer = train_bpe(_texts(training, advance), vocabulary)
+            content = tokenizer.definition.encode()
             file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
 
-        def parse(content: np.ndarray) -> BPETokenizer:
-            digest, _, definition = content.tobytes().partition(b"\n")
-            if hashlib.sha256(definition).hexdigest().encode() != digest:
-                raise _DamagedError("its digest is another")
-            try:
-                return BPETokenizer(definition)
-            except DataError as error:  # one of another version of the library
-                raise _DamagedError(str(error)) from None
-
-        found = self._kept(f"{key}.bpe", write, parse)
-        if found.size < vocabulary:
+        tokenizer = self._entry(f"{_key(description)}.bpe", write, _parse_tokenizer)
+        if tokenizer.size < vocabulary:
             warnings.warn(
-                f"The training text gives a vocabulary of {found.size:,} tokens; "
-                f"data.vocabulary={vocabulary} asked "
-                "for more.",
+                f"The training text gives a vocabulary of {tokenizer.size:,} tokens, fewer than "
+                f"data.vocabulary={vocabulary}.",
                 LimbeckWarning,
                 stacklevel=5,
             )
-        return found
+        return tokenizer
 
     def blocks(
         self, stretches: Stretches, tokenizer: Tokenizer, block: int, where: str
     ) -> dict[str, Tensor]:
-        """The blocks of each split with the token behind each, int32 ``[N, block + 1]``.
+        """Blocks of each split with the token after each, int32 ``[N, block + 1]``.
 
-        A stretch of n tokens gives floor((n - 1) / block) blocks; what fills none is left out, so
-        there is no padding and no block goes over a seam.
+        A stretch of n tokens gives floor((n - 1) / block) blocks. What fills none is left out, so
+        there is no padding and no block crosses a seam.
 
         Args:
-            stretches: of the text, by split.
-            tokenizer: has to give the text back.
-            block: T, tokens of a sample.
-            where: the text comes from, for messages.
+            stretches: Stretches of the text by split.
+            tokenizer: Tokenizer without loss.
+            block: Number of tokens of a sample, T.
+            where: Origin of the text, for messages.
 
         Raises:
-            DataError: the tokenizer does not give the text back, or a split has no block.
+            DataError: If the tokenizer does not reproduce the text, or a split has no block.
         """
-        key = _digest([FORMAT, "blocks", block, tokenizer.digest, _digest_of(stretches)])
-        return self._kept(
-            f"{key}.tokens",
+        description = [FORMAT, "blocks", block, tokenizer.digest, _digest_of(stretches)]
+        return self._entry(
+            f"{_key(description)}.tokens",
             lambda file: _write_blocks(file, stretches, tokenizer, block, where),
             lambda content: _parse_blocks(content, block),
         )
 
-    def _kept(
-        self, name: str, write: Callable[[BinaryIO], object], parse: Callable[[np.ndarray], _Kept]
-    ) -> _Kept:
-        """What a file of the folder holds, written first if need be."""
+    def _entry(self, name: str, write: Write, parse: Parse[Content]) -> Content:
+        """Content of a file in the folder, written first where necessary."""
         if self.folder is not None:
             try:
-                return _file_or_new(self.folder / name, write, parse)
+                return _read_or_write(self.folder / name, write, parse)
             except OSError as error:
-                self._warn(
-                    f"{self.folder} cannot hold the tokens ({error.strerror or error})",
-                    stacklevel=6,
-                )
+                reason = f"{self.folder} cannot hold the tokens ({error.strerror or error})"
+                _warn(reason, stacklevel=6)
+                self.folder = None
         memory = io.BytesIO()
         write(memory)
         return parse(np.frombuffer(memory.getbuffer(), np.uint8))
 
 
-def _file_or_new(
-    path: Path, write: Callable[[BinaryIO], object], parse: Callable[[np.ndarray], _Kept]
-) -> _Kept:
-    """Parse a file that is whole and never changes, or write it while other processes wait."""
+def _warn(reason: str, *, stacklevel: int) -> None:
+    warnings.warn(
+        f"{reason}; they stay in memory and the next run computes them again. Name another folder "
+        "with data.cache=DIR.",
+        LimbeckWarning,
+        stacklevel=stacklevel,
+    )
 
-    def found() -> _Kept | None:
+
+def _read_or_write(path: Path, write: Write, parse: Parse[Content]) -> Content:
+    def read() -> Content | None:
         try:
-            if path.stat().st_size:
-                return parse(np.memmap(path, np.uint8, mode="c"))
+            if path.stat().st_size == 0:
+                return None
+            return parse(np.memmap(path, np.uint8, mode="c"))
         except (FileNotFoundError, _DamagedError):
-            pass
-        return None
+            return None
 
     def write_to(temporary: Path) -> None:
         with temporary.open("wb") as file:
             write(file)
 
-    if (kept := found()) is not None:
-        return kept
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # the text may be private
-    with FileLock(path.with_suffix(".lock")):
-        if (kept := found()) is not None:
-            return kept
+    def write_file() -> None:
         if path.exists():
-            StageProgress().say(f"{path} is damaged; it is made anew.")
+            StageProgress().say(f"{path} is damaged and computed again.")
         write_atomically(path, write_to)
-    return parse(np.memmap(path, np.uint8, mode="c"))
+
+    return cache.read_or_write(path, read, write_file)
 
 
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+def _key(description: Sequence[object]) -> str:
+    return cache.key_of(json.dumps(description))
 
 
 def _digest_of(stretches: Stretches) -> str:
     """SHA-256 of the stretches: their splits, their seams and their bytes."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for part, pieces in stretches.items():
         for piece in pieces:
-            found.update(f"{part} {len(piece)} ".encode())
-            found.update(piece)
-    return found.hexdigest()
+            digest.update(f"{part} {len(piece)} ".encode())
+            digest.update(piece)
+    return digest.hexdigest()
 
 
-def _told(pieces: Sequence[memoryview], advance: Callable[[int], object]) -> Iterator[str]:
-    """The texts of some stretches, one by one, and how far it has come."""
+def _texts(pieces: Sequence[memoryview], advance: Callable[[int], object]) -> Iterator[str]:
+    """The stretches as text, one by one; reports the bytes read."""
     done = 0
     for piece in pieces:
         yield str(piece, "utf-8")
@@ -212,31 +183,40 @@ def _told(pieces: Sequence[memoryview], advance: Callable[[int], object]) -> Ite
         advance(done)
 
 
+def _parse_tokenizer(content: np.ndarray) -> BPETokenizer:
+    digest, _, definition = content.tobytes().partition(b"\n")
+    if hashlib.sha256(definition).hexdigest().encode() != digest:
+        raise _DamagedError
+    try:
+        return BPETokenizer(definition)
+    except DataError:  # another version of the library wrote it
+        raise _DamagedError from None
+
+
 def _write_blocks(
     file: BinaryIO, stretches: Stretches, tokenizer: Tokenizer, block: int, where: str
 ) -> None:
-    """Header and rows. One stretch at a time is in memory."""
+    """Write header and rows, with one stretch at a time in memory."""
     digest = hashlib.sha256()
-    rows: dict[str, int] = {}
-    longest: dict[str, int] = {}
+    rows = dict.fromkeys(stretches, 0)
+    longest = dict.fromkeys(stretches, 0)
     total = sum(len(piece) for pieces in stretches.values() for piece in pieces)
     tokens = done = 0
     _check_sample(stretches["train"][0], tokenizer, where)
     file.write(bytes(HEADER))
-    with StageProgress(enabled=total >= SLOW).stage(
-        f"tokenising {total:,} bytes", total
-    ) as advance:
+    progress = StageProgress(enabled=total >= SLOW)
+    with progress.stage(f"tokenising {total:,} bytes", total) as advance:
         for part, pieces in stretches.items():
-            rows[part] = longest[part] = 0
             for piece in pieces:
                 ids = _encode(piece, tokenizer, where)
-                found = _rows(ids, block)
-                content = found.astype("<i4").tobytes()
+                blocks = _rows(ids, block)
+                content = blocks.astype("<i4").tobytes()
                 file.write(content)
                 digest.update(content)
-                rows[part] += len(found)
+                rows[part] += len(blocks)
                 longest[part] = max(longest[part], len(ids))
-                tokens, done = tokens + len(ids), done + len(piece)
+                tokens += len(ids)
+                done += len(piece)
                 advance(done)
     _check_rows(rows, longest, tokens, block, where)
     file.seek(0)
@@ -244,73 +224,75 @@ def _write_blocks(
 
 
 def _rows(ids: np.ndarray, block: int) -> np.ndarray:
-    """Blocks of a stretch, each with the token behind it: ``[floor((n - 1) / block), block + 1]``."""
+    """Blocks of a stretch with the token after each: ``[(n - 1) // block, block + 1]``."""
     count = max(0, (len(ids) - 1) // block)
     inputs = ids[: count * block].reshape(count, block)
-    return np.concatenate([inputs, ids[1:][block - 1 :: block][:count, None]], axis=1)
+    following = ids[block::block][:count, None]
+    return np.concatenate([inputs, following], axis=1)
 
 
 def _header(rows: Sequence[int], block: int, digest: Any) -> bytes:
-    """JSON, filled with spaces; the digest of the tokens goes on over the rest of it."""
-    found = digest.copy()
-    found.update(json.dumps([FORMAT, block, *rows]).encode())
-    content = {"format": FORMAT, "block": block, "rows": list(rows), "sha256": found.hexdigest()}
+    """JSON padded with spaces; its digest covers the tokens and the other entries."""
+    whole = digest.copy()
+    whole.update(json.dumps([FORMAT, block, *rows]).encode())
+    content = {"format": FORMAT, "block": block, "rows": list(rows), "sha256": whole.hexdigest()}
     return json.dumps(content).encode().ljust(HEADER)
 
 
 def _parse_blocks(content: np.ndarray, block: int) -> dict[str, Tensor]:
-    """The rows of each split, if not a bit of them has changed."""
-    head, body = content[:HEADER].tobytes(), content[HEADER:]
+    """Rows of each split, if no bit has changed since they were written."""
+    header, body = content[:HEADER].tobytes(), content[HEADER:]
     try:
-        train, val, test = (int(number) for number in json.loads(head)["rows"])
+        train, val, test = (int(number) for number in json.loads(header)["rows"])
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
-        raise _DamagedError("its header is none") from None
-    whole = len(body) == 4 * (block + 1) * (train + val + test)
-    if not whole or _header([train, val, test], block, hashlib.sha256(body.data)) != head:
-        raise _DamagedError("its digest is another")
+        raise _DamagedError from None
+    if len(body) != 4 * (block + 1) * (train + val + test):
+        raise _DamagedError
+    if _header([train, val, test], block, hashlib.sha256(body.data)) != header:
+        raise _DamagedError
     rows = torch.from_numpy(body.view("<i4").reshape(-1, block + 1))
-    return dict(zip(("train", "val", "test"), rows.split([train, val, test]), strict=True))
+    parts = rows.split([train, val, test])
+    return dict(zip(("train", "val", "test"), parts, strict=True))
 
 
 def _encode(piece: memoryview, tokenizer: Tokenizer, where: str) -> np.ndarray:
-    """The ids of a stretch, which should stand for all its bytes."""
+    """Token ids of a stretch, which have to stand for all of its bytes."""
     ids = tokenizer.encode(str(piece, "utf-8"))
-    more = int(tokenizer.lengths[ids].sum()) - len(piece)
-    if more not in (
-        0,
-        1,
-    ):  # 1: some put a space before a text; that token is no label, so it counts nowhere
+    surplus = int(tokenizer.lengths[ids].sum()) - len(piece)
+    # Some tokenizers put a space before a text. The first token is never a label, so it is free.
+    if surplus not in (0, 1):
         raise DataError(
-            f"{where}: a stretch of {len(piece):,} bytes became tokens of {len(piece) + more:,} "
-            f"bytes. {_LOSSY}"
+            f"{where}: a stretch of {len(piece):,} bytes became tokens of "
+            f"{len(piece) + surplus:,} bytes. {_LOSSY}"
         )
     return ids
 
 
 def _check_sample(piece: memoryview, tokenizer: Tokenizer, where: str) -> None:
     sample = bytes(piece[:_SAMPLE]).decode(errors="ignore")
-    back = tokenizer.decode(tokenizer.encode(sample))
-    if back != sample:
-        at = next(
-            (n for n, (one, other) in enumerate(zip(sample, back, strict=False)) if one != other),
-            len(back),
-        )
-        raise DataError(
-            f"{where}: the tokenizer does not give the text back: {sample[at : at + 20]!r} became "
-            f"{back[at : at + 20]!r}. {_LOSSY}"
-        )
+    decoded = tokenizer.decode(tokenizer.encode(sample))
+    if decoded == sample:
+        return
+    pairs = enumerate(zip(sample, decoded, strict=False))
+    at = next((n for n, (one, other) in pairs if one != other), len(decoded))
+    raise DataError(
+        f"{where}: the tokenizer does not reproduce the text: {sample[at : at + 20]!r} became "
+        f"{decoded[at : at + 20]!r}. {_LOSSY}"
+    )
 
 
 def _check_rows(
     rows: Mapping[str, int], longest: Mapping[str, int], tokens: int, block: int, where: str
 ) -> None:
     """Every split needs a block."""
-    lacking = [part for part, count in rows.items() if count == 0]
-    if lacking:
-        most = min(longest.values()) - 1
-        remedy = f"Set data.block={most} or lower, or give" if most >= 1 else "Give"
-        raise DataError(
-            f"{where}: {tokens:,} tokens are too few for blocks of data.block={block} and the "
-            "token behind each in "
-            f"every split; {lacking[0]} has no stretch of {block + 1} tokens. {remedy} more text."
-        )
+    empty = [part for part, count in rows.items() if count == 0]
+    if not empty:
+        return
+    most = min(longest.values()) - 1
+    remedy = "Provide more text."
+    if most >= 1:
+        remedy = f"Set data.block={most} or lower, or provide more text."
+    raise DataError(
+        f"{where}: {tokens:,} tokens are too few for blocks of data.block={block} and the "
+        f"following token in every split; {empty[0]} has no stretch of {block + 1} tokens. {remedy}"
+    )

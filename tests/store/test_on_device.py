@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.store_cases import POSITIONS, SAMPLES, VIEWS, answers, opened, text_answers
+from support.store_cases import POSITIONS, SAMPLES, VIEWS, image_pass, open_quietly, text_pass
 
 from limbeck.store.sampling import most_probable, probabilities, systematic_sample
 from limbeck.teacher import signal
@@ -15,18 +15,21 @@ CUDA = torch.device("cuda")
 @pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "picked on the CPU"])
 def test_answers_of_a_device(tmp_path, monkeypatch, rows, most):
     monkeypatch.setattr(signal, "MOST_ON_DEVICE", most)
-    given = {} if rows is None else {"rows": rows}
-    made = answers(device=CUDA, **given)
-    stored, again = opened(made, tmp_path), opened(answers(**given), tmp_path)
+    arguments = {} if rows is None else {"rows": rows}
+    teacher_pass = image_pass(device=CUDA, **arguments)
+    stored, again = (
+        open_quietly(teacher_pass, tmp_path),
+        open_quietly(image_pass(**arguments), tmp_path),
+    )
     assert torch.equal(stored.records, again.records), (
         "a store is the same wherever it was computed"
     )
     sample = (torch.arange(SAMPLES) if rows is None else rows).repeat_interleave(VIEWS)
     view = torch.arange(len(sample)) % VIEWS
-    found = stored(torch.zeros(len(sample), 1, device=CUDA), sample.to(CUDA), view.to(CUDA))
-    assert found.device.type == "cuda"
-    wanted = again(torch.zeros(len(sample), 1), sample, view)
-    torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=0)
+    stored = stored(torch.zeros(len(sample), 1, device=CUDA), sample.to(CUDA), view.to(CUDA))
+    assert stored.device.type == "cuda"
+    expected = again(torch.zeros(len(sample), 1), sample, view)
+    torch.testing.assert_close(stored.cpu(), expected, rtol=0, atol=0)
     assert (stored.records.device.type == "cuda") == (most > 0)
 
 
@@ -34,17 +37,18 @@ def test_answers_of_a_device(tmp_path, monkeypatch, rows, most):
 @pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "picked on the CPU"])
 def test_some_classes_on_a_device(tmp_path, monkeypatch, kind, most):
     monkeypatch.setattr(signal, "MOST_ON_DEVICE", most)
-    made = text_answers(device=CUDA, temperature=2.0)
+    teacher_pass = text_pass(device=CUDA, temperature=2.0)
     stored, again = (
-        opened(one, tmp_path, kind=kind, k=5) for one in (made, text_answers(temperature=2.0))
+        open_quietly(one, tmp_path, kind=kind, k=5)
+        for one in (teacher_pass, text_pass(temperature=2.0))
     )
     sample = torch.tensor([[3, 0, 29], [7, 7, 1]])
     view, x = torch.zeros_like(sample), torch.zeros(2, 3, POSITIONS, dtype=torch.int64)
-    found, wanted = stored(x.to(CUDA), sample.to(CUDA), view.to(CUDA)), again(x, sample, view)
-    assert found.log_p.device.type == "cuda"
-    assert torch.equal(found.ids.cpu(), wanted.ids)
-    torch.testing.assert_close(found.log_p.cpu(), wanted.log_p)
-    assert (found.tail is None) == (kind == "sampled")
+    stored, expected = stored(x.to(CUDA), sample.to(CUDA), view.to(CUDA)), again(x, sample, view)
+    assert stored.log_p.device.type == "cuda"
+    assert torch.equal(stored.ids.cpu(), expected.ids)
+    torch.testing.assert_close(stored.log_p.cpu(), expected.log_p)
+    assert (stored.tail is None) == (kind == "sampled")
     assert (stored.records.device.type == "cuda") == (most > 0)
 
 

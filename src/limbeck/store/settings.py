@@ -1,0 +1,109 @@
+"""Settings of the store: which part of a teacher's answers to keep, and where."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from limbeck._base import cache
+from limbeck._base.checks import check_count, closest
+from limbeck._base.errors import ConfigError
+from limbeck.store.key import ITEM_BYTES, KINDS, SPARSE_DTYPE, SPARSE_KINDS
+
+MODES = ("auto", "off")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """What is stored of a teacher's answers, and where.
+
+    Attributes:
+        mode: ``auto`` computes the answers once and stores them where that is not more work than
+            asking the teacher in every step; ``off`` asks it in every step.
+        kind: Part of an answer to store: ``dense`` all logits, ``topk`` the K most probable classes
+            and what the others have together, ``sampled`` K classes drawn at the temperature of the
+            objective. The last two are enough for the KL divergence and the cross-entropy only.
+        k: Number of classes, K; all classes where there are fewer.
+        dtype: Type of dense logits: ``float16``, ``bfloat16`` or ``float32``. At float32 they equal
+            the live ones bit for bit, on the same device and but for the rounding of tiny batches.
+        views: Number of views of each sample where a family of views is endless.
+        folder: Folder of all stores; None for ``$LIMBECK_STORE`` or the user's cache folder.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    mode: str = "auto"
+    kind: str = "dense"
+    k: int = 12
+    dtype: str = "float16"
+    views: int = 16
+    folder: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("mode", MODES), ("kind", KINDS), ("dtype", tuple(ITEM_BYTES))):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(
+                    f"store.{name}={value!r} is unknown; choose one of {', '.join(known)}."
+                )
+        if self.kind != "dense" and self.dtype != SPARSE_DTYPE:
+            raise ConfigError(
+                f"store.dtype={self.dtype!r} is for store.kind=dense; {self.kind} answers are "
+                f"stored in {SPARSE_DTYPE}."
+            )
+        check_count("store.k", self.k)
+        check_count("store.views", self.views)
+        is_path = isinstance(self.folder, (str, Path)) and str(self.folder)
+        if self.folder is not None and not is_path:
+            raise ConfigError(
+                f"store.folder={self.folder!r} should be a folder, or null for the user's cache."
+            )
+
+    @classmethod
+    def of(cls, value: "StoreLike") -> "StoreSettings":
+        """Settings from what a user may write.
+
+        Args:
+            value: Settings, a mapping of them, a mode (False is off, as in YAML) or a kind.
+
+        Raises:
+            ConfigError: If it is none of these.
+        """
+        if isinstance(value, StoreSettings):
+            return value
+        if isinstance(value, Mapping):
+            return cls._from_mapping(value)
+        if value is False:
+            return cls(mode="off")
+        if value in SPARSE_KINDS:
+            return cls(kind=str(value))
+        if value not in MODES:
+            known = ", ".join((*MODES, *SPARSE_KINDS))
+            raise ConfigError(f"store={value!r} is unknown; choose one of {known}.")
+        return cls(mode=str(value))
+
+    @classmethod
+    def _from_mapping(cls, values: Mapping[str, Any]) -> "StoreSettings":
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = closest(str(name), known)
+                hint = f"Known are {', '.join(known)}."
+                if near:
+                    hint = f"Did you mean store.{near}?"
+                raise ConfigError(f"Unknown key store.{name}. {hint}")
+        settings = dict(values)
+        if settings.get("mode") is False:
+            settings["mode"] = "off"
+        return cls(**settings)
+
+    @property
+    def root(self) -> Path:
+        """The folder of all stores."""
+        if self.folder is None:
+            return cache.ANSWERS.default_folder
+        return Path(self.folder).expanduser()
+
+
+StoreLike = StoreSettings | Mapping[str, Any] | str | bool
