@@ -342,7 +342,7 @@ def test_a_student_alone_learns_what_it_learns_in_its_cohort(teacher, data, tmp_
                 },
                 "store": {"kind": "sampled"},
             },
-            "draws a teacher's tokens at one temperature, and the arms have 1, 4",
+            "draws a teacher's tokens at one temperature, but the arms have 1, 4",
         ),
         (
             {"arms": {"hard": Arm(objective=HARD, control=["hard"])}},
