@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from limbeck.evaluation.comparison import (
+from limbeck.evaluation.verdict import (
     combine_p_values,
     mcnemar_exact,
     paired_interval,

@@ -32,7 +32,7 @@ from limbeck import Arm, Objective, Optimizer, Study
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, NoViews, TransferSet, text
 from limbeck.data.batches import TrainBatches
-from limbeck.evaluation.comparison import paired_interval
+from limbeck.evaluation.verdict import paired_interval
 from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import GPT, load_model
@@ -166,7 +166,7 @@ def gains(
                     trainer={"precision": options.precision},
                     store="off" if kind == "control" else store,
                 )
-                (arm,) = study.run()["arms"]
+                (arm,) = study.run().arms
             reached[name] = [seed["test"]["bits_per_byte"] for seed in arm["seeds"]]
             stores = (
                 json.loads((out / "manifest.json").read_text(encoding="utf-8"))

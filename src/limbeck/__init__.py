@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from limbeck._base.version import __version__
 
 if TYPE_CHECKING:
-    from limbeck.evaluation.metrics import evaluate
+    from limbeck.evaluation.evaluate import evaluate
     from limbeck.losses import Objective
     from limbeck.store.settings import StoreSettings
     from limbeck.study.arms import Arm, Teacher
@@ -40,7 +40,7 @@ _HOMES = {
     "Study": "limbeck.study.study",
     "Teacher": "limbeck.study.arms",
     "distill": "limbeck.training.fit",
-    "evaluate": "limbeck.evaluation.metrics",
+    "evaluate": "limbeck.evaluation.evaluate",
     "train": "limbeck.training.fit",
 }
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from limbeck.evaluation import metrics
-from limbeck.evaluation.metrics import evaluate, predict
+from limbeck.evaluation.evaluate import evaluate, predict
 
 
 def randn(*shape, seed=0):
@@ -38,22 +38,22 @@ def test_a_list_and_a_loader_equal_the_metrics(case):
     model, x, y = case
     with torch.no_grad():
         logits = model.eval()(x)
-    want = metrics.all_metrics(logits, y)
+    want = metrics.classification_metrics(logits, y)
     batches = [(x[:10], y[:10]), (x[10:20], y[10:20]), (x[20:], y[20:])]
     for loader in (batches, iter(batches), DataLoader(TensorDataset(x, y), batch_size=7)):
-        found = evaluate(model, loader)
-        assert list(found) == ["total", "correct", "errors", "accuracy", "nll", "ece"]
-        assert (found["total"], found["correct"]) == (23, 23 - want["errors"])
+        result = evaluate(model, loader)
+        assert list(result) == ["total", "correct", "errors", "accuracy", "nll", "ece"]
+        assert (result["total"], result["correct"]) == (23, 23 - want.errors)
         for key in ("errors", "accuracy", "nll", "ece"):
-            assert found[key] == pytest.approx(want[key], rel=1e-5)
+            assert result[key] == pytest.approx(getattr(want, key), rel=1e-5)
 
 
 def test_the_last_short_batch_weighs_by_its_samples():
     logits = torch.tensor([[5.0, 0.0]] * 5)
     y = torch.tensor([0, 0, 0, 0, 1])
-    found = evaluate(nn.Identity(), [(logits[:4], y[:4]), (logits[4:], y[4:])])
-    assert found["accuracy"] == 0.8
-    assert found["nll"] == pytest.approx(metrics.nll(logits, y).item())
+    result = evaluate(nn.Identity(), [(logits[:4], y[:4]), (logits[4:], y[4:])])
+    assert result["accuracy"] == 0.8
+    assert result["nll"] == pytest.approx(metrics.nll(logits, y).item())
 
 
 def test_labels_may_be_a_list():
@@ -125,11 +125,11 @@ def test_no_batch_is_a_value_error(loader):
 def test_predict_gives_float32_logits_in_order():
     model = flat_model().double()
     x = randn(9, 6).double()
-    found = predict(model, [x[:4], x[4:]])
-    assert found.shape == (9, 4)
-    assert found.dtype == torch.float32
-    assert not found.requires_grad
-    torch.testing.assert_close(found, model.eval()(x).float())
+    result = predict(model, [x[:4], x[4:]])
+    assert result.shape == (9, 4)
+    assert result.dtype == torch.float32
+    assert not result.requires_grad
+    torch.testing.assert_close(result, model.eval()(x).float())
 
 
 def test_predictions_can_be_used_in_training():
@@ -140,12 +140,12 @@ def test_predictions_can_be_used_in_training():
 
 def test_batches_that_a_loader_makes_once_and_keeps_can_be_trained_on():
     class Lazy:
-        kept = None
+        batches = None
 
         def __iter__(self):
-            if self.kept is None:
-                self.kept = [(randn(5, 6) + 1, torch.zeros(5, dtype=torch.long))]
-            return iter(self.kept)
+            if self.batches is None:
+                self.batches = [(randn(5, 6) + 1, torch.zeros(5, dtype=torch.long))]
+            return iter(self.batches)
 
     model, loader = flat_model(), Lazy()
     evaluate(model, loader)
@@ -159,10 +159,10 @@ def test_a_language_model_is_scored_by_its_tokens():
     model = torch.nn.Embedding(5, 5)
     x, y = torch.randint(5, (4, 6)), torch.randint(5, (4, 6))
     y[1, 3:] = -100
-    found = evaluate(model, [(x[:2], y[:2]), (x[2:], y[2:])])
+    result = evaluate(model, [(x[:2], y[:2]), (x[2:], y[2:])])
     logits, labels = model(x)[y != -100].detach(), y[y != -100]
-    assert found["total"] == 21
-    assert found["errors"] == int((logits.argmax(-1) != labels).sum())
-    assert found["nll"] == pytest.approx(
+    assert result["total"] == 21
+    assert result["errors"] == int((logits.argmax(-1) != labels).sum())
+    assert result["nll"] == pytest.approx(
         float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-6
     )

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from limbeck.evaluation.kappa import fit_offsets
-from limbeck.evaluation.metrics import all_metrics, quadratic_kappa
+from limbeck.evaluation.metrics import classification_metrics, quadratic_kappa
+from limbeck.run.metrics import Metrics
 
 
-def drawn(seed, n, classes, noise=1.0):
+def graded(seed, n, classes, noise=1.0):
     """Grades, and logits that follow them more or less."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, classes, (n,), generator=generator)
@@ -24,7 +25,7 @@ def kappa(logits, labels):
     return float(quadratic_kappa(logits, labels))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1 << 30),
     n=st.integers(2, 60),
@@ -32,7 +33,7 @@ def kappa(logits, labels):
     noise=st.floats(0, 5),
 )
 def test_kappa_is_that_of_scikit_learn(seed, n, classes, noise):
-    logits, labels = drawn(seed, n, classes, noise)
+    logits, labels = graded(seed, n, classes, noise)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # it is not always defined
         theirs = cohen_kappa_score(
@@ -42,7 +43,7 @@ def test_kappa_is_that_of_scikit_learn(seed, n, classes, noise):
 
 
 def test_kappa_of_many_models_at_once():
-    (first, labels), (second, _) = drawn(0, 50, 5), drawn(1, 50, 5)
+    (first, labels), (second, _) = graded(0, 50, 5), graded(1, 50, 5)
     both = quadratic_kappa(torch.stack((first, second)), labels)
     assert both.tolist() == [kappa(first, labels), kappa(second, labels)]
 
@@ -56,14 +57,14 @@ def test_kappa_knows_chance_and_certainty():
 
 
 def test_only_graded_data_has_kappa():
-    logits, labels = drawn(0, 30, 5)
-    assert "kappa" not in all_metrics(logits, labels)
-    assert all_metrics(logits, labels, ordinal=True)["kappa"] == kappa(logits, labels)
+    logits, labels = graded(0, 30, 5)
+    assert type(classification_metrics(logits, labels)) is Metrics
+    assert classification_metrics(logits, labels, ordinal=True).kappa == kappa(logits, labels)
     same = torch.zeros(4, dtype=torch.int64)
-    assert all_metrics(torch.eye(3)[same], same, ordinal=True)["kappa"] is None
+    assert classification_metrics(torch.eye(3)[same], same, ordinal=True).kappa is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1 << 30),
     n=st.integers(1, 60),
@@ -71,7 +72,7 @@ def test_only_graded_data_has_kappa():
     noise=st.floats(0, 5),
 )
 def test_offsets_never_do_harm(seed, n, classes, noise):
-    logits, labels = drawn(seed, n, classes, noise)
+    logits, labels = graded(seed, n, classes, noise)
     before, offsets = kappa(logits, labels), fit_offsets(logits, labels)
     assert offsets.shape == (classes,)
     assert torch.equal(offsets, fit_offsets(logits, labels))
@@ -92,7 +93,7 @@ def test_offsets_undo_a_shifted_score(shift):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_two_grades_reach_the_best_threshold(seed):
-    logits, labels = drawn(seed, 40, 2, noise=2.0)
+    logits, labels = graded(seed, 40, 2, noise=2.0)
     margins = (logits[:, 0] - logits[:, 1]).sort().values
     places = [margins[0] - 1, *((margins[1:] + margins[:-1]) / 2), margins[-1] + 1]
     best = max(kappa(logits + torch.tensor([0.0, float(place)]), labels) for place in places)
@@ -101,7 +102,7 @@ def test_two_grades_reach_the_best_threshold(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_three_grades_come_near_the_best_of_a_grid(seed):
-    logits, labels = drawn(seed, 40, 3, noise=1.5)
+    logits, labels = graded(seed, 40, 3, noise=1.5)
     grid = torch.linspace(-4, 4, 41, dtype=torch.float64)
     tried = (
         logits + torch.tensor([0.0, a, b]) for a, b in itertools.product(grid.tolist(), repeat=2)
@@ -120,13 +121,13 @@ def test_three_grades_come_near_the_best_of_a_grid(seed):
     ],
 )
 def test_nothing_to_fit(logits, labels):
-    found = fit_offsets(logits, labels)
-    assert found.isfinite().all()
-    assert found.shape == (3,)
+    offsets = fit_offsets(logits, labels)
+    assert offsets.isfinite().all()
+    assert offsets.shape == (3,)
 
 
 def test_shapes_are_checked():
     with pytest.raises(
-        ValueError, match=r"expected logits \[N, C\] and labels \[N\], got \[3\] and \[4\]"
+        ValueError, match=r"Expected logits \[N, C\] and labels \[N\], got \[3\] and \[4\]"
     ):
         fit_offsets(torch.zeros(3), torch.zeros(4))

@@ -1,6 +1,7 @@
 """Metrics against scikit-learn, torchmetrics, scipy and numpy."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from limbeck.evaluation import metrics
+from limbeck.run.metrics import Metrics
 
 
 def randn(*shape, seed=0, scale=2.0):
@@ -50,17 +52,17 @@ def test_errors_and_nll_equal_sklearn(classes):
     y = labels_like(logits)
     accuracy = accuracy_score(y.numpy(), logits.argmax(-1).numpy())
     assert 0 < accuracy < 1
-    found = metrics.all_metrics(logits, y)
-    assert found["errors"] == round(200 * (1 - accuracy))
-    assert found["accuracy"] == accuracy
+    result = metrics.classification_metrics(logits, y)
+    assert result.errors == round(200 * (1 - accuracy))
+    assert result.accuracy == accuracy
     want = log_loss(y.numpy(), softmax(logits.numpy(), axis=-1), labels=range(classes))
-    assert found["nll"] == pytest.approx(want, rel=1e-12)
+    assert result.nll == pytest.approx(want, rel=1e-12)
 
 
 def test_accuracy_is_the_rounded_share_of_right_answers():
     """9 of 10 wrong is 0.1; ``1 - 0.9`` is not."""
     logits = torch.eye(2)[[0] * 10]
-    assert metrics.all_metrics(logits, torch.tensor([0] + [1] * 9))["accuracy"] == 0.1
+    assert metrics.classification_metrics(logits, torch.tensor([0] + [1] * 9)).accuracy == 0.1
 
 
 def test_confident_and_wrong_is_finite():
@@ -73,10 +75,10 @@ def test_confident_and_wrong_is_finite():
 def test_nll_is_computed_in_float64_whatever_comes_in():
     logits = randn(50, 4).bfloat16()
     y = labels_like(logits)
-    found = metrics.nll(logits, y)
-    assert found.dtype == torch.float64
+    result = metrics.nll(logits, y)
+    assert result.dtype == torch.float64
     want = log_loss(y.numpy(), softmax(logits.double().numpy(), axis=-1), labels=range(4))
-    assert found.item() == pytest.approx(want, rel=1e-12)
+    assert result.item() == pytest.approx(want, rel=1e-12)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
@@ -167,25 +169,37 @@ def test_a_stack_of_models_equals_each_alone():
         ("kl_to_teacher", teacher),
     ):
         metric = getattr(metrics, name)
-        found = metric(logits, against)
-        assert found.shape == (2, 3)
+        result = metric(logits, against)
+        assert result.shape == (2, 3)
         for i in range(2):
             for j in range(3):
                 torch.testing.assert_close(
-                    found[i, j], metric(logits[i, j], against), rtol=1e-12, atol=0
+                    result[i, j], metric(logits[i, j], against), rtol=1e-12, atol=0
                 )
 
 
-def test_all_metrics_gives_what_the_summary_keeps():
+def test_classification_metrics_are_plain_numbers():
     logits, teacher = randn(40, 5).float(), randn(40, 5, seed=1).float()
     y = labels_like(logits)
-    found = metrics.all_metrics(logits, y, teacher)
-    assert list(found) == ["errors", "accuracy", "nll", "ece", "agreement", "kl_to_teacher"]
-    assert {key: type(value) for key, value in found.items() if key != "errors"} == dict.fromkeys(
-        list(found)[1:], float
-    )
-    assert type(found["errors"]) is int
-    assert found["agreement"] == metrics.agreement(logits, teacher).item()
-    alone = metrics.all_metrics(logits, y)
-    assert (alone.pop("agreement"), alone.pop("kl_to_teacher")) == (None, None)
-    assert alone.items() <= found.items()
+    with_teacher = metrics.classification_metrics(logits, y, teacher)
+    assert type(with_teacher) is Metrics
+    kinds = {name: type(value) for name, value in vars(with_teacher).items()}
+    assert kinds.pop("errors") is int
+    assert set(kinds.values()) == {float}
+    assert with_teacher.agreement == metrics.agreement(logits, teacher).item()
+    alone = metrics.classification_metrics(logits, y)
+    assert alone == replace(with_teacher, agreement=None, kl_to_teacher=None)
+
+
+def test_mean_and_sd_over_seeds():
+    seeds = [
+        metrics.classification_metrics(randn(40, 5, seed=i), torch.arange(40) % 5) for i in range(3)
+    ]
+    mean, sd = metrics.mean_and_sd(seeds)
+    errors = [seed.errors for seed in seeds]
+    assert mean.errors == pytest.approx(np.mean(errors))
+    assert sd.errors == pytest.approx(np.std(errors, ddof=1))
+    assert (mean.agreement, sd.agreement) == (None, None)
+    mean, sd = metrics.mean_and_sd(seeds[:1])
+    assert mean.nll == seeds[0].nll
+    assert sd.nll is None

@@ -2,7 +2,6 @@
 simulation.
 """
 
-import json
 import math
 
 import numpy as np
@@ -15,9 +14,10 @@ from scipy.signal import lfilter
 from scipy.special import log_softmax, rel_entr
 from torch import nn
 
-from limbeck.evaluation.text import TokenScores, compare_tokens, score_tokens, token_metrics
+from limbeck.evaluation.comparison import ArmTokens, compare_language_models
+from limbeck.evaluation.text import TokenScores, score_tokens, token_metrics
 
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=10, deadline=None, derandomize=True, database=None)
 draws = st.integers(0, 10_000)
 
 
@@ -58,42 +58,42 @@ def scores_of(nll, right=None):
 def test_scores_of_every_token_are_those_by_hand():
     x, y, teacher = split()
     model = Table().train()
-    found = score_tokens(batches(x, y, teacher), model)
+    result = score_tokens(batches(x, y, teacher), model)
     log_q = log_softmax(model.table.detach().double().numpy()[x.numpy()], -1)
     log_p = log_softmax(teacher.numpy(), -1)
     own = np.take_along_axis(log_q, y.numpy()[..., None], -1)[..., 0]
-    np.testing.assert_allclose(found.nll, -own, rtol=1e-5)
-    np.testing.assert_array_equal(found.right, log_q.argmax(-1) == y.numpy())
-    np.testing.assert_allclose(found.confidence, np.exp(log_q.max(-1)), rtol=1e-5)
-    np.testing.assert_array_equal(found.agrees, log_q.argmax(-1) == log_p.argmax(-1))
-    np.testing.assert_allclose(found.kl, rel_entr(np.exp(log_p), np.exp(log_q)).sum(-1), rtol=1e-4)
+    np.testing.assert_allclose(result.nll, -own, rtol=1e-5)
+    np.testing.assert_array_equal(result.right, log_q.argmax(-1) == y.numpy())
+    np.testing.assert_allclose(result.confidence, np.exp(log_q.max(-1)), rtol=1e-5)
+    np.testing.assert_array_equal(result.agrees, log_q.argmax(-1) == log_p.argmax(-1))
+    np.testing.assert_allclose(result.kl, rel_entr(np.exp(log_p), np.exp(log_q)).sum(-1), rtol=1e-4)
 
 
 def test_without_a_model_the_teacher_is_scored():
     x, y, teacher = split()
-    found = score_tokens(batches(x, y, teacher))
+    result = score_tokens(batches(x, y, teacher))
     own = np.take_along_axis(log_softmax(teacher.numpy(), -1), y.numpy()[..., None], -1)[..., 0]
-    np.testing.assert_allclose(found.nll, -own, rtol=1e-5, atol=1e-6)
-    assert found.agrees.all()
-    assert float(found.kl.abs().max()) == 0
+    np.testing.assert_allclose(result.nll, -own, rtol=1e-5, atol=1e-6)
+    assert result.agrees.all()
+    assert float(result.kl.abs().max()) == 0
 
 
 def test_without_a_teacher_there_is_nothing_to_agree_with():
     x, y, _ = split()
-    found = score_tokens([(x, y, None)], Table())
-    assert (found.agrees, found.kl) == (None, None)
-    metrics = token_metrics(found, 10)
-    assert (metrics["agreement"], metrics["kl_to_teacher"]) == (None, None)
+    result = score_tokens([(x, y, None)], Table())
+    assert (result.agrees, result.kl) == (None, None)
+    metrics = token_metrics(result, 10)
+    assert (metrics.agreement, metrics.kl_to_teacher) == (None, None)
 
 
 def test_a_token_that_the_teacher_excludes_costs_nothing():
     x, y, teacher = split()
     teacher[..., 2] = -math.inf
     model = Table()
-    found = score_tokens([(x, y, teacher)], model)
+    result = score_tokens([(x, y, teacher)], model)
     log_q = log_softmax(model.table.detach().double().numpy()[x.numpy()], -1)
     p = np.exp(log_softmax(teacher.numpy(), -1))
-    np.testing.assert_allclose(found.kl, rel_entr(p, np.exp(log_q)).sum(-1), rtol=1e-4)
+    np.testing.assert_allclose(result.kl, rel_entr(p, np.exp(log_q)).sum(-1), rtol=1e-4)
 
 
 def test_metrics_are_those_by_hand():
@@ -104,25 +104,24 @@ def test_metrics_are_those_by_hand():
         np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]),
         np.array([[1, 0, 1], [1, 1, 1]], bool),
     )
-    found = token_metrics(
+    result = token_metrics(
         TokenScores(*map(torch.from_numpy, (nll, right, confidence, agrees, kl))), 11
     )
-    assert (found["errors"], found["accuracy"]) == (2, pytest.approx(4 / 6))
-    assert found["nll"] == pytest.approx(7.875 / 6)
-    assert found["perplexity"] == pytest.approx(math.exp(7.875 / 6))
-    assert found["bits_per_byte"] == pytest.approx(7.875 / math.log(2) / 11)
-    assert found["agreement"] == pytest.approx(5 / 6)
-    assert found["kl_to_teacher"] == pytest.approx(0.35)
+    assert (result.errors, result.accuracy) == (2, pytest.approx(4 / 6))
+    assert result.nll == pytest.approx(7.875 / 6)
+    assert result.perplexity == pytest.approx(math.exp(7.875 / 6))
+    assert result.bits_per_byte == pytest.approx(7.875 / math.log(2) / 11)
+    assert result.agreement == pytest.approx(5 / 6)
+    assert result.kl_to_teacher == pytest.approx(0.35)
     # 0.41 and 0.42 share a bin of width 1/15, in which one of two is right; every other token has
     # its own.
-    assert found["ece"] == pytest.approx((0.22 + 0.39 + abs(0.83 - 1) + 0.11 + 0.3) / 6)
-    assert json.loads(json.dumps(found)) == found
+    assert result.ece == pytest.approx((0.22 + 0.39 + abs(0.83 - 1) + 0.11 + 0.3) / 6)
 
 
 def test_a_hopeless_model_has_a_finite_perplexity():
-    found = token_metrics(scores_of(np.full((2, 3), 5000.0)), 6)
-    assert math.isfinite(found["perplexity"])
-    assert found["nll"] == 5000
+    result = token_metrics(scores_of(np.full((2, 3), 5000.0)), 6)
+    assert math.isfinite(result.perplexity)
+    assert result.nll == 5000
 
 
 @few
@@ -137,10 +136,10 @@ def test_bits_per_byte_do_not_depend_on_the_tokens(seed, cuts):
     one, other = (
         token_metrics(scores_of(np.array(nll)[None]), sum(cuts)) for nll in (of_bytes, of_tokens)
     )
-    assert one["bits_per_byte"] == pytest.approx(other["bits_per_byte"], rel=1e-5)
-    assert one["bits_per_byte"] == pytest.approx(one["nll"] / math.log(2))  # here a byte is a token
+    assert one.bits_per_byte == pytest.approx(other.bits_per_byte, rel=1e-5)
+    assert one.bits_per_byte == pytest.approx(one.nll / math.log(2))  # here a byte is a token
     if len(cuts) < sum(cuts):
-        assert other["nll"] > one["nll"] * 1.001
+        assert other.nll > one.nll * 1.001
 
 
 # Comparisons --------------------------------------------------------------------------------------
@@ -154,15 +153,20 @@ def arms(seed=0, seeds=3, n=150, t=4, effect=-0.1):
 
 
 def compared(arm, control, size=1000, teacher=None):
-    of = [[scores_of(nll) for nll in side] for side in (arm, control)]
-    return compare_tokens(*of, size, None if teacher is None else scores_of(teacher))
+    arm, control = (
+        ArmTokens(name, [scores_of(nll) for nll in side])
+        for name, side in (("arm", arm), ("control", control))
+    )
+    return compare_language_models(
+        arm, control, size, None if teacher is None else scores_of(teacher)
+    )
 
 
 @few
 @given(seed=draws, seeds=st.integers(2, 4), n=st.integers(2, 230), effect=st.floats(-0.2, 0.2))
 def test_a_comparison_is_that_of_scipy_over_stretches(seed, seeds, n, effect):
     arm, control = arms(seed, seeds, n, 3, effect)
-    found = compared(arm, control, 777)
+    result = compared(arm, control, 777)
     difference = (
         (arm.astype(np.float32) - control.astype(np.float32)).astype(float) / math.log(2) / 777
     )
@@ -170,21 +174,21 @@ def test_a_comparison_is_that_of_scipy_over_stretches(seed, seeds, n, effect):
         [[part.sum() for part in np.array_split(row, min(100, n))] for row in difference]
     )
     per_seed = bits.sum(1)
-    delta = found["delta_bits_per_byte"]
-    assert delta["per_seed"] == pytest.approx(per_seed, rel=1e-4, abs=1e-7)
+    delta = result.delta_bits_per_byte
+    assert delta.per_seed == pytest.approx(per_seed, rel=1e-4, abs=1e-7)
     low, high = stats.ttest_1samp(per_seed, 0).confidence_interval(0.95)
-    assert delta["ci95"] == pytest.approx([low, high], rel=1e-3, abs=1e-6)
+    assert delta.ci95 == pytest.approx([low, high], rel=1e-3, abs=1e-6)
     half = math.hypot(
         (high - low) / 2,
         stats.norm.ppf(0.975) * math.sqrt(bits.shape[1] * bits.mean(0).var(ddof=1)),
     )
-    assert delta["ci95_total"] == pytest.approx(
-        [delta["mean"] - half, delta["mean"] + half], rel=1e-3, abs=1e-6
+    assert delta.ci95_total == pytest.approx(
+        [delta.mean - half, delta.mean + half], rel=1e-3, abs=1e-6
     )
     p = np.sort(stats.ttest_1samp(bits, 0, axis=1).pvalue)
     k = math.ceil(seeds / 2)
-    assert found["p_value"] == pytest.approx(min(1, seeds / k * p[k - 1]), rel=1e-2, abs=1e-9)
-    assert found["mcnemar_p"] is None
+    assert result.p_value == pytest.approx(min(1, seeds / k * p[k - 1]), rel=1e-2, abs=1e-9)
+    assert result.mcnemar_p is None
 
 
 @few
@@ -193,67 +197,66 @@ def test_exchanged_arms_exchange_the_verdict(seed, seeds, effect):
     arm, control = arms(seed, seeds, 40, 3, effect)
     there, back = compared(arm, control), compared(control, arm)
     for key in ("delta_bits_per_byte", "delta_errors"):
-        assert back[key]["mean"] == pytest.approx(-there[key]["mean"], rel=1e-6, abs=1e-9)
+        assert getattr(back, key).mean == pytest.approx(
+            -getattr(there, key).mean, rel=1e-6, abs=1e-9
+        )
         if seeds > 1:
-            assert back[key]["ci95"] == pytest.approx(
-                [-bound for bound in there[key]["ci95"][::-1]], rel=1e-6
+            assert getattr(back, key).ci95 == pytest.approx(
+                [-bound for bound in getattr(there, key).ci95[::-1]], rel=1e-6
             )
-    assert back["p_value"] == pytest.approx(there["p_value"], rel=1e-6)
+    assert back.p_value == pytest.approx(there.p_value, rel=1e-6)
     opposite = {"helps": "hurts", "hurts": "helps", "not shown": "not shown"}
-    assert back["verdict"] == opposite[there["verdict"]]
+    assert back.verdict == opposite[there.verdict]
 
 
 def test_the_change_is_that_of_the_metrics():
     arm, control = arms(5)
-    found = compared(arm, control, 321)
+    result = compared(arm, control, 321)
     bits = [[token_metrics(scores_of(nll), 321) for nll in side] for side in (arm, control)]
     changes = {
-        key: [a[key] - c[key] for a, c in zip(*bits, strict=True)]
+        key: [getattr(a, key) - getattr(c, key) for a, c in zip(*bits, strict=True)]
         for key in ("bits_per_byte", "errors")
     }
-    assert found["delta_bits_per_byte"]["per_seed"] == pytest.approx(
-        changes["bits_per_byte"], rel=1e-5
-    )
-    assert found["delta_errors"]["per_seed"] == changes["errors"]
-    assert found["delta_errors"]["ci95_total"] is None
-    assert json.loads(json.dumps(found)) == found
+    assert result.delta_bits_per_byte.per_seed == pytest.approx(changes["bits_per_byte"], rel=1e-5)
+    assert result.delta_errors.per_seed == tuple(changes["errors"])
+    assert result.delta_errors.ci95_total is None
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 5])
 def test_identical_arms_show_nothing(seeds):
     _, control = arms(1, seeds)
-    found = compared(control, control)
-    assert found["verdict"] == "not shown"
-    assert found["p_value"] == 1
-    assert found["delta_bits_per_byte"]["mean"] == 0
+    result = compared(control, control)
+    assert result.verdict == "not shown"
+    assert result.p_value == 1
+    assert result.delta_bits_per_byte.mean == 0
 
 
 def test_a_clear_win_helps_and_a_clear_loss_hurts():
     for seeds in (2, 3, 5):
         arm, control = arms(2, seeds, effect=-0.3)
-        assert compared(arm, control)["verdict"] == "helps"
-        assert compared(control, arm)["verdict"] == "hurts"
+        assert compared(arm, control).verdict == "helps"
+        assert compared(control, arm).verdict == "hurts"
 
 
 def test_the_same_change_of_every_token_helps():
     control = np.full((3, 10, 4), 2.0)
-    found = compared(control - 0.5, control)
-    assert (found["verdict"], found["p_value"]) == ("helps", 0)
+    result = compared(control - 0.5, control)
+    assert (result.verdict, result.p_value) == ("helps", 0)
 
 
 @pytest.mark.parametrize(("seeds", "n"), [(1, 150), (3, 1)])
 def test_one_seed_or_one_stretch_shows_nothing(seeds, n):
     arm, control = arms(3, seeds, n, effect=-1.0)
-    found = compared(arm, control)
-    assert found["verdict"] == "not shown"
-    assert found["delta_bits_per_byte"]["ci95_total"] is None
-    assert found["delta_bits_per_byte"]["mean"] < 0
+    result = compared(arm, control)
+    assert result.verdict == "not shown"
+    assert result.delta_bits_per_byte.ci95_total is None
+    assert result.delta_bits_per_byte.mean < 0
 
 
 def test_seeds_that_disagree_show_nothing():
     arm, control = arms(4, 2)
     arm[0], arm[1] = control[0] - 0.3, control[1] + 0.28
-    assert compared(arm, control)["verdict"] == "not shown"
+    assert compared(arm, control).verdict == "not shown"
 
 
 @pytest.mark.parametrize(
@@ -273,10 +276,10 @@ def test_a_verdict_needs_every_part_of_the_rule(sums, seeds_alone, p):
     noise = np.random.default_rng(0).normal(size=100)
     noise = (noise - noise.mean()) / noise.std(ddof=1)
     nll = np.stack([3 + 0.1 * (total / 100 + noise) for total in sums])[:, :, None]
-    found = compared(nll, np.full_like(nll, 3.0))
-    assert (found["delta_bits_per_byte"]["ci95"][1] < 0) == seeds_alone
-    assert found["p_value"] == pytest.approx(p, rel=0.02)
-    assert found["verdict"] == "not shown"
+    result = compared(nll, np.full_like(nll, 3.0))
+    assert (result.delta_bits_per_byte.ci95[1] < 0) == seeds_alone
+    assert result.p_value == pytest.approx(p, rel=0.02)
+    assert result.verdict == "not shown"
 
 
 def test_a_gain_in_one_stretch_alone_shows_nothing():
@@ -284,33 +287,31 @@ def test_a_gain_in_one_stretch_alone_shows_nothing():
     arm, control = arms(6, 5, 100, effect=0.0)
     arm, control = arm[[0] * 5] + 0.001 * (arm - control), control[[0] * 5]
     arm[:, 17] = control[:, 17] - 3.0
-    found = compared(arm, control)
-    assert found["delta_bits_per_byte"]["ci95"][1] < 0
-    assert found["verdict"] == "not shown"
+    result = compared(arm, control)
+    assert result.delta_bits_per_byte.ci95[1] < 0
+    assert result.verdict == "not shown"
 
 
 def test_the_gap_and_its_interval():
     control, arm, teacher = (np.full((3, 2, 2), value) for value in (3.0, 2.0, 1.0))
     arm += np.array([0.0, 0.25, -0.5])[:, None, None]
     control[2] += 0.5
-    found = compared(arm, control, teacher=teacher[0])["gap_closed"]
+    result = compared(arm, control, teacher=teacher[0]).gap_closed
     shares = [(3.0 - 2.0) / 2.0, (3.0 - 2.25) / 2.0, (3.5 - 1.5) / 2.5]
-    assert found["nll"] == pytest.approx((9.5 / 3 - 5.75 / 3) / (9.5 / 3 - 1))
-    assert found["nll_ci95"] == pytest.approx(
+    assert result.nll == pytest.approx((9.5 / 3 - 5.75 / 3) / (9.5 / 3 - 1))
+    assert result.nll_ci95 == pytest.approx(
         [*stats.ttest_1samp(shares, 0).confidence_interval(0.95)], rel=1e-6
     )
-    assert found["errors"] is None  # nobody is right at more than 0.7 nats
+    assert result.errors is None  # nobody is right at more than 0.7 nats
     for better in (
         None,
         np.full((2, 2), 3.2),
     ):  # no teacher; one that some controls are better than
-        assert compared(arm, control, teacher=better)["gap_closed"]["nll_ci95"] is None
-    assert compared(arm[:1], control[:1], teacher=teacher[0])["gap_closed"]["nll_ci95"] is None
+        assert compared(arm, control, teacher=better).gap_closed.nll_ci95 is None
+    assert compared(arm[:1], control[:1], teacher=teacher[0]).gap_closed.nll_ci95 is None
 
 
 # False alarms -------------------------------------------------------------------------------------
-
-STUDIES = 400
 
 
 def correlated(rng, *shape):
@@ -320,7 +321,7 @@ def correlated(rng, *shape):
     return lfilter([math.sqrt(1 - 0.81)], [1, -0.9], rng.normal(size=shape))
 
 
-def null_study(kind, rng, seeds=3, n=120, t=64):
+def null_study(kind, rng, seeds=3, n=100, t=32):
     """Differences of an arm and a control, equally good over all seeds and texts, nats ``[S, N,
     T]``.
     """
@@ -331,10 +332,7 @@ def null_study(kind, rng, seeds=3, n=120, t=64):
 
 def verdict_of(nll):
     """Of differences ``[S, N, T]`` from a control of 2 nats."""
-    control = scores_of(np.full(nll.shape[1:], 2.0))
-    return compare_tokens(
-        [scores_of(2.0 + seed) for seed in nll], [control] * len(nll), 1000, None
-    )["verdict"]
+    return compared(2.0 + nll, np.full(nll.shape, 2.0)).verdict
 
 
 @pytest.mark.parametrize("kind", ["text", "seeds", "both"])
@@ -342,14 +340,16 @@ def test_false_alarms_among_tokens_that_depend_on_each_other(kind):
     """At most 5 % of studies without an effect get a verdict; tolerance: 3 binomial standard
     errors.
     """
-    studies, rng = 300, np.random.default_rng(0)
-    found = [null_study(kind, rng) for _ in range(studies)]
-    rate = np.mean([verdict_of(nll) != "not shown" for nll in found])
+    studies, rng = 150, np.random.default_rng(0)
+    result = [null_study(kind, rng) for _ in range(studies)]
+    rate = np.mean([verdict_of(nll) != "not shown" for nll in result])
     assert rate <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies)
     if kind != "seeds":  # a test of single tokens would often be wrong here
-        assert np.mean([stats.ttest_1samp(nll[0].ravel(), 0).pvalue < 0.05 for nll in found]) > 0.4
+        assert np.mean([stats.ttest_1samp(nll[0].ravel(), 0).pvalue < 0.05 for nll in result]) > 0.4
 
 
 def test_a_small_effect_on_a_long_text_is_found():
     rng = np.random.default_rng(1)
-    assert [verdict_of(null_study("both", rng, 5) - 0.2) for _ in range(20)].count("helps") >= 18
+    assert [verdict_of(null_study("both", rng, 5, 120, 64) - 0.2) for _ in range(20)].count(
+        "helps"
+    ) >= 18

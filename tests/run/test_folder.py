@@ -132,7 +132,7 @@ def test_resuming_keeps_everything(tmp_path, overwrite):
 @pytest.mark.parametrize("make", [lambda path: path, lambda path: path.mkdir(), strangers])
 def test_nothing_to_resume(tmp_path, make):
     make(tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"holds no run to resume: manifest\.json is missing"):
+    with pytest.raises(ConfigError, match=r"holds no run to resume: it has no manifest\.json"):
         RunFolder(tmp_path / "run").prepare(resume=True)
 
 

@@ -93,9 +93,9 @@ def test_fields_with_a_default_may_be_missing_or_null():
 
 
 def test_optional_fields_are_left_out_where_they_are_none():
-    written = to_json(Shape(name="line", sides=1))
-    assert "weights" not in written
-    assert written["settings"] is None
+    content = to_json(Shape(name="line", sides=1))
+    assert "weights" not in content
+    assert content["settings"] is None
 
 
 def test_unknown_keys_are_ignored():

@@ -6,15 +6,9 @@ import pytest
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck._base.files import write_json
 from limbeck.run.folder import RunFolder
+from limbeck.run.metrics import GradedMetrics, Metrics, TextMetrics
 from limbeck.run.records import to_json
-from limbeck.run.summary import (
-    GradedMetrics,
-    Metrics,
-    TextMetrics,
-    parse_summary,
-    read_summary,
-    write_summary,
-)
+from limbeck.run.summary import parse_summary, read_summary, write_summary
 
 METRICS = ("errors", "accuracy", "nll", "ece", "agreement", "kl_to_teacher")
 TEXT = ("bits_per_byte", "perplexity")

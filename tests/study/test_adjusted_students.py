@@ -14,12 +14,13 @@ from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
-from limbeck.evaluation.metrics import predict
+from limbeck.evaluation.evaluate import predict
 from limbeck.models import MLP, Graded, load_model
 from limbeck.models.fold import add_to_logits
 from limbeck.report.terminal import print_summary
 from limbeck.run.folder import RunFolder
-from limbeck.run.summary import parse_summary
+from limbeck.run.records import to_json
+from limbeck.run.summary import parse_summary, read_summary
 
 HARD, SOFT = (
     Objective(hard_weight=1.0, soft_weight=0.0),
@@ -73,64 +74,62 @@ def finished(data, tmp_path_factory):
 def test_results_with_the_prior_are_those_of_the_saved_students(data, finished):
     summary, out = finished
     prior, test = class_prior(data.train.labels, 3), data.open_test()
-    for arm in summary["arms"]:
-        assert [entry["how"] for entry in arm["adjusted"]] == ["prior", "chosen on test"]
-        for plain, seed in zip(arm["seeds"], arm["adjusted"][0]["seeds"], strict=True):
-            folder = RunFolder(out).student(arm["name"], seed["seed"])
+    for arm in summary.arms:
+        assert [entry.how for entry in arm.adjusted] == ["prior", "chosen on test"]
+        for plain, seed in zip(arm.seeds, arm.adjusted[0].seeds, strict=True):
+            folder = RunFolder(out).student(arm.name, seed.seed)
             trained, moved = load_model(folder).model, load_model(folder / "prior").model
             bias = prior_bias(predict(trained, [as_float(data.train.inputs)]), prior, [1])
-            assert seed["bias"] == pytest.approx(bias.tolist(), abs=1e-6)
-            assert seed["bias"][0] == seed["bias"][2] == 0
+            assert seed.bias == pytest.approx(bias.tolist(), abs=1e-6)
+            assert seed.bias[0] == seed.bias[2] == 0
             logits = predict(moved, [as_float(test.inputs)])
             assert torch.allclose(
                 logits, predict(trained, [as_float(test.inputs)]) + bias.float(), atol=1e-5
             )
-            assert seed["test"]["errors"] == int((logits.argmax(1) != test.labels).sum())
+            assert seed.test.errors == int((logits.argmax(1) != test.labels).sum())
             shares = [
                 float((logits.argmax(1) == test.labels)[test.labels == c].double().mean())
                 for c in range(3)
             ]
-            assert seed["recall"] == pytest.approx(shares)
+            assert seed.recall == pytest.approx(shares)
             shares = recall(predict(trained, [as_float(test.inputs)]), test.labels)
-            assert plain["recall"] == pytest.approx(shares)
+            assert plain.recall == pytest.approx(shares)
 
 
 def test_what_is_chosen_on_the_test_is_compared_with_nothing(finished):
     summary, _ = finished
-    assert [(c["how"], c["arm"], c["control"]) for c in summary["adjusted_comparisons"]] == [
+    assert [(c.how, c.arm, c.control) for c in summary.adjusted_comparisons] == [
         ("prior", "soft", "hard")
     ]
-    for arm in summary["arms"]:
-        for chosen, plain in zip(arm["adjusted"][1]["seeds"], arm["seeds"], strict=True):
-            assert chosen["test"]["errors"] <= plain["test"]["errors"]
+    for arm in summary.arms:
+        for chosen, plain in zip(arm.adjusted[1].seeds, arm.seeds, strict=True):
+            assert chosen.test.errors <= plain.test.errors
 
 
 def test_compared_with_the_prior_are_the_errors_of_both(finished):
     summary, _ = finished
-    errors = {
-        a["name"]: [s["test"]["errors"] for s in a["adjusted"][0]["seeds"]] for a in summary["arms"]
-    }
-    wanted = [s - h for s, h in zip(errors["soft"], errors["hard"], strict=True)]
-    assert summary["adjusted_comparisons"][0]["delta_errors"]["per_seed"] == wanted
-    assert summary["arms"][1]["adjusted"][0]["mean"]["errors"] == np.mean(errors["soft"])
+    errors = {a.name: [s.test.errors for s in a.adjusted[0].seeds] for a in summary.arms}
+    wanted = tuple(s - h for s, h in zip(errors["soft"], errors["hard"], strict=True))
+    assert summary.adjusted_comparisons[0].delta_errors.per_seed == wanted
+    assert summary.arms[1].adjusted[0].mean.errors == np.mean(errors["soft"])
 
 
 def test_the_plain_results_are_what_they_are_without_constants(data, finished, tmp_path):
     plain = study(data, tmp_path / "run", bias=None).run()
-    assert "adjusted_comparisons" not in plain
-    for with_bias, without in zip(finished[0]["arms"], plain["arms"], strict=True):
-        assert "adjusted" not in without
-        assert without["mean"] == with_bias["mean"]
-    assert plain["comparisons"] == finished[0]["comparisons"]
+    assert plain.adjusted_comparisons is None
+    for with_bias, without in zip(finished[0].arms, plain.arms, strict=True):
+        assert without.adjusted is None
+        assert without.mean == with_bias.mean
+    assert plain.comparisons == finished[0].comparisons
 
 
 def test_all_classes_shown_leave_nothing_to_choose_on_the_test(data, tmp_path):
     splits = data.train, data.val, data.open_test()
     graded = Dataset.from_splits("graded", *splits, class_names=data.class_names, ordinal=True)
     summary = study(graded, tmp_path / "run", transfer=None, bias="kappa").run()
-    for arm in summary["arms"]:
-        assert [entry["how"] for entry in arm["adjusted"]] == ["kappa"]
-        assert arm["absent"] == []
+    for arm in summary.arms:
+        assert [entry.how for entry in arm.adjusted] == ["kappa"]
+        assert arm.absent == ()
     assert (tmp_path / "run" / "students" / "soft" / "seed1" / "kappa" / "model.json").is_file()
 
 
@@ -138,10 +137,10 @@ def test_a_student_without_a_bias_is_told_of(data, tmp_path):
     summary = study(data, tmp_path / "run", student=Unbiased).run()
     assert [
         w
-        for w in summary["warnings"]
+        for w in summary.warnings
         if "students of arm 'soft' have no bias in their last layer" in w
     ]
-    assert RunFolder(tmp_path / "run").read_summary() == summary
+    assert read_summary(RunFolder(tmp_path / "run")) == summary
     assert not (tmp_path / "run" / "students" / "soft" / "seed0" / "prior").exists()
 
 
@@ -181,16 +180,17 @@ def test_the_squared_error_of_grades_is_for_a_student_of_one_score(data, tmp_pat
 
 def test_damaged_entries_are_met(finished):
     summary, _ = finished
-    arm = {**summary["arms"][0], "adjusted": [{"how": "prior"}]}
+    content = to_json(summary)
+    arm = {**content["arms"][0], "adjusted": [{"how": "prior"}]}
     with pytest.raises(UntrustedFileError, match=r"arms\[0\].adjusted\[0\].seeds is missing"):
-        parse_summary({**summary, "arms": [arm]})
+        parse_summary({**content, "arms": [arm]})
 
 
 @pytest.mark.parametrize("width", [60, 140])
 def test_page_and_terminal_show_them_apart_from_the_results(finished, width):
     summary, out = finished
     file = io.StringIO()
-    print_summary(summary, Console(file=file, width=width))
+    print_summary(to_json(summary), Console(file=file, width=width))
     results, adjusted = file.getvalue().split(
         "With the biases set by the class prior (no label used):"
     )
@@ -198,10 +198,10 @@ def test_page_and_terminal_show_them_apart_from_the_results(finished, width):
     rows = [line for line in adjusted.splitlines() if line.startswith(("hard ", "soft "))]
     assert len(rows) == 6
     assert max(map(len, adjusted.splitlines())) <= width
-    plain, prior = summary["arms"][0]["seeds"], summary["arms"][0]["adjusted"][0]
-    for row, seeds in ((rows[0], plain), (rows[1], prior["seeds"])):
-        assert row.endswith(f"{100 * np.mean([seed['recall'][1] for seed in seeds]):.2f} %")
-    assert f"{prior['mean']['errors']:.1f} ±" in rows[1]
+    plain, prior = summary.arms[0].seeds, summary.arms[0].adjusted[0]
+    for row, seeds in ((rows[0], plain), (rows[1], prior.seeds)):
+        assert row.endswith(f"{100 * np.mean([seed.recall[1] for seed in seeds]):.2f} %")
+    assert f"{prior.mean.errors:.1f} ±" in rows[1]
     page = (out / "report.html").read_text(encoding="utf-8")
     assert page.index('id="results"') < page.index('id="adjusted"')
     assert "Set by the class prior" in page or "set by the class prior" in page

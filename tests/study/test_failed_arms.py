@@ -12,10 +12,10 @@ from torch import nn
 from limbeck import Arm, Objective, Optimizer, Study
 from limbeck._base.errors import DivergedError, ResourceError
 from limbeck.cli.main import main
-from limbeck.data import Affine, Dataset
-from limbeck.evaluation.summary import warnings_of
+from limbeck.data import Dataset
 from limbeck.models import MLP
-from limbeck.run.summary import parse_summary
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import read_summary
 from limbeck.study.arms import cohorts, fill_in
 from limbeck.study.study import Study as StudyClass
 from limbeck.training.cohort import stack as cohort_module
@@ -66,11 +66,10 @@ GOOD = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective())}
 def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path):
     arms = {"wild": Arm(objective=Objective(), optimizer=WILD), **GOOD}
     summary = study(data, tmp_path / "run", arms).run()
-    parse_summary(summary)
-    assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
-    assert [(f["arm"], f["seed"]) for f in summary["failed"]] == [("wild", 0), ("wild", 1)]
-    assert "the loss of wild/seed1 was" in summary["failed"][1]["reason"]
-    assert [c["arm"] for c in summary["comparisons"]] == ["soft"]
+    assert [arm.name for arm in summary.arms] == ["hard", "soft"]
+    assert [(f.arm, f.seed) for f in summary.failed] == [("wild", 0), ("wild", 1)]
+    assert "the loss of wild/seed1 was" in summary.failed[1].reason
+    assert [c.arm for c in summary.comparisons] == ["soft"]
     assert not (tmp_path / "run" / "students" / "wild").exists()
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["state"] == "finished"
@@ -78,7 +77,7 @@ def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path):
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "<b>wild</b> (seeds 0 and 1): Training diverged" in page
     alone = study(data, tmp_path / "alone", GOOD).run()
-    assert alone["comparisons"] == summary["comparisons"]
+    assert alone.comparisons == summary.comparisons
     assert all(
         torch.equal(tensor, weights(tmp_path / "run")[name])
         for name, tensor in weights(tmp_path / "alone").items()
@@ -89,7 +88,7 @@ def test_a_student_that_diverges_leaves_its_cohort_as_it_is(data, tmp_path):
     arms = {**GOOD, "wild": Arm(objective=Objective(hard_weight=1e6, soft_weight=0))}
     plain = {"student": small, "optimizer": Optimizer(name="sgd", lr=0.05)}
     summary = study(data, tmp_path / "run", arms, **plain).run()
-    assert {f["arm"] for f in summary["failed"]} == {"wild"}
+    assert {f.arm for f in summary.failed} == {"wild"}
     study(data, tmp_path / "alone", GOOD, **plain).run()
     found, wanted = weights(tmp_path / "run"), weights(tmp_path / "alone")
     assert list(found) == list(wanted)
@@ -103,11 +102,10 @@ def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path):
         "soft": Arm(objective=Objective(), control="hard"),
     }
     summary = study(data, tmp_path / "run", arms).run()
-    parse_summary(summary)
-    assert summary["comparisons"] == []
-    assert summary["arms"][0]["failed_control"] == "hard"
-    assert "Arm 'soft' is compared with nothing: its control 'hard' failed." in summary["warnings"]
-    assert not any("has no control to compare with" in warning for warning in summary["warnings"])
+    assert summary.comparisons == ()
+    assert summary.arms[0].failed_control == "hard"
+    assert "Arm 'soft' is compared with nothing: its control 'hard' failed." in summary.warnings
+    assert not any("has no control to compare with" in warning for warning in summary.warnings)
     assert "No comparison: the control hard failed." in (
         tmp_path / "run" / "report.html"
     ).read_text(encoding="utf-8")
@@ -127,10 +125,10 @@ def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
         tmp_path / "run",
         {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD},
     ).run()
-    assert {f["arm"]: f["reason"] for f in summary["failed"]} == {
+    assert {f.arm: f.reason for f in summary.failed} == {
         "large": "Memory of the device ran out: lower batch_size, or seeds."
     }
-    assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
+    assert [arm.name for arm in summary.arms] == ["hard", "soft"]
 
 
 def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
@@ -149,7 +147,7 @@ def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
         with pytest.raises(ResourceError, match="Memory ran out"):
             study(data, run, arms, resume=True).run()
     summary = study(data, run, arms, resume=True).run()
-    assert summary["failed"] == []
+    assert summary.failed == ()
     assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["state"] == "finished"
 
 
@@ -164,9 +162,9 @@ def test_a_run_that_lacks_students_for_want_of_memory_is_not_finished(data, tmp_
 
     with monkeypatch.context() as patch:
         patch.setattr(StudyClass, "_fit", short)
-        assert study(data, run, arms).run()["failed"]
+        assert study(data, run, arms).run().failed
     assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["state"] == "incomplete"
-    assert study(data, run, arms, resume=True).run()["failed"] == []
+    assert study(data, run, arms, resume=True).run().failed == ()
 
 
 def test_one_of_several_processes_cannot_go_on_alone(data, tmp_path, monkeypatch):
@@ -196,8 +194,8 @@ def test_what_failed_is_not_tried_again(data, tmp_path, monkeypatch):
     monkeypatch.setattr(StudyClass, "_fit", lambda self, stage, *rest: fitted.append(stage))
     summary = study(data, run, arms, resume=True).run()
     assert fitted == []
-    assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
-    assert len(summary["failed"]) == 2
+    assert [arm.name for arm in summary.arms] == ["hard", "soft"]
+    assert len(summary.failed) == 2
 
 
 def test_a_study_of_which_nothing_is_left_fails(data, tmp_path):
@@ -232,9 +230,9 @@ def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsy
     assert "Training diverged: the loss of hard,lr=1e+30/seed0 was" in last
     assert "failed: soft,lr=1e+30 (seed" in " ".join(out.split())
     assert (run / "report.html").is_file()
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-    assert [arm["name"] for arm in summary["arms"]] == ["hard,lr=0.1", "soft,lr=0.1"]
-    assert summary["arms"][0]["optimizer"]["lr"] == 0.1
+    summary = read_summary(RunFolder(run))
+    assert [arm.name for arm in summary.arms] == ["hard,lr=0.1", "soft,lr=0.1"]
+    assert summary.arms[0].optimizer["lr"] == 0.1
     assert main(["run", "-m", "optimizer.lr=1e29,1e30", *QUICK, f"out={tmp_path / 'none'}"]) == 5
     assert (
         capsys.readouterr()
@@ -260,11 +258,11 @@ def test_arms_with_another_optimizer_are_another_cohort(data, tmp_path):
     ]
     assert built.size() == "4 arms x 2 seeds: 8 students in 2 cohorts"
     summary = built.run()
-    assert {c["arm"]: c["control"] for c in summary["comparisons"]} == {
+    assert {c.arm: c.control for c in summary.comparisons} == {
         "soft": "hard",
         "soft-fast": "hard-fast",
     }
-    assert not any("differ in" in warning for warning in summary["warnings"])
+    assert not any("differ in" in warning for warning in summary.warnings)
 
 
 def test_a_control_with_another_optimizer_is_told_of(data, tmp_path):
@@ -275,34 +273,8 @@ def test_a_control_with_another_optimizer_is_told_of(data, tmp_path):
     summary = study(data, tmp_path / "run", arms).run()
     assert any(
         "'soft' and its control 'hard' differ in optimizer too" in warning
-        for warning in summary["warnings"]
+        for warning in summary.warnings
     )
-
-
-def test_a_control_with_other_settings_of_its_views_is_told_of():
-    def entry(name, degrees, soft_weight):
-        views = {
-            "views": "affine distortions",
-            "views_settings": Affine(degrees=degrees).settings(),
-        }
-        seeds = [{"seed": 0, "val": {"errors": 1}}]
-        return {
-            "name": name,
-            "control": not soft_weight,
-            "mean": {"errors": 1.0},
-            "seeds": seeds,
-            **views,
-        }
-
-    for degrees, told in ((60, True), (5, False)):
-        arms = [entry("hard", 5, 0), entry("soft", degrees, 1)]
-        found = warnings_of(
-            {"teacher": None, "arms": arms, "comparisons": [{"arm": "soft", "control": "hard"}]}
-        )
-        assert (
-            any("'soft' and its control 'hard' differ in views too" in warning for warning in found)
-            is told
-        )
 
 
 @pytest.mark.parametrize(

@@ -65,13 +65,11 @@ def finished(data, place):
 
 def test_the_study_of_a_gpt2(finished):
     _, summary = finished
-    assert summary["teacher"]["name"] == "gpt2-1x32"
-    assert {arm["student"] for arm in summary["arms"]} == {"gpt2-1x16"}
+    assert summary.teacher.name == "gpt2-1x32"
+    assert {arm.student for arm in summary.arms} == {"gpt2-1x16"}
     unigram = math.log2(6)
     assert all(
-        0.5 < seed["test"]["bits_per_byte"] < unigram + 0.1
-        for arm in summary["arms"]
-        for seed in arm["seeds"]
+        0.5 < seed.test.bits_per_byte < unigram + 0.1 for arm in summary.arms for seed in arm.seeds
     )
 
 
@@ -79,8 +77,8 @@ def test_transformers_loads_what_the_run_keeps(finished, data):
     out, summary = finished
     test = data.open_test()
     for place, wanted in (
-        (out / "teacher", summary["teacher"]["test"]["nll"]),
-        (out / "students" / "soft" / "seed1", summary["arms"][1]["seeds"][1]["test"]["nll"]),
+        (out / "teacher", summary.teacher.test.nll),
+        (out / "students" / "soft" / "seed1", summary.arms[1].seeds[1].test.nll),
     ):
         model = transformers.AutoModelForCausalLM.from_pretrained(place).eval()
         with torch.no_grad():
@@ -102,9 +100,7 @@ def test_a_folder_of_transformers_teaches_a_gpt(finished, data, tmp_path):
         student=student,
         epochs=1,
     ).run()
-    assert summary["teacher"]["test"]["nll"] == pytest.approx(
-        finished[1]["teacher"]["test"]["nll"], rel=1e-5
-    )
+    assert summary.teacher.test.nll == pytest.approx(finished[1].teacher.test.nll, rel=1e-5)
 
 
 def test_a_teacher_with_a_padded_vocabulary(data, tmp_path):

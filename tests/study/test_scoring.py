@@ -10,9 +10,9 @@ from torch import nn
 
 from limbeck.data import Dataset, Split, text_file
 from limbeck.data.text.tokenizer import Tokenizer
-from limbeck.models import GPT
+from limbeck.models import GPT, count_parameters
 from limbeck.study import scoring
-from limbeck.study.scoring import score, text_bytes
+from limbeck.study.scoring import ModelFacts, score, text_bytes
 from limbeck.teacher.signal import LiveTeacher
 
 BLOCK = 8
@@ -105,7 +105,7 @@ def test_kept_answers_give_what_asking_again_gives(data, monkeypatch):
     blocks = len(data.val) + data.test_size
     found = {}
     for kept, often in ((1 << 28, 1), (0, 3)):  # the teacher itself and two students
-        monkeypatch.setattr(scoring, "KEPT_LOGITS", kept)
+        monkeypatch.setattr(scoring, "MOST_CACHED_LOGITS", kept)
         teacher = Counting()
         found[kept] = scored(data, teacher)
         assert teacher.blocks == often * blocks
@@ -121,7 +121,7 @@ def test_a_split_is_kept_up_to_the_limit(data, monkeypatch):
     """The smaller split is kept, the larger asked about again."""
     small, large = sorted((len(data.val), data.test_size))
     assert small < large
-    monkeypatch.setattr(scoring, "KEPT_LOGITS", small * BLOCK * 256)
+    monkeypatch.setattr(scoring, "MOST_CACHED_LOGITS", small * BLOCK * 256)
     teacher = Counting()
     scored(data, teacher)
     assert teacher.blocks == small + 3 * large
@@ -134,29 +134,24 @@ def test_scores_are_those_of_the_models_on_their_splits(data):
     for seed in (0, 1):
         logits = gpt(seed).eval()(test.inputs).detach().double()
         nll = nn.functional.cross_entropy(logits.flatten(0, 1), test.labels.flatten().long())
-        assert found.seeds["arm", seed]["test"]["nll"] == pytest.approx(float(nll), rel=1e-5)
+        assert found.seeds["arm", seed].test.nll == pytest.approx(float(nll), rel=1e-5)
         own = found.arrays()[f"nll/students/arm/seed{seed}"]
         assert own.shape == (data.test_size, BLOCK)
         assert own.mean() == pytest.approx(float(nll), rel=1e-5)
         theirs = teacher.net.eval()(data.val.inputs).detach().argmax(-1)
         mine = gpt(seed).eval()(data.val.inputs).detach().argmax(-1)
-        assert found.seeds["arm", seed]["val"]["agreement"] == pytest.approx(
+        assert found.seeds["arm", seed].val.agreement == pytest.approx(
             float((theirs == mine).double().mean())
         )
-    assert found.teacher["test"]["kl_to_teacher"] == 0
-    assert found.sizes == {"arm": ("gpt-1x8", sum(p.numel() for p in gpt(0).parameters()))}
+    assert found.teacher.test.kl_to_teacher == 0
+    assert found.models == {"arm": ModelFacts("gpt-1x8", count_parameters(gpt(0)))}
     assert found.size == text_bytes(data, test)
 
 
-def test_the_comparison_of_arms_is_by_their_names(data):
-    found = scored(data, Counting())
-    entry = {"name": "arm", "seeds": [found.seeds["arm", 0], found.seeds["arm", 1]]}
-    alike = found.compare(entry, entry)
-    assert (alike["arm"], alike["control"], alike["verdict"]) == ("arm", "arm", "not shown")
-    one, other = ({"name": "arm", "seeds": [found.seeds["arm", seed]]} for seed in (0, 1))
-    change = found.compare(one, other)["delta_bits_per_byte"]["mean"]
-    first, second = (found.seeds["arm", seed]["test"]["bits_per_byte"] for seed in (0, 1))
-    assert change == pytest.approx(first - second, rel=1e-4)
+def test_an_arm_compared_with_itself_shows_nothing(data):
+    alike = scored(data, Counting()).compare("arm", "arm")
+    assert (alike.arm, alike.control, alike.verdict) == ("arm", "arm", "not shown")
+    assert alike.delta_bits_per_byte.per_seed == (0.0, 0.0)
 
 
 def test_without_a_teacher(data):
@@ -166,4 +161,4 @@ def test_without_a_teacher(data):
     assert (done, with_teacher) == ([0, 1, 2], [1, 2, 3])
     assert found.teacher is None
     assert "nll/teacher" not in found.arrays()
-    assert found.seeds["arm", 0]["test"]["agreement"] is None
+    assert found.seeds["arm", 0].test.agreement is None

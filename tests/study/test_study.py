@@ -158,8 +158,7 @@ def test_a_student_folder_holds_the_student_alone(finished, data):
 def test_the_summary_is_valid_and_is_what_run_returns(finished):
     out, summary, _ = finished
     written = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    assert written == json.loads(json.dumps(summary))
-    parse_summary(written)
+    assert parse_summary(written) == summary
     assert [arm["name"] for arm in written["arms"]] == ["hard", "soft"]
     assert [seed["seed"] for seed in written["arms"][0]["seeds"]] == [3, 5]
     assert written["data"] == {"name": "tiny", "classes": 3, "train": 90, "val": 20, "test": 40}
@@ -177,20 +176,20 @@ def test_predictions_reproduce_the_errors_of_the_summary(finished, data):
     test = data.open_test()
     assert np.array_equal(labels, test.labels.numpy())
     wrong = {name: (arrays[name].argmax(1) != labels) for name in arrays.files if name != "labels"}
-    assert wrong["teacher"].sum() == summary["teacher"]["test"]["errors"]
+    assert wrong["teacher"].sum() == summary.teacher.test.errors
     with torch.no_grad():
         answers = teacher.eval()(test.inputs.float() / 255)
     np.testing.assert_allclose(arrays["teacher"], answers.numpy(), rtol=1e-5, atol=1e-6)
-    for arm in summary["arms"]:
-        for entry in arm["seeds"]:
-            key = f"students/{arm['name']}/seed{entry['seed']}"
-            assert wrong[key].sum() == entry["test"]["errors"]
+    for arm in summary.arms:
+        for entry in arm.seeds:
+            key = f"students/{arm.name}/seed{entry.seed}"
+            assert wrong[key].sum() == entry.test.errors
             agreement = (arrays[key].argmax(1) == arrays["teacher"].argmax(1)).mean()
-            assert entry["test"]["agreement"] == pytest.approx(agreement)
+            assert entry.test.agreement == pytest.approx(agreement)
     soft, hard = (
         np.mean([wrong[f"students/{a}/seed{s}"].sum() for s in (3, 5)]) for a in ("soft", "hard")
     )
-    assert summary["comparisons"][0]["delta_errors"]["mean"] == pytest.approx(soft - hard)
+    assert summary.comparisons[0].delta_errors.mean == pytest.approx(soft - hard)
 
 
 def test_the_manifest_tells_what_ran(finished):
@@ -260,8 +259,8 @@ def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path,
         assert torch.equal(begun["hard", seed], begun["soft", seed])
         assert torch.equal(begun["hard", seed], begun["narrow", seed])
     assert not torch.equal(begun["hard", "seed0"], begun["hard", "seed1"])
-    by_name = {arm["name"]: arm for arm in summary["arms"]}
-    assert by_name["hard"]["seeds"] != by_name["narrow"]["seeds"]
+    by_name = {arm.name: arm for arm in summary.arms}
+    assert by_name["hard"].seeds != by_name["narrow"].seeds
 
 
 def test_an_arm_given_twice_gives_the_same_students(data, tmp_path):
@@ -321,9 +320,9 @@ def test_training_never_reads_the_test_split(data, tmp_path):
 def test_without_a_teacher(data, tmp_path):
     out = tmp_path / "run"
     summary = study_of(data, out, {"hard": ARMS["hard"]}, teacher=None).run()
-    assert summary["teacher"] is None
-    assert summary["comparisons"] == []
-    assert summary["arms"][0]["mean"]["agreement"] is None
+    assert summary.teacher is None
+    assert summary.comparisons == ()
+    assert summary.arms[0].mean.agreement is None
     assert not (out / "teacher").exists()
     assert "teacher" not in np.load(out / "predictions.npz").files
     with pytest.raises(
@@ -341,9 +340,9 @@ def test_a_list_of_teachers_is_their_mean(data, tmp_path):
     found = torch.from_numpy(np.load(out / "predictions.npz")["teacher"]).softmax(-1)
     torch.testing.assert_close(found, wanted)
     assert sorted(p.name for p in (out / "teacher").iterdir()) == ["member0", "member1", "member2"]
-    assert summary["teacher"]["params"] == 3 * sum(p.numel() for p in teachers[0].parameters())
+    assert summary.teacher.params == 3 * sum(p.numel() for p in teachers[0].parameters())
     again = study_of(data, tmp_path / "again", teacher=Teacher(model=own(12), source=[out])).run()
-    assert again["teacher"]["test"] == summary["teacher"]["test"]
+    assert again.teacher.test == summary.teacher.test
 
 
 def test_weights_of_ones_own_are_taken_with_and_without_normalisation(data, tmp_path):
@@ -353,13 +352,13 @@ def test_weights_of_ones_own_are_taken_with_and_without_normalisation(data, tmp_
     taken = study_of(
         data, tmp_path / "b", epochs=1, teacher=Teacher(model=own(12), source=[file])
     ).run()
-    assert taken["teacher"]["test"] == given["teacher"]["test"]
+    assert taken.teacher.test == given.teacher.test
     trained = study_of(
         data, tmp_path / "c", epochs=1, teacher=Teacher(model=own(12), epochs=2)
     ).run()
     again = Teacher(model=own(12), source=[tmp_path / "c" / "teacher" / "model.safetensors"])
     taken = study_of(data, tmp_path / "d", epochs=1, teacher=again).run()
-    assert taken["teacher"]["test"] == trained["teacher"]["test"]
+    assert taken.teacher.test == trained.teacher.test
     with pytest.raises(TeacherError, match="does not fit the model"):
         study_of(data, tmp_path / "e", teacher=Teacher(model=own(13), source=[file])).run()
 
@@ -385,16 +384,16 @@ def test_an_ensemble_is_trained_and_taken_again(data, tmp_path, model):
     ]
     name = next(name for name in members[0] if name.endswith("weight"))
     assert not torch.equal(members[0][name], members[1][name])
-    assert first["teacher"]["name"].startswith("3 x ")
+    assert first.teacher.name.startswith("3 x ")
     again = study_of(
         data, tmp_path / "b", teacher=Teacher(source=[tmp_path / "a"], combine="logits")
     ).run()
-    assert again["teacher"]["test"] == first["teacher"]["test"]
+    assert again.teacher.test == first.teacher.test
     assert same_students(tmp_path / "a", tmp_path / "b")
     one = study_of(
         data, tmp_path / "c", teacher=Teacher(source=[tmp_path / "a" / "teacher" / "member1"])
     ).run()
-    assert one["teacher"]["params"] * 3 == first["teacher"]["params"]
+    assert one.teacher.params * 3 == first.teacher.params
 
 
 def test_the_members_of_an_ensemble_equal_teachers_trained_alone(data, tmp_path):
@@ -412,7 +411,7 @@ def test_students_with_batchnorm_train_one_by_one(data, tmp_path):
     out = tmp_path / "run"
     summary = study_of(data, out, student=WithBatchNorm).run()
     assert len(list(out.glob("students/*/*/model.json"))) == 4
-    assert summary["arms"][0]["student"] == "WithBatchNorm"
+    assert summary.arms[0].student == "WithBatchNorm"
     found = weights(out)
     assert found["students/soft/seed1/net.net.2.num_batches_tracked"] == 9
     assert not torch.equal(
@@ -432,21 +431,21 @@ def test_students_views_and_transfer_sets_of_single_arms(data, tmp_path):
     }
     out = tmp_path / "run"
     summary = study_of(data, out, arms).run()
-    found = {arm["name"]: arm for arm in summary["arms"]}
-    assert found["wide"]["student"] == "Own"
-    assert found["wide"]["params"] == 17 * 9 + 10 * 3
-    assert found["shifted"]["views"] == "shifts of 1"
-    assert found["unlabelled"]["transfer"] == "all, 9 labelled"
-    assert found["few"]["transfer"] == "0.5"
-    controls = {c["arm"]: c["control"] for c in summary["comparisons"]}
+    found = {arm.name: arm for arm in summary.arms}
+    assert found["wide"].student == "Own"
+    assert found["wide"].params == 17 * 9 + 10 * 3
+    assert found["shifted"].views == "shifts of 1"
+    assert found["unlabelled"].transfer == "all, 9 labelled"
+    assert found["few"].transfer == "0.5"
+    controls = {c.arm: c.control for c in summary.comparisons}
     assert controls == {"soft": "hard", "wide": "hard", "shifted": "hard", "unlabelled": "hard"}
-    assert sum(c["main"] for c in summary["comparisons"]) == 1
+    assert sum(c.main for c in summary.comparisons) == 1
 
 
 def test_an_arm_without_control_is_warned_of(data, tmp_path):
     summary = study_of(data, tmp_path / "run", {"soft": ARMS["soft"]}, seeds=1).run()
-    assert summary["comparisons"] == []
-    assert any("Arm 'soft' has no control to compare with" in w for w in summary["warnings"])
+    assert summary.comparisons == ()
+    assert any("Arm 'soft' has no control to compare with" in w for w in summary.warnings)
 
 
 def test_a_teacher_worse_than_the_control_is_warned_of(data, tmp_path):
@@ -455,7 +454,7 @@ def test_a_teacher_worse_than_the_control_is_warned_of(data, tmp_path):
         bad.net[3].weight.zero_()
         bad.net[3].bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
     summary = study_of(data, tmp_path / "run", teacher=bad, epochs=20).run()
-    assert any("is no better than the control 'hard'" in w for w in summary["warnings"])
+    assert any("is no better than the control 'hard'" in w for w in summary.warnings)
     assert "no better than the control" in (tmp_path / "run" / "report.html").read_text(
         encoding="utf-8"
     )
@@ -571,7 +570,7 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(data, tmp_path):
     summary = study_of(data, out, overwrite=True, epochs=1).run()
     assert sorted(p.name for p in (out / "students").iterdir()) == ["hard", "soft"]
     assert {row["arm"] for row in scalars(out)} == {"hard", "soft"}
-    assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
+    assert [arm.name for arm in summary.arms] == ["hard", "soft"]
 
 
 def test_an_unusable_teacher_spares_the_run_that_would_be_overwritten(data, tmp_path):
@@ -588,7 +587,7 @@ def test_a_run_may_take_its_teacher_from_the_run_it_replaces(data, tmp_path):
         data, out, teacher=Teacher(model=partial(MLP, hidden=[8]), epochs=1), epochs=1
     ).run()
     again = study_of(data, out, teacher=Teacher(source=[out]), overwrite=True, epochs=1).run()
-    assert again["teacher"]["test"] == first["teacher"]["test"]
+    assert again.teacher.test == first.teacher.test
 
 
 # Failures and resuming ----------------------------------------------------------------------------
@@ -669,7 +668,7 @@ def test_a_resumed_study_ends_as_if_never_interrupted(
     summary = resumable(data, out, resume=True).run()
     reference, wanted = whole
     assert same_students(out, reference)
-    assert summary["arms"][1]["seeds"] == wanted["arms"][1]["seeds"]
+    assert summary.arms[1].seeds == wanted.arms[1].seeds
     assert scalars(out) == scalars(reference)
     assert manifest(out)["resumed"] == 1
     assert manifest(out)["state"] == "finished"
@@ -753,11 +752,11 @@ def test_a_control_that_differs_in_more_than_the_objective_is_warned_of(data, tm
     summary = study_of(data, tmp_path / "run", arms, seeds=5).run()
     assert [
         w
-        for w in summary["warnings"]
+        for w in summary.warnings
         if "Arm 'few' and its control 'hard' differ in transfer too" in w
     ]
     alike = study_of(data, tmp_path / "alike", seeds=5).run()
-    assert not [w for w in alike["warnings"] if "differ in" in w]
+    assert not [w for w in alike.warnings if "differ in" in w]
 
 
 def test_a_teacher_that_was_tampered_with_is_not_resumed_from(data, tmp_path, monkeypatch):
@@ -777,8 +776,8 @@ def test_a_teacher_that_was_tampered_with_is_not_resumed_from(data, tmp_path, mo
 def test_the_teacher_alone(data, tmp_path):
     out = tmp_path / "run"
     summary = study_of(data, out, teacher=Teacher(model=own(8), epochs=2)).fit_teacher()
-    assert summary["arms"] == []
-    assert summary["teacher"]["name"] == "Own"
+    assert summary.arms == ()
+    assert summary.teacher.name == "Own"
     assert (out / "teacher" / "model.safetensors").is_file()
     assert not (out / "students").exists()
     assert {row["stage"] for row in scalars(out)} == {"teacher"}

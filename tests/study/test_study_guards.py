@@ -1,6 +1,5 @@
 """What a study refuses, and what it does with students that cannot be stacked."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from limbeck._base.errors import ConfigError
 from limbeck.cli.main import main
 from limbeck.data import Dataset, Shift
 from limbeck.models import MLP
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import read_summary
 from limbeck.study.arms import can_stack
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
@@ -51,7 +52,7 @@ def test_a_student_that_branches_on_its_values_trains_alone(data, tmp_path):
     assert can_stack(partial(MLP, hidden=[4]), data, 4)
     assert not can_stack(Branching, data, 4)
     summary = study(data, tmp_path / "run", student=Branching).run()
-    assert [len(arm["seeds"]) for arm in summary["arms"]] == [2, 2]
+    assert [len(arm.seeds) for arm in summary.arms] == [2, 2]
     assert sorted(p.name for p in (tmp_path / "run" / "logs").iterdir()) == [
         f"cohort{i}" for i in range(4)
     ]
@@ -71,7 +72,7 @@ def test_other_views_and_stores_are_not_resumed_with(data, tmp_path, other):
     summary = study(
         data, tmp_path / "run", views=Shift(1), store={"folder": tmp_path / "store"}, resume=True
     ).run()
-    assert summary["arms"][0]["views_settings"] == Shift(1).settings()
+    assert summary.arms[0].views_settings == Shift(1).settings()
     with pytest.raises(ConfigError, match="the settings are not those in config"):
         study(data, tmp_path / "run", **{"views": Shift(1), **other}, resume=True).run()
 
@@ -97,7 +98,7 @@ def test_copies_of_the_process_cannot_run_a_study(data, tmp_path):
 
 def test_max_epochs_is_the_students_and_store_off_may_be_false(data, tmp_path):
     summary = study(data, tmp_path / "run", trainer={"max_epochs": 3}, store=False).run()
-    assert summary["epochs"] == 3
+    assert summary.epochs == 3
 
 
 @pytest.mark.parametrize(
@@ -153,8 +154,8 @@ def test_quick_takes_a_transfer_set_that_is_larger_than_its_data(tmp_path, capsy
         "transfer.labelled=1050",
     ]
     assert main(["run", *quick]) == 0
-    summary = json.loads(Path("run/summary.json").read_text(encoding="utf-8"))
-    assert summary["arms"][0]["transfer"].endswith("labelled")
-    assert summary["quick"] is True
-    assert summary["warnings"][0].startswith("A quick run only shows that everything works")
+    summary = read_summary(RunFolder("run"))
+    assert summary.arms[0].transfer.endswith("labelled")
+    assert summary.quick is True
+    assert summary.warnings[0].startswith("A quick run only shows that everything works")
     capsys.readouterr()

@@ -114,8 +114,8 @@ def test_views_that_mix_have_a_store_for_each_transfer_set(data, tmp_path, store
         name: Arm(**{**vars(arm), "views": Mixup(1.0).limited(4)}) for name, arm in arms.items()
     }
     other = study(data, live, limited, store="off").run()
-    for one, two in zip(summary["arms"], other["arms"], strict=True):
-        assert one["mean"]["nll"] == pytest.approx(two["mean"]["nll"], rel=1e-5)
+    for one, two in zip(summary.arms, other.arms, strict=True):
+        assert one.mean.nll == pytest.approx(two.mean.nll, rel=1e-5)
 
 
 def test_endless_views_get_an_end_in_every_arm_that_has_them(data, tmp_path, store):

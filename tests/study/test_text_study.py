@@ -83,9 +83,7 @@ def teacher(finished):
 def test_teacher_control_and_student_reach_the_entropy_of_the_source(source, data, finished):
     _, entropy, transitions = source
     summary = finished[1]
-    reached = [summary["teacher"]["test"]["nll"]] + [
-        s["test"]["nll"] for arm in summary["arms"] for s in arm["seeds"]
-    ]
+    reached = [summary.teacher.test.nll] + [s.test.nll for arm in summary.arms for s in arm.seeds]
     # What the true source gives this very text: its entropy, but for the chance that lies in 3,000
     # bytes of it.
     place = np.zeros(256, dtype=int)
@@ -101,46 +99,40 @@ def test_teacher_control_and_student_reach_the_entropy_of_the_source(source, dat
 
 def test_the_summary_of_text(data, finished):
     out, summary = finished
-    parse_summary(json.loads((out / "summary.json").read_text()))
-    assert summary["measure"] == "bits_per_byte"
+    assert parse_summary(json.loads((out / "summary.json").read_text())) == summary
+    assert summary.measure == "bits_per_byte"
     tokens = data.test_size * BLOCK
-    assert summary["data"]["tokens"]["test"] == summary["data"]["bytes"]["test"] == tokens
-    assert (summary["data"]["tokenizer"], summary["data"]["block"]) == ("bytes", BLOCK)
+    assert summary.data.tokens["test"] == summary.data.bytes["test"] == tokens
+    assert (summary.data.tokenizer, summary.data.block) == ("bytes", BLOCK)
     for found in (
-        summary["teacher"]["test"],
-        summary["arms"][0]["seeds"][0]["test"],
-        summary["arms"][1]["mean"],
+        summary.teacher.test,
+        summary.arms[0].seeds[0].test,
+        summary.arms[1].mean,
     ):
-        assert found["bits_per_byte"] == pytest.approx(
-            found["nll"] / math.log(2)
+        assert found.bits_per_byte == pytest.approx(
+            found.nll / math.log(2)
         )  # a byte is a token here
-    seed = summary["arms"][0]["seeds"][0]["test"]
-    assert seed["perplexity"] == pytest.approx(math.exp(seed["nll"]))
+    seed = summary.arms[0].seeds[0].test
+    assert seed.perplexity == pytest.approx(math.exp(seed.nll))
     with np.load(out / "predictions.npz", allow_pickle=False) as kept:
         nll = kept["nll/students/soft/seed1"]
         assert nll.shape == (data.test_size, BLOCK)
-        assert nll.mean() == pytest.approx(summary["arms"][1]["seeds"][1]["test"]["nll"], rel=1e-5)
+        assert nll.mean() == pytest.approx(summary.arms[1].seeds[1].test.nll, rel=1e-5)
 
 
 def test_the_comparison_of_text_is_in_bits_per_byte(finished):
     _, summary = finished
-    (comparison,) = summary["comparisons"]
-    delta = comparison["delta_bits_per_byte"]
-    arms = {
-        arm["name"]: [s["test"]["bits_per_byte"] for s in arm["seeds"]] for arm in summary["arms"]
-    }
-    assert delta["per_seed"] == pytest.approx(
+    (comparison,) = summary.comparisons
+    delta = comparison.delta_bits_per_byte
+    arms = {arm.name: [s.test.bits_per_byte for s in arm.seeds] for arm in summary.arms}
+    assert delta.per_seed == pytest.approx(
         [a - c for a, c in zip(arms["soft"], arms["hard"], strict=True)], abs=1e-6
     )
     assert (
-        delta["ci95_total"][0]
-        <= delta["ci95"][0]
-        <= delta["mean"]
-        <= delta["ci95"][1]
-        <= delta["ci95_total"][1]
+        delta.ci95_total[0] <= delta.ci95[0] <= delta.mean <= delta.ci95[1] <= delta.ci95_total[1]
     )
-    assert comparison["mcnemar_p"] is None
-    assert 0 <= comparison["p_value"] <= 1
+    assert comparison.mcnemar_p is None
+    assert 0 <= comparison.p_value <= 1
 
 
 # Stored answers -----------------------------------------------------------------------------------
@@ -387,12 +379,12 @@ def test_several_controls_and_epochs_of_an_arm(data, teacher, tmp_path):
         ["longer"],
     ]
     summary = study.run()
-    assert [(c["arm"], c["control"], c["main"]) for c in summary["comparisons"]] == [
+    assert [(c.arm, c.control, c.main) for c in summary.comparisons] == [
         ("soft", "hard", True),
         ("soft", "longer", False),
     ]
-    assert [arm["epochs"] for arm in summary["arms"]] == [1, 2, 1]
-    assert any("differ in epochs too" in warning for warning in summary["warnings"])
+    assert [arm.epochs for arm in summary.arms] == [1, 2, 1]
+    assert any("differ in epochs too" in warning for warning in summary.warnings)
 
 
 def test_a_shuffled_teacher_is_never_the_headline_nor_what_leaves(data, teacher, tmp_path):
@@ -410,9 +402,9 @@ def test_a_shuffled_teacher_is_never_the_headline_nor_what_leaves(data, teacher,
         {"teacher": teacher, "epochs": 1, "transfer": TransferSet(samples=64)},
     )
     summary = study_of(data, out, arms=arms, **options).run()
-    assert [c["arm"] for c in summary["comparisons"]] == ["soft", "shuffled"]
-    for comparison in summary["comparisons"]:
-        assert comparison["main"] == (comparison["arm"] == "soft")
+    assert [c.arm for c in summary.comparisons] == ["soft", "shuffled"]
+    for comparison in summary.comparisons:
+        assert comparison.main == (comparison.arm == "soft")
     assert choose_student(summary)[0] == "soft"
 
 

@@ -95,9 +95,9 @@ def test_a_source_teaches_what_the_same_images_without_labels_teach(data, tmp_pa
     }
     store = StoreSettings(folder=tmp_path / "stores", dtype="float32", mode="auto")
     summary = study(data, tmp_path / "run", arms, views=views, store=store, epochs=18).run()
-    first, second = ([seed["test"] for seed in arm["seeds"]] for arm in summary["arms"])
+    first, second = ([seed.test for seed in arm.seeds] for arm in summary.arms)
     assert first == second
-    assert [arm["transfer"] for arm in summary["arms"]] == [
+    assert [arm.transfer for arm in summary.arms] == [
         "images from images.npy",
         "all, unlabelled",
     ]
@@ -123,10 +123,10 @@ def test_stored_answers_to_a_source_are_those_of_the_teacher_asked_live(data, tm
     for store in ("off", StoreSettings(folder=tmp_path / "stores", dtype="float32")):
         out = tmp_path / f"run{len(results)}"
         results.append(
-            study(data, out, arms, views=Shift(1), store=store, epochs=30).run()["arms"][0]["seeds"]
+            study(data, out, arms, views=Shift(1), store=store, epochs=30).run().arms[0].seeds
         )
     for live, stored in zip(*results, strict=True):
-        assert stored["test"]["nll"] == pytest.approx(live["test"]["nll"], abs=1e-5)
+        assert stored.test.nll == pytest.approx(live.test.nll, abs=1e-5)
     manifest = json.loads((tmp_path / "run1" / "manifest.json").read_text(encoding="utf-8"))
     assert [store["rows"] for store in manifest["stores"].values()] == [20]
 
@@ -157,7 +157,7 @@ def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_i
     resumed = study(data, tmp_path / "run", arms, resume=True).run()
     assert made == [12, 12]
     assert not (tmp_path / "run" / "checkpoints").exists()
-    assert [arm["seeds"] for arm in resumed["arms"]] == [arm["seeds"] for arm in whole["arms"]]
+    assert [arm.seeds for arm in resumed.arms] == [arm.seeds for arm in whole.arms]
 
 
 def test_other_inputs_than_before_are_no_run_to_resume(data, tmp_path, monkeypatch):
@@ -181,9 +181,9 @@ def test_students_shown_some_classes_only(data, tmp_path):
         "only": Arm(objective=HARD, transfer=TransferSet(classes=[0, "c"])),
     }
     summary = study(data, tmp_path / "run", arms, teacher=None).run()
-    assert [arm["transfer"] for arm in summary["arms"]] == ["all without b", "all of classes 0, c"]
-    assert summary["arms"][0]["seeds"] == summary["arms"][1]["seeds"]
-    assert [arm["absent"] for arm in summary["arms"]] == [[1], [1]]
+    assert [arm.transfer for arm in summary.arms] == ["all without b", "all of classes 0, c"]
+    assert summary.arms[0].seeds == summary.arms[1].seeds
+    assert [arm.absent for arm in summary.arms] == [(1,), (1,)]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_sources_of_one_name_are_told_apart(data, tmp_path):
     assert {"inputs: uniform noise", "inputs: uniform noise (2)"} < digests.keys()
     assert any(
         "'a30' and its control 'a20' differ in transfer too" in warning
-        for warning in summary["warnings"]
+        for warning in summary.warnings
     )
 
 
@@ -260,8 +260,8 @@ def test_what_a_source_made_is_kept_while_students_are_missing(data, tmp_path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(Study, "_fit", short)
-        assert study(data, run, arms).run()["failed"]
-    assert study(data, run, arms, resume=True).run()["failed"] == []
+        assert study(data, run, arms).run().failed
+    assert study(data, run, arms, resume=True).run().failed == ()
     assert made == [12]
     assert not (run / "checkpoints").exists()
 

@@ -4,13 +4,15 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
 from limbeck._base.version import __version__
 from limbeck.cli.messages import fail
+
+if TYPE_CHECKING:
+    from limbeck.run.summary import Summary
 
 HELP = {
     "run": "train the teacher, the controls and the distilled students, then compare them",
@@ -121,25 +123,27 @@ def execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool = Fal
     return _print_results(summary, out)
 
 
-def _print_results(summary: Mapping[str, Any], out: Path) -> int:
+def _print_results(summary: "Summary", out: Path) -> int:
     from limbeck.report.terminal import print_summary
+    from limbeck.run.records import to_json
 
-    print_summary(summary)
+    print_summary(to_json(summary))
     print(f"report: {out / 'report.html'}")
-    if summary.get("failed"):
+    if summary.failed:
         return _report_failed_students(summary)
     return 0
 
 
-def _report_failed_students(summary: Mapping[str, Any]) -> int:
+def _report_failed_students(summary: "Summary") -> int:
     """Print which students failed in an otherwise finished study."""
     from limbeck.report.wording import failures
+    from limbeck.run.records import to_json
 
-    arms = failures(summary)
+    arms = failures(to_json(summary))
     lines = [f"{arm} ({seeds}): {reason}" for arm, seeds, reason in arms[:MOST_FAILED_ARMS]]
     if len(arms) > MOST_FAILED_ARMS:
         lines.append(f"and {len(arms) - MOST_FAILED_ARMS} more arms")
-    count = len(summary["failed"])
+    count = len(summary.failed)
     students = "1 student" if count == 1 else f"{count} students"
     out_of_memory = all(is_out_of_memory(reason) for _, _, reason in arms)
     error = ResourceError if out_of_memory else DivergedError

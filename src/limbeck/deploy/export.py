@@ -31,7 +31,7 @@ from limbeck.deploy.onnx_export import (
     to_onnx,
 )
 from limbeck.evaluation.bias import BIASES
-from limbeck.evaluation.metrics import predict
+from limbeck.evaluation.evaluate import predict
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.summary import Summary, read_summary

@@ -1,117 +1,97 @@
-"""Trained students with constants added to their logits: their entries in ``summary.json``, beside
-those as trained.
-"""
+"""Results of students with constants added to their logits, beside those as trained."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor
 
 from limbeck.evaluation.bias import CHOSEN_ON_TEST, bias_chosen_on_test, recall
-from limbeck.evaluation.metrics import all_metrics
-from limbeck.evaluation.summary import comparison, mean_and_sd
-
-Student = tuple[str, int]
-"""Name of the arm and seed."""
+from limbeck.evaluation.comparison import ArmErrors, compare_classifiers
+from limbeck.evaluation.metrics import classification_metrics, mean_and_sd, nll
+from limbeck.evaluation.predictions import SplitPredictions, StudentKey
+from limbeck.run.metrics import Metrics
+from limbeck.run.summary import AdjustedResult, AdjustedSeedResult, Comparison, TeacherResult
 
 
 @dataclass(frozen=True)
-class Answered:
-    """Logits on one split and what they are scored against.
+class Adjustment:
+    """Constants for the logits of all students of a study.
 
     Attributes:
-        logits: of each student, ``[N, C]``.
-        labels: int64 ``[N]``.
-        teacher: logits ``[N, C]``, or None.
+        how: Method that set the constants, one of :data:`limbeck.evaluation.bias.BIASES`.
+        biases: Constants of each student, ``[C]``.
+        val: Predictions on the validation split, without the constants.
+        test: Predictions on the test split, without the constants.
+        ordinal: Whether the classes are grades.
     """
 
-    logits: dict[Student, Tensor]
-    labels: Tensor
-    teacher: Tensor | None
+    how: str
+    biases: Mapping[StudentKey, Tensor]
+    val: SplitPredictions
+    test: SplitPredictions
+    ordinal: bool = False
 
+    def results(self, arm: str, absent: Sequence[int]) -> tuple[AdjustedResult, ...]:
+        """Results of an arm with its constants, then with constants chosen on the test split.
 
-def adjusted_entries(
-    arm: str,
-    how: str,
-    biases: Mapping[Student, Tensor],
-    val: Answered,
-    test: Answered,
-    absent: Sequence[int],
-    *,
-    ordinal: bool = False,
-) -> list[dict[str, Any]]:
-    """What ``adjusted`` holds for an arm: results with constants that the study may use, then those
-    chosen on the test.
+        The second shows how far a constant could go; it is no estimate of anything.
 
-    Args:
-        arm: its name.
-        how: the constants were set.
-        biases: those of each student, ``[C]``.
-        val: validation answers.
-        test: test answers.
-        absent: the classes that the students never saw; without any nothing is chosen on the test.
-        ordinal: classes are grades.
-    """
-    own = {student: bias for student, bias in biases.items() if student[0] == arm}
-    found = [_entry(how, own, val, test, ordinal)]
-    if absent:
-        chosen = {
-            student: bias_chosen_on_test(test.logits[student], test.labels, absent)
-            for student in own
-        }
-        found.append(_entry(CHOSEN_ON_TEST, chosen, val, test, ordinal))
-    return found
+        Args:
+            arm: Name of the arm.
+            absent: Classes that its students never saw; without any there is no second result.
+        """
+        biases = {student: bias for student, bias in self.biases.items() if student[0] == arm}
+        results = [self._result(self.how, biases)]
+        if absent:
+            biases = {student: self._chosen_on_test(student, absent) for student in biases}
+            results.append(self._result(CHOSEN_ON_TEST, biases))
+        return tuple(results)
 
+    def compare(
+        self, pairs: Sequence[tuple[str, str]], teacher: TeacherResult | None
+    ) -> tuple[Comparison, ...]:
+        """Comparisons of arms with their controls, both with their constants.
 
-def _entry(
-    how: str, biases: Mapping[Student, Tensor], val: Answered, test: Answered, ordinal: bool
-) -> dict[str, Any]:
-    seeds: list[dict[str, Any]] = []
-    for student, bias in biases.items():
-        moved = {"val": val.logits[student] + bias, "test": test.logits[student] + bias}
-        metrics = {
-            part: all_metrics(moved[part], split.labels, split.teacher, ordinal=ordinal)
-            for part, split in (("val", val), ("test", test))
-        }
-        seeds.append(
-            {
-                "seed": student[1],
-                "bias": bias.tolist(),
-                **metrics,
-                "recall": recall(moved["test"], test.labels),
-            }
-        )
-    mean, sd = mean_and_sd([seed["test"] for seed in seeds])
-    return {"how": how, "seeds": seeds, "mean": mean, "sd": sd}
+        Args:
+            pairs: Names of arm and control.
+            teacher: Result of the teacher, if there is one.
+        """
+        teacher_metrics = None if teacher is None else teacher.test
+        comparisons = []
+        for arm, control in pairs:
+            entry = compare_classifiers(self._errors(arm), self._errors(control), teacher_metrics)
+            comparisons.append(replace(entry, how=self.how))
+        return tuple(comparisons)
 
+    def _chosen_on_test(self, student: StudentKey, absent: Sequence[int]) -> Tensor:
+        return bias_chosen_on_test(self.test.logits[student], self.test.labels, absent)
 
-def adjusted_comparisons(
-    pairs: Sequence[tuple[str, str]],
-    how: str,
-    biases: Mapping[Student, Tensor],
-    arms: Mapping[str, Mapping[str, Any]],
-    test: Answered,
-    teacher: Mapping[str, Any] | None,
-) -> list[dict[str, Any]]:
-    """Comparisons of arms with their controls, both with their constants; never with those chosen
-    on the test.
+    def _result(self, how: str, biases: Mapping[StudentKey, Tensor]) -> AdjustedResult:
+        seeds = []
+        for student, bias in biases.items():
+            val = self.val.logits[student] + bias
+            test = self.test.logits[student] + bias
+            result = AdjustedSeedResult(
+                seed=student[1],
+                bias=tuple(bias.tolist()),
+                val=self._metrics(val, self.val),
+                test=self._metrics(test, self.test),
+                recall=tuple(recall(test, self.test.labels)),
+            )
+            seeds.append(result)
+        mean, sd = mean_and_sd([seed.test for seed in seeds])
+        return AdjustedResult(how=how, seeds=tuple(seeds), mean=mean, sd=sd)
 
-    Args:
-        pairs: arm and control.
-        how: the constants were set.
-        biases: those of each student, ``[C]``.
-        arms: entries of ``summary.json`` by name, ``adjusted`` among them.
-        test: test answers.
-        teacher: test metrics of the teacher.
-    """
-    logits = {student: test.logits[student] + bias for student, bias in biases.items()}
+    def _metrics(self, logits: Tensor, split: SplitPredictions) -> Metrics:
+        return classification_metrics(logits, split.labels, split.teacher, ordinal=self.ordinal)
 
-    def adjusted(name: str) -> dict[str, Any]:
-        entry = next(entry for entry in arms[name]["adjusted"] if entry["how"] == how)
-        return {"name": name, "seeds": entry["seeds"]}
-
-    return [
-        {"how": how, **comparison(adjusted(arm), adjusted(control), logits, test.labels, teacher)}
-        for arm, control in pairs
-    ]
+    def _errors(self, arm: str) -> ArmErrors:
+        labels = self.test.labels
+        wrong, nlls = [], []
+        for student, bias in self.biases.items():
+            if student[0] == arm:
+                logits = self.test.logits[student] + bias
+                wrong.append((logits.argmax(-1) != labels).numpy())
+                nlls.append(float(nll(logits, labels)))
+        return ArmErrors(arm, np.stack(wrong), nlls)

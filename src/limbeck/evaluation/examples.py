@@ -1,22 +1,19 @@
-"""Test samples that show a difference: those that an arm gets right and its control wrong, and the
-other way round.
-"""
+"""Selection of test samples on which an arm and its control differ."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 
 @dataclass(frozen=True)
-class Differing:
+class Examples:
     """Samples on which an arm and its control differ.
 
     Attributes:
-        rows: of the samples to show, those that the arm alone gets right first.
-        seeds: position of the seed whose answers are shown, for each.
-        arm_alone: samples that the arm alone gets right, mean over seeds.
-        control_alone: samples that the control alone gets right, mean over seeds.
+        rows: Indices of the samples; those that only the arm gets right come first.
+        seeds: Position of the seed in which the two differ, for each sample.
+        arm_alone: Number of samples that only the arm gets right, mean over seeds.
+        control_alone: Number of samples that only the control gets right, mean over seeds.
     """
 
     rows: list[int]
@@ -25,35 +22,46 @@ class Differing:
     control_alone: float
 
 
-def differing(arm: np.ndarray, control: np.ndarray, labels: np.ndarray, most: int) -> Differing:
-    """Choose samples to show, of both kinds in proportion to how often they occur (one of each at
-    least).
+def select_examples(
+    arm: np.ndarray, control: np.ndarray, labels: np.ndarray, most: int
+) -> Examples:
+    """Select samples that only the arm gets right, and samples that only the control gets right.
 
-    Of each kind those come first on which most seeds differ so.
+    Both kinds are represented in proportion to their number, with at least one each. Within a kind,
+    the samples on which most seeds differ come first.
 
     Args:
-        arm: logits ``[S, N, C]``, seed by seed.
-        control: logits, likewise.
-        labels: ``[N]``.
-        most: how many to choose.
+        arm: Logits of the arm, ``[S, N, C]``.
+        control: Logits of the control, ``[S, N, C]``.
+        labels: Labels ``[N]``.
+        most: Largest number of samples.
     """
-    right, before = arm.argmax(-1) == labels, control.argmax(-1) == labels
-    kinds = [right & ~before, before & ~right]
-    numbers = [float(kind.sum(1).mean()) for kind in kinds]
-    rows: list[int] = []
-    seeds: list[int] = []
-    for kind, room in zip(kinds, _shares(numbers, most), strict=True):
-        often = kind.sum(0)
-        order = np.argsort(-often, kind="stable")[:room]
-        chosen = [int(row) for row in order if often[row]]
-        rows += chosen
-        seeds += [int(kind[:, row].argmax()) for row in chosen]
-    return Differing(rows, seeds, *numbers)
+    arm_right = arm.argmax(-1) == labels
+    control_right = control.argmax(-1) == labels
+    only_arm, only_control = arm_right & ~control_right, control_right & ~arm_right
+    arm_alone = float(only_arm.sum(1).mean())
+    control_alone = float(only_control.sum(1).mean())
+    of_arm, of_control = _split(most, arm_alone, control_alone)
+    arm_rows = _most_frequent(only_arm, of_arm)
+    control_rows = _most_frequent(only_control, of_control)
+    seeds = [_first_seed(only_arm, row) for row in arm_rows]
+    seeds += [_first_seed(only_control, row) for row in control_rows]
+    return Examples(arm_rows + control_rows, seeds, arm_alone, control_alone)
 
 
-def _shares(numbers: Sequence[float], most: int) -> tuple[int, int]:
-    """How many of each kind."""
-    first, second = numbers
+def _most_frequent(differs: np.ndarray, most: int) -> list[int]:
+    """Samples on which most seeds differ, of bool ``[S, N]``."""
+    seeds = differs.sum(0)
+    order = np.argsort(-seeds, kind="stable")[:most]
+    return [int(row) for row in order if seeds[row]]
+
+
+def _first_seed(differs: np.ndarray, row: int) -> int:
+    return int(differs[:, row].argmax())
+
+
+def _split(most: int, first: float, second: float) -> tuple[int, int]:
+    """``most`` split in the ratio of two numbers, into parts of at least 1 if both are above 0."""
     if not first or not second or most < 2:
         return (most, 0) if first >= second else (0, most)
     share = round(most * first / (first + second))

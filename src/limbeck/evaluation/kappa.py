@@ -1,4 +1,4 @@
-"""Constants that, added to the logits of graded classes, give the largest quadratic kappa."""
+"""Constants that, added to the logits of graded classes, maximise the quadratic kappa."""
 
 import math
 
@@ -12,35 +12,35 @@ _PROGRESS = 1e-12
 
 
 def fit_offsets(logits: Tensor, labels: Tensor) -> Tensor:
-    """Constants for the classes with which logits have the largest quadratic kappa that a
-    coordinate search finds.
+    """Fit constants for the classes by coordinate search for the largest quadratic kappa.
 
-    Coordinate k is the threshold between the grades below k and those from k on, which all get the
-    same constant more. For one threshold every place between two samples is tried, so its best is
-    found; the search goes on to the next until none moves. It begins twice, without constants and
-    with those that make every grade as frequent as it is,
-    and keeps the better end: kappa never becomes smaller. To be fitted on the validation split.
+    Coordinate k is the threshold between the grades below k and those from k on, whose constants
+    all rise together. For one threshold every place between two samples is tried, so its optimum is
+    exact; the search ends when no threshold moves. It starts twice, without constants and with
+    those that predict every grade as often as it occurs, and returns the better result: kappa never
+    decreases. Fit on the validation split.
 
     Args:
-        logits: ``[N, C]``.
-        labels: int64 grades, ``[N]``.
+        logits: Logits ``[N, C]``.
+        labels: Grades, int64 ``[N]``.
 
     Returns:
-        float64, ``[C]``, the first 0; add it to logits.
+        float64 ``[C]``, the first 0; to be added to logits.
 
     Raises:
-        ValueError: the shapes do not fit together.
+        ValueError: If the shapes do not match.
     """
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
-            f"expected logits [N, C] and labels [N], got {list(logits.shape)} and "
+            f"Expected logits [N, C] and labels [N], got {list(logits.shape)} and "
             f"{list(labels.shape)}."
         )
     scores, labels = logits.detach().double().cpu(), labels.cpu()
-    none = torch.zeros(scores.shape[1], dtype=torch.float64)
+    zeros = torch.zeros(scores.shape[1], dtype=torch.float64)
     if not len(scores) or not bool(scores.isfinite().all()):
-        return none
-    ends = [_search(scores, labels, start) for start in (none, _as_frequent(scores, labels, none))]
+        return zeros
+    starts = (zeros, _match_frequencies(scores, labels, zeros))
+    ends = [_search(scores, labels, start) for start in starts]
     return max(ends, key=lambda end: _kappa(scores + end, labels))
 
 
@@ -49,52 +49,55 @@ def _search(scores: Tensor, labels: Tensor, offsets: Tensor) -> Tensor:
     for _ in range(SWEEPS):
         before = best
         for grade in range(1, len(offsets)):
-            moved = _moved(offsets, grade, _best_move(scores + offsets, labels, grade))
-            found = _kappa(scores + moved, labels)
-            if found > best + _PROGRESS:
-                offsets, best = moved, found
+            constant = _best_constant(scores + offsets, labels, grade)
+            candidate = _raise_from(offsets, grade, constant)
+            kappa = _kappa(scores + candidate, labels)
+            if kappa > best + _PROGRESS:
+                offsets, best = candidate, kappa
         if best == before:
             break
     return offsets
 
 
-def _as_frequent(scores: Tensor, labels: Tensor, offsets: Tensor) -> Tensor:
-    """Constants with which as many samples are at least of a grade as there are."""
+def _match_frequencies(scores: Tensor, labels: Tensor, offsets: Tensor) -> Tensor:
+    """Constants with which as many samples are predicted to be at least of a grade as there are."""
     for _ in range(MATCHING_SWEEPS):
         for grade in range(1, len(offsets)):
             edges, _ = _edges(scores + offsets, grade)
             count = int((labels >= grade).sum())
-            offsets = _moved(offsets, grade, float(edges[count] + edges[count + 1]) / 2)
+            constant = float(edges[count] + edges[count + 1]) / 2
+            offsets = _raise_from(offsets, grade, constant)
     return offsets
 
 
-def _moved(offsets: Tensor, grade: int, constant: float) -> Tensor:
-    moved = offsets.clone()
-    moved[grade:] += constant
-    return moved
+def _raise_from(offsets: Tensor, grade: int, constant: float) -> Tensor:
+    """Offsets with a constant added from ``grade`` on."""
+    result = offsets.clone()
+    result[grade:] += constant
+    return result
 
 
 def _kappa(logits: Tensor, labels: Tensor) -> float:
-    found = float(quadratic_kappa(logits, labels))
-    return -1.0 if math.isnan(found) else found
+    kappa = float(quadratic_kappa(logits, labels))
+    return -1.0 if math.isnan(kappa) else kappa
 
 
 def _edges(scores: Tensor, grade: int) -> tuple[Tensor, Tensor]:
-    """Between which constants for the grades from ``grade`` on how many samples are at least of it.
+    """Constants at which samples cross the threshold below ``grade``, in ascending order.
 
     Returns:
-        ``[N + 2]``, n samples between entries n and n + 1; and the samples in the order in which
-        they join, ``[N]``.
+        Edges ``[N + 2]``: between edges n and n + 1, n samples are at least of the grade. And the
+        samples in the order in which they cross, ``[N]``.
     """
     margin, order = (scores[:, :grade].amax(1) - scores[:, grade:].amax(1)).sort(stable=True)
     return torch.cat((margin[:1] - 2, margin, margin[-1:] + 2)), order
 
 
-def _best_move(scores: Tensor, labels: Tensor, grade: int) -> float:
+def _best_constant(scores: Tensor, labels: Tensor, grade: int) -> float:
     """The constant for the grades from ``grade`` on that gives the largest kappa.
 
-    Kappa is 1 - found / expected, and both are sums over samples: as these change sides one by one,
-    the sums add up.
+    Kappa is 1 - observed / expected, and both are sums over samples. As samples cross the threshold
+    one by one, cumulative sums give both for every constant.
     """
     edges, order = _edges(scores, grade)
     rows = torch.arange(len(labels))
@@ -102,9 +105,9 @@ def _best_move(scores: Tensor, labels: Tensor, grade: int) -> float:
     distance, chance = kappa_distances(labels, scores.shape[1])
     start = torch.stack((distance[rows, below], chance[below]))
     change = torch.stack((distance[rows, above], chance[above])) - start
-    begun = start.sum(1, keepdim=True)
-    found, expected = torch.cat((begun, begun + change[:, order].cumsum(1)), dim=1)
-    kappa = torch.where(expected > _PROGRESS, 1 - found / expected, -1.0)
-    kappa[edges.diff() <= 0] = -torch.inf  # samples of one margin change sides together
+    at_start = start.sum(1, keepdim=True)
+    observed, expected = torch.cat((at_start, at_start + change[:, order].cumsum(1)), dim=1)
+    kappa = torch.where(expected > _PROGRESS, 1 - observed / expected, -1.0)
+    kappa[edges.diff() <= 0] = -torch.inf  # samples of one margin cross together
     place = int(kappa.argmax())
     return float(edges[place] + edges[place + 1]) / 2

@@ -7,7 +7,8 @@ import math
 import statistics
 from dataclasses import dataclass
 
-from limbeck.run.summary import ArmResult, Comparison, Delta, MeasureKey, Metrics, Summary
+from limbeck.run.metrics import Metrics
+from limbeck.run.summary import ArmResult, Comparison, Delta, MeasureKey, Summary
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Measure:
 
     Attributes:
         key: Name of the metric in :class:`~limbeck.run.summary.Metrics`.
-        unit: What is counted, in the plural.
+        unit: Noun of what is counted, in the plural.
         whole: Whether the metric of one model is a whole number.
     """
 

@@ -1,14 +1,17 @@
-"""Metrics of logits against labels and against a teacher's logits; they need torch alone."""
+"""Metrics of logits against labels and against a teacher's logits."""
 
 import math
-from collections.abc import Iterable
-from typing import Any
+import statistics
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from limbeck.losses.base import UNLABELLED
+from limbeck.run.metrics import GradedMetrics, Metrics
 
+M = TypeVar("M", bound=Metrics)
 BINS = 15
 
 
@@ -16,8 +19,8 @@ def errors(logits: Tensor, labels: Tensor) -> Tensor:
     """Number of samples whose top class is not the label.
 
     Args:
-        logits: ``[..., N, C]``.
-        labels: int64, ``[N]``.
+        logits: Logits ``[..., N, C]``.
+        labels: Labels, int64 ``[N]``.
 
     Returns:
         int64, ``[...]``.
@@ -26,11 +29,11 @@ def errors(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def nll(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean negative log-likelihood of the labels in nats at T = 1.
+    """Mean negative log-likelihood of the labels at T = 1, in nats.
 
     Args:
-        logits: ``[..., N, C]``.
-        labels: int64, ``[N]``.
+        logits: Logits ``[..., N, C]``.
+        labels: Labels, int64 ``[N]``.
 
     Returns:
         float64, ``[...]``.
@@ -41,16 +44,17 @@ def nll(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
-    """Mean distance of confidence and accuracy over equal-width bins of confidence, weighted by bin
-    size.
+    """Expected calibration error: the mean gap between confidence and accuracy.
+
+    The mean is over bins of equal width in confidence, weighted by their number of samples.
 
     Args:
-        logits: ``[N, C]``.
-        labels: int64, ``[N]``.
-        bins: how many bins between 0 and 1; each holds its upper edge.
+        logits: Logits ``[N, C]``.
+        labels: Labels, int64 ``[N]``.
+        bins: Number of bins between 0 and 1; each includes its upper edge.
 
     Returns:
-        Between 0 and 1.
+        A number between 0 and 1.
 
     References:
         Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian
@@ -61,8 +65,12 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BI
 
 
 def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> float:
-    """:func:`expected_calibration_error` of the top class's probability (float64 ``[N]``) and
-    whether it is right.
+    """:func:`expected_calibration_error` from the probabilities of the top classes.
+
+    Args:
+        confidence: Probability of each sample's top class, float64 ``[N]``.
+        right: Whether the top class is the label, bool ``[N]``.
+        bins: Number of bins between 0 and 1; each includes its upper edge.
     """
     index = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
     gap = torch.zeros(bins, dtype=torch.double, device=confidence.device).index_add(
@@ -72,24 +80,29 @@ def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) ->
 
 
 def agreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Share of samples on which student and teacher have the same top class (Stanton et al. 2021).
+    """Share of samples on which student and teacher have the same top class.
 
     Args:
-        student: logits, ``[..., N, C]``.
-        teacher: logits, ``[N, C]``.
+        student: Logits of the student ``[..., N, C]``.
+        teacher: Logits of the teacher ``[N, C]``.
 
     Returns:
         float64, ``[...]``.
+
+    References:
+        Stanton et al., "Does Knowledge Distillation Really Work?", 2021.
     """
     return (student.argmax(-1) == teacher.argmax(-1)).double().mean(-1)
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean KL of the student from the teacher in nats at T = 1.
+    """Mean KL divergence of the student from the teacher at T = 1, in nats.
+
+    It is ``sum_c p_c (log p_c - log q_c)`` with the teacher's probabilities p and the student's q.
 
     Args:
-        student: logits, ``[..., N, C]``.
-        teacher: logits, ``[N, C]``.
+        student: Logits of the student ``[..., N, C]``.
+        teacher: Logits of the teacher ``[N, C]``.
 
     Returns:
         float64, ``[...]``.
@@ -101,120 +114,89 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def kappa_distances(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """The squared distances of which the quadratic kappa is made.
+    """Squared distances between grades, from which the quadratic kappa is computed.
 
     Args:
-        labels: int64 grades, ``[N]``.
-        classes: C.
+        labels: Grades, int64 ``[N]``.
+        classes: Number of grades, C.
 
     Returns:
-        float64 ``[N, C]``, of each sample's grade from each grade, and ``[C]``, their means over
-        samples.
+        The distance of each sample's grade from each grade, float64 ``[N, C]``, and its mean over
+        samples, ``[C]``.
     """
     grades = torch.arange(classes, dtype=torch.float64, device=labels.device)
-    found = (labels.double().unsqueeze(-1) - grades).square()
-    return found, found.mean(0)
+    distances = (labels.double().unsqueeze(-1) - grades).square()
+    return distances, distances.mean(0)
 
 
 def quadratic_kappa(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cohen's kappa of top class and label with quadratic weights: 1 for the same grades, 0 for
-    chance.
+    """Cohen's kappa of top class and label with quadratic weights.
 
-    It is 1 less the mean squared distance of the grades, divided by what that would be if answers
-    and labels were as frequent as they are, but independent.
+    It is ``1 - d / e``: d is the mean squared distance between predicted and true grade, e the same
+    if predictions and labels were independent. 1 means equal grades, 0 chance.
 
     Args:
-        logits: of classes in the order of their grades, ``[..., N, C]``.
-        labels: int64 grades, ``[N]``.
+        logits: Logits ``[..., N, C]``, classes in the order of their grades.
+        labels: Grades, int64 ``[N]``.
 
     Returns:
-        float64, ``[...]``; not a number where answers and labels are all of one grade.
+        float64, ``[...]``; NaN if all predictions and labels are of one grade.
 
     References:
         Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or
         partial credit", 1968.
     """
-    found, expected = kappa_distances(labels, logits.shape[-1])
+    distances, expected = kappa_distances(labels, logits.shape[-1])
     top = logits.argmax(-1)
-    distance = found.expand(*top.shape, -1).gather(-1, top.unsqueeze(-1)).squeeze(-1)
+    distance = distances.expand(*top.shape, -1).gather(-1, top.unsqueeze(-1)).squeeze(-1)
     return 1 - distance.mean(-1) / expected[top].mean(-1)
 
 
-def all_metrics(
+def classification_metrics(
     logits: Tensor, labels: Tensor, teacher: Tensor | None = None, *, ordinal: bool = False
-) -> dict[str, float | int | None]:
-    """The metrics of one model as ``summary.json`` keeps them.
-
-    These are errors, accuracy, nll, ece, agreement and kl_to_teacher; of graded classes also kappa,
-    None where it is not defined.
+) -> Metrics:
+    """All metrics of one classifier.
 
     Args:
-        logits: ``[N, C]``.
-        labels: int64, ``[N]``.
-        teacher: logits of the teacher, ``[N, C]``; without it agreement and kl_to_teacher are None.
-        ordinal: classes are grades in their order.
+        logits: Logits ``[N, C]``.
+        labels: Labels, int64 ``[N]``.
+        teacher: Logits of the teacher ``[N, C]``, if there is one.
+        ordinal: Whether the classes are grades in their order.
+
+    Returns:
+        The metrics; of graded classes :class:`~limbeck.run.summary.GradedMetrics`.
     """
     wrong = int(errors(logits, labels))
-    kappa = float(quadratic_kappa(logits, labels)) if ordinal else None
-    return {
+    values = {
         "errors": wrong,
         "accuracy": (len(labels) - wrong) / len(labels),
         "nll": float(nll(logits, labels)),
         "ece": expected_calibration_error(logits, labels),
         "agreement": None if teacher is None else float(agreement(logits, teacher)),
         "kl_to_teacher": None if teacher is None else float(kl_to_teacher(logits, teacher)),
-    } | ({"kappa": None if kappa is None or math.isnan(kappa) else kappa} if ordinal else {})
+    }
+    if not ordinal:
+        return Metrics(**values)
+    kappa = float(quadratic_kappa(logits, labels))
+    return GradedMetrics(**values, kappa=None if math.isnan(kappa) else kappa)
 
 
-@torch.no_grad()  # not inference_mode: these logits, and what the loader makes and keeps, may train a model
-def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
-    """Logits of a model in eval mode for batches of inputs, ``[N, C]`` on the CPU.
-
-    Every submodule is put back into the mode it was in.
-
-    Raises:
-        ValueError: there was no batch.
-    """
-    was_training = [(module, module.training) for module in model.modules()]
-    first = next(model.parameters(), None)
-    model.eval()
-    try:
-        logits = [model(x if first is None else x.to(first.device)).float().cpu() for x in inputs]
-    finally:
-        for module, mode in was_training:
-            module.training = mode
-    if not logits:
-        raise ValueError("The loader gave no batch.")
-    return torch.cat(logits)
-
-
-def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
-    """Score a model on an iterable of ``(x, y)`` batches.
+def mean_and_sd(values: Sequence[M]) -> tuple[M, M]:
+    """Mean and sample standard deviation of each metric.
 
     Args:
-        model: gives logits ``[B, C]``, or of text ``[B, T, C]``; it may be on any device, and each
-            submodule is left in the mode it was in.
-        loader: batches of inputs and int64 labels ``[B]``, or ``[B, T]``, -100 at positions that do
-            not count.
+        values: Metrics of each seed.
 
     Returns:
-        ``total``, ``correct``, ``errors`` (counts), ``accuracy``, ``nll`` (nats), ``ece``.
-
-    Raises:
-        ValueError: the loader gave no batch.
+        Both as metrics; a mean is None if a seed has no value, a standard deviation also with one
+        seed.
     """
-    labels: list[Tensor] = []
-
-    def inputs() -> Iterable[Tensor]:
-        for x, y in loader:
-            labels.append(torch.as_tensor(y).cpu())
-            yield torch.as_tensor(x)
-
-    logits = predict(model, inputs())
-    y = torch.cat(labels)
-    if y.ndim == 2:
-        logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]
-    found = all_metrics(logits, y)
-    return {"total": len(y), "correct": len(y) - int(found["errors"] or 0)} | {
-        key: found[key] for key in ("errors", "accuracy", "nll", "ece")
-    }
+    mean: dict[str, float | None] = {}
+    sd: dict[str, float | None] = {}
+    for item in fields(values[0]):
+        column = [getattr(value, item.name) for value in values]
+        known = None not in column
+        mean[item.name] = statistics.fmean(column) if known else None
+        sd[item.name] = statistics.stdev(column) if known and len(column) > 1 else None
+    kind = type(values[0])
+    return kind(**mean), kind(**sd)

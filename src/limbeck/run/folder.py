@@ -1,8 +1,6 @@
-"""The folder of one run: where each file lies, how it is written, and the schema of
-``summary.json``.
+"""The folder of a run: the places of its files, and its JSON and CSV.
 
-Everything is written to a temporary name first and moved into place, so a file that exists is
-complete.
+All files are written atomically: a file that exists is complete.
 """
 
 import csv
@@ -46,46 +44,47 @@ class RunFolder:
         return members or [self.teacher]
 
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder, or refuse one that holds something; errors as for :meth:`check`."""
+        """Make the folder, after :meth:`check`."""
         self.check(resume=resume, overwrite=overwrite)
         if overwrite and not resume and self.path.is_dir():
             shutil.rmtree(self.path.resolve())
         self.path.resolve().mkdir(parents=True, exist_ok=True)
 
     def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Check that the folder may be written to, and change nothing.
+        """Check that the folder may be written to; nothing is changed.
+
+        Args:
+            resume: Whether to continue the run in the folder.
+            overwrite: Whether to replace the run in the folder.
 
         Raises:
-            ConfigError: the folder is not empty and neither resumed nor overwritten, or is not a
-                run of ours.
+            ConfigError: If the folder is not empty and is neither resumed nor overwritten, or if it
+                is not a run of limbeck.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"out={self.path} is a file; name a folder.")
-        filled = self.path.is_dir() and any(self.path.iterdir())
         if resume:
             if not self.manifest.is_file():
                 raise ConfigError(
-                    f"{self.path} holds no run to resume: manifest.json is missing there."
+                    f"{self.path} holds no run to resume: it has no manifest.json. Check the path."
                 )
             return
-        if filled and not overwrite:
-            held = ", ".join(sorted(p.name for p in self.path.iterdir())[:4])
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not overwrite:
+            names = ", ".join(sorted(p.name for p in self.path.iterdir())[:4])
             raise ConfigError(
-                f"out={self.path} is not empty (it holds {held}). Name another folder, continue "
-                "that run with "
-                f"'limbeck resume {self.path}', or replace it with overwrite=true."
+                f"out={self.path} is not empty (it holds {names}). Name another folder, continue "
+                f"that run with 'limbeck resume {self.path}', or replace it with overwrite=true."
             )
-        if filled and not self._is_ours():
+        if not self._is_run():
             raise ConfigError(
-                f"out={self.path} is not a run of limbeck (no manifest.json of limbeck is there), "
-                "so overwrite=true "
-                "will not delete it. Name another folder."
+                f"out={self.path} is not a run of limbeck (it has no manifest.json of limbeck), so "
+                "overwrite=true will not delete it. Name another folder."
             )
 
-    def _is_ours(self) -> bool:
-        """Whether the manifest is one of limbeck's; programs of other kinds have a
-        ``manifest.json`` too.
-        """
+    def _is_run(self) -> bool:
+        """Whether the manifest is one of limbeck's; other programs write a ``manifest.json`` too."""
         try:
             return {"recipe", "seeds", "state"} <= self.read_json(self.manifest).keys()
         except (OSError, LimbeckError):
@@ -95,22 +94,21 @@ class RunFolder:
         """Read one of the run's JSON files.
 
         Raises:
-            ConfigError: the file is missing.
-            UntrustedFileError: it is not JSON, or not an object.
+            ConfigError: If the file is missing.
+            UntrustedFileError: If it is not JSON, or not an object.
         """
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(
-                f"{file} is missing: {self.path} is no finished run. Finish it with 'limbeck "
-                f"resume {self.path}'."
+                f"{file} is missing: {self.path} is no finished run. Finish it with "
+                f"'limbeck resume {self.path}'."
             ) from None
         except (ValueError, RecursionError) as error:
             raise UntrustedFileError(f"{file} is damaged: {error}.") from None
         if not isinstance(content, dict):
-            raise UntrustedFileError(
-                f"{file} is damaged: an object was expected, found {type(content).__name__}."
-            )
+            kind = type(content).__name__
+            raise UntrustedFileError(f"{file} is damaged: it should hold an object, not {kind}.")
         return content
 
     def read_summary(self) -> dict[str, Any]:

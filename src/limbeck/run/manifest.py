@@ -78,7 +78,7 @@ class Manifest:
         state: ``running``, ``finished``, ``incomplete``, ``interrupted`` or ``failed``.
         started: Start of the run in UTC, ISO 8601.
         finished: End of the run, likewise; None while it runs.
-        resumed: How often the run was resumed.
+        resumed: Number of times that the run was resumed.
         versions: Versions of Python and of the packages that matter to the numbers.
         hardware: The machine.
         git_commit: Commit of the working directory; None outside a repository.

@@ -1,6 +1,6 @@
 """Frozen dataclasses to JSON and back, driven by their type hints.
 
-The hints that a record may use are ``int``, ``float``, ``str``, ``bool``, ``None``, ``Any``, ``Literal``,
+A record may use the hints ``int``, ``float``, ``str``, ``bool``, ``None``, ``Any``, ``Literal``,
 ``Mapping[str, X]``, ``tuple[X, ...]``, ``tuple[X, Y]``, other records, and unions of these.
 """
 
@@ -123,10 +123,7 @@ class _Reader:
 
     def _choice(self, choices: Sequence[str], value: Any, path: str) -> Any:
         if value not in choices:
-            listed = ", ".join(map(repr, choices))
-            raise UntrustedFileError(
-                f"{self.where}: {path} should be one of {listed}, found {value!r}."
-            )
+            raise self._wrong_type(path, f"one of {', '.join(map(repr, choices))}", value)
         return value
 
     def _union(self, kinds: Sequence[Any], value: Any, path: str) -> Any:

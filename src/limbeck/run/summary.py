@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_json
 from limbeck.run.folder import RunFolder
+from limbeck.run.metrics import AnyMetrics, Metrics, TextMetrics
 from limbeck.run.records import from_json, optional, to_json
 
 SCHEMA = 1
@@ -19,54 +20,6 @@ MeasureKey = Literal["errors", "bits_per_byte"]
 Verdict = Literal["helps", "hurts", "not shown"]
 Interval: TypeAlias = tuple[float, float]
 """Lower and upper bound of a 95 % interval."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """Metrics of one classifier on one split, or their mean or standard deviation over seeds.
-
-    Attributes:
-        errors: Number of samples whose top class is not the label.
-        accuracy: Share of samples whose top class is the label.
-        nll: Mean negative log-likelihood of the labels in nats.
-        ece: Expected calibration error.
-        agreement: Share of samples with the teacher's top class; None without a teacher.
-        kl_to_teacher: Mean KL divergence from the teacher in nats; None without a teacher.
-    """
-
-    errors: float | None
-    accuracy: float | None
-    nll: float | None
-    ece: float | None
-    agreement: float | None
-    kl_to_teacher: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradedMetrics(Metrics):
-    """Metrics of a classifier whose classes are grades.
-
-    Attributes:
-        kappa: Quadratic kappa of top class and label; None where it is undefined.
-    """
-
-    kappa: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextMetrics(Metrics):
-    """Metrics of a language model; a sample is a token.
-
-    Attributes:
-        bits_per_byte: Negative log-likelihood of all tokens in bits, per byte of text.
-        perplexity: ``exp(nll)``.
-    """
-
-    bits_per_byte: float | None
-    perplexity: float | None
-
-
-AnyMetrics: TypeAlias = TextMetrics | GradedMetrics | Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +108,7 @@ class AdjustedResult:
     """The students of an arm with constants added to their logits.
 
     Attributes:
-        how: How the constants were set: ``prior``, ``kappa`` or ``chosen on test``.
+        how: Method that set the constants: ``prior``, ``kappa`` or ``chosen on test``.
         seeds: Result of each seed.
         mean: Mean of the test metrics over seeds.
         sd: Standard deviation of the test metrics over seeds.
@@ -254,13 +207,13 @@ class Comparison:
     """An arm compared with its control over the same seeds and test samples.
 
     Attributes:
-        how: How the constants of both arms were set, in ``adjusted_comparisons``.
+        how: Method that set the constants of both arms; None without constants.
         arm: Name of the arm.
         control: Name of its control.
         delta_errors: Difference in test errors.
         delta_bits_per_byte: Difference in bits per byte, if the data is text.
-        mcnemar_p: p-value of McNemar's test; None if the data is text.
-        p_value: p-value of the t-test over stretches of text, if the data is text.
+        mcnemar_p: The p-value of McNemar's test; None if the data is text.
+        p_value: The p-value of the t-test over stretches of text, if the data is text.
         gap_closed: Share of the gap to the teacher that is closed.
         verdict: Outcome of the comparison.
         main: Whether this is the headline; None in ``adjusted_comparisons``.

@@ -1,233 +1,246 @@
-"""From scored models to results: the test answers, some examples, the summary."""
+"""Results of a study from its scores: summary, predictions, examples and adjusted students."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from limbeck._base.files import write_atomically
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
-from limbeck.evaluation.adjusted import Student, adjusted_comparisons, adjusted_entries
-from limbeck.evaluation.examples import differing
-from limbeck.evaluation.summary import mark_main, mean_and_sd, warnings_of
+from limbeck.evaluation.comparison import mark_main
+from limbeck.evaluation.examples import select_examples
+from limbeck.evaluation.measure import MEASURES
+from limbeck.evaluation.metrics import mean_and_sd
+from limbeck.evaluation.predictions import StudentKey
+from limbeck.evaluation.study_warnings import study_warnings
 from limbeck.models import save_model
 from limbeck.models.fold import add_to_logits
 from limbeck.run.folder import RunFolder
-from limbeck.run.summary import SCHEMA, parse_summary
+from limbeck.run.summary import (
+    ArmResult,
+    Comparison,
+    DataFacts,
+    FailedStudent,
+    MeasureKey,
+    Seconds,
+    Summary,
+)
 from limbeck.study.arms import ArmPlan, controls_of
-from limbeck.study.scoring import Scored, ScoredClassifiers, ScoredLanguageModels
+from limbeck.study.scoring import ClassifierScores, LanguageModelScores, Students, StudyScores
 
-TRIED = 16
-"""Inputs on which a model with constants is compared with that without."""
+PROBE_SIZE = 16
+"""Inputs on which a model with folded constants is compared with the one without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFacts:
+    """What a summary says beside the scores.
+
+    Attributes:
+        recipe: Name of the study.
+        epochs: Number of training epochs of the students.
+        batch_size: Batch size of the students.
+        quick: Whether this is a quick run.
+        seconds: Duration of each stage.
+        arm_seconds: Training time of each arm.
+        failed: Reason of each failure. An arm with a failed student is in no table and no
+            comparison, because its pairs are incomplete.
+        warnings: Further warnings.
+    """
+
+    recipe: str
+    epochs: int
+    batch_size: int
+    quick: bool
+    seconds: Seconds
+    arm_seconds: Mapping[str, float]
+    failed: Mapping[StudentKey, str]
+    warnings: Sequence[str] = ()
+
+
+def summarize(
+    scores: StudyScores, plans: Sequence[ArmPlan], data: Dataset, facts: StudyFacts
+) -> Summary:
+    """The summary of a study.
+
+    Args:
+        scores: Scores of every student of every arm without a failure.
+        plans: All arms.
+        data: Dataset of the study.
+        facts: Settings, durations and failures.
+    """
+    failed_arms = {arm for arm, _ in facts.failed}
+    complete = [plan for plan in plans if plan.name not in failed_arms]
+    pairs = [(plan.name, control) for plan in complete for control in controls_of(plan, plans)]
+    comparable = [(arm, control) for arm, control in pairs if control not in failed_arms]
+    failed_controls = {arm: control for arm, control in pairs if control in failed_arms}
+
+    arms = []
+    for plan in complete:
+        arm = _arm_result(plan, scores, data.class_names, facts.arm_seconds[plan.name])
+        arms.append(replace(arm, failed_control=failed_controls.get(plan.name)))
+    measure: MeasureKey = "errors" if data.tokenizer is None else "bits_per_byte"
+    comparisons = [scores.compare(arm, control) for arm, control in comparable]
+    failed = [
+        FailedStudent(arm=arm, seed=seed, reason=reason)
+        for (arm, seed), reason in facts.failed.items()
+    ]
+    summary = Summary(
+        recipe=facts.recipe,
+        epochs=facts.epochs,
+        batch_size=facts.batch_size,
+        quick=facts.quick,
+        data=_data_facts(data, scores),
+        measure=measure,
+        classes=tuple(data.class_names) if data.tokenizer is None else (),
+        teacher=scores.teacher,
+        arms=tuple(arms),
+        comparisons=tuple(mark_main(comparisons, arms, MEASURES[measure])),
+        seconds=facts.seconds,
+        failed=tuple(failed),
+        adjusted_comparisons=_adjusted_comparisons(scores, comparable),
+    )
+    return replace(summary, warnings=(*study_warnings(summary), *facts.warnings))
+
+
+def _arm_result(
+    plan: ArmPlan, scores: StudyScores, class_names: Sequence[str], seconds: float
+) -> ArmResult:
+    seeds = [scores.seeds[student] for student in scores.students_of(plan.name)]
+    mean, sd = mean_and_sd([seed.test for seed in seeds])
+    model = scores.models[plan.name]
+    absent = plan.transfer.absent(class_names)
+    adjusted = None
+    if isinstance(scores, ClassifierScores) and scores.adjustment is not None:
+        adjusted = scores.adjustment.results(plan.name, absent)
+    return ArmResult(
+        name=plan.name,
+        student=model.name,
+        params=model.params,
+        control=plan.is_control,
+        objective=plan.objective.as_dict(),
+        transfer=plan.transfer.name,
+        transfer_settings=plan.transfer.settings(),
+        absent=tuple(absent),
+        views=plan.views.name,
+        views_settings=plan.views.settings(),
+        optimizer=asdict(plan.optimizer),
+        epochs=plan.epochs,
+        seconds=round(seconds, 3),
+        seeds=tuple(seeds),
+        mean=mean,
+        sd=sd,
+        adjusted=adjusted,
+    )
+
+
+def _adjusted_comparisons(
+    scores: StudyScores, pairs: Sequence[tuple[str, str]]
+) -> tuple[Comparison, ...] | None:
+    if not isinstance(scores, ClassifierScores) or scores.adjustment is None:
+        return None
+    return scores.adjustment.compare(pairs, scores.teacher)
+
+
+def _data_facts(data: Dataset, scores: StudyScores) -> DataFacts:
+    facts = DataFacts(
+        name=data.name,
+        classes=data.classes,
+        train=len(data.train),
+        val=len(data.val),
+        test=data.test_size,
+    )
+    if data.tokenizer is None or not isinstance(scores, LanguageModelScores):
+        return facts
+    block = data.shape[0]
+    return replace(
+        facts,
+        tokenizer=data.tokenizer.name,
+        block=block,
+        tokens={"train": facts.train * block, "val": facts.val * block, "test": facts.test * block},
+        bytes={"test": scores.size},
+    )
+
+
+def write_predictions(run: RunFolder, scores: StudyScores) -> None:
+    """Write ``predictions.npz``: the logits on the test split, or the NLL of each token of text."""
+    _write_arrays(run.predictions, scores.arrays())
+
+
+def write_examples(run: RunFolder, scores: StudyScores, summary: Summary, most: int) -> None:
+    """Write ``examples.npz``: test images on which the main arm and its control differ.
+
+    Nothing is written unless the inputs are uint8 images ``[N, C, H, W]`` and there is a main
+    comparison.
+
+    Args:
+        run: Folder of the run.
+        scores: Scores of all students.
+        summary: Summary of the run.
+        most: Largest number of images; 0 for none.
+    """
+    main = summary.main_comparison
+    if main is None or not most or not isinstance(scores, ClassifierScores):
+        return
+    images, test = scores.test_inputs, scores.test
+    is_image = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
+    if not is_image:
+        return
+    arm, control = _stacked_logits(scores, main.arm), _stacked_logits(scores, main.control)
+    examples = select_examples(arm, control, test.labels.numpy(), most)
+    if not examples.rows:
+        return
+    arrays = {
+        "arm": arm[examples.seeds, examples.rows],
+        "control": control[examples.seeds, examples.rows],
+        "images": images[examples.rows].numpy(),
+        "labels": test.labels[examples.rows].numpy(),
+        "rows": np.array(examples.rows),
+        "names": np.array([main.arm, main.control]),
+        "classes": np.array(summary.classes),
+        "temperature": np.array(summary.arm(main.arm).objective.get("temperature", 1.0)),
+        "alone": np.array([examples.arm_alone, examples.control_alone]),
+    }
+    if test.teacher is not None:
+        arrays["teacher"] = test.teacher[examples.rows].numpy()
+    _write_arrays(run.examples, arrays)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+
+
+def _stacked_logits(scores: ClassifierScores, arm: str) -> np.ndarray:
+    """Test logits of all seeds of an arm, ``[S, N, C]``."""
+    return np.stack([scores.test.logits[student].numpy() for student in scores.students_of(arm)])
 
 
 def save_adjusted(
-    scored: ScoredClassifiers,
-    students: Mapping[Student, Callable[[], nn.Module]],
-    data: Dataset,
-    run: RunFolder,
-    how: str,
+    scores: StudyScores, students: Students, data: Dataset, run: RunFolder
 ) -> list[str]:
-    """Keep every student with its constants in the bias of its last layer, in a folder ``how`` of
-    its own.
+    """Save every student with its constants folded into the bias of its last layer.
+
+    The folder is named after how the constants were set and lies in the folder of the student.
 
     Returns:
         A warning for each arm whose students have no such bias.
     """
-    failed = []
-    for (arm, seed), bias in scored.biases.items():
+    if not isinstance(scores, ClassifierScores) or scores.adjustment is None:
+        return []
+    how = scores.adjustment.how
+    without_bias: list[str] = []
+    for (arm, seed), bias in scores.adjustment.biases.items():
         model = students[arm, seed]().eval()
-        if add_to_logits(model, bias, as_float(data.val.inputs[:TRIED])):
+        if add_to_logits(model, bias, as_float(data.val.inputs[:PROBE_SIZE])):
             save_model(model, run.student(arm, seed) / how, class_names=data.class_names)
         else:
-            failed.append(arm)
+            without_bias.append(arm)
     return [
         f"The students of arm '{arm}' have no bias in their last layer, so they could not be saved "
-        "with the "
-        f"constants of bias={how}: add those of summary.json to their logits."
-        for arm in dict.fromkeys(failed)
+        f"with the constants of bias={how}: add those of summary.json to their logits."
+        for arm in dict.fromkeys(without_bias)
     ]
-
-
-def write_predictions(run: RunFolder, scored: Scored) -> None:
-    """Keep what models answered on the test split in ``predictions.npz``: logits, of text the nats
-    of each token.
-    """
-    write_atomically(run.predictions, lambda path: np.savez_compressed(path, **scored.arrays()))
-
-
-def write_examples(run: RunFolder, scored: Scored, summary: Mapping[str, Any], most: int) -> None:
-    """Keep some test images on which the main arm and its control differ in ``examples.npz``, for
-    the report.
-
-    Args:
-        run: where to.
-        scored: every student; test inputs should be uint8 images ``[N, C, H, W]``, or nothing is
-            kept.
-        summary: of the run; its main comparison counts.
-        most: how many images; 0 for none.
-    """
-    main = next((found for found in summary["comparisons"] if found.get("main")), None)
-    if not isinstance(scored, ScoredClassifiers):
-        return
-    images, labels = scored.test_inputs, scored.test.labels
-    if (
-        main is None
-        or not most
-        or images.dtype != torch.uint8
-        or images.ndim != 4
-        or images.shape[1] not in (1, 3)
-    ):
-        return
-    arm, control = (
-        next(a for a in summary["arms"] if a["name"] == main[role]) for role in ("arm", "control")
-    )
-    seeds = [entry["seed"] for entry in arm["seeds"]]
-    answers = {
-        role: np.stack([scored.test.logits[entry["name"], seed].numpy() for seed in seeds])
-        for role, entry in (("arm", arm), ("control", control))
-    }
-    found = differing(answers["arm"], answers["control"], labels.numpy(), most)
-    if not found.rows:
-        return
-    arrays: dict[str, Any] = {
-        role: logits[found.seeds, found.rows] for role, logits in answers.items()
-    }
-    if scored.test.teacher is not None:
-        arrays["teacher"] = scored.test.teacher[found.rows].numpy()
-    arrays |= {
-        "images": images[found.rows].numpy(),
-        "labels": labels[found.rows].numpy(),
-        "rows": found.rows,
-        "names": [arm["name"], control["name"]],
-        "classes": summary["classes"],
-        "temperature": arm["objective"].get("temperature", 1.0),
-        "alone": [found.arm_alone, found.control_alone],
-    }
-    write_atomically(run.examples, lambda path: np.savez_compressed(path, **arrays))
-
-
-def summarise(
-    scored: Scored,
-    plans: Sequence[ArmPlan],
-    data: Dataset,
-    *,
-    facts: Mapping[str, Any],
-    seconds: Mapping[str, float],
-    arm_seconds: Mapping[str, float],
-    failed: Mapping[Student, str],
-    bias: str | None = None,
-) -> dict[str, Any]:
-    """The content of ``summary.json``.
-
-    Args:
-        scored: every student of every arm of which none failed.
-        plans: the arms.
-        data: for its name and sizes.
-        facts: ``recipe``, ``epochs``, ``batch_size`` and ``quick``.
-        seconds: of each stage and in all.
-        arm_seconds: each arm's share of the training.
-        failed: why each student failed that did. An arm with a failed student is in no table and no
-            comparison: its pairs are incomplete.
-        bias: as for :func:`score`.
-    """
-    lost = {arm for arm, _ in failed}
-    kept = [plan for plan in plans if plan.name not in lost]
-    arms = {
-        plan.name: _arm_entry(plan, scored, data.class_names, arm_seconds[plan.name])
-        for plan in kept
-    }
-    pairs = [(plan.name, control) for plan in kept for control in controls_of(plan, plans)]
-    comparisons = [
-        scored.compare(arms[name], arms[control]) for name, control in pairs if control in arms
-    ]
-    for name, control in pairs:
-        if control in lost:
-            arms[name]["failed_control"] = control
-    measure = "errors" if data.tokenizer is None else "bits_per_byte"
-    mark_main(comparisons, list(arms.values()), measure)
-    summary: dict[str, Any] = {
-        "schema": SCHEMA,
-        **facts,
-        "data": _described(data, scored),
-        "measure": measure,
-        "classes": data.class_names if data.tokenizer is None else [],
-        "teacher": scored.teacher,
-        "arms": list(arms.values()),
-        "comparisons": comparisons,
-        "seconds": dict(seconds),
-        "failed": [
-            {"arm": arm, "seed": seed, "reason": reason} for (arm, seed), reason in failed.items()
-        ],
-    }
-    if bias is not None and isinstance(scored, ScoredClassifiers):
-        for plan in kept:
-            arms[plan.name]["adjusted"] = adjusted_entries(
-                plan.name,
-                bias,
-                scored.biases,
-                scored.val,
-                scored.test,
-                arms[plan.name]["absent"],
-                ordinal=data.ordinal,
-            )
-        compared = [(name, control) for name, control in pairs if control in arms]
-        summary["adjusted_comparisons"] = adjusted_comparisons(
-            compared,
-            bias,
-            scored.biases,
-            arms,
-            scored.test,
-            scored.teacher and scored.teacher["test"],
-        )
-    summary["warnings"] = warnings_of(summary)
-    parse_summary(summary)
-    return summary
-
-
-def _arm_entry(
-    plan: ArmPlan, scored: Scored, class_names: Sequence[str], seconds: float
-) -> dict[str, Any]:
-    seeds = [entry for (arm, _), entry in scored.seeds.items() if arm == plan.name]
-    mean, sd = mean_and_sd([entry["test"] for entry in seeds])
-    name, params = scored.sizes[plan.name]
-    return {
-        "name": plan.name,
-        "student": name,
-        "params": params,
-        "control": plan.is_control,
-        "objective": plan.objective.as_dict(),
-        "transfer": plan.transfer.name,
-        "transfer_settings": plan.transfer.settings(),
-        "absent": plan.transfer.absent(class_names),
-        "views": plan.views.name,
-        "views_settings": plan.views.settings(),
-        "optimizer": asdict(plan.optimizer),
-        "epochs": plan.epochs,
-        "seconds": round(seconds, 3),
-        "seeds": seeds,
-        "mean": mean,
-        "sd": sd,
-    }
-
-
-def _described(data: Dataset, scored: Scored) -> dict[str, Any]:
-    """The data in ``summary.json``: samples of each split; of text, whose samples are blocks,
-    tokens and bytes too.
-    """
-    splits = {"train": len(data.train), "val": len(data.val), "test": data.test_size}
-    found: dict[str, Any] = {"name": data.name, "classes": data.classes, **splits}
-    if data.tokenizer is None or not isinstance(scored, ScoredLanguageModels):
-        return found
-    tokens = {part: size * data.shape[0] for part, size in splits.items()}
-    text = {
-        "tokenizer": data.tokenizer.name,
-        "block": data.shape[0],
-        "tokens": tokens,
-        "bytes": {"test": scored.size},
-    }
-    return {**found, **text}

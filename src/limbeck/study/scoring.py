@@ -1,119 +1,152 @@
-"""Every model of a study scored, on validation and, for the first and only time, on the test split."""
+"""Scoring of the teacher and all students; the test split is opened here, once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from limbeck._base.progress import Advance
 from limbeck.data import Dataset, Split
 from limbeck.data.batches import EvaluationBatches
-from limbeck.evaluation.adjusted import Answered, Student
+from limbeck.evaluation.adjusted import Adjustment
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
+from limbeck.evaluation.comparison import (
+    ArmErrors,
+    ArmTokens,
+    compare_classifiers,
+    compare_language_models,
+)
+from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.kappa import fit_offsets
-from limbeck.evaluation.metrics import all_metrics, predict
-from limbeck.evaluation.summary import comparison
-from limbeck.evaluation.text import Batch, TokenScores, compare_tokens, score_tokens, token_metrics
+from limbeck.evaluation.metrics import classification_metrics, nll
+from limbeck.evaluation.predictions import SplitPredictions, StudentKey
+from limbeck.evaluation.text import Batch, TokenScores, score_tokens, token_metrics
 from limbeck.models import count_parameters, model_name
+from limbeck.run.metrics import Metrics
+from limbeck.run.summary import Comparison, SeedResult, TeacherResult
 from limbeck.teacher.signal import LiveTeacher
 
-KEPT_LOGITS = 1 << 28
-"""Of a teacher's answers to a split of text, at most; beyond that it is asked again for every
-student.
+MOST_CACHED_LOGITS = 1 << 28
+"""Largest number of teacher's logits on a split of text that are cached; beyond it the teacher runs
+again for every student.
 """
 
-
-@dataclass(frozen=True)
-class Scored(ABC):
-    """Every model of a study, scored.
-
-    Attributes:
-        seeds: ``{"seed", "val", "test"}`` of each student, as in ``summary.json``.
-        sizes: name and number of parameters of each arm's student.
-        teacher: the teacher's entry in ``summary.json``.
-    """
-
-    seeds: dict[Student, dict[str, Any]]
-    sizes: dict[str, tuple[str, int]]
-    teacher: dict[str, Any] | None
-
-    @abstractmethod
-    def compare(self, arm: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
-        """The comparison of two arms, by their entries in ``summary.json``."""
-
-    @abstractmethod
-    def arrays(self) -> dict[str, Any]:
-        """What ``predictions.npz`` keeps."""
+Students: TypeAlias = Mapping[StudentKey, Callable[[], nn.Module]]
+"""Function that loads each student."""
 
 
 @dataclass(frozen=True)
-class ScoredClassifiers(Scored):
-    """Classifiers, by their logits.
+class ModelFacts:
+    """Architecture and number of parameters of a model."""
+
+    name: str
+    params: int
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "ModelFacts":
+        """The facts of a model."""
+        return cls(model_name(model), count_parameters(model))
+
+
+@dataclass(frozen=True)
+class StudyScores(ABC):
+    """Scores of every model of a study.
 
     Attributes:
-        val: validation logits of each student, and what they are scored against.
-        test: likewise, on the test split.
-        test_inputs: of the test split.
-        biases: constants for the logits of each student, if the study sets any.
+        seeds: Result of each student.
+        models: Architecture and size of each arm's student.
+        teacher: Result of the teacher, if there is one.
     """
 
-    val: Answered
-    test: Answered
+    seeds: Mapping[StudentKey, SeedResult]
+    models: Mapping[str, ModelFacts]
+    teacher: TeacherResult | None
+
+    @abstractmethod
+    def compare(self, arm: str, control: str) -> Comparison:
+        """Compare two arms by name."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of ``predictions.npz``."""
+
+    def students_of(self, arm: str) -> list[StudentKey]:
+        """The students of an arm."""
+        return [student for student in self.seeds if student[0] == arm]
+
+
+@dataclass(frozen=True)
+class ClassifierScores(StudyScores):
+    """Scores of classifiers.
+
+    Attributes:
+        val: Predictions on the validation split.
+        test: Predictions on the test split.
+        test_inputs: Inputs of the test split.
+        adjustment: Constants for the logits, if the study sets any.
+    """
+
+    val: SplitPredictions
+    test: SplitPredictions
     test_inputs: Tensor
-    biases: dict[Student, Tensor]
+    adjustment: Adjustment | None
 
-    def compare(self, arm: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
-        """By errors."""
-        teacher = self.teacher and self.teacher["test"]
-        return comparison(arm, control, self.test.logits, self.test.labels, teacher)
+    def compare(self, arm: str, control: str) -> Comparison:
+        """Compare two arms by their errors."""
+        teacher = None if self.teacher is None else self.teacher.test
+        return compare_classifiers(self._errors(arm), self._errors(control), teacher)
 
-    def arrays(self) -> dict[str, Any]:
+    def _errors(self, arm: str) -> ArmErrors:
+        logits = [self.test.logits[student] for student in self.students_of(arm)]
+        labels = self.test.labels
+        wrong = [(part.argmax(-1) != labels).numpy() for part in logits]
+        return ArmErrors(arm, np.stack(wrong), [float(nll(part, labels)) for part in logits])
+
+    def arrays(self) -> dict[str, np.ndarray]:
         """Labels and test logits."""
-        arrays: dict[str, Any] = {"labels": self.test.labels.numpy()}
+        arrays = {"labels": self.test.labels.numpy()}
         if self.test.teacher is not None:
             arrays["teacher"] = self.test.teacher.numpy()
-        return arrays | {
-            f"students/{arm}/seed{seed}": found.numpy()
-            for (arm, seed), found in self.test.logits.items()
-        }
+        for (arm, seed), logits in self.test.logits.items():
+            arrays[f"students/{arm}/seed{seed}"] = logits.numpy()
+        return arrays
 
 
 @dataclass(frozen=True)
-class ScoredLanguageModels(Scored):
-    """Language models, by the nats of each token.
+class LanguageModelScores(StudyScores):
+    """Scores of language models.
 
     Attributes:
-        test: scores of each student.
-        test_teacher: of the teacher, if there is one.
-        size: bytes of text that the test labels stand for.
+        test: Test scores of each student.
+        test_teacher: Test scores of the teacher, if there is one.
+        size: Bytes of text that the test labels stand for.
     """
 
-    test: dict[Student, TokenScores]
+    test: Mapping[StudentKey, TokenScores]
     test_teacher: TokenScores | None
     size: int
 
-    def compare(self, arm: Mapping[str, Any], control: Mapping[str, Any]) -> dict[str, Any]:
-        """By bits per byte."""
-        first, second = (
-            [self.test[entry["name"], seed["seed"]] for seed in entry["seeds"]]
-            for entry in (arm, control)
+    def compare(self, arm: str, control: str) -> Comparison:
+        """Compare two arms by their bits per byte."""
+        return compare_language_models(
+            self._tokens(arm), self._tokens(control), self.size, self.test_teacher
         )
-        found = compare_tokens(first, second, self.size, self.test_teacher)
-        return {"arm": arm["name"], "control": control["name"], **found}
 
-    def arrays(self) -> dict[str, Any]:
-        """Nats of each test token, ``[N, T]``."""
-        scores = {f"students/{arm}/seed{seed}": found for (arm, seed), found in self.test.items()}
+    def _tokens(self, arm: str) -> ArmTokens:
+        return ArmTokens(arm, [self.test[student] for student in self.students_of(arm)])
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """NLL of each test token in nats, ``[N, T]``."""
+        arrays = {}
+        for (arm, seed), scores in self.test.items():
+            arrays[f"nll/students/{arm}/seed{seed}"] = scores.nll.numpy()
         if self.test_teacher is not None:
-            scores["teacher"] = self.test_teacher
-        return {f"nll/{name}": found.nll.numpy() for name, found in scores.items()}
-
-
-Students = Mapping[Student, Callable[[], nn.Module]]
+            arrays["nll/teacher"] = self.test_teacher.nll.numpy()
+        return arrays
 
 
 def score(
@@ -124,111 +157,162 @@ def score(
     *,
     bias: str | None = None,
     absent: Mapping[str, Sequence[int]] | None = None,
-) -> Scored:
-    """Score everything on validation and, for the first and only time, on the test split.
+) -> StudyScores:
+    """Score all models on the validation split and, for the only time, on the test split.
 
     Args:
-        data: opened here.
-        students: read one after the other.
-        teacher: to agree with.
-        advance: told how many models are done.
-        bias: how constants for the students' logits are set, see
-            :data:`limbeck.evaluation.bias.BIASES`; None for none.
-        absent: the classes that the students of an arm never saw, by its name.
+        data: Dataset; its test split is opened here.
+        students: Students, loaded one after the other.
+        teacher: Teacher to compare with, if there is one.
+        advance: Function that is called with the number of models scored so far.
+        bias: Method that sets constants for the students' logits, one of
+            :data:`limbeck.evaluation.bias.BIASES`; None for no constants.
+        absent: Classes that the students of an arm never saw, by the arm's name.
     """
     if data.tokenizer is not None:
-        return _language_models(data, students, teacher, advance)
-    splits, measure = (data.val, data.open_test()), partial(all_metrics, ordinal=data.ordinal)
-    asked = [None if teacher is None else _ask(teacher, split) for split in splits]
+        return _score_language_models(data, students, teacher, advance)
+    return _score_classifiers(data, students, teacher, advance, bias, absent or {})
+
+
+# Classifiers --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _ClassifierSplit:
+    """A split, the teacher's logits on it and those of the students scored so far."""
+
+    split: Split
+    teacher: Tensor | None
+    ordinal: bool
+    logits: dict[StudentKey, Tensor] = field(default_factory=dict)
+
+    def score(self, student: StudentKey, model: nn.Module) -> Metrics:
+        self.logits[student] = _logits(model, self.split)
+        return self.metrics(self.logits[student])
+
+    def metrics(self, logits: Tensor) -> Metrics:
+        return classification_metrics(logits, self.split.labels, self.teacher, ordinal=self.ordinal)
+
+    def predictions(self) -> SplitPredictions:
+        return SplitPredictions(self.logits, self.split.labels, self.teacher)
+
+
+def _score_classifiers(
+    data: Dataset,
+    students: Students,
+    teacher: LiveTeacher | None,
+    advance: Advance,
+    bias: str | None,
+    absent: Mapping[str, Sequence[int]],
+) -> ClassifierScores:
     val, test = (
-        Answered({}, split.labels, theirs) for split, theirs in zip(splits, asked, strict=True)
+        _ClassifierSplit(split, _teacher_logits(teacher, split), data.ordinal)
+        for split in (data.val, data.open_test())
     )
-    prior = class_prior(data.train.labels, data.classes)
-    advance(done := int(teacher is not None))
-    biases: dict[Student, Tensor] = {}
-    seeds: dict[Student, dict[str, Any]] = {}
-    sizes: dict[str, tuple[str, int]] = {}
-    for student, read in students.items():
-        model = read()
-        sizes[student[0]] = model_name(model), count_parameters(model)
-        for split, answered in zip(splits, (val, test), strict=True):
-            answered.logits[student] = _answers_of(model, split)
-        seeds[student] = {
-            "seed": student[1],
-            "val": measure(val.logits[student], val.labels, val.teacher),
-            "test": measure(test.logits[student], test.labels, test.teacher),
-        }
+    already = int(teacher is not None)
+    advance(already)
+    seeds: dict[StudentKey, SeedResult] = {}
+    models: dict[str, ModelFacts] = {}
+    biases: dict[StudentKey, Tensor] = {}
+    for number, (student, load) in enumerate(students.items(), 1):
+        arm, seed = student
+        model = load()
+        models[arm] = ModelFacts.of(model)
+        result = SeedResult(
+            seed=seed, val=val.score(student, model), test=test.score(student, model)
+        )
         if bias is not None:
-            seeds[student]["recall"] = recall(test.logits[student], test.labels)
-            never_seen = (absent or {}).get(student[0], ())
-            if (
-                bias == "prior"
-            ):  # of the very inputs whose mean softmax is set to it, so that no chance lies between
-                biases[student] = prior_bias(_answers_of(model, data.train), prior, never_seen)
+            shares = recall(test.logits[student], test.split.labels)
+            result = replace(result, recall=tuple(shares))
+            if bias == "prior":
+                biases[student] = _prior_bias(model, data, absent.get(arm, ()))
             else:
-                biases[student] = fit_offsets(val.logits[student], val.labels)
-        advance(done := done + 1)
-    found = [measure(a.teacher, a.labels, a.teacher) for a in (val, test) if a.teacher is not None]
-    return ScoredClassifiers(
-        seeds, sizes, _teacher_entry(teacher, found), val, test, splits[1].inputs, biases
+                biases[student] = fit_offsets(val.logits[student], val.split.labels)
+        seeds[student] = result
+        advance(already + number)
+    adjustment = None
+    if bias is not None:
+        adjustment = Adjustment(bias, biases, val.predictions(), test.predictions(), data.ordinal)
+    teacher_result = None
+    if teacher is not None:
+        assert val.teacher is not None
+        assert test.teacher is not None
+        teacher_result = _teacher_result(
+            teacher, val.metrics(val.teacher), test.metrics(test.teacher)
+        )
+    return ClassifierScores(
+        seeds=seeds,
+        models=models,
+        teacher=teacher_result,
+        val=val.predictions(),
+        test=test.predictions(),
+        test_inputs=test.split.inputs,
+        adjustment=adjustment,
     )
 
 
-def _ask(teacher: LiveTeacher, split: Split) -> Tensor:
+def _prior_bias(model: nn.Module, data: Dataset, absent: Sequence[int]) -> Tensor:
+    """Constants from the training inputs, the very inputs whose class shares are the prior."""
+    prior = class_prior(data.train.labels, data.classes)
+    return prior_bias(_logits(model, data.train), prior, absent)
+
+
+def _teacher_logits(teacher: LiveTeacher | None, split: Split) -> Tensor | None:
+    if teacher is None:
+        return None
     return torch.cat([teacher(batch.x[0]).cpu() for batch in EvaluationBatches(split)])
 
 
-def _answers_of(model: nn.Module, split: Split) -> Tensor:
+def _logits(model: nn.Module, split: Split) -> Tensor:
     return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
 
 
-def _teacher_entry(
-    teacher: LiveTeacher | None, metrics: Sequence[dict[str, Any]]
-) -> dict[str, Any] | None:
-    """The teacher in ``summary.json``, with its metrics on validation and test."""
-    if teacher is None:
-        return None
+def _teacher_result(teacher: LiveTeacher, val: Metrics, test: Metrics) -> TeacherResult:
     names = [model_name(model) for model in teacher.models]
-    return {
-        "name": names[0] if len(names) == 1 else f"{len(names)} x {names[0]} ({teacher.combine})",
-        "params": sum(count_parameters(model) for model in teacher.models),
-        "val": metrics[0],
-        "test": metrics[1],
-    }
+    name = names[0]
+    if len(names) > 1:
+        name = f"{len(names)} x {name} ({teacher.combine})"
+    params = sum(count_parameters(model) for model in teacher.models)
+    return TeacherResult(name=name, params=params, val=val, test=test)
 
 
-# Text ---------------------------------------------------------------------------------------------
+# Language models ----------------------------------------------------------------------------------
 
 
-def _language_models(
+def _score_language_models(
     data: Dataset, students: Students, teacher: LiveTeacher | None, advance: Advance
-) -> ScoredLanguageModels:
-    """Score language models, token by token."""
-    assert data.tokenizer is not None
+) -> LanguageModelScores:
     splits = (data.val, data.open_test())
-    sizes = [text_bytes(data, split) for split in splits]
-    batches = [_batches_of(split, teacher, data.classes) for split in splits]
-
-    def scored(model: nn.Module | None) -> tuple[TokenScores, list[dict[str, Any]]]:
-        """Test scores of a model, or of the teacher, and metrics on both splits."""
-        scores = [score_tokens(give(), model) for give in batches]
-        return scores[1], [
-            token_metrics(found, size) for found, size in zip(scores, sizes, strict=True)
-        ]
-
-    of_teacher, metrics = (None, []) if teacher is None else scored(None)
-    advance(done := int(teacher is not None))
-    test: dict[Student, TokenScores] = {}
-    seeds: dict[Student, dict[str, Any]] = {}
-    params: dict[str, tuple[str, int]] = {}
-    for student, read in students.items():
-        model = read()
-        params[student[0]] = model_name(model), count_parameters(model)
-        test[student], (on_val, on_test) = scored(model)
-        seeds[student] = {"seed": student[1], "val": on_val, "test": on_test}
-        advance(done := done + 1)
-    return ScoredLanguageModels(
-        seeds, params, _teacher_entry(teacher, metrics), test, of_teacher, sizes[1]
+    val, test = (_TextBatches(split, teacher, data.classes) for split in splits)
+    val_size, test_size = (text_bytes(data, split) for split in splits)
+    teacher_result, test_teacher = None, None
+    if teacher is not None:
+        val_metrics = token_metrics(score_tokens(val), val_size)
+        test_teacher = score_tokens(test)
+        teacher_result = _teacher_result(
+            teacher, val_metrics, token_metrics(test_teacher, test_size)
+        )
+    already = int(teacher is not None)
+    advance(already)
+    seeds: dict[StudentKey, SeedResult] = {}
+    models: dict[str, ModelFacts] = {}
+    test_scores: dict[StudentKey, TokenScores] = {}
+    for number, (student, load) in enumerate(students.items(), 1):
+        arm, seed = student
+        model = load()
+        models[arm] = ModelFacts.of(model)
+        val_metrics = token_metrics(score_tokens(val, model), val_size)
+        test_scores[student] = score_tokens(test, model)
+        test_metrics = token_metrics(test_scores[student], test_size)
+        seeds[student] = SeedResult(seed=seed, val=val_metrics, test=test_metrics)
+        advance(already + number)
+    return LanguageModelScores(
+        seeds=seeds,
+        models=models,
+        teacher=teacher_result,
+        test=test_scores,
+        test_teacher=test_teacher,
+        size=test_size,
     )
 
 
@@ -241,23 +325,26 @@ def text_bytes(data: Dataset, split: Split) -> int:
     return int((counts * torch.as_tensor(data.tokenizer.lengths)).sum())
 
 
-def _batches_of(
-    split: Split, teacher: LiveTeacher | None, classes: int
-) -> Callable[[], Iterator[Batch]]:
-    """A function that gives the batches of a split, the teacher's answers kept where they are not
-    too many.
-    """
-    pairs = [(batch.x[0], batch.y[0]) for batch in EvaluationBatches(split, classes=classes)]
-    keep = teacher is not None and split.labels.numel() * classes <= KEPT_LOGITS
-    kept: dict[int, Tensor] = {}
+class _TextBatches:
+    """Batches of a split with the teacher's logits, which are cached if they are few enough."""
 
-    def give() -> Iterator[Batch]:
-        for number, (x, y) in enumerate(pairs):
-            theirs = kept.get(number)
-            if teacher is not None and theirs is None:
-                theirs = teacher(x).cpu()
-            if keep and theirs is not None:
-                kept[number] = theirs
-            yield x, y, theirs
+    def __init__(self, split: Split, teacher: LiveTeacher | None, classes: int):
+        batches = EvaluationBatches(split, classes=classes)
+        self.pairs = [(batch.x[0], batch.y[0]) for batch in batches]
+        self.teacher = teacher
+        self.caches = split.labels.numel() * classes <= MOST_CACHED_LOGITS
+        self.cache: dict[int, Tensor] = {}
 
-    return give
+    def __iter__(self) -> Iterator[Batch]:
+        for number, (x, y) in enumerate(self.pairs):
+            yield x, y, self._teacher_logits(number, x)
+
+    def _teacher_logits(self, number: int, x: Tensor) -> Tensor | None:
+        if self.teacher is None:
+            return None
+        if number in self.cache:
+            return self.cache[number]
+        logits = self.teacher(x).cpu()
+        if self.caches:
+            self.cache[number] = logits
+        return logits

@@ -24,7 +24,7 @@ from limbeck._base.errors import (
     TeacherError,
     is_out_of_memory,
 )
-from limbeck._base.files import write_json, write_text
+from limbeck._base.files import write_text
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, TransferSet, Views
 from limbeck.data.batches import StudyData
@@ -34,6 +34,7 @@ from limbeck.report.page import write_report
 from limbeck.report.wording import plural
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
+from limbeck.run.summary import DataFacts, Summary, write_summary
 from limbeck.store.answers import digest_of
 from limbeck.store.files import check_folder
 from limbeck.store.settings import StoreLike, StoreSettings
@@ -50,8 +51,14 @@ from limbeck.study.arms import (
     fill_in,
 )
 from limbeck.study.pools import Pools
-from limbeck.study.results import save_adjusted, summarise, write_examples, write_predictions
-from limbeck.study.scoring import ScoredClassifiers, score
+from limbeck.study.results import (
+    StudyFacts,
+    save_adjusted,
+    summarize,
+    write_examples,
+    write_predictions,
+)
+from limbeck.study.scoring import score
 from limbeck.study.targets import Signals, check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -235,18 +242,27 @@ class Study:
                 )
         self._checked = True
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Summary:
         """Run the whole study.
 
         Returns:
-            The summary, as written to ``summary.json``.
+            The content of ``summary.json``. If several processes train together, only the first
+            scores the students; the summaries of the others have no arms.
+
+        Raises:
+            ConfigError: If the study has no arms, or as for :meth:`check`.
+            DivergedError: If the training of the teacher or of all students diverged.
         """
         if not self.plans:
             raise ConfigError("arms is empty; a study needs at least one arm.")
         return self._recorded(self._run)
 
-    def fit_teacher(self) -> dict[str, Any]:
-        """Train (or take) the teacher alone and score it; the summary has no arms."""
+    def fit_teacher(self) -> Summary:
+        """Train or load the teacher alone and score it; the summary has no arms.
+
+        Raises:
+            TeacherError: If the study has no teacher.
+        """
         if self.teacher is None:
             raise TeacherError("There is no teacher to train (teacher=none).")
         self.plans = []
@@ -265,7 +281,7 @@ class Study:
             f"{plural(len(groups), 'cohort')}"
         )
 
-    def _run(self) -> dict[str, Any]:
+    def _run(self) -> Summary:
         teacher = self._pools.teacher = self._get_teacher()
         self._pools.device = make_trainer(
             epochs=1, options=self.trainer_options
@@ -277,7 +293,7 @@ class Study:
             first = first or error
         if self.plans and not self._complete():
             raise first or DivergedError(next(iter(self._failed().values())))
-        return self._evaluate(teacher) if self.rank == 0 else {}
+        return self._evaluate(teacher) if self.rank == 0 else self._empty_summary()
 
     def _get_teacher(self) -> LiveTeacher | None:
         if self._teacher is None:
@@ -309,7 +325,7 @@ class Study:
         names = [_key(plan, seed) for plan in plans for seed in seeds]
         self.manifest.add_failures({name: str(error) for name in names} | dict(self._failed()))
 
-    def _recorded(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def _recorded(self, work: Callable[[], Summary]) -> Summary:
         """Run within a run folder whose manifest tells how it ended."""
         run = self.run_folder
         self.check()
@@ -511,7 +527,25 @@ class Study:
 
     # The verdict ----------------------------------------------------------------------------------
 
-    def _evaluate(self, teacher: LiveTeacher | None) -> dict[str, Any]:
+    def _empty_summary(self) -> Summary:
+        data = self.data
+        facts = DataFacts(
+            name=data.name,
+            classes=data.classes,
+            train=len(data.train),
+            val=len(data.val),
+            test=data.test_size,
+        )
+        return Summary(
+            recipe=self.name,
+            data=facts,
+            teacher=None,
+            arms=(),
+            comparisons=(),
+            seconds=self.manifest.seconds,
+        )
+
+    def _evaluate(self, teacher: LiveTeacher | None) -> Summary:
         """Score everything, with the test split opened now and never before; write the results."""
         run = self.run_folder
         with self.manifest.timed("evaluation"):
@@ -521,38 +555,30 @@ class Study:
                 for plan in self._complete()
                 for seed in self.seeds
             }
-            with self.progress.stage(
-                "evaluation", len(students) + (teacher is not None)
-            ) as advance:
-                absent = {
-                    plan.name: plan.transfer.absent(self.data.class_names) for plan in self.plans
-                }
-                scored = score(self.data, students, teacher, advance, bias=self.bias, absent=absent)
-            write_predictions(run, scored)
-            warnings = []
-            if self.bias and isinstance(scored, ScoredClassifiers):
-                warnings = save_adjusted(scored, students, self.data, run, self.bias)
-        facts = {"recipe": self.name, "epochs": self._epochs, "batch_size": self.batch_size}
-        facts["quick"] = bool(self.facts.get("quick"))
-        shares = {plan.name: self._seconds_of(plan) for plan in self.plans}
-        summary = summarise(
-            scored,
-            self.plans,
-            self.data,
-            facts=facts,
-            seconds=asdict(self.manifest.seconds),
-            arm_seconds=shares,
+            total = len(students) + (teacher is not None)
+            absent = {p.name: p.transfer.absent(self.data.class_names) for p in self.plans}
+            with self.progress.stage("evaluation", total) as advance:
+                scores = score(self.data, students, teacher, advance, bias=self.bias, absent=absent)
+            write_predictions(run, scores)
+            warnings = save_adjusted(scores, students, self.data, run)
+        facts = StudyFacts(
+            recipe=self.name,
+            epochs=self._epochs,
+            batch_size=self.batch_size,
+            quick=bool(self.facts.get("quick")),
+            seconds=self.manifest.seconds,
+            arm_seconds={plan.name: self._seconds_of(plan) for plan in self.plans},
             failed={
                 (plan.name, seed): self._failed()[_key(plan, seed)]
                 for plan in self.plans
                 for seed in self.seeds
                 if _key(plan, seed) in self._failed()
             },
-            bias=self.bias,
+            warnings=warnings,
         )
-        summary["warnings"] += warnings
-        write_examples(run, scored, summary, self.examples)
-        write_json(run.summary, summary)
+        summary = summarize(scores, self.plans, self.data, facts)
+        write_examples(run, scores, summary, self.examples)
+        write_summary(run, summary)
         return summary
 
     def _student(self, plan: ArmPlan, seed: int) -> nn.Module:

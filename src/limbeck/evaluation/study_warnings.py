@@ -1,0 +1,149 @@
+"""Warnings of a summary: what to know before believing a verdict."""
+
+from collections.abc import Iterator, Sequence
+
+from limbeck.evaluation.measure import measure_of
+from limbeck.evaluation.verdict import LEVEL
+from limbeck.run.summary import ArmResult, Comparison, Summary
+
+FEW_COMPARISONS = 4
+FEW_SEEDS = 5
+MOST_LISTED = 4
+"""Most arms that a warning names."""
+
+
+def study_warnings(summary: Summary) -> tuple[str, ...]:
+    """The warnings of a study, each a sentence or two."""
+    warnings = [
+        *_quick_run(summary),
+        *_weak_teacher(summary),
+        *_uneven_comparisons(summary),
+        *_failed_arms(summary),
+        *_failed_controls(summary),
+        *_many_comparisons(summary),
+        *_few_seeds(summary),
+        *_arms_without_control(summary),
+    ]
+    return tuple(dict.fromkeys(warnings))
+
+
+def _quick_run(summary: Summary) -> Iterator[str]:
+    if summary.quick:
+        yield "A quick run only shows that everything works: its numbers and verdict mean nothing."
+
+
+def _weak_teacher(summary: Summary) -> Iterator[str]:
+    """Controls that are as good as the teacher."""
+    if summary.teacher is None:
+        return
+    measure = measure_of(summary)
+    teacher = measure.of(summary.teacher.test)
+    better: dict[str, float] = {}
+    for comparison in summary.comparisons:
+        control = measure.of(summary.arm(comparison.control).mean)
+        if teacher is not None and control is not None and teacher >= control:
+            better[comparison.control] = control
+    if not better:
+        return
+    if measure.whole:
+        decimals, of_teacher = 1, f"{teacher} test errors"
+    else:
+        decimals, of_teacher = 3, f"{teacher:.3f} bits per byte of the test text"
+    controls = [f"'{name}' ({value:.{decimals}f})" for name, value in better.items()]
+    if len(controls) > MOST_LISTED:
+        controls[MOST_LISTED:] = [f"{len(controls) - MOST_LISTED} more"]
+    yield (
+        f"The teacher, with {of_teacher}, is no better than the control "
+        f"{' and '.join(controls)}: it has little to teach. Train a better teacher first."
+    )
+
+
+def _uneven_comparisons(summary: Summary) -> Iterator[str]:
+    """Comparisons of arms that differ in more than the objective."""
+    arms_by_difference: dict[tuple[str, str], list[str]] = {}
+    for comparison in summary.comparisons:
+        differences = _differences(summary, comparison)
+        if differences:
+            key = " and ".join(differences), comparison.control
+            arms_by_difference.setdefault(key, []).append(comparison.arm)
+    for (parts, control), names in arms_by_difference.items():
+        whose = "its" if len(names) == 1 else "their"
+        yield (
+            f"{_arms(names)} and {whose} control '{control}' differ in {parts} too: the "
+            "comparison shows the effect of both, not of distilling alone."
+        )
+
+
+def _differences(summary: Summary, comparison: Comparison) -> list[str]:
+    """What two arms differ in beside the objective."""
+    arm, control = summary.arm(comparison.arm), summary.arm(comparison.control)
+    differences = []
+    if (arm.views, arm.views_settings) != (control.views, control.views_settings):
+        differences.append("views")
+    if (arm.transfer, arm.transfer_settings) != (control.transfer, control.transfer_settings):
+        differences.append("transfer")
+    for name in ("student", "optimizer", "epochs"):
+        if getattr(arm, name) != getattr(control, name):
+            differences.append(name)
+    return differences
+
+
+def _failed_arms(summary: Summary) -> Iterator[str]:
+    names = list(dict.fromkeys(student.arm for student in summary.failed))
+    if names:
+        yield (
+            f"{_arms(names)} failed for at least one seed: left out of all tables and comparisons."
+        )
+
+
+def _failed_controls(summary: Summary) -> Iterator[str]:
+    arms_by_control: dict[str, list[str]] = {}
+    for arm in summary.arms:
+        if arm.failed_control is not None:
+            arms_by_control.setdefault(arm.failed_control, []).append(arm.name)
+    for control, names in arms_by_control.items():
+        verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
+        yield f"{_arms(names)} {verb} compared with nothing: {whose} control '{control}' failed."
+
+
+def _many_comparisons(summary: Summary) -> Iterator[str]:
+    """More comparisons than one can look at without picking."""
+    number = len(summary.comparisons)
+    if number > FEW_COMPARISONS:
+        yield (
+            f"{number} comparisons: if distilling changed nothing, chance alone could still call "
+            f"up to 5 % of them, here {number * LEVEL:.1f}, 'helps' or 'hurts'. The headline was "
+            "chosen on the validation split; confirm any other with new seeds."
+        )
+
+
+def _few_seeds(summary: Summary) -> Iterator[str]:
+    if not summary.comparisons:
+        return
+    seeds = min((len(arm.seeds) for arm in summary.arms), default=0)
+    if seeds < 2:
+        yield "One seed gives no interval, so no verdict: use seeds=5 or more."
+    elif seeds < FEW_SEEDS:
+        yield f"{seeds} seeds give a wide interval; use seeds=5 or more for a firmer verdict."
+
+
+def _arms_without_control(summary: Summary) -> Iterator[str]:
+    compared = {comparison.arm for comparison in summary.comparisons}
+
+    def lacks_control(arm: ArmResult) -> bool:
+        return not (arm.control or arm.name in compared or arm.failed_control)
+
+    names = [arm.name for arm in summary.arms if lacks_control(arm)]
+    if names:
+        verb = "has" if len(names) == 1 else "have"
+        yield f"{_arms(names)} {verb} no control to compare with: add one with soft_weight=0."
+
+
+def _arms(names: Sequence[str]) -> str:
+    """``Arm 'a'``, ``Arms 'a' and 'b'``, ``Arms 'a', 'b' and 7 more``."""
+    quoted = [f"'{name}'" for name in names]
+    if len(quoted) == 1:
+        return f"Arm {quoted[0]}"
+    if len(quoted) > MOST_LISTED:
+        quoted = [*quoted[: MOST_LISTED - 1], f"{len(quoted) - MOST_LISTED + 1} more"]
+    return f"Arms {', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -1,0 +1,148 @@
+"""Intervals, tests and the verdict on paired differences between an arm and its control.
+
+Two things vary: the training (seeds) and the test samples. The interval covers both, the test
+covers the samples, and a verdict needs both of them.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from limbeck.run.summary import Verdict
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval; None with fewer than two pairs."""
+
+    mean: float
+    ci95: tuple[float, float] | None
+
+
+def paired_interval(differences: Sequence[float]) -> Interval:
+    """Student's t interval of the mean of paired differences.
+
+    With all differences equal the interval is that point.
+
+    Args:
+        differences: One difference per seed, ``[S]``.
+
+    Raises:
+        ValueError: If there are no differences.
+    """
+    if len(differences) == 0:
+        raise ValueError("paired_interval needs at least one difference.")
+    values = np.asarray(differences, dtype=float)
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Interval(mean, None)
+    quantile = stats.t.ppf(1 - LEVEL / 2, len(values) - 1)
+    half = float(quantile * values.std(ddof=1) / math.sqrt(len(values)))
+    return Interval(mean, (mean - half, mean + half))
+
+
+def total_interval(differences: np.ndarray) -> Interval:
+    """95 % interval of the mean difference over other seeds and other test samples.
+
+    Its half width is ``sqrt((t s)^2 / S + z^2 N v)``: the t interval over seeds, and the variance v
+    over samples of the seeds' mean difference. The second contains a part of the first, so the
+    interval is rather too wide than too narrow.
+
+    Args:
+        differences: Difference of each seed and sample, ``[S, N]``.
+
+    Returns:
+        The interval of the mean over seeds of the sums over samples; without bounds for fewer than
+        two seeds or samples.
+    """
+    samples = differences.shape[1]
+    over_seeds = paired_interval(differences.sum(1))
+    if over_seeds.ci95 is None or samples < 2:
+        return Interval(over_seeds.mean, None)
+    variance = samples * float(differences.mean(0).var(ddof=1))
+    half_of_seeds = over_seeds.ci95[1] - over_seeds.mean
+    half_of_samples = stats.norm.ppf(1 - LEVEL / 2) * math.sqrt(variance)
+    half = math.hypot(half_of_seeds, half_of_samples)
+    return Interval(over_seeds.mean, (over_seeds.mean - half, over_seeds.mean + half))
+
+
+def mcnemar_exact(first_wrong: np.ndarray, second_wrong: np.ndarray) -> float:
+    """Exact two-sided McNemar test that two models err equally often on the same samples.
+
+    Args:
+        first_wrong: Whether the first model errs, bool ``[N]``.
+        second_wrong: Whether the second model errs, bool ``[N]``.
+
+    Returns:
+        The p-value; 1 if the models never differ.
+
+    References:
+        McNemar, "Note on the sampling error of the difference between correlated proportions",
+        1947.
+    """
+    only_first = int(np.sum(first_wrong & ~second_wrong))
+    only_second = int(np.sum(second_wrong & ~first_wrong))
+    if only_first + only_second == 0:
+        return 1.0
+    return float(stats.binomtest(only_first, only_first + only_second).pvalue)
+
+
+def paired_t_test(differences: np.ndarray) -> float:
+    """Two-sided t-test that paired differences have mean 0.
+
+    Args:
+        differences: Differences ``[N]``.
+
+    Returns:
+        The p-value; 1 if all differences are 0 or there is only one.
+    """
+    if len(differences) < 2 or not differences.any():
+        return 1.0
+    if differences.std() == 0:
+        return 0.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def combine_p_values(p_values: Sequence[float]) -> float:
+    """One p-value from several that may depend on each other in any way.
+
+    It is K/k times the k-th smallest of the K values, with k = ceil(K/2). The seeds of a study
+    share their test samples, so their p-values may not be multiplied; this bound holds for any
+    dependence.
+
+    Args:
+        p_values: One p-value per seed, ``[K]``.
+
+    Raises:
+        ValueError: If there are no p-values.
+
+    References:
+        Rueger, "Das maximale Signifikanzniveau des Tests: Lehne H0 ab, wenn k unter n gegebenen
+        Tests zur Ablehnung fuehren", Metrika 25, 1978; Vovk and Wang, "Combining p-values via
+        averaging", 2020.
+    """
+    if len(p_values) == 0:
+        raise ValueError("combine_p_values needs at least one p-value.")
+    ordered = sorted(p_values)
+    k = math.ceil(len(ordered) / 2)
+    return min(1.0, len(ordered) / k * ordered[k - 1])
+
+
+def verdict(interval: Interval, p_value: float) -> Verdict:
+    """The verdict on a difference of which less is better.
+
+    ``helps`` or ``hurts`` if both the interval and the test exclude 0, else ``not shown``.
+    """
+    if interval.ci95 is None or p_value >= LEVEL:
+        return "not shown"
+    low, high = interval.ci95
+    if high < 0:
+        return "helps"
+    if low > 0:
+        return "hurts"
+    return "not shown"
