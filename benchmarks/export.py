@@ -20,7 +20,7 @@ from limbeck.cli.config.reopen import finished
 from limbeck.cli.main import main as limbeck
 from limbeck.deploy.export import ExportOptions, export
 from limbeck.deploy.run_cost import cost
-from limbeck.report.cost import size
+from limbeck.report.formats import file_size
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import now
 
@@ -110,7 +110,7 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
         ]
         cells += [
             f"{entry['difference']['onnx fp32']:.1e}",
-            *(size(costs[way]["bytes"]) for way in ways[1:]),
+            *(file_size(costs[way]["bytes"]) for way in ways[1:]),
         ]
         cells += [f"{costs[way]['ms']:.3f} ms" if way in costs else "–" for way in ways]
         lines.append(f"| {' | '.join(cells)} |")

@@ -1,10 +1,9 @@
-"""Put finished runs on record: python benchmarks/record.py RUN... writes docs/results/
-(results.json, pages, figures).
+"""Put finished runs on record: python benchmarks/record.py RUN... writes docs/results/.
 
 results.json holds every number of the pages; goals.yaml beside this file holds the goals.
-docs/results/text/NAME.md is
-written by hand: a title, the answer in a sentence, a line of three dashes, what else to know.
-Without RUN the pages are written anew, from results.json and the texts.
+docs/results/text/NAME.md is written by hand: a title and the answer in a sentence, a line of three
+dashes, and what else to know. Without RUN, the pages are written again from results.json and the
+texts.
 """
 
 import argparse
@@ -13,6 +12,7 @@ import operator
 import re
 import shlex
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,17 @@ from pages import on_validation, write_pages
 
 from limbeck._base.errors import LimbeckError
 from limbeck.cli.config.compose import CONF, compose
-from limbeck.report import adjusted
-from limbeck.report.families import MANY, shown
-from limbeck.report.figures.curves import training_curves
-from limbeck.report.figures.students import results_by_arm
-from limbeck.report.figures.sweeps import sweep_figures
-from limbeck.report.judged_by import measure_of
+from limbeck.evaluation.measure import measure_of
+from limbeck.report.adjusted import adjusted_table
+from limbeck.report.families import MOST_COLOURED
+from limbeck.report.figures.results_by_arm import results_by_arm
+from limbeck.report.figures.svg import ReportFigure
+from limbeck.report.figures.sweep import sweep_figures
+from limbeck.report.figures.training_curves import training_curves
 from limbeck.report.wording import headlines
 from limbeck.run.folder import RunFolder
+from limbeck.run.records import to_json
+from limbeck.run.summary import ArmResult, Summary, parse_summary
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "docs" / "results"
@@ -42,9 +45,8 @@ PRIVATE = {
     "data.cache": None,
     "teacher.from": "RUN",
 }
-"""Settings that name places on a machine, and what a reader should put there; None leaves them out.
-"""
-OF_COMPARISONS = (
+"""Settings that name places on a machine, and their replacements; None leaves a setting out."""
+COMPARISON_KEYS = (
     "delta_errors",
     "delta_bits_per_byte",
     "gap_closed",
@@ -52,58 +54,62 @@ OF_COMPARISONS = (
     "mcnemar_p",
     "p_value",
 )
-HOLDS = {"at_least": operator.ge, "at_most": operator.le, "equals": operator.eq}
+LIMITS = {"at_least": operator.ge, "at_most": operator.le, "equals": operator.eq}
 
 
 def main() -> None:
+    options = _parse_options()
+    goals = read_goals()
+    options.results.mkdir(parents=True, exist_ok=True)
+    file = options.results / "results.json"
+    record: dict[str, Any] = {"schema": 1, "entries": []}
+    if file.is_file():
+        record = json.loads(file.read_text(encoding="utf-8"))
+    for number, path in enumerate(options.runs, 1):
+        entry, figures = entry_of(path, name=options.name, commit=options.commit)
+        print(f"{number}/{len(options.runs)} {path}: {entry['name']}, {len(figures)} figures")
+        write_figures(options.results, entry["name"], figures)
+        others = [other for other in record["entries"] if other["name"] != entry["name"]]
+        record["entries"] = [*others, entry]
+    for entry in record["entries"]:
+        entry["goals"] = judge(goals["goals"].get(entry["name"], []), entry)
+    record["entries"].sort(key=lambda entry: entry["name"])
+    file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    for page in write_pages(record, options.results, goals["without"]):
+        print(f"wrote {page}")
+
+
+def _parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run folder")
     parser.add_argument(
         "--name",
-        help="of the entry, where a recipe has several; RECIPE or RECIPE-DATA if not given",
+        help="name of the entry, if a recipe has several; by default RECIPE or RECIPE-DATA",
     )
-    parser.add_argument("--commit", help="of the code that ran, where the run does not know it")
+    parser.add_argument("--commit", help="commit of the code, if the run does not know it")
     parser.add_argument(
         "--results",
         type=Path,
         default=RESULTS,
         metavar="DIR",
-        help="where results.json and pages are",
+        help="folder of results.json and the pages",
     )
     options = parser.parse_args()
     if options.name and len(options.runs) != 1:
-        parser.error("--name goes with one run.")
-    known = read_goals()
-    options.results.mkdir(parents=True, exist_ok=True)
-    file = options.results / "results.json"
-    record = (
-        json.loads(file.read_text(encoding="utf-8"))
-        if file.is_file()
-        else {"schema": 1, "entries": []}
-    )
-    for number, path in enumerate(options.runs, 1):
-        try:
-            entry, figures = entry_of(path, name=options.name, commit=options.commit)
-        except LimbeckError as error:
-            parser.exit(error.exit_code, f"error: {error}\n")
-        print(f"{number}/{len(options.runs)} {path}: {entry['name']}, {len(figures)} figures")
-        for old in options.results.glob(f"{entry['name']}-figure-*.svg"):
-            old.unlink()
-        for name, svg in figures.items():
-            (options.results / name).write_text(small(svg) + "\n", encoding="utf-8")
-        record["entries"] = [
-            other for other in record["entries"] if other["name"] != entry["name"]
-        ] + [entry]
-    for entry in record["entries"]:
-        entry["goals"] = judge(known["goals"].get(entry["name"], []), entry)
-    record["entries"].sort(key=lambda entry: entry["name"])
-    file.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    for page in write_pages(record, options.results, known["without"]):
-        print(f"wrote {page}")
+        parser.error("--name needs exactly one RUN.")
+    return options
+
+
+def write_figures(folder: Path, name: str, figures: Mapping[str, str]) -> None:
+    """Write the figures of an entry in place of the earlier ones."""
+    for earlier in folder.glob(f"{name}-figure-*.svg"):
+        earlier.unlink()
+    for file, svg in figures.items():
+        (folder / file).write_text(round_coordinates(svg) + "\n", encoding="utf-8")
 
 
 def read_goals() -> dict[str, Any]:
-    """``goals`` by entry, and why recipes have no page: ``without``."""
+    """The goals by entry (``goals``), and why some recipes have no page (``without``)."""
     return yaml.safe_load((HERE / "goals.yaml").read_text(encoding="utf-8"))
 
 
@@ -113,143 +119,129 @@ def read_goals() -> dict[str, Any]:
 def entry_of(
     path: Path, *, name: str | None = None, commit: str | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """What results.json holds of a run, without its goals; and its figures by file name.
+    """The entry of a run in results.json, without its goals, and its figures by file name.
+
+    Args:
+        path: Run folder.
+        name: Name of the entry.
+        commit: Commit of the code, if the run does not know it.
 
     Raises:
-        LimbeckError: the run is not finished, or its files are damaged.
+        LimbeckError: If the run is not finished or its files are damaged.
     """
     run = RunFolder(path)
-    summary, manifest = run.read_summary(), run.read_json(run.manifest)
-    if summary.get("quick"):
+    content, manifest = run.read_json(run.summary), run.read_json(run.manifest)
+    summary = parse_summary(content, where=str(run.summary))
+    if summary.quick:
         raise LimbeckError(
             f"{path} is a quick run: its numbers mean nothing. Record one without quick=true."
         )
     settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     name = name or _name(summary)
-    drawn = figures_of(run, summary)
-    files = {f"{name}-figure-{number}.svg": figure for number, figure in enumerate(drawn, 1)}
-    trainer = settings.get("trainer") or {}
+    figures = {
+        f"{name}-figure-{number}.svg": figure
+        for number, figure in enumerate(figures_of(run, summary), 1)
+    }
     entry = {
         "name": name,
-        "recipe": summary["recipe"],
-        "data": summary["data"],
+        "recipe": summary.recipe,
+        "data": content["data"],
         "command": portable(manifest),
         "commit": commit or manifest.get("git_commit"),
         "date": manifest["finished"][:10],
         "versions": {key: manifest["versions"].get(key) for key in ("limbeck", "torch")},
         "hardware": manifest["hardware"],
-        "precision": trainer.get("precision", "32-true"),
-        "epochs": summary["epochs"],
-        "batch_size": summary["batch_size"],
-        "seeds": max((len(arm["seeds"]) for arm in summary["arms"]), default=0),
-        "seconds": summary["seconds"],
-        "teacher": summary["teacher"],
-        "arms": [_arm(arm, summary) for arm in summary["arms"]],
-        "comparisons": summary["comparisons"],
+        "precision": (settings.get("trainer") or {}).get("precision", "32-true"),
+        "epochs": summary.epochs,
+        "batch_size": summary.batch_size,
+        "seeds": max((len(arm.seeds) for arm in summary.arms), default=0),
+        "seconds": content["seconds"],
+        "teacher": content["teacher"],
+        "arms": [_arm(arm, summary) for arm in summary.arms],
+        "comparisons": content["comparisons"],
         "adjusted": _adjusted(summary),
-        "headline": [sentence for _, sentence in headlines(summary)],
-        "warnings": summary["warnings"],
+        "headline": [sentence.text for sentence in headlines(summary)],
+        "warnings": content["warnings"],
         "figures": [
-            {"file": file, "title": title, "caption": text}
-            for file, (title, _, text) in files.items()
+            {"file": file, "title": figure.title, "caption": figure.caption}
+            for file, figure in figures.items()
         ],
     }
-    if measure_of(summary).key != "errors":
-        entry["measure"] = measure_of(summary).key
-    return entry, {file: svg for file, (_, svg, _) in files.items()}
+    if summary.measure != "errors":
+        entry["measure"] = summary.measure
+    return entry, {file: figure.svg for file, figure in figures.items()}
 
 
-def _name(summary: Mapping[str, Any]) -> str:
-    """The recipe's name, with the data's behind it where that is not the recipe's own."""
-    recipe, data = summary["recipe"], summary["data"]["name"]
-    own = (
-        compose([f"recipe={recipe}"]).data["_target_"]
-        if (CONF / "recipe" / f"{recipe}.yaml").is_file()
-        else ""
-    )
-    return recipe if own.rpartition(".")[2] in ("", data) else f"{recipe}-{data}"
+def _name(summary: Summary) -> str:
+    """The name of the recipe, followed by that of the data unless it is the recipe's own."""
+    recipe, data = summary.recipe, summary.data.name
+    target = ""
+    if (CONF / "recipe" / f"{recipe}.yaml").is_file():
+        target = compose([f"recipe={recipe}"]).data["_target_"]
+    own_data = target.rpartition(".")[2]
+    return recipe if own_data in ("", data) else f"{recipe}-{data}"
 
 
-def _arm(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
-    kept = (
-        "name",
-        "student",
-        "params",
-        "control",
-        "objective",
-        "transfer",
-        "views",
-        "optimizer",
-        "mean",
-        "sd",
-    )
+def _arm(arm: ArmResult, summary: Summary) -> dict[str, Any]:
+    """The results of an arm, without those of single seeds but the measure."""
     measure = measure_of(summary)
-    found = {key: arm[key] for key in kept if key in arm}
-    found |= {
-        measure.key: measure.of_seeds(arm),
-        f"validation_{measure.key}": measure.on_validation(arm),
-    }
-    found |= (
-        {"epochs": arm["epochs"]}
-        if arm.get("epochs", summary["epochs"]) != summary["epochs"]
-        else {}
-    )
-    return found | ({"adjusted": arm["adjusted"]} if arm.get("adjusted") else {})
+    content = to_json(arm)
+    keys = ["name", "student", "params", "control", "objective", "transfer", "views", "optimizer"]
+    entry = {key: content[key] for key in (*keys, "mean", "sd")}
+    entry[measure.key] = measure.of_seeds(arm)
+    entry[f"validation_{measure.key}"] = measure.on_validation(arm)
+    if arm.epochs is not None and arm.epochs != summary.epochs:
+        entry["epochs"] = arm.epochs
+    if arm.adjusted:
+        entry["adjusted"] = content["adjusted"]
+    return entry
 
 
-def _adjusted(summary: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Arms with constants added to their logits, as the report words them; their numbers are with
-    the arms.
-    """
-    if not adjusted.title(summary):
+def _adjusted(summary: Summary) -> dict[str, Any] | None:
+    """The results with constants added to the logits, in the words of the report."""
+    table = adjusted_table(summary)
+    if table is None:
         return None
     return {
-        "title": adjusted.title(summary),
-        "heading": adjusted.heading(summary),
-        "rows": adjusted.rows(summary),
-        "sentences": [sentence for _, sentence in adjusted.sentences(summary)],
-        "note": adjusted.note(summary),
-        "comparisons": summary.get("adjusted_comparisons", []),
+        "title": table.title,
+        "heading": table.heading,
+        "rows": table.rows,
+        "sentences": [sentence.text for sentence in table.sentences],
+        "note": table.note,
+        "comparisons": to_json(summary.adjusted_comparisons or ()),
     }
 
 
 def portable(manifest: Mapping[str, Any]) -> str:
-    """The command as anyone would type it: without the places of one machine."""
-    words = []
+    """The command of a run without the places of one machine."""
+    words = ["limbeck", manifest["verb"]]
+    if manifest.get("multirun"):
+        words.append("-m")
+    if manifest.get("config_dir"):
+        words += ["--config-dir", "DIR"]
     for override in manifest["overrides"]:
         key, _, value = override.partition("=")
-        there = PRIVATE.get(key.lstrip("+"), value)
-        words += [] if there is None else [f"{key}={there}" if there != value else override]
-    words = [re.sub(r"(?<![\w/])/(?:[\w.-]+/)*[\w.-]+", "PATH", word) for word in words]
-    own = ["--config-dir", "DIR"] if manifest.get("config_dir") else []
-    return shlex.join(
-        ["limbeck", manifest["verb"], *["-m"] * bool(manifest.get("multirun")), *own, *words]
-    )
+        replacement = PRIVATE.get(key.lstrip("+"), value)
+        if replacement is None:
+            continue
+        if replacement != value:
+            override = f"{key}={replacement}"
+        words.append(re.sub(r"(?<![\w/])/(?:[\w.-]+/)*[\w.-]+", "PATH", override))
+    return shlex.join(words)
 
 
-def figures_of(run: RunFolder, summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Title, SVG and caption of the figures worth a page: those of a sweep, or errors and curves."""
-    drawn = [tuple(figure) for figure in sweep_figures(summary)]
-    names, picked = [arm["name"] for arm in summary["arms"]], shown(summary)
-    if names and len(names) <= MANY:
-        text = "Dot: one seed. Diamond and bar: mean over seeds and its 95 % interval. Dashed: the teacher."
-        drawn.insert(
-            0,
-            (
-                f"{measure_of(summary).noun.capitalize()} by arm",
-                results_by_arm(summary, picked),
-                text,
-            ),
-        )
-    if len(drawn) < 2 and run.metrics.is_file():
-        curves = training_curves(run.read_scalars(), names, picked, measure=measure_of(summary))
-        text = "Line: mean over seeds. Band: lowest to highest seed."
-        drawn += [("Training curves", curves, text)] if curves else []
-    return drawn  # type: ignore[return-value]
+def figures_of(run: RunFolder, summary: Summary) -> list[ReportFigure]:
+    """The figures for a page: results by arm, those of a sweep, or the training curves."""
+    figures: list[ReportFigure | None] = list(sweep_figures(summary))
+    if len(summary.arms) <= MOST_COLOURED:
+        figures.insert(0, results_by_arm(summary))
+    if len(figures) < 2 and run.metrics.is_file():
+        figures.append(training_curves(summary, run.read_scalars()))
+    return [figure for figure in figures if figure is not None]
 
 
-def small(svg: str) -> str:
-    """The drawing with coordinates to a hundredth of a point."""
+def round_coordinates(svg: str) -> str:
+    """Round the coordinates of all paths to a hundredth of a point."""
     return re.sub(
         r'(?<= d=")[^"]+',
         lambda path: re.sub(r"-?\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", path[0]),
@@ -261,58 +253,66 @@ def small(svg: str) -> str:
 
 
 def judge(goals: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each goal with the value that the entry has and whether it is met; None where the run does
-    not tell.
-    """
-    judged = []
+    """Each goal with the value of the entry and whether it is met; None if there is no value."""
+    judged_goals = []
     for goal in goals:
-        value = _look_up(_subject(goal, entry), str(goal["value"]).split("."))
-        limits = {key: goal[key] for key in ("at_least", "at_most", "equals") if key in goal}
-        (kind, limit), *_ = limits.items()
-        met = None if value is None else bool(HOLDS[kind](value, limit))
-        kept = {key: goal.get(key) for key in ("goal", "public")}
-        judged.append(
+        value = _value_at(_subject(goal, entry), str(goal["value"]).split("."))
+        kind = next(key for key in LIMITS if key in goal)
+        met = None
+        if value is not None:
+            met = bool(LIMITS[kind](value, goal[kind]))
+        judged_goals.append(
             {
-                **kept,
+                "goal": goal.get("goal"),
+                "public": goal.get("public"),
                 "kind": kind,
-                "target": limit,
+                "target": goal[kind],
                 "unit": goal["value"],
                 "value": value,
                 "met": met,
             }
         )
-    return judged
+    return judged_goals
 
 
 def _subject(goal: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The teacher, an arm, the arm that validation chose among those of one name, or the comparison
-    of such an arm.
+    """The teacher, an arm, or a comparison: what a goal is about.
+
+    ``chosen`` names the arm that validation chooses among those that begin with this name.
     """
     if goal.get("of") == "teacher":
         return entry["teacher"]
+    name = goal.get("arm")
     if "chosen" in goal:
-        among = [arm for arm in entry["arms"] if arm["name"].partition(",")[0] == goal["chosen"]]
-        name = min(among, key=lambda arm: on_validation(arm, entry), default={"name": None})["name"]
-    else:
-        name = goal["arm"]
-    if str(goal["value"]).partition(".")[0] in OF_COMPARISONS:
-        return next((found for found in entry["comparisons"] if found["arm"] == name), None)
-    arm = next((arm for arm in entry["arms"] if arm["name"] == name), None)
+        candidates = [
+            arm for arm in entry["arms"] if arm["name"].partition(",")[0] == goal["chosen"]
+        ]
+        best = min(candidates, key=lambda arm: on_validation(arm, entry), default={})
+        name = best.get("name")
+    if str(goal["value"]).partition(".")[0] in COMPARISON_KEYS:
+        return _first(entry["comparisons"], "arm", name)
+    arm = _first(entry["arms"], "name", name)
     if arm is None or "adjusted" not in goal:
         return arm
-    return next(
-        (found for found in arm.get("adjusted", []) if found["how"] == goal["adjusted"]), None
-    )
+    return _first(arm.get("adjusted", []), "how", goal["adjusted"])
 
 
-def _look_up(found: Any, path: Sequence[str]) -> Any:
-    """The value at a path; ``recall.3`` is the mean recall of class 3 over seeds."""
-    if found is not None and path[0] == "recall":
-        return statistics.fmean(seed["recall"][int(path[1])] for seed in found["seeds"])
+def _first(entries: Sequence[Mapping[str, Any]], key: str, value: Any) -> Mapping[str, Any] | None:
+    return next((entry for entry in entries if entry[key] == value), None)
+
+
+def _value_at(subject: Any, path: Sequence[str]) -> Any:
+    """The value at a path; ``recall.3`` is the recall of class 3, mean over seeds."""
+    if subject is not None and path[0] == "recall":
+        return statistics.fmean(seed["recall"][int(path[1])] for seed in subject["seeds"])
     for key in path:
-        found = None if found is None else found.get(key)
-    return found
+        if subject is not None:
+            subject = subject.get(key)
+    return subject
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except LimbeckError as error:
+        sys.exit(f"error: {error}")

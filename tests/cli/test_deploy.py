@@ -127,11 +127,13 @@ def test_images_of_the_test_split_stay_out_on_demand(tmp_path):
     code, _, err = run("run", *QUICK, "examples=0", "out=run", cwd=tmp_path)
     assert code == 0, err
     assert not (tmp_path / "run" / "examples.npz").exists()
-    assert "Where they differ" not in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Images on which the arms differ" not in (tmp_path / "run" / "report.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_images_of_the_test_split_are_in_the_report(finished):
     assert (finished / "examples.npz").is_file()
     html = (finished / "report.html").read_text(encoding="utf-8")
-    assert "Where they differ" in html
+    assert "Images on which the arms differ" in html
     assert html.count('class="example"') in range(1, 9)

@@ -11,7 +11,6 @@ from limbeck._base.errors import DataError, UntrustedFileError
 from limbeck.deploy.cost import multiply_adds
 from limbeck.deploy.run_cost import cost
 from limbeck.models import MLP, ConvNet
-from limbeck.report.cost import size
 from limbeck.report.page import write_report
 
 
@@ -27,21 +26,6 @@ def test_multiply_adds_of_convolutions_are_weights_times_places():
     last = next(m for m in reversed(list(net.modules())) if isinstance(m, torch.nn.Linear))
     expected = 3 * 5 * 9 * 64 + 5 * 7 * 9 * 16 + last.weight.numel()
     assert multiply_adds(net, torch.zeros(1, 3, 8, 8, dtype=torch.uint8)) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (12, "12 B"),
-        (1300, "1.3 kB"),
-        (457_000, "457 kB"),
-        (5_100_000, "5.1 MB"),
-        (2.5e9, "2.5 GB"),
-        (None, "–"),
-    ],
-)
-def test_sizes_are_formatted_with_units(value, text):
-    assert size(value) == text
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
 from pathlib import Path
 
 import pytest
+from support.pages import Page
 from support.report_runs import HOSTILE, build_run, build_text_run
+
+from limbeck.report.page import write_report
 
 
 @pytest.fixture(scope="session")
@@ -13,13 +16,8 @@ def full_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """No teacher, two arms, one seed."""
-    return build_run(
-        tmp_path_factory.mktemp("small"),
-        arms=("hard", "smoothed"),
-        seeds=1,
-        teacher=False,
-        classes=2,
-    )
+    arms = ("hard", "smoothed")
+    return build_run(tmp_path_factory.mktemp("small"), arms=arms, seeds=1, teacher=False, classes=2)
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +28,21 @@ def text_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """37 classes; names of classes, arms and everything else that try to get out of their place."""
-    names = [*HOSTILE, *(f"class number {i}" for i in range(37 - len(HOSTILE)))]
-    extras = {"recipe": HOSTILE[0], "warnings": [f"warning {HOSTILE[0]}"]}
+    """Names of classes, arms and everything else that try to break out of their place."""
+    names = (*HOSTILE, *(f"class number {i}" for i in range(5)))
     return build_run(
         tmp_path_factory.mktemp("hostile"),
         arms=HOSTILE,
         seeds=2,
-        classes=37,
-        names=names,
-        extras=extras,
+        classes=len(names),
+        recipe=HOSTILE[0],
+        warnings=(f"warning {HOSTILE[0]}",),
+        class_names=names,
     )
+
+
+@pytest.fixture(scope="session")
+def pages(full_run, small_run, text_run, hostile_run) -> dict[str, Page]:
+    """The pages of these runs."""
+    runs = {"full": full_run, "small": small_run, "text": text_run, "hostile": hostile_run}
+    return {name: Page(write_report(run).read_text(encoding="utf-8")) for name, run in runs.items()}

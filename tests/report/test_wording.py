@@ -1,359 +1,234 @@
+from dataclasses import replace
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from support.report_runs import load_summary
-
-from limbeck.report import formats, wording
-
-
-@pytest.mark.parametrize(
-    ("function", "value", "text"),
-    [
-        (formats.count, 1234, "1,234"),
-        (formats.count, 85.25, "85.2"),
-        (formats.count, -3.0, "−3"),
-        (formats.count, None, "–"),
-        (formats.count, float("nan"), "–"),
-        (formats.count, -0.01, "0.0"),
-        (formats.tenths, -30.06, "−30.1"),
-        (formats.tenths, -0.04, "0.0"),
-        (formats.tenths, 7, "7.0"),
-        (formats.percent, 0.99154, "99.15 %"),
-        (formats.percent, -0.5, "−50.00 %"),
-        (formats.percent, -0.000001, "0.00 %"),
-        (formats.nats, 0.01234, "0.0123"),
-        (formats.nats, 12.345, "12.35"),
-        (formats.nats, -0.00001, "0.0000"),
-        (formats.seconds, 0.84, "0.8 s"),
-        (formats.seconds, 59.6, "1 min 00 s"),
-        (formats.seconds, 185, "3 min 05 s"),
-        (formats.seconds, 3599.7, "1 h 00 min"),
-        (formats.seconds, 7620, "2 h 07 min"),
-        (formats.p_value, 0.00041, "p = 0.0004"),
-        (formats.p_value, 1e-9, "p < 0.0001"),
-        (formats.p_value, 0.0321, "p = 0.032"),
-        (formats.p_value, 1.0, "p = 1.00"),
-        (formats.p_value, 0.0499, "p = 0.0499"),
-        (formats.p_value, 0.04999, "p < 0.05"),
-        (formats.bits, 2.3456, "2.346"),
-        (formats.bits, None, "–"),
-        (formats.perplexity, 5.066, "5.07"),
-        (formats.perplexity, 213.44, "213.4"),
-        (formats.perplexity, 18204.3, "18,204"),
-        (formats.perplexity, 1e304, "1e+304"),
-        (formats.perplexity, float("inf"), "–"),
-    ],
+from support.summaries import (
+    make_arm,
+    make_comparison,
+    make_control,
+    make_metrics,
+    make_summary,
+    make_text_summary,
 )
-def test_numbers(function, value, text):
-    assert function(value) == text
 
+from limbeck.report import wording
+from limbeck.run.summary import Delta, FailedStudent, GapClosed, TeacherResult
 
-@given(st.floats(-1e9, 1e9), st.integers(0, 6), st.booleans())
-def test_fixed_is_the_number_rounded(value, decimals, signed):
-    text = formats.fixed(value, decimals, signed=signed)
-    back = float(text.replace(",", "").replace("−", "-"))
-    assert abs(back - value) <= 0.5 * 10**-decimals + 1e-6
-    assert text[0] in ("−" if back < 0 else "+" if signed and back > 0 else "0123456789")
-
-
-def summary_with(**comparison):
-    base = {
-        "arm": "soft",
-        "control": "hard",
-        "delta_errors": {"mean": -23.333, "ci95": [-30.1, -16.5], "per_seed": [1, 2, 3]},
-        "mcnemar_p": 0.00041,
-        "gap_closed": {"errors": 0.62, "nll": 0.5},
-        "verdict": "helps",
-    }
-    return {"data": {"test": 10000}, "teacher": {}, "arms": [], "comparisons": [base | comparison]}
+FINDING = "soft makes 23.3 fewer errors than hard on 500 test samples"
+EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; McNemar p = 0.0004)"
 
 
 @pytest.mark.parametrize(
-    ("comparison", "sentence"),
+    ("fields", "sentence"),
     [
         (
             {},
-            "Distilling helps: soft makes 23.3 fewer errors of 10,000 than hard (95 % interval "
-            "−30.1 to −16.5 over "
-            "3 seeds, McNemar p = 0.0004); it closes 62 % of the gap to the teacher.",
+            f"Distillation helps: {FINDING} {EVIDENCE}. It closes 62 % of the gap to the teacher.",
         ),
         (
             {
                 "verdict": "hurts",
-                "delta_errors": {"mean": 4.0, "ci95": [1, 7], "per_seed": [4, 4]},
-                "gap_closed": {"errors": -0.2, "nll": None},
+                "delta_errors": Delta(mean=4.0, ci95=(1, 7), per_seed=(4, 4)),
+                "gap_closed": GapClosed(errors=-0.2, nll=None),
             },
-            "Distilling hurts: soft makes 4.0 more errors of 10,000 than hard (95 % interval 1.0 "
-            "to 7.0 over 2 seeds, "
-            "McNemar p = 0.0004); it widens the gap to the teacher by 20 %.",
-        ),
-        (
-            {
-                "verdict": "not shown",
-                "delta_errors": {"mean": -4.0, "ci95": [-9.0, 1.0], "per_seed": [1, 2]},
-            },
-            "No difference shown: soft makes 4.0 fewer errors of 10,000 than hard (95 % interval "
-            "−9.0 to 1.0 over "
-            "2 seeds, McNemar p = 0.0004); the interval holds 0, so other seeds could reverse it.",
-        ),
-        (
-            {"verdict": "not shown", "mcnemar_p": 0.2},
-            "No difference shown: soft makes 23.3 fewer errors of 10,000 than hard (95 % interval "
-            "−30.1 to −16.5 over "
-            "3 seeds, McNemar p = 0.20); the seeds agree, but these test samples are too few to be "
-            "sure.",
-        ),
-        (
-            {
-                "verdict": "not shown",
-                "delta_errors": {"mean": 0.0, "ci95": None, "per_seed": [0]},
-                "mcnemar_p": None,
-            },
-            "No difference shown: soft makes as many errors of 10,000 as hard (one seed, so no "
-            "interval); one seed "
-            "cannot tell the method from luck.",
-        ),
-        (
-            {"gap_closed": {"errors": None, "nll": None}},
-            "Distilling helps: soft makes 23.3 fewer errors of 10,000 than hard (95 % interval "
-            "−30.1 to −16.5 over "
-            "3 seeds, McNemar p = 0.0004); the teacher itself is not better than the control, so "
-            "there is no gap to "
-            "close.",
-        ),
-    ],
-    ids=["helps", "hurts", "interval", "mcnemar", "one seed", "no gap"],
-)
-def test_headline(comparison, sentence):
-    summary = summary_with(**comparison)
-    assert wording.headlines(summary) == [(summary["comparisons"][0]["verdict"], sentence)]
-
-
-def text_with(**comparison):
-    base = {
-        "arm": "soft",
-        "control": "hard",
-        "mcnemar_p": None,
-        "p_value": 0.00041,
-        "verdict": "helps",
-        "delta_bits_per_byte": {
-            "mean": -0.0524,
-            "ci95": [-0.0611, -0.0434],
-            "per_seed": [-0.05] * 5,
-        },
-        "delta_errors": {"mean": 9.0, "ci95": [8.0, 10.0], "per_seed": [9] * 5},
-        "gap_closed": {"errors": -1.0, "nll": 0.312, "nll_ci95": [0.25, 0.37]},
-    }
-    arms = [
-        {
-            "name": "soft",
-            "mean": {"bits_per_byte": 2.3412},
-            "sd": {"bits_per_byte": 0.0021},
-            "seeds": [],
-        }
-    ]
-    return {
-        "measure": "bits_per_byte",
-        "data": {"test": 63},
-        "teacher": {"test": {"bits_per_byte": 2.1}},
-        "arms": arms,
-        "comparisons": [base | comparison],
-    }
-
-
-@pytest.mark.parametrize(
-    ("comparison", "sentence"),
-    [
-        (
-            {},
-            "Distilling helps: soft needs 2.341 bits per byte, 0.052 fewer than hard (95 % "
-            "interval −0.061 to −0.043 "
-            "over 5 seeds, p = 0.0004 over stretches of the test text); it closes 31 % of the gap "
-            "to the teacher.",
-        ),
-        (
-            {
-                "verdict": "hurts",
-                "delta_bits_per_byte": {
-                    "mean": 0.0041,
-                    "ci95": [0.00123, 0.0069],
-                    "per_seed": [1, 1],
-                },
-                "gap_closed": {"errors": 1.0, "nll": -0.2},
-                "p_value": 1e-9,
-            },
-            "Distilling hurts: soft needs 2.341 bits per byte, 0.0041 more than hard (95 % "
-            "interval 0.0012 to 0.0069 over "
-            "2 seeds, p < 0.0001 over stretches of the test text); it widens the gap to the "
+            "Distillation hurts: soft makes 4.0 more errors than hard on 500 test samples (95 % "
+            "interval 1.0 to 7.0 over 2 seeds; McNemar p = 0.0004). It widens the gap to the "
             "teacher by 20 %.",
         ),
         (
             {
                 "verdict": "not shown",
-                "delta_bits_per_byte": {"mean": -0.02, "ci95": [-0.05, 0.01], "per_seed": [1, 2]},
+                "delta_errors": Delta(mean=-4.0, ci95=(-9.0, 1.0), per_seed=(1, 2)),
             },
-            "No difference shown: soft needs 2.341 bits per byte, 0.020 fewer than hard (95 % "
-            "interval −0.050 to 0.010 "
-            "over 2 seeds, p = 0.0004 over stretches of the test text); the interval holds 0, so "
-            "other seeds could "
-            "reverse it.",
+            "No difference shown: soft makes 4.0 fewer errors than hard on 500 test samples (95 % "
+            "interval −9.0 to 1.0 over 2 seeds; McNemar p = 0.0004). The interval contains 0, so "
+            "other seeds could reverse the result.",
+        ),
+        (
+            {"verdict": "not shown", "mcnemar_p": 0.2},
+            f"No difference shown: {FINDING} (95 % interval −30.1 to −16.5 over 3 seeds; McNemar "
+            "p = 0.20). The seeds agree, but the test set is too small to be sure.",
+        ),
+        (
+            {
+                "verdict": "not shown",
+                "delta_errors": Delta(mean=0.0, ci95=None, per_seed=(0,)),
+                "mcnemar_p": None,
+            },
+            "No difference shown: soft makes as many errors as hard on 500 test samples (one seed, "
+            "so no interval). One seed cannot tell an effect from chance.",
+        ),
+        (
+            {"gap_closed": GapClosed(errors=None, nll=None)},
+            f"Distillation helps: {FINDING} {EVIDENCE}. The teacher is no better than the control, "
+            "so there is no gap to close.",
+        ),
+    ],
+    ids=["helps", "hurts", "interval", "mcnemar", "one seed", "no gap"],
+)
+def test_a_headline_about_errors(fields, sentence):
+    comparison = make_comparison("soft", "hard", **fields)
+    summary = make_summary(comparisons=[comparison])
+    assert wording.headlines(summary) == [(comparison.verdict, sentence)]
+
+
+TEXT_DELTA = Delta(mean=-0.0524, ci95=(-0.0611, -0.0434), per_seed=(-0.05,) * 5)
+TEXT_FINDING = "soft needs 2.341 bits per byte, 0.052 fewer than hard"
+TEXT_INTERVAL = "95 % interval −0.061 to −0.043 over 5 seeds"
+TEXT_P = "p = 0.0004 over stretches of the test text"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {},
+            f"Distillation helps: {TEXT_FINDING} ({TEXT_INTERVAL}; {TEXT_P}). It closes 31 % of "
+            "the gap to the teacher.",
+        ),
+        (
+            {
+                "verdict": "hurts",
+                "delta_bits_per_byte": Delta(mean=0.0041, ci95=(0.00123, 0.0069), per_seed=(1, 1)),
+                "gap_closed": GapClosed(errors=1.0, nll=-0.2),
+                "p_value": 1e-9,
+            },
+            "Distillation hurts: soft needs 2.341 bits per byte, 0.0041 more than hard (95 % "
+            "interval 0.0012 to 0.0069 over 2 seeds; p < 0.0001 over stretches of the test text). "
+            "It widens the gap to the teacher by 20 %.",
         ),
         (
             {"verdict": "not shown", "p_value": 0.2},
-            "No difference shown: soft needs 2.341 bits per byte, 0.052 fewer than hard (95 % "
-            "interval −0.061 to −0.043 "
-            "over 5 seeds, p = 0.20 over stretches of the test text); the seeds agree, but this "
-            "test text is too short "
-            "to be sure.",
+            f"No difference shown: {TEXT_FINDING} ({TEXT_INTERVAL}; p = 0.20 over stretches of the "
+            "test text). The seeds agree, but the test text is too short to be sure.",
         ),
         (
             {"verdict": "not shown", "p_value": None},
-            "No difference shown: soft needs 2.341 bits per byte, 0.052 fewer than hard (95 % "
-            "interval −0.061 to −0.043 "
-            "over 5 seeds); the seeds agree, but this test text is too short to be sure.",
+            f"No difference shown: {TEXT_FINDING} ({TEXT_INTERVAL}). The seeds agree, but the test "
+            "text is too short to be sure.",
         ),
         (
             {
                 "verdict": "not shown",
                 "p_value": None,
-                "delta_bits_per_byte": {"mean": 0.0, "ci95": None, "per_seed": [0.0]},
+                "delta_bits_per_byte": Delta(mean=0.0, ci95=None, per_seed=(0.0,)),
             },
             "No difference shown: soft needs 2.341 bits per byte, as many as hard (one seed, so no "
-            "interval); one seed "
-            "cannot tell the method from luck.",
+            "interval). One seed cannot tell an effect from chance.",
         ),
         (
-            {"gap_closed": {"errors": 0.5, "nll": None}},
-            "Distilling helps: soft needs 2.341 bits per byte, 0.052 fewer than hard (95 % "
-            "interval −0.061 to −0.043 over "
-            "5 seeds, p = 0.0004 over stretches of the test text); the teacher itself is not "
-            "better than the control, so "
-            "there is no gap to close.",
-        ),
-        (
-            {"gap_closed": {"errors": 0.5, "nll": 1.1}},
-            "Distilling helps: soft needs 2.341 bits per byte, 0.052 fewer than hard (95 % "
-            "interval −0.061 to −0.043 over "
-            "5 seeds, p = 0.0004 over stretches of the test text); it closes 110 % of the gap to "
-            "the teacher, so it needs "
-            "fewer bits than the teacher.",
+            {"gap_closed": GapClosed(errors=0.5, nll=1.1)},
+            f"Distillation helps: {TEXT_FINDING} ({TEXT_INTERVAL}; {TEXT_P}). It closes 110 % of "
+            "the gap to the teacher, so it needs fewer bits than the teacher.",
         ),
     ],
-    ids=["helps", "hurts", "interval", "p", "no p", "one seed", "no gap", "past the teacher"],
+    ids=["helps", "hurts", "p", "no p", "one seed", "past the teacher"],
 )
-def test_headline_of_text(comparison, sentence):
-    summary = text_with(**comparison)
-    assert wording.headlines(summary) == [(summary["comparisons"][0]["verdict"], sentence)]
+def test_a_headline_about_text_ignores_errors(fields, sentence):
+    defaults = {
+        "mcnemar_p": None,
+        "p_value": 0.00041,
+        "delta_errors": Delta(mean=9.0, ci95=(8.0, 10.0), per_seed=(9,) * 5),
+        "delta_bits_per_byte": TEXT_DELTA,
+        "gap_closed": GapClosed(errors=-1.0, nll=0.312, nll_ci95=(0.25, 0.37)),
+    }
+    comparison = make_comparison("soft", "hard", **{**defaults, **fields})
+    arm = make_arm("soft", [9], bits=[2.3412])
+    summary = make_text_summary([arm], [comparison])
+    assert wording.headlines(summary) == [(comparison.verdict, sentence)]
 
 
-def test_text_without_a_comparison():
-    summary = text_with() | {"comparisons": []}
-    found = "soft needs 2.341 ± 0.002 bits per byte of test text"
-    assert wording.headlines(summary) == [
-        ("none", f"Nothing to compare: {found}, and no other arm was trained.")
+def test_labels_alone_are_not_called_distillation():
+    summary = make_summary([make_control("soft", [3])], [make_comparison("soft", "hard")])
+    assert wording.headlines(summary)[0].text.startswith("The change helps: soft makes 23.3 fewer")
+
+
+def test_without_a_teacher_there_is_no_gap():
+    summary = make_summary(comparisons=[make_comparison("soft", "hard")], teacher=None)
+    assert wording.headlines(summary)[0].text == f"Distillation helps: {FINDING} {EVIDENCE}."
+
+
+def test_the_main_comparison_comes_first():
+    comparisons = [make_comparison("a", "hard"), make_comparison("b", "hard", main=True)]
+    first, second = wording.headlines(make_summary(comparisons=comparisons))
+    assert "b makes" in first.text
+    assert "a makes" in second.text
+
+
+def test_many_comparisons_are_counted():
+    verdicts = ["hurts", "helps", "not shown", "helps", "helps"]
+    comparisons = [
+        make_comparison(f"arm{i}", "hard", verdict=verdict, main=i == 1)
+        for i, verdict in enumerate(verdicts)
     ]
-    alone = wording.headlines(summary | {"arms": []})
-    assert alone == [("none", "The teacher alone: 2.100 bits per byte of test text.")]
+    first, second = wording.headlines(make_summary(comparisons=comparisons))
+    assert first.text.startswith("Distillation helps: arm1 makes")
+    assert second == ("none", "5 comparisons in total: 3 helps, 1 hurts, 1 not shown.")
 
 
-def test_labels_alone_are_not_called_distilling():
-    summary = summary_with()
-    summary["arms"] = [{"name": "soft", "control": True, "seeds": [], "mean": {}}]
-    assert wording.headline(summary["comparisons"][0], summary).startswith(
-        "It helps: soft makes 23.3 fewer errors"
-    )
+@pytest.mark.parametrize(
+    ("summary", "sentence"),
+    [
+        (make_summary(), "The teacher alone: 7 errors on 500 test samples."),
+        (make_text_summary(), "The teacher alone: 2.100 bits per byte of test text."),
+        (
+            make_summary([make_control("hard", [10, 14])]),
+            "Nothing to compare: hard makes 12.0 ± 2.8 errors on 500 test samples, and no other "
+            "arm was trained.",
+        ),
+        (
+            make_summary(
+                [make_control("hard", [10])],
+                failed=(FailedStudent(arm="soft", seed=0, reason="nan"),),
+            ),
+            "Nothing to compare: hard makes 10 errors on 500 test samples, and no other arm "
+            "finished.",
+        ),
+        (
+            make_text_summary([make_arm("soft", [9, 9], bits=[2.34, 2.342])]),
+            "Nothing to compare: soft needs 2.341 ± 0.001 bits per byte of test text, and no other "
+            "arm was trained.",
+        ),
+        (
+            make_summary([make_arm("a", [1]), make_arm("b", [2])]),
+            "No comparison: none of the 2 arms has a control.",
+        ),
+        (
+            make_summary([make_arm("a", [1], failed_control="hard")]),
+            "No comparison: the control hard failed.",
+        ),
+    ],
+)
+def test_without_a_comparison_a_neutral_sentence_says_why(summary, sentence):
+    assert wording.headlines(summary) == [("none", sentence)]
 
 
-def test_the_choice_counts_arms_not_comparisons(text_run):
-    summary = load_summary(text_run)
-    assert len(summary["comparisons"]) == 3
-    assert wording.choice(summary).startswith(
-        "Of the 2 arms with a control, soft has the fewest bits per byte on the validation split;"
-    )
-    summary["comparisons"] = [c for c in summary["comparisons"] if c["arm"] == "soft"]
-    assert wording.choice(summary) == "", "one arm, two controls: nothing was chosen"
+def test_a_teacher_without_a_result_is_a_dash():
+    teacher = TeacherResult(name="big", params=1, test=make_metrics(None))
+    summary = make_summary(teacher=teacher)
+    assert wording.headlines(summary)[0].text == "The teacher alone: – errors on 500 test samples."
 
 
-def test_the_main_comparison_comes_first(full_run):
-    summary = load_summary(full_run)
-    assert [c["arm"] for c in summary["comparisons"]] == ["soft", "soft + shifts"]
-    first, second = wording.headlines(summary)
-    assert "soft + shifts makes" in first[1]
-    assert "soft makes" in second[1]
-
-
-def test_no_comparison_still_has_a_headline(full_run):
-    summary = load_summary(full_run) | {"comparisons": []}
-    assert wording.headlines(summary) == [
-        ("none", "No comparison: none of the 4 arms is paired with a control.")
+def test_the_choice_of_the_headline_is_explained():
+    comparisons = [
+        make_comparison("soft", "hard", main=True),
+        make_comparison("soft", "hard-long"),
+        make_comparison("shuffled", "hard"),
     ]
-    summary["arms"] = summary["arms"][:1]
-    arm = summary["arms"][0]
-    shown = f"{arm['mean']['errors']:.1f} ± {arm['sd']['errors']:.1f}"
-    assert f"hard makes {shown} errors of 600" in wording.headlines(summary)[0][1]
+    summary = make_summary(comparisons=comparisons)
+    assert wording.choice(summary) == (
+        "The headline is soft because it has the fewest errors on the validation split, of 2 arms "
+        "with a control. The test split played no part in this choice."
+    )
+    assert wording.choice(replace(summary, comparisons=summary.comparisons[:2])) == ""
 
 
-def test_objective_in_words():
-    soft = {
-        "hard_weight": 0.1,
-        "soft_weight": 0.9,
-        "temperature": 4.0,
-        "soft": "kl",
-        "scale_by_t2": False,
-    }
-    assert (
-        wording.objective(soft)
-        == "hard_weight 0.1, soft_weight 0.9, temperature 4, soft kl, not scaled by T²"
+def test_failed_students_are_listed_by_arm():
+    failed = (
+        FailedStudent(arm="soft", seed=0, reason="loss is nan"),
+        FailedStudent(arm="hard", seed=1, reason="out of memory"),
+        FailedStudent(arm="soft", seed=2, reason="loss is inf"),
     )
-    assert wording.objective({**soft, "hard_weight": 1, "soft_weight": 0}) == "labels only"
-    assert wording.objective({}) == "–"
-
-
-def test_objective_names_what_is_not_the_default():
-    """Of labels, of the newer soft losses, and of layers that guide."""
-    guide = {"kind": "hint", "student": "a.1", "teacher": "b", "weight": 2.0}
-    settings = {
-        "hard_weight": 1.0,
-        "soft_weight": 0.0,
-        "hard": "cross_entropy",
-        "class_weights": "balanced",
-    }
-    assert wording.objective(settings) == "labels only, class weights balanced"
-    guided = settings | {"features": [guide], "class_weights": None, "hard": "squared_error"}
-    assert (
-        wording.objective(guided) == "hard_weight 1, hint a.1 from b (weight 2), hard squared_error"
-    )
-    soft = {
-        "soft_weight": 1.0,
-        "temperature": 4.0,
-        "soft": "dkd",
-        "target_weight": 1.0,
-        "nontarget_weight": 8.0,
-    }
-    found = wording.objective(settings | soft | {"standardise": True, "class_weights": [1.0, 2.5]})
-    assert found == (
-        "hard_weight 1, soft_weight 1, temperature 4, soft dkd, target_weight 1, nontarget_weight "
-        "8, standardised, "
-        "class weights 1 2.5"
-    )
-    settings = {
-        "soft_weight": 0.5,
-        "hard_weight": 0.5,
-        "temperature": 1.0,
-        "soft": "jensen_shannon",
-    }
-    found = wording.objective(
-        settings | {"teacher_share": 0.3, "label_smoothing": 0.1, "shuffled": True}
-    )
-    assert found == (
-        "hard_weight 0.5, soft_weight 0.5, temperature 1, soft jensen_shannon, teacher_share 0.3, "
-        "shuffled teacher, "
-        "label_smoothing 0.1"
-    )
-    unset = {"teacher_share": 0.5, "label_smoothing": 0.0, "shuffled": False, "soft": "kl"}
-    assert (
-        wording.objective(settings | unset)
-        == "hard_weight 0.5, soft_weight 0.5, temperature 1, soft kl"
-    )
-    labels = {"hard_weight": 1.0, "soft_weight": 0.0, "label_smoothing": 0.1}
-    assert wording.objective(labels) == "labels only, label_smoothing 0.1"
+    assert wording.failures(make_summary(failed=failed)) == [
+        ("soft", "seeds 0 and 2", "loss is nan"),
+        ("hard", "seed 1", "out of memory"),
+    ]

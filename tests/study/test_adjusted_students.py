@@ -192,7 +192,7 @@ def test_page_and_terminal_show_them_apart_from_the_results(finished, width):
     file = io.StringIO()
     print_summary(to_json(summary), Console(file=file, width=width))
     results, adjusted = file.getvalue().split(
-        "With the biases set by the class prior (no label used):"
+        "With biases set by the class prior (no labels used):"
     )
     assert "as trained" not in results
     rows = [line for line in adjusted.splitlines() if line.startswith(("hard ", "soft "))]

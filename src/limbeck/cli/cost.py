@@ -28,10 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def cost_table(content: Mapping[str, Any]) -> str:
     """Format the content of ``cost.json`` as a table."""
-    from limbeck.report import cost
+    from limbeck.report.cost import heading, note, parse_cost, rows
 
-    table = [cost.heading(content)]
-    for row in cost.rows(content):
+    cost = parse_cost(content)
+    table = [heading(cost)]
+    for row in rows(cost):
         table.append([cell.partition("\n")[0] for cell in row])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
@@ -41,4 +42,4 @@ def cost_table(content: Mapping[str, Any]) -> str:
             is_name = number < 2
             cells.append(cell.ljust(width) if is_name else cell.rjust(width))
         lines.append("  ".join(cells))
-    return "\n".join([*lines, cost.note(content)])
+    return "\n".join([*lines, note(cost)])

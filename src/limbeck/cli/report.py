@@ -20,13 +20,14 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.report.page import write_report
     from limbeck.report.terminal import print_summary
     from limbeck.run.folder import RunFolder
+    from limbeck.run.summary import read_summary
 
     if not arguments.run.is_dir():
         raise ConfigError(
             f"{arguments.run} is not a folder. Name a run folder, e.g. "
             "runs/digits/2026-01-01_12-00-00."
         )
-    summary = RunFolder(arguments.run).read_summary()
+    summary = read_summary(RunFolder(arguments.run))
     path = write_report(arguments.run)
     print_summary(summary)
     print(f"report: {path}")

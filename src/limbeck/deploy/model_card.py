@@ -9,9 +9,10 @@ import numpy as np
 from limbeck._base.version import __version__
 from limbeck.deploy.calibration import coverage
 from limbeck.deploy.gate import Stage
-from limbeck.report import wording
+from limbeck.report.formats import mean_and_sd, percent
+from limbeck.report.objectives import objective, optimizer
+from limbeck.report.wording import headlines
 from limbeck.run.manifest import Manifest
-from limbeck.run.records import to_json
 from limbeck.run.summary import ArmResult, Summary
 
 MOST_NAMES, MOST_ARMS, MOST_CLASSES = 12, 20, 10
@@ -86,7 +87,7 @@ def _introduction(
         f"A classifier of {len(names):,} classes ({_first_names(names)}) with "
         f"{entry.params:,} parameters ({_plain(entry.student)}), {origin} with limbeck "
         f"{__version__}{_day(manifest)}. It makes {errors:,} errors on {samples:,} test samples "
-        f"(accuracy {wording.percent(1 - errors / samples)})."
+        f"(accuracy {percent(1 - errors / samples)})."
     ]
     if facts.adjusted:
         parts.append(
@@ -119,7 +120,7 @@ def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]
     else:
         choice = "chosen on the validation split, without the test split."
     verdicts = []
-    for verdict, sentence in wording.headlines(to_json(summary)):
+    for verdict, sentence in headlines(summary):
         if verdict != "none":
             verdicts.append(f"**{sentence}**")
     return [
@@ -143,9 +144,9 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
         )
     return (
         f"{teacher_sentence} Student: {_plain(entry.student)}, {entry.params:,} parameters. "
-        f"Objective: {wording.objective(entry.objective)}. {summary.epochs} epochs, "
+        f"Objective: {objective(entry.objective)}. {summary.epochs} epochs, "
         f"batch size {summary.batch_size}, "
-        f"{wording.optimizer(entry.optimizer)}."
+        f"{optimizer(entry.optimizer)}."
     )
 
 
@@ -158,9 +159,9 @@ def _arms(summary: Summary, exported_arm: str) -> str:
         rows.append(
             [
                 name,
-                wording.objective(arm.objective),
-                wording.mean_and_sd(arm.mean.errors, arm.sd.errors),
-                wording.percent(arm.mean.accuracy),
+                objective(arm.objective),
+                mean_and_sd(arm.mean.errors, arm.sd.errors),
+                percent(arm.mean.accuracy),
             ]
         )
     return _table(rows)
@@ -189,8 +190,8 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
 def _coverage(facts: CardFacts) -> str:
     rows = [["confidence at least", "answered", "of these wrong"]]
     for row in coverage(facts.logits, facts.labels, facts.temperature):
-        answered = wording.percent(row.answered, 1)
-        rows.append([f"{row.threshold:g}", answered, wording.percent(row.wrong)])
+        answered = percent(row.answered, 1)
+        rows.append([f"{row.threshold:g}", answered, percent(row.wrong)])
     return _table(rows)
 
 
@@ -221,7 +222,7 @@ def _recall(facts: CardFacts) -> str:
             recalls.append((float(correct[in_class].mean()), number, name, int(in_class.sum())))
     rows = [["class", "validation samples", "recall"]]
     for recall, _, name, samples in sorted(recalls)[:MOST_CLASSES]:
-        rows.append([_plain(name), f"{samples:,}", wording.percent(recall, 1)])
+        rows.append([_plain(name), f"{samples:,}", percent(recall, 1)])
     return _table(rows)
 
 

@@ -1,86 +1,118 @@
-"""Students with constants added to their logits, as text: beside the results as trained, never in
-their place.
+"""Students with constants added to their logits, as text.
+
+These results stand beside those of the students as trained, never in their place.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from limbeck.report.formats import MISSING, mean_and_sd, nats, percent
-from limbeck.report.wording import headline
+from limbeck.report.wording import Sentence, headline
+from limbeck.run.summary import AdjustedSeedResult, AnyMetrics, ArmResult, SeedResult, Summary
 
 _TITLES = {
-    "prior": "With the biases set by the class prior (no label used)",
-    "kappa": "With the biases set by the validation split's quadratic kappa",
+    "prior": "With biases set by the class prior (no labels used)",
+    "kappa": "With biases set by the quadratic kappa on the validation split",
 }
 _HOW = {
     "prior": "set by the class prior",
     "kappa": "set on validation",
     "chosen on test": "chosen on the test split*",
 }
-CHOSEN_NOTE = "* chosen where it is counted: how far one constant for the absent classes could go, and no result."
+NOTE = (
+    "* These biases are chosen on the split that they are scored on. The row is no result: it "
+    "bounds what one constant for the absent classes could achieve."
+)
 
 
-def title(summary: Mapping[str, Any]) -> str:
-    """The heading of the table; empty where no constants were set."""
-    how = next((entry["how"] for arm in summary["arms"] for entry in arm.get("adjusted", [])), None)
-    return "" if how is None else _TITLES.get(how, f"With the biases set by {how}")
+@dataclass(frozen=True)
+class AdjustedTable:
+    """The results with constants added, ready to print.
 
-
-def heading(summary: Mapping[str, Any]) -> list[str]:
-    """The columns: those of the absent classes only where there are any."""
-    shares = ["recall of absent classes"] if _any_absent(summary) else []
-    return ["arm", "biases", "errors", *(["kappa"] if _graded(summary) else []), *shares]
-
-
-def rows(summary: Mapping[str, Any]) -> list[list[str]]:
-    """Each arm as trained, with the constants that were set, and with those chosen on the test
-    split.
+    Attributes:
+        title: Heading of the table.
+        sentences: Verdicts of the comparisons.
+        heading: Headings of the columns.
+        rows: Cells of each row.
+        note: Footnote; empty where none is needed.
     """
-    found = []
-    for arm in summary["arms"]:
-        for entry in (
-            [{"how": None, **arm}, *arm.get("adjusted", [])] if arm.get("adjusted") else []
-        ):
-            errors = mean_and_sd(entry["mean"]["errors"], entry["sd"]["errors"])
-            row = [
-                arm["name"],
-                _HOW.get(entry["how"], entry["how"]) if entry["how"] else "as trained",
-                errors,
-            ]
-            row += [nats(entry["mean"]["kappa"])] if _graded(summary) else []
-            found.append(row + ([_recall(arm, entry["seeds"])] if _any_absent(summary) else []))
-    return found
+
+    title: str
+    sentences: list[Sentence]
+    heading: list[str]
+    rows: list[list[str]]
+    note: str
 
 
-def sentences(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """``(verdict, sentence)`` of each comparison of arms that both have their constants."""
-    return [(c["verdict"], headline(c, summary)) for c in summary.get("adjusted_comparisons", [])]
-
-
-def note(summary: Mapping[str, Any]) -> str:
-    """What the star means; empty where nothing was chosen on the test split."""
-    starred = any(
-        entry["how"] == "chosen on test"
-        for arm in summary["arms"]
-        for entry in arm.get("adjusted", [])
+def adjusted_table(summary: Summary) -> AdjustedTable | None:
+    """The results with constants added to the logits; None if the study sets none."""
+    hows = [entry.how for arm in summary.arms for entry in arm.adjusted or ()]
+    if not hows:
+        return None
+    comparisons = summary.adjusted_comparisons or ()
+    return AdjustedTable(
+        title=_TITLES.get(hows[0], f"With biases set by {hows[0]}"),
+        sentences=[Sentence(entry.verdict, headline(entry, summary)) for entry in comparisons],
+        heading=_heading(summary),
+        rows=_rows(summary),
+        note=NOTE if "chosen on test" in hows else "",
     )
-    return CHOSEN_NOTE if starred else ""
 
 
-def _graded(summary: Mapping[str, Any]) -> bool:
-    return any("kappa" in arm["mean"] for arm in summary["arms"])
+def _heading(summary: Summary) -> list[str]:
+    columns = ["arm", "biases", "errors"]
+    if _has_kappa(summary):
+        columns.append("kappa")
+    if _has_absent_classes(summary):
+        columns.append("recall of absent classes")
+    return columns
 
 
-def _any_absent(summary: Mapping[str, Any]) -> bool:
-    return any(arm.get("absent") for arm in summary["arms"])
+def _rows(summary: Summary) -> list[list[str]]:
+    """Each arm as trained, then with its constants."""
+    rows = []
+    for arm in summary.arms:
+        if not arm.adjusted:
+            continue
+        rows.append(_row(summary, arm, "as trained", arm.mean, arm.sd, arm.seeds))
+        for entry in arm.adjusted:
+            how = _HOW.get(entry.how, entry.how)
+            rows.append(_row(summary, arm, how, entry.mean, entry.sd, entry.seeds))
+    return rows
 
 
-def _recall(arm: Mapping[str, Any], seeds: Sequence[Mapping[str, Any]]) -> str:
-    """Mean over seeds of the mean recall of the absent classes."""
-    shares = [
-        seed["recall"][c]
-        for seed in seeds
-        for c in arm.get("absent") or []
-        if seed["recall"][c] is not None
-    ]
-    return percent(sum(shares) / len(shares)) if shares else MISSING
+def _row(
+    summary: Summary,
+    arm: ArmResult,
+    how: str,
+    mean: AnyMetrics,
+    sd: AnyMetrics,
+    seeds: Sequence[SeedResult | AdjustedSeedResult],
+) -> list[str]:
+    cells = [arm.name, how, mean_and_sd(mean.errors, sd.errors)]
+    if _has_kappa(summary):
+        cells.append(nats(getattr(mean, "kappa", None)))
+    if _has_absent_classes(summary):
+        cells.append(_recall(arm, seeds))
+    return cells
+
+
+def _has_kappa(summary: Summary) -> bool:
+    return any(hasattr(arm.mean, "kappa") for arm in summary.arms)
+
+
+def _has_absent_classes(summary: Summary) -> bool:
+    return any(arm.absent for arm in summary.arms)
+
+
+def _recall(arm: ArmResult, seeds: Sequence[SeedResult | AdjustedSeedResult]) -> str:
+    """Mean recall of the absent classes over classes and seeds."""
+    recalls = []
+    for seed in seeds:
+        for index in arm.absent:
+            recall = None if seed.recall is None else seed.recall[index]
+            if recall is not None:
+                recalls.append(recall)
+    if not recalls:
+        return MISSING
+    return percent(sum(recalls) / len(recalls))

@@ -1,215 +1,219 @@
-"""What models cost to run: the table of ``cost.json``, and errors or bits per byte against size and
-latency.
-"""
+"""The cost of running the models: ``cost.json`` as records and as a table."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck.report.figures.axes import Drawn, frame, name_height
-from limbeck.report.figures.drawing import (
-    COLOURS,
-    INK,
-    TEACHER,
-    canvas,
-    drawing,
-    legend,
-    only_grid,
-    to_svg,
-)
-from limbeck.report.formats import MISSING, count, known
-from limbeck.report.judged_by import measure_of
+from limbeck.report.formats import MISSING, count, file_size, is_number
 from limbeck.run.folder import RunFolder
+from limbeck.run.records import from_json
 
 SCHEMA = 1
-_NAMES = {("torch", "fp32"): "PyTorch", ("onnx", "fp32"): "ONNX", ("onnx", "int8"): "ONNX int8"}
-_MARKERS = {("torch", "fp32"): "s", ("onnx", "fp32"): "o", ("onnx", "int8"): "v"}
+RUNTIMES = {"torch fp32": "PyTorch", "onnx fp32": "ONNX", "onnx int8": "ONNX int8"}
+"""Names of the runtimes on the page, by runtime and precision."""
 
 
-def read_cost(folder: RunFolder) -> dict[str, Any] | None:
-    """``cost.json`` of a run, checked; None if it was not measured.
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The time for one input.
+
+    Attributes:
+        median: Median in milliseconds.
+        quartiles: First and third quartile in milliseconds.
+        runs: Number of runs.
+    """
+
+    median: float
+    quartiles: tuple[float, float]
+    runs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """The speed of a model on some number of cores.
+
+    Attributes:
+        latency_ms: Time for one input.
+        per_second: Inputs per second, in batches.
+    """
+
+    latency_ms: Latency
+    per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRow:
+    """The cost of one model in one runtime.
+
+    Attributes:
+        model: Name of the arm, or "teacher".
+        runtime: Library that runs the model.
+        precision: Number format of the weights.
+        params: Number of parameters.
+        bytes: Size of the model file.
+        macs: Multiply-adds for one input.
+        memory: Peak memory of the process in bytes.
+        errors: Errors on the test split.
+        bits_per_byte: Bits per byte of the test text.
+        threads: Timing by number of cores.
+    """
+
+    model: str
+    runtime: Literal["torch", "onnx"]
+    precision: Literal["fp32", "int8"]
+    params: int
+    bytes: int
+    macs: float
+    memory: float | None = None
+    errors: float | None = None
+    bits_per_byte: float | None = None
+    threads: Mapping[str, Timing]
+
+    @property
+    def runtime_key(self) -> str:
+        """Runtime and precision, a key of :data:`RUNTIMES`."""
+        return f"{self.runtime} {self.precision}"
+
+    @property
+    def one_core(self) -> Latency:
+        """The latency on the smallest number of cores that was measured."""
+        return self.threads[min(self.threads, key=int)].latency_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The content of ``cost.json``.
+
+    Attributes:
+        schema: Version of the file format.
+        rows: Cost of each model in each runtime.
+        hardware: Machine of the measurement.
+        versions: Versions of the packages.
+        batch: Batch size of the measurement of ``per_second``.
+    """
+
+    schema: int
+    rows: tuple[CostRow, ...]
+    hardware: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict)
+    batch: int | None = None
+
+    @property
+    def cores(self) -> list[str]:
+        """The numbers of cores that were measured, ascending."""
+        return sorted({number for row in self.rows for number in row.threads}, key=int)
+
+
+def read_cost(folder: RunFolder) -> Cost | None:
+    """Read ``cost.json`` of a run; None if the cost was not measured.
 
     Raises:
-        UntrustedFileError: it is damaged.
+        UntrustedFileError: If the file is damaged.
     """
     if not folder.cost.is_file():
         return None
-    content = folder.read_json(folder.cost)
     try:
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"schema {content['schema']!r} is not {SCHEMA}")
-        if not content["rows"]:
-            raise ValueError("it has no rows")
-        if not all(isinstance(content.get(key, {}), dict) for key in ("hardware", "versions")):
-            raise ValueError("hardware and versions should be objects")
-        for row in content["rows"]:
-            _NAMES[row["runtime"], row["precision"]], row["model"]
-            numbers = [row["params"], row["bytes"], row["macs"]]
-            for threads, measured in row["threads"].items():
-                int(threads)
-                latency = measured["latency_ms"]
-                numbers += [
-                    latency["median"],
-                    *latency["quartiles"],
-                    measured["per_second"],
-                    latency["runs"],
-                ]
-            if not row["threads"] or not all(known(number) and number >= 0 for number in numbers):
-                raise ValueError("a number is missing")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        return parse_cost(folder.read_json(folder.cost), where=str(folder.cost))
+    except UntrustedFileError as error:
+        reason = str(error).removeprefix(f"{folder.cost}: ")
+        reason = reason.removeprefix(f"{folder.cost} is damaged: ")
         raise UntrustedFileError(
-            f"{folder.cost} is damaged: {reason}. Measure again with 'limbeck cost'."
+            f"{folder.cost} is damaged: {reason} Measure again with 'limbeck cost'."
         ) from None
-    return content
 
 
-def heading(cost: Mapping[str, Any]) -> list[str]:
-    """The columns of the table."""
-    threads = _threads(cost)
-    timed = [
-        f"{what}, {_cores(number)}" for number in threads for what in ("Latency", "Per second")
-    ]
-    return ["Model", "Runs in", "Test errors", "File", "Multiply-adds", "Memory", *timed]
+def parse_cost(content: Any, *, where: str = "cost.json") -> Cost:
+    """Build the records from the parsed JSON.
 
+    Args:
+        content: Parsed JSON.
+        where: File that it is from, for messages.
 
-def rows(cost: Mapping[str, Any]) -> list[list[str]]:
-    """The rows of the table; what stands behind the end of a line in a cell is small print."""
-    found = []
-    for row in cost["rows"]:
-        cells = [
-            row["model"],
-            _NAMES[row["runtime"], row["precision"]],
-            count(row.get("errors")),
-            size(row["bytes"]),
-        ]
-        cells += [_large(row["macs"]), size(row.get("memory"))]
-        for number in _threads(cost):
-            measured = row["threads"].get(number)
-            latency = None if measured is None else measured["latency_ms"]
-            cells.append(
-                MISSING
-                if latency is None
-                else _milliseconds(latency["median"], latency["quartiles"])
-            )
-            cells.append(MISSING if measured is None else f"{measured['per_second']:,.0f}")
-        found.append(cells)
-    return found
-
-
-def note(cost: Mapping[str, Any]) -> str:
-    """How it was measured, in a sentence or two."""
-    hardware, versions = cost.get("hardware") or {}, cost.get("versions") or {}
-    runs = min(m["latency_ms"]["runs"] for row in cost["rows"] for m in row["threads"].values())
-    return (
-        f"Latency: one input, median and quartiles of at least {runs:,} runs, all models in turn. "
-        "Per second: in "
-        f"batches of {cost.get('batch')}. Memory: the most its process held after one answer, "
-        "libraries included. On "
-        f"{hardware.get('cpu') or 'a processor'}, torch {versions.get('torch')}. Of each "
-        "architecture the student with "
-        "the fewest validation errors."
-    )
-
-
-def size(value: Any) -> str:
-    """``457 kB``, ``5.1 MB``."""
-    if not known(value):
-        return MISSING
-    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= unit:
-            shown = value / unit
-            return f"{shown:.1f} {name}" if shown < 10 else f"{shown:,.0f} {name}"
-    return f"{value:.0f} B"
-
-
-def figure(cost: Mapping[str, Any], summary: Mapping[str, Any]) -> Drawn | None:
-    """Results against the size of the file and against latency on one core; None without results to
-    show.
+    Raises:
+        UntrustedFileError: If a key is missing or has a wrong value, or the schema is unknown.
     """
-    measure = measure_of(summary)
-    measured = [row for row in cost["rows"] if known(row.get(measure.key))]
-    names = list(dict.fromkeys(row["model"] for row in measured))
-    if not names:
-        return None
-    colours = dict(
-        zip([name for name in names if name != "teacher"], COLOURS * len(names), strict=False)
+    cost = from_json(Cost, content, where=where)
+    if cost.schema != SCHEMA:
+        raise UntrustedFileError(f"{where}: schema should be {SCHEMA}, found {cost.schema}.")
+    if not cost.rows:
+        raise UntrustedFileError(f"{where}: rows is empty.")
+    for number, row in enumerate(cost.rows):
+        _check_row(row, f"{where}: rows[{number}]")
+    return cost
+
+
+def _check_row(row: CostRow, where: str) -> None:
+    if row.runtime_key not in RUNTIMES:
+        raise UntrustedFileError(f"{where}: {row.runtime_key} is not a known runtime.")
+    if not row.threads or not all(number.isdecimal() for number in row.threads):
+        raise UntrustedFileError(f"{where}.threads should have numbers of cores as its keys.")
+    numbers: list[float] = [row.params, row.bytes, row.macs]
+    for timing in row.threads.values():
+        latency = timing.latency_ms
+        numbers += [timing.per_second, latency.median, *latency.quartiles, latency.runs]
+    if not all(is_number(number) and number >= 0 for number in numbers):
+        raise UntrustedFileError(f"{where} has a number that is negative or not finite.")
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def heading(cost: Cost) -> list[str]:
+    """The headings of the table."""
+    columns = ["Model", "Runtime", "Test errors", "File size", "Multiply-adds", "Memory"]
+    for number in cost.cores:
+        cores = "1 core" if number == "1" else f"{number} cores"
+        columns += [f"Latency, {cores}", f"Per second, {cores}"]
+    return columns
+
+
+def rows(cost: Cost) -> list[list[str]]:
+    """The rows of the table; the second line of a cell is small print."""
+    table = []
+    for row in cost.rows:
+        cells = [
+            row.model,
+            RUNTIMES[row.runtime_key],
+            count(row.errors),
+            file_size(row.bytes),
+            _short(row.macs),
+            file_size(row.memory),
+        ]
+        for number in cost.cores:
+            timing = row.threads.get(number)
+            if timing is None:
+                cells += [MISSING, MISSING]
+            else:
+                cells += [_latency(timing.latency_ms), f"{timing.per_second:,.0f}"]
+        table.append(cells)
+    return table
+
+
+def note(cost: Cost) -> str:
+    """How the numbers of the table were measured."""
+    timings = [timing for row in cost.rows for timing in row.threads.values()]
+    runs = min(timing.latency_ms.runs for timing in timings)
+    processor = cost.hardware.get("cpu") or "an unknown processor"
+    return (
+        f"Latency is the time for one input: median and quartiles of at least {runs:,} runs, in "
+        f"which the models take turns. Per second counts inputs in batches of {cost.batch}. Memory "
+        "is the peak of a process that loads the model and answers once, libraries included. "
+        f"Measured on {processor} with torch {cost.versions.get('torch')}. Each architecture is "
+        "represented by its student with the fewest validation errors."
     )
-    colours["teacher"] = TEACHER
-    with drawing():
-        drawn = canvas(3.2)
-        left, right = drawn.subplots(1, 2, sharey=True)
-        for row in measured:
-            marker, colour = _MARKERS[row["runtime"], row["precision"]], colours[row["model"]]
-            value, latency = row[measure.key], next(iter(row["threads"].values()))["latency_ms"]
-            if row["runtime"] == "onnx":
-                _point(left, row["bytes"], value, marker, colour)
-            low, high = latency["quartiles"]
-            right.hlines(value, low, high, color=colour, linewidth=1.4, alpha=0.7)
-            _point(right, latency["median"], value, marker, colour)
-        for axes, title, formatter in (
-            (left, "size of the file", size),
-            (right, "latency on one core", _ms),
-        ):
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
-            axes.xaxis.set_major_formatter(
-                FuncFormatter(lambda value, _, formatter=formatter: formatter(value))
-            )
-            axes.xaxis.set_minor_formatter(NullFormatter())
-            axes.margins(x=0.15)
-            axes.set_xlabel(title)
-            only_grid(axes, "y")
-        frame(left, [row[measure.key] for row in measured], measure)
-        name_height(left, measure, summary["data"])
-        handles = [
-            Line2D([], [], marker="o", linestyle="none", color=colours[name]) for name in names
-        ]
-        ways = [
-            way
-            for way in _NAMES
-            if any((row["runtime"], row["precision"]) == way for row in measured)
-        ]
-        handles += [
-            Line2D([], [], marker=_MARKERS[way], linestyle="none", color=INK, fillstyle="none")
-            for way in ways
-        ]
-        legend(drawn, handles, [*names, *(_NAMES[way] for way in ways)])
-        svg = to_svg(drawn, "cost", f"{measure.title} against file size and latency of each model")
-    title = f"{measure.noun.capitalize()} against size and latency"
-    return Drawn(title, svg, "Bars: quartiles of the latency. Lower left is better in both panels.")
 
 
-def _point(axes: Axes, x: float, y: float, marker: str, colour: str) -> None:
-    axes.plot([x], [y], marker, color=colour, markersize=7, markeredgecolor="white", zorder=3)
+def _latency(latency: Latency) -> str:
+    low, high = (_two_digits(bound) for bound in latency.quartiles)
+    return f"{_two_digits(latency.median)} ms\n{low} to {high}"
 
 
-def _threads(cost: Mapping[str, Any]) -> Sequence[str]:
-    return sorted({number for row in cost["rows"] for number in row["threads"]}, key=int)
-
-
-def _cores(number: str) -> str:
-    return "1 core" if number == "1" else f"{number} cores"
-
-
-def _milliseconds(middle: float, quartiles: Sequence[float]) -> str:
-    low, high = (_digits(value) for value in quartiles)
-    return f"{_digits(middle)} ms\n{low} to {high}"
-
-
-def _ms(value: float) -> str:
-    return f"{value:.3g} ms"
-
-
-def _digits(value: float) -> str:
+def _two_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _large(value: float) -> str:
+def _short(value: float) -> str:
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= unit:
             return f"{value / unit:.3g} {name}"

@@ -1,19 +1,18 @@
-"""Test images on which an arm and its control differ, with what teacher, control and arm say of
-them.
-"""
+"""Test images on which an arm and its control differ, and the answers of the models."""
 
 import base64
 import io
 import zipfile
 import zlib
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import softmax
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck.report.formats import percent, tenths
+from limbeck.report.formats import fixed, percent
 from limbeck.run.folder import RunFolder
 
 MOST_CLASSES = 5
@@ -23,25 +22,77 @@ _ARRAYS = (
     "names",
     "arm",
     "control",
-    "teacher",
     "temperature",
     "alone",
     "classes",
 )
 
 
-def read_examples(folder: RunFolder) -> dict[str, Any]:
-    """What the page shows of ``examples.npz``; empty where there is none.
+@dataclass(frozen=True)
+class ClassBars:
+    """The probabilities of one class.
+
+    Attributes:
+        name: Name of the class.
+        is_label: Whether the class is the label.
+        shares: Probability in % by model: ``teacher``, ``control`` and ``arm``.
+    """
+
+    name: str
+    is_label: bool
+    shares: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Card:
+    """One image and its answers.
+
+    Attributes:
+        png: Image as a data URI.
+        label: Name of its class.
+        answers: Top class and its probability by model.
+        bars: Probabilities of some classes.
+    """
+
+    png: str
+    label: str
+    answers: Mapping[str, str]
+    bars: list[ClassBars]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images of a report.
+
+    Attributes:
+        arm: Name of the arm.
+        control: Name of its control.
+        teacher: Description of the teacher's probabilities; empty without a teacher.
+        lead: Sentences above the images.
+        cards: Images and answers.
+    """
+
+    arm: str
+    control: str
+    teacher: str
+    lead: str
+    cards: list[Card]
+
+
+def read_examples(folder: RunFolder) -> Examples | None:
+    """Read ``examples.npz`` of a run; None if there is none.
 
     Raises:
-        UntrustedFileError: the file is damaged.
+        UntrustedFileError: If the file is damaged.
     """
     if not folder.examples.is_file():
-        return {}
+        return None
     try:
-        with np.load(folder.examples, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in _ARRAYS if name in arrays or name != "teacher"}
-        return _shown(found)
+        with np.load(folder.examples, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+            if "teacher" in file:
+                arrays["teacher"] = file["teacher"]
+        return _examples(arrays)
     except (
         OSError,
         EOFError,
@@ -53,71 +104,65 @@ def read_examples(folder: RunFolder) -> dict[str, Any]:
     ) as error:
         reason = str(error) or type(error).__name__
         raise UntrustedFileError(
-            f"{folder.examples} is damaged: {reason}. Delete it to make the report without these "
+            f"{folder.examples} is damaged: {reason}. Delete it to write the report without these "
             "images."
         ) from None
 
 
-def _shown(found: dict[str, np.ndarray]) -> dict[str, Any]:
-    arm, control = (str(name) for name in found["names"])
-    classes, temperature = [str(name) for name in found["classes"]], float(found["temperature"])
-    only_arm, only_control = (float(number) for number in found["alone"])
-    spread = {"control": softmax(found["control"], axis=1), "arm": softmax(found["arm"], axis=1)}
-    if "teacher" in found:
-        spread["teacher"] = softmax(found["teacher"] / temperature, axis=1)
-    cards = []
-    for row in range(len(found["labels"])):
-        label = int(found["labels"][row])
-        answers = {who: shares[row] for who, shares in spread.items()}
-        picked = _classes_of(answers, label)
-        cards.append(
-            {
-                "png": png_of(found["images"][row]),
-                "label": classes[label],
-                "says": {who: _answer(shares, classes) for who, shares in answers.items()},
-                "bars": [
-                    {
-                        "name": classes[k],
-                        "true": k == label,
-                        **{who: 100 * float(shares[k]) for who, shares in answers.items()},
-                    }
-                    for k in picked
-                ],
-            }
-        )
+def _examples(arrays: Mapping[str, NDArray]) -> Examples:
+    arm, control = (str(name) for name in arrays["names"])
+    classes = [str(name) for name in arrays["classes"]]
+    temperature = float(arrays["temperature"])
+    teacher = ""
+    if "teacher" in arrays:
+        teacher = "teacher" if temperature == 1 else f"teacher at T = {temperature:g}"
+    only_arm, only_control = (fixed(float(number), 1) for number in arrays["alone"])
     lead = (
-        f"On average over the seeds {arm} alone gets {tenths(only_arm)} test images right that "
-        f"{control} gets "
-        f"wrong, and {control} alone {tenths(only_control)}. Shown are those on which most seeds "
-        "differ."
+        f"On average over seeds, only {arm} is right on {only_arm} test images, and only {control} "
+        f"is right on {only_control}. These are the images on which most seeds differ."
     )
-    softened = f"teacher at T = {temperature:g}" if temperature != 1 else "teacher"
-    return {
-        "arm": arm,
-        "control": control,
-        "teacher": softened if "teacher" in found else "",
-        "lead": lead,
-        "cards": cards,
+    return Examples(arm, control, teacher, lead, _cards(arrays, classes, temperature))
+
+
+def _cards(arrays: Mapping[str, NDArray], classes: list[str], temperature: float) -> list[Card]:
+    from scipy.special import softmax  # SciPy takes half a second to import
+
+    shares = {
+        "control": softmax(arrays["control"], axis=1),
+        "arm": softmax(arrays["arm"], axis=1),
     }
+    if "teacher" in arrays:
+        shares["teacher"] = softmax(arrays["teacher"] / temperature, axis=1)
+    cards = []
+    for row, label in enumerate(arrays["labels"].tolist()):
+        own = {model: values[row] for model, values in shares.items()}
+        answers = {model: _answer(values, classes) for model, values in own.items()}
+        bars = []
+        for index in _classes_to_draw(own, label):
+            percentages = {model: 100 * float(values[index]) for model, values in own.items()}
+            bars.append(ClassBars(classes[index], index == label, percentages))
+        cards.append(Card(png_of(arrays["images"][row]), classes[label], answers, bars))
+    return cards
 
 
-def _classes_of(answers: dict[str, np.ndarray], label: int) -> list[int]:
-    """The classes to show: the right one, each model's top one, then the likeliest for the teacher
-    (or the arm).
+def _classes_to_draw(shares: Mapping[str, NDArray], label: int) -> list[int]:
+    """The label, each model's top class, then the classes that the teacher finds most likely.
+
+    Without a teacher, the arm takes its place.
     """
-    first = [label, *(int(shares.argmax()) for shares in answers.values())]
-    guide = answers.get("teacher", answers["arm"])
-    order = dict.fromkeys([*first, *np.argsort(-guide, kind="stable").tolist()])
-    return sorted(list(order)[:MOST_CLASSES])
+    guide = shares.get("teacher", shares["arm"])
+    order = [label, *(int(values.argmax()) for values in shares.values())]
+    order += np.argsort(-guide, kind="stable").tolist()
+    return sorted(list(dict.fromkeys(order))[:MOST_CLASSES])
 
 
-def _answer(shares: np.ndarray, classes: list[str]) -> str:
+def _answer(shares: NDArray, classes: list[str]) -> str:
     top = int(shares.argmax())
     return f"{classes[top]} ({percent(float(shares[top]), 0)})"
 
 
-def png_of(pixels: np.ndarray) -> str:
-    """An image uint8 ``[C, H, W]`` as a data URI."""
+def png_of(pixels: NDArray[np.uint8]) -> str:
+    """An image ``[C, H, W]`` as a data URI."""
     picture = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "PNG")

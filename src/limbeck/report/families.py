@@ -1,147 +1,182 @@
-"""Which arms of a study belong together: equal but for some settings, and which to show where there
-are many.
+"""Families of arms that are equal except for some settings, and the arms to highlight.
+
+The settings of an arm have names such as ``student``, ``views.degrees`` or ``objective.soft``.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
+from limbeck.evaluation.measure import measure_of
 from limbeck.losses.soft import SHARED_SETTINGS, own_settings
-from limbeck.report.judged_by import Arm, measure_of
-from limbeck.report.wording import features
+from limbeck.report.objectives import features
+from limbeck.run.summary import ArmResult, Summary
 
-MANY = 12
-"""More arms than this are not all drawn in a colour of their own."""
+MOST_COLOURED = 12
+"""Studies with more arms highlight some of them."""
+MOST_HIGHLIGHTED = 6
+
+Family: TypeAlias = list[ArmResult]
 
 
-def settings(arm: Arm) -> dict[str, Any]:
-    """What an arm was trained with: ``student``, ``transfer``, ``views``, ``views.degrees``,
-    ``objective.soft`` ...
+# Settings -----------------------------------------------------------------------------------------
 
-    A control has nothing of the soft loss.
-    """
-    found = {key: arm.get(key) for key in ("student", "params", "transfer", "views", "epochs")}
-    for part in ("objective", "optimizer"):
-        found |= {f"{part}.{key}": value for key, value in (arm.get(part) or {}).items()}
-    guides = found.get("objective.features")
-    if guides:
-        found["objective.features"] = features(guides)
-    found |= _flat("views", arm.get("views_settings") or {})
+
+def settings(arm: ArmResult) -> dict[str, Any]:
+    """The settings by which an arm was trained; those of the soft loss only if it has one."""
+    values: dict[str, Any] = {
+        "student": arm.student,
+        "params": arm.params,
+        "transfer": arm.transfer,
+        "views": arm.views,
+        "epochs": arm.epochs,
+    }
+    values |= {f"objective.{key}": value for key, value in arm.objective.items()}
+    values |= {f"optimizer.{key}": value for key, value in arm.optimizer.items()}
+    if arm.objective.get("features"):
+        values["objective.features"] = features(arm.objective["features"])
+    values |= _flat("views", arm.views_settings)
     if is_control(arm):
-        found = {
-            key: value
-            for key, value in found.items()
-            if key not in {f"objective.{name}" for name in (*SHARED_SETTINGS, *own_settings())}
-        }
-    return found
+        for name in (*SHARED_SETTINGS, *own_settings()):
+            values.pop(f"objective.{name}", None)
+    return values
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:
-    """``views.degrees``, and ``views.views.0.degrees`` in a chain."""
-    if not isinstance(value, (Mapping, list)):
+    """Nested settings by their paths, such as ``views.views.0.degrees`` in a chain."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
         return {name: value}
-    inside = value.items() if isinstance(value, Mapping) else enumerate(value)
-    return {
-        path: plain for key, part in inside for path, plain in _flat(f"{name}.{key}", part).items()
-    }
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(f"{name}.{key}", inner)
+    return flat
 
 
-def is_control(arm: Arm) -> bool:
+def is_control(arm: ArmResult) -> bool:
     """Whether an arm learns from labels alone."""
-    objective = arm["objective"]
-    return bool(arm.get("control")) or (
-        objective.get("soft_weight") == 0 and not objective.get("features")
-    )
+    if arm.control:
+        return True
+    return arm.objective.get("soft_weight") == 0 and not arm.objective.get("features")
 
 
-def families(arms: Sequence[Arm], free: Sequence[str]) -> list[list[Arm]]:
-    """Arms that are equal but for the ``free`` settings.
+def control_of(arm: ArmResult, summary: Summary) -> ArmResult | None:
+    """The control that an arm is compared with."""
+    arms = {other.name: other for other in summary.arms}
+    for comparison in summary.comparisons:
+        if comparison.arm == arm.name:
+            return arms.get(comparison.control)
+    return None
 
-    Arms may differ in what a summary does not tell (a student's dropout): those with equal free
-    settings go into families of their own, in their order.
+
+# Families -----------------------------------------------------------------------------------------
+
+
+def families(arms: Sequence[ArmResult], free: Sequence[str]) -> list[Family]:
+    """Group arms that are equal except for the ``free`` settings.
+
+    A summary does not tell every setting (a student's dropout, for example). Arms that seem equal
+    in all settings go into different families, in their order.
     """
-    groups: dict[Any, list[list[Arm]]] = {}
+    groups: dict[str, list[Family]] = {}
     for arm in arms:
-        known = settings(arm)
-        place = tuple(known.get(key) for key in free)
-        kept = repr(sorted((key, value) for key, value in known.items() if key not in free))
-        lists = groups.setdefault(kept, [])
-        for family in lists:
-            if all(tuple(settings(other).get(key) for key in free) != place for other in family):
+        values = settings(arm)
+        place = _place(arm, free)
+        common = sorted((key, value) for key, value in values.items() if key not in free)
+        candidates = groups.setdefault(repr(common), [])
+        for family in candidates:
+            if place not in [_place(other, free) for other in family]:
                 family.append(arm)
                 break
         else:
-            lists.append([arm])
-    return [family for lists in groups.values() for family in lists]
+            candidates.append([arm])
+    return [family for candidates in groups.values() for family in candidates]
 
 
-def labels(groups: Sequence[Sequence[Arm]], free: Sequence[str], without: str = "") -> list[str]:
-    """A name for each family: what the names of its arms share; or else the settings that set it
-    apart.
+def _place(arm: ArmResult, free: Sequence[str]) -> tuple[Any, ...]:
+    values = settings(arm)
+    return tuple(values.get(key) for key in free)
+
+
+def labels(groups: Sequence[Family], free: Sequence[str], without: str = "") -> list[str]:
+    """Name each family by what its arms' names share, or by the settings in which it differs.
 
     Args:
-        groups: the families.
-        free: the settings in which arms of a family differ.
-        without: a name whose parts are left out, such as that of the control.
+        groups: Families to name.
+        free: Settings in which the arms of a family differ.
+        without: Name whose parts are left out, such as the control's.
     """
-    common = [_shared([str(arm["name"]) for arm in family]) for family in groups]
-    if all(common) and len(set(common)) == len(common):
-        short = [
-            ",".join(part for part in name.split(",") if part not in without.split(","))
-            for name in common
-        ]
-        return short if all(short) and len(set(short)) == len(short) else common
-    known = [settings(family[0]) for family in groups]
-    told = dict.fromkeys(key for entry in known for key in entry if key not in free)
-    differing = [key for key in told if len({repr(entry.get(key)) for entry in known}) > 1]
-    differing = [key for key in differing if key != "params" or "student" not in differing]
-    differing = [
-        key for key in differing if not key.startswith("views.") or "views" not in differing
-    ]
-    found = []
-    for family, entry in zip(groups, known, strict=True):
+    common = [_common_name([arm.name for arm in family]) for family in groups]
+    if not _are_distinct(common):
+        return _labels_by_settings(groups, free)
+    short = [_without_parts(name, without.split(",")) for name in common]
+    return short if _are_distinct(short) else common
+
+
+def _labels_by_settings(groups: Sequence[Family], free: Sequence[str]) -> list[str]:
+    values = [settings(family[0]) for family in groups]
+    differing = _differing_keys(values, free)
+    names = []
+    for family, entry in zip(groups, values, strict=True):
         kind = "control" if is_control(family[0]) else "distilled"
-        parts = [
-            f"{key.partition('.')[2] or key} {_plain(entry[key])}"
-            for key in differing
-            if entry.get(key) is not None
-        ]
-        found.append(
-            ", ".join(parts) if parts and not (kind == "control" and len(groups) == 2) else kind
-        )
-    return (
-        found
-        if len(set(found)) == len(found)
-        else [f"{name} ({i})" for i, name in enumerate(found, 1)]
-    )
+        known = [key for key in differing if entry.get(key) is not None]
+        name = ", ".join(f"{key.partition('.')[2] or key} {_plain(entry[key])}" for key in known)
+        is_the_control = kind == "control" and len(groups) == 2
+        names.append(kind if is_the_control or not name else name)
+    if _are_distinct(names):
+        return names
+    return [f"{name} ({number})" for number, name in enumerate(names, 1)]
+
+
+def _differing_keys(values: Sequence[Mapping[str, Any]], free: Sequence[str]) -> list[str]:
+    """The settings that tell families apart, without those that follow from others."""
+    keys = dict.fromkeys(key for entry in values for key in entry if key not in free)
+    differing = [key for key in keys if len({repr(entry.get(key)) for entry in values}) > 1]
+    if "student" in differing:
+        differing = [key for key in differing if key != "params"]
+    if "views" in differing:
+        differing = [key for key in differing if not key.startswith("views.")]
+    return differing
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """``soft,hidden=50`` for ``soft,temperature=1,hidden=50`` and ``soft,temperature=4,hidden=50``.
+
+    It is empty where the names do not begin alike.
+    """
+    first, *others = (name.split(",") for name in names)
+    common = [part for part in first if all(part in other for other in others)]
+    if not common or common[0] != first[0]:
+        return ""
+    return ",".join(common)
+
+
+def _without_parts(name: str, parts: Collection[str]) -> str:
+    return ",".join(part for part in name.split(",") if part not in parts)
+
+
+def _are_distinct(names: Collection[str]) -> bool:
+    return all(names) and len(set(names)) == len(names)
 
 
 def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _shared(names: Sequence[str]) -> str:
-    """``soft,hidden=50`` for ``soft,temperature=1,hidden=50`` and ``soft,temperature=4,hidden=50``."""
-    first, *others = (name.split(",") for name in names)
-    kept = [part for part in first if all(part in other for other in others)]
-    return ",".join(kept) if kept and kept[0] == first[0] else ""
+# Highlights ---------------------------------------------------------------------------------------
 
 
-def control_of(arm: Arm, summary: Mapping[str, Any]) -> Arm | None:
-    """The control that an arm is compared with."""
-    name = next((c["control"] for c in summary["comparisons"] if c["arm"] == arm["name"]), None)
-    return next((other for other in summary["arms"] if other["name"] == name), None)
+def highlighted_arms(summary: Summary, most: int = MOST_HIGHLIGHTED) -> list[str] | None:
+    """The names of the arms to highlight, in their order; None where there are few arms.
 
-
-def shown(summary: Mapping[str, Any], most: int = 6) -> list[str] | None:
-    """The arms to draw in colour, in their order; None for all, where they are few.
-
-    They are the headline, its control, and those that are best on the validation split.
+    They are the headline, its control, and the arms that do best on the validation split.
     """
-    arms = summary["arms"]
-    if len(arms) <= MANY:
+    if len(summary.arms) <= MOST_COLOURED:
         return None
-    main = next((c for c in summary["comparisons"] if c.get("main")), None)
-    first = [] if main is None else [main["arm"], main["control"]]
-    ranked = sorted(arms, key=measure_of(summary).on_validation)
-    picked = list(dict.fromkeys([*first, *(arm["name"] for arm in ranked)]))[:most]
-    return [arm["name"] for arm in arms if arm["name"] in picked]
+    names = []
+    if summary.main_comparison is not None:
+        names = [summary.main_comparison.arm, summary.main_comparison.control]
+    ranked = sorted(summary.arms, key=measure_of(summary).on_validation)
+    names += [arm.name for arm in ranked]
+    highlighted = list(dict.fromkeys(names))[:most]
+    return [arm.name for arm in summary.arms if arm.name in highlighted]

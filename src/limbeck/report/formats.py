@@ -1,62 +1,73 @@
-"""How numbers look on the page and in the terminal."""
+"""Number formats of the page and the terminal."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import TypeGuard
 
 MISSING = "–"
 MINUS = "−"
 
 
-def known(value: Any) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether ``value`` is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def count(value: Any, *, signed: bool = False) -> str:
-    """A number of errors: ``1,234`` when whole, ``85.3`` otherwise."""
-    return fixed(value, 0 if known(value) and float(value).is_integer() else 1, signed=signed)
-
-
-def tenths(value: Any, *, signed: bool = False) -> str:
-    """A mean number of errors, always with one decimal."""
-    return fixed(value, 1, signed=signed)
-
-
-def fixed(value: Any, decimals: int, *, signed: bool = False) -> str:
-    """``value`` with so many decimals; no sign where they are all 0."""
-    if not known(value):
+def fixed(value: object, decimals: int, *, signed: bool = False) -> str:
+    """A number with a fixed number of decimals; it has no sign where all digits are 0."""
+    if not is_number(value):
         return MISSING
     text = f"{abs(value):,.{decimals}f}"
-    if not any(digit in text for digit in "123456789"):
+    if is_zero(text):
         return text
-    return (MINUS if value < 0 else "+" if signed else "") + text
+    if value < 0:
+        return MINUS + text
+    return f"+{text}" if signed else text
 
 
-def percent(value: Any, decimals: int = 2) -> str:
+def is_zero(text: str) -> bool:
+    """Whether a formatted number has no digit but 0."""
+    return not any(digit in text for digit in "123456789")
+
+
+def count(value: object, *, signed: bool = False) -> str:
+    """A number of errors: ``1,234`` if whole, else ``85.3``."""
+    decimals = 0 if is_number(value) and float(value).is_integer() else 1
+    return fixed(value, decimals, signed=signed)
+
+
+def percent(value: object, decimals: int = 2) -> str:
     """A share as ``99.15 %``."""
-    return f"{fixed(100 * value, decimals)} %" if known(value) else MISSING
+    if not is_number(value):
+        return MISSING
+    return f"{fixed(100 * value, decimals)} %"
 
 
-def nats(value: Any) -> str:
-    """A small quantity with four decimals, a large one with two."""
-    return fixed(value, 4 if known(value) and abs(value) < 10 else 2)
+def nats(value: object) -> str:
+    """A small number with four decimals, one of at least 10 with two."""
+    is_large = is_number(value) and abs(value) >= 10
+    return fixed(value, 2 if is_large else 4)
 
 
-def bits(value: Any) -> str:
+def bits(value: object) -> str:
     """Bits per byte: ``2.341``."""
     return fixed(value, 3)
 
 
-def perplexity(value: Any) -> str:
-    """``5.07``, ``213.4``, ``18,204``, ``4e+300``."""
-    if known(value) and value >= 1e7:
-        return f"{value:.0e}"
-    return fixed(value, 2 if not known(value) or value < 100 else 1 if value < 1000 else 0)
+def perplexity(value: object) -> str:
+    """A perplexity: ``5.07``, ``213.4``, ``18,204``, ``4e+300``."""
+    if not is_number(value) or value < 100:
+        return fixed(value, 2)
+    if value < 1000:
+        return fixed(value, 1)
+    if value < 1e7:
+        return fixed(value, 0)
+    return f"{value:.0e}"
 
 
-def seconds(value: Any) -> str:
+def seconds(value: object) -> str:
     """A duration: ``0.8 s``, ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
-    if not known(value):
+    if not is_number(value):
         return MISSING
     if value < 9.95:
         return f"{value:.1f} s"
@@ -69,37 +80,61 @@ def seconds(value: Any) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
-def p_value(value: Any) -> str:
-    """``p = 0.032``, or ``p < 0.0001``."""
-    if not known(value):
+def file_size(value: object) -> str:
+    """Bytes as ``457 kB`` or ``5.1 MB``."""
+    if not is_number(value):
+        return MISSING
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        size = value / unit
+        if size >= 10:
+            return f"{size:,.0f} {name}"
+        if size >= 1:
+            return f"{size:.1f} {name}"
+    return f"{value:.0f} B"
+
+
+def p_value(value: object) -> str:
+    """A p-value: ``p = 0.032`` or ``p < 0.0001``.
+
+    Digits are added just below 0.05, so that rounding never hides on which side it lies.
+    """
+    if not is_number(value):
         return f"p = {MISSING}"
     if value < 0.0001:
         return "p < 0.0001"
-    if 0.0495 <= value < 0.05:
-        return f"p = {value:.4f}" if value < 0.04995 else "p < 0.05"
-    if value < 0.001:
+    if 0.04995 <= value < 0.05:
+        return "p < 0.05"
+    if value < 0.001 or 0.0495 <= value < 0.05:
         return f"p = {value:.4f}"
-    return f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}"
+    if value < 0.1:
+        return f"p = {value:.3f}"
+    return f"p = {value:.2f}"
+
+
+def bare_p_value(value: object) -> str:
+    """A p-value in a table whose heading names it: ``0.032`` or ``< 0.0001``."""
+    return p_value(value).removeprefix("p ").removeprefix("= ")
 
 
 def plural(number: int, noun: str) -> str:
-    """``1 seed``, ``3 seeds``, ``1,200 samples``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """A number and its noun: ``1 seed``, ``3 seeds``, ``1,200 samples``."""
+    ending = "" if number == 1 else "s"
+    return f"{number:,} {noun}{ending}"
 
 
-def mean_and_sd(mean: Any, sd: Any) -> str:
+def mean_and_sd(mean: object, sd: object) -> str:
     """Errors as ``85.3 ± 4.2``; the mean alone where there is one seed."""
-    return f"{tenths(mean)} ± {tenths(sd)}" if known(sd) else count(mean)
+    if not is_number(sd):
+        return count(mean)
+    return f"{fixed(mean, 1)} ± {fixed(sd, 1)}"
 
 
-def cell(kind: str, value: Any) -> str:
-    """The text of one number of the results table."""
-    kinds = {
-        "count": count,
-        "percent": percent,
-        "nats": nats,
-        "seconds": seconds,
-        "bits": bits,
-        "perplexity": perplexity,
-    }
-    return kinds[kind](value)
+FORMATS: dict[str, Callable[[object], str]] = {
+    "count": count,
+    "percent": percent,
+    "nats": nats,
+    "seconds": seconds,
+    "bits": bits,
+    "perplexity": perplexity,
+}
+"""Formats of the columns of the results table."""

@@ -1,7 +1,4 @@
-"""The results in a terminal: verdict first, then warnings and the table."""
-
-from collections.abc import Mapping
-from typing import Any
+"""The results in a terminal: the verdict first, then the warnings and the table."""
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -9,80 +6,71 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from limbeck.report import adjusted
+from limbeck.evaluation.measure import measure_of
+from limbeck.report.adjusted import AdjustedTable, adjusted_table
 from limbeck.report.formats import plural, seconds
-from limbeck.report.judged_by import Column, measure_of
-from limbeck.report.wording import choice, columns, failures, headlines, result_rows
+from limbeck.report.measure_wording import Column, wording_of
+from limbeck.report.results_table import ResultsTable, results_table
+from limbeck.report.wording import choice, failures, headlines
+from limbeck.run.summary import Summary
 
 _COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
-_DROPPED_FIRST = ("kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy", "perplexity")
+_FIRST_TO_GO = ("kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy", "perplexity")
+"""The columns in the order in which they are left out of a narrow terminal."""
 _GAP = 2
-_SHORTEST_NAME = 44
+_ROOM_FOR_NAMES = 44
+"""Names up to this length stay on one line, even if a column is left out for it."""
 
 
-def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print verdicts, warnings and the results table; columns give way where the window is narrow.
+def print_summary(summary: Summary, console: Console | None = None) -> None:
+    """Print verdicts, warnings and the results table.
+
+    A narrow terminal gets fewer columns, and is told which are missing.
 
     Args:
-        summary: the content of ``summary.json``.
-        console: where to print; by default standard output, without colour when it is piped.
+        summary: Summary of the study.
+        console: Console to print on; standard output by default.
     """
     console = console or Console(highlight=False)
-    plain = _Plain(console)
-    for number, (verdict, sentence) in enumerate(headlines(summary)):
-        colour = _COLOURS[verdict]
-        if number == 0:
-            console.print(Panel(plain(sentence, f"bold {colour}"), border_style=colour))
-            if choice(summary):
-                console.print(plain(choice(summary), "dim"))
-        else:
-            console.print(_bullet(plain, sentence, colour))
-    for arm, seeds, reason in failures(summary):
-        console.print(_bullet(plain, f"failed: {arm} ({seeds}): {reason}", "red"))
-    for warning in summary.get("warnings") or []:
+    plain = _PlainText(console)
+    first, *others = headlines(summary)
+    colour = _COLOURS[first.verdict]
+    console.print(Panel(plain(first.text, f"bold {colour}"), border_style=colour))
+    if choice(summary):
+        console.print(plain(choice(summary), "dim"))
+    for verdict, text in others:
+        console.print(_bullet(plain, text, _COLOURS[verdict]))
+    for failure in failures(summary):
+        text = f"failed: {failure.arm} ({failure.seeds}): {failure.reason}"
+        console.print(_bullet(plain, text, "red"))
+    for warning in summary.warnings:
         console.print(_bullet(plain, f"warning: {warning}", "yellow"))
     console.print()
-    shown, left_out = _fitting(summary, console.width)
-    console.print(_table(summary, shown, plain))
-    console.print(plain(_footing(summary, left_out), "dim"))
-    if adjusted.title(summary):
-        _print_adjusted(summary, console, plain)
+    table = results_table(summary)
+    columns = _fitting_columns(table, console.width)
+    console.print(_table(summary, table, columns, plain))
+    console.print(plain(_footer(summary, table, columns), "dim"))
+    adjusted = adjusted_table(summary)
+    if adjusted is not None:
+        _print_adjusted(adjusted, console, plain)
 
 
-def _print_adjusted(summary: Mapping[str, Any], console: Console, plain: "_Plain") -> None:
-    """What constants added to the logits make of it, apart from the results."""
-    console.print()
-    console.print(plain(f"{adjusted.title(summary)}:", "bold"))
-    for verdict, sentence in adjusted.sentences(summary):
-        console.print(_bullet(plain, sentence, _COLOURS[verdict]))
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for number, column in enumerate(adjusted.heading(summary)):
-        table.add_column(column, overflow="fold", justify="left" if number < 2 else "right")
-    for row in adjusted.rows(summary):
-        table.add_row(*(plain(cell) for cell in row))
-    console.print(table)
-    if adjusted.note(summary):
-        console.print(plain(adjusted.note(summary), "dim"))
-
-
-class _Plain:
-    """Text as it is, never markup; numbers with an ASCII minus, and all ASCII where the terminal
-    needs it.
-    """
+class _PlainText:
+    """Text as it is, never markup; ASCII where the terminal needs it."""
 
     def __init__(self, console: Console):
-        self.ascii_only = console.options.ascii_only
+        self._ascii_only = console.options.ascii_only
 
     def __call__(self, text: str, style: str = "") -> Text:
         text = text.replace("−", "-")
-        if self.ascii_only:
-            for mark, spelled in (("±", "+-"), ("–", "-"), ("²", "^2")):
-                text = text.replace(mark, spelled)
+        if self._ascii_only:
+            for mark, spelling in (("±", "+-"), ("–", "-"), ("²", "^2")):
+                text = text.replace(mark, spelling)
             text = text.encode("ascii", "backslashreplace").decode("ascii")
         return Text(text, style=style)
 
 
-def _bullet(plain: _Plain, sentence: str, colour: str) -> Table:
+def _bullet(plain: _PlainText, sentence: str, colour: str) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=1)
     grid.add_column(overflow="fold")
@@ -90,38 +78,61 @@ def _bullet(plain: _Plain, sentence: str, colour: str) -> Table:
     return grid
 
 
-def _fitting(summary: Mapping[str, Any], width: int) -> tuple[list[Column], list[Column]]:
-    """The columns that fit into ``width``, and those left out."""
-    rows, shown = result_rows(summary), columns(summary)
-    sizes = {
-        c.key: max([cell_len(_heading(c)), *(cell_len(_narrow(row[c.key])) for row in rows)])
-        for c in shown
-    }
-    name = max((cell_len(row["name"]) for row in rows), default=0)
-    left_out: list[Column] = []
-    for key in _DROPPED_FIRST:
-        needed = (
-            max(min(name, _SHORTEST_NAME), 3)
-            + sum(sizes.get(c.key, 0) + _GAP for c in shown)
-            + _GAP
-        )
-        if needed <= width:
+def _empty_table() -> Table:
+    return Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+
+
+def _print_adjusted(adjusted: AdjustedTable, console: Console, plain: _PlainText) -> None:
+    console.print()
+    console.print(plain(f"{adjusted.title}:", "bold"))
+    for verdict, text in adjusted.sentences:
+        console.print(_bullet(plain, text, _COLOURS[verdict]))
+    table = _empty_table()
+    for number, column in enumerate(adjusted.heading):
+        table.add_column(column, overflow="fold", justify="left" if number < 2 else "right")
+    for row in adjusted.rows:
+        table.add_row(*(plain(cell) for cell in row))
+    console.print(table)
+    if adjusted.note:
+        console.print(plain(adjusted.note, "dim"))
+
+
+# The results table --------------------------------------------------------------------------------
+
+
+def _fitting_columns(table: ResultsTable, width: int) -> list[Column]:
+    """The columns for which a terminal of this width has room."""
+    longest = max((cell_len(row["name"]) for row in table.rows), default=0)
+    room = width - _GAP - max(min(longest, _ROOM_FOR_NAMES), 3)
+    columns = list(table.columns)
+    for key in _FIRST_TO_GO:
+        if sum(_width(column, table) + _GAP for column in columns) <= room:
             break
-        left_out += [c for c in shown if c.key == key]
-        shown = [c for c in shown if c.key != key]
-    return shown, left_out
+        columns = [column for column in columns if column.key != key]
+    return columns
 
 
-def _table(summary: Mapping[str, Any], shown: list[Column], plain: _Plain) -> Table:
-    table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+def _width(column: Column, table: ResultsTable) -> int:
+    cells = [_without_unit(row[column.key]) for row in table.rows]
+    return max(cell_len(text) for text in (_heading(column), *cells))
+
+
+def _table(
+    summary: Summary, results: ResultsTable, columns: list[Column], plain: _PlainText
+) -> Table:
+    table = _empty_table()
     table.add_column("arm", overflow="fold")
-    for column in shown:
+    for column in columns:
         table.add_column(_heading(column), justify="right", no_wrap=True)
-    best = _best(summary)
-    for number, row in enumerate(result_rows(summary)):
-        is_teacher = number == 0 and summary["teacher"] is not None
-        style = "dim" if is_teacher else "bold" if row["name"] == best else ""
-        table.add_row(plain(row["name"]), *(plain(_narrow(row[c.key])) for c in shown), style=style)
+    best = _best_arm(summary)
+    for number, row in enumerate(results.rows):
+        cells = [plain(_without_unit(row[column.key])) for column in columns]
+        style = ""
+        if number == 0 and summary.teacher is not None:
+            style = "dim"
+        elif row["name"] == best:
+            style = "bold"
+        table.add_row(plain(row["name"]), *cells, style=style)
     return table
 
 
@@ -129,26 +140,30 @@ def _heading(column: Column) -> str:
     return f"{column.short} %" if column.kind == "percent" else column.short
 
 
-def _narrow(text: str) -> str:
+def _without_unit(text: str) -> str:
     return text.removesuffix(" %")
 
 
-def _best(summary: Mapping[str, Any]) -> str | None:
-    """The arm with the least on the test split; None where there is nothing to choose."""
+def _best_arm(summary: Summary) -> str | None:
+    """The arm that does best on the test split; None where there is nothing to choose from."""
     measure = measure_of(summary)
-    found = [
-        (value, arm["name"])
-        for arm in summary["arms"]
-        if (value := measure.of(arm["mean"])) is not None
-    ]
-    return min(found, key=lambda pair: pair[0])[1] if len(found) > 1 else None
+    values = {arm.name: measure.of(arm.mean) for arm in summary.arms}
+    known = {name: value for name, value in values.items() if value is not None}
+    if len(known) < 2:
+        return None
+    return min(known, key=lambda name: known[name])
 
 
-def _footing(summary: Mapping[str, Any], left_out: list[Column]) -> str:
-    seeds = max((len(arm["seeds"]) for arm in summary["arms"]), default=0)
-    text = f"{measure_of(summary).tested(summary['data'])} of {summary['data']['name']}"
-    text += f", {plural(seeds, 'seed')}" if seeds else ""
-    text += f"{' (mean ± sd)' if seeds > 1 else ''}, {seconds(summary['seconds']['total'])} in all."
-    if left_out:
-        text += f" Left out for width: {', '.join(column.title for column in left_out)}."
-    return text
+def _footer(summary: Summary, table: ResultsTable, columns: list[Column]) -> str:
+    """What was tested, on how many seeds, how long it took, and which columns are missing."""
+    seeds = max((len(arm.seeds) for arm in summary.arms), default=0)
+    parts = [f"{wording_of(summary).test_split(summary.data)} of {summary.data.name}"]
+    if seeds:
+        spread = " (mean ± sd)" if seeds > 1 else ""
+        parts.append(plural(seeds, "seed") + spread)
+    parts.append(f"{seconds(summary.seconds.total)} in total")
+    footer = ", ".join(parts) + "."
+    missing = [column.title for column in table.columns if column not in columns]
+    if missing:
+        footer += f" The terminal is too narrow for: {', '.join(missing)}."
+    return footer

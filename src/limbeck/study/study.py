@@ -30,8 +30,8 @@ from limbeck.data import Dataset, TransferSet, Views
 from limbeck.data.batches import StudyData
 from limbeck.evaluation.bias import BIASES
 from limbeck.models import load_model, save_model
+from limbeck.report.formats import plural
 from limbeck.report.page import write_report
-from limbeck.report.wording import plural
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import DataFacts, Summary, write_summary

@@ -1,53 +1,58 @@
-"""What the figures over settings share: axes for what a study is judged by."""
+"""Axes for the measure by which a study is judged, and for sizes on a log scale."""
 
 import math
 from collections.abc import Sequence
 from textwrap import fill
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
 from limbeck.report.formats import count
-from limbeck.report.judged_by import Data, Measure
+from limbeck.report.measure_wording import MeasureWording
+from limbeck.run.summary import DataFacts
 
 
-class Drawn(NamedTuple):
-    """A figure: its title, the SVG and its caption."""
+def spaced_ticks(values: Sequence[float]) -> list[float]:
+    """The values whose tick labels have room on a log axis: both ends, and some between them.
 
-    title: str
-    svg: str
-    caption: str
-
-
-def apart(values: Sequence[float]) -> list[float]:
-    """The ascending values whose labels have room on a log axis: the ends, and others between them."""
+    Args:
+        values: Positive values, ascending.
+    """
     first, last = values[0], values[-1]
-    kept, least = [first], (math.log(last) - math.log(first)) / 12
+    if first == last:
+        return [first]
+    least = (math.log(last) - math.log(first)) / 12
+    ticks = [first]
     for value in values[1:-1]:
-        if min(math.log(value) - math.log(kept[-1]), math.log(last) - math.log(value)) >= least:
-            kept.append(value)
-    return kept if first == last else [*kept, last]
+        to_the_left = math.log(value) - math.log(ticks[-1])
+        to_the_right = math.log(last) - math.log(value)
+        if min(to_the_left, to_the_right) >= least:
+            ticks.append(value)
+    return [*ticks, last]
 
 
-def frame(axes: Axes, values: Sequence[float], measure: Measure) -> None:
-    """Room for the values; an interval of two seeds may leave the frame."""
+def set_height(axes: Axes, values: Sequence[float], words: MeasureWording) -> None:
+    """Make room for the values on the vertical axis.
+
+    The frame follows these values alone: a wide interval of two seeds may leave it.
+    """
     low, high = min(values), max(values)
-    pad = 0.08 * (high - low) or (1.0 if measure.whole else 0.01)
+    pad = 0.08 * (high - low) or (1.0 if words.measure.whole else 0.01)
     axes.set_ylim(max(-pad / 2, low - pad), high + pad)
-    ticks(axes.yaxis, 6, measure)
+    set_ticks(axes.yaxis, 6, words)
 
 
-def name_height(axes: Axes, measure: Measure, data: Data) -> None:
-    """Say what the vertical axis measures, on two lines where it is long."""
-    axes.set_ylabel(fill(measure.unit(data), 34))
+def label_height(axes: Axes, words: MeasureWording, data: DataFacts) -> None:
+    """Name the vertical axis, on two lines where its title is long."""
+    axes.set_ylabel(fill(words.axis(data), 34))
 
 
-def ticks(axis: Axis, most: int, measure: Measure) -> None:
-    """Whole numbers only where the measure is one, and equally many decimals where it is not."""
-    axis.set_major_locator(
-        MaxNLocator(most, integer=True) if measure.whole else MaxNLocator(most, steps=[1, 2, 5, 10])
-    )
-    plain = FuncFormatter(lambda value, _: count(value))
-    axis.set_major_formatter(plain if measure.whole else ScalarFormatter(useOffset=False))
+def set_ticks(axis: Axis, most: int, words: MeasureWording) -> None:
+    """Set at most so many ticks: whole numbers for a whole measure, else equally many decimals."""
+    if words.measure.whole:
+        axis.set_major_locator(MaxNLocator(most, integer=True))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    else:
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+        axis.set_major_formatter(ScalarFormatter(useOffset=False))

@@ -1,0 +1,207 @@
+"""Results against the size of the student."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from limbeck.evaluation.measure import Measure, measure_of
+from limbeck.report.families import Family, families, is_control, labels
+from limbeck.report.figures.axes import label_height, set_height, spaced_ticks
+from limbeck.report.figures.statistics import t_interval
+from limbeck.report.figures.style import (
+    COLOURS,
+    INK,
+    OTHER,
+    TEACHER,
+    canvas,
+    figure_settings,
+    legend,
+    only_grid,
+)
+from limbeck.report.figures.svg import ReportFigure, to_svg
+from limbeck.report.measure_wording import MeasureWording, wording_of
+from limbeck.run.summary import ArmResult, Summary
+
+MOST_FAMILIES = 8
+SIZE = ("student", "params")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Arms of one colour.
+
+    Attributes:
+        name: Name in the legend.
+        colour: Colour of the points.
+        arms: Arms of the group.
+    """
+
+    name: str
+    colour: str
+    arms: Sequence[ArmResult]
+
+
+def by_size(summary: Summary) -> ReportFigure | None:
+    """Draw the results against the number of parameters, with the Pareto front.
+
+    Returns:
+        The figure, or None if all students have the same size.
+    """
+    arms = summary.arms
+    words, measure = wording_of(summary), measure_of(summary)
+    if len({arm.params for arm in arms}) < 2:
+        return None
+    lines = families(arms, SIZE)
+    is_large = len(lines) > MOST_FAMILIES
+    groups = _by_kind(arms, measure) if is_large else _by_family(lines)
+    handles = {group.name: _dot(group.colour, "o") for group in groups}
+    sizes = [arm.params for arm in arms]
+    with figure_settings():
+        figure = canvas(3.6)
+        axes = figure.subplots()
+        values: list[float] = []
+        middle = (len(groups) - 1) / 2
+        for i, group in enumerate(groups):
+            values += _draw_group(axes, group, measure, shift=1.02 ** (i - middle))
+        _draw_front(axes, pareto_front(arms, measure))
+        if summary.teacher is not None:
+            teacher = summary.teacher
+            sizes.append(teacher.params)
+            level = measure.of(teacher.test)
+            if level is not None:
+                axes.plot([teacher.params], [level], "*", color=TEACHER, markersize=12, zorder=4)
+                handles["teacher"] = _dot(TEACHER, "*", 10)
+                values.append(level)
+        handles["Pareto front"] = Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
+        _finish(axes, sizes, values, words)
+        label_height(axes, words, summary.data)
+        legend(figure, list(handles.values()), list(handles))
+        label = f"{words.title} against the number of parameters, with the Pareto front"
+        svg = to_svg(figure, "sizes", label)
+    title = f"{words.unit.capitalize()} against size"
+    return ReportFigure(title, svg, _caption(words, has_kinds=is_large))
+
+
+def _caption(words: MeasureWording, *, has_kinds: bool) -> str:
+    sentences = [
+        "Points are means over seeds with their 95 % intervals.",
+        f"The Pareto front considers, for each size, the arm with the fewest validation "
+        f"{words.unit}.",
+        f"Such an arm is on the front if it has fewer test {words.unit} than those of all smaller "
+        "sizes.",
+    ]
+    if has_kinds:
+        sentences.append(
+            "“Chosen” is, for each size, the distilled arm with the fewest validation "
+            f"{words.unit}."
+        )
+    return " ".join(sentences)
+
+
+def _by_family(lines: Sequence[Family]) -> list[Group]:
+    names = labels(lines, SIZE)
+    return [
+        Group(name, COLOURS[i], line)
+        for i, (name, line) in enumerate(zip(names, lines, strict=True))
+    ]
+
+
+def _by_kind(arms: Sequence[ArmResult], measure: Measure) -> list[Group]:
+    """Controls, the distilled arm of each size that validation chooses, and the others in grey."""
+    controls = [arm for arm in arms if is_control(arm)]
+    distilled = [arm for arm in arms if not is_control(arm)]
+    chosen = best_of_each_size(distilled, measure)
+    others = [arm for arm in distilled if arm not in chosen]
+    groups = [
+        Group("other distilled", OTHER.colour, others),
+        Group("control", COLOURS[0], controls),
+        Group("distilled, chosen", COLOURS[1], chosen),
+    ]
+    return [group for group in groups if group.arms]
+
+
+def best_of_each_size(arms: Sequence[ArmResult], measure: Measure) -> list[ArmResult]:
+    """The arm of each size that does best on the validation split, never on the test split."""
+    by_params: dict[int, list[ArmResult]] = {}
+    for arm in arms:
+        by_params.setdefault(arm.params, []).append(arm)
+    return [min(same_size, key=measure.on_validation) for same_size in by_params.values()]
+
+
+def pareto_front(arms: Sequence[ArmResult], measure: Measure) -> list[tuple[int, float]]:
+    """Parameters and test mean of the chosen arms that no smaller chosen arm beats, by size."""
+    front: list[tuple[int, float]] = []
+    for arm in sorted(best_of_each_size(arms, measure), key=lambda arm: arm.params):
+        mean = measure.of(arm.mean)
+        if mean is not None and (not front or mean < front[-1][1]):
+            front.append((arm.params, mean))
+    return front
+
+
+def _draw_group(axes: Axes, group: Group, measure: Measure, *, shift: float) -> list[float]:
+    """Draw the arms of a group; return the heights that should lie in the frame."""
+    is_faint = group.colour == OTHER.colour
+    values: list[float] = []
+    for arm in group.arms:
+        seeds = measure.of_seeds(arm)
+        place = arm.params * shift
+        mean = float(np.mean(seeds))
+        interval = None if is_faint else t_interval(seeds)
+        if interval:
+            axes.vlines(place, *interval, color=group.colour, linewidth=1.4, alpha=0.7, zorder=2)
+        axes.plot(
+            [place],
+            [mean],
+            "o",
+            color=group.colour,
+            markersize=4 if is_faint else 6,
+            markeredgecolor="white",
+            zorder=2 if is_faint else 3,
+        )
+        values += interval if interval and len(seeds) > 2 else [mean]
+    return values
+
+
+def _draw_front(axes: Axes, front: Sequence[tuple[int, float]]) -> None:
+    sizes = [params for params, _ in front]
+    means = [mean for _, mean in front]
+    axes.step(
+        sizes, means, where="post", color=INK, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1.8
+    )
+
+
+def _finish(
+    axes: Axes, sizes: Sequence[int], values: Sequence[float], words: MeasureWording
+) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(sorted(set(sizes)))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axes.margins(x=0.08)
+    axes.set_xlabel("parameters")
+    set_height(axes, values, words)
+    only_grid(axes, "y")
+
+
+def _short(value: float) -> str:
+    """A number of parameters: ``850``, ``2.4k``, ``1.3M``."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.0f}"
+
+
+def _dot(colour: str, marker: str, size: float = 6) -> Line2D:
+    return Line2D(
+        [],
+        [],
+        color=colour,
+        marker=marker,
+        markersize=size,
+        linestyle="none",
+        markeredgecolor="white",
+    )

@@ -1,0 +1,211 @@
+"""Results against the temperature of the soft loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from limbeck.evaluation.measure import Measure, measure_of
+from limbeck.report.families import Family, control_of, families, is_control, labels, settings
+from limbeck.report.figures.axes import label_height, set_height, spaced_ticks
+from limbeck.report.figures.panels import MOST_PANELS, make_panels, set_panel_title
+from limbeck.report.figures.statistics import t_interval
+from limbeck.report.figures.style import (
+    COLOURS,
+    QUIET,
+    TEACHER,
+    figure_settings,
+    legend,
+    only_grid,
+)
+from limbeck.report.figures.svg import ReportFigure, to_svg
+from limbeck.report.measure_wording import MeasureWording, wording_of
+from limbeck.run.summary import ArmResult, Summary
+
+MOST_LINES = 8
+"""Lines in one panel."""
+FEWEST_TEMPERATURES = 3
+"""Points of a line."""
+TEMPERATURE = "objective.temperature"
+_LEVELS = {
+    "control": Line2D([], [], color=QUIET, linestyle=(0, (5, 2)), linewidth=1.3),
+    "teacher": Line2D([], [], color=TEACHER, linestyle=(0, (1, 1.6)), linewidth=1.5),
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The families of arms that are compared with one control.
+
+    Attributes:
+        control: Control of these arms, if they have one.
+        lines: Families that are equal except for the temperature.
+    """
+
+    control: ArmResult | None
+    lines: list[Family]
+
+    def names(self) -> list[str]:
+        """A name for each line."""
+        return labels(self.lines, [TEMPERATURE], self.control.name if self.control else "")
+
+
+def by_temperature(summary: Summary) -> ReportFigure | None:
+    """Draw means and their 95 % t-intervals against the temperature.
+
+    There is a panel for each control and a line for each family of arms that are otherwise equal.
+
+    Returns:
+        The figure, or None if no family has at least three temperatures.
+    """
+    words, measure = wording_of(summary), measure_of(summary)
+    lines = _lines(summary)
+    panels = _panels(lines, summary)
+    if not panels:
+        return None
+    names = list(dict.fromkeys(name for panel in panels for name in panel.names()))
+    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    has_dots = len(names) <= 3 and len(panels) == 1
+    with figure_settings():
+        figure, grid = make_panels(len(panels), 3.4)
+        for axes, panel in zip(grid, panels, strict=True):
+            values = _draw_levels(axes, panel.control, summary)
+            middle = (len(panel.lines) - 1) / 2
+            for i, (name, line) in enumerate(zip(panel.names(), panel.lines, strict=True)):
+                shift = 1.035 ** (i - middle)  # so that lines do not hide each other
+                values += _draw_line(axes, line, measure, colours[name], shift, dots=has_dots)
+            temperatures = [_temperature(arm) for line in panel.lines for arm in line]
+            _finish(axes, temperatures, values, words)
+            control = panel.control.name if panel.control else "no control"
+            set_panel_title(axes, control, len(panels))
+        label_height(grid[0], words, summary.data)
+        handles = [_handle(colours[name]) for name in names]
+        legend(figure, [*handles, *_LEVELS.values()], [*names, *_LEVELS])
+        label = f"{words.title} against the temperature of the soft loss"
+        svg = to_svg(figure, "temperature", label)
+    hidden = len(lines) - sum(len(panel.lines) for panel in panels)
+    title = f"{words.unit.capitalize()} against temperature"
+    return ReportFigure(title, svg, _caption(words, len(panels), hidden, dots=has_dots))
+
+
+def _caption(words: MeasureWording, panels: int, hidden: int, *, dots: bool) -> str:
+    sentences = [
+        "Points are means over seeds with their 95 % intervals.",
+        "The band is the interval of the control.",
+    ]
+    if dots:
+        sentences.append("Small dots are single seeds.")
+    if hidden:
+        sentences.append(f"{hidden} lines with more validation {words.unit} are not drawn.")
+    if panels > 1:
+        sentences.append("There is a panel for each control, with a scale of its own.")
+    return " ".join(sentences)
+
+
+def _temperature(arm: ArmResult) -> float:
+    return settings(arm)[TEMPERATURE]
+
+
+def _lines(summary: Summary) -> list[Family]:
+    arms = [arm for arm in summary.arms if not is_control(arm)]
+    arms = [arm for arm in arms if settings(arm).get(TEMPERATURE) is not None]
+    lines = families(arms, [TEMPERATURE])
+    return [line for line in lines if len(set(map(_temperature, line))) >= FEWEST_TEMPERATURES]
+
+
+def _panels(lines: Sequence[Family], summary: Summary) -> list[Panel]:
+    """The lines by their control; where there are too many, those that do best on validation."""
+    measure = measure_of(summary)
+    panels: dict[str, Panel] = {}
+    for line in lines:
+        control = control_of(line[0], summary)
+        name = control.name if control else ""
+        panels.setdefault(name, Panel(control, [])).lines.append(line)
+
+    def best(line: Family) -> float:
+        return min(map(measure.on_validation, line))
+
+    def best_of_panel(panel: Panel) -> float:
+        return min(map(best, panel.lines))
+
+    chosen = sorted(panels.values(), key=best_of_panel)[:MOST_PANELS]
+    smaller = []
+    for panel in panels.values():
+        if panel in chosen:
+            best_lines = sorted(panel.lines, key=best)[:MOST_LINES]
+            lines = [line for line in panel.lines if line in best_lines]
+            smaller.append(Panel(panel.control, lines))
+    return smaller
+
+
+def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> list[float]:
+    """Draw control and teacher; return the heights that should lie in the frame."""
+    measure = measure_of(summary)
+    values: list[float] = []
+    if control is not None:
+        seeds = measure.of_seeds(control)
+        level = float(np.mean(seeds))
+        axes.axhline(level, color=QUIET, linestyle=(0, (5, 2)), linewidth=1.3, zorder=1.5)
+        interval = t_interval(seeds)
+        if interval:
+            axes.axhspan(*interval, color=QUIET, alpha=0.12, linewidth=0)
+        values += [level, *_heights(seeds)]
+    if summary.teacher is not None:
+        teacher = measure.of(summary.teacher.test)
+        if teacher is not None:
+            axes.axhline(teacher, color=TEACHER, linestyle=(0, (1, 1.6)), linewidth=1.5)
+            values.append(teacher)
+    return values
+
+
+def _draw_line(
+    axes: Axes, line: Family, measure: Measure, colour: str, shift: float, *, dots: bool
+) -> list[float]:
+    """Draw a family of arms; return the heights that should lie in the frame."""
+    arms = sorted(line, key=_temperature)
+    places = [_temperature(arm) * shift for arm in arms]
+    means = [float(np.mean(measure.of_seeds(arm))) for arm in arms]
+    axes.plot(places, means, color=colour, marker="o", markersize=4.5, linewidth=1.6, zorder=3)
+    values = list(means)
+    for place, arm in zip(places, arms, strict=True):
+        seeds = measure.of_seeds(arm)
+        interval = t_interval(seeds)
+        if interval:
+            axes.vlines(place, *interval, color=colour, linewidth=1.3, alpha=0.75, zorder=2)
+        if dots and len(seeds) > 1:
+            axes.plot(
+                [place] * len(seeds),
+                seeds,
+                "o",
+                color=colour,
+                alpha=0.35,
+                markersize=3.2,
+                markeredgewidth=0,
+            )
+        values += _heights(seeds)
+    return values
+
+
+def _heights(seeds: Sequence[float]) -> Sequence[float]:
+    """The interval, or the seeds themselves where two of them make a very wide one."""
+    interval = t_interval(seeds)
+    return interval if interval and len(seeds) > 2 else seeds
+
+
+def _finish(
+    axes: Axes, temperatures: Sequence[float], values: Sequence[float], words: MeasureWording
+) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(sorted(set(temperatures)))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.set_xlabel("temperature T")
+    set_height(axes, values, words)
+    only_grid(axes, "y")
+
+
+def _handle(colour: str) -> Line2D:
+    return Line2D([], [], color=colour, marker="o", markersize=4, linewidth=1.6)

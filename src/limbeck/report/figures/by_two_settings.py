@@ -1,0 +1,146 @@
+"""A heat map of the results over two settings that were swept together."""
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import Rectangle
+
+from limbeck.evaluation.measure import measure_of
+from limbeck.report.families import Family, families, is_control, labels, settings
+from limbeck.report.figures.panels import MOST_PANELS, make_panels, set_panel_title
+from limbeck.report.figures.style import INK, SHADES, figure_settings, only_grid
+from limbeck.report.figures.svg import ReportFigure, to_svg
+from limbeck.report.measure_wording import MeasureWording, wording_of
+from limbeck.run.summary import ArmResult, Summary
+
+SWEPT = {
+    "objective.temperature": "temperature T",
+    "objective.soft_weight": "soft weight",
+    "objective.hard_weight": "hard weight",
+    "optimizer.lr": "learning rate",
+}
+"""Names of the settings for which there is a heat map."""
+_SHADES = LinearSegmentedColormap.from_list("errors", SHADES)
+
+Pair = tuple[str, str]
+
+
+def by_two_settings(summary: Summary) -> ReportFigure | None:
+    """Draw the means over two settings, such as temperature and soft weight.
+
+    There is a panel for each family of arms; its best cell on the validation split is outlined.
+
+    Returns:
+        The figure, or None if no two settings were swept together.
+    """
+    words, measure = wording_of(summary), measure_of(summary)
+    pair, maps = _largest_maps(summary)
+    if not maps:
+        return None
+    best = sorted(maps, key=lambda family: min(map(measure.on_validation, family)))
+    panels = [family for family in maps if family in best[:MOST_PANELS]]
+    rows = max(len(_values(family, pair[1])) for family in panels)
+    names = f"{SWEPT[pair[0]]} and {SWEPT[pair[1]]}"
+    with figure_settings():
+        figure, grid = make_panels(len(panels), 0.95 + 0.34 * rows)
+        for axes, family, name in zip(grid, panels, labels(panels, pair), strict=True):
+            _draw_map(axes, family, words, pair, is_small=len(panels) > 1)
+            set_panel_title(axes, name, len(panels))
+        svg = to_svg(figure, "settings", f"Mean {words.title_in_sentence} by {names}")
+    title = f"{words.unit.capitalize()} by {names}"
+    return ReportFigure(title, svg, _caption(words, len(panels), len(maps)))
+
+
+def _caption(words: MeasureWording, panels: int, maps: int) -> str:
+    sentences = [
+        f"Each cell is the mean of {words.title_in_sentence} over seeds.",
+        "Darker is more.",
+        f"The outlined cell has the fewest {words.unit} on the validation split.",
+    ]
+    if panels > 1:
+        sentences.append("Colours are comparable only within a panel.")
+    if panels < maps:
+        sentences.append(
+            f"Only {panels} of {maps} groups of arms are drawn: those with the fewest validation "
+            f"{words.unit}."
+        )
+    return " ".join(sentences)
+
+
+def _largest_maps(summary: Summary) -> tuple[Pair, list[Family]]:
+    """The pair of settings with the most arms in its maps, and these maps."""
+    arms = [arm for arm in summary.arms if not is_control(arm)]
+    candidates = [(pair, _maps(arms, pair)) for pair in combinations(SWEPT, 2)]
+    return max(candidates, key=lambda candidate: sum(map(len, candidate[1])))
+
+
+def _maps(arms: Sequence[ArmResult], pair: Pair) -> list[Family]:
+    """Families in which both settings have several values, and not just along a diagonal."""
+    maps = []
+    for key in pair:
+        arms = [arm for arm in arms if settings(arm).get(key) is not None]
+    for family in families(arms, pair):
+        sides = [len(_values(family, key)) for key in pair]
+        if min(sides) >= 2 and len(family) > max(sides):
+            maps.append(family)
+    return maps
+
+
+def _values(family: Family, key: str) -> list[float]:
+    return sorted({settings(arm)[key] for arm in family})
+
+
+def _draw_map(
+    axes: Axes, family: Family, words: MeasureWording, pair: Pair, *, is_small: bool
+) -> None:
+    columns, rows = _values(family, pair[0]), _values(family, pair[1])
+
+    def cell(arm: ArmResult) -> tuple[int, int]:
+        values = settings(arm)
+        return rows.index(values[pair[1]]), columns.index(values[pair[0]])
+
+    means = np.full((len(rows), len(columns)), np.nan)
+    for arm in family:
+        means[cell(arm)] = np.mean(words.measure.of_seeds(arm))
+    low, high = float(np.nanmin(means)), float(np.nanmax(means))
+    axes.pcolormesh(
+        np.arange(len(columns) + 1) - 0.5,
+        np.arange(len(rows) + 1) - 0.5,
+        np.ma.masked_invalid(means),
+        cmap=_SHADES,
+        vmin=low,
+        vmax=high,
+        edgecolors="white",
+    )
+    numbers = len(columns) * (3 if is_small else 1)
+    for (row, column), mean in np.ndenumerate(means):
+        if math.isnan(mean):
+            continue
+        is_dark = mean > low + 0.55 * (high - low)
+        axes.text(
+            column,
+            row,
+            words.mean(mean),
+            ha="center",
+            va="center",
+            fontsize=8.5 if numbers <= 15 else 7,
+            color="white" if is_dark else INK,
+        )
+    _outline(axes, *cell(min(family, key=words.measure.on_validation)))
+    axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
+    axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+    axes.set_xlabel(SWEPT[pair[0]])
+    axes.set_ylabel(SWEPT[pair[1]])
+    only_grid(axes, "none")
+    axes.spines[:].set_visible(False)
+
+
+def _outline(axes: Axes, row: int, column: int) -> None:
+    corner = (column - 0.46, row - 0.46)
+    axes.add_patch(
+        Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="#d55e00", linewidth=2.2, gid="best")
+    )

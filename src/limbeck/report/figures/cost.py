@@ -1,0 +1,101 @@
+"""Results against the size of the model file and the latency."""
+
+from collections.abc import Callable
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from limbeck.report.cost import RUNTIMES, Cost, CostRow
+from limbeck.report.figures.axes import label_height, set_height
+from limbeck.report.figures.style import (
+    COLOURS,
+    INK,
+    TEACHER,
+    canvas,
+    figure_settings,
+    legend,
+    only_grid,
+)
+from limbeck.report.figures.svg import ReportFigure, to_svg
+from limbeck.report.formats import file_size, is_number
+from limbeck.report.measure_wording import wording_of
+from limbeck.run.summary import Summary
+
+_MARKERS = {"torch fp32": "s", "onnx fp32": "o", "onnx int8": "v"}
+
+
+def results_by_cost(cost: Cost, summary: Summary) -> ReportFigure | None:
+    """Draw the results against the size of the file and the latency on one core.
+
+    Returns:
+        The figure, or None if no model has a result.
+    """
+    words = wording_of(summary)
+    points = [(row, getattr(row, words.measure.key)) for row in cost.rows]
+    points = [(row, value) for row, value in points if is_number(value)]
+    if not points:
+        return None
+    colours = _colours([row for row, _ in points])
+    with figure_settings():
+        figure = canvas(3.2)
+        left, right = figure.subplots(1, 2, sharey=True)
+        for row, value in points:
+            marker, colour = _MARKERS[row.runtime_key], colours[row.model]
+            if row.runtime == "onnx":
+                _draw_point(left, row.bytes, value, marker, colour)
+            low, high = row.one_core.quartiles
+            right.hlines(value, low, high, color=colour, linewidth=1.4, alpha=0.7)
+            _draw_point(right, row.one_core.median, value, marker, colour)
+        _finish(left, "size of the file", file_size)
+        _finish(right, "latency on one core", lambda value: f"{value:.3g} ms")
+        set_height(left, [value for _, value in points], words)
+        label_height(left, words, summary.data)
+        handles = _handles(colours, [row for row, _ in points])
+        legend(figure, list(handles.values()), list(handles))
+        label = f"{words.title} against file size and latency of each model"
+        svg = to_svg(figure, "cost", label)
+    title = f"{words.unit.capitalize()} against size and latency"
+    caption = "Bars are the quartiles of the latency. In both panels, the lower left is better."
+    return ReportFigure(title, svg, caption)
+
+
+def _colours(rows: list[CostRow]) -> dict[str, str]:
+    colours = {}
+    students = 0
+    for row in rows:
+        if row.model == "teacher":
+            colours[row.model] = TEACHER
+        elif row.model not in colours:
+            colours[row.model] = COLOURS[students % len(COLOURS)]
+            students += 1
+    return colours
+
+
+def _draw_point(axes: Axes, x: float, y: float, marker: str, colour: str) -> None:
+    axes.plot([x], [y], marker, color=colour, markersize=7, markeredgecolor="white", zorder=3)
+
+
+def _finish(axes: Axes, title: str, text_of: Callable[[float], str]) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text_of(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.margins(x=0.15)
+    axes.set_xlabel(title)
+    only_grid(axes, "y")
+
+
+def _handles(colours: dict[str, str], rows: list[CostRow]) -> dict[str, Line2D]:
+    """Entries of the legend: the models by colour, then the runtimes by marker."""
+    handles = {}
+    for name, colour in colours.items():
+        handles[name] = Line2D([], [], marker="o", linestyle="none", color=colour)
+    runtimes = {row.runtime_key for row in rows}
+    for key, name in RUNTIMES.items():
+        if key in runtimes:
+            marker = _MARKERS[key]
+            handles[name] = Line2D(
+                [], [], marker=marker, linestyle="none", color=INK, fillstyle="none"
+            )
+    return handles

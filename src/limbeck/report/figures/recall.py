@@ -1,0 +1,160 @@
+"""A heat map of the recall of every class."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import NDArray
+
+from limbeck.report.figures.predictions import Predictions, hidden_arms, models_of
+from limbeck.report.figures.statistics import mean_recall
+from limbeck.report.figures.style import (
+    INK,
+    SHADES,
+    canvas,
+    figure_settings,
+    only_grid,
+    shorten,
+    shorten_apart,
+)
+from limbeck.report.figures.svg import ReportFigure, to_svg
+from limbeck.run.summary import Summary
+
+MOST_CLASSES = 100
+MOST_NUMBERED = 60
+"""With more classes than this, the cells have no numbers."""
+_MISSED = LinearSegmentedColormap.from_list("missed", SHADES).with_extremes(bad="#ececec")
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """The drawing of the recall figure.
+
+    Attributes:
+        svg: Drawing as an SVG element.
+        classes: Number of classes in the drawing.
+        darkest: Recall in % of the darkest shade.
+    """
+
+    svg: str
+    classes: int
+    darkest: float
+
+
+def recall_by_class(summary: Summary, predictions: Predictions) -> ReportFigure | None:
+    """Draw the recall of every class for the teacher and the arms, mean over seeds.
+
+    Returns:
+        The figure, or None if there are no predictions.
+    """
+    models = models_of(summary, predictions)
+    if not models:
+        return None
+    classes = list(summary.classes)
+    if len(classes) != predictions.classes:
+        classes = [str(i) for i in range(predictions.classes)]
+    recalls = [(model.name, mean_recall(predictions, model.predictions)) for model in models]
+    heat_map = recall_heat_map(recalls, classes)
+    caption = (
+        "Each cell is the share of the test samples of a class that a model assigns to this "
+        "class, in %, mean over seeds. Darker cells have a lower recall: "
+        f"the scale runs from 100 % (lightest) to {heat_map.darkest:.1f} % (darkest)."
+    )
+    if heat_map.classes < len(classes):
+        caption += (
+            f" The figure holds the {heat_map.classes} of {len(classes)} classes with the lowest "
+            "recall."
+        )
+    return ReportFigure("Recall by class", heat_map.svg, caption + hidden_arms(summary))
+
+
+def recall_heat_map(
+    recalls: Sequence[tuple[str, NDArray[np.float64]]], classes: Sequence[str]
+) -> HeatMap:
+    """Draw the recall in % of every class and model, darker where it is lower.
+
+    Beyond 100 classes, those with the lowest recall are drawn.
+
+    Args:
+        recalls: Name and recall per class ``[C]`` of each model, the teacher first.
+        classes: Names of the classes.
+    """
+    values = 100 * np.array([recall for _, recall in recalls])
+    columns = _hardest(values, MOST_CLASSES)
+    blocks = np.array_split(columns, math.ceil(len(columns) / _classes_per_row(len(columns))))
+    width = len(blocks[0])
+    names = [shorten(name, 15) for name in classes]
+    models = shorten_apart([name for name, _ in recalls], 22)
+    letters = max(len(names[i]) for i in columns)
+    is_vertical = letters * 0.075 > 5.6 / width
+    room_for_names = 0.07 * letters + 0.1 if is_vertical else 0.25
+    lowest = min(float(np.nanmin(values[:, columns])), 99.0)
+    with figure_settings():
+        figure = canvas(len(blocks) * (0.25 * len(models) + room_for_names + 0.12) + 0.1)
+        grid = figure.subplots(len(blocks), 1, squeeze=False)[:, 0]
+        for axes, block in zip(grid, blocks, strict=True):
+            _draw_recall(axes, values[:, block], lowest, numbers=len(columns) <= MOST_NUMBERED)
+            axes.set_xlim(-0.5, width - 0.5)
+            rotation = 90 if is_vertical else 0
+            axes.set_xticks(range(len(block)), [names[i] for i in block], rotation=rotation)
+            axes.set_yticks(range(len(models)), models)
+            axes.tick_params(labelsize=7.5 if width > 12 else 8.5)
+        svg = to_svg(figure, "recall", "Recall of every class, teacher and arms")
+    return HeatMap(svg, len(columns), lowest)
+
+
+def _classes_per_row(classes: int) -> int:
+    return 20 if classes <= MOST_NUMBERED else 34
+
+
+def _hardest(values: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """The classes of lowest mean recall, in their order; classes without samples come last."""
+    classes = values.shape[1]
+    if classes <= most:
+        return np.arange(classes)
+    is_unknown = np.isnan(values).all(axis=0)
+    means = np.nan_to_num(values, nan=100).mean(axis=0)
+    ranked = np.argsort(np.where(is_unknown, np.inf, means), kind="stable")
+    return np.sort(ranked[:most])
+
+
+def _draw_recall(axes: Axes, values: NDArray[np.float64], lowest: float, *, numbers: bool) -> None:
+    missed = np.ma.masked_invalid(100 - values)
+    rows, columns = values.shape
+    axes.pcolormesh(
+        np.arange(columns + 1) - 0.5,
+        np.arange(rows + 1) - 0.5,
+        missed,
+        cmap=_MISSED,
+        vmin=0,
+        vmax=100 - lowest,
+        edgecolors="white",
+        linewidth=1,
+    )
+    axes.invert_yaxis()
+    axes.xaxis.tick_top()
+    only_grid(axes, "none")
+    axes.spines[:].set_visible(False)
+    if not numbers:
+        return
+    decimals = 1 if columns <= 12 else 0
+    for (row, column), value in np.ndenumerate(values):
+        is_dark = (100 - value) > 0.6 * (100 - lowest)
+        axes.text(
+            column,
+            row,
+            _percentage(value, decimals),
+            ha="center",
+            va="center",
+            color="white" if is_dark else INK,
+            fontsize=8.5 if decimals else 7.5,
+        )
+
+
+def _percentage(value: float, decimals: int) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.{decimals}f}" if value < 100 else "100"

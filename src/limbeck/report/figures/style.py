@@ -1,0 +1,151 @@
+"""The look that all figures share: colours, fonts, canvas and legend."""
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+TEACHER = "#3d4045"
+INK = "#2b2e33"
+QUIET = "#6a6f78"
+GRID = "#e6e8eb"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b24d8f", "#c28800", "#3f9fd8", "#7d5a3c", "#7a7a7a")
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+SHADES = ("#f4f8fb", "#bcd9ea", "#7fb2d3", "#1c679f", "#08406b")
+"""The colours of a heat map, from light to dark."""
+
+WIDTH = 7.5
+"""Width of every figure in inches."""
+
+_SETTINGS: Any = {
+    "svg.hashsalt": "limbeck",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#b9bec6",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": "#b9bec6",
+    "ytick.color": "#b9bec6",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "text.color": INK,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """The colour and the dash of one arm, the same in every figure."""
+
+    colour: str
+    dash: Any = "solid"
+
+
+OTHER = Style("#aab0b8")
+"""The style of arms without a colour of their own."""
+
+
+def arm_styles(arms: Sequence[str], highlighted: Sequence[str] | None = None) -> dict[str, Style]:
+    """Assign a style to each arm.
+
+    Beyond eight arms the colours return with another dash. Arms that are not ``highlighted`` are
+    grey; with None, all arms are highlighted.
+    """
+    if highlighted is None:
+        highlighted = arms
+    styles = dict.fromkeys(arms, OTHER)
+    for i, arm in enumerate(arm for arm in arms if arm in highlighted):
+        dash = DASHES[(i // len(COLOURS)) % len(DASHES)]
+        styles[arm] = Style(COLOURS[i % len(COLOURS)], dash)
+    return styles
+
+
+@contextmanager
+def figure_settings() -> Iterator[None]:
+    """Apply the settings of the figures, and restore the user's Matplotlib settings afterwards."""
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def canvas(height: float) -> Figure:
+    """An empty figure of the common width, ``height`` inches high."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def shorten(name: str, limit: int) -> str:
+    """Cut the middle out of a name of more than ``limit`` characters.
+
+    Both ends stay, because either may tell two names apart.
+    """
+    line = " ".join(str(name).split())
+    if len(line) <= limit:
+        return line
+    tail = (limit - 1) // 2
+    head = limit - 1 - tail
+    return f"{line[:head]}…{line[-tail:]}"
+
+
+def shorten_apart(names: Sequence[str], limit: int) -> list[str]:
+    """Shorten names to about ``limit`` characters, or more where they would become equal."""
+    longest = max(map(len, names), default=0)
+    for length in range(limit, longest, 4):
+        short = [shorten(name, length) for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+    return [shorten(name, longest) for name in names]
+
+
+def break_at_commas(name: str, limit: int) -> str:
+    """Set a name on lines of at most ``limit`` characters, which end after commas."""
+    lines = [""]
+    for part in re.findall(r"[^,]*,|[^,]+$", name):
+        if lines[-1] and len(lines[-1] + part) > limit:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(shorten(line, limit) for line in lines)
+
+
+def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
+    """Add a legend above the panels, in as many columns as the longest name allows."""
+    labels = shorten_apart(names, 44)
+    widest = max(len(label) for label in labels)
+    columns = max(1, min(len(labels), int(105 / (widest + 8))))
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=1.8,
+        columnspacing=1.6,
+    )
+
+
+def only_grid(axes: Axes, which: str) -> None:
+    """Keep the grid lines of one axis (``x``, ``y`` or ``none``) and remove the tick marks."""
+    axes.grid(False)
+    if which == "x":
+        axes.grid(True, axis="x")
+    if which == "y":
+        axes.grid(True, axis="y")
+    axes.tick_params(length=0)

@@ -1,0 +1,314 @@
+"""Words and number formats of the measures by which a study is judged."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS, Measure
+from limbeck.report.formats import MISSING, count, fixed, is_number, is_zero, p_value, plural
+from limbeck.run.summary import Comparison, DataFacts, Summary
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the results table.
+
+    Attributes:
+        key: Name of the metric.
+        title: Heading on the page.
+        short: Heading in the terminal.
+        kind: Number format, a key of :data:`~limbeck.report.formats.FORMATS`.
+        always: Whether the column stays where no row has a number.
+    """
+
+    key: str
+    title: str
+    short: str
+    kind: str
+    always: bool = False
+
+
+@dataclass(frozen=True)
+class Decimals:
+    """Decimals of a measure; None stands for a whole number.
+
+    Attributes:
+        single: Decimals of one model.
+        mean: Decimals of a mean over seeds.
+        by_seed: Decimals in the table of seeds.
+    """
+
+    single: int | None
+    mean: int
+    by_seed: int | None
+
+
+class MeasureWording(ABC):
+    """Words and number formats of a measure.
+
+    Attributes:
+        measure: Measure that is worded.
+        title: Heading of a column or a figure.
+        verb: Verb between an arm and its number.
+        columns: Columns of the results table.
+        decimals: Decimals of the numbers.
+        p_title: Heading of the p-values.
+        gaps: Keys and headings of the shares in ``gap_closed``; the first is in the headline.
+        past_teacher: Clause about an arm that is better than the teacher.
+        too_small: Clause about a test split that does not settle the question.
+        validation_curve: Metric of ``metrics.csv`` that is drawn beside the training loss.
+        has_logits: Whether ``predictions.npz`` holds the logits that some figures need.
+    """
+
+    measure: Measure
+    title: str
+    verb: str
+    columns: tuple[Column, ...]
+    decimals: Decimals
+    p_title: str
+    gaps: tuple[tuple[str, str], ...]
+    past_teacher: str
+    too_small: str
+    validation_curve: str
+    has_logits: bool
+
+    @property
+    def unit(self) -> str:
+        """What is counted, in the plural: "errors" or "bits per byte"."""
+        return self.measure.unit
+
+    @property
+    def title_in_sentence(self) -> str:
+        """The title inside a sentence."""
+        return self.title[0].lower() + self.title[1:]
+
+    @abstractmethod
+    def axis(self, data: DataFacts) -> str:
+        """Title of an axis."""
+
+    @abstractmethod
+    def test_split(self, data: DataFacts) -> str:
+        """Size of the test split, such as "500 test samples"."""
+
+    @abstractmethod
+    def level(self, value: str, data: DataFacts) -> str:
+        """Result of one model, such as "7 errors on 500 test samples"."""
+
+    @abstractmethod
+    def finding(self, comparison: Comparison, summary: Summary) -> str:
+        """A sentence without its period: how an arm differs from its control."""
+
+    @abstractmethod
+    def evidence(self, comparison: Comparison) -> str:
+        """The p-value and its test; empty where there is none."""
+
+    @abstractmethod
+    def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
+        """Names and values that describe the data."""
+
+    def number(self, value: object) -> str:
+        """The number of one model."""
+        return _text(value, self.decimals.single)
+
+    def mean(self, value: object) -> str:
+        """A mean over seeds."""
+        return _text(value, self.decimals.mean)
+
+    def of_one_seed(self, value: object, *, signed: bool = False) -> str:
+        """A number or a change in the table of seeds."""
+        return _text(value, self.decimals.by_seed, signed=signed)
+
+    def mean_and_sd(self, mean: object, sd: object) -> str:
+        """Mean and standard deviation, ``85.3 ± 4.2``; the mean alone where there is one seed."""
+        if not is_number(sd):
+            return self.number(mean)
+        return f"{self.mean(mean)} ± {self.mean(sd)}"
+
+    def change(self, comparison: Comparison, *, signed: bool = True) -> str:
+        """The mean change of a comparison."""
+        delta = self.measure.delta(comparison)
+        value = delta.mean if signed else abs(delta.mean)
+        if self.measure.whole and not delta.ci95:
+            return count(value, signed=signed)
+        return fixed(value, self._decimals_of(value), signed=signed)
+
+    def interval(self, comparison: Comparison, *, total: bool = False) -> str:
+        """The 95 % interval of the change, such as ``−30.1 to −16.5``; a dash with one seed.
+
+        Args:
+            comparison: Arm and control.
+            total: Whether to give the interval over seeds and test samples together.
+        """
+        delta = self.measure.delta(comparison)
+        bounds = delta.ci95_total if total else delta.ci95
+        decimals = self._decimals_of(delta.mean)
+        return " to ".join(fixed(bound, decimals) for bound in bounds or (None,))
+
+    def _decimals_of(self, change: float) -> int:
+        """Decimals of a change: one more where a small change would lose most of its digits."""
+        decimals = self.decimals.mean
+        if self.measure.whole or abs(change) >= 10 ** (1 - decimals):
+            return decimals
+        return decimals + 1
+
+
+def _text(value: object, decimals: int | None, *, signed: bool = False) -> str:
+    if decimals is None:
+        return count(value, signed=signed)
+    return fixed(value, decimals, signed=signed)
+
+
+_IMITATION = (
+    Column("agreement", "Agreement", "agree", "percent"),
+    Column("kl_to_teacher", "KL to teacher", "KL", "nats"),
+    Column("seconds", "Time", "time", "seconds"),
+)
+
+
+class _ErrorsWording(MeasureWording):
+    """Words and number formats of test errors."""
+
+    measure = ERRORS
+    title = "Test errors"
+    verb = "makes"
+    columns = (
+        Column("errors", "Test errors", "errors", "count", always=True),
+        Column("accuracy", "Accuracy", "acc.", "percent", always=True),
+        Column("kappa", "Quadratic kappa", "kappa", "nats"),
+        Column("nll", "NLL", "NLL", "nats", always=True),
+        Column("ece", "ECE", "ECE", "nats", always=True),
+        *_IMITATION,
+    )
+    decimals = Decimals(single=None, mean=1, by_seed=None)
+    p_title = "McNemar p"
+    gaps = (("errors", "Gap closed"), ("nll", "Gap closed, NLL"))
+    past_teacher = "it makes fewer errors than the teacher"
+    too_small = "the test set is too small"
+    validation_curve = "val_acc"
+    has_logits = True
+
+    def axis(self, data: DataFacts) -> str:
+        return f"errors on {self.test_split(data)}"
+
+    def test_split(self, data: DataFacts) -> str:
+        return plural(data.test, "test sample")
+
+    def level(self, value: str, data: DataFacts) -> str:
+        return f"{value} errors on {self.test_split(data)}"
+
+    def finding(self, comparison: Comparison, summary: Summary) -> str:
+        size = self.change(comparison, signed=False)
+        amount = f"{size} {_direction(self.measure, comparison)} errors than"
+        if is_zero(size):
+            amount = "as many errors as"
+        test_split = self.test_split(summary.data)
+        return f"{comparison.arm} makes {amount} {comparison.control} on {test_split}"
+
+    def evidence(self, comparison: Comparison) -> str:
+        if not is_number(comparison.mcnemar_p):
+            return ""
+        return f"McNemar {p_value(comparison.mcnemar_p)}"
+
+    def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
+        return [
+            ("Data", f"{data.name}, {data.classes:,} classes"),
+            ("Samples", _splits(_samples(data))),
+        ]
+
+
+class _BitsPerByteWording(MeasureWording):
+    """Words and number formats of bits per byte."""
+
+    measure = BITS_PER_BYTE
+    title = "Bits per byte"
+    verb = "needs"
+    columns = (
+        Column("bits_per_byte", "Bits per byte", "bits/byte", "bits", always=True),
+        Column("perplexity", "Perplexity", "perplexity", "perplexity", always=True),
+        Column("nll", "Nats per token", "nats/token", "nats", always=True),
+        Column("accuracy", "Accuracy (top-1)", "top-1", "percent", always=True),
+        Column("ece", "ECE", "ECE", "nats", always=True),
+        *_IMITATION,
+    )
+    decimals = Decimals(single=3, mean=3, by_seed=4)
+    p_title = "p"
+    gaps = (("nll", "Gap closed"),)
+    past_teacher = "it needs fewer bits than the teacher"
+    too_small = "the test text is too short"
+    validation_curve = "val_loss"
+    has_logits = False
+
+    def axis(self, data: DataFacts) -> str:
+        size = _of_test(data.bytes)
+        if size is None:
+            return "bits per byte of test text"
+        return f"bits per byte on {size:,} bytes of test text"
+
+    def test_split(self, data: DataFacts) -> str:
+        tokens = _of_test(data.tokens)
+        if tokens is None:
+            return plural(data.test, "test block")
+        return plural(tokens, "test token") + _bytes_in_brackets(data)
+
+    def level(self, value: str, data: DataFacts) -> str:
+        return f"{value} bits per byte of test text"
+
+    def finding(self, comparison: Comparison, summary: Summary) -> str:
+        size = self.change(comparison, signed=False)
+        amount = f"{size} {_direction(self.measure, comparison)} than"
+        if is_zero(size):
+            amount = "as many as"
+        means = {arm.name: self.measure.of(arm.mean) for arm in summary.arms}
+        value = self.mean(means.get(comparison.arm))
+        return f"{comparison.arm} needs {value} bits per byte, {amount} {comparison.control}"
+
+    def evidence(self, comparison: Comparison) -> str:
+        if not is_number(comparison.p_value):
+            return ""
+        return f"{p_value(comparison.p_value)} over stretches of the test text"
+
+    def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
+        blocks = _splits(_samples(data))
+        if data.block is not None:
+            blocks += f"; {plural(data.block, 'token')} each"
+        return [
+            ("Data", data.name),
+            ("Tokenizer", f"{data.tokenizer or MISSING}, vocabulary of {data.classes:,}"),
+            ("Blocks", blocks),
+            ("Tokens", _splits(data.tokens or {}) + _bytes_in_brackets(data)),
+        ]
+
+
+def _direction(measure: Measure, comparison: Comparison) -> str:
+    return "fewer" if measure.delta(comparison).mean < 0 else "more"
+
+
+def _samples(data: DataFacts) -> dict[str, int]:
+    return {"train": data.train, "val": data.val, "test": data.test}
+
+
+def _splits(sizes: Mapping[str, int]) -> str:
+    """Sizes of the splits, as far as they are known: ``900 training, 50 validation, 50 test``."""
+    names = {"train": "training", "val": "validation", "test": "test"}
+    known = [split for split in names if split in sizes]
+    return ", ".join(f"{sizes[split]:,} {names[split]}" for split in known)
+
+
+def _of_test(sizes: Mapping[str, int] | None) -> int | None:
+    return None if sizes is None else sizes.get("test")
+
+
+def _bytes_in_brackets(data: DataFacts) -> str:
+    size = _of_test(data.bytes)
+    return "" if size is None else f" ({plural(size, 'byte')})"
+
+
+ERRORS_WORDING: MeasureWording = _ErrorsWording()
+BITS_PER_BYTE_WORDING: MeasureWording = _BitsPerByteWording()
+WORDINGS = {"errors": ERRORS_WORDING, "bits_per_byte": BITS_PER_BYTE_WORDING}
+"""Wordings by the key of their measure."""
+
+
+def wording_of(summary: Summary) -> MeasureWording:
+    """The wording of the measure by which a study is judged."""
+    return WORDINGS[summary.measure]

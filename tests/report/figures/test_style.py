@@ -1,0 +1,47 @@
+import matplotlib
+
+from limbeck.report.figures.style import (
+    OTHER,
+    arm_styles,
+    break_at_commas,
+    figure_settings,
+    shorten,
+    shorten_apart,
+)
+
+
+def test_styles_differ_beyond_the_palette():
+    styles = arm_styles([str(i) for i in range(20)])
+    assert len({(style.colour, style.dash) for style in styles.values()}) == 20
+
+
+def test_arms_that_are_not_highlighted_are_grey():
+    styles = arm_styles(["a", "b", "c"], ["c"])
+    assert styles["a"] == styles["b"] == OTHER
+    assert styles["c"] == arm_styles(["x"])["x"]
+
+
+def test_the_settings_of_the_user_return():
+    before = dict(matplotlib.rcParams)
+    with figure_settings():
+        assert dict(matplotlib.rcParams) != before
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_shorten_keeps_both_ends():
+    assert shorten("class number 12", 15) == "class number 12"
+    assert shorten("class  number\n123", 10) == "class… 123"
+    assert len(shorten("x" * 50, 11)) == 11
+
+
+def test_names_stay_different_when_shortened():
+    names = [f"soft,temperature={t},soft_weight=0.{w},hidden=128" for t in (4, 20) for w in (1, 5)]
+    assert len(set(shorten_apart(names, 20))) == 4
+    assert shorten_apart(["a", "b"], 1) == ["a", "b"]
+
+
+def test_long_names_break_at_commas():
+    assert break_at_commas("soft,temperature=1,soft_weight=0.5", 24) == (
+        "soft,temperature=1,\nsoft_weight=0.5"
+    )
+    assert break_at_commas("hard", 24) == "hard"

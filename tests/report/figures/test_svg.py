@@ -1,0 +1,37 @@
+import re
+
+import pytest
+from support.summaries import make_sweep
+
+from limbeck.report.figures.results_by_arm import results_by_arm
+from limbeck.report.figures.sweep import sweep_figures
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    summary = make_sweep()
+    return [results_by_arm(summary).svg, *(figure.svg for figure in sweep_figures(summary))]
+
+
+def test_a_drawing_is_reproducible(drawings):
+    assert results_by_arm(make_sweep()).svg == drawings[0]
+
+
+def test_ids_of_different_figures_do_not_clash(drawings):
+    ids = [set(re.findall(r'\sid="([^"]+)"', svg)) for svg in drawings]
+    assert all(len(own) > 10 for own in ids)
+    assert len(set.union(*ids)) == sum(map(len, ids))
+
+
+def test_references_stay_inside_the_drawing(drawings):
+    for svg in drawings:
+        ids = set(re.findall(r'\sid="([^"]+)"', svg))
+        references = re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', svg)
+        assert references
+        assert {a or b for a, b in references} <= ids
+
+
+def test_a_drawing_describes_itself_and_has_no_metadata(drawings):
+    for svg in drawings:
+        assert re.match(r'<svg role="img" aria-label="[^"]+" data-figure="\w+" ', svg)
+        assert "metadata" not in svg
