@@ -5,7 +5,7 @@ The 64 are eight temperatures from 1 to 20 of eight seeds, each seed with an ord
 ten are ten temperatures of one seed; the one is at T = 4. Batches of 100, Adam at 1e-3, MNIST's
 55,000 training images, the teacher's logits in memory. The same code trains one, ten and 64.
 
-Inside the clock: a steady epoch through the Trainer (the mean of the second to fourth of a fit)
+Inside the clock: a steady epoch of the training loop (the mean of the second to fourth of a fit)
 with its validation on 5,000 images, CSV log and checkpoint, as in a study.
 """
 
@@ -27,7 +27,7 @@ from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.teacher.signal import StoredTeacher
 from limbeck.training.cohort.stack import Cohort
-from limbeck.training.module import DistillationModule
+from limbeck.training.task import DistillationTask
 
 TEN = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 15.0, 20.0)
 EIGHT = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
@@ -44,14 +44,14 @@ def main() -> None:
             for _ in temperatures
         ]
         objectives = [Objective(temperature=t) for t in temperatures]
-        module = DistillationModule(
+        task = DistillationTask(
             Cohort(students),
             StoredTeacher(logits),
             objectives,
             arm_names=[f"T={t:g}" for t in temperatures],
             seeds=seeds,
         )
-        return epoch_of_fit(module, StudyData(data, seeds=seeds, batch_size=100), options)
+        return epoch_of_fit(task, StudyData(data, seeds=seeds, batch_size=100), options)
 
     contestants = {
         "one student": Contestant(lambda: epoch((4.0,), [0])),

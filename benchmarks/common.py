@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import nn
 
@@ -26,9 +25,11 @@ from limbeck.run.manifest import hardware, installed_versions, now
 from limbeck.store.answers import TeacherPass
 from limbeck.store.build import open_store
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
-from limbeck.training.fit import make_trainer, quiet_lightning, run_fit
+from limbeck.training.fabric import quiet_lightning
+from limbeck.training.fit import fit
 from limbeck.training.loggers import csv_logger
-from limbeck.training.module import DistillationModule
+from limbeck.training.options import TrainerOptions
+from limbeck.training.task import DistillationTask
 
 MEAN, STD = 0.1307, 0.3081
 VERDICTS = {True: "met", False: "missed", None: "not judged, too short"}
@@ -120,7 +121,7 @@ def small_or_whole(options: argparse.Namespace) -> Dataset:
 
 
 def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of limbeck's Trainer."""
+    """The options of limbeck's training loop."""
     chosen = {"accelerator": options.device, "precision": options.precision}
     return chosen | ({"compile": True} if options.compile else {})
 
@@ -164,24 +165,6 @@ def fresh_folder() -> Iterator[Path]:
                 os.environ["LIMBECK_STORE"] = before
 
 
-class EpochClock(L.Callback):
-    """Notes when each epoch begins and when the last has ended."""
-
-    def __init__(self) -> None:
-        self.stamps: list[float] = []
-
-    def on_train_epoch_start(self, *args: Any) -> None:
-        """An epoch begins; the one before has been validated and its checkpoint is written."""
-        self.stamps.append(clock())
-
-    on_train_end = on_train_epoch_start
-
-    @property
-    def seconds(self) -> float:
-        """Of an epoch, the first left out: its mean."""
-        return (self.stamps[-1] - self.stamps[1]) / (len(self.stamps) - 2)
-
-
 def build_store(
     teacher: nn.Module, data: Dataset, views: Views, folder: Path, device: str = "cpu"
 ) -> StoredTeacher:
@@ -199,22 +182,25 @@ def build_store(
     return open_store(answers, answers.header("float16"), folder, StageProgress(enabled=False))
 
 
-def epoch_of_fit(module: DistillationModule, data: StudyData, options: argparse.Namespace) -> float:
-    """Seconds of a steady epoch through the Trainer as a study sets it up: validation, CSV log and
-    checkpoints.
-    """
-    timed = EpochClock()
+def epoch_of_fit(task: DistillationTask, data: StudyData, options: argparse.Namespace) -> float:
+    """Seconds of a steady epoch of limbeck's loop with validation, CSV log and checkpoints."""
+    stamps = []
+
+    def advance(done: float, note: str = "") -> None:
+        if done == int(done):  # at the end of an epoch
+            stamps.append(clock())
+
+    epochs = 2 if options.short else EPOCHS
     with fresh_folder() as folder, quiet_lightning():
-        checkpoints = folder / "checkpoints"
-        trainer = make_trainer(
-            epochs=2 if options.short else EPOCHS,
-            options=trainer_options(options),
-            checkpoints=checkpoints,
+        fit(
+            task,
+            data,
+            options=TrainerOptions.of(trainer_options(options)).with_epochs(epochs),
             loggers=[csv_logger(folder / "logs", "fit")],
+            checkpoints=folder / "checkpoints",
+            advance=advance,
         )
-        trainer.callbacks.append(timed)
-        run_fit(module, trainer=trainer, checkpoints=checkpoints, datamodule=data)
-    return timed.seconds
+    return (stamps[-1] - stamps[0]) / (len(stamps) - 1)
 
 
 def epoch_of_loop(epoch: Callable[[], Any], options: argparse.Namespace) -> float:

@@ -35,7 +35,7 @@ from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.teacher.signal import StoredTeacher
-from limbeck.training.module import DistillationModule
+from limbeck.training.task import DistillationTask
 
 BATCH, EPOCHS, PIXELS = 8192, 600, 2
 STUDENT, TEACHER = [784, 800, 800, 10], [784, 1200, 1200, 10]
@@ -50,9 +50,9 @@ def main() -> None:
 
     def ours() -> dict[str, float]:
         student = Normalized(MLP(data.shape, 10, hidden=STUDENT[1:-1]), [0.5], [0.5])
-        module = DistillationModule(student, stored, Objective(**OBJECTIVE), seeds=[0])
+        task = DistillationTask(student, stored, Objective(**OBJECTIVE), seeds=[0])
         epoch = epoch_of_fit(
-            module, StudyData(data, seeds=[0], batch_size=BATCH, views=views), options
+            task, StudyData(data, seeds=[0], batch_size=BATCH, views=views), options
         )
         with fresh_folder() as empty:
             began = clock()

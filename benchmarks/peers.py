@@ -16,12 +16,12 @@ from typing import Any
 import lightning as L
 import torch
 import torch.nn.functional as F
-from common import EpochClock, fresh_folder, without_lightning
+from common import clock, fresh_folder, without_lightning
 from textbook import Loss
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
-from limbeck.training.fit import quiet_lightning
+from limbeck.training.fabric import quiet_lightning
 
 
 def installed(package: str) -> bool:
@@ -64,6 +64,24 @@ class PlainModule(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam."""
         return torch.optim.Adam(self.student.parameters(), lr=1e-3)
+
+
+class EpochClock(L.Callback):
+    """Notes when each epoch begins and when the last has ended."""
+
+    def __init__(self) -> None:
+        self.stamps: list[float] = []
+
+    def on_train_epoch_start(self, *args: Any) -> None:
+        """An epoch begins; the one before has been validated and its checkpoint is written."""
+        self.stamps.append(clock())
+
+    on_train_end = on_train_epoch_start
+
+    @property
+    def seconds(self) -> float:
+        """Mean duration of an epoch, without the first."""
+        return (self.stamps[-1] - self.stamps[1]) / (len(self.stamps) - 2)
 
 
 def epoch_of_lightning(

@@ -37,7 +37,7 @@ from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.store.answers import LINEAR_BATCH
 from limbeck.teacher.signal import TeacherSignal
-from limbeck.training.module import DistillationModule
+from limbeck.training.task import DistillationTask
 
 BATCH = 256
 STUDENT, TEACHER = [784, 800, 800, 10], [784, 1200, 1200, 10]
@@ -82,7 +82,7 @@ def main() -> None:
     def epoch(signal: TeacherSignal) -> float:
         student = Normalized(MLP(data.shape, 10, hidden=STUDENT[1:-1]), *data.statistics)
         return epoch_of_fit(
-            DistillationModule(student, signal, Objective(), seeds=[0]), study, options
+            DistillationTask(student, signal, Objective(), seeds=[0]), study, options
         )
 
     with fresh_folder() as folder:

@@ -73,7 +73,7 @@ def fails(tmp_path, capsys, monkeypatch):
         ("arms.soft.transfer=[]", "arms.soft.transfer=[] should be a group of settings"),
         ("arms.soft=5", "should list the arm's differences"),
         ("arms=5", "should list arms by name"),
-        ("trainer.max_epoch=3", "did you mean trainer.max_epochs?"),
+        ("trainer.max_epoch=3", "Did you mean `trainer.max_epochs`?"),
         ("trainer.callbacks=[]", "set by limbeck itself"),
         ("trainer.precision=7", "Precision 7 is invalid"),
         ("trainer.accelerator=abacus", "invalid accelerator"),

@@ -1,5 +1,4 @@
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -189,15 +188,11 @@ def test_study_data_gives_the_transfer_set_and_never_the_test():
     x = torch.arange(50, dtype=torch.float32)[:, None]
     held = Split(torch.full((9, 1), -1.0), torch.zeros(9, dtype=torch.int64))
     data = Dataset("d", Split(x, torch.arange(50) % 5), held, class_names="abcde", val=10)
-    module = StudyData(data, seeds=[0, 3], batch_size=6, transfer=TransferSet(15))
-    module.trainer = SimpleNamespace(
-        current_epoch=2,
-        strategy=SimpleNamespace(root_device=torch.device("cpu")),
-        global_rank=0,
-        world_size=1,
-    )
-    seen = torch.cat([batch.x[1] for batch in module.train_dataloader()]).flatten()
+    study = StudyData(data, seeds=[0, 3], batch_size=6, transfer=TransferSet(15))
+    study.set_epoch(2)
+    device = torch.device("cpu")
+    seen = torch.cat([batch.x[1] for batch in study.train_batches(device)]).flatten()
     chosen, _ = TransferSet(15).select(data.train)
     assert torch.equal(seen, data.train.inputs[chosen][epoch_order(15, 3, 2)].flatten())
-    checked = torch.cat([batch.x for batch in module.val_dataloader()], dim=1)
+    checked = torch.cat([batch.x for batch in study.val_batches(device)], dim=1)
     assert torch.equal(checked, data.val.inputs.expand(2, 10, 1))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from limbeck._base.errors import ConfigError
-from limbeck.training.fit import process_of
+from limbeck.training.fabric import process_of
 
 SETTINGS = [
     "teacher=mlp",

@@ -507,7 +507,7 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
         ({"epochs": 0}, ConfigError, "epochs=0"),
         ({"batch_size": 0}, ConfigError, "batch_size=0"),
         ({"store": "on"}, ConfigError, "store='on' is unknown"),
-        ({"trainer": {"max_epoch": 1}}, ConfigError, "did you mean trainer.max_epochs"),
+        ({"trainer": {"max_epoch": 1}}, ConfigError, "Did you mean `trainer.max_epochs`"),
         ({"trainer": {"precision": "17"}}, ConfigError, "refuses these options"),
         ({"trainer": {"accelerator": "abacus"}}, ConfigError, "refuses these options"),
         ({"trainer": {"max_epochs": 0}}, ConfigError, "epochs=0"),
@@ -613,7 +613,9 @@ class Killed(BaseException):
 
 def interrupt(monkeypatch, *, stage=None, epoch=None):
     """Kill the next study after a stage, or at the beginning of an epoch of one."""
-    fit, begin = StudyClass._fit, "limbeck.training.module.DistillationModule.on_train_epoch_start"
+    from limbeck.training.task import DistillationTask
+
+    fit, begin = StudyClass._fit, DistillationTask.begin_epoch
     running = []
 
     def fit_and_fail(self, name, *rest):
@@ -622,16 +624,13 @@ def interrupt(monkeypatch, *, stage=None, epoch=None):
         if epoch is None and name == stage:
             raise Killed
 
-    def begin_and_fail(module, original=None):
-        if epoch is not None and running == [stage] and module.current_epoch == epoch:
+    def begin_and_fail(task, number, rank=0):
+        if epoch is not None and running == [stage] and number == epoch:
             raise Killed
-        return started(module)
+        begin(task, number, rank)
 
-    from limbeck.training.module import DistillationModule
-
-    started = DistillationModule.on_train_epoch_start
     monkeypatch.setattr(StudyClass, "_fit", fit_and_fail)
-    monkeypatch.setattr(begin, begin_and_fail)
+    monkeypatch.setattr(DistillationTask, "begin_epoch", begin_and_fail)
 
 
 SPLIT = {

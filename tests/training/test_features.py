@@ -3,6 +3,7 @@ a resumption.
 """
 
 import copy
+from contextlib import suppress
 
 import pytest
 import torch
@@ -20,7 +21,9 @@ from limbeck.models import Normalized
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm, find_layer
-from limbeck.training.fit import make_trainer, run_fit
+from limbeck.training.fit import Loaders, fit
+from limbeck.training.options import TrainerOptions
+from limbeck.training.task import DistillationTask
 
 CLASSES = 3
 
@@ -93,16 +96,14 @@ def test_training_equals_a_loop_written_by_hand():
     assert far(student, convnet(0)) > 1e-2
 
 
-def test_whole_epochs_equal_single_steps():
-    loader, found = batches(), []
-    for options in ({}, {"accumulate_grad_batches": 1, "max_steps": 6}):
-        student = convnet(0)
-        module = DistillationModule(student, convnet(9), BOTH, optimizer=Optimizer(lr=0.01))
-        fitter = make_trainer(epochs=2, options={"accelerator": "cpu", **options})
-        run_fit(module, trainer=fitter, train_dataloaders=Loader(loader))
-        assert module.automatic_optimization == bool(options)
-        found.append(student)
-    assert same(*found)
+def test_the_loop_and_lightnings_trainer_give_the_same_student():
+    own, other = convnet(0), convnet(0)
+    task = DistillationTask(own, convnet(9), BOTH, optimizer=Optimizer(lr=0.01))
+    options = TrainerOptions(accelerator="cpu", max_epochs=2)
+    fit(task, Loaders(batches()), options=options)
+    module = DistillationModule(other, convnet(9), BOTH, optimizer=Optimizer(lr=0.01))
+    trainer(max_epochs=2).fit(module, Loader(batches()))
+    assert same(own, other)
 
 
 def test_the_feature_term_is_logged_and_part_of_the_loss():
@@ -201,7 +202,11 @@ def test_what_a_layer_gave_is_kept_before_the_next_works_in_place():
     torch.testing.assert_close(own, other)
 
 
-def resumable(epochs, checkpoints, wanted):
+class Stopped(BaseException):
+    """A kill in the middle of a training."""
+
+
+def resumable(checkpoints, stop=None):
     data = digits()
     torch.manual_seed(4)
     model = limbeck.models.ConvNet(data.shape, data.classes, channels=[4, 6], strides=[1, 2])
@@ -209,7 +214,7 @@ def resumable(epochs, checkpoints, wanted):
     teacher = limbeck.models.ConvNet(data.shape, data.classes, channels=[5], strides=[1])
     student = Normalized(model, *data.statistics)
     features = [{"kind": "hint", "student": "features.3", "teacher": "features.0"}]
-    module = DistillationModule(
+    task = DistillationTask(
         student,
         Normalized(teacher, *data.statistics),
         Objective(features=features),
@@ -217,25 +222,29 @@ def resumable(epochs, checkpoints, wanted):
         arm_names=["hints"],
         optimizer=Optimizer(lr=0.01),
     )
-    fitter = make_trainer(epochs=epochs, options={"accelerator": "cpu"}, checkpoints=checkpoints)
-    if wanted < epochs:  # as if killed there
-        fitter.fit_loop.max_epochs = wanted
-    run_fit(
-        module,
-        trainer=fitter,
-        checkpoints=checkpoints,
-        datamodule=StudyData(data, seeds=[4], batch_size=400),
-    )
-    return module
+
+    def advance(done, note=""):
+        if done == stop:
+            raise Stopped
+
+    with suppress(Stopped):
+        fit(
+            task,
+            StudyData(data, seeds=[4], batch_size=400),
+            options=TrainerOptions(accelerator="cpu", max_epochs=4),
+            checkpoints=checkpoints,
+            advance=advance,
+        )
+    return task
 
 
 def test_a_resumed_training_has_its_projections_again(tmp_path):
-    whole = resumable(4, tmp_path / "whole", 4)
-    half = resumable(4, tmp_path / "parts", 2)
+    whole = resumable(tmp_path / "whole")
+    half = resumable(tmp_path / "parts", stop=2)
     assert far(half.feature_term, whole.feature_term) > 1e-3
-    resumed = resumable(4, tmp_path / "parts", 4)
+    resumed = resumable(tmp_path / "parts")
     for part in ("cohort", "feature_term"):
-        one, other = (getattr(module, part).state_dict() for module in (whole, resumed))
+        one, other = (getattr(task, part).state_dict() for task in (whole, resumed))
         assert list(one) == list(other)
         assert all(torch.equal(one[name], other[name]) for name in one)
 

@@ -8,7 +8,6 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import limbeck
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
-from limbeck.training.fit import make_trainer
 
 CLASSES = 4
 
@@ -227,7 +226,7 @@ def test_an_iterable_without_a_length_will_do():
         ({"temperature": 0.0}, ConfigError, "temperature"),
         ({"hard_weight": 0.0, "soft_weight": 0.0}, ConfigError, "both 0"),
         ({"soft": "mse"}, ConfigError, "objective.soft='mse' is unknown"),
-        ({"trainer": {"max_epoch": 3}}, ConfigError, "did you mean trainer.max_epochs"),
+        ({"trainer": {"max_epoch": 3}}, ConfigError, "Did you mean `trainer.max_epochs`"),
         ({"trainer": {"callbacks": []}}, ConfigError, "set by limbeck itself"),
         ({"trainer": {"gradient_clip_val": -1}}, ConfigError, "should be a number, not negative"),
         ({"trainer": {"precision": "7"}}, ConfigError, "refuses these options"),
@@ -243,7 +242,7 @@ def test_arguments_out_of_range_are_refused(options, error, message):
 
 
 def test_a_teacher_of_other_classes_is_refused():
-    with pytest.raises(TeacherError, match="teacher gives 3 classes and the student 4"):
+    with pytest.raises(TeacherError, match="teacher has 3 classes and the student 4"):
         limbeck.distill(
             flat_net(0), nn.Linear(16, 3), as_list(*samples((16,))), epochs=1, progress=False
         )
@@ -323,9 +322,3 @@ def test_options_reach_the_trainer():
         trainer={"gradient_clip_val": 1e-9},
     )
     assert far(still, flat_net(0)) < 1e-6
-
-
-def test_the_trainer_of_a_study_keeps_checkpoints_only_if_asked(tmp_path):
-    assert make_trainer(epochs=3).checkpoint_callback is None
-    kept = make_trainer(epochs=40, checkpoints=tmp_path).checkpoint_callback
-    assert kept._every_n_epochs == 2

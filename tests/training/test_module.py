@@ -234,7 +234,7 @@ def test_the_teacher_is_neither_changed_nor_kept(data, val_data, tmp_path):
 
 def test_a_teacher_of_other_classes_is_refused(data):
     module = DistillationModule(net(0), nn.Sequential(nn.Flatten(), nn.Linear(12, CLASSES + 1)))
-    with pytest.raises(TeacherError, match="teacher gives 4 classes and the student 3"):
+    with pytest.raises(TeacherError, match="teacher has 4 classes and the student 3"):
         trainer(max_epochs=1).fit(module, DataLoader(data, 16))
 
 

@@ -7,9 +7,8 @@ index): a run that is resumed, or split otherwise, sees the same.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import lightning as L
 import torch
 from torch import Tensor
 
@@ -166,36 +165,6 @@ class TrainBatches:
         ) / self.processes, predictions
 
 
-class WholeEpoch:
-    """The batches of one epoch as a single item of a loader; deliberately nothing that Lightning
-    moves or copies.
-
-    Args:
-        batches: with a length; read once.
-    """
-
-    def __init__(self, batches: Any):
-        self.batches = batches
-
-
-class WholeEpochs:
-    """A loader that gives each epoch of another one as a single item, see
-    :mod:`limbeck.training.steps`.
-
-    Args:
-        loader: with a length.
-    """
-
-    def __init__(self, loader: Any):
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return 1
-
-    def __iter__(self) -> Iterator[WholeEpoch]:
-        yield WholeEpoch(self.loader)
-
-
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
     """The order of the samples in one epoch, a permutation; a pure function of its arguments."""
     # The generator of the CPU reads only the low 32 bits of its seed, so seed and epoch are mixed
@@ -231,20 +200,16 @@ class EvaluationBatches:
             yield Batch(x.expand(self.seeds, *x.shape), y.expand(self.seeds, *y.shape))
 
 
-class StudyData(L.LightningDataModule):
-    """Training and validation batches of one cohort on the Trainer's device; the test split is not
-    in here.
+class StudyData:
+    """Training and validation batches of one cohort; the test split is not in here.
 
     Args:
-        data: the data set.
-        seeds: of the cohort.
-        batch_size: samples a step.
-        views: of the training inputs; validation inputs are shown as they are.
-        transfer: which samples, and which labels.
-        pool: what these are picked from; None for the training split.
-
-    Attributes:
-        whole_epochs: give each epoch as a single item.
+        data: The dataset.
+        seeds: Seeds of the cohort.
+        batch_size: Number of samples a step.
+        views: Views of the training inputs; validation inputs are shown unchanged.
+        transfer: Rule that selects samples and labels.
+        pool: Split to select from; None for the training split.
     """
 
     def __init__(
@@ -257,39 +222,35 @@ class StudyData(L.LightningDataModule):
         transfer: TransferSet | None = None,
         pool: Split | None = None,
     ):
-        super().__init__()
         self.data, self.seeds, self.batch_size = data, list(seeds), batch_size
-        self.whole_epochs = False
+        self.epoch = 0
         self.views = views or NoViews()
         self.pool = data.train if pool is None else pool
         self.index, self.labels = (transfer or TransferSet()).select(self.pool, data.class_names)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the Trainer trains."""
-        assert self.trainer is not None
-        return self.trainer.strategy.root_device
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the training batches give next."""
+        self.epoch = epoch
 
-    def train_dataloader(self) -> "TrainBatches | WholeEpochs":
-        """Batches of the transfer set; several processes share each of them."""
-        device, trainer = self.device, self.trainer
-        assert trainer is not None
+    def train_batches(
+        self, device: torch.device, *, rank: int = 0, processes: int = 1
+    ) -> TrainBatches:
+        """Batches of the transfer set on a device; several processes share each of them."""
         labels = None if self.data.tokenizer is not None else self.labels.to(device)
-        batches = TrainBatches(
+        return TrainBatches(
             self.pool.to(device),
             self.index.to(device),
             labels,
             views=self.views,
             seeds=self.seeds,
             batch_size=self.batch_size,
-            epoch=lambda: trainer.current_epoch,
-            rank=trainer.global_rank,
-            processes=trainer.world_size,
+            epoch=lambda: self.epoch,
+            rank=rank,
+            processes=processes,
         )
-        return WholeEpochs(batches) if self.whole_epochs else batches
 
-    def val_dataloader(self) -> EvaluationBatches:
-        """Batches of the validation split."""
+    def val_batches(self, device: torch.device) -> EvaluationBatches:
+        """Batches of the validation split on a device."""
         return EvaluationBatches(
-            self.data.val.to(self.device), seeds=len(self.seeds), classes=self.data.classes
+            self.data.val.to(device), seeds=len(self.seeds), classes=self.data.classes
         )

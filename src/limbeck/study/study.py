@@ -63,17 +63,13 @@ from limbeck.study.targets import Signals, check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort.stack import Cohort
+from limbeck.training.fabric import make_fabric, process_of, quiet_lightning
 from limbeck.training.features import check_features
-from limbeck.training.fit import (
-    check_trainer_options,
-    make_trainer,
-    process_of,
-    quiet_lightning,
-    run_fit,
-)
+from limbeck.training.fit import fit
 from limbeck.training.loggers import csv_logger, gather_scalars
-from limbeck.training.module import DistillationModule
 from limbeck.training.optimizer import Optimizer
+from limbeck.training.options import TrainerOptions
+from limbeck.training.task import DistillationTask
 
 MOST_EXAMPLES = 100
 MOST_NAMED = 3
@@ -95,7 +91,7 @@ class Study:
         epochs: of the students of arms that have none of their own.
         batch_size: of every student.
         optimizer: of the arms that have none of their own.
-        trainer: options for ``lightning.Trainer``.
+        trainer: options of the group ``trainer``: devices, precision, clipping and so on.
         loggers: functions that make a Lightning logger, called with ``save_dir``; CSV is always
             there.
         store: what is kept of the teacher's answers: settings; ``auto`` for those by default;
@@ -151,7 +147,7 @@ class Study:
         self.batch_size = check_count("batch_size", batch_size)
         self.optimizer = optimizer or Optimizer(schedule="one_cycle")
         self.trainer_options = dict(trainer or {})
-        check_trainer_options(self.trainer_options)
+        TrainerOptions.of(self.trainer_options)  # checks them
         self.store = StoreSettings.of(store)
         if bias is not None and bias not in BIASES:
             raise ConfigError(
@@ -283,9 +279,7 @@ class Study:
 
     def _run(self) -> Summary:
         teacher = self._pools.teacher = self._get_teacher()
-        self._pools.device = make_trainer(
-            epochs=1, options=self.trainer_options
-        ).strategy.root_device
+        self._pools.device = make_fabric(self.trainer_options).device
         self._cohorts = self.cohorts()
         first: LimbeckError | None = None
         for number, (plans, seeds) in enumerate(self._cohorts):
@@ -425,7 +419,7 @@ class Study:
             objectives = [
                 plan.objective.for_labels(data.labels, self.data.classes) for plan in plans
             ]
-            module = DistillationModule(
+            task = DistillationTask(
                 cohort,
                 signal,
                 objectives,
@@ -440,7 +434,7 @@ class Study:
             )
             try:
                 self._fit(
-                    stage, f"{names} x {plural(len(seeds), 'seed')}", module, data, plans[0].epochs
+                    stage, f"{names} x {plural(len(seeds), 'seed')}", task, data, plans[0].epochs
                 )
             except (DivergedError, ResourceError) as error:
                 if self.processes > 1 and isinstance(error, ResourceError):
@@ -452,7 +446,7 @@ class Study:
                 return error
             finally:
                 self.manifest.add_failures(
-                    {_key(plans[arm], seeds[seed]): said for arm, seed, said in module.diverged}
+                    {_key(plans[arm], seeds[seed]): said for arm, seed, said in task.diverged}
                 )
             for arm, seed, model in cohort.members():
                 name, folder = (
@@ -482,14 +476,14 @@ class Study:
     def _signal(self, teacher: LiveTeacher, plan: ArmPlan) -> TeacherSignal:
         """What an arm learns from: stored answers or the teacher itself."""
         if self._signals is None or self._signals.teacher is not teacher:
-            trainer = make_trainer(epochs=1, options=self.trainer_options)
+            fabric = make_fabric(self.trainer_options)
             self._signals = Signals(
                 teacher,
                 self._pools,
                 self.store,
                 self._cohorts,
-                precision=trainer.precision_plugin,
-                device=trainer.strategy.root_device,
+                precision=fabric.strategy.precision,
+                device=fabric.device,
                 progress=self.progress,
             )
         with self.manifest.timed("store"):
@@ -498,26 +492,20 @@ class Study:
         return signal
 
     def _fit(
-        self, stage: str, label: str, module: DistillationModule, data: StudyData, epochs: int
+        self, stage: str, label: str, task: DistillationTask, data: StudyData, epochs: int
     ) -> None:
-        options = {**self.trainer_options, "max_epochs": epochs}
-        checkpoints = self.run_folder.checkpoints / stage
+        options = TrainerOptions.of({**self.trainer_options, "max_epochs": epochs})
         if self._loggers is None:
-            self._loggers = [
-                make(save_dir=str(self.run_folder.logs)) for make in self._logger_makers
-            ]
-        loggers = [csv_logger(self.run_folder.logs, stage), *self._loggers]
+            loggers = [make(save_dir=str(self.run_folder.logs)) for make in self._logger_makers]
+            self._loggers = [logger for logger in loggers if logger is not None]
         with self.progress.stage(label, epochs) as advance:
-            trainer = make_trainer(
-                epochs=epochs,
+            fit(
+                task,
+                data,
                 options=options,
-                loggers=loggers,
-                checkpoints=checkpoints,
+                loggers=[csv_logger(self.run_folder.logs, stage), *self._loggers],
+                checkpoints=self.run_folder.checkpoints / stage,
                 advance=advance,
-            )
-            compiled = options.get("compile", False)
-            run_fit(
-                module, trainer=trainer, checkpoints=checkpoints, compile=compiled, datamodule=data
             )
 
     @property

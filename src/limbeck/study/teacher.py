@@ -20,10 +20,10 @@ from limbeck.study.arms import Builder, Teacher, build, check_views
 from limbeck.teacher.checks import check_teacher, check_vocabulary
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
-from limbeck.training.module import DistillationModule
+from limbeck.training.task import DistillationTask
 
 OF_FILES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json")
-Fit = Callable[[str, str, DistillationModule, StudyData, int], None]
+Fit = Callable[[str, str, DistillationTask, StudyData, int], None]
 """Trains a module: its stage, what to call it, the module, its data, epochs."""
 
 
@@ -148,7 +148,7 @@ class TeacherSource:
         trained: list[nn.Module] = []
         labels_only = [Objective(hard_weight=1.0, soft_weight=0.0)]
         for number, (cohort, members) in enumerate(groups):
-            module = DistillationModule(
+            task = DistillationTask(
                 cohort,
                 None,
                 labels_only,
@@ -158,9 +158,9 @@ class TeacherSource:
             )
             data = StudyData(self.data, seeds=members, batch_size=plan.batch_size, views=plan.views)
             label = "teacher" if len(seeds) == 1 else f"teachers {members[0]} to {members[-1]}"
-            self.fit(f"teacher{number}", label, module, data, plan.epochs)
-            if module.diverged:
-                raise DivergedError(module.diverged[0][2])
+            self.fit(f"teacher{number}", label, task, data, plan.epochs)
+            if task.diverged:
+                raise DivergedError(task.diverged[0][2])
             trained += [model for _, _, model in cohort.members()]
         self._save(trained)
         return [model.eval() for model in trained]

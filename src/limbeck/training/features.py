@@ -6,12 +6,10 @@ import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
-from limbeck.data.batches import WholeEpochs, as_batch
 from limbeck.losses.features import Feature, feature_loss, projection
 from limbeck.models import Normalized
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -165,21 +163,6 @@ class FeatureTerm(nn.Module):
             )
         ]
         return torch.stack(total).sum(0)
-
-
-def first_inputs(trainer: L.Trainer) -> Tensor:
-    """Inputs ``[B, *shape]`` of the first batch that a Trainer will train on.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    trainer.fit_loop.setup_data()
-    loader = trainer.train_dataloader
-    with torch.random.fork_rng(devices=[]):  # as if it had not been read
-        first = next(iter(loader.loader if isinstance(loader, WholeEpochs) else loader or ()), None)
-    if first is None:
-        raise ConfigError("The loader gave no batch, so nothing can be learnt.")
-    return as_batch(first).x[0]
 
 
 def check_features(

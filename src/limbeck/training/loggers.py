@@ -1,6 +1,4 @@
-"""Where logged scalars go: Lightning's CSV logger per stage, gathered into ``metrics.csv``; W&B if
-wanted.
-"""
+"""Loggers: a CSV file per stage, gathered into ``metrics.csv``; TensorBoard; Weights & Biases."""
 
 import csv
 import netrc
@@ -14,8 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.loggers.logger import DummyLogger
+from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 
@@ -27,57 +24,74 @@ def csv_logger(logs: Path, stage: str) -> CSVLogger:
     return CSVLogger(logs, name=stage, flush_logs_every_n_steps=1)
 
 
-def wandb_logger(
-    save_dir: str | Path, *, project: str = "limbeck", mode: str = "auto", **options: Any
-) -> Logger:
-    """Weights & Biases: online if a key is at hand and the server answers, offline otherwise.
+def tensorboard_logger(save_dir: str | Path, **options: Any) -> TensorBoardLogger:
+    """A TensorBoard logger.
 
     Args:
-        save_dir: its folder ``wandb`` is made there.
-        project: of W&B.
-        mode: ``auto``, ``online``, ``offline`` or ``off``.
-        options: further arguments of Lightning's ``WandbLogger``.
+        save_dir: Folder of the logs.
+        options: Further arguments of Fabric's ``TensorBoardLogger``, as ``name`` and ``version``.
+    """
+    return TensorBoardLogger(save_dir, **options)
+
+
+def wandb_logger(
+    save_dir: str | Path, *, project: str = "limbeck", mode: str = "auto", **options: Any
+) -> Any:
+    """A logger for Weights & Biases.
+
+    Args:
+        save_dir: Folder in which the folder ``wandb`` is made.
+        project: Name of the W&B project.
+        mode: ``auto`` (online if there is a key and the server answers, offline otherwise),
+            ``online``, ``offline`` or ``off``.
+        options: Further arguments of Lightning's ``WandbLogger``.
+
+    Returns:
+        The logger; None for mode ``off``.
 
     Raises:
-        ConfigError: wandb is not installed, the mode is unknown, or it is ``online`` and there is
-            no key.
-        ResourceError: the mode is ``online`` and the server does not answer, or refuses.
+        ConfigError: If wandb is not installed, the mode is unknown, or it is ``online`` and there
+            is no key.
+        ResourceError: If the mode is ``online`` and the server does not answer, or refuses.
     """
     if mode not in WANDB_MODES:
         raise ConfigError(
             f"logger.wandb.mode={mode!r} is unknown; choose one of {', '.join(WANDB_MODES)}."
         )
     if mode == "off":
-        return DummyLogger()
+        return None
     if find_spec("wandb") is None:
         raise ConfigError("logger=wandb needs the package wandb: pip install 'limbeck[wandb]'.")
     if mode == "auto":
         mode = _possible_mode()
     elif mode == "online":
         _check_online()
+    # Imported here, since Lightning's Trainer comes along and takes seconds.
+    from lightning.pytorch.loggers import WandbLogger
+
     logger = WandbLogger(
         save_dir=str(save_dir), project=project, offline=mode == "offline", **options
     )
     from wandb.errors import Error
 
     try:
-        logger.experiment  # begins the run now, where a refusal can still be told  # noqa: B018
+        logger.experiment  # starts the run now, before anything is trained  # noqa: B018
     except Error as error:
+        reason = " ".join(str(error).split())[:300]
         raise ResourceError(
-            f"W&B refuses: {' '.join(str(error).split())[:300]} logger.wandb.mode=offline keeps "
-            "the run here."
+            f"W&B refuses: {reason} Use logger.wandb.mode=offline to keep the run on this machine."
         ) from None
     return logger
 
 
 def _possible_mode() -> str:
-    """``online`` if that can be; the user is told where only the network is missing."""
+    """``online`` if there are key and network; warns if only the network is missing."""
     if not _has_wandb_key() or os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
         return "offline"
     if _answers(_wandb_server()):
         return "online"
     warnings.warn(
-        f"W&B at {_wandb_server()} does not answer: the run is kept offline.",
+        f"W&B at {_wandb_server()} does not answer: the run is logged offline.",
         LimbeckWarning,
         stacklevel=2,
     )
@@ -87,14 +101,13 @@ def _possible_mode() -> str:
 def _check_online() -> None:
     if not _has_wandb_key():
         raise ConfigError(
-            "logger.wandb.mode=online needs a key: 'wandb login', or WANDB_API_KEY. auto does "
-            "without."
+            "logger.wandb.mode=online needs a key: run 'wandb login' or set WANDB_API_KEY. The "
+            "mode auto needs none."
         )
     if not _answers(_wandb_server()):
         raise ResourceError(
-            f"W&B at {_wandb_server()} does not answer. Check the network, or keep the run here "
-            "with "
-            "logger.wandb.mode=offline."
+            f"W&B at {_wandb_server()} does not answer. Check the network, or use "
+            "logger.wandb.mode=offline to keep the run on this machine."
         )
 
 
@@ -103,7 +116,7 @@ def _wandb_server() -> str:
 
 
 def _answers(server: str) -> bool:
-    """Whether a connection can be made; behind a proxy that is left to W&B to find out."""
+    """Whether the server accepts a connection; behind a proxy W&B has to find out."""
     if getproxies():
         return True
     try:
@@ -127,22 +140,23 @@ def _has_wandb_key() -> bool:
 
 
 def gather_scalars(logs: Path) -> list[dict[str, Any]]:
-    """The scalars of all stages as rows of ``metrics.csv``; of an epoch trained twice the later
-    training counts.
+    """The scalars of all stages as rows of ``metrics.csv``.
+
+    Of an epoch that was trained twice, the later training counts.
 
     Args:
-        logs: the folder that :func:`csv_logger` was given.
+        logs: Folder of :func:`csv_logger`.
     """
-    found: dict[tuple[str, str, int, int, str], float] = {}
+    scalars: dict[tuple[str, str, int, int, str], float] = {}
     for file in sorted(
         logs.glob("*/version_*/metrics.csv"), key=lambda f: (f.parts[-3], _version(f))
     ):
         for name, epoch, value in _scalars(file):
             arm, seed, metric = name.rsplit("/", 2)
             stage = "teacher" if arm == "teacher" else "students"
-            found[stage, arm, int(seed.removeprefix("seed")), epoch, metric] = value
+            scalars[stage, arm, int(seed.removeprefix("seed")), epoch, metric] = value
     keys = ("stage", "arm", "seed", "epoch", "metric")
-    return [{**dict(zip(keys, key, strict=True)), "value": value} for key, value in found.items()]
+    return [{**dict(zip(keys, key, strict=True)), "value": value} for key, value in scalars.items()]
 
 
 def _version(file: Path) -> int:

@@ -1,5 +1,6 @@
-"""Optimizers that treat every weight by itself, so that stacked students do not touch each other,
-and schedules.
+"""Optimizers and learning rate schedules.
+
+The optimizers treat every weight by itself, so that stacked students do not touch each other.
 """
 
 import math
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
 
 from limbeck._base.errors import ConfigError
 
@@ -19,22 +20,24 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 SCHEDULES = ("constant", "one_cycle", "cosine")
+FUSED_ON = ("cpu", "cuda")
+"""Types of devices with fused optimizers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """How a student is optimised.
+    """Settings of the optimizer of a student.
 
     Attributes:
         name: ``adam``, ``adamw`` or ``sgd`` (with Nesterov momentum).
-        lr: learning rate, the largest one of the schedule.
-        weight_decay: decoupled for ``adamw``, in the gradient otherwise.
-        momentum: of ``sgd``.
+        lr: Learning rate; the largest one of the schedule.
+        weight_decay: Weight decay; decoupled for ``adamw``, in the gradient otherwise.
+        momentum: Momentum of ``sgd``.
         schedule: ``constant``, ``one_cycle`` (Smith and Topin 2018) or ``cosine``, each over the
             whole training.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: If a value is out of range.
     """
 
     name: str = "adam"
@@ -44,58 +47,86 @@ class Optimizer:
     schedule: str = "constant"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or self.name not in OPTIMIZERS:
+        self._check_choice("name", OPTIMIZERS)
+        self._check_choice("schedule", SCHEDULES)
+        for name in ("lr", "weight_decay", "momentum"):
+            self._check_number(name)
+        if self.lr == 0:
+            raise ConfigError("optimizer.lr=0 would never learn; 1e-3 is usual for adam.")
+
+    def _check_choice(self, name: str, known: Iterable[str]) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, str) or value not in known:
             raise ConfigError(
-                f"optimizer.name={self.name!r} is unknown; choose one of {', '.join(OPTIMIZERS)}."
+                f"optimizer.{name}={value!r} is unknown; choose one of {', '.join(known)}."
             )
-        if not isinstance(self.schedule, str) or self.schedule not in SCHEDULES:
+
+    def _check_number(self, name: str) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and math.isfinite(value) and value >= 0):
             raise ConfigError(
-                f"optimizer.schedule={self.schedule!r} is unknown; choose one of "
-                f"{', '.join(SCHEDULES)}."
+                f"optimizer.{name}={value!r} should be a finite number, not negative."
             )
-        for name, least in (("lr", 0), ("weight_decay", None), ("momentum", None)):
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, float))
-                or not math.isfinite(value)
-                or value < 0
-            ):
-                raise ConfigError(
-                    f"optimizer.{name}={value!r} should be a finite number, not negative."
-                )
-            if least == 0 and value == 0:
-                raise ConfigError(f"optimizer.{name}=0 would never learn; 1e-3 is usual for adam.")
 
     def build(
         self, parameters: Iterable[nn.Parameter], steps: int, *, fused: bool = True
-    ) -> tuple[torch.optim.Optimizer, Any | None]:
-        """The optimizer and its schedule (None if constant) for a training of ``steps`` steps.
+    ) -> tuple[torch.optim.Optimizer, LRScheduler | None]:
+        """Make the optimizer and its schedule; None for a constant learning rate.
+
+        Args:
+            parameters: Parameters to train.
+            steps: Number of optimizer steps of the training; -1 if it is unknown.
+            fused: Whether to use the fused implementation where there is one.
 
         Raises:
-            ConfigError: the schedule needs to know the number of steps and it is unknown (-1).
+            ConfigError: If the schedule needs the number of steps and it is unknown.
         """
         if self.schedule != "constant" and steps < 1:
             raise ConfigError(
                 f"optimizer.schedule={self.schedule} needs a loader that has a length."
             )
         parameters = [p for p in parameters if p.requires_grad]
-        fused = fused and all(
-            p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters
-        )
-        options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
+        fusible = all(p.is_floating_point() and p.device.type in FUSED_ON for p in parameters)
+        options: dict[str, Any] = {
+            "lr": self.lr,
+            "weight_decay": self.weight_decay,
+            "fused": fused and fusible,
+        }
         if self.name == "sgd":
             options |= {"momentum": self.momentum, "nesterov": self.momentum > 0}
         optimizer = OPTIMIZERS[self.name](parameters, **options)
         if self.schedule == "one_cycle":
-            return optimizer, lr_scheduler.OneCycleLR(
-                optimizer, max_lr=self.lr, total_steps=max(2, steps)
-            )
+            return optimizer, OneCycleLR(optimizer, max_lr=self.lr, total_steps=max(2, steps))
         if self.schedule == "cosine":
-            return optimizer, lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, steps))
+            return optimizer, CosineAnnealingLR(optimizer, T_max=max(1, steps))
         return optimizer, None
 
 
 OptimizerLike = (
     Optimizer | torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 )
+"""Settings, an optimizer that holds the parameters, or a function that makes one from them."""
+
+
+def build_optimizer(
+    optimizer: OptimizerLike,
+    parameters: Iterable[nn.Parameter],
+    *,
+    steps: Callable[[], int],
+    fused: bool,
+) -> tuple[torch.optim.Optimizer, LRScheduler | None]:
+    """The optimizer of a training and its schedule, if it has one.
+
+    Args:
+        optimizer: Settings, an optimizer or a function that makes one.
+        parameters: Parameters to train.
+        steps: Tells the number of optimizer steps of the training; called if a schedule needs it.
+        fused: Whether to use the fused implementation where there is one.
+    """
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return optimizer, None
+    if not isinstance(optimizer, Optimizer):
+        return optimizer(parameters), None
+    count = 0 if optimizer.schedule == "constant" else steps()
+    return optimizer.build(parameters, count, fused=fused)

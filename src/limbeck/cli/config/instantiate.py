@@ -26,7 +26,7 @@ from limbeck.losses import Objective
 from limbeck.run.folder import RunFolder
 from limbeck.study.arms import Arm, Teacher
 from limbeck.study.study import Study
-from limbeck.training.fit import process_of, quiet_lightning
+from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.optimizer import Optimizer
 
 QUICK_SAMPLES = 2000

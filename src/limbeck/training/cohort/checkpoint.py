@@ -1,0 +1,85 @@
+"""Checkpoints of the training loop: all that a training needs to go on as if it had not stopped."""
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from limbeck._base.errors import LimbeckWarning, UntrustedFileError
+
+CHECKPOINT = "last.ckpt"
+FORMAT = "limbeck 2"
+"""Mark of a checkpoint of this loop; those of 0.1.0 were Lightning's."""
+
+
+def random_state() -> dict[str, Any]:
+    """State of PyTorch's random number generators, of the CPU and of all GPUs."""
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"cpu": torch.get_rng_state(), "gpus": gpus}
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Go on drawing random numbers where a checkpoint was saved."""
+    torch.set_rng_state(state["cpu"])
+    if len(state["gpus"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["gpus"])
+
+
+def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], **facts: Any) -> None:
+    """Save a checkpoint; the file is replaced in one step.
+
+    Args:
+        fabric: Fabric of the training; its first process writes.
+        path: File to write.
+        parts: Objects with a ``state_dict``, by name.
+        facts: Plain values.
+    """
+    fabric.save(path, {**parts, **facts, "random": random_state(), "format": FORMAT})
+
+
+def load_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any]) -> dict[str, Any] | None:
+    """Restore the parts and the random state; no code in the file is run.
+
+    Args:
+        fabric: Fabric of the training.
+        path: File of :func:`save_checkpoint`.
+        parts: Objects with a ``load_state_dict``, by name.
+
+    Returns:
+        The plain values; None if there is no checkpoint, or one of an earlier version.
+
+    Raises:
+        UntrustedFileError: If the file is damaged or belongs to other students.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = fabric.load(path, weights_only=True)
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise _damaged(path, error) from None
+    if content.get("format") != FORMAT:
+        warnings.warn(
+            f"{path} was written by another version of limbeck, which this one does not go on "
+            "from: these students are trained from the first epoch.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
+        return None
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+        restore_random_state(content["random"])
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise _damaged(path, error) from None
+    return content
+
+
+def _damaged(path: Path, error: Exception) -> UntrustedFileError:
+    reason = str(error).splitlines()[0]
+    return UntrustedFileError(
+        f"{path} is damaged or belongs to other students ({reason}). Delete it to train these "
+        "students from the first epoch."
+    )

@@ -1,0 +1,190 @@
+"""The training loop: one for a teacher, a student or a whole cohort.
+
+It reads from top to bottom: batches, forward, losses, backward, clip, step, schedule, validate,
+log, checkpoint. Lightning Fabric places the students on their device, computes in the precision
+asked for, and adds up gradients over processes.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from limbeck._base.progress import Advance
+from limbeck.data.batches import Batch, as_batch
+from limbeck.training.cohort.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from limbeck.training.epochs import count_batches, count_steps, read_epoch
+from limbeck.training.fabric import can_fuse, eval_mode, launch, share_loader
+from limbeck.training.optimizer import build_optimizer
+from limbeck.training.options import TrainerOptions
+from limbeck.training.task import DistillationTask
+
+PROGRESS_SECONDS = 0.2
+CHECKPOINTS = 20
+"""Checkpoints of a training, about."""
+
+
+class TrainingData(Protocol):
+    """Where batches come from, as :class:`~limbeck.data.batches.StudyData`."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the training batches give next."""
+
+    def train_batches(
+        self, device: torch.device, *, rank: int = 0, processes: int = 1
+    ) -> Iterable[Any]:
+        """Batches to learn from, read once an epoch."""
+
+    def val_batches(self, device: torch.device) -> Iterable[Any] | None:
+        """Batches to validate on; None for no validation."""
+
+
+def train_epochs(
+    task: DistillationTask,
+    data: TrainingData,
+    *,
+    fabric: Fabric,
+    options: TrainerOptions,
+    checkpoints: Path | None = None,
+    advance: Advance,
+) -> int:
+    """Train from the last checkpoint, if there is one, to the last epoch.
+
+    Args:
+        task: Students to train, in place, and their losses.
+        data: Batches.
+        fabric: Devices, precision, processes and loggers.
+        options: Number of epochs, clipping, accumulation and limits.
+        checkpoints: Folder of the checkpoints; None for none.
+        advance: Called with the number of epochs done.
+
+    Returns:
+        Number of optimizer steps.
+
+    Raises:
+        DivergedError: If the loss of every student became infinite or not a number.
+    """
+    launch(fabric)
+    device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
+    train_batches = share_loader(data.train_batches(device, rank=rank, processes=processes), fabric)
+    val_batches = share_loader(data.val_batches(device), fabric)
+    epochs, accumulate = options.max_epochs or 1, options.accumulate_grad_batches
+    epoch_length = count_batches(train_batches, options.limit_train_batches)
+    val_length = count_batches(val_batches, options.limit_val_batches)
+
+    task.fit_projections(train_batches)
+    task.compile_steps(options.compile)
+    model = fabric.setup_module(task)
+    plain_optimizer, scheduler = build_optimizer(
+        task.optimizer,
+        task.trained_parameters(),
+        steps=lambda: count_steps(epoch_length, options),
+        fused=can_fuse(fabric),
+    )
+    optimizer: Any = fabric.setup_optimizers(plain_optimizer)
+
+    parts = {"task": task, "optimizer": plain_optimizer, "precision": fabric.strategy.precision}
+    if scheduler is not None:
+        parts["scheduler"] = scheduler
+    first_epoch, step = 0, 0
+    if checkpoints is not None:
+        state = load_checkpoint(fabric, checkpoints / CHECKPOINT, parts)
+        if state is not None:
+            first_epoch, step = state["epoch"], state["step"]
+
+    optimizer.zero_grad()
+    for epoch in range(first_epoch, epochs):
+        data.set_epoch(epoch)
+        task.begin_epoch(epoch, rank)
+        shown = time.monotonic()
+
+        for number, batch, is_last in read_epoch(
+            train_batches, epoch_length, look_ahead=accumulate > 1
+        ):
+            is_step = is_last or number % accumulate == 0
+            with fabric.no_backward_sync(model, enabled=not is_step):
+                loss = model(on_device(batch, fabric))
+                fabric.backward(loss / accumulate if accumulate > 1 else loss)
+            if not is_step:
+                continue
+
+            if options.gradient_clip_val:
+                clip_gradients(task, optimizer, fabric, options)
+            optimizer.step()
+            optimizer.zero_grad()
+            if scheduler is not None:
+                scheduler.step()
+            task.cohort.bound_norms()
+            step += 1
+
+            if time.monotonic() - shown > PROGRESS_SECONDS:
+                shown = time.monotonic()
+                advance(epoch + min(number / epoch_length, 0.99))
+            if step >= options.step_limit:
+                break
+
+        task.begin_validation()
+        if val_batches is not None and (epoch + 1) % options.check_val_every_n_epoch == 0:
+            validate(task, val_batches, val_length, fabric)
+
+        val_scalars = task.val_scalars(lambda values: total(values, fabric))
+        train_scalars = task.train_scalars(lambda values: total(values, fabric), epoch)
+        for scalars in filter(None, (val_scalars, train_scalars)):
+            fabric.log_dict({**scalars, "epoch": epoch}, step=step)
+        task.check_divergence()
+
+        if checkpoints is not None and (epoch + 1) % max(1, epochs // CHECKPOINTS) == 0:
+            save_checkpoint(fabric, checkpoints / CHECKPOINT, parts, epoch=epoch + 1, step=step)
+        advance(epoch + 1, note=validation_note(val_scalars, task.predicts_tokens))
+        if step >= options.step_limit:
+            break
+    return step
+
+
+def on_device(batch: Any, fabric: Fabric) -> Batch:
+    """A batch as the task takes it, on the device of the training."""
+    batch = as_batch(batch)
+    return batch if batch.x.device == fabric.device else fabric.to_device(batch)
+
+
+def clip_gradients(
+    task: DistillationTask, optimizer: Any, fabric: Fabric, options: TrainerOptions
+) -> None:
+    """Clip the gradient of each student, by its norm or by value."""
+    limit = float(options.gradient_clip_val or 0.0)
+    if options.gradient_clip_algorithm == "value":
+        fabric.clip_gradients(task, optimizer, clip_val=limit)
+    else:
+        fabric.strategy.precision.unscale_gradients(optimizer.optimizer)
+        task.clip_gradients(limit)
+
+
+@torch.inference_mode()
+def validate(task: DistillationTask, batches: Iterable[Any], length: float, fabric: Fabric) -> None:
+    """Add the validation batches to the task's means, in eval mode."""
+    with eval_mode(task):
+        for _, batch, _ in read_epoch(batches, length, look_ahead=False):
+            inputs = fabric.strategy.precision.convert_input(on_device(batch, fabric))
+            with fabric.autocast():
+                task.validate(inputs)
+
+
+def total(values: Tensor, fabric: Fabric) -> Tensor:
+    """Sum over all processes."""
+    return fabric.all_reduce(values.clone(), reduce_op="sum")  # type: ignore[return-value]
+
+
+def validation_note(scalars: dict[str, float], predicts_tokens: bool) -> str:
+    """The validation result, as a mean over the students, for the progress display."""
+    metric = "val_loss" if predicts_tokens else "val_acc"
+    values = [value for name, value in scalars.items() if name.endswith(metric)]
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    if predicts_tokens:
+        return f"validation {mean:.3f} nats a token"
+    return f"validation error {100 * (1 - mean):.2f} %"

@@ -1,0 +1,180 @@
+"""Lightning Fabric: devices, processes and precision of a training."""
+
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import nn
+from torch.utils.data import DataLoader
+
+from limbeck._base.errors import ConfigError
+from limbeck.training.options import TrainerOptions
+
+
+class Autocast(MixedPrecision):
+    """Automatic mixed precision that leaves inputs and losses as they are.
+
+    Inputs, counts and the weights of mixtures keep float32; operations inside the model choose.
+    """
+
+    def convert_input(self, data: Any) -> Any:
+        """The data unchanged."""
+        return data
+
+    def convert_output(self, data: Any) -> Any:
+        """The data unchanged."""
+        return data
+
+
+def make_fabric(
+    options: TrainerOptions | Mapping[str, Any] | None = None, *, loggers: Iterable[Any] = ()
+) -> Fabric:
+    """Fabric for the devices, strategy and precision of some options.
+
+    Raises:
+        ConfigError: If the options do not fit this machine.
+    """
+    options = TrainerOptions.of(options)
+    settings: dict[str, Any] = {
+        "accelerator": options.accelerator,
+        "devices": options.devices,
+        "num_nodes": options.num_nodes,
+        "strategy": options.strategy,
+        "loggers": list(loggers),
+    }
+    try:
+        fabric = Fabric(**settings, precision=options.precision)  # type: ignore[arg-type]
+        precision = fabric.strategy.precision
+        if isinstance(precision, MixedPrecision):
+            autocast = Autocast(precision.precision, fabric.device.type)  # type: ignore[arg-type]
+            fabric = Fabric(**settings, plugins=autocast)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ImportError,
+        MisconfigurationException,
+    ) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"trainer: Lightning refuses these options on this machine: {reason}"
+        ) from None
+    return fabric
+
+
+def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
+    """Rank of this process and number of processes; 0 and 1 where it is alone.
+
+    Raises:
+        ConfigError: If an option is unknown or does not fit this machine.
+    """
+    fabric = make_fabric(options)
+    return fabric.global_rank, fabric.world_size
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the other processes of a training, if there are any and they do not run yet.
+
+    Raises:
+        ConfigError: If they would be copies of this process.
+    """
+    try:
+        fabric.launch()
+    except TypeError:
+        raise ConfigError(
+            f"trainer: {fabric.world_size} devices by copies of this process, but each process has "
+            "to run the whole command. Use trainer.strategy=ddp in a script, or trainer.devices=1 "
+            "in a notebook."
+        ) from None
+
+
+def share_loader(loader: Any, fabric: Fabric) -> Any:
+    """A DataLoader, so that each of several processes reads a part of it."""
+    if fabric.world_size > 1 and isinstance(loader, DataLoader):
+        return fabric.setup_dataloaders(loader)
+    return loader
+
+
+def can_fuse(fabric: Fabric) -> bool:
+    """Whether optimizers may be fused: with a loss scale they undo it too late for clipping."""
+    return getattr(fabric.strategy.precision, "scaler", None) is None
+
+
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Put all layers in eval mode, and afterwards each back in the mode that it had."""
+    modes = [(layer, layer.training) for layer in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training
+
+
+@contextmanager
+def sync_batchnorm(module: nn.Module, fabric: Fabric, enabled: bool | None) -> Iterator[None]:
+    """Let BatchNorm see the samples of all processes, for the length of a training.
+
+    Args:
+        module: Students.
+        fabric: Fabric of the training.
+        enabled: Whether to do so; None to do so on several GPUs.
+    """
+    if enabled is None:
+        enabled = fabric.world_size > 1 and fabric.device.type == "cuda"
+    if not enabled:
+        yield
+        return
+    original = [(parent, dict(parent.named_children())) for parent in module.modules()]
+    nn.SyncBatchNorm.convert_sync_batchnorm(module)
+    try:
+        yield
+    finally:
+        for parent, children in original:
+            for name, child in children.items():
+                synced = getattr(parent, name)
+                if synced is not child:
+                    child.load_state_dict(synced.state_dict())
+                    setattr(parent, name, child)
+
+
+@contextmanager
+def reproducible(options: TrainerOptions) -> Iterator[None]:
+    """Set ``deterministic`` and ``benchmark`` for the length of a training."""
+    strict = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    if options.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=options.deterministic == "warn")
+    if options.benchmark:
+        torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's start-up lines and hints about loaders from the terminal."""
+    names = ("lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning(_fabric)?\..*")
+            warnings.filterwarnings("ignore", message=r".*(LeafSpec|lr_scheduler\.step).*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

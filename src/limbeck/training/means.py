@@ -1,0 +1,74 @@
+"""Means of losses and metrics over an epoch."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Counts = tuple[Tensor | float, Tensor | float]
+"""Labelled predictions and all predictions of a batch: a number each, or ``[S]``."""
+Reduce = Callable[[Tensor], Tensor]
+"""Sums a tensor over the processes of a training."""
+
+
+class RunningMeans:
+    """Weighted means ``[M, A, S]`` of M metrics of A arms and S seeds.
+
+    The sums stay on the device until they are read, so that no step waits for it.
+
+    Args:
+        names: Name of each metric.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.names = names
+        self._sums: Tensor | None = None
+        self._counts: Tensor | float = 0.0
+
+    def reset(self) -> None:
+        """Begin a new epoch."""
+        self._sums = None
+        self._counts = 0.0
+
+    def add(self, values: Tensor, counts: Tensor | float) -> None:
+        """Add a batch.
+
+        Args:
+            values: Means over the batch, ``[M, A, S]``.
+            counts: Number of predictions behind them: one number, or a tensor that broadcasts.
+        """
+        if self._sums is None:
+            self._sums = values * counts
+        elif isinstance(counts, Tensor):
+            self._sums.addcmul_(values, counts.to(values.dtype).expand_as(values))
+        else:
+            self._sums.add_(values, alpha=counts)
+        self._counts = self._counts + counts
+
+    def compute(self, reduce: Reduce) -> dict[str, list[list[float]]]:
+        """Means over the epoch and all processes, ``[A][S]`` by name; empty without a batch."""
+        if self._sums is None:
+            return {}
+        sums = reduce(self._sums)
+        counts = reduce(torch.as_tensor(self._counts, device=sums.device))
+        means = (sums / counts.clamp(min=1e-6)).tolist()
+        return dict(zip(self.names, means, strict=False))
+
+
+def weights_of_terms(values: Tensor, counts: Counts) -> Tensor | float:
+    """Number of predictions behind the terms of a loss: for the hard one the labelled ones.
+
+    Args:
+        values: Terms ``[M, A, S]`` in the order loss, hard, soft, further ones.
+        counts: Labelled predictions and all predictions.
+
+    Returns:
+        One number if all predictions are labelled, else ``[M, A, S]``.
+    """
+    labelled, samples = counts
+    if not isinstance(labelled, Tensor):
+        return labelled
+    labelled = labelled.expand(values.shape[1:]).to(values.dtype)
+    everyone = torch.as_tensor(samples, dtype=values.dtype, device=values.device)
+    everyone = everyone.expand_as(labelled)
+    return torch.stack([everyone, labelled, *[everyone] * (len(values) - 2)])

@@ -1,0 +1,163 @@
+"""The options of the group ``trainer``."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+from limbeck._base.checks import check_count
+from limbeck._base.errors import ConfigError
+
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+_COPIES = ("spawn", "fork", "forkserver", "notebook")
+_SET_BY_LIMBECK = (
+    "callbacks",
+    "logger",
+    "default_root_dir",
+    "enable_progress_bar",
+    "enable_checkpointing",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerOptions:
+    """Where and how a training runs; the names are those of Lightning's Trainer.
+
+    Attributes:
+        accelerator: Kind of device: ``auto``, ``cpu``, ``gpu``, ``mps``.
+        devices: Number of devices, or a list of them.
+        num_nodes: Number of machines.
+        strategy: How several processes share a batch: ``auto`` or ``ddp``.
+        precision: Precision of the computation, as in ``32-true`` or ``bf16-mixed``.
+        compile: Whether to compile the steps, or a mode of ``torch.compile``.
+        max_epochs: Number of epochs; None for those of the study.
+        max_steps: Number of optimizer steps after which a training ends early; None or -1 for no
+            limit.
+        limit_train_batches: Number (or share, as a float) of the batches of an epoch that are used.
+        limit_val_batches: Number (or share) of the validation batches that are used.
+        check_val_every_n_epoch: Number of epochs from one validation to the next.
+        accumulate_grad_batches: Number of batches whose gradients make one optimizer step.
+        gradient_clip_val: Largest norm (or absolute value) of each student's gradient.
+        gradient_clip_algorithm: ``norm`` or ``value``.
+        deterministic: Whether to refuse operations that are not deterministic; ``warn`` to warn.
+        benchmark: Whether cuDNN chooses the fastest algorithms by trying them.
+        sync_batchnorm: Whether BatchNorm sees the samples of all processes; None for GPUs alone.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str | list[int] = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str | int = "32-true"
+    compile: bool | str = False
+    max_epochs: int | None = None
+    max_steps: int | None = None
+    limit_train_batches: int | float | None = None
+    limit_val_batches: int | float | None = None
+    check_val_every_n_epoch: int = 1
+    accumulate_grad_batches: int = 1
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str | None = "norm"
+    deterministic: bool | str | None = False
+    benchmark: bool | None = False
+    sync_batchnorm: bool | None = None
+
+    def __post_init__(self) -> None:
+        check_count("trainer.accumulate_grad_batches", self.accumulate_grad_batches)
+        check_count("trainer.check_val_every_n_epoch", self.check_val_every_n_epoch)
+        if self.max_epochs is not None:
+            check_count("epochs", self.max_epochs)
+        if self.max_steps not in (None, -1):
+            check_count("trainer.max_steps", self.max_steps)
+        self._check_limit("limit_train_batches")
+        self._check_limit("limit_val_batches")
+        self._check_clipping()
+        self._check_strategy()
+        if not isinstance(self.compile, bool) and self.compile not in COMPILE_MODES:
+            raise ConfigError(
+                f"trainer.compile={self.compile!r} is unknown. Choose true, false or one of "
+                f"{', '.join(COMPILE_MODES)}."
+            )
+        if self.deterministic not in (None, False, True, "warn"):
+            raise ConfigError(
+                f"trainer.deterministic={self.deterministic!r} is unknown. Choose true, false or "
+                "warn."
+            )
+
+    @classmethod
+    def of(cls, options: "TrainerOptions | Mapping[str, Any] | None") -> Self:
+        """The options as given, or from a mapping such as the YAML group ``trainer``.
+
+        Raises:
+            ConfigError: If an option is unknown or its value is out of range.
+        """
+        if isinstance(options, cls):
+            return options
+        given: dict[str, Any] = dict(options or {})  # type: ignore[arg-type]
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name in _SET_BY_LIMBECK:
+                raise ConfigError(f"trainer.{name} is set by limbeck itself. Remove it.")
+            if name not in known:
+                raise ConfigError(_unknown(name, known))
+        return cls(**given)
+
+    def with_epochs(self, epochs: int) -> Self:
+        """These options with a number of epochs, unless they have one."""
+        if self.max_epochs is not None:
+            return self
+        return replace(self, max_epochs=check_count("epochs", epochs))
+
+    @property
+    def step_limit(self) -> float:
+        """Number of optimizer steps at most."""
+        return float("inf") if self.max_steps in (None, -1) else float(self.max_steps or 0)
+
+    def _check_limit(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        share = isinstance(value, float) and 0 <= value <= 1
+        count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if not share and not count:
+            raise ConfigError(
+                f"trainer.{name}={value!r} is out of range. Give a whole number of batches, or a "
+                "share from 0.0 to 1.0."
+            )
+
+    def _check_clipping(self) -> None:
+        clip = self.gradient_clip_val
+        number = isinstance(clip, (int, float)) and not isinstance(clip, bool)
+        if clip is not None and not (number and clip >= 0):
+            raise ConfigError(
+                f"trainer.gradient_clip_val={clip!r} should be a number, not negative."
+            )
+        if self.gradient_clip_algorithm not in (None, "norm", "value"):
+            raise ConfigError(
+                f"trainer.gradient_clip_algorithm={self.gradient_clip_algorithm!r} is unknown. "
+                "Choose norm or value."
+            )
+
+    def _check_strategy(self) -> None:
+        if self.strategy in STRATEGIES:
+            return
+        if str(self.strategy).endswith(_COPIES):
+            raise ConfigError(
+                f"trainer.strategy={self.strategy} would start {self.devices} devices by copies of "
+                "this process, but each process has to run the whole command. Use "
+                "trainer.strategy=ddp."
+            )
+        raise ConfigError(
+            f"trainer.strategy={self.strategy!r} is not supported: every device holds whole "
+            f"students. Choose one of {', '.join(STRATEGIES)}."
+        )
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    suggestion = f" Did you mean `trainer.{near[0]}`?" if near else ""
+    return f"Unknown key `trainer.{name}`.{suggestion} Known options: {', '.join(known)}."

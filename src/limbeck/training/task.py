@@ -1,0 +1,315 @@
+"""What a training step computes: answers of students and teacher, losses, and their means."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck.data.batches import Batch, Mixed, as_batch
+from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
+from limbeck.losses.sparse import SparseTargets
+from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.training.chunked_steps import chunked_terms, suits_chunks
+from limbeck.training.cohort.stack import Cohort
+from limbeck.training.features import FeatureTerm
+from limbeck.training.means import Counts, Reduce, RunningMeans, weights_of_terms
+from limbeck.training.optimizer import Optimizer, OptimizerLike
+
+Targets = Tensor | SparseTargets
+"""A teacher's answer: logits, or a part of its distribution."""
+TRAIN_METRICS = ("train_loss", "train_hard", "train_soft", "train_feature")
+VAL_METRICS = ("val_loss", "val_acc")
+
+
+class GuidedTerms(NamedTuple):
+    """Terms of a student that layers of the teacher guide, ``[A, S]`` each; feature is weighted."""
+
+    loss: Tensor
+    hard: Tensor
+    soft: Tensor
+    feature: Tensor
+
+
+class DistillationTask(nn.Module):
+    """Students, what they learn from, and the losses of a step.
+
+    Calling the task with a batch returns the sum of the students' losses, whose gradient for each
+    student is that of its own loss. Labels ``[B, T]`` are those of a language model, whose logits
+    are ``[B, T, C]``.
+
+    Args:
+        student: Model that returns logits ``[B, C]``, or a cohort of them.
+        teacher: Frozen model or signal. It stays out of this module's tree: it is not trained, and
+            in no checkpoint.
+        objective: One objective, or one per arm of the cohort. By default the distillation
+            objective with a teacher, labels only without.
+        optimizer: Settings, an optimizer that holds the student's parameters, or a function that
+            makes one from parameters.
+        arm_names: Names of the cohort's arms.
+        seeds: Seeds of the cohort. Dropout then depends on seeds and epoch alone, so that a resumed
+            training repeats it.
+
+    Raises:
+        TeacherError: If an objective needs a teacher and there is none.
+        ConfigError: If numbers of objectives, names and arms differ, or a layer of a feature does
+            not exist, or the teacher or the cohort is not one model.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module | Cohort,
+        teacher: nn.Module | TeacherSignal | None = None,
+        objective: Objective | Sequence[Objective] | None = None,
+        *,
+        optimizer: OptimizerLike | None = None,
+        arm_names: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+    ):
+        super().__init__()
+        self.cohort = student if isinstance(student, Cohort) else Cohort.of_one(student)
+        if objective is None and teacher is None:
+            objective = Objective(hard_weight=1.0, soft_weight=0.0)
+        objective = objective or Objective()
+        objectives = [objective] if isinstance(objective, Objective) else objective
+        self.objective = StackedObjective(objectives)
+        self.signal = LiveTeacher(teacher) if isinstance(teacher, nn.Module) else teacher
+        self.optimizer = optimizer if optimizer is not None else Optimizer()
+        self.seeds = None if seeds is None else list(seeds)
+        self.prefixes = self._prefixes(arm_names)
+        self._check()
+        self.feature_term = self._feature_term()
+        self.predicts_tokens = False
+        self._compute: Callable[..., Terms] = self._terms
+        self._train, self._val = RunningMeans(TRAIN_METRICS), RunningMeans(VAL_METRICS)
+        self._diverged: dict[tuple[int, int], str] = {}
+
+    def _check(self) -> None:
+        objectives = len(self.objective.objectives)
+        if objectives != self.cohort.arms:
+            raise ConfigError(
+                f"{self.cohort.arms} arms need as many objectives; found {objectives}."
+            )
+        if self.objective.needs_teacher and self.signal is None:
+            raise TeacherError(
+                "An objective with soft_weight above 0 needs a teacher; none was given."
+            )
+
+    def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
+        """The beginning of the names under which each student is logged, ``[A][S]``."""
+        if arm_names is None and self.seeds is None and self.cohort.student is not None:
+            return [[""]]
+        names = [str(a) for a in range(self.cohort.arms)] if arm_names is None else list(arm_names)
+        seeds = list(range(self.cohort.seeds)) if self.seeds is None else self.seeds
+        if len(names) != self.cohort.arms or len(seeds) != self.cohort.seeds:
+            raise ConfigError(
+                f"A cohort of {self.cohort.arms} arms and {self.cohort.seeds} seeds got "
+                f"{len(names)} names and {len(seeds)} seeds."
+            )
+        return [[f"{name}/seed{seed}/" for seed in seeds] for name in names]
+
+    def _feature_term(self) -> FeatureTerm | None:
+        objectives = self.objective.objectives
+        features = [feature for objective in objectives for feature in objective.features]
+        if not features:
+            return None
+        if self.cohort.student is None:
+            raise ConfigError(
+                "objective.features is for students trained one at a time: a cohort of one each."
+            )
+        seed = self.seeds[0] if self.seeds else 0
+        return FeatureTerm(features, self.cohort.student, self.signal, seed=seed)
+
+    # Before the first step ------------------------------------------------------------------------
+
+    def fit_projections(self, batches: Iterable[Any]) -> None:
+        """Make the projections of hints for the shapes of the first batch, if there are hints.
+
+        Raises:
+            ConfigError: If there is no batch, or the shapes cannot be matched.
+        """
+        if self.feature_term is None or self.feature_term.is_fitted:
+            return
+        with torch.random.fork_rng(devices=[]):  # reading a batch must not change the training
+            first = next(iter(batches), None)
+        if first is None:
+            raise ConfigError("The loader returned no batch, so nothing can be learnt.")
+        self.feature_term.fit_to(as_batch(first).x[0])
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the optimizer trains: the students' and those of projections.
+
+        Raises:
+            ConfigError: If there are projections and the optimizer was made without them.
+        """
+        projections = [] if self.feature_term is None else list(self.feature_term.parameters())
+        if projections and isinstance(self.optimizer, torch.optim.Optimizer):
+            raise ConfigError(
+                "A hint has a projection to train, which a ready optimizer does not know. Give "
+                "optimizer settings, or a function that makes one from parameters."
+            )
+        return [*self.cohort.parameters(), *projections]
+
+    def compile_steps(self, mode: bool | str = True) -> None:
+        """Compile what a step computes, students and losses, by ``torch.compile``.
+
+        Args:
+            mode: True for PyTorch's default, False for none, or a mode of ``torch.compile`` such as
+                ``reduce-overhead`` (CUDA graphs).
+        """
+        self._compute = self._terms
+        if not mode:
+            return
+        # Students of many shapes would exhaust what PyTorch compiles of one function.
+        torch.compiler.reset()
+        compiled = torch.compile(self._terms, dynamic=False, mode=None if mode is True else mode)
+
+        def first_step(*arguments: Any) -> Terms:
+            # An uncompiled step first makes the tensors that are cached between steps.
+            with torch.random.fork_rng(), torch.no_grad():
+                self._terms(*arguments)
+            self._compute = compiled
+            return compiled(*arguments)
+
+        self._compute = first_step
+
+    # Steps ----------------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int, rank: int = 0) -> None:
+        """Begin the epoch's means, and make its dropout repeatable."""
+        self._train.reset()
+        if self.seeds is not None:
+            others = (rank,) if rank else ()
+            torch.manual_seed(hash((*self.seeds, epoch, *others)) & 0x7FFFFFFF)
+
+    def forward(self, batch: Any) -> Tensor:
+        """Sum of the students' losses."""
+        batch = as_batch(batch)
+        counts = batch.counts or _count(batch.y)
+        terms = self._terms_of(batch, counts)
+        values = torch.stack([term.detach() for term in terms])
+        self._train.add(values, weights_of_terms(values, counts))
+        return terms.loss.sum()
+
+    def _terms_of(self, batch: Batch, counts: Counts) -> Terms | GuidedTerms:
+        if self.feature_term is not None:
+            return self._guided_terms(self.feature_term, batch, counts)
+        if suits_chunks(self.cohort.student, self.objective, batch.y):
+            signal = self.signal if self.objective.needs_teacher else None
+            return chunked_terms(self.cohort.student, self.objective, batch, signal, counts)
+        return self._compute(batch.x, self._targets(batch), batch.y, batch.mixed, counts)
+
+    def _guided_terms(self, feature_term: FeatureTerm, batch: Batch, counts: Counts) -> GuidedTerms:
+        """The terms of a student that layers of the teacher guide; never compiled."""
+        with feature_term.watching():
+            targets = self._targets(batch)
+            terms = self._terms(batch.x, targets, batch.y, batch.mixed, counts)
+        predictions = batch.y.shape[2:].numel()  # in a sample
+        feature = (feature_term().sum() * predictions / counts[1]).view(1, 1)
+        return GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
+
+    def _terms(
+        self, x: Tensor, targets: Targets | None, y: Tensor, mixed: Mixed | None, counts: Counts
+    ) -> Terms:
+        logits = self.cohort(x)
+        if y.ndim < 3:
+            return self.objective(logits, targets, y, mixed=mixed, counts=counts)
+        logits, y = logits.flatten(-3, -2), y.flatten(1)
+        ignored = None if isinstance(counts[0], float) else y == UNLABELLED
+        if targets is not None:
+            targets = _map(targets, lambda part: part.flatten(1, 2))
+        return self.objective(logits, targets, y, ignored=ignored, counts=counts)
+
+    def _targets(self, batch: Batch) -> Targets | None:
+        """The teacher's answers to a batch, if an objective needs them."""
+        if self.signal is None or not self.objective.needs_teacher:
+            return None
+        if batch.sample is not None:
+            return self.signal(batch.x, batch.sample, batch.view)
+        answers = self.signal(batch.x.flatten(0, 1), None, None)
+        return _map(answers, lambda part: part.unflatten(0, batch.x.shape[:2]))
+
+    def begin_validation(self) -> None:
+        """Begin the means of a validation."""
+        self._val.reset()
+
+    def validate(self, batch: Any) -> None:
+        """Add cross-entropy and accuracy of every student on a batch."""
+        batch = as_batch(batch)
+        logits, y = self.cohort(batch.x), batch.y
+        self.predicts_tokens = y.ndim == 3
+        if self.predicts_tokens:
+            logits, y = logits.flatten(-3, -2), y.flatten(1)
+        labelled = (y != UNLABELLED).sum(-1)
+        loss = hard_loss(logits, y).sum(-1) / labelled.clamp(min=1)
+        correct = (logits.argmax(-1) == y).sum(-1)
+        accuracy = correct.float() / labelled.clamp(min=1)
+        self._val.add(torch.stack([loss, accuracy]), labelled)
+
+    def clip_gradients(self, max_norm: float) -> None:
+        """Clip the gradient of each student by its own norm."""
+        self.cohort.clip_gradients(max_norm)
+        if self.feature_term is not None:
+            torch.nn.utils.clip_grad_norm_(self.feature_term.parameters(), max_norm)
+
+    # After an epoch -------------------------------------------------------------------------------
+
+    def val_scalars(self, reduce: Reduce) -> dict[str, float]:
+        """Means of the validation by the name they are logged under; empty without a batch."""
+        return self._scalars(self._val.compute(reduce))
+
+    def train_scalars(self, reduce: Reduce, epoch: int) -> dict[str, float]:
+        """Means of the epoch by the name they are logged under; notes students that diverged."""
+        means = self._train.compute(reduce)
+        for arm, row in enumerate(means.get("train_loss", [])):
+            for seed, loss in enumerate(row):
+                if not abs(loss) < float("inf"):
+                    self._diverged.setdefault((arm, seed), self._reason(arm, seed, loss, epoch))
+        return self._scalars(means)
+
+    def _scalars(self, means: dict[str, list[list[float]]]) -> dict[str, float]:
+        return {
+            prefix + name: value
+            for name, grid in means.items()
+            for prefixes, row in zip(self.prefixes, grid, strict=True)
+            for prefix, value in zip(prefixes, row, strict=True)
+        }
+
+    @property
+    def diverged(self) -> list[tuple[int, int, str]]:
+        """Students whose loss became infinite or not a number: arm and seed by position, reason."""
+        return [(arm, seed, reason) for (arm, seed), reason in self._diverged.items()]
+
+    def check_divergence(self) -> None:
+        """Check that a student is left to train; one that diverges takes no other with it.
+
+        Raises:
+            DivergedError: If all students diverged.
+        """
+        if len(self._diverged) == self.cohort.arms * self.cohort.seeds:
+            raise DivergedError(next(iter(self._diverged.values())))
+
+    def _reason(self, arm: int, seed: int, loss: float, epoch: int) -> str:
+        name = self.prefixes[arm][seed].rstrip("/") or "the student"
+        return (
+            f"Training diverged: the loss of {name} was {loss} in epoch {epoch + 1}. "
+            "Lower optimizer.lr, or clip with trainer.gradient_clip_val=1."
+        )
+
+
+def _count(y: Tensor) -> Counts:
+    """Labelled predictions and all predictions of each seed.
+
+    Args:
+        y: Labels ``[S, B]`` or, of text, ``[S, B, T]``.
+    """
+    labelled = (y != UNLABELLED).flatten(1).sum(-1)
+    if y.ndim == 3:
+        return labelled, labelled
+    return labelled, float(y.shape[-1])
+
+
+def _map(targets: Targets, function: Callable[[Tensor], Tensor]) -> Targets:
+    """A teacher's answers with a function applied to each tensor."""
+    return function(targets) if isinstance(targets, Tensor) else targets.map(function)

@@ -1,0 +1,51 @@
+"""Counting batches and steps, and reading an epoch."""
+
+import math
+
+import pytest
+from torch.utils.data import DataLoader, IterableDataset
+
+from limbeck.training.epochs import count_batches, count_steps, read_epoch
+from limbeck.training.options import TrainerOptions
+
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter("abcde")
+
+
+@pytest.mark.parametrize(
+    ("limit", "count"), [(None, 4), (2, 2), (9, 4), (1, 1), (1.0, 4), (0.5, 2), (0.3, 1), (0, 0)]
+)
+def test_a_limit_is_a_number_or_a_share_of_the_batches(limit, count):
+    assert count_batches([1, 2, 3, 4], limit) == count
+
+
+def test_a_loader_without_a_length_has_a_number_of_batches_only_by_a_limit():
+    for loader in (DataLoader(Stream()), iter([1])):
+        assert count_batches(loader, None) == math.inf
+        assert count_batches(loader, 3) == 3
+
+
+@pytest.mark.parametrize(
+    ("length", "options", "steps"),
+    [
+        (10, {}, 30),
+        (10, {"accumulate_grad_batches": 4}, 9),
+        (10, {"max_steps": 7}, 7),
+        (math.inf, {}, -1),
+        (math.inf, {"max_steps": 7}, 7),
+    ],
+)
+def test_steps_of_a_training(length, options, steps):
+    assert count_steps(length, TrainerOptions(max_epochs=3, **options)) == steps
+
+
+def test_the_last_batch_is_known_where_there_is_a_length_or_one_is_read_ahead():
+    for loader, length, ahead in (("abcde", 5, False), ("abcde", 3, True), (Stream(), 5, False)):
+        last = [batch.is_last for batch in read_epoch(loader, length, look_ahead=ahead)]
+        assert last == [False] * (length - 1) + [True]
+    assert [b.is_last for b in read_epoch(Stream(), math.inf, look_ahead=True)][3:] == [False, True]
+    assert not any(b.is_last for b in read_epoch(Stream(), math.inf, look_ahead=False))
+    assert [b.number for b in read_epoch(Stream(), math.inf, look_ahead=True)] == [1, 2, 3, 4, 5]
+    assert list(read_epoch([], math.inf, look_ahead=True)) == []
