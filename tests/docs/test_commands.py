@@ -38,8 +38,8 @@ def check_limbeck(words: list[str], *, composed: set[str]) -> None:
     line = shlex.join(words)
     if verb in COMPOSED and line not in composed:
         composed.add(line)
-        shown = words if "--cfg" in words else [*words, "--cfg", "job"]
-        assert main(shown) == 0, line
+        command = words if "--cfg" in words else [*words, "--cfg", "job"]
+        assert main(command) == 0, line
     elif verb in RUN_AS_THEY_ARE:
         assert main(words) == 0, line
     elif verb not in COMPOSED | BUNDLE_VERBS:
