@@ -35,31 +35,31 @@ def fails(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("objective.temprature=8", "did you mean objective.temperature (default 4.0)?"),
-        ("epoch=3", "unknown key epoch; did you mean epochs"),
-        ("optimizer.nam=sgd", "did you mean optimizer.name (default adam)?"),
-        ("nonsense=3", "unknown key nonsense"),
+        ("objective.temprature=8", "Did you mean `objective.temperature` (default 4.0)?"),
+        ("epoch=3", "Unknown key `epoch`. Did you mean `epochs`"),
+        ("optimizer.nam=sgd", "Did you mean `optimizer.name` (default adam)?"),
+        ("nonsense=3", "Unknown key `nonsense`"),
         (
             "student=convnt",
-            "student=convnt is unknown; did you mean convnet? Choose one of convnet, gpt, "
+            "student=convnt is unknown. Did you mean convnet? Choose one of convnet, gpt, "
             "huggingface, mlp, timm, "
             "torchvision.",
         ),
-        ("recipe=mnst", "did you mean mnist?"),
+        ("recipe=mnst", "Did you mean mnist?"),
         ("logger=none", "logger=none is unknown"),
         ("recipe=null", "recipe=null is unknown"),
         ("data=5", "data=5 is unknown"),
         ("trainer=null", "trainer=null is unknown"),
         (
             "arms.soft.objetive.temperature=3",
-            "unknown key arms.soft.objetive; did you mean arms.soft.objective?",
+            "Unknown key `arms.soft.objetive`. Did you mean `arms.soft.objective`?",
         ),
-        ("arms.soft.objective.temprature=3", "did you mean arms.soft.objective.temperature?"),
-        ("arms.soft.transfer.label=3", "did you mean arms.soft.transfer.labelled?"),
-        ("arms.soft.student.depth=3", "unknown key arms.soft.student.depth"),
+        ("arms.soft.objective.temprature=3", "Did you mean `arms.soft.objective.temperature`?"),
+        ("arms.soft.transfer.label=3", "Did you mean `arms.soft.transfer.labelled`?"),
+        ("arms.soft.student.depth=3", "Unknown key `arms.soft.student.depth`"),
         (
             "arms.soft.views=sift",
-            "views: 'sift' is unknown; choose one of affine, crop, crop_flip, elastic,",
+            "views: 'sift' is unknown. Choose one of affine, crop, crop_flip, elastic,",
         ),
         ("arms.soft.control=nope", "arms.soft.control='nope' is not another arm"),
         (
@@ -119,7 +119,7 @@ def fails(tmp_path, capsys, monkeypatch):
         ("=3", "'=3' should be KEY=VALUE"),
         ("objective.temperature=[1", "cannot be read"),
         ("+arms.x/y.objective.temperature=2", "cannot be read"),
-        ("arms.sotf.objective.temperature=2", "unknown arm arms.sotf; did you mean arms.soft?"),
+        ("arms.sotf.objective.temperature=2", "Unknown arm `arms.sotf`. Did you mean `arms.soft`?"),
         ("~arms.hto", "unknown arm arms.hto"),
     ],
 )
@@ -303,7 +303,7 @@ def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
             "torchvision has no classification model 'fcn_resnet50'",
         ),
         ("student=torchvision/", "torchvision has no classification model ''"),
-        ("student=torchvison/resnet18", "is unknown; did you mean torchvision?"),
+        ("student=torchvison/resnet18", "is unknown. Did you mean torchvision?"),
         (
             "student=torchvision/mobilenet_v2 student.stem=small",
             "torchvision/mobilenet_v2 is no ResNet",

@@ -236,7 +236,7 @@ def test_a_recipe_of_ones_own(tmp_path, capsys):
     assert (settings["recipe"], settings["epochs"], settings["seeds"]) == ("mine", 3, 1)
     assert settings["student"]["channels"]
     assert main(["run", *own, "recipe=mime"]) == 2
-    assert "did you mean mine?" in capsys.readouterr().err
+    assert "Did you mean mine?" in capsys.readouterr().err
     assert main(["run", "--config-dir", str(tmp_path / "nowhere"), "recipe=mine"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 

@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from limbeck._base.checks import merged_objective
+from limbeck.cli.config.arms import merged_objective
 from limbeck.cli.config.compose import compose
 from limbeck.cli.main import main
 from limbeck.losses import Objective

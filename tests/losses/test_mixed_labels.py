@@ -15,7 +15,7 @@ CLASSES = 5
 
 
 def mixture(*shape, seed=0, unlabelled=0.3):
-    """Logits, labels of the first and the second input, weights of the first; some labels missing."""
+    """Logits, labels of both inputs, and weights of the first; some labels are missing."""
     rng = np.random.default_rng(seed)
     logits = torch.from_numpy(rng.normal(size=(*shape, CLASSES)) * 3)
     labels = [

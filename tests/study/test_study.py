@@ -491,7 +491,7 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
     ("options", "error", "message"),
     [
         ({"arms": {}}, ConfigError, "arms is empty"),
-        ({"arms": {"a/b": ARMS["hard"]}}, ConfigError, r"arms\.a/b: a name of .*letters"),
+        ({"arms": {"a/b": ARMS["hard"]}}, ConfigError, r"arms\.a/b: expected a name of .*letters"),
         ({"arms": {"..": ARMS["hard"]}}, ConfigError, "a name of .*letters"),
         ({"arms": {"teacher": ARMS["hard"]}}, ConfigError, "not 'teacher'"),
         (

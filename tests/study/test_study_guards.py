@@ -104,14 +104,14 @@ def test_max_epochs_is_the_students_and_store_off_may_be_false(data, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+foo=1", "unknown key foo; known are recipe, data"),
+        ("+foo=1", "Unknown key `foo`. Known keys: recipe, data"),
         (
             "+objective.temprature=2",
-            "unknown key objective.temprature; did you mean objective.temperature?",
+            "Unknown key `objective.temprature`. Did you mean `objective.temperature`?",
         ),
-        ("+teacher.foo=1", "unknown key teacher.foo; known are model"),
-        ("~seeds", "the setting seeds is missing"),
-        ("~teacher", "teacher cannot be left out; choose one of"),
+        ("+teacher.foo=1", "Unknown key `teacher.foo`. Known keys: model"),
+        ("~seeds", "The setting `seeds` is missing"),
+        ("~teacher", "teacher cannot be left out. Choose one of"),
         ("teacher.optimizer=null", "teacher.optimizer=None should be a group of settings"),
         ("optimizer.name=[1]", "optimizer.name=[1] is unknown"),
     ],
@@ -131,7 +131,7 @@ def test_a_misspelt_key_in_a_recipe_of_ones_own(tmp_path, capsys, monkeypatch):
     recipe = "# @package _global_\nrecipe: mine\nepoch: 3\n"
     (tmp_path / "own" / "recipe" / "mine.yaml").write_text(recipe, encoding="utf-8")
     assert main(["run", "--config-dir", "own", "recipe=mine"]) == 2
-    assert "unknown key epoch; did you mean epochs?" in capsys.readouterr().err
+    assert "Unknown key `epoch`. Did you mean `epochs`?" in capsys.readouterr().err
 
 
 def test_settings_behind_an_option(capsys):

@@ -71,7 +71,8 @@ def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tens
 
     .. math:: \sum_c p_c (\log p_c - \log q_c), \quad p = softmax(v / T), \; q = softmax(z / T)
 
-    Classes to which the teacher gives probability 0 count 0. The factor :math:`T^2` is not included.
+    Classes to which the teacher gives probability 0 count 0. The factor :math:`T^2` is not
+    included.
 
     Args:
         student: Logits z, ``[..., B, C]``.

@@ -194,7 +194,7 @@ def _format(shape: Sequence[int]) -> str:
 def feature_loss(
     feature: Feature, student: Tensor, teacher: Tensor, projection: nn.Module
 ) -> Tensor:
-    """Compute the loss of one feature for the outputs of its layers, ``[B]``, without its weight."""
+    """Compute the loss of one feature, without its weight, for its layers' outputs, ``[B]``."""
     teacher = teacher.detach()
     if feature.kind == "attention":
         return attention_loss(student, teacher)

@@ -157,9 +157,9 @@ class StackedObjective:
         for group in self._soft_groups:
             if group.loss.per_batch:
                 raise ConfigError(
-                    f"objective.soft={group.loss.name} compares the samples of a batch with each other, "
-                    "which has no meaning with ignored positions (padding of token blocks). Choose "
-                    "another soft loss, such as kl."
+                    f"objective.soft={group.loss.name} compares the samples of a batch with each "
+                    "other, which has no meaning with ignored positions (padding of token blocks). "
+                    "Choose another soft loss, such as kl."
                 )
 
         def blank(values: Tensor) -> Tensor:

@@ -1,3 +1,1 @@
-"""From a command line to a study: Hydra composes the settings, and the objects that they name are
-built.
-"""
+"""From a command line to a study: Hydra composes settings and builds the objects they name."""

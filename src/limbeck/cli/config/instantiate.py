@@ -1,4 +1,4 @@
-"""From composed settings to a study on built objects; what ``_target_`` names is instantiated here."""
+"""From composed settings to a study: the objects that ``_target_`` names are built here."""
 
 import json
 from dataclasses import fields
@@ -10,17 +10,16 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from limbeck._base.checks import (
+from limbeck._base.checks import check_count, seed_list
+from limbeck._base.errors import ConfigError, LimbeckError
+from limbeck.cli.config.arms import (
     check_arms,
-    check_count,
-    check_flags,
     check_sections,
+    check_switches,
     merged,
     merged_objective,
-    seed_list,
 )
-from limbeck._base.errors import ConfigError, LimbeckError
-from limbeck.cli.config.compose import choices
+from limbeck.cli.config.groups import choices
 from limbeck.data import TransferSet
 from limbeck.losses import Objective
 from limbeck.run.folder import RunFolder
@@ -29,10 +28,12 @@ from limbeck.study.study import Study
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.optimizer import Optimizer
 
+QUICK_SEEDS = 2
+QUICK_EPOCHS = 2
 QUICK_SAMPLES = 2000
 QUICK_LARGE = 64
-"""Of models from libraries, which take a thousand times longer a sample; and of text, whose samples
-are blocks.
+"""Samples of a quick run with models from libraries, which take a thousand times longer per sample;
+and of text, whose samples are blocks.
 """
 LARGE = ("TorchvisionModel", "TimmModel", "Classifier")
 EXAMPLES = {
@@ -45,39 +46,30 @@ EXAMPLES = {
     "trainer": "trainer.precision=32-true",
     "logger": "logger=csv",
 }
-KEYS: dict[str, tuple[str, ...]] = {
-    "": (
-        "recipe",
-        "data",
-        "views",
-        "teacher",
-        "student",
-        "objective",
-        "arms",
-        "sweep",
-        "transfer",
-        "seeds",
-        "epochs",
-        "batch_size",
-        "optimizer",
-        "trainer",
-        "store",
-        "bias",
-        "examples",
-        "logger",
-        "out",
-        "overwrite",
-        "quick",
-    ),
-    **{
-        name: tuple(field.name for field in fields(kind))
-        for name, kind in (
-            ("objective", Objective),
-            ("transfer", TransferSet),
-            ("optimizer", Optimizer),
-        )
-    },
-}
+"""An override of each section."""
+STUDY_KEYS = (
+    "recipe",
+    "data",
+    "views",
+    "teacher",
+    "student",
+    "objective",
+    "arms",
+    "sweep",
+    "transfer",
+    "seeds",
+    "epochs",
+    "batch_size",
+    "optimizer",
+    "trainer",
+    "store",
+    "bias",
+    "examples",
+    "logger",
+    "out",
+    "overwrite",
+    "quick",
+)
 TEACHER_KEYS = (
     "model",
     "views",
@@ -92,33 +84,57 @@ TEACHER_KEYS = (
 )
 
 
-def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool = False) -> Any:
-    """The study that composed settings describe.
+def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool = False) -> Study:
+    """Build the study that composed settings describe.
+
+    Args:
+        config: Settings from :func:`~limbeck.cli.config.compose.compose`.
+        out: Run folder.
+        facts: Further keys of the manifest.
+        resume: Whether to resume the run in ``out``.
 
     Raises:
-        ConfigError: a value is out of range.
-        DataError: the data is missing or damaged.
+        ConfigError: If a value is out of range.
+        DataError: If the data is missing or damaged.
     """
     settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    _check(settings)
+    with quiet_lightning():
+        rank, _ = process_of(settings["trainer"])
+    if rank == 0:
+        RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
+    return _Builder(settings, facts.get("config_dir")).study(out=out, facts=facts, resume=resume)
+
+
+def _check(settings: dict[str, Any]) -> None:
+    """Check the keys of a study, before any object is built."""
     for name, value in settings.items():
         if name in EXAMPLES and not isinstance(value, dict):
             raise ConfigError(
                 f"{name}={value!r} should be a group of settings, as in {EXAMPLES[name]}."
             )
+    sections = {
+        "": STUDY_KEYS,
+        "objective": _field_names(Objective),
+        "transfer": _field_names(TransferSet),
+        "optimizer": _field_names(Optimizer),
+    }
     teacher = settings.get("teacher", {})
-    trained = teacher.get("model") is not None
-    check_sections(settings, {**KEYS, "teacher": TEACHER_KEYS} if trained else KEYS)
-    if trained and not isinstance(teacher["optimizer"], dict):
+    is_trained = teacher.get("model") is not None
+    if is_trained:
+        sections["teacher"] = TEACHER_KEYS
+    check_sections(settings, sections)
+    if is_trained and not isinstance(teacher["optimizer"], dict):
         raise ConfigError(
             f"teacher.optimizer={teacher['optimizer']!r} should be a group of settings, like "
             "optimizer."
         )
-    check_flags(settings)
+    check_switches(settings)
     check_arms(settings["arms"], settings)
-    with quiet_lightning():
-        if process_of(settings["trainer"])[0] == 0:
-            RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
-    return _Builder(settings, facts.get("config_dir")).study(out=out, facts=facts, resume=resume)
+
+
+def _field_names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 class _Builder:
@@ -128,42 +144,34 @@ class _Builder:
         self.settings, self.config_dir = settings, config_dir
         self.quick = settings["quick"]
         models = json.dumps([settings[key] for key in ("student", "teacher", "arms")], default=str)
-        large = any(name in models for name in LARGE)
-        self.samples = QUICK_LARGE if large else QUICK_SAMPLES
-        self.head: Any = None  # of the data, for a quick run
-        self._made: dict[str, Any] = {}
+        self.samples = QUICK_SAMPLES
+        if any(name in models for name in LARGE):
+            self.samples = QUICK_LARGE
+        self.head: Any = None  # the first samples of the data, for a quick run
+        self._objects: dict[str, Any] = {}
 
-    def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Any:
+    def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Study:
         settings = self.settings
         if self.quick:
-            data = self._make(settings["data"])
-            self.samples = self.samples if data.tokenizer is None else QUICK_LARGE
+            data = self._build(settings["data"])
+            if data.tokenizer is not None:
+                self.samples = QUICK_LARGE
             self.head = data.head(self.samples)
-        arms = {
-            name: Arm(
-                objective=self._objective(arm or {}),
-                student=self._make(merged(settings["student"], (arm or {}).get("student"))),
-                views=self._views((arm or {}).get("views", settings["views"])),
-                transfer=self._transfer(arm or {}),
-                optimizer=Optimizer(**merged(settings["optimizer"], (arm or {}).get("optimizer"))),
-                epochs=self._epochs((arm or {}).get("epochs"), f"arms.{name}.epochs"),
-                control=(arm or {}).get("control"),
-            )
-            for name, arm in settings["arms"].items()
-        }
-        seeds, epochs = seed_list(settings["seeds"]), check_count("epochs", settings["epochs"])
+        arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
+        seeds = seed_list(settings["seeds"])
+        epochs = check_count("epochs", settings["epochs"])
         optimizer = Optimizer(**settings["optimizer"])
         teacher = self._teacher()
         return Study(
-            self.head or self._make(settings["data"]),
+            self.head or self._build(settings["data"]),
             arms,
             teacher=teacher,
-            seeds=seeds[:2] if self.quick else seeds,
-            epochs=min(epochs, 2) if self.quick else epochs,
+            seeds=seeds[:QUICK_SEEDS] if self.quick else seeds,
+            epochs=self._shortened(epochs),
             batch_size=settings["batch_size"],
             optimizer=optimizer,
             trainer=settings["trainer"],
-            loggers=[self._make(node) for node in settings["logger"].values() if node],
+            loggers=[self._build(node) for node in settings["logger"].values() if node],
             store=settings["store"],
             bias=settings["bias"],
             examples=settings["examples"],
@@ -175,77 +183,93 @@ class _Builder:
             facts={**facts, "quick": self.quick},
         )
 
-    def _epochs(self, value: Any, name: str) -> int | None:
-        """Epochs, at most two if the run is quick."""
-        if value is None:
-            return None
-        return min(check_count(name, value), 2) if self.quick else check_count(name, value)
-
-    def _transfer(self, arm: dict[str, Any]) -> TransferSet:
-        found = merged(self.settings["transfer"], arm.get("transfer"))
-        source = None if found["source"] is None else self._make(found["source"])
-        transfer = TransferSet(**{**found, "source": source})
-        return (
-            transfer.small(self.samples, self.head.train, self.head.class_names)
-            if self.head
-            else transfer
+    def _arm(self, name: str, arm: dict[str, Any]) -> Arm:
+        settings = self.settings
+        epochs = arm.get("epochs")
+        if epochs is not None:
+            epochs = self._shortened(check_count(f"arms.{name}.epochs", epochs))
+        objective = merged_objective(settings["objective"], arm.get("objective"))
+        return Arm(
+            objective=Objective(**objective),
+            student=self._build(merged(settings["student"], arm.get("student"))),
+            views=self._views(arm.get("views", settings["views"])),
+            transfer=self._transfer(arm),
+            optimizer=Optimizer(**merged(settings["optimizer"], arm.get("optimizer"))),
+            epochs=epochs,
+            control=arm.get("control"),
         )
 
-    def _objective(self, arm: dict[str, Any]) -> Any:
-        return Objective(**merged_objective(self.settings["objective"], arm.get("objective")))
+    def _shortened(self, epochs: int) -> int:
+        """Epochs, at most two if the run is quick."""
+        return min(epochs, QUICK_EPOCHS) if self.quick else epochs
+
+    def _transfer(self, arm: dict[str, Any]) -> TransferSet:
+        settings = merged(self.settings["transfer"], arm.get("transfer"))
+        if settings["source"] is not None:
+            settings["source"] = self._build(settings["source"])
+        transfer = TransferSet(**settings)
+        if self.head is None:
+            return transfer
+        return transfer.small(self.samples, self.head.train, self.head.class_names)
 
     def _views(self, node: Any) -> Any:
+        """Build views from their settings, or from the name of a choice."""
         if isinstance(node, str):
-            known = choices("views", self.config_dir)
-            if node not in known:
-                raise ConfigError(f"views: {node!r} is unknown; choose one of {', '.join(known)}.")
-            node = yaml.safe_load(known[node].read_text(encoding="utf-8"))
-        return self._make(merged(self.settings["views"], node) if "_target_" not in node else node)
+            files = choices("views", self.config_dir)
+            if node not in files:
+                raise ConfigError(f"views: {node!r} is unknown. Choose one of {', '.join(files)}.")
+            node = yaml.safe_load(files[node].read_text(encoding="utf-8"))
+        return self._build(merged(self.settings["views"], node))
 
-    def _teacher(self) -> Any:
-        node = dict(self.settings["teacher"])
-        source, trust = node.pop("from"), node.pop("trust_pickle", False)
+    def _teacher(self) -> Teacher | None:
+        settings = dict(self.settings["teacher"])
+        source = _as_list(settings.pop("from"))
+        trust = settings.pop("trust_pickle", False)
         if not isinstance(trust, bool):
             raise ConfigError(f"teacher.trust_pickle={trust!r} should be true or false.")
-        if node["model"] is None and source is None:
+        model = settings.pop("model")
+        if model is None and source is None:
             return None
-        model = None if node["model"] is None else self._make(node["model"])
-        if len(node) == 1:
-            return Teacher(model=model, source=_listed(source), trust_pickle=trust)
-        epochs = check_count("teacher.epochs", node.pop("epochs"))
-        views = self._views(node.pop("views") or self.settings["views"])
-        if self.quick and type(node["members"]) is int:
-            node["members"] = min(node["members"], 2)
+        if model is not None:
+            model = self._build(model)
+        if not settings:  # teacher=none with teacher.from
+            return Teacher(model=model, source=source, trust_pickle=trust)
+        epochs = check_count("teacher.epochs", settings.pop("epochs"))
+        views = self._views(settings.pop("views") or self.settings["views"])
+        if self.quick and type(settings["members"]) is int:
+            settings["members"] = min(settings["members"], 2)
         return Teacher(
             model=model,
             views=views,
-            optimizer=Optimizer(**node.pop("optimizer")),
-            epochs=min(epochs, 2) if self.quick else epochs,
-            source=_listed(source),
+            optimizer=Optimizer(**settings.pop("optimizer")),
+            epochs=self._shortened(epochs),
+            source=source,
             trust_pickle=trust,
-            **{key: value for key, value in node.items() if key != "model"},
+            **settings,
         )
 
-    def _make(self, node: Any) -> Any:
-        """Instantiate what ``_target_`` names, once for equal settings."""
+    def _build(self, node: Any) -> Any:
+        """Instantiate the object that ``_target_`` names, once for equal settings."""
         key = json.dumps(node, sort_keys=True, default=str)
-        if key not in self._made:
-            try:
-                self._made[key] = instantiate(node, _convert_="all")
-            except HydraException as error:
-                if isinstance(error.__cause__, LimbeckError):
-                    raise error.__cause__ from None
-                target = node.get("_target_") if isinstance(node, dict) else node
-                raise ConfigError(
-                    f"{target} could not be built: "
-                    f"{' '.join(str(error.__cause__ or error).split())}"
-                ) from None
-        return self._made[key]
+        if key not in self._objects:
+            self._objects[key] = _instantiate(node)
+        return self._objects[key]
 
 
-def _listed(source: Any) -> list[str] | None:
-    return (
-        None
-        if source is None
-        else [str(s) for s in (source if isinstance(source, list) else [source])]
-    )
+def _instantiate(node: Any) -> Any:
+    try:
+        return instantiate(node, _convert_="all")
+    except HydraException as error:
+        if isinstance(error.__cause__, LimbeckError):
+            raise error.__cause__ from None
+        target = node.get("_target_") if isinstance(node, dict) else node
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ConfigError(f"{target} could not be built: {reason}") from None
+
+
+def _as_list(source: Any) -> list[str] | None:
+    """Sources of a teacher: one or several paths."""
+    if source is None:
+        return None
+    sources = source if isinstance(source, list) else [source]
+    return [str(path) for path in sources]

@@ -1,4 +1,4 @@
-"""A run of the command line once more: its settings, its data set, and what makes its students."""
+"""Reopening a run of the command line: its settings, its dataset, and builders of its students."""
 
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, nullcontext
@@ -15,16 +15,19 @@ from limbeck.data import Dataset
 from limbeck.run.folder import RunFolder
 from limbeck.study.arms import build
 
+FACTS = ("command", "verb", "multirun", "overrides", "config_dir", "folder")
+"""Keys of the manifest that a run of the command line is composed from."""
+
 
 @dataclass(frozen=True)
 class Finished:
     """A finished run.
 
     Attributes:
-        folder: of the run.
-        data: its data set.
-        build: makes the empty student of an arm.
-        combine: how the teacher's members become one.
+        folder: Run folder.
+        data: Dataset of the run.
+        build: Function from the name of an arm to its untrained student.
+        combine: How the answers of the teacher's members are combined.
     """
 
     folder: Path
@@ -35,38 +38,35 @@ class Finished:
 
 @contextmanager
 def as_begun(run: RunFolder, in_python: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """The settings of a run, composed anew, and the facts of its manifest; meanwhile we are where
-    it was started.
+    """Compose the settings of a run anew, in the folder where it was started.
 
     Args:
-        run: the run.
-        in_python: what to do with a run made in Python, for the message.
+        run: Run folder.
+        in_python: Advice for a run made in Python, for the message.
+
+    Yields:
+        The settings, and the facts in the manifest.
 
     Raises:
-        ConfigError: the run was made in Python, or its settings can no longer be composed.
+        ConfigError: If the run was made in Python, or its settings can no longer be composed.
     """
     manifest = run.read_json(run.manifest)
-    facts = {
-        key: manifest.get(key)
-        for key in ("command", "verb", "multirun", "overrides", "config_dir", "folder")
-    }
-    if not isinstance(facts["overrides"], list):
+    facts = {key: manifest.get(key) for key in FACTS}
+    overrides, config_dir = facts["overrides"], facts["config_dir"]
+    if not isinstance(overrides, list):
         raise ConfigError(f"{run.manifest} names no settings: a run made in Python {in_python}.")
-    began = facts["folder"]  # where relative paths among the settings start
-    with chdir(began) if began and Path(began).is_dir() else nullcontext():
-        yield (
-            compose(facts["overrides"], facts["config_dir"], multirun=bool(facts["multirun"])),
-            facts,
-        )
+    start = facts["folder"]  # relative paths among the settings start there
+    with chdir(start) if start and Path(start).is_dir() else nullcontext():
+        yield compose(overrides, config_dir, multirun=bool(facts["multirun"])), facts
 
 
 @contextmanager
 def finished(place: Path) -> Iterator[Finished]:
-    """A finished run, opened; meanwhile we are where it was started.
+    """Open a finished run, in the folder where it was started.
 
     Raises:
-        ConfigError: it is not finished, or was made in Python.
-        DataError: its data is gone.
+        ConfigError: If the run is not finished, or was made in Python.
+        DataError: If its data is missing.
     """
     run = RunFolder(place.absolute())
     run.read_summary()
@@ -74,6 +74,8 @@ def finished(place: Path) -> Iterator[Finished]:
         study = build_study(config, out=run.path, facts=facts, resume=True)
         students = {plan.name: plan.student for plan in study.plans}
         combine = config.teacher.get("combine", "probabilities")
-        yield Finished(
-            run.path, study.data, lambda arm: build(students[arm], study.data, 0), combine
-        )
+
+        def build_student(arm: str) -> nn.Module:
+            return build(students[arm], study.data, 0)
+
+        yield Finished(run.path, study.data, build_student, combine)

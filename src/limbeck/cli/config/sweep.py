@@ -1,31 +1,58 @@
-"""Sweeps: which arms a study has for every value of some settings, each arm once, and what they are
-called.
-"""
+"""Arms of a sweep: one for every value of some settings, each arm once, with a name."""
 
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from limbeck._base.checks import is_control, merged, merged_objective
 from limbeck._base.errors import ConfigError
+from limbeck.cli.config.arms import Settings, is_control, merged, merged_objective
 from limbeck.losses.soft import SHARED_SETTINGS, SOFT_LOSSES, own_settings
 
 SWEEPABLE = ("objective", "student", "views", "transfer", "optimizer")
-"""The settings in which arms of one study may differ."""
+"""Sections in which the arms of one study may differ."""
+HARD_SETTINGS = ("hard", "class_weights", "label_smoothing")
+"""Settings of an objective that concern its hard loss alone."""
 MOST_POINTS = 10_000
 LONGEST_NAME = 100
 _UNFIT = re.compile(r"[^A-Za-z0-9_.+-]+")
 
-Point = Mapping[str, Any]
+Values = dict[str, Any]
 """One value for each swept key."""
 
 
-def points(sweeps: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values of the swept keys, the last key running fastest.
+@dataclass(frozen=True)
+class Point:
+    """A point of a sweep.
+
+    Attributes:
+        values: Value of each swept key.
+        settings: Settings of the study at this point.
+    """
+
+    values: Values
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """An arm of the study at one point.
+
+    Attributes:
+        arm: Differences of the arm from the study without the sweep.
+        mark: Value that is equal for arms that train equal students.
+    """
+
+    arm: dict[str, Any]
+    mark: Any
+
+
+def points(sweeps: Mapping[str, Sequence[Any]]) -> list[Values]:
+    """Return every combination of the values of the swept keys, the last key varying fastest.
 
     Raises:
-        ConfigError: there are over 10,000.
+        ConfigError: If there are more than 10,000.
     """
     count = 1
     for values in sweeps.values():
@@ -35,146 +62,166 @@ def points(sweeps: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
             f"The sweep has over {MOST_POINTS:,} points, more than one study can hold. Sweep fewer "
             "values."
         )
-    return [
-        dict(zip(sweeps, values, strict=True)) for values in itertools.product(*sweeps.values())
-    ]
+    combinations = itertools.product(*sweeps.values())
+    return [dict(zip(sweeps, values, strict=True)) for values in combinations]
 
 
 def distinct(values: Sequence[Any]) -> list[Any]:
-    """The values without repetitions; 4 and 4.0 are one."""
-    found: dict[Any, Any] = {}
+    """Return the values without repetitions; 4 and 4.0 are one value."""
+    unique: dict[Any, Any] = {}
     for value in values:
-        found.setdefault(_frozen(value), value)
-    return list(found.values())
+        unique.setdefault(_frozen(value), value)
+    return list(unique.values())
 
 
 def expand(
-    base: Mapping[str, Any],
-    at: Sequence[tuple[Point, Mapping[str, Any]]],
-    views: Callable[[str], Any] = str,
+    base: Settings, sweep: Sequence[Point], views: Callable[[str], Any] = str
 ) -> dict[str, Any]:
-    """The arms of a sweep: every arm of the study at every point, those with equal settings once.
+    """Return the arms of a sweep: every arm of the study at every point, equal ones once.
 
     An arm that sets a swept key itself keeps its value. Settings without effect do not count: a
     control has no temperature. The name of an arm lists the swept keys that matter to it.
 
     Args:
-        base: the settings of the study without the sweep.
-        at: every point, with the settings of the study there.
-        views: the settings that a name of views stands for.
+        base: Settings of the study without the sweep.
+        sweep: Points of the sweep.
+        views: Function from a name of views to its settings.
 
     Returns:
-        The differences of each arm from ``base``, by name.
+        Differences of each arm from ``base``, by its name.
 
     Raises:
-        ConfigError: no arm depends on a swept key.
+        ConfigError: If no arm depends on a swept key.
     """
-    keys = list(at[0][0])
-    found = {
-        name: [_differences(settings["arms"].get(name), point, settings) for point, settings in at]
-        for name in base["arms"]
-    }
-    marks = {
-        name: [_mark(base, arm, views) for arm in variants] for name, variants in found.items()
-    }
-    names: dict[tuple[str, int], str] = {}  # of the arm that one of the study becomes at a point
-    known: dict[Any, str] = {}
-    first: dict[str, tuple[int, dict[str, Any]]] = {}
-    matter: set[str] = set()
-    for name, variants in found.items():
-        for mark, places in _alike(variants, marks, marks[name]).items():
-            own = [key for key in keys if len({_frozen(at[i][0][key]) for i in places}) == 1]
-            matter.update(own)
-            if mark not in known:
-                point, settings = at[places[0]]
-                point = {key: point[key] for key in own}
-                known[mark] = _free(_name(name, point, keys), first)
-                first[known[mark]] = (
-                    places[0],
-                    _differences(settings["arms"].get(name), point, settings),
+    return _Expansion(base, sweep, views).arms()
+
+
+class _Expansion:
+    """The state of :func:`expand`."""
+
+    def __init__(self, base: Settings, sweep: Sequence[Point], views: Callable[[str], Any]):
+        self.base, self.sweep, self.views = base, sweep, views
+        self.keys = list(sweep[0].values)
+        self.variants = {name: self._variants(name) for name in base["arms"]}
+        self.names: dict[tuple[str, int], str] = {}  # of an arm of the study at a point
+        self.effective: set[str] = set()  # swept keys that change an arm
+
+    def arms(self) -> dict[str, Any]:
+        arms: dict[str, dict[str, Any]] = {}
+        places: dict[str, int] = {}  # the first point of each arm
+        known: dict[Any, str] = {}
+        for name in self.variants:
+            for mark, indices in self._groups(name).items():
+                keys = self._constant_keys(indices)
+                self.effective.update(keys)
+                if mark not in known:
+                    first = self.sweep[indices[0]]
+                    values = {key: first.values[key] for key in keys}
+                    known[mark] = _free(_name(name, values, self.keys), arms)
+                    own = first.settings["arms"].get(name)
+                    arms[known[mark]] = _differences(own, values, first.settings)
+                    places[known[mark]] = indices[0]
+                for index in indices:
+                    self.names[name, index] = known[mark]
+        self._check_effect()
+        for name, arm in arms.items():
+            if arm.get("control"):
+                arm["control"] = self._renamed_control(arm, places[name])
+        return arms
+
+    def _variants(self, name: str) -> list[_Variant]:
+        variants = []
+        for point in self.sweep:
+            own = point.settings["arms"].get(name)
+            arm = _differences(own, point.values, point.settings)
+            variants.append(_Variant(arm, _mark(self.base, arm, self.views)))
+        return variants
+
+    def _groups(self, name: str) -> dict[Any, list[int]]:
+        """Indices of the points at which an arm, and any control that it names, is the same."""
+        groups: dict[Any, list[int]] = {}
+        for index, variant in enumerate(self.variants[name]):
+            controls = []
+            for control in _controls(variant.arm):
+                known = control in self.variants
+                controls.append(self.variants[control][index].mark if known else control)
+            groups.setdefault((variant.mark, tuple(controls)), []).append(index)
+        return groups
+
+    def _constant_keys(self, indices: Sequence[int]) -> list[str]:
+        """Swept keys that have one value at these points."""
+        constant = []
+        for key in self.keys:
+            values = {_frozen(self.sweep[index].values[key]) for index in indices}
+            if len(values) == 1:
+                constant.append(key)
+        return constant
+
+    def _check_effect(self) -> None:
+        for key in self.keys:
+            if key not in self.effective:
+                raise ConfigError(
+                    f"{key} is swept but no arm depends on it: every arm sets it itself, or it has "
+                    "no effect there (an arm with soft_weight=0 has no temperature). Sweep another "
+                    "key, or change the arms."
                 )
-            names |= {(name, i): known[mark] for i in places}
-    _check_effect(keys, matter)
-    for i, arm in first.values():
-        if arm.get("control"):
-            there = [names.get((control, i), control) for control in _controls(arm)]
-            arm["control"] = there[0] if isinstance(arm["control"], str) else there
-    return {name: arm for name, (_, arm) in first.items()}
+
+    def _renamed_control(self, arm: Settings, index: int) -> str | list[str]:
+        """Names of an arm's controls after the expansion."""
+        names = [self.names.get((control, index), control) for control in _controls(arm)]
+        return names[0] if isinstance(arm["control"], str) else names
 
 
-def _alike(
-    variants: Sequence[Mapping[str, Any]], marks: Mapping[Any, Sequence[Any]], own: Sequence[Any]
-) -> dict[Any, list[int]]:
-    """The points at which an arm is the same, and its control too if it names one."""
-    alike: dict[Any, list[int]] = {}
-    for i, arm in enumerate(variants):
-        controls = tuple(
-            marks[control][i] if control in marks else control for control in _controls(arm)
-        )
-        alike.setdefault((own[i], controls), []).append(i)
-    return alike
+def _controls(arm: Settings) -> list[str]:
+    """Names of the controls that an arm lists."""
+    controls = arm.get("control") or []
+    return [controls] if isinstance(controls, str) else list(controls)
 
 
-def _controls(arm: Mapping[str, Any]) -> list[str]:
-    """The controls that an arm names."""
-    named = arm.get("control") or []
-    return [named] if isinstance(named, str) else list(named)
-
-
-def _check_effect(keys: Sequence[str], matter: set[str]) -> None:
-    for key in keys:
-        if key not in matter:
-            raise ConfigError(
-                f"{key} is swept and no arm depends on it: every arm sets it itself, or it has no "
-                "effect there (an arm "
-                "with soft_weight=0 has no temperature). Sweep another key, or change the arms."
-            )
-
-
-def _differences(
-    own: Mapping[str, Any] | None, point: Point, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """An arm's own differences, and those of the point in what the arm does not set itself."""
+def _differences(own: Settings | None, values: Values, settings: Settings) -> dict[str, Any]:
+    """An arm's own differences, and the swept values of settings that it does not set itself."""
     arm = dict(own or {})
     for section in SWEEPABLE:
         mine = arm.get(section)
-        inside = [key.split(".")[1] for key in point if key.startswith(f"{section}.")]
-        if (
-            not (section in point or inside)
-            or isinstance(mine, str)
-            or (mine and "_target_" in mine)
-        ):
+        if isinstance(mine, str) or (mine and "_target_" in mine):
             continue
-        there = settings[section]
-        changed = there if section in point else {key: there[key] for key in inside}
+        if section in values:
+            changes = dict(settings[section])
+        else:
+            names = [key.split(".")[1] for key in values if key.startswith(f"{section}.")]
+            changes = {name: settings[section][name] for name in names}
+            if not names:
+                continue
         if section == "objective" and is_control(mine or {}):
-            changed = {key: value for key, value in changed.items() if key != "features"}
-        arm[section] = {**changed, **(mine or {})}
+            changes.pop("features", None)
+        arm[section] = {**changes, **(mine or {})}
     return arm
 
 
-def _mark(base: Mapping[str, Any], arm: Mapping[str, Any], views: Callable[[str], Any]) -> Any:
-    """What is equal for arms that train equal students."""
+def _mark(base: Settings, arm: Settings, views: Callable[[str], Any]) -> Any:
+    """A value that is equal for arms that train equal students."""
     whole: dict[str, Any] = {}
     for section in SWEEPABLE:
         own = arm.get(section)
-        own = views(own) if isinstance(own, str) else own
-        merge = merged_objective if section == "objective" else merged
-        whole[section] = own if isinstance(own, str) else merge(base[section], own)
-    objective, transfer, optimizer = whole["objective"], whole["transfer"], whole["optimizer"]
-    whole["objective"] = {k: v for k, v in objective.items() if k not in _without_effect(objective)}
+        if isinstance(own, str):
+            own = views(own)
+        if isinstance(own, str):
+            whole[section] = own
+        elif section == "objective":
+            whole[section] = merged_objective(base[section], own)
+        else:
+            whole[section] = merged(base[section], own)
+    for name in _without_effect(whole["objective"]):
+        whole["objective"].pop(name, None)
+    transfer = whole["transfer"]
     if transfer.get("samples") is None and transfer.get("labelled") is None:
-        whole["transfer"] = {k: v for k, v in transfer.items() if k != "seed"}
-    if optimizer.get("name") != "sgd":
-        whole["optimizer"] = {k: v for k, v in optimizer.items() if k != "momentum"}
+        transfer.pop("seed", None)
+    if whole["optimizer"].get("name") != "sgd":
+        whole["optimizer"].pop("momentum", None)
     return _frozen({**whole, "epochs": arm.get("epochs")})
 
 
-HARD_SETTINGS = ("hard", "class_weights", "label_smoothing")
-"""Settings of an objective that concern its hard loss alone."""
-
-
-def _without_effect(objective: Mapping[str, Any]) -> set[str]:
+def _without_effect(objective: Settings) -> set[str]:
     """Names of the settings of an objective that change nothing beside its others."""
     idle = set(own_settings())
     if objective.get("soft_weight") == 0:
@@ -190,7 +237,7 @@ def _without_effect(objective: Mapping[str, Any]) -> set[str]:
 def _frozen(value: Any) -> Any:
     """A value that can be compared and hashed; true is not 1."""
     if isinstance(value, Mapping):
-        return "mapping", frozenset((str(k), _frozen(v)) for k, v in value.items())
+        return "mapping", frozenset((str(key), _frozen(entry)) for key, entry in value.items())
     if isinstance(value, (list, tuple)):
         return "list", tuple(map(_frozen, value))
     return ("bool", value) if isinstance(value, bool) else value
@@ -199,14 +246,14 @@ def _frozen(value: Any) -> Any:
 # Names --------------------------------------------------------------------------------------------
 
 
-def _name(arm: str, own: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """``soft,temperature=4,hidden=200-200``."""
-    name = ",".join([arm, *(f"{_short(key, keys)}={_text(value)}" for key, value in own.items())])
-    return name[:LONGEST_NAME]
+def _name(arm: str, values: Values, keys: Sequence[str]) -> str:
+    """The name of an arm, as in ``soft,temperature=4,hidden=200-200``."""
+    parts = [arm, *(f"{_short(key, keys)}={_text(value)}" for key, value in values.items())]
+    return ",".join(parts)[:LONGEST_NAME]
 
 
 def _short(key: str, keys: Sequence[str]) -> str:
-    """The last part of a key, or more of it where another swept key ends alike."""
+    """The last part of a key, or more of it if another swept key has the same ending."""
     parts = _UNFIT.sub("-", key).split(".")
     for count in range(1, len(parts)):
         short = ".".join(parts[-count:])
@@ -223,15 +270,18 @@ def _text(value: Any) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     if isinstance(value, Mapping):
-        value = [part for pair in value.items() for part in pair]
+        value = list(itertools.chain.from_iterable(value.items()))
     if isinstance(value, (list, tuple)):
         return "-".join(map(_text, value)) or "none"
     return _UNFIT.sub("-", str(value)) or "empty"
 
 
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    """The name, with a number behind it where it is taken."""
-    if name not in taken:
+def _free(name: str, names: Mapping[str, Any]) -> str:
+    """The name, followed by a number if it is in use."""
+    if name not in names:
         return name
-    numbered = (f"{name[: LONGEST_NAME - 6]}-{i}" for i in itertools.count(2))
-    return next(found for found in numbered if found not in taken)
+    for number in itertools.count(2):
+        numbered = f"{name[: LONGEST_NAME - 6]}-{number}"
+        if numbered not in names:
+            return numbered
+    raise AssertionError("unreachable")

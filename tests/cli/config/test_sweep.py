@@ -1,6 +1,4 @@
-"""Which arms a sweep makes: each once, with a name that is legal, and with the settings of its
-point.
-"""
+"""The arms of a sweep: each once, with a legal name, and with the settings of its point."""
 
 import itertools
 
@@ -8,10 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck._base.checks import check_arm_names, merged
+from limbeck._base.checks import check_arm_names
 from limbeck._base.errors import ConfigError
+from limbeck.cli.config.arms import merged
 from limbeck.cli.config.compose import compose
-from limbeck.cli.config.sweep import distinct, expand, points
+from limbeck.cli.config.sweep import Point, distinct, expand, points
 
 BASE = {
     "objective": {
@@ -31,15 +30,15 @@ BASE = {
 
 def at(point, base=BASE):
     """The settings of a study at a point."""
-    found = {**base}
+    settings = {**base}
     for key, value in point.items():
         section, _, name = key.partition(".")
-        found[section] = {**found[section], name: value}
-    return found
+        settings[section] = {**settings[section], name: value}
+    return settings
 
 
 def arms_of(sweeps, base=BASE):
-    return expand(base, [(point, at(point, base)) for point in points(sweeps)])
+    return expand(base, [Point(values, at(values, base)) for values in points(sweeps)])
 
 
 def trained(base, arm):
@@ -118,7 +117,7 @@ def test_keys_are_as_long_as_they_must_be():
 @pytest.mark.parametrize("key", ["objective.temperature", "transfer.seed", "optimizer.momentum"])
 def test_a_key_without_effect_is_refused(key):
     base = {**BASE, "arms": {"hard": BASE["arms"]["hard"]}}
-    with pytest.raises(ConfigError, match=f"{key} is swept and no arm depends on it"):
+    with pytest.raises(ConfigError, match=f"{key} is swept but no arm depends on it"):
         arms_of({key: [1, 2]}, base)
 
 
@@ -152,7 +151,7 @@ VALUES = {
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_point_has_its_arm_once_with_a_legal_name(data):
     keys = data.draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=3, unique=True))
     sweeps = {
@@ -164,32 +163,32 @@ def test_every_point_has_its_arm_once_with_a_legal_name(data):
         return
     check_arm_names(list(arms))
     assert len({name.casefold() for name in arms} | set(arms)) >= len(arms)
-    found = [trained(BASE, arm) for arm in arms.values()]
-    for one, other in itertools.combinations(found, 2):
+    arms_found = [trained(BASE, arm) for arm in arms.values()]
+    for one, other in itertools.combinations(arms_found, 2):
         assert one != other, "two arms train equal students"
     for point in points(sweeps):
         whole = at(point)
         for own in BASE["arms"].values():
-            wanted = trained(whole, own)
-            controls = wanted["objective"]["soft_weight"] == 0
-            assert any(same(wanted, arm, controls=controls) for arm in found)
+            expected = trained(whole, own)
+            controls = expected["objective"]["soft_weight"] == 0
+            assert any(same(expected, arm, controls=controls) for arm in arms_found)
 
 
-def same(wanted, arm, *, controls):
+def same(expected, arm, *, controls):
     """Equal but for what has no effect."""
-    objective, other = dict(wanted["objective"]), dict(arm["objective"])
+    objective, other = dict(expected["objective"]), dict(arm["objective"])
     for name in ("temperature", "soft", "scale_by_t2", "soft_weight") if controls else ():
         if name != "soft_weight" or other["soft_weight"] == 0:
             objective.pop(name), other.pop(name)
-    idle = {"momentum"} if wanted["optimizer"]["name"] != "sgd" else set()
+    idle = {"momentum"} if expected["optimizer"]["name"] != "sgd" else set()
     optimizers = [
-        {k: v for k, v in entry["optimizer"].items() if k not in idle} for entry in (wanted, arm)
+        {k: v for k, v in entry["optimizer"].items() if k not in idle} for entry in (expected, arm)
     ]
     rest = ("student", "views", "transfer")
     return (
         objective == other
         and optimizers[0] == optimizers[1]
-        and all(wanted[k] == arm[k] for k in rest)
+        and all(expected[k] == arm[k] for k in rest)
     )
 
 
@@ -241,7 +240,10 @@ def test_one_value_is_no_sweep_and_without_any_it_is_a_plain_study():
 
 def test_an_interpolation_follows_the_sweep(tmp_path):
     (tmp_path / "recipe").mkdir()
-    recipe = "# @package _global_\nrecipe: mine\narms: {soft: {objective: {hard_weight: '${objective.soft_weight}'}}}\n"
+    recipe = (
+        "# @package _global_\nrecipe: mine\n"
+        "arms: {soft: {objective: {hard_weight: '${objective.soft_weight}'}}}\n"
+    )
     (tmp_path / "recipe" / "mine.yaml").write_text(recipe, encoding="utf-8")
     arms = compose(["recipe=mine", "objective.soft_weight=0.25,0.5"], tmp_path, multirun=True).arms
     assert arms["soft,soft_weight=0.25"].objective == {"soft_weight": 0.25, "hard_weight": 0.25}

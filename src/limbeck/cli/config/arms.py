@@ -1,0 +1,137 @@
+"""Arms as plain settings: each lists its differences from the study."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from limbeck._base.checks import check_arm_names, closest
+from limbeck._base.errors import ConfigError
+
+Settings = Mapping[str, Any]
+
+ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "epochs", "control")
+EXAMPLES = {
+    "objective": "{temperature: 4}",
+    "transfer": "{samples: 100}",
+    "optimizer": "{lr: 0.01}",
+    "student": "{dropout: 0.1}, or {_target_: limbeck.models.TorchvisionModel, _partial_: true, "
+    "name: resnet18}",
+}
+"""Sections that an arm lists by their settings, with an example of each."""
+
+
+def merged(base: Settings, differences: Settings | None) -> dict[str, Any]:
+    """Return ``base`` with differences; one with a ``_target_`` of its own replaces it whole."""
+    if not differences:
+        return dict(base)
+    if "_target_" in differences:
+        return dict(differences)
+    return {**base, **differences}
+
+
+def merged_objective(base: Settings, differences: Settings | None) -> dict[str, Any]:
+    """Return the objective of an arm; a control does not inherit the study's features."""
+    objective = merged(base, differences)
+    if differences and is_control(differences):
+        objective["features"] = []
+    return objective
+
+
+def is_control(differences: Settings) -> bool:
+    """Whether an arm's differences in the objective make it a control.
+
+    A control sets the soft weight to 0 and has no features of its own.
+    """
+    return differences.get("soft_weight") == 0 and not differences.get("features")
+
+
+def check_arms(arms: Any, settings: Settings) -> None:
+    """Check that every arm lists differences from keys that exist.
+
+    Args:
+        arms: Differences of each arm by its name.
+        settings: Settings of the study.
+
+    Raises:
+        ConfigError: If a key is unknown, with a suggestion, or a value is not a group of settings.
+    """
+    if not isinstance(arms, Mapping):
+        raise ConfigError(f"arms={arms!r} should list arms by name.")
+    check_arm_names([str(name) for name in arms])
+    for name, arm in arms.items():
+        if arm is None:
+            continue
+        if not isinstance(arm, Mapping):
+            raise ConfigError(
+                f"arms.{name}={arm!r} should list the arm's differences, as in "
+                "objective.temperature."
+            )
+        check_keys(arm, ARM_KEYS, f"arms.{name}")
+        for section in (*EXAMPLES, "views"):
+            _check_section(arm.get(section), settings[section], section, f"arms.{name}.{section}")
+
+
+def _check_section(own: Any, base: Any, section: str, where: str) -> None:
+    """Check an arm's differences in one section."""
+    if own is None:
+        return
+    if not isinstance(own, Mapping):
+        if section == "views":  # the name of a choice
+            return
+        raise ConfigError(
+            f"{where}={own!r} should be a group of settings, as in {EXAMPLES[section]}."
+        )
+    if "_target_" not in own and isinstance(base, Mapping):
+        check_keys(own, base, where)
+
+
+def check_sections(settings: Settings, sections: Mapping[str, Collection[str]]) -> None:
+    """Check that a study has all its keys and no other, and likewise each section.
+
+    Args:
+        settings: Settings of a study.
+        sections: Keys of each section with fixed keys, by its name; ``""`` is the study itself.
+
+    Raises:
+        ConfigError: If a key is unknown, with a suggestion, or missing.
+    """
+    for name, keys in sections.items():
+        section = settings if name == "" else settings[name]
+        check_keys(section, keys, name)
+        for key in keys:
+            if key not in section:
+                raise ConfigError(
+                    f"The setting `{_path(name, key)}` is missing. `limbeck run --cfg job` lists "
+                    "every key."
+                )
+
+
+def check_keys(settings: Iterable[str], known: Collection[str], where: str) -> None:
+    """Check that settings have no unknown key.
+
+    Raises:
+        ConfigError: If there is one, with a suggestion.
+    """
+    for key in settings:
+        if key in known:
+            continue
+        near = closest(str(key), known)
+        if near:
+            hint = f"Did you mean `{_path(where, near)}`?"
+        else:
+            hint = f"Known keys: {', '.join(known)}."
+        raise ConfigError(f"Unknown key `{_path(where, key)}`. {hint}")
+
+
+def check_switches(settings: Settings) -> None:
+    """Check the switches of a study.
+
+    Raises:
+        ConfigError: If one is neither true nor false.
+    """
+    for name in ("overwrite", "quick"):
+        if not isinstance(settings[name], bool):
+            raise ConfigError(f"{name}={settings[name]!r} should be true or false.")
+
+
+def _path(section: str, key: object) -> str:
+    return f"{section}.{key}" if section else str(key)

@@ -1,0 +1,47 @@
+"""The groups of settings and the choices in each: YAML files, and every soft loss.
+
+Neither Hydra nor torch is imported here until settings are composed.
+"""
+
+from pathlib import Path
+
+from limbeck.losses.soft import SOFT_LOSSES, own_settings
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUPS = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+
+
+def choices(group: str, config_dir: str | Path | None = None) -> dict[str, Path]:
+    """The files of a group by name: limbeck's own, then those in a user's folder.
+
+    Files that others share begin with an underscore and are no choices.
+    """
+    folders = [CONF / group]
+    if config_dir is not None:
+        folders.append(Path(config_dir) / group)
+    files = [file for folder in folders for file in sorted(folder.glob("*.yaml"))]
+    return {file.stem: file for file in files if not file.stem.startswith("_")}
+
+
+def choice_names(group: str, config_dir: str | Path | None = None) -> list[str]:
+    """The names of a group's choices, sorted."""
+    names = set(choices(group, config_dir))
+    if group == "objective":
+        names |= set(SOFT_LOSSES)
+    return sorted(names)
+
+
+def register_objectives() -> None:
+    """Tell Hydra the choice ``objective=NAME`` of every soft loss."""
+    from hydra.core.config_store import ConfigStore
+
+    own = {setting.name: setting.default for setting in own_settings().values()}
+    for loss in SOFT_LOSSES.values():
+        node = {
+            "defaults": ["_base", "_self_"],
+            "hard_weight": loss.hard_weight,
+            "soft_weight": loss.soft_weight,
+            "soft": loss.name,
+            **own,
+        }
+        ConfigStore.instance().store(group="objective", name=loss.name, node=node)

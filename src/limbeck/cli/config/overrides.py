@@ -1,0 +1,87 @@
+"""Overrides of the command line, ``KEY=VALUE``, as text: how they are read and rewritten."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from limbeck._base.errors import ConfigError
+
+MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
+"""Groups of models, and the setting with the name of a library's model."""
+LIBRARIES = ("torchvision", "timm")
+TEXT = ("text", "text_folder")
+"""Choices of data that are text."""
+PATHS = (
+    "out",
+    "data.root",
+    "data.images",
+    "data.table",
+    "data.path",
+    "data.tokenizer",
+    "data.cache",
+    "store.folder",
+    "teacher.from",
+    "teacher.model.path",
+    "student.path",
+)
+"""Settings that are paths."""
+
+
+class Parsed(NamedTuple):
+    """Key and value of an override."""
+
+    key: str
+    value: str
+
+
+def parse(override: str) -> Parsed:
+    """Split an override into its key and value.
+
+    Raises:
+        ConfigError: If it has not the form ``KEY=VALUE``.
+    """
+    key, equals, value = override.partition("=")
+    if not key.strip("+~ ") or (not equals and not override.startswith("~")):
+        raise ConfigError(f"{override!r} should be KEY=VALUE, as in recipe=mnist or epochs=60.")
+    return Parsed(key.lstrip("+~"), value)
+
+
+def key_of(override: str) -> str:
+    """The key of an override, without ``+`` and ``~``."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def section_of(override: str) -> str:
+    """The first part of an override's key."""
+    return key_of(override).partition(".")[0]
+
+
+def with_recipe(overrides: Sequence[str]) -> list[str]:
+    """Add a recipe if other data is chosen: the default recipe's settings fit its own data."""
+    chosen = {key_of(override): override.partition("=")[2] for override in overrides}
+    data = chosen.get("data", "digits")
+    if "recipe" in chosen or data == "digits":
+        return list(overrides)
+    recipe = "text" if data in TEXT else "plain"
+    return [f"recipe={recipe}", *overrides]
+
+
+def with_model(override: str) -> list[str]:
+    """Split ``student=torchvision/resnet18`` into the choice of a group and the model's name."""
+    key, _, value = override.partition("=")
+    library, slash, name = value.strip("'\"").partition("/")
+    if key not in MODELS or not slash or library not in LIBRARIES:
+        return [override]
+    return [f"{key}={library}", f"{MODELS[key]}='{name}'"]
+
+
+def quoted(override: str) -> str:
+    """Quote a path.
+
+    Hydra's grammar knows no umlauts, and gives commas and brackets a meaning of its own.
+    """
+    key, value = parse(override)
+    if key not in PATHS or not value or value == "null" or value[0] in "['\"":
+        return override
+    path = os.path.expanduser(value).replace("'", "\\'")
+    return f"{override.partition('=')[0]}='{path}'"

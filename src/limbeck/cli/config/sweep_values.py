@@ -1,0 +1,156 @@
+"""The values of swept keys, from the command line and from a recipe."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, QuotedString, Sweep
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from limbeck._base.errors import ConfigError
+from limbeck.cli.config.groups import GROUPS, choice_names
+from limbeck.cli.config.overrides import key_of, parse, with_model
+from limbeck.cli.config.settings import Composer
+from limbeck.cli.config.sweep import MOST_POINTS, SWEEPABLE, distinct
+
+EXAMPLES = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}
+
+Sweeps = dict[str, list[Any]]
+"""The values of each swept key."""
+
+
+class SplitOverrides(NamedTuple):
+    """Overrides of one value, and the values of swept keys."""
+
+    plain: list[str]
+    sweeps: Sweeps
+
+
+def split(
+    overrides: Sequence[str], config_dir: str | Path | None, *, multirun: bool
+) -> SplitOverrides:
+    """Separate overrides of one value from sweeps.
+
+    Raises:
+        ConfigError: If an override cannot be read, or a key cannot be swept.
+    """
+    plain: list[str] = []
+    sweeps: Sweeps = {}
+    for override in overrides:
+        try:
+            hydra_override = OverridesParser.create().parse_override(override)
+        except HydraException as error:
+            raise ConfigError(
+                f"{override} cannot be read: {' '.join(str(error).split())}"
+            ) from None
+        key, value = parse(override)
+        if not hydra_override.is_sweep_override():
+            if key == "sweep":
+                plain.append("sweep=null")  # or Hydra would merge the sweep into the recipe's
+            plain += with_model(override)
+            continue
+        _check_sweep(key, value, multirun=multirun)
+        if key in sweeps:
+            raise ConfigError(
+                f"{key} is swept twice; give all its values at once, as in {key}=1,2,3."
+            )
+        values = distinct(_values(hydra_override, config_dir))
+        if not values:
+            raise ConfigError(
+                f"{key}={value} holds no value; expected values as in objective.temperature=1,2,4."
+            )
+        sweeps[key] = values
+    return SplitOverrides(plain, sweeps)
+
+
+def recipe_sweeps(composer: Composer, overrides: SplitOverrides) -> Sweeps:
+    """Return the sweep of the recipe, without keys that the command line sets.
+
+    A quick run has the first and the last value of each key.
+
+    Raises:
+        ConfigError: If the recipe's ``sweep`` is not a list of values by key.
+    """
+    groups = [o for o in overrides.plain if key_of(o) in GROUPS or key_of(o) in ("sweep", "quick")]
+    config = composer(groups)
+    sweep: Any = OmegaConf.to_object(config.get("sweep") or OmegaConf.create())
+    if not isinstance(sweep, dict):
+        raise ConfigError(
+            f"sweep={sweep!r} should list values by key, as in {{objective.temperature: [1, 2, "
+            "4]}."
+        )
+    keys = {key_of(override) for override in overrides.plain} - {"recipe"}
+    sweeps: Sweeps = {}
+    for key, values in sweep.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(
+                f"sweep: {key}: {values!r} should be a list of values, as in [1, 2, 4]."
+            )
+        _check_sweep(str(key), ",".join(map(str, values)), multirun=True)
+        if key in overrides.sweeps or not _is_set(key, keys | set(overrides.sweeps)):
+            values = distinct(values)
+            is_long = config.quick is True and len(values) > 2
+            sweeps[key] = [values[0], values[-1]] if is_long else values
+    return sweeps
+
+
+def _is_set(key: str, keys: set[str]) -> bool:
+    """Whether one of the keys is a key or a section that holds it."""
+    return any(f"{key}.".startswith(f"{other}.") for other in keys)
+
+
+def _check_sweep(key: str, value: str, *, multirun: bool) -> None:
+    """Check that a key can be swept, and that a sweep was requested."""
+    section, _, rest = key.partition(".")
+    if section not in SWEEPABLE:
+        again = f"; several seeds are a list, seeds=[{value}]." if key == "seeds" else "."
+        raise ConfigError(
+            f"{key}={value} has several values, but {key} cannot be swept: the arms of one study "
+            f"differ in {', '.join(SWEEPABLE[:-1])} or {SWEEPABLE[-1]} alone. Run the study once "
+            f"for each value instead{again}"
+        )
+    if not rest and section not in GROUPS:
+        raise ConfigError(
+            f"{key}={value} cannot be swept whole; sweep a setting in it, as in "
+            f"{EXAMPLES[section]}."
+        )
+    if not multirun:
+        raise ConfigError(
+            f"{key}={value} has several values: 'limbeck run -m {key}={value}' makes each of "
+            f"them arms of one study. A list as a value is written in brackets, {key}=[...]."
+        )
+
+
+def _values(override: Override, config_dir: str | Path | None) -> list[Any]:
+    """The values of a sweep, in their order; at most one more than can be swept."""
+    key, value = override.key_or_group, override.value()
+    if isinstance(value, IntervalSweep):
+        raise ConfigError(
+            f"{key}: an interval has no steps; use {key}=range(START,STOP,STEP), or list the "
+            "values."
+        )
+    if isinstance(value, Glob):
+        return value.filter(choice_names(key, config_dir))
+    if isinstance(value, Sweep):
+        value.shuffle = False  # the order of arms should not change when the run is resumed
+    values = itertools.islice(override.sweep_iterator(), MOST_POINTS + 1)
+    return [_plain(value) for value in values]
+
+
+def _plain(value: Any) -> Any:
+    """A value of Hydra's parser as plain Python."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(entry) for key, entry in value.items()}
+    return value
+
+
+def choices_of(point: Mapping[str, Any]) -> dict[str, str]:
+    """The swept groups of a point with their choices."""
+    return {key: str(value) for key, value in point.items() if key in GROUPS}
