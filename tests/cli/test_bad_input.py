@@ -87,7 +87,7 @@ def fails(tmp_path, capsys, monkeypatch):
             "objective.hard_weight=0 objective.soft_weight=0",
             "both 0: there is nothing to learn from",
         ),
-        ("objective.soft=mse", "choose one of kl, cross_entropy"),
+        ("objective.soft=mse", "Choose one of kl, cross_entropy"),
         ("epochs=0", "epochs=0 should be a whole number of at least 1"),
         ("epochs=-1", "epochs=-1"),
         ("epochs=1.5", "epochs=1.5"),
@@ -120,7 +120,7 @@ def fails(tmp_path, capsys, monkeypatch):
         ("objective.temperature=[1", "cannot be read"),
         ("+arms.x/y.objective.temperature=2", "cannot be read"),
         ("arms.sotf.objective.temperature=2", "Unknown arm `arms.sotf`. Did you mean `arms.soft`?"),
-        ("~arms.hto", "unknown arm arms.hto"),
+        ("~arms.hto", "Unknown arm `arms.hto`"),
     ],
 )
 def test_settings(fails, overrides, message):
