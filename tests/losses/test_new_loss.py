@@ -7,7 +7,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.cli.config.compose import compose
 from limbeck.losses import SOFT_LOSSES, Objective, SoftLoss, StackedObjective
 from limbeck.losses.soft import own_settings
-from limbeck.report.wording import objective as in_words
+from limbeck.report.objectives import objective as in_words
 
 
 def absolute_error(student, teacher, *, temperature=1.0, labels=None, teacher_share=0.5):
