@@ -1,4 +1,4 @@
-"""Runs a bundle: an exported model on a device that has NumPy, Pillow and ONNX Runtime, but not
+"""Runs a bundle: an exported model on a device with NumPy, Pillow and ONNX Runtime, but without
 PyTorch.
 
 This one file is copied into every bundle as ``run.py``. It imports nothing of limbeck, reads no
@@ -7,17 +7,16 @@ pickle, and runs no code that comes with a model::
     python BUNDLE/run.py verify
     python BUNDLE/run.py predict photo.png folder --top 3
 
-Exit codes: 0 done, 2 wrong arguments, 3 some images could not be read, 6 no ONNX Runtime or no
-memory, 7 the bundle is damaged or not what it says, 8 it answers otherwise here than where it was
-made.
+Exit codes: 0 done, 2 wrong arguments, 3 some images cannot be read, 6 no ONNX Runtime or no memory,
+7 the bundle is damaged, 8 its answers here differ from those where it was exported.
 """
 
 import os
 import sys
 
-if __name__ == "__main__":  # nothing that lies beside this file is imported: a bundle is data
-    _own = os.path.dirname(os.path.realpath(__file__))
-    sys.path = [place for place in sys.path if os.path.realpath(place or ".") != _own]
+if __name__ == "__main__":  # a bundle is data: nothing beside this file is imported
+    _here = os.path.dirname(os.path.realpath(__file__))
+    sys.path = [path for path in sys.path if os.path.realpath(path or ".") != _here]
 
 import argparse
 import contextlib
@@ -25,10 +24,11 @@ import csv
 import hashlib
 import io
 import json
+import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -36,36 +36,34 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMAT = 1
-SUMS, FACTS, LABELS, PREPROCESS, GOLDEN = (
-    "SHA256SUMS",
-    "bundle.json",
-    "labels.json",
-    "preprocess.json",
-    "golden.npz",
-)
+SUMS, FACTS, LABELS = "SHA256SUMS", "bundle.json", "labels.json"
+PREPROCESS, GOLDEN = "preprocess.json", "golden.npz"
 CARD = "model_card.md"
-"""For people to fill in, so no sum holds it."""
+"""The model card, which people fill in; so it has no checksum."""
 KINDS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 LARGEST_MODEL, LARGEST_GOLDEN, LARGEST_TEXT = 2 << 30, 256 << 20, 4 << 20
-"""Bytes of a model, of unpacked golden arrays and of every other file."""
+"""Most bytes of a model, of unpacked golden arrays and of every other file."""
 BATCH = 64
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
-
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
-"""Those that Pillow reads by itself; some others start programs."""
+"""Formats that Pillow reads itself; for some others it starts programs."""
 MOST_PIXELS = 128 * 1024 * 1024
 _BLACK, _SHARE = 8, 0.02
 """A row or column belongs to the border unless a share of its pixels is brighter than that."""
+_EXTERNAL = re.compile(rb"[\x00\x08]location")
+"""A tensor whose data lies in another file names that file under the key ``location``. ONNX files
+store strings with their length before their bytes: 8, possibly padded so that it ends in 0.
+"""
 
 
 class RuntimeFailure(Exception):
-    """What a user can mend, with the exit code of the command line."""
+    """An error that a user can correct, with the exit code of the command line."""
 
     exit_code = 2
 
 
 class PictureError(RuntimeFailure):
-    """An image file is missing, damaged, too large or no image."""
+    """An image file is missing, damaged, too large or not an image."""
 
     exit_code = 3
 
@@ -77,13 +75,13 @@ class MissingLibraryError(RuntimeFailure):
 
 
 class BundleError(RuntimeFailure):
-    """A bundle is damaged, incomplete or of a kind that should not be trusted."""
+    """A bundle is damaged, incomplete or not to be trusted."""
 
     exit_code = 7
 
 
 class DifferentAnswersError(RuntimeFailure):
-    """A bundle gives other answers on this device than where it was made."""
+    """A model answers differently on this device than where it was exported."""
 
     exit_code = 8
 
@@ -100,110 +98,99 @@ def decode(
     invert: bool = False,
     name: str | None = None,
 ) -> np.ndarray:
-    """One image file, upright, as the models see it.
+    """Read an image file, upright, as the models see it.
 
     Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay
-    comparable.
+    comparable. The largest centred part of the shape of ``size`` is resized to it.
 
     Args:
         file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM; of several pictures the first.
-        size: height and width in pixels that the largest part of that shape about the middle is
-            resized to.
-        channels: 1 for grey, 3 for RGB.
-        crop_border: cut a black border off first.
-        invert: turn dark on light into light on dark.
-        name: for messages; by default the path.
+        size: Height and width in pixels.
+        channels: Number of channels: 1 for grey, 3 for RGB.
+        crop_border: Whether to cut off a black border first.
+        invert: Whether to turn dark on light into light on dark.
+        name: Name of the file for messages; the path by default.
 
     Returns:
-        uint8 ``[channels, height, width]``.
+        Pixels, uint8 ``[channels, height, width]``.
 
     Raises:
-        PictureError: it is missing, damaged, too large or no image.
+        PictureError: If the file is missing, damaged, too large or not an image.
     """
-    settings: dict[str, Any] = {
-        "size": size,
-        "channels": channels,
-        "crop_border": crop_border,
-        "invert": invert,
-    }
-    return _decoded(file, str(file) if name is None else name, **settings)[0]
+    picture = _open_picture(file, name or str(file))
+    return _prepare(picture, size, channels, crop_border=crop_border, invert=invert)
 
 
 def decode_with_digest(
     file: Path, *, size: tuple[int, int], channels: int, crop_border: bool = False
 ) -> tuple[np.ndarray, str]:
-    """The same, and a digest that tells pictures apart: SHA-256, in hexadecimal.
+    """Read an image file as :func:`decode` does, with a digest of its picture.
 
-    The digest is of the upright picture in RGB as it was in the file: no setting changes it.
+    The digest is the SHA-256 of the upright picture in RGB as it is in the file, in hexadecimal. No
+    setting changes it.
     """
-    pixels, whole = _decoded(
-        file, str(file), size=size, channels=channels, crop_border=crop_border, invert=False
-    )
-    return pixels, hashlib.sha256(
-        repr(whole.size).encode() + whole.convert("RGB").tobytes()
-    ).hexdigest()
+    picture = _open_picture(file, str(file))
+    content = repr(picture.size).encode() + picture.convert("RGB").tobytes()
+    pixels = _prepare(picture, size, channels, crop_border=crop_border)
+    return pixels, hashlib.sha256(content).hexdigest()
 
 
-def _decoded(
-    file: Path | BinaryIO,
-    name: str,
-    *,
-    size: tuple[int, int],
-    channels: int,
-    crop_border: bool,
-    invert: bool,
-) -> tuple[np.ndarray, Image.Image]:
-    """The pixels that a model sees, and the whole picture."""
+def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
+    """The upright picture in a file, with 8 bits a channel."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
-                raise PictureError(
-                    f"{name} ({image.width} x {image.height} pixels; at most {MOST_PIXELS:,} are "
-                    "read)"
-                )
-            whole = _eight_bits(ImageOps.exif_transpose(image), name)
-        plain = whole.convert("RGB" if channels == 3 else "L")
-        if invert:
-            plain = ImageOps.invert(plain)
-        small = _resized(_without_border(plain) if crop_border else plain, size)
+                raise Image.DecompressionBombError
+            return _eight_bits(ImageOps.exif_transpose(image), name)
     except PictureError:
         raise
     except FileNotFoundError:
-        raise PictureError(f"{name} (missing)") from None
+        reason = "missing"
     except UnidentifiedImageError:
-        raise PictureError(f"{name} (no image of a known kind: {', '.join(FORMATS)})") from None
+        reason = f"not an image of a known format: {', '.join(FORMATS)}"
     except Image.DecompressionBombError:
-        raise PictureError(f"{name} (more than {MOST_PIXELS:,} pixels)") from None
-    except Exception as error:  # a decoder that stumbles over damage raises anything
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise PictureError(f"{name} ({' '.join(reason.split())})") from None
-    pixels = np.asarray(small, np.uint8)
-    return pixels[None].copy() if channels == 1 else np.ascontiguousarray(
-        pixels.transpose(2, 0, 1)
-    ), whole
+        reason = f"more than {MOST_PIXELS:,} pixels"
+    except Exception as error:  # decoders of damaged files raise anything
+        reason = getattr(error, "strerror", None) or _one_line(error)
+    raise PictureError(f"{name} ({reason})")
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """An image whose every channel is of 8 bits, on black where it is transparent."""
+    """An image with 8 bits a channel, on black where it is transparent."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
-            raise PictureError(
-                f"{name} (values from {values.min()} to {values.max()}; 8 or 16 bits were expected)"
-            )
+            limits = f"{values.min()} to {values.max()}"
+            raise PictureError(f"{name} (values from {limits}; 8 or 16 bits were expected)")
         return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8))
     if image.mode == "F":
         raise PictureError(f"{name} (floating-point values; 8 or 16 bits were expected)")
     if image.has_transparency_data:
         coloured = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", coloured.size, "black"), coloured).convert(
-            "RGB"
-        )
+        black = Image.new("RGBA", coloured.size, "black")
+        return Image.alpha_composite(black, coloured).convert("RGB")
     return image
 
 
+def _prepare(
+    picture: Image.Image,
+    size: tuple[int, int],
+    channels: int,
+    *,
+    crop_border: bool = False,
+    invert: bool = False,
+) -> np.ndarray:
+    picture = picture.convert("RGB" if channels == 3 else "L")
+    if invert:
+        picture = ImageOps.invert(picture)
+    if crop_border:
+        picture = _without_border(picture)
+    pixels = np.asarray(_resized(picture, size), np.uint8)
+    return np.array(pixels.reshape(*size, channels).transpose(2, 0, 1), order="C")
+
+
 def _without_border(image: Image.Image) -> Image.Image:
-    """The image without rows and columns at its edges that are black; whole if all is."""
+    """The image without black rows and columns at its edges; whole if all is black."""
     bright = np.asarray(image.convert("L")) > _BLACK
     rows, columns = (np.flatnonzero(bright.mean(axis) > _SHARE) for axis in (1, 0))
     if not len(rows) or not len(columns):
@@ -212,9 +199,6 @@ def _without_border(image: Image.Image) -> Image.Image:
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """The largest part about the middle that has the shape of ``size`` (height, width), with so
-    many pixels.
-    """
     height, width = size
     scale = min(image.width / width, image.height / height)
     wide, high = scale * width, scale * height
@@ -227,225 +211,221 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 class Bundle:
-    """An exported model with all it needs: a folder, or a zip file of it, that is read without
-    being unpacked.
+    """An exported model with all that it needs.
 
-    Every file is checked against ``SHA256SUMS`` before it is used.
+    Each file is checked against ``SHA256SUMS`` before it is used.
 
     Args:
-        place: the folder or the zip file.
+        place: Folder of the bundle, or a zip file of it, which is read without being unpacked.
 
     Attributes:
-        name: of the model.
-        labels: the names of the classes, in the order of the logits.
-        preprocess: how inputs are made: the content of ``preprocess.json``.
-        temperature: what logits are divided by for calibrated confidences.
-        tolerances: by kind (``fp32``, ``int8``), how far golden logits may differ on another
-            device.
+        name: Name of the model.
+        labels: Names of the classes in the order of the logits.
+        preprocess: Content of ``preprocess.json``: how inputs are prepared.
+        temperature: Divisor of the logits for calibrated confidences.
+        tolerances: Most that golden logits may differ on another device, by kind (``fp32``,
+            ``int8``).
 
     Raises:
-        BundleError: it is no bundle, or damaged.
+        BundleError: If it is not a bundle, or damaged.
     """
 
     def __init__(self, place: str | Path):
         self.place = Path(place)
-        self._read = _reader(self.place)
+        self._is_zip = _is_zip(self.place)
         self._sums = self._read_sums()
-        facts = self._json(FACTS)
+        facts = self._read_json(FACTS)
         if facts.get("format") != FORMAT:
-            raise BundleError(
-                f"{self.place}: {FACTS} is of format {facts.get('format')!r}; {FORMAT} was "
-                "expected."
-            )
+            raise self._error(f"{FACTS} has format {facts.get('format')!r}; {FORMAT} was expected")
         self.name = str(facts.get("name"))
-        self.temperature = self._number(facts, "temperature", FACTS)
-        self.tolerances = {
-            kind: self._number(facts.get("tolerances", {}), kind, FACTS) for kind in self.kinds
-        }
-        labels = self._json(LABELS).get("labels")
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise BundleError(f"{self.place}: {LABELS} should list the names of the classes.")
-        self.labels: list[str] = labels
-        self.preprocess = self._check_preprocess(self._json(PREPROCESS))
+        self.temperature = self._positive(facts, "temperature")
+        tolerances = facts.get("tolerances", {})
+        self.tolerances = {kind: self._positive(tolerances, kind) for kind in self.kinds}
+        self.labels: list[str] = self._read_json(LABELS).get("labels")
+        if not _is_list_of(self.labels, str):
+            raise self._error(f"{LABELS} should list the names of the classes")
+        self.preprocess = self._read_json(PREPROCESS)
+        if not _is_preprocess(self.preprocess):
+            raise self._error(f"{PREPROCESS} does not say how inputs are prepared")
 
     @property
     def kinds(self) -> list[str]:
-        """The models that are there: ``fp32`` and perhaps ``int8``."""
+        """The models of the bundle: ``fp32`` and perhaps ``int8``."""
         return [kind for kind, file in KINDS.items() if file in self._sums]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """Shape of one input."""
         return tuple(self.preprocess["shape"])
 
-    def read(self, name: str) -> bytes:
-        """A file of the bundle, checked against its sum.
-
-        Raises:
-            BundleError: it is missing or was changed.
-        """
-        if name not in self._sums:
-            raise BundleError(f"{self.place}: {SUMS} does not name {name}.")
-        content = self._read(name)
-        if hashlib.sha256(content).hexdigest() != self._sums[name]:
-            raise BundleError(
-                f"{self.place}: {name} is damaged or was changed: its SHA-256 is not that in "
-                f"{SUMS}."
-            )
-        return content
-
     def files(self) -> list[str]:
-        """The names of all files that ``SHA256SUMS`` names."""
+        """Names of all files in ``SHA256SUMS``."""
         return list(self._sums)
 
     def strangers(self) -> list[str]:
-        """What lies in the folder and is not of the bundle."""
-        if not self.place.is_dir():
+        """Names of files in the folder that are not of the bundle."""
+        if self._is_zip:
             return []
-        return sorted(
-            path.name for path in self.place.iterdir() if path.name not in (*self._sums, SUMS, CARD)
-        )
+        own = (*self._sums, SUMS, CARD)
+        return sorted(path.name for path in self.place.iterdir() if path.name not in own)
+
+    def read(self, name: str) -> bytes:
+        """Read a file of the bundle and check it against its checksum.
+
+        Raises:
+            BundleError: If it is missing or was changed.
+        """
+        if name not in self._sums:
+            raise self._error(f"{SUMS} does not name {name}")
+        content = self._read(name)
+        if hashlib.sha256(content).hexdigest() != self._sums[name]:
+            raise self._error(
+                f"{name} is damaged or was changed: its SHA-256 is not that in {SUMS}"
+            )
+        return content
 
     def golden(self) -> dict[str, np.ndarray]:
-        """Inputs (``inputs``) and the logits that each model gave for them where it was made
-        (``fp32``, ``int8``).
+        """Inputs (``inputs``), and the logits that each model gave for them where it was exported.
+
+        Raises:
+            BundleError: If the arrays are damaged or do not fit the bundle.
         """
         content = io.BytesIO(self.read(GOLDEN))
         try:
             with zipfile.ZipFile(content) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > LARGEST_GOLDEN:
                     raise ValueError(f"it holds more than {LARGEST_GOLDEN >> 20} MiB")
-            with np.load(content, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in arrays.files}
-        except Exception as error:  # what damage makes of a compressed file can be anything
-            raise BundleError(
-                f"{self.place}: {GOLDEN} is damaged ({_first_line(error)})."
-            ) from None
-        inputs = found.get("inputs")
-        right = inputs is not None and len(inputs) and inputs.shape[1:] == self.shape
-        if not right or any(
-            kind not in found or found[kind].dtype.kind != "f" for kind in self.kinds
-        ):
-            raise BundleError(
-                f"{self.place}: {GOLDEN} does not hold inputs and answers of "
-                f"{', '.join(self.kinds)}."
-            )
-        return found
+            with np.load(content, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except Exception as error:  # readers of damaged files raise anything
+            raise self._error(f"{GOLDEN} is damaged ({_one_line(error)})") from None
+        inputs = arrays.get("inputs")
+        if inputs is None or not len(inputs) or inputs.shape[1:] != self.shape:
+            raise self._error(f"{GOLDEN} holds no inputs of shape {self.shape}")
+        for kind in self.kinds:
+            if kind not in arrays or arrays[kind].dtype.kind != "f":
+                raise self._error(f"{GOLDEN} holds no answers of {kind}")
+        return arrays
 
     def load(self, kind: str | None = None) -> "Model":
-        """A model of the bundle.
+        """Load a model of the bundle.
 
         Args:
-            kind: ``fp32`` or ``int8``; None for 8 bits where there is such a model.
+            kind: Kind of model, ``fp32`` or ``int8``; None for 8 bits where there is such a model.
 
         Raises:
-            BundleError: it is not there, or reads files from elsewhere.
-            MissingLibraryError: ONNX Runtime is not installed.
+            BundleError: If it is missing, or reads other files.
+            MissingLibraryError: If ONNX Runtime is not installed.
         """
         kind = kind or self.kinds[-1]
         if kind not in self.kinds:
-            raise BundleError(
-                f"{self.place}: it holds no {kind} model, but {', '.join(self.kinds)}."
-            )
-        content = self.read(KINDS[kind])
-        return Model(content, f"{self.place}: {KINDS[kind]}", self.labels, self.temperature)
+            raise self._error(f"it holds no {kind} model, only {', '.join(self.kinds)}")
+        name = f"{self.place}: {KINDS[kind]}"
+        return Model(self.read(KINDS[kind]), name, self.labels, self.temperature)
 
     def array(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """The input in a file: an image, or an array in NumPy's format where inputs are no images.
 
         Raises:
-            PictureError: it cannot be read, or has another shape.
+            PictureError: If the file cannot be read, or the input has another shape.
         """
         if self.preprocess["kind"] == "image":
             channels, height, width = self.shape
-            crop_border = self.preprocess["crop_border"]
-            return decode(
-                path,
-                size=(height, width),
-                channels=channels,
-                crop_border=crop_border,
-                invert=invert,
-            )
+            crop = self.preprocess["crop_border"]
+            size = height, width
+            return decode(path, size=size, channels=channels, crop_border=crop, invert=invert)
         try:
-            found = np.load(path, allow_pickle=False)
+            array = np.load(path, allow_pickle=False)
         except FileNotFoundError:
             raise PictureError(f"{path} (missing)") from None
-        except Exception as error:  # damage can make anything of it
-            raise PictureError(
-                f"{path} (no array in NumPy's format: {_first_line(error)})"
-            ) from None
-        if not isinstance(found, np.ndarray) or found.shape != self.shape:
-            raise PictureError(
-                f"{path} (an array of shape {getattr(found, 'shape', '?')}; {self.shape} was "
-                "expected)"
-            )
-        return _as_type(found, self.preprocess["dtype"], path)
+        except Exception as error:  # readers of damaged files raise anything
+            reason = _one_line(error)
+            raise PictureError(f"{path} (not an array in NumPy's format: {reason})") from None
+        if not isinstance(array, np.ndarray) or array.shape != self.shape:
+            shape = getattr(array, "shape", "?")
+            raise PictureError(f"{path} (an array of shape {shape}; {self.shape} was expected)")
+        return _as_type(array, self.preprocess["dtype"], path)
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _error(self, fault: str) -> BundleError:
+        return BundleError(f"{self.place}: {fault}.")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            if self._is_zip:
+                return self._read_zipped(name)
+            file = self.place / name
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise self._error(f"{name} is not a file")
+            self._check_size(name, status.st_size)
+            return file.read_bytes()
+        except BundleError:
+            raise
+        except FileNotFoundError:
+            hint = "it is not a bundle of 'limbeck export'"
+            if name != SUMS:
+                hint = "the bundle is incomplete"
+            raise self._error(f"{name} is missing; {hint}") from None
+        except Exception as error:  # readers of damaged files raise anything
+            raise self._error(f"{name} cannot be read ({_one_line(error)})") from None
+
+    def _read_zipped(self, name: str) -> bytes:
+        with zipfile.ZipFile(self.place) as archive:
+            entries = [e for e in archive.infolist() if os.path.basename(e.filename) == name]
+            if not entries:
+                raise FileNotFoundError
+            if len(entries) > 1:
+                raise self._error(f"{name} occurs twice")
+            self._check_size(name, entries[0].file_size)
+            return archive.read(entries[0])
+
+    def _check_size(self, name: str, size: int) -> None:
+        most = LARGEST_MODEL if name.endswith((".onnx", ".npz")) else LARGEST_TEXT
+        if size > most:
+            raise self._error(f"{name} is larger than {most >> 20} MiB")
+
+    def _read_json(self, name: str) -> dict[str, Any]:
         try:
             content = json.loads(self.read(name))
         except (ValueError, RecursionError) as error:
-            raise BundleError(f"{self.place}: {name} is damaged ({error}).") from None
+            raise self._error(f"{name} is damaged ({error})") from None
         if not isinstance(content, dict):
-            raise BundleError(f"{self.place}: {name} should hold an object.")
+            raise self._error(f"{name} should hold an object")
         return content
-
-    def _number(self, content: Any, key: str, name: str) -> float:
-        value = content.get(key) if isinstance(content, dict) else None
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
-            raise BundleError(
-                f"{self.place}: {name}: {key} should be a number above 0, found {value!r}."
-            )
-        return float(value)
 
     def _read_sums(self) -> dict[str, str]:
         sums = {}
         for line in self._read(SUMS).decode("utf-8", "replace").splitlines():
             digest, _, name = line.partition("  ")
             if len(digest) != 64 or name != os.path.basename(name) or name in ("", ".", "..", SUMS):
-                raise BundleError(f"{self.place}: {SUMS} is damaged at {line[:80]!r}.")
+                raise self._error(f"{SUMS} is damaged at {line[:80]!r}")
             sums[name] = digest
-        lacking = [
-            name for name in (FACTS, LABELS, PREPROCESS, GOLDEN, KINDS["fp32"]) if name not in sums
-        ]
-        if lacking:
-            raise BundleError(f"{self.place}: {SUMS} does not name {', '.join(lacking)}.")
+        required = (FACTS, LABELS, PREPROCESS, GOLDEN, KINDS["fp32"])
+        missing = [name for name in required if name not in sums]
+        if missing:
+            raise self._error(f"{SUMS} does not name {', '.join(missing)}")
         return sums
 
-    def _check_preprocess(self, found: dict[str, Any]) -> dict[str, Any]:
-        shape: Any = found.get("shape")
-        right = isinstance(shape, list) and all(
-            type(side) is int and 1 <= side <= 1 << 16 for side in shape
-        )
-        if found.get("kind") == "image":
-            right = (
-                right
-                and len(shape) == 3
-                and shape[0] in (1, 3)
-                and isinstance(found.get("crop_border"), bool)
-            )
-        elif found.get("kind") != "array" or found.get("dtype") not in ("uint8", "float32"):
-            right = False
-        if not right:
-            raise BundleError(
-                f"{self.place}: {PREPROCESS} does not say how inputs are made: {found!r}."
-            )
-        return found
+    def _positive(self, numbers: Any, key: str) -> float:
+        value = numbers.get(key) if isinstance(numbers, dict) else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
+            raise self._error(f"{FACTS}: {key} should be a number above 0, found {value!r}")
+        return float(value)
 
 
 class Model:
-    """An ONNX model as ONNX Runtime runs it on the processor.
+    """An ONNX model that ONNX Runtime runs on the processor.
 
     Args:
-        content: the file's bytes.
-        name: for messages.
-        labels: the names of the classes.
-        temperature: what logits are divided by for calibrated confidences.
-        threads: of the processor; None for all.
+        content: Bytes of the file.
+        name: Name of the model, for messages.
+        labels: Names of the classes.
+        temperature: Divisor of the logits for calibrated confidences.
+        threads: Number of threads; None for all processors.
 
     Raises:
-        BundleError: it is no ONNX model, or one that reads other files.
-        MissingLibraryError: ONNX Runtime is not installed.
+        BundleError: If it is not an ONNX model, or one that reads other files.
+        MissingLibraryError: If ONNX Runtime is not installed.
     """
 
     def __init__(
@@ -456,11 +436,12 @@ class Model:
         temperature: float = 1.0,
         threads: int | None = None,
     ):
-        outside = external_files(content, name)
-        if outside:
+        # Given bytes, ONNX Runtime reads such files from the working directory, old versions from
+        # anywhere.
+        if _EXTERNAL.search(content):
             raise BundleError(
-                f"{name} would read other files ({', '.join(outside[:3])}); a bundle's model may "
-                "not."
+                f"{name} holds the key 'location', with which a model reads other files; the model "
+                "of a bundle may not."
             )
         try:
             import onnxruntime
@@ -473,236 +454,120 @@ class Model:
         options.add_session_config_entry("session.load_model_format", "ONNX")
         if threads is not None:
             options.intra_op_num_threads = threads
+        providers = ["CPUExecutionProvider"]
         try:
-            self._session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:
-            raise BundleError(f"{name} cannot be loaded ({_first_line(error)}).") from None
-        self._input, self.name = self._session.get_inputs()[0].name, name
-        self.labels, self.temperature = labels, temperature
+            raise BundleError(f"{name} cannot be loaded ({_one_line(error)}).") from None
+        self._input = self._session.get_inputs()[0].name
+        self.name, self.labels, self.temperature = name, labels, temperature
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """Scores float32 ``[N, classes]`` of inputs ``[N, ...]``.
+        """Logits, float32 ``[N, classes]``, of inputs ``[N, ...]``.
 
         Raises:
-            BundleError: the model does not take such inputs, or gives no score for each class.
+            BundleError: If the model does not take such inputs, or gives no logit for each class.
         """
         try:
-            (found,) = self._session.run(None, {self._input: inputs})
+            (logits,) = self._session.run(None, {self._input: inputs})
         except Exception as error:
-            raise BundleError(f"{self.name} cannot be run ({_first_line(error)}).") from None
-        if getattr(found, "shape", None) != (len(inputs), len(self.labels)):
-            raise BundleError(
-                f"{self.name} gives {getattr(found, 'shape', None)} for {len(inputs)} inputs and "
-                f"{len(self.labels)} classes."
-            )
-        return found
+            raise BundleError(f"{self.name} cannot be run ({_one_line(error)}).") from None
+        shape = getattr(logits, "shape", None)
+        if shape != (len(inputs), len(self.labels)):
+            counts = f"{len(inputs)} inputs and {len(self.labels)} classes"
+            raise BundleError(f"{self.name} gives logits of shape {shape} for {counts}.")
+        return logits
 
     def confidences(self, inputs: np.ndarray) -> np.ndarray:
-        """The softmax of the logits divided by the temperature, float64 ``[N, classes]``."""
+        """Softmax of the logits over the temperature, float64 ``[N, classes]``."""
         scaled = self.logits(inputs).astype(np.float64) / self.temperature
         scaled -= scaled.max(1, keepdims=True)
         odds = np.exp(scaled)
         return odds / odds.sum(1, keepdims=True)
 
 
-def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
-    """The numbers of an array as a model takes them, if it can hold them."""
-    whole = array.dtype.kind in "iub"
-    if dtype == "uint8" and not (whole and array.min() >= 0 and array.max() <= 255):
-        raise PictureError(
-            f"{path} (numbers of type {array.dtype}; whole ones from 0 to 255 were expected)"
-        )
-    if not whole and (array.dtype.kind != "f" or not np.isfinite(array).all()):
-        raise PictureError(f"{path} (of type {array.dtype}; finite numbers were expected)")
-    return array.astype(dtype)
-
-
-def _reader(place: Path) -> Callable[[str], bytes]:
-    """What reads a file of a bundle by its name."""
+def _is_zip(place: Path) -> bool:
     try:
         if place.is_dir():
-            return lambda name: _read_file(place, name)
-        there, packed = place.exists(), zipfile.is_zipfile(place)
+            return False
+        exists, is_zip = place.exists(), zipfile.is_zipfile(place)
     except OSError as error:
         raise BundleError(f"{place} cannot be read ({error.strerror}).") from None
-    if not there:
-        raise BundleError(
-            f"{place} does not exist; name a bundle: the folder or zip file of 'limbeck export'."
-        )
-    if not packed:
-        raise BundleError(f"{place} is no bundle: a folder or a zip file was expected.")
-    return lambda name: _read_zipped(place, name)
+    if not exists:
+        advice = "name a bundle: the folder or zip file of 'limbeck export'"
+        raise BundleError(f"{place} does not exist; {advice}.")
+    if not is_zip:
+        raise BundleError(f"{place} is not a bundle: a folder or a zip file was expected.")
+    return True
 
 
-def _read_file(folder: Path, name: str) -> bytes:
-    file = folder / name
-    try:
-        status = file.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BundleError(f"{folder}: {name} is no file.")
-        _check_size(folder, name, status.st_size)
-        return file.read_bytes()
-    except FileNotFoundError:
-        whole = "it is no bundle of 'limbeck export'" if name == SUMS else "the bundle is not whole"
-        raise BundleError(f"{folder}: {name} is missing; {whole}.") from None
-    except OSError as error:
-        raise BundleError(f"{folder}: {name} cannot be read ({error.strerror}).") from None
+def _is_list_of(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(type(value) is kind for value in values)
 
 
-def _check_size(place: Path, name: str, size: int) -> None:
-    most = LARGEST_MODEL if name.endswith((".onnx", ".npz")) else LARGEST_TEXT
-    if size > most:
-        raise BundleError(f"{place}: {name} is larger than {most >> 20} MiB.")
+def _is_preprocess(content: dict[str, Any]) -> bool:
+    shape = content.get("shape")
+    if not _is_list_of(shape, int) or not all(1 <= side <= 1 << 16 for side in shape or []):
+        return False
+    if content.get("kind") == "array":
+        return content.get("dtype") in ("uint8", "float32")
+    is_image = content.get("kind") == "image" and isinstance(content.get("crop_border"), bool)
+    return is_image and shape is not None and len(shape) == 3 and shape[0] in (1, 3)
 
 
-def _read_zipped(place: Path, name: str) -> bytes:
-    try:
-        with zipfile.ZipFile(place) as archive:
-            found = [
-                entry for entry in archive.infolist() if os.path.basename(entry.filename) == name
-            ]
-            if len(found) != 1:
-                raise BundleError(f"{place}: {name} is {'there twice' if found else 'missing'}.")
-            _check_size(place, name, found[0].file_size)
-            return archive.read(found[0])
-    except BundleError:
-        raise
-    except Exception as error:  # what damage makes of a compressed file can be anything
-        raise BundleError(f"{place}: {name} cannot be read ({_first_line(error)}).") from None
+def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
+    """The numbers of an array in the type that a model takes, if it can hold them."""
+    whole = array.dtype.kind in "iub"
+    if dtype == "uint8" and not (whole and array.min() >= 0 and array.max() <= 255):
+        expected = "whole numbers from 0 to 255"
+    elif not whole and (array.dtype.kind != "f" or not np.isfinite(array).all()):
+        expected = "finite numbers"
+    else:
+        return array.astype(dtype)
+    raise PictureError(f"{path} (of type {array.dtype}; {expected} were expected)")
 
 
-def _first_line(error: BaseException) -> str:
-    return " ".join((str(error) or type(error).__name__).splitlines()[0].split())[:300]
-
-
-# What a model file holds --------------------------------------------------------------------------
-
-_TENSOR = "tensor"
-_PARTS: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 20: "training", 25: "function"},
-    "training": {1: "graph", 2: "graph"},
-    "function": {7: "node", 11: "attribute"},
-    "graph": {1: "node", 5: _TENSOR, 15: "sparse"},
-    "node": {5: "attribute"},
-    "attribute": {5: _TENSOR, 6: "graph", 10: _TENSOR, 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: _TENSOR, 2: _TENSOR},
-}
-"""The fields of ONNX's messages, by number, in which there may be tensors (onnx.proto)."""
-_EXTERNAL_DATA, _DATA_LOCATION = 13, 14
-_MOST_NESTED = 32
-
-
-def external_files(model: bytes, name: str = "the model") -> list[str]:
-    """The keys and values of all tensors in an ONNX model that say that their data lies in another
-    file.
-
-    Args:
-        model: the bytes of the file.
-        name: for messages.
-
-    Raises:
-        BundleError: it is no ONNX model.
-    """
-    try:
-        return list(_external(memoryview(model), "model", 0))
-    except (IndexError, ValueError) as error:
-        raise BundleError(f"{name} is no ONNX model ({error}).") from None
-
-
-def _external(message: memoryview, kind: str, depth: int) -> Iterator[str]:
-    if depth > _MOST_NESTED:
-        raise ValueError("it is nested too deep")
-    for number, value in _fields(message):
-        if kind == _TENSOR:
-            if number == _EXTERNAL_DATA and isinstance(value, memoryview):
-                yield bytes(value)[:80].decode("utf-8", "replace").strip()
-            elif number == _DATA_LOCATION and value == 1:
-                yield "external data"
-        elif number in _PARTS[kind] and isinstance(value, memoryview):
-            yield from _external(value, _PARTS[kind][number], depth + 1)
-
-
-def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field of a message in the wire format of Protocol Buffers."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        if not 8 <= key < 1 << 32:  # other readers cut longer ones off, and see another field
-            raise ValueError("a field number out of range")
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            value, at = _varint(message, at)
-            yield number, value
-        elif wire == 2:
-            length, at = _varint(message, at)
-            if length > len(message) - at:
-                raise ValueError("a part is longer than the whole")
-            yield number, message[at : at + length]
-            at += length
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-    if at != len(message):
-        raise ValueError("it ends within a number")
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number without end")
+def _one_line(error: BaseException) -> str:
+    return " ".join((str(error) or type(error).__name__).split())[:300]
 
 
 # Verbs --------------------------------------------------------------------------------------------
 
 
 def verify(place: str | Path) -> list[str]:
-    """Check every file of a bundle against its sum, and replay the golden inputs on this device.
+    """Check all files of a bundle against their checksums, and its answers on this device.
 
     Returns:
-        What was checked, a line each.
+        Lines about what was checked.
 
     Raises:
-        BundleError: a file is missing or was changed.
-        DifferentAnswersError: a model answers otherwise here than where it was made.
+        BundleError: If a file is missing or was changed.
+        DifferentAnswersError: If a model answers differently here than where it was exported.
     """
     bundle = Bundle(place)
     for name in bundle.files():
         bundle.read(name)
-    strange = bundle.strangers()
-    if strange:
-        raise BundleError(
-            f"{bundle.place}: {', '.join(strange[:5])}: not of this bundle ({SUMS} does not name "
-            "it)."
-        )
-    lines = [f"{len(bundle.files())} files are as they were made (SHA-256)"]
+    strangers = bundle.strangers()
+    if strangers:
+        names = ", ".join(strangers[:5])
+        raise BundleError(f"{place}: {names}: not of this bundle ({SUMS} does not name it).")
+    lines = [f"{len(bundle.files())} files are unchanged (SHA-256)"]
     golden = bundle.golden()
     for kind in bundle.kinds:
-        found, wanted, tolerance = (
-            bundle.load(kind).logits(golden["inputs"]),
-            golden[kind],
-            bundle.tolerances[kind],
-        )
-        if found.shape != wanted.shape:
-            raise BundleError(
-                f"{bundle.place}: {GOLDEN} has answers of shape {wanted.shape} for {KINDS[kind]}."
-            )
-        difference = float(np.abs(found - wanted).max())
-        told = (
-            f"{KINDS[kind]}: {len(wanted)} golden inputs, logits differ by at most {difference:.2g}"
+        logits, expected = bundle.load(kind).logits(golden["inputs"]), golden[kind]
+        if logits.shape != expected.shape:
+            shape = expected.shape
+            raise BundleError(f"{place}: {GOLDEN} has answers of shape {shape} for {KINDS[kind]}.")
+        difference, tolerance = float(np.abs(logits - expected).max()), bundle.tolerances[kind]
+        line = (
+            f"{KINDS[kind]}: {len(expected)} golden inputs, logits differ by at most "
+            f"{difference:.2g}"
         )
         if not difference <= tolerance:
             raise DifferentAnswersError(
-                f"{bundle.place}: {told}; {tolerance:.2g} is allowed. Do not use it here."
+                f"{place}: {line}; {tolerance:.2g} is allowed. Do not use it on this device."
             )
-        lines.append(f"{told} ({tolerance:.2g} is allowed)")
+        lines.append(f"{line} ({tolerance:.2g} is allowed)")
     return lines
 
 
@@ -717,129 +582,121 @@ def predict(
     invert: bool = False,
     out: TextIO | None = None,
 ) -> int:
-    """Answer for each image and write a table.
+    """Classify images and write a table.
 
     Args:
-        place: of the bundle.
-        paths: image files, and folders of them (with those below).
-        model: ``fp32`` or ``int8``; None for 8 bits where there is such a model.
-        top: how many classes to name for each image.
-        form: ``csv``, or ``jsonl`` for a JSON object a line.
-        abstain: give no answer where the confidence is below this.
-        invert: turn dark on light into light on dark.
-        out: where to write; None for standard output.
+        place: Folder or zip file of the bundle.
+        paths: Image files, and folders of them (with their subfolders).
+        model: Kind of model, ``fp32`` or ``int8``; None for 8 bits where there is such a model.
+        top: Number of classes to name for each image.
+        form: Form of the table: ``csv``, or ``jsonl`` for a JSON object a line.
+        abstain: Least confidence; below it no class is named.
+        invert: Whether to turn dark on light into light on dark.
+        out: Stream to write to; None for standard output.
 
     Returns:
-        How many files could not be read; the column ``error`` says why.
+        Number of files that cannot be read; the column ``error`` says why.
 
     Raises:
-        RuntimeFailure: there is no image, or an argument is out of range.
-        BundleError: the bundle is damaged.
+        RuntimeFailure: If there is no image, or an argument is out of range.
+        BundleError: If the bundle is damaged.
     """
     bundle = Bundle(place)
     if not 1 <= top <= len(bundle.labels):
-        raise RuntimeFailure(
-            f"--top {top} should be from 1 to {len(bundle.labels)}, the number of classes."
-        )
+        classes = len(bundle.labels)
+        raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
     if not 0 <= abstain <= 1:
         raise RuntimeFailure(f"--abstain {abstain} should be a confidence from 0 to 1.")
-    files = _files(paths, "image" if bundle.preprocess["kind"] == "image" else "array")
-    loaded = bundle.load(model)
-    write, failed = _writer(form, top, sys.stdout if out is None else out), 0
-    tell = sys.stderr.isatty() and len(files) > BATCH
+    files = _files(paths, bundle.preprocess["kind"])
+    session = bundle.load(model)
+    table = _Table(form, top, sys.stdout if out is None else out)
+    shows_progress = sys.stderr.isatty() and len(files) > BATCH
     for first in range(0, len(files), BATCH):
-        part = files[first : first + BATCH]
-        arrays: list[np.ndarray] = []
-        reasons: dict[Path, str] = {}
-        for file in part:
+        batch = files[first : first + BATCH]
+        arrays: dict[Path, np.ndarray] = {}
+        errors: dict[Path, str] = {}
+        for file in batch:
             try:
-                arrays.append(bundle.array(file, invert=invert))
+                arrays[file] = bundle.array(file, invert=invert)
             except PictureError as error:
-                reasons[file] = str(error)
-        answers = iter(loaded.confidences(np.stack(arrays)) if arrays else ())
-        for file in part:
-            if file in reasons:
-                write(str(file), None, reasons[file])
-                continue
-            confidence = next(answers)
-            order = np.argsort(-confidence, kind="stable")[:top]
-            sure = confidence[order[0]] >= abstain
-            write(
-                str(file),
-                [(bundle.labels[k] if sure else "", float(confidence[k])) for k in order],
-                "",
+                errors[file] = str(error)
+        answers = {}
+        if arrays:
+            answers = dict(
+                zip(arrays, session.confidences(np.stack([*arrays.values()])), strict=True)
             )
-        failed += len(reasons)
-        if tell:
-            print(f"\r{min(first + BATCH, len(files))} of {len(files)}", end="", file=sys.stderr)
-    if tell:
+        for file in batch:
+            if file in errors:
+                table.write_error(file, errors[file])
+                continue
+            order = np.argsort(-answers[file], kind="stable")[:top]
+            confidences = [float(answers[file][k]) for k in order]
+            names = [bundle.labels[k] if confidences[0] >= abstain else "" for k in order]
+            table.write(file, names, confidences)
+        if shows_progress:
+            print(f"\r{first + len(batch)} of {len(files)}", end="", file=sys.stderr)
+    if shows_progress:
         print(file=sys.stderr)
-    return failed
+    return table.errors
 
 
 def _files(paths: Sequence[str | Path], kind: str) -> list[Path]:
-    """The files that are meant: those named, and the images (or arrays) in folders."""
-    endings = PICTURES if kind == "image" else (".npy",)
+    """The files among ``paths``, and the images or arrays in the folders among them."""
+    suffixes = PICTURES if kind == "image" else (".npy",)
     files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(
-                p
-                for p in path.rglob("*")
-                if p.suffix.lower() in endings and not p.name.startswith(".")
-            )
-            if not inside:
-                raise RuntimeFailure(
-                    f"{path}: there is no {kind} in this folder ({', '.join(endings)})."
-                )
-            files += inside
-        else:
+        if not path.is_dir():
             files.append(path)
+            continue
+        visible = [file for file in sorted(path.rglob("*")) if not file.name.startswith(".")]
+        inside = [file for file in visible if file.suffix.lower() in suffixes]
+        if not inside:
+            raise RuntimeFailure(f"{path}: no {kind} in this folder ({', '.join(suffixes)}).")
+        files += inside
     if not files:
         raise RuntimeFailure(f"Name at least one {kind}, or a folder of them.")
     return files
 
 
-Write = Callable[[str, Sequence[tuple[str, float]] | None, str], None]
+class _Table:
+    """A table of predictions: CSV, or a JSON object a line."""
 
+    def __init__(self, form: str, top: int, out: TextIO):
+        if form not in ("csv", "jsonl"):
+            raise RuntimeFailure(f"--format {form} is unknown; choose csv or jsonl.")
+        self.top, self.out, self.errors = top, out, 0
+        self._csv = csv.writer(out, lineterminator="\n") if form == "csv" else None
+        if self._csv is not None:
+            suffixes = ["", *(f"_{k}" for k in range(2, top + 1))]
+            columns = [f"{name}{suffix}" for suffix in suffixes for name in ("label", "confidence")]
+            self._csv.writerow(["file", *columns, "error"])
 
-def _writer(form: str, top: int, out: TextIO) -> Write:
-    """A function that writes one row."""
-    if form == "jsonl":
+    def write(self, file: Path, names: Sequence[str], confidences: Sequence[float]) -> None:
+        """Write the classes of a file; an empty name stands for none."""
+        pairs = list(zip(names, confidences, strict=True))
+        if self._csv is not None:
+            cells = [cell for name, value in pairs for cell in (name, f"{value:.6f}")]
+            self._csv.writerow([str(file), *cells, ""])
+            return
+        answers = [{"label": name or None, "confidence": value} for name, value in pairs]
+        row: dict[str, Any] = {"file": str(file), **answers[0]}
+        if self.top > 1:
+            row["top"] = answers
+        print(json.dumps(row, ensure_ascii=False), file=self.out)
 
-        def write_json(file: str, answers: Sequence[tuple[str, float]] | None, error: str) -> None:
-            row: dict[str, Any] = {"file": file}
-            if answers is None:
-                row |= {"label": None, "confidence": None, "error": error}
-            else:
-                row |= {"label": answers[0][0] or None, "confidence": answers[0][1]}
-                if top > 1:
-                    row["top"] = [
-                        {"label": label or None, "confidence": share} for label, share in answers
-                    ]
-            print(json.dumps(row, ensure_ascii=False), file=out)
-
-        return write_json
-    if form != "csv":
-        raise RuntimeFailure(f"--format {form} is unknown; choose csv or jsonl.")
-    table = csv.writer(out, lineterminator="\n")
-    names = [
-        f"{name}{'' if k == 1 else f'_{k}'}"
-        for k in range(1, top + 1)
-        for name in ("label", "confidence")
-    ]
-    table.writerow(["file", *names, "error"])
-
-    def write_csv(file: str, answers: Sequence[tuple[str, float]] | None, error: str) -> None:
-        cells = [cell for label, share in answers or () for cell in (label, f"{share:.6f}")]
-        table.writerow([file, *(cells or [""] * (2 * top)), error])
-
-    return write_csv
+    def write_error(self, file: Path, error: str) -> None:
+        """Write why a file cannot be read."""
+        self.errors += 1
+        if self._csv is not None:
+            self._csv.writerow([str(file), *[""] * (2 * self.top), error])
+            return
+        row = {"file": str(file), "label": None, "confidence": None, "error": error}
+        print(json.dumps(row, ensure_ascii=False), file=self.out)
 
 
 @contextlib.contextmanager
-def _table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[TextIO]:
-    """Where a table is written: standard output, or a file that is there once it is whole."""
+def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[TextIO]:
+    """Standard output, or a file that appears once it is complete."""
     if file is None:
         yield sys.stdout
         sys.stdout.flush()
@@ -848,123 +705,101 @@ def _table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[TextIO]:
         raise RuntimeFailure(f"--out {file} is one of the files to classify; name another.")
     if not file.parent.is_dir():
         raise RuntimeFailure(f"--out {file}: the folder {file.parent} does not exist.")
-    if file.exists() and not file.is_file():  # a device or a pipe, which nothing can be moved onto
-        with file.open("w", encoding="utf-8", newline="", errors="backslashreplace") as out:
-            yield out
-        return
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    if file.exists() and not file.is_file():
+        temporary = file  # a device or a pipe cannot be replaced
     try:
-        with aside.open("w", encoding="utf-8", newline="", errors="backslashreplace") as out:
+        with temporary.open("w", encoding="utf-8", newline="", errors="backslashreplace") as out:
             yield out
-        os.replace(aside, file)
+        if temporary != file:
+            os.replace(temporary, file)
     finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-
-
-def execute(verb: str, place: Path, arguments: argparse.Namespace) -> int:
-    """Do what a command line says; returns the exit code.
-
-    Raises:
-        RuntimeFailure: something that the user can mend.
-    """
-    try:
-        if verb == "verify":
-            print("\n".join(verify(place)), flush=True)
-            return 0
-        with _table(arguments.out, arguments.paths) as out:
-            failed = predict(
-                place,
-                arguments.paths,
-                model=arguments.model,
-                top=arguments.top,
-                form=arguments.format,
-                abstain=arguments.abstain,
-                invert=arguments.invert,
-                out=out,
-            )
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise RuntimeFailure(f"{error.filename or 'the table'}: {error.strerror}.") from None
-    if failed:
-        raise PictureError(f"{failed} of the files could not be read; the column error says why.")
-    return 0
+        if temporary != file:
+            temporary.unlink(missing_ok=True)
 
 
 def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     """The parser of the command line.
 
     Args:
-        program: its name.
-        inside: the program lies in a bundle, which then needs no naming.
+        program: Name of the program.
+        inside: Whether the program lies in a bundle, which then needs no argument.
     """
+    about = {
+        "verify": "check a bundle's files, and its answers on this device",
+        "predict": "classify images with a bundle",
+    }
     top = argparse.ArgumentParser(program, description="Check or use an exported model.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, text in (
-        ("verify", "check a bundle's files, and its answers on this device"),
-        ("predict", "classify images with a bundle"),
-    ):
-        added = verbs.add_parser(verb, help=text, description=text)
-        if not inside:
-            added.add_argument(
-                "bundle",
-                type=Path,
-                metavar="BUNDLE",
-                help="the folder or zip file of 'limbeck export'",
-            )
-        if verb == "verify":
-            continue
-        added.add_argument(
-            "paths", nargs="+", metavar="IMAGE", help="image files, and folders of them"
-        )
-        added.add_argument("--model", choices=list(KINDS), help="by default int8 where it is there")
-        added.add_argument(
-            "--top", type=int, default=1, metavar="K", help="name the K most likely classes"
-        )
-        added.add_argument("--format", choices=["csv", "jsonl"], default="csv", help="of the table")
-        added.add_argument(
-            "--abstain",
-            type=float,
-            default=0.0,
-            metavar="P",
-            help="no answer below this confidence",
-        )
-        added.add_argument(
-            "--invert", action="store_true", help="turn dark on light into light on dark"
-        )
-        added.add_argument(
-            "--out", type=Path, metavar="FILE", help="write the table here instead of printing it"
-        )
+    parsers = {
+        verb: verbs.add_parser(verb, help=text, description=text) for verb, text in about.items()
+    }
+    if not inside:
+        for verb in parsers.values():
+            text = "the folder or zip file of 'limbeck export'"
+            verb.add_argument("bundle", type=Path, metavar="BUNDLE", help=text)
+    add = parsers["predict"].add_argument
+    add("paths", nargs="+", metavar="IMAGE", help="image files, and folders of them")
+    add("--model", choices=list(KINDS), help="kind of model; by default int8 if there is one")
+    add("--top", type=int, default=1, metavar="K", help="name the K most likely classes")
+    add("--format", choices=["csv", "jsonl"], default="csv", help="form of the table")
+    help_abstain = "name no class below this confidence"
+    add("--abstain", type=float, default=0.0, metavar="P", help=help_abstain)
+    add("--invert", action="store_true", help="turn dark on light into light on dark")
+    add("--out", type=Path, metavar="FILE", help="write the table to a file")
     return top
 
 
+def _execute(place: Path, arguments: argparse.Namespace) -> None:
+    if arguments.verb == "verify":
+        print("\n".join(verify(place)), flush=True)
+        return
+    with _open_table(arguments.out, arguments.paths) as out:
+        failures = predict(
+            place,
+            arguments.paths,
+            model=arguments.model,
+            top=arguments.top,
+            form=arguments.format,
+            abstain=arguments.abstain,
+            invert=arguments.invert,
+            out=out,
+        )
+    if failures:
+        raise PictureError(f"{failures} of the files cannot be read; the column error says why.")
+
+
 def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: bool = True) -> int:
-    """``python BUNDLE/run.py verify | predict IMAGE...``, and ``limbeck verify | predict BUNDLE
-    IMAGE...``
+    """``python BUNDLE/run.py verify | predict IMAGE...``; ``limbeck predict BUNDLE IMAGE...``
+
+    Args:
+        argv: Arguments of the command line; None for those of the process.
+        program: Name of the program.
+        inside: Whether the program lies in a bundle.
+
+    Returns:
+        Exit code.
     """
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # names of files and classes may hold what a terminal cannot show
+    for stream in (sys.stdout, sys.stderr):  # names may hold what a terminal cannot show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    warnings.simplefilter(
-        "ignore", Image.DecompressionBombWarning
-    )  # decode refuses what is too large itself
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # decode has its own limit
     arguments = parser(program, inside=inside).parse_args(argv)
     place = Path(__file__).resolve().parent if inside else arguments.bundle
     try:
-        return execute(arguments.verb, place, arguments)
+        _execute(place, arguments)
+        return 0
     except RuntimeFailure as error:
         message, code = str(error), error.exit_code
+    except BrokenPipeError:  # the reader of the table has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        message, code = f"{error.filename or 'the table'}: {error.strerror}.", 2
     except MemoryError:
         message, code = "memory ran out.", MissingLibraryError.exit_code
     except KeyboardInterrupt:
         message, code = "interrupted.", 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     print(f"error: {message}", file=sys.stderr)

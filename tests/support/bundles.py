@@ -1,0 +1,70 @@
+"""A bundle made by hand: a linear model of grey images, without PyTorch and without a run."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from limbeck._base import bundle_runtime as runtime
+
+SHAPE, LABELS = (1, 12, 10), ["cat", "dog", "fox"]
+TEMPERATURE = 1.5
+WEIGHT = np.random.default_rng(0).normal(0, 0.002, (120, 3)).astype(np.float32)
+
+
+def images(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *SHAPE), dtype=np.uint8)
+
+
+def linear_model(weight=WEIGHT):
+    """An ONNX model: logits of pixels times a matrix."""
+    inputs = helper.make_tensor_value_info("x", TensorProto.UINT8, ["N", *SHAPE])
+    outputs = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(LABELS)])
+    nodes = [
+        helper.make_node("Cast", ["x"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["real"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["logits"]),
+    ]
+    tensors = [numpy_helper.from_array(weight, "weight")]
+    graph = helper.make_graph(nodes, "linear", [inputs], [outputs], initializer=tensors)
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def write_sums(folder):
+    """Write checksums that fit, as somebody who changes a bundle on purpose would."""
+    lines = []
+    for file in sorted(folder.iterdir()):
+        if file.name not in (runtime.SUMS, runtime.CARD):
+            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n")
+    (folder / runtime.SUMS).write_text("".join(lines))
+    return folder
+
+
+def write_bundle(folder, *, preprocess=None):
+    """Write a bundle; its model of 8 bits is one of float32 with rounded weights."""
+    folder.mkdir()
+    weights = {"fp32": WEIGHT, "int8": np.round(WEIGHT, 4)}
+    inputs = images(16, seed=1)
+    golden = {"inputs": inputs}
+    for kind, weight in weights.items():
+        onnx.save(linear_model(weight), folder / runtime.KINDS[kind])
+        golden[kind] = inputs.reshape(16, -1).astype(np.float32) @ weight
+    np.savez(folder / runtime.GOLDEN, **golden)
+    facts = {"format": 1, "name": "linear", "temperature": TEMPERATURE}
+    facts["tolerances"] = {"fp32": 1e-4, "int8": 1e-4}
+    preprocess = {"shape": SHAPE, **(preprocess or {"kind": "image", "crop_border": False})}
+    contents = {
+        runtime.FACTS: facts,
+        runtime.LABELS: {"labels": LABELS},
+        runtime.PREPROCESS: preprocess,
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / runtime.CARD).write_text("TODO")
+    shutil.copy(Path(runtime.__file__), folder / "run.py")
+    return write_sums(folder)
