@@ -38,7 +38,7 @@ def bundle(finished):
 def test_export_verify_and_predict(bundle, tmp_path):
     code, out, _ = run("verify", str(bundle), cwd=tmp_path)
     assert code == 0
-    assert "7 files are as they were made" in out
+    assert "7 files are unchanged" in out
     test = digits().open_test()
     for row in range(3):
         Image.fromarray(test.inputs[row, 0].numpy()).save(tmp_path / f"{row}.png")

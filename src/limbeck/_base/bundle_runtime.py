@@ -241,9 +241,10 @@ class Bundle:
         self.temperature = self._positive(facts, "temperature")
         tolerances = facts.get("tolerances", {})
         self.tolerances = {kind: self._positive(tolerances, kind) for kind in self.kinds}
-        self.labels: list[str] = self._read_json(LABELS).get("labels")
-        if not _is_list_of(self.labels, str):
+        labels = self._read_json(LABELS).get("labels")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise self._error(f"{LABELS} should list the names of the classes")
+        self.labels: list[str] = labels
         self.preprocess = self._read_json(PREPROCESS)
         if not _is_preprocess(self.preprocess):
             raise self._error(f"{PREPROCESS} does not say how inputs are prepared")
@@ -501,18 +502,17 @@ def _is_zip(place: Path) -> bool:
     return True
 
 
-def _is_list_of(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(type(value) is kind for value in values)
-
-
 def _is_preprocess(content: dict[str, Any]) -> bool:
     shape = content.get("shape")
-    if not _is_list_of(shape, int) or not all(1 <= side <= 1 << 16 for side in shape or []):
+    if not isinstance(shape, list):
+        return False
+    if not all(type(side) is int and 1 <= side <= 1 << 16 for side in shape):
         return False
     if content.get("kind") == "array":
         return content.get("dtype") in ("uint8", "float32")
-    is_image = content.get("kind") == "image" and isinstance(content.get("crop_border"), bool)
-    return is_image and shape is not None and len(shape) == 3 and shape[0] in (1, 3)
+    if content.get("kind") != "image" or not isinstance(content.get("crop_border"), bool):
+        return False
+    return len(shape) == 3 and shape[0] in (1, 3)
 
 
 def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
