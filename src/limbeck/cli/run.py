@@ -125,9 +125,8 @@ def execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool = Fal
 
 def _print_results(summary: "Summary", out: Path) -> int:
     from limbeck.report.terminal import print_summary
-    from limbeck.run.records import to_json
 
-    print_summary(to_json(summary))
+    print_summary(summary)
     print(f"report: {out / 'report.html'}")
     if summary.failed:
         return _report_failed_students(summary)
@@ -137,9 +136,8 @@ def _print_results(summary: "Summary", out: Path) -> int:
 def _report_failed_students(summary: "Summary") -> int:
     """Print which students failed in an otherwise finished study."""
     from limbeck.report.wording import failures
-    from limbeck.run.records import to_json
 
-    arms = failures(to_json(summary))
+    arms = failures(summary)
     lines = [f"{arm} ({seeds}): {reason}" for arm, seeds, reason in arms[:MOST_FAILED_ARMS]]
     if len(arms) > MOST_FAILED_ARMS:
         lines.append(f"and {len(arms) - MOST_FAILED_ARMS} more arms")
