@@ -34,18 +34,18 @@ def test_default_folders(monkeypatch, tmp_path):
 
 
 def test_an_entry_is_written_once_and_then_read(tmp_path):
-    file, written = tmp_path / "a" / "entry.txt", []
+    file, writes = tmp_path / "a" / "entry.txt", []
 
     def read():
         return file.read_text() if file.exists() else None
 
     def write():
-        written.append(file)
+        writes.append(file)
         file.write_text("content")
 
     for _ in range(2):
         assert cache.read_or_write(file, read, write) == "content"
-    assert len(written) == 1
+    assert len(writes) == 1
     assert (file.parent.stat().st_mode & 0o777) == 0o700
 
 

@@ -12,44 +12,38 @@ CUDA = torch.device("cuda")
 
 
 @pytest.mark.parametrize("rows", [None, torch.tensor([2, 3, 5, 30])])
-@pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "picked on the CPU"])
+@pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "looked up on the CPU"])
 def test_answers_of_a_device(tmp_path, monkeypatch, rows, most):
+    """A store is the same wherever it was computed."""
     monkeypatch.setattr(signal, "MOST_ON_DEVICE", most)
-    arguments = {} if rows is None else {"rows": rows}
-    teacher_pass = image_pass(device=CUDA, **arguments)
-    stored, again = (
-        open_quietly(teacher_pass, tmp_path),
-        open_quietly(image_pass(**arguments), tmp_path),
-    )
-    assert torch.equal(stored.records, again.records), (
-        "a store is the same wherever it was computed"
-    )
+    options = {} if rows is None else {"rows": rows}
+    there = open_quietly(image_pass(device=CUDA, **options), tmp_path)
+    here = open_quietly(image_pass(**options), tmp_path)
+    assert torch.equal(there.records, here.records)
     sample = (torch.arange(SAMPLES) if rows is None else rows).repeat_interleave(VIEWS)
     view = torch.arange(len(sample)) % VIEWS
-    stored = stored(torch.zeros(len(sample), 1, device=CUDA), sample.to(CUDA), view.to(CUDA))
-    assert stored.device.type == "cuda"
-    expected = again(torch.zeros(len(sample), 1), sample, view)
-    torch.testing.assert_close(stored.cpu(), expected, rtol=0, atol=0)
-    assert (stored.records.device.type == "cuda") == (most > 0)
+    answer = there(torch.zeros(len(sample), 1, device=CUDA), sample.to(CUDA), view.to(CUDA))
+    assert answer.device.type == "cuda"
+    expected = here(torch.zeros(len(sample), 1), sample, view)
+    torch.testing.assert_close(answer.cpu(), expected, rtol=0, atol=0)
+    assert (there.records.device.type == "cuda") == (most > 0)
 
 
 @pytest.mark.parametrize("kind", ["topk", "sampled"])
-@pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "picked on the CPU"])
-def test_some_classes_on_a_device(tmp_path, monkeypatch, kind, most):
+@pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "looked up on the CPU"])
+def test_a_part_of_the_classes_on_a_device(tmp_path, monkeypatch, kind, most):
     monkeypatch.setattr(signal, "MOST_ON_DEVICE", most)
-    teacher_pass = text_pass(device=CUDA, temperature=2.0)
-    stored, again = (
-        open_quietly(one, tmp_path, kind=kind, k=5)
-        for one in (teacher_pass, text_pass(temperature=2.0))
-    )
+    there = open_quietly(text_pass(device=CUDA, temperature=2.0), tmp_path, kind=kind, k=5)
+    here = open_quietly(text_pass(temperature=2.0), tmp_path, kind=kind, k=5)
     sample = torch.tensor([[3, 0, 29], [7, 7, 1]])
     view, x = torch.zeros_like(sample), torch.zeros(2, 3, POSITIONS, dtype=torch.int64)
-    stored, expected = stored(x.to(CUDA), sample.to(CUDA), view.to(CUDA)), again(x, sample, view)
-    assert stored.log_p.device.type == "cuda"
-    assert torch.equal(stored.ids.cpu(), expected.ids)
-    torch.testing.assert_close(stored.log_p.cpu(), expected.log_p)
-    assert (stored.tail is None) == (kind == "sampled")
-    assert (stored.records.device.type == "cuda") == (most > 0)
+    answer = there(x.to(CUDA), sample.to(CUDA), view.to(CUDA))
+    expected = here(x, sample, view)
+    assert answer.log_p.device.type == "cuda"
+    assert torch.equal(answer.ids.cpu(), expected.ids)
+    torch.testing.assert_close(answer.log_p.cpu(), expected.log_p)
+    assert (answer.tail is None) == (kind == "sampled")
+    assert (there.records.device.type == "cuda") == (most > 0)
 
 
 def test_choosing_classes_on_a_device():

@@ -15,6 +15,8 @@ from limbeck.data.dataset import as_float
 from limbeck.models import MLP, Normalized
 from limbeck.store.answers import FullPrecision, TeacherPass
 from limbeck.store.build import open_store
+from limbeck.store.files import ANSWERS
+from limbeck.store.verify import COMPARED
 from limbeck.teacher.signal import LiveTeacher
 
 SAMPLES, CLASSES, SHARD_ROWS, VIEWS = 40, 3, 10, 9
@@ -102,6 +104,13 @@ def open_quietly(teacher_pass, root, dtype="float32", console=None, **stored):
     return open_store(teacher_pass, header, Path(root), progress)
 
 
+def open_counted(teacher_pass, root, dtype="float32"):
+    """Open a store; also the number of inputs asked besides the comparison, and the messages."""
+    log, console = [], io.StringIO()
+    stored = open_quietly(counting(teacher_pass, log), root, dtype, console)
+    return stored, sum(log) - COMPARED, console.getvalue()
+
+
 def folder_of(root, teacher_pass=None, dtype="float32", **stored):
     """The folder of a store."""
     return Path(root) / (teacher_pass or image_pass()).header(dtype, **stored).key
@@ -152,3 +161,11 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return self.net(x) * self.factor
+
+
+def change_a_byte(folder):
+    with (folder / ANSWERS).open("r+b") as file:
+        file.seek(2 * SHARD * CLASSES * 4 + 5)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
