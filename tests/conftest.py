@@ -1,23 +1,51 @@
-"""What tests of training, of studies and of the command line share."""
+"""Settings and fixtures of all tests."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; child processes inherit it
+
+import copy
+
+import hydra
 import pytest
 import torch
+from hypothesis import settings
 
 pytest_plugins = ["support.deploy_fixtures"]
+
+settings.register_profile("tests", max_examples=30, deadline=None, derandomize=True, database=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile("tests")
+
+hydra_compose = hydra.compose
+configs = {}
+
+
+def compose_once(name, overrides):
+    """Compose equal settings once in a session, unless they depend on files of a test."""
+    key = (name, *overrides)
+    if any(override.startswith("hydra.searchpath=") for override in overrides):
+        return hydra_compose(name, overrides=overrides)
+    if key not in configs:
+        configs[key] = hydra_compose(name, overrides=overrides)
+    return copy.deepcopy(configs[key])
+
+
+hydra.compose = compose_once  # before limbeck imports it
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """Tiny tensors are slower on many threads, and sums then depend on their number."""
-    before = torch.get_num_threads()
+    """Small tensors are slower with many threads, and the order of sums depends on their number."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_store(tmp_path_factory):
-    """No test touches the user's stores, nor the images decoded for them."""
+def own_folders(tmp_path_factory):
+    """Stores and caches of the tests are separate from those of the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIMBECK_STORE", str(tmp_path_factory.mktemp("store")))
         patch.setenv("LIMBECK_CACHE", str(tmp_path_factory.mktemp("cache")))

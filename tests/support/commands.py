@@ -1,5 +1,7 @@
-"""``python -m limbeck`` in a process of its own."""
+"""The command line, called in this process or started in a process of its own."""
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -7,6 +9,7 @@ import sys
 from pathlib import Path
 
 import limbeck
+from limbeck.cli.main import main
 
 SOURCE = str(Path(limbeck.__file__).parents[1])
 QUICK = (
@@ -18,20 +21,40 @@ QUICK = (
     "teacher.model.hidden=[32]",
     "teacher.epochs=6",
 )
+TINY = (
+    "logger=csv",
+    "student.hidden=[4]",
+    "seeds=2",
+    "teacher=mlp",
+    "teacher.model.hidden=[8]",
+    "teacher.epochs=1",
+)
+
+
+def call(*arguments, cwd="."):
+    """Exit code, standard output and standard error of a command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main([str(argument) for argument in arguments])
+    return code, out.getvalue(), err.getvalue()
 
 
 def interruptible():
-    """A job in the background of a shell ignores interrupts, and so would all it starts."""
+    """Undo that background jobs of a shell, and all they start, ignore interrupts."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def start(*arguments, cwd):
-    """In the background."""
-    settings = {**os.environ, "PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
+def start(*arguments, cwd, **environment):
+    """Start ``python -m limbeck`` in the background."""
+    own = {"PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "limbeck", *arguments],
         cwd=cwd,
-        env=settings,
+        env={**os.environ, **own, **environment},
         text=True,
         encoding="utf-8",
         stdout=subprocess.PIPE,
@@ -40,9 +63,20 @@ def start(*arguments, cwd):
     )
 
 
-def run(*arguments, cwd):
-    """Exit code, standard output and standard error."""
-    process = start(*arguments, cwd=cwd)
+def run(*arguments, cwd, **environment):
+    """Exit code, standard output and standard error of a command in a process of its own."""
+    process = start(*arguments, cwd=cwd, **environment)
     out, err = process.communicate(timeout=240)
     assert "Traceback" not in err, err
     return process.returncode, out, err
+
+
+@contextlib.contextmanager
+def killed_at_the_end(process):
+    """Kill a process if the block leaves it running."""
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
