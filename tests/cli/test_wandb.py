@@ -1,4 +1,4 @@
-"""W&B changes no result, needs neither key nor network, and what it keeps can be read back."""
+"""W&B changes no result, needs neither key nor network, and its records can be read back."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.commands import TINY, run
 
 from limbeck._base.errors import ConfigError, ResourceError
 from limbeck.cli.main import main
@@ -47,7 +48,7 @@ def no_key(monkeypatch, tmp_path):
 
 
 def records(content):
-    """The records of a ``.wandb`` file: seven bytes, then LevelDB's log format in blocks of 32 KiB."""
+    """Records of a ``.wandb`` file: seven bytes, then LevelDB's log format in blocks of 32 KiB."""
     assert content[:4] == b":W&B"
     place, record = 7, b""
     while place + 7 <= len(content):
@@ -67,17 +68,18 @@ def history(file):
     """The names and values that a ``.wandb`` file holds."""
     from wandb.proto import wandb_internal_pb2
 
-    found = {}
+    values = {}
     for content in records(file.read_bytes()):
         record = wandb_internal_pb2.Record()
         record.ParseFromString(content)
         for item in record.history.item:
-            found.setdefault("/".join(item.nested_key) or item.key, []).append(
+            values.setdefault("/".join(item.nested_key) or item.key, []).append(
                 json.loads(item.value_json)
             )
-    return found
+    return values
 
 
+@pytest.mark.slow
 def test_an_offline_run_is_readable_and_changes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*QUICK, "logger=csv", "out=without"]) == 0
@@ -134,3 +136,18 @@ def test_online_where_there_are_key_and_network(monkeypatch):
     assert scalars._possible_mode() == "online"
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert scalars._possible_mode() == "offline"
+
+
+@pytest.mark.slow
+def test_wandb_offline_needs_neither_key_nor_network(tmp_path):
+    environment = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
+    environment |= {
+        "WANDB_API_KEY": "",
+        "https_proxy": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    code, _, err = run(
+        "run", "quick=true", "out=run", *TINY, "logger=wandb", cwd=tmp_path, **environment
+    )
+    assert code == 0, err
+    assert list((tmp_path / "run").glob("logs/wandb/offline-run-*/*.wandb"))

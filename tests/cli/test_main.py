@@ -1,0 +1,137 @@
+"""Help, version, recipes and start-up: verbs that need no PyTorch do not import it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+from support.commands import SOURCE
+
+import limbeck
+from limbeck.cli.main import main
+
+LIGHT_VERBS = [
+    "--help",
+    "--version",
+    "recipes",
+    "store list --folder stores",
+    "run --cfg job",
+    "report run",
+    "verify bundle",
+    "predict bundle image.png",
+]
+SCRIPT = """
+import sys
+from limbeck.cli.main import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as stop:
+    code = stop.code
+assert code == 0, code
+print(*sys.modules)
+"""
+
+
+def modules_of(words, cwd):
+    """Names of the modules that a verb imports in a new process."""
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": SOURCE},
+    )
+    assert process.returncode == 0, process.stderr
+    return set(process.stdout.splitlines()[-1].split())
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, mlp_run, mlp_bundle):
+    """A folder with a run, a bundle and an image."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "run").symlink_to(mlp_run)
+    (folder / "bundle").symlink_to(mlp_bundle)
+    Image.new("L", (10, 12)).save(folder / "image.png")
+    return folder
+
+
+@pytest.mark.parametrize("command", LIGHT_VERBS)
+def test_light_verbs_do_not_import_torch(files, command):
+    modules = modules_of(command.split(), files)
+    assert "limbeck.cli.main" in modules
+    assert not {"torch", "lightning", "lightning_fabric", "torchvision"} & modules
+
+
+def test_the_help_imports_nothing_heavy(tmp_path):
+    modules = modules_of(["--help"], tmp_path)
+    assert not {"hydra", "numpy", "rich", "matplotlib", "yaml"} & modules
+
+
+def test_the_help_lists_verbs_and_exit_codes(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: limbeck")
+    for word in ("run", "train", "resume", "report", "recipes", "verify", "exit codes"):
+        assert word in out
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"limbeck {limbeck.__version__}\n"
+
+
+def test_recipes_are_listed_with_descriptions(capsys):
+    assert main(["recipes"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines} >= {"digits", "mnist"}
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_settings_may_stand_on_both_sides_of_an_option(capsys):
+    assert main(["run", "epochs=7", "--cfg", "job", "seeds=3"]) == 0
+    out = capsys.readouterr().out
+    assert "\nepochs: 7\n" in out
+    assert "\nseeds: 3\n" in out
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["runn"], ["run", "--nope"], ["resume"], ["run", "--cfg", "all"]]
+)
+def test_unknown_verbs_and_options_show_the_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage: limbeck" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted."),
+        (MemoryError(), 6, "Memory ran out. Lower batch_size or seeds."),
+        (OSError(28, "No space left on device"), 6, "The disk is full"),
+        (OSError(13, "Permission denied", "there"), 2, "Permission denied: there."),
+        (OSError(20, "Not a directory", "there"), 2, "Cannot create the folder there"),
+    ],
+)
+def test_errors_of_the_system_are_explained(monkeypatch, capsys, error, code, message):
+    def fail(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr("limbeck.cli.config.compose.compose", fail)
+    assert main(["run"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_other_errors_keep_their_traceback(monkeypatch):
+    def fail(*arguments, **settings):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("limbeck.cli.config.compose.compose", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        main(["run"])

@@ -1,0 +1,109 @@
+"""``limbeck resume``: an interrupted run ends with the same students."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from support.commands import TINY, killed_at_the_end, start
+
+from limbeck.cli.main import main
+
+
+def manifest(out):
+    return json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+
+
+def students(out):
+    """The tensors of all students by their paths."""
+    tensors = {}
+    for file in sorted(out.glob("students/*/*/model.safetensors")):
+        folder = file.parent.relative_to(out)
+        tensors |= {f"{folder}/{name}": tensor for name, tensor in load_file(file).items()}
+    return tensors
+
+
+def assert_same_students(run, other):
+    resumed, expected = students(run), students(other)
+    assert resumed
+    assert list(resumed) == list(expected)
+    for name, tensor in resumed.items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def scalars(run):
+    return set((run / "metrics.csv").read_text(encoding="utf-8").splitlines())
+
+
+def test_a_run_is_resumed_from_another_folder_with_its_relative_paths(
+    tmp_path, capsys, monkeypatch
+):
+    start, elsewhere = tmp_path / "start", tmp_path / "elsewhere"
+    start.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(start)
+    assert main(["train", "quick=true", "out=first", *TINY]) == 0
+    out = capsys.readouterr().out
+    assert "The teacher alone:" in out
+    assert "0 seeds" not in out
+    assert main(
+        ["run", "quick=true", "out=run", *TINY, "teacher.from=first", "optimizer.lr=1e30"]
+    ) in (0, 5)
+    content = manifest(Path("run"))
+    (start / "run" / "manifest.json").write_text(
+        json.dumps({**content, "state": "failed"}), encoding="utf-8"
+    )
+    monkeypatch.chdir(elsewhere)
+    capsys.readouterr()
+    code = main(["resume", str(start / "run")])
+    assert "first does not exist" not in capsys.readouterr().err
+    assert code in (0, 5)
+    assert Path.cwd() == elsewhere
+
+
+LONG = ("quick=false", "epochs=40", "student.dropout=0.2", "+arms.wide.student.hidden=[9]", *TINY)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("uninterrupted")
+    assert main(["run", *LONG, f"out={cwd / 'run'}"]) == 0
+    return cwd / "run"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "state"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGKILL, -9, "running"),
+        pytest.param(signal.SIGTERM, 143, "interrupted", marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_run_can_be_resumed(uninterrupted, tmp_path, capsys, number, code, state):
+    out = tmp_path / "my run"
+    process = start("run", *LONG, "out=my run", cwd=tmp_path)
+    with killed_at_the_end(process):
+        deadline = time.monotonic() + 120
+        while not (out / "checkpoints" / "cohort0" / "last.ckpt").exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert manifest(out)["state"] == state
+    if code > 0:
+        assert err.splitlines()[-1].endswith("Continue with: limbeck resume 'my run'")
+    assert main(["resume", str(out)]) == 0
+    assert f"resuming {out}" in capsys.readouterr().err
+    assert_same_students(out, uninterrupted)
+    assert scalars(out) == scalars(uninterrupted)
+    assert manifest(out)["resumed"] == 1
+    resumed, expected = (np.load(run / "predictions.npz") for run in (out, uninterrupted))
+    assert all(np.array_equal(resumed[name], expected[name]) for name in expected.files)
+    assert not (out / "checkpoints").exists()
