@@ -81,7 +81,7 @@ def test_a_narrow_terminal_keeps_what_decides_and_names_what_is_missing(text_run
     narrow = printed(summary_of(text_run), 34)
     assert table_in(narrow)[0].split() == ["bits/byte"]
     text = " ".join(narrow.split())
-    assert "The terminal is too narrow for: Perplexity, Nats per token, Accuracy" in text
+    assert "The terminal is too narrow for: Perplexity, Nats per token, Top-1 accuracy" in text
 
 
 def test_a_wide_terminal_has_all_columns(full_run):

@@ -216,8 +216,8 @@ def test_the_choice_of_the_headline_is_explained():
     ]
     summary = make_summary(comparisons=comparisons)
     assert wording.choice(summary) == (
-        "The headline is soft because it has the fewest errors on the validation split, of 2 arms "
-        "with a control. The test split played no part in this choice."
+        "Of the 2 arms with a control, soft makes the fewest errors on the validation split, so it "
+        "is the headline. The test split played no part in this choice."
     )
     assert wording.choice(replace(summary, comparisons=summary.comparisons[:2])) == ""
 

@@ -226,7 +226,7 @@ class _BitsPerByteWording(MeasureWording):
         Column("bits_per_byte", "Bits per byte", "bits/byte", "bits", always=True),
         Column("perplexity", "Perplexity", "perplexity", "perplexity", always=True),
         Column("nll", "Nats per token", "nats/token", "nats", always=True),
-        Column("accuracy", "Accuracy (top-1)", "top-1", "percent", always=True),
+        Column("accuracy", "Top-1 accuracy", "top-1", "percent", always=True),
         Column("ece", "ECE", "ECE", "nats", always=True),
         *_IMITATION,
     )

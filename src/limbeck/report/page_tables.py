@@ -44,7 +44,7 @@ class ComparisonRow:
         control: Name of its control.
         change: Mean change.
         interval: 95 % interval of the change.
-        p: p-value.
+        p: Formatted p-value.
         gaps: Each share of the gap that is closed, with its 95 % interval (empty if unknown).
         verdict: Verdict of the comparison.
     """

@@ -171,10 +171,11 @@ def choice(summary: Summary) -> str:
     main = summary.main_comparison
     if main is None or len(compared) < 2:
         return ""
+    words = wording_of(summary)
     return (
-        f"The headline is {main.arm} because it has the fewest {wording_of(summary).unit} on the "
-        f"validation split, of {len(compared)} arms with a control. The test split played no part "
-        "in this choice."
+        f"Of the {len(compared)} arms with a control, {main.arm} {words.verb} the fewest "
+        f"{words.unit} on the validation split, so it is the headline. The test split played no "
+        "part in this choice."
     )
 
 

@@ -14,7 +14,7 @@ from limbeck.report.figures.sweep import sweep_figures
 
 
 def test_a_large_sweep_has_all_figures_and_none_is_large():
-    figures = sweep_figures(make_sweep((1, 4, 20), (0.1, 0.5, 0.9), (100, 200, 300)))
+    figures = sweep_figures(make_sweep((1, 4, 20), (0.1, 0.5, 0.9), (100, 200)))
     assert [figure.title for figure in figures] == [
         "Errors against temperature",
         "Errors by temperature T and soft weight",
@@ -58,5 +58,5 @@ def test_figures_of_text_show_bits_per_byte_and_choose_by_them():
 
 def test_an_arm_without_a_result_leaves_no_figures():
     sweep = make_sweep()
-    lost = replace(sweep.arms[3], mean=make_metrics(None))
-    assert sweep_figures(replace(sweep, arms=(*sweep.arms[:3], lost, *sweep.arms[4:]))) == []
+    unmeasured = replace(sweep.arms[3], mean=make_metrics(None))
+    assert sweep_figures(replace(sweep, arms=(*sweep.arms[:3], unmeasured, *sweep.arms[4:]))) == []

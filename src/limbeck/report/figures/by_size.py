@@ -114,12 +114,12 @@ def _by_kind(arms: Sequence[ArmResult], measure: Measure) -> list[Group]:
     """Controls, the distilled arm of each size that validation chooses, and the others in grey."""
     controls = [arm for arm in arms if is_control(arm)]
     distilled = [arm for arm in arms if not is_control(arm)]
-    chosen = best_of_each_size(distilled, measure)
-    others = [arm for arm in distilled if arm not in chosen]
+    best = best_of_each_size(distilled, measure)
+    others = [arm for arm in distilled if arm not in best]
     groups = [
         Group("other distilled", OTHER.colour, others),
         Group("control", COLOURS[0], controls),
-        Group("distilled, chosen", COLOURS[1], chosen),
+        Group("distilled, chosen", COLOURS[1], best),
     ]
     return [group for group in groups if group.arms]
 

@@ -131,10 +131,10 @@ def _panels(lines: Sequence[Family], summary: Summary) -> list[Panel]:
     def best_of_panel(panel: Panel) -> float:
         return min(map(best, panel.lines))
 
-    chosen = sorted(panels.values(), key=best_of_panel)[:MOST_PANELS]
+    best_panels = sorted(panels.values(), key=best_of_panel)[:MOST_PANELS]
     smaller = []
     for panel in panels.values():
-        if panel in chosen:
+        if panel in best_panels:
             best_lines = sorted(panel.lines, key=best)[:MOST_LINES]
             lines = [line for line in panel.lines if line in best_lines]
             smaller.append(Panel(panel.control, lines))
