@@ -1,14 +1,14 @@
-"""Claim: at 128,000 classes the loss in chunks takes 5 times less memory than directly, and at most
-1.2 times its time.
+"""Claim: with 128,000 classes the loss in chunks takes 5 times less memory than directly, and at
+most 1.2 times its time. n = 5.
 
-The last layer of a language model and its loss, hard and soft KL at T = 2, forward and backward:
-hidden states of 256 values at N positions, given labels, and a teacher. *Dense*: its logits are
-made from its own hidden states and last layer, all at once or chunk by chunk; N = 2048. *Sparse*:
-16 of its classes and the rest's mass; N = 4096. n = 5.
+Measured is the last layer of a language model and its loss, hard and soft KL at T = 2, forward and
+backward, with labels and a teacher at N positions of 256 values. *Dense*: the teacher's logits are
+computed from its own hidden states and last layer, at once or chunk by chunk; N = 2048. *Sparse*:
+the teacher gives 16 classes and the mass of the others; N = 4096.
 
-Inside the clock: one step, in one process, directly and in chunks in turn. Memory: the peak of a
-process of its own that takes one step, with PyTorch, both layers and their gradients in it; n = 1,
-no clock (Linux).
+Inside the clock: one step, directly and in chunks in turn, in one process. Memory: the peak of a
+separate process that takes one step, including PyTorch, both layers and their gradients; n = 1, no
+clock (Linux).
 """
 
 import json
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from limbeck.losses import Objective, SparseTargets, StackedObjective, chunked_loss
 
-CLASSES, WIDTH, KEPT = 128_000, 256, 16
+CLASSES, WIDTH, STORED = 128_000, 256, 16
 POSITIONS = {"dense": 2048, "sparse": 4096}
 SMALL = {"CLASSES": 2_000, "WIDTH": 32, "POSITIONS": {"dense": 512, "sparse": 512}}
 HOW = ("directly", "in chunks")
@@ -32,20 +32,21 @@ SAVING = 5
 
 
 def teacher_of(kind: str, n: int) -> Callable[[slice], Tensor | SparseTargets]:
-    """A teacher's answers to some positions."""
+    """Return a teacher that answers for a slice of ``n`` positions."""
     if kind == "dense":
         hidden, weight = torch.randn(n, WIDTH), torch.randn(CLASSES, WIDTH).div_(WIDTH**0.5)
         return lambda part: F.linear(hidden[part], weight)
-    ids = torch.randint(CLASSES // KEPT, (n, KEPT)) + torch.arange(KEPT) * (CLASSES // KEPT)
-    log_p = torch.randn(n, KEPT + 1).log_softmax(-1)
-    rest = log_p[:, KEPT:]
-    tail = torch.cat([rest, rest - torch.tensor(CLASSES - KEPT).log() - 1], -1)
-    targets = SparseTargets(ids, log_p[:, :KEPT], tail, CLASSES)
+    distance = CLASSES // STORED
+    ids = torch.randint(distance, (n, STORED)) + torch.arange(STORED) * distance
+    log_p = torch.randn(n, STORED + 1).log_softmax(-1)
+    rest = log_p[:, STORED:]
+    tail = torch.cat([rest, rest - torch.tensor(CLASSES - STORED).log() - 1], -1)
+    targets = SparseTargets(ids, log_p[:, :STORED], tail, CLASSES)
     return lambda part: targets.map(lambda values: values[part])
 
 
 def steps(kind: str) -> dict[str, Callable[[], None]]:
-    """A step, directly and in chunks, on the same numbers."""
+    """Return a step directly and one in chunks, on the same numbers."""
     torch.manual_seed(0)
     n = POSITIONS[kind]
     hidden = torch.randn(n, WIDTH).requires_grad_()
@@ -70,18 +71,18 @@ def steps(kind: str) -> dict[str, Callable[[], None]]:
 
 
 def peak(kind: str, how: str, short: bool) -> float:
-    """GB at the peak of a process that takes one step."""
+    """Return the peak memory in GB of a process that takes one step."""
     small = f"vars(chunked_loss).update({SMALL!r}); " if short else ""
     code = f"import chunked_loss; {small}chunked_loss.steps({kind!r})[{how!r}]()"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"one step, {kind}, {how}, failed; the message is above")
+        raise SystemExit(f"one step, {kind}, {how}, failed, see the message above")
     return usage.ru_maxrss * 1024 / 1e9
 
 
 def main() -> None:
-    # not above: a process that takes one step imports this file, and should hold PyTorch alone
+    # Imported here, as the processes that take one step import this file and need PyTorch alone.
     from common import VERDICTS, Contestant, Goal, alternate, arguments, report
 
     options = arguments(__doc__)
@@ -100,7 +101,7 @@ def main() -> None:
         options,
         GB_at_the_peak={name: round(value, 2) for name, value in peaks.items()},
     )
-    judged = []
+    memory_goals = []
     for kind in POSITIONS:
         over, under = (names[kind, how] for how in HOW)
         ratio = peaks[over] / peaks[under]
@@ -109,7 +110,7 @@ def main() -> None:
             f"  {f'memory, {over} / {under}':<60} {ratio:.1f}     at least {SAVING}: "
             f"{VERDICTS[met]}"
         )
-        judged.append(
+        memory_goals.append(
             {
                 "over": f"GB, {over}",
                 "under": under,
@@ -121,7 +122,7 @@ def main() -> None:
         )
     if options.json:
         content = json.loads(options.json.read_text(encoding="utf-8"))
-        content["goals"] += judged
+        content["goals"] += memory_goals
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

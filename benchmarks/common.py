@@ -78,7 +78,8 @@ def arguments(
     description: str | None, *, repeats: int = 5, device: bool = False
 ) -> argparse.Namespace:
     """The options of every benchmark; with ``device`` those of the accelerator too."""
-    parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
+    claim = " ".join((description or "").strip().partition("\n\n")[0].split())
+    parser = argparse.ArgumentParser(description=claim)
     parser.add_argument(
         "--data", type=Path, default=Path(os.environ.get("LIMBECK_DATA", "data")) / "mnist"
     )
@@ -100,8 +101,7 @@ def arguments(
         )
         parser.add_argument("--compile", action="store_true", help="trainer.compile=true")
     options = parser.parse_args()
-    first = (description or "").strip().splitlines()[0]
-    options.claim = re.sub(r" n = \d+\.$", "", first.removeprefix("Claim: "))
+    options.claim = re.sub(r" n = \d+\.$", "", claim.removeprefix("Claim: "))
     return options
 
 

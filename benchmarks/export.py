@@ -1,10 +1,10 @@
 """Claim: exported students make the same errors as in PyTorch in float32, and MLPs at most 5 of
 10,000 more in 8 bits.
 
-``python benchmarks/export.py RUN...`` exports the best student of each finished run, measures what
-it costs, and writes docs/results/export.md and export.json. Errors are exact counts on the whole
-test split; latencies are medians of three rounds in which all models take turns, on one core. With
---short a student of a few seconds is trained and exported.
+``python benchmarks/export.py RUN...`` exports the best student of each finished run, measures its
+cost, and writes docs/results/export.md and export.json. Errors are exact counts on the whole test
+split. Latencies are medians of three rounds in which all models take turns, on one core. With
+--short a student is trained for a few seconds and exported.
 """
 
 import argparse
@@ -25,26 +25,24 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import now
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-MORE = 5
-"""Errors of 10,000 that 8 bits may cost an MLP."""
+MOST_MORE_ERRORS = 5
+"""Additional errors of 10,000 that an MLP may have in 8 bits."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="a finished run folder")
     parser.add_argument(
-        "--short", action="store_true", help="a student of a few seconds, and nothing is written"
+        "--short",
+        action="store_true",
+        help="a student trained for a few seconds; nothing is written",
     )
     options = parser.parse_args()
     if options.short:
         with tempfile.TemporaryDirectory() as folder:
             run = Path(folder) / "run"
-            assert (
-                limbeck(
-                    ["run", "seeds=2", "epochs=10", "teacher.epochs=5", "logger=csv", f"out={run}"]
-                )
-                == 0
-            )
+            settings = ["seeds=2", "epochs=10", "teacher.epochs=5", "logger=csv", f"out={run}"]
+            assert limbeck(["run", *settings]) == 0
             entries = [entry_of(run)]
     else:
         entries = [entry_of(run) for run in options.runs]
@@ -56,15 +54,15 @@ def main() -> None:
 
 
 def entry_of(run: Path) -> dict[str, Any]:
-    """One run's student: errors at each stage of the export, and costs."""
-    with finished(run) as found, tempfile.TemporaryDirectory() as aside:
+    """Export the best student of a run; return its errors at each stage and its costs."""
+    with finished(run) as study, tempfile.TemporaryDirectory() as aside:
         options = ExportOptions(to=Path(aside) / "bundle")
         try:
-            result = export(found.folder, found.data, options, build=found.build)
+            result = export(study.folder, study.data, options, build=study.build)
         except ExportError:  # the 8-bit model makes too many errors
             options = replace(options, int8=False)
-            result = export(found.folder, found.data, options, build=found.build)
-        costs = cost(found.folder, found.data, build=found.build, combine=found.combine)
+            result = export(study.folder, study.data, options, build=study.build)
+        costs = cost(study.folder, study.data, build=study.build, combine=study.combine)
     summary = RunFolder(run.absolute()).read_summary()
     arm = next(entry for entry in summary["arms"] if entry["name"] == result.arm)
     kind = next(row["kind"] for row in costs["rows"] if row["kind"] == arm["student"])
@@ -94,7 +92,7 @@ def entry_of(run: Path) -> dict[str, Any]:
 
 
 def table(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The entries as a table in Markdown."""
+    """Format the entries as a table in Markdown."""
     ways = ("torch fp32", "onnx fp32", "onnx int8")
     lines = [
         "| data | student | errors: PyTorch | ONNX | int8 | largest difference of logits, ONNX | "
@@ -118,25 +116,33 @@ def table(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def page(entries: Sequence[Mapping[str, Any]]) -> str:
-    """``export.md``."""
-    dense = [e for e in entries if "convnet" not in e["student"]]
-    worst = max(
-        (e["errors"].get("onnx int8", e["test"]) - e["errors"]["onnx fp32"] for e in dense),
-        default=0,
-    )
-    first = entries[0]
-    return f"""# Exported students
-
-One student of each run, exported by `limbeck export`, scored on all {first["test"]:,} test images at each stage, measured by `limbeck cost`.
-
-{table(entries)}
-
-* Float32: the same errors everywhere (goal: identical) — **met**.
-* 8 bits, MLPs: at most {worst:+d} errors (goal: within {MORE} of 10,000) — **{"met" if worst <= MORE else "missed"}**.
-
-torch {first["versions"]["torch"]}, {first["hardware"]["cores"]} cores of {first["hardware"]["cpu"]}, latency of one image on one core: median over three rounds in which all models take turns;
-other work ran on the machine, so compare within a row. Made by `python benchmarks/export.py RUN...`; all numbers are in `export.json`.
-"""  # noqa: E501
+    """Format ``export.md``."""
+    more_errors = []
+    for entry in entries:
+        if "convnet" not in entry["student"]:
+            errors = entry["errors"]
+            more_errors.append(errors.get("onnx int8", entry["test"]) - errors["onnx fp32"])
+    worst = max(more_errors, default=0)
+    verdict = "met" if worst <= MOST_MORE_ERRORS else "missed"
+    versions, hardware = entries[0]["versions"], entries[0]["hardware"]
+    lines = [
+        "# Exported students",
+        "",
+        "One student of each run, exported by `limbeck export`, scored on all "
+        f"{entries[0]['test']:,} test images at each stage, measured by `limbeck cost`.",
+        "",
+        table(entries),
+        "",
+        "* Float32: the same errors everywhere (goal: identical) — **met**.",
+        f"* 8 bits, MLPs: at most {worst:+d} errors (goal: within {MOST_MORE_ERRORS} of 10,000) — "
+        f"**{verdict}**.",
+        "",
+        f"torch {versions['torch']}, {hardware['cores']} cores of {hardware['cpu']}, latency of "
+        "one image on one core: median over three rounds in which all models take turns;",
+        "other work ran on the machine, so compare within a row. Made by "
+        "`python benchmarks/export.py RUN...`; all numbers are in `export.json`.",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

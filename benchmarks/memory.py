@@ -1,11 +1,11 @@
 """Claim: a whole MNIST study takes less than 3 GB of memory at its peak. n = 1 for each number of
 epochs.
 
-``limbeck run recipe=mnist`` in a process of its own: its convnet teacher, the store, four arms of
-three seeds, test and report. The peak does not hang on the number of epochs, so two small ones are
-run: 1, at which the teacher is asked live, and 9, the least at which its answers to all 25 views
-are stored. The peak is that of the whole process tree: the largest sum of resident memory seen in
-looks 0.25 s apart, or the largest process's own peak if that is more. No clock.
+``limbeck run recipe=mnist`` runs in a process of its own: its convnet teacher, the store, four arms
+of three seeds, test and report. The peak does not depend on the number of epochs, so two small ones
+are measured: 1, with a live teacher, and 9, the fewest with which the answers to all 25 views are
+stored. The peak is that of the whole process tree: the largest sum of resident memory in samples
+0.25 s apart, or the largest peak of a single process if that is more. No clock.
 """
 
 import argparse
@@ -27,49 +27,48 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident(root: int) -> int:
-    """Bytes that a process and its descendants hold now."""
+    """Return the bytes of resident memory of a process and its descendants."""
     parents, pages = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
+        process = int(folder.name)
         try:
-            parents[int(folder.name)] = int(
-                (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            )
-            pages[int(folder.name)] = int((folder / "statm").read_text().split()[1])
+            parents[process] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            pages[process] = int((folder / "statm").read_text().split()[1])
         except (OSError, IndexError):
-            continue  # it has ended
+            continue  # the process has ended
     family = {root}
-    while found := {p for p, parent in parents.items() if parent in family} - family:
-        family |= found
-    return PAGE * sum(pages.get(p, 0) for p in family)
+    while children := {p for p, parent in parents.items() if parent in family} - family:
+        family |= children
+    return PAGE * sum(pages.get(process, 0) for process in family)
 
 
 def peak(overrides: list[str]) -> int:
-    """Bytes at the peak of one run of the command line."""
+    """Return the peak memory in bytes of one run of the command line."""
     with fresh_folder() as folder:
         command = [sys.executable, "-m", "limbeck", "run", *overrides, f"out={folder / 'run'}"]
         process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        seen, done = [0], threading.Event()
+        samples, ended = [0], threading.Event()
 
-        def look() -> None:
-            while not done.is_set():
-                seen.append(resident(process.pid))
+        def watch() -> None:
+            while not ended.is_set():
+                samples.append(resident(process.pid))
                 time.sleep(0.25)
 
-        watcher = threading.Thread(target=look)
+        watcher = threading.Thread(target=watch)
         watcher.start()
-        said = process.stderr.read() if process.stderr else ""
+        output = process.stderr.read() if process.stderr else ""
         _, status, usage = os.wait4(process.pid, 0)
-        done.set()
+        ended.set()
         watcher.join()
     if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{said}")
-    return max(*seen, usage.ru_maxrss * 1024)
+        raise SystemExit(f"{' '.join(command)} failed:\n{output}")
+    return max(*samples, usage.ru_maxrss * 1024)
 
 
 def runs(options: argparse.Namespace) -> dict[str, list[str]]:
-    """Settings of each run by name."""
+    """Return the overrides of each run by name."""
     if options.short:
         return {"digits, quick": ["quick=true"]}
     mnist = [

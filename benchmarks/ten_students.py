@@ -1,16 +1,17 @@
 """Claim: labels and distilled, five seeds each, are 15 times faster than the textbook loop run ten
 times. n = 3.
 
-784-200-200-10 on the first 10,000 images, batches of 32, 50 epochs, Adam at 1e-3: five seeds on
-labels, five distilled (T = 3, hard weight 0.2, soft cross-entropy weight 0.8, no T^2) from a
-784-800-800-10 with dropout 0.5 that every side is given (untrained: the clock does not see its
-weights). Every side validates on 5,000 images after every epoch. The goal against torchdistill
-1.1.5 and KD_Lib 0.0.32, run ten times as well, is 10 times.
+A student of 784-200-200-10 units learns from the first 10,000 images in batches of 32 for 50 epochs
+with Adam at 1e-3: five seeds from labels, five distilled (T = 3, hard weight 0.2, soft
+cross-entropy weight 0.8, no T^2). The teacher of 784-800-800-10 units with dropout 0.5 is the same
+for every side and untrained, since its weights do not affect the time. Every side validates on
+5,000 images after every epoch. The goal against torchdistill 1.1.5 and KD_Lib 0.0.32, run ten
+times as well, is 10 times.
 
-Inside the clock: ours, a whole study through ``limbeck.Study``: run folder, store (empty at first),
-training, checkpoints, logs, test, report. The others': one epoch on labels and one distilled, each
-with its validation, times 250 (extrapolated: epochs are alike); building models and loaders is left
-out, in their favour.
+Inside the clock, limbeck: a whole study through ``limbeck.Study`` with run folder, store (empty at
+first), training, checkpoints, logs, test and report. The others: one epoch from labels and one
+distilled, each with its validation, times 250 (extrapolated, as epochs are alike). Building models
+and loaders is left out, in their favour.
 """
 
 import copy
@@ -43,18 +44,20 @@ LABELS = {"hard_weight": 1.0, "soft_weight": 0.0}
 
 
 def first_images(data: Dataset, count: int) -> Dataset:
-    """The data set with its first training images alone; validation and test as they are."""
+    """Return the dataset with its first training images; validation and test stay."""
     small = copy.copy(data)
     small.train = data.train.take(torch.arange(min(count, len(data.train))))
     return small
 
 
 def both(*epochs: Callable[[], Any]) -> Callable[[], dict[str, float] | None]:
-    """Epochs one after the other; where they give seconds by name, the sum of these."""
+    """Return a call that runs epochs one after the other and sums their seconds by name."""
 
     def run() -> dict[str, float] | None:
-        found = [epoch() for epoch in epochs]
-        return {name: sum(part[name] for part in found) for name in found[0]} if found[0] else None
+        seconds = [epoch() for epoch in epochs]
+        if not seconds[0]:
+            return None
+        return {name: sum(part[name] for part in seconds) for name in seconds[0]}
 
     return run
 
@@ -96,14 +99,14 @@ def main() -> None:
         hard = Textbook(student(), *loader, distillation_loss(**LABELS))
         soft = Textbook(student(), *loader, distillation_loss(**OBJECTIVE), teacher())
         others = {"textbook loop": both(hard.epoch, soft.epoch)}
-        told = {"temperature": TEMPERATURE, "soft_weight": SOFT}
+        settings = {"temperature": TEMPERATURE, "soft_weight": SOFT}
         if installed("torchdistill"):
             distilled = torchdistill_epoch(
-                student(), *loader, teacher=teacher(), hard_weight=HARD, **told
+                student(), *loader, teacher=teacher(), hard_weight=HARD, **settings
             )
             others["torchdistill 1.1.5"] = both(torchdistill_epoch(student(), *loader), distilled)
         if installed("KD-Lib"):
-            distilled = kd_lib_epoch(student(), *loader, folder, teacher=teacher(), **told)
+            distilled = kd_lib_epoch(student(), *loader, folder, teacher=teacher(), **settings)
             others["KD_Lib 0.0.32"] = both(kd_lib_epoch(student(), *loader, folder), distilled)
         contestants = {"limbeck": Contestant(lambda: study(epochs), warm=lambda: study(1))}
         contestants |= {

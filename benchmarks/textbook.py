@@ -1,10 +1,9 @@
-"""The loops limbeck is compared with: the textbook's, with a ``DataLoader``, and a good engineer's,
-in memory.
+"""The loops that limbeck is compared with: the textbook loop, and a bare loop in memory.
 
-The textbook's is what tutorials show: torchvision's MNIST, transforms image by image, a shuffling
-``DataLoader``, the teacher run live on every batch, ``torch.optim.Adam``, ``loss.item()``. The bare
-one has float tensors normalised in memory, ``randperm``, indexing, stored logits and the fused
-Adam.
+The textbook loop is what tutorials show: torchvision's MNIST, transforms image by image, a
+shuffling ``DataLoader``, a live teacher on every batch, ``torch.optim.Adam``, ``loss.item()``. The
+bare loop is what a good engineer would write: normalised float tensors in memory, ``randperm``,
+indexing, stored logits and the fused Adam.
 """
 
 import itertools
@@ -24,14 +23,16 @@ from limbeck.data import Dataset
 from limbeck.data.dataset import Split
 
 Loss = Callable[[Tensor, Tensor | None, Tensor], Tensor]
-"""From the student's logits, the teacher's and the labels."""
+"""Function of the student's logits, the teacher's logits and the labels."""
 
 
 def network(widths: list[int], dropout: float = 0.0) -> nn.Sequential:
-    """A multilayer perceptron."""
+    """Build a multilayer perceptron."""
     layers: list[nn.Module] = [nn.Flatten()]
-    for wide, narrow in itertools.pairwise(widths[:-1]):
-        layers += [nn.Linear(wide, narrow), nn.ReLU()] + ([nn.Dropout(dropout)] if dropout else [])
+    for inputs, outputs in itertools.pairwise(widths[:-1]):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))
 
 
@@ -43,7 +44,7 @@ def distillation_loss(
     soft: str = "kl",
     scale_by_t2: bool = True,
 ) -> Loss:
-    """The loss that ``limbeck.Objective`` of the same settings stands for."""
+    """Return the loss of a ``limbeck.Objective`` with the same settings."""
 
     def loss(z: Tensor, v: Tensor | None, y: Tensor) -> Tensor:
         hard = hard_weight * F.cross_entropy(z, y) if hard_weight else 0.0
@@ -62,7 +63,7 @@ def distillation_loss(
 
 
 def write_idx(split: Split, folder: Path, images: str, labels: str) -> None:
-    """A split as the two idx files that torchvision reads."""
+    """Write a split as the two idx files that torchvision reads."""
     for name, values in ((images, split.inputs.squeeze(1)), (labels, split.labels.to(torch.uint8))):
         sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
         (folder / name).write_bytes(
@@ -73,41 +74,47 @@ def write_idx(split: Split, folder: Path, images: str, labels: str) -> None:
 def torchvision_mnist(
     data: Dataset, folder: Path, *, mean: float = MEAN, std: float = STD, shift: int = 0
 ) -> tuple[datasets.MNIST, datasets.MNIST]:
-    """Training and validation split as torchvision's MNIST, transformed image by image; shifts for
-    training alone.
+    """Return training and validation split as torchvision's MNIST, transformed image by image.
+
+    Only training images are shifted.
     """
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     write_idx(data.train, raw, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")
     write_idx(data.val, raw, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-    seen = [transforms.ToTensor(), transforms.Normalize((mean,), (std,))]
-    moved = [transforms.RandomAffine(0, translate=(shift / 28, shift / 28))] if shift else []
+    plain = [transforms.ToTensor(), transforms.Normalize((mean,), (std,))]
+    views = list(plain)
+    if shift:
+        views.insert(0, transforms.RandomAffine(0, translate=(shift / 28, shift / 28)))
     return (
-        datasets.MNIST(folder, train=True, transform=transforms.Compose(moved + seen)),
-        datasets.MNIST(folder, train=False, transform=transforms.Compose(seen)),
+        datasets.MNIST(folder, train=True, transform=transforms.Compose(views)),
+        datasets.MNIST(folder, train=False, transform=transforms.Compose(plain)),
     )
 
 
 def loaders(
-    data: Dataset, folder: Path, *, batch_size: int, workers: int = 0, **seen: Any
+    data: Dataset, folder: Path, *, batch_size: int, workers: int = 0, **images: Any
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """Loaders of training and validation split; ``seen`` as for :func:`torchvision_mnist`."""
-    train, val = torchvision_mnist(data, folder, **seen)
+    """Return loaders of training and validation split.
+
+    ``images`` are options of :func:`torchvision_mnist`.
+    """
+    train, val = torchvision_mnist(data, folder, **images)
     options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
     return DataLoader(train, batch_size, shuffle=True, **options), DataLoader(val, 1000, **options)
 
 
 class Textbook:
-    """The textbook's training of one student.
+    """The textbook's training of one student with Adam at 1e-3.
 
     Args:
-        student: trained with Adam at 1e-3.
-        train: its loader.
-        val: its loader.
-        loss: of student, teacher and labels.
-        teacher: asked live on every batch; None for labels alone.
-        device: where.
-        precision: a context for the forward passes and the loss.
+        student: Model to train.
+        train: Loader of the training split.
+        val: Loader of the validation split.
+        loss: Loss of student, teacher and labels.
+        teacher: Live teacher; None for labels alone.
+        device: Device of the training.
+        precision: Context for the forward passes and the loss.
     """
 
     def __init__(
@@ -121,19 +128,17 @@ class Textbook:
         precision: Any = None,
     ):
         self.precision = precision or nullcontext()
-        self.student, self.train, self.val, self.loss, self.device = (
-            student.to(device),
-            train,
-            val,
-            loss,
-            device,
-        )
+        self.student = student.to(device)
+        self.train = train
+        self.val = val
+        self.loss = loss
+        self.device = device
         self.teacher = None if teacher is None else teacher.to(device).eval()
         self.optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
 
     @without_lightning()
     def epoch(self) -> dict[str, float]:
-        """Train for an epoch, then validate; seconds with and without the validation."""
+        """Train for an epoch, then validate; return seconds with and without the validation."""
         began = clock()
         self.student.train()
         total = 0.0
@@ -155,28 +160,27 @@ class Textbook:
         }
 
     def validate(self) -> float:
-        """Accuracy on the validation split."""
+        """Return the accuracy on the validation split."""
         self.student.eval()
-        right = 0
+        correct = 0
         with torch.no_grad():
             for x, y in self.val:
-                right += (
-                    (self.student(x.to(self.device)).argmax(1) == y.to(self.device)).sum().item()
-                )
-        return right / len(self.val.dataset)  # type: ignore[arg-type]
+                predictions = self.student(x.to(self.device)).argmax(1)
+                correct += (predictions == y.to(self.device)).sum().item()
+        return correct / len(self.val.dataset)  # type: ignore[arg-type]
 
 
 class Bare:
-    """A hand-written training of one student on tensors in memory.
+    """A bare training of one student on tensors in memory, with the fused Adam at 1e-3.
 
     Args:
-        student: trained with the fused Adam at 1e-3.
-        data: its training and validation split, made floats and normalised once.
-        loss: of student, teacher and labels.
-        batch_size: samples a step.
-        logits: the teacher's, one row a training sample; None for labels alone.
-        device: where.
-        precision: a context for the forward pass and the loss.
+        student: Model to train.
+        data: Dataset, whose training and validation split are normalised once.
+        loss: Loss of student, teacher and labels.
+        batch_size: Number of samples in a step.
+        logits: Logits of the teacher, one row per training sample; None for labels alone.
+        device: Device of the training.
+        precision: Context for the forward pass and the loss.
     """
 
     def __init__(
@@ -201,7 +205,7 @@ class Bare:
 
     @without_lightning()
     def epoch(self) -> tuple[float, float]:
-        """Train for an epoch, then validate; the mean loss and the accuracy."""
+        """Train for an epoch, then validate; return the mean loss and the accuracy."""
         self.student.train()
         total = torch.zeros((), device=self.x.device)
         for rows in torch.randperm(len(self.x), device=self.x.device).split(self.batch_size):
@@ -215,5 +219,5 @@ class Bare:
         self.student.eval()
         with torch.no_grad(), self.precision:
             parts = zip(self.x_val.split(1000), self.y_val.split(1000), strict=True)
-            right = sum((self.student(x).argmax(1) == y).sum() for x, y in parts)
-        return float(total) / len(self.x), int(right) / len(self.x_val)
+            correct = sum((self.student(x).argmax(1) == y).sum() for x, y in parts)
+        return float(total) / len(self.x), int(correct) / len(self.x_val)

@@ -1,15 +1,14 @@
-"""What stored answers to tokens keep of a teacher, and what reading them costs.
+"""Claim: sampled answers of at most 48 bytes per token keep at least 95 % of what all logits gain a
+student over its control, and a step that reads stored answers takes less than 1.1 times a plain
+one. n = seeds.
 
-Claim: sampled answers of at most 48 bytes a token keep at least 95 % of what all logits gain a
-student over its control (bits per byte of a test text, students from soft targets alone at T = 1, n
-= seeds), where the most probable classes, renormalised, lose more; and a training step that reads
-stored answers takes less than 1.1 times a plain one. Each student learns from the same blocks,
-order and initial weights; the teacher is the same; nothing is chosen on the test.
+The gain is in bits per byte of a test text, with students that learn from soft targets alone at
+T = 1. The most probable classes, renormalised, should lose more. All students have the same blocks,
+order, initial weights and teacher, and nothing is chosen on the test split.
 
     python benchmarks/token_store.py --text FILE --teacher RUN [--seeds 3] [--short]
 
-A student that learns from renormalised answers is no option of limbeck: it is made here, to
-compare.
+Learning from renormalised answers is not an option of limbeck. It is added here for comparison.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
@@ -30,7 +29,7 @@ from torch import Tensor
 
 from limbeck import Arm, Objective, Optimizer, Study
 from limbeck._base.progress import StageProgress
-from limbeck.data import Dataset, NoViews, TransferSet, text
+from limbeck.data import Dataset, NoViews, TransferSet, text_file
 from limbeck.data.batches import TrainBatches
 from limbeck.evaluation.verdict import paired_interval
 from limbeck.losses import StackedObjective
@@ -48,16 +47,37 @@ HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0, temperature=1.0)
 ADAMW = Optimizer(name="adamw", lr=0.005, weight_decay=0.1, schedule="one_cycle")
 SCORED = 320
-"""Blocks of validation and of test: a fraction of a long text, where eight students times seeds are
-scored.
-"""
+"""Number of validation and test blocks at most, since many students are scored."""
+
+
+class Kind(NamedTuple):
+    """A way to store answers.
+
+    Attributes:
+        kind: Kind of the store: ``dense``, ``sampled`` or ``topk``.
+        k: Number of classes per token.
+        renormalised: Whether students take the classes as if there were no others.
+    """
+
+    kind: str
+    k: int = 0
+    renormalised: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name in the table."""
+        name = f"{self.kind} {self.k}" if self.k else self.kind
+        return f"{name} renormalised" if self.renormalised else name
+
+
 KINDS = [
-    ("dense", 0, False),
-    *(
-        (kind, k, renormalised)
-        for k in (12, 4)
-        for kind, renormalised in (("sampled", False), ("topk", False), ("topk", True))
-    ),
+    Kind("dense"),
+    Kind("sampled", 12),
+    Kind("topk", 12),
+    Kind("topk", 12, renormalised=True),
+    Kind("sampled", 4),
+    Kind("topk", 4),
+    Kind("topk", 4, renormalised=True),
 ]
 
 
@@ -70,146 +90,134 @@ class Renormalised(TeacherSignal):
     def __call__(
         self, x: Tensor, sample: Tensor | None, view: Tensor | None
     ) -> Tensor | SparseTargets:
-        """As :class:`~limbeck.teacher.signal.TeacherSignal` has it."""
-        found = self.inner(x, sample, view)
-        if isinstance(found, Tensor):
-            return found
-        return SparseTargets(found.ids, found.log_p.log_softmax(-1), None, found.classes)
+        """See :class:`~limbeck.teacher.signal.TeacherSignal`."""
+        answers = self.inner(x, sample, view)
+        if isinstance(answers, Tensor):
+            return answers
+        return SparseTargets(answers.ids, answers.log_p.log_softmax(-1), None, answers.classes)
 
 
 @contextmanager
-def renormalising() -> Iterator[None]:
-    """Studies learn from renormalised answers."""
+def renormalised_answers() -> Iterator[None]:
+    """Let studies learn from renormalised answers."""
 
-    def opened(*arguments: Any) -> Renormalised:
+    def open_renormalised(*arguments: Any) -> Renormalised:
         return Renormalised(open_store(*arguments))
 
-    with patch.object(soft_targets, "open_store", opened):
+    with patch.object(soft_targets, "open_store", open_renormalised):
         yield
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--text", type=Path, help="a text; Python's own manual if not given")
-    parser.add_argument(
-        "--teacher", type=Path, help="a run with its teacher; an untrained one if not given"
-    )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--samples", type=float, default=0.05, help="share of the blocks that students see"
-    )
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--precision", default="32-true")
-    parser.add_argument(
-        "--kinds", nargs="+", default=[name_of(*kind) for kind in KINDS], help="as in 'sampled 12'"
-    )
-    parser.add_argument("--json", type=Path, help="write the numbers here")
-    parser.add_argument("--short", action="store_true", help="seconds: only shows that it runs")
+    claim = " ".join((__doc__ or "").partition("\n\n")[0].split())
+    parser = argparse.ArgumentParser(description=claim)
+    add = parser.add_argument
+    add("--text", type=Path, help="text file; Python's own manual by default")
+    add("--teacher", type=Path, help="run with a teacher; an untrained one by default")
+    add("--seeds", type=int, default=3)
+    add("--samples", type=float, default=0.05, help="share of the blocks that students see")
+    add("--epochs", type=int, default=6)
+    add("--precision", default="32-true")
+    names = [kind.name for kind in KINDS]
+    add("--kinds", nargs="+", default=names, help="kinds to compare, such as 'sampled 12'")
+    add("--json", type=Path, help="file for the numbers")
+    add("--short", action="store_true", help="a small version that only checks it works")
     options = parser.parse_args()
-    data = with_less_to_score(text(options.text))
+    data = with_fewer_test_blocks(text_file(options.text))
     student = partial(GPT, width=64, layers=2, heads=2)
     if options.short:
         data, options.samples, options.seeds, options.epochs = data.head(64), 32, 2, 1
         student = partial(GPT, width=16, layers=1, heads=1)
-    teacher = (
-        build(partial(GPT, width=64), data, 0)
-        if options.teacher is None
-        else load_model(options.teacher).model
-    )
-    found = {"hardware": asdict(hardware()), "gains": gains(data, teacher, student, options)}
-    found["steps"] = steps(data, teacher, student, repeats=3 if options.short else 31)
+    if options.teacher is None:
+        teacher = build(partial(GPT, width=64), data, 0)
+    else:
+        teacher = load_model(options.teacher).model
+    result = {"hardware": asdict(hardware()), "gains": gains(data, teacher, student, options)}
+    result["steps"] = steps(data, teacher, student, repeats=3 if options.short else 31)
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def name_of(kind: str, k: int, renormalised: bool) -> str:
-    """As in the table."""
-    return kind if k == 0 else f"{kind} {k}" + " renormalised" * renormalised
-
-
-def with_less_to_score(data: Dataset) -> Dataset:
-    """The same text to train on, and of the other splits what their first blocks hold."""
-    val, test = (
-        split.take(torch.arange(min(SCORED, len(split)))) for split in (data.val, data.open_test())
-    )
+def with_fewer_test_blocks(data: Dataset) -> Dataset:
+    """Return the dataset with the first blocks of validation and test split."""
+    splits = []
+    for split in (data.val, data.open_test()):
+        splits.append(split.take(torch.arange(min(SCORED, len(split)))))
     return Dataset.from_splits(
-        data.name, data.train, val, test, class_names=data.class_names, tokenizer=data.tokenizer
+        data.name, data.train, *splits, class_names=data.class_names, tokenizer=data.tokenizer
     )
 
 
 def gains(
     data: Dataset, teacher: torch.nn.Module, student: Any, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Bits per byte of the students of each kind, and the share of the dense gain that it keeps."""
-    reached: dict[str, list[float]] = {}
-    facts: dict[str, float] = {"hard": 0.0}
-    with tempfile.TemporaryDirectory() as place:
-        wanted = [kind for kind in KINDS if name_of(*kind) in {"dense", *options.kinds}]
-        for number, (kind, k, renormalised) in enumerate([("control", 0, False), *wanted]):
-            name = name_of(kind, k, renormalised)
-            out, store = (
-                Path(place) / f"{number}",
-                {"folder": Path(place) / "store", "kind": kind, "k": max(k, 1)},
-            )
-            with renormalising() if renormalised else nullcontext():
-                study = Study(
-                    data,
-                    {"arm": Arm(objective=HARD if kind == "control" else SOFT)},
-                    student=student,
-                    out=out,
-                    teacher=teacher,
-                    seeds=options.seeds,
-                    epochs=options.epochs,
-                    batch_size=8,
-                    optimizer=ADAMW,
-                    transfer=TransferSet(samples=options.samples),
-                    trainer={"precision": options.precision},
-                    store="off" if kind == "control" else store,
-                )
-                (arm,) = study.run().arms
-            reached[name] = [seed["test"]["bits_per_byte"] for seed in arm["seeds"]]
-            stores = (
-                json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-                .get("stores", {})
-                .values()
-            )
-            facts[name] = next((used["record_bytes"] for used in stores), 0)
+    """Train students on each kind of answers; return their bits per byte and shares of the gain."""
+    results: dict[str, tuple[list[float], float]] = {}
+    kinds = [kind for kind in KINDS if kind.name in {"dense", *options.kinds}]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, kind in enumerate([Kind("control"), *kinds]):
+            out, store = Path(folder) / f"{number}", Path(folder) / "store"
+            results[kind.name] = train(kind, data, teacher, student, options, out, store)
+    control, dense = results["control"][0], results["dense"][0]
     rows = []
     print(f"\n{'kind':<22}{'bytes':>6}  {'bits/byte':>16}  share of the dense gain (95 %)")
-    for name, values in reached.items():
-        pairs = list(zip(values, reached["control"], reached["dense"], strict=True))
-        share = paired_interval(
-            [(control - own) / (control - dense) for own, control, dense in pairs]
-        )
-        rows.append(
-            {
-                "kind": name,
-                "bytes": facts[name],
-                "bits_per_byte": values,
-                "share": share.mean,
-                "ci95": share.ci95,
-            }
-        )
+    for name, (values, record_bytes) in results.items():
+        shares = []
+        for own, without, best in zip(values, control, dense, strict=True):
+            shares.append((without - own) / (without - best))
+        share = paired_interval(shares)
+        row = {"kind": name, "bytes": record_bytes, "bits_per_byte": values}
+        rows.append({**row, "share": share.mean, "ci95": share.ci95})
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        bounds = (
-            ""
-            if share.ci95 is None
-            else f" ({100 * share.ci95[0]:.1f} to {100 * share.ci95[1]:.1f})"
-        )
         mean = statistics.fmean(values)
+        bounds = ""
+        if share.ci95 is not None:
+            bounds = f" ({100 * share.ci95[0]:.1f} to {100 * share.ci95[1]:.1f})"
         print(
-            f"{name:<22}{facts[name]:>6.0f}  {mean:>8.4f} ± {spread:.4f}  {100 * share.mean:.1f} "
-            f"%{bounds}"
+            f"{name:<22}{record_bytes:>6.0f}  {mean:>8.4f} ± {spread:.4f}  "
+            f"{100 * share.mean:.1f} %{bounds}"
         )
     return rows
+
+
+def train(
+    kind: Kind,
+    data: Dataset,
+    teacher: torch.nn.Module,
+    student: Any,
+    options: argparse.Namespace,
+    out: Path,
+    store: Path,
+) -> tuple[list[float], float]:
+    """Train a study of one kind; return the bits per byte by seed and the bytes of an answer."""
+    is_control = kind.kind == "control"
+    store_settings = {"folder": store, "kind": kind.kind, "k": max(kind.k, 1)}
+    with renormalised_answers() if kind.renormalised else nullcontext():
+        study = Study(
+            data,
+            {"arm": Arm(objective=HARD if is_control else SOFT)},
+            student=student,
+            out=out,
+            teacher=teacher,
+            seeds=options.seeds,
+            epochs=options.epochs,
+            batch_size=8,
+            optimizer=ADAMW,
+            transfer=TransferSet(samples=options.samples),
+            trainer={"precision": options.precision},
+            store="off" if is_control else store_settings,
+        )
+        (arm,) = study.run().arms
+    bits_per_byte = [seed["test"]["bits_per_byte"] for seed in arm["seeds"]]
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    stores = list(manifest.get("stores", {}).values())
+    return bits_per_byte, stores[0]["record_bytes"] if stores else 0.0
 
 
 def steps(
     data: Dataset, teacher: torch.nn.Module, student: Any, *, repeats: int
 ) -> dict[str, float]:
-    """Seconds of a plain step, of one that reads stored answers too, and of one that learns from
-    them.
-    """
+    """Time a plain step, one that also reads stored answers, and one that learns from them."""
     rows = torch.arange(min(512, len(data.train)))
     pairs = [[build(student, data, seed) for seed in range(3)]]
     cohort, progress = Cohort(pairs), StageProgress(enabled=False)
@@ -239,18 +247,18 @@ def steps(
 
         def step(batch: Any, signal: TeacherSignal | None, *, learn: bool) -> float:
             began = time.perf_counter()
-            found = None if signal is None else signal(batch.x, batch.sample, batch.view)
             targets: Any = None
-            if learn and found is not None:
-                targets = (
-                    found.flatten(1, 2)
-                    if isinstance(found, Tensor)
-                    else found.map(lambda part: part.flatten(1, 2))
-                )
+            if signal is not None:
+                targets = signal(batch.x, batch.sample, batch.view)
+            if not learn:
+                targets = None
+            elif isinstance(targets, Tensor):
+                targets = targets.flatten(1, 2)
+            else:
+                targets = targets.map(lambda part: part.flatten(1, 2))
             logits = cohort(batch.x).flatten(-3, -2)
-            terms = (soft if learn else hard)(
-                logits, targets, batch.y.flatten(1), counts=batch.counts
-            )
+            objective = soft if learn else hard
+            terms = objective(logits, targets, batch.y.flatten(1), counts=batch.counts)
             optimizer.zero_grad()
             terms.loss.sum().backward()
             optimizer.step()
@@ -258,19 +266,17 @@ def steps(
 
         ways: dict[str, tuple[TeacherSignal | None, bool]] = {"plain": (None, False)}
         for kind, signal in signals.items():
-            ways |= {
-                f"plain, reading {kind}": (signal, False),
-                f"learning from {kind}": (signal, True),
-            }
+            ways[f"plain, reading {kind}"] = (signal, False)
+            ways[f"learning from {kind}"] = (signal, True)
         times: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(repeats):
             for name, (signal, learn) in ways.items():
                 times[name].append(step(batches[number % len(batches)], signal, learn=learn))
-    found = {name: statistics.median(values) for name, values in times.items()}
+    medians = {name: statistics.median(values) for name, values in times.items()}
     print(f"\nOne step of 3 students, 1,024 tokens each, median of {repeats}:")
-    for name, seconds in found.items():
-        print(f"  {name:<24}{1000 * seconds:8.2f} ms  {seconds / found['plain']:.3f}")
-    return found
+    for name, seconds in medians.items():
+        print(f"  {name:<24}{1000 * seconds:8.2f} ms  {seconds / medians['plain']:.3f}")
+    return medians
 
 
 if __name__ == "__main__":
