@@ -208,7 +208,7 @@ def train(
             store="off" if is_control else store_settings,
         )
         (arm,) = study.run().arms
-    bits_per_byte = [seed["test"]["bits_per_byte"] for seed in arm["seeds"]]
+    bits_per_byte = [result.test.bits_per_byte for result in arm.seeds]
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     stores = list(manifest.get("stores", {}).values())
     return bits_per_byte, stores[0]["record_bytes"] if stores else 0.0
