@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from limbeck._base.progress import Advance
 from limbeck.data.batches import Batch, as_batch
@@ -79,15 +80,16 @@ def train_epochs(
     task.fit_projections(train_batches)
     task.compile_steps(options.compile)
     model = fabric.setup_module(task)
-    plain_optimizer, scheduler = build_optimizer(
+    # Processes share batches through Fabric's wrapper; a single one does without its cost.
+    students = task if processes == 1 else model
+    parameters = task.trained_parameters()
+    optimizer, scheduler = build_optimizer(
         task.optimizer,
-        task.trained_parameters(),
+        parameters,
         steps=lambda: count_steps(epoch_length, options),
         fused=can_fuse(fabric),
     )
-    optimizer: Any = fabric.setup_optimizers(plain_optimizer)
-
-    parts = {"task": task, "optimizer": plain_optimizer, "precision": fabric.strategy.precision}
+    parts = {"task": task, "optimizer": optimizer, "precision": fabric.strategy.precision}
     if scheduler is not None:
         parts["scheduler"] = scheduler
     first_epoch, step = 0, 0
@@ -96,7 +98,7 @@ def train_epochs(
         if state is not None:
             first_epoch, step = state["epoch"], state["step"]
 
-    optimizer.zero_grad()
+    forget_gradients(parameters)
     for epoch in range(first_epoch, epochs):
         data.set_epoch(epoch)
         task.begin_epoch(epoch, rank)
@@ -107,15 +109,17 @@ def train_epochs(
         ):
             is_step = is_last or number % accumulate == 0
             with fabric.no_backward_sync(model, enabled=not is_step):
-                loss = model(on_device(batch, fabric))
+                inputs = prepare(batch, fabric)
+                with fabric.autocast():
+                    loss = students(inputs)
                 fabric.backward(loss / accumulate if accumulate > 1 else loss)
             if not is_step:
                 continue
 
             if options.gradient_clip_val:
                 clip_gradients(task, optimizer, fabric, options)
-            optimizer.step()
-            optimizer.zero_grad()
+            fabric.strategy.optimizer_step(optimizer)
+            forget_gradients(parameters)
             if scheduler is not None:
                 scheduler.step()
             task.cohort.bound_norms()
@@ -145,21 +149,29 @@ def train_epochs(
     return step
 
 
-def on_device(batch: Any, fabric: Fabric) -> Batch:
-    """A batch as the task takes it, on the device of the training."""
+def prepare(batch: Any, fabric: Fabric) -> Batch:
+    """A batch on the device and in the precision of the training."""
     batch = as_batch(batch)
-    return batch if batch.x.device == fabric.device else fabric.to_device(batch)
+    if batch.x.device != fabric.device:
+        batch = fabric.to_device(batch)
+    return fabric.strategy.precision.convert_input(batch)
+
+
+def forget_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """What ``optimizer.zero_grad`` does, at a quarter of its time."""
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def clip_gradients(
-    task: DistillationTask, optimizer: Any, fabric: Fabric, options: TrainerOptions
+    task: DistillationTask, optimizer: Optimizer, fabric: Fabric, options: TrainerOptions
 ) -> None:
     """Clip the gradient of each student, by its norm or by value."""
     limit = float(options.gradient_clip_val or 0.0)
     if options.gradient_clip_algorithm == "value":
         fabric.clip_gradients(task, optimizer, clip_val=limit)
     else:
-        fabric.strategy.precision.unscale_gradients(optimizer.optimizer)
+        fabric.strategy.precision.unscale_gradients(optimizer)
         task.clip_gradients(limit)
 
 
@@ -168,7 +180,7 @@ def validate(task: DistillationTask, batches: Iterable[Any], length: float, fabr
     """Add the validation batches to the task's means, in eval mode."""
     with eval_mode(task):
         for _, batch, _ in read_epoch(batches, length, look_ahead=False):
-            inputs = fabric.strategy.precision.convert_input(on_device(batch, fabric))
+            inputs = prepare(batch, fabric)
             with fabric.autocast():
                 task.validate(inputs)
 
