@@ -11,9 +11,9 @@ from markupsafe import Markup, escape
 
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_text
-from limbeck.report import cost as cost_table
 from limbeck.report import page_tables, settings, wording
 from limbeck.report.adjusted import adjusted_table
+from limbeck.report.cost import note, read_cost
 from limbeck.report.examples import Examples, read_examples
 from limbeck.report.families import MOST_COLOURED, highlighted_arms
 from limbeck.report.figures.cost import results_by_cost
@@ -26,7 +26,6 @@ from limbeck.report.figures.svg import ReportFigure
 from limbeck.report.figures.sweep import sweep_figures
 from limbeck.report.figures.training_curves import training_curves
 from limbeck.report.measure_wording import wording_of
-from limbeck.report.results_table import results_table
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest, read_manifest
 from limbeck.run.summary import Summary, read_summary
@@ -57,7 +56,6 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
     """Render the page of a run as HTML."""
     words = wording_of(summary)
     reading = f"reading_{words.measure.key}.html"
-    arm_settings = settings.arm_settings(summary)
     examples = read_examples(folder)
     figures, gaps = _figures(folder, summary)
     return _template().render(
@@ -67,24 +65,21 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         verdicts=wording.headlines(summary),
         choice=wording.choice(summary),
         failures=wording.failures(summary),
-        columns=results_table(summary).columns,
-        rows=page_tables.result_rows(summary),
-        comparisons=page_tables.comparison_rows(summary),
-        seeds=page_tables.seed_table(summary),
-        adjusted=adjusted_table(summary),
+        results=page_tables.results(summary),
+        comparisons=page_tables.comparisons(summary),
+        adjusted=_adjusted(summary),
+        seeds=page_tables.seeds(summary),
         examples=examples,
         example_colours=_example_colours(summary, examples),
         figures=figures,
         sweep=sweep_figures(summary),
         gaps=gaps,
         is_large=len(summary.arms) > MOST_COLOURED,
-        models=page_tables.model_rows(summary),
-        stages=page_tables.stage_rows(summary),
+        models=page_tables.models(summary),
+        stages=page_tables.stages(summary),
         cost=_cost(folder, summary),
         reading=Markup(_asset(reading).rstrip()),
-        arm_settings=arm_settings,
-        epochs_differ=len({arm.epochs for arm in arm_settings}) > 1,
-        optimizers_differ=len({str(arm.optimizer) for arm in summary.arms}) > 1,
+        arms=page_tables.arms(summary),
         settings=settings.common_settings(summary, manifest),
         machine=settings.machine(manifest),
     )
@@ -163,14 +158,21 @@ def _damaged(folder: RunFolder, reason: str) -> UntrustedFileError:
     return UntrustedFileError(f"{folder.metrics} is damaged: {reason}.")
 
 
+def _adjusted(summary: Summary) -> dict[str, Any] | None:
+    """The results with constants added to the logits; None if the study sets none."""
+    adjusted = adjusted_table(summary)
+    if adjusted is None:
+        return None
+    return {"content": adjusted, "table": page_tables.adjusted(adjusted)}
+
+
 def _cost(folder: RunFolder, summary: Summary) -> dict[str, Any] | None:
     """The cost of running the models; None if it was not measured."""
-    cost = cost_table.read_cost(folder)
+    cost = read_cost(folder)
     if cost is None:
         return None
     return {
-        "heading": cost_table.heading(cost),
-        "rows": cost_table.rows(cost),
-        "note": cost_table.note(cost),
+        "table": page_tables.cost(cost),
+        "note": note(cost),
         "figure": results_by_cost(cost, summary),
     }

@@ -1,174 +1,159 @@
-"""The tables of the page: comparisons, seeds, models and stages."""
+"""The tables of the page."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from limbeck.report import cost as costs
+from limbeck.report import objectives
+from limbeck.report.adjusted import AdjustedTable
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import TEACHER, arm_styles
 from limbeck.report.formats import MISSING, bare_p_value, percent, seconds
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import results_table
+from limbeck.report.settings import epochs_of
 from limbeck.run.summary import GapClosed, Summary
 
-_STAGES = (
-    ("teacher", "Teacher"),
-    ("store", "Teacher's answers"),
-    ("training", "Students"),
-    ("evaluation", "Evaluation"),
-    ("total", "Total"),
-)
+_STAGES = {
+    "teacher": "Teacher",
+    "store": "Teacher's answers",
+    "training": "Students",
+    "evaluation": "Evaluation",
+    "total": "Total",
+}
 
 
 @dataclass(frozen=True)
-class ResultRow:
-    """A row of the results table.
+class Table:
+    """A table of the page.
 
     Attributes:
-        name: Name of the arm, or "teacher".
-        note: Small print below the name.
-        colour: Colour of the arm in the figures.
-        cells: Text of each column.
+        id: HTML id of the table.
+        heading: Headings of the columns.
+        rows: Cells of each row; the second line of a cell is small print.
+        numeric: Columns of numbers, which are aligned to the right.
+        colours: Colour of each row, as in the figures.
     """
 
-    name: str
-    note: str
-    colour: str
-    cells: list[str]
+    id: str
+    heading: list[str]
+    rows: list[list[str]]
+    numeric: Sequence[int] = ()
+    colours: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class ComparisonRow:
-    """A row of the comparisons.
-
-    Attributes:
-        arm: Name of the arm.
-        control: Name of its control.
-        change: Mean change.
-        interval: 95 % interval of the change.
-        p: Formatted p-value.
-        gaps: Each share of the gap that is closed, with its 95 % interval (empty if unknown).
-        verdict: Verdict of the comparison.
-    """
-
-    arm: str
-    control: str
-    change: str
-    interval: str
-    p: str
-    gaps: list[tuple[str, str]]
-    verdict: str
-
-
-@dataclass(frozen=True)
-class SeedTable:
-    """The results seed by seed.
-
-    Attributes:
-        seeds: Seeds of the study.
-        rows: Name and cells of each arm, then of each comparison.
-    """
-
-    seeds: list[int]
-    rows: list[tuple[str, list[str]]]
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """A row of the table of models.
-
-    Attributes:
-        name: Name of the arm, or "teacher".
-        architecture: Architecture of the model.
-        params: Number of parameters.
-        share: Parameters in % of the teacher's.
-        time: Training time.
-    """
-
-    name: str
-    architecture: str
-    params: str
-    share: str
-    time: str
-
-
-def result_rows(summary: Summary) -> list[ResultRow]:
-    """The results, with the colour that the figures give each arm."""
+def results(summary: Summary) -> Table:
+    """The results of the teacher and every arm."""
     table = results_table(summary)
     styles = arm_styles([arm.name for arm in summary.arms], highlighted_arms(summary))
-    notes = []
-    colours = []
+    notes = ["control: labels only" if arm.control else arm.transfer for arm in summary.arms]
+    colours = [styles[arm.name].colour for arm in summary.arms]
     if summary.teacher is not None:
-        notes.append(summary.teacher.name)
-        colours.append(TEACHER)
-    for arm in summary.arms:
-        notes.append("control: labels only" if arm.control else arm.transfer)
-        colours.append(styles[arm.name].colour)
+        notes.insert(0, summary.teacher.name)
+        colours.insert(0, TEACHER)
     rows = []
-    for row, note, colour in zip(table.rows, notes, colours, strict=True):
-        cells = [row[column.key] for column in table.columns]
-        rows.append(ResultRow(row["name"], note, colour, cells))
-    return rows
+    for row, note in zip(table.rows, notes, strict=True):
+        rows.append([f"{row['name']}\n{note}", *(row[column.key] for column in table.columns)])
+    heading = ["Arm", *(column.title for column in table.columns)]
+    return Table("results", heading, rows, range(1, len(heading)), colours)
 
 
-def comparison_rows(summary: Summary) -> list[ComparisonRow]:
-    """The comparisons of a study."""
+def comparisons(summary: Summary) -> Table:
+    """Each arm and its control; the verdict is the last column."""
     words = wording_of(summary)
-    return [
-        ComparisonRow(
-            arm=comparison.arm,
-            control=comparison.control,
-            change=words.change(comparison),
-            interval=words.interval(comparison),
-            p=bare_p_value(words.measure.p_value(comparison)),
-            gaps=[_gap(comparison.gap_closed, key) for key, _ in words.gaps],
-            verdict=comparison.verdict,
-        )
-        for comparison in summary.comparisons
-    ]
+    heading = ["Arm", "Control", "Change", "95 % interval", words.p_title]
+    heading += [title for _, title in words.gaps]
+    rows = []
+    for comparison in summary.comparisons:
+        cells = [
+            comparison.arm,
+            comparison.control,
+            words.change(comparison),
+            words.interval(comparison),
+            bare_p_value(words.measure.p_value(comparison)),
+        ]
+        cells += [_gap(comparison.gap_closed, key) for key, _ in words.gaps]
+        rows.append([*cells, comparison.verdict])
+    return Table("comparisons", [*heading, "Verdict"], rows, range(2, len(heading)))
 
 
-def _gap(closed: GapClosed, key: str) -> tuple[str, str]:
+def _gap(closed: GapClosed, key: str) -> str:
+    """The share of the gap that is closed, and its 95 % interval if it is known."""
+    share = percent(getattr(closed, key), 0)
     interval = getattr(closed, f"{key}_ci95", None)
-    bounds = " to ".join(percent(bound, 0) for bound in interval or ())
-    return percent(getattr(closed, key), 0), bounds
+    if interval is None:
+        return share
+    low, high = (percent(bound, 0) for bound in interval)
+    return f"{share}\n{low} to {high}"
 
 
-def seed_table(summary: Summary) -> SeedTable:
+def seeds(summary: Summary) -> Table:
     """The results of each arm and the changes of each comparison, seed by seed."""
     words = wording_of(summary)
-    seeds = sorted({seed.seed for arm in summary.arms for seed in arm.seeds})
+    numbers = sorted({seed.seed for arm in summary.arms for seed in arm.seeds})
     rows = []
     for arm in summary.arms:
         values = {seed.seed: words.measure.of(seed.test) for seed in arm.seeds}
-        rows.append((arm.name, [words.of_one_seed(values.get(seed)) for seed in seeds]))
+        rows.append([arm.name, *(words.of_one_seed(values.get(number)) for number in numbers)])
     for comparison in summary.comparisons:
         changes = words.measure.delta(comparison).per_seed
-        if len(changes) == len(seeds):
+        if len(changes) == len(numbers):
             name = f"{comparison.arm} − {comparison.control}"
-            rows.append((name, [words.of_one_seed(change, signed=True) for change in changes]))
-    return SeedTable(seeds, rows)
+            rows.append([name, *(words.of_one_seed(change, signed=True) for change in changes)])
+    heading = ["Arm", *(f"seed {number}" for number in numbers)]
+    return Table("seeds", heading, rows, range(1, len(heading)))
 
 
-def model_rows(summary: Summary) -> list[ModelRow]:
+def models(summary: Summary) -> Table:
     """Architecture, size and training time of the teacher and every arm."""
-    rows = []
     teacher = summary.teacher
-    if teacher is not None:
-        time = seconds(summary.seconds.teacher or None)
-        rows.append(ModelRow("teacher", teacher.name, f"{teacher.params:,}", "100 %", time))
+    heading = ["Model", "Architecture", "Parameters", "Training time"]
+    if teacher is None:
+        rows = [
+            [arm.name, arm.student, f"{arm.params:,}", seconds(arm.seconds)] for arm in summary.arms
+        ]
+        return Table("models", heading, rows, (2, 3))
+    heading.insert(3, "Relative size")
+    time = seconds(summary.seconds.teacher or None)
+    rows = [["teacher", teacher.name, f"{teacher.params:,}", "100 %", time]]
     for arm in summary.arms:
-        share = MISSING
-        if teacher is not None and teacher.params:
-            share = percent(arm.params / teacher.params, 1)
-        time = seconds(arm.seconds)
-        rows.append(ModelRow(arm.name, arm.student, f"{arm.params:,}", share, time))
-    return rows
+        share = percent(arm.params / teacher.params, 1) if teacher.params else MISSING
+        rows.append([arm.name, arm.student, f"{arm.params:,}", share, seconds(arm.seconds)])
+    return Table("models", heading, rows, (2, 3, 4))
 
 
-def stage_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Name and duration of each stage that took time."""
-    rows = []
-    for key, name in _STAGES:
-        duration = getattr(summary.seconds, key)
-        if duration:
-            rows.append((name, seconds(duration)))
-    return rows
+def stages(summary: Summary) -> Table:
+    """Duration of each stage that took time."""
+    durations = [(name, getattr(summary.seconds, key)) for key, name in _STAGES.items()]
+    rows = [[name, seconds(duration)] for name, duration in durations if duration]
+    return Table("stages", ["Stage", "Time"], rows, (1,))
+
+
+def cost(measured: costs.Cost) -> Table:
+    """The cost of running the models."""
+    heading = costs.heading(measured)
+    return Table("cost", heading, costs.rows(measured), range(2, len(heading)))
+
+
+def adjusted(table: AdjustedTable) -> Table:
+    """The results with constants added to the logits."""
+    heading = [column.capitalize() for column in table.heading]
+    return Table("adjusted", heading, table.rows, range(2, len(heading)))
+
+
+def arms(summary: Summary) -> Table:
+    """What each arm learns from; epochs and optimizer only where they differ."""
+    columns = {
+        "Arm": [arm.name for arm in summary.arms],
+        "Objective": [objectives.objective(arm.objective) for arm in summary.arms],
+        "Transfer set": [arm.transfer for arm in summary.arms],
+        "Views": [arm.views or MISSING for arm in summary.arms],
+    }
+    epochs = [str(epochs_of(arm, summary) or MISSING) for arm in summary.arms]
+    if len(set(epochs)) > 1:
+        columns["Epochs"] = epochs
+    if len({str(arm.optimizer) for arm in summary.arms}) > 1:
+        columns["Optimizer"] = [objectives.optimizer(arm.optimizer) for arm in summary.arms]
+    rows = [list(row) for row in zip(*columns.values(), strict=True)]
+    numeric = (4,) if "Epochs" in columns else ()
+    return Table("objectives", list(columns), rows, numeric)

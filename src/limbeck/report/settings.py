@@ -1,59 +1,22 @@
 """The settings of a study and its machine, for the end of the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from limbeck.report import objectives
-from limbeck.report.formats import MISSING, count, is_number
+from limbeck.report.formats import count, is_number
 from limbeck.report.measure_wording import wording_of
 from limbeck.run.manifest import Manifest, StoreUse
 from limbeck.run.summary import ArmResult, DataFacts, Summary
 
 
-@dataclass(frozen=True)
-class ArmSettings:
-    """What an arm learns from, as text.
-
-    Attributes:
-        name: Name of the arm.
-        objective: Objective in one line.
-        transfer: Transfer set.
-        views: Views.
-        epochs: Number of training epochs.
-        optimizer: Optimizer in one line.
-    """
-
-    name: str
-    objective: str
-    transfer: str
-    views: str
-    epochs: str
-    optimizer: str
-
-
-def arm_settings(summary: Summary) -> list[ArmSettings]:
-    """The settings of all arms."""
-    return [
-        ArmSettings(
-            name=arm.name,
-            objective=objectives.objective(arm.objective),
-            transfer=arm.transfer,
-            views=arm.views or MISSING,
-            epochs=str(_epochs(arm, summary) or MISSING),
-            optimizer=objectives.optimizer(arm.optimizer),
-        )
-        for arm in summary.arms
-    ]
-
-
-def _epochs(arm: ArmResult, summary: Summary) -> int | None:
+def epochs_of(arm: ArmResult, summary: Summary) -> int | None:
+    """The number of training epochs of an arm; None if the summary does not tell."""
     return summary.epochs if arm.epochs is None else arm.epochs
 
 
 def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str]]:
     """Names and values of the settings that all arms have in common."""
     seeds = sorted({seed.seed for arm in summary.arms for seed in arm.seeds})
-    epochs = {_epochs(arm, summary) for arm in summary.arms} or {summary.epochs}
+    epochs = {epochs_of(arm, summary) for arm in summary.arms} or {summary.epochs}
     pairs = [
         ("Recipe", summary.recipe),
         *wording_of(summary).data_settings(summary.data),
