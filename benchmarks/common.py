@@ -171,7 +171,7 @@ def build_store(
     """A teacher's answers to the training split in all views, kept in a store on the disk as a
     study keeps them.
     """
-    answers = TeacherPass(
+    teacher_pass = TeacherPass(
         teacher=LiveTeacher(teacher),
         inputs=data.train.inputs,
         rows=torch.arange(len(data.train)),
@@ -179,7 +179,8 @@ def build_store(
         classes=data.classes,
         device=torch.device(device),
     )
-    return open_store(answers, answers.header("float16"), folder, StageProgress(enabled=False))
+    header = teacher_pass.header("float16")
+    return open_store(teacher_pass, header, folder, StageProgress(enabled=False))
 
 
 def epoch_of_fit(task: DistillationTask, data: StudyData, options: argparse.Namespace) -> float:

@@ -223,7 +223,7 @@ def steps(
     cohort, progress = Cohort(pairs), StageProgress(enabled=False)
     hard, soft = StackedObjective([HARD]), StackedObjective([Objective(temperature=1.0)])
     with tempfile.TemporaryDirectory() as place:
-        answers = TeacherPass(
+        teacher_pass = TeacherPass(
             teacher=LiveTeacher(teacher),
             inputs=data.train.inputs,
             rows=rows,
@@ -234,7 +234,10 @@ def steps(
         )
         signals = {
             kind: open_store(
-                answers, answers.header("float16", kind=kind, k=12), Path(place), progress
+                teacher_pass,
+                teacher_pass.header("float16", kind=kind, k=12),
+                Path(place),
+                progress,
             )
             for kind in ("dense", "topk", "sampled")
         }

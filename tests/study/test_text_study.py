@@ -140,7 +140,7 @@ def test_the_comparison_of_text_is_in_bits_per_byte(finished):
 
 def stored(teacher, data, folder, *, rows=None, **kind):
     rows = torch.arange(len(data.train)) if rows is None else rows
-    answers = TeacherPass(
+    teacher_pass = TeacherPass(
         teacher=LiveTeacher(teacher),
         inputs=data.train.inputs,
         rows=rows,
@@ -150,8 +150,8 @@ def stored(teacher, data, folder, *, rows=None, **kind):
         vocabulary=data.tokenizer.digest,
     )
     return open_store(
-        answers,
-        answers.header(kind.pop("dtype", "float16"), **kind),
+        teacher_pass,
+        teacher_pass.header(kind.pop("dtype", "float16"), **kind),
         folder,
         StageProgress(enabled=False),
     )
