@@ -1,6 +1,7 @@
 """Lists of the reference are complete, and each stands in one place."""
 
 import re
+from dataclasses import fields
 
 import pytest
 from support.documents import DOCS, ROOT, guide
@@ -9,6 +10,7 @@ from limbeck._base import errors
 from limbeck.cli.config.compose import choices, compose
 from limbeck.cli.main import main
 from limbeck.losses import SOFT_LOSSES
+from limbeck.training.options import TrainerOptions
 
 REFERENCE = DOCS / "reference"
 
@@ -67,6 +69,8 @@ def test_every_setting_is_in_the_list():
         assert f"`transfer.{key}`" in page, key
     for key in settings.objective:
         assert f"`{key}`" in text_of("losses"), key
+    for option in fields(TrainerOptions):
+        assert f"trainer.{option.name}`" in page or f"`.{option.name}`" in page, option.name
 
 
 def help_of(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
