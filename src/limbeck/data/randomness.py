@@ -28,6 +28,19 @@ def random_order(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
+def place(name: str, seed: int) -> float:
+    """Hash a name to a place from 0 to 1, uniform over names.
+
+    Splits are cut by place, so that a sample stays in its split when others join.
+
+    Args:
+        name: Name of a sample, such as the digest of an image.
+        seed: Seed of the places; another one gives other places.
+    """
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return (int.from_bytes(digest[:8]) >> 11) / 2.0**53  # 53 bits, as many as a float has
+
+
 def replayable_bits(*parts: int | Tensor) -> Tensor:
     """Hash integers to 64 pseudo-random bits, the same on every device.
 

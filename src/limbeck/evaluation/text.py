@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from limbeck.evaluation.metrics import calibration_error
 from limbeck.run.metrics import TextMetrics
 
-Batch = tuple[Tensor, Tensor, Tensor | None]
+TokenBatch = tuple[Tensor, Tensor, Tensor | None]
 """Inputs ``[B, T]``, labels ``[B, T]``, and the teacher's logits ``[B, T, V]`` or None."""
 MOST_NATS = 700.0
 """Largest exponent of a perplexity that is finite in float64."""
@@ -41,7 +41,7 @@ class TokenScores:
 
 
 @torch.no_grad()
-def score_tokens(batches: Iterable[Batch], model: nn.Module | None = None) -> TokenScores:
+def score_tokens(batches: Iterable[TokenBatch], model: nn.Module | None = None) -> TokenScores:
     """Score a language model on a split.
 
     Args:

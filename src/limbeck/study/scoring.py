@@ -24,7 +24,7 @@ from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.kappa import fit_offsets
 from limbeck.evaluation.metrics import classification_metrics, nll
 from limbeck.evaluation.predictions import SplitPredictions, StudentKey
-from limbeck.evaluation.text import Batch, TokenScores, score_tokens, token_metrics
+from limbeck.evaluation.text import TokenBatch, TokenScores, score_tokens, token_metrics
 from limbeck.models import count_parameters, model_name
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import Comparison, SeedResult, TeacherResult
@@ -335,7 +335,7 @@ class _TextBatches:
         self.caches = split.labels.numel() * classes <= MOST_CACHED_LOGITS
         self.cache: dict[int, Tensor] = {}
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[TokenBatch]:
         for number, (x, y) in enumerate(self.pairs):
             yield x, y, self._teacher_logits(number, x)
 

@@ -3,14 +3,12 @@
 import shutil
 from collections import Counter
 
-import numpy as np
 import pytest
 from support.image_files import SIZE, picture, splits_of, write_folder
 
 from limbeck._base.errors import ResourceError
 from limbeck.data import image_folder
 from limbeck.data.images import cache as image_cache
-from limbeck.data.images.cache import place
 
 
 @pytest.fixture
@@ -25,15 +23,6 @@ def decoded(monkeypatch):
 
     monkeypatch.setattr(image_cache, "decode_all", counting)
     return counter
-
-
-def test_places_are_uniform_and_change_with_the_seed():
-    digests = [f"{number:064x}" for number in range(4000)]
-    first, second = ([place(digest, seed) for digest in digests] for seed in (0, 1))
-    assert all(0 <= one < 1 for one in first + second)
-    counts = np.histogram(first, 10, (0, 1))[0]
-    assert abs(counts - 400).max() < 80
-    assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
 
 
 def test_images_are_decoded_once(tmp_path, decoded, capsys):

@@ -6,8 +6,8 @@ from support.image_files import SIZE, images_of, picture, splits_of, write_folde
 
 from limbeck._base.errors import DataError
 from limbeck.data import image_folder
-from limbeck.data.images.cache import place
 from limbeck.data.images.decoding import decode
+from limbeck.data.randomness import place
 
 
 def images_by_split(root, **settings):

@@ -121,7 +121,7 @@ def folder_copies_in_two_splits(root):
         (folder_no_class, r"a folder for each of at least two classes, none was found"),
         (
             folder_text_among_images,
-            r"1 of 25 image files cannot be read: .*notes\.txt \(no image of a known kind",
+            r"1 of 25 image files cannot be read: .*notes\.txt \(not an image of a known format",
         ),
         (
             folder_classes_beside_training,

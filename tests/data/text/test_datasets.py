@@ -1,18 +1,14 @@
 """Blocks of tokens, whose labels are the next tokens."""
 
 import hashlib
-import inspect
-from importlib.resources import files
 from itertools import pairwise
 
 import pytest
 import torch
-import yaml
 from support.text_files import PARTS, random_text, splits_of, write
 
-import limbeck.data
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data import text_file, text_folder
+from limbeck.data import text_file
 from limbeck.data.text.splits import stretches_of
 from limbeck.data.text.tokenizer import train_bpe
 
@@ -144,17 +140,3 @@ def test_a_missing_tokenizer_file_is_named(tmp_path):
     for place in (tmp_path / "none.json", tmp_path / "no" / "folder"):
         with pytest.raises(DataError, match=r"cannot be read .*data\.tokenizer= should name"):
             text_file(write(tmp_path / "a.txt"), tokenizer=str(place), block=16)
-
-
-@pytest.mark.parametrize(("group", "function"), [("text", text_file), ("text_folder", text_folder)])
-def test_yaml_groups_have_the_defaults_of_the_functions(group, function):
-    settings = yaml.safe_load((files("limbeck") / "conf" / "data" / f"{group}.yaml").read_text())
-    assert settings.pop("_target_") == f"limbeck.data.{function.__name__}"
-    assert getattr(limbeck.data, function.__name__) is function
-    parameters = inspect.signature(function).parameters
-    defaults = {name: parameter.default for name, parameter in parameters.items()}
-    if "root" in defaults:
-        assert settings.pop("root") == "data"
-        del defaults["root"]
-        assert settings.pop("pattern") == list(defaults.pop("pattern"))
-    assert settings == defaults

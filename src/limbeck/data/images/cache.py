@@ -5,7 +5,6 @@ Each image has a place from 0 to 1 that follows from its pixels. Splits are cut 
 images are never apart, and an image stays in its split when others join the folder.
 """
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -25,6 +24,7 @@ from limbeck._base.errors import ResourceError
 from limbeck._base.files import write_atomically, write_json
 from limbeck._base.progress import StageProgress
 from limbeck.data.images.decoding import check_size, decode_all
+from limbeck.data.randomness import place
 
 FORMAT = 2
 IMAGES, ROWS = "images.npy", "rows.json"
@@ -105,12 +105,6 @@ def arranged_images(
             f"{root} cannot hold the decoded images ({error.strerror or error}). Free some space "
             "there, or name another folder with LIMBECK_CACHE=DIR."
         ) from None
-
-
-def place(digest: str, split_seed: int) -> float:
-    """Place of an image, uniform from 0 to 1: 53 bits of the SHA-256 of the seed and its digest."""
-    mixed = hashlib.sha256(f"{split_seed} {digest}".encode()).digest()
-    return (int.from_bytes(mixed[:8]) >> 11) / 2.0**53
 
 
 def _identity(path: Path, part: int) -> list[str | int]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
-from limbeck.data.images.cache import place
+from limbeck.data.randomness import place
 
 MOST_STRETCHES = 100
 BYTES_PER_POSITION = 8
