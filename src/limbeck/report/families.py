@@ -118,11 +118,14 @@ def _labels_by_settings(groups: Sequence[Family], free: Sequence[str]) -> list[s
     differing = _differing_keys(values, free)
     names = []
     for family, entry in zip(groups, values, strict=True):
-        kind = "control" if is_control(family[0]) else "distilled"
-        known = [key for key in differing if entry.get(key) is not None]
-        name = ", ".join(f"{key.partition('.')[2] or key} {_plain(entry[key])}" for key in known)
-        is_the_control = kind == "control" and len(groups) == 2
-        names.append(kind if is_the_control or not name else name)
+        parts = []
+        for key in differing:
+            if entry.get(key) is not None:
+                parts.append(f"{key.partition('.')[2] or key} {_plain(entry[key])}")
+        name = ", ".join(parts)
+        if is_control(family[0]) and (not name or len(groups) == 2):
+            name = "control"
+        names.append(name or "distilled")
     if _are_distinct(names):
         return names
     return [f"{name} ({number})" for number, name in enumerate(names, 1)]
