@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from limbeck.losses import Objective, SparseTargets, StackedObjective, Terms, chunked, chunked_loss
 
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 
 
 def randn(*shape, seed=0, dtype=torch.float64):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, StackedObjective, hard_loss, smoothed_cross_entropy
 
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 
 
 def randn(*shape, seed=0):

@@ -48,7 +48,7 @@ def test_equals_cross_entropy_with_soft_labels(shape):
     assert np.array_equal(is_labelled(first, (second, weight)), known)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 1 << 30),
     size=st.integers(1, 9),

@@ -27,7 +27,7 @@ def labels(*shape, classes=5, seed=2):
     return torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(seed))
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=20, deadline=None, derandomize=True, database=None)
 @given(
     hard_weight=st.floats(0.01, 5),
     soft_weight=st.just(0.0) | st.floats(0.01, 5),

@@ -12,7 +12,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, StackedObjective, jensen_shannon, kl_divergence, reverse_kl
 from limbeck.losses.divergences import LOG_OF_ZERO
 
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 draws, shares, temperatures = st.integers(0, 10_000), st.floats(0.01, 0.99), st.floats(0.3, 20)
 
 

@@ -11,7 +11,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.losses import UNLABELLED, Objective, SparseTargets, StackedObjective
 from limbeck.losses.soft import SOFT_LOSSES
 
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 PER_SAMPLE = sorted(set(SOFT_LOSSES) - {"dist"})
 
 

@@ -17,7 +17,7 @@ PER_SAMPLE = [kind for kind in KINDS if kind != "dist"]
 PER_CLASS = [kind for kind in PER_SAMPLE if kind != "dkd"]  # whose value no class decides
 TEMPERATURES = [0.5, 1.0, 4.0, 20.0]
 
-few = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 temperatures = st.floats(0.3, 30)
 
 

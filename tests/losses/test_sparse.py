@@ -23,7 +23,7 @@ from limbeck.losses import (
 )
 from limbeck.losses.sparse import softened
 
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 draws = st.integers(0, 10_000)
 
 

@@ -15,7 +15,7 @@ from limbeck.models import gpt as gpt_module
 from limbeck.models.gpt import STD, causal_attention
 
 
-def made(seed=0, *, length=7, classes=11, width=12, layers=2, heads=3, dropout=0.0):
+def new_model(seed=0, *, length=7, classes=11, width=12, layers=2, heads=3, dropout=0.0):
     torch.manual_seed(seed)
     model = GPT((length,), classes, width=width, layers=layers, heads=heads, dropout=dropout)
     with torch.no_grad():
@@ -74,17 +74,17 @@ def by_hand(model, ids):
 
 
 def test_logits_are_those_of_the_formulas():
-    model = made().double()
+    model = new_model().double()
     ids = [3, 0, 10, 3, 7]
-    wanted = torch.tensor([by_hand(model, ids)], dtype=torch.float64)
-    torch.testing.assert_close(model(torch.tensor([ids])), wanted, rtol=1e-10, atol=1e-12)
+    expected = torch.tensor([by_hand(model, ids)], dtype=torch.float64)
+    torch.testing.assert_close(model(torch.tensor([ids])), expected, rtol=1e-10, atol=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_position_sees_only_what_comes_before(data):
     length = data.draw(st.integers(1, 9))
-    model = made(data.draw(st.integers(0, 5)), length=length).double()
+    model = new_model(data.draw(st.integers(0, 5)), length=length).double()
     ids = torch.tensor([data.draw(st.lists(st.integers(0, 10), min_size=length, max_size=length))])
     place, token = data.draw(st.integers(0, length - 1)), data.draw(st.integers(0, 10))
     changed = ids.clone()
@@ -101,9 +101,9 @@ def test_a_position_sees_only_what_comes_before(data):
 
 
 def test_logits_are_features_times_the_output():
-    model = made().eval()
+    model = new_model().eval()
     ids = torch.randint(11, (3, 7))
-    weight, bias = model.output
+    weight, bias = model.last_layer()
     assert bias is None
     assert weight is model.tokens.weight
     torch.testing.assert_close(model.hidden(ids) @ weight.T, model(ids))
@@ -117,17 +117,17 @@ def test_attention_is_that_of_the_formula(kind, longest, monkeypatch):
     monkeypatch.setattr(gpt_module, "LONGEST_PLAIN", longest)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 9, 3, 4).to(kind).transpose(1, 2).requires_grad_() for _ in range(3))
-    given, exact = (
+    inputs, exact = (
         torch.randn(2, 3, 9, 4),
         [part.detach().double().requires_grad_() for part in (q, k, v)],
     )
     scores = (exact[0] @ exact[1].mT / 2).masked_fill(torch.ones(9, 9).triu(1).bool(), -math.inf)
-    wanted = scores.softmax(-1) @ exact[2]
-    found = causal_attention(q, k, v)
+    expected = scores.softmax(-1) @ exact[2]
+    result = causal_attention(q, k, v)
     tolerance = {torch.float32: 1e-5, torch.float64: 1e-10, torch.bfloat16: 0.05}[kind]
-    torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=tolerance)
-    (found * given).sum().backward()
-    (wanted * given).sum().backward()
+    torch.testing.assert_close(result.double(), expected, rtol=tolerance, atol=tolerance)
+    (result * inputs).sum().backward()
+    (expected * inputs).sum().backward()
     for part, theirs in zip((q, k, v), exact, strict=True):
         torch.testing.assert_close(
             part.grad.double(), theirs.grad, rtol=tolerance, atol=2 * tolerance
@@ -144,12 +144,12 @@ def test_initial_weights():
         if weight.ndim == 1:
             assert bool((weight == 1).all())
             continue
-        wanted = weight.shape[1] ** -0.5 / (
+        expected = weight.shape[1] ** -0.5 / (
             4 if name.endswith(("out.weight", "down.weight")) else 1
         )
-        wanted = wanted if name.startswith("blocks.") else STD
+        expected = expected if name.startswith("blocks.") else STD
         error = 5 / math.sqrt(2 * weight.numel())  # of a standard deviation: five standard errors
-        assert weight.std().item() == pytest.approx(wanted, rel=error), name
+        assert weight.std().item() == pytest.approx(expected, rel=error), name
     logits = model(torch.randint(500, (2, 64)))
     assert (logits.logsumexp(-1) - math.log(500)).abs().max() < 0.1, "it begins with no opinion"
 
@@ -161,11 +161,11 @@ def test_size_and_name():
 
 
 def test_dropout_is_off_where_it_should_be():
-    model, ids = made(dropout=0.5), torch.randint(11, (2, 7))
+    model, ids = new_model(dropout=0.5), torch.randint(11, (2, 7))
     assert not torch.equal(model(ids), model(ids))
     model.eval()
     assert torch.equal(model(ids), model(ids))
-    assert torch.equal(model(ids), made().eval()(ids))
+    assert torch.equal(model(ids), new_model().eval()(ids))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_blocks_that_are_too_long():
     with pytest.raises(
         ConfigError, match="A block of 8 tokens is longer than the model's 7 positions"
     ):
-        made()(torch.zeros(1, 8, dtype=torch.int64))
+        new_model()(torch.zeros(1, 8, dtype=torch.int64))
 
 
 # On disk ------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_blocks_that_are_too_long():
 
 @pytest.fixture
 def saved(tmp_path):
-    save_model(made(dropout=0.1), tmp_path, class_names=[str(i) for i in range(11)])
+    save_model(new_model(dropout=0.1), tmp_path, class_names=[str(i) for i in range(11)])
     return tmp_path
 
 
@@ -225,9 +225,9 @@ def test_round_trip_is_bitwise(saved):
         "heads": 3,
         "dropout": 0.1,
     }
-    found, ids = load_model(saved).model, torch.randint(11, (4, 7))
-    assert not found.training
-    assert torch.equal(found(ids), made().eval()(ids))
+    result, ids = load_model(saved).model, torch.randint(11, (4, 7))
+    assert not result.training
+    assert torch.equal(result(ids), new_model().eval()(ids))
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ def test_thresholds_lie_between_the_grades_and_can_be_moved():
 
 def test_encoders_as_modules_and_as_functions():
     x = torch.rand(3, 1, 8, 8)
-    made = Graded(functools.partial(ConvNet, channels=[4], strides=[2]), 4, shape=(1, 8, 8))
-    assert (made(x).shape, made.name) == ((3, 4), "graded convnet 4")
+    new_model = Graded(functools.partial(ConvNet, channels=[4], strides=[2]), 4, shape=(1, 8, 8))
+    assert (new_model(x).shape, new_model.name) == ((3, 4), "graded convnet 4")
     own = Graded(nn.Sequential(nn.Flatten(), nn.Linear(64, 1), nn.Flatten(0)), 4)
     assert (own(x).shape, own.name, own.arguments) == ((3, 4), "graded Sequential", None)
 

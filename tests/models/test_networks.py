@@ -22,7 +22,7 @@ def test_the_student_of_hinton_has_its_published_size():
     assert count_parameters(MLP((1, 28, 28), 10, hidden=(1200, 1200))) == 2_395_210
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     shape=st.lists(st.integers(1, 4), min_size=1, max_size=3),
     classes=st.integers(1, 5),
@@ -228,17 +228,17 @@ def test_normalized_refuses_other_channels():
 
 def test_normalized_keeps_channels_last():
     x = torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
-    found = Normalized(Echo(), [0.1, 0.2, 0.3], [1.0, 2.0, 3.0])(x)
-    assert found.is_contiguous(memory_format=torch.channels_last)
+    result = Normalized(Echo(), [0.1, 0.2, 0.3], [1.0, 2.0, 3.0])(x)
+    assert result.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_names():
     assert model_name(MLP((4,), 3, hidden=[5])) == "4-5-3"
     assert Normalized(MLP((4,), 3, hidden=[5]), [0.0], [1.0]).name == "4-5-3"
     assert model_name(nn.Linear(2, 2)) == "Linear"
-    named = nn.Linear(2, 2)
-    named.name = 7
-    assert model_name(named) == "Linear"
+    selected = nn.Linear(2, 2)
+    selected.name = 7
+    assert model_name(selected) == "Linear"
 
 
 def test_shared_parameters_count_once():

@@ -1,4 +1,4 @@
-"""Every recipe runs as a user has it, shrunk to seconds, on the real files where they are at hand."""
+"""Every recipe runs as a user runs it, shrunk to seconds, on the real files if there are any."""
 
 import json
 import os
@@ -21,8 +21,8 @@ EMBEDDED = ("digits", "text")
 
 
 def recipes():
-    found = [name for name in sorted(choices("recipe")) if name not in ELSEWHERE]
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in found]
+    result = [name for name in sorted(choices("recipe")) if name not in ELSEWHERE]
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in result]
 
 
 def data_of(recipe):

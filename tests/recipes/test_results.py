@@ -1,4 +1,4 @@
-"""What stands on record: pages, figures and results.json agree, and every recipe is accounted for."""
+"""The results on record: pages, figures and results.json agree, and no recipe is missing."""
 
 import json
 import sys
@@ -34,9 +34,9 @@ def on_record():
 def test_the_pages_say_what_results_json_says(tools, on_record, tmp_path):
     record, pages = tools
     (tmp_path / "text").symlink_to(RESULTS / "text")
-    written = list(pages.write_pages(on_record, tmp_path, record.read_goals()["without"]))
-    assert len(written) == len({entry["recipe"] for entry in on_record["entries"]}) + 1
-    for page in written:
+    files = list(pages.write_pages(on_record, tmp_path, record.read_goals()["without"]))
+    assert len(files) == len({entry["recipe"] for entry in on_record["entries"]}) + 1
+    for page in files:
         again = "write it anew with: python benchmarks/record.py"
         assert page.read_text(encoding="utf-8") == (RESULTS / page.name).read_text(
             encoding="utf-8"
@@ -61,8 +61,8 @@ def test_results_hold_no_place_of_a_machine_and_all_figures(on_record):
     for entry in on_record["entries"]:
         assert "/" not in entry["command"].replace("timm/", "")
         assert all((RESULTS / figure["file"]).is_file() for figure in entry["figures"])
-    named = {figure["file"] for entry in on_record["entries"] for figure in entry["figures"]}
-    assert {file.name for file in RESULTS.glob("*-figure-*.svg")} == named
+    selected = {figure["file"] for entry in on_record["entries"] for figure in entry["figures"]}
+    assert {file.name for file in RESULTS.glob("*-figure-*.svg")} == selected
 
 
 # Goals, commands and entries ----------------------------------------------------------------------
@@ -110,8 +110,8 @@ ENTRY = {
 )
 def test_judging_a_goal(tools, goal, value, met):
     record, _ = tools
-    (found,) = record.judge([{"goal": "something", **goal}], ENTRY)
-    assert (found["value"], found["met"]) == (value, met)
+    (result,) = record.judge([{"goal": "something", **goal}], ENTRY)
+    assert (result["value"], result["met"]) == (value, met)
 
 
 def test_recall_is_the_mean_over_seeds(tools):
@@ -140,8 +140,8 @@ def test_a_command_names_no_place_of_a_machine(tools):
         "student=timm/resnet18": "student=timm/resnet18",
     }
     manifest = {"verb": "run", "multirun": True, "config_dir": None, "overrides": list(overrides)}
-    said = " ".join(["limbeck run -m", *filter(None, overrides.values())])
-    assert record.portable(manifest) == said
+    message = " ".join(["limbeck run -m", *filter(None, overrides.values())])
+    assert record.portable(manifest) == message
 
 
 def test_a_finished_run_becomes_an_entry(tools, tmp_path, capsys):

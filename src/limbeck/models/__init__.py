@@ -8,6 +8,7 @@ from limbeck.models.graded import Graded
 from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
+from limbeck.models.protocols import HasLastLayer, LastLayer
 from limbeck.models.zoo import TimmModel, TorchvisionModel
 
 __all__ = [
@@ -16,7 +17,9 @@ __all__ = [
     "Classifier",
     "ConvNet",
     "Graded",
+    "HasLastLayer",
     "HuggingFace",
+    "LastLayer",
     "LoadedModel",
     "Normalized",
     "TimmModel",

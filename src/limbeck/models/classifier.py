@@ -1,4 +1,4 @@
-"""An encoder of any origin and a linear layer on its features."""
+"""An encoder from anywhere and a linear layer on its features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,27 +10,28 @@ from limbeck._base.errors import ConfigError
 from limbeck.models.zoo import LIBRARIES
 
 HEADS = ("fc", "classifier", "heads", "head")
-"""Where models of torchvision keep what turns features into classes."""
+"""Names of the layers that turn features into classes in models of torchvision."""
 
 
 class Classifier(nn.Module):
-    """Features of an encoder, then one score a class.
+    """An encoder and a linear layer on its features.
 
     Args:
-        encoder: ``torchvision/NAME`` or ``timm/NAME``; a model of either library, whose last layer
-            is taken off; or a module of your own that gives features ``[B, F]``, or maps ``[B, F,
-            H, W]``, which are averaged.
-        classes: number of scores.
-        shape: of one input; needed to make an encoder by name and to find out the number of
+        encoder: ``torchvision/NAME`` or ``timm/NAME``; or a model of either library, whose last
+            layer is removed; or a module of your own that gives features ``[B, F]``, or maps ``[B,
+            F, H, W]``, which are averaged.
+        classes: Number of classes.
+        shape: Shape of one input; needed for an encoder by name, and to infer the number of
             features.
-        features: F, if known; None to find out by one empty input.
-        pretrained: of an encoder by name: begin with its weights for ImageNet.
-        stem: of an encoder by name: ``auto``, ``small`` or ``imagenet``, see
+        features: Number F of features; None to infer it with an input of zeros.
+        pretrained: Whether an encoder by name starts from its weights for ImageNet.
+        stem: Stem of an encoder by name: ``auto``, ``small`` or ``imagenet``, see
             :class:`~limbeck.models.TorchvisionModel`.
 
     Raises:
-        ConfigError: the encoder is unknown, cannot read inputs of that shape, or gives no features.
-        ResourceError: pretrained weights could not be downloaded.
+        ConfigError: If the encoder is unknown, cannot read inputs of that shape, or gives no
+            features.
+        ResourceError: If pretrained weights could not be downloaded.
     """
 
     def __init__(
@@ -52,57 +53,54 @@ class Classifier(nn.Module):
                 "shape": list(shape),
                 "stem": stem,
             }
-            encoder = _named(encoder, shape, pretrained, stem)
+            encoder = _library_model(encoder, shape, pretrained, stem)
         self.encoder = _without_head(encoder)
         self.head = nn.Linear(self._width(shape) if features is None else features, classes)
 
     @property
     def name(self) -> str:
-        """The encoder, as in ``resnet18 + linear``."""
-        known = (
-            self.arguments["encoder"].partition("/")[2]
-            if self.arguments
-            else type(self.encoder).__name__
-        )
-        return f"{known} + linear"
+        """Name of the encoder, as in ``resnet18 + linear``."""
+        name = type(self.encoder).__name__
+        if self.arguments:
+            name = self.arguments["encoder"].partition("/")[2]
+        return f"{name} + linear"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of inputs ``[B, *shape]``."""
+        """Compute logits ``[B, classes]`` of inputs ``[B, *shape]``."""
         return self.head(self.features(x))
 
     def features(self, x: Tensor) -> Tensor:
-        """Features ``[B, F]`` of inputs ``[B, *shape]``."""
-        found = self.encoder(x)
-        return found.mean((2, 3)) if found.ndim == 4 else found
+        """Compute features ``[B, F]`` of inputs ``[B, *shape]``."""
+        features = self.encoder(x)
+        return features.mean((2, 3)) if features.ndim == 4 else features
 
     @torch.no_grad()
     def _width(self, shape: Sequence[int]) -> int:
-        """The number of features that one empty input gives."""
+        """Number of features of an input of zeros."""
         modes = [(part, part.training) for part in self.encoder.modules()]
         name = type(self.encoder).__name__
         first = next(self.encoder.parameters(), torch.empty(0))
-        self.encoder.eval()  # one input has no batch statistics, and must not move them
+        self.encoder.eval()  # one input has no batch statistics, and must not change them
         try:
-            found = self.features(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
+            features = self.features(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise ConfigError(
                 f"The encoder {name} cannot read inputs of shape {list(shape)} "
-                f"({str(error).splitlines()[0]}). Give "
-                "the shape that it takes, or the number of its features."
+                f"({str(error).splitlines()[0]}). Give the shape that it reads, or the number of "
+                "its features."
             ) from None
         finally:
             for part, training in modes:
                 part.training = training
-        if found.ndim != 2 or len(found) != 1:
+        if features.ndim != 2 or len(features) != 1:
             raise ConfigError(
-                f"The encoder {name} gives {list(found.shape)} for one input; features [1, F] or "
-                "maps [1, F, H, W] "
-                "were expected."
+                f"The encoder {name} gives {list(features.shape)} for one input; expected features "
+                "[1, F] or maps [1, F, H, W]."
             )
-        return found.shape[1]
+        return features.shape[1]
 
 
-def _named(name: str, shape: Sequence[int], pretrained: bool, stem: str) -> nn.Module:
+def _library_model(name: str, shape: Sequence[int], pretrained: bool, stem: str) -> nn.Module:
     library, _, model = name.partition("/")
     if library not in LIBRARIES or not model:
         raise ConfigError(

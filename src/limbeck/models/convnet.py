@@ -11,17 +11,17 @@ from limbeck.models.mlp import check_share
 
 
 class ConvNet(nn.Module):
-    """3 x 3 convolutions with BatchNorm and ReLU, pooled to 3 x 3, dropout and one linear layer.
+    """3 x 3 convolutions with BatchNorm and ReLU, pooling to 3 x 3, dropout and a linear layer.
 
     Args:
-        shape: of one image, channels first.
-        classes: number of scores.
-        channels: output channels of each convolution.
-        strides: 1 or 2 for each.
-        dropout: share of pooled features left out in training.
+        shape: Shape of one image, channels first.
+        classes: Number of classes.
+        channels: Output channels of each convolution.
+        strides: Stride of each convolution, 1 or 2.
+        dropout: Dropout probability of the pooled features.
 
     Raises:
-        ConfigError: the input is no image, or channels and strides do not fit together.
+        ConfigError: If the input is not an image, or channels and strides do not fit together.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class ConvNet(nn.Module):
             )
         if len(channels) != len(strides) or not channels or min(*channels, *strides) < 1:
             raise ConfigError(
-                f"channels={list(channels)} and strides={list(strides)} should be as many and at "
-                "least 1."
+                f"channels={list(channels)} and strides={list(strides)} should be lists of equal "
+                "length, of numbers of at least 1."
             )
         check_share("dropout", dropout)
         self.arguments: dict[str, Any] = {
@@ -72,9 +72,7 @@ class ConvNet(nn.Module):
         return "convnet " + "-".join(map(str, self.arguments["channels"]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H
-        * W]``.
-        """
+        """Compute logits ``[B, classes]`` of images ``[B, C, H, W]``, or flattened ones."""
         images = x.reshape(x.shape[0], *self.arguments["shape"]).contiguous(
             memory_format=torch.channels_last
         )

@@ -1,4 +1,4 @@
-"""Constants for the classes put into a model itself, so that it is deployed like any other."""
+"""Constants for the classes, added inside a model so that it is deployed like any other."""
 
 import torch
 from torch import Tensor, nn
@@ -8,24 +8,24 @@ from torch import Tensor, nn
 def add_to_logits(model: nn.Module, bias: Tensor, inputs: Tensor) -> bool:
     """Add constants to a model's logits by the bias of its last layer.
 
-    That is the parameter, one number a class, whose change moves the logits of some inputs by just
-    this change.
+    That is the parameter, one number per class, whose change moves the logits of some inputs by
+    exactly this change.
 
     Args:
-        model: in eval mode; changed in place.
-        bias: ``[C]``.
-        inputs: to try it on, ``[B, *shape]``.
+        model: Model in eval mode; changed in place.
+        bias: Constants, ``[C]``.
+        inputs: Inputs to try it on, ``[B, *shape]``.
 
     Returns:
-        Whether there is such a parameter; if not, the model is as it was.
+        Whether there is such a parameter; if not, the model is unchanged.
     """
     before = model(inputs)
-    for parameter in reversed(
-        [p for p in (*model.buffers(), *model.parameters()) if p.shape == bias.shape]
-    ):
-        kept = parameter.clone()
+    tensors = [*model.buffers(), *model.parameters()]
+    candidates = [tensor for tensor in tensors if tensor.shape == bias.shape]
+    for parameter in reversed(candidates):
+        original = parameter.clone()
         parameter.add_(bias.to(parameter))
         if torch.allclose(model(inputs), before + bias.to(before), rtol=1e-4, atol=1e-4):
             return True
-        parameter.copy_(kept)
+        parameter.copy_(original)
     return False

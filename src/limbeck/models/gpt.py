@@ -8,25 +8,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
 from limbeck.models.mlp import check_share
+from limbeck.models.protocols import LastLayer
 
 STD = 0.02
 """Standard deviation of initial embeddings (Radford et al. 2019)."""
 LONGEST_PLAIN = 512
-"""Tokens up to which plain products are faster in bfloat16 on a CPU: the gradient of PyTorch's
+"""Largest number of tokens for plain products in bfloat16 on a CPU, where the gradient of PyTorch's
 attention is slow.
 """
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Scaled dot-product attention (Vaswani et al. 2017) in which a position sees itself and those
-    before it.
+    """Causal scaled dot-product attention (Vaswani et al. 2017).
+
+    A position sees itself and those before it.
 
     Args:
-        q: queries ``[B, H, t, d]``.
-        k: keys, likewise.
-        v: values, likewise.
+        q: Queries, ``[B, H, t, d]``.
+        k: Keys, ``[B, H, t, d]``.
+        v: Values, ``[B, H, t, d]``.
 
     Returns:
         ``[B, H, t, d]``.
@@ -41,9 +44,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Causal self-attention and a GELU layer of four times the width, each on normalised inputs and
-    added to them.
-    """
+    """Causal self-attention and a GELU MLP of four times the width, as pre-norm residual layers."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -57,13 +58,11 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def extra_repr(self) -> str:
-        """What no weight tells."""
+        """Settings that no weight shows."""
         return f"heads={self.heads}"
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features ``[B, t, D]`` of features ``[B, t, D]``; a position sees itself and those before
-        it.
-        """
+        """Compute features ``[B, t, D]`` of features ``[B, t, D]``."""
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         x = x + self.dropout(self.out(causal_attention(q, k, v).transpose(1, 2).flatten(2)))
@@ -71,23 +70,21 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """A decoder-only transformer (Vaswani et al. 2017) in the form of GPT-2 (Radford et al. 2019),
-    without biases.
+    """A decoder-only transformer (Vaswani et al. 2017) like GPT-2 (Radford et al. 2019).
 
-    Positions are learned, norms stand before attention and MLP, and the last layer's weights are
-    those of the token embedding (Press and Wolf 2017).
+    It has no biases. Positions are learned, norms come before attention and MLP, and the last
+    layer's weights are those of the token embedding (Press and Wolf 2017).
 
     Args:
-        shape: of one input: ``(T,)``, the length of a block in tokens.
-        classes: V, the entries of the vocabulary.
-        width: D, features of a token.
-        layers: number of blocks.
-        heads: of the attention; they share the width.
-        dropout: share of features left out in training, of the embedding and of what each half of a
-            block adds.
+        shape: Shape of one input, ``(T,)``: the length of a block in tokens.
+        classes: Size V of the vocabulary.
+        width: Number D of features per token.
+        layers: Number of blocks.
+        heads: Number of attention heads, which share the width.
+        dropout: Dropout probability, after the embedding and in both halves of a block.
 
     Raises:
-        ConfigError: the inputs are no blocks of tokens, or a size is out of range.
+        ConfigError: If the inputs are not blocks of tokens, or a size is out of range.
     """
 
     def __init__(
@@ -102,9 +99,9 @@ class GPT(nn.Module):
     ):
         super().__init__()
         check_tokens("GPT", shape, classes)
-        for name, value in (("width", width), ("layers", layers), ("heads", heads)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name}={value!r} should be a whole number of at least 1.")
+        check_count("width", width)
+        check_count("layers", layers)
+        check_count("heads", heads)
         if width % heads:
             raise ConfigError(
                 f"width={width} should be a multiple of heads={heads}, which share it evenly."
@@ -126,15 +123,17 @@ class GPT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Normal weights of a variance that keeps that of the inputs (LeCun et al. 1998), since
-        small models learn several times more slowly from GPT-2's 0.02; those whose output is added
-        to the residual stream smaller (Radford et al. 2019).
+        """Draw normal weights.
+
+        Their variance keeps that of the inputs (LeCun et al. 1998), since small models learn
+        several times more slowly from GPT-2's 0.02. It is smaller for weights whose output is added
+        to the residual stream (Radford et al. 2019).
         """
         for name, weight in self.named_parameters():
             if name.startswith("blocks.") and weight.ndim == 2:
-                added = name.endswith(("out.weight", "down.weight"))
-                std = 1 / math.sqrt(weight.shape[1] * (2 * len(self.blocks) if added else 1))
-                nn.init.normal_(weight, std=std)
+                is_residual = name.endswith(("out.weight", "down.weight"))
+                layers = 2 * len(self.blocks) if is_residual else 1
+                nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[1] * layers))
             elif weight.ndim == 2:
                 nn.init.normal_(weight, std=STD)
 
@@ -143,24 +142,22 @@ class GPT(nn.Module):
         """Layers and width, as in ``gpt-2x64``."""
         return f"gpt-{self.arguments['layers']}x{self.arguments['width']}"
 
-    @property
-    def output(self) -> tuple[Tensor, Tensor | None]:
-        """Weight ``[V, D]`` and bias of the last layer: logits are ``hidden(ids) @ weight.T``."""
-        return self.tokens.weight, None
+    def last_layer(self) -> LastLayer:
+        """Return the last layer: logits are ``hidden(ids) @ weight.T``."""
+        return LastLayer(self.tokens.weight, None)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits ``[B, t, V]`` of token ids ``[B, t]`` (int32 or int64), ``t <= T``; those at i
-        predict token i + 1.
+        """Compute logits ``[B, t, V]`` of token ids ``[B, t]`` (int32 or int64), ``t <= T``.
+
+        Those at position i predict token i + 1.
 
         Raises:
-            ConfigError: the block is longer than T.
+            ConfigError: If the block is longer than T.
         """
         return F.linear(self.hidden(ids), self.tokens.weight)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Features ``[B, t, D]`` before the last layer; arguments and errors as for
-        :meth:`forward`.
-        """
+        """Compute features ``[B, t, D]`` before the last layer, of inputs as in :meth:`forward`."""
         check_length(ids, self.positions.num_embeddings)
         x = self.dropout(self.tokens(ids) + self.positions.weight[: ids.shape[-1]])
         for block in self.blocks:
@@ -169,38 +166,35 @@ class GPT(nn.Module):
 
 
 def check_tokens(name: str, shape: Sequence[int], classes: int) -> None:
-    """Check that a data set's inputs are blocks of tokens.
+    """Check that a dataset's inputs are blocks of tokens.
 
     Raises:
-        ConfigError: they are not.
+        ConfigError: If they are not.
     """
-    if (
-        len(shape) != 1
-        or isinstance(shape[0], bool)
-        or not isinstance(shape[0], int)
-        or shape[0] < 1
-    ):
+    if len(shape) != 1 or not _is_count(shape[0]):
         raise ConfigError(
             f"{name} needs blocks of tokens [T]; the data has inputs of shape {list(shape)}. "
-            "Choose text (data=text) "
-            "or another model."
+            "Choose text (data=text) or another model."
         )
-    if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
+    if not _is_count(classes):
         raise ConfigError(
             f"classes={classes!r} should be a whole number of at least 1, the size of the "
             "vocabulary."
         )
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
 def check_length(ids: Tensor, positions: int) -> None:
-    """Check that blocks ``[..., t]`` are no longer than the positions of a model.
+    """Check that blocks ``[..., t]`` are not longer than a model's positions.
 
     Raises:
-        ConfigError: they are longer.
+        ConfigError: If they are longer.
     """
     if ids.shape[-1] > positions:
         raise ConfigError(
             f"A block of {ids.shape[-1]} tokens is longer than the model's {positions} positions. "
-            "Cut it, or make the "
-            "model for longer blocks (data.block)."
+            "Cut it, or build the model for longer blocks (data.block)."
         )

@@ -13,8 +13,8 @@ from limbeck._base.errors import ConfigError
 class BoundedLinear(nn.Linear):
     """A linear layer whose incoming weight vectors have a norm of at most ``max_norm``.
 
-    The bound is put back after each optimizer step by the training loop (Srebro and Shraibman 2005;
-    used with dropout by Hinton et al. 2012).
+    The training loop restores the bound after each optimizer step (Srebro and Shraibman 2005; used
+    with dropout by Hinton et al. 2012).
     """
 
     def __init__(self, in_features: int, out_features: int, *, max_norm: float):
@@ -23,18 +23,18 @@ class BoundedLinear(nn.Linear):
 
 
 class MLP(nn.Module):
-    """ReLU layers of the given widths, then one score a class; inputs of any shape are flattened.
+    """A multilayer perceptron with ReLU; inputs of any shape are flattened.
 
     Args:
-        shape: of one input.
-        classes: number of scores.
-        hidden: widths of the hidden layers.
-        dropout: share of hidden units left out in training.
-        input_dropout: share of inputs left out in training.
-        max_norm: bound on the norm of each hidden unit's incoming weights; None for no bound.
+        shape: Shape of one input.
+        classes: Number of classes.
+        hidden: Widths of the hidden layers.
+        dropout: Dropout probability of hidden units.
+        input_dropout: Dropout probability of inputs.
+        max_norm: Bound on the norm of each hidden unit's incoming weights; None for no bound.
 
     Raises:
-        ConfigError: a width, a share or the bound is out of range.
+        ConfigError: If a width, a probability or the bound is out of range.
     """
 
     def __init__(
@@ -70,15 +70,11 @@ class MLP(nn.Module):
         if input_dropout:
             layers.append(nn.Dropout(input_dropout))
         for wide, next_wide in itertools.pairwise(widths):
-            bounded = (
-                BoundedLinear(wide, next_wide, max_norm=max_norm)
-                if max_norm
-                else nn.Linear(wide, next_wide)
-            )
-            layers += [
-                bounded,
-                nn.ReLU(inplace=True),
-            ]  # what a linear layer gives is not needed again
+            if max_norm:
+                layers.append(BoundedLinear(wide, next_wide, max_norm=max_norm))
+            else:
+                layers.append(nn.Linear(wide, next_wide))
+            layers.append(nn.ReLU(inplace=True))  # a linear layer's output is not needed again
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
@@ -94,15 +90,15 @@ class MLP(nn.Module):
         return "-".join(map(str, widths))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of inputs ``[B, ...]``."""
+        """Compute logits ``[B, classes]`` of inputs ``[B, ...]``."""
         return self.layers(x)
 
 
 def check_share(name: str, value: float) -> None:
-    """Check that a dropout share lies in [0, 1).
+    """Check that a dropout probability lies in [0, 1).
 
     Raises:
-        ConfigError: it does not.
+        ConfigError: If it does not.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ConfigError(f"{name}={value!r} should be at least 0 and below 1.")

@@ -1,4 +1,4 @@
-"""Normalisation inside a model, and what a model is called."""
+"""Normalisation inside a model, and the name of a model."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 
 class Normalized(nn.Module):
-    """A model with the normalisation of its inputs inside, so that teacher and student may differ
-    in it.
+    """A model with the normalisation of its inputs inside.
+
+    Teacher and student may then differ in it.
 
     Args:
-        net: the model behind.
-        mean: subtracted, one a channel or one in all.
-        std: divided by, likewise.
+        net: Model of normalised inputs.
+        mean: Values to subtract, one per channel or one for all.
+        std: Values to divide by, one per channel or one for all.
     """
 
     mean: Tensor
@@ -27,12 +28,13 @@ class Normalized(nn.Module):
 
     @property
     def name(self) -> str:
-        """The name of the model behind."""
+        """Name of the model inside."""
         return model_name(self.net)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of inputs ``[B, ...]`` as the data set holds them (images from 0
-        to 1).
+        """Compute logits ``[B, classes]`` of inputs ``[B, ...]`` as the dataset holds them.
+
+        Images have values from 0 to 1.
         """
         channels = self.mean.numel()
         if channels == 1:
@@ -42,6 +44,11 @@ class Normalized(nn.Module):
         return self.net((images - self.mean.view(shape)).div_(self.std.view(shape)).view_as(x))
 
 
+def without_normalization(model: nn.Module) -> nn.Module:
+    """The network inside a normalisation, or the model itself."""
+    return model.net if isinstance(model, Normalized) else model
+
+
 def model_name(model: nn.Module) -> str:
     """The model's own ``name``, or that of its class."""
     name = getattr(model, "name", None)
@@ -49,5 +56,5 @@ def model_name(model: nn.Module) -> str:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of parameters, shared ones once."""
+    """Number of parameters; shared ones count once."""
     return sum(parameter.numel() for parameter in model.parameters())

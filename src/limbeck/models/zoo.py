@@ -1,10 +1,8 @@
-"""Models of torchvision and timm by name, fitted to the data: its channels, its classes, its small
-images.
-"""
+"""Models of torchvision and timm by name, adapted to the data's channels, classes and size."""
 
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -16,28 +14,29 @@ from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 
 SMALL = 64
-"""Pixels a side, at most, of images for which ResNets get the stem for small images."""
+"""Largest side in pixels of images for which ResNets get the stem for small images."""
 STEMS = ("auto", "small", "imagenet")
 
 
 class TorchvisionModel(nn.Module):
     """A classification model of torchvision.
 
-    The first convolution gets the channels of the data. For images of at most 64 pixels a side,
-    ResNets get the stem of He et al. 2015 for CIFAR-10: a 3 x 3 convolution of stride 1 and no
-    max-pooling.
+    The first convolution gets the channels of the data. For images of up to 64 x 64 pixels, ResNets
+    get the stem of He et al. 2015 for CIFAR-10: a 3 x 3 convolution of stride 1 and no max-pooling.
 
     Args:
-        shape: of one image, channels first.
-        classes: number of scores.
-        name: as ``torchvision.models.list_models`` gives it.
-        pretrained: begin with torchvision's best weights for ImageNet, downloaded by torchvision,
-            where they fit: not in the last layer of other classes, nor in a stem of another size.
-        stem: ``auto``, ``small`` or ``imagenet``.
+        shape: Shape of one image, channels first.
+        classes: Number of classes.
+        name: Name in ``torchvision.models.list_models()``.
+        pretrained: Whether to start from torchvision's best weights for ImageNet, downloaded by
+            torchvision, where they fit: not in the last layer for other classes, nor in a stem of
+            another size.
+        stem: Stem: ``auto``, ``small`` or ``imagenet``.
 
     Raises:
-        ConfigError: the name is unknown, the inputs are no images, or the model has no small stem.
-        ResourceError: the weights could not be downloaded.
+        ConfigError: If the name is unknown, the inputs are not images, or the model has no small
+            stem.
+        ResourceError: If the weights could not be downloaded.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class TorchvisionModel(nn.Module):
                 f"torchvision/{name} cannot be built for images of {list(shape)}: {error}"
             ) from None
         if isinstance(self.net, (GoogLeNet, Inception3)):
-            self.net.transform_input = False  # the data's own normalisation stands before the model
+            self.net.transform_input = False  # the data's own normalisation comes first
         elif isinstance(self.net, VisionTransformer) and shape[-1] != shape[-2]:
             raise ConfigError(
                 f"torchvision/{name} needs square images; the data has {shape[-2]} x {shape[-1]}."
@@ -78,35 +77,32 @@ class TorchvisionModel(nn.Module):
 
     @property
     def name(self) -> str:
-        """Its name in torchvision."""
+        """Name in torchvision."""
         return self.arguments["name"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H
-        * W]``.
-        """
+        """Compute logits ``[B, classes]`` of images ``[B, C, H, W]``, or flattened ones."""
         return self.net(_as_images(x, self.arguments["shape"]))
 
 
 class TimmModel(nn.Module):
     """A model of timm (extra ``timm``).
 
-    The first convolution gets the channels of the data, and a model that takes images of one size
-    alone is made for theirs. For images of at most 64 pixels a side, ResNets get the stem for small
-    images, see
-    :class:`TorchvisionModel`.
+    The first convolution gets the channels of the data, and a model for images of one size is built
+    for that of the data. For images of up to 64 x 64 pixels, ResNets get the stem for small images,
+    see :class:`TorchvisionModel`.
 
     Args:
-        shape: of one image, channels first.
-        classes: number of scores.
-        name: as ``timm.list_models`` gives it; with the tag of the weights behind a dot, if wanted.
-        pretrained: begin with the model's weights, downloaded by timm.
-        stem: ``auto``, ``small`` or ``imagenet``.
+        shape: Shape of one image, channels first.
+        classes: Number of classes.
+        name: Name in ``timm.list_models()``, optionally followed by a dot and the tag of weights.
+        pretrained: Whether to start from the model's weights, downloaded by timm.
+        stem: Stem: ``auto``, ``small`` or ``imagenet``.
 
     Raises:
-        ConfigError: timm is not installed, the name is unknown, the inputs are no images, or the
-            model has no small stem.
-        ResourceError: the weights could not be downloaded.
+        ConfigError: If timm is not installed, the name is unknown, the inputs are not images, or
+            the model has no small stem.
+        ResourceError: If the weights could not be downloaded.
     """
 
     def __init__(
@@ -143,13 +139,11 @@ class TimmModel(nn.Module):
 
     @property
     def name(self) -> str:
-        """Its name in timm."""
+        """Name in timm."""
         return self.arguments["name"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``[B, classes]`` of images ``[B, C, H, W]``, or of images flattened to ``[B, C * H
-        * W]``.
-        """
+        """Compute logits ``[B, classes]`` of images ``[B, C, H, W]``, or flattened ones."""
         return self.net(_as_images(x, self.arguments["shape"]))
 
 
@@ -160,39 +154,39 @@ LIBRARIES: dict[str, type[TorchvisionModel] | type[TimmModel]] = {
 
 
 def check_name(library: str, name: Any) -> None:
-    """Check that a library is there and has a model.
+    """Check that a library is installed and has a model.
 
     Raises:
-        ConfigError: with a suggestion.
+        ConfigError: If it is not, or has not, with a suggestion.
     """
     if library == "timm":
         if find_spec("timm") is None:
             raise ConfigError(f"timm/{name} needs the package timm: pip install 'limbeck[timm]'.")
         import timm
 
-        known: Iterable[str] = (
-            () if isinstance(name, str) and timm.is_model(name) else timm.list_models()
-        )
-        found = not known
+        if isinstance(name, str) and timm.is_model(name):
+            return
+        names, function = timm.list_models(), "timm.list_models()"
     else:
         import torchvision
 
-        known = torchvision.models.list_models(module=torchvision.models)
-        found = name in known
-    if not found:
-        near = closest(str(name), known)
-        hint = f" Did you mean {library}/{near}?" if near else ""
-        lister = "timm.list_models()" if library == "timm" else "torchvision.models.list_models()"
-        raise ConfigError(
-            f"{library} has no classification model {name!r}.{hint} {lister} lists them."
-        )
+        names = torchvision.models.list_models(module=torchvision.models)
+        function = "torchvision.models.list_models()"
+        if name in names:
+            return
+    near = closest(str(name), names)
+    hint = f" Did you mean {library}/{near}?" if near else ""
+    raise ConfigError(
+        f"{library} has no classification model {name!r}.{hint} {function} lists them."
+    )
 
 
 def _arguments(
     library: str, shape: Sequence[int], classes: int, name: str, pretrained: bool, stem: str
 ) -> dict[str, Any]:
-    """The checked arguments by which a saved model is rebuilt: its weights are then its own, so
-    never pretrained.
+    """Check arguments, and return those that rebuild a saved model.
+
+    ``pretrained`` is none of them, since a saved model has its own weights.
     """
     check_name(library, name)
     if len(shape) != 3:
@@ -214,10 +208,10 @@ def _as_images(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _fit_channels(net: nn.Module, channels: int) -> None:
-    """Replace the first convolution by one of so many input channels."""
-    name, first = next(
-        (name, part) for name, part in net.named_modules() if isinstance(part, nn.Conv2d)
-    )
+    """Replace the first convolution by one with this number of input channels."""
+    name = _first_convolution(net)
+    first = net.get_submodule(name)
+    assert isinstance(first, nn.Conv2d)
     if first.in_channels == channels:
         return
     shape: dict[str, Any] = {
@@ -231,8 +225,13 @@ def _fit_channels(net: nn.Module, channels: int) -> None:
     setattr(net.get_submodule(parent), child, fitted)
 
 
+def _first_convolution(net: nn.Module) -> str:
+    """The path of the first convolution."""
+    return next(name for name, part in net.named_modules() if isinstance(part, nn.Conv2d))
+
+
 def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> None:
-    """Give a ResNet the stem for small images where that is wanted, or warn where it is missing."""
+    """Give a ResNet the stem for small images, or warn about small images without it."""
     small_images = min(shape[-2:]) <= SMALL
     if _is_resnet(net) and (stem == "small" or (stem == "auto" and small_images)):
         net.conv1 = nn.Conv2d(shape[0], net.bn1.num_features, 3, padding=1, bias=False)  # type: ignore[union-attr, arg-type]
@@ -240,25 +239,22 @@ def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> Non
         _initialise(net.conv1)
     elif stem == "small":
         raise ConfigError(
-            f"stem=small: {name} is no ResNet, and only those have a stem for small images; use "
+            f"stem=small: {name} is not a ResNet, and only those have a stem for small images. Use "
             "auto."
         )
     elif small_images:
-        remedy = (
-            "stem=auto gives it the one for small images"
-            if _is_resnet(net)
-            else "larger images (data.size) help"
-        )
+        remedy = "larger images (data.size) help"
+        if _is_resnet(net):
+            remedy = "stem=auto gives it the one for small images"
         _warn(
             f"{name} has a stem for images of 224 x 224, the data's are {shape[-2]} x {shape[-1]}: "
-            "that can cost "
-            f"several points of accuracy; {remedy}."
+            f"that can cost several points of accuracy; {remedy}."
         )
 
 
 @cache
 def _warn(text: str) -> None:
-    """Say it once, however many students are made."""
+    """Warn once, however many students are built."""
     warnings.warn(text, LimbeckWarning, stacklevel=2)
 
 
@@ -271,7 +267,7 @@ def _is_resnet(net: nn.Module) -> bool:
 
 
 def _initialise(convolution: nn.Conv2d) -> None:
-    """He et al. 2015, as torchvision has it in its convolutional networks."""
+    """Initialise like torchvision's convolutional networks (He et al. 2015)."""
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     if convolution.bias is not None:
         nn.init.zeros_(convolution.bias)
@@ -281,39 +277,36 @@ def _initialise(convolution: nn.Conv2d) -> None:
 
 
 def _fill_torchvision(net: nn.Module, name: str) -> None:
-    """Take over torchvision's weights for ImageNet where they fit; the last layer may be of other
-    classes.
-    """
+    """Load torchvision's weights for ImageNet where they fit; the last layer need not fit."""
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(name)["DEFAULT"]
     try:
-        theirs = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
+        pretrained = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True)
     except (OSError, RuntimeError) as error:
         raise _no_download(f"torchvision/{name}", error) from None
     own = net.state_dict()
-    first = next(n for n, part in net.named_modules() if isinstance(part, nn.Conv2d))
-    theirs[f"{first}.weight"] = _of_channels(theirs.get(f"{first}.weight"), own[f"{first}.weight"])
-    fitting = {
-        key: value for key, value in theirs.items() if key in own and value.shape == own[key].shape
-    }
-    last = [n for n, _ in net.named_parameters()][-2:]
-    apart = [
-        key
-        for key in own
-        if key not in fitting and key not in last and not key.startswith(f"{first}.")
-    ]
-    if apart:
-        raise ConfigError(
-            f"torchvision/{name}: the pretrained weights do not fit ({apart[0]}); use pretrained: "
-            "false."
-        )
+    first = f"{_first_convolution(net)}."
+    weight = f"{first}weight"
+    pretrained[weight] = _for_channels(pretrained.get(weight), own[weight])
+    fitting = {}
+    for key, value in pretrained.items():
+        if key in own and value.shape == own[key].shape:
+            fitting[key] = value
+    last = [key for key, _ in net.named_parameters()][-2:]
+    for key in own:
+        if key not in fitting and key not in last and not key.startswith(first):
+            raise ConfigError(
+                f"torchvision/{name}: the pretrained weights do not fit ({key}); use pretrained: "
+                "false."
+            )
     net.load_state_dict(fitting, strict=False)
 
 
-def _of_channels(weight: Tensor | None, like: Tensor) -> Tensor:
-    """The weight of a first convolution for other channels: the mean over colours, scaled to keep
-    its answers' size.
+def _for_channels(weight: Tensor | None, like: Tensor) -> Tensor:
+    """The weight of a first convolution for other channels.
+
+    It is the mean over colours, scaled to keep the size of the outputs.
     """
     if weight is None or weight.shape[2:] != like.shape[2:]:
         return like  # a stem of another size keeps its initial weights
@@ -338,6 +331,5 @@ def _no_download(name: str, error: Exception) -> ResourceError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return ResourceError(
         f"The pretrained weights of {name} could not be downloaded ({reason}). Check the network, "
-        "or begin with random "
-        "weights (pretrained: false)."
+        "or start from random weights (pretrained: false)."
     )

@@ -12,7 +12,7 @@ from limbeck.data.batches import Batch
 from limbeck.losses import UNLABELLED, StackedObjective, Terms
 from limbeck.losses.chunked import chunked_loss
 from limbeck.losses.sparse import SparseTargets
-from limbeck.models import GPT, HuggingFace
+from limbeck.models import HasLastLayer, LastLayer
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
 CHUNKED_FROM = 1 << 26
@@ -23,13 +23,9 @@ several.
 Targets = Tensor | SparseTargets
 
 
-LanguageModel = GPT | HuggingFace
-"""Models that tell their last layer: logits are ``hidden(ids) @ weight.T + bias``."""
-
-
-def last_layer(model: nn.Module | None) -> tuple[Tensor, Tensor | None] | None:
-    """Weight and bias of a language model's last layer, if it has one by itself."""
-    return model.output if isinstance(model, LanguageModel) else None
+def last_layer(model: nn.Module | None) -> LastLayer | None:
+    """The last layer of a language model that exposes it."""
+    return model.last_layer() if isinstance(model, HasLastLayer) else None
 
 
 def suits_chunks(student: nn.Module | None, objective: StackedObjective, y: Tensor) -> bool:
@@ -71,7 +67,7 @@ def chunked_terms(
         return torch.stack([term.sum() for term in terms])
 
     output = last_layer(student)
-    assert isinstance(student, LanguageModel)
+    assert isinstance(student, HasLastLayer)
     assert output is not None
     hidden = student.hidden(batch.x[0]).flatten(0, 1)
     found = chunked_loss(hidden, output[0], loss, bias=output[1])
@@ -83,13 +79,10 @@ def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
     model = (
         signal.models[0] if isinstance(signal, LiveTeacher) and len(signal.models) == 1 else None
     )
-    if (
-        isinstance(model, LanguageModel)
-        and isinstance(signal, LiveTeacher)
-        and model.output is not None
-    ):
+    layer = last_layer(model)
+    if isinstance(signal, LiveTeacher) and isinstance(model, HasLastLayer) and layer is not None:
         signal.ready(batch.x.device)
-        weight, bias = model.output
+        weight, bias = last_layer(model) or layer  # where the model is now
         with torch.no_grad():
             hidden = model.hidden(batch.x[0]).flatten(0, 1)
         return lambda part: F.linear(hidden[part], weight, bias).detach()[None]

@@ -85,18 +85,18 @@ def rewrite(folder, **changes):
 def test_round_trip_is_bitwise(tmp_path, make, shape):
     model = make()
     save_model(model, tmp_path, class_names=NAMES)
-    found = load_model(tmp_path)
-    assert not found.model.training
-    assert found.description["class_names"] == NAMES
+    result = load_model(tmp_path)
+    assert not result.model.training
+    assert result.description["class_names"] == NAMES
     x = torch.rand(7, *shape)
-    assert torch.equal(found.model(x), model.eval()(x))
-    before, after = model.state_dict(), found.model.state_dict()
+    assert torch.equal(result.model(x), model.eval()(x))
+    before, after = model.state_dict(), result.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(before[name].stride() == after[name].stride() for name in before), (
         "memory formats are kept"
     )
-    assert all(p.requires_grad for p in found.model.parameters())
+    assert all(p.requires_grad for p in result.model.parameters())
 
 
 def test_batchnorm_buffers_are_kept(tmp_path):
@@ -154,8 +154,8 @@ def test_saving_again_replaces(saved):
 @pytest.mark.parametrize("as_text", [True, False])
 def test_places(tmp_path, place, as_text):
     save_model(small(), tmp_path / "run" / "teacher", class_names=NAMES)
-    found = tmp_path / place
-    assert load_model(str(found) if as_text else found).description["params"] == 43
+    result = tmp_path / place
+    assert load_model(str(result) if as_text else result).description["params"] == 43
 
 
 def test_own_class_is_rebuilt_by_its_owner(tmp_path):
@@ -168,10 +168,10 @@ def test_own_class_is_rebuilt_by_its_owner(tmp_path):
         TeacherError, match=r"names a class of your own.*teacher\.model.*load_weights"
     ):
         load_model(tmp_path)
-    found = load_model(tmp_path, Own).model
+    result = load_model(tmp_path, Own).model
     x = torch.rand(3, 5)
-    assert torch.equal(found(x), model(x))
-    assert found.first.weight is found.second.weight
+    assert torch.equal(result(x), model(x))
+    assert result.first.weight is result.second.weight
     empty = Own()
     load_weights(empty, tmp_path / "model.safetensors")
     assert torch.equal(empty(x), model(x))
@@ -217,8 +217,8 @@ def test_weights_that_share_memory(tmp_path):
 
     model = Shared()
     save_model(model, tmp_path, class_names=NAMES)
-    found = load_model(tmp_path, Shared).model.state_dict()
-    assert all(torch.equal(tensor, found[name]) for name, tensor in model.state_dict().items())
+    result = load_model(tmp_path, Shared).model.state_dict()
+    assert all(torch.equal(tensor, result[name]) for name, tensor in model.state_dict().items())
 
 
 def test_a_header_that_begins_like_a_pickle(tmp_path):
@@ -257,7 +257,7 @@ def test_pickles_are_refused_unread(tmp_path):
 
 def test_a_text_pickle_is_no_safetensors(tmp_path):
     (tmp_path / "raw-0").write_bytes(pickle.dumps(Exploding(), 0))
-    with pytest.raises(UntrustedFileError, match="no safetensors file"):
+    with pytest.raises(UntrustedFileError, match="not a safetensors file"):
         read_weights(tmp_path / "raw-0")
 
 
@@ -271,7 +271,7 @@ def test_a_pickle_under_the_right_name(saved):
 
 
 @pytest.mark.parametrize("with_description", [True, False])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_damage_of_weights_is_an_error_that_names_the_file(
     tmp_path_factory, with_description, data
@@ -295,15 +295,15 @@ def test_any_damage_of_weights_is_an_error_that_names_the_file(
         assert str(file) in str(caught.value)
         return
     (folder / "model.json").unlink()
-    found, error = outcome(lambda: load_model(folder, small))
-    if found is not None:
+    result, error = outcome(lambda: load_model(folder, small))
+    if result is not None:
         assert kind == "flip", "only numbers were changed, which no format can tell"
     else:
         assert str(file) in str(error)
         assert error.exit_code in (4, 7)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_any_damage_of_the_description_is_an_error_that_names_it(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "described"
@@ -315,9 +315,9 @@ def test_any_damage_of_the_description_is_an_error_that_names_it(tmp_path_factor
         good[:cut] + data.draw(st.binary(max_size=6)) + good[cut + data.draw(st.integers(0, 6)) :]
     )
     file.write_bytes(content)
-    found, error = outcome(lambda: load_model(folder))
-    if found is not None:
-        assert found.model(torch.rand(2, 4)).shape == (2, 3)
+    result, error = outcome(lambda: load_model(folder))
+    if result is not None:
+        assert result.model(torch.rand(2, 4)).shape == (2, 3)
     else:
         assert str(folder) in str(error)
         assert error.exit_code in (4, 7)
@@ -462,10 +462,10 @@ def test_a_description_of_another_size(saved):
 def test_missing_places(tmp_path):
     with pytest.raises(TeacherError, match="does not exist"):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(TeacherError, match=r"no model\.safetensors there nor in"):
+    with pytest.raises(TeacherError, match=r"has no model\.safetensors, nor has"):
         load_model(tmp_path)
     (tmp_path / "config.yaml").write_text("seeds: 5")
-    with pytest.raises(UntrustedFileError, match="no safetensors file"):
+    with pytest.raises(UntrustedFileError, match="not a safetensors file"):
         load_model(tmp_path / "config.yaml")
 
 

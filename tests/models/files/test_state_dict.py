@@ -45,10 +45,10 @@ def test_common_forms_are_read(tmp_path, wrapping, old, make):
         tmp_path / "it.pt",
         _use_new_zipfile_serialization=not old,
     )
-    found = load_model(tmp_path / "it.pt", whole)
-    assert torch.equal(found.model(X), model(X))
-    assert not found.model.training
-    assert found.description == {}
+    result = load_model(tmp_path / "it.pt", whole)
+    assert torch.equal(result.model(X), model(X))
+    assert not result.model.training
+    assert result.description == {}
 
 
 def test_a_plain_resnet_of_torchvision_is_a_teacher(tmp_path):
@@ -61,15 +61,15 @@ def test_a_plain_resnet_of_torchvision_is_a_teacher(tmp_path):
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = load_model(
+        result = load_model(
             tmp_path / "resnet.pth",
             lambda: Normalized(
                 TorchvisionModel((3, 64, 64), 3, name="resnet18", stem="imagenet"), [0.5], [0.5]
             ),
         )
     x = torch.rand(2, 3, 64, 64)
-    torch.testing.assert_close(found.model(x), theirs(x), rtol=1e-4, atol=1e-4)
-    assert isinstance(found.model, TorchvisionModel)
+    torch.testing.assert_close(result.model(x), theirs(x), rtol=1e-4, atol=1e-4)
+    assert isinstance(result.model, TorchvisionModel)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -77,25 +77,25 @@ def test_weights_of_any_precision_become_float32(tmp_path, dtype):
     model = own().to(dtype)
     torch.save(model.state_dict(), tmp_path / "it.pt")
     torch.save(model, tmp_path / "module.pt")
-    for found in (
+    for result in (
         load_model(tmp_path / "it.pt", own),
         load_model(tmp_path / "module.pt", trust_pickle=True),
     ):
-        assert {p.dtype for p in found.model.parameters()} == {torch.float32}
-        assert torch.equal(found.model(X), own_with(model.float())(X))
+        assert {p.dtype for p in result.model.parameters()} == {torch.float32}
+        assert torch.equal(result.model(X), own_with(model.float())(X))
 
 
 def own_with(model):
-    made = own().eval()
-    made.load_state_dict(model.state_dict())
-    return made
+    new_model = own().eval()
+    new_model.load_state_dict(model.state_dict())
+    return new_model
 
 
 TRACES: list[str] = []
 
 
-def leave_a_trace(said):
-    TRACES.append(said)
+def leave_a_trace(message):
+    TRACES.append(message)
 
 
 class Telltale:
@@ -127,9 +127,9 @@ def test_a_whole_module_is_read_on_the_users_word_alone(tmp_path):
         ([torch.zeros(2)], "holds a list"),
         (torch.zeros(2), "holds a Tensor"),
         ({"a": {"w": torch.zeros(1)}, "b": {"w": torch.zeros(1)}}, r"several state dicts \(a, b\)"),
-        ({"w": torch.zeros(2)}, "it lacks layers.1.bias, layers.1.weight, .* and it has w besides"),
+        ({"w": torch.zeros(2)}, "it lacks layers.1.bias, layers.1.weight, .* and it also has w"),
         ({"layers": {1: torch.zeros(2)}}, "no state dict, but layers"),
-        (own().state_dict() | {"more": torch.zeros(1)}, "it has more besides"),
+        (own().state_dict() | {"more": torch.zeros(1)}, "it also has more"),
         (MLP((1, 2, 2), 3, hidden=[5]).state_dict(), "size mismatch"),
     ],
 )
@@ -140,7 +140,7 @@ def test_what_is_no_state_dict_of_the_model(tmp_path, content, message):
     assert str(tmp_path / "it.pt") in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cut=st.integers(0, 1500), flip=st.integers(0, 255))
 def test_damage_is_told(tmp_path_factory, cut, flip):
     file = tmp_path_factory.getbasetemp() / "damaged.pt"
@@ -152,12 +152,12 @@ def test_damage_is_told(tmp_path_factory, cut, flip):
         load_model(file, own)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(prefix=st.lists(st.sampled_from(["module", "model", "net", "0", "layers"]), max_size=4))
 def test_any_common_prefix_is_taken_off(prefix):
     state = own().state_dict()
-    named = {".".join([*prefix, name]): tensor for name, tensor in state.items()}
-    found = match_names(own(), named)
-    assert found is not None
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    selected = {".".join([*prefix, name]): tensor for name, tensor in state.items()}
+    result = match_names(own(), selected)
+    assert result is not None
+    assert result.keys() == state.keys()
+    assert all(torch.equal(result[name], tensor) for name, tensor in state.items())

@@ -61,7 +61,7 @@ KINDS = {
 PLAIN = ("gpt2", "llama", "phi", "mixtral", "bloom")
 
 
-def made(kind="gpt2", seed=0, *, length=LENGTH, classes=CLASSES, **changes):
+def new_model(kind="gpt2", seed=0, *, length=LENGTH, classes=CLASSES, **changes):
     torch.manual_seed(seed)
     model = HuggingFace((length,), classes, config=KINDS[kind] | changes)
     with torch.no_grad():
@@ -83,7 +83,7 @@ def theirs(folder, ids):
 
 @pytest.fixture
 def folder(tmp_path):
-    made().net.save_pretrained(tmp_path)
+    new_model().net.save_pretrained(tmp_path)
     return tmp_path
 
 
@@ -96,7 +96,7 @@ def rewrite(file, **changes):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_sizes_come_from_the_data(kind):
-    model = made(kind)
+    model = new_model(kind)
     assert model.training
     assert model(ids_of()).shape == (3, LENGTH, CLASSES)
     assert model.net.config.vocab_size == CLASSES
@@ -111,7 +111,7 @@ def test_sizes_come_from_the_data(kind):
 
 
 def test_the_seed_alone_decides_the_initial_weights():
-    first, second, other = made(seed=1), made(seed=1), made(seed=2)
+    first, second, other = new_model(seed=1), new_model(seed=1), new_model(seed=2)
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True)
     )
@@ -120,44 +120,44 @@ def test_the_seed_alone_decides_the_initial_weights():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_are_features_times_the_output_or_there_is_none(kind):
-    model = made(kind).eval()
+    model = new_model(kind).eval()
     if kind not in PLAIN:
-        assert model.output is None
+        assert model.last_layer() is None
         return
-    weight, bias = model.output
-    found = model.hidden(ids_of()) @ weight.T + (0 if bias is None else bias)
-    torch.testing.assert_close(found, model(ids_of()), rtol=1e-4, atol=1e-5)
-    found.sum().backward()
+    weight, bias = model.last_layer()
+    result = model.hidden(ids_of()) @ weight.T + (0 if bias is None else bias)
+    torch.testing.assert_close(result, model(ids_of()), rtol=1e-4, atol=1e-5)
+    result.sum().backward()
     assert weight.shape == (CLASSES, 16)
     assert bool(model.net.get_output_embeddings().weight.grad.abs().sum() > 0)
 
 
 def test_a_padded_vocabulary_is_cut():
-    model = made(vocab_size=CLASSES + 5).eval()
+    model = new_model(vocab_size=CLASSES + 5).eval()
     assert model.padded == 5
     whole = model.net(ids_of()).logits
     assert torch.equal(model(ids_of()), whole[..., :CLASSES])
-    weight, _ = model.output
+    weight, _ = model.last_layer()
     torch.testing.assert_close(
         model.hidden(ids_of()) @ weight.T, whole[..., :CLASSES], rtol=1e-4, atol=1e-5
     )
 
 
 def test_parts_keep_their_modes():
-    model = made()
+    model = new_model()
     assert all(part.training for part in model.modules())
 
 
 def test_one_seed_is_a_cohort_of_its_own():
-    assert "no stacked form" in reason_not_to_stack(made(), 2)
-    cohort = Cohort.of_one(made().eval())
+    assert "no stacked form" in reason_not_to_stack(new_model(), 2)
+    cohort = Cohort.of_one(new_model().eval())
     weight, _ = cohort.output
     ids = ids_of()[None]
     assert cohort(ids).shape == (1, 1, 3, LENGTH, CLASSES)
     torch.testing.assert_close(
         cohort.hidden(ids) @ weight[0, 0].T, cohort(ids), rtol=1e-4, atol=1e-5
     )
-    assert Cohort.of_one(made("gemma2")).output is None
+    assert Cohort.of_one(new_model("gemma2")).output is None
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_bert_as_a_decoder_is_causal():
 
 
 def test_transformers_is_missing(monkeypatch, folder):
-    save_model(made(), folder, class_names=[str(i) for i in range(CLASSES)])
+    save_model(new_model(), folder, class_names=[str(i) for i in range(CLASSES)])
     monkeypatch.setattr(hub_module, "find_spec", lambda name: None)
     for make in (lambda: HuggingFace((LENGTH,), CLASSES, config=GPT2), lambda: load_model(folder)):
         with pytest.raises(ConfigError, match=r"pip install 'limbeck\[hf\]'"):
@@ -214,7 +214,7 @@ def test_transformers_is_missing(monkeypatch, folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_of_save_pretrained_answers_as_it_does_there(tmp_path, kind):
-    net = made(kind).net
+    net = new_model(kind).net
     net.save_pretrained(tmp_path, max_shard_size="2KB" if kind == "llama" else "1GB")
     model = HuggingFace((LENGTH - 2,), CLASSES - 1, path=str(tmp_path))
     assert model.training
@@ -225,7 +225,7 @@ def test_a_folder_of_save_pretrained_answers_as_it_does_there(tmp_path, kind):
 
 
 def test_half_precision_becomes_float32(tmp_path):
-    made().net.to(torch.bfloat16).save_pretrained(tmp_path)
+    new_model().net.to(torch.bfloat16).save_pretrained(tmp_path)
     assert {p.dtype for p in HuggingFace((LENGTH,), CLASSES, path=tmp_path).parameters()} == {
         torch.float32
     }
@@ -315,7 +315,7 @@ def test_parts_outside_of_the_folder_are_refused(folder, name):
 
 
 def test_an_incomplete_copy(tmp_path):
-    made().net.save_pretrained(tmp_path, max_shard_size="2KB")
+    new_model().net.save_pretrained(tmp_path, max_shard_size="2KB")
     next(tmp_path.glob("model-00002*")).unlink()
     with pytest.raises(ConfigError, match=r"lacks model-00002.*not complete"):
         HuggingFace((LENGTH,), CLASSES, path=tmp_path)
@@ -324,7 +324,7 @@ def test_an_incomplete_copy(tmp_path):
 def test_weights_of_another_architecture(folder):
     rewrite(folder / "config.json", n_layer=3)
     with pytest.raises(
-        ConfigError, match=r"not those of config\.json: transformer\.h\.2.*is missing"
+        ConfigError, match=r"do not fit config\.json: transformer\.h\.2.*is missing"
     ):
         HuggingFace((LENGTH,), CLASSES, path=folder)
     rewrite(folder / "config.json", n_layer=2, n_embd=32)
@@ -342,7 +342,7 @@ def test_code_in_a_folder_is_never_run(folder):
     )
     model = HuggingFace((LENGTH,), CLASSES, path=folder).eval()
     assert "auto_map" not in model.arguments["config"]
-    assert torch.equal(model(ids_of()), made().eval()(ids_of()))
+    assert torch.equal(model(ids_of()), new_model().eval()(ids_of()))
 
 
 # The hub ------------------------------------------------------------------------------------------
@@ -354,13 +354,13 @@ def test_no_network(monkeypatch, tmp_path):
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(
-        ResourceError, match=r"could not be fetched from the hub.*name a local folder"
+        ResourceError, match=r"could not be downloaded from the hub.*name a local folder"
     ) as e:
         HuggingFace((LENGTH,), CLASSES, path="someone/some-model")
     assert e.value.exit_code == 6
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
 
 
 def test_a_name_that_the_hub_does_not_have(monkeypatch):
@@ -399,7 +399,7 @@ def test_a_name_on_the_hub(monkeypatch, folder, reachable):
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
     model = HuggingFace((LENGTH,), CLASSES, path="someone/model").eval()
-    assert torch.equal(model(ids_of()), made().eval()(ids_of()))
+    assert torch.equal(model(ids_of()), new_model().eval()(ids_of()))
 
 
 # Saving -------------------------------------------------------------------------------------------
@@ -407,7 +407,7 @@ def test_a_name_on_the_hub(monkeypatch, folder, reachable):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_round_trip_is_bitwise_here_and_there(tmp_path, kind):
-    model = made(kind, vocab_size=CLASSES + 2).eval()
+    model = new_model(kind, vocab_size=CLASSES + 2).eval()
     names = [f"t{i}" for i in range(CLASSES)]
     save_model(model, tmp_path, class_names=names)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
@@ -416,25 +416,25 @@ def test_round_trip_is_bitwise_here_and_there(tmp_path, kind):
         "model.safetensors",
     ]
     before = torch.get_rng_state()
-    found = load_model(tmp_path)
+    result = load_model(tmp_path)
     assert torch.equal(before, torch.get_rng_state())
-    assert not any(part.training for part in found.model.modules())
-    assert torch.equal(found.model(ids_of()), model(ids_of()))
+    assert not any(part.training for part in result.model.modules())
+    assert torch.equal(result.model(ids_of()), model(ids_of()))
     assert torch.equal(theirs(tmp_path, ids_of())[..., :CLASSES], model(ids_of()))
-    described = found.description
+    described = result.description
     assert (described["builder"], described["padded"], described["class_names"]) == (
         "huggingface",
         2,
         names,
     )
-    assert described["params"] == count_parameters(found.model) == count_parameters(model)
-    assert (found.model.output is None) == (model.output is None)
+    assert described["params"] == count_parameters(result.model) == count_parameters(model)
+    assert (result.model.last_layer() is None) == (model.last_layer() is None)
 
 
 def test_the_file_is_the_librarys(tmp_path):
     from safetensors import safe_open
 
-    model = made()
+    model = new_model()
     save_model(model, tmp_path, class_names=["?"] * CLASSES)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
@@ -456,16 +456,16 @@ def test_training_from_a_path_is_kept_too(folder, tmp_path):
 
 
 def test_bare_weights_of_transformers(folder):
-    found = load_model(folder, made)
-    assert torch.equal(found.model(ids_of()), made().eval()(ids_of()))
-    wrong = lambda: made(n_layer=1)  # noqa: E731
+    result = load_model(folder, new_model)
+    assert torch.equal(result.model(ids_of()), new_model().eval()(ids_of()))
+    wrong = lambda: new_model(n_layer=1)  # noqa: E731
     with pytest.raises(
         TeacherError,
         match=r"does not fit the model gpt2-1x16: transformer\.h\.1.*not of this model",
     ):
         load_model(folder, wrong)
     with pytest.raises(TeacherError, match="is missing"):
-        load_weights(made(n_layer=3), folder / "model.safetensors")
+        load_weights(new_model(n_layer=3), folder / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -488,7 +488,7 @@ def test_bare_weights_of_transformers(folder):
     ids=str,
 )
 def test_a_changed_description_is_refused(tmp_path, changes):
-    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    save_model(new_model(), tmp_path, class_names=["?"] * CLASSES)
     described = json.loads((tmp_path / "model.json").read_text())
     rewrite(tmp_path / "model.json", arguments=described["arguments"] | changes)
     with pytest.raises(UntrustedFileError, match="cannot be built") as caught:
@@ -512,21 +512,21 @@ def test_a_changed_description_is_refused(tmp_path, changes):
     ids=str,
 )
 def test_absurd_sizes_take_neither_memory_nor_time(tmp_path, config, monkeypatch):
-    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    save_model(new_model(), tmp_path, class_names=["?"] * CLASSES)
     arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
     rewrite(tmp_path / "model.json", arguments=arguments | {"config": arguments["config"] | config})
     if max(config.values()) > 100:
         monkeypatch.setattr(
             HuggingFace, "load_weights", lambda *_: pytest.fail("memory was asked for")
         )
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(LimbeckError, match=r"cannot be built|does not fit"):
         load_model(tmp_path)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
 
 
 def test_experts_that_no_weights_have(tmp_path):
-    save_model(made("mixtral"), tmp_path, class_names=["?"] * CLASSES)
+    save_model(new_model("mixtral"), tmp_path, class_names=["?"] * CLASSES)
     arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
     rewrite(
         tmp_path / "model.json",
@@ -537,28 +537,30 @@ def test_experts_that_no_weights_have(tmp_path):
 
 
 def test_code_named_in_a_description_is_never_run(tmp_path, monkeypatch):
-    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    save_model(new_model(), tmp_path, class_names=["?"] * CLASSES)
     (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
-    named = {
+    selected = {
         "auto_map": {"AutoModelForCausalLM": "evil.Model"},
         "attn_implementation": "someone/kernels",
     }
-    rewrite(tmp_path / "model.json", arguments=arguments | {"config": arguments["config"] | named})
-    assert torch.equal(load_model(tmp_path).model(ids_of()), made().eval()(ids_of()))
+    rewrite(
+        tmp_path / "model.json", arguments=arguments | {"config": arguments["config"] | selected}
+    )
+    assert torch.equal(load_model(tmp_path).model(ids_of()), new_model().eval()(ids_of()))
 
 
 def test_a_normalisation_is_refused(tmp_path):
-    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    save_model(new_model(), tmp_path, class_names=["?"] * CLASSES)
     rewrite(tmp_path / "model.json", normalize={"mean": [0.5], "std": [1.0]})
     with pytest.raises(UntrustedFileError, match="no normalisation"):
         load_model(tmp_path)
 
 
 def test_one_changed_byte(tmp_path):
-    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    save_model(new_model(), tmp_path, class_names=["?"] * CLASSES)
     weights = load_file(tmp_path / "model.safetensors")
     weights["transformer.wpe.weight"][0, 0] += 1
     save_file(weights, tmp_path / "model.safetensors")
@@ -567,7 +569,7 @@ def test_one_changed_byte(tmp_path):
 
 
 def test_a_failed_save_keeps_the_last_model(tmp_path, monkeypatch):
-    model = made()
+    model = new_model()
     save_model(model, tmp_path, class_names=["?"] * CLASSES)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
@@ -576,12 +578,12 @@ def test_a_failed_save_keeps_the_last_model(tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(model.net), "save_pretrained", fail)
     with pytest.raises(OSError, match="No space left"):
-        save_model(made(seed=1), tmp_path, class_names=["?"] * CLASSES)
+        save_model(new_model(seed=1), tmp_path, class_names=["?"] * CLASSES)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_nothing_is_printed(tmp_path, capfd):
-    save_model(made(), tmp_path, class_names=["?"] * CLASSES)
+    save_model(new_model(), tmp_path, class_names=["?"] * CLASSES)
     load_model(tmp_path)
     HuggingFace((LENGTH,), CLASSES, path=tmp_path)
     assert capfd.readouterr() == ("", "")
@@ -589,7 +591,7 @@ def test_nothing_is_printed(tmp_path, capfd):
 
 def test_tied_tensors_of_other_libraries_are_kept_once_each(tmp_path):
     """A module of a user's own that holds one of transformers keeps all names."""
-    model = nn.Sequential(made().net)
+    model = nn.Sequential(new_model().net)
     save_model(Normalized(model, [0.0], [1.0]), tmp_path, class_names=["?"])
     names = load_file(tmp_path / "model.safetensors")
     assert torch.equal(names["net.0.lm_head.weight"], names["net.0.transformer.wte.weight"])

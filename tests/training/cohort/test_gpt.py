@@ -103,7 +103,7 @@ def test_tied_weights_are_one_parameter_and_members_keep_them_so():
     cohort = Cohort(grid_of(2, 2))
     assert len(cohort.stacked) == len(list(made(0).parameters()))
     member = cohort.member(1, 1)
-    assert member.output[0] is member.tokens.weight
+    assert member.last_layer().weight is member.tokens.weight
     assert torch.equal(member.tokens.weight, made(11).tokens.weight)
 
 

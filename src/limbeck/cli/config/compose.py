@@ -108,12 +108,12 @@ def _swept_arms(
 def _at_choice(composer: Composer, plain: Sequence[str], groups: Mapping[str, str]) -> Any:
     """The settings with one choice of each swept group."""
     others = [override for override in plain if key_of(override) not in groups]
-    chosen = [f"{group}={choice}" for group, choice in groups.items()]
+    overrides = [f"{group}={choice}" for group, choice in groups.items()]
     try:
-        return composed(composer, [*others, *chosen])
+        return composed(composer, [*others, *overrides])
     except ConfigError as error:
         if any(section_of(override) in groups for override in others):
-            raise ConfigError(f"With {' '.join(chosen)}: {error}") from None
+            raise ConfigError(f"With {' '.join(overrides)}: {error}") from None
         raise
 
 

@@ -97,7 +97,7 @@ def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool =
         ConfigError: If a value is out of range.
         DataError: If the data is missing or damaged.
     """
-    settings: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    settings: Any = OmegaConf.to_container(config, resolve=True)
     _check(settings)
     with quiet_lightning():
         rank, _ = process_of(settings["trainer"])

@@ -58,9 +58,9 @@ def section_of(override: str) -> str:
 
 def with_recipe(overrides: Sequence[str]) -> list[str]:
     """Add a recipe if other data is chosen: the default recipe's settings fit its own data."""
-    chosen = {key_of(override): override.partition("=")[2] for override in overrides}
-    data = chosen.get("data", "digits")
-    if "recipe" in chosen or data == "digits":
+    choices = {key_of(override): override.partition("=")[2] for override in overrides}
+    data = choices.get("data", "digits")
+    if "recipe" in choices or data == "digits":
         return list(overrides)
     recipe = "text" if data in TEXT else "plain"
     return [f"recipe={recipe}", *overrides]

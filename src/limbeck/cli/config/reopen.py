@@ -27,7 +27,7 @@ class Finished:
         folder: Run folder.
         data: Dataset of the run.
         build: Function from the name of an arm to its untrained student.
-        combine: How the answers of the teacher's members are combined.
+        combine: Mean of the teacher's members: of ``probabilities`` or ``logits``.
     """
 
     folder: Path

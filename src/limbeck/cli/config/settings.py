@@ -58,12 +58,12 @@ def _with_whole_choices(composer: Composer, groups: list[str], values: list[str]
     The recipe's differences within such a group fit its own choice.
     """
     config = composer([*groups, *values])
-    chosen = [override for override in groups if not override.startswith("recipe=")]
-    if not chosen:
+    choices = [override for override in groups if not override.startswith("recipe=")]
+    if not choices:
         return config
-    names = [override.partition("=")[0] for override in chosen]
+    names = [override.partition("=")[0] for override in choices]
     inside = [override for override in values if section_of(override) in names]
-    plain = composer([*chosen, "~recipe", *inside])
+    plain = composer([*choices, "~recipe", *inside])
     with open_dict(config):
         for name in names:
             config[name] = plain[name]

@@ -1,1 +1,1 @@
-"""Models on disk."""
+"""Models on disk: saving, loading, rebuilding."""

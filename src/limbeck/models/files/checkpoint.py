@@ -1,9 +1,7 @@
-"""A model on disk: ``model.safetensors`` (weights) and ``model.json`` (how to rebuild it). No
-pickle, no code.
+"""Models on disk: ``model.safetensors`` (weights) and ``model.json`` (how to rebuild them).
 
-``model.json`` names one of limbeck's own builders; a model of a user's own class is rebuilt by the
-user and filled with
-:func:`load_weights`.
+There is no pickle and no code. ``model.json`` names one of limbeck's own builders; users rebuild a
+model of a class of their own themselves and fill it with :func:`load_weights`.
 """
 
 import hashlib
@@ -22,7 +20,7 @@ from limbeck._base.files import write_atomically, write_json, write_text
 from limbeck.models.files.rebuild import describe, read_description, rebuild
 from limbeck.models.files.state_dict import difference, is_pickle, match_names, read_pickled
 from limbeck.models.huggingface.model import HuggingFace
-from limbeck.models.normalized import Normalized, model_name
+from limbeck.models.normalized import model_name, without_normalization
 from limbeck.models.zoo import TimmModel, TorchvisionModel
 
 WEIGHTS = "model.safetensors"
@@ -31,14 +29,19 @@ DESCRIPTION = "model.json"
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model read from disk, in eval mode, and its ``model.json``."""
+    """A model from disk, in eval mode, and the content of its ``model.json``.
+
+    Attributes:
+        model: The model.
+        description: Content of ``model.json``; empty if there is none.
+    """
 
     model: nn.Module
     description: dict[str, Any]
 
 
 def file_digest(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Compute the SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -48,37 +51,36 @@ def save_model(
 ) -> None:
     """Write ``model.safetensors``, then ``model.json``, each atomically.
 
-    A model of transformers is kept as transformers itself keeps it, with its ``config.json``.
+    A model of transformers is written in the form of transformers, with its ``config.json``.
 
     Args:
-        model: its state dict alone is kept.
-        folder: made if need be.
-        class_names: in the order of the logits.
-        tokenizer: content of the ``tokenizer.json`` to keep beside a language model.
+        model: Model whose state dict is written.
+        folder: Folder of the files, created if it does not exist.
+        class_names: Names of the classes, in the order of the logits.
+        tokenizer: Content of the ``tokenizer.json`` of a language model.
     """
     if isinstance(model, HuggingFace):
         folder.mkdir(parents=True, exist_ok=True)
         model.save(folder)
     else:
-        # Copies, since safetensors takes neither tied weights nor other memory formats.
-        state = {
-            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, tensor in model.state_dict().items()
-        }
+        state = {}
+        for name, tensor in model.state_dict().items():
+            # a copy: safetensors accepts neither tied weights nor other memory formats
+            state[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
     if tokenizer is not None:
         write_text(folder / "tokenizer.json", tokenizer)
-    digest = file_digest(folder / WEIGHTS)
-    write_json(
-        folder / DESCRIPTION, describe(model) | {"class_names": list(class_names), "sha256": digest}
-    )
+    description = describe(model)
+    description["class_names"] = list(class_names)
+    description["sha256"] = file_digest(folder / WEIGHTS)
+    write_json(folder / DESCRIPTION, description)
 
 
 def find_weights(place: str | Path) -> Path:
-    """The ``model.safetensors`` a user means: the file, or the one in a model's or a run's folder.
+    """Find the weights at a path: a file, or ``model.safetensors`` in a model's or run's folder.
 
     Raises:
-        TeacherError: there is none.
+        TeacherError: If there is none.
     """
     path = Path(place)
     if path.is_dir():
@@ -86,8 +88,8 @@ def find_weights(place: str | Path) -> Path:
             if candidate.is_file():
                 return candidate
         raise TeacherError(
-            f"{path}: no {WEIGHTS} there nor in {path / 'teacher'}. Name a run, a model's folder "
-            "or a file."
+            f"{path} has no {WEIGHTS}, nor has {path / 'teacher'}. Name a run, a model's folder or "
+            "a file."
         )
     if not path.is_file():
         raise TeacherError(
@@ -97,33 +99,31 @@ def find_weights(place: str | Path) -> Path:
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+    """Read the tensors of a safetensors file.
 
     Raises:
-        UntrustedFileError: it is damaged, or a pickle.
+        UntrustedFileError: If it is damaged, or a pickle.
     """
     try:
         return load_file(file)
     except SafetensorError as error:
         reason = error
-    if is_pickle(
-        file
-    ):  # a safetensors file may begin like one, so only one that cannot be read is told apart
+    # checked after reading fails, since a safetensors file may start like a pickle
+    if is_pickle(file):
         raise UntrustedFileError(
             f"{file} is a pickle (a file of torch.save): reading it could run code, so limbeck "
-            "does not. Convert it "
-            "where you trust it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), "
-            "'model.safetensors')."
+            "does not. If you trust it, convert it: safetensors.torch.save_file(torch.load(FILE, "
+            "weights_only=True), 'model.safetensors')."
         )
-    raise UntrustedFileError(f"{file} is damaged, or no safetensors file ({reason}).")
+    raise UntrustedFileError(f"{file} is damaged, or not a safetensors file ({reason}).")
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
     """Fill a model with the tensors of a safetensors file; names and shapes must match exactly.
 
     Raises:
-        TeacherError: they do not match.
-        UntrustedFileError: the file is damaged, or a pickle.
+        TeacherError: If they do not match.
+        UntrustedFileError: If the file is damaged, or a pickle.
     """
     _fill(model, read_weights(file), file)
 
@@ -142,69 +142,91 @@ def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
 def load_model(
     place: str | Path, build: Callable[[], nn.Module] | None = None, *, trust_pickle: bool = False
 ) -> LoadedModel:
-    """Rebuild a saved model, in eval mode, its weights in float32.
+    """Load a saved model in eval mode, with weights in float32.
 
     Args:
-        place: a run folder (its teacher), a model's folder, a ``model.safetensors`` with
-            ``model.json`` beside it, or weights alone: a safetensors file or a state dict of
+        place: Path of a run folder (its teacher), a model's folder, a ``model.safetensors`` beside
+            its ``model.json``, or weights alone: a safetensors file or a state dict of
             ``torch.save``.
-        build: makes the empty model where ``model.json`` is missing or names a user's own class.
-            Weights may belong to all of it, or to the network within its normalisation.
-        trust_pickle: run the code in a file of ``torch.save`` that holds more than tensors.
+        build: Function that makes the untrained model, needed if ``model.json`` is missing or names
+            a class of your own. Weights may belong to all of it, or to the network inside its
+            normalisation.
+        trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
+            tensors.
 
     Raises:
-        TeacherError: nothing is there, or the weights do not fit.
-        UntrustedFileError: a file is damaged, would run code, or is not what ``model.json`` says.
+        TeacherError: If there is no model, or the weights do not fit.
+        UntrustedFileError: If a file is damaged, would run code, or does not match ``model.json``.
     """
     file = find_weights(place)
-    described = file.with_name(DESCRIPTION)
-    description: dict[str, Any] = {}
     if file.suffix != ".safetensors" and is_pickle(file):
-        found = read_pickled(file, trust=trust_pickle)
-        if isinstance(found, nn.Module):
-            return LoadedModel(found.float().eval(), {})
-        return LoadedModel(_filled(found, build, file, "it holds weights alone").eval(), {})
-    if described.is_file():
-        description = read_description(described)
-        if description.get("sha256") not in (None, file_digest(file)):
-            raise UntrustedFileError(
-                f"{file} is damaged or was changed: its SHA-256 is not that of {described}."
-            )
+        return _load_pickled(file, build, trust=trust_pickle)
+    description_file = file.with_name(DESCRIPTION)
+    description = _checked_description(description_file, file)
     weights = read_weights(file)
     if description.get("builder"):
-        model = rebuild(description, described, weights)
-        if any(p.is_meta for p in model.parameters()) and not isinstance(model, HuggingFace):
-            _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
-            model.to_empty(device="cpu")
-        _fill(model, weights, file)
+        model = rebuild(description, description_file, weights)
+        _fill_rebuilt(model, weights, file)
+    elif description:
+        reason = f"{description_file} names a class of your own"
+        model = _filled(weights, build, file, reason)
     else:
-        missing = (
-            f"{described} names a class of your own" if description else f"{described} is missing"
-        )
-        model = _filled(weights, build, file, missing)
+        model = _filled(weights, build, file, f"{description_file} is missing")
     return LoadedModel(model.eval(), description)
 
 
+def _load_pickled(file: Path, build: Callable[[], nn.Module] | None, *, trust: bool) -> LoadedModel:
+    content = read_pickled(file, trust=trust)
+    if isinstance(content, nn.Module):
+        return LoadedModel(content.float().eval(), {})
+    model = _filled(content, build, file, "it holds weights alone")
+    return LoadedModel(model.eval(), {})
+
+
+def _checked_description(description_file: Path, file: Path) -> dict[str, Any]:
+    """Read the description beside the weights, if there is one, and compare their checksum."""
+    if not description_file.is_file():
+        return {}
+    description = read_description(description_file)
+    if description.get("sha256") not in (None, file_digest(file)):
+        raise UntrustedFileError(
+            f"{file} is damaged or was changed: its SHA-256 is not that in {description_file}."
+        )
+    return description
+
+
+def _fill_rebuilt(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
+    """Fill a model that may be without memory; names and shapes are checked before it is taken."""
+    is_meta = any(parameter.is_meta for parameter in model.parameters())
+    if is_meta and not isinstance(model, HuggingFace):
+        _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
+        model.to_empty(device="cpu")
+    _fill(model, weights, file)
+
+
 def _filled(
-    weights: dict[str, Tensor], build: Callable[[], nn.Module] | None, file: Path, missing: str
+    weights: dict[str, Tensor], build: Callable[[], nn.Module] | None, file: Path, reason: str
 ) -> nn.Module:
-    """The model that a user builds, or the network in it that the weights belong to."""
+    """Build a user's model and fill it, or the network in it that the weights belong to."""
     if build is None:
         raise TeacherError(
-            f"{file}: {missing}, so limbeck cannot rebuild the model. Give the model it belongs to "
-            "(teacher.model), or "
-            "in Python build it yourself and call limbeck.models.load_weights."
+            f"{file}: {reason}, so limbeck cannot rebuild the model. Give the model it belongs to "
+            "(teacher.model), or in Python build it yourself and call limbeck.models.load_weights."
         )
     model = build()
-    net = model.net if isinstance(model, Normalized) else model
+    net = without_normalization(model)
     if isinstance(net, HuggingFace):
         _fill(net, weights, file)
         return model
-    inner = [(net.net, net)] if isinstance(net, (TorchvisionModel, TimmModel)) else []
-    for part, whole in [(model, model), (net, net), *inner]:
-        named = match_names(part, weights)
-        if named is not None:
-            _fill(part, named, file)
+    # parts that weights may belong to, and the model to return: weights come with normalisation or
+    # without, and those of a library's network without limbeck's wrapper
+    parts = [(model, model), (net, net)]
+    if isinstance(net, (TorchvisionModel, TimmModel)):
+        parts.append((net.net, net))
+    for part, whole in parts:
+        renamed = match_names(part, weights)
+        if renamed is not None:
+            _fill(part, renamed, file)
             return whole
     raise TeacherError(
         f"{file} does not fit the model {model_name(model)}: {difference(net, weights)}."

@@ -1,9 +1,10 @@
-"""``model.json``: how a model is rebuilt, by one of limbeck's own builders and its arguments. Data,
-never code.
+"""``model.json``: how to rebuild a model, by one of limbeck's builders and its arguments.
+
+It is data, never code.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,32 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import LimbeckError, UntrustedFileError
-from limbeck.models.classifier import Classifier
-from limbeck.models.convnet import ConvNet
-from limbeck.models.gpt import GPT
-from limbeck.models.graded import Graded
+from limbeck.models.builders import BUILDERS, Builder, class_path, describe_network
 from limbeck.models.huggingface.hub import require_transformers
 from limbeck.models.huggingface.model import HuggingFace
-from limbeck.models.mlp import MLP
-from limbeck.models.normalized import Normalized, count_parameters, model_name
-from limbeck.models.zoo import TimmModel, TorchvisionModel
+from limbeck.models.normalized import (
+    Normalized,
+    count_parameters,
+    model_name,
+    without_normalization,
+)
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "mlp": MLP,
-    "convnet": ConvNet,
-    "torchvision": TorchvisionModel,
-    "timm": TimmModel,
-    "classifier": Classifier,
-    "graded": Graded,
-    "gpt": GPT,
-    "huggingface": HuggingFace,
-}
 LARGEST_SIDE = 4096
-FROM_LIBRARIES = ("torchvision", "timm", "classifier")
-"""Builders of other libraries' networks: they may keep tensors that no file holds, and some need
-memory to be made.
-"""
-TOKEN_MODELS = ("gpt", "huggingface")
 DEPTHS = (
     "layers",
     "n_layer",
@@ -47,47 +33,43 @@ DEPTHS = (
     "encoder_layers",
     "decoder_layers",
 )
+"""Names of settings that are numbers of layers."""
 FEW = 1024
-"""Heads, experts and the like that any model may have."""
+"""Number of heads, experts and the like that any model may have."""
 LARGEST_BUFFERS = 1 << 28
 """Values in the tables that a model of transformers makes by itself, such as masks."""
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-    """How to rebuild a model: builder and arguments, or only the class name for a user's own class.
+    """Describe how to rebuild a model: its builder and arguments.
 
-    Of a model of transformers also ``padded``, the entries of its vocabulary beyond the data's.
+    For a class of a user's own both are None. A model of transformers also has ``padded``, the
+    entries of its vocabulary beyond the data's.
     """
-    net = model.net if isinstance(model, Normalized) else model
-    arguments = getattr(
-        net, "arguments", None
-    )  # none for a classifier on a module of the user's own
-    builder = next(
-        (name for name, kind in BUILDERS.items() if type(net) is kind and arguments is not None),
-        None,
-    )
-    normalize = (
-        {"mean": model.mean.tolist(), "std": model.std.tolist()}
-        if isinstance(model, Normalized)
-        else None
-    )
-    found = {
+    net = without_normalization(model)
+    network = describe_network(net) or {"builder": None, "arguments": None}
+    normalize = None
+    if isinstance(model, Normalized):
+        normalize = {"mean": model.mean.tolist(), "std": model.std.tolist()}
+    description = {
         "format": 1,
         "name": model_name(model),
-        "builder": builder,
-        "class": f"{type(net).__module__}.{type(net).__qualname__}",
-        "arguments": dict(arguments) if builder and arguments else None,
+        "builder": network["builder"],
+        "class": class_path(net),
+        "arguments": network["arguments"],
         "normalize": normalize,
         "params": count_parameters(model),
     }
-    return found | {"padded": net.padded} if isinstance(net, HuggingFace) else found
+    if isinstance(net, HuggingFace):
+        description["padded"] = net.padded
+    return description
 
 
 def read_description(file: Path) -> dict[str, Any]:
-    """The content of a ``model.json``.
+    """Read a ``model.json``.
 
     Raises:
-        UntrustedFileError: it is damaged, or no description of a model.
+        UntrustedFileError: If it is damaged, or not the description of a model.
     """
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
@@ -104,37 +86,26 @@ def read_description(file: Path) -> dict[str, Any]:
 
 
 def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor]) -> nn.Module:
-    """The model of a description, without memory for its weights where that is possible, so that
-    sizes can be checked before they are believed.
+    """Build the model of a description, if possible without memory for its weights.
+
+    Sizes are checked against the weights before memory or time is spent on them.
+
+    Args:
+        description: Content of a ``model.json``.
+        file: Path of the description, for messages.
+        weights: Weights of the model, by name.
 
     Raises:
-        UntrustedFileError: it describes none, or sizes that the weights do not have.
+        UntrustedFileError: If it describes no model, or sizes that the weights do not have.
     """
     name = description["builder"]
     builder = BUILDERS.get(name) if isinstance(name, str) else None
     if builder is None:
         raise UntrustedFileError(f"{file}: builder {name!r} is none of {', '.join(BUILDERS)}.")
-    if builder is HuggingFace:
+    if builder.name == "huggingface":
         require_transformers()
     try:
-        inner = description["arguments"]["encoder"] if builder is Graded else description
-        if inner is not description and inner["builder"] in ("graded", *TOKEN_MODELS):
-            raise ValueError(f"grades of {inner['builder']}")  # what is inside would not be checked
-        outside = inner["builder"] in FROM_LIBRARIES
-        if outside:
-            _check_sizes(inner["arguments"], weights)
-        elif inner["builder"] in TOKEN_MODELS:
-            _check_depth(description, weights)
-        with torch.random.fork_rng(devices=[]), nullcontext() if outside else torch.device("meta"):
-            model = builder(**description["arguments"])
-            if isinstance(model, HuggingFace):
-                _check_room(model, weights)
-            normalize = description.get("normalize")
-            return (
-                model
-                if normalize is None
-                else Normalized(model, normalize["mean"], normalize["std"])
-            )
+        return _build(builder, description, weights)
     except (
         LimbeckError,
         TypeError,
@@ -147,8 +118,30 @@ def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor])
         raise UntrustedFileError(f"{file}: the model cannot be built from it ({error}).") from None
 
 
+def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
+    network, arguments = builder, description["arguments"]
+    if builder.name == "graded":
+        encoder = arguments["encoder"]
+        network, arguments = BUILDERS[encoder["builder"]], encoder["arguments"]
+        if network.name == "graded" or network.reads_tokens:
+            raise ValueError(f"grades of {network.name}")  # its sizes would not be checked
+    if network.from_library:
+        _check_sizes(arguments, weights)
+    elif network.reads_tokens:
+        _check_depth(description, weights)
+    device = nullcontext() if network.from_library else torch.device("meta")
+    with torch.random.fork_rng(devices=[]), device:
+        model = builder(**description["arguments"])
+        if isinstance(model, HuggingFace):
+            _check_memory(model, weights)
+        normalize = description.get("normalize")
+        if normalize is None:
+            return model
+        return Normalized(model, normalize["mean"], normalize["std"])
+
+
 def _check_sizes(arguments: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuse sizes that the weights do not have, as memory is taken for them."""
+    """Refuse sizes that the weights do not have, since memory is allocated for them."""
     channels, *sides = arguments["shape"]
     sizes = {size for tensor in weights.values() for size in tensor.shape}
     for size in (arguments["classes"], channels):
@@ -161,23 +154,25 @@ def _check_sizes(arguments: dict[str, Any], weights: dict[str, Tensor]) -> None:
 
 
 def _check_depth(description: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuse numbers of layers, heads or experts that so many weights cannot have, as time is taken
-    for them.
+    """Refuse numbers of layers, heads or experts that so many weights cannot have.
+
+    Time is spent on each of them.
     """
     if description.get("normalize") is not None:
         raise ValueError("token ids have no normalisation")
     if description["arguments"].get("path") is not None:
         raise ValueError("its weights are its own, not those of another folder")
-    most = max([FEW, *(size for tensor in weights.values() for size in tensor.shape)])
+    sizes = [size for tensor in weights.values() for size in tensor.shape]
+    most = max([FEW, *sizes])
     for name, value in _numbers(description["arguments"]):
-        if (name in DEPTHS and value > len(weights)) or (
-            name.startswith(("num_", "n_")) and value > most
-        ):
+        too_deep = name in DEPTHS and value > len(weights)
+        too_many = name.startswith(("num_", "n_")) and value > most
+        if too_deep or too_many:
             raise ValueError(f"{name} {value} in a file of {len(weights)} weights")
 
 
 def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Whole numbers in settings, at any depth, with the name of each."""
+    """Whole numbers in settings, at any depth, with their names."""
     if isinstance(settings, Mapping):
         for key, value in settings.items():
             yield from _numbers(value, str(key))
@@ -188,10 +183,10 @@ def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
         yield name, settings
 
 
-def _check_room(model: HuggingFace, weights: dict[str, Tensor]) -> None:
-    """Refuse a model, yet without memory, that needs more of it than the weights themselves."""
-    held = sum(tensor.numel() for tensor in weights.values())
-    if count_parameters(model) > held:
-        raise ValueError(f"{count_parameters(model)} parameters in a file of {held}")
-    if sum(buffer.numel() for buffer in model.buffers()) > max(LARGEST_BUFFERS, held):
+def _check_memory(model: HuggingFace, weights: dict[str, Tensor]) -> None:
+    """Refuse a model, still without memory, that needs more of it than its weights."""
+    available = sum(tensor.numel() for tensor in weights.values())
+    if count_parameters(model) > available:
+        raise ValueError(f"{count_parameters(model)} parameters in a file of {available}")
+    if sum(buffer.numel() for buffer in model.buffers()) > max(LARGEST_BUFFERS, available):
         raise ValueError("tables that are larger than the weights")

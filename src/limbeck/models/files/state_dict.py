@@ -1,6 +1,4 @@
-"""Weights from elsewhere: state dicts of ``torch.save``, read without running code, and the names
-in them.
-"""
+"""State dicts of ``torch.save``, read without running code, and the names in them."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import TeacherError, UntrustedFileError
 
 MOST_NAMED = 4
-"""Names in a message."""
+"""Largest number of names in a message."""
 _UNCOUNTED = "num_batches_tracked"
 """BatchNorm's count of batches, which old files lack and nothing here reads."""
 
@@ -25,15 +23,15 @@ def is_pickle(file: Path) -> bool:
 
 
 def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.Module:
-    """The tensors of a file of ``torch.save``; of a trusted file also a whole module.
+    """Read the tensors of a file of ``torch.save``, or the whole module of a trusted file.
 
     Args:
-        file: holds a state dict, alone or beside other things (an optimizer, an epoch).
-        trust: run the code in it, if it holds any.
+        file: File with a state dict, alone or beside other objects (an optimizer, an epoch).
+        trust: Whether to run the code in it, if there is any.
 
     Raises:
-        TeacherError: it holds no state dict, or several.
-        UntrustedFileError: it is damaged, or reading it would run code.
+        TeacherError: If it holds no state dict, or several.
+        UntrustedFileError: If it is damaged, or reading it would run code.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -41,10 +39,9 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
         if not trust:
             raise UntrustedFileError(
                 f"{file} holds more than tensors (a whole pickled module?): reading it could run "
-                "code, so limbeck does "
-                "not. Where you trust it, convert it: torch.save(torch.load(FILE, "
-                "weights_only=False).state_dict(), "
-                "'weights.pt'); or take the risk here with teacher.trust_pickle=true."
+                "code, so limbeck does not. If you trust it, convert it: "
+                "torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pt'); or "
+                "set teacher.trust_pickle=true."
             ) from None
         content = _read_trusted(file)
     except (
@@ -57,7 +54,7 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
         AttributeError,
     ) as error:
         raise UntrustedFileError(
-            f"{file} is damaged, or no file of torch.save ({_line(error)})."
+            f"{file} is damaged, or not a file of torch.save ({_line(error)})."
         ) from None
     return _weights_in(content, file)
 
@@ -67,9 +64,8 @@ def _read_trusted(file: Path) -> Any:
         return torch.load(file, map_location="cpu", weights_only=False)
     except Exception as error:  # the file's own code may raise anything
         raise TeacherError(
-            f"{file} cannot be unpickled here ({type(error).__name__}: {_line(error)}). Its "
-            "classes should be the same "
-            "as where it was saved; a state dict depends on none."
+            f"{file} cannot be unpickled here ({type(error).__name__}: {_line(error)}). It needs "
+            "the classes with which it was saved; a state dict needs none."
         ) from None
 
 
@@ -78,7 +74,7 @@ def _line(error: Exception) -> str:
 
 
 def _weights_in(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
-    """The state dict that a file holds, or the one under the only key that holds one."""
+    """The state dict in a file, or the one under the only key that holds one."""
     if isinstance(content, nn.Module):
         return content
     if _is_state_dict(content):
@@ -88,65 +84,70 @@ def _weights_in(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
             f"{file} holds a {type(content).__name__}; a state dict was expected (names and "
             "tensors)."
         )
-    found = {
-        str(key): value
-        for key, value in content.items()
-        if _is_state_dict(value) or isinstance(value, nn.Module)
-    }
-    if len(found) == 1:
-        value = next(iter(found.values()))
+    candidates: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, nn.Module) or _is_state_dict(value):
+            candidates[str(key)] = value
+    if len(candidates) == 1:
+        value = next(iter(candidates.values()))
         return value if isinstance(value, nn.Module) else dict(value)
-    keys = ", ".join(str(key) for key in content) or "nothing"
-    said = f"several state dicts ({', '.join(found)})" if found else f"no state dict, but {keys}"
+    if candidates:
+        problem = f"several state dicts ({', '.join(candidates)})"
+    else:
+        problem = f"no state dict, but {', '.join(map(str, content)) or 'nothing'}"
     raise TeacherError(
-        f"{file} holds {said}. Save the teacher's alone: torch.save(CONTENT[KEY], 'weights.pt')."
+        f"{file} holds {problem}. Save the teacher's alone: torch.save(CONTENT[KEY], 'weights.pt')."
     )
 
 
 def _is_state_dict(value: Any) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and bool(value)
-        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
-    )
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
 
 
 def match_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The weights under the names of a model: as they are, or without what all begin with
-    (``module.``, ``model.``).
+    """Return the weights under the names of a model.
+
+    These are their own names, or those without a shared prefix (``module.``, ``model.``).
 
     Returns:
         None if the names are not those of the model.
     """
-    wanted = _counted(model.state_dict())
-    return next((names for names in _shortened(dict(weights)) if _counted(names) == wanted), None)
+    names = _relevant(model.state_dict())
+    for renamed in _without_prefixes(dict(weights)):
+        if _relevant(renamed) == names:
+            return renamed
+    return None
 
 
-def _shortened(weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+def _without_prefixes(weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Yield the weights as they are, then without each prefix that all names share."""
     yield weights
-    while len(first := {name.partition(".")[0] for name in weights}) == 1 and all(
-        "." in name for name in weights
-    ):
-        weights = {
-            name.removeprefix(f"{next(iter(first))}."): tensor for name, tensor in weights.items()
-        }
+    while all("." in name for name in weights):
+        prefixes = {name.partition(".")[0] for name in weights}
+        if len(prefixes) != 1:
+            return
+        prefix = f"{prefixes.pop()}."
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
         yield weights
 
 
-def _counted(names: Mapping[str, Tensor]) -> set[str]:
+def _relevant(names: Mapping[str, Tensor]) -> set[str]:
     return {name for name in names if not name.endswith(_UNCOUNTED)}
 
 
 def difference(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
-    """How the names of weights differ from those of a model, in words."""
-    wanted, found = _counted(model.state_dict()), _counted(weights)
-    missing, unknown = sorted(wanted - found), sorted(found - wanted)
-    said = [f"it lacks {_listed(missing)}"] * bool(missing) + [
-        f"it has {_listed(unknown)} besides"
-    ] * bool(unknown)
-    return " and ".join(said)
+    """Describe in words how the names of weights differ from those of a model."""
+    expected, actual = _relevant(model.state_dict()), _relevant(weights)
+    differences = []
+    if missing := sorted(expected - actual):
+        differences.append(f"it lacks {_join(missing)}")
+    if unknown := sorted(actual - expected):
+        differences.append(f"it also has {_join(unknown)}")
+    return " and ".join(differences)
 
 
-def _listed(names: list[str]) -> str:
+def _join(names: list[str]) -> str:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more

@@ -1,6 +1,4 @@
-"""Settings of Hugging Face models: which are known, completed from the data, without any that name
-code or places.
-"""
+"""Settings of Hugging Face models: checked, completed from the data, free of code and paths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +7,7 @@ from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.models.huggingface.hub import one_line, quiet
 
-_NOT_KEPT = frozenset(
+_NOT_ARCHITECTURE = frozenset(
     {
         "auto_map",
         "custom_pipelines",
@@ -27,23 +25,23 @@ _NOT_KEPT = frozenset(
         "architectures",
     }
 )
-"""Settings that name code, places or number formats: none of them is part of the architecture."""
+"""Settings that name code, paths or number formats, which are not part of the architecture."""
 
 
-def made_config(
+def make_config(
     settings: dict[str, Any], where: str, shape: Sequence[int], classes: int | None
 ) -> Any:
-    """The settings as transformers has them.
+    """Make the configuration object of transformers.
 
     Args:
-        settings: ``model_type`` and what belongs to it.
-        where: they come from, for messages.
-        shape: of one input of the data, ``(T,)``.
-        classes: entries of the data's vocabulary; where given, sizes that are missing become the
-            data's, and unknown settings are refused.
+        settings: Settings with ``model_type``.
+        where: Origin of the settings, for messages.
+        shape: Shape of one input of the data, ``(T,)``.
+        classes: Size of the data's vocabulary for a new model: missing sizes become the data's, and
+            unknown settings are refused. None for a model with weights.
 
     Raises:
-        ConfigError: the architecture is unknown, or its settings do not fit it.
+        ConfigError: If the architecture is unknown, or its settings do not fit it.
     """
     from transformers import CONFIG_MAPPING
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
@@ -51,15 +49,14 @@ def made_config(
     name = settings.get("model_type")
     if not isinstance(name, str) or name not in KNOWN:
         near = closest(str(name), KNOWN)
+        hint = f" Did you mean {near}?" if near else ""
         raise ConfigError(
-            f"{where}: transformers has no causal language model of model_type {name!r}."
-            + (f" Did you mean {near}?" if near else "")
+            f"{where}: transformers has no causal language model of model_type {name!r}.{hint}"
         )
     if settings.get("quantization_config"):
-        raise ConfigError(
-            f"{where}: its weights are quantised; limbeck needs a model with all their digits."
-        )
-    settings = {key: value for key, value in kept(settings).items() if key != "model_type"}
+        raise ConfigError(f"{where}: its weights are quantised; limbeck needs a model that is not.")
+    settings = architecture_settings(settings)
+    del settings["model_type"]
     try:
         with quiet():
             kind = CONFIG_MAPPING[name]
@@ -77,56 +74,56 @@ def made_config(
 def _completed(
     settings: dict[str, Any], kind: Any, where: str, length: int, classes: int
 ) -> dict[str, Any]:
-    """Settings with the sizes of the data where they are missing."""
-    usual, alias = kind().to_dict(), dict(kind.attribute_map)
+    """Add the sizes of the data to settings without them."""
+    defaults, alias = kind().to_dict(), dict(kind.attribute_map)
     for key in settings:
-        if key not in usual and key not in alias:
-            near = closest(key, [*usual, *alias])
-            raise ConfigError(
-                f"{where}: unknown setting {key}." + (f" Did you mean {near}?" if near else "")
-            )
-    found = {alias.get(key, key) for key in settings}
-    sizes = {"vocab_size": classes, "max_position_embeddings": length}
-    new = {
-        alias.get(key, key): size for key, size in sizes.items() if alias.get(key, key) not in found
-    }
-    new = {key: size for key, size in new.items() if key in usual}
-    # Where the default is a token of the library's own vocabulary, there is none here.
-    marks = [key for key in ("bos_token_id", "eos_token_id", "pad_token_id") if key not in settings]
-    return (
-        settings
-        | new
-        | {key: None for key in marks if isinstance(usual.get(key), int) and usual[key] >= classes}
-    )
+        if key not in defaults and key not in alias:
+            near = closest(key, [*defaults, *alias])
+            hint = f" Did you mean {near}?" if near else ""
+            raise ConfigError(f"{where}: unknown setting {key}.{hint}")
+    completed = dict(settings)
+    names = {alias.get(key, key) for key in settings}
+    for size, value in (("vocab_size", classes), ("max_position_embeddings", length)):
+        name = alias.get(size, size)
+        if name in defaults and name not in names:
+            completed[name] = value
+    for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        default = defaults.get(key)
+        # the default may be a token of a larger vocabulary than the data's
+        if key not in settings and isinstance(default, int) and default >= classes:
+            completed[key] = None
+    return completed
 
 
-def kept(settings: Any) -> Any:
-    """Settings without those that name code or places, at any depth, as JSON would have them."""
+def architecture_settings(settings: Any) -> Any:
+    """Settings, at any depth, without those that name code or paths, as JSON would have them."""
     if isinstance(settings, Mapping):
-        return {str(key): kept(value) for key, value in settings.items() if key not in _NOT_KEPT}
+        architecture = {}
+        for key, value in settings.items():
+            if key not in _NOT_ARCHITECTURE:
+                architecture[str(key)] = architecture_settings(value)
+        return architecture
     if isinstance(settings, (list, tuple)):
-        return [kept(value) for value in settings]
+        return [architecture_settings(value) for value in settings]
     return settings
 
 
 def check_sizes(config: Any, where: str, length: int, classes: int) -> int | None:
-    """The model's positions, None where there is no bound.
+    """Return the number of the model's positions, None if it is unlimited.
 
     Raises:
-        ConfigError: they, or the vocabulary, are fewer than the data's.
+        ConfigError: If they are fewer than the data's, or the vocabulary is smaller.
     """
     text = config.get_text_config()
     size, positions = text.vocab_size, getattr(text, "max_position_embeddings", None)
     if size < classes:
         raise ConfigError(
             f"{where}: the model's vocabulary has {size} entries, the data's {classes}. Read the "
-            "data with the model's "
-            "own tokenizer (data.tokenizer=FOLDER), or take another model."
+            "data with the model's own tokenizer (data.tokenizer=FOLDER), or choose another model."
         )
     if isinstance(positions, int) and positions < length:
         raise ConfigError(
             f"{where}: a block of {length} tokens is longer than the model's {positions} "
-            "positions. Choose "
-            f"data.block={positions} or less, or another model."
+            f"positions. Choose data.block={positions} or less, or another model."
         )
     return positions if isinstance(positions, int) else None

@@ -1,5 +1,6 @@
-"""Folders of Hugging Face models: on the disk, or fetched by name; settings, safetensors and
-tokenizer, never code.
+"""Folders of Hugging Face models, on disk or downloaded: settings, safetensors, tokenizer.
+
+No code is ever loaded.
 """
 
 import json
@@ -16,9 +17,10 @@ from limbeck.models.files.state_dict import is_pickle
 
 CONFIG = "config.json"
 LARGEST_TEXT = 64 << 20
-"""Bytes of a file of settings or of a tokenizer."""
+"""Largest file of settings or of a tokenizer, in bytes."""
 REACH_SECONDS = 5.0
-_FETCHED = [
+"""Timeout of the first request to the hub."""
+_DOWNLOADS = [
     CONFIG,
     "generation_config.json",
     "tokenizer.json",
@@ -34,7 +36,7 @@ def require_transformers() -> None:
     """Check that transformers is installed.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: If it is not.
     """
     if find_spec("transformers") is None:
         raise ConfigError(
@@ -44,28 +46,28 @@ def require_transformers() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and remarks back."""
-    from transformers.utils import logging as theirs
+    """Silence transformers' progress bars and log messages."""
+    from transformers.utils import logging as transformers_logging
 
-    bars, level = theirs.is_progress_bar_enabled(), theirs.get_verbosity()
-    theirs.disable_progress_bar()
-    theirs.set_verbosity(logging.CRITICAL)
+    bars = transformers_logging.is_progress_bar_enabled()
+    level = transformers_logging.get_verbosity()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity(logging.CRITICAL)
     try:
         yield
     finally:
-        theirs.set_verbosity(level)
+        transformers_logging.set_verbosity(level)
         if bars:
-            theirs.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
 
 
 def find_folder(path: str | Path) -> Path:
-    """The folder of a model: the one on the disk, or what is fetched of the one on the hub by that
-    name.
+    """Find the folder of a model on disk, or download the model of that name from the hub.
 
     Raises:
-        ConfigError: there is no such folder, and no model of that name on the hub.
-        ResourceError: the hub cannot be reached.
-        UntrustedFileError: its weights are pickled.
+        ConfigError: If there is no such folder, and no model of that name on the hub.
+        ResourceError: If the hub cannot be reached.
+        UntrustedFileError: If its weights are pickled.
     """
     folder = Path(str(path))
     if not folder.is_dir():
@@ -79,7 +81,7 @@ def find_folder(path: str | Path) -> Path:
                 f"{path} does not exist. Name a folder that save_pretrained made, or a model of "
                 "the hub."
             )
-        folder = _fetched(str(path))
+        folder = _downloaded(str(path))
     if not (folder / CONFIG).is_file():
         raise ConfigError(
             f"{folder} holds no {CONFIG}; a folder that save_pretrained made was expected."
@@ -88,9 +90,10 @@ def find_folder(path: str | Path) -> Path:
     return folder
 
 
-def _fetched(name: str) -> Path:
-    """The folder in the hub's cache; the network is asked once and briefly before anything waits
-    for it.
+def _downloaded(name: str) -> Path:
+    """Download a model into the hub's cache and return its folder.
+
+    A brief request first finds out whether the hub can be reached; if not, the cache is used.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -100,30 +103,28 @@ def _fetched(name: str) -> Path:
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ConfigError(
             f"{name} is no folder here, and the hub gives no model of that name: it has none, or "
-            "asks for a login "
-            f"({one_line(error)})."
+            f"requires a login ({one_line(error)})."
         ) from None
     except Exception as error:  # whatever the hub's client raises without a network
         try:
-            return Path(snapshot_download(name, allow_patterns=_FETCHED, local_files_only=True))
+            return Path(snapshot_download(name, allow_patterns=_DOWNLOADS, local_files_only=True))
         except Exception:  # whatever it raises where nothing was fetched before
-            raise _not_fetched(name, error) from None
+            raise _no_download(name, error) from None
     try:
-        return Path(snapshot_download(name, allow_patterns=_FETCHED))
+        return Path(snapshot_download(name, allow_patterns=_DOWNLOADS))
     except Exception as error:  # as above
-        raise _not_fetched(name, error) from None
+        raise _no_download(name, error) from None
 
 
-def _not_fetched(name: str, error: Exception) -> ResourceError:
+def _no_download(name: str, error: Exception) -> ResourceError:
     return ResourceError(
-        f"{name} is no folder here and could not be fetched from the hub ({one_line(error)}). "
-        "Check the network, or "
-        "name a local folder that save_pretrained made."
+        f"{name} is no folder here and could not be downloaded from the hub ({one_line(error)}). "
+        "Check the network, or name a local folder that save_pretrained made."
     )
 
 
 def _check_weights(folder: Path) -> None:
-    """Check that a folder's weights are safetensors, and within it."""
+    """Check that a folder's weights are safetensors inside it."""
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         return
@@ -144,8 +145,7 @@ def _check_weights(folder: Path) -> None:
     if pickled:
         raise UntrustedFileError(
             f"{folder} has its weights in {pickled[0]}, a pickle: reading it could run code, so "
-            "limbeck does not. "
-            "Convert it where you trust it: "
+            "limbeck does not. If you trust it, convert it: "
             "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(OTHER)."
         )
     raise ConfigError(
@@ -154,14 +154,14 @@ def _check_weights(folder: Path) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A file of settings.
+    """Read a file of settings.
 
     Raises:
-        UntrustedFileError: it is damaged, too large, or holds something else.
+        UntrustedFileError: If it is damaged, too large, or holds something else.
     """
     if file.stat().st_size > LARGEST_TEXT:
         raise UntrustedFileError(
-            f"{file} has over {LARGEST_TEXT >> 20} MiB, too many for settings."
+            f"{file} is larger than {LARGEST_TEXT >> 20} MiB, too large for settings."
         )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -175,10 +175,10 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_vocabulary(file: Path) -> list[str]:
-    """The strings of a ``tokenizer.json``'s tokens by id; an id without a token is ``<unused ID>``.
+    """Read the tokens of a ``tokenizer.json`` by id; an id without a token is ``<unused ID>``.
 
     Raises:
-        UntrustedFileError: the file is damaged, or too large.
+        UntrustedFileError: If the file is damaged, or too large.
     """
     read_json(file)
     from tokenizers import Tokenizer
@@ -187,7 +187,7 @@ def read_vocabulary(file: Path) -> list[str]:
         ids = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
     except Exception as error:  # the library raises no narrower class
         raise UntrustedFileError(
-            f"{file} is damaged, or no tokenizer ({one_line(error)})."
+            f"{file} is damaged, or not a tokenizer ({one_line(error)})."
         ) from None
     if ids and max(ids.values()) > LARGEST_TEXT:
         raise UntrustedFileError(f"{file} is damaged: it has a token of id {max(ids.values())}.")
@@ -198,5 +198,5 @@ def read_vocabulary(file: Path) -> list[str]:
 
 
 def one_line(error: Exception) -> str:
-    """An error in one line."""
+    """The message of an error in one line."""
     return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")

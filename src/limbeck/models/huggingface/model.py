@@ -1,6 +1,4 @@
-"""Causal language models of Hugging Face's transformers: from a folder, from the hub, or new ones
-from settings.
-"""
+"""Causal language models of transformers: from a folder, from the hub, or new ones."""
 
 import os
 import tempfile
@@ -14,7 +12,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck.models.gpt import check_length, check_tokens
-from limbeck.models.huggingface.config import check_sizes, kept, made_config
+from limbeck.models.huggingface.config import architecture_settings, check_sizes, make_config
 from limbeck.models.huggingface.hub import (
     CONFIG,
     find_folder,
@@ -24,30 +22,31 @@ from limbeck.models.huggingface.hub import (
     read_vocabulary,
     require_transformers,
 )
+from limbeck.models.protocols import LastLayer
 
 PROBED = 8
-"""Tokens of the block that a model is tried on."""
+"""Number of tokens in the block that a model is tested on."""
 
 
 class HuggingFace(nn.Module):
     """A causal language model of transformers (extra ``hf``), in float32.
 
     Args:
-        shape: of one input: ``(T,)``, the length of a block in tokens.
-        classes: V, the entries of the data's vocabulary. A model with more (a padded vocabulary) is
-            cut to the first V.
-        path: a folder that ``save_pretrained`` made, or the name of a model on the hub: begin with
-            these weights, in safetensors. No code comes with them.
-        config: where ``path`` is None, ``model_type`` and its settings, as ``{"model_type": "gpt2",
-            "n_embd": 64, "n_layer": 2, "n_head": 2}``: begin with random weights. The sizes of
-            vocabulary and block are the data's where they are missing.
+        shape: Shape of one input, ``(T,)``: the length of a block in tokens.
+        classes: Size V of the data's vocabulary. A model with a larger (padded) vocabulary is cut
+            to the first V entries.
+        path: Folder of ``save_pretrained``, or name of a model on the hub, to start from its
+            weights, in safetensors. No code is loaded with them.
+        config: Settings of a model with random weights if ``path`` is None: ``model_type`` and its
+            own, as in ``{"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 2}``. Missing
+            sizes of vocabulary and block are the data's.
 
     Raises:
-        ConfigError: transformers is missing, the architecture is unknown or not causal, the
+        ConfigError: If transformers is missing, the architecture is unknown or not causal, the
             vocabulary is smaller than the data's, or the block is longer than the model's
             positions.
-        ResourceError: the hub cannot be reached.
-        UntrustedFileError: a file is damaged, or the weights are pickled.
+        ResourceError: If the hub cannot be reached.
+        UntrustedFileError: If a file is damaged, or the weights are pickled.
     """
 
     def __init__(
@@ -63,9 +62,8 @@ class HuggingFace(nn.Module):
         check_tokens("HuggingFace", shape, classes)
         if path is None and config is None:
             raise ConfigError(
-                "HuggingFace needs the folder or name of a model (path), or settings for a new one "
-                "(config: "
-                "{model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2})."
+                "HuggingFace needs the folder or name of a model (path), or settings of a new one "
+                "(config: {model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2})."
             )
         if config is not None and not isinstance(config, Mapping):
             raise ConfigError(
@@ -73,71 +71,71 @@ class HuggingFace(nn.Module):
             )
         self.classes = classes
         folder = None if path is None else find_folder(path)
-        where = f"config={dict(config or {})}" if folder is None else str(folder / CONFIG)
-        settings = dict(config or {}) if folder is None else read_json(folder / CONFIG)
-        made = made_config(settings, where, shape, classes if folder is None else None)
-        self._tokenizer = (
-            folder / "tokenizer.json" if folder and (folder / "tokenizer.json").is_file() else None
-        )
-        self.positions = check_sizes(made, where, shape[0], classes)
+        if folder is None:
+            settings = dict(config or {})
+            where = f"config={settings}"
+            net_config = make_config(settings, where, shape, classes)
+        else:
+            where = str(folder / CONFIG)
+            net_config = make_config(read_json(folder / CONFIG), where, shape, None)
+        self.positions = check_sizes(net_config, where, shape[0], classes)
         self.arguments: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,
-            "config": kept(made.to_dict()),
+            "config": architecture_settings(net_config.to_dict()),
         }
-        self._take(_new(made, where) if folder is None else _pretrained(made, folder))
+        self._tokenizer: Path | None = None
+        if folder is not None and (folder / "tokenizer.json").is_file():
+            self._tokenizer = folder / "tokenizer.json"
+        self._set_net(
+            _new(net_config, where) if folder is None else _pretrained(net_config, folder)
+        )
         self.train()
 
-    def _take(self, net: Any) -> None:
-        """Take a network of transformers, and find out how it answers unless it has no weights yet."""
+    def _set_net(self, net: Any) -> None:
+        """Set the network of transformers, and test what its logits are if it has weights."""
         self.net = net
-        self._plain_output = (
-            not any(weight.is_meta for weight in net.parameters()) and self._probe()
-        )
+        has_weights = not any(weight.is_meta for weight in net.parameters())
+        self._is_linear = has_weights and self._probe()
 
     @property
     def name(self) -> str:
         """Architecture, layers and width, as in ``gpt2-12x768``."""
         config = self.net.config.get_text_config()
-        layers, width = (
-            getattr(config, "num_hidden_layers", None),
-            getattr(config, "hidden_size", None),
-        )
-        return (
-            config.model_type
-            if layers is None or width is None
-            else f"{config.model_type}-{layers}x{width}"
-        )
+        layers = getattr(config, "num_hidden_layers", None)
+        width = getattr(config, "hidden_size", None)
+        if layers is None or width is None:
+            return config.model_type
+        return f"{config.model_type}-{layers}x{width}"
 
     @property
     def padded(self) -> int:
-        """Entries of the model's vocabulary beyond the data's, which are cut off."""
+        """Number of entries of the model's vocabulary beyond the data's, which are cut off."""
         return self.net.config.get_text_config().vocab_size - self.classes
 
     @property
     def vocabulary(self) -> list[str] | None:
-        """Strings of the tokens by id, from the ``tokenizer.json`` beside the weights; None where
-        there is none.
+        """Tokens by id, from the ``tokenizer.json`` beside the weights; None if there is none.
 
         Raises:
-            UntrustedFileError: the file is damaged.
+            UntrustedFileError: If the file is damaged.
         """
         return None if self._tokenizer is None else read_vocabulary(self._tokenizer)
 
-    @property
-    def output(self) -> tuple[Tensor, Tensor | None] | None:
-        """Weight ``[V, D]`` and bias ``[V]`` of the last layer: logits are ``hidden(ids) @ weight.T
-        + bias``.
+    def last_layer(self) -> LastLayer | None:
+        """Return the last layer: logits are ``hidden(ids) @ weight.T + bias``.
 
         None for models whose logits are something else, such as scaled or capped.
         """
-        return self._last_layer() if self._plain_output else None
+        return self._output_layer() if self._is_linear else None
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Logits ``[B, t, V]`` of token ids ``[B, t]``, ``t <= T``; those at i predict token i + 1.
+        """Compute logits ``[B, t, V]`` of token ids ``[B, t]``, ``t <= T``.
+
+        Those at position i predict token i + 1.
 
         Raises:
-            ConfigError: the block is longer than the model's positions.
+            ConfigError: If the block is longer than the model's positions.
         """
         if self.positions is not None:
             check_length(ids, self.positions)
@@ -145,31 +143,29 @@ class HuggingFace(nn.Module):
         return logits[..., : self.classes]
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Features ``[B, t, D]`` before the last layer, of token ids ``[B, t]``; of use where there
-        is an output.
-        """
-        return self.net.base_model(
-            input_ids=ids.long(), use_cache=False, return_dict=True
-        ).last_hidden_state
+        """Compute features ``[B, t, D]`` before the last layer, of token ids ``[B, t]``."""
+        answer = self.net.base_model(input_ids=ids.long(), use_cache=False, return_dict=True)
+        return answer.last_hidden_state
 
-    def _last_layer(self) -> tuple[Tensor, Tensor | None]:
-        last: Any = self.net.get_output_embeddings()
-        bias = getattr(last, "bias", None)
-        return last.weight[: self.classes], None if bias is None else bias[: self.classes]
+    def _output_layer(self) -> LastLayer:
+        """The layer of the network that gives logits, cut to the data's vocabulary."""
+        layer: Any = self.net.get_output_embeddings()
+        bias = getattr(layer, "bias", None)
+        if bias is not None:
+            bias = bias[: self.classes]
+        return LastLayer(layer.weight[: self.classes], bias)
 
     @torch.no_grad()
     def _probe(self) -> bool:
-        """Whether logits are features times the last layer's weights, by one block.
+        """Test with one block whether logits are features times the last layer's weights.
 
         Raises:
-            ConfigError: the model cannot read it, or sees the tokens that it should predict.
+            ConfigError: If the model cannot read it, or sees the tokens that it should predict.
         """
         training = [(part, part.training) for part in self.net.modules()]
         device = next(self.net.parameters()).device
-        ids = (
-            torch.arange(min(PROBED, self.arguments["shape"][0]), device=device)[None]
-            % self.classes
-        )
+        length = min(PROBED, self.arguments["shape"][0])
+        ids = torch.arange(length, device=device)[None] % self.classes
         other = torch.cat((ids[:, :-1], (ids[:, -1:] + 1) % self.classes), 1)
         self.net.eval()
         try:
@@ -180,11 +176,10 @@ class HuggingFace(nn.Module):
             ):
                 raise ConfigError(
                     f"{self.name} sees the tokens that it should predict: it is no causal language "
-                    "model. Some are "
-                    "made one by their settings (config: {is_decoder: true}); take another "
-                    "otherwise."
+                    "model. Some become one with the setting config: {is_decoder: true}; otherwise "
+                    "choose another."
                 )
-            return self._is_plain(ids, logits)
+            return self._last_layer_gives(ids, logits)
         except LimbeckError:
             raise
         except Exception as error:  # whatever a model of transformers raises
@@ -195,46 +190,41 @@ class HuggingFace(nn.Module):
             for part, mode in training:
                 part.training = mode
 
-    def _is_plain(self, ids: Tensor, logits: Tensor) -> bool:
-        """Whether the last layer reads the features, and what it gives are the logits, however
-        large.
-        """
-        last, read = self.net.get_output_embeddings(), []
-        large = torch.linspace(
-            -1e3, 1e3, logits.shape[-1] + self.padded, device=logits.device
-        ).expand(*ids.shape, -1)
+    def _last_layer_gives(self, ids: Tensor, logits: Tensor) -> bool:
+        """Whether the last layer reads the features, and its outputs are the logits at any size.
 
-        def exchange(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            read.append(inputs[0])
+        Large outputs are put in place of the layer's, to notice a cap on logits.
+        """
+        layer, inputs = self.net.get_output_embeddings(), []
+        if layer is None or self.net.base_model is self.net:
+            return False
+        size = logits.shape[-1] + self.padded
+        large = torch.linspace(-1e3, 1e3, size, device=logits.device).expand(*ids.shape, -1)
+
+        def replace(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            inputs.append(arguments[0])
             return large
 
-        if last is None or self.net.base_model is self.net:
-            return False
-        hook = last.register_forward_hook(exchange)
+        hook = layer.register_forward_hook(replace)
         try:
             answers = self(ids)
         finally:
             hook.remove()
-        same = torch.equal(answers, large[..., : self.classes]) and len(read) == 1
-        if not same or not torch.allclose(
-            read[0], self.hidden(ids), rtol=1e-4, atol=1e-5, equal_nan=True
-        ):
+        if len(inputs) != 1 or not torch.equal(answers, large[..., : self.classes]):
             return False
-        weight, bias = self._last_layer()
-        return torch.allclose(
-            F.linear(read[0], weight, bias), logits, rtol=1e-4, atol=1e-5, equal_nan=True
-        )
+        if not _near(inputs[0], self.hidden(ids)):
+            return False
+        return _near(F.linear(inputs[0], *self._output_layer()), logits)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take weights under the names that transformers gives them in files, in place of those
-        there are.
+        """Replace the weights by others, under the names of transformers' files.
 
         Raises:
-            RuntimeError: names or shapes are not those of the model; a line each.
+            RuntimeError: If names or shapes are not those of the model; one line for each.
         """
         require_transformers()
         with quiet():
-            net, found = type(self.net).from_pretrained(
+            net, report = type(self.net).from_pretrained(
                 None,
                 config=self.net.config,
                 state_dict=dict(weights),
@@ -242,18 +232,15 @@ class HuggingFace(nn.Module):
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-        problems = [
-            *_misfits(found),
-            *(f"{name} is not of this model" for name in sorted(found["unexpected_keys"])),
-        ]
+        problems = list(_misfits(report))
+        for name in sorted(report["unexpected_keys"]):
+            problems.append(f"{name} is not of this model")
         if problems:
             raise RuntimeError("\n".join(["The weights do not fit:", *problems]))
-        self._take(net.train(self.training))
+        self._set_net(net.train(self.training))
 
     def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and ``config.json`` as ``save_pretrained`` does, each
-        atomically.
-        """
+        """Write ``model.safetensors`` and ``config.json`` like ``save_pretrained``, atomically."""
         with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
             self.net.save_pretrained(temporary, max_shard_size="1000TB")
             for name in ("model.safetensors", CONFIG):
@@ -273,18 +260,18 @@ def _new(config: Any, where: str) -> nn.Module:
 
 
 def _pretrained(config: Any, folder: Path) -> nn.Module:
-    """The model in a folder.
+    """Load the model in a folder.
 
     Raises:
-        ConfigError: its weights are not those of its settings.
-        UntrustedFileError: they cannot be read.
+        ConfigError: If its weights do not fit its settings.
+        UntrustedFileError: If they cannot be read.
     """
     from transformers import AutoModelForCausalLM
 
     kind: Any = AutoModelForCausalLM
     try:
         with quiet():
-            net, found = kind.from_pretrained(
+            net, report = kind.from_pretrained(
                 folder,
                 config=config,
                 trust_remote_code=False,
@@ -298,18 +285,20 @@ def _pretrained(config: Any, folder: Path) -> nn.Module:
         raise UntrustedFileError(
             f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
         ) from None
-    problems = list(_misfits(found))
+    problems = list(_misfits(report))
     if problems:
-        raise ConfigError(
-            f"{folder}: the weights are not those of {CONFIG}: {'; '.join(problems[:3])}."
-        )
+        raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {'; '.join(problems[:3])}.")
     return net
 
 
-def _misfits(found: Mapping[str, Any]) -> Iterator[str]:
-    """What transformers reports of loaded weights, a line each."""
-    for name in sorted(found["missing_keys"]):
+def _misfits(report: Mapping[str, Any]) -> Iterator[str]:
+    """Problems in transformers' report on loaded weights, one line each."""
+    for name in sorted(report["missing_keys"]):
         yield f"{name} is missing"
-    for name, theirs, wanted in sorted(found["mismatched_keys"]):
-        yield f"{name} has the shape {list(theirs)}, not {list(wanted)}"
-    yield from (str(message) for message in found["error_msgs"])
+    for name, actual, expected in sorted(report["mismatched_keys"]):
+        yield f"{name} has the shape {list(actual)}, not {list(expected)}"
+    yield from map(str, report["error_msgs"])
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)

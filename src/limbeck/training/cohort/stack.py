@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from limbeck._base.errors import ConfigError
-from limbeck.models import GPT, HuggingFace
+from limbeck.models import HasLastLayer, HuggingFace
 from limbeck.models.mlp import BoundedLinear
 from limbeck.training.cohort.gpt import StackedGPT
 from limbeck.training.cohort.layers import stacked_forward
@@ -143,10 +143,11 @@ class Cohort(nn.Module):
         Logits are what :meth:`hidden` gives times these weights, so that they can be computed a
         part at a time. None for other models, and for those whose logits are something else.
         """
-        if isinstance(self.student, (GPT, HuggingFace)):
-            if self.student.output is None:
+        if isinstance(self.student, HasLastLayer):
+            layer = self.student.last_layer()
+            if layer is None:
                 return None
-            weight, bias = self.student.output
+            weight, bias = layer
             return weight[None, None], None if bias is None else bias[None, None]
         if self.student is None and isinstance(self._stacked_forward, StackedGPT):
             return self._parameters_by_name()["tokens.weight"].transpose(0, 1), None
@@ -156,7 +157,7 @@ class Cohort(nn.Module):
         """Features ``[A, S, B, t, D]`` before the last layer, of token ids ``[S, B, t]``; where
         there is an output.
         """
-        if isinstance(self.student, (GPT, HuggingFace)):
+        if isinstance(self.student, HasLastLayer):
             return self.student.hidden(x[0])[None, None]
         assert isinstance(self._stacked_forward, StackedGPT)
         self._set_modes()

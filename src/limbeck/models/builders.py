@@ -1,0 +1,66 @@
+"""The models that limbeck can rebuild from data: names in ``model.json`` and their classes."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A class of models that is rebuilt from its arguments.
+
+    Attributes:
+        name: Name in ``model.json``.
+        path: Dotted path of the class, which keeps its arguments in ``arguments``.
+        from_library: Whether the network comes from another library: it may keep tensors that no
+            file holds, and may need memory to be built.
+        reads_tokens: Whether inputs are blocks of token ids.
+    """
+
+    name: str
+    path: str
+    from_library: bool = False
+    reads_tokens: bool = False
+
+    def __call__(self, **arguments: Any) -> nn.Module:
+        """Build the model."""
+        module, _, name = self.path.rpartition(".")
+        return getattr(import_module(module), name)(**arguments)
+
+
+_ENTRIES = (
+    Builder("mlp", "limbeck.models.mlp.MLP"),
+    Builder("convnet", "limbeck.models.convnet.ConvNet"),
+    Builder("torchvision", "limbeck.models.zoo.TorchvisionModel", from_library=True),
+    Builder("timm", "limbeck.models.zoo.TimmModel", from_library=True),
+    Builder("classifier", "limbeck.models.classifier.Classifier", from_library=True),
+    Builder("graded", "limbeck.models.graded.Graded"),
+    Builder("gpt", "limbeck.models.gpt.GPT", reads_tokens=True),
+    Builder("huggingface", "limbeck.models.huggingface.model.HuggingFace", reads_tokens=True),
+)
+
+BUILDERS: dict[str, Builder] = {builder.name: builder for builder in _ENTRIES}
+"""Every builder by its name."""
+
+
+def class_path(model: nn.Module) -> str:
+    """The dotted path of a model's class."""
+    return f"{type(model).__module__}.{type(model).__qualname__}"
+
+
+def describe_network(model: nn.Module) -> dict[str, Any] | None:
+    """Return the ``builder`` and ``arguments`` that rebuild a model without its normalisation.
+
+    Returns:
+        None for a class of a user's own, or a model on such a module.
+    """
+    arguments = getattr(model, "arguments", None)
+    if arguments is None:
+        return None
+    path = class_path(model)
+    for builder in BUILDERS.values():
+        if builder.path == path:
+            return {"builder": builder.name, "arguments": dict(arguments)}
+    return None

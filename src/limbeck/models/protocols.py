@@ -1,0 +1,32 @@
+"""What limbeck can use of a model beyond its logits."""
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+class LastLayer(NamedTuple):
+    """A linear layer from features to logits.
+
+    Attributes:
+        weight: Weight, ``[V, D]``.
+        bias: Bias, ``[V]``; None if there is none.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@runtime_checkable
+class HasLastLayer(Protocol):
+    """A language model whose logits are ``hidden(ids) @ weight.T + bias``.
+
+    Training then computes the logits of large vocabularies a part at a time, for models of your own
+    too.
+    """
+
+    def last_layer(self) -> LastLayer | None:
+        """Return the last layer; None if logits are something else, such as scaled or capped."""
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """Compute the features ``[B, t, D]`` before the last layer, of token ids ``[B, t]``."""
