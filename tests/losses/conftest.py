@@ -71,10 +71,10 @@ def standardised(x):
 
 def hard(z, y):
     """Per sample, 0 where the label is -100."""
-    picked = np.take_along_axis(log_softmax(z, axis=-1), np.where(y < 0, 0, y)[..., None], -1)[
+    selected = np.take_along_axis(log_softmax(z, axis=-1), np.where(y < 0, 0, y)[..., None], -1)[
         ..., 0
     ]
-    return np.where(y == -100, 0.0, -picked)
+    return np.where(y == -100, 0.0, -selected)
 
 
 def smoothed(z, y, smoothing):
