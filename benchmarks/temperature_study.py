@@ -28,7 +28,7 @@ from common import (
 )
 from textbook import Textbook, distillation_loss, loaders, network
 
-from limbeck import Arm, Objective, Optimizer, Study
+from limbeck import Arm, Objective, Optimizer, RunOptions, Schedule, Study
 from limbeck.models import MLP, Normalized
 
 TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 11.0, 15.0, 20.0)
@@ -52,12 +52,9 @@ def main() -> None:
                 student=partial(MLP, hidden=[50]),
                 teacher=teacher,
                 seeds=1,
-                epochs=epochs,
-                batch_size=100,
-                optimizer=Optimizer(lr=1e-3),
-                trainer=trainer_options(options),
+                schedule=Schedule(epochs=epochs, batch_size=100, optimizer=Optimizer(lr=1e-3)),
                 out=folder / "run",
-                progress=False,
+                options=RunOptions(trainer=trainer_options(options), progress=False),
             ).run()
 
     with fresh_folder() as folder:

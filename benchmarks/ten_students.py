@@ -33,7 +33,7 @@ from common import (
 from peers import installed, kd_lib_epoch, torchdistill_epoch
 from textbook import Textbook, distillation_loss, loaders, network
 
-from limbeck import Arm, Objective, Optimizer, Study
+from limbeck import Arm, Objective, Optimizer, RunOptions, Schedule, Study
 from limbeck.data import Dataset
 from limbeck.models import MLP, Normalized
 
@@ -80,12 +80,9 @@ def main() -> None:
                 student=partial(MLP, hidden=[200, 200]),
                 teacher=teacher,
                 seeds=SEEDS,
-                epochs=epochs,
-                batch_size=32,
-                optimizer=Optimizer(lr=1e-3),
-                trainer=trainer_options(options),
+                schedule=Schedule(epochs=epochs, batch_size=32, optimizer=Optimizer(lr=1e-3)),
                 out=folder / "run",
-                progress=False,
+                options=RunOptions(trainer=trainer_options(options), progress=False),
             ).run()
 
     def student() -> torch.nn.Module:

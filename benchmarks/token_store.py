@@ -27,7 +27,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from limbeck import Arm, Objective, Optimizer, Study
+from limbeck import Arm, Objective, Optimizer, RunOptions, Schedule, Study
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, NoViews, TransferSet, text_file
 from limbeck.data.batches import TrainBatches
@@ -200,12 +200,12 @@ def train(
             out=out,
             teacher=teacher,
             seeds=options.seeds,
-            epochs=options.epochs,
-            batch_size=8,
-            optimizer=ADAMW,
+            schedule=Schedule(epochs=options.epochs, batch_size=8, optimizer=ADAMW),
             transfer=TransferSet(samples=options.samples),
-            trainer={"precision": options.precision},
-            store="off" if is_control else store_settings,
+            options=RunOptions(
+                trainer={"precision": options.precision},
+                store="off" if is_control else store_settings,
+            ),
         )
         (arm,) = study.run().arms
     bits_per_byte = [result.test.bits_per_byte for result in arm.seeds]

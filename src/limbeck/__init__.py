@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from limbeck.losses import Objective
     from limbeck.store.settings import StoreSettings
     from limbeck.study.arms import Arm, Teacher
+    from limbeck.study.options import RunOptions, Schedule
     from limbeck.study.study import Study
     from limbeck.training.fit import distill, train
     from limbeck.training.module import DistillationModule
@@ -22,6 +23,8 @@ __all__ = [
     "DistillationModule",
     "Objective",
     "Optimizer",
+    "RunOptions",
+    "Schedule",
     "StoreSettings",
     "Study",
     "Teacher",
@@ -36,6 +39,8 @@ _HOMES = {
     "DistillationModule": "limbeck.training.module",
     "Objective": "limbeck.losses",
     "Optimizer": "limbeck.training.optimizer",
+    "RunOptions": "limbeck.study.options",
+    "Schedule": "limbeck.study.options",
     "StoreSettings": "limbeck.store.settings",
     "Study": "limbeck.study.study",
     "Teacher": "limbeck.study.arms",

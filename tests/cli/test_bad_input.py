@@ -128,7 +128,7 @@ def test_settings(fails, overrides, message):
 
 
 def test_an_arm_needs_a_teacher(fails):
-    assert "arms.soft learns from a teacher and the study has none" in fails(4, "teacher=none")
+    assert "arms.soft learns from a teacher, but the study has none" in fails(4, "teacher=none")
 
 
 def test_the_folder(fails, tmp_path):

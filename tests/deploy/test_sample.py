@@ -12,8 +12,9 @@ from scipy import stats
 from scipy.special import softmax
 from support.deploy_runs import dataset
 from support.markov import markov_text
+from support.studies import make_study
 
-from limbeck import Arm, Objective, Optimizer, Study, Teacher
+from limbeck import Arm, Objective, Optimizer, Teacher
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import text_file
 from limbeck.deploy import sample as module
@@ -40,18 +41,17 @@ def text_run(tmp_path_factory):
         "hard": Arm(objective=Objective(hard_weight=1, soft_weight=0)),
         "soft": Arm(objective=Objective()),
     }
-    Study(
+    make_study(
         data,
         arms,
+        place / "run",
         student=gpt,
         teacher=Teacher(model=gpt, epochs=2, batch_size=32, optimizer=fast),
         seeds=1,
         epochs=2,
         batch_size=32,
         optimizer=fast,
-        out=place / "run",
         store="off",
-        progress=False,
     ).run()
     return data, place / "run"
 

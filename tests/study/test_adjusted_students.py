@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from support.studies import make_study
 from torch import nn
 
-from limbeck import Arm, Objective, Study
+from limbeck import Arm, Objective
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
@@ -57,12 +58,11 @@ def study(data, out, **options):
         "teacher": MLP((1, 4, 4), 3, hidden=[9]),
         "seeds": 2,
         "epochs": 3,
-        "progress": False,
         "bias": "prior",
         "transfer": TransferSet(without=["b"]),
         "store": "off",
     }
-    return Study(data, arms, out=out, **{**usual, **options})
+    return make_study(data, arms, out, **{**usual, **options})
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_an_unknown_way_is_refused(data, tmp_path):
 
 def test_kappa_is_for_graded_classes(data, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"bias=kappa is for graded classes, and those of tiny are not"
+        ConfigError, match=r"bias=kappa is for graded classes, but those of tiny are not"
     ):
         study(data, tmp_path / "run", bias="kappa").run()
     assert not (tmp_path / "run").exists()
@@ -172,10 +172,8 @@ def test_the_squared_error_of_grades_is_for_a_student_of_one_score(data, tmp_pat
     with pytest.raises(
         ConfigError, match=r"arms\.a: objective\.hard=squared_error is for a student of one score"
     ):
-        Study(data, arms, student=student, out=tmp_path / "run", progress=False).check()
-    Study(
-        data, arms, student=partial(Graded, student), out=tmp_path / "run", progress=False
-    ).check()
+        make_study(data, arms, tmp_path / "run", student=student).check()
+    make_study(data, arms, tmp_path / "run", student=partial(Graded, student)).check()
 
 
 def test_damaged_entries_are_met(finished):
@@ -190,7 +188,7 @@ def test_damaged_entries_are_met(finished):
 def test_page_and_terminal_show_them_apart_from_the_results(finished, width):
     summary, out = finished
     file = io.StringIO()
-    print_summary(to_json(summary), Console(file=file, width=width))
+    print_summary(summary, Console(file=file, width=width))
     results, adjusted = file.getvalue().split(
         "With biases set by the class prior (no labels used):"
     )

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.studies import make_study
 from torch import nn
 
 from limbeck import Arm, Objective, Optimizer, Study
@@ -16,8 +17,9 @@ from limbeck.data import Dataset
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
-from limbeck.study.arms import cohorts, fill_in
-from limbeck.study.study import Study as StudyClass
+from limbeck.study.arms import plan_arms
+from limbeck.study.cohorts import plan_cohorts
+from limbeck.study.engine import Engine
 from limbeck.training.cohort import stack as cohort_module
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
@@ -45,11 +47,10 @@ def study(data, out, arms, **options):
         "seeds": 2,
         "epochs": 3,
         "batch_size": 32,
-        "progress": False,
         "store": "off",
         "optimizer": Optimizer(lr=0.01),
     }
-    return Study(data, arms, out=out, **{**defaults, **options})
+    return make_study(data, arms, out, **{**defaults, **options})
 
 
 def weights(out):
@@ -112,14 +113,14 @@ def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path):
 
 
 def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
-    fit = StudyClass._fit
+    fit = Engine.fit
 
     def short(self, stage, *rest):
         if stage == "cohort0":
             raise ResourceError("Memory of the device ran out: lower batch_size, or seeds.")
         return fit(self, stage, *rest)
 
-    monkeypatch.setattr(StudyClass, "_fit", short)
+    monkeypatch.setattr(Engine, "fit", short)
     summary = study(
         data,
         tmp_path / "run",
@@ -141,7 +142,7 @@ def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
         raise ResourceError("Memory ran out: lower batch_size, or seeds.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(StudyClass, "_fit", full)
+        patch.setattr(Engine, "fit", full)
         with pytest.raises(ResourceError, match="Memory ran out"):
             study(data, run, arms).run()
         with pytest.raises(ResourceError, match="Memory ran out"):
@@ -152,7 +153,7 @@ def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
 
 
 def test_a_run_that_lacks_students_for_want_of_memory_is_not_finished(data, tmp_path, monkeypatch):
-    fit, run = StudyClass._fit, tmp_path / "run"
+    fit, run = Engine.fit, tmp_path / "run"
     arms = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
 
     def short(self, stage, *rest):
@@ -161,7 +162,7 @@ def test_a_run_that_lacks_students_for_want_of_memory_is_not_finished(data, tmp_
         return fit(self, stage, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(StudyClass, "_fit", short)
+        patch.setattr(Engine, "fit", short)
         assert study(data, run, arms).run().failed
     assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["state"] == "incomplete"
     assert study(data, run, arms, resume=True).run().failed == ()
@@ -171,7 +172,7 @@ def test_one_of_several_processes_cannot_go_on_alone(data, tmp_path, monkeypatch
     def full(self, stage, *rest):
         raise ResourceError("Memory ran out: lower batch_size, or seeds.")
 
-    monkeypatch.setattr(StudyClass, "_fit", full)
+    monkeypatch.setattr(Engine, "fit", full)
     several = study(data, tmp_path / "run", GOOD)
     several.processes = 2
     with pytest.raises(ResourceError, match="Memory ran out"):
@@ -185,13 +186,11 @@ def test_what_failed_is_not_tried_again(data, tmp_path, monkeypatch):
     arms = {"wild": Arm(objective=HARD, optimizer=WILD), **GOOD}
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(
-            StudyClass, "_evaluate", lambda self, teacher: (_ for _ in ()).throw(KeyboardInterrupt)
-        )
+        patch.setattr(Study, "_summarize", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             study(data, run, arms).run()
     fitted = []
-    monkeypatch.setattr(StudyClass, "_fit", lambda self, stage, *rest: fitted.append(stage))
+    monkeypatch.setattr(Engine, "fit", lambda self, stage, *rest: fitted.append(stage))
     summary = study(data, run, arms, resume=True).run()
     assert fitted == []
     assert [arm.name for arm in summary.arms] == ["hard", "soft"]
@@ -225,7 +224,7 @@ def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsy
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
     assert re.match(
-        r"error: \d students failed, everything else is in the report\. hard,lr=1e\+30 \(seed", last
+        r"error: \d students failed; the report covers all others\. hard,lr=1e\+30 \(seed", last
     )
     assert "Training diverged: the loss of hard,lr=1e+30/seed0 was" in last
     assert "failed: soft,lr=1e+30 (seed" in " ".join(out.split())
@@ -252,7 +251,7 @@ def test_arms_with_another_optimizer_are_another_cohort(data, tmp_path):
         "soft-fast": Arm(objective=Objective(), optimizer=fast),
     }
     built = study(data, tmp_path / "run", arms)
-    assert [[plan.name for plan in plans] for plans, _ in built.cohorts()] == [
+    assert [[plan.name for plan in cohort.arms] for cohort in built.cohorts()] == [
         ["hard", "soft"],
         ["hard-fast", "soft-fast"],
     ]
@@ -291,10 +290,10 @@ def test_what_does_not_fit_into_one_cohort_becomes_several(data, monkeypatch, ro
     params = sum(p.numel() for p in small(shape=data.shape, classes=3).parameters())
     monkeypatch.setattr(cohort_module, "MAX_STACKED", room * params + params // 2)
     arms = {f"a{i}": Arm(objective=Objective(temperature=1 + i)) for i in range(5)}
-    plans = fill_in(arms, student=small, views=None, transfer=None, optimizer=Optimizer(), epochs=3)
-    found = list(cohorts(plans, [0, 1, 2], data))
-    assert [(len(some), len(seeds)) for some, seeds in found] == sizes
-    pairs = [(plan.name, seed) for some, seeds in found for plan in some for seed in seeds]
+    plans = plan_arms(arms, Arm(objective=HARD, student=small, optimizer=Optimizer(), epochs=3))
+    cohorts = plan_cohorts(plans, [0, 1, 2], data)
+    assert [(len(cohort.arms), len(cohort.seeds)) for cohort in cohorts] == sizes
+    pairs = [(plan.name, seed) for cohort in cohorts for plan, seed in cohort.students()]
     assert sorted(pairs) == [(f"a{i}", seed) for i in range(5) for seed in range(3)]
 
 

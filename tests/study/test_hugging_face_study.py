@@ -9,8 +9,9 @@ from functools import partial
 import pytest
 import torch
 from support.markov import markov_text
+from support.studies import make_study
 
-from limbeck import Arm, Objective, Optimizer, Study, Teacher
+from limbeck import Arm, Objective, Optimizer, Teacher
 from limbeck._base.errors import ConfigError, ResourceError, TeacherError
 from limbeck.data import text_file
 from limbeck.models import GPT, HuggingFace, load_model
@@ -52,10 +53,9 @@ def study_of(data, out, **options):
         "epochs": 2,
         "batch_size": 16,
         "optimizer": FAST,
-        "progress": False,
         "store": {"folder": out.parent / "store", "kind": "sampled", "k": 3},
     }
-    return Study(data, ARMS, out=out, **{**settings, **options})
+    return make_study(data, ARMS, out, **{**settings, **options})
 
 
 @pytest.fixture(scope="module")

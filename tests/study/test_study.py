@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from support.studies import make_study
 from torch import nn
 
-from limbeck import Arm, Objective, Optimizer, StoreSettings, Study, Teacher
+from limbeck import Arm, Objective, Optimizer, StoreSettings, Teacher
 from limbeck._base.errors import (
     ConfigError,
     DataError,
@@ -24,7 +25,7 @@ from limbeck.models import MLP, ConvNet
 from limbeck.run.summary import parse_summary
 from limbeck.store.verify import COMPARED
 from limbeck.study.arms import build
-from limbeck.study.study import Study as StudyClass
+from limbeck.study.engine import Engine
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 ARMS = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(temperature=2.0))}
@@ -80,10 +81,9 @@ def study_of(data, out, arms=ARMS, **options):
         "seeds": 2,
         "epochs": 3,
         "batch_size": 32,
-        "progress": False,
         "optimizer": Optimizer(lr=0.01, schedule="one_cycle"),
     }
-    return Study(data, arms, out=out, **{**defaults, **options})
+    return make_study(data, arms, out, **{**defaults, **options})
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +247,8 @@ def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path,
             begun[arm, seed] = torch.cat([p.flatten() for p in model.parameters()])
         fit(self, stage, label, module, batches, epochs)
 
-    fit = StudyClass._fit
-    monkeypatch.setattr(StudyClass, "_fit", spy)
+    fit = Engine.fit
+    monkeypatch.setattr(Engine, "fit", spy)
     arms = {
         **ARMS,
         "narrow": Arm(objective=HARD, transfer=TransferSet(samples=40)),
@@ -286,10 +286,10 @@ def test_a_study_repeats_itself(data, tmp_path):
 
 def test_the_test_split_is_opened_once_after_the_last_fit(data, tmp_path, monkeypatch):
     events = []
-    opened, fitted = Dataset.open_test, StudyClass._fit
+    opened, fitted = Dataset.open_test, Engine.fit
     monkeypatch.setattr(Dataset, "open_test", lambda self: [events.append("test"), opened(self)][1])
     monkeypatch.setattr(
-        StudyClass, "_fit", lambda self, *a: [fitted(self, *a), events.append(f"fit {a[0]}")][0]
+        Engine, "fit", lambda self, *a: [fitted(self, *a), events.append(f"fit {a[0]}")][0]
     )
     study_of(
         data, tmp_path / "run", student=WithBatchNorm, teacher=Teacher(model=own(8), epochs=1)
@@ -326,7 +326,7 @@ def test_without_a_teacher(data, tmp_path):
     assert not (out / "teacher").exists()
     assert "teacher" not in np.load(out / "predictions.npz").files
     with pytest.raises(
-        TeacherError, match=r"arms\.soft learns from a teacher and the study has none"
+        TeacherError, match=r"arms\.soft learns from a teacher, but the study has none"
     ):
         study_of(data, tmp_path / "other", teacher=None)
 
@@ -522,7 +522,7 @@ def test_stored_answers_give_what_live_ones_give(data, tmp_path, monkeypatch, vi
         (
             {"student": lambda: Own(classes=4)},
             ConfigError,
-            "the student gives 4 classes, the data has 3",
+            "the student outputs 4 classes but the dataset has 3",
         ),
         ({"student": lambda: nn.Linear(5, 3)}, ConfigError, "cannot read inputs of shape"),
         ({"student": lambda model=Own(): model}, ConfigError, "the same module each time"),  # noqa: B008
@@ -615,7 +615,7 @@ def interrupt(monkeypatch, *, stage=None, epoch=None):
     """Kill the next study after a stage, or at the beginning of an epoch of one."""
     from limbeck.training.task import DistillationTask
 
-    fit, begin = StudyClass._fit, DistillationTask.begin_epoch
+    fit, begin = Engine.fit, DistillationTask.begin_epoch
     running = []
 
     def fit_and_fail(self, name, *rest):
@@ -629,7 +629,7 @@ def interrupt(monkeypatch, *, stage=None, epoch=None):
             raise Killed
         begin(task, number, rank)
 
-    monkeypatch.setattr(StudyClass, "_fit", fit_and_fail)
+    monkeypatch.setattr(Engine, "fit", fit_and_fail)
     monkeypatch.setattr(DistillationTask, "begin_epoch", begin_and_fail)
 
 
@@ -707,10 +707,8 @@ def test_what_was_finished_is_not_trained_again(data, tmp_path, monkeypatch):
             resumable(data, out).run()
     before = (out / "teacher" / "model.safetensors").stat().st_mtime_ns
     stages = []
-    fit = StudyClass._fit
-    monkeypatch.setattr(
-        StudyClass, "_fit", lambda self, *a: [stages.append(a[0]), fit(self, *a)][1]
-    )
+    fit = Engine.fit
+    monkeypatch.setattr(Engine, "fit", lambda self, *a: [stages.append(a[0]), fit(self, *a)][1])
     resumable(data, out, resume=True).run()
     assert stages == ["cohort1"]
     assert (out / "teacher" / "model.safetensors").stat().st_mtime_ns == before

@@ -5,16 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.studies import make_study
 from torch import nn
 
-from limbeck import Arm, Objective, Study
+from limbeck import Arm, Objective
 from limbeck._base.errors import ConfigError
 from limbeck.cli.main import main
 from limbeck.data import Dataset, Shift
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
-from limbeck.study.arms import can_stack
+from limbeck.study.cohorts import can_stack
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 
@@ -45,7 +46,7 @@ def study(data, out, temperature=2.0, **options):
         "other": Arm(objective=Objective(hard_weight=temperature, soft_weight=0.0)),
     }
     defaults = {"student": partial(MLP, hidden=[4]), "seeds": 2, "epochs": 2, "progress": False}
-    return Study(data, arms, out=out, **{**defaults, **options})
+    return make_study(data, arms, out, **{**defaults, **options})
 
 
 def test_a_student_that_branches_on_its_values_trains_alone(data, tmp_path):
@@ -60,7 +61,7 @@ def test_a_student_that_branches_on_its_values_trains_alone(data, tmp_path):
 
 def test_other_settings_are_not_resumed_with(data, tmp_path):
     study(data, tmp_path / "run").run()
-    with pytest.raises(ConfigError, match="the settings are not those in config"):
+    with pytest.raises(ConfigError, match="the settings differ from those in config"):
         study(data, tmp_path / "run", temperature=3.0, resume=True).run()
 
 
@@ -73,7 +74,7 @@ def test_other_views_and_stores_are_not_resumed_with(data, tmp_path, other):
         data, tmp_path / "run", views=Shift(1), store={"folder": tmp_path / "store"}, resume=True
     ).run()
     assert summary.arms[0].views_settings == Shift(1).settings()
-    with pytest.raises(ConfigError, match="the settings are not those in config"):
+    with pytest.raises(ConfigError, match="the settings differ from those in config"):
         study(data, tmp_path / "run", **{"views": Shift(1), **other}, resume=True).run()
 
 

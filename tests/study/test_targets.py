@@ -6,9 +6,10 @@ from functools import partial
 
 import pytest
 import torch
+from support.studies import make_study
 from torch import nn
 
-from limbeck import Arm, Objective, StoreSettings, Study
+from limbeck import Arm, Objective, StoreSettings
 from limbeck.data import Dataset, Mixup, NoViews, Shift, TransferSet, Views
 from limbeck.data.batches import TrainBatches
 from limbeck.data.dataset import as_float
@@ -71,9 +72,8 @@ def study(data, out, arms=None, **options):
         "teacher": Counting(),
         "seeds": 2,
         "epochs": 3,
-        "progress": False,
     }
-    return Study(data, arms, out=out, **{**usual, **options})
+    return make_study(data, arms, out, **{**usual, **options})
 
 
 def signals_of(data, teacher, arms=None, **options):

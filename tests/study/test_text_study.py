@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 from scipy.stats import norm
 from support.markov import markov_text
+from support.studies import make_study
 
-from limbeck import Arm, Objective, Optimizer, Study, Teacher
+from limbeck import Arm, Objective, Optimizer, Teacher
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, NoViews, TransferSet, text_file
@@ -58,10 +59,9 @@ def study_of(data, out, **options):
         "epochs": 6,
         "batch_size": 16,
         "optimizer": FAST,
-        "progress": False,
         "store": {"folder": out.parent / "store"},
     }
-    return Study(data, options.pop("arms", arms), out=out, **{**settings, **options})
+    return make_study(data, options.pop("arms", arms), out, **{**settings, **options})
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +374,7 @@ def test_several_controls_and_epochs_of_an_arm(data, teacher, tmp_path):
         epochs=1,
         transfer=TransferSet(samples=100),
     )
-    assert [[plan.name for plan in plans] for plans, _ in study.cohorts()] == [
+    assert [[plan.name for plan in cohort.arms] for cohort in study.cohorts()] == [
         ["hard", "soft"],
         ["longer"],
     ]
@@ -412,10 +412,10 @@ def test_students_with_large_logits_are_trained_one_by_one(data, tmp_path, monke
     study = study_of(data, tmp_path / "run")
     assert len(study.cohorts()) == 1
     monkeypatch.setattr(
-        "limbeck.study.arms.MOST_LOGITS", 16 * BLOCK * 256 * 2
+        "limbeck.study.cohorts.MOST_LOGITS", 16 * BLOCK * 256 * 2
     )  # of two students for a batch
-    assert [len(plans) * len(seeds) for plans, seeds in study.cohorts()] == [2, 2]
-    monkeypatch.setattr("limbeck.study.arms.MOST_LOGITS", 16 * BLOCK * 256)
+    assert [len(list(cohort.students())) for cohort in study.cohorts()] == [2, 2]
+    monkeypatch.setattr("limbeck.study.cohorts.MOST_LOGITS", 16 * BLOCK * 256)
     assert len(study.cohorts()) == 4
 
 

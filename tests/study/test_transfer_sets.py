@@ -7,14 +7,16 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from support.studies import make_study
 from torch import nn
 
-from limbeck import Arm, Objective, StoreSettings, Study, Teacher
+from limbeck import Arm, Objective, StoreSettings, Teacher
 from limbeck._base.errors import ConfigError, DataError, ResourceError
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, ImagesFrom, Shift, Source, TransferSet, UniformNoise
 from limbeck.models import MLP, load_model
 from limbeck.run.folder import RunFolder
+from limbeck.study.engine import Engine
 from limbeck.study.pools import Pools
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.generator import Generated
@@ -76,9 +78,8 @@ def study(data, out, arms, **options):
         "teacher": teacher(),
         "seeds": 2,
         "epochs": 3,
-        "progress": False,
     }
-    return Study(data, arms, out=out, **{**usual, **options})
+    return make_study(data, arms, out, **{**usual, **options})
 
 
 @pytest.mark.parametrize("views", [None, Shift(1)], ids=["plain", "shifts"])
@@ -141,17 +142,17 @@ def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_i
     }
     whole = study(data, tmp_path / "whole", arms).run()
     assert made == [12]
-    fit = Study._fit
+    fit = Engine.fit
 
     def stop_at_second(self, stage, *rest):
         if stage == "cohort1":
             raise KeyboardInterrupt
         return fit(self, stage, *rest)
 
-    monkeypatch.setattr(Study, "_fit", stop_at_second)
+    monkeypatch.setattr(Engine, "fit", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
         study(data, tmp_path / "run", arms).run()
-    monkeypatch.setattr(Study, "_fit", fit)
+    monkeypatch.setattr(Engine, "fit", fit)
     assert made == [12, 12]
     assert (tmp_path / "run" / "checkpoints" / "source0.npy").is_file()
     resumed = study(data, tmp_path / "run", arms, resume=True).run()
@@ -165,11 +166,11 @@ def test_other_inputs_than_before_are_no_run_to_resume(data, tmp_path, monkeypat
         "a": Arm(objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy")))
     }
     np.save(tmp_path / "images.npy", data.train.inputs[:, 0].numpy())
-    fit = Study._fit
-    monkeypatch.setattr(Study, "_fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    fit = Engine.fit
+    monkeypatch.setattr(Engine, "fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         study(data, tmp_path / "run", arms).run()
-    monkeypatch.setattr(Study, "_fit", fit)
+    monkeypatch.setattr(Engine, "fit", fit)
     np.save(tmp_path / "images.npy", data.train.inputs[:9, 0].numpy())
     with pytest.raises(DataError, match=r"the inputs: images from images\.npy is not what it was"):
         study(data, tmp_path / "run", arms, resume=True).run()
@@ -238,16 +239,16 @@ def test_a_source_with_other_settings_is_no_run_to_resume(data, tmp_path, monkey
         return {"a": Arm(objective=SOFT, transfer=TransferSet(source=Sloped(slope=slope)))}
 
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "_fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Engine, "fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             study(data, tmp_path / "run", arms(1.0)).run()
-    with pytest.raises(ConfigError, match=r"the settings are not those in config\.yaml"):
+    with pytest.raises(ConfigError, match=r"the settings differ from those in config\.yaml"):
         study(data, tmp_path / "run", arms(2.0), resume=True).run()
 
 
 def test_what_a_source_made_is_kept_while_students_are_missing(data, tmp_path, monkeypatch):
     made.clear()
-    fit, run = Study._fit, tmp_path / "run"
+    fit, run = Engine.fit, tmp_path / "run"
     arms = {
         "a": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())),
         "b": Arm(objective=HARD),
@@ -259,7 +260,7 @@ def test_what_a_source_made_is_kept_while_students_are_missing(data, tmp_path, m
         return fit(self, stage, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Study, "_fit", short)
+        patch.setattr(Engine, "fit", short)
         assert study(data, run, arms).run().failed
     assert study(data, run, arms, resume=True).run().failed == ()
     assert made == [12]

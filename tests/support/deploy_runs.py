@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from limbeck import Arm, Objective, Optimizer, Study, Teacher
+from limbeck import Arm, Objective, Optimizer, Teacher
 from limbeck.data import Dataset
 from limbeck.deploy.export import ExportOptions
 from limbeck.deploy.export import export as export_with_options
 from limbeck.models import MLP
+from support.studies import make_study
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 CLASS_NAMES = ["square", "cross", "bar"]
@@ -42,18 +43,17 @@ def study(data, out, student, *, seeds=2, **settings):
         model=lambda **shape: MLP(**shape, hidden=[32]), epochs=4, batch_size=32, optimizer=adam
     )
     arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective(temperature=3.0))}
-    Study(
+    make_study(
         data,
         arms,
+        out,
         student=student,
         teacher=teacher,
         seeds=seeds,
         epochs=4,
         batch_size=32,
         optimizer=adam,
-        out=out,
         store="off",
-        progress=False,
         **settings,
     ).run()
     return out

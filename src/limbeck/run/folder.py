@@ -84,7 +84,7 @@ class RunFolder:
             )
 
     def _is_run(self) -> bool:
-        """Whether the manifest is one of limbeck's; other programs write a ``manifest.json`` too."""
+        """Whether the manifest is of limbeck; other programs write a ``manifest.json`` too."""
         try:
             return {"recipe", "seeds", "state"} <= self.read_json(self.manifest).keys()
         except (OSError, LimbeckError):

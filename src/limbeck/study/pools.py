@@ -1,6 +1,4 @@
-"""What the transfer sets of a study pick from: the training split, or the inputs of a source, made
-once.
-"""
+"""Samples that transfer sets select from: the training split, or the inputs of a source."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,17 +16,18 @@ from limbeck.teacher.signal import LiveTeacher
 
 
 class Pools:
-    """The pool of each transfer set of a study.
+    """The pool of each transfer set of a study; a source makes its inputs once.
 
     Args:
-        data: of the study.
-        sources: of all its transfer sets.
-        run: its folder.
-        progress: shows long stages.
+        data: Dataset of the study.
+        sources: Sources of all transfer sets.
+        run: Folder of the run.
+        progress: Progress display.
 
     Attributes:
-        teacher: for sources that need one; set as soon as there is one.
-        device: where the teacher then is: always the same, whoever asked it before.
+        teacher: Teacher for sources that need one; set once there is one.
+        device: Device to which the teacher is moved before a source uses it, so that a resumed run
+            makes the same inputs.
     """
 
     def __init__(
@@ -38,49 +37,47 @@ class Pools:
         self.sources = list(dict.fromkeys(sources))
         self.teacher: LiveTeacher | None = None
         self.device = torch.device("cpu")
-        self._made: dict[Source, Split] = {}
+        self._pools: dict[Source, Split] = {}
 
     def of(self, transfer: TransferSet) -> Split:
-        """The pool of a transfer set; the source is asked when its inputs are first needed.
+        """The pool of a transfer set; a source makes its inputs when they are first needed.
 
         Raises:
-            ConfigError: it makes no such inputs as the data has.
-            DataError: what it reads is missing or damaged.
+            ConfigError: If the source makes inputs that differ in shape from those of the data.
+            DataError: If a file of the source is missing or damaged.
         """
         source = transfer.source
         if source is None:
             return self.data.train
-        if source not in self._made:
-            made = self._kept(source) if source.needs_teacher else self._make(source)
-            self._made[source] = as_pool(source, made, self.data.train.inputs)
-        return self._made[source]
+        if source not in self._pools:
+            inputs = self._cached(source) if source.needs_teacher else self._make(source)
+            self._pools[source] = as_pool(source, inputs, self.data.train.inputs)
+        return self._pools[source]
 
     def label(self, source: Source) -> str:
-        """The name of a source, with a number where an earlier one of the study has the same."""
-        alike = [other for other in self.sources if other.name == source.name]
-        place = alike.index(source)
-        return source.name + f" ({place + 1})" * (place > 0)
+        """Name of a source, with a number if an earlier source of the study has the same name."""
+        same_name = [other for other in self.sources if other.name == source.name]
+        position = same_name.index(source)
+        return f"{source.name} ({position + 1})" if position else source.name
 
     def _make(self, source: Source) -> Any:
-        for model in (
-            self.teacher.models if source.needs_teacher and self.teacher is not None else ()
-        ):
-            model.to(self.device).eval()
+        teacher = self.teacher if source.needs_teacher else None
+        if teacher is not None:
+            for model in teacher.models:
+                model.to(self.device).eval()
         return source.make(
             shape=self.data.shape,
             classes=self.data.classes,
             progress=self.progress,
-            teacher=self.teacher if source.needs_teacher else None,
+            teacher=teacher,
         )
 
-    def _kept(self, source: Source) -> Any:
-        """What a source has made with a teacher, which may take long: kept for a run that is
-        resumed.
-        """
+    def _cached(self, source: Source) -> Any:
+        """Inputs that a source makes with a teacher; a resumed run loads them."""
         file = self.run.checkpoints / f"source{self.sources.index(source)}.npy"
         if not file.is_file():
-            made = as_pool(source, self._make(source), self.data.train.inputs)
-            write_atomically(file, lambda temporary: _save(temporary, made))
+            pool = as_pool(source, self._make(source), self.data.train.inputs)
+            write_atomically(file, lambda temporary: _save(temporary, pool))
         return torch.from_numpy(np.load(file, allow_pickle=False))
 
 

@@ -146,7 +146,19 @@ def _adjusted_comparisons(
     return scores.adjustment.compare(pairs, scores.teacher)
 
 
-def _data_facts(data: Dataset, scores: StudyScores) -> DataFacts:
+def empty_summary(recipe: str, data: Dataset, seconds: Seconds) -> Summary:
+    """A summary without results, for a process that scores nothing."""
+    return Summary(
+        recipe=recipe,
+        data=_data_facts(data),
+        teacher=None,
+        arms=(),
+        comparisons=(),
+        seconds=seconds,
+    )
+
+
+def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
     facts = DataFacts(
         name=data.name,
         classes=data.classes,

@@ -1,119 +1,69 @@
-"""A study from top to bottom: get the teacher, ask it once, train the arms, open the test split,
-compare, report.
-"""
+"""A study from top to bottom: teacher, students, scores, comparisons, report."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
-from limbeck._base.checks import check_count, seed_list, without_addresses
-from limbeck._base.errors import (
-    ConfigError,
-    DataError,
-    DivergedError,
-    LimbeckError,
-    ResourceError,
-    TeacherError,
-    is_out_of_memory,
-)
-from limbeck._base.files import write_text
+from limbeck._base.checks import seed_list, without_addresses
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError, is_out_of_memory
 from limbeck._base.progress import StageProgress
-from limbeck.data import Dataset, TransferSet, Views
-from limbeck.data.batches import StudyData
-from limbeck.evaluation.bias import BIASES
-from limbeck.models import load_model, save_model
-from limbeck.report.formats import plural
+from limbeck.data import Dataset, Split, TransferSet, Views
+from limbeck.losses import Objective
 from limbeck.report.page import write_report
+from limbeck.report.wording import plural
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
-from limbeck.run.summary import DataFacts, Summary, write_summary
-from limbeck.store.answers import digest_of
+from limbeck.run.summary import Summary, write_summary
 from limbeck.store.files import check_folder
-from limbeck.store.settings import StoreLike, StoreSettings
-from limbeck.study.arms import (
-    Arm,
-    ArmPlan,
-    Builder,
-    Teacher,
-    build,
-    check_source,
-    check_student,
-    check_transfer,
-    cohorts,
-    fill_in,
-)
+from limbeck.store.settings import StoreSettings
+from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
+from limbeck.study.checks import check_source, check_student, check_transfer
+from limbeck.study.cohorts import CohortPlan, plan_cohorts
+from limbeck.study.engine import Engine, process_of, quiet_lightning
+from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.pools import Pools
 from limbeck.study.results import (
     StudyFacts,
+    empty_summary,
     save_adjusted,
     summarize,
     write_examples,
     write_predictions,
 )
-from limbeck.study.scoring import score
-from limbeck.study.targets import Signals, check_kind, limit_views
+from limbeck.study.scoring import Students, score
+from limbeck.study.session import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
+from limbeck.study.students import StudentTrainer, training_seconds
+from limbeck.study.targets import check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
-from limbeck.teacher.signal import LiveTeacher, TeacherSignal
-from limbeck.training.cohort.stack import Cohort
-from limbeck.training.fabric import make_fabric, process_of, quiet_lightning
+from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.features import check_features
-from limbeck.training.fit import fit
-from limbeck.training.loggers import csv_logger, gather_scalars
-from limbeck.training.optimizer import Optimizer
-from limbeck.training.options import TrainerOptions
-from limbeck.training.task import DistillationTask
-
-MOST_EXAMPLES = 100
-MOST_NAMED = 3
-"""Of the arms of a cohort in the line of its progress."""
+from limbeck.training.loggers import gather_scalars
 
 
 class Study:
-    """One data set, one teacher and several arms over the same seeds, ending in a verdict.
+    """One dataset, one teacher and several arms over the same seeds, with a verdict at the end.
 
     Args:
-        data: training, validation and test split.
-        arms: by name; every arm is trained once a seed.
-        student: makes the untrained student of the arms that have none of their own.
-        teacher: a plan to train or load one, a trained model (or several), or None for controls
-            alone.
-        views: of the inputs of arms that have none of their own.
-        transfer: the samples of arms that have none of their own.
-        seeds: a number (5 means 0 to 4) or a list.
-        epochs: of the students of arms that have none of their own.
-        batch_size: of every student.
-        optimizer: of the arms that have none of their own.
-        trainer: options of the group ``trainer``: devices, precision, clipping and so on.
-        loggers: functions that make a Lightning logger, called with ``save_dir``; CSV is always
-            there.
-        store: what is kept of the teacher's answers: settings; ``auto`` for those by default;
-            ``off`` asks the teacher in each step.
-        bias: add constants to the logits of every trained student, one a class, and score it again:
-            ``prior`` for those with which the mean softmax over the training inputs is the share of
-            each class among them (no label of an input is used; where a transfer set lacks classes,
-            these alone get constants), ``kappa`` for those with the largest quadratic kappa on the
-            validation split.
-        examples: test images that the run folder and its report show, where the main arm and its
-            control differ; 0 for none, where images should not go along with a report.
-        out: the run folder.
-        name: of the study, for tables.
-        overwrite: replace an earlier run in ``out``.
-        resume: go on with the run in ``out``: what is finished there is kept.
-        config: written to ``config.yaml``; by default a description of these arguments.
-        facts: further keys of ``manifest.json``.
-        progress: show progress on standard error.
+        data: Training, validation and test split.
+        arms: Arms by name; each is trained once per seed.
+        student: Function that builds the untrained student, for arms without one of their own.
+        teacher: Teacher to train or load, a trained model, several trained models, or None for
+            controls alone.
+        views: Views of the inputs, for arms without views of their own.
+        transfer: Samples that students see, for arms without a transfer set of their own.
+        seeds: Number of seeds (5 means 0 to 4), or a list of seeds.
+        schedule: Epochs, batch size and optimizer of the students.
+        out: Folder of the run.
+        options: Name, store, devices and other options of the run.
 
     Raises:
-        ConfigError: an argument is out of range.
-        TeacherError: an arm needs a teacher and there is none.
+        ConfigError: If an argument is out of range.
+        TeacherError: If an arm needs a teacher and there is none.
     """
 
     def __init__(
@@ -126,132 +76,108 @@ class Study:
         views: Views | None = None,
         transfer: TransferSet | None = None,
         seeds: int | Sequence[int] = 5,
-        epochs: int = 20,
-        batch_size: int = 128,
-        optimizer: Optimizer | None = None,
-        trainer: Mapping[str, Any] | None = None,
-        loggers: Sequence[Callable[..., Any]] = (),
-        store: StoreLike = "auto",
+        schedule: Schedule | None = None,
         out: str | Path = "runs/study",
-        bias: str | None = None,
-        examples: int = 8,
-        name: str = "study",
-        overwrite: bool = False,
-        resume: bool = False,
-        config: Mapping[str, Any] | None = None,
-        facts: Mapping[str, Any] | None = None,
-        progress: bool = True,
+        options: RunOptions | None = None,
     ):
-        self.data, self.teacher, self.name = data, teacher, name
-        self.seeds, self.epochs = seed_list(seeds), check_count("epochs", epochs)
-        self.batch_size = check_count("batch_size", batch_size)
-        self.optimizer = optimizer or Optimizer(schedule="one_cycle")
-        self.trainer_options = dict(trainer or {})
-        TrainerOptions.of(self.trainer_options)  # checks them
-        self.store = StoreSettings.of(store)
-        if bias is not None and bias not in BIASES:
-            raise ConfigError(
-                f"bias={bias!r} is unknown; choose one of {', '.join(BIASES)}, or null for none."
-            )
-        self.bias = bias
-        if (
-            isinstance(examples, bool)
-            or not isinstance(examples, int)
-            or not 0 <= examples <= MOST_EXAMPLES
-        ):
-            raise ConfigError(
-                f"examples={examples!r} should be a number of test images, from 0 to "
-                f"{MOST_EXAMPLES}."
-            )
-        self.examples = examples
-        shared: dict[str, Any] = {
-            "student": student,
-            "views": views,
-            "transfer": transfer,
-            "optimizer": self.optimizer,
-        }
-        if "max_epochs" in self.trainer_options:  # it has the last word
-            arms = {name: replace(arm, epochs=self._epochs) for name, arm in arms.items()}
-        self.plans = (
-            limit_views(fill_in(arms, epochs=self._epochs, **shared), self.store) if arms else []
+        self.data = data
+        self.seeds = seed_list(seeds)
+        self.schedule = schedule or Schedule()
+        self.options = options or RunOptions()
+        self.store = StoreSettings.of(self.options.store)
+        defaults = Arm(
+            objective=Objective(),
+            student=student,
+            views=views,
+            transfer=transfer,
+            optimizer=self.schedule.optimizer,
+            epochs=self.epochs,
         )
-        needy = [p.name for p in self.plans if p.objective.needs_teacher]
-        if needy and teacher is None:
-            raise TeacherError(
-                f"arms.{needy[0]} learns from a teacher and the study has none (teacher=none)."
-            )
+        self.plans = self._plan(arms, defaults)
+        for plan in self.plans:
+            if plan.objective.needs_teacher and teacher is None:
+                raise TeacherError(
+                    f"arms.{plan.name} learns from a teacher, but the study has none "
+                    "(teacher=none)."
+                )
         with quiet_lightning():
-            self.rank, self.processes = process_of(self.trainer_options)
-        self.run_folder = (
-            RunFolder(out) if self.rank == 0 else self._folder_aside(Path(out), resume)
+            self.rank, self.processes = process_of(dict(self.options.trainer))
+        self.run_folder = RunFolder(out)
+        if self.rank > 0:
+            self.run_folder = TemporaryRunFolder(Path(out), resume=self.options.resume)
+        self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)
+        self._engine = Engine(
+            self.run_folder, self.options.trainer, self.options.loggers, self.progress
         )
-        self.overwrite, self.resume = overwrite, resume
-        self.config, self.facts = config, dict(facts or {})
-        self.progress = StageProgress(enabled=progress and self.rank == 0)
-        self._logger_makers = list(loggers)
-        self._loggers: list[Any] | None = None
-        self._signals: Signals | None = None
-        self._teacher = (
-            None if teacher is None else TeacherSource(teacher, data, self.run_folder, self._fit)
-        )
+        self._teacher: TeacherSource | None = None
+        if teacher is not None:
+            self._teacher = TeacherSource(teacher, data, self.run_folder, self._engine.fit)
         sources = [plan.transfer.source for plan in self.plans if plan.transfer.source is not None]
         self._pools = Pools(data, sources, self.run_folder, self.progress)
-        self._checked = False
+        self._is_checked = False
 
-    # The recipe -----------------------------------------------------------------------------------
+    @property
+    def epochs(self) -> int:
+        """Number of training epochs; ``trainer.max_epochs`` takes precedence."""
+        return self.options.trainer.get("max_epochs") or self.schedule.epochs
+
+    def cohorts(self) -> list[CohortPlan]:
+        """The arms and seeds of each cohort."""
+        return plan_cohorts(self.plans, self.seeds, self.data, self.schedule.batch_size)
+
+    def size(self) -> str:
+        """Number of arms, seeds, students and cohorts, as a line of text."""
+        students = len(self.plans) * len(self.seeds)
+        return (
+            f"{plural(len(self.plans), 'arm')} x {plural(len(self.seeds), 'seed')}: "
+            f"{plural(students, 'student')} in {plural(len(self.cohorts()), 'cohort')}"
+        )
 
     def check(self) -> None:
-        """Meet mistakes before anything is written or trained; :meth:`run` begins with it.
+        """Check all settings before anything is written or trained; :meth:`run` starts with it.
 
         Raises:
-            ConfigError: a setting does not fit the data or this machine, or the folder is taken.
-            TeacherError: the teacher is missing or does not fit the data.
+            ConfigError: If a setting does not fit the data or this machine, or the folder is taken.
+            TeacherError: If the teacher is missing or does not fit the data.
         """
-        self.run_folder.check(resume=self.resume, overwrite=self.overwrite)
-        if self._checked:
+        self.run_folder.check(resume=self.options.resume, overwrite=self.options.overwrite)
+        if self._is_checked:
             return
-        if self.bias is not None and self.data.tokenizer is not None:
-            raise ConfigError(
-                f"bias={self.bias} is for classes; the data of this study is text. Use bias=null."
-            )
-        if self.bias == "kappa" and not self.data.ordinal:
-            raise ConfigError(
-                f"bias=kappa is for graded classes, and those of {self.data.name} are not. If they "
-                "are, say so with "
-                "data.ordinal=true (in Python Dataset.from_arrays(..., ordinal=True)); else use "
-                "bias=prior."
-            )
+        self._check_bias()
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
             check_kind(self.plans, self.store)
         for plan in self.plans:
             check_source(plan, self.data)
             check_student(plan, self.data)
-            later = plan.transfer.source is not None and plan.transfer.source.needs_teacher
-            check_transfer(plan, self.data, None if later else self._pools.of(plan.transfer))
+            check_transfer(plan, self.data, self._available_pool(plan))
         if self._teacher is not None:
             self._teacher.check()
-            for plan in [plan for plan in self.plans if plan.objective.features]:
-                student = build(plan.student, self.data, 0)
-                check_features(
-                    plan.objective.features, student, self._teacher.preview(), self.data.blank(1)
-                )
-        self._checked = True
+            self._check_features(self._teacher)
+        self._is_checked = True
 
     def run(self) -> Summary:
         """Run the whole study.
 
         Returns:
             The content of ``summary.json``. If several processes train together, only the first
-            scores the students; the summaries of the others have no arms.
+            one scores the students; the summaries of the others have no arms.
 
         Raises:
-            ConfigError: If the study has no arms, or as for :meth:`check`.
+            ConfigError: If the study has no arms, or a setting does not fit.
+            TeacherError: If the teacher is missing or does not fit the data.
             DivergedError: If the training of the teacher or of all students diverged.
+            ResourceError: If memory ran out for all students.
         """
         if not self.plans:
             raise ConfigError("arms is empty; a study needs at least one arm.")
-        return self._recorded(self._run)
+        self.check()
+        with self._open_run() as manifest, quiet_lightning():
+            teacher = self._get_teacher(manifest)
+            trainer = self._train_students(manifest, teacher)
+            summary = self._summarize(manifest, teacher, trainer)
+            self._finish(manifest)
+        return summary
 
     def fit_teacher(self) -> Summary:
         """Train or load the teacher alone and score it; the summary has no arms.
@@ -259,376 +185,191 @@ class Study:
         Raises:
             TeacherError: If the study has no teacher.
         """
-        if self.teacher is None:
+        if self._teacher is None:
             raise TeacherError("There is no teacher to train (teacher=none).")
         self.plans = []
-        return self._recorded(self._run)
-
-    def cohorts(self) -> list[tuple[list[ArmPlan], list[int]]]:
-        """The arms and seeds of each cohort: what is trained at once."""
-        return list(cohorts(self.plans, self.seeds, self.data, self.batch_size))
-
-    def size(self) -> str:
-        """What there is to train, in a line."""
-        groups, students = self.cohorts(), len(self.plans) * len(self.seeds)
-        return (
-            f"{plural(len(self.plans), 'arm')} x {plural(len(self.seeds), 'seed')}: "
-            f"{plural(students, 'student')} in "
-            f"{plural(len(groups), 'cohort')}"
-        )
-
-    def _run(self) -> Summary:
-        teacher = self._pools.teacher = self._get_teacher()
-        self._pools.device = make_fabric(self.trainer_options).device
-        self._cohorts = self.cohorts()
-        first: LimbeckError | None = None
-        for number, (plans, seeds) in enumerate(self._cohorts):
-            error = self._train_cohort(f"cohort{number}", plans, seeds, teacher)
-            first = first or error
-        if self.plans and not self._complete():
-            raise first or DivergedError(next(iter(self._failed().values())))
-        return self._evaluate(teacher) if self.rank == 0 else self._empty_summary()
-
-    def _get_teacher(self) -> LiveTeacher | None:
-        if self._teacher is None:
-            return None
-        with self.manifest.timed("teacher"):
-            teacher = self._teacher.get()
-        for name, digest in self._teacher.digests(len(teacher.models)).items():
-            self._note_digest(name, digest)
-        return teacher
-
-    def _failed(self) -> Mapping[str, str]:
-        """Reason of each failure, by the student's name in the manifest."""
-        return self.manifest.failed
-
-    def _complete(self) -> list[ArmPlan]:
-        """The arms of which no student failed."""
-        return [
-            plan
-            for plan in self.plans
-            if not any(_key(plan, seed) in self._failed() for seed in self.seeds)
-        ]
-
-    def _note_failures(
-        self, plans: Sequence[ArmPlan], seeds: Sequence[int], error: LimbeckError
-    ) -> None:
-        """Note a cohort of which nothing came, for a reason that the module did not find student by
-        student.
-        """
-        names = [_key(plan, seed) for plan in plans for seed in seeds]
-        self.manifest.add_failures({name: str(error) for name in names} | dict(self._failed()))
-
-    def _recorded(self, work: Callable[[], Summary]) -> Summary:
-        """Run within a run folder whose manifest tells how it ended."""
-        run = self.run_folder
         self.check()
-        run.prepare(resume=self.resume, overwrite=self.overwrite)
-        settings = yaml.safe_dump(dict(self.config or self._describe()), sort_keys=False)
-        if (
-            self.resume
-            and run.config.is_file()
-            and run.config.read_text(encoding="utf-8") != settings
-        ):
-            raise ConfigError(
-                f"{run.path}: the settings are not those in {run.config.name}, with which this run "
-                "began. Go on with "
-                "the same, or start anew with overwrite=true."
-            )
-        self.manifest = ManifestWriter(run, recipe=self.name, seeds=self.seeds, facts=self.facts)
-        self.manifest.forget_failures(  # there may be more memory now
-            [name for name, reason in self._failed().items() if is_out_of_memory(reason)]
-        )
-        write_text(run.config, settings)
-        try:
-            self._note_digest("data", self.data.digest())
-            with quiet_lightning():
-                summary = work()
-            finished = not any(map(is_out_of_memory, self._failed().values()))
-            self.manifest.finish("finished" if finished else "incomplete")
-            if self.rank == 0:
-                write_report(run.path)
-                if finished:
-                    self._remove_checkpoints()
-        except (KeyboardInterrupt, SystemExit):
-            self.manifest.finish("interrupted")
-            raise
-        except BaseException as error:
-            self.manifest.finish("failed", f"{type(error).__name__}: {error}")
-            raise
+        with self._open_run() as manifest, quiet_lightning():
+            teacher = self._get_teacher(manifest)
+            summary = self._summarize(manifest, teacher, trainer=None)
+            self._finish(manifest)
         return summary
 
-    def _folder_aside(self, out: Path, resume: bool) -> RunFolder:
-        """Where processes that train along, and are not the first, write what nobody needs; gone
-        when they end.
-        """
-        self._aside = tempfile.TemporaryDirectory(prefix="limbeck-")
-        folder = Path(self._aside.name) / "run"
-        if resume and out.is_dir():
-            shutil.copytree(
-                out, folder, ignore=shutil.ignore_patterns(".*")
-            )  # not what is half written
-        return RunFolder(folder)
+    # Stages ---------------------------------------------------------------------------------------
 
-    def _note_digest(self, name: str, digest: str) -> None:
-        """Keep a digest in the manifest; a resumed run must find the same again."""
-        if self.manifest.add_digest(name, digest) != digest:
-            kind = DataError if name.startswith(("data", "inputs")) else TeacherError
-            raise kind(
-                f"{self.run_folder.path}: the {name} is not what it was when this run began, so it "
-                "cannot be resumed. "
-                "Put it back, or start anew with overwrite=true."
-            )
-
-    # The students ---------------------------------------------------------------------------------
-
-    def _train_cohort(
-        self,
-        stage: str,
-        plans: Sequence[ArmPlan],
-        seeds: Sequence[int],
-        teacher: LiveTeacher | None,
-    ) -> LimbeckError | None:
-        """Train arms by seeds at once and save every student, unless an earlier part of this run
-        has.
-
-        Returns:
-            Why nothing came of it, if nothing did: all students diverged, or memory ran out. Other
-                cohorts go on.
-        """
-        if all(self._is_done(plan, seed) for plan in plans for seed in seeds):
+    def _get_teacher(self, manifest: ManifestWriter) -> LiveTeacher | None:
+        check_digest(manifest, self.run_folder, "data", self.data.digest())
+        if self._teacher is None:
             return None
-        with self.manifest.timed("store"):
-            pool = self._pools.of(plans[0].transfer)
-        if (source := plans[0].transfer.source) is not None:
-            self._note_digest(f"inputs: {self._pools.label(source)}", digest_of(pool.inputs))
-        needs_teacher = any(plan.objective.needs_teacher for plan in plans)
-        signal = self._signal(_needed(teacher), plans[0]) if needs_teacher else None
-        with self.manifest.timed("training", stage):
-            cohort = Cohort(
-                [[build(plan.student, self.data, seed) for seed in seeds] for plan in plans]
-            )
-            data = StudyData(
-                self.data,
-                seeds=seeds,
-                batch_size=self.batch_size,
-                views=plans[0].views,
-                transfer=plans[0].transfer,
-                pool=pool,
-            )
-            objectives = [
-                plan.objective.for_labels(data.labels, self.data.classes) for plan in plans
-            ]
-            task = DistillationTask(
-                cohort,
-                signal,
-                objectives,
-                optimizer=plans[0].optimizer,
-                arm_names=[plan.name for plan in plans],
-                seeds=seeds,
-            )
-            names = (
-                ", ".join(plan.name for plan in plans)
-                if len(plans) <= MOST_NAMED
-                else f"{len(plans)} arms"
-            )
-            try:
-                self._fit(
-                    stage, f"{names} x {plural(len(seeds), 'seed')}", task, data, plans[0].epochs
-                )
-            except (DivergedError, ResourceError) as error:
-                if self.processes > 1 and isinstance(error, ResourceError):
-                    raise  # this process alone: the others wait for it in the middle of a step
-                self._note_failures(plans, seeds, error)
-                error.__traceback__ = error.__context__ = (
-                    None  # they would keep the cohort in memory
-                )
-                return error
-            finally:
-                self.manifest.add_failures(
-                    {_key(plans[arm], seeds[seed]): said for arm, seed, said in task.diverged}
-                )
-            for arm, seed, model in cohort.members():
-                name, folder = (
-                    _key(plans[arm], seeds[seed]),
-                    self.run_folder.student(plans[arm].name, seeds[seed]),
-                )
-                if not all(
-                    p.isfinite().all() for p in model.parameters()
-                ):  # in the very last steps
-                    reason = f"Training diverged: weights of {name} are not finite."
-                    self.manifest.add_failures({name: reason} | dict(self._failed()))
-                if name not in self._failed():
-                    save_model(
-                        model,
-                        folder,
-                        class_names=self.data.class_names,
-                        tokenizer=self.data.tokenizer_file,
-                    )
-        return None
+        with manifest.timed("teacher"):
+            teacher = self._teacher.get()
+        for name, digest in self._teacher.digests(len(teacher.models)).items():
+            check_digest(manifest, self.run_folder, name, digest)
+        return teacher
 
-    def _is_done(self, plan: ArmPlan, seed: int) -> bool:
-        """Whether an earlier part of this run has saved a student, or seen it fail."""
-        return (self.run_folder.student(plan.name, seed) / "model.json").is_file() or _key(
-            plan, seed
-        ) in self._failed()
-
-    def _signal(self, teacher: LiveTeacher, plan: ArmPlan) -> TeacherSignal:
-        """What an arm learns from: stored answers or the teacher itself."""
-        if self._signals is None or self._signals.teacher is not teacher:
-            fabric = make_fabric(self.trainer_options)
-            self._signals = Signals(
-                teacher,
-                self._pools,
-                self.store,
-                self._cohorts,
-                precision=fabric.strategy.precision,
-                device=fabric.device,
-                progress=self.progress,
-            )
-        with self.manifest.timed("store"):
-            signal = self._signals.of(plan)
-            self.manifest.add_stores(self._signals.stores)
-        return signal
-
-    def _fit(
-        self, stage: str, label: str, task: DistillationTask, data: StudyData, epochs: int
-    ) -> None:
-        options = TrainerOptions.of({**self.trainer_options, "max_epochs": epochs})
-        if self._loggers is None:
-            loggers = [make(save_dir=str(self.run_folder.logs)) for make in self._logger_makers]
-            self._loggers = [logger for logger in loggers if logger is not None]
-        with self.progress.stage(label, epochs) as advance:
-            fit(
-                task,
-                data,
-                options=options,
-                loggers=[csv_logger(self.run_folder.logs, stage), *self._loggers],
-                checkpoints=self.run_folder.checkpoints / stage,
-                advance=advance,
-            )
-
-    @property
-    def _epochs(self) -> int:
-        """Epochs of the students, if ``trainer.max_epochs`` has not the last word."""
-        return self.trainer_options.get("max_epochs", self.epochs)
-
-    # The verdict ----------------------------------------------------------------------------------
-
-    def _empty_summary(self) -> Summary:
-        data = self.data
-        facts = DataFacts(
-            name=data.name,
-            classes=data.classes,
-            train=len(data.train),
-            val=len(data.val),
-            test=data.test_size,
+    def _train_students(
+        self, manifest: ManifestWriter, teacher: LiveTeacher | None
+    ) -> StudentTrainer:
+        self._pools.teacher, self._pools.device = teacher, self._engine.device
+        trainer = StudentTrainer(
+            data=self.data,
+            run=self.run_folder,
+            manifest=manifest,
+            engine=self._engine,
+            pools=self._pools,
+            store=self.store,
+            teacher=teacher,
+            cohorts=self.cohorts(),
+            batch_size=self.schedule.batch_size,
+            processes=self.processes,
         )
-        return Summary(
-            recipe=self.name,
-            data=facts,
-            teacher=None,
-            arms=(),
-            comparisons=(),
-            seconds=self.manifest.seconds,
-        )
+        error = trainer.train()
+        if not self._complete_arms(manifest):
+            raise error or DivergedError(next(iter(manifest.failed.values())))
+        return trainer
 
-    def _evaluate(self, teacher: LiveTeacher | None) -> Summary:
-        """Score everything, with the test split opened now and never before; write the results."""
-        run = self.run_folder
-        with self.manifest.timed("evaluation"):
+    def _summarize(
+        self,
+        manifest: ManifestWriter,
+        teacher: LiveTeacher | None,
+        trainer: StudentTrainer | None,
+    ) -> Summary:
+        """Score all models, on the test split for the only time, and write the results."""
+        run, data = self.run_folder, self.data
+        if self.rank > 0:
+            return empty_summary(self.options.name, data, manifest.seconds)
+        with manifest.timed("evaluation"):
             run.write_scalars(gather_scalars(run.logs))
-            students = {
-                (plan.name, seed): partial(self._student, plan, seed)
-                for plan in self._complete()
-                for seed in self.seeds
-            }
+            students: Students = {}
+            if trainer is not None:
+                students = trainer.students(self._complete_arms(manifest), self.seeds)
+            absent = {plan.name: plan.transfer.absent(data.class_names) for plan in self.plans}
             total = len(students) + (teacher is not None)
-            absent = {p.name: p.transfer.absent(self.data.class_names) for p in self.plans}
             with self.progress.stage("evaluation", total) as advance:
-                scores = score(self.data, students, teacher, advance, bias=self.bias, absent=absent)
+                bias = self.options.bias
+                scores = score(data, students, teacher, advance, bias=bias, absent=absent)
             write_predictions(run, scores)
-            warnings = save_adjusted(scores, students, self.data, run)
-        facts = StudyFacts(
-            recipe=self.name,
-            epochs=self._epochs,
-            batch_size=self.batch_size,
-            quick=bool(self.facts.get("quick")),
-            seconds=self.manifest.seconds,
-            arm_seconds={plan.name: self._seconds_of(plan) for plan in self.plans},
-            failed={
-                (plan.name, seed): self._failed()[_key(plan, seed)]
-                for plan in self.plans
-                for seed in self.seeds
-                if _key(plan, seed) in self._failed()
-            },
-            warnings=warnings,
-        )
-        summary = summarize(scores, self.plans, self.data, facts)
-        write_examples(run, scores, summary, self.examples)
+            warnings = save_adjusted(scores, students, data, run)
+        facts = self._facts(manifest, trainer, warnings)
+        summary = summarize(scores, self.plans, data, facts)
+        write_examples(run, scores, summary, self.options.examples)
         write_summary(run, summary)
         return summary
 
-    def _student(self, plan: ArmPlan, seed: int) -> nn.Module:
-        return load_model(
-            self.run_folder.student(plan.name, seed), lambda: build(plan.student, self.data, seed)
-        ).model
+    def _finish(self, manifest: ManifestWriter) -> None:
+        """Close the manifest, write the report and remove what only a resumed run needs."""
+        is_finished = not any(map(is_out_of_memory, manifest.failed.values()))
+        manifest.finish("finished" if is_finished else "incomplete")
+        if self.rank == 0:
+            write_report(self.run_folder.path)
+            if is_finished:
+                remove_checkpoints(self.run_folder)
 
-    def _seconds_of(self, plan: ArmPlan) -> float:
-        """The arm's share of the time of its cohorts."""
-        spent = self.manifest.content.cohort_seconds
-        shares = [
-            (f"cohort{number}", len(plans))
-            for number, (plans, _) in enumerate(self._cohorts)
-            if plan in plans
-        ]
-        return sum(spent.get(stage, 0.0) / arms for stage, arms in shares)
+    # Parts ----------------------------------------------------------------------------------------
 
-    def _remove_checkpoints(self) -> None:
-        """A finished run has nothing to resume."""
-        kept = self.run_folder.checkpoints
-        for file in [*kept.glob("*/*.ckpt"), *kept.glob("source*.npy")]:
-            file.unlink()
-        for folder in [*self.run_folder.checkpoints.glob("*"), self.run_folder.checkpoints]:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+    def _plan(self, arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
+        if not arms:
+            return []
+        if self.options.trainer.get("max_epochs") is not None:
+            arms = {name: replace(arm, epochs=self.epochs) for name, arm in arms.items()}
+        return limit_views(plan_arms(arms, defaults), self.store)
 
-    def _describe(self) -> dict[str, Any]:
-        """What can be said of built objects in plain values, the same in every process."""
+    def _check_bias(self) -> None:
+        bias = self.options.bias
+        if bias is not None and self.data.tokenizer is not None:
+            raise ConfigError(
+                f"bias={bias} is for classes, but the data of this study is text. Use bias=null."
+            )
+        if bias == "kappa" and not self.data.ordinal:
+            raise ConfigError(
+                f"bias=kappa is for graded classes, but those of {self.data.name} are not graded. "
+                "If they are, set data.ordinal=true (in Python "
+                "Dataset.from_arrays(..., ordinal=True)); otherwise use bias=prior."
+            )
 
-        def said_of(views: Views) -> Any:
-            return json.loads(without_addresses(json.dumps(views.settings())))
+    def _check_features(self, teacher: TeacherSource) -> None:
+        for plan in self.plans:
+            if plan.objective.features:
+                student, blank = build(plan.student, self.data, 0), self.data.blank(1)
+                check_features(plan.objective.features, student, teacher.preview(), blank)
 
-        arms = {
-            p.name: {
-                "objective": p.objective.as_dict(),
-                "views": said_of(p.views),
-                "transfer": p.transfer.name,
-            }
-            | ({} if p.transfer.source is None else {"source": p.transfer.settings()["source"]})
-            | ({} if p.optimizer == self.optimizer else {"optimizer": vars(p.optimizer)})
-            | ({} if p.epochs == self._epochs else {"epochs": p.epochs})
-            for p in self.plans
-        }
-        return {
-            "recipe": self.name,
+    def _available_pool(self, plan: ArmPlan) -> Split | None:
+        """The pool of an arm; None if a source makes it once there is a teacher."""
+        source = plan.transfer.source
+        if source is not None and source.needs_teacher:
+            return None
+        return self._pools.of(plan.transfer)
+
+    def _open_run(self) -> AbstractContextManager[ManifestWriter]:
+        options = self.options
+        return open_run(
+            self.run_folder,
+            options.config or self._settings(),
+            recipe=options.name,
+            seeds=self.seeds,
+            facts=options.facts,
+            resume=options.resume,
+            overwrite=options.overwrite,
+        )
+
+    def _complete_arms(self, manifest: ManifestWriter) -> list[ArmPlan]:
+        """The arms of which no student failed."""
+
+        def has_failed(plan: ArmPlan) -> bool:
+            return any(plan.student_name(seed) in manifest.failed for seed in self.seeds)
+
+        return [plan for plan in self.plans if not has_failed(plan)]
+
+    def _facts(
+        self, manifest: ManifestWriter, trainer: StudentTrainer | None, warnings: list[str]
+    ) -> StudyFacts:
+        failed = {}
+        for plan in self.plans:
+            for seed in self.seeds:
+                reason = manifest.failed.get(plan.student_name(seed))
+                if reason is not None:
+                    failed[plan.name, seed] = reason
+        cohorts = () if trainer is None else trainer.cohorts
+        return StudyFacts(
+            recipe=self.options.name,
+            epochs=self.epochs,
+            batch_size=self.schedule.batch_size,
+            quick=bool(self.options.facts.get("quick")),
+            seconds=manifest.seconds,
+            arm_seconds=training_seconds(self.plans, cohorts, manifest.content.cohort_seconds),
+            failed=failed,
+            warnings=warnings,
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        """Plain values that describe a study made in Python, the same in every process."""
+        store = {key: value for key, value in asdict(self.store).items() if key != "folder"}
+        settings = {
+            "recipe": self.options.name,
             "data": self.data.name,
-            "arms": arms,
+            "arms": {plan.name: self._arm_settings(plan) for plan in self.plans},
             "seeds": self.seeds,
-            "epochs": self.epochs,
-            "batch_size": self.batch_size,
-            "optimizer": vars(self.optimizer),
-            "trainer": self.trainer_options,
-            "store": {key: value for key, value in asdict(self.store).items() if key != "folder"},
-            **({} if self.bias is None else {"bias": self.bias}),
+            "epochs": self.schedule.epochs,
+            "batch_size": self.schedule.batch_size,
+            "optimizer": vars(self.schedule.optimizer),
+            "trainer": dict(self.options.trainer),
+            "store": store,
         }
+        if self.options.bias is not None:
+            settings["bias"] = self.options.bias
+        return settings
 
-
-def _key(plan: ArmPlan, seed: int) -> str:
-    """A student's name in the manifest."""
-    return f"{plan.name}/seed{seed}"
-
-
-def _needed(value: Any) -> Any:
-    assert value is not None
-    return value
+    def _arm_settings(self, plan: ArmPlan) -> dict[str, Any]:
+        views = json.dumps(plan.views.settings())
+        settings: dict[str, Any] = {
+            "objective": plan.objective.as_dict(),
+            "views": json.loads(without_addresses(views)),
+            "transfer": plan.transfer.name,
+        }
+        if plan.transfer.source is not None:
+            settings["source"] = plan.transfer.settings()["source"]
+        if plan.optimizer != self.schedule.optimizer:
+            settings["optimizer"] = vars(plan.optimizer)
+        if plan.epochs != self.epochs:
+            settings["epochs"] = plan.epochs
+        return settings

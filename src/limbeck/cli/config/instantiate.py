@@ -24,6 +24,7 @@ from limbeck.data import TransferSet
 from limbeck.losses import Objective
 from limbeck.run.folder import RunFolder
 from limbeck.study.arms import Arm, Teacher
+from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.study import Study
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.optimizer import Optimizer
@@ -162,25 +163,31 @@ class _Builder:
         epochs = check_count("epochs", settings["epochs"])
         optimizer = Optimizer(**settings["optimizer"])
         teacher = self._teacher()
+        schedule = Schedule(
+            epochs=self._shortened(epochs),
+            batch_size=settings["batch_size"],
+            optimizer=optimizer,
+        )
+        options = RunOptions(
+            name=settings["recipe"],
+            overwrite=settings["overwrite"],
+            resume=resume,
+            store=settings["store"],
+            trainer=settings["trainer"],
+            loggers=[self._build(node) for node in settings["logger"].values() if node],
+            bias=settings["bias"],
+            examples=settings["examples"],
+            config=settings,
+            facts={**facts, "quick": self.quick},
+        )
         return Study(
             self.head or self._build(settings["data"]),
             arms,
             teacher=teacher,
             seeds=seeds[:QUICK_SEEDS] if self.quick else seeds,
-            epochs=self._shortened(epochs),
-            batch_size=settings["batch_size"],
-            optimizer=optimizer,
-            trainer=settings["trainer"],
-            loggers=[self._build(node) for node in settings["logger"].values() if node],
-            store=settings["store"],
-            bias=settings["bias"],
-            examples=settings["examples"],
+            schedule=schedule,
             out=out,
-            name=settings["recipe"],
-            overwrite=settings["overwrite"],
-            resume=resume,
-            config=settings,
-            facts={**facts, "quick": self.quick},
+            options=options,
         )
 
     def _arm(self, name: str, arm: dict[str, Any]) -> Arm:

@@ -1,0 +1,95 @@
+"""Options of a study in two groups: how the students are trained, and how the study is run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from limbeck._base.checks import check_count
+from limbeck._base.errors import ConfigError
+from limbeck.evaluation.bias import BIASES
+from limbeck.store.settings import StoreLike
+from limbeck.study.engine import check_trainer
+from limbeck.training.optimizer import Optimizer
+
+MOST_EXAMPLES = 100
+
+
+def _one_cycle() -> Optimizer:
+    return Optimizer(schedule="one_cycle")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Training schedule of the students.
+
+    Attributes:
+        epochs: Number of training epochs, unless an arm has its own.
+        batch_size: Batch size of every student.
+        optimizer: Optimizer, unless an arm has its own.
+
+    Raises:
+        ConfigError: If a number is out of range.
+    """
+
+    epochs: int = 20
+    batch_size: int = 128
+    optimizer: Optimizer = field(default_factory=_one_cycle)
+
+    def __post_init__(self) -> None:
+        check_count("epochs", self.epochs)
+        check_count("batch_size", self.batch_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of a study that are not about what the students learn from.
+
+    Attributes:
+        name: Name of the study, for tables.
+        overwrite: Whether to replace an earlier run in the same folder.
+        resume: Whether to continue the run in the folder.
+        progress: Whether to show progress on standard error.
+        store: Settings of the store for the teacher's answers; ``auto`` for the defaults, ``off``
+            to run the teacher in every step.
+        trainer: Settings of the group ``trainer``: devices, precision, clipping and so on.
+        loggers: Functions that create a Lightning logger, called with ``save_dir``. A CSV logger is
+            always there.
+        bias: Method that sets one constant per class, which is added to the logits of every trained
+            student before it is scored again. With ``prior`` the mean softmax over the training
+            inputs equals the share of each class (no label of an input is used; if a transfer set
+            lacks classes, only these get constants). ``kappa`` maximises the quadratic kappa on the
+            validation split. None for no constants.
+        examples: Number of test images, on which the main arm and its control differ, in the run
+            folder and its report; 0 for none, if images should not go along with a report.
+        config: Content of ``config.yaml``; None for a description of the study.
+        facts: Further keys of ``manifest.json``.
+
+    Raises:
+        ConfigError: If an option is unknown or out of range.
+    """
+
+    name: str = "study"
+    overwrite: bool = False
+    resume: bool = False
+    progress: bool = True
+    store: StoreLike = "auto"
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    loggers: Sequence[Callable[..., Any]] = ()
+    bias: str | None = None
+    examples: int = 8
+    config: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_trainer(self.trainer)
+        if self.bias is not None and self.bias not in BIASES:
+            raise ConfigError(
+                f"bias={self.bias!r} is unknown; choose one of {', '.join(BIASES)}, or null for "
+                "none."
+            )
+        is_number = isinstance(self.examples, int) and not isinstance(self.examples, bool)
+        if not is_number or not 0 <= self.examples <= MOST_EXAMPLES:
+            raise ConfigError(
+                f"examples={self.examples!r} should be a number of test images from 0 to "
+                f"{MOST_EXAMPLES}."
+            )

@@ -1,0 +1,217 @@
+"""Training of the students, cohort by cohort."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from limbeck._base.errors import DivergedError, LimbeckError, ResourceError
+from limbeck.data import Dataset
+from limbeck.data.batches import StudyData
+from limbeck.models import load_model, save_model
+from limbeck.report.wording import plural
+from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import ManifestWriter
+from limbeck.store.answers import digest_of
+from limbeck.store.settings import StoreSettings
+from limbeck.study.arms import ArmPlan, build
+from limbeck.study.cohorts import CohortPlan
+from limbeck.study.engine import Engine
+from limbeck.study.pools import Pools
+from limbeck.study.scoring import Students
+from limbeck.study.session import check_digest
+from limbeck.study.targets import Signals
+from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.training.cohort.stack import Cohort
+from limbeck.training.task import DistillationTask
+
+MOST_NAMED = 3
+"""Most arms of a cohort that its progress display names."""
+
+
+@dataclass(kw_only=True)
+class StudentTrainer:
+    """Trains the students of a study and saves them in its folder.
+
+    Attributes:
+        data: Dataset of the study.
+        run: Folder of the run.
+        manifest: Manifest of the run.
+        engine: Engine that fits the cohorts.
+        pools: Samples that transfer sets select from.
+        store: Settings of the store for the teacher's answers.
+        teacher: Teacher of the study, if there is one.
+        cohorts: Cohorts of the study.
+        batch_size: Batch size of every student.
+        processes: Number of processes that train together.
+    """
+
+    data: Dataset
+    run: RunFolder
+    manifest: ManifestWriter
+    engine: Engine
+    pools: Pools
+    store: StoreSettings
+    teacher: LiveTeacher | None
+    cohorts: Sequence[CohortPlan]
+    batch_size: int
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        self._signals: Signals | None = None
+
+    def train(self) -> LimbeckError | None:
+        """Train all cohorts that this run has not trained before.
+
+        A cohort that diverges or runs out of memory does not stop the others; its students are
+        failures in the manifest.
+
+        Returns:
+            The first error of a cohort, if there was one.
+        """
+        first_error: LimbeckError | None = None
+        for cohort in self.cohorts:
+            if not self._is_done(cohort):
+                error = self._train_cohort(cohort)
+                first_error = first_error or error
+        return first_error
+
+    def students(self, plans: Sequence[ArmPlan], seeds: Sequence[int]) -> Students:
+        """Functions that load the trained students of arms."""
+        return {
+            (plan.name, seed): partial(self._load, plan, seed) for plan in plans for seed in seeds
+        }
+
+    def _load(self, plan: ArmPlan, seed: int) -> nn.Module:
+        folder = self.run.student(plan.name, seed)
+        return load_model(folder, lambda: build(plan.student, self.data, seed)).model
+
+    def _is_done(self, cohort: CohortPlan) -> bool:
+        """Whether every student is saved or has failed."""
+        for plan, seed in cohort.students():
+            is_saved = (self.run.student(plan.name, seed) / "model.json").is_file()
+            if not is_saved and plan.student_name(seed) not in self.manifest.failed:
+                return False
+        return True
+
+    def _train_cohort(self, plan: CohortPlan) -> LimbeckError | None:
+        """Train one cohort and save its students; return the error if it has none."""
+        first = plan.arms[0]
+        with self.manifest.timed("store"):
+            pool = self.pools.of(first.transfer)
+        source = first.transfer.source
+        if source is not None:
+            name = f"inputs: {self.pools.label(source)}"
+            check_digest(self.manifest, self.run, name, digest_of(pool.inputs))
+        signal = self._signal(plan)
+        with self.manifest.timed("training", plan.stage):
+            cohort = Cohort(
+                [[build(arm.student, self.data, seed) for seed in plan.seeds] for arm in plan.arms]
+            )
+            data = StudyData(
+                self.data,
+                seeds=plan.seeds,
+                batch_size=self.batch_size,
+                views=first.views,
+                transfer=first.transfer,
+                pool=pool,
+            )
+            classes = self.data.classes
+            task = DistillationTask(
+                cohort,
+                signal,
+                [arm.objective.for_labels(data.labels, classes) for arm in plan.arms],
+                optimizer=first.optimizer,
+                arm_names=[arm.name for arm in plan.arms],
+                seeds=plan.seeds,
+            )
+            try:
+                self.engine.fit(plan.stage, _label(plan), task, data, first.epochs)
+            except (DivergedError, ResourceError) as error:
+                if self.processes > 1 and isinstance(error, ResourceError):
+                    raise  # the other processes wait for this one in the middle of a step
+                self._record_failures(plan, error)
+                error.__traceback__ = None  # it would keep the cohort in memory
+                error.__context__ = None
+                return error
+            finally:
+                self._record_diverged(plan, task)
+            self._save(plan, cohort)
+        return None
+
+    def _signal(self, plan: CohortPlan) -> TeacherSignal | None:
+        """The signal that a cohort learns from; None for controls alone."""
+        if not any(arm.objective.needs_teacher for arm in plan.arms):
+            return None
+        if self._signals is None:
+            assert self.teacher is not None
+            self._signals = Signals(
+                self.teacher,
+                self.pools,
+                self.store,
+                [(cohort.arms, cohort.seeds) for cohort in self.cohorts],
+                precision=self.engine.precision,
+                device=self.engine.device,
+                progress=self.engine.progress,
+            )
+        with self.manifest.timed("store"):
+            signal = self._signals.of(plan.arms[0])
+            self.manifest.add_stores(self._signals.stores)
+        return signal
+
+    def _record_failures(self, plan: CohortPlan, error: LimbeckError) -> None:
+        """Record an error that ended a whole cohort, for students without a reason of their own."""
+        reasons = {arm.student_name(seed): str(error) for arm, seed in plan.students()}
+        self.manifest.add_failures({**reasons, **self.manifest.failed})
+
+    def _record_diverged(self, plan: CohortPlan, task: DistillationTask) -> None:
+        reasons = {}
+        for arm, seed, reason in task.diverged:
+            reasons[plan.arms[arm].student_name(plan.seeds[seed])] = reason
+        self.manifest.add_failures(reasons)
+
+    def _save(self, plan: CohortPlan, cohort: Cohort) -> None:
+        """Save the students that have not failed."""
+        for arm_index, seed_index, model in cohort.members():
+            arm, seed = plan.arms[arm_index], plan.seeds[seed_index]
+            name = arm.student_name(seed)
+            is_finite = all(p.isfinite().all() for p in model.parameters())
+            if not is_finite and name not in self.manifest.failed:  # diverged in the last steps
+                reason = f"Training diverged: weights of {name} are not finite."
+                self.manifest.add_failures({name: reason})
+            if name not in self.manifest.failed:
+                save_model(
+                    model,
+                    self.run.student(arm.name, seed),
+                    class_names=self.data.class_names,
+                    tokenizer=self.data.tokenizer_file,
+                )
+
+
+def _label(plan: CohortPlan) -> str:
+    """``hard, soft x 5 seeds``."""
+    names = ", ".join(arm.name for arm in plan.arms)
+    if len(plan.arms) > MOST_NAMED:
+        names = f"{len(plan.arms)} arms"
+    return f"{names} x {plural(len(plan.seeds), 'seed')}"
+
+
+def training_seconds(
+    plans: Sequence[ArmPlan], cohorts: Sequence[CohortPlan], cohort_seconds: Mapping[str, float]
+) -> dict[str, float]:
+    """Training time of each arm: its share of the time of its cohorts.
+
+    Args:
+        plans: All arms.
+        cohorts: All cohorts.
+        cohort_seconds: Training time of each cohort, by its stage.
+    """
+    seconds = {}
+    for plan in plans:
+        shares = []
+        for cohort in cohorts:
+            if plan in cohort.arms:
+                shares.append(cohort_seconds.get(cohort.stage, 0.0) / len(cohort.arms))
+        seconds[plan.name] = sum(shares)
+    return seconds
