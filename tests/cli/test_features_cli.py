@@ -68,7 +68,7 @@ def test_a_hint_arm_beside_its_control_and_plain_distillation(tmp_path):
         ),
         (
             [HINT.replace("teacher: features.3", "teacher: fc")],
-            "the teacher has no layer fc; it has features, head.",
+            "the teacher has no layer fc. It has features, head.",
         ),
         ([HINT.replace("student: features.3", "student: head")], "cannot match the student's head"),
         ([HINT, "teacher.members=2"], "an ensemble of 2"),

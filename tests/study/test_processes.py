@@ -1,4 +1,4 @@
-"""Two processes that share every batch give what one gives; only the first writes."""
+"""Two processes that share every batch train the students that one trains; the first one writes."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from limbeck._base.errors import ConfigError
+from limbeck.cli.main import main
 from limbeck.training.fabric import process_of
 
 SETTINGS = [
@@ -27,6 +28,7 @@ SETTINGS = [
     "seeds=2",
     "epochs=3",
     "batch_size=250",
+    "logger=csv",
     "trainer.accelerator=cpu",
 ]
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
@@ -37,12 +39,8 @@ def command(*words):
 
 
 def environment(tmp_path):
-    return {
-        **os.environ,
-        "LIMBECK_STORE": str(tmp_path / "store"),
-        "OMP_NUM_THREADS": "1",
-        "TMPDIR": str(tmp_path),
-    }
+    store = str(tmp_path / "store")
+    return {**os.environ, "LIMBECK_STORE": store, "OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path)}
 
 
 def run(tmp_path, *words):
@@ -52,46 +50,34 @@ def run(tmp_path, *words):
 
 
 def weights(folder):
-    return {
-        str(f.relative_to(folder)): load_file(f)
-        for f in sorted(folder.glob("**/model.safetensors"))
-    }
+    files = sorted(folder.glob("**/model.safetensors"))
+    return {str(file.relative_to(folder)): load_file(file) for file in files}
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("alone")
-    done = run(folder, "run", *SETTINGS, f"out={folder / 'run'}")
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
-
-
-def assert_alike(found, wanted):
-    assert found.keys() == wanted.keys()
-    assert len(wanted) == 1 + 2 * 2
-    for name, tensors in wanted.items():
-        torch.testing.assert_close(
-            found[name], tensors, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: name + text
-        )
-
-
-def test_two_processes_give_what_one_gives(alone, tmp_path):
+def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, capsys):
     # 1001 samples in batches of 250: the last step has a single one, so one process has none.
-    done = run(tmp_path, "run", *SETTINGS, *TWO, f"out={tmp_path / 'run'}")
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    monkeypatch.setenv("LIMBECK_STORE", str(tmp_path / "store of one"))
+    assert main(["run", *SETTINGS, f"out={alone}"]) == 0
+    capsys.readouterr()
+    done = run(tmp_path, "run", *SETTINGS, *TWO, f"out={shared}")
     assert done.returncode == 0, done.stderr
-    assert_alike(weights(tmp_path / "run"), weights(alone))
-    first, second = (
-        json.loads((f / "summary.json").read_text()) for f in (alone, tmp_path / "run")
-    )
-    for one, other in zip(first["arms"], second["arms"], strict=True):
+    expected, result = weights(alone), weights(shared)
+    assert result.keys() == expected.keys()
+    assert len(expected) == 1 + 2 * 2
+    for name, tensors in expected.items():
+        torch.testing.assert_close(result[name], tensors, rtol=1e-3, atol=1e-5)
+    summaries = [json.loads((out / "summary.json").read_text()) for out in (alone, shared)]
+    for one, other in zip(*(summary["arms"] for summary in summaries), strict=True):
         assert one["mean"]["nll"] == pytest.approx(other["mean"]["nll"], rel=1e-3)
     assert done.stderr.count("results in") == 1
     assert done.stdout.count("report:") == 1
-    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith("limbeck-")) == []
+    assert not list(tmp_path.glob("limbeck-*"))
 
 
+@pytest.mark.slow
 def test_two_processes_killed_half_way_go_on(tmp_path):
-    out = tmp_path / "run"
+    out, straight = tmp_path / "run", tmp_path / "straight"
     process = subprocess.Popen(
         command("run", *SETTINGS, "epochs=40", *TWO, f"out={out}"),
         env=environment(tmp_path),
@@ -108,12 +94,11 @@ def test_two_processes_killed_half_way_go_on(tmp_path):
     assert not (out / "summary.json").exists()
     done = run(tmp_path, "resume", out)
     assert done.returncode == 0, done.stderr
-    straight = run(tmp_path, "run", *SETTINGS, "epochs=40", *TWO, f"out={tmp_path / 'straight'}")
-    assert straight.returncode == 0, straight.stderr
-    found, wanted = weights(out), weights(tmp_path / "straight")
-    assert all(
-        torch.equal(found[name][key], wanted[name][key]) for name in wanted for key in wanted[name]
-    )
+    done = run(tmp_path, "run", *SETTINGS, "epochs=40", *TWO, f"out={straight}")
+    assert done.returncode == 0, done.stderr
+    result, expected = weights(out), weights(straight)
+    for name, tensors in expected.items():
+        assert all(torch.equal(result[name][key], tensor) for key, tensor in tensors.items())
 
 
 def test_copies_of_this_process_are_refused():

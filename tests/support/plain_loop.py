@@ -62,9 +62,9 @@ def train_alone(
     return losses
 
 
-def far(found, wanted):
+def far(result, expected):
     """The largest distance of two models' tensors, relative to the norm of each."""
-    pairs = zip(found.state_dict().items(), wanted.state_dict().items(), strict=True)
+    pairs = zip(result.state_dict().items(), expected.state_dict().items(), strict=True)
     distances = []
     for (name, a), (other, b) in pairs:
         assert name == other
@@ -72,9 +72,9 @@ def far(found, wanted):
     return max(distances)
 
 
-def same(found, wanted):
+def same(result, expected):
     """Whether two models have bitwise equal tensors."""
-    a, b = found.state_dict(), wanted.state_dict()
+    a, b = result.state_dict(), expected.state_dict()
     return list(a) == list(b) and all(torch.equal(a[name], b[name]) for name in a)
 
 

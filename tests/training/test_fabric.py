@@ -69,6 +69,6 @@ def test_memory_that_runs_out_is_a_resource_error(error, kind, message):
 
 def test_a_failed_compilation_names_the_option():
     error = type("CompileError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
-    wanted = r"trainer\.compile=True: .*needs a C\+\+ compiler"
-    with pytest.raises(ConfigError, match=wanted), clear_errors(True):
+    expected = r"trainer\.compile=True: .*needs a C\+\+ compiler"
+    with pytest.raises(ConfigError, match=expected), clear_errors(True):
         raise error("no compiler")

@@ -57,10 +57,10 @@ def test_the_three_lines(kind, capfd):
     loader = DataLoader(TensorDataset(x, y), 16, shuffle=True)
     teacher = limbeck.train(net(0, 16), loader, epochs=40, lr=0.01, progress=False)
     student = limbeck.distill(net(1), teacher, loader, epochs=30, lr=0.01, progress=False)
-    found = limbeck.evaluate(student, loader)
-    assert found["total"] == 60
-    assert found["errors"] + found["correct"] == 60
-    assert found["accuracy"] > 0.7
+    result = limbeck.evaluate(student, loader)
+    assert result["total"] == 60
+    assert result["errors"] + result["correct"] == 60
+    assert result["accuracy"] > 0.7
     assert capfd.readouterr() == ("", "")
 
 
@@ -84,7 +84,7 @@ def test_distilling_equals_a_hand_written_loop(kind, settings):
     net, shape = kind
     x, y = samples(shape)
     teacher, alone = net(0, 16), net(1)
-    wanted = train_alone(
+    expected = train_alone(
         alone,
         as_list(x, y) * 5,
         lambda p: torch.optim.Adam(p, lr=0.01),
@@ -94,15 +94,15 @@ def test_distilling_equals_a_hand_written_loop(kind, settings):
     loaders = (as_list(x, y), tuple(as_list(x, y)), DataLoader(TensorDataset(x, y), 16))
     for loader in loaders:
         student = net(1)
-        seen = []
+        outputs = []
         student.register_forward_hook(
-            lambda module, inputs, output, seen=seen: seen.append(output.detach())
+            lambda module, inputs, output, outputs=outputs: outputs.append(output.detach())
         )
         assert (
             limbeck.distill(student, teacher, loader, epochs=5, lr=0.01, progress=False, **settings)
             is student
         )
-        assert len(seen) == len(wanted) == 20
+        assert len(outputs) == len(expected) == 20
         assert far(student, alone) < 1e-5
 
 
@@ -153,8 +153,8 @@ def test_optimizers_by_name_instance_function_and_settings():
 
     def trained(optimizer, **options):
         model = flat_net(0)
-        made = optimizer(model) if callable(optimizer) else optimizer
-        return limbeck.train(model, loader, epochs=2, progress=False, optimizer=made, **options)
+        created = optimizer(model) if callable(optimizer) else optimizer
+        return limbeck.train(model, loader, epochs=2, progress=False, optimizer=created, **options)
 
     plain = trained("sgd", lr=0.05)
     own = {"lr": 0.05, "momentum": 0.9, "nesterov": True}
@@ -201,9 +201,9 @@ def test_an_iterable_without_a_length_will_do():
         def __iter__(self):
             return iter(batches)
 
-    wanted = limbeck.train(flat_net(0), batches, epochs=2, progress=False)
+    expected = limbeck.train(flat_net(0), batches, epochs=2, progress=False)
     for loader in (DataLoader(Stream(), batch_size=None), Plain()):
-        assert far(limbeck.train(flat_net(0), loader, epochs=2, progress=False), wanted) < 1e-6
+        assert far(limbeck.train(flat_net(0), loader, epochs=2, progress=False), expected) < 1e-6
 
 
 @pytest.mark.parametrize(

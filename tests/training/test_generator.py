@@ -40,18 +40,18 @@ def teacher(seed=0):
     return LiveTeacher(model.eval())
 
 
-def made(source, signal, shape=SHAPE):
+def images_of(source, signal, shape=SHAPE):
     return source.make(shape=shape, classes=4, teacher=signal, progress=SILENT)
 
 
 @settings(max_examples=30, deadline=None)
 @given(one=LOGITS, other=LOGITS, shift=st.floats(-5, 5))
 def test_losses_against_scipy_and_identities(one, other, shift):
-    found = disagreement(one, other)
-    wanted = jensenshannon(one.softmax(-1).numpy(), other.softmax(-1).numpy(), axis=-1) ** 2
-    assert torch.allclose(found, torch.as_tensor(wanted, dtype=torch.float32), atol=1e-5)
-    assert torch.allclose(found, disagreement(other, one + shift), atol=1e-5)
-    assert float(found.max()) <= math.log(2) + 1e-6
+    result = disagreement(one, other)
+    expected = jensenshannon(one.softmax(-1).numpy(), other.softmax(-1).numpy(), axis=-1) ** 2
+    assert torch.allclose(result, torch.as_tensor(expected, dtype=torch.float32), atol=1e-5)
+    assert torch.allclose(result, disagreement(other, one + shift), atol=1e-5)
+    assert float(result.max()) <= math.log(2) + 1e-6
     assert torch.allclose(disagreement(one, one), torch.zeros(6), atol=1e-6)
     assert torch.allclose(certainty_loss(one), -one.softmax(-1).amax(-1).log(), atol=1e-5)
     everywhere = torch.stack([one.roll(k, -1) for k in range(4)]).flatten(0, 1)
@@ -104,31 +104,31 @@ def test_each_loss_falls(name):
 def test_the_same_images_again_of_all_stages_of_the_training():
     signal, source = teacher(), Generated(samples=105, steps=6)
     torch.manual_seed(1)
-    images = made(source, signal)
+    images = images_of(source, signal)
     assert images.dtype == torch.uint8
     assert images.shape == (105, *SHAPE)
-    plain = made(StrokeNoise(samples=53), None)
+    plain = images_of(StrokeNoise(samples=53), None)
     assert torch.equal(images[:53], plain)
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    assert torch.equal(images, made(source, signal))
+    assert torch.equal(images, images_of(source, signal))
     assert torch.equal(state, torch.get_rng_state())
-    assert not torch.equal(images, made(Generated(samples=105, steps=6, seed=1), signal))
-    assert not torch.equal(images, made(source, teacher(seed=1)))
+    assert not torch.equal(images, images_of(Generated(samples=105, steps=6, seed=1), signal))
+    assert not torch.equal(images, images_of(source, teacher(seed=1)))
     assert not torch.equal(
-        images, made(Generated(samples=105, steps=6, start=UniformNoise()), signal)
+        images, images_of(Generated(samples=105, steps=6, start=UniformNoise()), signal)
     )
 
 
 def test_fewer_steps_than_stages_and_few_samples():
-    assert len(made(Generated(samples=7, steps=3), teacher())) == 7
+    assert len(images_of(Generated(samples=7, steps=3), teacher())) == 7
 
 
 def test_the_teacher_is_left_as_it_was():
     signal = teacher()
     model = signal.models[0].train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    made(Generated(samples=10, steps=3), signal)
+    images_of(Generated(samples=10, steps=3), signal)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     assert not any(module._forward_pre_hooks for module in model.modules())
@@ -136,8 +136,11 @@ def test_the_teacher_is_left_as_it_was():
 
 def test_teachers_without_batch_norm_and_ensembles():
     members = [MLP(SHAPE, 4, hidden=[16]), teacher().models[0]]
-    assert len(made(Generated(samples=20, steps=2, disagreement=0), LiveTeacher(members[:1]))) == 20
-    assert len(made(Generated(samples=20, steps=2), LiveTeacher(members))) == 20
+    assert (
+        len(images_of(Generated(samples=20, steps=2, disagreement=0), LiveTeacher(members[:1])))
+        == 20
+    )
+    assert len(images_of(Generated(samples=20, steps=2), LiveTeacher(members))) == 20
 
 
 def test_losses_that_are_no_numbers_stop_it():
@@ -146,7 +149,7 @@ def test_losses_that_are_no_numbers_stop_it():
     with pytest.raises(
         DivergedError, match=r"step 1 of 3; try a smaller transfer.source.lr than 0.002"
     ):
-        made(Generated(samples=10, steps=3), signal)
+        images_of(Generated(samples=10, steps=3), signal)
     assert not any(module._forward_pre_hooks for module in signal.models[0].modules())
 
 
@@ -168,9 +171,9 @@ def test_what_a_generator_cannot_do_without():
     with pytest.raises(
         ConfigError, match=r"makes images \[C, H, W\]; the data has inputs of shape \[64\]"
     ):
-        made(Generated(samples=5, steps=1), teacher(), shape=(64,))
+        images_of(Generated(samples=5, steps=1), teacher(), shape=(64,))
     with pytest.raises(TeacherError, match="the study has none"):
-        made(Generated(samples=5, steps=1), None)
+        images_of(Generated(samples=5, steps=1), None)
 
 
 def test_a_quick_run_is_short():

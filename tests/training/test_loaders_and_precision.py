@@ -56,7 +56,7 @@ def test_the_logged_hard_loss_is_the_mean_over_labelled_samples():
     hidden = [(x, torch.full_like(y, -100)) for x, y in content[1:]]
     torch.manual_seed(0)
     student = nn.Linear(6, 3)
-    wanted = float(F.cross_entropy(student(content[0][0]), content[0][1]).detach())
+    expected = float(F.cross_entropy(student(content[0][0]), content[0][1]).detach())
     frozen = lambda parameters: torch.optim.SGD(parameters, lr=0.0)  # noqa: E731
     module = limbeck.DistillationModule(student, optimizer=frozen)
     trainer = L.Trainer(
@@ -68,7 +68,7 @@ def test_the_logged_hard_loss_is_the_mean_over_labelled_samples():
         enable_model_summary=False,
     )
     trainer.fit(module, torch.utils.data.DataLoader([content[0], *hidden], batch_size=None))
-    assert float(trainer.callback_metrics["train_hard"]) == pytest.approx(wanted, rel=1e-6)
+    assert float(trainer.callback_metrics["train_hard"]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_validation_loader_that_gives_nothing_logs_nothing():
@@ -77,9 +77,9 @@ def test_a_validation_loader_that_gives_nothing_logs_nothing():
 
 def test_evaluate_takes_numpy_batches():
     content = [(x.numpy(), y.numpy()) for x, y in batches()]
-    found = limbeck.evaluate(nn.Linear(6, 3), content)
-    assert found["total"] == 32
-    assert math.isfinite(found["nll"])
+    result = limbeck.evaluate(nn.Linear(6, 3), content)
+    assert result["total"] == 32
+    assert math.isfinite(result["nll"])
 
 
 def test_float16_gets_no_fused_optimizer():

@@ -75,21 +75,21 @@ def test_logged_values_equal_a_direct_computation(data, val_data, with_teacher):
         v = teacher.eval()(x) if with_teacher else None
         loss, hard, soft = loss_terms(net(0)(x), v, y, **settings)
         z = net(0)(val_data.tensors[0])
-    wanted = {
+    expected = {
         "train_loss": loss.item(),
         "train_hard": hard.item(),
         "train_soft": soft.item(),
         "val_loss": F.cross_entropy(z, val_data.tensors[1]).item(),
         "val_acc": (z.argmax(1) == val_data.tensors[1]).float().mean().item(),
     }
-    found = {name: float(value) for name, value in fitter.callback_metrics.items()}
-    assert found == pytest.approx(wanted, rel=1e-5)
+    result = {name: float(value) for name, value in fitter.callback_metrics.items()}
+    assert result == pytest.approx(expected, rel=1e-5)
     if with_teacher:
-        assert found["train_loss"] == pytest.approx(
-            0.4 * found["train_hard"] + 0.6 * found["train_soft"], rel=1e-6
+        assert result["train_loss"] == pytest.approx(
+            0.4 * result["train_hard"] + 0.6 * result["train_soft"], rel=1e-6
         )
     else:
-        assert found["train_soft"] == 0
+        assert result["train_soft"] == 0
 
 
 def test_a_cohort_logs_under_arm_and_seed(data):
@@ -122,9 +122,9 @@ def test_a_cohort_logs_under_arm_and_seed(data):
 
 def test_validation_alone_logs_too(val_data):
     module = DistillationModule(net(0))
-    found = trainer().validate(module, DataLoader(val_data, 10), verbose=False)[0]
+    result = trainer().validate(module, DataLoader(val_data, 10), verbose=False)[0]
     z = net(0)(val_data.tensors[0])
-    assert found["val_loss"] == pytest.approx(
+    assert result["val_loss"] == pytest.approx(
         F.cross_entropy(z, val_data.tensors[1]).item(), rel=1e-5
     )
 
@@ -188,19 +188,19 @@ def test_a_batch_without_any_label_is_learnt_from_the_teacher(data):
 
 
 def test_bf16_runs_and_its_loss_is_float32(data, val_data):
-    seen = []
+    outputs = []
 
     class Watch(DistillationModule):
         def training_step(self, batch, batch_idx):
             assert self.cohort.student(batch[0]).dtype == torch.bfloat16
             loss = super().training_step(batch, batch_idx)
-            seen.append(loss.dtype)
+            outputs.append(loss.dtype)
             return loss
 
     student = net(0)
     fitter = trainer(max_epochs=2, precision="bf16-mixed")
     fitter.fit(Watch(student, teacher_net()), DataLoader(data, 16), DataLoader(val_data, 16))
-    assert set(seen) == {torch.float32}
+    assert set(outputs) == {torch.float32}
     assert {p.dtype for p in student.parameters()} == {torch.float32}
     assert all(torch.isfinite(value) for value in fitter.callback_metrics.values())
 
@@ -228,8 +228,8 @@ def test_the_teacher_is_neither_changed_nor_kept(data, val_data, tmp_path):
     assert set(content["state_dict"]) == names
     assert not content.get("hyper_parameters")
     sizes = sum(p.numel() for p in student.parameters())
-    kept = [state["exp_avg"].numel() for state in content["optimizer_states"][0]["state"].values()]
-    assert sum(kept) == sizes
+    saved = [state["exp_avg"].numel() for state in content["optimizer_states"][0]["state"].values()]
+    assert sum(saved) == sizes
 
 
 def test_a_teacher_of_other_classes_is_refused(data):
@@ -403,5 +403,5 @@ def test_divergence_of_a_single_student(data):
 
 
 def test_a_batch_of_another_form_is_refused(data):
-    with pytest.raises(TypeError, match=r"pair \(x, y\); found dict"):
+    with pytest.raises(TypeError, match=r"pair \(x, y\), got dict"):
         trainer(max_epochs=1).fit(DistillationModule(net(0)), Loader([{"x": data.tensors[0]}]))

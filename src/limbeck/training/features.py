@@ -1,6 +1,4 @@
-"""The feature term of an objective: layers of a student guided by layers of a teacher, read while
-they answer.
-"""
+"""The feature term of an objective: layers of a teacher guide layers of a student."""
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
@@ -18,39 +16,45 @@ MOST_SUGGESTED = 3
 
 
 def find_layer(model: nn.Module, path: str, whose: str) -> nn.Module:
-    """The layer that a path names; a model behind its normalisation is named as if it stood alone.
+    """The layer at a path; a model behind its normalisation is addressed as if it stood alone.
+
+    Args:
+        model: Model to search.
+        path: Path of the layer, as in ``features.3``.
+        whose: Word for the model in a message: ``student`` or ``teacher``.
 
     Raises:
-        ConfigError: there is none, with the names that come near.
+        ConfigError: If there is none; names the nearest ones.
     """
     inner = model.net if isinstance(model, Normalized) else model
     names = [name for name, _ in inner.named_modules() if name]
-    short = (
-        path.removeprefix("net.") if isinstance(model, Normalized) and path not in names else path
-    )
-    if short in names:
-        return inner.get_submodule(short)
-    near = difflib.get_close_matches(short, names, n=MOST_SUGGESTED)
-    known = near or [name for name in names if "." not in name] or names
-    raise ConfigError(
-        f"objective.features: the {whose} has no layer {path}; "
-        f"{'did you mean' if near else 'it has'} "
-        f"{', '.join(known)}{'?' if near else '.'}"
-    )
+    if isinstance(model, Normalized) and path not in names:
+        path = path.removeprefix("net.")
+    if path in names:
+        return inner.get_submodule(path)
+    nearest = difflib.get_close_matches(path, names, n=MOST_SUGGESTED)
+    if nearest:
+        hint = f"Did you mean {', '.join(nearest)}?"
+    else:
+        known = [name for name in names if "." not in name] or names
+        hint = f"It has {', '.join(known)}."
+    raise ConfigError(f"objective.features: the {whose} has no layer {path}. {hint}")
 
 
 class FeatureTerm(nn.Module):
-    """The weighted sum of the losses of features. Its parameters are the projections of hints,
-    trained with the student and dropped with this module.
+    """The weighted sum of the losses of features.
+
+    Its parameters are the projections of hints, trained with the student and dropped with this
+    module.
 
     Args:
-        features: which layers.
-        student: trained alone.
-        signal: the teacher; one live model, since a store has answers only.
-        seed: of the projections' first weights.
+        features: Pairs of layers.
+        student: Student, trained alone.
+        signal: Teacher; one live model, since a store holds no layers.
+        seed: Seed of the projections' initial weights.
 
     Raises:
-        ConfigError: a path names no layer, or the teacher is not one model that can be asked.
+        ConfigError: If a path names no layer, or the teacher is not one live model.
     """
 
     def __init__(
@@ -64,15 +68,10 @@ class FeatureTerm(nn.Module):
         super().__init__()
         self.features, self.seed = list(features), seed
         if not isinstance(signal, LiveTeacher) or len(signal.models) != 1:
-            found = (
-                f"an ensemble of {len(signal.models)}"
-                if isinstance(signal, LiveTeacher)
-                else "none to be asked"
-            )
             raise ConfigError(
-                f"objective.features needs the layers of a teacher of one model; found {found}. "
-                "Use one of its members "
-                "(teacher.members=1), or objective.features=[]."
+                "objective.features needs the layers of a teacher of one model; got "
+                f"{_describe(signal)}. Use one of its members (teacher.members=1), or "
+                "objective.features=[]."
             )
         # In tuples, so that neither model enters this module's tree.
         self._models = student, signal
@@ -82,20 +81,20 @@ class FeatureTerm(nn.Module):
             tuple(find_layer(teacher, feature.teacher, "teacher") for feature in self.features),
         )
         self.projections = nn.ModuleList()
-        self._seen: dict[tuple[int, int], Tensor] = {}
+        self._outputs: dict[tuple[int, int], Tensor] = {}
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the projections are there."""
+        """Whether the projections exist."""
         return len(self.projections) == len(self.features)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Keep what the layers give to the inputs that are shown meanwhile; hooks stay no longer."""
-        self._seen = {}
+        """Record the outputs of the layers; the hooks are removed afterwards."""
+        self._outputs = {}
         hooks = [
-            layer.register_forward_hook(self._keep(whose, i))
-            for whose, layers in enumerate(self._layers)
+            layer.register_forward_hook(self._recorder(side, i))
+            for side, layers in enumerate(self._layers)
             for i, layer in enumerate(layers)
         ]
         try:
@@ -104,65 +103,71 @@ class FeatureTerm(nn.Module):
             for hook in hooks:
                 hook.remove()
 
-    def _keep(self, whose: int, i: int) -> Callable[[nn.Module, object, object], None]:
-        def hook(module: nn.Module, inputs: object, output: object) -> None:
+    def _recorder(self, side: int, i: int) -> Callable[[nn.Module, object, object], None]:
+        def record(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor):
-                self._seen[whose, i] = output.clone()  # what follows may work in place
+                self._outputs[side, i] = output.clone()  # the next layer may work in place
 
-        return hook
+        return record
 
     def _pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """What the layers of student and teacher gave, by feature."""
+        """Outputs of the layers of student and teacher, by feature."""
         for i, feature in enumerate(self.features):
-            for whose, path in (("student", feature.student), ("teacher", feature.teacher)):
-                if (whose == "teacher", i) not in self._seen:
+            for side, (whose, path) in enumerate(
+                (("student", feature.student), ("teacher", feature.teacher))
+            ):
+                if (side, i) not in self._outputs:
                     raise ConfigError(
-                        f"objective.features: the {whose}'s layer {path} gave no tensor when the "
-                        f"{whose} answered; "
-                        "name one that takes part and gives a single tensor."
+                        f"objective.features: the {whose}'s layer {path} returned no tensor. Name "
+                        "a layer that takes part in the forward pass and returns a single tensor."
                     )
-        return [(self._seen[0, i], self._seen[1, i]) for i in range(len(self.features))]
+        return [(self._outputs[0, i], self._outputs[1, i]) for i in range(len(self.features))]
 
     @torch.no_grad()
     def fit_to(self, x: Tensor) -> None:
         """Make the projections for the shapes that a sample has within student and teacher.
 
         Args:
-            x: inputs ``[B, *shape]``.
+            x: Inputs ``[B, *shape]``.
 
         Raises:
-            ConfigError: the shapes of a pair of layers cannot be matched.
+            ConfigError: If the shapes of a pair of layers cannot be matched.
         """
         student, signal = self._models
         first = next(student.parameters(), None)
         x = x[:1] if first is None else x[:1].to(first.device)
-        in_training = [(module, module.training) for module in student.modules()]
+        modes = [(module, module.training) for module in student.modules()]
         try:
             with self.watching():
                 student.eval()(x)
                 signal.answer(x)
         finally:
-            for module, training in in_training:
+            for module, training in modes:
                 module.training = training
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            made = [
+            projections = [
                 projection(feature, own.shape, other.shape).to(own)
                 for feature, (own, other) in zip(self.features, self._pairs(), strict=True)
             ]
-        self.projections = nn.ModuleList(made)
-        self._seen = {}
+        self.projections = nn.ModuleList(projections)
+        self._outputs = {}
 
     def forward(self) -> Tensor:
-        """The term for what was watched last, ``[B]``: losses times their weights, summed."""
-        pairs, self._seen = self._pairs(), {}
-        total = [
-            feature.weight * feature_loss(feature, own, other, project)
-            for feature, (own, other), project in zip(
-                self.features, pairs, self.projections, strict=True
-            )
-        ]
-        return torch.stack(total).sum(0)
+        """The term for the recorded outputs, ``[B]``: losses times their weights, summed."""
+        pairs, self._outputs = self._pairs(), {}
+        terms = []
+        for feature, (own, other), project in zip(
+            self.features, pairs, self.projections, strict=True
+        ):
+            terms.append(feature.weight * feature_loss(feature, own, other, project))
+        return torch.stack(terms).sum(0)
+
+
+def _describe(signal: TeacherSignal | None) -> str:
+    if isinstance(signal, LiveTeacher):
+        return f"an ensemble of {len(signal.models)}"
+    return "a store, or no teacher"
 
 
 def check_features(
@@ -171,13 +176,13 @@ def check_features(
     """Check, before anything is trained, that the layers exist and can be matched.
 
     Args:
-        features: of an objective.
-        student: untrained, as the teacher may be.
-        teacher: who will answer.
-        blank: one empty input, ``[1, *shape]``.
+        features: Features of an objective.
+        student: Student before its training.
+        teacher: Teacher, trained or not.
+        blank: Empty input ``[1, *shape]``.
 
     Raises:
-        ConfigError: a layer does not exist, or two cannot be matched; or the teacher is an
+        ConfigError: If a layer does not exist, two cannot be matched, or the teacher is an
             ensemble.
     """
     FeatureTerm(features, student, teacher).fit_to(blank)

@@ -151,11 +151,11 @@ def distill(
         scale_by_t2: Whether to multiply the soft loss by T^2.
         features: Layers of the student that layers of the teacher guide, as in ``{"kind": "hint",
             "student": "layer3", "teacher": "layer3", "weight": 1.0}``; or kind ``attention``.
-        optimizer: As in :func:`train`.
-        lr: As in :func:`train`.
-        val_loader: As in :func:`train`.
+        optimizer: Name, settings, optimizer or function, as for :func:`train`.
+        lr: Learning rate where ``optimizer`` is None or a name; 1e-3 by default.
+        val_loader: Batches to validate on after each epoch, for the progress bar only.
         progress: Whether to show a progress bar.
-        trainer: As in :func:`train`.
+        trainer: Options of the group ``trainer``, as for :func:`train`.
 
     Returns:
         The student.

@@ -24,21 +24,17 @@ from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
 
 SNAPSHOTS = 10
-"""Times along its training at which images are drawn from the generator: it changes, so they
-differ.
-"""
+"""Times along its training at which images are drawn from the generator, for variety."""
 QUICK_STEPS = 10
 CONTRAST = 10.0
-"""The logit of white less that of black, of noise that is not changed."""
+"""Difference of the logits of white and black in unchanged noise."""
 CHANGE = 5.0
-"""What a change is multiplied by: steps of Adam are small beside the contrast."""
+"""Factor on a change, since steps of Adam are small beside the contrast."""
 JITTER = 2
-"""Pixels by which the images of a step are moved at most: what a teacher sees in its own grid alone
-is lost.
-"""
+"""Largest shift of the images of a step in pixels, against artefacts of the teacher's grid."""
 BATCH = 128
 TEMPERATURE = 4.0
-"""Of the adversary's soft targets."""
+"""Temperature of the adversary's soft targets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,23 +42,23 @@ class Generated(Source):
     """Images of a generator trained against the frozen teacher.
 
     Attributes:
-        samples: how many; half of them are the noise before it is changed, the others are drawn in
-            equal parts at ten times along the training.
-        steps: of the training, each with 128 images.
-        seed: of the weights and the random numbers.
-        start: the noise that is turned into images; its own samples and seed do not matter.
-        lr: learning rate of Adam, for generator and adversary.
-        certainty: weight of the cross-entropy between the teacher's answer and its own top class
+        samples: Number of images. Half of them are the initial noise; the others are drawn in equal
+            parts at ten times along the training.
+        steps: Number of training steps, each with 128 images.
+        seed: Seed of the weights and the random numbers.
+        start: Noise that is turned into images; its own samples and seed do not matter.
+        lr: Learning rate of Adam, for generator and adversary.
+        certainty: Weight of the cross-entropy between the teacher's answer and its own top class
             (Chen et al. 2019).
-        balance: weight of the distance of the mean answer from an even one (Chen et al. 2019).
-        statistics: weight of the distance from what the teacher's BatchNorm layers remember (Yin et
-            al. 2020).
-        disagreement: weight of the divergence between the teacher and a small convolutional student
-            that learns from the same images meanwhile; the generator seeks it (Fang et al. 2019). 0
-            for no such student.
+        balance: Weight of the distance of the mean answer from a uniform one (Chen et al. 2019).
+        statistics: Weight of the distance from the running statistics of the teacher's BatchNorm
+            layers (Yin et al. 2020).
+        disagreement: Weight of the divergence between the teacher and a small convolutional student
+            that learns from the same images meanwhile; the generator maximises it (Fang et al.
+            2019). 0 for no such student.
 
     Raises:
-        ConfigError: a setting is out of range.
+        ConfigError: If a setting is out of range.
 
     References:
         Chen et al., "Data-Free Learning of Student Networks", ICCV 2019 (DAFL).
@@ -111,14 +107,14 @@ class Generated(Source):
         return "generated"
 
     def small(self, samples: int) -> "Generated":
-        """At most ``samples`` images after a few steps."""
+        """A source of at most ``samples`` images after a few steps."""
         return replace(self, samples=min(samples, self.samples), steps=min(self.steps, QUICK_STEPS))
 
     def check(self, shape: Sequence[int]) -> None:
-        """Check that inputs are images that the noise can be.
+        """Check that inputs are images that the noise can have the shape of.
 
         Raises:
-            ConfigError: they are not.
+            ConfigError: If they are not.
         """
         if len(shape) != 3:
             raise ConfigError(
@@ -138,9 +134,9 @@ class Generated(Source):
         """Train the generator and draw the images, uint8 ``[samples, C, H, W]``.
 
         Raises:
-            ConfigError: inputs are no images.
-            TeacherError: there is no teacher.
-            DivergedError: a loss is infinite or not a number.
+            ConfigError: If inputs are no images.
+            TeacherError: If there is no teacher.
+            DivergedError: If a loss is infinite or not a number.
         """
         if teacher is None:
             raise TeacherError(
@@ -151,10 +147,10 @@ class Generated(Source):
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(self.seed)
             game = Game(teacher.models, shape, classes, self, first.device)
-            drawn = self._play(game, self.samples // 2, progress)
+            images = self._play(game, self.samples // 2, progress)
         plain = replace(self.start, samples=self.samples - self.samples // 2, seed=self.seed)
         return torch.cat(
-            [plain.make(shape=shape, classes=classes, teacher=None, progress=progress), drawn]
+            [plain.make(shape=shape, classes=classes, teacher=None, progress=progress), images]
         )
 
     def _play(self, game: "Game", samples: int, progress: StageProgress) -> Tensor:
@@ -182,12 +178,13 @@ class Generated(Source):
 
 
 class Generator(nn.Module):
-    """From noise to images: convolutions at half the size say how to change the noise; at first
-    they change nothing.
+    """A network from noise to images.
+
+    Convolutions at half the resolution compute a change of the noise; initially it is zero.
 
     Args:
-        channels: of an image.
-        width: channels in the middle.
+        channels: Number of channels of an image.
+        width: Number of channels of the hidden layers.
     """
 
     def __init__(self, channels: int, width: int = 32):
@@ -225,11 +222,11 @@ class Game:
     """The generator against the teacher and the adversary: one step of both at a time.
 
     Args:
-        models: members of the teacher; nothing in them is changed.
-        shape: of an image.
-        classes: of the teacher.
-        settings: learning rate and weights.
-        device: of the teacher.
+        models: Members of the teacher; nothing in them is changed.
+        shape: Shape of an image.
+        classes: Number of classes of the teacher.
+        settings: Learning rate and weights of the losses.
+        device: Device of the teacher.
     """
 
     def __init__(
@@ -259,16 +256,14 @@ class Game:
             self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), settings.lr)
 
     def noise(self, count: int) -> Tensor:
-        """What the generator starts from, ``[count, C, H, W]``; drawn on the CPU, so alike on every
-        device.
-        """
+        """Input of the generator, ``[count, C, H, W]``, drawn on the CPU and so equal everywhere."""
         return self.settings.start.draw((count, *self.shape), self.random).to(self.device)
 
     def step(self, terms: list[Tensor]) -> dict[str, float]:
         """One step of the generator and one of the adversary on the same images.
 
         Args:
-            terms: filled by the teacher's BatchNorm layers while it answers.
+            terms: List that the teacher's BatchNorm layers fill while it answers.
 
         Returns:
             The generator's losses by name, not weighted.
@@ -277,15 +272,15 @@ class Game:
         images = self.generator(self.noise(BATCH)).roll((down, across), (2, 3))
         terms.clear()
         answer = torch.stack([model(images) for model in self.models]).mean(0).float()
-        found = {"certainty": certainty_loss(answer).mean(), "balance": balance_loss(answer)}
+        losses = {"certainty": certainty_loss(answer).mean(), "balance": balance_loss(answer)}
         if terms:
-            found["statistics"] = torch.stack(terms).mean()
+            losses["statistics"] = torch.stack(terms).mean()
         if self.adversary is not None:
-            found["disagreement"] = disagreement(self.adversary(images), answer).mean()
-        weights = {name: getattr(self.settings, name) for name in found} | {
+            losses["disagreement"] = disagreement(self.adversary(images), answer).mean()
+        weights = {name: getattr(self.settings, name) for name in losses} | {
             "disagreement": -self.settings.disagreement
         }
-        loss = torch.stack([weights[name] * value for name, value in found.items()]).sum()
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         self.optimizer.zero_grad()
         loss.backward(
             inputs=list(self.generator.parameters())
@@ -293,7 +288,7 @@ class Game:
         self.optimizer.step()
         if self.adversary is not None:
             self._learn(images.detach(), answer.detach())
-        return {name: float(value.detach()) for name, value in found.items()}
+        return {name: float(value.detach()) for name, value in losses.items()}
 
     def _learn(self, images: Tensor, answer: Tensor) -> None:
         """One step of the adversary: it learns the teacher's soft targets."""
@@ -308,32 +303,29 @@ class Game:
 
     @torch.no_grad()
     def draw(self, count: int) -> Tensor:
-        """Images as the generator makes them now, uint8 ``[count, C, H, W]``."""
-        drawn = [self.generator(self.noise(BATCH)) for _ in range(0, count, BATCH)]
+        """Images of the generator in its present state, uint8 ``[count, C, H, W]``."""
+        images = [self.generator(self.noise(BATCH)) for _ in range(0, count, BATCH)]
         empty = torch.empty((0, *self.shape), device=self.device)
-        return (torch.cat([empty, *drawn])[:count] * 255).round().to(torch.uint8).cpu()
+        return (torch.cat([empty, *images])[:count] * 255).round().to(torch.uint8).cpu()
 
 
 def certainty_loss(answer: Tensor) -> Tensor:
-    """Cross-entropy of an answer ``[..., B, C]`` with its own top class, ``[..., B]``; 0 for a
-    certain teacher.
-    """
+    """Cross-entropy of an answer ``[..., B, C]`` with its own top class, ``[..., B]``."""
     return cross_entropy(
         answer.movedim(-1, 1 if answer.ndim > 1 else 0), answer.argmax(-1), reduction="none"
     )
 
 
 def balance_loss(answer: Tensor) -> Tensor:
-    """log C less the entropy of the mean answer, of logits ``[B, C]``; 0 where all classes are
-    alike in the mean.
-    """
+    """log C less the entropy of the mean answer, of logits ``[B, C]``; 0 for a uniform mean."""
     mean = answer.softmax(-1).mean(0)
     return math.log(len(mean)) + torch.special.xlogy(mean, mean).sum()
 
 
 def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Jensen-Shannon divergence between two answers ``[..., B, C]``, ``[..., B]``: from 0 to log 2,
-    so that it cannot drown the other losses.
+    """Jensen-Shannon divergence between two answers ``[..., B, C]``, ``[..., B]``.
+
+    It is at most log 2, so that it cannot drown the other losses.
     """
     one, other = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
     mean = torch.logaddexp(one, other) - math.log(2)
@@ -341,15 +333,14 @@ def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def statistics_loss(layer: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    """How far a batch at a BatchNorm layer is from what the layer remembers: 0 where means and
-    variances agree.
+    """Distance of a batch from the running statistics of a BatchNorm layer; 0 where they agree.
 
     Mean over channels of the squared difference of the means, in units of the layer's variance, and
     of the squared logarithm of the ratio of the variances.
 
     Args:
-        layer: with running statistics.
-        x: its inputs, ``[B, C, ...]``.
+        layer: Layer with running statistics.
+        x: Inputs of the layer, ``[B, C, ...]``.
     """
     assert layer.running_mean is not None
     assert layer.running_var is not None
@@ -362,9 +353,7 @@ def statistics_loss(layer: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor
 
 @contextmanager
 def statistics_of(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """A list to which each BatchNorm layer of the models adds its :func:`statistics_loss` whenever
-    it is called.
-    """
+    """A list to which the BatchNorm layers of the models append their :func:`statistics_loss`."""
     terms: list[Tensor] = []
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -28,7 +28,7 @@ class TrainerOptions:
         accelerator: Kind of device: ``auto``, ``cpu``, ``gpu``, ``mps``.
         devices: Number of devices, or a list of them.
         num_nodes: Number of machines.
-        strategy: How several processes share a batch: ``auto`` or ``ddp``.
+        strategy: Way in which several processes share a batch: ``auto`` or ``ddp``.
         precision: Precision of the computation, as in ``32-true`` or ``bf16-mixed``.
         compile: Whether to compile the steps, or a mode of ``torch.compile``.
         max_epochs: Number of epochs; None for those of the study.
@@ -97,14 +97,14 @@ class TrainerOptions:
         """
         if isinstance(options, cls):
             return options
-        given: dict[str, Any] = dict(options or {})  # type: ignore[arg-type]
+        values: dict[str, Any] = dict(options or {})  # type: ignore[arg-type]
         known = [field.name for field in fields(cls)]
-        for name in given:
+        for name in values:
             if name in _SET_BY_LIMBECK:
                 raise ConfigError(f"trainer.{name} is set by limbeck itself. Remove it.")
             if name not in known:
                 raise ConfigError(_unknown(name, known))
-        return cls(**given)
+        return cls(**values)
 
     def with_epochs(self, epochs: int) -> Self:
         """These options with a number of epochs, unless they have one."""

@@ -20,7 +20,7 @@ from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 LENGTH, CLASSES = 6, 9
 
 
-def made(seed, *, dropout=0.0, **options):
+def small_gpt(seed, *, dropout=0.0, **options):
     torch.manual_seed(seed)
     model = GPT(
         (LENGTH,), CLASSES, **{"width": 8, "layers": 2, "heads": 2, **options}, dropout=dropout
@@ -32,13 +32,13 @@ def made(seed, *, dropout=0.0, **options):
 
 
 def grid_of(arms, seeds, **options):
-    return [[made(10 * arm + seed, **options) for seed in range(seeds)] for arm in range(arms)]
+    return [[small_gpt(10 * arm + seed, **options) for seed in range(seeds)] for arm in range(arms)]
 
 
-def answers(cohort, ids, given):
+def answers(cohort, ids, inputs):
     cohort.zero_grad()
     logits = cohort(ids)
-    (logits * given).sum().backward()
+    (logits * inputs).sum().backward()
     return logits.detach(), [p.grad.clone() for p in cohort.stacked]
 
 
@@ -49,29 +49,29 @@ def test_forward_and_gradients_are_those_of_each_alone(arms, seeds, length):
     cohort = Cohort(members)
     assert isinstance(cohort._stacked_forward, StackedGPT)
     ids = torch.randint(CLASSES, (seeds, 5, length))
-    given = torch.randn(arms, seeds, 5, length, CLASSES, dtype=torch.float64)
-    logits, gradients = answers(cohort, ids, given)
-    assert logits.shape == given.shape
+    inputs = torch.randn(arms, seeds, 5, length, CLASSES, dtype=torch.float64)
+    logits, gradients = answers(cohort, ids, inputs)
+    assert logits.shape == inputs.shape
     names = cohort._parameter_names
     for arm, row in enumerate(members):
         for seed, member in enumerate(row):
             alone = member(ids[seed])
-            (alone * given[arm, seed]).sum().backward()
+            (alone * inputs[arm, seed]).sum().backward()
             torch.testing.assert_close(logits[arm, seed], alone.detach(), rtol=1e-10, atol=1e-12)
             for name, gradient in zip(names, gradients, strict=True):
-                wanted = member.get_parameter(name).grad
-                torch.testing.assert_close(gradient[seed, arm], wanted, rtol=1e-10, atol=1e-11)
+                expected = member.get_parameter(name).grad
+                torch.testing.assert_close(gradient[seed, arm], expected, rtol=1e-10, atol=1e-11)
 
 
 def test_it_is_what_vmap_gives():
     cohort = Cohort(grid_of(2, 2)).double()
-    ids, given = (
+    ids, inputs = (
         torch.randint(CLASSES, (2, 3, LENGTH)),
         torch.randn(2, 2, 3, LENGTH, CLASSES, dtype=torch.float64),
     )
-    found = answers(cohort, ids, given)
+    result = answers(cohort, ids, inputs)
     cohort._stacked_forward = None
-    torch.testing.assert_close(found, answers(cohort, ids, given), rtol=1e-10, atol=1e-11)
+    torch.testing.assert_close(result, answers(cohort, ids, inputs), rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", [torch.int32, torch.int64])
@@ -88,27 +88,27 @@ def test_in_autocast_it_computes_in_bfloat16(longest, monkeypatch):
     """Both forms of attention; the weights keep float32 gradients that are near the exact ones."""
     monkeypatch.setattr(gpt_module, "LONGEST_PLAIN", longest)
     cohort, ids = Cohort(grid_of(2, 2)), torch.randint(CLASSES, (2, 16, LENGTH))
-    given = torch.randn(2, 2, 16, LENGTH, CLASSES)
-    exact, wanted = answers(cohort, ids, given)
+    inputs = torch.randn(2, 2, 16, LENGTH, CLASSES)
+    exact, expected = answers(cohort, ids, inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found, gradients = answers(cohort, ids, given)
-    assert found.dtype == torch.bfloat16
-    assert (found - exact).norm() / exact.norm() < 0.02
-    for gradient, theirs in zip(gradients, wanted, strict=True):
+        result, gradients = answers(cohort, ids, inputs)
+    assert result.dtype == torch.bfloat16
+    assert (result - exact).norm() / exact.norm() < 0.02
+    for gradient, theirs in zip(gradients, expected, strict=True):
         assert gradient.dtype == torch.float32
         assert (gradient - theirs).norm() / theirs.norm() < 0.05
 
 
 def test_tied_weights_are_one_parameter_and_members_keep_them_so():
     cohort = Cohort(grid_of(2, 2))
-    assert len(cohort.stacked) == len(list(made(0).parameters()))
+    assert len(cohort.stacked) == len(list(small_gpt(0).parameters()))
     member = cohort.member(1, 1)
     assert member.last_layer().weight is member.tokens.weight
-    assert torch.equal(member.tokens.weight, made(11).tokens.weight)
+    assert torch.equal(member.tokens.weight, small_gpt(11).tokens.weight)
 
 
 def test_logits_are_features_times_the_output():
-    for cohort in (Cohort(grid_of(2, 3)), Cohort.of_one(made(0))):
+    for cohort in (Cohort(grid_of(2, 3)), Cohort.of_one(small_gpt(0))):
         ids = torch.randint(CLASSES, (cohort.seeds, 4, LENGTH))
         weight, bias = cohort.output
         assert bias is None
@@ -127,7 +127,7 @@ def test_trained_together_is_trained_alone():
     torch.manual_seed(1)
     ids = torch.randint(CLASSES, (12, 2, 4, LENGTH + 1))  # steps, seeds, batch, tokens
     batches = [Batch(step[..., :-1], step[..., 1:].clone()) for step in ids]
-    teacher = made(99, width=16).double().requires_grad_(False)
+    teacher = small_gpt(99, width=16).double().requires_grad_(False)
 
     def optimizer(parameters):
         return torch.optim.Adam(parameters, lr=0.01)
@@ -159,7 +159,7 @@ def test_trained_together_is_trained_alone():
 
 def test_dropout_is_each_students_own():
     torch.manual_seed(0)
-    cohort = Cohort([[made(0, dropout=0.5) for _ in range(2)] for _ in range(2)]).train()
+    cohort = Cohort([[small_gpt(0, dropout=0.5) for _ in range(2)] for _ in range(2)]).train()
     ids = torch.randint(CLASSES, (1, 8, LENGTH)).expand(2, -1, -1)
     logits = cohort(ids).flatten(0, 1)
     assert all((logits[i] - logits[j]).abs().mean() > 1e-3 for i in range(4) for j in range(i))
@@ -174,7 +174,7 @@ def test_dropout_has_the_share_and_the_mean_of_one_alone():
     """The embedding's dropout alone reaches features that nothing else changes: a model of silent
     blocks.
     """
-    model = made(0, dropout=0.25, width=64)
+    model = small_gpt(0, dropout=0.25, width=64)
     with torch.no_grad():
         for block in model.blocks:
             block.out.weight.zero_()
@@ -193,7 +193,7 @@ def test_dropout_has_the_share_and_the_mean_of_one_alone():
 
 def test_a_part_in_eval_mode_stays_in_it():
     def make():
-        model = made(0, dropout=0.5)
+        model = small_gpt(0, dropout=0.5)
         for part in model.modules():
             if isinstance(part, nn.Dropout):
                 part.eval()
@@ -229,10 +229,10 @@ def test_gradients_are_clipped_per_student():
 
 
 def test_what_is_no_plain_gpt_is_left_to_vmap():
-    assert stacked_forward(made(0)) is not None
-    exchanged = made(0)
+    assert stacked_forward(small_gpt(0)) is not None
+    exchanged = small_gpt(0)
     exchanged.blocks[0].up = nn.Linear(8, 32)
-    hooked = made(0)
+    hooked = small_gpt(0)
     hooked.blocks[1].register_forward_hook(lambda *_: None)
 
     class Mine(GPT):
@@ -246,10 +246,15 @@ def test_what_is_no_plain_gpt_is_left_to_vmap():
 
 
 def test_different_students_are_refused():
-    for other in (made(0, width=12), made(0, layers=1), made(0, heads=4), made(0, dropout=0.1)):
+    for other in (
+        small_gpt(0, width=12),
+        small_gpt(0, layers=1),
+        small_gpt(0, heads=4),
+        small_gpt(0, dropout=0.1),
+    ):
         with pytest.raises(ConfigError, match="same layers"):
-            Cohort([[made(0)], [other]])
-    assert reason_not_to_stack(made(0), 1000) is None
+            Cohort([[small_gpt(0)], [other]])
+    assert reason_not_to_stack(small_gpt(0), 1000) is None
 
 
 def test_blocks_that_are_too_long():

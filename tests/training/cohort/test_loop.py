@@ -131,8 +131,8 @@ def test_logged_scalars_are_those_of_lightnings_trainer(tmp_path):
     module = DistillationModule(cohort(), *positional, **keywords)
     fitter, data = trainer(max_epochs=2), batches()
     fitter.fit(module, Epochs(data, fitter), Loader(data.val_batches(torch.device("cpu"))))
-    wanted = {name: float(value) for name, value in fitter.callback_metrics.items()}
-    assert logged == pytest.approx(wanted, rel=1e-6)
+    expected = {name: float(value) for name, value in fitter.callback_metrics.items()}
+    assert logged == pytest.approx(expected, rel=1e-6)
     assert len(logged) == 2 * 2 * 5
 
 
@@ -147,8 +147,8 @@ def test_clipping_leaves_a_small_gradient_alone_and_stops_a_tiny_bound():
             gradient_clip_val=1e-9,
             gradient_clip_algorithm=algorithm,
         )
-        for found, wanted in zip(weights(still), cohort().parameters(), strict=True):
-            torch.testing.assert_close(found, wanted.detach(), rtol=0, atol=1e-5)
+        for result, expected in zip(weights(still), cohort().parameters(), strict=True):
+            torch.testing.assert_close(result, expected.detach(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("length", [True, False])
@@ -265,20 +265,20 @@ def test_an_interruption_within_an_epoch_stops_at_once():
 
 def test_progress_is_shown_within_an_epoch(monkeypatch):
     monkeypatch.setattr(loop, "PROGRESS_SECONDS", 0.0)
-    shown = []
+    reports = []
     task = DistillationTask(student(0))
     data = StudyData(dataset(), seeds=[0], batch_size=BATCH_SIZE)
     fit(
         task,
         data,
         options=TrainerOptions(accelerator="cpu", max_epochs=2),
-        advance=lambda done, note="": shown.append((done, note)),
+        advance=lambda done, note="": reports.append((done, note)),
     )
-    amounts = [done for done, _ in shown]
+    amounts = [done for done, _ in reports]
     assert amounts == sorted(amounts)
     assert amounts[-1] == 2
-    assert len(shown) == 2 * (STEPS + 1)
-    assert shown[-1][1].startswith("validation error")
+    assert len(reports) == 2 * (STEPS + 1)
+    assert reports[-1][1].startswith("validation error")
 
 
 # Checkpoints --------------------------------------------------------------------------------------
@@ -344,11 +344,11 @@ def test_a_checkpoint_holds_no_code(tmp_path):
 
 
 def test_a_checkpoint_of_lightning_is_not_resumed_from(tmp_path):
-    wanted, _ = trained(arms=1, epochs=1)
+    expected, _ = trained(arms=1, epochs=1)
     torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, tmp_path / CHECKPOINT)
     with pytest.warns(LimbeckWarning, match="written by another version of limbeck"):
         again, _ = trained(arms=1, epochs=1, checkpoints=tmp_path)
-    assert alike(again, wanted)
+    assert alike(again, expected)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -77,14 +77,14 @@ def grid_of(make, arms, seeds):
 
 def batches_of(seeds, steps=STEPS, size=6, dtype=torch.float32):
     """One list of (x, y) a seed, each of its own order; some samples have no label."""
-    found = []
+    result = []
     for seed in range(seeds):
         draw = torch.Generator().manual_seed(100 + seed)
         x = torch.randn(steps, size, 1, 3, 3, generator=draw, dtype=torch.float64).to(dtype)
         y = torch.randint(CLASSES, (steps, size), generator=draw)
         y[1::3, :2] = -100
-        found.append(list(zip(x, y, strict=True)))
-    return found
+        result.append(list(zip(x, y, strict=True)))
+    return result
 
 
 def stacked(batches):
@@ -230,9 +230,9 @@ def test_a_member_is_a_copy():
 
 
 def test_the_weights_given_to_a_stacked_cohort_are_copied_and_one_alone_is_trained_itself():
-    given = grid_of(mlp, 1, 2)
-    fit(Cohort(given), batches_of(2, steps=3), SETTINGS[:1], sgd)
-    assert same(given[0][0], mlp(0))
+    inputs = grid_of(mlp, 1, 2)
+    fit(Cohort(inputs), batches_of(2, steps=3), SETTINGS[:1], sgd)
+    assert same(inputs[0][0], mlp(0))
     alone = mlp(0)
     fit(Cohort.of_one(alone), batches_of(1, steps=3), SETTINGS[:1], sgd)
     assert not same(alone, mlp(0))
@@ -441,7 +441,7 @@ def test_the_bound_on_norms_equals_renorm_after_each_step():
 
 def test_the_bound_holds_for_every_student_after_every_step():
     cohort = Cohort([[mlp(seed, max_norm=0.4) for seed in range(2)] for _ in range(2)])
-    seen = []
+    outputs = []
 
     class Watch(DistillationModule):
         def on_train_batch_end(self, *args):
@@ -450,13 +450,13 @@ def test_the_bound_holds_for_every_student_after_every_step():
                 norms = [
                     m.weight.norm(dim=1) for m in member.modules() if isinstance(m, BoundedLinear)
                 ]
-                seen.append(torch.cat(norms).max().item())
+                outputs.append(torch.cat(norms).max().item())
 
     module = Watch(cohort, teacher_of(), [Objective(), Objective(temperature=1.0)], optimizer=sgd)
     trainer(max_epochs=1).fit(module, stacked(batches_of(2)))
-    assert len(seen) == 4 * STEPS
-    assert max(seen) <= 0.4 * (1 + 1e-6)
-    assert max(seen) > 0.39
+    assert len(outputs) == 4 * STEPS
+    assert max(outputs) <= 0.4 * (1 + 1e-6)
+    assert max(outputs) > 0.39
 
 
 # Dropout ------------------------------------------------------------------------------------------
@@ -485,8 +485,8 @@ def test_dropout_differs_between_members_and_is_right_in_the_mean():
                 "members share their dropout"
             )
     logits = cohort(x)
-    kept = logits[logits > 0]
-    torch.testing.assert_close(kept, torch.full_like(kept, 1 / 0.7))
+    saved = logits[logits > 0]
+    torch.testing.assert_close(saved, torch.full_like(saved, 1 / 0.7))
     cohort.eval()
     assert torch.equal(cohort(x), x.expand(2, 3, -1, -1))
     cohort.train()

@@ -102,7 +102,7 @@ def train_epochs(
     for epoch in range(first_epoch, epochs):
         data.set_epoch(epoch)
         task.begin_epoch(epoch, rank)
-        shown = time.monotonic()
+        last_report = time.monotonic()
 
         for number, batch, is_last in read_epoch(
             train_batches, epoch_length, look_ahead=accumulate > 1
@@ -125,8 +125,8 @@ def train_epochs(
             task.cohort.bound_norms()
             step += 1
 
-            if time.monotonic() - shown > PROGRESS_SECONDS:
-                shown = time.monotonic()
+            if time.monotonic() - last_report > PROGRESS_SECONDS:
+                last_report = time.monotonic()
                 advance(epoch + min(number / epoch_length, 0.99))
             if step >= options.step_limit:
                 break
