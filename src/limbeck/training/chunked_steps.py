@@ -1,6 +1,4 @@
-"""Training steps of language models with large vocabularies, whose logits are never there all at
-once.
-"""
+"""Training steps of language models with large vocabularies, without all logits in memory."""
 
 from collections.abc import Callable
 
@@ -16,8 +14,8 @@ from limbeck.models import HasLastLayer, LastLayer
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
 CHUNKED_FROM = 1 << 26
-"""Logits of a batch from which on they come in chunks: 256 MiB in float32, of which a step needs
-several.
+"""Number of logits of a batch from which they are computed in chunks: 256 MiB in float32, of which
+a step needs several.
 """
 
 Targets = Tensor | SparseTargets
@@ -35,7 +33,7 @@ def suits_chunks(student: nn.Module | None, objective: StackedObjective, y: Tens
         return False
     device = y.device.type
     if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
-        return False  # a chunk's gradient is made before the loss is scaled, and would vanish
+        return False  # a chunk's gradient is computed before the loss is scaled, and would vanish
     return not objective.mixes_samples
 
 
@@ -49,11 +47,11 @@ def chunked_terms(
     """The terms of one student, each ``[1, 1]``.
 
     Args:
-        student: a cohort of one, which :func:`suits_chunks`.
-        objective: of one arm.
-        batch: for one seed.
-        signal: the teacher, if the objective needs one.
-        counts: predictions that the losses are divided by.
+        student: Student of a cohort of one, for which :func:`suits_chunks` is true.
+        objective: Objective of one arm.
+        batch: Batch for one seed.
+        signal: Teacher, if the objective needs one.
+        counts: Numbers of predictions that the losses are divided by.
     """
     y = batch.y.flatten()
     targets = None if signal is None else _targets(signal, batch)
@@ -70,15 +68,15 @@ def chunked_terms(
     assert isinstance(student, HasLastLayer)
     assert output is not None
     hidden = student.hidden(batch.x[0]).flatten(0, 1)
-    found = chunked_loss(hidden, output[0], loss, bias=output[1])
-    return Terms(*(term.view(1, 1) for term in found))
+    terms = chunked_loss(hidden, output[0], loss, bias=output[1])
+    return Terms(*(term.view(1, 1) for term in terms))
 
 
 def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
-    """The teacher's answers to some predictions of a batch, ``[1, n, ...]``."""
-    model = (
-        signal.models[0] if isinstance(signal, LiveTeacher) and len(signal.models) == 1 else None
-    )
+    """A function from a slice of a batch's predictions to the teacher's answers, ``[1, n, ...]``."""
+    model = None
+    if isinstance(signal, LiveTeacher) and len(signal.models) == 1:
+        model = signal.models[0]
     layer = last_layer(model)
     if isinstance(signal, LiveTeacher) and isinstance(model, HasLastLayer) and layer is not None:
         signal.ready(batch.x.device)
@@ -86,11 +84,11 @@ def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
         with torch.no_grad():
             hidden = model.hidden(batch.x[0]).flatten(0, 1)
         return lambda part: F.linear(hidden[part], weight, bias).detach()[None]
-    found = signal(
-        batch.x[0], *(None if part is None else part[0] for part in (batch.sample, batch.view))
-    )
-    if isinstance(found, Tensor):
-        whole = found.flatten(0, 1)
-        return lambda part: whole[part][None]
-    flat = found.map(lambda values: values.flatten(0, 1))
+    sample = None if batch.sample is None else batch.sample[0]
+    view = None if batch.view is None else batch.view[0]
+    answers = signal(batch.x[0], sample, view)
+    if isinstance(answers, Tensor):
+        logits = answers.flatten(0, 1)
+        return lambda part: logits[part][None]
+    flat = answers.map(lambda values: values.flatten(0, 1))
     return lambda part: flat.map(lambda values: values[part][None])

@@ -256,7 +256,7 @@ class Game:
             self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), settings.lr)
 
     def noise(self, count: int) -> Tensor:
-        """Input of the generator, ``[count, C, H, W]``, drawn on the CPU and so equal everywhere."""
+        """Input of the generator, ``[count, C, H, W]``; drawn on the CPU and so equal anywhere."""
         return self.settings.start.draw((count, *self.shape), self.random).to(self.device)
 
     def step(self, terms: list[Tensor]) -> dict[str, float]:

@@ -1,9 +1,8 @@
-"""Cohorts: students of one architecture trained at once, their weights stacked and run through
-``torch.func``.
+"""Cohorts: students of one architecture with stacked weights, trained at once.
 
 A cohort is a grid of A arms by S seeds. Every arm of a seed reads the same batch, so inputs are
-``[S, B, ...]`` and logits ``[A, S, B, C]``. Each student gets what training it alone gives; a
-student that cannot be stacked is a cohort of one, by the same code.
+``[S, B, ...]`` and logits ``[A, S, B, C]``. Training a student in a cohort gives the same weights
+as training it alone. A student that cannot be stacked is a cohort of one and uses the same code.
 """
 
 import copy
@@ -37,9 +36,7 @@ def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
 
 
 def _structure(model: nn.Module) -> list[Any]:
-    """All that members of a cohort share: every layer with its settings, every tensor's shape and
-    type.
-    """
+    """What members of a cohort share: layers with their settings, shapes and types of tensors."""
     layers = [
         (n, type(m), m.extra_repr(), getattr(m, "max_norm", None)) for n, m in model.named_modules()
     ]
@@ -51,12 +48,12 @@ class Cohort(nn.Module):
     """A grid of students that are trained at once.
 
     Args:
-        members: ``members[a][s]`` is the student of arm a and seed s; all of one architecture.
-            Their weights are copied, except for a cohort of one, which trains the very module it is
-            given.
+        members: Grid of students, ``members[a][s]`` for arm a and seed s; all of one architecture.
+            Their weights are copied, except for a cohort of one, which trains the module itself.
 
     Raises:
-        ConfigError: the grid has holes, its members differ in structure, or they cannot be stacked.
+        ConfigError: If the grid has holes, its members differ in structure, or they cannot be
+            stacked.
     """
 
     def __init__(self, members: Sequence[Sequence[nn.Module]]):
@@ -117,7 +114,7 @@ class Cohort(nn.Module):
         """Logits of every student.
 
         Args:
-            x: inputs ``[S, B, *shape]``, one batch for each seed.
+            x: Inputs ``[S, B, *shape]``, one batch for each seed.
 
         Returns:
             ``[A, S, B, C]``.
@@ -165,8 +162,7 @@ class Cohort(nn.Module):
 
     def _set_modes(self) -> None:
         """Put the skeleton's layers in training or not, as the cohort is."""
-        # Here and not in train(): Lightning sets the flag of each module that it can see, one by
-        # one.
+        # Here and not in train(), since code that restores modes sets the flags one by one.
         for module, training in self._in_training:
             module.training = training and self.training
 
@@ -189,9 +185,7 @@ class Cohort(nn.Module):
         return vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
 
     def member(self, arm: int, seed: int) -> nn.Module:
-        """A copy of one student (by position) as a module of its own, on the CPU; of a cohort of
-        one, a copy too.
-        """
+        """A copy of the student at a position as a module of its own, on the CPU."""
         if self.student is not None:
             return copy.deepcopy(self.student).cpu()
         state = self._shared()
@@ -215,9 +209,7 @@ class Cohort(nn.Module):
 
     @torch.no_grad()
     def bound_norms(self) -> None:
-        """Put the incoming weights of every :class:`~limbeck.models.mlp.BoundedLinear` back within
-        their bound.
-        """
+        """Scale the weights of every :class:`~limbeck.models.mlp.BoundedLinear` to their bound."""
         for weight, bound in self._bounded():
             norm = weight.norm(dim=-1, keepdim=True)
             weight.mul_((bound / norm.clamp(min=1e-12)).clamp(max=1.0))
@@ -240,7 +232,7 @@ class Cohort(nn.Module):
         ]
 
     def clip_gradients(self, max_norm: float) -> None:
-        """Scale each student's gradient to a norm of at most ``max_norm``, apart from the others."""
+        """Scale the gradient of each student by itself to a norm of at most ``max_norm``."""
         if self.student is not None:
             torch.nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
             return
