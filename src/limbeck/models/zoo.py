@@ -234,8 +234,8 @@ def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> Non
     """Give a ResNet the stem for small images, or warn about small images without it."""
     small_images = min(shape[-2:]) <= SMALL
     if _is_resnet(net) and (stem == "small" or (stem == "auto" and small_images)):
-        features: Any = net.bn1.num_features
-        net.conv1 = nn.Conv2d(shape[0], features, 3, padding=1, bias=False)
+        norm: Any = net.bn1
+        net.conv1 = nn.Conv2d(shape[0], norm.num_features, 3, padding=1, bias=False)
         net.maxpool = nn.Identity()
         _initialise(net.conv1)
     elif stem == "small":
