@@ -17,7 +17,7 @@ def labels(*shape, classes=5, seed=2):
     return torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def test_equals_scipy_and_torch(oracle):
+def test_it_equals_scipy_and_torch(oracle):
     z, y = randn(8, 5), labels(8)
     result = hard_loss(z, y)
     assert result.shape == (8,)
@@ -26,13 +26,13 @@ def test_equals_scipy_and_torch(oracle):
 
 
 @pytest.mark.parametrize("label_shape", [(4,), (2, 4), (3, 2, 4)])
-def test_broadcasting_of_labels(label_shape, oracle):
+def test_labels_broadcast_over_arms_and_seeds(label_shape, oracle):
     z, y = randn(3, 2, 4, 5), labels(*label_shape)
     expected = oracle.hard(z.numpy(), np.broadcast_to(y.numpy(), (3, 2, 4)))
     np.testing.assert_allclose(hard_loss(z, y), expected, rtol=1e-12)
 
 
-def test_gradcheck():
+def test_gradients_are_those_of_finite_differences():
     z, y = randn(4, 5).requires_grad_(), labels(4)
     y[1] = UNLABELLED
     assert torch.autograd.gradcheck(lambda x: hard_loss(x, y), (z,))
@@ -93,7 +93,7 @@ def test_seeds_with_different_numbers_of_labels(oracle):
     np.testing.assert_allclose(result, [values[0, 0], values[1].mean()], rtol=1e-12)
 
 
-def test_given_counts_replace_the_batchs_own():
+def test_counts_of_the_caller_replace_those_of_the_batch():
     z, v, y = randn(2, 4, 5), randn(2, 4, 5), labels(2, 4)
     y[0, 1:] = UNLABELLED
     objective = StackedObjective([Objective(hard_weight=0.3, soft_weight=0.7)])

@@ -32,7 +32,7 @@ def labels_only(**settings):
 
 @few
 @given(st.integers(0, 10_000), st.floats(0.001, 0.99))
-def test_equals_pytorchs(seed, smoothing):
+def test_it_equals_pytorchs_label_smoothing(seed, smoothing):
     z, y = randn(8, 5, seed=seed).requires_grad_(), some_labels(8, seed=seed)
     result = labels_only(label_smoothing=smoothing)(z, None, y).hard
     expected = F.cross_entropy(z, y, label_smoothing=smoothing)
@@ -57,7 +57,7 @@ def test_of_a_mixture_each_label_is_smoothed(oracle):
     torch.testing.assert_close(result, expected)
 
 
-def test_in_a_stack_each_arm_has_its_own():
+def test_in_a_stack_each_arm_has_its_own_smoothing():
     arms = [
         labels_only(),
         labels_only(label_smoothing=0.1),
@@ -109,7 +109,7 @@ def test_it_is_at_least_zero_and_below_one(value):
         ({"class_weights": [1, 2]}, "does not go with objective.class_weights"),
     ],
 )
-def test_what_it_does_not_go_with_is_said(settings, message):
+def test_settings_that_exclude_it_are_named(settings, message):
     with pytest.raises(ConfigError, match=message):
         Objective(label_smoothing=0.1, **settings)
     assert Objective(label_smoothing=0.0, **settings).label_smoothing == 0

@@ -100,7 +100,7 @@ def test_a_position_sees_only_what_comes_before(data):
     )
 
 
-def test_logits_are_features_times_the_output():
+def test_logits_are_features_times_the_last_layer():
     model = new_model().eval()
     ids = torch.randint(11, (3, 7))
     weight, bias = model.last_layer()
@@ -113,7 +113,7 @@ def test_logits_are_features_times_the_output():
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("longest", [4, 512])
-def test_attention_is_that_of_the_formula(kind, longest, monkeypatch):
+def test_attention_equals_the_formula(kind, longest, monkeypatch):
     monkeypatch.setattr(gpt_module, "LONGEST_PLAIN", longest)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 9, 3, 4).to(kind).transpose(1, 2).requires_grad_() for _ in range(3))
@@ -134,7 +134,7 @@ def test_attention_is_that_of_the_formula(kind, longest, monkeypatch):
         )
 
 
-def test_initial_weights():
+def test_initial_weights_have_the_documented_deviations():
     """Embeddings of 0.02; 1 / sqrt(inputs), less by sqrt(2 x layers) where added (Radford et al.
     2019).
     """
@@ -154,13 +154,13 @@ def test_initial_weights():
     assert (logits.logsumexp(-1) - math.log(500)).abs().max() < 0.1, "it begins with no opinion"
 
 
-def test_size_and_name():
+def test_the_number_of_parameters_and_the_name_follow_from_the_sizes():
     model = GPT((32,), 256, width=64, layers=2, heads=2)
     assert count_parameters(model) == 256 * 64 + 32 * 64 + 2 * (12 * 64 * 64 + 2 * 64) + 64
     assert model.name == "gpt-2x64"
 
 
-def test_dropout_is_off_where_it_should_be():
+def test_dropout_is_off_in_eval_mode():
     model, ids = new_model(dropout=0.5), torch.randint(11, (2, 7))
     assert not torch.equal(model(ids), model(ids))
     model.eval()
@@ -186,13 +186,13 @@ def test_dropout_is_off_where_it_should_be():
         ({"dropout": 1.0}, "dropout=1.0 should be at least 0 and below 1"),
     ],
 )
-def test_bad_sizes(changes, message):
+def test_a_size_out_of_range_is_refused(changes, message):
     arguments = {"shape": (7,), "classes": 11, "width": 12, "layers": 1, "heads": 3} | changes
     with pytest.raises(ConfigError, match=message):
         GPT(arguments.pop("shape"), arguments.pop("classes"), **arguments)
 
 
-def test_blocks_that_are_too_long():
+def test_a_block_longer_than_the_positions_is_refused():
     with pytest.raises(
         ConfigError, match="A block of 8 tokens is longer than the model's 7 positions"
     ):
@@ -254,7 +254,7 @@ def test_absurd_sizes_take_no_memory(saved, arguments, monkeypatch):
 @pytest.mark.parametrize(
     "arguments", [{"layers": 10**9}, {"path": "somewhere"}, {"layers": "2"}], ids=str
 )
-def test_what_no_weights_have_takes_no_time(saved, arguments):
+def test_depths_that_no_weights_have_take_no_time(saved, arguments):
     change(saved, **arguments)
     with pytest.raises(UntrustedFileError, match="cannot be built"):
         load_model(saved)
@@ -269,7 +269,7 @@ def test_token_ids_have_no_normalisation(saved):
         load_model(saved)
 
 
-def test_inside_other_builders_it_is_refused(tmp_path):
+def test_grades_of_a_language_model_are_refused(tmp_path):
     save_model(Graded(nn.Linear(4, 1), 3), tmp_path, class_names=["a", "b", "c"])
     described = json.loads((tmp_path / "model.json").read_text())
     inside = {"builder": "gpt", "arguments": {"shape": [7], "classes": 1, "layers": 10**9}}

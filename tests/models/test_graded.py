@@ -51,7 +51,7 @@ def test_thresholds_lie_between_the_grades_and_can_be_moved():
     assert model.thresholds.tolist() == [-0.5, 2.0, 2.75, 3.0]
 
 
-def test_encoders_as_modules_and_as_functions():
+def test_an_encoder_is_a_module_or_a_function():
     x = torch.rand(3, 1, 8, 8)
     new_model = Graded(functools.partial(ConvNet, channels=[4], strides=[2]), 4, shape=(1, 8, 8))
     assert (new_model(x).shape, new_model.name) == ((3, 4), "graded convnet 4")
@@ -68,7 +68,7 @@ def test_encoders_as_modules_and_as_functions():
         (lambda shape, classes: 5, 3, "torch.nn.Module, found int"),
     ],
 )
-def test_bad_encoders(encoder, classes, message):
+def test_a_bad_encoder_is_refused(encoder, classes, message):
     with pytest.raises(ConfigError, match=message):
         Graded(encoder, classes, shape=(1, 4, 4) if "found" in message else None)
 
@@ -83,7 +83,7 @@ def test_bad_encoders(encoder, classes, message):
     ids=["mlp", "convnet", "torchvision"],
 )
 @pytest.mark.filterwarnings("ignore:.*stem for images")
-def test_saved_and_read_again(tmp_path, encoder):
+def test_a_saved_model_is_rebuilt(tmp_path, encoder):
     x = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
     data = Dataset.from_arrays(x, torch.arange(8) % 4, x, torch.arange(8) % 4, ordinal=True)
     model = build(functools.partial(Graded, encoder=encoder), data, 0).eval()
@@ -107,14 +107,14 @@ def test_a_changed_description_is_refused(tmp_path):
             load_model(tmp_path)
 
 
-def test_stacked_students_answer_as_alone():
+def test_stacked_students_give_the_logits_that_each_gives_alone():
     models = [Graded(functools.partial(MLP, hidden=[6]), 4, shape=(5,)) for _ in range(3)]
     x = torch.rand(3, 7, 5)
     alone = torch.stack([model(inputs) for model, inputs in zip(models, x, strict=True)])
     torch.testing.assert_close(Cohort([models])(x)[0], alone)
 
 
-def test_what_lies_deep_in_a_description_is_checked_too(tmp_path, monkeypatch):
+def test_sizes_deep_in_a_description_are_checked(tmp_path, monkeypatch):
     """Else a file could have weights fetched, or memory taken, by a model within a model within a
     model.
     """

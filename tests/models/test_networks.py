@@ -44,7 +44,7 @@ def test_mlp_equals_numpy(shape, classes, hidden, max_norm):
     assert torch.equal(model(x), model(x.flatten(1)))
 
 
-def test_mlp_layers_in_order():
+def test_the_layers_of_an_mlp_are_in_order():
     kinds = [
         type(m).__name__
         for m in MLP((1, 2, 2), 3, hidden=[5, 6], dropout=0.5, input_dropout=0.2).layers
@@ -57,7 +57,7 @@ def test_mlp_layers_in_order():
     assert only_inputs == ["Flatten", "Dropout", "Linear", "ReLU", "Linear"]
 
 
-def test_dropout_shares():
+def test_dropout_zeroes_its_share_of_units():
     model = MLP((4,), 3, hidden=[5, 6], dropout=0.5, input_dropout=0.2)
     assert [m.p for m in model.modules() if isinstance(m, nn.Dropout)] == [0.2, 0.5, 0.5]
     x = torch.randn(4, 4)
@@ -94,7 +94,7 @@ def test_max_norm_bounds_the_hidden_layers_alone():
     ],
     ids=str,
 )
-def test_bad_arguments_of_mlp(bad):
+def test_a_bad_argument_of_an_mlp_is_refused(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         MLP((4,), 3, **bad)
 
@@ -106,7 +106,7 @@ def test_bad_arguments_of_mlp(bad):
     classes=st.integers(1, 5),
     data=st.data(),
 )
-def test_convnet(shape, channels, classes, data):
+def test_a_convnet_gives_one_logit_per_class(shape, channels, classes, data):
     strides = data.draw(st.lists(st.integers(1, 2), min_size=len(channels), max_size=len(channels)))
     model = ConvNet(shape, classes, channels=channels, strides=strides).eval()
     wide = [shape[0], *channels]
@@ -167,7 +167,7 @@ def test_convnet_refuses_images_of_other_channels():
     ],
     ids=str,
 )
-def test_bad_arguments_of_convnet(bad):
+def test_a_bad_argument_of_a_convnet_is_refused(bad):
     with pytest.raises(ConfigError):
         ConvNet((1, 8, 8), 10, **bad)
 
@@ -193,7 +193,7 @@ class Echo(nn.Module):
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (3, 2)])
-def test_normalized_by_channel(shape):
+def test_images_are_normalised_by_channel(shape):
     mean, std = [0.1, 0.2, 0.3], [1.0, 2.0, 4.0]
     x = np.random.default_rng(0).random((6, *shape), dtype=np.float32)
     by_channel = (1, 3, *[1] * (len(shape) - 1))
@@ -207,13 +207,13 @@ def test_normalized_by_channel(shape):
 
 @pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 5), (20,), (4, 5)])
 @pytest.mark.parametrize("scalar", [False, True])
-def test_normalized_by_one_number(shape, scalar):
+def test_inputs_are_normalised_by_one_number(shape, scalar):
     model = Normalized(Echo(), 0.25 if scalar else [0.25], 0.5 if scalar else [0.5])
     x = torch.rand(6, *shape)
     assert torch.equal(model(x), (x - 0.25) / 0.5)
 
 
-def test_normalized_features():
+def test_features_are_normalised():
     x = torch.rand(5, 3)
     expected = (x - torch.tensor([1.0, 2.0, 3.0])) / torch.tensor([1.0, 2.0, 4.0])
     assert torch.equal(Normalized(Echo(), [1, 2, 3], [1, 2, 4])(x), expected)
@@ -232,7 +232,7 @@ def test_normalized_keeps_channels_last():
     assert result.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_names():
+def test_a_model_has_its_own_name_or_that_of_its_class():
     assert model_name(MLP((4,), 3, hidden=[5])) == "4-5-3"
     assert Normalized(MLP((4,), 3, hidden=[5]), [0.0], [1.0]).name == "4-5-3"
     assert model_name(nn.Linear(2, 2)) == "Linear"

@@ -37,7 +37,7 @@ def new_model(name, shape, classes=3, **options):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_any_channels_and_classes(name):
+def test_a_model_fits_any_channels_and_classes(name):
     for shape in ((1, 64, 64), (5, 96, 96)):
         model = new_model(name, shape).eval()
         x = torch.rand(2, *shape)
@@ -47,7 +47,7 @@ def test_any_channels_and_classes(name):
 
 
 @pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/resnet18"])
-def test_the_stem_for_small_images(name):
+def test_small_images_get_a_small_stem(name):
     small, large = new_model(name, (3, 32, 32)).net, new_model(name, (3, 65, 65)).net
     assert (small.conv1.kernel_size, small.conv1.stride) == ((3, 3), (1, 1))
     assert isinstance(small.maxpool, nn.Identity)
@@ -68,7 +68,7 @@ def test_a_resnet18_for_cifar_has_the_known_number_of_parameters():
     assert convolutions + norms + 5130 == 11_173_962
 
 
-def test_a_warning_where_the_stem_does_not_fit():
+def test_small_images_without_a_small_stem_are_warned_about():
     zoo_module._warn.cache_clear()
     for name, remedy in (("resnet18", "stem=auto"), ("mobilenet_v3_small", "larger images")):
         with pytest.warns(
@@ -137,12 +137,12 @@ def test_a_changed_description_is_refused(saved_resnet, changes):
         ("torchvision", "raft_large", "has no classif"),
     ],
 )
-def test_unknown_names(library, name, message):
+def test_an_unknown_name_is_refused_with_a_suggestion(library, name, message):
     with pytest.raises(ConfigError, match=message):
         check_name(library, name)
 
 
-def test_timm_is_missing(monkeypatch):
+def test_a_missing_timm_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(zoo_module, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'limbeck\[timm\]'"):
         check_name("timm", "resnet18")
@@ -162,7 +162,7 @@ def test_pretrained_weights_are_taken_where_they_fit(monkeypatch):
     assert torch.equal(small.layer4[1].conv2.weight, theirs.layer4[1].conv2.weight)
 
 
-def test_no_network(monkeypatch):
+def test_without_a_network_pretrained_weights_are_a_resource_error(monkeypatch):
     def refuse(*_, **__):
         raise OSError("no route to host")
 
@@ -205,7 +205,7 @@ def test_no_network(monkeypatch):
         (lambda: nn.Conv2d(3, 6, 3), 6),
     ],
 )
-def test_any_encoder(encoder, features):
+def test_any_encoder_gets_a_linear_layer(encoder, features):
     model = Classifier(encoder(), 4, shape=(3, 64, 64))
     assert model.training
     assert all(part.training for part in model.modules())
@@ -215,7 +215,7 @@ def test_any_encoder(encoder, features):
     torch.testing.assert_close(model(x), model.features(x) @ model.head.weight.T + model.head.bias)
 
 
-def test_finding_the_width_changes_nothing():
+def test_inferring_the_width_changes_nothing():
     encoder = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
     encoder[2].eval()
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
@@ -226,7 +226,7 @@ def test_finding_the_width_changes_nothing():
 
 @settings(max_examples=20, deadline=None)
 @given(width=st.integers(1, 9), classes=st.integers(1, 9), known=st.booleans())
-def test_known_and_probed_widths_agree(width, classes, known):
+def test_the_inferred_width_is_the_known_one(width, classes, known):
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, width))
     model = Classifier(encoder, classes, shape=(1, 2, 2), features=width if known else None)
     assert model(torch.zeros(3, 1, 2, 2)).shape == (3, classes)
@@ -242,7 +242,7 @@ def test_known_and_probed_widths_agree(width, classes, known):
         (nn.Flatten(2), r"gives \[1, 3, 64\] for one input"),
     ],
 )
-def test_encoders_that_do_not_fit(encoder, message):
+def test_an_encoder_that_does_not_fit_is_refused(encoder, message):
     with pytest.raises(ConfigError, match=message):
         Classifier(encoder, 2, shape=(3, 8, 8))
 

@@ -99,7 +99,7 @@ def test_round_trip_is_bitwise(tmp_path, make, shape):
     assert all(p.requires_grad for p in result.model.parameters())
 
 
-def test_batchnorm_buffers_are_kept(tmp_path):
+def test_buffers_of_batchnorm_are_saved(tmp_path):
     save_model(trained_convnet(), tmp_path, class_names=NAMES)
     state = load_file(tmp_path / "model.safetensors")
     assert state["net.features.1.num_batches_tracked"] == 3
@@ -112,7 +112,7 @@ def test_loading_leaves_the_random_state_alone(saved):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_description(saved):
+def test_the_description_names_builder_arguments_and_normalisation(saved):
     description = json.loads((saved / "model.json").read_text())
     assert description == {
         "format": 1,
@@ -143,7 +143,7 @@ def test_no_pickle_is_written(saved):
     assert len(content) == 8 + length + end, "nothing but a header in JSON and the numbers"
 
 
-def test_saving_again_replaces(saved):
+def test_saving_again_replaces_the_files(saved):
     other = small()
     save_model(other, saved, class_names=NAMES)
     x = torch.rand(2, 4)
@@ -152,13 +152,13 @@ def test_saving_again_replaces(saved):
 
 @pytest.mark.parametrize("place", ["run", "run/teacher", "run/teacher/model.safetensors"])
 @pytest.mark.parametrize("as_text", [True, False])
-def test_places(tmp_path, place, as_text):
+def test_a_model_is_found_in_a_file_a_folder_or_a_run(tmp_path, place, as_text):
     save_model(small(), tmp_path / "run" / "teacher", class_names=NAMES)
     result = tmp_path / place
     assert load_model(str(result) if as_text else result).description["params"] == 43
 
 
-def test_own_class_is_rebuilt_by_its_owner(tmp_path):
+def test_a_users_own_class_is_rebuilt_by_the_user(tmp_path):
     model = Own()
     save_model(model, tmp_path, class_names=NAMES)
     description = json.loads((tmp_path / "model.json").read_text())
@@ -177,7 +177,7 @@ def test_own_class_is_rebuilt_by_its_owner(tmp_path):
     assert torch.equal(empty(x), model(x))
 
 
-def test_own_class_inside_its_normalisation(tmp_path):
+def test_a_users_own_class_is_filled_inside_its_normalisation(tmp_path):
     model = Normalized(Own(), [0.5], [2.0])
     save_model(model, tmp_path, class_names=NAMES)
     x = torch.rand(3, 5)
@@ -186,7 +186,7 @@ def test_own_class_inside_its_normalisation(tmp_path):
     )
 
 
-def test_a_subclass_of_a_builder_is_an_own_class(tmp_path):
+def test_a_subclass_of_a_builder_is_a_users_own_class(tmp_path):
     class Mine(MLP):
         def forward(self, x):
             return -super().forward(x)
@@ -196,14 +196,14 @@ def test_a_subclass_of_a_builder_is_an_own_class(tmp_path):
         load_model(tmp_path)
 
 
-def test_weights_without_a_description(saved):
+def test_weights_without_a_description_need_the_model(saved):
     (saved / "model.json").unlink()
     with pytest.raises(TeacherError, match=r"model\.json is missing"):
         load_model(saved)
     assert load_model(saved, small).description == {}
 
 
-def test_weights_that_share_memory(tmp_path):
+def test_weights_that_share_memory_are_saved(tmp_path):
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
@@ -221,7 +221,7 @@ def test_weights_that_share_memory(tmp_path):
     assert all(torch.equal(tensor, result[name]) for name, tensor in model.state_dict().items())
 
 
-def test_a_header_that_begins_like_a_pickle(tmp_path):
+def test_a_safetensors_header_may_start_like_a_pickle(tmp_path):
     """The first byte is the low one of the header's length: 0x80 for one model in thirty-two."""
     lengths = set()
     for length in range(1, 90):
@@ -255,13 +255,13 @@ def test_pickles_are_refused_unread(tmp_path):
         )
 
 
-def test_a_text_pickle_is_no_safetensors(tmp_path):
+def test_a_text_pickle_is_not_a_safetensors_file(tmp_path):
     (tmp_path / "raw-0").write_bytes(pickle.dumps(Exploding(), 0))
     with pytest.raises(UntrustedFileError, match="not a safetensors file"):
         read_weights(tmp_path / "raw-0")
 
 
-def test_a_pickle_under_the_right_name(saved):
+def test_a_pickle_under_the_name_of_safetensors_is_refused(saved):
     (saved / "model.safetensors").write_bytes(pickle.dumps(Exploding()))
     with pytest.raises(UntrustedFileError):
         load_model(saved)
@@ -337,7 +337,7 @@ def test_any_damage_of_the_description_is_an_error_that_names_it(tmp_path_factor
     ],
     ids=lambda text: text[:12],
 )
-def test_descriptions_of_another_form(saved, content, message):
+def test_a_description_of_another_form_is_refused(saved, content, message):
     (saved / "model.json").write_text(content)
     with pytest.raises(UntrustedFileError, match=message) as caught:
         load_model(saved)
@@ -379,7 +379,7 @@ def test_descriptions_of_another_form(saved, content, message):
     ],
     ids=lambda c: json.dumps(c)[:60],
 )
-def test_descriptions_that_build_nothing(saved, changes):
+def test_a_description_that_builds_no_model_is_refused(saved, changes):
     rewrite(saved, **changes)
     with pytest.raises(UntrustedFileError) as caught:
         load_model(saved)
@@ -424,7 +424,7 @@ def test_a_target_is_never_imported(saved, tmp_path, monkeypatch):
         load_model(saved)
 
 
-def test_one_changed_byte(saved):
+def test_one_changed_byte_of_weights_is_noticed(saved):
     file = saved / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -443,14 +443,14 @@ def test_one_changed_byte(saved):
         (Own, "Missing key"),
     ],
 )
-def test_weights_of_another_model(tmp_path, other, message):
+def test_weights_of_another_model_are_refused(tmp_path, other, message):
     save_model(MLP((4,), 3, hidden=[5]), tmp_path, class_names=NAMES)
     with pytest.raises(TeacherError, match=message) as caught:
         load_weights(other(), tmp_path / "model.safetensors")
     assert str(tmp_path / "model.safetensors") in str(caught.value)
 
 
-def test_a_description_of_another_size(saved):
+def test_a_description_of_another_size_is_refused(saved):
     arguments = json.loads((saved / "model.json").read_text())["arguments"]
     rewrite(saved, arguments=arguments | {"hidden": [6]})
     with pytest.raises(
@@ -459,7 +459,7 @@ def test_a_description_of_another_size(saved):
         load_model(saved)
 
 
-def test_missing_places(tmp_path):
+def test_a_path_without_a_model_is_refused(tmp_path):
     with pytest.raises(TeacherError, match="does not exist"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(TeacherError, match=r"has no model\.safetensors, nor has"):

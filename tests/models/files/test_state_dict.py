@@ -105,7 +105,7 @@ class Telltale:
         return leave_a_trace, ("read",)
 
 
-def test_a_whole_module_is_read_on_the_users_word_alone(tmp_path):
+def test_a_whole_module_is_read_only_if_it_is_trusted(tmp_path):
     model = own().eval()
     torch.save({"model": model, "epoch": 3}, tmp_path / "it.pt")
     (tmp_path / "code.pt").write_bytes(pickle.dumps(Telltale(), 2))
@@ -133,7 +133,7 @@ def test_a_whole_module_is_read_on_the_users_word_alone(tmp_path):
         (MLP((1, 2, 2), 3, hidden=[5]).state_dict(), "size mismatch"),
     ],
 )
-def test_what_is_no_state_dict_of_the_model(tmp_path, content, message):
+def test_a_file_without_the_models_state_dict_is_refused(tmp_path, content, message):
     torch.save(content, tmp_path / "it.pt")
     with pytest.raises(TeacherError, match=message) as caught:
         load_model(tmp_path / "it.pt", own)
@@ -142,7 +142,7 @@ def test_what_is_no_state_dict_of_the_model(tmp_path, content, message):
 
 @settings(max_examples=20, deadline=None)
 @given(cut=st.integers(0, 1500), flip=st.integers(0, 255))
-def test_damage_is_told(tmp_path_factory, cut, flip):
+def test_a_damaged_file_is_an_error_that_names_it(tmp_path_factory, cut, flip):
     file = tmp_path_factory.getbasetemp() / "damaged.pt"
     torch.save(own().state_dict(), file)
     content = bytearray(file.read_bytes()[: cut + 4])
@@ -154,7 +154,7 @@ def test_damage_is_told(tmp_path_factory, cut, flip):
 
 @settings(max_examples=20, deadline=None)
 @given(prefix=st.lists(st.sampled_from(["module", "model", "net", "0", "layers"]), max_size=4))
-def test_any_common_prefix_is_taken_off(prefix):
+def test_a_common_prefix_of_the_names_is_removed(prefix):
     state = own().state_dict()
     selected = {".".join([*prefix, name]): tensor for name, tensor in state.items()}
     result = match_names(own(), selected)

@@ -148,7 +148,7 @@ def test_parts_keep_their_modes():
     assert all(part.training for part in model.modules())
 
 
-def test_one_seed_is_a_cohort_of_its_own():
+def test_each_seed_is_a_cohort_of_its_own():
     assert "no stacked form" in reason_not_to_stack(new_model(), 2)
     cohort = Cohort.of_one(new_model().eval())
     weight, _ = cohort.output
@@ -182,12 +182,12 @@ def test_one_seed_is_a_cohort_of_its_own():
         (SMALL | {"model_type": "bert"}, "sees the tokens that it should predict.*is_decoder"),
     ],
 )
-def test_settings_that_fit_nothing(settings, message):
+def test_settings_that_fit_no_model_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         HuggingFace((LENGTH,), CLASSES, config=settings)
 
 
-def test_neither_path_nor_settings_and_inputs_that_are_no_tokens():
+def test_path_or_settings_and_blocks_of_tokens_are_needed():
     with pytest.raises(ConfigError, match=r"needs the folder or name of a model \(path\)"):
         HuggingFace((LENGTH,), CLASSES)
     with pytest.raises(ConfigError, match="needs blocks of tokens"):
@@ -201,7 +201,7 @@ def test_bert_as_a_decoder_is_causal():
     assert made_one(ids_of()).shape == (3, LENGTH, CLASSES)
 
 
-def test_transformers_is_missing(monkeypatch, folder):
+def test_a_missing_transformers_is_named_with_its_extra(monkeypatch, folder):
     save_model(new_model(), folder, class_names=[str(i) for i in range(CLASSES)])
     monkeypatch.setattr(hub_module, "find_spec", lambda name: None)
     for make in (lambda: HuggingFace((LENGTH,), CLASSES, config=GPT2), lambda: load_model(folder)):
@@ -213,7 +213,7 @@ def test_transformers_is_missing(monkeypatch, folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_of_save_pretrained_answers_as_it_does_there(tmp_path, kind):
+def test_a_folder_of_save_pretrained_gives_the_same_logits_as_in_transformers(tmp_path, kind):
     net = new_model(kind).net
     net.save_pretrained(tmp_path, max_shard_size="2KB" if kind == "llama" else "1GB")
     model = HuggingFace((LENGTH - 2,), CLASSES - 1, path=str(tmp_path))
@@ -231,7 +231,7 @@ def test_half_precision_becomes_float32(tmp_path):
     }
 
 
-def test_the_vocabulary_of_the_tokenizer_beside_it(folder):
+def test_the_vocabulary_is_that_of_the_tokenizer_in_the_folder(folder):
     tokenizers = pytest.importorskip("tokenizers")
     assert HuggingFace((LENGTH,), CLASSES, path=folder).vocabulary is None
     words = {"a": 0, "b": 1, "d": 4}  # the added one gets the id 3
@@ -246,7 +246,7 @@ def test_the_vocabulary_of_the_tokenizer_beside_it(folder):
             HuggingFace((LENGTH,), CLASSES, path=folder).vocabulary  # noqa: B018
 
 
-def test_folders_without_a_model(tmp_path, folder):
+def test_a_folder_without_a_model_is_refused(tmp_path, folder):
     with pytest.raises(ConfigError, match=r"does not exist\. Name a folder"):
         HuggingFace((LENGTH,), CLASSES, path=tmp_path / "no where")
     with pytest.raises(ConfigError, match="is a file"):
@@ -262,13 +262,13 @@ def test_folders_without_a_model(tmp_path, folder):
 @pytest.mark.parametrize(
     "content", ["", "{", "[" * 100_000, "[1]", "null"], ids=lambda text: text[:4]
 )
-def test_damaged_settings(folder, content):
+def test_damaged_settings_are_refused(folder, content):
     (folder / "config.json").write_text(content)
     with pytest.raises(UntrustedFileError, match=r"config\.json"):
         HuggingFace((LENGTH,), CLASSES, path=folder)
 
 
-def test_an_unknown_architecture_in_a_folder(folder):
+def test_an_unknown_architecture_in_a_folder_is_refused(folder):
     rewrite(folder / "config.json", model_type="gpt9")
     with pytest.raises(
         ConfigError, match=r"config\.json: transformers has no causal language model"
@@ -277,7 +277,7 @@ def test_an_unknown_architecture_in_a_folder(folder):
 
 
 @pytest.mark.parametrize("damage", ["cut", "header", "empty"])
-def test_damaged_weights(folder, damage):
+def test_damaged_weights_are_refused(folder, damage):
     file = folder / "model.safetensors"
     good = file.read_bytes()
     file.write_bytes(
@@ -314,14 +314,14 @@ def test_parts_outside_of_the_folder_are_refused(folder, name):
         HuggingFace((LENGTH,), CLASSES, path=folder)
 
 
-def test_an_incomplete_copy(tmp_path):
+def test_an_incomplete_copy_is_refused(tmp_path):
     new_model().net.save_pretrained(tmp_path, max_shard_size="2KB")
     next(tmp_path.glob("model-00002*")).unlink()
     with pytest.raises(ConfigError, match=r"lacks model-00002.*not complete"):
         HuggingFace((LENGTH,), CLASSES, path=tmp_path)
 
 
-def test_weights_of_another_architecture(folder):
+def test_weights_of_another_architecture_are_refused(folder):
     rewrite(folder / "config.json", n_layer=3)
     with pytest.raises(
         ConfigError, match=r"do not fit config\.json: transformer\.h\.2.*is missing"
@@ -348,7 +348,7 @@ def test_code_in_a_folder_is_never_run(folder):
 # The hub ------------------------------------------------------------------------------------------
 
 
-def test_no_network(monkeypatch, tmp_path):
+def test_without_a_network_a_name_is_a_resource_error(monkeypatch, tmp_path):
     """A refused connection is said at once, not after the client's many attempts."""
     from huggingface_hub import constants
 
@@ -363,7 +363,7 @@ def test_no_network(monkeypatch, tmp_path):
     assert time.monotonic() - start < 5
 
 
-def test_a_name_that_the_hub_does_not_have(monkeypatch):
+def test_a_name_unknown_to_the_hub_is_refused(monkeypatch):
     import huggingface_hub
     from huggingface_hub.errors import HFValidationError
 
@@ -379,7 +379,7 @@ def test_a_name_that_the_hub_does_not_have(monkeypatch):
 
 
 @pytest.mark.parametrize("reachable", [True, False])
-def test_a_name_on_the_hub(monkeypatch, folder, reachable):
+def test_a_name_on_the_hub_is_downloaded_or_read_from_the_cache(monkeypatch, folder, reachable):
     """What was fetched before serves without a network; never more is asked for than settings and
     safetensors.
     """
@@ -406,7 +406,7 @@ def test_a_name_on_the_hub(monkeypatch, folder, reachable):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_round_trip_is_bitwise_here_and_there(tmp_path, kind):
+def test_round_trip_is_bitwise_in_limbeck_and_in_transformers(tmp_path, kind):
     model = new_model(kind, vocab_size=CLASSES + 2).eval()
     names = [f"t{i}" for i in range(CLASSES)]
     save_model(model, tmp_path, class_names=names)
@@ -431,7 +431,7 @@ def test_round_trip_is_bitwise_here_and_there(tmp_path, kind):
     assert (result.model.last_layer() is None) == (model.last_layer() is None)
 
 
-def test_the_file_is_the_librarys(tmp_path):
+def test_the_files_are_those_of_transformers(tmp_path):
     from safetensors import safe_open
 
     model = new_model()
@@ -443,7 +443,7 @@ def test_the_file_is_the_librarys(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "gpt2"
 
 
-def test_training_from_a_path_is_kept_too(folder, tmp_path):
+def test_a_model_trained_from_a_path_is_saved_too(folder, tmp_path):
     model = HuggingFace((LENGTH,), CLASSES, path=folder)
     with torch.no_grad():
         for weight in model.parameters():
@@ -455,7 +455,7 @@ def test_training_from_a_path_is_kept_too(folder, tmp_path):
     assert torch.equal(load_model(tmp_path / "saved").model(ids_of()), model.eval()(ids_of()))
 
 
-def test_bare_weights_of_transformers(folder):
+def test_weights_of_transformers_fill_a_model(folder):
     result = load_model(folder, new_model)
     assert torch.equal(result.model(ids_of()), new_model().eval()(ids_of()))
     wrong = lambda: new_model(n_layer=1)  # noqa: E731
@@ -525,7 +525,7 @@ def test_absurd_sizes_take_neither_memory_nor_time(tmp_path, config, monkeypatch
     assert time.monotonic() - start < 5
 
 
-def test_experts_that_no_weights_have(tmp_path):
+def test_experts_that_no_weights_have_are_refused(tmp_path):
     save_model(new_model("mixtral"), tmp_path, class_names=["?"] * CLASSES)
     arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
     rewrite(
@@ -559,7 +559,7 @@ def test_a_normalisation_is_refused(tmp_path):
         load_model(tmp_path)
 
 
-def test_one_changed_byte(tmp_path):
+def test_one_changed_byte_is_noticed(tmp_path):
     save_model(new_model(), tmp_path, class_names=["?"] * CLASSES)
     weights = load_file(tmp_path / "model.safetensors")
     weights["transformer.wpe.weight"][0, 0] += 1
@@ -589,7 +589,7 @@ def test_nothing_is_printed(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_tied_tensors_of_other_libraries_are_kept_once_each(tmp_path):
+def test_tied_tensors_are_saved_once_each(tmp_path):
     """A module of a user's own that holds one of transformers keeps all names."""
     model = nn.Sequential(new_model().net)
     save_model(Normalized(model, [0.0], [1.0]), tmp_path, class_names=["?"])
