@@ -124,14 +124,16 @@ def test_a_constant_added_to_either_changes_nothing(kind, pair, temperature, shi
 @pytest.mark.parametrize("kind", PER_CLASS)
 @few
 @given(pair=pairs(), temperature=temperatures, data=st.data())
-def test_permutations(kind, pair, temperature, data):
+def test_permuted_classes_or_samples_have_permuted_values(kind, pair, temperature, data):
     (z, v), loss = pair, SOFT_LOSSES[kind]
     expected = loss(z, v, temperature=temperature)
     classes = data.draw(st.permutations(range(z.shape[1])))
     samples = data.draw(st.permutations(range(z.shape[0])))
     by_class = loss(z[:, classes], v[:, classes], temperature=temperature)
     torch.testing.assert_close(by_class, expected, rtol=1e-10, atol=1e-12)
-    assert torch.equal(loss(z[samples], v[samples], temperature=temperature), expected[samples])
+    by_sample = loss(z[samples], v[samples], temperature=temperature)
+    # vector lanes may round differently
+    torch.testing.assert_close(by_sample, expected[samples], rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("kind", PER_SAMPLE)
