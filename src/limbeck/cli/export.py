@@ -37,13 +37,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export a student of a run."""
-    from limbeck.cli.config.reopen import finished
+    from limbeck.cli.config.reopen import open_finished
     from limbeck.deploy.export import ExportOptions, export
 
     settings = read_settings(arguments.settings, SETTINGS)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
-    with finished(arguments.run) as study:
+    with open_finished(arguments.run) as study:
         bundle = export(study.folder, study.data, ExportOptions(**settings), build=study.build)
     print(closing_message(bundle))
     return 0

@@ -17,7 +17,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the name and the description of every recipe."""
-    from limbeck.cli.config.compose import choices
+    from limbeck.cli.config.groups import choices
 
     recipes = choices("recipe", arguments.config_dir)
     width = max(map(len, recipes))

@@ -27,8 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     sys.argv = [sys.argv[0], "resume", str(folder.path)]
     if read_manifest(folder).state == "finished":
         raise ConfigError(f"{arguments.run} is already finished. Its report is {folder.report}.")
-    from limbeck.cli.config.reopen import as_begun
+    from limbeck.cli.config.reopen import recompose
     from limbeck.cli.run import execute
 
-    with as_begun(folder, "is resumed with Study(resume=True)") as (config, facts):
+    with recompose(folder, "is resumed with Study(resume=True)") as (config, facts):
         return execute(config, folder.path, facts, resume=True)

@@ -20,7 +20,7 @@ FACTS = ("command", "verb", "multirun", "overrides", "config_dir", "folder")
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A finished run.
 
     Attributes:
@@ -37,7 +37,7 @@ class Finished:
 
 
 @contextmanager
-def as_begun(run: RunFolder, in_python: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+def recompose(run: RunFolder, in_python: str) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Compose the settings of a run anew, in the folder where it was started.
 
     Args:
@@ -61,7 +61,7 @@ def as_begun(run: RunFolder, in_python: str) -> Iterator[tuple[Any, dict[str, An
 
 
 @contextmanager
-def finished(place: Path) -> Iterator[Finished]:
+def open_finished(place: Path) -> Iterator[FinishedRun]:
     """Open a finished run, in the folder where it was started.
 
     Raises:
@@ -70,7 +70,7 @@ def finished(place: Path) -> Iterator[Finished]:
     """
     run = RunFolder(place.absolute())
     run.read_summary()
-    with as_begun(run, "is handed to limbeck.deploy in Python, with its data") as (config, facts):
+    with recompose(run, "is handed to limbeck.deploy in Python, with its data") as (config, facts):
         study = build_study(config, out=run.path, facts=facts, resume=True)
         students = {plan.name: plan.student for plan in study.plans}
         combine = config.teacher.get("combine", "probabilities")
@@ -78,4 +78,4 @@ def finished(place: Path) -> Iterator[Finished]:
         def build_student(arm: str) -> nn.Module:
             return build(students[arm], study.data, 0)
 
-        yield Finished(run.path, study.data, build_student, combine)
+        yield FinishedRun(run.path, study.data, build_student, combine)
