@@ -209,9 +209,9 @@ def mnist(tmp_path):
 )
 def test_damaged_data(fails, mnist, name, spoil, message):
     (mnist / name).write_bytes(spoil((mnist / name).read_bytes()))
-    found = fails(3, "data=mnist", f"data.root={mnist}", "data.val=10")
-    assert message in found
-    assert name in found
+    error = fails(3, "data=mnist", f"data.root={mnist}", "data.val=10")
+    assert message in error
+    assert name in error
 
 
 def test_missing_data(fails, mnist):
@@ -252,10 +252,10 @@ def test_a_damaged_teacher(fails, teacher):
 
 def test_a_teacher_that_is_a_pickle(fails, tmp_path):
     torch.save(MLP((1, 8, 8), 10, hidden=[4]), tmp_path / "whole.pt")
-    found = fails(7, "teacher.from=whole.pt")
-    assert "whole.pt holds more than tensors" in found
-    assert ".state_dict()" in found
-    assert "teacher.trust_pickle=true" in found
+    error = fails(7, "teacher.from=whole.pt")
+    assert "whole.pt holds more than tensors" in error
+    assert ".state_dict()" in error
+    assert "teacher.trust_pickle=true" in error
     (tmp_path / "short.pt").write_bytes((tmp_path / "whole.pt").read_bytes()[:100])
     assert "short.pt is damaged" in fails(7, "teacher.from=short.pt")
     assert "should be true or false" in fails(

@@ -81,8 +81,8 @@ def test_distill_from_the_trained_teacher(trained, capsys):
     parse_summary(summary)
     assert summary["teacher"]["name"] == "resnet18"
     assert [arm["name"] for arm in summary["arms"]] == ["hard", "soft"]
-    with np.load(out / "predictions.npz") as found:
-        assert len(found.files) > 2
+    with np.load(out / "predictions.npz") as arrays:
+        assert len(arrays.files) > 2
     model = load_model(out / "students" / "soft" / "seed0").model
     assert isinstance(model.net, tuple(LIBRARIES.values()))
     assert json.loads((out / "manifest.json").read_text(encoding="utf-8"))["verb"] == "distill"

@@ -75,7 +75,7 @@ def test_a_hint_arm_beside_its_control_and_plain_distillation(tmp_path):
         (["objective.class_weights=[1,2]"], "has 2 numbers but the dataset has 10 classes"),
     ],
 )
-def test_mistakes_are_met_before_anything_is_trained(settings, message, tmp_path, capsys):
+def test_mistakes_are_reported_before_training(settings, message, tmp_path, capsys):
     assert main(["run", f"out={tmp_path / 'run'}", *SMALL, *settings]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
@@ -95,9 +95,9 @@ def test_controls_of_a_sweep_take_no_features_and_no_weights_of_dkd():
     arms = OmegaConf.to_container(compose([lists], multirun=True).arms)
     assert len(arms) == 3
     base = OmegaConf.to_container(compose([]).objective)
-    found = [
+    features = [
         merged_objective(base, (arm or {}).get("objective"))["features"] for arm in arms.values()
     ]
-    assert sorted(map(len, found)) == [0, 0, 1]
+    assert sorted(map(len, features)) == [0, 0, 1]
     names = list(compose(["objective=dkd", "objective.target_weight=1,2"], multirun=True).arms)
     assert names == ["hard", "soft,target_weight=1", "soft,target_weight=2"]

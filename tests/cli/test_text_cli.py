@@ -1,6 +1,4 @@
-"""Text on the command line: a run of the recipe, a language model that writes, and what can be
-mended.
-"""
+"""Text on the command line: runs, samples, resumption, and messages for wrong input."""
 
 import gzip
 import json
@@ -10,7 +8,7 @@ import time
 
 import pytest
 from safetensors.torch import load_file
-from support.commands import run, start
+from support.commands import call, killed_at_the_end, run, start
 from support.markov import markov_text
 
 from limbeck.cli.main import main
@@ -45,28 +43,26 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(place):
-    code, out, err = run("run", *SMALL, "out=run", cwd=place)
+    code, out, err = call("run", *SMALL, "out=run", cwd=place)
     assert code == 0, err
     return place / "run", out
 
 
-def test_a_quick_run_of_the_recipe_as_it_is(tmp_path, monkeypatch):
+def test_the_recipe_runs_quickly(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    began = time.monotonic()
-    code, out, err = run("run", "recipe=text", "quick=true", "logger=csv", "out=run", cwd=tmp_path)
+    code, out, err = call("run", "recipe=text", "quick=true", "logger=csv", "out=run", cwd=tmp_path)
     assert code == 0, err
     assert "bits" in out
     assert "A quick run only shows that everything works" in out
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["measure"] == "bits_per_byte"
-    assert time.monotonic() - began < 120
 
 
-def test_text_chosen_without_a_recipe_is_the_recipe_of_text(place, capsys, monkeypatch):
+def test_text_without_a_recipe_uses_the_recipe_of_text(place, capsys, monkeypatch):
     monkeypatch.chdir(place)
     assert main(["run", "data=text_folder", "data.root=.", "--cfg", "job"]) == 0
-    found = capsys.readouterr().out
-    assert "recipe: text\n" in found
-    assert "_target_: limbeck.data.text_folder" in found
+    out = capsys.readouterr().out
+    assert "recipe: text\n" in out
+    assert "_target_: limbeck.data.text_folder" in out
 
 
 def test_a_run_ends_in_bits_per_byte(finished):
@@ -79,22 +75,22 @@ def test_a_run_ends_in_bits_per_byte(finished):
     assert "McNemar" not in page
 
 
-def test_the_models_of_a_run_write_side_by_side(finished):
-    folder, _ = finished
-    code, out, err = run(
-        "sample", str(folder), "abca", "tokens=40", "temperature=0.5", cwd=folder.parent
-    )
-    assert code == 0, err
-    assert [word in out for word in ("teacher", "control: hard", "student: soft")] == [True] * 3
-    written = [line.removeprefix("abca") for line in out.splitlines() if line.startswith("abca")]
-    assert [len(text) for text in written] == [40] * 3
-    assert sum(letter in "abcdef" for text in written for letter in text) > 100
-    again = run("sample", str(folder), "abca", "tokens=40", "temperature=0.5", cwd=folder.parent)[1]
-    assert again == out
-    other = run(
-        "sample", str(folder), "abca", "tokens=40", "temperature=0.5", "seed=1", cwd=folder.parent
-    )[1]
-    assert other != out
+def test_the_models_of_a_run_generate_text(finished):
+    def sample(*settings):
+        code, out, err = call(
+            "sample", finished[0], "abca", "tokens=40", "temperature=0.5", *settings
+        )
+        assert code == 0, err
+        return out
+
+    out = sample()
+    for model in ("teacher", "control: hard", "student: soft"):
+        assert model in out
+    texts = [line.removeprefix("abca") for line in out.splitlines() if line.startswith("abca")]
+    assert [len(text) for text in texts] == [40] * 3
+    assert sum(letter in "abcdef" for letter in "".join(texts)) > 100
+    assert sample() == out
+    assert sample("seed=1") != out
 
 
 @pytest.mark.parametrize(
@@ -107,12 +103,12 @@ def test_the_models_of_a_run_write_side_by_side(finished):
         (["ab", "arm=sofd"], "Did you mean soft?"),
     ],
 )
-def test_what_sample_refuses(finished, capsys, words, message):
+def test_wrong_settings_of_sample_are_refused(finished, capsys, words, message):
     assert main(["sample", str(finished[0]), *words]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_a_text_that_has_changed_is_not_written_from(place, tmp_path, capsys, monkeypatch):
+def test_a_changed_text_is_refused(place, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "chain.txt").write_text((place / "chain.txt").read_text())
     bpe = (
@@ -124,10 +120,10 @@ def test_a_text_that_has_changed_is_not_written_from(place, tmp_path, capsys, mo
         "seeds=1",
     )
     assert main(["run", *SMALL, *bpe, "out=run"]) == 0
-    kept = json.loads(
+    tokenizer = json.loads(
         (tmp_path / "run" / "students" / "soft" / "seed0" / "tokenizer.json").read_text()
     )
-    assert kept["model"]["type"] == "BPE"
+    assert tokenizer["model"]["type"] == "BPE"
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["data"]["name"] == "5"
     assert main(["sample", "run", "abc", "tokens=3"]) == 0
     (tmp_path / "chain.txt").write_text(markov_text("abcdefgh", 20_000, seed=4)[0])
@@ -139,9 +135,9 @@ def test_a_text_that_has_changed_is_not_written_from(place, tmp_path, capsys, mo
 @pytest.mark.parametrize("verb", ["export", "cost", "demo"])
 def test_verbs_for_classifiers_refuse_text(finished, capsys, verb):
     assert main([verb, str(finished[0])]) == 2
-    said = capsys.readouterr().err
-    assert "limbeck" in said
-    assert len(said.splitlines()) == 1
+    err = capsys.readouterr().err
+    assert "needs classifiers" in err or "needs images" in err
+    assert len(err.splitlines()) == 1
 
 
 def weights(folder):
@@ -150,28 +146,31 @@ def weights(folder):
     }
 
 
-def test_a_killed_run_goes_on_to_the_same_students(place):
+@pytest.mark.slow
+def test_a_killed_run_is_resumed_with_the_same_students(place):
     out = place / "killed"
     settings = [*SMALL, "epochs=12", "student.width=16"]
-    assert run("run", *settings, "out=whole", cwd=place)[0] == 0
+    assert call("run", *settings, "out=whole", cwd=place)[0] == 0
     process = start("run", *settings, "out=killed", cwd=place)
-    for _ in range(600):
-        if list(out.glob("checkpoints/cohort0/*.ckpt")) or process.poll() is not None:
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not (out / "summary.json").exists(), "it was too fast to be killed"
-    code, _, err = run("resume", "killed", cwd=place)
+    with killed_at_the_end(process):
+        for _ in range(1200):
+            if list(out.glob("checkpoints/cohort0/*.ckpt")) or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert not (out / "summary.json").exists(), "the run finished before it was killed"
+    code, _, err = call("resume", "killed", cwd=place)
     assert code == 0, err
     whole, resumed = weights(place / "whole"), weights(out)
     assert whole.keys() == resumed.keys()
-    assert all(
-        (whole[file][name] == resumed[file][name]).all() for file in whole for name in whole[file]
-    )
+    for file, tensors in whole.items():
+        for name, tensor in tensors.items():
+            assert (tensor == resumed[file][name]).all(), (file, name)
 
 
-def test_two_processes_give_what_one_gives(place):
+@pytest.mark.slow
+def test_two_processes_train_the_same_students_as_one(place):
     exact = (
         *SMALL,
         "trainer.precision=64-true",
@@ -179,10 +178,9 @@ def test_two_processes_give_what_one_gives(place):
         "transfer.samples=121",
         "epochs=1",
     )
+    ddp = ("trainer.devices=2", "trainer.strategy=ddp")
     assert run("run", *exact, "out=one", cwd=place)[0] == 0
-    code, _, err = run(
-        "run", *exact, "trainer.devices=2", "trainer.strategy=ddp", "out=two", cwd=place
-    )
+    code, _, err = run("run", *exact, *ddp, "out=two", cwd=place)
     assert code == 0, err
     one, two = weights(place / "one"), weights(place / "two")
     assert len(one) == 1 + 2 * 2
@@ -192,7 +190,7 @@ def test_two_processes_give_what_one_gives(place):
             assert (tensor - two[file][name]).abs().max() < 1e-6, (file, name)
 
 
-# What can be mended -------------------------------------------------------------------------------
+# Wrong input --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -222,11 +220,11 @@ def fails(tmp_path, capsys, monkeypatch):
         (b"too short", "9 tokens are too few"),
     ],
 )
-def test_files_that_are_no_text(fails, tmp_path, content, message):
-    (tmp_path / "given.txt").write_bytes(content)
-    assert message in fails(3, "data.path=given.txt")
-    (tmp_path / "given.txt.gz").write_bytes(gzip.compress(content))
-    assert message in fails(3, "data.path=given.txt.gz")
+def test_files_that_are_not_text_are_refused(fails, tmp_path, content, message):
+    (tmp_path / "input.txt").write_bytes(content)
+    assert message in fails(3, "data.path=input.txt")
+    (tmp_path / "input.txt.gz").write_bytes(gzip.compress(content))
+    assert message in fails(3, "data.path=input.txt.gz")
 
 
 @pytest.mark.parametrize(
@@ -263,23 +261,30 @@ def test_files_that_are_no_text(fails, tmp_path, content, message):
         (2, ["data.path=fine.txt", "objective=dist"], "whole distribution"),
     ],
 )
-def test_settings_that_do_not_go_with_text(fails, code, arguments, message):
+def test_settings_that_text_does_not_allow_are_refused(fails, code, arguments, message):
     assert message in fails(code, *arguments)
 
 
-def test_a_teacher_of_other_tokens(finished, fails):
-    given = f"teacher.from={finished[0]}"
-    said = fails(
-        4, "data.path=fine.txt", "data.block=16", "data.tokenizer=bpe", "data.vocabulary=300", given
+def test_a_teacher_with_another_tokenizer_or_block_is_refused(finished, fails):
+    teacher = f"teacher.from={finished[0]}"
+    message = fails(
+        4,
+        "data.path=fine.txt",
+        "data.block=16",
+        "data.tokenizer=bpe",
+        "data.vocabulary=300",
+        teacher,
     )
-    assert "token" in said
-    said = fails(4, "data.path=fine.txt", "data.block=32", given)
-    assert "cannot read inputs of shape [32]" in said
+    assert "token" in message
+    message = fails(4, "data.path=fine.txt", "data.block=32", teacher)
+    assert "cannot read inputs of shape [32]" in message
 
 
-def test_stores_are_told_apart_by_block_and_tokenizer(place, finished):
-    given = f"teacher.from={finished[0]}"
-    code, _, err = run("run", *SMALL, "data.block=8", "epochs=1", given, "out=shorter", cwd=place)
+def test_stores_differ_by_block_and_tokenizer(place, finished):
+    teacher = f"teacher.from={finished[0]}"
+    code, _, err = call(
+        "run", *SMALL, "data.block=8", "epochs=1", teacher, "out=shorter", cwd=place
+    )
     assert code == 0, err
     assert "differ in the tokenizer or the block length" in " ".join(err.split())
     assert len([f for f in os.listdir(place / "store") if len(f) == 32]) >= 2
