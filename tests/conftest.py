@@ -18,6 +18,14 @@ settings.register_profile("tests", max_examples=30, deadline=None, derandomize=T
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile("tests")
 
+
+def pytest_addoption(parser, pluginmanager):
+    """Accept, and ignore, the options of pytest-xdist if it is switched off."""
+    if not pluginmanager.hasplugin("xdist"):
+        for option in ("--numprocesses", "--maxprocesses", "--dist"):
+            parser.addoption(option)
+
+
 hydra_compose = hydra.compose
 configs = {}
 
