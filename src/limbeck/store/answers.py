@@ -27,13 +27,6 @@ CONVOLUTION_BATCH, LINEAR_BATCH = 128, 2048
 """
 TOKENS_BATCH, MOST_LOGITS = 128, 1 << 22
 """Batch size in blocks of tokens, and the logits these may have unless one block has more."""
-FORMER_MODULES = {
-    "limbeck.data.views.base": "limbeck.data.views",
-    "limbeck.data.views.crops": "limbeck.data.crops",
-    "limbeck.data.views.distortions": "limbeck.data.distortions",
-    "limbeck.data.views.mixup": "limbeck.data.mixup",
-}
-"""Modules of views and their names in keys, those of version 0.1.0, whose stores are found so."""
 DIGEST_ROWS = 1 << 14
 MOST_IN_MESSAGE = 10
 
@@ -173,10 +166,7 @@ class TeacherPass:
             "tokens": tokens,
             "format": stored,
         }
-        text = without_addresses(json.dumps(parts, default=_as_text))
-        for module, former in FORMER_MODULES.items():
-            text = text.replace(f'"{module}.', f'"{former}.')
-        return json.loads(text)
+        return json.loads(without_addresses(json.dumps(parts, default=_as_text)))
 
     def _label(self) -> dict[str, str]:
         members = self.teacher.models
