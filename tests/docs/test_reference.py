@@ -1,5 +1,6 @@
 """Lists of the reference are complete, and each stands in one place."""
 
+import pydoc
 import re
 from dataclasses import fields
 
@@ -111,3 +112,10 @@ def test_the_lists_stand_in_one_place():
             if len(names & cells) > len(names) / 2:
                 holders.append(page.name)
         assert len(holders) == 1, (kind, holders)
+
+
+def test_the_names_that_pages_mention_exist():
+    for page in [*guide(), ROOT / "README.md"]:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`~?(limbeck(?:\.\w+)+)(?:\(\))?`", text):
+            assert pydoc.locate(name) is not None, f"{page.name}: {name}"
