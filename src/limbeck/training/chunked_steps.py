@@ -73,7 +73,7 @@ def chunked_terms(
 
 
 def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
-    """A function from a slice of a batch's predictions to the teacher's answers, ``[1, n, ...]``."""
+    """A function from a slice of the predictions to the teacher's answers, ``[1, n, ...]``."""
     model = None
     if isinstance(signal, LiveTeacher) and len(signal.models) == 1:
         model = signal.models[0]
