@@ -185,7 +185,7 @@ def test_damaged_entries_are_met(finished):
 
 
 @pytest.mark.parametrize("width", [60, 140])
-def test_page_and_terminal_show_them_apart_from_the_results(finished, width):
+def test_page_and_terminal_show_them_apart_from_the_results(finished, width, real_report):
     summary, out = finished
     file = io.StringIO()
     print_summary(summary, Console(file=file, width=width))

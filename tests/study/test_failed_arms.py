@@ -64,7 +64,7 @@ def weights(out):
 GOOD = {"hard": Arm(objective=HARD), "soft": Arm(objective=Objective())}
 
 
-def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path):
+def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path, real_report):
     arms = {"wild": Arm(objective=Objective(), optimizer=WILD), **GOOD}
     summary = study(data, tmp_path / "run", arms).run()
     assert [arm.name for arm in summary.arms] == ["hard", "soft"]
@@ -97,7 +97,7 @@ def test_a_student_that_diverges_leaves_its_cohort_as_it_is(data, tmp_path):
         torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6)
 
 
-def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path):
+def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path, real_report):
     arms = {
         "hard": Arm(objective=HARD, optimizer=WILD),
         "soft": Arm(objective=Objective(), control="hard"),
@@ -218,7 +218,7 @@ QUICK = (
 )
 
 
-def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsys):
+def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsys, real_report):
     run = tmp_path / "run"
     assert main(["run", "-m", "optimizer.lr=0.1,1e30", *QUICK, f"out={run}"]) == 5
     out, err = capsys.readouterr()

@@ -448,7 +448,7 @@ def test_an_arm_without_control_is_warned_of(data, tmp_path):
     assert any("Arm 'soft' has no control to compare with" in w for w in summary.warnings)
 
 
-def test_a_teacher_worse_than_the_control_is_warned_of(data, tmp_path):
+def test_a_teacher_worse_than_the_control_is_warned_of(data, tmp_path, real_report):
     bad = teacher_model()
     with torch.no_grad():
         bad.net[3].weight.zero_()

@@ -78,7 +78,7 @@ def test_other_views_and_stores_are_not_resumed_with(data, tmp_path, other):
         study(data, tmp_path / "run", **{"views": Shift(1), **other}, resume=True).run()
 
 
-def test_the_report_tells_that_the_run_finished(data, tmp_path):
+def test_the_report_tells_that_the_run_finished(data, tmp_path, real_report):
     study(data, tmp_path / "run").run()
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "finished" in page

@@ -284,7 +284,7 @@ def test_accumulated_gradients_are_those_of_whole_batches(teacher, data, tmp_pat
             teacher=teacher,
             batch_size=size,
             epochs=2,
-            transfer=TransferSet(samples=320),
+            transfer=TransferSet(samples=128),
             trainer={"precision": "64-true", "accumulate_grad_batches": parts},
         ).run()
         trained[size] = weights(tmp_path / f"{size}")
@@ -294,7 +294,12 @@ def test_accumulated_gradients_are_those_of_whole_batches(teacher, data, tmp_pat
 
 
 def test_a_student_alone_learns_what_it_learns_in_its_cohort(teacher, data, tmp_path):
-    options = {"teacher": teacher, "epochs": 1, "trainer": {"precision": "64-true"}}
+    options = {
+        "teacher": teacher,
+        "epochs": 1,
+        "trainer": {"precision": "64-true"},
+        "transfer": TransferSet(samples=160),
+    }
     study_of(data, tmp_path / "both", seeds=[0, 4], **options).run()
     study_of(
         data, tmp_path / "alone", seeds=[4], arms={"soft": Arm(objective=SOFT)}, **options
@@ -316,7 +321,7 @@ def test_a_student_alone_learns_what_it_learns_in_its_cohort(teacher, data, tmp_
         ({"bias": "prior"}, "bias=prior is for classes"),
         (
             {"transfer": TransferSet(labelled=3)},
-            "transfer.labelled=3 is for samples of one class each",
+            "transfer.labelled=3 needs samples of one class each",
         ),
         ({"transfer": TransferSet(samples=10**6)}, "transfer.samples=1000000"),
         (

@@ -150,7 +150,7 @@ class StudentTrainer:
                 self.teacher,
                 self.pools,
                 self.store,
-                [(cohort.arms, cohort.seeds) for cohort in self.cohorts],
+                self.cohorts,
                 precision=self.engine.precision,
                 device=self.engine.device,
                 progress=self.engine.progress,

@@ -17,6 +17,7 @@ from limbeck.store.answers import Precision, TeacherPass
 from limbeck.store.build import is_complete, open_store
 from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import ArmPlan
+from limbeck.study.cohorts import CohortPlan
 from limbeck.study.pools import Pools
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
@@ -81,7 +82,7 @@ class Signals:
         teacher: Teacher of the study.
         pools: Samples that transfer sets select from.
         settings: Settings of the store.
-        cohorts: Arms and seeds of each cohort.
+        cohorts: Cohorts of the study.
         precision: Precision of the training, in which answers are computed too.
         device: Device of the training.
         progress: Display of the stages.
@@ -95,7 +96,7 @@ class Signals:
         teacher: LiveTeacher,
         pools: Pools,
         settings: StoreSettings,
-        cohorts: Sequence[tuple[Sequence[ArmPlan], Sequence[int]]],
+        cohorts: Sequence[CohortPlan],
         *,
         precision: Precision,
         device: torch.device,
@@ -104,9 +105,7 @@ class Signals:
         self.teacher = teacher
         self.pools = pools
         self.settings = settings
-        self.cohorts = [
-            (plans, seeds) for plans, seeds in cohorts if any(map(_learns_from_answers, plans))
-        ]
+        self.cohorts = [cohort for cohort in cohorts if any(map(_learns_from_answers, cohort.arms))]
         self.precision = precision
         self.device = device
         self.progress = progress
@@ -157,14 +156,16 @@ class Signals:
         rows = {}
         live_count = 0
         temperature = 1.0
-        for plans, seeds in self.cohorts:
-            first = plans[0]
+        for cohort in self.cohorts:
+            first = cohort.arms[0]
             if _shared(first) != _shared(plan):
                 continue
             rows[first.transfer] = first.transfer.select(pool, data.class_names)[0]
-            live_count += len(rows[first.transfer]) * len(seeds) * first.epochs
+            live_count += len(rows[first.transfer]) * len(cohort.seeds) * first.epochs
             # Arms that share a store of sampled classes have one temperature, see check_kind.
-            temperature = next(p.objective.temperature for p in plans if _learns_from_answers(p))
+            temperature = next(
+                p.objective.temperature for p in cohort.arms if _learns_from_answers(p)
+            )
         source = plan.transfer.source
         mixed = None
         if plan.views.mixes:
