@@ -41,7 +41,6 @@ LAYERS = [
 UNFINISHED: set[str] = {
     "benchmarks/common.py",
     "benchmarks/large_batch.py",
-    "src/limbeck/training/chunked_steps.py",
     "tests/study/test_adjusted_students.py",
     "tests/study/test_failed_arms.py",
     "tests/study/test_hugging_face_study.py",

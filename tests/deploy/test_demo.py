@@ -74,8 +74,8 @@ def test_an_image_file_is_classified(demo, tmp_path):
     ("method", "path", "body", "headers", "status", "message"),
     [
         ("POST", "/answer", b"abc", {}, 400, "3 bytes were sent, but an input has"),
-        ("POST", "/image", b"hello", {}, 400, "no image"),
-        ("POST", "/image", b"", {}, 400, "no image"),
+        ("POST", "/image", b"hello", {}, 400, "not an image"),
+        ("POST", "/image", b"", {}, 400, "not an image"),
         ("GET", "/etc/passwd", None, {}, 404, "Nothing"),
         ("GET", "/../pyproject.toml", None, {}, 404, "Nothing"),
         ("POST", "/facts", b"", {}, 404, "Nothing"),
@@ -253,5 +253,5 @@ def test_a_file_that_is_not_an_image_shows_an_error(browser, demo, tmp_path):
     (tmp_path / "text.png").write_text("hello")
     page.set_input_files("#file", str(tmp_path / "text.png"))
     page.wait_for_selector("#error:not([hidden])")
-    assert "no image of a known kind" in page.locator("#error").inner_text()
+    assert "not an image of a known format" in page.locator("#error").inner_text()
     page.close()
