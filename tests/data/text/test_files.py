@@ -36,7 +36,7 @@ def test_a_folder_is_one_text_in_the_order_of_its_paths(tmp_path):
     root = tmp_path / "in"
     parts = [random_text(2000, seed) for seed in range(4)]
     for name, part in zip(("a.txt", "b/c.txt", "b/d/e.txt.gz", "ba.txt"), parts, strict=True):
-        write(root / name, gzip.compress(part.encode()) if name.endswith("gz") else part)
+        write(root / name, gzip.compress(part.encode(), mtime=0) if name.endswith("gz") else part)
     for name in (".hidden.txt", ".git/a.txt", "b/__MACOSX/a.txt", "notes.md", "picture.png"):
         write(root / name, b"\x00\xff")
     write(root / "empty.txt", "")
@@ -155,9 +155,12 @@ LONG = b"a" * (1 << 20)
         (LONG[:-1] + "é".encode() + b"\xff", r"byte 1,048,577 is 0xff"),
         (LONG[:-1] + b"\xe2\x82a", r"byte 1,048,575 is 0xe2"),
         (LONG[:-1] + b"\xe2", r"byte 1,048,575 is 0xe2 \(unexpected end of data\)"),
-        (gzip.compress(LONG)[:-9], r"a\.txt is damaged \(.*\)\. Download it again"),
-        (gzip.compress(LONG)[:30] + b"xxx" + gzip.compress(LONG)[33:], r"a\.txt is damaged"),
-        (gzip.compress(b"\xff"), r"byte 0 is 0xff"),
+        (gzip.compress(LONG, mtime=0)[:-9], r"a\.txt is damaged \(.*\)\. Download it again"),
+        (
+            gzip.compress(LONG, mtime=0)[:30] + b"xxx" + gzip.compress(LONG)[33:],
+            r"a\.txt is damaged",
+        ),
+        (gzip.compress(b"\xff", mtime=0), r"byte 0 is 0xff"),
     ],
 )
 def test_bad_files_are_explained(tmp_path, content, message):
