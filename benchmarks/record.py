@@ -188,8 +188,8 @@ def _arm(arm: ArmResult, summary: Summary) -> dict[str, Any]:
     content = to_json(arm)
     keys = ["name", "student", "params", "control", "objective", "transfer", "views", "optimizer"]
     entry = {key: content[key] for key in (*keys, "mean", "sd")}
-    entry[measure.key] = measure.of_seeds(arm)
-    entry[f"validation_{measure.key}"] = measure.on_validation(arm)
+    entry[measure.key] = measure.seed_values(arm)
+    entry[f"validation_{measure.key}"] = measure.validation_mean(arm)
     if arm.epochs is not None and arm.epochs != summary.epochs:
         entry["epochs"] = arm.epochs
     if arm.adjusted:

@@ -55,7 +55,7 @@ def test_an_entry_that_cannot_be_read_back_is_an_error(tmp_path):
 
 
 def hold(path, seconds):
-    with cache.locked(path):
+    with cache.hold_lock(path):
         path.touch()
         time.sleep(seconds)
 
@@ -67,7 +67,7 @@ def test_a_lock_waits_for_another_process_and_says_so(tmp_path):
     while not (tmp_path / "a").exists():
         time.sleep(0.01)
     began = time.monotonic()
-    with cache.locked(tmp_path / "a", lambda: calls.append("waiting")):
+    with cache.hold_lock(tmp_path / "a", lambda: calls.append("waiting")):
         assert time.monotonic() - began > 0.1
     process.join()
     assert calls == ["waiting"]

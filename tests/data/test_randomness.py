@@ -5,7 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.data.randomness import place, random_order, replayable_bits, replayable_integers
+from limbeck.data.randomness import (
+    random_order,
+    replayable_bits,
+    replayable_integers,
+    split_position,
+)
 
 MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -66,7 +71,7 @@ def test_a_random_order_is_a_permutation_that_its_seed_decides():
 
 def test_places_are_uniform_and_change_with_the_seed():
     names = [f"{number:064x}" for number in range(4000)]
-    first, second = ([place(name, seed) for name in names] for seed in (0, 1))
+    first, second = ([split_position(name, seed) for name in names] for seed in (0, 1))
     assert all(0 <= one < 1 for one in first + second)
     counts = np.histogram(first, 10, (0, 1))[0]
     assert abs(counts - 400).max() < 80

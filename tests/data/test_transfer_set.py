@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from limbeck._base.errors import ConfigError
 from limbeck.data import Split, TransferSet
 from limbeck.data.sources.base import Source, as_pool
-from limbeck.data.transfer_set import even_order
+from limbeck.data.transfer_set import balanced_order
 from limbeck.losses.base import UNLABELLED
 
 
@@ -46,7 +46,7 @@ def assert_even(index, labels):
 @settings(max_examples=25, deadline=None)
 @given(labels=LABELS, seed=st.integers(0, 1000))
 def test_every_beginning_of_the_order_is_even(labels, seed):
-    order = even_order(labels, seed)
+    order = balanced_order(labels, seed)
     assert sorted(order.tolist()) == list(range(len(labels)))
     for length in range(1, len(labels) + 1):
         assert_even(order[:length], labels)

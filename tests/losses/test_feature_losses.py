@@ -8,7 +8,7 @@ import torch
 
 from limbeck._base.errors import ConfigError
 from limbeck.losses import Feature, Objective, attention_loss, hint_loss
-from limbeck.losses.features import feature_loss, pooled_alike, projection
+from limbeck.losses.features import feature_loss, pool_to_common_size, projection
 
 
 def randn(*shape, seed=0):
@@ -130,10 +130,10 @@ def test_shapes_that_cannot_be_matched_are_named(kind, own, other):
 
 
 def test_pooling_takes_the_smaller_of_each_side():
-    z, v = pooled_alike(torch.randn(1, 2, 8, 3), torch.randn(1, 2, 4, 6))
+    z, v = pool_to_common_size(torch.randn(1, 2, 8, 3), torch.randn(1, 2, 4, 6))
     assert z.shape[-2:] == v.shape[-2:] == (4, 3)
     same = torch.randn(1, 2, 4, 4)
-    assert pooled_alike(same, same)[0] is same
+    assert pool_to_common_size(same, same)[0] is same
 
 
 def test_half_precision_is_compared_in_float32():

@@ -21,7 +21,7 @@ from limbeck.losses import (
     sparse_cross_entropy,
     sparse_kl,
 )
-from limbeck.losses.sparse import softened
+from limbeck.losses.sparse import soften
 
 few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 draws = st.integers(0, 10_000)
@@ -133,7 +133,7 @@ def test_zero_value_and_gradient_where_the_student_has_the_softened_buckets(seed
     v = randn(6, 9, seed=seed)
     targets = targets_of(v, k)
     rest = others_of(targets.ids, 9)
-    log_p = softened(targets, t)
+    log_p = soften(targets, t)
     each = torch.where(rest, log_p[..., -1:] - math.log(9 - k), -math.inf)
     z = t * each.scatter(-1, targets.ids, log_p[..., :-1])
     torch.testing.assert_close(
@@ -149,7 +149,7 @@ def test_the_rest_of_normal_logits_is_known_at_every_temperature(t):
     """
     v = randn(5, 200_000, scale=2.0)
     ids = torch.arange(12).expand(5, 12)  # any twelve, so that the rest stays normal
-    result = softened(targets_of(v, 12, ids), t)
+    result = soften(targets_of(v, 12, ids), t)
     log_p = (v / t).log_softmax(-1)
     expected = log_p.scatter(-1, ids, -math.inf).logsumexp(-1)
     torch.testing.assert_close(result[..., -1], expected, rtol=0, atol=1e-5)
@@ -163,7 +163,7 @@ def test_the_rest_is_within_its_bounds(seed, t, scale):
     of p)^b.
     """
     targets = targets_of(randn(6, 40, seed=seed, scale=scale), 4)
-    log_p, b = softened(targets, t), 1 / t
+    log_p, b = soften(targets, t), 1 / t
     f = log_p[..., -1] - log_p[..., 0] + b * targets.log_p[..., 0]  # less the common normalisation
     mass, mean = targets.tail.unbind(-1)
     assert (log_p.exp().sum(-1) - 1).abs().max() < 1e-12
@@ -180,8 +180,8 @@ def test_a_rest_of_equal_classes_has_no_curvature():
     )  # as rounding may: below the tangent
     for t in (0.5, 3.0):
         expected = (v / t).log_softmax(-1)[..., 3:].logsumexp(-1)
-        torch.testing.assert_close(softened(targets, t)[..., -1], expected)
-        assert softened(off, t).isfinite().all()
+        torch.testing.assert_close(soften(targets, t)[..., -1], expected)
+        assert soften(off, t).isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_rest_without_mass_or_with_excluded_classes_gives_finite_values(tail, 
     assert z.grad.isfinite().all()
     if t == 1:
         expected = [*log_p[0].exp().tolist(), math.exp(tail[0])]
-        assert softened(targets, t)[0].exp().tolist() == pytest.approx(
+        assert soften(targets, t)[0].exp().tolist() == pytest.approx(
             [p / sum(expected) for p in expected], abs=1e-6
         )
 

@@ -114,7 +114,7 @@ def test_logits_are_features_times_the_last_layer():
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("longest", [4, 512])
 def test_attention_equals_the_formula(kind, longest, monkeypatch):
-    monkeypatch.setattr(gpt_module, "LONGEST_PLAIN", longest)
+    monkeypatch.setattr(gpt_module, "MAX_PLAIN_LENGTH", longest)
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 9, 3, 4).to(kind).transpose(1, 2).requires_grad_() for _ in range(3))
     inputs, exact = (

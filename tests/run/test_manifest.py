@@ -61,7 +61,7 @@ def test_every_change_is_written_at_once(tmp_path):
     assert manifest.add_digest("data", "1") == "1"
     assert manifest.add_digest("data", "2") == "1", "the first digest counts"
     assert read_manifest(RunFolder(tmp_path)) == manifest.content
-    manifest.forget_failures(["kd/seed1"])
+    manifest.remove_failures(["kd/seed1"])
     manifest.finish("failed", "ValueError: no")
     content = content_of(tmp_path)
     assert content["failed"] == {}
@@ -76,14 +76,14 @@ def test_time_is_added_to_stage_and_cohort_even_after_an_error(tmp_path):
     manifest = begin(tmp_path)
 
     def train():
-        with manifest.timed("training", "cohort0"):
+        with manifest.time_stage("training", "cohort0"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train()
-    with manifest.timed("training", "cohort0"):
+    with manifest.time_stage("training", "cohort0"):
         pass
-    with manifest.timed("store"):
+    with manifest.time_stage("store"):
         pass
     content = content_of(tmp_path)
     assert 0 < content["cohort_seconds"]["cohort0"] == content["seconds"]["training"]
@@ -93,7 +93,7 @@ def test_time_is_added_to_stage_and_cohort_even_after_an_error(tmp_path):
 
 def test_a_resumed_run_keeps_what_it_knew(tmp_path):
     manifest = begin(tmp_path, note="mine")
-    with manifest.timed("training", "cohort0"):
+    with manifest.time_stage("training", "cohort0"):
         pass
     manifest.add_digest("data", "1")
     manifest.add_failures({"kd/seed1": "diverged"})

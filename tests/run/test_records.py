@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck.run.records import from_json, further_keys, optional, to_json
+from limbeck.run.records import extra_keys, from_json, optional, to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Shape:
 @dataclass(frozen=True, kw_only=True)
 class Open:
     first: int
-    others: Mapping[str, Any] = further_keys()
+    others: Mapping[str, Any] = extra_keys()
     last: int | None = optional()
 
 

@@ -15,7 +15,7 @@ CUDA = torch.device("cuda")
 @pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "looked up on the CPU"])
 def test_answers_of_a_device(tmp_path, monkeypatch, rows, most):
     """A store is the same wherever it was computed."""
-    monkeypatch.setattr(signal, "MOST_ON_DEVICE", most)
+    monkeypatch.setattr(signal, "MAX_DEVICE_BYTES", most)
     options = {} if rows is None else {"rows": rows}
     there = open_quietly(image_pass(device=CUDA, **options), tmp_path)
     here = open_quietly(image_pass(**options), tmp_path)
@@ -32,7 +32,7 @@ def test_answers_of_a_device(tmp_path, monkeypatch, rows, most):
 @pytest.mark.parametrize("kind", ["topk", "sampled"])
 @pytest.mark.parametrize("most", [1 << 30, 0], ids=["on the device", "looked up on the CPU"])
 def test_a_part_of_the_classes_on_a_device(tmp_path, monkeypatch, kind, most):
-    monkeypatch.setattr(signal, "MOST_ON_DEVICE", most)
+    monkeypatch.setattr(signal, "MAX_DEVICE_BYTES", most)
     there = open_quietly(text_pass(device=CUDA, temperature=2.0), tmp_path, kind=kind, k=5)
     here = open_quietly(text_pass(temperature=2.0), tmp_path, kind=kind, k=5)
     sample = torch.tensor([[3, 0, 29], [7, 7, 1]])

@@ -47,7 +47,7 @@ BATCH = 64
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 """Formats that Pillow reads itself; for some others it starts programs."""
-MOST_PIXELS = 128 * 1024 * 1024
+MAX_PIXELS = 128 * 1024 * 1024
 _BLACK, _SHARE = 8, 0.02
 """A row or column belongs to the border unless a share of its pixels is brighter than that."""
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
@@ -139,7 +139,7 @@ def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
     """The upright picture in a file, with 8 bits a channel."""
     try:
         with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             return _eight_bits(ImageOps.exif_transpose(image), name)
     except PictureError:
@@ -149,7 +149,7 @@ def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
     except UnidentifiedImageError:
         reason = f"not an image of a known format: {', '.join(FORMATS)}"
     except Image.DecompressionBombError:
-        reason = f"more than {MOST_PIXELS:,} pixels"
+        reason = f"more than {MAX_PIXELS:,} pixels"
     except Exception as error:  # decoders of damaged files raise anything
         reason = getattr(error, "strerror", None) or _one_line(error)
     raise PictureError(f"{name} ({reason})")
@@ -263,7 +263,7 @@ class Bundle:
         """Names of all files in ``SHA256SUMS``."""
         return list(self._sums)
 
-    def strangers(self) -> list[str]:
+    def unexpected_files(self) -> list[str]:
         """Names of files in the folder that are not of the bundle."""
         if self._is_zip:
             return []
@@ -547,9 +547,9 @@ def verify(place: str | Path) -> list[str]:
     bundle = Bundle(place)
     for name in bundle.files():
         bundle.read(name)
-    strangers = bundle.strangers()
-    if strangers:
-        names = ", ".join(strangers[:5])
+    unexpected_files = bundle.unexpected_files()
+    if unexpected_files:
+        names = ", ".join(unexpected_files[:5])
         raise BundleError(f"{place}: {names}: not of this bundle ({SUMS} does not name it).")
     lines = [f"{len(bundle.files())} files are unchanged (SHA-256)"]
     golden = bundle.golden()

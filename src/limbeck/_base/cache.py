@@ -68,7 +68,7 @@ def key_of(description: str) -> str:
 
 
 @contextmanager
-def locked(path: Path, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
+def hold_lock(path: Path, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Hold the lock of a cache entry, so that one process at a time writes it.
 
     Args:
@@ -104,7 +104,7 @@ def read_or_write(
     entry = read()
     if entry is None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locked(path):
+        with hold_lock(path):
             entry = read()  # another process may have written it meanwhile
             if entry is None:
                 write()
@@ -114,7 +114,7 @@ def read_or_write(
     return entry
 
 
-def lacks_room(folder: Path, size: int) -> bool:
+def lacks_space(folder: Path, size: int) -> bool:
     """Whether a disk has less than ``size`` bytes free; some file systems cannot tell."""
     usage = shutil.disk_usage(folder)
     return usage.total > 0 and usage.free < size

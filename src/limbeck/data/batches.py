@@ -88,7 +88,7 @@ class Share(NamedTuple):
     processes: int
 
 
-EVERYTHING = Share(rank=0, processes=1)
+WHOLE_BATCH = Share(rank=0, processes=1)
 
 
 class TrainBatches:
@@ -116,7 +116,7 @@ class TrainBatches:
         seeds: Sequence[int],
         batch_size: int,
         epoch: Callable[[], int],
-        share: Share = EVERYTHING,
+        share: Share = WHOLE_BATCH,
     ):
         self.train = train
         self.index = index

@@ -10,7 +10,7 @@ from torch import Tensor
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError
 
-MOST_LISTED = 10
+MAX_LISTED = 10
 """Number of items that a message lists at most."""
 PART_ROWS = 1 << 14
 """Number of rows read at once, so that a memory-mapped file is not copied whole."""
@@ -138,7 +138,7 @@ def check_same_form(train: Tensor, other: Tensor, *, name: str, part: str) -> No
     )
 
 
-def existing_folder(root: str | Path) -> Path:
+def require_folder(root: str | Path) -> Path:
     """Return the folder that ``data.root`` names.
 
     Raises:
@@ -153,6 +153,6 @@ def existing_folder(root: str | Path) -> Path:
 
 def join_some(items: Sequence[str]) -> str:
     """Join the first ten items for a message, and count the rest."""
-    text = "; ".join(items[:MOST_LISTED])
-    more = len(items) - MOST_LISTED
+    text = "; ".join(items[:MAX_LISTED])
+    more = len(items) - MAX_LISTED
     return f"{text}; and {more} more" if more > 0 else text

@@ -28,7 +28,7 @@ def random_order(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
 
 
-def place(name: str, seed: int) -> float:
+def split_position(name: str, seed: int) -> float:
     """Hash a name to a place from 0 to 1, uniform over names.
 
     Splits are cut by place, so that a sample stays in its split when others join.

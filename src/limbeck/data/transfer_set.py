@@ -14,7 +14,7 @@ from limbeck.data.randomness import random_order
 from limbeck.data.sources.base import Source
 from limbeck.losses.base import UNLABELLED
 
-MOST_LISTED = 20
+MAX_LISTED = 20
 """Number of classes that a message lists at most."""
 
 
@@ -152,7 +152,7 @@ class TransferSet:
                 f"transfer.classes={list(self.classes or ())}: the training split has no sample of "
                 "these classes."
             )
-        order = rows[even_order(labels[rows], self.seed)]
+        order = rows[balanced_order(labels[rows], self.seed)]
         selected = order[: _count(self.samples, "transfer.samples", len(rows))]
         labelled = selected[: _count(self.labelled, "transfer.labelled", len(selected), least=0)]
         selected_labels = torch.full((len(labels),), UNLABELLED)
@@ -243,7 +243,7 @@ def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:
     return labelled if len(labelled) else index
 
 
-def even_order(labels: Tensor, seed: int) -> Tensor:
+def balanced_order(labels: Tensor, seed: int) -> Tensor:
     """Order samples so that every beginning holds the classes as evenly as possible.
 
     Args:
@@ -293,12 +293,12 @@ def _class_number(class_: int | str, names: Sequence[str], where: str) -> int:
         return list(names).index(str(class_))
     if isinstance(class_, int) and 0 <= class_ < len(names):
         return class_
-    near = closest(str(class_), names)
-    if near:
-        raise ConfigError(f"{where}: unknown class {class_!r}. Did you mean {near}?")
-    more = " ..." if len(names) > MOST_LISTED else "."
+    match = closest(str(class_), names)
+    if match:
+        raise ConfigError(f"{where}: unknown class {class_!r}. Did you mean {match}?")
+    more = " ..." if len(names) > MAX_LISTED else "."
     raise ConfigError(
-        f"{where}: unknown class {class_!r}. The classes are {', '.join(names[:MOST_LISTED])}{more}"
+        f"{where}: unknown class {class_!r}. The classes are {', '.join(names[:MAX_LISTED])}{more}"
     )
 
 

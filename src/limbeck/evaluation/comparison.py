@@ -21,8 +21,8 @@ from limbeck.evaluation.verdict import (
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult, Comparison, Delta, GapClosed
 
-STRETCHES = 100
-"""Most stretches of the test text in the t-test; its single tokens depend on each other."""
+MAX_STRETCHES = 100
+"""Largest number of stretches of the test text in the t-test. Single tokens are not independent."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +182,11 @@ def mark_main(
         arm = by_name[comparison.arm]
         return not (arm.control or arm.is_shuffled)
 
-    def on_validation(comparison: Comparison) -> float:
-        return measure.on_validation(by_name[comparison.arm])
+    def validation_mean(comparison: Comparison) -> float:
+        return measure.validation_mean(by_name[comparison.arm])
 
     candidates = [entry for entry in comparisons if is_distilled(entry)] or comparisons
-    best = min(candidates, key=on_validation, default=None)
+    best = min(candidates, key=validation_mean, default=None)
     return [replace(entry, main=entry is best) for entry in comparisons]
 
 
@@ -212,6 +212,6 @@ def _nll(scores: TokenScores) -> float:
 
 
 def _by_stretch(values: Tensor) -> np.ndarray:
-    """Sums of values ``[N, T]`` over at most :data:`STRETCHES` stretches of consecutive blocks."""
-    parts = values.tensor_split(min(STRETCHES, len(values)))
+    """Sum values ``[N, T]`` over at most :data:`MAX_STRETCHES` runs of consecutive blocks."""
+    parts = values.tensor_split(min(MAX_STRETCHES, len(values)))
     return np.array([float(part.double().sum()) for part in parts])

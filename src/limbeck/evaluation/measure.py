@@ -18,29 +18,29 @@ class Measure:
     Attributes:
         key: Name of the metric in :class:`~limbeck.run.summary.Metrics`.
         unit: Noun of what is counted, in the plural.
-        whole: Whether the metric of one model is a whole number.
+        is_integer: Whether the metric of one model is a whole number.
     """
 
     key: MeasureKey
     unit: str
-    whole: bool
+    is_integer: bool
 
-    def of(self, metrics: Metrics) -> float | None:
+    def value(self, metrics: Metrics) -> float | None:
         """The metric of one model; None where it is missing or not finite."""
         value = getattr(metrics, self.key, None)
         return value if value is not None and math.isfinite(value) else None
 
-    def of_seeds(self, arm: ArmResult) -> list[float]:
+    def seed_values(self, arm: ArmResult) -> list[float]:
         """The metric on the test split, one value per seed where it is known."""
-        values = [self.of(seed.test) for seed in arm.seeds]
+        values = [self.value(seed.test) for seed in arm.seeds]
         return [value for value in values if value is not None]
 
-    def on_validation(self, arm: ArmResult) -> float:
+    def validation_mean(self, arm: ArmResult) -> float:
         """Mean over seeds on the validation split.
 
         It is infinite if a seed has no value, so that such an arm is never chosen.
         """
-        values = [self.of(seed.val) for seed in arm.seeds]
+        values = [self.value(seed.val) for seed in arm.seeds]
         return statistics.fmean(math.inf if value is None else value for value in values)
 
     def delta(self, comparison: Comparison) -> Delta:
@@ -55,8 +55,8 @@ class Measure:
         return comparison.mcnemar_p if self.key == "errors" else comparison.p_value
 
 
-ERRORS = Measure(key="errors", unit="errors", whole=True)
-BITS_PER_BYTE = Measure(key="bits_per_byte", unit="bits per byte", whole=False)
+ERRORS = Measure(key="errors", unit="errors", is_integer=True)
+BITS_PER_BYTE = Measure(key="bits_per_byte", unit="bits per byte", is_integer=False)
 MEASURES: dict[str, Measure] = {measure.key: measure for measure in (ERRORS, BITS_PER_BYTE)}
 
 

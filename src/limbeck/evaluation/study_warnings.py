@@ -8,7 +8,7 @@ from limbeck.run.summary import ArmResult, Comparison, Summary
 
 FEW_COMPARISONS = 4
 FEW_SEEDS = 5
-MOST_LISTED = 4
+MAX_LISTED = 4
 """Most arms that a warning names."""
 
 
@@ -37,21 +37,21 @@ def _weak_teacher(summary: Summary) -> Iterator[str]:
     if summary.teacher is None:
         return
     measure = measure_of(summary)
-    teacher = measure.of(summary.teacher.test)
+    teacher = measure.value(summary.teacher.test)
     better: dict[str, float] = {}
     for comparison in summary.comparisons:
-        control = measure.of(summary.arm(comparison.control).mean)
+        control = measure.value(summary.arm(comparison.control).mean)
         if teacher is not None and control is not None and teacher >= control:
             better[comparison.control] = control
     if not better:
         return
-    if measure.whole:
+    if measure.is_integer:
         decimals, of_teacher = 1, f"{teacher} test errors"
     else:
         decimals, of_teacher = 3, f"{teacher:.3f} bits per byte of the test text"
     controls = [f"'{name}' ({value:.{decimals}f})" for name, value in better.items()]
-    if len(controls) > MOST_LISTED:
-        controls[MOST_LISTED:] = [f"{len(controls) - MOST_LISTED} more"]
+    if len(controls) > MAX_LISTED:
+        controls[MAX_LISTED:] = [f"{len(controls) - MAX_LISTED} more"]
     yield (
         f"The teacher, with {of_teacher}, is no better than the control "
         f"{' and '.join(controls)}: it has little to teach. Train a better teacher first."
@@ -144,6 +144,6 @@ def _arms(names: Sequence[str]) -> str:
     quoted = [f"'{name}'" for name in names]
     if len(quoted) == 1:
         return f"Arm {quoted[0]}"
-    if len(quoted) > MOST_LISTED:
-        quoted = [*quoted[: MOST_LISTED - 1], f"{len(quoted) - MOST_LISTED + 1} more"]
+    if len(quoted) > MAX_LISTED:
+        quoted = [*quoted[: MAX_LISTED - 1], f"{len(quoted) - MAX_LISTED + 1} more"]
     return f"Arms {', '.join(quoted[:-1])} and {quoted[-1]}"

@@ -15,7 +15,7 @@ from limbeck.run.metrics import TextMetrics
 
 TokenBatch = tuple[Tensor, Tensor, Tensor | None]
 """Inputs ``[B, T]``, labels ``[B, T]``, and the teacher's logits ``[B, T, V]`` or None."""
-MOST_NATS = 700.0
+MAX_NATS = 700.0
 """Largest exponent of a perplexity that is finite in float64."""
 
 
@@ -113,5 +113,5 @@ def token_metrics(scores: TokenScores, size: int) -> TextMetrics:
         agreement=None if scores.agrees is None else float(scores.agrees.double().mean()),
         kl_to_teacher=None if scores.kl is None else float(scores.kl.double().mean()),
         bits_per_byte=nats / math.log(2) / size,
-        perplexity=math.exp(min(nats / tokens, MOST_NATS)),
+        perplexity=math.exp(min(nats / tokens, MAX_NATS)),
     )

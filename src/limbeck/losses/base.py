@@ -113,7 +113,7 @@ class SoftLoss:
         """Compute the loss per sample, ``[..., B]``, of logits ``[..., B, C]``."""
         return load(self.function)(student, teacher, temperature=temperature, **settings)
 
-    def loaded(self) -> Self:
+    def resolve(self) -> Self:
         """Return this loss with its functions imported, as a compiled training step needs them."""
         sparse = self.sparse and load(self.sparse)
         return replace(self, function=load(self.function), sparse=sparse)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-VALUES = {"cpu": 1 << 22}
+CHUNK_SIZES = {"cpu": 1 << 22}
 """Logits in a chunk by type of device: 16 MiB of float32 on a CPU, where malloc reuses blocks below
 32 MiB.
 """
-OTHERWISE = 1 << 25
+DEFAULT_CHUNK_SIZE = 1 << 25
 """Logits in a chunk on other devices."""
 BLOCK = 256
 """Positions in a matrix product, which is slower with fewer.
@@ -61,7 +61,7 @@ def chunked_loss(
         cross-entropy.
     """
     if chunk is None:
-        chunk = max(1, VALUES.get(hidden.device.type, OTHERWISE) // len(weight))
+        chunk = max(1, CHUNK_SIZES.get(hidden.device.type, DEFAULT_CHUNK_SIZE) // len(weight))
     return _ChunkedLoss.apply(hidden, weight, bias, loss, chunk, torch.is_grad_enabled())
 
 

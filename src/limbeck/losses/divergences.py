@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-LEAST_SPREAD = 1e-4
+MIN_SPREAD = 1e-4
 """Smallest standard deviation to divide logits by; a smaller one would enlarge rounding errors."""
 
 LOG_OF_ZERO = math.log(torch.finfo(torch.float32).tiny)
@@ -63,7 +63,7 @@ def standardised(logits: Tensor) -> Tensor:
     mean = torch.where(counted, logits, 0.0).sum(-1, keepdim=True) / count
     centred = torch.where(counted, logits - mean, 0.0)
     spread = centred.norm(dim=-1, keepdim=True) / count.sqrt()
-    return torch.where(counted, centred / spread.clamp(min=LEAST_SPREAD), float("-inf"))
+    return torch.where(counted, centred / spread.clamp(min=MIN_SPREAD), float("-inf"))
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:

@@ -78,8 +78,8 @@ class Feature:
             )
         for key in value:
             if key not in keys:
-                near = closest(str(key), keys)
-                hint = f"Did you mean {near}?" if near else f"The keys are {', '.join(keys)}."
+                match = closest(str(key), keys)
+                hint = f"Did you mean {match}?" if match else f"The keys are {', '.join(keys)}."
                 raise ConfigError(f"objective.features: unknown key {key}. {hint}")
         return cls(**{str(key): entry for key, entry in value.items()})
 
@@ -130,7 +130,7 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
     References:
         Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017, equation 2.
     """
-    q_s, q_t = pooled_alike(_attention_map(student), _attention_map(teacher))
+    q_s, q_t = pool_to_common_size(_attention_map(student), _attention_map(teacher))
     q_s = F.normalize(q_s.flatten(1), dim=1)
     q_t = F.normalize(q_t.flatten(1), dim=1)
     return (q_s - q_t).square().sum(1) / 2
@@ -142,7 +142,7 @@ def _attention_map(activations: Tensor) -> Tensor:
     return upcast(activations).square().sum(channels)
 
 
-def pooled_alike(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def pool_to_common_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool both to the smaller of their spatial sizes.
 
     Args:
@@ -199,5 +199,5 @@ def feature_loss(
     if feature.kind == "attention":
         return attention_loss(student, teacher)
     if student.ndim == 4:
-        student, teacher = pooled_alike(student, teacher)
+        student, teacher = pool_to_common_size(student, teacher)
     return hint_loss(projection(student), teacher)

@@ -14,7 +14,7 @@ from limbeck.losses.base import UNLABELLED, Setting, SoftLoss
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEAST_NORM = 1e-6
+MIN_NORM = 1e-6
 """Smallest norm of centred probabilities; below it they are rounding and have no correlation."""
 
 
@@ -166,7 +166,7 @@ def relational(student: Tensor, teacher: Tensor, *, temperature: float | Tensor 
 def _centred_unit(x: Tensor, dim: int) -> Tensor:
     """Values along a dimension, centred and of norm 1."""
     centred = x - x.mean(dim, keepdim=True)
-    return centred / centred.norm(dim=dim, keepdim=True).clamp(min=LEAST_NORM)
+    return centred / centred.norm(dim=dim, keepdim=True).clamp(min=MIN_NORM)
 
 
 _ENTRIES = (

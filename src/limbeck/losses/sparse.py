@@ -47,7 +47,7 @@ def sparse_kl(
     With a tail it is over K + 1 parts, the K classes and the rest r as one: at most the KL over all
     classes. At T = 1 its gradient equals that of the KL over all classes, in the logits of the K
     classes and in the sum over the rest; labels alone decide how the rest is shared out among its
-    classes. At another T the probability of the rest is that of :func:`softened`. A sample (no
+    classes. At another T the probability of the rest is that of :func:`soften`. A sample (no
     tail) has no rest, and p are its weights at any T.
 
     Args:
@@ -91,12 +91,12 @@ def _sparse_loss(
     *,
     subtract_entropy: bool,
 ) -> Tensor:
-    log_p = softened(targets, temperature)
+    log_p = soften(targets, temperature)
     is_sample = targets.tail is None
     return _SparseLoss.apply(student, targets.ids, log_p, temperature, is_sample, subtract_entropy)
 
 
-def softened(targets: SparseTargets, temperature: float | Tensor = 1.0) -> Tensor:
+def soften(targets: SparseTargets, temperature: float | Tensor = 1.0) -> Tensor:
     r"""Log-probabilities at T of the K classes, followed by that of all others together.
 
     The softened probability of the others is known up to the normalisation if

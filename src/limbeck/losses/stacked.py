@@ -72,7 +72,7 @@ class StackedObjective:
             hard = _HardGroup(objective.hard, objective.label_smoothing > 0)
             self._hard_groups.setdefault(hard, []).append(arm)
             if objective.soft_weight > 0:
-                loss = SOFT_LOSSES[objective.soft].loaded()
+                loss = SOFT_LOSSES[objective.soft].resolve()
                 soft = _SoftGroup(loss, objective.standardise, objective.shuffled)
                 self._soft_groups.setdefault(soft, []).append(arm)
         self._weighs_classes = any(objective.class_weights for objective in self.objectives)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
-from limbeck.models.mlp import check_share
+from limbeck.models.mlp import check_probability
 
 
 class ConvNet(nn.Module):
@@ -43,7 +43,7 @@ class ConvNet(nn.Module):
                 f"channels={list(channels)} and strides={list(strides)} should be lists of equal "
                 "length, of numbers of at least 1."
             )
-        check_share("dropout", dropout)
+        check_probability("dropout", dropout)
         self.arguments: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
-from limbeck.models.mlp import check_share
+from limbeck.models.mlp import check_probability
 from limbeck.models.protocols import LastLayer
 
 STD = 0.02
 """Standard deviation of initial embeddings (Radford et al. 2019)."""
-LONGEST_PLAIN = 512
+MAX_PLAIN_LENGTH = 512
 """Largest number of tokens for plain products in bfloat16 on a CPU, where the gradient of PyTorch's
 attention is slow.
 """
@@ -35,7 +35,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         ``[B, H, t, d]``.
     """
     length = q.shape[-2]
-    if q.dtype is not torch.bfloat16 or q.device.type != "cpu" or length > LONGEST_PLAIN:
+    if q.dtype is not torch.bfloat16 or q.device.type != "cpu" or length > MAX_PLAIN_LENGTH:
         return F.scaled_dot_product_attention(q, k, v, is_causal=True)
     shape, (q, k, v) = q.shape, (part.flatten(0, 1) for part in (q, k, v))
     later = torch.full((length, length), -math.inf, dtype=q.dtype).triu(1)
@@ -106,7 +106,7 @@ class GPT(nn.Module):
             raise ConfigError(
                 f"width={width} should be a multiple of heads={heads}, which share it evenly."
             )
-        check_share("dropout", dropout)
+        check_probability("dropout", dropout)
         self.arguments: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,

@@ -51,8 +51,8 @@ class MLP(nn.Module):
         for width in hidden:
             if isinstance(width, bool) or not isinstance(width, int) or width < 1:
                 raise ConfigError(f"hidden={list(hidden)} should be whole numbers of at least 1.")
-        check_share("dropout", dropout)
-        check_share("input_dropout", input_dropout)
+        check_probability("dropout", dropout)
+        check_probability("input_dropout", input_dropout)
         if max_norm is not None and not 0 < max_norm < math.inf:
             raise ConfigError(
                 f"max_norm={max_norm} should be a number above 0, or null for no bound."
@@ -94,7 +94,7 @@ class MLP(nn.Module):
         return self.layers(x)
 
 
-def check_share(name: str, value: float) -> None:
+def check_probability(name: str, value: float) -> None:
     """Check that a dropout probability lies in [0, 1).
 
     Raises:

@@ -174,8 +174,8 @@ def check_name(library: str, name: Any) -> None:
         function = "torchvision.models.list_models()"
         if name in names:
             return
-    near = closest(str(name), names)
-    hint = f" Did you mean {library}/{near}?" if near else ""
+    match = closest(str(name), names)
+    hint = f" Did you mean {library}/{match}?" if match else ""
     raise ConfigError(
         f"{library} has no classification model {name!r}.{hint} {function} lists them."
     )

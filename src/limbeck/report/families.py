@@ -179,7 +179,7 @@ def highlighted_arms(summary: Summary, most: int = MOST_HIGHLIGHTED) -> list[str
     names = []
     if summary.main_comparison is not None:
         names = [summary.main_comparison.arm, summary.main_comparison.control]
-    ranked = sorted(summary.arms, key=measure_of(summary).on_validation)
+    ranked = sorted(summary.arms, key=measure_of(summary).validation_mean)
     names += [arm.name for arm in ranked]
     highlighted = list(dict.fromkeys(names))[:most]
     return [arm.name for arm in summary.arms if arm.name in highlighted]

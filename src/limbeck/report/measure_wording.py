@@ -128,7 +128,7 @@ class MeasureWording(ABC):
         """The mean change of a comparison."""
         delta = self.measure.delta(comparison)
         value = delta.mean if signed else abs(delta.mean)
-        if self.measure.whole and not delta.ci95:
+        if self.measure.is_integer and not delta.ci95:
             return count(value, signed=signed)
         return fixed(value, self._decimals_of(value), signed=signed)
 
@@ -147,7 +147,7 @@ class MeasureWording(ABC):
     def _decimals_of(self, change: float) -> int:
         """Decimals of a change: one more where a small change would lose most of its digits."""
         decimals = self.decimals.mean
-        if self.measure.whole or abs(change) >= 10 ** (1 - decimals):
+        if self.measure.is_integer or abs(change) >= 10 ** (1 - decimals):
             return decimals
         return decimals + 1
 
@@ -258,7 +258,7 @@ class _BitsPerByteWording(MeasureWording):
         amount = f"{size} {_direction(self.measure, comparison)} than"
         if is_zero(size):
             amount = "as many as"
-        means = {arm.name: self.measure.of(arm.mean) for arm in summary.arms}
+        means = {arm.name: self.measure.value(arm.mean) for arm in summary.arms}
         value = self.mean(means.get(comparison.arm))
         return f"{comparison.arm} needs {value} bits per byte, {amount} {comparison.control}"
 

@@ -93,7 +93,7 @@ def seeds(summary: Summary) -> Table:
     numbers = sorted({seed.seed for arm in summary.arms for seed in arm.seeds})
     rows = []
     for arm in summary.arms:
-        values = {seed.seed: words.measure.of(seed.test) for seed in arm.seeds}
+        values = {seed.seed: words.measure.value(seed.test) for seed in arm.seeds}
         rows.append([arm.name, *(words.of_one_seed(values.get(number)) for number in numbers)])
     for comparison in summary.comparisons:
         changes = words.measure.delta(comparison).per_seed

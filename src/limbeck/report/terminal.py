@@ -147,7 +147,7 @@ def _without_unit(text: str) -> str:
 def _best_arm(summary: Summary) -> str | None:
     """The arm that does best on the test split; None where there is nothing to choose from."""
     measure = measure_of(summary)
-    values = {arm.name: measure.of(arm.mean) for arm in summary.arms}
+    values = {arm.name: measure.value(arm.mean) for arm in summary.arms}
     known = {name: value for name, value in values.items() if value is not None}
     if len(known) < 2:
         return None

@@ -147,7 +147,7 @@ def _no_comparison(summary: Summary) -> str:
     words, arms = wording_of(summary), summary.arms
     measure = words.measure
     if not arms and summary.teacher is not None:
-        value = words.number(measure.of(summary.teacher.test))
+        value = words.number(measure.value(summary.teacher.test))
         return f"The teacher alone: {words.level(value, summary.data)}."
     failed_controls = dict.fromkeys(arm.failed_control for arm in arms if arm.failed_control)
     if failed_controls:
@@ -155,7 +155,7 @@ def _no_comparison(summary: Summary) -> str:
         return f"No comparison: the control {names} failed."
     if len(arms) == 1:
         arm = arms[0]
-        value = words.mean_and_sd(measure.of(arm.mean), measure.of(arm.sd))
+        value = words.mean_and_sd(measure.value(arm.mean), measure.value(arm.sd))
         result = f"{arm.name} {words.verb} {words.level(value, summary.data)}"
         other = "no other arm finished" if summary.failed else "no other arm was trained"
         return f"Nothing to compare: {result}, and {other}."

@@ -15,7 +15,7 @@ from typing import Any
 from limbeck._base.files import write_json
 from limbeck._base.version import __version__
 from limbeck.run.folder import RunFolder
-from limbeck.run.records import from_json, further_keys, optional, to_json
+from limbeck.run.records import extra_keys, from_json, optional, to_json
 from limbeck.run.summary import Seconds
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "scipy", "safetensors")
@@ -92,7 +92,7 @@ class Manifest:
 
     recipe: str | None = None
     seeds: tuple[int, ...] = ()
-    facts: Mapping[str, Any] = further_keys()
+    facts: Mapping[str, Any] = extra_keys()
     state: str | None = None
     started: str | None = None
     finished: str | None = None
@@ -180,7 +180,7 @@ class ManifestWriter:
         """Record why students failed, by their names."""
         self._change(failed={**self.failed, **reasons})
 
-    def forget_failures(self, names: Sequence[str]) -> None:
+    def remove_failures(self, names: Sequence[str]) -> None:
         """Remove the failures of students that are to be trained again."""
         failed = {name: reason for name, reason in self.failed.items() if name not in names}
         self._change(failed=failed)
@@ -190,7 +190,7 @@ class ManifestWriter:
         self._change(stores={**(self.content.stores or {}), **stores})
 
     @contextmanager
-    def timed(self, stage: str, cohort: str | None = None) -> Iterator[None]:
+    def time_stage(self, stage: str, cohort: str | None = None) -> Iterator[None]:
         """Add the duration of a block to a stage and a cohort, even if the block raises."""
         start = time.perf_counter()
         try:

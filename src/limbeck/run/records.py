@@ -15,7 +15,7 @@ from limbeck._base.errors import UntrustedFileError
 R = TypeVar("R")
 
 _OMIT_NONE = "omit_none"
-_FURTHER_KEYS = "further_keys"
+_EXTRA_KEYS = "extra_keys"
 _NAMES = {
     int: "an integer",
     float: "a number",
@@ -30,9 +30,9 @@ def optional() -> Any:
     return field(default=None, metadata={_OMIT_NONE: True})
 
 
-def further_keys() -> Any:
+def extra_keys() -> Any:
     """A field of type ``Mapping[str, Any]`` that holds every key that is no field of its record."""
-    return field(default_factory=dict, metadata={_FURTHER_KEYS: True})
+    return field(default_factory=dict, metadata={_EXTRA_KEYS: True})
 
 
 def to_json(value: Any) -> Any:
@@ -46,7 +46,7 @@ def to_json(value: Any) -> Any:
     content: dict[str, Any] = {}
     for item in fields(value):
         inner = getattr(value, item.name)
-        if item.metadata.get(_FURTHER_KEYS):
+        if item.metadata.get(_EXTRA_KEYS):
             content |= to_json(inner)
         elif inner is not None or not item.metadata.get(_OMIT_NONE):
             content[item.name] = to_json(inner)
@@ -56,7 +56,7 @@ def to_json(value: Any) -> Any:
 def from_json(kind: type[R], content: Any, *, where: str, path: str = "") -> R:
     """Build a record from a JSON object.
 
-    Keys that the record does not know are ignored, unless it has a field of :func:`further_keys`.
+    Keys that the record does not know are ignored, unless it has a field of :func:`extra_keys`.
     A field with a default may be missing or null.
 
     Args:
@@ -85,7 +85,7 @@ class _Reader:
         values: dict[str, Any] = {}
         further = dict(content)
         for item in _fields(kind):
-            if item.metadata.get(_FURTHER_KEYS):
+            if item.metadata.get(_EXTRA_KEYS):
                 continue
             value = further.pop(item.name, None)
             place = f"{path}.{item.name}" if path else item.name
@@ -94,7 +94,7 @@ class _Reader:
             if value is not None or _is_required(item):
                 values[item.name] = self.value(hints[item.name], value, place)
         for item in _fields(kind):
-            if item.metadata.get(_FURTHER_KEYS):
+            if item.metadata.get(_EXTRA_KEYS):
                 values[item.name] = further
         return kind(**values)
 

@@ -82,7 +82,7 @@ def _content(
         with ExitStack() as stack:
             with writing(root, header.size):
                 root.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(cache.locked(root / header.key, on_wait))
+                stack.enter_context(cache.hold_lock(root / header.key, on_wait))
             return _build(teacher_pass, header, root, progress)
     except ResourceError as error:
         if store is None or not check.damaged_shards:

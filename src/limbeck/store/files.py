@@ -152,7 +152,7 @@ class StoreFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self.answers.touch()
             size = self.answers.stat().st_size
-            if cache.lacks_room(self.path, self.header.size - size):
+            if cache.lacks_space(self.path, self.header.size - size):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if size > self.header.size:
                 os.truncate(self.answers, self.header.size)

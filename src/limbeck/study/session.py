@@ -67,7 +67,7 @@ def open_run(
         )
     manifest = ManifestWriter(run, recipe=recipe, seeds=seeds, facts=facts)
     out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
-    manifest.forget_failures(out_of_memory)  # there may be more memory now
+    manifest.remove_failures(out_of_memory)  # there may be more memory now
     write_text(run.config, text)
     try:
         yield manifest

@@ -98,14 +98,14 @@ class StudentTrainer:
     def _train_cohort(self, plan: CohortPlan) -> LimbeckError | None:
         """Train one cohort and save its students; return the error if it has none."""
         first = plan.arms[0]
-        with self.manifest.timed("store"):
+        with self.manifest.time_stage("store"):
             pool = self.pools.of(first.transfer)
         source = first.transfer.source
         if source is not None:
             name = f"inputs: {self.pools.label(source)}"
             check_digest(self.manifest, self.run, name, digest_of(pool.inputs))
         signal = self._signal(plan)
-        with self.manifest.timed("training", plan.stage):
+        with self.manifest.time_stage("training", plan.stage):
             cohort = Cohort(
                 [[build(arm.student, self.data, seed) for seed in plan.seeds] for arm in plan.arms]
             )
@@ -155,7 +155,7 @@ class StudentTrainer:
                 device=self.engine.device,
                 progress=self.engine.progress,
             )
-        with self.manifest.timed("store"):
+        with self.manifest.time_stage("store"):
             signal = self._signals.of(plan.arms[0])
             self.manifest.add_stores(self._signals.stores)
         return signal

@@ -201,7 +201,7 @@ class Study:
         check_digest(manifest, self.run_folder, "data", self.data.digest())
         if self._teacher is None:
             return None
-        with manifest.timed("teacher"):
+        with manifest.time_stage("teacher"):
             teacher = self._teacher.get()
         for name, digest in self._teacher.digests(len(teacher.models)).items():
             check_digest(manifest, self.run_folder, name, digest)
@@ -238,7 +238,7 @@ class Study:
         run, data = self.run_folder, self.data
         if self.rank > 0:
             return empty_summary(self.options.name, data, manifest.seconds)
-        with manifest.timed("evaluation"):
+        with manifest.time_stage("evaluation"):
             run.write_scalars(gather_scalars(run.logs))
             students: Students = {}
             if trainer is not None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import TeacherError
 from limbeck.models import HuggingFace, LoadedModel, model_name
 
-MOST_PADDED = 1024
+MAX_PADDING = 1024
 """Entries of a vocabulary beyond those of the dataset that may be padding."""
 
 
@@ -76,7 +76,7 @@ def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> 
     if not isinstance(model, HuggingFace):
         return
     vocabulary = model.vocabulary
-    if vocabulary is None and model.padded > MOST_PADDED:
+    if vocabulary is None and model.padded > MAX_PADDING:
         raise TeacherError(
             f"{where}: the model has {len(tokens) + model.padded:,} tokens, the dataset "
             f"{len(tokens):,}, and without a tokenizer.json beside its weights they cannot be "

@@ -14,7 +14,7 @@ from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
 
 COMBINE = ("probabilities", "logits")
-MOST_ON_DEVICE = 2 << 30
+MAX_DEVICE_BYTES = 2 << 30
 """Bytes of stored answers that are moved to an accelerator; more are looked up on the CPU."""
 
 
@@ -75,7 +75,7 @@ class LiveTeacher(TeacherSignal):
         batch_dims = 1 if sample is None else sample.ndim
         return self.answer(x.flatten(0, batch_dims - 1)).unflatten(0, x.shape[:batch_dims])
 
-    def ready(self, device: torch.device) -> None:
+    def prepare(self, device: torch.device) -> None:
         """Move the members to a device and put them into eval mode."""
         for model in self.models:
             first = next(model.parameters(), None)
@@ -97,7 +97,7 @@ class LiveTeacher(TeacherSignal):
         Raises:
             TeacherError: If the members differ in the number of classes.
         """
-        self.ready(x.device)
+        self.prepare(x.device)
         logits = []
         for model in self.models:
             first = next(model.parameters(), None)
@@ -158,7 +158,7 @@ class StoredTeacher(TeacherSignal):
             raise TeacherError(
                 "Stored answers need each sample's row and view; a plain (x, y) batch has none."
             )
-        if self.records.device != x.device and self.records.nbytes <= MOST_ON_DEVICE:
+        if self.records.device != x.device and self.records.nbytes <= MAX_DEVICE_BYTES:
             self.records = self.records.to(x.device)
         device = self.records.device
         index = self._index_of(sample.to(device))

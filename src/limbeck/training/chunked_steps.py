@@ -79,7 +79,7 @@ def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
         model = signal.models[0]
     layer = last_layer(model)
     if isinstance(signal, LiveTeacher) and isinstance(model, HasLastLayer) and layer is not None:
-        signal.ready(batch.x.device)
+        signal.prepare(batch.x.device)
         weight, bias = last_layer(model) or layer  # where the model is now
         with torch.no_grad():
             hidden = model.hidden(batch.x[0]).flatten(0, 1)

@@ -7,7 +7,7 @@ from support.image_files import SIZE, images_of, picture, splits_of, write_folde
 from limbeck._base.errors import DataError
 from limbeck.data import image_folder
 from limbeck.data.images.decoding import decode
-from limbeck.data.randomness import place
+from limbeck.data.randomness import split_position
 
 
 def images_by_split(root, **settings):
@@ -77,7 +77,7 @@ def test_a_class_that_training_lacks_is_named(tmp_path):
     file.parent.mkdir()
     for number in range(200):  # until an image falls into the test split
         picture(number).save(file)
-        if place(decode(file, **SIZE)[1], 0) < 0.2:
+        if split_position(decode(file, **SIZE)[1], 0) < 0.2:
             break
     with pytest.raises(DataError, match="test has images of bird, but training has none"):
         image_folder(root, **SIZE)

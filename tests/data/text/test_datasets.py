@@ -9,7 +9,7 @@ from support.text_files import PARTS, random_text, splits_of, write
 
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import text_file
-from limbeck.data.text.splits import stretches_of
+from limbeck.data.text.splits import cut_stretches
 from limbeck.data.text.tokenizer import train_bpe
 
 
@@ -85,7 +85,7 @@ def test_a_tokenizer_is_trained_on_the_training_split_alone(tmp_path):
     content = random_text(20_000)
     file = write(tmp_path / "a.txt", content)
     data = text_file(file, tokenizer="bpe", vocabulary=300, block=16)
-    stretches = stretches_of(
+    stretches = cut_stretches(
         {"train": content.encode()}, block=16, val=0.05, test=0.05, split_seed=0
     )
     texts = {part: [str(piece, "utf-8") for piece in stretches[part]] for part in PARTS}

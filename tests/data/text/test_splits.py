@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.text_files import PARTS, random_text
 
-from limbeck.data.text.splits import stretches_of
+from limbeck.data.text.splits import cut_stretches
 
 
 @settings(max_examples=40, deadline=None)
@@ -21,7 +21,7 @@ def test_stretches_hold_the_whole_text_once(content, block, val, test, seed, giv
     texts = {"train": content.encode()}
     for part in given_parts:
         texts[part] = random_text(50).encode()
-    stretches = stretches_of(texts, block=block, val=val, test=test, split_seed=seed)
+    stretches = cut_stretches(texts, block=block, val=val, test=test, split_seed=seed)
     assert tuple(stretches) == PARTS
     assert all(stretches.values())
     for part in given_parts:
@@ -40,7 +40,7 @@ def test_stretches_hold_the_whole_text_once(content, block, val, test, seed, giv
 @pytest.mark.parametrize(("val", "test"), [(0.05, 0.94), (0.94, 0.05), (0.5, 0.49), (0.01, 0.01)])
 @pytest.mark.parametrize("length", [30, 200, 10_000])
 def test_every_split_has_a_stretch(val, test, length):
-    stretches = stretches_of({"train": b"x" * length}, block=8, val=val, test=test, split_seed=0)
+    stretches = cut_stretches({"train": b"x" * length}, block=8, val=val, test=test, split_seed=0)
     assert all(any(map(len, pieces)) for pieces in stretches.values())
 
 
@@ -48,7 +48,7 @@ def test_splits_have_their_shares_and_change_with_the_seed():
     text = "".join(f"{number:04d}" for number in range(10_000)).encode()
     test_splits = []
     for seed in range(20):
-        stretches = stretches_of({"train": text}, block=32, val=0.1, test=0.2, split_seed=seed)
+        stretches = cut_stretches({"train": text}, block=32, val=0.1, test=0.2, split_seed=seed)
         assert [len(stretches[part]) for part in PARTS] == [70, 10, 20]
         test_splits.append(frozenset(bytes(piece[:4]) for piece in stretches["test"]))
     assert len(set(test_splits)) == 20

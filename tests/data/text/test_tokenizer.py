@@ -277,7 +277,7 @@ def test_a_file_that_is_missing_or_too_large(tmp_path, monkeypatch):
         DataError, match=r"tokenizer\.json cannot be read \(No such file.*data\.tokenizer="
     ):
         load_tokenizer(tmp_path)
-    monkeypatch.setattr(module, "MOST_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", 1 << 20)
     (tmp_path / "tokenizer.json").write_bytes(b" " * ((1 << 20) + 1))
     with pytest.raises(DataError, match="has more than 1 MiB"):
         load_tokenizer(tmp_path)

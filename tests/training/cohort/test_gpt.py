@@ -86,7 +86,7 @@ def test_in_float32_it_is_each_alone_to_rounding(kind):
 @pytest.mark.parametrize("longest", [0, 512])
 def test_in_autocast_it_computes_in_bfloat16(longest, monkeypatch):
     """Both forms of attention; the weights keep float32 gradients that are near the exact ones."""
-    monkeypatch.setattr(gpt_module, "LONGEST_PLAIN", longest)
+    monkeypatch.setattr(gpt_module, "MAX_PLAIN_LENGTH", longest)
     cohort, ids = Cohort(grid_of(2, 2)), torch.randint(CLASSES, (2, 16, LENGTH))
     inputs = torch.randn(2, 2, 16, LENGTH, CLASSES)
     exact, expected = answers(cohort, ids, inputs)

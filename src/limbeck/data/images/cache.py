@@ -1,8 +1,7 @@
-"""Image files decoded once: a memory-mapped array in a cache folder, in which every split is a
-slice.
+"""Cache of decoded images: a memory-mapped array in which every split is a slice.
 
-Each image has a place from 0 to 1 that follows from its pixels. Splits are cut by place: equal
-images are never apart, and an image stays in its split when others join the folder.
+Each image has a position from 0 to 1, a hash of its pixels, and splits are ranges of positions. So
+copies of an image are in the same split, and an image stays in its split when others are added.
 """
 
 import json
@@ -24,7 +23,7 @@ from limbeck._base.errors import ResourceError
 from limbeck._base.files import write_atomically, write_json
 from limbeck._base.progress import StageProgress
 from limbeck.data.images.decoding import check_size, decode_all
-from limbeck.data.randomness import place
+from limbeck.data.randomness import split_position
 
 FORMAT = 2
 IMAGES, ROWS = "images.npy", "rows.json"
@@ -32,21 +31,21 @@ _CHUNK = 256
 
 
 @dataclass(frozen=True)
-class ArrangedImages:
-    """Decoded images, ordered by part and then by place.
+class DecodedImages:
+    """Decoded images, ordered by part and then by position.
 
     Attributes:
-        images: Images, uint8 ``[N, C, H, W]``, memory-mapped; writing to them leaves the file as
-            it is.
+        pixels: Images, uint8 ``[N, C, H, W]``, memory-mapped; writing to them does not change
+            the file.
         files: Number of each row's file in the list of paths.
         digests: SHA-256 of each row's picture as it is in its file, in hexadecimal.
-        places: Place of each row, from 0 to 1.
+        positions: Position of each row, from 0 to 1, by which splits are cut.
     """
 
-    images: Tensor
+    pixels: Tensor
     files: list[int]
     digests: list[str]
-    places: list[float]
+    positions: list[float]
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class _Decoding:
     crop_border: bool
 
 
-def arranged_images(
+def load_decoded_images(
     paths: Sequence[Path],
     parts: Sequence[int],
     *,
@@ -66,21 +65,21 @@ def arranged_images(
     channels: int,
     crop_border: bool,
     split_seed: int,
-) -> ArrangedImages:
-    """Read the images of files from the cache; decode them first where they are not in it.
+) -> DecodedImages:
+    """Load the images of files from the cache, after decoding them if they are not in it.
 
     Args:
         paths: Paths of the image files.
-        parts: Number of each file's part; rows are sorted by it first.
+        parts: Number of the split of each file, by which rows are sorted first.
         size: Height and width in pixels.
         channels: Number of channels, 1 or 3.
         crop_border: Whether to cut off a black border first.
-        split_seed: Seed of the places.
+        split_seed: Seed of the positions.
 
     Raises:
         ConfigError: If a size or a number of channels is out of range.
         DataError: If some files cannot be read; the message names each.
-        ResourceError: If the disk has no room, or the cache folder cannot be written to.
+        ResourceError: If the disk is full, or the cache folder cannot be written to.
     """
     check_size(size, channels)
     decoding = _Decoding(size, channels, crop_border)
@@ -95,7 +94,7 @@ def arranged_images(
     folder = root / cache.key_of(json.dumps(description))
 
     def write() -> None:
-        _check_room(root, 2 * len(paths) * channels * size**2)
+        _check_space(root, 2 * len(paths) * channels * size**2)
         _write(folder, paths, parts, decoding, split_seed)
 
     try:
@@ -108,7 +107,7 @@ def arranged_images(
 
 
 def _identity(path: Path, part: int) -> list[str | int]:
-    """What distinguishes a file from others and from its earlier content."""
+    """Describe a file so that a change of its content changes the cache key."""
     identity: list[str | int] = [str(path.absolute()), part]
     with suppress(OSError):  # the decoder reports files that cannot be read
         status = path.stat()
@@ -116,8 +115,8 @@ def _identity(path: Path, part: int) -> list[str | int]:
     return identity
 
 
-def _check_room(root: Path, size: int) -> None:
-    if cache.lacks_room(root, size):
+def _check_space(root: Path, size: int) -> None:
+    if cache.lacks_space(root, size):
         free = shutil.disk_usage(root).free
         raise ResourceError(
             f"{root} has {free / 1e9:.1f} GB free, but decoding the images takes "
@@ -126,13 +125,13 @@ def _check_room(root: Path, size: int) -> None:
         )
 
 
-def _read(folder: Path, count: int) -> ArrangedImages | None:
+def _read(folder: Path, count: int) -> DecodedImages | None:
     """Read an entry of the cache; None if it is missing, incomplete or damaged."""
     try:
         rows = json.loads((folder / ROWS).read_text(encoding="utf-8"))
         images = np.load(folder / IMAGES, mmap_mode="c", allow_pickle=False)
         tensor = torch.from_numpy(images)
-        entry = ArrangedImages(tensor, rows["files"], rows["digests"], rows["places"])
+        entry = DecodedImages(tensor, rows["files"], rows["digests"], rows["places"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
     complete = images.ndim == 4 and len(images) == len(entry.digests) == count
@@ -142,7 +141,7 @@ def _read(folder: Path, count: int) -> ArrangedImages | None:
 def _write(
     folder: Path, paths: Sequence[Path], parts: Sequence[int], decoding: _Decoding, split_seed: int
 ) -> None:
-    """Decode into an unnamed file, then copy its rows in order into the cache."""
+    """Decode into a temporary file, then copy its rows in order into the cache."""
     with suppress(FileNotFoundError):
         (folder / ROWS).unlink()
     digests: list[str] = []
@@ -152,21 +151,21 @@ def _write(
                 digests.append(digest)
                 unordered.write(pixels.tobytes())
         unordered.flush()
-        places = [place(digest, split_seed) for digest in digests]
-        order = sorted(range(len(paths)), key=lambda row: (parts[row], places[row], row))
-        decoded = np.memmap(unordered, np.uint8, "r", shape=(len(paths), *pixels.shape))
+        positions = [split_position(digest, split_seed) for digest in digests]
+        order = sorted(range(len(paths)), key=lambda row: (parts[row], positions[row], row))
+        pixel_rows = np.memmap(unordered, np.uint8, "r", shape=(len(paths), *pixels.shape))
 
         def write(path: Path) -> None:
             with path.open("wb") as file:
-                _write_array(file, decoded, order)
+                _write_array(file, pixel_rows, order)
 
         write_atomically(folder / IMAGES, write)
     rows = {
         "files": order,
         "digests": [digests[row] for row in order],
-        "places": [places[row] for row in order],
+        "places": [positions[row] for row in order],
     }
-    write_json(folder / ROWS, rows)  # last: with it the entry is complete
+    write_json(folder / ROWS, rows)  # written last, since it marks the entry as complete
 
 
 def _write_array(file: BinaryIO, images: np.ndarray, order: Sequence[int]) -> None:

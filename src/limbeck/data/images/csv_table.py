@@ -8,7 +8,7 @@ from pathlib import Path
 
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data.checks import existing_folder, join_some
+from limbeck.data.checks import join_some, require_folder
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.files import TRAIN, ImageFiles, ImageOptions, read_dataset
 
@@ -68,7 +68,7 @@ def image_csv(
         ordinal=ordinal,
         name=name,
     )
-    folder = existing_folder(root)
+    folder = require_folder(root)
     # A column that is called 0 comes as a number from the command line.
     rows = _read_table(folder / table, str(file_column), str(label_column))
     labels, names = _number_labels(rows, class_names)
@@ -127,8 +127,8 @@ def _check_column(table: Path, column: str, columns: Sequence[str]) -> None:
     if column in columns:
         return
     hint = "Name another one with data.file_column= or data.label_column=."
-    if near := closest(column, columns):
-        hint = f"Did you mean {near}?"
+    if match := closest(column, columns):
+        hint = f"Did you mean {match}?"
     raise DataError(
         f"{table}: column {column} is missing; the columns are {', '.join(columns) or 'none'}. "
         f"{hint}"

@@ -17,7 +17,7 @@ from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.checks import join_some
 
 LARGEST_SIDE = 4096
-MOST_THREADS = 16
+MAX_THREADS = 16
 
 
 def read_images(
@@ -79,7 +79,7 @@ def decode_all(
         except DataError as error:
             return str(error)
 
-    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():
             # decode refuses images that are too large by itself

@@ -1,4 +1,4 @@
-"""From labelled image files to a dataset: decoded once, and split by the content of the images."""
+"""Datasets of labelled image files, decoded once and split by the content of the images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from limbeck._base.errors import DataError
 from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
-from limbeck.data.images.cache import ArrangedImages, arranged_images
+from limbeck.data.images.cache import DecodedImages, load_decoded_images
 from limbeck.data.images.decoding import check_size
 
 TEST, VAL, TRAIN = range(3)
@@ -38,7 +38,7 @@ class ImageFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOptions(SplitShares):
-    """How images are decoded, split and named.
+    """Settings for decoding, splitting and naming a dataset of images.
 
     Attributes:
         size: Pixels a side.
@@ -64,7 +64,7 @@ class ImageOptions(SplitShares):
         self.check_shares("the images")
 
 
-def files_below(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     """Return all files below a folder, sorted, without hidden and system files.
 
     Raises:
@@ -85,7 +85,9 @@ def _is_wanted(path: Path, folder: Path) -> bool:
 
 
 def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
-    """Read files, or their decoded copy in the cache, and cut the splits that are not given.
+    """Read image files through the cache and cut the missing splits.
+
+    Splits that the user's folders define stay as they are.
 
     Args:
         files: Labelled files.
@@ -94,9 +96,9 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     Raises:
         DataError: If files cannot be read, if an image is in two given splits, if a split is
             empty, or if training lacks a class.
-        ResourceError: If there is no room for the decoded images.
+        ResourceError: If there is no space for the decoded images.
     """
-    arranged = arranged_images(
+    images = load_decoded_images(
         files.paths,
         files.parts,
         size=options.size,
@@ -104,9 +106,9 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         crop_border=options.crop_border,
         split_seed=options.split_seed,
     )
-    _check_apart(arranged, files)
-    parts = _parts_of_rows(arranged, files, options)
-    labels = torch.tensor([files.labels[file] for file in arranged.files])
+    _check_apart(images, files)
+    parts = _parts_of_rows(images, files, options)
+    labels = torch.tensor([files.labels[file] for file in images.files])
     splits = {}
     for key, part in PARTS.items():
         count = parts.count(part)
@@ -117,7 +119,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
             )
         first = parts.index(part)  # the rows of a split follow each other
         rows = slice(first, first + count)
-        splits[key] = Split(arranged.images[rows], labels[rows])
+        splits[key] = Split(images.pixels[rows], labels[rows])
     _check_classes(splits, files)
     return Dataset.from_splits(
         options.name,
@@ -130,33 +132,33 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     )
 
 
-def _parts_of_rows(arranged: ArrangedImages, files: ImageFiles, options: ImageOptions) -> list[int]:
-    """Return the split of each row: the given one, or the one that its place falls into."""
+def _parts_of_rows(images: DecodedImages, files: ImageFiles, options: ImageOptions) -> list[int]:
+    """Return the split of each row: the given one, or the one that its position falls into."""
     test_end = 0.0 if TEST in files.parts else options.test
     val_end = test_end + (0.0 if VAL in files.parts else options.val)
     parts = []
-    for file, place in zip(arranged.files, arranged.places, strict=True):
+    for file, position in zip(images.files, images.positions, strict=True):
         part = files.parts[file]
-        if part == TRAIN and place < test_end:
+        if part == TRAIN and position < test_end:
             part = TEST
-        elif part == TRAIN and place < val_end:
+        elif part == TRAIN and position < val_end:
             part = VAL
         parts.append(part)
     return parts
 
 
-def _check_apart(arranged: ArrangedImages, files: ImageFiles) -> None:
+def _check_apart(images: DecodedImages, files: ImageFiles) -> None:
     """Check that no image is in two of the given splits."""
     first_file: dict[str, int] = {}
     pairs = []
-    for file, digest in zip(arranged.files, arranged.digests, strict=True):
+    for file, digest in zip(images.files, images.digests, strict=True):
         other = first_file.setdefault(digest, file)
         if files.parts[other] != files.parts[file]:
             pairs.append(f"{files.paths[other]} = {files.paths[file]}")
     if pairs:
-        images = "1 image is" if len(pairs) == 1 else f"{len(pairs)} images are"
+        count = "1 image is" if len(pairs) == 1 else f"{len(pairs)} images are"
         raise DataError(
-            f"{files.where}: {images} in two splits, so a test would measure memorised images: "
+            f"{files.where}: {count} in two splits, so a test would measure memorised images: "
             f"{join_some(pairs)}. Remove one of each pair, or let limbeck split a single folder."
         )
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from limbeck._base.errors import DataError
-from limbeck.data.checks import existing_folder
+from limbeck.data.checks import require_folder
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.files import (
     PARTS,
     TRAIN,
     ImageFiles,
     ImageOptions,
-    files_below,
+    list_files,
     read_dataset,
 )
 
@@ -71,7 +71,7 @@ def image_folder(
         ordinal=ordinal,
         name=name,
     )
-    return read_dataset(_files_by_folder(existing_folder(root), ordinal), options)
+    return read_dataset(_files_by_folder(require_folder(root), ordinal), options)
 
 
 def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
@@ -85,7 +85,7 @@ def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
     for part, folders in splits.items():
         _check_known(folders, names, root, part)
         for class_name, folder in sorted(folders.items()):
-            paths = files_below(folder)
+            paths = list_files(folder)
             files.paths.extend(paths)
             files.labels.extend([names.index(class_name)] * len(paths))
             files.parts.extend([part] * len(paths))

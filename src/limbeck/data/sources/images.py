@@ -12,7 +12,7 @@ from limbeck._base.checks import check_count
 from limbeck._base.errors import DataError
 from limbeck._base.progress import StageProgress
 from limbeck.data.images.decoding import read_images
-from limbeck.data.images.files import files_below
+from limbeck.data.images.files import list_files
 from limbeck.data.images.idx import read_idx
 from limbeck.data.sources.base import Source, SourceTeacher
 
@@ -80,7 +80,7 @@ class ImagesFrom(Source):
 
 def _decode_folder(folder: Path, shape: Sequence[int], most: int | None) -> np.ndarray:
     """Decode the files of a folder in the order of their paths, uint8 ``[N, *shape]``."""
-    files = files_below(folder)
+    files = list_files(folder)
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
         raise DataError(
             f"transfer.source: the dataset has inputs of shape {list(shape)}, but image files can "

@@ -63,7 +63,7 @@ class TokenCache:
         except ResourceError:
             _warn("There is no home folder to keep tokens in", stacklevel=5)
 
-    def trained_tokenizer(self, stretches: Stretches, vocabulary: int) -> BPETokenizer:
+    def load_or_train_bpe(self, stretches: Stretches, vocabulary: int) -> BPETokenizer:
         """Train a byte-level BPE on the training split, or read the one trained before.
 
         See :func:`limbeck.data.text.tokenizer.train_bpe`.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from limbeck._base.checks import check_count, closest
 from limbeck._base.errors import ConfigError
-from limbeck.data.checks import SplitShares, existing_folder
+from limbeck.data.checks import SplitShares, require_folder
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.text.cache import Stretches, TokenCache
 from limbeck.data.text.files import python_topics, read_folder, read_text
-from limbeck.data.text.splits import stretches_of
+from limbeck.data.text.splits import cut_stretches
 from limbeck.data.text.tokenizer import ByteTokenizer, Tokenizer, check_vocabulary, load_tokenizer
 
 TOKENIZER_NAMES = ("bytes", "bpe")
@@ -127,7 +127,7 @@ def text_folder(
         test=test,
         split_seed=split_seed,
     )
-    folder = existing_folder(str(root))
+    folder = require_folder(str(root))
     texts = read_folder(folder, pattern)
     return _make_dataset(texts, options, cache, name or folder.resolve().name, str(folder))
 
@@ -173,7 +173,7 @@ class TextOptions(SplitShares):
         if self.tokenizer == "bytes":
             return ByteTokenizer()
         if self.tokenizer == "bpe":
-            return cache.trained_tokenizer(stretches, self.vocabulary)
+            return cache.load_or_train_bpe(stretches, self.vocabulary)
         return load_tokenizer(Path(self.tokenizer).expanduser())
 
 
@@ -183,8 +183,8 @@ def _check_tokenizer_path(tokenizer: str | Path) -> None:
         path = Path(tokenizer).expanduser()
         if os.path.exists(path) or len(path.parts) > 1 or path.suffix:
             return
-    near = closest(str(tokenizer), TOKENIZER_NAMES)
-    hint = f" Did you mean {near}?" if near else ""
+    match = closest(str(tokenizer), TOKENIZER_NAMES)
+    hint = f" Did you mean {match}?" if match else ""
     raise ConfigError(
         f"data.tokenizer={str(tokenizer)!r} should be bytes, bpe, or the path of a tokenizer.json "
         f"or of a folder that holds one.{hint}"
@@ -199,7 +199,7 @@ def _make_dataset(
     where: str,
 ) -> Dataset:
     """Cut and tokenise texts, or take the tokens from the cache."""
-    stretches = stretches_of(
+    stretches = cut_stretches(
         texts,
         block=options.block,
         val=options.val,

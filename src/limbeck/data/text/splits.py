@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
-from limbeck.data.randomness import place
+from limbeck.data.randomness import split_position
 
-MOST_STRETCHES = 100
+MAX_STRETCHES = 100
 BYTES_PER_POSITION = 8
 """Bytes that a stretch has at least for each position of a block. So it gives 8 blocks of bytes, or
 about 2 of longer tokens."""
 
 
-def stretches_of(
+def cut_stretches(
     texts: Mapping[str, bytes], *, block: int, val: float, test: float, split_seed: int
 ) -> dict[str, list[memoryview]]:
     """Cut each text into stretches of equal length and give these to the splits.
@@ -36,7 +36,7 @@ def stretches_of(
         least = 1 + len(missing) if part == "train" else 1
         stretches[part] = _cut(text, block, least)
     whole = stretches["train"]
-    order = sorted(range(len(whole)), key=lambda number: place(str(number), split_seed))
+    order = sorted(range(len(whole)), key=lambda number: split_position(str(number), split_seed))
     part_of = dict.fromkeys(order, "train")
     for position, part in enumerate(missing, 1):
         reserved = 1 + len(missing) - position  # one for training and for each later split
@@ -50,7 +50,7 @@ def stretches_of(
 
 def _cut(text: bytes, block: int, least: int) -> list[memoryview]:
     """Cut a text into stretches of equal length, to a character."""
-    count = max(least, min(MOST_STRETCHES, len(text) // (BYTES_PER_POSITION * block)))
+    count = max(least, min(MAX_STRETCHES, len(text) // (BYTES_PER_POSITION * block)))
     seams = [_next_character(text, number * len(text) // count) for number in range(count + 1)]
     view = memoryview(text)
     return [view[first:last] for first, last in pairwise(seams)]

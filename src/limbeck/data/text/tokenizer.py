@@ -18,8 +18,8 @@ from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError
 
 FILE = "tokenizer.json"
-MOST_FILE_BYTES = 1 << 26
-MOST_TOKENS = 1 << 20
+MAX_FILE_BYTES = 1 << 26
+MAX_TOKENS = 1 << 20
 VOCABULARY_RANGE = (257, 1 << 17)
 """Fewest and most entries of a vocabulary to train: all bytes and one pair, and more than any
 tokenizer in use has."""
@@ -231,15 +231,15 @@ def load_tokenizer(path: Path) -> BPETokenizer:
     path = path / FILE if os.path.isdir(path) else path
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_FILE_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise DataError(
             f"{path} cannot be read ({error.strerror}). data.tokenizer= should name a {FILE}, or a "
             "folder that holds one."
         ) from None
-    if len(content) > MOST_FILE_BYTES:
+    if len(content) > MAX_FILE_BYTES:
         raise DataError(
-            f"{path} has more than {MOST_FILE_BYTES >> 20} MiB, more than any {FILE} in use."
+            f"{path} has more than {MAX_FILE_BYTES >> 20} MiB, more than any {FILE} in use."
         )
     return BPETokenizer(content, where=str(path))
 
@@ -290,8 +290,8 @@ def _library_errors(where: str) -> Iterator[None]:
 def _names(vocabulary: Mapping[str, int], where: str) -> list[str]:
     """Return a name for every id, also for those that no token has."""
     size = max(vocabulary.values(), default=-1) + 1
-    if not 2 <= size <= MOST_TOKENS:
-        raise DataError(f"{where} has {size:,} token ids; from 2 to {MOST_TOKENS:,} were expected.")
+    if not 2 <= size <= MAX_TOKENS:
+        raise DataError(f"{where} has {size:,} token ids; from 2 to {MAX_TOKENS:,} were expected.")
     names = {number: token for token, number in vocabulary.items()}
     return [names.get(number, f"<unused {number}>") for number in range(size)]
 

@@ -34,7 +34,7 @@ DEPTHS = (
     "decoder_layers",
 )
 """Names of settings that are numbers of layers."""
-FEW = 1024
+SMALL_COUNT = 1024
 """Number of heads, experts and the like that any model may have."""
 LARGEST_BUFFERS = 1 << 28
 """Values in the tables that a model of transformers makes by itself, such as masks."""
@@ -163,7 +163,7 @@ def _check_depth(description: dict[str, Any], weights: dict[str, Tensor]) -> Non
     if description["arguments"].get("path") is not None:
         raise ValueError("its weights are its own, not those of another folder")
     sizes = [size for tensor in weights.values() for size in tensor.shape]
-    most = max([FEW, *sizes])
+    most = max([SMALL_COUNT, *sizes])
     for name, value in _numbers(description["arguments"]):
         too_deep = name in DEPTHS and value > len(weights)
         too_many = name.startswith(("num_", "n_")) and value > most

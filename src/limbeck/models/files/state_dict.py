@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import TeacherError, UntrustedFileError
 
-MOST_NAMED = 4
+MAX_NAMES_IN_MESSAGE = 4
 """Largest number of names in a message."""
-_UNCOUNTED = "num_batches_tracked"
+_BATCH_COUNTER = "num_batches_tracked"
 """BatchNorm's count of batches, which old files lack and nothing here reads."""
 
 
@@ -134,7 +134,7 @@ def _without_prefixes(weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]
 
 
 def _relevant(names: Mapping[str, Tensor]) -> set[str]:
-    return {name for name in names if not name.endswith(_UNCOUNTED)}
+    return {name for name in names if not name.endswith(_BATCH_COUNTER)}
 
 
 def difference(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
@@ -149,5 +149,9 @@ def difference(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
 
 
 def _join(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    more = (
+        f" and {len(names) - MAX_NAMES_IN_MESSAGE} more"
+        if len(names) > MAX_NAMES_IN_MESSAGE
+        else ""
+    )
+    return ", ".join(names[:MAX_NAMES_IN_MESSAGE]) + more

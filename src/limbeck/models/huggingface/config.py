@@ -48,8 +48,8 @@ def make_config(
 
     name = settings.get("model_type")
     if not isinstance(name, str) or name not in KNOWN:
-        near = closest(str(name), KNOWN)
-        hint = f" Did you mean {near}?" if near else ""
+        match = closest(str(name), KNOWN)
+        hint = f" Did you mean {match}?" if match else ""
         raise ConfigError(
             f"{where}: transformers has no causal language model of model_type {name!r}.{hint}"
         )
@@ -78,8 +78,8 @@ def _completed(
     defaults, alias = kind().to_dict(), dict(kind.attribute_map)
     for key in settings:
         if key not in defaults and key not in alias:
-            near = closest(key, [*defaults, *alias])
-            hint = f" Did you mean {near}?" if near else ""
+            match = closest(key, [*defaults, *alias])
+            hint = f" Did you mean {match}?" if match else ""
             raise ConfigError(f"{where}: unknown setting {key}.{hint}")
     completed = dict(settings)
     names = {alias.get(key, key) for key in settings}

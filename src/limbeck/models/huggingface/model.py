@@ -24,7 +24,7 @@ from limbeck.models.huggingface.hub import (
 )
 from limbeck.models.protocols import LastLayer
 
-PROBED = 8
+PROBE_LENGTH = 8
 """Number of tokens in the block that a model is tested on."""
 
 
@@ -164,7 +164,7 @@ class HuggingFace(nn.Module):
         """
         training = [(part, part.training) for part in self.net.modules()]
         device = next(self.net.parameters()).device
-        length = min(PROBED, self.arguments["shape"][0])
+        length = min(PROBE_LENGTH, self.arguments["shape"][0])
         ids = torch.arange(length, device=device)[None] % self.classes
         other = torch.cat((ids[:, :-1], (ids[:, -1:] + 1) % self.classes), 1)
         self.net.eval()

@@ -38,7 +38,7 @@ def set_height(axes: Axes, values: Sequence[float], words: MeasureWording) -> No
     The frame follows these values alone: a wide interval of two seeds may leave it.
     """
     low, high = min(values), max(values)
-    pad = 0.08 * (high - low) or (1.0 if words.measure.whole else 0.01)
+    pad = 0.08 * (high - low) or (1.0 if words.measure.is_integer else 0.01)
     axes.set_ylim(max(-pad / 2, low - pad), high + pad)
     set_ticks(axes.yaxis, 6, words)
 
@@ -50,7 +50,7 @@ def label_height(axes: Axes, words: MeasureWording, data: DataFacts) -> None:
 
 def set_ticks(axis: Axis, most: int, words: MeasureWording) -> None:
     """Set at most so many ticks: whole numbers for a whole measure, else equally many decimals."""
-    if words.measure.whole:
+    if words.measure.is_integer:
         axis.set_major_locator(MaxNLocator(most, integer=True))
         axis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     else:

@@ -71,7 +71,7 @@ def by_size(summary: Summary) -> ReportFigure | None:
         if summary.teacher is not None:
             teacher = summary.teacher
             sizes.append(teacher.params)
-            level = measure.of(teacher.test)
+            level = measure.value(teacher.test)
             if level is not None:
                 axes.plot([teacher.params], [level], "*", color=TEACHER, markersize=12, zorder=4)
                 handles["teacher"] = _dot(TEACHER, "*", 10)
@@ -129,14 +129,14 @@ def best_of_each_size(arms: Sequence[ArmResult], measure: Measure) -> list[ArmRe
     by_params: dict[int, list[ArmResult]] = {}
     for arm in arms:
         by_params.setdefault(arm.params, []).append(arm)
-    return [min(same_size, key=measure.on_validation) for same_size in by_params.values()]
+    return [min(same_size, key=measure.validation_mean) for same_size in by_params.values()]
 
 
 def pareto_front(arms: Sequence[ArmResult], measure: Measure) -> list[tuple[int, float]]:
     """Parameters and test mean of the chosen arms that no smaller chosen arm beats, by size."""
     front: list[tuple[int, float]] = []
     for arm in sorted(best_of_each_size(arms, measure), key=lambda arm: arm.params):
-        mean = measure.of(arm.mean)
+        mean = measure.value(arm.mean)
         if mean is not None and (not front or mean < front[-1][1]):
             front.append((arm.params, mean))
     return front
@@ -147,7 +147,7 @@ def _draw_group(axes: Axes, group: Group, measure: Measure, *, shift: float) -> 
     is_faint = group.colour == OTHER.colour
     values: list[float] = []
     for arm in group.arms:
-        seeds = measure.of_seeds(arm)
+        seeds = measure.seed_values(arm)
         place = arm.params * shift
         mean = float(np.mean(seeds))
         interval = None if is_faint else t_interval(seeds)

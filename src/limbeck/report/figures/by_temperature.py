@@ -126,7 +126,7 @@ def _panels(lines: Sequence[Family], summary: Summary) -> list[Panel]:
         panels.setdefault(name, Panel(control, [])).lines.append(line)
 
     def best(line: Family) -> float:
-        return min(map(measure.on_validation, line))
+        return min(map(measure.validation_mean, line))
 
     def best_of_panel(panel: Panel) -> float:
         return min(map(best, panel.lines))
@@ -146,7 +146,7 @@ def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> lis
     measure = measure_of(summary)
     values: list[float] = []
     if control is not None:
-        seeds = measure.of_seeds(control)
+        seeds = measure.seed_values(control)
         level = float(np.mean(seeds))
         axes.axhline(level, color=QUIET, linestyle=(0, (5, 2)), linewidth=1.3, zorder=1.5)
         interval = t_interval(seeds)
@@ -154,7 +154,7 @@ def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> lis
             axes.axhspan(*interval, color=QUIET, alpha=0.12, linewidth=0)
         values += [level, *_heights(seeds)]
     if summary.teacher is not None:
-        teacher = measure.of(summary.teacher.test)
+        teacher = measure.value(summary.teacher.test)
         if teacher is not None:
             axes.axhline(teacher, color=TEACHER, linestyle=(0, (1, 1.6)), linewidth=1.5)
             values.append(teacher)
@@ -167,11 +167,11 @@ def _draw_line(
     """Draw a family of arms; return the heights that should lie in the frame."""
     arms = sorted(line, key=_temperature)
     places = [_temperature(arm) * shift for arm in arms]
-    means = [float(np.mean(measure.of_seeds(arm))) for arm in arms]
+    means = [float(np.mean(measure.seed_values(arm))) for arm in arms]
     axes.plot(places, means, color=colour, marker="o", markersize=4.5, linewidth=1.6, zorder=3)
     values = list(means)
     for place, arm in zip(places, arms, strict=True):
-        seeds = measure.of_seeds(arm)
+        seeds = measure.seed_values(arm)
         interval = t_interval(seeds)
         if interval:
             axes.vlines(place, *interval, color=colour, linewidth=1.3, alpha=0.75, zorder=2)

@@ -41,7 +41,7 @@ def by_two_settings(summary: Summary) -> ReportFigure | None:
     pair, maps = _largest_maps(summary)
     if not maps:
         return None
-    best = sorted(maps, key=lambda family: min(map(measure.on_validation, family)))
+    best = sorted(maps, key=lambda family: min(map(measure.validation_mean, family)))
     panels = [family for family in maps if family in best[:MOST_PANELS]]
     rows = max(len(_values(family, pair[1])) for family in panels)
     names = f"{SWEPT[pair[0]]} and {SWEPT[pair[1]]}"
@@ -105,7 +105,7 @@ def _draw_map(
 
     means = np.full((len(rows), len(columns)), np.nan)
     for arm in family:
-        means[cell(arm)] = np.mean(words.measure.of_seeds(arm))
+        means[cell(arm)] = np.mean(words.measure.seed_values(arm))
     low, high = float(np.nanmin(means)), float(np.nanmax(means))
     axes.pcolormesh(
         np.arange(len(columns) + 1) - 0.5,
@@ -130,7 +130,7 @@ def _draw_map(
             fontsize=8.5 if numbers <= 15 else 7,
             color="white" if is_dark else INK,
         )
-    _outline(axes, *cell(min(family, key=words.measure.on_validation)))
+    _outline(axes, *cell(min(family, key=words.measure.validation_mean)))
     axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
     axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
     axes.set_xlabel(SWEPT[pair[0]])

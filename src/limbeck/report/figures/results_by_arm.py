@@ -42,9 +42,9 @@ def results_by_arm(summary: Summary) -> ReportFigure | None:
         draw = _draw_arm_on_one_line if is_large else _draw_arm
         arms = {arm.name: arm for arm in summary.arms}
         for name, height in heights.items():
-            draw(axes, height, words.measure.of_seeds(arms[name]), styles[name], words)
+            draw(axes, height, words.measure.seed_values(arms[name]), styles[name], words)
         if summary.teacher is not None:
-            _draw_teacher(axes, words.measure.of(summary.teacher.test), words)
+            _draw_teacher(axes, words.measure.value(summary.teacher.test), words)
         names = shorten_apart(list(heights), 52 if is_large else 30)
         axes.set_yticks(list(heights.values()), names)
         axes.set_ylim(max(heights.values()) + 0.7, -0.7)

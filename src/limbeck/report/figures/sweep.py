@@ -17,7 +17,7 @@ def sweep_figures(summary: Summary) -> list[ReportFigure]:
     has no result.
     """
     measure = measure_of(summary)
-    if any(measure.of(arm.mean) is None for arm in summary.arms):
+    if any(measure.value(arm.mean) is None for arm in summary.arms):
         return []
     figures = [draw(summary) for draw in FIGURES]
     return [figure for figure in figures if figure is not None]
