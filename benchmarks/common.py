@@ -39,13 +39,13 @@ EPOCHS = 4
 
 @dataclass(frozen=True)
 class Contestant:
-    """What is measured.
+    """A computation to time.
 
     Attributes:
-        call: runs it; the whole call is timed unless it returns seconds of its own, one value or
-            several by name.
-        times: by which the time is multiplied: only this fraction of the contestant is run.
-        warm: a shorter call to run once before, outside the clock; None for ``call`` itself.
+        call: Function that runs the computation. The whole call is timed unless it returns seconds
+            of its own: one value, or several by name.
+        times: Factor of the measured seconds; above 1 where ``call`` runs only a part.
+        warm: Shorter call that runs once before the clock starts; None for ``call`` itself.
     """
 
     call: Callable[[], float | dict[str, float] | None]
@@ -55,7 +55,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Goal:
-    """The time of one contestant over that of another, and what it should be at least or at most."""
+    """Bounds on the ratio of two contestants' times."""
 
     over: str
     under: str
@@ -122,8 +122,8 @@ def small_or_whole(options: argparse.Namespace) -> Dataset:
 
 def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
     """The options of limbeck's training loop."""
-    chosen = {"accelerator": options.device, "precision": options.precision}
-    return chosen | ({"compile": True} if options.compile else {})
+    settings = {"accelerator": options.device, "precision": options.precision}
+    return settings | ({"compile": True} if options.compile else {})
 
 
 def autocast(options: argparse.Namespace) -> Any:
@@ -227,10 +227,10 @@ def alternate(
             gc.collect()
             began = clock()
             own = contestant.call()
-            found = (
+            values = (
                 own if isinstance(own, dict) else {name: clock() - began if own is None else own}
             )
-            for part, value in found.items():
+            for part, value in values.items():
                 seconds.setdefault(part, []).append(value * contestant.times)
     return seconds
 

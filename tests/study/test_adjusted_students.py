@@ -23,14 +23,12 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.records import to_json
 from limbeck.run.summary import parse_summary, read_summary
 
-HARD, SOFT = (
-    Objective(hard_weight=1.0, soft_weight=0.0),
-    Objective(hard_weight=0.0, soft_weight=1.0),
-)
+HARD = Objective(hard_weight=1.0, soft_weight=0.0)
+SOFT = Objective(hard_weight=0.0, soft_weight=1.0)
 
 
 class Unbiased(nn.Module):
-    """Its last layer has no bias; another layer has one of the same size."""
+    """The last layer has no bias; another layer has one of the same size."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +69,7 @@ def finished(data, tmp_path_factory):
     return study(data, out).run(), out
 
 
-def test_results_with_the_prior_are_those_of_the_saved_students(data, finished):
+def test_adjusted_results_equal_those_of_the_saved_students(data, finished):
     summary, out = finished
     prior, test = class_prior(data.train.labels, 3), data.open_test()
     for arm in summary.arms:
@@ -96,25 +94,25 @@ def test_results_with_the_prior_are_those_of_the_saved_students(data, finished):
             assert plain.recall == pytest.approx(shares)
 
 
-def test_what_is_chosen_on_the_test_is_compared_with_nothing(finished):
+def test_biases_chosen_on_the_test_split_are_not_compared(finished):
     summary, _ = finished
     assert [(c.how, c.arm, c.control) for c in summary.adjusted_comparisons] == [
         ("prior", "soft", "hard")
     ]
     for arm in summary.arms:
-        for chosen, plain in zip(arm.adjusted[1].seeds, arm.seeds, strict=True):
-            assert chosen.test.errors <= plain.test.errors
+        for best, plain in zip(arm.adjusted[1].seeds, arm.seeds, strict=True):
+            assert best.test.errors <= plain.test.errors
 
 
-def test_compared_with_the_prior_are_the_errors_of_both(finished):
+def test_the_comparison_with_the_prior_uses_adjusted_errors(finished):
     summary, _ = finished
     errors = {a.name: [s.test.errors for s in a.adjusted[0].seeds] for a in summary.arms}
-    wanted = tuple(s - h for s, h in zip(errors["soft"], errors["hard"], strict=True))
-    assert summary.adjusted_comparisons[0].delta_errors.per_seed == wanted
+    expected = tuple(s - h for s, h in zip(errors["soft"], errors["hard"], strict=True))
+    assert summary.adjusted_comparisons[0].delta_errors.per_seed == expected
     assert summary.arms[1].adjusted[0].mean.errors == np.mean(errors["soft"])
 
 
-def test_the_plain_results_are_what_they_are_without_constants(data, finished, tmp_path):
+def test_plain_results_do_not_depend_on_biases(data, finished, tmp_path):
     plain = study(data, tmp_path / "run", bias=None).run()
     assert plain.adjusted_comparisons is None
     for with_bias, without in zip(finished[0].arms, plain.arms, strict=True):
@@ -123,7 +121,7 @@ def test_the_plain_results_are_what_they_are_without_constants(data, finished, t
     assert plain.comparisons == finished[0].comparisons
 
 
-def test_all_classes_shown_leave_nothing_to_choose_on_the_test(data, tmp_path):
+def test_nothing_is_chosen_on_the_test_split_if_all_classes_are_in_the_transfer_set(data, tmp_path):
     splits = data.train, data.val, data.open_test()
     graded = Dataset.from_splits("graded", *splits, class_names=data.class_names, ordinal=True)
     summary = study(graded, tmp_path / "run", transfer=None, bias="kappa").run()
@@ -133,7 +131,7 @@ def test_all_classes_shown_leave_nothing_to_choose_on_the_test(data, tmp_path):
     assert (tmp_path / "run" / "students" / "soft" / "seed1" / "kappa" / "model.json").is_file()
 
 
-def test_a_student_without_a_bias_is_told_of(data, tmp_path):
+def test_a_warning_names_students_without_a_bias(data, tmp_path):
     summary = study(data, tmp_path / "run", student=Unbiased).run()
     assert [
         w
@@ -144,14 +142,14 @@ def test_a_student_without_a_bias_is_told_of(data, tmp_path):
     assert not (tmp_path / "run" / "students" / "soft" / "seed0" / "prior").exists()
 
 
-def test_a_model_that_cannot_hold_constants_stays_as_it_is():
+def test_a_model_without_a_bias_is_not_changed():
     model = Unbiased().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert not add_to_logits(model, torch.tensor([1.0, 2.0, 3.0]), torch.randn(5, 1, 4, 4))
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_an_unknown_way_is_refused(data, tmp_path):
+def test_an_unknown_bias_is_refused(data, tmp_path):
     with pytest.raises(
         ConfigError, match="bias='posterior' is unknown; choose one of prior, kappa, or null"
     ):
@@ -176,7 +174,7 @@ def test_the_squared_error_of_grades_is_for_a_student_of_one_score(data, tmp_pat
     make_study(data, arms, tmp_path / "run", student=partial(Graded, student)).check()
 
 
-def test_damaged_entries_are_met(finished):
+def test_damaged_entries_are_refused(finished):
     summary, _ = finished
     content = to_json(summary)
     arm = {**content["arms"][0], "adjusted": [{"how": "prior"}]}
@@ -185,7 +183,7 @@ def test_damaged_entries_are_met(finished):
 
 
 @pytest.mark.parametrize("width", [60, 140])
-def test_page_and_terminal_show_them_apart_from_the_results(finished, width, real_report):
+def test_page_and_terminal_show_adjusted_results_in_their_own_table(finished, width, real_report):
     summary, out = finished
     file = io.StringIO()
     print_summary(summary, Console(file=file, width=width))

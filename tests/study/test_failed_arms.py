@@ -1,4 +1,4 @@
-"""A student that fails is told of; the others are what they are without it."""
+"""Students that fail are reported and do not change the others."""
 
 import json
 import re
@@ -13,7 +13,6 @@ from torch import nn
 from limbeck import Arm, Objective, Optimizer, Study
 from limbeck._base.errors import DivergedError, ResourceError
 from limbeck.cli.main import main
-from limbeck.data import Dataset
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
@@ -25,14 +24,6 @@ from limbeck.training.cohort import stack as cohort_module
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 WILD = Optimizer(name="sgd", lr=1e30)
 small = partial(MLP, hidden=[6])
-
-
-@pytest.fixture(scope="module")
-def data():
-    draw = torch.Generator().manual_seed(1)
-    x = torch.randint(256, (150, 1, 4, 4), generator=draw).to(torch.uint8)
-    y = (x.flatten(1).float() @ torch.randn(16, 3, generator=draw)).argmax(1)
-    return Dataset.from_arrays(x[:110], y[:110], x[110:], y[110:], name="tiny", val=20)
 
 
 def teacher():
@@ -85,19 +76,19 @@ def test_a_cohort_that_diverges_does_not_stop_the_others(data, tmp_path, real_re
     )
 
 
-def test_a_student_that_diverges_leaves_its_cohort_as_it_is(data, tmp_path):
+def test_a_student_that_diverges_does_not_change_its_cohort(data, tmp_path):
     arms = {**GOOD, "wild": Arm(objective=Objective(hard_weight=1e6, soft_weight=0))}
     plain = {"student": small, "optimizer": Optimizer(name="sgd", lr=0.05)}
     summary = study(data, tmp_path / "run", arms, **plain).run()
     assert {f.arm for f in summary.failed} == {"wild"}
     study(data, tmp_path / "alone", GOOD, **plain).run()
-    found, wanted = weights(tmp_path / "run"), weights(tmp_path / "alone")
-    assert list(found) == list(wanted)
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6)
+    result, expected = weights(tmp_path / "run"), weights(tmp_path / "alone")
+    assert list(result) == list(expected)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(result[name], tensor, rtol=1e-4, atol=1e-6)
 
 
-def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path, real_report):
+def test_an_arm_with_a_failed_control_is_not_compared(data, tmp_path, real_report):
     arms = {
         "hard": Arm(objective=HARD, optimizer=WILD),
         "soft": Arm(objective=Objective(), control="hard"),
@@ -112,7 +103,7 @@ def test_an_arm_whose_control_failed_is_compared_with_nothing(data, tmp_path, re
     ).read_text(encoding="utf-8")
 
 
-def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
+def test_a_cohort_that_runs_out_of_memory_does_not_stop_the_others(data, tmp_path, monkeypatch):
     fit = Engine.fit
 
     def short(self, stage, *rest):
@@ -132,11 +123,9 @@ def test_memory_that_runs_out_for_one_cohort(data, tmp_path, monkeypatch):
     assert [arm.name for arm in summary.arms] == ["hard", "soft"]
 
 
-def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
-    arms, run = (
-        {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD},
-        tmp_path / "run",
-    )
+def test_a_run_that_ran_out_of_memory_is_resumed(data, tmp_path, monkeypatch):
+    arms = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
+    run = tmp_path / "run"
 
     def full(self, stage, *rest):
         raise ResourceError("Memory ran out: lower batch_size, or seeds.")
@@ -152,7 +141,7 @@ def test_memory_that_runs_out_is_no_last_word(data, tmp_path, monkeypatch):
     assert json.loads((run / "manifest.json").read_text(encoding="utf-8"))["state"] == "finished"
 
 
-def test_a_run_that_lacks_students_for_want_of_memory_is_not_finished(data, tmp_path, monkeypatch):
+def test_a_run_without_some_students_is_incomplete_until_it_is_resumed(data, tmp_path, monkeypatch):
     fit, run = Engine.fit, tmp_path / "run"
     arms = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
 
@@ -168,7 +157,7 @@ def test_a_run_that_lacks_students_for_want_of_memory_is_not_finished(data, tmp_
     assert study(data, run, arms, resume=True).run().failed == ()
 
 
-def test_one_of_several_processes_cannot_go_on_alone(data, tmp_path, monkeypatch):
+def test_several_processes_stop_together(data, tmp_path, monkeypatch):
     def full(self, stage, *rest):
         raise ResourceError("Memory ran out: lower batch_size, or seeds.")
 
@@ -182,7 +171,7 @@ def test_one_of_several_processes_cannot_go_on_alone(data, tmp_path, monkeypatch
     )
 
 
-def test_what_failed_is_not_tried_again(data, tmp_path, monkeypatch):
+def test_diverged_students_are_not_trained_again(data, tmp_path, monkeypatch):
     arms = {"wild": Arm(objective=HARD, optimizer=WILD), **GOOD}
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -197,7 +186,7 @@ def test_what_failed_is_not_tried_again(data, tmp_path, monkeypatch):
     assert len(summary.failed) == 2
 
 
-def test_a_study_of_which_nothing_is_left_fails(data, tmp_path):
+def test_a_study_without_any_student_left_fails(data, tmp_path):
     with pytest.raises(DivergedError, match="the loss of hard/seed0"):
         study(data, tmp_path / "run", GOOD, optimizer=WILD).run()
     assert not (tmp_path / "run" / "summary.json").exists()
@@ -218,7 +207,7 @@ QUICK = (
 )
 
 
-def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsys, real_report):
+def test_the_command_line_finishes_the_rest_and_names_the_failures(tmp_path, capsys, real_report):
     run = tmp_path / "run"
     assert main(["run", "-m", "optimizer.lr=0.1,1e30", *QUICK, f"out={run}"]) == 5
     out, err = capsys.readouterr()
@@ -243,20 +232,20 @@ def test_the_command_line_finishes_the_rest_and_says_what_failed(tmp_path, capsy
 # Cohorts ------------------------------------------------------------------------------------------
 
 
-def test_arms_with_another_optimizer_are_another_cohort(data, tmp_path):
+def test_arms_with_another_optimizer_form_another_cohort(data, tmp_path):
     fast = Optimizer(lr=0.1)
     arms = {
         **GOOD,
         "hard-fast": Arm(objective=HARD, optimizer=fast),
         "soft-fast": Arm(objective=Objective(), optimizer=fast),
     }
-    built = study(data, tmp_path / "run", arms)
-    assert [[plan.name for plan in cohort.arms] for cohort in built.cohorts()] == [
+    planned = study(data, tmp_path / "run", arms)
+    assert [[plan.name for plan in cohort.arms] for cohort in planned.cohorts()] == [
         ["hard", "soft"],
         ["hard-fast", "soft-fast"],
     ]
-    assert built.size() == "4 arms x 2 seeds: 8 students in 2 cohorts"
-    summary = built.run()
+    assert planned.size() == "4 arms x 2 seeds: 8 students in 2 cohorts"
+    summary = planned.run()
     assert {c.arm: c.control for c in summary.comparisons} == {
         "soft": "hard",
         "soft-fast": "hard-fast",
@@ -264,7 +253,7 @@ def test_arms_with_another_optimizer_are_another_cohort(data, tmp_path):
     assert not any("differ in" in warning for warning in summary.warnings)
 
 
-def test_a_control_with_another_optimizer_is_told_of(data, tmp_path):
+def test_a_warning_names_a_control_with_another_optimizer(data, tmp_path):
     arms = {
         "hard": Arm(objective=HARD),
         "soft": Arm(objective=Objective(), optimizer=Optimizer(lr=0.1)),
@@ -286,7 +275,7 @@ def test_a_control_with_another_optimizer_is_told_of(data, tmp_path):
         (1, [(1, 1)] * 15),
     ],
 )
-def test_what_does_not_fit_into_one_cohort_becomes_several(data, monkeypatch, room, sizes):
+def test_a_cohort_that_is_too_large_is_split(data, monkeypatch, room, sizes):
     params = sum(p.numel() for p in small(shape=data.shape, classes=3).parameters())
     monkeypatch.setattr(cohort_module, "MAX_STACKED", room * params + params // 2)
     arms = {f"a{i}": Arm(objective=Objective(temperature=1 + i)) for i in range(5)}
@@ -307,7 +296,7 @@ def test_splitting_a_cohort_changes_no_student(data, tmp_path, monkeypatch):
     split = study(data, tmp_path / "split", arms)
     assert len(split.cohorts()) == 3
     split.run()
-    found, wanted = weights(tmp_path / "split"), weights(tmp_path / "whole")
-    assert list(found) == list(wanted)
-    for name, tensor in wanted.items():
-        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-6)
+    result, expected = weights(tmp_path / "split"), weights(tmp_path / "whole")
+    assert list(result) == list(expected)
+    for name, tensor in expected.items():
+        torch.testing.assert_close(result[name], tensor, rtol=1e-4, atol=1e-6)

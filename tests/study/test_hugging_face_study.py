@@ -63,7 +63,7 @@ def finished(data, place):
     return place / "run", study_of(data, place / "run").run()
 
 
-def test_the_study_of_a_gpt2(finished):
+def test_a_gpt2_learns_from_a_gpt2(finished):
     _, summary = finished
     assert summary.teacher.name == "gpt2-1x32"
     assert {arm.student for arm in summary.arms} == {"gpt2-1x16"}
@@ -73,10 +73,10 @@ def test_the_study_of_a_gpt2(finished):
     )
 
 
-def test_transformers_loads_what_the_run_keeps(finished, data):
+def test_transformers_loads_the_models_of_a_run(finished, data):
     out, summary = finished
     test = data.open_test()
-    for place, wanted in (
+    for place, expected in (
         (out / "teacher", summary.teacher.test.nll),
         (out / "students" / "soft" / "seed1", summary.arms[1].seeds[1].test.nll),
     ):
@@ -84,26 +84,26 @@ def test_transformers_loads_what_the_run_keeps(finished, data):
         with torch.no_grad():
             logits = model(input_ids=test.inputs.long()).logits
         nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), test.labels.flatten().long())
-        assert float(nll) == pytest.approx(wanted, rel=1e-5)
+        assert float(nll) == pytest.approx(expected, rel=1e-5)
         assert json.loads((place / "model.json").read_text())["builder"] == "huggingface"
 
 
 def test_a_folder_of_transformers_teaches_a_gpt(finished, data, tmp_path):
     model = transformers.AutoModelForCausalLM.from_pretrained(finished[0] / "teacher")
-    model.save_pretrained(tmp_path / "given")
-    assert not (tmp_path / "given" / "model.json").exists()
+    model.save_pretrained(tmp_path / "folder")
+    assert not (tmp_path / "folder" / "model.json").exists()
     student = partial(GPT, width=8, layers=1, heads=1)
     summary = study_of(
         data,
         tmp_path / "run",
-        teacher=Teacher(source=[tmp_path / "given"]),
+        teacher=Teacher(source=[tmp_path / "folder"]),
         student=student,
         epochs=1,
     ).run()
     assert summary.teacher.test.nll == pytest.approx(finished[1].teacher.test.nll, rel=1e-5)
 
 
-def test_a_teacher_with_a_padded_vocabulary(data, tmp_path):
+def test_a_teacher_may_have_a_padded_vocabulary(data, tmp_path):
     torch.manual_seed(0)
     config = transformers.GPT2Config(
         vocab_size=5000, n_positions=BLOCK, n_embd=16, n_layer=1, n_head=1
@@ -121,16 +121,16 @@ def test_a_teacher_with_a_padded_vocabulary(data, tmp_path):
         data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "padded"]), epochs=1, seeds=1
     )
     study.run()
-    kept = load_model(tmp_path / "run" / "teacher").model
-    assert kept(torch.zeros(1, BLOCK, dtype=torch.int64)).shape == (1, BLOCK, 256)
+    teacher = load_model(tmp_path / "run" / "teacher").model
+    assert teacher(torch.zeros(1, BLOCK, dtype=torch.int64)).shape == (1, BLOCK, 256)
 
 
 def save_tokenizer(folder, pieces, size):
-    made = tokenizers.ByteLevelBPETokenizer()
-    made.train_from_iterator(pieces, vocab_size=size, show_progress=False)
+    tokenizer = tokenizers.ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(pieces, vocab_size=size, show_progress=False)
     folder.mkdir(exist_ok=True)
-    made.save(str(folder / "tokenizer.json"))
-    return made.get_vocab_size()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer.get_vocab_size()
 
 
 def test_tokens_are_compared_id_by_id(place, tmp_path):
@@ -156,7 +156,7 @@ def test_tokens_are_compared_id_by_id(place, tmp_path):
         ).check()
 
 
-def test_a_name_on_the_hub_without_a_network(data, tmp_path, monkeypatch):
+def test_a_name_on_the_hub_needs_a_network(data, tmp_path, monkeypatch):
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))

@@ -1,6 +1,4 @@
-"""Language models scored as a study does it: the bytes behind tokens, and a teacher's answers kept
-or asked again.
-"""
+"""Scores of language models: bytes of tokens, and answers of the teacher that are cached or not."""
 
 import numpy as np
 import pytest
@@ -31,7 +29,7 @@ def gpt(seed):
 
 
 class Counting(nn.Module):
-    """A teacher that counts the blocks it is asked about."""
+    """A teacher that counts the blocks it reads."""
 
     def __init__(self):
         super().__init__()
@@ -46,7 +44,7 @@ class Counting(nn.Module):
 
 
 class Syllables(Tokenizer):
-    """Four tokens of a text that nobody wrote; the last stands for no text."""
+    """Four tokens of 1, 2, 4 and 0 bytes."""
 
     def __init__(self):
         self.name, self.names, self.definition = "syllables", ["a", "ba", "caba", "<end>"], "{}"
@@ -62,33 +60,35 @@ class Syllables(Tokenizer):
 def test_bytes_are_counted_by_label():
     labels = torch.tensor([[1, 0, 2], [2, 2, 3]], dtype=torch.int32)
     split = Split(torch.full((2, 3), 2, dtype=torch.int32), labels)  # the inputs do not count
-    found = Dataset.from_splits(
+    dataset = Dataset.from_splits(
         "s", split, split, split, class_names=["a", "b", "c", "d"], tokenizer=Syllables()
     )
-    assert text_bytes(found, split) == 2 + 1 + 4 + 4 + 4 + 0
+    assert text_bytes(dataset, split) == 2 + 1 + 4 + 4 + 4 + 0
 
 
-def test_bytes_of_a_long_split_are_those_of_its_parts():
+def test_bytes_of_a_long_split_are_summed_in_parts():
     labels = torch.randint(0, 4, (9_000, 3), dtype=torch.int32)
     split = Split(labels, labels)
-    found = Dataset.from_splits(
+    dataset = Dataset.from_splits(
         "s", split, split, split, class_names=["a", "b", "c", "d"], tokenizer=Syllables()
     )
-    assert text_bytes(found, split) == int(Syllables().lengths[labels.numpy()].sum())
+    assert text_bytes(dataset, split) == int(Syllables().lengths[labels.numpy()].sum())
 
 
-def test_a_byte_is_a_byte(data):
+def test_each_token_of_the_byte_tokenizer_is_one_byte(data):
     assert text_bytes(data, data.val) == data.val.labels.numel()
 
 
-def test_bytes_of_pairs_are_those_of_the_text_they_give_back(tmp_path):
+def test_bytes_of_bpe_tokens_are_those_of_the_decoded_text(tmp_path):
     pytest.importorskip("tokenizers")
     file = tmp_path / "chain.txt"
     file.write_text(markov_text("ab eht", 20_000, seed=4)[0])
-    found = text_file(file, tokenizer="bpe", vocabulary=300, block=BLOCK, cache=tmp_path / "cache")
-    for split in (found.train, found.val, found.open_test()):
-        told = sum(len(found.tokenizer.decode(row).encode()) for row in split.labels.numpy())
-        assert text_bytes(found, split) == told > 1.3 * split.labels.numel()
+    dataset = text_file(
+        file, tokenizer="bpe", vocabulary=300, block=BLOCK, cache=tmp_path / "cache"
+    )
+    for split in (dataset.train, dataset.val, dataset.open_test()):
+        size = sum(len(dataset.tokenizer.decode(row).encode()) for row in split.labels.numpy())
+        assert text_bytes(dataset, split) == size > 1.3 * split.labels.numel()
 
 
 # Scores -------------------------------------------------------------------------------------------
@@ -96,20 +96,20 @@ def test_bytes_of_pairs_are_those_of_the_text_they_give_back(tmp_path):
 
 def scored(data, teacher, advance=lambda done: None):
     """Two students and perhaps a teacher."""
-    made = {("arm", seed): (lambda seed=seed: gpt(seed)) for seed in (0, 1)}
-    return score(data, made, None if teacher is None else LiveTeacher(teacher), advance)
+    students = {("arm", seed): (lambda seed=seed: gpt(seed)) for seed in (0, 1)}
+    return score(data, students, None if teacher is None else LiveTeacher(teacher), advance)
 
 
-def test_kept_answers_give_what_asking_again_gives(data, monkeypatch):
+def test_cached_answers_give_the_same_scores(data, monkeypatch):
     monkeypatch.setattr("limbeck.data.batches.EVALUATION_BATCH", 20)  # several batches a split
     blocks = len(data.val) + data.test_size
-    found = {}
-    for kept, often in ((1 << 28, 1), (0, 3)):  # the teacher itself and two students
-        monkeypatch.setattr(scoring, "MOST_CACHED_LOGITS", kept)
+    scores = {}
+    for limit, often in ((1 << 28, 1), (0, 3)):  # the teacher itself and two students
+        monkeypatch.setattr(scoring, "MOST_CACHED_LOGITS", limit)
         teacher = Counting()
-        found[kept] = scored(data, teacher)
+        scores[limit] = scored(data, teacher)
         assert teacher.blocks == often * blocks
-    one, other = found.values()
+    one, other = scores.values()
     assert one.seeds == other.seeds
     assert one.teacher == other.teacher
     assert one.arrays().keys() == other.arrays().keys()
@@ -117,8 +117,8 @@ def test_kept_answers_give_what_asking_again_gives(data, monkeypatch):
         np.testing.assert_array_equal(values, other.arrays()[name])
 
 
-def test_a_split_is_kept_up_to_the_limit(data, monkeypatch):
-    """The smaller split is kept, the larger asked about again."""
+def test_answers_are_cached_up_to_the_limit(data, monkeypatch):
+    """The answers to the smaller split are cached, those to the larger are not."""
     small, large = sorted((len(data.val), data.test_size))
     assert small < large
     monkeypatch.setattr(scoring, "MOST_CACHED_LOGITS", small * BLOCK * 256)
@@ -127,38 +127,38 @@ def test_a_split_is_kept_up_to_the_limit(data, monkeypatch):
     assert teacher.blocks == small + 3 * large
 
 
-def test_scores_are_those_of_the_models_on_their_splits(data):
+def test_scores_equal_a_direct_computation(data):
     teacher = Counting()
-    found = scored(data, teacher)
+    scores = scored(data, teacher)
     test = data.open_test()
     for seed in (0, 1):
         logits = gpt(seed).eval()(test.inputs).detach().double()
         nll = nn.functional.cross_entropy(logits.flatten(0, 1), test.labels.flatten().long())
-        assert found.seeds["arm", seed].test.nll == pytest.approx(float(nll), rel=1e-5)
-        own = found.arrays()[f"nll/students/arm/seed{seed}"]
+        assert scores.seeds["arm", seed].test.nll == pytest.approx(float(nll), rel=1e-5)
+        own = scores.arrays()[f"nll/students/arm/seed{seed}"]
         assert own.shape == (data.test_size, BLOCK)
         assert own.mean() == pytest.approx(float(nll), rel=1e-5)
         theirs = teacher.net.eval()(data.val.inputs).detach().argmax(-1)
         mine = gpt(seed).eval()(data.val.inputs).detach().argmax(-1)
-        assert found.seeds["arm", seed].val.agreement == pytest.approx(
+        assert scores.seeds["arm", seed].val.agreement == pytest.approx(
             float((theirs == mine).double().mean())
         )
-    assert found.teacher.test.kl_to_teacher == 0
-    assert found.models == {"arm": ModelFacts("gpt-1x8", count_parameters(gpt(0)))}
-    assert found.size == text_bytes(data, test)
+    assert scores.teacher.test.kl_to_teacher == 0
+    assert scores.models == {"arm": ModelFacts("gpt-1x8", count_parameters(gpt(0)))}
+    assert scores.size == text_bytes(data, test)
 
 
-def test_an_arm_compared_with_itself_shows_nothing(data):
+def test_an_arm_does_not_differ_from_itself(data):
     alike = scored(data, Counting()).compare("arm", "arm")
     assert (alike.arm, alike.control, alike.verdict) == ("arm", "arm", "not shown")
     assert alike.delta_bits_per_byte.per_seed == (0.0, 0.0)
 
 
-def test_without_a_teacher(data):
+def test_students_are_scored_without_a_teacher(data):
     done, with_teacher = [], []
-    found = scored(data, None, done.append)
+    scores = scored(data, None, done.append)
     scored(data, Counting(), with_teacher.append)
     assert (done, with_teacher) == ([0, 1, 2], [1, 2, 3])
-    assert found.teacher is None
-    assert "nll/teacher" not in found.arrays()
-    assert found.seeds["arm", 0].test.agreement is None
+    assert scores.teacher is None
+    assert "nll/teacher" not in scores.arrays()
+    assert scores.seeds["arm", 0].test.agreement is None

@@ -1,4 +1,4 @@
-"""What a study refuses, and what it does with students that cannot be stacked."""
+"""Settings that a study refuses, and students that cannot be stacked."""
 
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 
 
 class Branching(nn.Module):
-    """Looks at its values to choose a path: vmap cannot follow."""
+    """A network that branches on its values, which vmap cannot follow."""
 
     def __init__(self, classes):
         super().__init__()
@@ -59,7 +59,7 @@ def test_a_student_that_branches_on_its_values_trains_alone(data, tmp_path):
     ]
 
 
-def test_other_settings_are_not_resumed_with(data, tmp_path):
+def test_a_run_is_not_resumed_with_other_settings(data, tmp_path):
     study(data, tmp_path / "run").run()
     with pytest.raises(ConfigError, match="the settings differ from those in config"):
         study(data, tmp_path / "run", temperature=3.0, resume=True).run()
@@ -68,7 +68,7 @@ def test_other_settings_are_not_resumed_with(data, tmp_path):
 @pytest.mark.parametrize(
     "other", [{"views": Shift(2)}, {"store": {"dtype": "float32"}}, {"store": {"views": 4}}]
 )
-def test_other_views_and_stores_are_not_resumed_with(data, tmp_path, other):
+def test_a_run_is_not_resumed_with_other_views_or_stores(data, tmp_path, other):
     study(data, tmp_path / "run", views=Shift(1)).run()
     summary = study(
         data, tmp_path / "run", views=Shift(1), store={"folder": tmp_path / "store"}, resume=True
@@ -78,7 +78,7 @@ def test_other_views_and_stores_are_not_resumed_with(data, tmp_path, other):
         study(data, tmp_path / "run", **{"views": Shift(1), **other}, resume=True).run()
 
 
-def test_the_report_tells_that_the_run_finished(data, tmp_path, real_report):
+def test_the_report_says_that_the_run_finished(data, tmp_path, real_report):
     study(data, tmp_path / "run").run()
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "finished" in page
@@ -117,16 +117,16 @@ def test_max_epochs_is_the_students_and_store_off_may_be_false(data, tmp_path):
         ("optimizer.name=[1]", "optimizer.name=[1] is unknown"),
     ],
 )
-def test_keys_that_hydra_would_let_pass(override, message, tmp_path, capsys, monkeypatch):
+def test_unknown_and_missing_keys_are_refused(override, message, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["run", override, "out=run"]) == 2
-    said = capsys.readouterr().err
-    assert message in said
-    assert len(said.splitlines()) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
     assert not Path("run").exists()
 
 
-def test_a_misspelt_key_in_a_recipe_of_ones_own(tmp_path, capsys, monkeypatch):
+def test_an_unknown_key_in_an_own_recipe_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own" / "recipe").mkdir(parents=True)
     recipe = "# @package _global_\nrecipe: mine\nepoch: 3\n"
@@ -135,16 +135,16 @@ def test_a_misspelt_key_in_a_recipe_of_ones_own(tmp_path, capsys, monkeypatch):
     assert "Unknown key `epoch`. Did you mean `epochs`?" in capsys.readouterr().err
 
 
-def test_settings_behind_an_option(capsys):
+def test_settings_may_follow_an_option(capsys):
     assert main(["run", "epochs=3", "--cfg", "job", "seeds=2"]) == 0
-    shown = capsys.readouterr().out
-    assert "epochs: 3\n" in shown
-    assert "seeds: 2\n" in shown
+    output = capsys.readouterr().out
+    assert "epochs: 3\n" in output
+    assert "seeds: 2\n" in output
     with pytest.raises(SystemExit):
         main(["run", "--nonsense"])
 
 
-def test_quick_takes_a_transfer_set_that_is_larger_than_its_data(tmp_path, capsys, monkeypatch):
+def test_a_quick_run_accepts_a_transfer_set_larger_than_its_data(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = [
         "quick=true",

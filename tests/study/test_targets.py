@@ -1,4 +1,4 @@
-"""Which signal the cohorts of a study learn from."""
+"""The signals that the cohorts of a study learn from: live answers or stored ones."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective()
 
 
 class Brighter(Views):
-    """Images times a number, drawn anew for each view of each sample, without end."""
+    """Images times a random number for each view of each sample, without end."""
 
     name, plain = "brighter", 0
 
@@ -97,7 +97,7 @@ def stores_of(signals):
     return sorted((store.rows, store.views) for store in signals.stores.values())
 
 
-def test_answers_are_stored_where_that_is_not_more_work(data, store):
+def test_answers_are_stored_if_that_takes_no_more_passes(data, store):
     teacher = Counting()
     signals, by_arm = signals_of(data, teacher, views=Shift(1), store=store)
     assert stores_of(signals) == []  # 9 views of 50 samples against 3 epochs of 2 seeds
@@ -155,7 +155,7 @@ def test_views_that_mix_have_a_store_for_each_transfer_set(data, store):
             torch.testing.assert_close(stored, live)
 
 
-def test_endless_views_get_an_end_in_every_arm_that_has_them(data, store):
+def test_endless_views_are_limited_in_every_arm_that_shares_a_store(data, store):
     arms = {
         "hard": Arm(objective=HARD),
         "soft": Arm(objective=SOFT),
@@ -187,7 +187,7 @@ def manifest_stores(out):
     return json.loads((out / "manifest.json").read_text(encoding="utf-8"))["stores"]
 
 
-def test_another_run_asks_nothing_but_the_comparison(data, tmp_path, store):
+def test_another_run_uses_the_stored_answers(data, tmp_path, store):
     counts = []
     for name in ("one", "two"):
         teacher = Counting()
@@ -223,7 +223,7 @@ class Normed(nn.Module):
         return self.net(x)
 
 
-def test_a_cohort_of_one_counts_each_of_its_questions(data, store):
+def test_each_cohort_of_one_counts_its_own_passes(data, store):
     arms = {"one": Arm(objective=SOFT), "two": Arm(objective=Objective(temperature=2.0))}
     signals, _ = signals_of(data, Counting(), arms, student=Normed, views=Shift(1), store=store)
     assert stores_of(signals) == [(50, "shifts of 1")], (

@@ -1,4 +1,4 @@
-"""Studies whose students see other inputs than their teacher did."""
+"""Students that learn from other inputs than their teacher."""
 
 import json
 from dataclasses import dataclass, replace
@@ -21,15 +21,13 @@ from limbeck.study.pools import Pools
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.generator import Generated
 
-HARD, SOFT = (
-    Objective(hard_weight=1.0, soft_weight=0.0),
-    Objective(hard_weight=0.5, soft_weight=0.5),
-)
+HARD = Objective(hard_weight=1.0, soft_weight=0.0)
+SOFT = Objective(hard_weight=0.5, soft_weight=0.5)
 
 
 @dataclass(frozen=True)
 class Adversary(Source):
-    """Inputs that go up the gradient of the teacher's first class."""
+    """Inputs that follow the gradient of the teacher's first class."""
 
     samples: int = 12
     needs_teacher = True
@@ -43,18 +41,18 @@ class Adversary(Source):
         logits = teacher.models[0](x)
         assert logits.shape == (self.samples, classes)
         logits[:, 0].sum().backward()
-        made.append(self.samples)
+        calls.append(self.samples)
         return (torch.arange(self.samples).view(-1, 1, 1, 1) / 20 + x.grad).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Sloped(Adversary):
-    """Adversaries that have a setting which their name does not tell."""
+    """Adversaries with a setting that is not in their name."""
 
     slope: float = 1.0
 
 
-made: list[int] = []
+calls: list[int] = []
 
 
 @pytest.fixture
@@ -83,10 +81,7 @@ def study(data, out, arms, **options):
 
 
 @pytest.mark.parametrize("views", [None, Shift(1)], ids=["plain", "shifts"])
-def test_a_source_teaches_what_the_same_images_without_labels_teach(data, tmp_path, views):
-    """The training inputs from a file, or from the training split with all labels gone: the
-    students are the same.
-    """
+def test_a_source_equals_the_same_images_without_labels(data, tmp_path, views):
     np.save(tmp_path / "images.npy", data.train.inputs[:, 0].numpy())
     arms = {
         "file": Arm(
@@ -111,7 +106,7 @@ def test_a_source_teaches_what_the_same_images_without_labels_teach(data, tmp_pa
     assert "inputs: images from images.npy" in manifest["digests"]
 
 
-def test_stored_answers_to_a_source_are_those_of_the_teacher_asked_live(data, tmp_path):
+def test_stored_answers_to_a_source_equal_live_ones(data, tmp_path):
     draw = np.random.default_rng(0)
     np.save(tmp_path / "other.npy", draw.integers(0, 256, (25, 4, 4)).astype(np.uint8))
     arms = {
@@ -132,16 +127,16 @@ def test_stored_answers_to_a_source_are_those_of_the_teacher_asked_live(data, tm
     assert [store["rows"] for store in manifest["stores"].values()] == [20]
 
 
-def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_is_resumed(
+def test_inputs_that_need_the_teacher_are_made_once_even_if_a_run_is_resumed(
     data, tmp_path, monkeypatch
 ):
-    made.clear()
+    calls.clear()
     arms = {
         "first": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())),
         "second": Arm(objective=SOFT, transfer=TransferSet(source=Adversary()), views=Shift(1)),
     }
     whole = study(data, tmp_path / "whole", arms).run()
-    assert made == [12]
+    assert calls == [12]
     fit = Engine.fit
 
     def stop_at_second(self, stage, *rest):
@@ -153,15 +148,15 @@ def test_a_source_that_needs_the_teacher_is_asked_once_and_kept_for_a_run_that_i
     with pytest.raises(KeyboardInterrupt):
         study(data, tmp_path / "run", arms).run()
     monkeypatch.setattr(Engine, "fit", fit)
-    assert made == [12, 12]
+    assert calls == [12, 12]
     assert (tmp_path / "run" / "checkpoints" / "source0.npy").is_file()
     resumed = study(data, tmp_path / "run", arms, resume=True).run()
-    assert made == [12, 12]
+    assert calls == [12, 12]
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert [arm.seeds for arm in resumed.arms] == [arm.seeds for arm in whole.arms]
 
 
-def test_other_inputs_than_before_are_no_run_to_resume(data, tmp_path, monkeypatch):
+def test_a_run_is_not_resumed_with_other_inputs(data, tmp_path, monkeypatch):
     arms = {
         "a": Arm(objective=SOFT, transfer=TransferSet(source=ImagesFrom(tmp_path / "images.npy")))
     }
@@ -176,7 +171,7 @@ def test_other_inputs_than_before_are_no_run_to_resume(data, tmp_path, monkeypat
         study(data, tmp_path / "run", arms, resume=True).run()
 
 
-def test_students_shown_some_classes_only(data, tmp_path):
+def test_students_may_learn_from_some_classes_only(data, tmp_path):
     arms = {
         "without": Arm(objective=HARD, transfer=TransferSet(without=["b"])),
         "only": Arm(objective=HARD, transfer=TransferSet(classes=[0, "c"])),
@@ -200,7 +195,7 @@ def test_students_shown_some_classes_only(data, tmp_path):
         (TransferSet(source=ImagesFrom("nowhere.npy")), DataError, "nowhere.npy cannot be read"),
     ],
 )
-def test_mistakes_are_met_before_anything_is_trained(data, tmp_path, transfer, error, message):
+def test_bad_transfer_sets_are_refused_before_training(data, tmp_path, transfer, error, message):
     with pytest.raises(error, match=message):
         study(
             data,
@@ -211,7 +206,7 @@ def test_mistakes_are_met_before_anything_is_trained(data, tmp_path, transfer, e
     assert not (tmp_path / "run").exists()
 
 
-def test_sources_of_one_name_are_told_apart(data, tmp_path):
+def test_sources_of_the_same_name_are_distinct(data, tmp_path):
     arms = {
         f"a{samples}": Arm(
             objective=SOFT,
@@ -232,8 +227,8 @@ def test_sources_of_one_name_are_told_apart(data, tmp_path):
     )
 
 
-def test_a_source_with_other_settings_is_no_run_to_resume(data, tmp_path, monkeypatch):
-    """Its name may be the same, and what it had made is kept."""
+def test_a_run_is_not_resumed_with_other_settings_of_a_source(data, tmp_path, monkeypatch):
+    """The name of the source is the same."""
 
     def arms(slope):
         return {"a": Arm(objective=SOFT, transfer=TransferSet(source=Sloped(slope=slope)))}
@@ -246,8 +241,8 @@ def test_a_source_with_other_settings_is_no_run_to_resume(data, tmp_path, monkey
         study(data, tmp_path / "run", arms(2.0), resume=True).run()
 
 
-def test_what_a_source_made_is_kept_while_students_are_missing(data, tmp_path, monkeypatch):
-    made.clear()
+def test_inputs_of_a_source_are_cached_until_all_students_are_trained(data, tmp_path, monkeypatch):
+    calls.clear()
     fit, run = Engine.fit, tmp_path / "run"
     arms = {
         "a": Arm(objective=SOFT, transfer=TransferSet(source=Adversary())),
@@ -263,26 +258,24 @@ def test_what_a_source_made_is_kept_while_students_are_missing(data, tmp_path, m
         patch.setattr(Engine, "fit", short)
         assert study(data, run, arms).run().failed
     assert study(data, run, arms, resume=True).run().failed == ()
-    assert made == [12]
+    assert calls == [12]
     assert not (run / "checkpoints").exists()
 
 
-def test_a_source_finds_the_teacher_where_it_was_last_time(data, tmp_path):
-    """Not where another arm has left it, so that a resumed run makes the same."""
+def test_a_source_uses_the_teacher_on_the_device_of_the_study(data, tmp_path):
+    """Wherever another arm has moved it, so that a resumed run makes the same inputs."""
     model = teacher().train()
     pools = Pools(data, [], RunFolder(tmp_path), StageProgress(enabled=False))
     pools.teacher, pools.device = LiveTeacher(model), torch.device("meta")
-    seen = []
-    monkey = Adversary()
-    object.__setattr__(monkey, "make", lambda *, teacher, **_: seen.append(teacher.models[0]))
-    pools._make(monkey)
-    assert next(seen[0].parameters()).device.type == "meta"
-    assert not seen[0].training
+    models = []
+    source = Adversary()
+    object.__setattr__(source, "make", lambda *, teacher, **_: models.append(teacher.models[0]))
+    pools._make(source)
+    assert next(models[0].parameters()).device.type == "meta"
+    assert not models[0].training
 
 
-def test_a_generator_that_has_no_images_to_make_is_met_before_the_teacher_is_trained(
-    data, tmp_path
-):
+def test_a_generator_for_flat_inputs_is_refused_before_the_teacher_is_trained(data, tmp_path):
     flat = Dataset.from_arrays(
         torch.rand(40, 16), torch.arange(40) % 3, torch.rand(9, 16), torch.arange(9) % 3
     )

@@ -2,61 +2,19 @@
 
 import copy
 
-import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from support.module_nets import CLASSES, batches, net, sgd, teacher_net
 from support.plain_loop import Loader, far, loss_terms, same, train_alone, trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from limbeck import DistillationModule, Objective, Optimizer
+from limbeck import DistillationModule, Objective
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.data.batches import Batch
 from limbeck.training.cohort.stack import Cohort
-
-CLASSES = 3
-
-
-def net(seed, hidden=8):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Flatten(), nn.Linear(12, hidden), nn.ReLU(), nn.Linear(hidden, CLASSES))
-
-
-def teacher_net():
-    torch.manual_seed(50)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 1),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Dropout(0.5),
-        nn.Flatten(),
-        nn.Linear(16, CLASSES),
-    )
-
-
-def samples(count, seed=0):
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, 3, 2, 2, generator=draw)
-    return x, (x.flatten(1) @ torch.randn(12, CLASSES, generator=draw)).argmax(1)
-
-
-@pytest.fixture
-def data():
-    return TensorDataset(*samples(50))
-
-
-@pytest.fixture
-def val_data():
-    return TensorDataset(*samples(23, seed=1))
-
-
-def sgd(lr=0.1):
-    return lambda parameters: torch.optim.SGD(parameters, lr=lr)
-
-
-# What is logged -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("with_teacher", [True, False])
@@ -129,14 +87,6 @@ def test_validation_alone_logs_too(val_data):
     )
 
 
-# Steps --------------------------------------------------------------------------------------------
-
-
-def batches(data, size, epochs=1):
-    x, y = data.tensors
-    return [(x[i : i + size], y[i : i + size]) for i in range(0, len(x), size)] * epochs
-
-
 def test_steps_equal_a_plain_loop_with_a_teacher_that_reads_images(data):
     teacher, alone, student = teacher_net().eval(), net(0), net(0)
     train_alone(alone, batches(data, 16, 3), sgd(), teacher=teacher, temperature=2.0)
@@ -158,7 +108,7 @@ def test_accumulated_gradients_are_those_of_the_mean(data):
     assert far(student, alone) < 1e-5
 
 
-def test_the_unlabelled_count_in_the_soft_loss_alone(data):
+def test_unlabelled_samples_count_in_the_soft_loss_alone(data):
     x, y = data.tensors
     y = y.clone()
     y[::2] = -100
@@ -176,7 +126,7 @@ def test_the_unlabelled_count_in_the_soft_loss_alone(data):
     assert float(fitter.callback_metrics["val_acc"]) == pytest.approx(right)
 
 
-def test_a_batch_without_any_label_is_learnt_from_the_teacher(data):
+def test_a_batch_without_labels_is_learnt_from_the_teacher(data):
     x = data.tensors[0]
     part = TensorDataset(x, torch.full((len(x),), -100))
     teacher, alone, student = teacher_net().eval(), net(0), net(0)
@@ -205,15 +155,12 @@ def test_bf16_runs_and_its_loss_is_float32(data, val_data):
     assert all(torch.isfinite(value) for value in fitter.callback_metrics.values())
 
 
-# The teacher --------------------------------------------------------------------------------------
-
-
-def test_the_teacher_is_neither_changed_nor_kept(data, val_data, tmp_path):
+def test_the_teacher_is_neither_changed_nor_saved(data, val_data, tmp_path):
     teacher = teacher_net().train()
     before = copy.deepcopy(teacher)
     student = net(0)
     module = DistillationModule(student, teacher)
-    keeper = ModelCheckpoint(tmp_path, filename="kept")
+    keeper = ModelCheckpoint(tmp_path, filename="last")
     fitter = trainer(max_epochs=2, callbacks=[keeper], enable_checkpointing=True)
     fitter.fit(module, DataLoader(data, 16), DataLoader(val_data, 16))
     assert same(teacher, before)
@@ -224,7 +171,7 @@ def test_the_teacher_is_neither_changed_nor_kept(data, val_data, tmp_path):
     assert not any(m is teacher for m in module.modules())
     names = {f"cohort.student.{name}" for name in student.state_dict()}
     assert set(module.state_dict()) == names
-    content = torch.load(tmp_path / "kept.ckpt", weights_only=True)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert set(content["state_dict"]) == names
     assert not content.get("hyper_parameters")
     sizes = sum(p.numel() for p in student.parameters())
@@ -254,9 +201,6 @@ def test_numbers_of_objectives_names_and_seeds_must_fit():
         DistillationModule(cohort, None, [hard, hard], seeds=[0, 1])
 
 
-# Callbacks, optimizers, schedules -----------------------------------------------------------------
-
-
 def test_early_stopping_and_checkpoints_watch_val_loss(data, val_data, tmp_path):
     stop = EarlyStopping("val_loss", patience=1, min_delta=1e9)
     best = ModelCheckpoint(tmp_path, monitor="val_loss", filename="{epoch}")
@@ -271,102 +215,6 @@ def test_early_stopping_and_checkpoints_watch_val_loss(data, val_data, tmp_path)
     other = DistillationModule(net(5), teacher_net())
     other.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
     assert not same(other.cohort.student, net(5))
-
-
-def test_an_optimizer_can_be_an_instance_a_function_or_settings(data):
-    def trained(student, optimizer):
-        trainer(max_epochs=2).fit(
-            DistillationModule(student, teacher_net(), optimizer=optimizer), DataLoader(data, 16)
-        )
-        return student
-
-    alone = net(0)
-    train_alone(
-        alone,
-        batches(data, 16, 2),
-        lambda p: torch.optim.Adam(p, lr=0.01),
-        teacher=teacher_net().eval(),
-    )
-    own = net(0)
-    for student in (
-        trained(own, torch.optim.Adam(own.parameters(), lr=0.01)),
-        trained(net(0), lambda parameters: torch.optim.Adam(parameters, lr=0.01)),
-        trained(net(0), Optimizer(name="adam", lr=0.01)),
-    ):
-        assert far(student, alone) < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("settings", "plain"),
-    [
-        (
-            {"name": "adamw", "weight_decay": 0.1},
-            lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
-        ),
-        (
-            {"name": "adam", "weight_decay": 0.1},
-            lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
-        ),
-        ({"name": "sgd"}, lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True)),
-        ({"name": "sgd", "momentum": 0.0}, lambda p: torch.optim.SGD(p, lr=0.01)),
-    ],
-)
-def test_settings_mean_the_optimizers_of_torch(data, settings, plain):
-    alone, student = net(0), net(0)
-    train_alone(alone, batches(data, 16, 2), plain, hard_weight=1.0, soft_weight=0.0)
-    module = DistillationModule(student, optimizer=Optimizer(lr=0.01, **settings))
-    trainer(max_epochs=2).fit(module, DataLoader(data, 16))
-    assert far(student, alone) < 1e-5
-
-
-@pytest.mark.parametrize(
-    ("schedule", "accumulate", "first", "last"),
-    [
-        ("constant", 1, 0.1, 0.1),
-        ("one_cycle", 1, 0.1 / 25, 0.1 / 25 / 1e4),
-        ("one_cycle", 2, 0.1 / 25, 0.1 / 25 / 1e4),
-        ("cosine", 1, 0.1, 0.0),
-    ],
-)
-def test_schedules_end_with_the_training(data, schedule, accumulate, first, last):
-    rates = []
-
-    class Watch(L.Callback):
-        def on_before_optimizer_step(self, trainer, module, optimizer):
-            rates.append(optimizer.param_groups[0]["lr"])
-
-    module = DistillationModule(net(0), optimizer=Optimizer(name="sgd", lr=0.1, schedule=schedule))
-    fitter = trainer(max_epochs=3, callbacks=[Watch()], accumulate_grad_batches=accumulate)
-    fitter.fit(module, DataLoader(data, 16))
-    assert len(rates) == 3 * 4 / accumulate
-    assert rates[0] == pytest.approx(first)
-    # The schedule has taken one step more than the optimizer: its end is the rate of the step after
-    # the last.
-    end = fitter.optimizers[0].param_groups[0]["lr"]
-    reached = rates[-1] if schedule == "one_cycle" else end
-    assert reached == pytest.approx(last, rel=1e-4, abs=1e-12)
-    assert max(rates) <= 0.1 + 1e-12
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"name": "adagrad"}, "optimizer.name='adagrad' is unknown"),
-        ({"schedule": "step"}, "optimizer.schedule='step' is unknown"),
-        ({"lr": 0}, "optimizer.lr=0 would never learn"),
-        ({"lr": float("nan")}, "finite number"),
-        ({"lr": -1.0}, "not negative"),
-        ({"lr": "fast"}, "finite number"),
-        ({"weight_decay": -0.1}, "not negative"),
-        ({"momentum": True}, "momentum"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(ConfigError, match=message):
-        Optimizer(**settings)
-
-
-# Divergence ---------------------------------------------------------------------------------------
 
 
 def test_divergence_names_arm_seed_and_epoch_and_stops_only_when_all_diverged(data):
@@ -396,7 +244,7 @@ def test_divergence_names_arm_seed_and_epoch_and_stops_only_when_all_diverged(da
         trainer(max_epochs=2).fit(module, Loader([batch]))
 
 
-def test_divergence_of_a_single_student(data):
+def test_a_single_student_that_diverges_stops_training(data):
     module = DistillationModule(net(0), optimizer=lambda p: torch.optim.SGD(p, lr=1e30))
     with pytest.raises(DivergedError, match=r"the loss of the student was (nan|inf) in epoch \d"):
         trainer(max_epochs=5).fit(module, DataLoader(data, 16))

@@ -1,0 +1,137 @@
+"""Descriptions that build no model are refused, and none of them runs code or takes memory."""
+
+import json
+
+import pytest
+import torch
+from support.saved_models import NAMES, Own, rewrite
+from torch import nn
+
+from limbeck._base.errors import LimbeckError, TeacherError, UntrustedFileError
+from limbeck.models import MLP, load_model, load_weights, save_model
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is damaged"),
+        ("not json", "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ('{"format": ' + "9" * 5000 + "}", "is damaged"),
+        ("[1]", "is not a model description of format 1"),
+        ("{}", "is not a model description of format 1"),
+        ('{"format": 2}', "is not a model description of format 1"),
+        ("null", "is not a model description of format 1"),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_a_description_of_another_form_is_refused(saved, content, message):
+    (saved / "model.json").write_text(content)
+    with pytest.raises(UntrustedFileError, match=message) as caught:
+        load_model(saved)
+    assert str(saved / "model.json") in str(caught.value)
+    (saved / "model.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UntrustedFileError, match="is damaged"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"builder": "torch.hub.load"},
+        {"builder": ["mlp"]},
+        {"builder": 7},
+        {"builder": "__import__"},
+        {"arguments": None},
+        {"arguments": []},
+        {"arguments": "mlp"},
+        {"arguments": {}},
+        {"arguments": {"shape": [4], "classes": 3, "hidden": ["a"]}},
+        {"arguments": {"shape": [4], "classes": 3, "dropout": "much"}},
+        {"arguments": {"shape": [4], "classes": 3, "max_norm": "much"}},
+        {"arguments": {"shape": 4, "classes": 3}},
+        {"arguments": {"shape": [4], "classes": "3"}},
+        {"arguments": {"shape": [4], "classes": -3}},
+        {"arguments": {"shape": [-4], "classes": 3}},
+        {"arguments": {"shape": [4], "classes": 3, "_target_": "os.system"}},
+        {
+            "builder": "convnet",
+            "arguments": {"shape": [1, 2, 2], "classes": 3, "channels": "ab", "strides": [1, 1]},
+        },
+        {"normalize": 5},
+        {"normalize": {"mean": [0.5]}},
+        {"normalize": {"mean": ["a"], "std": [1]}},
+        {"class_names": 5},
+        {"class_names": "abc"},
+        {"class_names": [1, 2, 3]},
+    ],
+    ids=lambda c: json.dumps(c)[:60],
+)
+def test_a_description_that_builds_no_model_is_refused(saved, changes):
+    rewrite(saved, **changes)
+    with pytest.raises(UntrustedFileError) as caught:
+        load_model(saved)
+    assert str(saved / "model.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"shape": [4], "classes": 3, "hidden": [10**6, 10**6, 10**6]},
+        {"shape": [4], "classes": 3, "hidden": [2**62]},
+        {"shape": [4], "classes": 3, "hidden": [10**30]},
+        {"shape": [2**40, 2**40], "classes": 3},
+        {"shape": [4], "classes": 10**15},
+        {"shape": [4], "classes": 3, "hidden": [100_000, 100_000]},
+    ],
+    ids=str,
+)
+def test_absurd_sizes_take_no_memory(saved, arguments, monkeypatch):
+    """Sizes are compared with the file before memory is asked for."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("memory was asked for")
+
+    monkeypatch.setattr(nn.Module, "to_empty", refuse)
+    rewrite(saved, arguments=arguments)
+    with pytest.raises(LimbeckError, match=r"cannot be built|does not fit") as caught:
+        load_model(saved)
+    assert str(saved) in str(caught.value)
+
+
+def test_a_target_is_never_imported(saved, tmp_path, monkeypatch):
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    rewrite(saved, _target_="evil_module.Evil", **{"class": "evil_module.Evil"})
+    assert load_model(saved).model(torch.rand(1, 4)).shape == (1, 3)
+    rewrite(saved, builder="evil_module.Evil")
+    with pytest.raises(UntrustedFileError, match="is none of mlp, convnet"):
+        load_model(saved)
+    rewrite(saved, builder=None)
+    with pytest.raises(TeacherError, match="names a class of your own"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda: MLP((4,), 3, hidden=[6]), "size mismatch"),
+        (lambda: MLP((4,), 3, hidden=[5, 5]), "Missing key"),
+        (lambda: MLP((4,), 3, hidden=()), "Unexpected key"),
+        (Own, "Missing key"),
+    ],
+)
+def test_weights_of_another_model_are_refused(tmp_path, other, message):
+    save_model(MLP((4,), 3, hidden=[5]), tmp_path, class_names=NAMES)
+    with pytest.raises(TeacherError, match=message) as caught:
+        load_weights(other(), tmp_path / "model.safetensors")
+    assert str(tmp_path / "model.safetensors") in str(caught.value)
+
+
+def test_a_description_of_another_size_is_refused(saved):
+    arguments = json.loads((saved / "model.json").read_text())["arguments"]
+    rewrite(saved, arguments=arguments | {"hidden": [6]})
+    with pytest.raises(
+        TeacherError, match=r"model\.safetensors does not fit the model 4-6-3: size mismatch"
+    ):
+        load_model(saved)

@@ -1,0 +1,166 @@
+"""A study that fails or is killed is resumed, and ends as if it had never stopped."""
+
+from functools import partial
+
+import pytest
+import torch
+from support.image_studies import (
+    HARD,
+    Killed,
+    WithBatchNorm,
+    dataset,
+    interrupt,
+    manifest,
+    own,
+    same_students,
+    scalars,
+    study_of,
+    teacher_model,
+)
+
+from limbeck import Arm, Objective, Optimizer, Teacher
+from limbeck._base.errors import (
+    ConfigError,
+    DataError,
+    DivergedError,
+    TeacherError,
+    UntrustedFileError,
+)
+from limbeck.data import Shift
+from limbeck.models import MLP
+from limbeck.study.engine import Engine
+
+
+def test_a_diverging_study_fails_with_the_reason(data, tmp_path):
+    out = tmp_path / "run"
+    study = study_of(data, out, optimizer=Optimizer(name="sgd", lr=1e30))
+    with pytest.raises(DivergedError, match=r"the loss of hard/seed0 was (nan|inf) in epoch"):
+        study.run()
+    assert manifest(out)["state"] == "failed"
+    assert manifest(out)["error"].startswith("DivergedError: Training diverged")
+    assert not (out / "summary.json").exists()
+
+
+SPLIT = {
+    "hard": Arm(objective=HARD),
+    "soft": Arm(objective=Objective()),
+    "wide": Arm(objective=HARD, student=own(9)),
+}
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"stage": "teacher0"},
+        {"stage": "teacher0", "epoch": 2},
+        {"stage": "cohort0"},
+        {"stage": "cohort1"},
+        {"stage": "cohort0", "epoch": 0},
+        {"stage": "cohort0", "epoch": 3},
+        {"stage": "cohort1", "epoch": 5},
+    ],
+    ids=str,
+)
+def test_a_resumed_study_ends_as_if_never_interrupted(data, tmp_path, monkeypatch, where, whole):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, **where)
+        with pytest.raises(Killed):
+            resumable(data, out).run()
+    assert manifest(out)["state"] == "failed"
+    assert not (out / "predictions.npz").exists()
+    torch.manual_seed(12345)
+    summary = resumable(data, out, resume=True).run()
+    reference, expected = whole
+    assert same_students(out, reference)
+    assert summary.arms[1].seeds == expected.arms[1].seeds
+    assert scalars(out) == scalars(reference)
+    assert manifest(out)["resumed"] == 1
+    assert manifest(out)["state"] == "finished"
+    assert "error" not in manifest(out)
+    assert not (out / "checkpoints").exists()
+
+
+def resumable(data, out, **options):
+    """A study with dropout, a teacher that it trains and two cohorts."""
+    teacher = Teacher(model=partial(MLP, hidden=[8], dropout=0.3, max_norm=1.0), epochs=4)
+    return study_of(data, out, SPLIT, teacher=teacher, epochs=6, views=Shift(1), **options)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "run"
+    return out, resumable(dataset(), out).run()
+
+
+def test_students_with_batchnorm_are_resumed(data, tmp_path, monkeypatch):
+    options = {"student": WithBatchNorm, "epochs": 4}
+    study_of(data, tmp_path / "whole", **options).run()
+    with monkeypatch.context() as patch:
+        interrupt(patch, stage="cohort2", epoch=2)
+        with pytest.raises(Killed):
+            study_of(data, tmp_path / "run", **options).run()
+    study_of(data, tmp_path / "run", resume=True, **options).run()
+    assert same_students(tmp_path / "run", tmp_path / "whole")
+    assert scalars(tmp_path / "run") == scalars(tmp_path / "whole")
+
+
+def test_finished_stages_are_not_trained_again(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, stage="cohort1", epoch=1)
+        with pytest.raises(Killed):
+            resumable(data, out).run()
+    before = (out / "teacher" / "model.safetensors").stat().st_mtime_ns
+    stages = []
+    fit = Engine.fit
+
+    def fit_and_record(self, stage, *rest):
+        stages.append(stage)
+        fit(self, stage, *rest)
+
+    monkeypatch.setattr(Engine, "fit", fit_and_record)
+    resumable(data, out, resume=True).run()
+    assert stages == ["cohort1"]
+    assert (out / "teacher" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_folder_without_a_run_is_not_resumed(data, tmp_path):
+    with pytest.raises(ConfigError, match="holds no run to resume"):
+        study_of(data, tmp_path / "run", resume=True).run()
+
+
+def test_a_run_is_not_resumed_with_other_data(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, stage="cohort0")
+        with pytest.raises(Killed):
+            resumable(data, out).run()
+    other = dataset()
+    other.train.labels[0] = (other.train.labels[0] + 1) % 3
+    with pytest.raises(DataError, match="the data is not what it was when this run began"):
+        resumable(other, out, resume=True).run()
+
+
+def test_a_run_is_not_resumed_with_another_teacher(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, stage="cohort0")
+        with pytest.raises(Killed):
+            study_of(data, out).run()
+    with pytest.raises(TeacherError, match="the teacher is not what it was when this run began"):
+        study_of(data, out, teacher=teacher_model(seed=8), resume=True).run()
+
+
+def test_a_run_is_not_resumed_with_a_changed_teacher_file(data, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt(patch, stage="cohort0")
+        with pytest.raises(Killed):
+            resumable(data, out).run()
+    file = out / "teacher" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UntrustedFileError, match="was changed"):
+        resumable(data, out, resume=True).run()

@@ -1,0 +1,118 @@
+"""Teachers of a study: a model, an ensemble, weights from a file, or none."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.image_studies import ARMS, own, same_students, scalars, study_of, teacher_model
+
+from limbeck import Teacher
+from limbeck._base.errors import TeacherError
+from limbeck.models import MLP, ConvNet
+
+
+def test_a_study_of_labels_alone_needs_no_teacher(data, tmp_path):
+    out = tmp_path / "run"
+    summary = study_of(data, out, {"hard": ARMS["hard"]}, teacher=None).run()
+    assert summary.teacher is None
+    assert summary.comparisons == ()
+    assert summary.arms[0].mean.agreement is None
+    assert not (out / "teacher").exists()
+    assert "teacher" not in np.load(out / "predictions.npz").files
+    with pytest.raises(
+        TeacherError, match=r"arms\.soft learns from a teacher, but the study has none"
+    ):
+        study_of(data, tmp_path / "other", teacher=None)
+
+
+def test_a_list_of_teachers_is_their_mean(data, tmp_path):
+    out, teachers = tmp_path / "run", [teacher_model(1), teacher_model(2), teacher_model(3)]
+    summary = study_of(data, out, teacher=teachers).run()
+    with torch.no_grad():
+        x = data.open_test().inputs.float() / 255
+        expected = torch.stack([model(x).softmax(-1) for model in teachers]).mean(0)
+    result = torch.from_numpy(np.load(out / "predictions.npz")["teacher"]).softmax(-1)
+    torch.testing.assert_close(result, expected)
+    assert sorted(p.name for p in (out / "teacher").iterdir()) == ["member0", "member1", "member2"]
+    assert summary.teacher.params == 3 * sum(p.numel() for p in teachers[0].parameters())
+    again = study_of(data, tmp_path / "again", teacher=Teacher(model=own(12), source=[out])).run()
+    assert again.teacher.test == summary.teacher.test
+
+
+def test_a_teacher_is_loaded_from_weights_with_and_without_normalisation(data, tmp_path):
+    file = tmp_path / "mine.safetensors"
+    save_file(teacher_model().state_dict(), file)
+    direct = study_of(data, tmp_path / "a", epochs=1).run()
+    loaded = study_of(
+        data, tmp_path / "b", epochs=1, teacher=Teacher(model=own(12), source=[file])
+    ).run()
+    assert loaded.teacher.test == direct.teacher.test
+    trained = study_of(
+        data, tmp_path / "c", epochs=1, teacher=Teacher(model=own(12), epochs=2)
+    ).run()
+    again = Teacher(model=own(12), source=[tmp_path / "c" / "teacher" / "model.safetensors"])
+    loaded = study_of(data, tmp_path / "d", epochs=1, teacher=again).run()
+    assert loaded.teacher.test == trained.teacher.test
+    with pytest.raises(TeacherError, match="does not fit the model"):
+        study_of(data, tmp_path / "e", teacher=Teacher(model=own(13), source=[file])).run()
+
+
+@pytest.mark.parametrize(
+    "model", [partial(MLP, hidden=[8]), partial(ConvNet, channels=[4], strides=[1])]
+)
+def test_an_ensemble_is_trained_and_used_again(data, tmp_path, model):
+    plan = Teacher(model=model, members=3, epochs=2, seed=10, combine="logits")
+    first = study_of(data, tmp_path / "a", teacher=plan).run()
+    members = [
+        load_file(tmp_path / "a" / "teacher" / f"member{i}" / "model.safetensors") for i in range(3)
+    ]
+    name = next(name for name in members[0] if name.endswith("weight"))
+    assert not torch.equal(members[0][name], members[1][name])
+    assert first.teacher.name.startswith("3 x ")
+    again = study_of(
+        data, tmp_path / "b", teacher=Teacher(source=[tmp_path / "a"], combine="logits")
+    ).run()
+    assert again.teacher.test == first.teacher.test
+    assert same_students(tmp_path / "a", tmp_path / "b")
+    one = study_of(
+        data, tmp_path / "c", teacher=Teacher(source=[tmp_path / "a" / "teacher" / "member1"])
+    ).run()
+    assert one.teacher.params * 3 == first.teacher.params
+
+
+def test_the_members_of_an_ensemble_equal_teachers_trained_alone(data, tmp_path):
+    mlp = partial(MLP, hidden=[8])
+    study_of(
+        data, tmp_path / "three", teacher=Teacher(model=mlp, members=3, epochs=2, seed=4)
+    ).run()
+    study_of(data, tmp_path / "one", teacher=Teacher(model=mlp, epochs=2, seed=5)).run()
+    member = load_file(tmp_path / "three" / "teacher" / "member1" / "model.safetensors")
+    for name, tensor in load_file(tmp_path / "one" / "teacher" / "model.safetensors").items():
+        torch.testing.assert_close(member[name], tensor, rtol=1e-4, atol=1e-6)
+
+
+def test_a_warning_names_a_teacher_worse_than_the_control(data, tmp_path, real_report):
+    bad = teacher_model()
+    with torch.no_grad():
+        bad.net[3].weight.zero_()
+        bad.net[3].bias.copy_(torch.tensor([0.0, 0.0, 9.0]))
+    summary = study_of(data, tmp_path / "run", teacher=bad, epochs=20).run()
+    assert any("is no better than the control 'hard'" in w for w in summary.warnings)
+    assert "no better than the control" in (tmp_path / "run" / "report.html").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_a_teacher_is_trained_without_students(data, tmp_path):
+    out = tmp_path / "run"
+    summary = study_of(data, out, teacher=Teacher(model=own(8), epochs=2)).fit_teacher()
+    assert summary.arms == ()
+    assert summary.teacher.name == "Own"
+    assert (out / "teacher" / "model.safetensors").is_file()
+    assert not (out / "students").exists()
+    assert {row["stage"] for row in scalars(out)} == {"teacher"}
+    assert np.load(out / "predictions.npz").files == ["labels", "teacher"]
+    with pytest.raises(TeacherError, match="no teacher to train"):
+        study_of(data, tmp_path / "other", {"hard": ARMS["hard"]}, teacher=None).fit_teacher()
