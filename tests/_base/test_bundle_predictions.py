@@ -103,7 +103,7 @@ def test_a_picture_error_is_one_line(tmp_path):
 @pytest.mark.parametrize("values", [np.float32, np.int32])
 def test_values_beyond_16_bits_are_refused(tmp_path, values):
     Image.fromarray(np.full((4, 4), 70_000, values)).save(tmp_path / "a.tif")
-    with pytest.raises(PictureError, match="8 or 16 bits were expected"):
+    with pytest.raises(PictureError, match="expected 8 or 16 bits"):
         runtime.decode(tmp_path / "a.tif", size=(4, 4), channels=1)
 
 
@@ -119,7 +119,7 @@ def test_bad_images_are_rows_of_the_table(run, shared_bundle, pictures, tmp_path
     files = [pictures / "0.png", *bad, pictures / "1.png"]
     code, out, err = run("predict", shared_bundle, *files)
     assert code == 3
-    assert err == "error: 5 of the files cannot be read; the column error says why.\n"
+    assert err == "error: 5 of the files cannot be read. See the column error.\n"
     rows = rows_of(out)
     assert [bool(row["label"]) for row in rows] == [True, False, False, False, False, False, True]
     reasons = ("not an image of", "not an image of", "134,217,728 pixels", "", "missing")
@@ -199,7 +199,7 @@ def test_arrays_are_inputs_too(tmp_path):
     assert runtime.predict(bundle, files, out=out) == 3
     rows = rows_of(out.getvalue())
     assert [bool(row["label"]) for row in rows] == [True, True, False, False, False]
-    reasons = ("whole numbers from 0 to 255 were expected", "(1, 12, 10) was expected", "missing")
+    reasons = ("expected whole numbers from 0 to 255", "expected (1, 12, 10)", "missing")
     assert all(reason in row["error"] for reason, row in zip(reasons, rows[2:], strict=True))
 
 
@@ -224,5 +224,5 @@ def test_wrong_arguments(run, shared_bundle, pictures, words, code, message):
 
 def test_a_folder_without_images(shared_bundle, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RuntimeFailure, match="no image in this folder"):
+    with pytest.raises(RuntimeFailure, match="contains no image file"):
         runtime.predict(shared_bundle, [tmp_path / "empty"])

@@ -68,7 +68,7 @@ def test_a_list_of_seeds_keeps_its_order(seeds):
 
 
 def test_a_repeated_seed_is_refused():
-    with pytest.raises(ConfigError, match="names a seed twice"):
+    with pytest.raises(ConfigError, match="contains a seed twice"):
         seed_list([3, 1, 3])
 
 
@@ -93,7 +93,7 @@ def test_good_arm_names_pass(name):
 
 @pytest.mark.parametrize("name", [*BAD_NAMES, 4])
 def test_an_arm_name_that_is_unfit_for_a_folder_is_refused(name):
-    with pytest.raises(ConfigError, match="it names a folder"):
+    with pytest.raises(ConfigError, match="it becomes the name of a folder"):
         check_arm_names(["good", name])
 
 

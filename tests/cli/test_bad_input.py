@@ -95,7 +95,7 @@ def fails(tmp_path, capsys, monkeypatch):
         ("epochs=${nope}", "'nope' not found"),
         ("seeds=0", "seeds=0"),
         ("seeds=[]", "seeds=[] is empty"),
-        ("seeds=[1,1]", "names a seed twice"),
+        ("seeds=[1,1]", "contains a seed twice"),
         ("seeds=abc", "seeds='abc' should be a number of seeds"),
         ("seeds=null", "seeds=None"),
         ("batch_size=0", "batch_size=0"),
@@ -134,15 +134,15 @@ def test_an_arm_needs_a_teacher(fails):
 def test_the_folder(fails, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("keep", encoding="utf-8")
-    assert "is not empty (it holds thesis.txt)" in fails(2, out="mine")
-    assert "is not a run of limbeck" in fails(2, "overwrite=true", out="mine")
-    assert "is a file; name a folder" in fails(2, out="mine/thesis.txt")
+    assert "is not empty (it contains thesis.txt)" in fails(2, out="mine")
+    assert "is not a run folder" in fails(2, "overwrite=true", out="mine")
+    assert "is a file. Choose a folder" in fails(2, out="mine/thesis.txt")
 
 
 def test_other_verbs(fails, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "holds no run to resume" in fails(2, "nowhere", verb="resume", out=None)
-    assert "holds no run to resume" in fails(2, "empty", verb="resume", out=None)
+    assert "contains no run to resume" in fails(2, "nowhere", verb="resume", out=None)
+    assert "contains no run to resume" in fails(2, "empty", verb="resume", out=None)
     assert "nowhere is not a folder" in fails(2, "nowhere", verb="report", out=None)
     assert "summary.json is missing" in fails(2, "empty", verb="report", out=None)
     (tmp_path / "empty" / "summary.json").write_text("{", encoding="utf-8")
@@ -235,7 +235,7 @@ def teacher(tmp_path):
 def test_a_missing_teacher(fails, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "nowhere does not exist" in fails(4, "teacher.from=nowhere")
-    assert "no model.safetensors there" in fails(4, "teacher.from=empty")
+    assert "empty has no model.safetensors" in fails(4, "teacher.from=empty")
     assert "5 does not exist" in fails(4, "teacher.from=5")
     assert "names no model" in fails(4, "teacher.from=[]")
 
@@ -306,7 +306,7 @@ def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
         ("student=torchvison/resnet18", "is unknown. Did you mean torchvision?"),
         (
             "student=torchvision/mobilenet_v2 student.stem=small",
-            "torchvision/mobilenet_v2 is no ResNet",
+            "torchvision/mobilenet_v2 is not a ResNet",
         ),
         ("student=torchvision/resnet18 student.stem=tiny", "choose one of auto, small, imagenet"),
         ("student=torchvision/inception_v3", "cannot read inputs of shape [1, 8, 8]"),

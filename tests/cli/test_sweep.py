@@ -66,7 +66,7 @@ def test_a_sweep_is_one_study(sweep):
     assert "6 comparisons" in " ".join(out.split())
     assert "the fewest errors on the validation split" in " ".join(out.split())
     assert any(
-        warning.startswith("6 comparisons: if distilling changed nothing")
+        warning.startswith("6 comparisons: if distillation changed nothing")
         for warning in summary["warnings"]
     )
     page = (run / "report.html").read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def test_many_controls_are_named_in_part():
     teacher = TeacherResult(name="mlp", params=10, test=metrics(10))
     first, second = study_warnings(summary([*controls, *arms], pairs, teacher=teacher))
     assert "'hard3' (10.0) and 2 more: it has little to teach" in first
-    assert second.startswith("6 comparisons: if distilling changed nothing")
+    assert second.startswith("6 comparisons: if distillation changed nothing")
     assert "here 0.3, 'helps' or 'hurts'" in second
 
 
@@ -123,7 +123,7 @@ def test_many_controls_are_named_in_part():
 )
 def test_a_control_that_differs_in_more_than_the_objective(change, difference):
     (warning,) = study_warnings(summary([HARD, replace(SOFT, **change)], PAIR))
-    assert warning.startswith(f"Arm 'soft' and its control 'hard' differ in {difference} too")
+    assert warning.startswith(f"Arm 'soft' and its control 'hard' also differ in {difference}")
 
 
 def test_arms_with_the_same_difference_share_a_warning():
@@ -137,8 +137,8 @@ def test_failed_arms_and_controls():
     failed = tuple(FailedStudent(arm="hard", seed=i, reason="diverged") for i in range(2))
     warnings = study_warnings(summary([replace(SOFT, failed_control="hard")], failed=failed))
     assert warnings == (
-        "Arm 'hard' failed for at least one seed: left out of all tables and comparisons.",
-        "Arm 'soft' is compared with nothing: its control 'hard' failed.",
+        "Arm 'hard' failed for at least one seed and is left out of all tables and comparisons.",
+        "Arm 'soft' has no comparison, because its control 'hard' failed.",
     )
 
 
@@ -155,7 +155,7 @@ def test_few_seeds(seeds, sentence):
 
 def test_arms_without_a_control():
     assert study_warnings(summary([SOFT])) == (
-        "Arm 'soft' has no control to compare with: add one with soft_weight=0.",
+        "Arm 'soft' has no control to compare with. Add an arm with soft_weight=0.",
     )
     assert study_warnings(summary([SOFT, arm("softer")]))[0].startswith(
         "Arms 'soft' and 'softer' have no control"

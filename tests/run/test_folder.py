@@ -71,7 +71,7 @@ def test_a_filled_folder_is_refused(tmp_path, make):
     before = listing(path)
     for act in (RunFolder(path).check, RunFolder(path).prepare):
         with pytest.raises(
-            ConfigError, match=r"is not empty \(it holds .*limbeck resume.*overwrite=true"
+            ConfigError, match=r"is not empty \(it contains .*limbeck resume.*overwrite=true"
         ) as caught:
             act()
         assert str(path) in str(caught.value)
@@ -93,7 +93,7 @@ def test_what_is_not_ours_is_never_deleted(tmp_path, manifest):
     """Web pages and browser extensions have a manifest.json as well."""
     path = strangers(tmp_path / "home", manifest)
     before = listing(path)
-    with pytest.raises(ConfigError, match=r"is not a run of limbeck .*will not delete it"):
+    with pytest.raises(ConfigError, match=r"is not a run folder .*does not delete it"):
         RunFolder(path).prepare(overwrite=True)
     assert listing(path) == before
 
@@ -116,7 +116,7 @@ def test_a_link_to_nowhere_gets_its_folder(tmp_path):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_file_in_place_of_a_folder(tmp_path, overwrite):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(ConfigError, match="is a file; name a folder"):
+    with pytest.raises(ConfigError, match=r"is a file\. Choose a folder"):
         RunFolder(tmp_path / "out").prepare(overwrite=overwrite)
     assert (tmp_path / "out").read_text() == "mine"
 
@@ -132,7 +132,7 @@ def test_resuming_keeps_everything(tmp_path, overwrite):
 @pytest.mark.parametrize("make", [lambda path: path, lambda path: path.mkdir(), strangers])
 def test_nothing_to_resume(tmp_path, make):
     make(tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"holds no run to resume: it has no manifest\.json"):
+    with pytest.raises(ConfigError, match=r"contains no run to resume: manifest\.json is missing"):
         RunFolder(tmp_path / "run").prepare(resume=True)
 
 
@@ -178,7 +178,7 @@ def test_damaged_json(tmp_path, content):
 
 
 def test_missing_json(tmp_path):
-    with pytest.raises(ConfigError, match=r"summary\.json is missing: .* is no finished run"):
+    with pytest.raises(ConfigError, match=r"summary\.json is missing: .* is not a finished run"):
         read_summary(RunFolder(tmp_path))
 
 

@@ -184,7 +184,7 @@ def test_what_may_be_null():
 @pytest.mark.parametrize("schema", [0, 2, 99])
 def test_another_schema_is_refused(schema):
     message = message_of({**SHORTEST, "schema": schema})
-    assert f"schema {schema} is not 1; update limbeck" in message
+    assert f"schema {schema} is not supported, expected 1. Update limbeck" in message
 
 
 @pytest.mark.parametrize("interval", [[], [1.0], ["a", "b"], [None, None]])

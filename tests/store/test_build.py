@@ -103,7 +103,7 @@ def test_a_store_of_some_rows_and_mixed_views(tmp_path):
             answer = stored(inputs[:1], torch.tensor([row]), torch.tensor([view]))[0]
             torch.testing.assert_close(answer, live)
             assert torch.equal(answer, stored.records[index, view])
-    with pytest.raises(TeacherError, match="no stored answer to training sample 5"):
+    with pytest.raises(TeacherError, match="no answer for training sample 5"):
         stored(inputs[:1], torch.tensor([5]), torch.tensor([0]))
 
 

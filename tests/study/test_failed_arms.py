@@ -96,7 +96,7 @@ def test_an_arm_with_a_failed_control_is_not_compared(data, tmp_path, real_repor
     summary = study(data, tmp_path / "run", arms).run()
     assert summary.comparisons == ()
     assert summary.arms[0].failed_control == "hard"
-    assert "Arm 'soft' is compared with nothing: its control 'hard' failed." in summary.warnings
+    assert "Arm 'soft' has no comparison, because its control 'hard' failed." in summary.warnings
     assert not any("has no control to compare with" in warning for warning in summary.warnings)
     assert "No comparison: the control hard failed." in (
         tmp_path / "run" / "report.html"
@@ -260,7 +260,7 @@ def test_a_warning_names_a_control_with_another_optimizer(data, tmp_path):
     }
     summary = study(data, tmp_path / "run", arms).run()
     assert any(
-        "'soft' and its control 'hard' differ in optimizer too" in warning
+        "'soft' and its control 'hard' also differ in optimizer" in warning
         for warning in summary.warnings
     )
 

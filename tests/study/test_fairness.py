@@ -132,7 +132,7 @@ def test_a_warning_names_a_control_that_differs_in_more_than_the_objective(data,
     assert [
         w
         for w in summary.warnings
-        if "Arm 'few' and its control 'hard' differ in transfer too" in w
+        if "Arm 'few' and its control 'hard' also differ in transfer" in w
     ]
     alike = study_of(data, tmp_path / "alike", seeds=5).run()
     assert not [w for w in alike.warnings if "differ in" in w]

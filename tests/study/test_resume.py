@@ -126,7 +126,7 @@ def test_finished_stages_are_not_trained_again(data, tmp_path, monkeypatch):
 
 
 def test_a_folder_without_a_run_is_not_resumed(data, tmp_path):
-    with pytest.raises(ConfigError, match="holds no run to resume"):
+    with pytest.raises(ConfigError, match="contains no run to resume"):
         study_of(data, tmp_path / "run", resume=True).run()
 
 

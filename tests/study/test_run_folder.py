@@ -145,7 +145,7 @@ def test_a_folder_that_is_not_empty_is_refused_and_left_alone(data, tmp_path):
     (tmp_path / "mine.txt").write_text("keep", encoding="utf-8")
     with pytest.raises(ConfigError, match="not empty"):
         study_of(data, tmp_path).run()
-    with pytest.raises(ConfigError, match="not a run of limbeck"):
+    with pytest.raises(ConfigError, match="not a run folder"):
         study_of(data, tmp_path, overwrite=True).run()
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 

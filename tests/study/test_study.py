@@ -84,7 +84,7 @@ def test_arms_have_students_views_and_transfer_sets_of_their_own(data, tmp_path)
         ({"student": None}, ConfigError, r"arms\.hard has no student"),
         ({"seeds": 0}, ConfigError, "seeds=0"),
         ({"seeds": []}, ConfigError, "empty"),
-        ({"seeds": [1, 1]}, ConfigError, "names a seed twice"),
+        ({"seeds": [1, 1]}, ConfigError, "contains a seed twice"),
         ({"seeds": "3"}, ConfigError, "number of seeds"),
         ({"epochs": 0}, ConfigError, "epochs=0"),
         ({"batch_size": 0}, ConfigError, "batch_size=0"),

@@ -85,7 +85,7 @@ def test_an_arm_may_have_several_controls_and_its_own_epochs(text_data, text_tea
         ("soft", "longer", False),
     ]
     assert [arm.epochs for arm in summary.arms] == [1, 2, 1]
-    assert any("differ in epochs too" in warning for warning in summary.warnings)
+    assert any("also differ in epochs" in warning for warning in summary.warnings)
 
 
 def test_a_shuffled_arm_is_neither_main_nor_exported(text_data, text_teacher, tmp_path):

@@ -222,7 +222,7 @@ def test_sources_of_the_same_name_are_distinct(data, tmp_path):
     ]
     assert {"inputs: uniform noise", "inputs: uniform noise (2)"} < digests.keys()
     assert any(
-        "'a30' and its control 'a20' differ in transfer too" in warning
+        "'a30' and its control 'a20' also differ in transfer" in warning
         for warning in summary.warnings
     )
 

@@ -1,3 +1,1 @@
-"""What every other package stands on: errors, checks of arguments, atomic writes, progress, the
-runtime of bundles.
-"""
+"""Shared helpers: errors, checks, atomic writes, caches, progress, and the bundle runtime."""

@@ -1,20 +1,19 @@
-"""Runs a bundle: an exported model on a device with NumPy, Pillow and ONNX Runtime, but without
-PyTorch.
+"""Runtime of a bundle: runs an exported model with NumPy, Pillow and ONNX Runtime, without PyTorch.
 
-This one file is copied into every bundle as ``run.py``. It imports nothing of limbeck, reads no
-pickle, and runs no code that comes with a model::
+This file is copied into every bundle as ``run.py``. It does not import limbeck, reads no pickle,
+and runs no code that comes with a model::
 
     python BUNDLE/run.py verify
     python BUNDLE/run.py predict photo.png folder --top 3
 
-Exit codes: 0 done, 2 wrong arguments, 3 some images cannot be read, 6 no ONNX Runtime or no memory,
-7 the bundle is damaged, 8 its answers here differ from those where it was exported.
+Exit codes: 0 success, 2 wrong arguments, 3 some images cannot be read, 6 ONNX Runtime is missing or
+memory is exhausted, 7 the bundle is damaged, 8 the model's outputs differ from the exported ones.
 """
 
 import os
 import sys
 
-if __name__ == "__main__":  # a bundle is data: nothing beside this file is imported
+if __name__ == "__main__":  # a bundle is data: no other file in its folder is imported
     _here = os.path.dirname(os.path.realpath(__file__))
     sys.path = [path for path in sys.path if os.path.realpath(path or ".") != _here]
 
@@ -39,20 +38,20 @@ FORMAT = 1
 SUMS, FACTS, LABELS = "SHA256SUMS", "bundle.json", "labels.json"
 PREPROCESS, GOLDEN = "preprocess.json", "golden.npz"
 CARD = "model_card.md"
-"""The model card, which people fill in; so it has no checksum."""
+"""The model card. It has no checksum, because users edit it."""
 KINDS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 LARGEST_MODEL, LARGEST_GOLDEN, LARGEST_TEXT = 2 << 30, 256 << 20, 4 << 20
-"""Most bytes of a model, of unpacked golden arrays and of every other file."""
+"""Largest sizes of a model, of the unpacked golden arrays, and of any other file, in bytes."""
 BATCH = 64
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
-"""Formats that Pillow reads itself; for some others it starts programs."""
+"""Formats that Pillow decodes itself; for some other formats it starts external programs."""
 MAX_PIXELS = 128 * 1024 * 1024
 _BLACK, _SHARE = 8, 0.02
-"""A row or column belongs to the border unless a share of its pixels is brighter than that."""
+"""A row or column is border unless more than 2 % of its pixels are brighter than 8."""
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
-"""A tensor whose data lies in another file names that file under the key ``location``. ONNX files
-store strings with their length before their bytes: 8, possibly padded so that it ends in 0.
+"""The key ``location``, under which a tensor names an external data file. ONNX files store the
+length of a string before its bytes: 8, which may be padded to end in 0.
 """
 
 
@@ -75,13 +74,13 @@ class MissingLibraryError(RuntimeFailure):
 
 
 class BundleError(RuntimeFailure):
-    """A bundle is damaged, incomplete or not to be trusted."""
+    """A bundle is damaged, incomplete or cannot be trusted."""
 
     exit_code = 7
 
 
 class DifferentAnswersError(RuntimeFailure):
-    """A model answers differently on this device than where it was exported."""
+    """The outputs of a model on this device differ from the exported ones."""
 
     exit_code = 8
 
@@ -98,17 +97,18 @@ def decode(
     invert: bool = False,
     name: str | None = None,
 ) -> np.ndarray:
-    """Read an image file, upright, as the models see it.
+    """Read an image file and prepare it as model input.
 
-    Transparent parts become black. 16 bits become 8 by the range of the type, so that images stay
-    comparable. The largest centred part of the shape of ``size`` is resized to it.
+    The image is rotated by its EXIF orientation. Transparent parts become black. 16-bit values are
+    scaled to 8 bits by the range of the type, so that images stay comparable. The image is cropped
+    about its centre to the aspect ratio of ``size`` and resized.
 
     Args:
-        file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM; of several pictures the first.
+        file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM file. Only its first picture is read.
         size: Height and width in pixels.
         channels: Number of channels: 1 for grey, 3 for RGB.
         crop_border: Whether to cut off a black border first.
-        invert: Whether to turn dark on light into light on dark.
+        invert: Whether to invert the brightness, for dark objects on a light ground.
         name: Name of the file for messages; the path by default.
 
     Returns:
@@ -124,10 +124,10 @@ def decode(
 def decode_with_digest(
     file: Path, *, size: tuple[int, int], channels: int, crop_border: bool = False
 ) -> tuple[np.ndarray, str]:
-    """Read an image file as :func:`decode` does, with a digest of its picture.
+    """Read an image file as :func:`decode` does, and compute a digest of its content.
 
-    The digest is the SHA-256 of the upright picture in RGB as it is in the file, in hexadecimal. No
-    setting changes it.
+    The digest is the SHA-256 of the upright picture in RGB, in hexadecimal. It does not depend on
+    the other arguments.
     """
     picture = _open_picture(file, str(file))
     content = repr(picture.size).encode() + picture.convert("RGB").tobytes()
@@ -136,7 +136,7 @@ def decode_with_digest(
 
 
 def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
-    """The upright picture in a file, with 8 bits a channel."""
+    """Open the picture in a file, upright and with 8 bits per channel."""
     try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -150,25 +150,25 @@ def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
         reason = f"not an image of a known format: {', '.join(FORMATS)}"
     except Image.DecompressionBombError:
         reason = f"more than {MAX_PIXELS:,} pixels"
-    except Exception as error:  # decoders of damaged files raise anything
+    except Exception as error:  # decoders may raise anything on a damaged file
         reason = getattr(error, "strerror", None) or _one_line(error)
     raise PictureError(f"{name} ({reason})")
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """An image with 8 bits a channel, on black where it is transparent."""
+    """Convert an image to 8 bits per channel, on a black background if it is transparent."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
             limits = f"{values.min()} to {values.max()}"
-            raise PictureError(f"{name} (values from {limits}; 8 or 16 bits were expected)")
+            raise PictureError(f"{name} (values from {limits}; expected 8 or 16 bits)")
         return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8))
     if image.mode == "F":
-        raise PictureError(f"{name} (floating-point values; 8 or 16 bits were expected)")
+        raise PictureError(f"{name} (floating-point values; expected 8 or 16 bits)")
     if image.has_transparency_data:
-        coloured = image.convert("RGBA")
-        black = Image.new("RGBA", coloured.size, "black")
-        return Image.alpha_composite(black, coloured).convert("RGB")
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, "black")
+        return Image.alpha_composite(black, rgba).convert("RGB")
     return image
 
 
@@ -184,13 +184,13 @@ def _prepare(
     if invert:
         picture = ImageOps.invert(picture)
     if crop_border:
-        picture = _without_border(picture)
-    pixels = np.asarray(_resized(picture, size), np.uint8)
+        picture = _crop_border(picture)
+    pixels = np.asarray(_resize(picture, size), np.uint8)
     return np.array(pixels.reshape(*size, channels).transpose(2, 0, 1), order="C")
 
 
-def _without_border(image: Image.Image) -> Image.Image:
-    """The image without black rows and columns at its edges; whole if all is black."""
+def _crop_border(image: Image.Image) -> Image.Image:
+    """Crop black rows and columns at the edges; an image that is all black stays whole."""
     bright = np.asarray(image.convert("L")) > _BLACK
     rows, columns = (np.flatnonzero(bright.mean(axis) > _SHARE) for axis in (1, 0))
     if not len(rows) or not len(columns):
@@ -198,7 +198,7 @@ def _without_border(image: Image.Image) -> Image.Image:
     return image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
 
 
-def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
     scale = min(image.width / width, image.height / height)
     wide, high = scale * width, scale * height
@@ -211,23 +211,23 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 class Bundle:
-    """An exported model with all that it needs.
+    """An exported model with everything needed to run it.
 
     Each file is checked against ``SHA256SUMS`` before it is used.
 
     Args:
-        place: Folder of the bundle, or a zip file of it, which is read without being unpacked.
+        place: Folder of the bundle, or its zip file, which is read without unpacking.
 
     Attributes:
         name: Name of the model.
         labels: Names of the classes in the order of the logits.
-        preprocess: Content of ``preprocess.json``: how inputs are prepared.
+        preprocess: Settings for preparing inputs, from ``preprocess.json``.
         temperature: Divisor of the logits for calibrated confidences.
-        tolerances: Most that golden logits may differ on another device, by kind (``fp32``,
-            ``int8``).
+        tolerances: Largest difference of golden logits that is allowed on another device, by kind
+            of model (``fp32``, ``int8``).
 
     Raises:
-        BundleError: If it is not a bundle, or damaged.
+        BundleError: If it is not a bundle, or is damaged.
     """
 
     def __init__(self, place: str | Path):
@@ -236,7 +236,7 @@ class Bundle:
         self._sums = self._read_sums()
         facts = self._read_json(FACTS)
         if facts.get("format") != FORMAT:
-            raise self._error(f"{FACTS} has format {facts.get('format')!r}; {FORMAT} was expected")
+            raise self._error(f"{FACTS} has format {facts.get('format')!r}; expected {FORMAT}")
         self.name = str(facts.get("name"))
         self.temperature = self._positive(facts, "temperature")
         tolerances = facts.get("tolerances", {})
@@ -247,11 +247,11 @@ class Bundle:
         self.labels: list[str] = labels
         self.preprocess = self._read_json(PREPROCESS)
         if not _is_preprocess(self.preprocess):
-            raise self._error(f"{PREPROCESS} does not say how inputs are prepared")
+            raise self._error(f"{PREPROCESS} has no valid settings for preparing inputs")
 
     @property
     def kinds(self) -> list[str]:
-        """The models of the bundle: ``fp32`` and perhaps ``int8``."""
+        """Kinds of model in the bundle: ``fp32``, and ``int8`` if there is one."""
         return [kind for kind, file in KINDS.items() if file in self._sums]
 
     @property
@@ -260,33 +260,33 @@ class Bundle:
         return tuple(self.preprocess["shape"])
 
     def files(self) -> list[str]:
-        """Names of all files in ``SHA256SUMS``."""
+        """Return the names of all files in ``SHA256SUMS``."""
         return list(self._sums)
 
     def unexpected_files(self) -> list[str]:
-        """Names of files in the folder that are not of the bundle."""
+        """Return the names of files in the folder that do not belong to the bundle."""
         if self._is_zip:
             return []
-        own = (*self._sums, SUMS, CARD)
-        return sorted(path.name for path in self.place.iterdir() if path.name not in own)
+        expected = (*self._sums, SUMS, CARD)
+        return sorted(path.name for path in self.place.iterdir() if path.name not in expected)
 
     def read(self, name: str) -> bytes:
         """Read a file of the bundle and check it against its checksum.
 
         Raises:
-            BundleError: If it is missing or was changed.
+            BundleError: If the file is missing or was changed.
         """
         if name not in self._sums:
-            raise self._error(f"{SUMS} does not name {name}")
+            raise self._error(f"{SUMS} does not list {name}")
         content = self._read(name)
         if hashlib.sha256(content).hexdigest() != self._sums[name]:
             raise self._error(
-                f"{name} is damaged or was changed: its SHA-256 is not that in {SUMS}"
+                f"{name} is damaged or was changed: its SHA-256 differs from the one in {SUMS}"
             )
         return content
 
     def golden(self) -> dict[str, np.ndarray]:
-        """Inputs (``inputs``), and the logits that each model gave for them where it was exported.
+        """Return the golden ``inputs``, and the logits of each model for them at export.
 
         Raises:
             BundleError: If the arrays are damaged or do not fit the bundle.
@@ -295,40 +295,40 @@ class Bundle:
         try:
             with zipfile.ZipFile(content) as archive:
                 if sum(entry.file_size for entry in archive.infolist()) > LARGEST_GOLDEN:
-                    raise ValueError(f"it holds more than {LARGEST_GOLDEN >> 20} MiB")
+                    raise ValueError(f"it contains more than {LARGEST_GOLDEN >> 20} MiB")
             with np.load(content, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except Exception as error:  # readers of damaged files raise anything
+        except Exception as error:  # readers may raise anything on a damaged file
             raise self._error(f"{GOLDEN} is damaged ({_one_line(error)})") from None
         inputs = arrays.get("inputs")
         if inputs is None or not len(inputs) or inputs.shape[1:] != self.shape:
-            raise self._error(f"{GOLDEN} holds no inputs of shape {self.shape}")
+            raise self._error(f"{GOLDEN} contains no inputs of shape {self.shape}")
         for kind in self.kinds:
             if kind not in arrays or arrays[kind].dtype.kind != "f":
-                raise self._error(f"{GOLDEN} holds no answers of {kind}")
+                raise self._error(f"{GOLDEN} contains no answers of {kind}")
         return arrays
 
     def load(self, kind: str | None = None) -> "Model":
         """Load a model of the bundle.
 
         Args:
-            kind: Kind of model, ``fp32`` or ``int8``; None for 8 bits where there is such a model.
+            kind: Kind of model, ``fp32`` or ``int8``; None for ``int8`` if there is one.
 
         Raises:
-            BundleError: If it is missing, or reads other files.
+            BundleError: If the model is missing, or reads other files.
             MissingLibraryError: If ONNX Runtime is not installed.
         """
         kind = kind or self.kinds[-1]
         if kind not in self.kinds:
-            raise self._error(f"it holds no {kind} model, only {', '.join(self.kinds)}")
+            raise self._error(f"it contains no {kind} model, only {', '.join(self.kinds)}")
         name = f"{self.place}: {KINDS[kind]}"
         return Model(self.read(KINDS[kind]), name, self.labels, self.temperature)
 
     def array(self, path: Path, *, invert: bool = False) -> np.ndarray:
-        """The input in a file: an image, or an array in NumPy's format where inputs are no images.
+        """Read an input from a file: an image, or an ``.npy`` array if the inputs are not images.
 
         Raises:
-            PictureError: If the file cannot be read, or the input has another shape.
+            PictureError: If the file cannot be read, or the input has a different shape.
         """
         if self.preprocess["kind"] == "image":
             channels, height, width = self.shape
@@ -339,12 +339,12 @@ class Bundle:
             array = np.load(path, allow_pickle=False)
         except FileNotFoundError:
             raise PictureError(f"{path} (missing)") from None
-        except Exception as error:  # readers of damaged files raise anything
+        except Exception as error:  # readers may raise anything on a damaged file
             reason = _one_line(error)
             raise PictureError(f"{path} (not an array in NumPy's format: {reason})") from None
         if not isinstance(array, np.ndarray) or array.shape != self.shape:
             shape = getattr(array, "shape", "?")
-            raise PictureError(f"{path} (an array of shape {shape}; {self.shape} was expected)")
+            raise PictureError(f"{path} (an array of shape {shape}; expected {self.shape})")
         return _as_type(array, self.preprocess["dtype"], path)
 
     def _error(self, fault: str) -> BundleError:
@@ -363,11 +363,11 @@ class Bundle:
         except BundleError:
             raise
         except FileNotFoundError:
-            hint = "it is not a bundle of 'limbeck export'"
+            hint = "it is not a bundle written by 'limbeck export'"
             if name != SUMS:
                 hint = "the bundle is incomplete"
             raise self._error(f"{name} is missing; {hint}") from None
-        except Exception as error:  # readers of damaged files raise anything
+        except Exception as error:  # readers may raise anything on a damaged file
             raise self._error(f"{name} cannot be read ({_one_line(error)})") from None
 
     def _read_zipped(self, name: str) -> bytes:
@@ -391,7 +391,7 @@ class Bundle:
         except (ValueError, RecursionError) as error:
             raise self._error(f"{name} is damaged ({error})") from None
         if not isinstance(content, dict):
-            raise self._error(f"{name} should hold an object")
+            raise self._error(f"{name} should contain an object")
         return content
 
     def _read_sums(self) -> dict[str, str]:
@@ -404,7 +404,7 @@ class Bundle:
         required = (FACTS, LABELS, PREPROCESS, GOLDEN, KINDS["fp32"])
         missing = [name for name in required if name not in sums]
         if missing:
-            raise self._error(f"{SUMS} does not name {', '.join(missing)}")
+            raise self._error(f"{SUMS} does not list {', '.join(missing)}")
         return sums
 
     def _positive(self, numbers: Any, key: str) -> float:
@@ -415,17 +415,17 @@ class Bundle:
 
 
 class Model:
-    """An ONNX model that ONNX Runtime runs on the processor.
+    """An ONNX model, run by ONNX Runtime on the CPU.
 
     Args:
         content: Bytes of the file.
         name: Name of the model, for messages.
         labels: Names of the classes.
         temperature: Divisor of the logits for calibrated confidences.
-        threads: Number of threads; None for all processors.
+        threads: Number of threads; None for all cores.
 
     Raises:
-        BundleError: If it is not an ONNX model, or one that reads other files.
+        BundleError: If it is not an ONNX model, or if it reads other files.
         MissingLibraryError: If ONNX Runtime is not installed.
     """
 
@@ -437,12 +437,12 @@ class Model:
         temperature: float = 1.0,
         threads: int | None = None,
     ):
-        # Given bytes, ONNX Runtime reads such files from the working directory, old versions from
-        # anywhere.
+        # If a model is loaded from bytes, ONNX Runtime reads external files from the working
+        # directory, and old versions from anywhere.
         if _EXTERNAL.search(content):
             raise BundleError(
-                f"{name} holds the key 'location', with which a model reads other files; the model "
-                "of a bundle may not."
+                f"{name} contains the key 'location', with which a model reads other files. Models "
+                "of a bundle must not read other files."
             )
         try:
             import onnxruntime
@@ -464,10 +464,10 @@ class Model:
         self.name, self.labels, self.temperature = name, labels, temperature
 
     def logits(self, inputs: np.ndarray) -> np.ndarray:
-        """Logits, float32 ``[N, classes]``, of inputs ``[N, ...]``.
+        """Compute the logits, float32 ``[N, classes]``, of inputs ``[N, ...]``.
 
         Raises:
-            BundleError: If the model does not take such inputs, or gives no logit for each class.
+            BundleError: If the model does not accept the inputs, or its output has a wrong shape.
         """
         try:
             (logits,) = self._session.run(None, {self._input: inputs})
@@ -476,15 +476,15 @@ class Model:
         shape = getattr(logits, "shape", None)
         if shape != (len(inputs), len(self.labels)):
             counts = f"{len(inputs)} inputs and {len(self.labels)} classes"
-            raise BundleError(f"{self.name} gives logits of shape {shape} for {counts}.")
+            raise BundleError(f"{self.name} outputs logits of shape {shape} for {counts}.")
         return logits
 
     def confidences(self, inputs: np.ndarray) -> np.ndarray:
-        """Softmax of the logits over the temperature, float64 ``[N, classes]``."""
+        """Compute the softmax of logits divided by the temperature, float64 ``[N, classes]``."""
         scaled = self.logits(inputs).astype(np.float64) / self.temperature
         scaled -= scaled.max(1, keepdims=True)
-        odds = np.exp(scaled)
-        return odds / odds.sum(1, keepdims=True)
+        weights = np.exp(scaled)
+        return weights / weights.sum(1, keepdims=True)
 
 
 def _is_zip(place: Path) -> bool:
@@ -495,10 +495,10 @@ def _is_zip(place: Path) -> bool:
     except OSError as error:
         raise BundleError(f"{place} cannot be read ({error.strerror}).") from None
     if not exists:
-        advice = "name a bundle: the folder or zip file of 'limbeck export'"
-        raise BundleError(f"{place} does not exist; {advice}.")
+        advice = "Choose a bundle: a folder or zip file written by 'limbeck export'."
+        raise BundleError(f"{place} does not exist. {advice}")
     if not is_zip:
-        raise BundleError(f"{place} is not a bundle: a folder or a zip file was expected.")
+        raise BundleError(f"{place} is not a bundle; expected a folder or a zip file.")
     return True
 
 
@@ -516,7 +516,7 @@ def _is_preprocess(content: dict[str, Any]) -> bool:
 
 
 def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
-    """The numbers of an array in the type that a model takes, if it can hold them."""
+    """Convert an array to the model's input type, if no value is lost."""
     whole = array.dtype.kind in "iub"
     if dtype == "uint8" and not (whole and array.min() >= 0 and array.max() <= 255):
         expected = "whole numbers from 0 to 255"
@@ -524,7 +524,7 @@ def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
         expected = "finite numbers"
     else:
         return array.astype(dtype)
-    raise PictureError(f"{path} (of type {array.dtype}; {expected} were expected)")
+    raise PictureError(f"{path} (of type {array.dtype}; expected {expected})")
 
 
 def _one_line(error: BaseException) -> str:
@@ -535,14 +535,14 @@ def _one_line(error: BaseException) -> str:
 
 
 def verify(place: str | Path) -> list[str]:
-    """Check all files of a bundle against their checksums, and its answers on this device.
+    """Check the files of a bundle against their checksums, and its outputs on this device.
 
     Returns:
-        Lines about what was checked.
+        Lines that describe the checks.
 
     Raises:
         BundleError: If a file is missing or was changed.
-        DifferentAnswersError: If a model answers differently here than where it was exported.
+        DifferentAnswersError: If the outputs of a model differ from the exported ones.
     """
     bundle = Bundle(place)
     for name in bundle.files():
@@ -550,7 +550,7 @@ def verify(place: str | Path) -> list[str]:
     unexpected_files = bundle.unexpected_files()
     if unexpected_files:
         names = ", ".join(unexpected_files[:5])
-        raise BundleError(f"{place}: {names}: not of this bundle ({SUMS} does not name it).")
+        raise BundleError(f"{place}: {names}: not part of this bundle (not listed in {SUMS}).")
     lines = [f"{len(bundle.files())} files are unchanged (SHA-256)"]
     golden = bundle.golden()
     for kind in bundle.kinds:
@@ -582,20 +582,20 @@ def predict(
     invert: bool = False,
     out: TextIO | None = None,
 ) -> int:
-    """Classify images and write a table.
+    """Classify images and write a table of the predictions.
 
     Args:
         place: Folder or zip file of the bundle.
-        paths: Image files, and folders of them (with their subfolders).
-        model: Kind of model, ``fp32`` or ``int8``; None for 8 bits where there is such a model.
-        top: Number of classes to name for each image.
-        form: Form of the table: ``csv``, or ``jsonl`` for a JSON object a line.
-        abstain: Least confidence; below it no class is named.
-        invert: Whether to turn dark on light into light on dark.
+        paths: Image files, and folders of images, with their subfolders.
+        model: Kind of model, ``fp32`` or ``int8``; None for ``int8`` if there is one.
+        top: Number of classes to list for each image.
+        form: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
+        abstain: Smallest confidence for which a class is returned.
+        invert: Whether to invert the brightness, for dark objects on a light ground.
         out: Stream to write to; None for standard output.
 
     Returns:
-        Number of files that cannot be read; the column ``error`` says why.
+        Number of files that cannot be read; the column ``error`` has the reasons.
 
     Raises:
         RuntimeFailure: If there is no image, or an argument is out of range.
@@ -641,7 +641,7 @@ def predict(
 
 
 def _files(paths: Sequence[str | Path], kind: str) -> list[Path]:
-    """The files among ``paths``, and the images or arrays in the folders among them."""
+    """List the files in ``paths``, and the images or arrays in its folders."""
     suffixes = PICTURES if kind == "image" else (".npy",)
     files: list[Path] = []
     for path in map(Path, paths):
@@ -651,15 +651,16 @@ def _files(paths: Sequence[str | Path], kind: str) -> list[Path]:
         visible = [file for file in sorted(path.rglob("*")) if not file.name.startswith(".")]
         inside = [file for file in visible if file.suffix.lower() in suffixes]
         if not inside:
-            raise RuntimeFailure(f"{path}: no {kind} in this folder ({', '.join(suffixes)}).")
+            endings = ", ".join(suffixes)
+            raise RuntimeFailure(f"{path}: the folder contains no {kind} file ({endings}).")
         files += inside
     if not files:
-        raise RuntimeFailure(f"Name at least one {kind}, or a folder of them.")
+        raise RuntimeFailure(f"Pass at least one {kind} file, or a folder.")
     return files
 
 
 class _Table:
-    """A table of predictions: CSV, or a JSON object a line."""
+    """A table of predictions: CSV, or one JSON object per line."""
 
     def __init__(self, form: str, top: int, out: TextIO):
         if form not in ("csv", "jsonl"):
@@ -672,7 +673,7 @@ class _Table:
             self._csv.writerow(["file", *columns, "error"])
 
     def write(self, file: Path, names: Sequence[str], confidences: Sequence[float]) -> None:
-        """Write the classes of a file; an empty name stands for none."""
+        """Write the classes of a file; an empty name means no class."""
         pairs = list(zip(names, confidences, strict=True))
         if self._csv is not None:
             cells = [cell for name, value in pairs for cell in (name, f"{value:.6f}")]
@@ -685,7 +686,7 @@ class _Table:
         print(json.dumps(row, ensure_ascii=False), file=self.out)
 
     def write_error(self, file: Path, error: str) -> None:
-        """Write why a file cannot be read."""
+        """Write the reason why a file cannot be read."""
         self.errors += 1
         if self._csv is not None:
             self._csv.writerow([str(file), *[""] * (2 * self.top), error])
@@ -696,13 +697,13 @@ class _Table:
 
 @contextlib.contextmanager
 def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[TextIO]:
-    """Standard output, or a file that appears once it is complete."""
+    """Open standard output, or a file that appears only when it is complete."""
     if file is None:
         yield sys.stdout
         sys.stdout.flush()
         return
     if any(Path(path).exists() and file.exists() and file.samefile(path) for path in inputs):
-        raise RuntimeFailure(f"--out {file} is one of the files to classify; name another.")
+        raise RuntimeFailure(f"--out {file} is one of the files to classify. Choose another file.")
     if not file.parent.is_dir():
         raise RuntimeFailure(f"--out {file}: the folder {file.parent} does not exist.")
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
@@ -719,14 +720,14 @@ def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[Tex
 
 
 def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
-    """The parser of the command line.
+    """Create the parser of the command line.
 
     Args:
         program: Name of the program.
-        inside: Whether the program lies in a bundle, which then needs no argument.
+        inside: Whether the program is in a bundle, so that no bundle has to be named.
     """
     about = {
-        "verify": "check a bundle's files, and its answers on this device",
+        "verify": "check the files of a bundle and its outputs on this device",
         "predict": "classify images with a bundle",
     }
     top = argparse.ArgumentParser(program, description="Check or use an exported model.")
@@ -736,16 +737,17 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     }
     if not inside:
         for verb in parsers.values():
-            text = "the folder or zip file of 'limbeck export'"
+            text = "folder or zip file written by 'limbeck export'"
             verb.add_argument("bundle", type=Path, metavar="BUNDLE", help=text)
     add = parsers["predict"].add_argument
-    add("paths", nargs="+", metavar="IMAGE", help="image files, and folders of them")
+    add("paths", nargs="+", metavar="IMAGE", help="image files, and folders of images")
     add("--model", choices=list(KINDS), help="kind of model; by default int8 if there is one")
-    add("--top", type=int, default=1, metavar="K", help="name the K most likely classes")
-    add("--format", choices=["csv", "jsonl"], default="csv", help="form of the table")
-    help_abstain = "name no class below this confidence"
+    add("--top", type=int, default=1, metavar="K", help="list the K most likely classes")
+    add("--format", choices=["csv", "jsonl"], default="csv", help="format of the table")
+    help_abstain = "return no class below this confidence"
     add("--abstain", type=float, default=0.0, metavar="P", help=help_abstain)
-    add("--invert", action="store_true", help="turn dark on light into light on dark")
+    help_invert = "invert the brightness, for dark objects on a light ground"
+    add("--invert", action="store_true", help=help_invert)
     add("--out", type=Path, metavar="FILE", help="write the table to a file")
     return top
 
@@ -766,21 +768,22 @@ def _execute(place: Path, arguments: argparse.Namespace) -> None:
             out=out,
         )
     if failures:
-        raise PictureError(f"{failures} of the files cannot be read; the column error says why.")
+        raise PictureError(f"{failures} of the files cannot be read. See the column error.")
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: bool = True) -> int:
-    """``python BUNDLE/run.py verify | predict IMAGE...``; ``limbeck predict BUNDLE IMAGE...``
+    """Run ``run.py verify | predict IMAGE...`` of a bundle, or ``limbeck predict BUNDLE IMAGE...``.
 
     Args:
         argv: Arguments of the command line; None for those of the process.
         program: Name of the program.
-        inside: Whether the program lies in a bundle.
+        inside: Whether the program is in a bundle.
 
     Returns:
         Exit code.
     """
-    for stream in (sys.stdout, sys.stderr):  # names may hold what a terminal cannot show
+    # file names may contain characters that a terminal cannot show
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # decode has its own limit
@@ -791,13 +794,13 @@ def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: 
         return 0
     except RuntimeFailure as error:
         message, code = str(error), error.exit_code
-    except BrokenPipeError:  # the reader of the table has gone
+    except BrokenPipeError:  # the reader of the table has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         message, code = f"{error.filename or 'the table'}: {error.strerror}.", 2
     except MemoryError:
-        message, code = "memory ran out.", MissingLibraryError.exit_code
+        message, code = "out of memory.", MissingLibraryError.exit_code
     except KeyboardInterrupt:
         message, code = "interrupted.", 130
     with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""What all caches on the disk share: their folders, keys, locks and the room they need.
+"""Helpers of all disk caches: folders, keys, locks and free space.
 
-A cache entry is computed once and named by a digest of what produced it. The teacher's answers
-(:mod:`limbeck.store`), decoded images and tokens are such caches.
+A cache entry is computed once, and its name is a digest of everything that determines it. The
+teacher's answers (:mod:`limbeck.store`), decoded images and tokens are such caches.
 """
 
 import errno
@@ -23,12 +23,12 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class CacheKind:
-    """A kind of cache and where the user may place it.
+    """A kind of cache, and where it is on the disk.
 
     Attributes:
         name: Name of its folder in the user's cache folder, ``~/.cache/limbeck``.
-        variable: Environment variable that names another folder.
-        subfolder: Folder below the one that the variable names.
+        variable: Environment variable for another folder.
+        subfolder: Subfolder of the folder in the variable.
     """
 
     name: str
@@ -37,14 +37,14 @@ class CacheKind:
 
     @property
     def default_folder(self) -> Path:
-        """The folder that the environment variable names, or one in the user's cache folder.
+        """The folder in the environment variable, or one in the user's cache folder.
 
         Raises:
             ResourceError: If there is neither a variable nor a home folder.
         """
-        own = os.environ.get(self.variable)
-        if own:
-            return Path(own).expanduser() / self.subfolder
+        folder = os.environ.get(self.variable)
+        if folder:
+            return Path(folder).expanduser() / self.subfolder
         cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
         if cache.is_absolute():
             return cache / "limbeck" / self.name
@@ -52,8 +52,7 @@ class CacheKind:
             return Path.home() / ".cache" / "limbeck" / self.name
         except RuntimeError:
             raise ResourceError(
-                f"There is no home folder for the cache ({self.name}). "
-                f"Name a folder with {self.variable}=DIR."
+                f"There is no home folder for the cache ({self.name}). Set {self.variable}=DIR."
             ) from None
 
 
@@ -63,7 +62,7 @@ TOKENS = CacheKind("tokens", "LIMBECK_CACHE", "tokens")
 
 
 def key_of(description: str) -> str:
-    """Key of a cache entry: 32 hexadecimal digits of the SHA-256 of what produced it."""
+    """Return the key of a cache entry: 32 hexadecimal digits of the SHA-256 of a description."""
     return hashlib.sha256(description.encode()).hexdigest()[:32]
 
 
@@ -72,7 +71,7 @@ def hold_lock(path: Path, on_wait: Callable[[], object] = lambda: None) -> Itera
     """Hold the lock of a cache entry, so that one process at a time writes it.
 
     Args:
-        path: Path of the entry; the lock lies beside it and ends in ``.lock``.
+        path: Path of the entry; the lock file next to it ends in ``.lock``.
         on_wait: Function to call once if another process holds the lock.
     """
     lock = FileLock(path.with_suffix(".lock"))
@@ -90,11 +89,11 @@ def hold_lock(path: Path, on_wait: Callable[[], object] = lambda: None) -> Itera
 def read_or_write(
     path: Path, read: Callable[[], Entry | None], write: Callable[[], object]
 ) -> Entry:
-    """Read a cache entry; write it first, once among all processes, where it cannot be read.
+    """Read a cache entry, after one process has written it if necessary.
 
     Args:
-        path: Path of the entry. Missing folders are created for the owner alone, since what the
-            entry holds may be private.
+        path: Path of the entry. Missing folders are created with access for the owner only, since
+            the content may be private.
         read: Function that returns the content, or None if the entry is missing or damaged.
         write: Function that computes the content and writes it.
 
@@ -115,6 +114,6 @@ def read_or_write(
 
 
 def lacks_space(folder: Path, size: int) -> bool:
-    """Whether a disk has less than ``size`` bytes free; some file systems cannot tell."""
+    """Whether a disk has less than ``size`` bytes free; false if the file system cannot tell."""
     usage = shutil.disk_usage(folder)
     return usage.total > 0 and usage.free < size

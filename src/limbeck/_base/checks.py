@@ -1,4 +1,4 @@
-"""Checks of plain values: counts, seeds, names; and the closest match of a misspelt word."""
+"""Checks of counts, seeds and names, and suggestions for misspelt words."""
 
 import difflib
 import re
@@ -11,7 +11,7 @@ _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,99}")
 
 
 def check_count(name: str, value: Any) -> int:
-    """Return a value that is a whole number of at least 1.
+    """Check that a value is a whole number of at least 1, and return it.
 
     Raises:
         ConfigError: If it is not.
@@ -22,7 +22,7 @@ def check_count(name: str, value: Any) -> int:
 
 
 def check_seed(name: str, value: Any) -> int:
-    """Return a value that is a whole number from 0 to 2^31 - 1.
+    """Check that a value is a whole number from 0 to 2^31 - 1, and return it.
 
     Raises:
         ConfigError: If it is not.
@@ -40,13 +40,13 @@ def seed_list(seeds: Any) -> list[int]:
     """Return seeds as a list; the number 5 means 0 to 4.
 
     Raises:
-        ConfigError: If there is none, one is repeated, or one is not a whole number from 0 to
-            2^31 - 1.
+        ConfigError: If there are no seeds, a seed is repeated, or a seed is not a whole number from
+            0 to 2^31 - 1.
     """
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         return list(range(check_count("seeds", seeds)))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        raise ConfigError(f"seeds={seeds!r} should be a number of seeds, or a list of them.")
+        raise ConfigError(f"seeds={seeds!r} should be a number of seeds, or a list of seeds.")
     values = list(seeds)
     if not values:
         raise ConfigError("seeds=[] is empty. Give at least one seed, five or more for a verdict.")
@@ -56,15 +56,15 @@ def seed_list(seeds: Any) -> list[int]:
                 f"seeds={values}: {seed!r} should be a whole number from 0 to 2147483647."
             )
     if len(set(values)) < len(values):
-        raise ConfigError(f"seeds={values} names a seed twice; a repeated seed is no new evidence.")
+        raise ConfigError(f"seeds={values} contains a seed twice. Repeated seeds add no evidence.")
     return values
 
 
 def check_arm_names(names: Sequence[str]) -> None:
-    """Check that names of arms can be names of folders.
+    """Check that the names of arms are valid folder names.
 
     Raises:
-        ConfigError: If there is no name, or one is not fit for a folder or is ``teacher``.
+        ConfigError: If there is no name, or a name is ``teacher`` or not valid.
     """
     if not names:
         raise ConfigError("arms is empty; a study needs at least one arm.")
@@ -72,12 +72,12 @@ def check_arm_names(names: Sequence[str]) -> None:
         if not isinstance(name, str) or not _ARM_NAME.fullmatch(name) or name == "teacher":
             raise ConfigError(
                 f"arms.{name}: expected a name of up to 100 letters, digits and . _ + = , - (and "
-                "not 'teacher'), since it names a folder."
+                "not 'teacher'), since it becomes the name of a folder."
             )
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like a misspelt one, or None if none is."""
+    """Return the known word that is closest to a misspelt one; None if no word is similar."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return matches[0] if matches else None
 

@@ -4,7 +4,7 @@ The command line prints the message without a traceback. In Python they are ordi
 """
 
 OUT_OF_MEMORY = "Memory"
-"""First word of every message about exhausted memory."""
+"""First word of all messages about a lack of memory."""
 
 
 class LimbeckError(Exception):
@@ -14,7 +14,7 @@ class LimbeckError(Exception):
 
 
 class LimbeckWarning(UserWarning):
-    """A setting works, but probably not as intended."""
+    """A setting is valid but probably not intended."""
 
 
 class ConfigError(LimbeckError, ValueError):
@@ -54,7 +54,7 @@ class UntrustedFileError(LimbeckError):
 
 
 class ExportError(LimbeckError):
-    """An exported model gives other outputs than the student it comes from."""
+    """The outputs of an exported model differ from those of the student."""
 
     exit_code = 8
 

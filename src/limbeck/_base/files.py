@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name beside it, then rename it.
+    """Write a file under a temporary name in the same folder, then rename it.
 
     Args:
         path: File to write; missing folders are created.
-        write: Function that writes the content to the temporary path it is called with.
+        write: Function that takes a temporary path and writes the content to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
@@ -21,7 +21,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     temporary = Path(name)
     try:
         write(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp grants the owner alone
+        temporary.chmod(0o666 & ~_umask())  # mkstemp gives access to the owner only
         os.replace(temporary, path)
     finally:
         with suppress(FileNotFoundError):
@@ -37,7 +37,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON file atomically.
 
     Raises:
-        ValueError: If a number is infinite or not a number, which JSON cannot hold.
+        ValueError: If a number is infinite or NaN, which JSON cannot represent.
     """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

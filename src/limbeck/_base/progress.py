@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 LOG_SECONDS = 20.0
-"""Seconds between two lines of one stage in a log file."""
+"""Number of seconds between two lines of a stage in a log file."""
 
 
 class Advance(Protocol):
@@ -20,7 +20,7 @@ class Advance(Protocol):
 
         Args:
             done: Amount of work done so far.
-            note: Short text to show beside the progress.
+            note: Short text to show next to the progress.
         """
 
 
@@ -51,7 +51,7 @@ class StageProgress:
             total: Amount of work in the stage.
 
         Yields:
-            The callback that reports how much is done.
+            A callback that reports progress.
         """
         if not self.enabled:
             yield _ignore

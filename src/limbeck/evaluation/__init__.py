@@ -1,1 +1,1 @@
-"""Metrics, and the paired comparison that gives the verdict."""
+"""Metrics, paired comparisons, and the verdict."""

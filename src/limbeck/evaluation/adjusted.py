@@ -1,4 +1,4 @@
-"""Results of students with constants added to their logits, beside those as trained."""
+"""Results of students after constants are added to their logits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,13 +33,13 @@ class Adjustment:
     ordinal: bool = False
 
     def results(self, arm: str, absent: Sequence[int]) -> tuple[AdjustedResult, ...]:
-        """Results of an arm with its constants, then with constants chosen on the test split.
+        """Return results with the study's constants, then with constants chosen on the test split.
 
-        The second shows how far a constant could go; it is no estimate of anything.
+        The second result is an upper bound and not an estimate, since it uses the test labels.
 
         Args:
             arm: Name of the arm.
-            absent: Classes that its students never saw; without any there is no second result.
+            absent: Classes that its students never saw; if empty, the second result is left out.
         """
         biases = {student: bias for student, bias in self.biases.items() if student[0] == arm}
         results = [self._result(self.how, biases)]
@@ -51,7 +51,7 @@ class Adjustment:
     def compare(
         self, pairs: Sequence[tuple[str, str]], teacher: TeacherResult | None
     ) -> tuple[Comparison, ...]:
-        """Comparisons of arms with their controls, both with their constants.
+        """Compare arms with their controls, after the constants are added to both.
 
         Args:
             pairs: Names of arm and control.

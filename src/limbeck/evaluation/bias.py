@@ -1,7 +1,7 @@
 """Constants added to a trained student's logits, one for each class.
 
-A student that never saw a class predicts it well once the constant of that class is raised (Hinton,
-Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 3).
+A student that never saw a class can still predict it well if the constant of that class is raised
+(Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 3).
 """
 
 import math
@@ -13,44 +13,44 @@ from torch import Tensor
 from limbeck.evaluation.metrics import errors
 
 BIASES = ("prior", "kappa")
-"""Ways in which a study may set constants; neither uses the test split."""
+"""Methods by which a study may set constants; neither uses the test split."""
 CHOSEN_ON_TEST = "chosen on test"
-_ROUNDS, _CLOSE, _RIDGE = 300, 1e-9, 1e-12
-_STEPS = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
+_MAX_ROUNDS, _TOLERANCE, _RIDGE = 300, 1e-9, 1e-12
+_STEP_SIZES = (1.0, 0.5, 0.25, 0.1, 0.03, 0.01)
 
 
 def prior_bias(logits: Tensor, prior: Tensor, absent: Sequence[int] = ()) -> Tensor:
-    """Constants with which the mean softmax over some inputs equals a given distribution.
+    """Find constants that make the mean softmax over some inputs equal a given distribution.
 
-    No label is used. If the student never saw some classes, only these have constants: the other
-    classes learned from each other how frequent they are, and count as one class whose probability
-    is the sum of theirs.
+    No label is used. If the student never saw some classes, only these get constants. The student
+    learned how frequent the other classes are relative to each other, so they are treated as one
+    class with the sum of their probabilities.
 
     The constants minimise the convex function ``mean(logsumexp(logits + b)) - prior @ b``, whose
     gradient is the mean softmax minus the prior. Each round takes the step
-    ``b += log(prior / mean softmax)``, which always decreases it, and then a Newton step if that
-    leads nearer.
+    ``b += log(prior / mean softmax)``, which always decreases the function, and then a Newton step
+    if that reduces the gradient.
 
     Args:
         logits: Logits of the inputs, ``[N, C]``.
-        prior: Share of each class, above 0 and with sum 1, ``[C]``.
+        prior: Share of each class, ``[C]``, all above 0, with sum 1.
         absent: Classes that the student never saw.
 
     Returns:
-        float64 ``[C]``, with mean 0; with ``absent`` classes instead 0 at the other classes.
+        float64 ``[C]``. The mean is 0; or, with ``absent`` classes, the other classes have 0.
     """
     z, prior = logits.double(), prior.double()
     if not absent:
         bias = _match(z, prior)
         return bias - bias.mean()
-    hidden = _mask(absent, len(prior))
-    others = z[:, ~hidden].logsumexp(-1, keepdim=True)
-    prior_of_others = prior[~hidden].sum()[None]
+    is_absent = _mask(absent, len(prior))
+    others = z[:, ~is_absent].logsumexp(-1, keepdim=True)
+    prior_of_others = prior[~is_absent].sum()[None]
     constants = _match(
-        torch.cat([z[:, hidden], others], 1), torch.cat([prior[hidden], prior_of_others])
+        torch.cat([z[:, is_absent], others], 1), torch.cat([prior[is_absent], prior_of_others])
     )
     bias = torch.zeros_like(prior)
-    bias[hidden] = constants[:-1] - constants[-1]
+    bias[is_absent] = constants[:-1] - constants[-1]
     return bias
 
 
@@ -61,33 +61,33 @@ def _mask(members: Sequence[int], classes: int) -> Tensor:
 
 
 def _match(z: Tensor, prior: Tensor) -> Tensor:
-    """Constants ``[C]`` with which the mean softmax of float64 logits ``[N, C]`` is the prior."""
+    """Find constants ``[C]`` that make the mean softmax of float64 ``[N, C]`` equal the prior."""
     bias = torch.zeros_like(prior)
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         bias = bias + prior.log() - _mean_log_softmax(z + bias)
         p = torch.softmax(z + bias, -1)
         gradient = p.mean(0) - prior
-        if float(gradient.abs().max()) < _CLOSE:
+        if float(gradient.abs().max()) < _TOLERANCE:
             break
         hessian = torch.diag(p.mean(0)) - p.T @ p / len(p)
         regular = hessian + 1 / len(prior)  # the Hessian alone is singular
         step = torch.linalg.solve(regular + _RIDGE * torch.eye(len(prior), dtype=z.dtype), gradient)
-        for size in _STEPS:
-            moved = bias - size * step
+        for size in _STEP_SIZES:
+            candidate = bias - size * step
             remaining = torch.softmax(z + bias - size * step, -1).mean(0) - prior
             if remaining.norm() < gradient.norm():
-                bias = moved
+                bias = candidate
                 break
     return bias
 
 
 def _mean_log_softmax(z: Tensor) -> Tensor:
-    """Logarithm of the mean softmax, ``[C]``."""
+    """Return the logarithm of the mean softmax, ``[C]``."""
     return torch.log_softmax(z, -1).logsumexp(0) - math.log(len(z))
 
 
 def class_prior(labels: Tensor, classes: int) -> Tensor:
-    """Share of each class among labels; a class without samples counts as half a sample.
+    """Compute the share of each class; a class without samples counts as half a sample.
 
     Args:
         labels: Labels, int64 ``[N]``.
@@ -101,37 +101,38 @@ def class_prior(labels: Tensor, classes: int) -> Tensor:
 
 
 def bias_chosen_on_test(logits: Tensor, labels: Tensor, absent: Sequence[int]) -> Tensor:
-    """The constant for the absent classes that makes the fewest errors on these labels.
+    """Find the constant for the absent classes that makes the fewest errors on these labels.
 
-    It is chosen where its result is counted, so that result estimates nothing: it shows how far a
-    constant could go.
+    The constant is chosen on the same labels that score it, so the result is an upper bound and not
+    an estimate.
 
     Args:
         logits: Logits ``[N, C]``.
         labels: Labels, int64 ``[N]``.
-        absent: Classes that the student never saw; some, not all.
+        absent: Classes that the student never saw; at least one, and not all.
 
     Returns:
-        float64 ``[C]``: the constant at the absent classes, 0 at the others. If all constants of a
-        range are equally good, the middle of the range.
+        float64 ``[C]``: the constant at the absent classes, 0 at the others. If a range of
+        constants is equally good, its middle is taken.
     """
     z = logits.double()
-    hidden = _mask(absent, z.shape[1])
-    best_known, known = z.masked_fill(hidden, -torch.inf).max(-1)
-    best_hidden, unknown = z.masked_fill(~hidden, -torch.inf).max(-1)
-    turns = best_known - best_hidden  # above this constant, the prediction is an absent class
-    order = turns.argsort()
-    gained = ((unknown == labels).long() - (known == labels).long())[order]
-    right_at_first = (known == labels).sum()
-    right = torch.cat([right_at_first[None], right_at_first + gained.cumsum(0)])
-    edges = torch.cat([turns.min()[None] - 1, turns[order], turns.max()[None] + 1])
-    right = torch.where(edges[1:] > edges[:-1], right, -1)  # no constant lies between equal turns
-    best = int(right.argmax())
-    return torch.where(hidden, (edges[best] + edges[best + 1]) / 2, 0.0)
+    is_absent = _mask(absent, z.shape[1])
+    present_logit, present_class = z.masked_fill(is_absent, -torch.inf).max(-1)
+    absent_logit, absent_class = z.masked_fill(~is_absent, -torch.inf).max(-1)
+    # above its threshold, a constant changes the prediction of a sample to an absent class
+    thresholds = present_logit - absent_logit
+    order = thresholds.argsort()
+    gain = ((absent_class == labels).long() - (present_class == labels).long())[order]
+    initial = (present_class == labels).sum()
+    correct = torch.cat([initial[None], initial + gain.cumsum(0)])
+    edges = torch.cat([thresholds.min()[None] - 1, thresholds[order], thresholds.max()[None] + 1])
+    correct = torch.where(edges[1:] > edges[:-1], correct, -1)  # no room between equal thresholds
+    best = int(correct.argmax())
+    return torch.where(is_absent, (edges[best] + edges[best + 1]) / 2, 0.0)
 
 
 def recall(logits: Tensor, labels: Tensor) -> list[float | None]:
-    """Share of each class's samples that are predicted as this class.
+    """Compute the share of each class's samples that are predicted as this class.
 
     Args:
         logits: Logits ``[N, C]``.
@@ -142,8 +143,8 @@ def recall(logits: Tensor, labels: Tensor) -> list[float | None]:
     """
     recalls: list[float | None] = []
     for c in range(logits.shape[-1]):
-        of_class = labels == c
-        wrong = int(errors(logits[of_class], labels[of_class]))
-        total = int(of_class.sum())
+        in_class = labels == c
+        wrong = int(errors(logits[in_class], labels[in_class]))
+        total = int(in_class.sum())
         recalls.append((total - wrong) / total if total else None)
     return recalls

@@ -54,9 +54,9 @@ class ArmTokens:
 
 
 def gap_closed(arm: float, control: float, teacher: float | None) -> float | None:
-    """Share of the gap between control and teacher that the arm closes.
+    """Compute the share of the gap between control and teacher that the arm closes.
 
-    It is ``(control - arm) / (control - teacher)``.
+    The share is ``(control - arm) / (control - teacher)``.
 
     Returns:
         The share; None without a teacher that is better than the control.
@@ -69,7 +69,7 @@ def gap_closed(arm: float, control: float, teacher: float | None) -> float | Non
 def gap_interval(
     arm: Sequence[float], control: Sequence[float], teacher: float | None
 ) -> tuple[float, float] | None:
-    """95 % interval of :func:`gap_closed` over seeds.
+    """Compute the 95 % interval of :func:`gap_closed` over seeds.
 
     Args:
         arm: Value of each seed, ``[S]``.
@@ -77,7 +77,7 @@ def gap_interval(
         teacher: Value of the teacher, if there is one.
 
     Returns:
-        The bounds; None with one seed, or if a seed has no gap.
+        Lower and upper bound; None with one seed, or if a seed has no gap.
     """
     shares = []
     for arm_value, control_value in zip(arm, control, strict=True):
@@ -130,11 +130,11 @@ def compare_language_models(
     Args:
         arm: Results of the arm.
         control: Results of its control, for the same seeds and tokens.
-        size: Bytes of text that the test labels stand for.
+        size: Number of bytes of text that the test labels encode.
         teacher: Scores of the teacher on the same tokens, if there is one.
     """
-    pairs = list(zip(arm.scores, control.scores, strict=True))
-    nats = np.stack([_by_stretch(ours.nll - theirs.nll) for ours, theirs in pairs])
+    pairs = zip(arm.scores, control.scores, strict=True)
+    nats = np.stack([_by_stretch(first.nll - second.nll) for first, second in pairs])
     bits = nats / (math.log(2) * size)
     per_seed = bits.sum(1).tolist()
     total = total_interval(bits)
@@ -152,7 +152,7 @@ def compare_language_models(
         control=control.name,
         delta_errors=_delta(paired_interval(changes), None, changes),
         delta_bits_per_byte=_delta(paired_interval(per_seed), total, per_seed),
-        mcnemar_p=None,  # it would need independent tokens
+        mcnemar_p=None,  # McNemar's test needs independent samples, which tokens are not
         p_value=p_value,
         gap_closed=GapClosed(
             errors=gap_closed(_mean(arm_errors), _mean(control_errors), teacher_errors),
@@ -168,8 +168,8 @@ def mark_main(
 ) -> list[Comparison]:
     """Mark the headline: the comparison whose arm does best on the validation split.
 
-    The test split has no say. Controls and arms with shuffled soft targets are the headline only
-    if there is nothing else.
+    The test split is not used. Controls and arms with shuffled soft targets become the headline
+    only if there are no other arms.
 
     Args:
         comparisons: Comparisons of a study.

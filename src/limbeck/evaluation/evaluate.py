@@ -1,4 +1,4 @@
-"""Prediction and scoring of one model on batches."""
+"""Predict with one model on batches, and score it."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from limbeck.evaluation.metrics import classification_metrics
 from limbeck.losses.base import UNLABELLED
 
 
-@torch.no_grad()  # not inference_mode: the tensors that a loader caches may later train a model
+@torch.no_grad()  # not inference_mode: a model may later be trained on tensors that a loader caches
 def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
-    """Logits of a model in eval mode.
+    """Compute the logits of a model in eval mode.
 
     Args:
-        model: Model on any device; every submodule is put back into the mode it was in.
+        model: Model on any device. The training mode of each submodule is restored.
         inputs: Batches of inputs.
 
     Returns:
@@ -44,10 +44,10 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     """Score a model on an iterable of ``(x, y)`` batches.
 
     Args:
-        model: Model with logits ``[B, C]``, or ``[B, T, C]`` for text, on any device; every
-            submodule is put back into the mode it was in.
+        model: Model with logits ``[B, C]``, or ``[B, T, C]`` for text, on any device. The training
+            mode of each submodule is restored.
         loader: Batches of inputs and int64 labels ``[B]``, or ``[B, T]`` for text, with -100 at
-            positions that do not count.
+            ignored positions.
 
     Returns:
         ``total``, ``correct``, ``errors`` (counts), ``accuracy``, ``nll`` (nats) and ``ece``.

@@ -11,7 +11,7 @@ class Examples:
 
     Attributes:
         rows: Indices of the samples; those that only the arm gets right come first.
-        seeds: Position of the seed in which the two differ, for each sample.
+        seeds: Index of a seed in which the two differ, for each sample.
         arm_alone: Number of samples that only the arm gets right, mean over seeds.
         control_alone: Number of samples that only the control gets right, mean over seeds.
     """
@@ -27,8 +27,8 @@ def select_examples(
 ) -> Examples:
     """Select samples that only the arm gets right, and samples that only the control gets right.
 
-    Both kinds are represented in proportion to their number, with at least one each. Within a kind,
-    the samples on which most seeds differ come first.
+    Both kinds are selected in proportion to their numbers, with at least one of each. Within a
+    kind, the samples on which the most seeds differ come first.
 
     Args:
         arm: Logits of the arm, ``[S, N, C]``.
@@ -41,16 +41,16 @@ def select_examples(
     only_arm, only_control = arm_right & ~control_right, control_right & ~arm_right
     arm_alone = float(only_arm.sum(1).mean())
     control_alone = float(only_control.sum(1).mean())
-    of_arm, of_control = _split(most, arm_alone, control_alone)
-    arm_rows = _most_frequent(only_arm, of_arm)
-    control_rows = _most_frequent(only_control, of_control)
+    arm_count, control_count = _split(most, arm_alone, control_alone)
+    arm_rows = _most_frequent(only_arm, arm_count)
+    control_rows = _most_frequent(only_control, control_count)
     seeds = [_first_seed(only_arm, row) for row in arm_rows]
     seeds += [_first_seed(only_control, row) for row in control_rows]
     return Examples(arm_rows + control_rows, seeds, arm_alone, control_alone)
 
 
 def _most_frequent(differs: np.ndarray, most: int) -> list[int]:
-    """Samples on which most seeds differ, of bool ``[S, N]``."""
+    """Return the samples on which the most seeds differ; ``differs`` is bool ``[S, N]``."""
     seeds = differs.sum(0)
     order = np.argsort(-seeds, kind="stable")[:most]
     return [int(row) for row in order if seeds[row]]
@@ -61,7 +61,7 @@ def _first_seed(differs: np.ndarray, row: int) -> int:
 
 
 def _split(most: int, first: float, second: float) -> tuple[int, int]:
-    """``most`` split in the ratio of two numbers, into parts of at least 1 if both are above 0."""
+    """Split ``most`` in the ratio of two numbers; each part is at least 1 if both are above 0."""
     if not first or not second or most < 2:
         return (most, 0) if first >= second else (0, most)
     share = round(most * first / (first + second))

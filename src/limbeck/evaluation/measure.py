@@ -1,6 +1,6 @@
 """The metric by which a study is judged: errors on test samples, or bits per byte of test text.
 
-This module holds what is computed with it; its words and number formats are in ``report``.
+Wording and number formats of a measure are in :mod:`limbeck.report`.
 """
 
 import math
@@ -13,12 +13,12 @@ from limbeck.run.summary import ArmResult, Comparison, Delta, MeasureKey, Summar
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric that decides a study; the lower the better.
+    """The metric that decides a study; lower is better.
 
     Attributes:
         key: Name of the metric in :class:`~limbeck.run.summary.Metrics`.
-        unit: Noun of what is counted, in the plural.
-        is_integer: Whether the metric of one model is a whole number.
+        unit: Name of the unit, in the plural.
+        is_integer: Whether the value of one model is a whole number.
     """
 
     key: MeasureKey
@@ -26,32 +26,32 @@ class Measure:
     is_integer: bool
 
     def value(self, metrics: Metrics) -> float | None:
-        """The metric of one model; None where it is missing or not finite."""
+        """Return the value of one model; None if it is missing or not finite."""
         value = getattr(metrics, self.key, None)
         return value if value is not None and math.isfinite(value) else None
 
     def seed_values(self, arm: ArmResult) -> list[float]:
-        """The metric on the test split, one value per seed where it is known."""
+        """Return the values on the test split, of the seeds that have one."""
         values = [self.value(seed.test) for seed in arm.seeds]
         return [value for value in values if value is not None]
 
     def validation_mean(self, arm: ArmResult) -> float:
-        """Mean over seeds on the validation split.
+        """Return the mean over seeds on the validation split.
 
-        It is infinite if a seed has no value, so that such an arm is never chosen.
+        The mean is infinite if a seed has no value, so that such an arm is never chosen.
         """
         values = [self.value(seed.val) for seed in arm.seeds]
         return statistics.fmean(math.inf if value is None else value for value in values)
 
     def delta(self, comparison: Comparison) -> Delta:
-        """The differences of arm and control in this metric."""
+        """Return the differences between arm and control."""
         if self.key == "errors":
             return comparison.delta_errors
         assert comparison.delta_bits_per_byte is not None  # the reader requires it
         return comparison.delta_bits_per_byte
 
     def p_value(self, comparison: Comparison) -> float | None:
-        """The p-value that the verdict is based on; None where it is unknown."""
+        """Return the p-value behind the verdict; None if it is unknown."""
         return comparison.mcnemar_p if self.key == "errors" else comparison.p_value
 
 
@@ -61,5 +61,5 @@ MEASURES: dict[str, Measure] = {measure.key: measure for measure in (ERRORS, BIT
 
 
 def measure_of(summary: Summary) -> Measure:
-    """The metric by which a study is judged."""
+    """Return the metric by which a study is judged."""
     return MEASURES[summary.measure]

@@ -16,7 +16,7 @@ BINS = 15
 
 
 def errors(logits: Tensor, labels: Tensor) -> Tensor:
-    """Number of samples whose top class is not the label.
+    """Count the samples whose top class is not the label.
 
     Args:
         logits: Logits ``[..., N, C]``.
@@ -29,7 +29,7 @@ def errors(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def nll(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean negative log-likelihood of the labels at T = 1, in nats.
+    """Compute the mean negative log-likelihood of the labels at T = 1, in nats.
 
     Args:
         logits: Logits ``[..., N, C]``.
@@ -44,7 +44,7 @@ def nll(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy.
+    """Compute the expected calibration error: the mean gap between confidence and accuracy.
 
     The mean is over bins of equal width in confidence, weighted by their number of samples.
 
@@ -80,7 +80,7 @@ def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) ->
 
 
 def agreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Share of samples on which student and teacher have the same top class.
+    """Compute the share of samples on which student and teacher have the same top class.
 
     Args:
         student: Logits of the student ``[..., N, C]``.
@@ -96,9 +96,10 @@ def agreement(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean KL divergence of the student from the teacher at T = 1, in nats.
+    """Compute the mean KL divergence of the student from the teacher at T = 1, in nats.
 
-    It is ``sum_c p_c (log p_c - log q_c)`` with the teacher's probabilities p and the student's q.
+    The divergence is ``sum_c p_c (log p_c - log q_c)`` with the teacher's probabilities p and the
+    student's q.
 
     Args:
         student: Logits of the student ``[..., N, C]``.
@@ -114,7 +115,7 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def kappa_distances(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """Squared distances between grades, from which the quadratic kappa is computed.
+    """Compute the squared distances between grades that the quadratic kappa is made of.
 
     Args:
         labels: Grades, int64 ``[N]``.
@@ -130,17 +131,17 @@ def kappa_distances(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def quadratic_kappa(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cohen's kappa of top class and label with quadratic weights.
+    """Compute Cohen's kappa of top class and label with quadratic weights.
 
-    It is ``1 - d / e``: d is the mean squared distance between predicted and true grade, e the same
-    if predictions and labels were independent. 1 means equal grades, 0 chance.
+    Kappa is ``1 - d / e``, where d is the mean squared distance between predicted and true grade,
+    and e its value if predictions and labels were independent. 1 is perfect, 0 is chance.
 
     Args:
         logits: Logits ``[..., N, C]``, classes in the order of their grades.
         labels: Grades, int64 ``[N]``.
 
     Returns:
-        float64, ``[...]``; NaN if all predictions and labels are of one grade.
+        float64, ``[...]``; NaN if all predictions and labels are the same grade.
 
     References:
         Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or
@@ -155,7 +156,7 @@ def quadratic_kappa(logits: Tensor, labels: Tensor) -> Tensor:
 def classification_metrics(
     logits: Tensor, labels: Tensor, teacher: Tensor | None = None, *, ordinal: bool = False
 ) -> Metrics:
-    """All metrics of one classifier.
+    """Compute all metrics of one classifier.
 
     Args:
         logits: Logits ``[N, C]``.
@@ -164,7 +165,7 @@ def classification_metrics(
         ordinal: Whether the classes are grades in their order.
 
     Returns:
-        The metrics; of graded classes :class:`~limbeck.run.summary.GradedMetrics`.
+        The metrics, as :class:`~limbeck.run.metrics.GradedMetrics` if the classes are grades.
     """
     wrong = int(errors(logits, labels))
     values = {
@@ -182,14 +183,14 @@ def classification_metrics(
 
 
 def mean_and_sd(values: Sequence[M]) -> tuple[M, M]:
-    """Mean and sample standard deviation of each metric.
+    """Compute the mean and the sample standard deviation of each metric.
 
     Args:
         values: Metrics of each seed.
 
     Returns:
-        Both as metrics; a mean is None if a seed has no value, a standard deviation also with one
-        seed.
+        Means and standard deviations. Both are None for a metric that a seed lacks; the standard
+        deviation also with a single seed.
     """
     mean: dict[str, float | None] = {}
     sd: dict[str, float | None] = {}

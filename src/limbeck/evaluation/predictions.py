@@ -12,7 +12,7 @@ StudentKey: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """Logits on one split, and what they are scored against.
+    """Logits on one split, with the labels and the teacher's logits.
 
     Attributes:
         logits: Logits ``[N, C]`` of each student.

@@ -1,4 +1,4 @@
-"""Warnings of a summary: what to know before believing a verdict."""
+"""Warnings about a study, to read before trusting its verdict."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,11 +9,11 @@ from limbeck.run.summary import ArmResult, Comparison, Summary
 FEW_COMPARISONS = 4
 FEW_SEEDS = 5
 MAX_LISTED = 4
-"""Most arms that a warning names."""
+"""Largest number of arms that a warning lists."""
 
 
 def study_warnings(summary: Summary) -> tuple[str, ...]:
-    """The warnings of a study, each a sentence or two."""
+    """Return the warnings of a study, each of one or two sentences."""
     warnings = [
         *_quick_run(summary),
         *_weak_teacher(summary),
@@ -33,7 +33,7 @@ def _quick_run(summary: Summary) -> Iterator[str]:
 
 
 def _weak_teacher(summary: Summary) -> Iterator[str]:
-    """Controls that are as good as the teacher."""
+    """Warn of controls that are as good as the teacher."""
     if summary.teacher is None:
         return
     measure = measure_of(summary)
@@ -46,20 +46,20 @@ def _weak_teacher(summary: Summary) -> Iterator[str]:
     if not better:
         return
     if measure.is_integer:
-        decimals, of_teacher = 1, f"{teacher} test errors"
+        decimals, result = 1, f"{teacher} test errors"
     else:
-        decimals, of_teacher = 3, f"{teacher:.3f} bits per byte of the test text"
+        decimals, result = 3, f"{teacher:.3f} bits per byte of the test text"
     controls = [f"'{name}' ({value:.{decimals}f})" for name, value in better.items()]
     if len(controls) > MAX_LISTED:
         controls[MAX_LISTED:] = [f"{len(controls) - MAX_LISTED} more"]
     yield (
-        f"The teacher, with {of_teacher}, is no better than the control "
+        f"The teacher, with {result}, is no better than the control "
         f"{' and '.join(controls)}: it has little to teach. Train a better teacher first."
     )
 
 
 def _uneven_comparisons(summary: Summary) -> Iterator[str]:
-    """Comparisons of arms that differ in more than the objective."""
+    """Warn of comparisons between arms that differ in more than the objective."""
     arms_by_difference: dict[tuple[str, str], list[str]] = {}
     for comparison in summary.comparisons:
         differences = _differences(summary, comparison)
@@ -67,15 +67,15 @@ def _uneven_comparisons(summary: Summary) -> Iterator[str]:
             key = " and ".join(differences), comparison.control
             arms_by_difference.setdefault(key, []).append(comparison.arm)
     for (parts, control), names in arms_by_difference.items():
-        whose = "its" if len(names) == 1 else "their"
+        possessive = "its" if len(names) == 1 else "their"
         yield (
-            f"{_arms(names)} and {whose} control '{control}' differ in {parts} too: the "
-            "comparison shows the effect of both, not of distilling alone."
+            f"{_arms(names)} and {possessive} control '{control}' also differ in {parts}, so the "
+            "comparison does not show the effect of distillation alone."
         )
 
 
 def _differences(summary: Summary, comparison: Comparison) -> list[str]:
-    """What two arms differ in beside the objective."""
+    """List the settings other than the objective in which two arms differ."""
     arm, control = summary.arm(comparison.arm), summary.arm(comparison.control)
     differences = []
     if (arm.views, arm.views_settings) != (control.views, control.views_settings):
@@ -91,8 +91,10 @@ def _differences(summary: Summary, comparison: Comparison) -> list[str]:
 def _failed_arms(summary: Summary) -> Iterator[str]:
     names = list(dict.fromkeys(student.arm for student in summary.failed))
     if names:
+        verb = "is" if len(names) == 1 else "are"
         yield (
-            f"{_arms(names)} failed for at least one seed: left out of all tables and comparisons."
+            f"{_arms(names)} failed for at least one seed and {verb} left out of all tables and "
+            "comparisons."
         )
 
 
@@ -102,16 +104,18 @@ def _failed_controls(summary: Summary) -> Iterator[str]:
         if arm.failed_control is not None:
             arms_by_control.setdefault(arm.failed_control, []).append(arm.name)
     for control, names in arms_by_control.items():
-        verb, whose = ("is", "its") if len(names) == 1 else ("are", "their")
-        yield f"{_arms(names)} {verb} compared with nothing: {whose} control '{control}' failed."
+        verb, possessive = ("has", "its") if len(names) == 1 else ("have", "their")
+        yield (
+            f"{_arms(names)} {verb} no comparison, because {possessive} control '{control}' failed."
+        )
 
 
 def _many_comparisons(summary: Summary) -> Iterator[str]:
-    """More comparisons than one can look at without picking."""
+    """Warn of so many comparisons that some verdicts may be due to chance."""
     number = len(summary.comparisons)
     if number > FEW_COMPARISONS:
         yield (
-            f"{number} comparisons: if distilling changed nothing, chance alone could still call "
+            f"{number} comparisons: if distillation changed nothing, chance alone could still call "
             f"up to 5 % of them, here {number * LEVEL:.1f}, 'helps' or 'hurts'. The headline was "
             "chosen on the validation split; confirm any other with new seeds."
         )
@@ -122,9 +126,9 @@ def _few_seeds(summary: Summary) -> Iterator[str]:
         return
     seeds = min((len(arm.seeds) for arm in summary.arms), default=0)
     if seeds < 2:
-        yield "One seed gives no interval, so no verdict: use seeds=5 or more."
+        yield "One seed gives no interval and therefore no verdict. Use seeds=5 or more."
     elif seeds < FEW_SEEDS:
-        yield f"{seeds} seeds give a wide interval; use seeds=5 or more for a firmer verdict."
+        yield f"{seeds} seeds give a wide interval. Use seeds=5 or more for a firmer verdict."
 
 
 def _arms_without_control(summary: Summary) -> Iterator[str]:
@@ -136,11 +140,11 @@ def _arms_without_control(summary: Summary) -> Iterator[str]:
     names = [arm.name for arm in summary.arms if lacks_control(arm)]
     if names:
         verb = "has" if len(names) == 1 else "have"
-        yield f"{_arms(names)} {verb} no control to compare with: add one with soft_weight=0."
+        yield f"{_arms(names)} {verb} no control to compare with. Add an arm with soft_weight=0."
 
 
 def _arms(names: Sequence[str]) -> str:
-    """``Arm 'a'``, ``Arms 'a' and 'b'``, ``Arms 'a', 'b' and 7 more``."""
+    """Format names as ``Arm 'a'``, ``Arms 'a' and 'b'`` or ``Arms 'a', 'b' and 7 more``."""
     quoted = [f"'{name}'" for name in names]
     if len(quoted) == 1:
         return f"Arm {quoted[0]}"

@@ -1,6 +1,6 @@
-"""Language models: the score of every token of a split, and their metrics.
+"""Scores of language models for every token of a split, and their metrics.
 
-The logits of a text are too many to store, so each token is reduced to a few numbers.
+The logits of a text are too large to store, so each token is reduced to a few numbers.
 """
 
 import math
@@ -16,7 +16,7 @@ from limbeck.run.metrics import TextMetrics
 TokenBatch = tuple[Tensor, Tensor, Tensor | None]
 """Inputs ``[B, T]``, labels ``[B, T]``, and the teacher's logits ``[B, T, V]`` or None."""
 MAX_NATS = 700.0
-"""Largest exponent of a perplexity that is finite in float64."""
+"""Largest NLL whose perplexity is finite in float64."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class TokenScores:
 
     Attributes:
         nll: Negative log-likelihood of each token in nats, float32 ``[N, T]``.
-        right: Whether the most likely token is the next one, bool ``[N, T]``.
+        right: Whether the most likely token is correct, bool ``[N, T]``.
         confidence: Probability of the most likely token, float32 ``[N, T]``.
         agrees: Whether the teacher's most likely token is the same, bool ``[N, T]``; None without a
             teacher.
@@ -92,14 +92,14 @@ def _concatenate(parts: Sequence[TokenScores]) -> TokenScores:
 
 
 def token_metrics(scores: TokenScores, size: int) -> TextMetrics:
-    """Metrics of one language model.
+    """Compute the metrics of one language model.
 
-    Errors count tokens; ``nll`` and ``kl_to_teacher`` are nats per token; the perplexity is
+    Errors count tokens; ``nll`` and ``kl_to_teacher`` are in nats per token; the perplexity is
     ``exp(nll)``. Bits per byte, ``sum(nll) / (ln(2) * size)``, do not depend on the tokenizer.
 
     Args:
         scores: Scores of the model.
-        size: Bytes of text that the labels of the split stand for.
+        size: Number of bytes of text that the labels of the split encode.
     """
     tokens = scores.nll.numel()
     wrong = tokens - int(scores.right.sum())

@@ -1,7 +1,7 @@
 """Intervals, tests and the verdict on paired differences between an arm and its control.
 
-Two things vary: the training (seeds) and the test samples. The interval covers both, the test
-covers the samples, and a verdict needs both of them.
+Two things vary: the training (seeds) and the test samples. The interval covers both, and the test
+covers the samples. The verdict requires both.
 """
 
 import math
@@ -25,9 +25,9 @@ class Interval:
 
 
 def paired_interval(differences: Sequence[float]) -> Interval:
-    """Student's t interval of the mean of paired differences.
+    """Compute Student's t interval of the mean of paired differences.
 
-    With all differences equal the interval is that point.
+    If all differences are equal, the interval has no width.
 
     Args:
         differences: One difference per seed, ``[S]``.
@@ -47,32 +47,32 @@ def paired_interval(differences: Sequence[float]) -> Interval:
 
 
 def total_interval(differences: np.ndarray) -> Interval:
-    """95 % interval of the mean difference over other seeds and other test samples.
+    """Compute the 95 % interval of the mean difference over seeds and test samples.
 
-    Its half width is ``sqrt((t s)^2 / S + z^2 N v)``: the t interval over seeds, and the variance v
-    over samples of the seeds' mean difference. The second contains a part of the first, so the
-    interval is rather too wide than too narrow.
+    The half width is ``sqrt((t s)^2 / S + z^2 N v)``: it combines the t interval over seeds with
+    the variance v over samples of the mean difference. The two terms overlap, so the interval is
+    conservative.
 
     Args:
         differences: Difference of each seed and sample, ``[S, N]``.
 
     Returns:
-        The interval of the mean over seeds of the sums over samples; without bounds for fewer than
-        two seeds or samples.
+        The interval of the mean over seeds of the sum over samples. It has no bounds with fewer
+        than two seeds or samples.
     """
     samples = differences.shape[1]
     over_seeds = paired_interval(differences.sum(1))
     if over_seeds.ci95 is None or samples < 2:
         return Interval(over_seeds.mean, None)
     variance = samples * float(differences.mean(0).var(ddof=1))
-    half_of_seeds = over_seeds.ci95[1] - over_seeds.mean
-    half_of_samples = stats.norm.ppf(1 - LEVEL / 2) * math.sqrt(variance)
-    half = math.hypot(half_of_seeds, half_of_samples)
+    seed_half = over_seeds.ci95[1] - over_seeds.mean
+    sample_half = stats.norm.ppf(1 - LEVEL / 2) * math.sqrt(variance)
+    half = math.hypot(seed_half, sample_half)
     return Interval(over_seeds.mean, (over_seeds.mean - half, over_seeds.mean + half))
 
 
 def mcnemar_exact(first_wrong: np.ndarray, second_wrong: np.ndarray) -> float:
-    """Exact two-sided McNemar test that two models err equally often on the same samples.
+    """Test with McNemar's exact two-sided test whether two models err equally often.
 
     Args:
         first_wrong: Whether the first model errs, bool ``[N]``.
@@ -93,7 +93,7 @@ def mcnemar_exact(first_wrong: np.ndarray, second_wrong: np.ndarray) -> float:
 
 
 def paired_t_test(differences: np.ndarray) -> float:
-    """Two-sided t-test that paired differences have mean 0.
+    """Test with a two-sided t-test whether paired differences have mean 0.
 
     Args:
         differences: Differences ``[N]``.
@@ -109,11 +109,11 @@ def paired_t_test(differences: np.ndarray) -> float:
 
 
 def combine_p_values(p_values: Sequence[float]) -> float:
-    """One p-value from several that may depend on each other in any way.
+    """Combine p-values that may depend on each other in any way.
 
-    It is K/k times the k-th smallest of the K values, with k = ceil(K/2). The seeds of a study
-    share their test samples, so their p-values may not be multiplied; this bound holds for any
-    dependence.
+    The result is K/k times the k-th smallest of the K values, with k = ceil(K/2). The seeds of a
+    study share their test samples, so their p-values may not be multiplied. This bound holds for
+    any dependence.
 
     Args:
         p_values: One p-value per seed, ``[K]``.
@@ -134,9 +134,10 @@ def combine_p_values(p_values: Sequence[float]) -> float:
 
 
 def verdict(interval: Interval, p_value: float) -> Verdict:
-    """The verdict on a difference of which less is better.
+    """Return the verdict on a difference, where lower is better.
 
-    ``helps`` or ``hurts`` if both the interval and the test exclude 0, else ``not shown``.
+    The verdict is ``helps`` or ``hurts`` if both the interval and the test exclude 0, otherwise
+    ``not shown``.
     """
     if interval.ci95 is None or p_value >= LEVEL:
         return "not shown"

@@ -1,1 +1,1 @@
-"""A run on disk: its folder, its manifest and its summary."""
+"""A run on disk: folder, manifest and summary."""

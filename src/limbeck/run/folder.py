@@ -1,4 +1,4 @@
-"""The folder of a run: the places of its files, and its JSON and CSV.
+"""The folder of a run: paths of its files, and access to its JSON and CSV files.
 
 All files are written atomically: a file that exists is complete.
 """
@@ -35,23 +35,23 @@ class RunFolder:
         self.logs = self.path / "logs"
 
     def student(self, arm: str, seed: int) -> Path:
-        """Folder of one trained student."""
+        """Return the folder of one trained student."""
         return self.path / "students" / arm / f"seed{seed}"
 
     def teachers(self) -> list[Path]:
-        """Folders of the trained teacher: one, or one for each member."""
+        """Return the folders of the trained teacher, one per member."""
         members = sorted(self.teacher.glob("member*"), key=lambda path: (len(path.name), path.name))
         return members or [self.teacher]
 
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the folder, after :meth:`check`."""
+        """Create the folder, after :meth:`check`."""
         self.check(resume=resume, overwrite=overwrite)
         if overwrite and not resume and self.path.is_dir():
             shutil.rmtree(self.path.resolve())
         self.path.resolve().mkdir(parents=True, exist_ok=True)
 
     def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Check that the folder may be written to; nothing is changed.
+        """Check that the folder may be written to, without changing anything.
 
         Args:
             resume: Whether to continue the run in the folder.
@@ -59,14 +59,15 @@ class RunFolder:
 
         Raises:
             ConfigError: If the folder is not empty and is neither resumed nor overwritten, or if it
-                is not a run of limbeck.
+                is not a run folder.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"out={self.path} is a file; name a folder.")
+            raise ConfigError(f"out={self.path} is a file. Choose a folder.")
         if resume:
             if not self.manifest.is_file():
                 raise ConfigError(
-                    f"{self.path} holds no run to resume: it has no manifest.json. Check the path."
+                    f"{self.path} contains no run to resume: manifest.json is missing. Check the "
+                    "path."
                 )
             return
         if not self.path.is_dir() or not any(self.path.iterdir()):
@@ -74,17 +75,18 @@ class RunFolder:
         if not overwrite:
             names = ", ".join(sorted(p.name for p in self.path.iterdir())[:4])
             raise ConfigError(
-                f"out={self.path} is not empty (it holds {names}). Name another folder, continue "
-                f"that run with 'limbeck resume {self.path}', or replace it with overwrite=true."
+                f"out={self.path} is not empty (it contains {names}). Choose another folder, "
+                f"continue that run with 'limbeck resume {self.path}', or replace it with "
+                "overwrite=true."
             )
         if not self._is_run():
             raise ConfigError(
-                f"out={self.path} is not a run of limbeck (it has no manifest.json of limbeck), so "
-                "overwrite=true will not delete it. Name another folder."
+                f"out={self.path} is not a run folder (it has no manifest.json of limbeck), so "
+                "overwrite=true does not delete it. Choose another folder."
             )
 
     def _is_run(self) -> bool:
-        """Whether the manifest is of limbeck; other programs write a ``manifest.json`` too."""
+        """Whether limbeck wrote the manifest; other programs write a ``manifest.json`` too."""
         try:
             return {"recipe", "seeds", "state"} <= self.read_json(self.manifest).keys()
         except (OSError, LimbeckError):
@@ -101,18 +103,18 @@ class RunFolder:
             content = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(
-                f"{file} is missing: {self.path} is no finished run. Finish it with "
+                f"{file} is missing: {self.path} is not a finished run. Finish it with "
                 f"'limbeck resume {self.path}'."
             ) from None
         except (ValueError, RecursionError) as error:
             raise UntrustedFileError(f"{file} is damaged: {error}.") from None
         if not isinstance(content, dict):
             kind = type(content).__name__
-            raise UntrustedFileError(f"{file} is damaged: it should hold an object, not {kind}.")
+            raise UntrustedFileError(f"{file} is damaged: expected an object, found {kind}.")
         return content
 
     def read_summary(self) -> dict[str, Any]:
-        """``summary.json``, checked against the schema."""
+        """Read ``summary.json`` and check it against the schema."""
         from limbeck.run.summary import parse_summary
 
         summary = self.read_json(self.summary)
@@ -120,7 +122,7 @@ class RunFolder:
         return summary
 
     def read_scalars(self) -> list[dict[str, Any]]:
-        """Rows of ``metrics.csv``: stage, arm, seed (int), epoch (int), metric, value (float)."""
+        """Read ``metrics.csv``: stage, arm, seed (int), epoch (int), metric, value (float)."""
         with self.metrics.open(newline="", encoding="utf-8") as file:
             return [
                 {
@@ -133,7 +135,7 @@ class RunFolder:
             ]
 
     def write_scalars(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Write ``metrics.csv``, one scalar a row."""
+        """Write ``metrics.csv`` with one scalar per row."""
 
         def write(path: Path) -> None:
             with path.open("w", newline="", encoding="utf-8") as file:

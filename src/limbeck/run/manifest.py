@@ -1,4 +1,4 @@
-"""``manifest.json``: what ran, on what machine, how long it took and how it ended."""
+"""``manifest.json``: what ran, on which machine, for how long, and how it ended."""
 
 import os
 import platform
@@ -50,7 +50,7 @@ class StoreUse:
         views: Description of the views.
         dtype: Number format of the answers.
         kind: ``dense``, ``topk`` or ``sampled``.
-        k: Number of classes kept of an answer; 0 for all.
+        k: Number of classes stored per answer; 0 for all.
         positions: Number of answers for one input.
         classes: Number of classes.
         record_bytes: Bytes of one answer.
@@ -73,14 +73,14 @@ class Manifest:
     Attributes:
         recipe: Name of the study.
         seeds: Seeds of the study.
-        facts: Further keys; those of the command line are ``command``, ``verb``, ``multirun``,
+        facts: Additional keys; the command line adds ``command``, ``verb``, ``multirun``,
             ``overrides``, ``config_dir``, ``folder`` and ``quick``.
         state: ``running``, ``finished``, ``incomplete``, ``interrupted`` or ``failed``.
         started: Start of the run in UTC, ISO 8601.
-        finished: End of the run, likewise; None while it runs.
+        finished: End of the run in UTC, ISO 8601; None while it runs.
         resumed: Number of times that the run was resumed.
-        versions: Versions of Python and of the packages that matter to the numbers.
-        hardware: The machine.
+        versions: Versions of Python and of the packages that affect the numbers.
+        hardware: Machine of the run.
         git_commit: Commit of the working directory; None outside a repository.
         seconds: Duration of each stage.
         cohort_seconds: Training time of each cohort.
@@ -120,16 +120,16 @@ def read_manifest(run: RunFolder) -> Manifest:
 
 
 class ManifestWriter:
-    """The manifest of a run in progress; written at each change, so that it survives a kill.
+    """The manifest of a run in progress, written at each change so that it survives a kill.
 
     Args:
-        run: Folder of the run; the manifest of a resumed run is there already.
+        run: Folder of the run, with the earlier manifest if the run is resumed.
         recipe: Name of the study.
         seeds: Seeds of the study.
-        facts: Further keys of the manifest, such as the command.
+        facts: Additional keys of the manifest, such as the command.
 
     Attributes:
-        content: The manifest as it is now.
+        content: Current manifest.
     """
 
     def __init__(
@@ -137,27 +137,27 @@ class ManifestWriter:
     ):
         self._file = run.manifest
         resumed = run.manifest.is_file()
-        earlier = read_manifest(run) if resumed else Manifest()
+        previous = read_manifest(run) if resumed else Manifest()
         self.content = replace(
-            earlier,
+            previous,
             recipe=recipe,
             seeds=tuple(seeds),
-            facts={**earlier.facts, **facts},
+            facts={**previous.facts, **facts},
             state="running",
-            started=earlier.started or now(),
+            started=previous.started or now(),
             finished=None,
-            resumed=earlier.resumed + 1 if resumed else 0,
+            resumed=previous.resumed + 1 if resumed else 0,
             versions=installed_versions(),
             hardware=hardware(),
             git_commit=git_commit(Path.cwd()),
-            seconds={**dict.fromkeys(STAGES, 0.0), **earlier.seconds},
+            seconds={**dict.fromkeys(STAGES, 0.0), **previous.seconds},
             error=None,
         )
         self._write()
 
     @property
     def failed(self) -> Mapping[str, str]:
-        """Reason of each failure, by the student's name."""
+        """Reasons of the failures by the names of the students."""
         return self.content.failed
 
     @property
@@ -168,26 +168,26 @@ class ManifestWriter:
 
     def finish(self, state: str, error: str | None = None) -> None:
         """Record how the run ended: ``finished``, ``incomplete``, ``interrupted`` or ``failed``."""
-        self._change(state=state, finished=now(), error=error)
+        self._update(state=state, finished=now(), error=error)
 
     def add_digest(self, name: str, digest: str) -> str:
-        """Record a digest unless there is one of that name; return the recorded one."""
-        digests = {name: digest, **self.content.digests}
-        self._change(digests={**self.content.digests, name: digests[name]})
-        return digests[name]
+        """Record a digest unless there is one of that name, and return the recorded one."""
+        recorded = self.content.digests.get(name, digest)
+        self._update(digests={**self.content.digests, name: recorded})
+        return recorded
 
     def add_failures(self, reasons: Mapping[str, str]) -> None:
-        """Record why students failed, by their names."""
-        self._change(failed={**self.failed, **reasons})
+        """Record the reasons of failures by the names of the students."""
+        self._update(failed={**self.failed, **reasons})
 
     def remove_failures(self, names: Sequence[str]) -> None:
-        """Remove the failures of students that are to be trained again."""
+        """Remove the failures of students that will be trained again."""
         failed = {name: reason for name, reason in self.failed.items() if name not in names}
-        self._change(failed=failed)
+        self._update(failed=failed)
 
     def add_stores(self, stores: Mapping[str, StoreUse]) -> None:
         """Record the stores that the run reads, by key."""
-        self._change(stores={**(self.content.stores or {}), **stores})
+        self._update(stores={**(self.content.stores or {}), **stores})
 
     @contextmanager
     def time_stage(self, stage: str, cohort: str | None = None) -> Iterator[None]:
@@ -202,9 +202,9 @@ class ManifestWriter:
             cohorts = dict(self.content.cohort_seconds)
             if cohort is not None:
                 cohorts[cohort] = cohorts.get(cohort, 0.0) + seconds
-            self._change(seconds=stages, cohort_seconds=cohorts)
+            self._update(seconds=stages, cohort_seconds=cohorts)
 
-    def _change(self, **changes: Any) -> None:
+    def _update(self, **changes: Any) -> None:
         self.content = replace(self.content, **changes)
         self._write()
 
@@ -213,12 +213,12 @@ class ManifestWriter:
 
 
 def now() -> str:
-    """The current time in UTC, ISO 8601, to the second."""
+    """Return the current time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that matter to the numbers."""
+    """Return the versions of Python and of the packages that affect the numbers."""
     versions = {"python": platform.python_version(), "limbeck": __version__}
     for package in PACKAGES:
         try:
@@ -229,7 +229,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def hardware() -> Hardware:
-    """The machine that this process runs on."""
+    """Describe the machine that this process runs on."""
     import torch
 
     if hasattr(os, "sched_getaffinity"):
@@ -262,9 +262,9 @@ def _memory() -> float | None:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit checked out in a folder, with ``+`` if tracked files differ from it.
+    """Return the commit checked out in a folder, with ``+`` if tracked files have changed.
 
-    None outside a repository.
+    The result is None outside a repository.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back, driven by their type hints.
+"""Conversion of frozen dataclasses to JSON and back, driven by their type hints.
 
 A record may use the hints ``int``, ``float``, ``str``, ``bool``, ``None``, ``Any``, ``Literal``,
 ``Mapping[str, X]``, ``tuple[X, ...]``, ``tuple[X, Y]``, other records, and unions of these.
@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 _OMIT_NONE = "omit_none"
 _EXTRA_KEYS = "extra_keys"
-_NAMES = {
+_TYPE_NAMES = {
     int: "an integer",
     float: "a number",
     str: "a string",
@@ -26,17 +26,17 @@ _NAMES = {
 
 
 def optional() -> Any:
-    """A field that is None by default, and then has no key in the JSON object."""
+    """Define a field that is None by default, and then has no key in the JSON object."""
     return field(default=None, metadata={_OMIT_NONE: True})
 
 
 def extra_keys() -> Any:
-    """A field of type ``Mapping[str, Any]`` that holds every key that is no field of its record."""
+    """Define a field ``Mapping[str, Any]`` for all keys without a field of their own."""
     return field(default_factory=dict, metadata={_EXTRA_KEYS: True})
 
 
 def to_json(value: Any) -> Any:
-    """Plain dictionaries and lists of a record, its keys in the order of the fields."""
+    """Convert a record to dictionaries and lists, with keys in the order of the fields."""
     if isinstance(value, Mapping):
         return {key: to_json(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -62,18 +62,19 @@ def from_json(kind: type[R], content: Any, *, where: str, path: str = "") -> R:
     Args:
         kind: Class of the record.
         content: Parsed JSON.
-        where: File that the content is from, for messages.
+        where: File of the content, for messages.
         path: Path of the content inside the file, such as ``arms[0]``; empty at the top.
 
     Raises:
-        UntrustedFileError: If a key is missing or has a value of the wrong type; names its path.
+        UntrustedFileError: If a key is missing or has a value of the wrong type. The message
+            contains the path of the key.
     """
     record: R = _Reader(where).record(kind, content, path)
     return record
 
 
 class _Reader:
-    """Conversion of one file's content; ``path`` is the place inside the file throughout."""
+    """Converter of one file's content; ``path`` is always the path inside the file."""
 
     def __init__(self, where: str):
         self.where = where
@@ -83,19 +84,19 @@ class _Reader:
             raise self._wrong_type(path or "the content", "an object", content)
         hints = _hints(kind)
         values: dict[str, Any] = {}
-        further = dict(content)
+        remaining = dict(content)
         for item in _fields(kind):
             if item.metadata.get(_EXTRA_KEYS):
                 continue
-            value = further.pop(item.name, None)
-            place = f"{path}.{item.name}" if path else item.name
+            value = remaining.pop(item.name, None)
+            item_path = f"{path}.{item.name}" if path else item.name
             if item.name not in content and _is_required(item):
-                raise UntrustedFileError(f"{self.where}: {place} is missing.")
+                raise UntrustedFileError(f"{self.where}: {item_path} is missing.")
             if value is not None or _is_required(item):
-                values[item.name] = self.value(hints[item.name], value, place)
+                values[item.name] = self.value(hints[item.name], value, item_path)
         for item in _fields(kind):
             if item.metadata.get(_EXTRA_KEYS):
-                values[item.name] = further
+                values[item.name] = remaining
         return kind(**values)
 
     def value(self, hint: Any, value: Any, path: str) -> Any:
@@ -118,7 +119,7 @@ class _Reader:
         accepted = (int, float) if kind is float else kind
         is_flag = isinstance(value, bool) and kind is not bool  # a bool is an int in Python
         if is_flag or not isinstance(value, accepted):
-            raise self._wrong_type(path, _NAMES[kind], value)
+            raise self._wrong_type(path, _TYPE_NAMES[kind], value)
         return value
 
     def _choice(self, choices: Sequence[str], value: Any, path: str) -> Any:

@@ -35,7 +35,7 @@ class DataFacts:
         tokenizer: Name of the tokenizer, if the data is text.
         block: Tokens in a block, if the data is text.
         tokens: Tokens of each split, if the data is text.
-        bytes: Bytes of text of the test split, if the data is text.
+        bytes: Number of bytes of the test text, if the data is text.
     """
 
     name: str
@@ -55,7 +55,7 @@ class TeacherResult:
 
     Attributes:
         name: Architecture, such as ``convnet 16-32-32``.
-        params: Number of parameters, of all members.
+        params: Number of parameters of all members.
         val: Metrics on the validation split.
         test: Metrics on the test split.
     """
@@ -137,11 +137,11 @@ class ArmResult:
         views_settings: Settings of the views.
         optimizer: Settings of the optimizer.
         epochs: Number of training epochs.
-        seconds: Training time, the arm's share of its cohorts.
+        seconds: Training time: the share of the arm in the time of its cohorts.
         seeds: Result of each seed.
         mean: Mean of the test metrics over seeds.
-        sd: Standard deviation of the test metrics over seeds; each None with one seed.
-        failed_control: Name of the arm's control, if that failed.
+        sd: Standard deviation of the test metrics over seeds; all None with one seed.
+        failed_control: Name of the arm's control, if the control failed.
         adjusted: Results with constants added to the logits, if the study sets any.
     """
 
@@ -193,7 +193,7 @@ class GapClosed:
 
     Attributes:
         errors: Share of the gap in errors; None without a teacher that is better than the control.
-        nll: Share of the gap in NLL; likewise.
+        nll: Share of the gap in NLL; None as for ``errors``.
         nll_ci95: 95 % interval of ``nll`` over seeds.
     """
 
@@ -214,9 +214,9 @@ class Comparison:
         delta_bits_per_byte: Difference in bits per byte, if the data is text.
         mcnemar_p: The p-value of McNemar's test; None if the data is text.
         p_value: The p-value of the t-test over stretches of text, if the data is text.
-        gap_closed: Share of the gap to the teacher that is closed.
+        gap_closed: Share of the gap to the teacher that the arm closes.
         verdict: Outcome of the comparison.
-        main: Whether this is the headline; None in ``adjusted_comparisons``.
+        main: Whether this comparison is the headline; None in ``adjusted_comparisons``.
     """
 
     how: str | None = optional()
@@ -276,7 +276,7 @@ class Summary:
         seconds: Duration of each stage.
         failed: Students that failed.
         adjusted_comparisons: Comparisons with constants added to the logits, if the study sets any.
-        warnings: Sentences to read before believing a verdict.
+        warnings: Warnings to read before trusting the verdict.
     """
 
     schema: int = SCHEMA
@@ -296,7 +296,7 @@ class Summary:
     warnings: tuple[str, ...] = ()
 
     def arm(self, name: str) -> ArmResult:
-        """The result of the arm of that name.
+        """Return the result of an arm by its name.
 
         Raises:
             KeyError: If there is no such arm.
@@ -332,7 +332,7 @@ def parse_summary(content: Any, *, where: str = "summary.json") -> Summary:
 
     Args:
         content: Parsed JSON.
-        where: File that it is from, for messages.
+        where: File of the content, for messages.
 
     Raises:
         UntrustedFileError: If a key is missing or has a wrong value, or the schema is unknown.
@@ -353,26 +353,27 @@ def _check_schema(content: Mapping[str, Any], where: str) -> None:
         raise UntrustedFileError(f"{where}: schema should be an integer, found {schema!r}.")
     if schema != SCHEMA:
         raise UntrustedFileError(
-            f"{where}: schema {schema} is not {SCHEMA}; update limbeck to read it."
+            f"{where}: schema {schema} is not supported, expected {SCHEMA}. Update limbeck to "
+            "read it."
         )
 
 
 def _check_text(summary: Summary, where: str) -> None:
-    """Check what only a study of text has to have."""
+    """Check the keys that a study of text requires."""
     data = summary.data
-    needed: dict[str, Any] = {
+    required: dict[str, Any] = {
         "data.tokenizer": data.tokenizer,
         "data.block": data.block,
         "data.tokens": data.tokens,
         "data.bytes": data.bytes,
     }
     for split in ("train", "val", "test"):
-        needed[f"data.tokens.{split}"] = (data.tokens or {}).get(split)
-    needed["data.bytes.test"] = (data.bytes or {}).get("test")
+        required[f"data.tokens.{split}"] = (data.tokens or {}).get(split)
+    required["data.bytes.test"] = (data.bytes or {}).get("test")
     for number, comparison in enumerate(summary.comparisons):
         path = f"comparisons[{number}].delta_bits_per_byte"
-        needed[path] = comparison.delta_bits_per_byte
-    for path, value in needed.items():
+        required[path] = comparison.delta_bits_per_byte
+    for path, value in required.items():
         if value is None:
             raise UntrustedFileError(f"{where}: {path} is missing.")
     for path, metrics in _all_metrics(summary):
@@ -383,7 +384,7 @@ def _check_text(summary: Summary, where: str) -> None:
 
 
 def _all_metrics(summary: Summary) -> Iterator[tuple[str, Metrics]]:
-    """Path and value of the metrics in a summary."""
+    """Yield the path and the value of all metrics in a summary."""
     if summary.teacher is not None:
         yield "teacher.test", summary.teacher.test
     for i, arm in enumerate(summary.arms):

@@ -1,1 +1,1 @@
-"""The teacher: its signal, live or stored, and the checks before anyone learns from it."""
+"""The teacher: its answers, computed or stored, and checks before training."""

@@ -1,4 +1,4 @@
-"""Checks of a teacher before anyone learns from it."""
+"""Checks that a teacher fits the dataset, before training."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from limbeck._base.errors import TeacherError
 from limbeck.models import HuggingFace, LoadedModel, model_name
 
 MAX_PADDING = 1024
-"""Entries of a vocabulary beyond those of the dataset that may be padding."""
+"""Largest number of extra vocabulary entries that may be padding."""
 
 
 def check_teacher(
@@ -22,14 +22,14 @@ def check_teacher(
 ) -> None:
     """Check that a teacher fits the dataset.
 
-    Its weights have to be finite, its classes those of the dataset in the same order, and it has to
-    accept the inputs.
+    The weights have to be finite, the classes and their order have to match the dataset, and the
+    teacher has to accept the inputs.
 
     Args:
         loaded: Teacher.
-        blank: An empty input, ``[1, *shape]``.
-        answer_shape: Shape of the logits of one input: ``[C]``, of text ``[T, C]``.
-        class_names: Classes of the dataset in the order of the logits; of text the tokens by id.
+        blank: Input of zeros, ``[1, *shape]``.
+        answer_shape: Shape of the logits of one input: ``[C]``, or ``[T, C]`` for text.
+        class_names: Classes of the dataset in the order of the logits; for text, the tokens by id.
         where: Origin of the teacher, for messages.
 
     Raises:
@@ -63,11 +63,11 @@ def _check_weights(model: nn.Module, where: str) -> None:
 
 
 def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> None:
-    """Check that a model with a tokenizer of its own has the tokens of the dataset, id by id.
+    """Check that the tokens of a model's own tokenizer match the dataset, id by id.
 
     Args:
-        model: Any model; one without a tokenizer passes.
-        tokens: Tokens of the dataset by id; the model may have more, as padding.
+        model: Model. A model without a tokenizer passes.
+        tokens: Tokens of the dataset by id. The model may have more, as padding.
         where: Origin of the model, for messages.
 
     Raises:
@@ -78,16 +78,16 @@ def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> 
     vocabulary = model.vocabulary
     if vocabulary is None and model.padded > MAX_PADDING:
         raise TeacherError(
-            f"{where}: the model has {len(tokens) + model.padded:,} tokens, the dataset "
-            f"{len(tokens):,}, and without a tokenizer.json beside its weights they cannot be "
-            "compared. Put it there, and encode the text with it (data.tokenizer=FOLDER)."
+            f"{where}: the model has {len(tokens) + model.padded:,} tokens but the dataset has "
+            f"{len(tokens):,}, and there is no tokenizer.json beside the weights to compare them. "
+            "Put it there, and encode the text with it (data.tokenizer=FOLDER)."
         )
     if vocabulary is not None and vocabulary[: len(tokens)] != list(tokens):
         raise TeacherError(f"{where}: {_difference(vocabulary[: len(tokens)], tokens, 'tokens')}")
 
 
 def _difference(names: Sequence[str], expected: Sequence[str], kind: str) -> str:
-    """How a model's classes or tokens differ from those of the dataset, and what to do."""
+    """Describe how classes or tokens differ from the dataset, and what to do."""
     if kind == "tokens":
         singular = "token"
         advice = (
@@ -109,13 +109,13 @@ def _difference(names: Sequence[str], expected: Sequence[str], kind: str) -> str
 
 @torch.no_grad()
 def probe(model: nn.Module, blank: Tensor, answer_shape: Sequence[int], *, where: str) -> int:
-    """Number of classes that a model outputs for an empty input.
+    """Return the number of classes that a model outputs for an input of zeros.
 
     Args:
-        model: Model to ask.
-        blank: An empty input, ``[1, *shape]``.
-        answer_shape: Expected shape of its logits except for the number of classes: ``[C]``, of
-            text ``[T, C]``.
+        model: Model, on any device.
+        blank: Input of zeros, ``[1, *shape]``.
+        answer_shape: Expected shape of the logits, ``[C]``, or ``[T, C]`` for text. The number of
+            classes is not compared.
         where: Origin of the model, for messages.
 
     Raises:
@@ -142,6 +142,6 @@ def probe(model: nn.Module, blank: Tensor, answer_shape: Sequence[int], *, where
     if isinstance(logits, Tensor):
         output = f"shape {list(logits.shape)}"
     raise TeacherError(
-        f"{where}: {model_name(model)} answers one input with {output}; logits "
-        f"[{', '.join(map(str, expected))}, classes] were expected."
+        f"{where}: {model_name(model)} outputs {output} for one input; expected logits of shape "
+        f"[{', '.join(map(str, expected))}, classes]."
     )

@@ -1,4 +1,4 @@
-"""The teacher's signal: its answers to a batch, live from models or looked up.
+"""The teacher's signal: its answers to a batch, computed by models or looked up in a store.
 
 A signal is not a module: it never enters a student's module tree, its checkpoint or its optimizer.
 """
@@ -15,7 +15,7 @@ from limbeck.losses.sparse import SparseTargets
 
 COMBINE = ("probabilities", "logits")
 MAX_DEVICE_BYTES = 2 << 30
-"""Bytes of stored answers that are moved to an accelerator; more are looked up on the CPU."""
+"""Largest size of stored answers that are moved to an accelerator; larger ones stay on the CPU."""
 
 
 class TeacherSignal(ABC):
@@ -37,8 +37,8 @@ class TeacherSignal(ABC):
             view: View of each sample, int64 ``[..., B]``; None outside a study.
 
         Returns:
-            float32 logits ``[..., B, C]`` (float64 from a model in float64) without gradient, for
-            blocks of tokens ``[..., B, T, C]``. Where a store keeps K of the classes, these:
+            float32 logits ``[..., B, C]`` (float64 from a model in float64) without gradient, or
+            ``[..., B, T, C]`` for blocks of tokens. If a store keeps K of the classes, targets
             ``[..., B, K]`` or ``[..., B, T, K]``.
         """
 
@@ -47,8 +47,8 @@ class LiveTeacher(TeacherSignal):
     """One or several frozen models that answer each batch.
 
     Args:
-        models: Models that give logits ``[B, C]`` for inputs ``[B, *shape]``, or ``[B, T, C]`` for
-            token ids ``[B, T]``. They are put into eval mode; their weights and buffers never
+        models: Models that return logits ``[B, C]`` for inputs ``[B, *shape]``, or ``[B, T, C]``
+            for token ids ``[B, T]``. They are put into eval mode; their weights and buffers never
             change.
         combine: Combination of several answers: ``probabilities`` is the log of the mean
             probability (arithmetic mean), ``logits`` the mean of the logits (geometric mean of the
@@ -71,7 +71,7 @@ class LiveTeacher(TeacherSignal):
     def __call__(
         self, x: Tensor, sample: Tensor | None = None, view: Tensor | None = None
     ) -> Tensor:
-        """Logits for a batch, see :class:`TeacherSignal`."""
+        """Return logits for a batch, see :class:`TeacherSignal`."""
         batch_dims = 1 if sample is None else sample.ndim
         return self.answer(x.flatten(0, batch_dims - 1)).unflatten(0, x.shape[:batch_dims])
 
@@ -89,10 +89,10 @@ class LiveTeacher(TeacherSignal):
         """Compute logits.
 
         Args:
-            x: Inputs ``[B, *shape]``, of a language model token ids ``[B, T]``.
+            x: Inputs ``[B, *shape]``, or token ids ``[B, T]`` for a language model.
 
         Returns:
-            Logits ``[B, C]``, of a language model ``[B, T, C]``.
+            Logits ``[B, C]``, or ``[B, T, C]`` for a language model.
 
         Raises:
             TeacherError: If the members differ in the number of classes.
@@ -109,8 +109,8 @@ class LiveTeacher(TeacherSignal):
             return logits[0]
         if len({answer.shape for answer in logits}) > 1:
             raise TeacherError(
-                f"The members of the teacher give {[answer.shape[-1] for answer in logits]} "
-                "classes; the numbers should be equal."
+                f"The members of the teacher output {[answer.shape[-1] for answer in logits]} "
+                "classes. All members need the same number of classes."
             )
         stacked = torch.stack(logits)
         if self.combine == "logits":
@@ -124,11 +124,11 @@ class StoredTeacher(TeacherSignal):
 
     Args:
         records: Stored answers ``[N, V, ...]``: logits ``[N, V, C]`` or ``[N, V, T, C]`` in any
-            floating dtype, or what ``decode`` reads. They may be mapped from a file.
-        rows: Row of the training split that each answer belongs to, int64 ``[N]``; None for the
-            whole split in order.
-        samples: Size of the training split, where ``rows`` is given.
-        decode: Function from records ``[..., B, ...]`` to answers.
+            floating dtype, or records that ``decode`` reads. They may be memory-mapped.
+        rows: Row of the training split for each answer, int64 ``[N]``; None if the answers cover
+            the whole split in order.
+        samples: Size of the training split; needed only with ``rows``.
+        decode: Function that converts records ``[..., B, ...]`` to answers.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class StoredTeacher(TeacherSignal):
     def __call__(
         self, x: Tensor, sample: Tensor | None, view: Tensor | None
     ) -> Tensor | SparseTargets:
-        """Answers to a batch, see :class:`TeacherSignal`.
+        """Return the answers to a batch, see :class:`TeacherSignal`.
 
         Raises:
             TeacherError: If the batch has no rows and views, or a sample has no answer.
@@ -162,14 +162,14 @@ class StoredTeacher(TeacherSignal):
             self.records = self.records.to(x.device)
         device = self.records.device
         index = self._index_of(sample.to(device))
-        if self.records.shape[1] == 1:  # several times faster than an index by rows and views
+        if self.records.shape[1] == 1:  # several times faster than indexing by rows and views
             batch = self.records[:, 0].index_select(0, index.flatten()).unflatten(0, index.shape)
         else:
             batch = self.records[index, view.to(device)]
         return self.decode(batch.to(x.device))
 
     def _index_of(self, sample: Tensor) -> Tensor:
-        """Index of each sample among the records."""
+        """Return the index of each sample among the records."""
         if self._index is None:
             return sample
         self._index = self._index.to(sample.device)
@@ -179,7 +179,7 @@ class StoredTeacher(TeacherSignal):
         elif bool((index < 0).any()):
             row = int(sample[index < 0][0])
             raise TeacherError(
-                f"There is no stored answer to training sample {row}: the store holds "
+                f"The store has no answer for training sample {row}: it holds "
                 f"{len(self.records)} samples of {len(self._index)}. This is a bug in limbeck; "
                 "use store=off."
             )

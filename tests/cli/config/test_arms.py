@@ -29,7 +29,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", ["a/b", "teacher", "", 4])
 def test_a_bad_name_of_an_arm_is_refused(name):
     if name != 4:
-        with pytest.raises(ConfigError, match="it names a folder"):
+        with pytest.raises(ConfigError, match="it becomes the name of a folder"):
             check_arms({"good": None, name: {}}, SETTINGS)
     check_arms({"good": None, str(4): {}}, SETTINGS)
 
