@@ -23,6 +23,7 @@ from limbeck.deploy.run_cost import cost
 from limbeck.report.formats import file_size
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import now
+from limbeck.run.summary import read_summary
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 MOST_MORE_ERRORS = 5
@@ -63,17 +64,17 @@ def entry_of(run: Path) -> dict[str, Any]:
             options = replace(options, int8=False)
             result = export(study.folder, study.data, options, build=study.build)
         costs = cost(study.folder, study.data, build=study.build, combine=study.combine)
-    summary = RunFolder(run.absolute()).read_summary()
-    arm = next(entry for entry in summary["arms"] if entry["name"] == result.arm)
-    kind = next(row["kind"] for row in costs["rows"] if row["kind"] == arm["student"])
+    summary = read_summary(RunFolder(run))
+    arm = next(entry for entry in summary.arms if entry.name == result.arm)
+    kind = next(row["kind"] for row in costs["rows"] if row["kind"] == arm.student)
     rows = [row for row in costs["rows"] if row["kind"] == kind and row["model"] != "teacher"]
     return {
-        "data": summary["data"]["name"],
-        "test": summary["data"]["test"],
-        "student": arm["student"],
+        "data": summary.data.name,
+        "test": summary.data.test,
+        "student": arm.student,
         "arm": result.arm,
         "seed": result.seed,
-        "params": arm["params"],
+        "params": arm.params,
         "errors": {stage.name: stage.errors for stage in result.stages},
         "difference": {stage.name: stage.difference for stage in result.stages},
         "changed": {stage.name: stage.changed for stage in result.stages},

@@ -11,7 +11,7 @@ from torch import nn
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.models import MLP, ConvNet, Graded, TorchvisionModel, load_model, save_model
-from limbeck.models.fold import add_to_logits
+from limbeck.models.bias import add_to_logits
 from limbeck.study.arms import build
 from limbeck.training.cohort.stack import Cohort
 

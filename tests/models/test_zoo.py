@@ -13,8 +13,8 @@ from torch import nn
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError, UntrustedFileError
 from limbeck.models import Classifier, Normalized, TorchvisionModel, load_model, save_model
 from limbeck.models import zoo as zoo_module
-from limbeck.models.files.checkpoint import read_weights
 from limbeck.models.files.rebuild import read_description, rebuild
+from limbeck.models.files.weights import read_weights
 from limbeck.models.zoo import LIBRARIES, check_name
 
 timm = pytest.importorskip("timm")

@@ -17,7 +17,7 @@ from limbeck.data.dataset import as_float
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
 from limbeck.evaluation.evaluate import predict
 from limbeck.models import MLP, Graded, load_model
-from limbeck.models.fold import add_to_logits
+from limbeck.models.bias import add_to_logits
 from limbeck.report.terminal import print_summary
 from limbeck.run.folder import RunFolder
 from limbeck.run.records import to_json

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli.settings import Setting, read_settings
+from limbeck.cli.verb_settings import Setting, read_settings
 
 SETTINGS = {
     "port": Setting(int, "port=8000"),

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.cli.settings import Setting, read_settings
+from limbeck.cli.verb_settings import Setting, read_settings
 
 if TYPE_CHECKING:
     from limbeck.deploy.export import ExportResult

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from limbeck.cli.settings import Setting, read_settings
+from limbeck.cli.verb_settings import Setting, read_settings
 
 SETTINGS = {
     "tokens": Setting(int, "tokens=200"),

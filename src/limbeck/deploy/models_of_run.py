@@ -13,7 +13,8 @@ from limbeck.deploy.choose import choose_student
 from limbeck.models import load_model
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
-from limbeck.run.summary import AnyMetrics, Summary, TextMetrics, read_summary
+from limbeck.run.metrics import AnyMetrics, TextMetrics
+from limbeck.run.summary import Summary, read_summary
 from limbeck.teacher.signal import LiveTeacher
 
 Build = Callable[[str], nn.Module]

@@ -25,7 +25,7 @@ from limbeck.deploy.onnx_export import (
     write_model,
 )
 from limbeck.models import count_parameters, load_model, model_name
-from limbeck.models.files.checkpoint import describe
+from limbeck.models.files.rebuild import describe
 from limbeck.report.page import write_report
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import hardware, installed_versions

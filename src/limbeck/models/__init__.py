@@ -2,7 +2,7 @@
 
 from limbeck.models.classifier import Classifier
 from limbeck.models.convnet import ConvNet
-from limbeck.models.files.checkpoint import LoadedModel, load_model, load_weights, save_model
+from limbeck.models.files.weights import LoadedModel, load_model, load_weights, save_model
 from limbeck.models.gpt import GPT
 from limbeck.models.graded import Graded
 from limbeck.models.huggingface.model import HuggingFace

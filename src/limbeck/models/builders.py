@@ -24,10 +24,15 @@ class Builder:
     from_library: bool = False
     reads_tokens: bool = False
 
+    @property
+    def class_name(self) -> str:
+        """Name of the class."""
+        return self.path.rpartition(".")[2]
+
     def __call__(self, **arguments: Any) -> nn.Module:
         """Build the model."""
-        module, _, name = self.path.rpartition(".")
-        return getattr(import_module(module), name)(**arguments)
+        module = import_module(self.path.rpartition(".")[0])
+        return getattr(module, self.class_name)(**arguments)
 
 
 _ENTRIES = (

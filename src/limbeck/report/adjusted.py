@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from limbeck.report.formats import MISSING, mean_and_sd, nats, percent
 from limbeck.report.wording import Sentence, headline
-from limbeck.run.summary import AdjustedSeedResult, AnyMetrics, ArmResult, SeedResult, Summary
+from limbeck.run.metrics import AnyMetrics
+from limbeck.run.summary import AdjustedSeedResult, ArmResult, SeedResult, Summary
 
 _TITLES = {
     "prior": "With biases set by the class prior (no labels used)",

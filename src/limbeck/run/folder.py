@@ -13,7 +13,6 @@ from typing import Any
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import write_atomically
 
-METRICS = ("errors", "accuracy", "nll", "ece", "agreement", "kl_to_teacher")
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
 
 
@@ -112,14 +111,6 @@ class RunFolder:
             kind = type(content).__name__
             raise UntrustedFileError(f"{file} is damaged: expected an object, found {kind}.")
         return content
-
-    def read_summary(self) -> dict[str, Any]:
-        """Read ``summary.json`` and check it against the schema."""
-        from limbeck.run.summary import parse_summary
-
-        summary = self.read_json(self.summary)
-        parse_summary(summary, where=str(self.summary))
-        return summary
 
     def read_scalars(self) -> list[dict[str, Any]]:
         """Read ``metrics.csv``: stage, arm, seed (int), epoch (int), metric, value (float)."""

@@ -18,7 +18,7 @@ from limbeck.evaluation.metrics import mean_and_sd
 from limbeck.evaluation.predictions import StudentKey
 from limbeck.evaluation.study_warnings import study_warnings
 from limbeck.models import save_model
-from limbeck.models.fold import add_to_logits
+from limbeck.models.bias import add_to_logits
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import (
     ArmResult,

@@ -10,7 +10,7 @@ from limbeck._base.errors import DivergedError, LimbeckError, ResourceError
 from limbeck.data import Dataset
 from limbeck.data.batches import StudyData
 from limbeck.models import load_model, save_model
-from limbeck.report.wording import plural
+from limbeck.report.formats import plural
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.store.answers import digest_of

@@ -14,8 +14,8 @@ from limbeck._base.errors import ConfigError, DivergedError, TeacherError, is_ou
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, Split, TransferSet, Views
 from limbeck.losses import Objective
+from limbeck.report.formats import plural
 from limbeck.report.page import write_report
-from limbeck.report.wording import plural
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import Summary, write_summary
@@ -24,7 +24,7 @@ from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
 from limbeck.study.checks import check_source, check_student, check_transfer
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
-from limbeck.study.engine import Engine, process_of, quiet_lightning
+from limbeck.study.engine import Engine
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.pools import Pools
 from limbeck.study.results import (
@@ -41,6 +41,7 @@ from limbeck.study.students import StudentTrainer, training_seconds
 from limbeck.study.targets import check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
 from limbeck.teacher.signal import LiveTeacher
+from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.features import check_features
 from limbeck.training.loggers import gather_scalars
 

@@ -11,7 +11,7 @@ from limbeck.data import Dataset
 from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import HuggingFace, LoadedModel, load_model, save_model
-from limbeck.models.files.checkpoint import DESCRIPTION, WEIGHTS, file_digest, find_weights
+from limbeck.models.files.weights import DESCRIPTION, WEIGHTS, file_digest, find_weights
 from limbeck.run.folder import RunFolder
 from limbeck.study.arms import Builder, Teacher, build
 from limbeck.study.checks import check_views

@@ -2,7 +2,8 @@
 
 import importlib.metadata
 import sys
-import types
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 
 
 def _import_fabric() -> None:
@@ -18,8 +19,10 @@ def _import_fabric() -> None:
         version = None
     if version is None or name in sys.modules:
         return
-    sys.modules[name] = types.ModuleType(name)
-    sys.modules[name].__version__ = version  # type: ignore[attr-defined]
+    # with a spec, since importlib.util.find_spec refuses a module without one
+    placeholder = module_from_spec(ModuleSpec(name, loader=None))
+    placeholder.__version__ = version  # type: ignore[attr-defined]
+    sys.modules[name] = placeholder
     try:
         import lightning_fabric  # noqa: F401
     finally:

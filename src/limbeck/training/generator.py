@@ -23,6 +23,7 @@ from limbeck.data.sources.noise import Noise, StrokeNoise
 from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
 
+BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 SNAPSHOTS = 10
 """Times along its training at which images are drawn from the generator, for variety."""
 QUICK_STEPS = 10
@@ -332,7 +333,7 @@ def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
     return ((one.exp() * (one - mean)).sum(-1) + (other.exp() * (other - mean)).sum(-1)) / 2
 
 
-def statistics_loss(layer: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
+def statistics_loss(layer: BatchNorm, x: Tensor) -> Tensor:
     """Distance of a batch from the running statistics of a BatchNorm layer; 0 where they agree.
 
     Mean over channels of the squared difference of the means, in units of the layer's variance, and
@@ -361,9 +362,7 @@ def statistics_of(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
 
     layers = [layer for model in models for layer in model.modules()]
     remembering = [
-        layer
-        for layer in layers
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.track_running_stats
+        layer for layer in layers if isinstance(layer, BatchNorm) and layer.track_running_stats
     ]
     handles = [layer.register_forward_pre_hook(note) for layer in remembering]
     try:

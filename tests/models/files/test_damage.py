@@ -13,7 +13,7 @@ from support.saved_models import NAMES, Exploding, Own, small
 
 from limbeck._base.errors import LimbeckError, TeacherError, UntrustedFileError
 from limbeck.models import load_model, load_weights, save_model
-from limbeck.models.files.checkpoint import read_weights
+from limbeck.models.files.weights import read_weights
 
 
 def outcome(load):

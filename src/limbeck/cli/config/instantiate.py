@@ -22,6 +22,7 @@ from limbeck.cli.config.arms import (
 from limbeck.cli.config.groups import choices
 from limbeck.data import TransferSet
 from limbeck.losses import Objective
+from limbeck.models.builders import BUILDERS
 from limbeck.run.folder import RunFolder
 from limbeck.study.arms import Arm, Teacher
 from limbeck.study.options import RunOptions, Schedule
@@ -36,7 +37,6 @@ QUICK_LARGE = 64
 """Samples of a quick run with models from libraries, which take a thousand times longer per sample;
 and of text, whose samples are blocks.
 """
-LARGE = ("TorchvisionModel", "TimmModel", "Classifier")
 EXAMPLES = {
     "data": "data=digits",
     "student": "student=mlp",
@@ -146,7 +146,8 @@ class _Builder:
         self.quick = settings["quick"]
         models = json.dumps([settings[key] for key in ("student", "teacher", "arms")], default=str)
         self.samples = QUICK_SAMPLES
-        if any(name in models for name in LARGE):
+        libraries = [builder for builder in BUILDERS.values() if builder.from_library]
+        if any(builder.class_name in models for builder in libraries):
             self.samples = QUICK_LARGE
         self.head: Any = None  # the first samples of the data, for a quick run
         self._objects: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from limbeck.cli.config.compose import compose
 from limbeck.cli.config.instantiate import build_study
 from limbeck.data import Dataset
 from limbeck.run.folder import RunFolder
+from limbeck.run.summary import read_summary
 from limbeck.study.arms import build
 
 FACTS = ("command", "verb", "multirun", "overrides", "config_dir", "folder")
@@ -69,7 +70,7 @@ def open_finished(place: Path) -> Iterator[FinishedRun]:
         DataError: If its data is missing.
     """
     run = RunFolder(place.absolute())
-    run.read_summary()
+    read_summary(run)  # an unfinished run has none
     with recompose(run, "is handed to limbeck.deploy in Python, with its data") as (config, facts):
         study = build_study(config, out=run.path, facts=facts, resume=True)
         students = {plan.name: plan.student for plan in study.plans}

@@ -11,8 +11,15 @@ from lightning_fabric import Fabric
 from limbeck._base.errors import LimbeckWarning, UntrustedFileError
 
 CHECKPOINT = "last.ckpt"
+CHECKPOINTS = 20
+"""About the number of checkpoints of a training."""
 FORMAT = "limbeck 2"
 """Mark of a checkpoint of this loop; those of 0.1.0 were Lightning's."""
+
+
+def is_due(epochs_done: int, epochs: int) -> bool:
+    """Whether a checkpoint is saved after so many of the epochs of a training."""
+    return epochs_done % max(1, epochs // CHECKPOINTS) == 0
 
 
 def random_state() -> dict[str, Any]:

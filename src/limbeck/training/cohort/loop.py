@@ -17,7 +17,12 @@ from torch.optim import Optimizer
 
 from limbeck._base.progress import Advance
 from limbeck.data.batches import Batch, as_batch
-from limbeck.training.cohort.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
+from limbeck.training.cohort.checkpoint import (
+    CHECKPOINT,
+    is_due,
+    load_checkpoint,
+    save_checkpoint,
+)
 from limbeck.training.epochs import count_batches, count_steps, read_epoch
 from limbeck.training.fabric import can_fuse, eval_mode, launch, share_loader
 from limbeck.training.optimizer import build_optimizer
@@ -25,8 +30,6 @@ from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
 
 PROGRESS_SECONDS = 0.2
-CHECKPOINTS = 20
-"""Checkpoints of a training, about."""
 
 
 class TrainingData(Protocol):
@@ -141,7 +144,7 @@ def train_epochs(
             fabric.log_dict({**scalars, "epoch": epoch}, step=step)
         task.check_divergence()
 
-        if checkpoints is not None and (epoch + 1) % max(1, epochs // CHECKPOINTS) == 0:
+        if checkpoints is not None and is_due(epoch + 1, epochs):
             save_checkpoint(fabric, checkpoints / CHECKPOINT, parts, epoch=epoch + 1, step=step)
         advance(epoch + 1, note=validation_note(val_scalars, task.predicts_tokens))
         if step >= options.step_limit:

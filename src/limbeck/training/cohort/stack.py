@@ -20,7 +20,6 @@ from limbeck.training.cohort.gpt import StackedGPT
 from limbeck.training.cohort.layers import stacked_forward
 
 MAX_STACKED = 100_000_000
-_STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm, nn.RNNBase)
 
 
 def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
@@ -28,8 +27,10 @@ def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
     for module in model.modules():
         if isinstance(module, HuggingFace):
             return "models of transformers have no stacked form"
-        if isinstance(module, _STATEFUL) and getattr(module, "track_running_stats", True):
+        if getattr(module, "track_running_stats", False):
             return f"{type(module).__name__} keeps statistics of its batches"
+        if isinstance(module, nn.RNNBase):
+            return f"{type(module).__name__} has no stacked form"
     if students * sum(p.numel() for p in model.parameters()) > MAX_STACKED:
         return f"{students} copies have over {MAX_STACKED:,} parameters"
     return None

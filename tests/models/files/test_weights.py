@@ -165,7 +165,7 @@ def test_weights_that_share_memory_are_saved(tmp_path):
 
 
 def test_a_failed_save_keeps_the_last_model(saved, monkeypatch):
-    import limbeck.models.files.checkpoint as checkpoint
+    import limbeck.models.files.weights as checkpoint
 
     def fail(state, file):
         file.write_bytes(b"half")
