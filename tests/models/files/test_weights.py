@@ -165,14 +165,14 @@ def test_weights_that_share_memory_are_saved(tmp_path):
 
 
 def test_a_failed_save_keeps_the_last_model(saved, monkeypatch):
-    import limbeck.models.files.weights as checkpoint
+    from limbeck.models.files import weights as module
 
     def fail(state, file):
         file.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     before = {file.name: file.read_bytes() for file in saved.iterdir()}
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr(module, "save_file", fail)
     with pytest.raises(OSError, match="No space left"):
         save_model(small(), saved, class_names=NAMES)
     assert {file.name: file.read_bytes() for file in saved.iterdir()} == before
