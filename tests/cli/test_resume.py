@@ -78,7 +78,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize(
     ("number", "code", "state"),
     [
-        (signal.SIGINT, 130, "interrupted"),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
         (signal.SIGKILL, -9, "running"),
         pytest.param(signal.SIGTERM, 143, "interrupted", marks=pytest.mark.slow),
     ],

@@ -160,6 +160,7 @@ def test_wrong_sweeps_are_refused(arguments, message, tmp_path, capsys, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_keeps_its_finished_cohorts(tmp_path, capsys):
     long = (
         "run",

@@ -48,6 +48,7 @@ def finished(place):
     return place / "run", out
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_quickly(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code, out, err = call("run", "recipe=text", "quick=true", "logger=csv", "out=run", cwd=tmp_path)

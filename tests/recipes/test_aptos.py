@@ -49,6 +49,7 @@ def test_resnets_from_files_to_report(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_kappa_rises_above_chance(tmp_path, capsys):
     data = ("data.size=32", "data.val=0.2", "data.test=0.3", "views=none")
     training = ("epochs=10", "optimizer.lr=0.01", "teacher.epochs=10")

@@ -15,14 +15,14 @@ REAL = Path(
 )
 ELSEWHERE = {"cifar10", "aptos"}
 """Recipes whose data is not at hand; their own tests draw files of the same format."""
-SLOW = {"fashion_resnet"}
-"""ResNets take a minute even when shrunk."""
+QUICK = {"digits", "mnist", "mnist_noise", "mnist_temperature", "plain"}
+"""Recipes that run with the quick tests: one of each kind."""
 EMBEDDED = ("digits", "text")
 
 
 def recipes():
     result = [name for name in sorted(choices("recipe")) if name not in ELSEWHERE]
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in result]
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in result]
 
 
 def data_of(recipe):

@@ -187,6 +187,7 @@ class Streamed:
         return iter(self.content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_compiled_steps_give_the_same_students(monkeypatch, precision):
     # "eager" traces and guards as the real backend does, without its C++ compiler.
