@@ -29,7 +29,7 @@ def write_pages(
         without: Recipes without a page, and why they have none.
     """
     for recipe in dict.fromkeys(entry["recipe"] for entry in record["entries"]):
-        file = folder / "text" / f"{recipe}.md"
+        file = folder / "introductions" / f"{recipe}.md"
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
         page = folder / f"{recipe}.md"
         page.write_text(page_of(recipe, record, text), encoding="utf-8")

@@ -15,7 +15,7 @@ version = release = limbeck.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "results/text"]
+exclude_patterns = ["_build", "results/introductions"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

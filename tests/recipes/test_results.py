@@ -33,7 +33,7 @@ def on_record():
 
 def test_the_pages_say_what_results_json_says(tools, on_record, tmp_path):
     record, pages = tools
-    (tmp_path / "text").symlink_to(RESULTS / "text")
+    (tmp_path / "introductions").symlink_to(RESULTS / "introductions")
     files = list(pages.write_pages(on_record, tmp_path, record.read_goals()["without"]))
     assert len(files) == len({entry["recipe"] for entry in on_record["entries"]}) + 1
     for page in files:
