@@ -64,7 +64,7 @@ def test_a_hint_arm_beside_its_control_and_plain_distillation(tmp_path):
     [
         (
             [HINT.replace("student: features.3", "student: feature.3")],
-            "no layer feature.3; did you mean features.3",
+            "no layer feature.3. Did you mean features.3",
         ),
         (
             [HINT.replace("teacher: features.3", "teacher: fc")],
