@@ -1,9 +1,9 @@
 """Put finished runs on record: python benchmarks/record.py RUN... writes docs/results/.
 
 results.json holds every number of the pages; goals.yaml beside this file holds the goals.
-docs/results/introductions/NAME.md is written by hand: a title and the answer in a sentence, a line of three
-dashes, and what else to know. Without RUN, the pages are written again from results.json and the
-texts.
+docs/results/introductions/NAME.md is written by hand: a title and the answer in a sentence, a
+line of three dashes, and what else to know. Without RUN, the pages are written again from
+results.json and the introductions.
 """
 
 import argparse
