@@ -30,6 +30,7 @@ def finished(tmp_path_factory):
 def bundle(finished):
     code, out, err = call("export", "run", cwd=finished.parent)
     assert code == 0, err
+    assert "0.0 MB" not in out
     assert "onnx int8" in out
     assert "run.py verify" in out
     return finished / "bundle"

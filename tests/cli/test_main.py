@@ -92,6 +92,13 @@ def test_recipes_are_listed_with_descriptions(capsys):
     assert all(len(line.split()) > 3 for line in lines)
 
 
+def test_recipes_fit_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["recipes"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
 def test_settings_may_stand_on_both_sides_of_an_option(capsys):
     assert main(["run", "epochs=7", "--cfg", "job", "seeds=3"]) == 0
     out = capsys.readouterr().out

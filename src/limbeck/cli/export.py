@@ -51,14 +51,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def closing_message(bundle: "ExportResult") -> str:
     """The stages of the export, where the bundle is and what to do next."""
+    from limbeck.report.formats import file_size
+
     size = sum(file.stat().st_size for file in bundle.folder.iterdir())
     lines = [
         str(bundle),
         "",
-        f"bundle: {bundle.folder} ({size / 1e6:.1f} MB), arm {bundle.arm}, seed {bundle.seed}",
+        f"bundle: {bundle.folder} ({file_size(size)}), arm {bundle.arm}, seed {bundle.seed}",
     ]
     if bundle.archive is not None:
-        archive_size = bundle.archive.stat().st_size
-        lines.append(f"zip file: {bundle.archive} ({archive_size / 1e6:.1f} MB)")
+        archive_size = file_size(bundle.archive.stat().st_size)
+        lines.append(f"zip file: {bundle.archive} ({archive_size})")
     lines.append(f"on the device: python {Path(bundle.folder.name) / 'run.py'} verify")
     return "\n".join(lines)

@@ -1,6 +1,9 @@
 """``limbeck recipes``."""
 
 import argparse
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +25,16 @@ def run(arguments: argparse.Namespace) -> int:
     recipes = choices("recipe", arguments.config_dir)
     width = max(map(len, recipes))
     for name, file in recipes.items():
-        print(f"{name:<{width}}  {description(file)}")
+        print(_fit_terminal(f"{name:<{width}}  {description(file)}", indent=width + 2))
     return 0
+
+
+def _fit_terminal(line: str, indent: int) -> str:
+    """Wrap a line at the width of the terminal. A line for a file or a pipe stays whole."""
+    if not sys.stdout.isatty():
+        return line
+    columns = max(shutil.get_terminal_size().columns, indent + 20)
+    return textwrap.fill(line, columns, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def description(recipe: Path) -> str:

@@ -99,8 +99,8 @@ def _asset(name: str) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """Let a line end after the commas of an arm's name."""
-    parts = re.split(r"(?<=,)", str(name))
+    """Let a line end after the commas and equals signs of an arm's name."""
+    parts = re.split(r"(?<=[,=])", str(name))
     return Markup("<wbr>").join(escape(part) for part in parts)
 
 

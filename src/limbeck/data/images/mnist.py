@@ -164,8 +164,9 @@ class _Files:
         try:
             getattr(torchvision.datasets, self.torchvision_name)(str(self.root), download=True)
         except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
             raise ResourceError(
-                f"{self.torchvision_name} could not be downloaded to {self.root}: {error} Check "
+                f"{self.torchvision_name} could not be downloaded to {self.root} ({reason}). Check "
                 "the network, or copy the four idx files there by hand."
             ) from None
         except (ValueError, LookupError, AssertionError):

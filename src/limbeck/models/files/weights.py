@@ -229,5 +229,6 @@ def _filled(
             _fill(part, renamed, file)
             return whole
     raise TeacherError(
-        f"{file} does not fit the model {model_name(model)}: {difference(net, weights)}."
+        f"{file} does not fit the model {model_name(model)}: {difference(net, weights)}. Describe "
+        "the architecture of the file with teacher= (in Python: build=)."
     )
