@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from support.commands import TINY, killed_at_the_end, start
 
@@ -107,3 +108,22 @@ def test_an_interrupted_run_can_be_resumed(uninterrupted, tmp_path, capsys, numb
     resumed, expected = (np.load(run / "predictions.npz") for run in (out, uninterrupted))
     assert all(np.array_equal(resumed[name], expected[name]) for name in expected.files)
     assert not (out / "checkpoints").exists()
+
+
+def test_a_run_of_version_0_1_0_can_be_resumed(tmp_path, capsys):
+    """Its settings were in another order, and its TensorBoard logger had another name."""
+    out = tmp_path / "run"
+    tiny = [setting for setting in TINY if setting != "logger=csv"]
+    assert main(["run", "quick=true", f"out={out}", *tiny]) == 0
+    settings = yaml.safe_load((out / "config.yaml").read_text(encoding="utf-8"))
+    former = "lightning.pytorch.loggers.TensorBoardLogger"
+    settings["logger"]["tensorboard"]["_target_"] = former
+    arms = settings.pop("arms")
+    text = yaml.safe_dump(settings) + yaml.safe_dump({"arms": arms}, sort_keys=False)
+    (out / "config.yaml").write_text(text, encoding="utf-8")
+    content = {**manifest(out), "state": "interrupted"}
+    (out / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+
+    assert main(["resume", str(out)]) == 0, capsys.readouterr().err
+    assert manifest(out)["state"] == "finished"
+    assert former not in (out / "config.yaml").read_text(encoding="utf-8")

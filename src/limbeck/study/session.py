@@ -12,6 +12,7 @@ import yaml
 from limbeck._base.errors import ConfigError, DataError, TeacherError, is_out_of_memory
 from limbeck._base.files import write_text
 from limbeck.run.folder import RunFolder
+from limbeck.run.former_targets import same_settings
 from limbeck.run.manifest import ManifestWriter
 
 
@@ -60,7 +61,7 @@ def open_run(
     """
     run.prepare(resume=resume, overwrite=overwrite)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
-    if resume and run.config.is_file() and run.config.read_text(encoding="utf-8") != text:
+    if resume and run.config.is_file() and not _began_with(run, text):
         raise ConfigError(
             f"{run.path}: the settings differ from those in {run.config.name}, with which this run "
             "began. Resume it with the same settings, or start anew with overwrite=true."
@@ -77,6 +78,15 @@ def open_run(
     except BaseException as error:
         manifest.finish("failed", f"{type(error).__name__}: {error}")
         raise
+
+
+def _began_with(run: RunFolder, text: str) -> bool:
+    """Whether ``config.yaml`` holds these settings, perhaps as an earlier version wrote them."""
+    try:
+        earlier = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return same_settings(earlier, yaml.safe_load(text))
 
 
 def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: str) -> None:

@@ -24,6 +24,7 @@ from limbeck.data import TransferSet
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
 from limbeck.run.folder import RunFolder
+from limbeck.run.former_targets import with_moved_targets
 from limbeck.study.arms import Arm, Teacher
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.study import Study
@@ -98,7 +99,7 @@ def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool =
         ConfigError: If a value is out of range.
         DataError: If the data is missing or damaged.
     """
-    settings: Any = OmegaConf.to_container(config, resolve=True)
+    settings = with_moved_targets(OmegaConf.to_container(config, resolve=True))
     _check(settings)
     with quiet_lightning():
         rank, _ = process_of(settings["trainer"])

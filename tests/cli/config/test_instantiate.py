@@ -1,0 +1,33 @@
+"""Studies from composed settings."""
+
+from functools import partial
+
+from support.markov import markov_text
+
+from limbeck.cli.config.compose import compose
+from limbeck.cli.config.instantiate import build_study
+from limbeck.training import loggers
+
+
+def test_settings_of_version_0_1_0_still_build_a_study(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(loggers, "wandb_logger", lambda *args, **options: calls.append(options))
+    book = tmp_path / "book.txt"
+    book.write_text(markov_text("abcdef", 20_000, seed=3)[0])
+    config = compose(
+        [
+            "recipe=text",
+            "data._target_=limbeck.data.text",
+            f"data.path={book}",
+            f"data.cache={tmp_path / 'cache'}",
+            "logger=wandb",
+            "logger.wandb._target_=limbeck.training.scalars.wandb_logger",
+        ],
+        None,
+    )
+    study = build_study(config, out=tmp_path / "run", facts={})
+    assert study.data.name == "book.txt"
+    [logger] = study.options.loggers
+    assert isinstance(logger, partial)
+    logger(tmp_path)
+    assert calls == [{"project": "limbeck", "mode": "auto"}]
