@@ -20,9 +20,9 @@ from limbeck.models.zoo import LIBRARIES, check_name
 timm = pytest.importorskip("timm")
 NAMES = ["a", "b", "c"]
 SMALL = (
-    "torchvision/resnet18",
+    pytest.param("torchvision/resnet18", marks=pytest.mark.slow),
     "torchvision/mobilenet_v3_small",
-    "torchvision/regnet_x_400mf",
+    pytest.param("torchvision/regnet_x_400mf", marks=pytest.mark.slow),
     "timm/mobilenetv3_small_050",
     "timm/vit_tiny_patch16_224",
     "timm/levit_128s",
@@ -194,10 +194,10 @@ def test_without_a_network_pretrained_weights_are_a_resource_error(monkeypatch):
 @pytest.mark.parametrize(
     ("encoder", "features"),
     [
-        (lambda: torchvision.models.resnet18(), 512),
+        pytest.param(lambda: torchvision.models.resnet18(), 512, marks=pytest.mark.slow),
         (lambda: torchvision.models.mobilenet_v3_small(), 1024),
         (lambda: torchvision.models.squeezenet1_1(), 512),
-        (lambda: timm.create_model("resnet18"), 512),
+        pytest.param(lambda: timm.create_model("resnet18"), 512, marks=pytest.mark.slow),
         (lambda: timm.create_model("mobilenetv3_small_050"), 1024),
         (lambda: "torchvision/resnet18", 512),
         (lambda: "timm/vit_tiny_patch16_224", 192),

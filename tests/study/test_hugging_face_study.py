@@ -24,7 +24,7 @@ ARMS = {
     "hard": Arm(objective=Objective(hard_weight=1.0, soft_weight=0.0)),
     "soft": Arm(objective=Objective(temperature=1.0)),
 }
-FAST = Optimizer(name="adamw", lr=0.003, schedule="one_cycle")
+FAST = Optimizer(name="adamw", lr=0.02, schedule="one_cycle")
 
 
 def gpt2(width):
@@ -36,7 +36,7 @@ def gpt2(width):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("place")
-    (folder / "chain.txt").write_text(markov_text("abcdef", 20_000, seed=2)[0])
+    (folder / "chain.txt").write_text(markov_text("abcdef", 10_000, seed=2)[0])
     return folder
 
 
@@ -48,9 +48,9 @@ def data(place):
 def study_of(data, out, **options):
     settings = {
         "student": gpt2(16),
-        "teacher": Teacher(model=gpt2(32), epochs=3, batch_size=16, optimizer=FAST),
+        "teacher": Teacher(model=gpt2(32), epochs=2, batch_size=16, optimizer=FAST),
         "seeds": 2,
-        "epochs": 2,
+        "epochs": 1,
         "batch_size": 16,
         "optimizer": FAST,
         "store": {"folder": out.parent / "store", "kind": "sampled", "k": 3},
@@ -98,7 +98,6 @@ def test_a_folder_of_transformers_teaches_a_gpt(finished, data, tmp_path):
         tmp_path / "run",
         teacher=Teacher(source=[tmp_path / "folder"]),
         student=student,
-        epochs=1,
     ).run()
     assert summary.teacher.test.nll == pytest.approx(finished[1].teacher.test.nll, rel=1e-5)
 

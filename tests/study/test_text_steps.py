@@ -49,7 +49,7 @@ def test_a_student_alone_learns_what_it_learns_in_its_cohort(text_teacher, text_
 def test_students_with_large_logits_are_trained_one_by_one(text_data, tmp_path, monkeypatch):
     study = study_of(text_data, tmp_path / "run")
     assert len(study.cohorts()) == 1
-    logits = 16 * BLOCK * 256  # of one student for a batch
+    logits = 32 * BLOCK * 256  # of one student for a batch
     monkeypatch.setattr("limbeck.study.cohorts.MOST_LOGITS", 2 * logits)
     assert [len(list(cohort.students())) for cohort in study.cohorts()] == [2, 2]
     monkeypatch.setattr("limbeck.study.cohorts.MOST_LOGITS", logits)

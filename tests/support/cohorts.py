@@ -13,7 +13,7 @@ from limbeck.training.cohort.stack import Cohort
 from support.plain_loop import Loader, far, train_alone, trainer
 
 CLASSES = 4
-STEPS = 24
+STEPS = 12
 SETTINGS = (
     {"hard_weight": 1.0, "soft_weight": 0.0},
     {"hard_weight": 0.1, "soft_weight": 0.9, "temperature": 4.0},

@@ -12,7 +12,7 @@ BLOCK = 32
 SYMBOLS = "abcdef"
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0, temperature=1.0)
-FAST = Optimizer(name="adamw", lr=0.005, schedule="one_cycle")
+FAST = Optimizer(name="adamw", lr=0.01, schedule="one_cycle")
 gpt = partial(GPT, width=32, layers=1, heads=1)
 
 
@@ -20,10 +20,10 @@ def study_of(data, out, **options):
     arms = {"hard": Arm(objective=HARD), "soft": Arm(objective=SOFT)}
     settings = {
         "student": gpt,
-        "teacher": Teacher(model=gpt, epochs=6, batch_size=16, optimizer=FAST),
+        "teacher": Teacher(model=gpt, epochs=6, batch_size=32, optimizer=FAST),
         "seeds": 2,
         "epochs": 6,
-        "batch_size": 16,
+        "batch_size": 32,
         "optimizer": FAST,
         "store": {"folder": out.parent / "store"},
     }
