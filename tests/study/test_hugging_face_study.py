@@ -109,7 +109,7 @@ def test_a_teacher_may_have_a_padded_vocabulary(data, tmp_path):
     )
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "other")
     with pytest.raises(
-        TeacherError, match=r"5,000 tokens, the dataset 256, and without a tokenizer\.json"
+        TeacherError, match=r"5,000 tokens but the dataset has 256, and there is no tokenizer\.json"
     ):
         study_of(data, tmp_path / "run", teacher=Teacher(source=[tmp_path / "other"])).check()
     config = transformers.GPT2Config(
