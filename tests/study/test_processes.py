@@ -31,6 +31,7 @@ SETTINGS = [
     "logger=csv",
     "trainer.accelerator=cpu",
 ]
+LONG = ["teacher.epochs=2", "seeds=2", "epochs=40", "transfer.samples=1001"]
 TWO = ["trainer.devices=2", "trainer.strategy=ddp"]
 
 
@@ -79,7 +80,7 @@ def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, capsys):
 def test_two_processes_killed_half_way_go_on(tmp_path):
     out, straight = tmp_path / "run", tmp_path / "straight"
     process = subprocess.Popen(
-        command("run", *SETTINGS, "epochs=40", *TWO, f"out={out}"),
+        command("run", *SETTINGS, *LONG, *TWO, f"out={out}"),
         env=environment(tmp_path),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
@@ -94,7 +95,7 @@ def test_two_processes_killed_half_way_go_on(tmp_path):
     assert not (out / "summary.json").exists()
     done = run(tmp_path, "resume", out)
     assert done.returncode == 0, done.stderr
-    done = run(tmp_path, "run", *SETTINGS, "epochs=40", *TWO, f"out={straight}")
+    done = run(tmp_path, "run", *SETTINGS, *LONG, *TWO, f"out={straight}")
     assert done.returncode == 0, done.stderr
     result, expected = weights(out), weights(straight)
     for name, tensors in expected.items():
