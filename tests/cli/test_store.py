@@ -175,16 +175,16 @@ def test_clear_all_takes_stores_and_nothing_else(root, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["clear"], "Name the stores to clear"),
-        (["clear", "abcd", "--all"], "Name the stores to clear"),
-        (["clear", "--all", "abcd"], "Name the stores to clear"),
+        (["clear"], "Give the keys of the stores to clear"),
+        (["clear", "abcd", "--all"], "Give the keys of the stores to clear"),
+        (["clear", "--all", "abcd"], "Give the keys of the stores to clear"),
         (["clear", "../.."], "'../..' is not a key"),
         (["clear", "abc"], "'abc' is not a key"),
-        (["clear", "ffffffffffff"], "is the key of no store in"),
-        (["clear", "0" * 32], "is the key of no store in"),
-        (["clear", "1" * 32], "is the key of no store in"),
-        (["verify", "ffffffffffff"], "is the key of no store in"),
-        (["verify", "--all"], "--all goes with 'limbeck store clear'"),
+        (["clear", "ffffffffffff"], "matches no store in"),
+        (["clear", "0" * 32], "matches no store in"),
+        (["clear", "1" * 32], "matches no store in"),
+        (["verify", "ffffffffffff"], "matches no store in"),
+        (["verify", "--all"], "--all is only valid with 'limbeck store clear'"),
         (["list", "abcd"], "takes no key"),
     ],
 )
@@ -198,5 +198,5 @@ def test_a_store_that_is_being_computed_is_not_cleared(root, capsys):
     one, _ = both(root)
     with FileLock(f"{one}.lock"):
         assert main(["store", "clear", one.name]) == 2
-    assert "is being computed by another process" in capsys.readouterr().err
+    assert "Another process is writing to store" in capsys.readouterr().err
     assert one.is_dir()

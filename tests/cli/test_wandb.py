@@ -118,7 +118,7 @@ def test_an_offline_run_is_readable_and_changes_nothing(tmp_path, monkeypatch, c
 def test_a_key_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     with pytest.warns(scalars.LimbeckWarning, match="does not answer: the run is kept offline"):
-        assert scalars._possible_mode() == "offline"
+        assert scalars._detect_mode() == "offline"
     with pytest.raises(ResourceError, match=f"W&B at {NOBODY} does not answer"):
         wandb_logger(tmp_path, mode="online")
 
@@ -132,10 +132,10 @@ def test_online_needs_a_key(tmp_path):
 
 def test_online_where_there_are_key_and_network(monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    monkeypatch.setattr(scalars, "_answers", lambda server: server == NOBODY)
-    assert scalars._possible_mode() == "online"
+    monkeypatch.setattr(scalars, "_is_reachable", lambda server: server == NOBODY)
+    assert scalars._detect_mode() == "online"
     monkeypatch.setenv("WANDB_MODE", "offline")
-    assert scalars._possible_mode() == "offline"
+    assert scalars._detect_mode() == "offline"
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ import pytest
 from support.store_cases import image_pass, open_quietly
 
 from limbeck._base.errors import ResourceError
-from limbeck.store.files import check_folder, in_bytes
+from limbeck.store.files import check_folder, format_bytes
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):
@@ -22,4 +22,4 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 def test_sizes_for_people():
     sizes = [0, 999, 1000, 30_040_000, 2e9, 3.21e12, 5e15]
     expected = ["0 bytes", "999 bytes", "1.0 kB", "30.0 MB", "2.0 GB", "3.2 TB", "5000.0 TB"]
-    assert list(map(in_bytes, sizes)) == expected
+    assert list(map(format_bytes, sizes)) == expected

@@ -19,7 +19,7 @@ from support.store_cases import (
 
 from limbeck.cli.main import main
 from limbeck.store.files import ANSWERS, CHECKSUMS
-from limbeck.store.verify import COMPARED
+from limbeck.store.verify import NUM_INPUTS
 
 
 def build_slowly(root, log, console, delay):
@@ -55,7 +55,7 @@ def test_a_killed_build_goes_on_from_its_finished_shards(tmp_path):
     assert 2 <= finished < 4
     log = []
     stored = open_quietly(counting(image_pass(), log), root)
-    assert sum(log) - COMPARED == (4 - finished) * SHARD
+    assert sum(log) - NUM_INPUTS == (4 - finished) * SHARD
     unbroken = open_quietly(image_pass(), tmp_path / "unbroken")
     assert torch.equal(stored.records, unbroken.records)
 
@@ -67,7 +67,7 @@ def test_two_processes_at_once_compute_each_answer_once(tmp_path):
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
     sizes = [(tmp_path / f"{name}.log").read_text().split() for name in names]
-    assert sum(map(int, sizes[0] + sizes[1])) == SAMPLES * VIEWS + 2 * COMPARED
+    assert sum(map(int, sizes[0] + sizes[1])) == SAMPLES * VIEWS + 2 * NUM_INPUTS
     messages = [(tmp_path / f"{name}.txt").read_text() for name in names]
     assert sum("waiting for another process" in message for message in messages) == 1
     alone = open_quietly(image_pass(), tmp_path / "alone")

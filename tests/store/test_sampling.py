@@ -10,8 +10,8 @@ from scipy.optimize import brentq
 from scipy.special import log_softmax, logsumexp, softmax
 
 from limbeck.store.sampling import (
-    LEAST_LOG_P,
     MARGIN,
+    MIN_LOG_P,
     log_probabilities,
     most_probable,
     probabilities,
@@ -164,7 +164,7 @@ def test_thousands_of_tiny_classes_keep_their_places():
 @given(logits=LOGITS, k=K)
 def test_the_most_probable_and_the_rest(logits, k):
     k = min(k, len(logits))
-    exact = np.maximum(log_softmax(logits.astype(np.float64)), LEAST_LOG_P)
+    exact = np.maximum(log_softmax(logits.astype(np.float64)), MIN_LOG_P)
     ids, log_p, tail = most_probable(torch.from_numpy(logits)[None], k)
     assert len(set(ids[0].tolist())) == k
     rest = np.setdiff1d(np.arange(len(logits)), ids[0].numpy())
@@ -172,11 +172,9 @@ def test_the_most_probable_and_the_rest(logits, k):
     np.testing.assert_allclose(log_p[0], exact[ids[0].numpy()], **tolerance)
     np.testing.assert_allclose(log_p[0], np.sort(exact)[::-1][:k], **tolerance)
     if len(rest) == 0:
-        assert tail.tolist() == [[LEAST_LOG_P, LEAST_LOG_P]]
+        assert tail.tolist() == [[MIN_LOG_P, MIN_LOG_P]]
     else:
-        np.testing.assert_allclose(
-            tail[0, 0], max(logsumexp(exact[rest]), LEAST_LOG_P), **tolerance
-        )
+        np.testing.assert_allclose(tail[0, 0], max(logsumexp(exact[rest]), MIN_LOG_P), **tolerance)
         np.testing.assert_allclose(tail[0, 1], exact[rest].mean(), **tolerance)
 
 
@@ -184,4 +182,4 @@ def test_the_extremes_of_float32():
     huge = torch.tensor([[3e38, -3e38, 0.0, 3e38]])
     for temperature in (0.1, 1.0, 20.0):
         np.testing.assert_allclose(probabilities(huge, temperature), [[0.5, 0, 0, 0.5]])
-        assert log_probabilities(huge, temperature)[0, 1] == LEAST_LOG_P
+        assert log_probabilities(huge, temperature)[0, 1] == MIN_LOG_P

@@ -32,7 +32,7 @@ def test_misplaced_answers_in_a_sound_store_are_noticed(root):
     content = (store.path / ANSWERS).read_bytes()
     for shard in range(4):
         store.write(shard, content[: SHARD * CLASSES * 4])
-    message = r"not what the teacher answers now.* differs by .*limbeck store clear"
+    message = r"differ from the teacher's current ones.* differs by .*limbeck store clear"
     with pytest.raises(TeacherError, match=message):
         open_quietly(image_pass(), root)
 
@@ -57,7 +57,7 @@ def test_answers_of_another_teacher_are_noticed(tmp_path, kind, scale):
     for shard in range(store.header.shards):
         rows = store.header.rows_of(shard)
         store.write(shard, content[rows.start * size : rows.stop * size])
-    message = r"not what the teacher answers now.*(differs by|other classes).*store=off"
+    message = r"differ from the teacher's current ones.*(differs by|other classes).*store=off"
     with pytest.raises(TeacherError, match=message):
         open_quietly(right, tmp_path, "float16", **kind)
 

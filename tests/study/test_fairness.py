@@ -16,7 +16,7 @@ from support.image_studies import (
 
 from limbeck import Arm, Objective, StoreSettings, Teacher
 from limbeck.data import Dataset, NoViews, Shift, TransferSet
-from limbeck.store.verify import COMPARED
+from limbeck.store.verify import NUM_INPUTS
 from limbeck.study.engine import Engine
 
 
@@ -120,7 +120,7 @@ def test_stored_answers_train_the_students_of_live_ones(data, tmp_path, monkeypa
     live, stored = weights(tmp_path / "off"), weights(tmp_path / "auto")
     for name in live:
         torch.testing.assert_close(stored[name], live[name], rtol=1e-4, atol=1e-6)
-    assert counts["off"] - counts["auto"] == 90 * (8 * 2 - views.count) - COMPARED
+    assert counts["off"] - counts["auto"] == 90 * (8 * 2 - views.count) - NUM_INPUTS
 
 
 def test_a_warning_names_a_control_that_differs_in_more_than_the_objective(data, tmp_path):

@@ -16,7 +16,7 @@ from limbeck.models import MLP, Normalized
 from limbeck.store.answers import FullPrecision, TeacherPass
 from limbeck.store.build import open_store
 from limbeck.store.files import ANSWERS
-from limbeck.store.verify import COMPARED
+from limbeck.store.verify import NUM_INPUTS
 from limbeck.teacher.signal import LiveTeacher
 
 SAMPLES, CLASSES, SHARD_ROWS, VIEWS = 40, 3, 10, 9
@@ -108,7 +108,7 @@ def open_counted(teacher_pass, root, dtype="float32"):
     """Open a store; also the number of inputs asked besides the comparison, and the messages."""
     log, console = [], io.StringIO()
     stored = open_quietly(counting(teacher_pass, log), root, dtype, console)
-    return stored, sum(log) - COMPARED, console.getvalue()
+    return stored, sum(log) - NUM_INPUTS, console.getvalue()
 
 
 def folder_of(root, teacher_pass=None, dtype="float32", **stored):

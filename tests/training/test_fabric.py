@@ -9,7 +9,7 @@ from torch import nn
 
 from limbeck._base.errors import ConfigError, ResourceError
 from limbeck.training.fabric import make_fabric, reproducible, sync_batchnorm
-from limbeck.training.machine import clear_errors
+from limbeck.training.machine import translate_errors
 from limbeck.training.options import TrainerOptions
 
 
@@ -63,12 +63,12 @@ def test_determinism_is_asked_for_and_given_back():
     ],
 )
 def test_memory_that_runs_out_is_a_resource_error(error, kind, message):
-    with pytest.raises(kind, match=message), clear_errors():
+    with pytest.raises(kind, match=message), translate_errors():
         raise error
 
 
 def test_a_failed_compilation_names_the_option():
     error = type("CompileError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
     expected = r"trainer\.compile=True: .*needs a C\+\+ compiler"
-    with pytest.raises(ConfigError, match=expected), clear_errors(True):
+    with pytest.raises(ConfigError, match=expected), translate_errors(True):
         raise error("no compiler")

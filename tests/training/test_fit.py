@@ -212,9 +212,13 @@ def test_an_iterable_without_a_length_will_do():
         (
             {"lr": 0.1, "optimizer": lambda p: torch.optim.SGD(p, lr=1.0)},
             ConfigError,
-            "lr goes with the name",
+            "lr is only valid with the name",
         ),
-        ({"lr": 0.1, "optimizer": limbeck.Optimizer()}, ConfigError, "lr goes with the name"),
+        (
+            {"lr": 0.1, "optimizer": limbeck.Optimizer()},
+            ConfigError,
+            "lr is only valid with the name",
+        ),
         ({"lr": 0.0}, ConfigError, "optimizer.lr"),
         ({"lr": float("inf")}, ConfigError, "optimizer.lr"),
         (

@@ -13,7 +13,7 @@ from limbeck.data.sources.noise import StrokeNoise, UniformNoise
 from limbeck.models import MLP, ConvNet
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.generator import (
-    Game,
+    AdversarialTraining,
     Generated,
     Generator,
     balance_loss,
@@ -95,7 +95,7 @@ def test_each_loss_falls(name):
         name: 1.0
     }
     models = teacher().models if name == "statistics" else [brightness]
-    game = Game(models, SHAPE, 4, Generated(lr=0.01, **weights), torch.device("cpu"))
+    game = AdversarialTraining(models, SHAPE, 4, Generated(lr=0.01, **weights), torch.device("cpu"))
     with statistics_of(game.models) as terms:
         steps = [game.step(terms)[name] for _ in range(10)]
     assert sum(steps[-3:]) < 0.8 * sum(steps[:3])
@@ -147,7 +147,7 @@ def test_losses_that_are_no_numbers_stop_it():
     signal = teacher()
     signal.models[0].head[-1].bias.data.fill_(math.nan)
     with pytest.raises(
-        DivergedError, match=r"step 1 of 3; try a smaller transfer.source.lr than 0.002"
+        DivergedError, match=r"step 1 of 3. Use a smaller transfer.source.lr than 0.002"
     ):
         images_of(Generated(samples=10, steps=3), signal)
     assert not any(module._forward_pre_hooks for module in signal.models[0].modules())
@@ -169,7 +169,7 @@ def test_wrong_settings_are_named(settings_, message):
 
 def test_what_a_generator_cannot_do_without():
     with pytest.raises(
-        ConfigError, match=r"makes images \[C, H, W\]; the data has inputs of shape \[64\]"
+        ConfigError, match=r"makes images \[C, H, W\], but the data has inputs of shape \[64\]"
     ):
         images_of(Generated(samples=5, steps=1), teacher(), shape=(64,))
     with pytest.raises(TeacherError, match="the study has none"):

@@ -193,7 +193,7 @@ def test_an_objective_without_its_teacher_is_refused():
 def test_numbers_of_objectives_names_and_seeds_must_fit():
     cohort = Cohort([[net(0)], [net(0)]])
     hard = Objective(hard_weight=1.0, soft_weight=0.0)
-    with pytest.raises(ConfigError, match="2 arms need as many objectives; found 1"):
+    with pytest.raises(ConfigError, match="one objective for each of 2 arms, got 1"):
         DistillationModule(cohort, None, hard)
     with pytest.raises(ConfigError, match="got 1 names"):
         DistillationModule(cohort, None, [hard, hard], arm_names=["a"])

@@ -28,7 +28,7 @@ from limbeck.training.options import TrainerOptions
         ({"compile": "fast"}, r"trainer\.compile='fast' is unknown"),
         ({"deterministic": "maybe"}, "Choose true, false or warn"),
         ({"strategy": "fsdp"}, r"strategy='fsdp' is not supported"),
-        ({"strategy": "ddp_spawn", "devices": 2}, r"2 devices by copies.*trainer\.strategy=ddp"),
+        ({"strategy": "ddp_spawn", "devices": 2}, r"for 2.devices.*trainer\.strategy=ddp"),
     ],
     ids=str,
 )

@@ -13,19 +13,19 @@ from limbeck._base import cache
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck.store.files import (
     StoreFolder,
+    describe_shards,
     find_stores,
-    in_bytes,
-    name_shards,
+    format_bytes,
     remove_store,
     size_of,
-    writing,
+    translate_write_errors,
 )
 from limbeck.store.key import Header
 
 COLUMNS = ("key", "data", "teacher", "views", "rows", "kind", "bytes", "size", "age", "state")
-"""Headings of the table; ``bytes`` are those of one answer."""
+"""Headings of the table; ``bytes`` is the size of one answer."""
 KEY_DIGITS = 12
-_BEGINNING = re.compile(r"[0-9a-f]{4,32}")
+_KEY_PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
 def table(root: Path) -> list[str]:
@@ -39,13 +39,13 @@ def table(root: Path) -> list[str]:
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         lines.append("  ".join(cells).rstrip())
-    total = in_bytes(sum(map(size_of, paths)))
+    total = format_bytes(sum(map(size_of, paths)))
     noun = "store" if len(paths) == 1 else "stores"
     return [*lines, f"{len(paths)} {noun}, {total}, in {root}"]
 
 
 def _row(path: Path) -> tuple[str, ...]:
-    size = in_bytes(size_of(path))
+    size = format_bytes(size_of(path))
     header, state = None, "empty"
     try:
         store = StoreFolder.open(path)
@@ -94,62 +94,62 @@ def _age(created: str) -> str:
 
 
 def verify(root: Path, keys: Sequence[str]) -> Iterator[str]:
-    """Read every finished shard of some stores, or of all; yields a line for each sound store.
+    """Verify the checksums of stores; yields a line for each intact store.
 
     Args:
         root: Folder of all stores.
-        keys: Keys of the stores, or their beginnings; empty for all.
+        keys: Keys of the stores, or prefixes of them; empty for all.
 
     Raises:
         ConfigError: If a key names no store.
         UntrustedFileError: If stores are damaged; raised at the end, naming all of them.
         ResourceError: If a store cannot be read.
     """
-    faults = []
+    errors = []
     for path in select(root, keys) if keys else find_stores(root):
         try:
             store = StoreFolder.open(path)
             shards = store.check().damaged_shards if store else []
         except UntrustedFileError as error:
-            faults.append(str(error))
+            errors.append(str(error))
             continue
         if shards:
-            faults.append(f"{path}: {name_shards(shards)} damaged.")
+            errors.append(f"{path}: {describe_shards(shards)} damaged.")
             continue
         state = "empty"
         if store is not None:
             state = _progress(len(store.checksums()), store.header)
-        yield f"{path.name[:KEY_DIGITS]}  sound, {state}, {in_bytes(size_of(path))}"
-    if faults:
-        faults.append(
+        yield f"{path.name[:KEY_DIGITS]}  sound, {state}, {format_bytes(size_of(path))}"
+    if errors:
+        errors.append(
             "The next run that needs them computes damaged shards again; 'limbeck store clear KEY' "
             "removes a store."
         )
-        raise UntrustedFileError("\n".join(faults))
+        raise UntrustedFileError("\n".join(errors))
 
 
 def clear(root: Path, keys: Sequence[str], *, everything: bool) -> Iterator[str]:
-    """Delete some stores, or all; yields a line for each. Anything else in the folder stays.
+    """Delete stores, but no other files; yields a line for each store.
 
     Args:
         root: Folder of all stores.
-        keys: Keys of the stores, or their beginnings.
+        keys: Keys of the stores, or prefixes of them.
         everything: Whether to delete all stores.
 
     Raises:
-        ConfigError: If neither or both are given, a key names no store, or a process is computing
-            one.
+        ConfigError: If both or neither of ``keys`` and ``everything`` are given, a key matches no
+            store, or another process is writing to one.
         ResourceError: If a store cannot be deleted.
     """
     if bool(keys) == everything:
         raise ConfigError(
-            "Name the stores to clear, as 'limbeck store list' shows them, or clear all with --all."
+            "Give the keys of the stores to clear (see 'limbeck store list'), or --all."
         )
     for path in find_stores(root) if everything else select(root, keys):
         size = size_of(path)
-        with writing(root):
+        with translate_write_errors(root):
             _remove(path)
-        yield f"{path.name[:KEY_DIGITS]}  removed, {in_bytes(size)} freed"
+        yield f"{path.name[:KEY_DIGITS]}  removed, {format_bytes(size)} freed"
 
 
 def _remove(path: Path) -> None:
@@ -158,29 +158,27 @@ def _remove(path: Path) -> None:
             remove_store(path)
     except Timeout:
         raise ConfigError(
-            f"Store {path.name[:KEY_DIGITS]} is being computed by another process; wait for it, or "
-            "stop it."
+            f"Another process is writing to store {path.name[:KEY_DIGITS]}. Wait until it has "
+            "finished, or stop it."
         ) from None
 
 
 def select(root: Path, keys: Sequence[str]) -> list[Path]:
-    """The stores that keys name; the beginning of a key is enough.
+    """Find the stores with the given keys or prefixes of keys.
 
     Raises:
-        ConfigError: If a key is malformed, or names no store or several.
+        ConfigError: If a key is malformed, or matches no store or several.
     """
     stores = find_stores(root)
     selected = []
     for key in keys:
-        if not _BEGINNING.fullmatch(key):
-            raise ConfigError(
-                f"{key!r} is not a key: 4 to 32 of the digits 0 to 9 and a to f were expected."
-            )
+        if not _KEY_PREFIX.fullmatch(key):
+            raise ConfigError(f"{key!r} is not a key. Expected 4 to 32 hexadecimal digits.")
         matches = [path for path in stores if path.name.startswith(key)]
         if len(matches) != 1:
             known = ", ".join(path.name[:KEY_DIGITS] for path in matches or stores) or "none"
             count = f"{len(matches)} stores" if matches else "no store"
-            raise ConfigError(f"{key} is the key of {count} in {root}; stores there: {known}.")
+            raise ConfigError(f"{key} matches {count} in {root}. Known stores: {known}.")
         selected += matches
     return selected
 
@@ -194,11 +192,14 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("store", help=text, description=text)
     parser.add_argument("action", choices=["list", "verify", "clear"], help="what to do")
     parser.add_argument(
-        "keys", nargs="*", metavar="KEY", help="key of a store, or the beginning of it"
+        "keys", nargs="*", metavar="KEY", help="key of a store, or its first digits"
     )
     parser.add_argument("--all", action="store_true", help="clear every store")
     parser.add_argument(
-        "--folder", type=Path, metavar="DIR", help="folder of the stores, if not the default one"
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="folder of the stores (default: cache folder)",
     )
     parser.set_defaults(command=run)
 
@@ -206,7 +207,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List, verify or clear stores."""
     if arguments.all and arguments.action != "clear":
-        raise ConfigError(f"--all goes with 'limbeck store clear', not with {arguments.action}.")
+        raise ConfigError("--all is only valid with 'limbeck store clear'.")
     if arguments.keys and arguments.action == "list":
         raise ConfigError("'limbeck store list' takes no key: it lists every store.")
     root = arguments.folder or cache.ANSWERS.default_folder

@@ -1,3 +1,1 @@
-"""The teacher's answers on the disk: computed once, keyed by what produced them, checked when they
-are read.
-"""
+"""Store of the teacher's answers: computed once, keyed by their origin, verified when opened."""

@@ -1,4 +1,4 @@
-"""Computing a teacher's answers: one pass over samples in all their views."""
+"""Computation of a teacher's answers in one pass over samples in all their views."""
 
 import hashlib
 import json
@@ -22,27 +22,27 @@ from limbeck.store.key import FORMAT, SPARSE_DTYPE, Header, rows_per_shard
 from limbeck.teacher.signal import LiveTeacher
 
 CONVOLUTION_BATCH, LINEAR_BATCH = 128, 2048
-"""Batch sizes of a teacher: the feature maps of a convolution then fit in a processor's cache
+"""Batch sizes of a teacher, such that feature maps of convolutions fit in a processor's cache
 (docs/log.md).
 """
-TOKENS_BATCH, MOST_LOGITS = 128, 1 << 22
-"""Batch size in blocks of tokens, and the logits these may have unless one block has more."""
+TOKEN_BLOCKS_BATCH, MAX_LOGITS = 128, 1 << 22
+"""Maximum number of token blocks in a batch, and of the logits of several blocks."""
 DIGEST_ROWS = 1 << 14
-MOST_IN_MESSAGE = 10
+MAX_LISTED_LOGITS = 10
 
 
 class Precision(Protocol):
-    """The precision of a computation, as Lightning's and Fabric's precision plugins have it."""
+    """Precision of a computation, as implemented by the precision plugins of Lightning Fabric."""
 
     @property
     def precision(self) -> Any:
         """Name of the precision, such as ``bf16-mixed``."""
 
     def forward_context(self) -> AbstractContextManager[Any]:
-        """Context of a forward pass."""
+        """Return the context of a forward pass."""
 
     def convert_input(self, data: Any) -> Any:
-        """Inputs in the type that the model takes."""
+        """Convert inputs to the type that the model expects."""
 
 
 class FullPrecision:
@@ -51,33 +51,33 @@ class FullPrecision:
     precision = "32-true"
 
     def forward_context(self) -> AbstractContextManager[Any]:
-        """A context that changes nothing."""
+        """Return a context that changes nothing."""
         return nullcontext()
 
     def convert_input(self, data: Any) -> Any:
-        """The inputs as they are."""
+        """Return the inputs unchanged."""
         return data
 
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherPass:
-    """One pass of a teacher over samples, each in all views of a family; a store holds its answers.
+    """One pass of a teacher over samples, each in all views of a family; its answers are stored.
 
     Attributes:
-        teacher: Teacher to ask.
+        teacher: Teacher that computes the answers.
         inputs: Inputs of the training split, ``[M, ...]``.
-        rows: Rows of the split to ask about, int64 ``[N]``, ascending.
+        rows: Rows of the split to compute answers for, int64 ``[N]``, ascending.
         views: Family of V views.
         classes: Number of classes, C.
         device: Device of the computation.
         precision: Precision of the computation.
-        data_name: Name of the dataset, for people.
-        pool: Rows that views which mix samples draw from, int64 ``[P]``, all among ``rows``; None
-            for ``rows``.
-        positions: Number of tokens of a block, T, where a teacher answers each token; None where it
-            answers each input once.
-        vocabulary: Digest of the tokenizer; None where inputs are no tokens.
-        temperature: Temperature of the objective; only a store of sampled classes depends on it.
+        data_name: Name of the dataset, for display.
+        pool: Rows from which mixing views draw, int64 ``[P]``, a subset of ``rows``; None for all
+            of ``rows``.
+        positions: Number of tokens in a block, T, for a teacher with logits per token; None for one
+            with logits per input.
+        vocabulary: Digest of the tokenizer; None if the inputs are not tokens.
+        temperature: Temperature of the objective; only used by stores of sampled classes.
     """
 
     teacher: LiveTeacher
@@ -100,14 +100,14 @@ class TeacherPass:
 
     @property
     def covers_split(self) -> bool:
-        """Whether all samples of the split are asked about."""
+        """Whether the pass covers all samples of the split."""
         return len(self.rows) == len(self.inputs)
 
     @property
     def batch_size(self) -> int:
         """Number of inputs of a batch."""
         if self.positions is not None:
-            return max(1, min(TOKENS_BATCH, MOST_LOGITS // (self.positions * self.classes)))
+            return max(1, min(TOKEN_BLOCKS_BATCH, MAX_LOGITS // (self.positions * self.classes)))
         for model in self.teacher.models:
             if any(parameter.ndim > 2 for parameter in model.parameters()):
                 return CONVOLUTION_BATCH
@@ -121,7 +121,7 @@ class TeacherPass:
         Args:
             dtype: Type of dense logits.
             kind: Part of an answer to store, one of :data:`~limbeck.store.key.KINDS`.
-            k: Number of classes of an answer, K, at most all; ``dense`` ignores it.
+            k: Number of classes to store per answer, K; ignored for ``dense``.
         """
         if kind == "dense":
             stored: dict[str, Any] = {"k": 0, "dtype": dtype}
@@ -141,9 +141,9 @@ class TeacherPass:
         return replace(header, shard_rows=rows_per_shard(row_answers, header.record_bytes))
 
     def _parts(self, stored: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """What the key of a store is made of."""
+        """Parts of the store's key."""
         members = self.teacher.models
-        asked_about = self.inputs if self.covers_split else self.inputs[self.rows]
+        inputs = self.inputs if self.covers_split else self.inputs[self.rows]
         views: dict[str, Any] = {"count": self.views.count, "settings": self.views.settings()}
         if self.views.mixes:
             views["pool"] = digest_of(self._pool)
@@ -157,7 +157,7 @@ class TeacherPass:
             },
             "samples": {
                 "rows": len(self.rows),
-                "inputs": digest_of(asked_about),
+                "inputs": digest_of(inputs),
                 "row_numbers": digest_of(self.rows),
             },
             "views": views,
@@ -189,17 +189,16 @@ class TeacherPass:
         return self.rows if self.pool is None else self.pool
 
     def compute(self, number: Tensor) -> Tensor:
-        """Compute answers by their numbers.
+        """Compute answers.
 
         Args:
-            number: Numbers from 0 to N x V - 1, int64 ``[B]``: the row's index times V plus the
-                view.
+            number: Number of each answer, int64 ``[B]``: index of the row times V, plus the view.
 
         Returns:
-            float32 logits ``[B, C]`` on the device, of blocks of tokens ``[B, T, C]``.
+            float32 logits ``[B, C]`` on the device, or ``[B, T, C]`` for blocks of tokens.
 
         Raises:
-            TeacherError: If the logits have another shape, or are not all finite.
+            TeacherError: If the logits have the wrong shape or are not all finite.
         """
         number = number.to(self.device)
         index = torch.div(number, self.views.count, rounding_mode="floor")
@@ -212,7 +211,7 @@ class TeacherPass:
         return logits
 
     def compute_all(self, first: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Compute a range of answers in batches of nearly equal size: their numbers and logits."""
+        """Compute a range of answers in batches of similar size; yields numbers and logits."""
         numbers = torch.arange(first, end)
         for number in numbers.chunk(-(-len(numbers) // self.batch_size)):
             yield number, self.compute(number)
@@ -223,26 +222,26 @@ class TeacherPass:
             expected.insert(1, self.positions)
         if list(logits.shape) != expected:
             raise TeacherError(
-                f"The teacher answers {len(rows)} inputs with logits of shape "
-                f"{list(logits.shape)}; {expected} was expected."
+                f"The teacher returned logits of shape {list(logits.shape)} for {len(rows)} "
+                f"inputs. Expected {expected}."
             )
         finite = torch.isfinite(logits.amax(-1)) & torch.isfinite(logits.amin(-1))
         if bool(finite.all()):
             return
-        at = (~finite).nonzero()[0].tolist()
-        broken = logits[tuple(at)]
-        values = [f"{value:g}" for value in broken[:MOST_IN_MESSAGE].tolist()]
-        if len(broken) > MOST_IN_MESSAGE:
+        position = (~finite).nonzero()[0].tolist()
+        answer = logits[tuple(position)]
+        values = [f"{value:g}" for value in answer[:MAX_LISTED_LOGITS].tolist()]
+        if len(answer) > MAX_LISTED_LOGITS:
             values.append("...")
-        where = f"training sample {int(rows[at[0]])}"
+        where = f"training sample {int(rows[position[0]])}"
         if self.positions is not None:
-            where += f", token {at[1]},"
+            where += f", token {position[1]},"
         raise TeacherError(
             f"The teacher's logits of {where} are not all finite: "
-            f"{int((~broken.isfinite()).sum())} of {len(broken)} are infinite or not a number "
+            f"{int((~answer.isfinite()).sum())} of {len(answer)} are infinite or not a number "
             f"({', '.join(values)}). Check the teacher, or compute with "
             "trainer.precision=32-true. If they are intended, such as -inf for masked classes, use "
-            "store=off: the teacher is then asked in every step, and its answers are not checked."
+            "store=off: the teacher then runs in every step, and its logits are not checked."
         )
 
 
@@ -251,13 +250,13 @@ def digest_of(tensor: Tensor) -> str:
     digest = hashlib.sha256(f"{tensor.dtype} {list(tensor.shape)}\n".encode())
     tensor = tensor.detach()
     parts = tensor.split(DIGEST_ROWS) if tensor.ndim else [tensor]
-    for part in parts:  # a mapped file is never copied whole
+    for part in parts:  # so that a memory-mapped file is not copied as a whole
         digest.update(part.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def _model_digest(model: nn.Module) -> str:
-    """SHA-256 of architecture and weights, without the normalisation of inputs."""
+    """SHA-256 of architecture and weights, excluding the normalisation of inputs."""
     net = model.net if isinstance(model, Normalized) else model
     digest = hashlib.sha256(without_addresses(repr(net)).encode())
     state = {**dict(net.named_buffers()), **net.state_dict()}
@@ -274,7 +273,7 @@ def _normalisation(model: nn.Module) -> dict[str, list[float]] | None:
 
 
 def _as_text(value: Any) -> str:
-    """Text for a value that JSON cannot hold, different for different values."""
+    """Unique text for a value that JSON cannot represent."""
     if isinstance(value, (Tensor, np.ndarray)):
         return digest_of(torch.as_tensor(value))
     return without_addresses(repr(value))

@@ -1,4 +1,4 @@
-"""Opening a store: its finished shards are checked, and what is missing is computed."""
+"""Opening of a store: finished shards are checked and missing ones are computed."""
 
 import mmap
 from collections.abc import Iterator
@@ -13,15 +13,21 @@ from limbeck._base.errors import ResourceError, UntrustedFileError
 from limbeck._base.progress import StageProgress
 from limbeck.store.answers import TeacherPass
 from limbeck.store.codec import DTYPES, decode, encode
-from limbeck.store.files import Check, StoreFolder, find_stores, name_shards, writing
-from limbeck.store.key import Header, damage_error, differing
+from limbeck.store.files import (
+    Check,
+    StoreFolder,
+    describe_shards,
+    find_stores,
+    translate_write_errors,
+)
+from limbeck.store.key import Header, damage_error, differing_parts
 from limbeck.store.verify import verify
 from limbeck.teacher.signal import StoredTeacher
 
-NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
-"""Words of the messages with which torch reports that memory ran out."""
-SHOWN_FROM = 1 << 28
-"""Bytes from which on the check of a store shows its progress."""
+OUT_OF_MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory")
+"""Phrases in the messages with which PyTorch reports that memory ran out."""
+PROGRESS_BYTES = 1 << 28
+"""Minimum size of a store in bytes for which checking shows progress."""
 
 
 def is_complete(root: Path, header: Header) -> bool:
@@ -35,7 +41,7 @@ def is_complete(root: Path, header: Header) -> bool:
 def open_store(
     teacher_pass: TeacherPass, header: Header, root: Path, progress: StageProgress
 ) -> StoredTeacher:
-    """Open the stored answers; compute those that are missing or damaged first.
+    """Open the stored answers, after computing those that are missing or damaged.
 
     Args:
         teacher_pass: Pass that computes the answers.
@@ -47,10 +53,10 @@ def open_store(
         ResourceError: If the folder cannot be read or written to, the disk is full, or memory ran
             out.
         UntrustedFileError: If the store is damaged and cannot be repaired.
-        TeacherError: If logits are not finite, do not fit the dtype, or are not those that the
-            teacher gives now.
+        TeacherError: If logits are not finite, exceed the range of the dtype, or differ from the
+            teacher's current logits.
     """
-    with _reporting_lack_of_memory(teacher_pass.device):
+    with _translate_out_of_memory(teacher_pass.device):
         on_device = teacher_pass.to_device()
         content = _content(on_device, header, root, progress)
         dtype = DTYPES[header.dtype] if header.kind == "dense" else torch.uint8
@@ -67,7 +73,7 @@ def open_store(
 def _content(
     teacher_pass: TeacherPass, header: Header, root: Path, progress: StageProgress
 ) -> mmap.mmap:
-    """Map of the answers, computed first where necessary, by one process while others wait."""
+    """Memory map of the answers; one process computes missing ones while the others wait."""
     store = _find(root, header)
     check = _check(store, progress)
     if check.content is not None:
@@ -80,34 +86,34 @@ def _content(
 
     try:
         with ExitStack() as stack:
-            with writing(root, header.size):
+            with translate_write_errors(root, header.size):
                 root.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(cache.hold_lock(root / header.key, on_wait))
             return _build(teacher_pass, header, root, progress)
     except ResourceError as error:
         if store is None or not check.damaged_shards:
             raise
-        shards = name_shards(check.damaged_shards)
+        shards = describe_shards(check.damaged_shards)
         raise UntrustedFileError(
             f"{store.path}: {shards} damaged and cannot be repaired: {error}"
         ) from None
 
 
 def _find(root: Path, header: Header) -> StoreFolder | None:
-    """The store with a key, if it exists."""
+    """The existing store with the key of a header, or None."""
     store = StoreFolder.open(root / header.key)
     if store is not None and store.header.classes != header.classes:
-        fault = f"classes is {store.header.classes}, should be {header.classes}"
-        raise damage_error(store.path, fault)
+        reason = f"classes is {store.header.classes}, should be {header.classes}"
+        raise damage_error(store.path, reason)
     return store
 
 
 def _check(store: StoreFolder | None, progress: StageProgress) -> Check:
-    """Check a store; without checksums all of its shards are damaged."""
+    """Check a store; if the checksums are unreadable, all shards count as damaged."""
     if store is None:
         return Check([], None)
     try:
-        if store.header.size < SHOWN_FROM:
+        if store.header.size < PROGRESS_BYTES:
             return store.check()
         with progress.stage("checking the stored answers", store.header.shards) as advance:
             return store.check(advance)
@@ -118,7 +124,7 @@ def _check(store: StoreFolder | None, progress: StageProgress) -> Check:
 def _build(
     teacher_pass: TeacherPass, header: Header, root: Path, progress: StageProgress
 ) -> mmap.mmap:
-    """Compute what is missing or damaged, unless another process has done so by now."""
+    """Compute missing and damaged shards, unless another process has done so in the meantime."""
     store = _find(root, header)
     check = _check(store, progress)
     if check.content is not None:
@@ -127,9 +133,9 @@ def _build(
         _report_similar(root, header, progress)
         store = StoreFolder(root / header.key, header)
     if check.damaged_shards:
-        shards = name_shards(check.damaged_shards)
+        shards = describe_shards(check.damaged_shards)
         progress.say(f"store {header.key[:12]}: {shards} damaged and computed again")
-    store.prepare(without=check.damaged_shards)
+    store.prepare(damaged_shards=check.damaged_shards)
     _compute(store, teacher_pass, progress)
     content = store.check().content
     if content is None:
@@ -138,7 +144,7 @@ def _build(
 
 
 def _compute(store: StoreFolder, teacher_pass: TeacherPass, progress: StageProgress) -> None:
-    """Compute the shards that have no checksum."""
+    """Compute the shards without a checksum."""
     header, finished = store.header, store.checksums()
     missing = [shard for shard in range(header.shards) if shard not in finished]
     done = teacher_pass.count - sum(len(header.rows_of(shard)) for shard in missing) * header.views
@@ -158,7 +164,7 @@ def _compute(store: StoreFolder, teacher_pass: TeacherPass, progress: StageProgr
 
 
 def _report_similar(root: Path, header: Header, progress: StageProgress) -> None:
-    """Say why a store of the same data and teacher is not used, if one part alone differs."""
+    """Report a store of the same data and teacher that differs in a single part of the key."""
     for path in find_stores(root):
         with suppress(UntrustedFileError, ResourceError):
             other = StoreFolder.open(path)
@@ -167,7 +173,7 @@ def _report_similar(root: Path, header: Header, progress: StageProgress) -> None
             label, other_label = header.label, other.header.label
             if any(label[name] != other_label.get(name) for name in ("data", "teacher")):
                 continue
-            parts = differing(header, other.header)
+            parts = differing_parts(header, other.header)
             if len(parts) == 1:
                 progress.say(
                     f"the teacher's answers are computed: the stored ones ({path.name[:12]}) "
@@ -177,8 +183,8 @@ def _report_similar(root: Path, header: Header, progress: StageProgress) -> None
 
 
 @contextmanager
-def _reporting_lack_of_memory(device: torch.device) -> Iterator[None]:
-    """Report in one message that memory ran out; finished shards stay.
+def _translate_out_of_memory(device: torch.device) -> Iterator[None]:
+    """Turn PyTorch's out-of-memory errors into limbeck's; finished shards are kept.
 
     Raises:
         ResourceError: If memory ran out.
@@ -187,13 +193,15 @@ def _reporting_lack_of_memory(device: torch.device) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
         reason = " ".join(str(error).split())[:300] or "no memory"
-        if isinstance(error, RuntimeError) and not any(words in reason for words in NO_MEMORY):
+        if isinstance(error, RuntimeError) and not any(
+            phrase in reason for phrase in OUT_OF_MEMORY_PHRASES
+        ):
             raise
-        elsewhere = ""
+        hint = ""
         if device.type != "cpu":
-            elsewhere = "compute on the CPU with trainer.accelerator=cpu, "
+            hint = "compute on the CPU with trainer.accelerator=cpu, "
         raise ResourceError(
             f"Memory ran out while the teacher's answers were computed ({reason}). Close other "
-            f"programs that use it, {elsewhere}or ask the teacher in every step, one batch at a "
+            f"programs that use it, {hint}or run the teacher in every step, one batch at a "
             "time, with store=off."
         ) from None

@@ -1,9 +1,9 @@
-"""How a store keeps an answer as bytes: all its logits, or a part of the classes.
+"""Encoding of answers as bytes: all logits, or some of the classes.
 
 A record of K classes is packed, little-endian: float16 numbers, then the K classes in 1, 2 or 4
-bytes each. The numbers of ``topk`` are K log-probabilities at T = 1 and two of all other classes
-(:func:`~limbeck.store.sampling.tail_of`), those of ``sampled`` K weights times 2^15: float16 then
-holds weights down to 2^-29 with 11 bits.
+bytes each. ``topk`` has K log-probabilities at T = 1 and two numbers for all other classes
+(:func:`~limbeck.store.sampling.tail_of`). ``sampled`` has K weights times 2^15, so that float16
+represents weights down to 2^-29 with 11 bits.
 """
 
 import torch
@@ -17,12 +17,12 @@ from limbeck.store.key import Header, id_bytes
 from limbeck.store.sampling import most_probable, probabilities, systematic_sample
 
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-IDS = {1: torch.uint8, 2: torch.uint16, 4: torch.int32}
+ID_DTYPES = {1: torch.uint8, 2: torch.uint16, 4: torch.int32}
 WEIGHT_SCALE = 2.0**15
 UNIFORM_BITS = 36
-"""Bits of a uniform number; few enough that float64 adds the teeth of a comb to it exactly."""
+"""Bits of a uniform number; few enough for exact sums with the indices of draws in float64."""
 CHUNK_LOGITS = 1 << 20
-"""Number of logits of which classes are chosen at once, which bounds the memory this takes."""
+"""Number of logits from which classes are selected at once, to bound the memory."""
 
 
 def encode(logits: Tensor, header: Header, number: Tensor) -> Tensor:
@@ -31,8 +31,8 @@ def encode(logits: Tensor, header: Header, number: Tensor) -> Tensor:
     Args:
         logits: Finite float32 logits, ``[B, C]`` or ``[B, T, C]``.
         header: Header of the store.
-        number: Number of the row and view of each answer, int64 ``[B]``. The random numbers of a
-            draw follow from it and from the samples.
+        number: Number of each answer, int64 ``[B]``. It and the samples determine the random
+            numbers of a draw.
 
     Returns:
         Records, uint8 ``[B, bytes]``, on the device of ``logits``.
@@ -45,14 +45,14 @@ def encode(logits: Tensor, header: Header, number: Tensor) -> Tensor:
     records = []
     chunk = max(1, CHUNK_LOGITS // header.classes)
     rows = logits.reshape(-1, header.classes).split(chunk)
-    places = record_numbers(header, number.to(logits.device)).split(chunk)
-    for part, place in zip(rows, places, strict=True):
-        records.append(_sparse(part, header, place))
+    numbers = record_numbers(header, number.to(logits.device)).split(chunk)
+    for part, record in zip(rows, numbers, strict=True):
+        records.append(_sparse(part, header, record))
     return torch.cat(records).view(len(number), -1)
 
 
 def record_numbers(header: Header, number: Tensor) -> Tensor:
-    """Number of each record, int64 ``[B * T]``, for numbers of rows and views, ``[B]``."""
+    """Number of each record, int64 ``[B * T]``, from the numbers of answers ``[B]``."""
     position = torch.arange(header.positions, device=number.device)
     return (number[:, None] * header.positions + position).flatten()
 
@@ -60,10 +60,10 @@ def record_numbers(header: Header, number: Tensor) -> Tensor:
 def _dense(logits: Tensor, dtype: str) -> Tensor:
     rounded = logits.to(DTYPES[dtype])
     if not bool(torch.isfinite(rounded).all()):
-        most = torch.finfo(DTYPES[dtype]).max
+        largest = torch.finfo(DTYPES[dtype]).max
         raise TeacherError(
             f"The teacher's logits reach {float(logits.abs().max()):.4g}, more than {dtype} can "
-            f"hold ({most:.4g}). Store them with store.dtype=float32."
+            f"hold ({largest:.4g}). Store them with store.dtype=float32."
         )
     return rounded
 
@@ -76,12 +76,12 @@ def _sparse(logits: Tensor, header: Header, record: Tensor) -> Tensor:
     else:
         ids, weights = draw(logits, header, record)
         numbers = weights * WEIGHT_SCALE
-    ids = ids.to(IDS[id_bytes(header.classes)])
+    ids = ids.to(ID_DTYPES[id_bytes(header.classes)])
     return torch.cat([numbers.half().view(torch.uint8), ids.view(torch.uint8)], -1)
 
 
 def draw(logits: Tensor, header: Header, record: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw classes for a store of sampled ones.
+    """Draw classes for a store of kind ``sampled``.
 
     Args:
         logits: Logits ``[R, C]``.
@@ -98,7 +98,7 @@ def draw(logits: Tensor, header: Header, record: Tensor) -> tuple[Tensor, Tensor
 def uniform(header: Header, record: Tensor) -> Tensor:
     """A uniform number strictly between 0 and 1 for each record, float64.
 
-    It is a pure function of the samples and the record's number.
+    It depends only on the samples and the number of the record.
     """
     bits = replayable_bits(header.seed, record) >> (64 - UNIFORM_BITS)
     return ((bits & ((1 << UNIFORM_BITS) - 1)).double() + 0.5) * 2.0**-UNIFORM_BITS
@@ -112,14 +112,14 @@ def decode(records: Tensor, header: Header) -> Tensor | SparseTargets:
         header: Header of the store.
 
     Returns:
-        float32 logits; or classes with their log-probabilities, or with the logs of their weights,
-        which sum to 1.
+        float32 logits, or classes with log-probabilities (``topk``) or with the logs of weights
+        that sum to 1 (``sampled``).
     """
     if header.kind == "dense":
         return upcast(records)
     first_id = records.shape[-1] - header.k * id_bytes(header.classes)
     numbers = _view(records[..., :first_id], torch.float16).float()
-    ids = _view(records[..., first_id:], IDS[id_bytes(header.classes)]).long()
+    ids = _view(records[..., first_id:], ID_DTYPES[id_bytes(header.classes)]).long()
     if header.kind == "topk":
         log_p, tail = numbers[..., : header.k], numbers[..., header.k :]
         return SparseTargets(ids, log_p, tail, header.classes)
@@ -128,5 +128,5 @@ def decode(records: Tensor, header: Header) -> Tensor | SparseTargets:
 
 
 def _view(part: Tensor, dtype: torch.dtype) -> Tensor:
-    """Bytes as numbers of a type, copied so that they are aligned."""
+    """Reinterpret bytes as numbers of a dtype, after a copy that aligns them."""
     return part.clone(memory_format=torch.contiguous_format).view(dtype)

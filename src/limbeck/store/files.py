@@ -1,4 +1,4 @@
-"""The files of a store, written such that incomplete or damaged answers are never read.
+"""Files of a store; incomplete or damaged answers are never read.
 
 A store is one folder, named by its key:
 
@@ -9,8 +9,8 @@ A store is one folder, named by its key:
 ``shards.json``
     the SHA-256 of each finished shard, a block of rows in all their views
 
-A shard without a checksum, or with another one than its bytes give, is computed again. So no order
-of writes matters, and a build that was killed goes on from its finished shards.
+A shard whose checksum is missing or wrong is computed again. The order of writes therefore does not
+matter, and an interrupted build continues from its finished shards.
 """
 
 import errno
@@ -35,11 +35,11 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 _STORE_FILE = re.compile(
     r"store\.json|(?:answers|logits)\.bin|shards\.json|\.(?:store|shards)\.json\.[a-z0-9_]+\.json"
 )
-"""Names of a store's files; ``logits.bin`` in those of format 1."""
+"""Names of a store's files; ``logits.bin`` belongs to format 1."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ALTERNATIVES = (
-    "Name a folder with store.folder=DIR or LIMBECK_STORE=DIR, or ask the teacher in every step "
-    "with store=off."
+    "Choose another folder with store.folder=DIR or LIMBECK_STORE=DIR, or run the teacher in every "
+    "step with store=off."
 )
 
 
@@ -47,9 +47,9 @@ class Check(NamedTuple):
     """Result of reading a store.
 
     Attributes:
-        damaged_shards: Finished shards whose bytes are not those that were written.
-        content: Map of all answers; None unless every shard is finished and sound. Writing to it
-            leaves the file as it is.
+        damaged_shards: Finished shards whose bytes do not match their checksums.
+        content: Memory map of all answers; None unless every shard is finished and intact. Writing
+            to it does not change the file.
     """
 
     damaged_shards: list[int]
@@ -70,7 +70,7 @@ class StoreFolder:
 
     @classmethod
     def open(cls, path: Path) -> "StoreFolder | None":
-        """Open the store in a folder; None if there is no header, thus no store.
+        """Open the store in a folder; returns None if there is no header.
 
         Raises:
             UntrustedFileError: If the header is damaged or belongs to another store.
@@ -83,7 +83,7 @@ class StoreFolder:
 
     @property
     def answers(self) -> Path:
-        """The file of the answers."""
+        """File of the answers."""
         return self.path / ANSWERS
 
     def checksums(self) -> dict[int, str]:
@@ -103,17 +103,17 @@ class StoreFolder:
         for shard, digest in checksums.items():
             if not 0 <= shard < self.header.shards or not isinstance(digest, str):
                 raise damage_error(
-                    self.path, f"shard {shard} has no place or no checksum", CHECKSUMS
+                    self.path, f"shard {shard} is out of range or has no checksum", CHECKSUMS
                 )
         return checksums
 
     @property
     def complete(self) -> bool:
-        """Whether every shard is finished; their bytes are not read."""
+        """Whether every shard is finished, without reading the shards."""
         return len(self.checksums()) == self.header.shards
 
     def check(self, advance: Callable[[int], object] = lambda done: None) -> Check:
-        """Read every finished shard.
+        """Read every finished shard and compare it with its checksum.
 
         Args:
             advance: Function to call with the number of shards read.
@@ -123,18 +123,18 @@ class StoreFolder:
             ResourceError: If a file cannot be read.
         """
         checksums = self.checksums()
-        bad = []
+        damaged_shards = []
         try:
             with self.answers.open("rb") as file:
                 for done, shard in enumerate(sorted(checksums), start=1):
                     if self._checksum(shard, self._read(file, shard)) != checksums[shard]:
-                        bad.append(shard)
+                        damaged_shards.append(shard)
                     advance(done)
-                if bad or len(checksums) < self.header.shards:
-                    return Check(bad, None)
+                if damaged_shards or len(checksums) < self.header.shards:
+                    return Check(damaged_shards, None)
                 if os.fstat(file.fileno()).st_size != self.header.size:
                     return Check([self.header.shards - 1], None)
-                # The map is of the very file that was read, whatever has its name by now.
+                # The open file is mapped, not the path, which may belong to another file by now.
                 content = mmap.mmap(file.fileno(), self.header.size, access=mmap.ACCESS_COPY)
                 return Check([], content)
         except FileNotFoundError:
@@ -142,13 +142,13 @@ class StoreFolder:
         except OSError as error:
             raise _unreadable(self.answers, error) from None
 
-    def prepare(self, *, without: list[int]) -> None:
-        """Write the header, and forget shards that are damaged.
+    def prepare(self, *, damaged_shards: list[int]) -> None:
+        """Write the header, and drop the checksums of damaged shards.
 
         Raises:
-            ResourceError: If the folder cannot be written to, or the disk has no room.
+            ResourceError: If the folder cannot be written to, or the disk is full.
         """
-        with writing(self.path.parent, self.header.size):
+        with translate_write_errors(self.path.parent, self.header.size):
             self.path.mkdir(parents=True, exist_ok=True)
             self.answers.touch()
             size = self.answers.stat().st_size
@@ -160,7 +160,7 @@ class StoreFolder:
             checksums: dict[int, str] = {}
             with suppress(UntrustedFileError):
                 checksums = self.checksums()
-            for shard in without:
+            for shard in damaged_shards:
                 checksums.pop(shard, None)
             self._write_checksums(checksums)
 
@@ -170,7 +170,7 @@ class StoreFolder:
         Raises:
             ResourceError: If the disk is full or fails.
         """
-        with writing(self.path.parent, self.header.size):
+        with translate_write_errors(self.path.parent, self.header.size):
             with self.answers.open("r+b") as file:
                 file.seek(self.header.rows_of(shard).start * self.header.row_bytes)
                 file.write(content)
@@ -182,7 +182,7 @@ class StoreFolder:
         return file.read(len(rows) * self.header.row_bytes)
 
     def _checksum(self, shard: int, content: bytes) -> str:
-        """SHA-256 of the bytes and of where they belong, so that shards cannot be swapped."""
+        """SHA-256 of the bytes and their position, so that shards cannot be swapped."""
         digest = hashlib.sha256(f"{self.header.key} {shard} {len(content)}\n".encode())
         digest.update(content)
         return digest.hexdigest()
@@ -208,7 +208,7 @@ def _read_json(path: Path, name: str) -> Any:
 
 
 def find_stores(root: Path) -> list[Path]:
-    """The folders in ``root`` that are stores, sound or not, sorted by name.
+    """Folders in ``root`` that are stores, damaged ones included, sorted by name.
 
     Raises:
         ResourceError: If ``root`` cannot be read.
@@ -222,19 +222,19 @@ def find_stores(root: Path) -> list[Path]:
 
 
 def is_store(path: Path) -> bool:
-    """Whether a folder has the name of a store and holds nothing but files of a store."""
+    """Whether a folder has the name of a store and contains only files of a store."""
     try:
         if not _KEY.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
             return False
         return all(
             _STORE_FILE.fullmatch(file.name) and not file.is_dir() for file in path.iterdir()
         )
-    except OSError:  # another process removed it just now, or it belongs to another user
+    except OSError:  # removed by another process, or owned by another user
         return False
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a store's files; those that vanish meanwhile, as in a build, do not count."""
+    """Total size of a store's files in bytes, skipping files that vanish during the call."""
     size = 0
     with suppress(OSError):
         for file in path.iterdir():
@@ -252,7 +252,7 @@ def remove_store(path: Path) -> None:
 
 
 def check_folder(root: Path) -> None:
-    """Check that stores can be kept in a folder, without writing anything.
+    """Check that a folder can hold stores, without writing anything.
 
     Raises:
         ResourceError: If it is a file, or can be neither read nor created.
@@ -270,8 +270,8 @@ def check_folder(root: Path) -> None:
 
 
 @contextmanager
-def writing(root: Path, size: int = 0) -> Iterator[None]:
-    """Report in one message what prevents a store from being written; finished shards stay.
+def translate_write_errors(root: Path, size: int = 0) -> Iterator[None]:
+    """Turn errors of writing a store into a ``ResourceError``; finished shards are kept.
 
     Args:
         root: Folder of all stores.
@@ -292,14 +292,14 @@ def writing(root: Path, size: int = 0) -> Iterator[None]:
         with suppress(OSError):
             free = shutil.disk_usage(root).free
         raise ResourceError(
-            f"The disk is full: the teacher's answers need {in_bytes(size)} in {root}, where "
-            f"{in_bytes(free)} are free. Free some space ('limbeck store list' shows all stores). "
-            f"{_ALTERNATIVES}"
+            f"The disk is full: the teacher's answers need {format_bytes(size)} in {root}, where "
+            f"{format_bytes(free)} are free. Free some space ('limbeck store list' shows all "
+            f"stores). {_ALTERNATIVES}"
         ) from None
 
 
-def in_bytes(size: float) -> str:
-    """A size for people, as in ``30.0 MB``."""
+def format_bytes(size: float) -> str:
+    """Format a size in bytes, such as ``30.0 MB``."""
     if size < 1000:
         return f"{size:.0f} bytes"
     for unit in ("kB", "MB", "GB"):
@@ -309,7 +309,7 @@ def in_bytes(size: float) -> str:
     return f"{size / 1000:.1f} TB"
 
 
-def name_shards(shards: list[int]) -> str:
+def describe_shards(shards: list[int]) -> str:
     """Subject and verb of a sentence about shards: ``shard 2 is``, ``shards 0, 1 are``."""
     if len(shards) == 1:
         return f"shard {shards[0]} is"

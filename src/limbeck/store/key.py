@@ -1,4 +1,4 @@
-"""The header of a store: what produced its answers, their sizes, and the key that follows."""
+"""Header of a store: origin and sizes of its answers, and the key derived from them."""
 
 import json
 import shlex
@@ -18,7 +18,7 @@ SPARSE_KINDS = ("topk", "sampled")
 KINDS = ("dense", *SPARSE_KINDS)
 ITEM_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4}
 SPARSE_DTYPE = "float16"
-"""Type of the numbers of the kinds that keep a part of the classes."""
+"""Type of the numbers in sparse stores."""
 SHARD_ANSWERS = 1 << 16
 SHARD_BYTES = 1 << 26
 PARTS = {
@@ -30,24 +30,24 @@ PARTS = {
     "tokens": "the tokenizer or the block length",
     "format": "the store's format: its kind, k, dtype or temperature",
 }
-"""The parts of which a key is made, as messages name them."""
+"""Parts of a key, and their descriptions in messages."""
 _FIELDS = ("parts", "classes", "shard_rows", "label", "created", "limbeck")
 _SIZES = ("rows", "views", "positions", "kind", "k", "dtype")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a store holds.
+    """Header of a store.
 
-    An answer, or record, belongs to one position of one row in one view.
+    A record is the answer for one position of one row in one view.
 
     Attributes:
         parts: Origin of the answers, one entry for each of :data:`PARTS`.
         classes: Number of classes, C.
-        shard_rows: Number of rows of a shard; the last shard has the remaining ones.
-        label: Names of data, teacher and views, for people.
+        shard_rows: Number of rows per shard; the last shard may have fewer.
+        label: Names of data, teacher and views, for display.
         created: Time of creation, ISO 8601.
-        limbeck: Version that created the store.
+        limbeck: Version of limbeck that created the store.
     """
 
     parts: dict[str, dict[str, Any]]
@@ -69,7 +69,7 @@ class Header:
 
     @property
     def positions(self) -> int:
-        """Number of answers to a sample in a view: the tokens of a block, T; 1 for an image."""
+        """Number of answers per sample and view: T for blocks of T tokens, otherwise 1."""
         return self.parts["tokens"].get("positions", 1)
 
     @property
@@ -79,7 +79,7 @@ class Header:
 
     @property
     def k(self) -> int:
-        """Number of classes of an answer, K; 0 for ``dense``, which keeps all."""
+        """Number of classes per answer, K; 0 for ``dense``, which stores all of them."""
         return self.parts["format"]["k"]
 
     @property
@@ -101,8 +101,8 @@ class Header:
     def seed(self) -> int:
         """Seed of the draws of ``sampled``.
 
-        It depends on the samples alone, so that teachers that are nearly the same, as two processes
-        train them, draw nearly the same classes.
+        It depends on the samples alone. Teachers that differ only by rounding therefore draw nearly
+        the same classes.
         """
         return int(cache.key_of(canonical(self.parts["samples"]))[:16], 16)
 
@@ -113,7 +113,7 @@ class Header:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the answers: ``(N, V)``, for blocks of tokens ``(N, V, T)``."""
+        """Shape of the answers: ``(N, V)``, or ``(N, V, T)`` for blocks of tokens."""
         if self.parts["tokens"]:
             return self.rows, self.views, self.positions
         return self.rows, self.views
@@ -122,8 +122,8 @@ class Header:
     def record_bytes(self) -> int:
         """Bytes of an answer.
 
-        A dense one is its logits; a part has K class numbers with a value each, and ``topk`` two
-        more values for the other classes.
+        A dense answer consists of its logits, a sparse one of K classes with a value each; ``topk``
+        has two more values for the other classes.
         """
         if self.kind == "dense":
             return self.classes * ITEM_BYTES[self.dtype]
@@ -142,7 +142,7 @@ class Header:
 
     @property
     def kind_name(self) -> str:
-        """What is stored of an answer, for people: ``dense float16``, ``sampled 12 (T=2)``."""
+        """Description of the kind, such as ``dense float16`` or ``sampled 12 (T=2)``."""
         if self.kind == "dense":
             return f"dense {self.dtype}"
         if self.temperature is None:
@@ -155,7 +155,7 @@ class Header:
         return range(first, min(first + self.shard_rows, self.rows))
 
     def to_json(self) -> dict[str, Any]:
-        """Content of the header's file, with the sizes that follow from the parts, for readers."""
+        """Content of the header's file, including sizes derived from the parts."""
         values = {name: getattr(self, name) for name in (*_FIELDS, *_SIZES)}
         return {"format": FORMAT, **values}
 
@@ -168,15 +168,15 @@ class Header:
             path: Folder of the store, for messages.
 
         Raises:
-            UntrustedFileError: If a value is missing or does not fit the others, or the folder has
-                the name of another store.
+            UntrustedFileError: If a value is missing or inconsistent, or the key does not match the
+                name of the folder.
         """
         if not isinstance(content, dict):
-            raise damage_error(path, f"an object was expected, found {type(content).__name__}")
+            raise damage_error(path, f"expected an object, found {type(content).__name__}")
         if content.get("format") != FORMAT:
             raise UntrustedFileError(
                 f"{path / HEADER} has format {content.get('format')!r}, but this version reads "
-                f"format {FORMAT}. {advice(path)}"
+                f"format {FORMAT}. {removal_advice(path)}"
             )
         try:
             header = cls(**{name: content[name] for name in _FIELDS})
@@ -189,45 +189,45 @@ class Header:
             if content.get(name) != value:
                 raise damage_error(path, f"{name} is {content.get(name)!r}, should be {value!r}")
         if not possible:
-            raise damage_error(path, "its sizes give no array")
+            raise damage_error(path, "its sizes are impossible")
         if header.key != path.name:
-            fault = f"it was edited, or belongs to another store ({header.key})"
-            raise damage_error(path, fault)
+            reason = f"it was edited, or belongs to another store ({header.key})"
+            raise damage_error(path, reason)
         return header
 
 
 def canonical(value: Any) -> str:
-    """JSON that is the same for equal values."""
+    """JSON in a canonical form, equal for equal values."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def differing(one: Header, other: Header) -> list[str]:
-    """The parts in which two stores differ, as a message names them."""
+def differing_parts(one: Header, other: Header) -> list[str]:
+    """Descriptions of the parts in which two stores differ."""
     names = [name for name in PARTS if one.parts.get(name) != other.parts.get(name)]
-    if "tokens" in names and "samples" in names:  # other tokens are other samples too
+    if "tokens" in names and "samples" in names:  # a change of the tokens changes the samples, too
         names.remove("samples")
     return [PARTS[name] for name in names]
 
 
 def id_bytes(classes: int) -> int:
-    """Bytes of the number of a class."""
+    """Number of bytes of a class index."""
     if classes <= 1 << 8:
         return 1
     return 2 if classes <= 1 << 16 else 4
 
 
 def rows_per_shard(row_answers: int, record_bytes: int) -> int:
-    """Number of rows of a shard of about 65,536 answers, at least one.
+    """Number of rows in a shard of about 65,536 answers, at least one.
 
     Args:
-        row_answers: Number of answers to a row.
-        record_bytes: Bytes of an answer.
+        row_answers: Number of answers per row.
+        record_bytes: Size of an answer in bytes.
     """
     return max(1, min(SHARD_ANSWERS, SHARD_BYTES // record_bytes) // row_answers)
 
 
-def advice(path: Path) -> str:
-    """What to do about a store that cannot be used."""
+def removal_advice(path: Path) -> str:
+    """Advice to remove a store that cannot be used."""
     option = f" --folder {shlex.quote(str(path.parent))}"
     with suppress(ResourceError):
         if path.parent == cache.ANSWERS.default_folder:
@@ -238,6 +238,6 @@ def advice(path: Path) -> str:
     )
 
 
-def damage_error(path: Path, fault: str, file: str = HEADER) -> UntrustedFileError:
+def damage_error(path: Path, reason: str, file: str = HEADER) -> UntrustedFileError:
     """The error for a damaged file of a store."""
-    return UntrustedFileError(f"{path / file} is damaged: {fault}. {advice(path)}")
+    return UntrustedFileError(f"{path / file} is damaged: {reason}. {removal_advice(path)}")

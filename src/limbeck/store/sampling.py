@@ -1,19 +1,17 @@
-"""A part of the classes of a distribution: the most probable ones with what the others have
-together, or a sample.
-"""
+"""Sparse distributions: the most probable classes with a summary of the rest, or a sample."""
 
 import torch
 from torch import Tensor
 
-LEAST_LOG_P = -65504.0
-"""Least log-probability, the least number that float16 holds; lower ones count as this."""
+MIN_LOG_P = -65504.0
+"""Smallest log-probability, the smallest number in float16; smaller ones are clamped to it."""
 MARGIN = 2.0**-14
-"""Relative margin within which a class counts as certain, so that rounding draws none twice."""
+"""Relative margin within which a class counts as certain, so that rounding draws no class twice."""
 
 
 def log_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """``log softmax(logits / temperature)`` in nats, ``[..., C]``, at least :data:`LEAST_LOG_P`."""
-    return torch.log_softmax(_softened(logits, temperature), -1).clamp_(min=LEAST_LOG_P)
+    """``log softmax(logits / temperature)`` in nats, ``[..., C]``, at least :data:`MIN_LOG_P`."""
+    return torch.log_softmax(_softened(logits, temperature), -1).clamp_(min=MIN_LOG_P)
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -22,32 +20,32 @@ def probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def _softened(logits: Tensor, temperature: float) -> Tensor:
-    """Logits over the temperature; the largest is 0, so that finite ones do not overflow."""
+    """Logits divided by the temperature, shifted to a maximum of 0 so that they do not overflow."""
     return (logits - logits.amax(-1, keepdim=True)).div_(temperature)
 
 
 def tail_of(log_p: Tensor, ids: Tensor) -> Tensor:
-    """What all other classes have together.
+    """Total probability and mean log-probability of all other classes.
 
     Args:
         log_p: Log-probabilities, ``[..., C]``.
         ids: K different classes, int64 ``[..., K]``.
 
     Returns:
-        The log of the others' total probability and the mean of their log-probabilities,
-        ``[..., 2]``, both at least :data:`LEAST_LOG_P`, and this where there are no others.
+        The log of the total probability and the mean log-probability of the others, ``[..., 2]``;
+        both at least :data:`MIN_LOG_P`, which also stands for no others.
     """
     others = log_p.shape[-1] - ids.shape[-1]
     if others == 0:
-        return log_p.new_full((*log_p.shape[:-1], 2), LEAST_LOG_P)
+        return log_p.new_full((*log_p.shape[:-1], 2), MIN_LOG_P)
     rest = log_p.scatter(-1, ids, 0.0)
     mean = rest.sum(-1) / others
     mass = rest.scatter_(-1, ids, float("-inf")).logsumexp(-1)
-    return torch.stack([mass, mean], -1).clamp_(min=LEAST_LOG_P)
+    return torch.stack([mass, mean], -1).clamp_(min=MIN_LOG_P)
 
 
 def most_probable(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The K most probable classes, and what all others have together.
+    """Select the K most probable classes, and summarise the others.
 
     Args:
         logits: Finite logits, ``[..., C]``.
@@ -63,13 +61,13 @@ def most_probable(logits: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def systematic_sample(p: Tensor, k: int, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    r"""K different classes with weights whose expectations are the probabilities of all classes.
+    r"""Draw K different classes with weights whose expectations are the class probabilities.
 
     Class c is in the sample with probability :math:`\pi_c = \min(1, p_c / \tau)`, with
     :math:`\tau` such that these sum to K. Its weight is :math:`p_c / \pi_c`: its own probability if
-    that is above :math:`\tau`, else :math:`\tau`. So the weights sum to 1, and their expectation is
-    p for every K. The classes that are not certain lie side by side on a line, each as long as it
-    is probable; one uniform number places a comb on it whose teeth are :math:`\tau` apart.
+    that is above :math:`\tau`, else :math:`\tau`. The weights sum to 1, and their expectation is p
+    for every K. Classes with :math:`\pi_c < 1` are placed on a line as intervals of length
+    :math:`p_c`; points at a distance of :math:`\tau`, with a uniform random offset, select them.
 
     Args:
         p: Probabilities, float32 ``[R, C]``; overwritten.
@@ -77,8 +75,8 @@ def systematic_sample(p: Tensor, k: int, uniform: Tensor) -> tuple[Tensor, Tenso
         uniform: Uniform numbers, float64 ``[R]``, strictly between 0 and 1.
 
     Returns:
-        The classes (int64 ``[R, K]``, all different in a row) and their weights (float32
-        ``[R, K]``). Where fewer than K classes have a probability above 0 in float32, the others
+        The classes (int64 ``[R, K]``, all different within a row) and their weights (float32
+        ``[R, K]``). If fewer than K classes have a probability above 0 in float32, the others
         have weight 0.
 
     References:
@@ -89,17 +87,17 @@ def systematic_sample(p: Tensor, k: int, uniform: Tensor) -> tuple[Tensor, Tenso
     """
     top, ids = p.topk(k, -1)
     p.scatter_(-1, ids, 0.0)
-    # probability of each class and all less probable ones
+    # total probability of each class and all less probable ones
     rest = p.sum(-1, keepdim=True) + top.flip(-1).cumsum(-1).flip(-1)
     slot = torch.arange(k, device=p.device)
     drawable = top * (k - slot) < rest * (1 - MARGIN)
     drawable[:, -1] = True
-    certain = drawable.int().argmax(-1, keepdim=True)  # the number of classes before the first
+    certain = drawable.int().argmax(-1, keepdim=True)  # number of certain classes
     is_certain = slot < certain
     p.scatter_(-1, ids, torch.where(is_certain, 0.0, top))
     line = p.cumsum(-1, dtype=torch.float64)
     tau = line[:, -1:] / (k - certain)
-    teeth = (uniform[:, None] + (slot - certain)) * tau
-    draws = torch.searchsorted(line, teeth, right=True).clamp_(max=p.shape[-1] - 1)
+    points = (uniform[:, None] + (slot - certain)) * tau
+    draws = torch.searchsorted(line, points, right=True).clamp_(max=p.shape[-1] - 1)
     ids = torch.where(is_certain | (tau == 0), ids, draws)
     return ids, torch.where(is_certain, top, tau.float())

@@ -1,4 +1,4 @@
-"""Settings of the store: which part of a teacher's answers to keep, and where."""
+"""Settings of the store for the teacher's answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -15,18 +15,18 @@ MODES = ("auto", "off")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """What is stored of a teacher's answers, and where.
+    """Which part of a teacher's answers is stored, and where.
 
     Attributes:
-        mode: ``auto`` computes the answers once and stores them where that is not more work than
-            asking the teacher in every step; ``off`` asks it in every step.
-        kind: Part of an answer to store: ``dense`` all logits, ``topk`` the K most probable classes
-            and what the others have together, ``sampled`` K classes drawn at the temperature of the
-            objective. The last two are enough for the KL divergence and the cross-entropy only.
-        k: Number of classes, K; all classes where there are fewer.
-        dtype: Type of dense logits: ``float16``, ``bfloat16`` or ``float32``. At float32 they equal
-            the live ones bit for bit, on the same device and but for the rounding of tiny batches.
-        views: Number of views of each sample where a family of views is endless.
+        mode: ``auto`` computes the answers once and stores them, unless running the teacher in
+            every step is less work; ``off`` runs it in every step.
+        kind: Part of an answer to store: ``dense`` for all logits, ``topk`` for the K most probable
+            classes and a summary of the others, ``sampled`` for K classes drawn at the temperature
+            of the objective. The last two support only the KL divergence and the cross-entropy.
+        k: Number of classes, K; all classes if there are fewer.
+        dtype: Type of dense logits: ``float16``, ``bfloat16`` or ``float32``. Logits in float32 are
+            bit for bit those of the live teacher on the same device, except in tiny batches.
+        views: Number of views per sample if a family of views is endless.
         folder: Folder of all stores; None for ``$LIMBECK_STORE`` or the user's cache folder.
 
     Raises:
@@ -62,13 +62,13 @@ class StoreSettings:
 
     @classmethod
     def of(cls, value: "StoreLike") -> "StoreSettings":
-        """Settings from what a user may write.
+        """Create settings from a user's value.
 
         Args:
             value: Settings, a mapping of them, a mode (False is off, as in YAML) or a kind.
 
         Raises:
-            ConfigError: If it is none of these.
+            ConfigError: If the value is none of these.
         """
         if isinstance(value, StoreSettings):
             return value
@@ -88,10 +88,10 @@ class StoreSettings:
         known = [field.name for field in fields(cls)]
         for name in values:
             if name not in known:
-                near = closest(str(name), known)
-                hint = f"Known are {', '.join(known)}."
-                if near:
-                    hint = f"Did you mean store.{near}?"
+                match = closest(str(name), known)
+                hint = f"Known keys: {', '.join(known)}."
+                if match:
+                    hint = f"Did you mean store.{match}?"
                 raise ConfigError(f"Unknown key store.{name}. {hint}")
         settings = dict(values)
         if settings.get("mode") is False:
@@ -100,7 +100,7 @@ class StoreSettings:
 
     @property
     def root(self) -> Path:
-        """The folder of all stores."""
+        """Folder of all stores."""
         if self.folder is None:
             return cache.ANSWERS.default_folder
         return Path(self.folder).expanduser()

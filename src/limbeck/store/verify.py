@@ -1,4 +1,4 @@
-"""Comparison of stored answers with those that the teacher gives now."""
+"""Comparison of stored answers with the teacher's current answers."""
 
 import secrets
 from pathlib import Path
@@ -10,29 +10,29 @@ from limbeck._base.errors import TeacherError
 from limbeck.losses.sparse import SparseTargets
 from limbeck.store.answers import TeacherPass
 from limbeck.store.codec import decode, draw, record_numbers
-from limbeck.store.key import Header, advice
+from limbeck.store.key import Header, removal_advice
 from limbeck.store.sampling import log_probabilities, tail_of
 
-COMPARED = 64
-"""Number of inputs whose answers are recomputed at the start of a run; fewer where these have many
+NUM_INPUTS = 64
+"""Number of inputs whose answers are recomputed at the start of a run; fewer if they have many
 logits.
 """
-ROUNDING = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 0.0}
-COMPUTING = {"32-true": 5e-3, "64-true": 5e-3, "16-mixed": 2e-2, "16-true": 2e-2}
-"""How far two computations of the same logits may differ, as a share of the largest: other batches,
-other devices, TF32.
+ROUNDING_TOLERANCES = {"float16": 2e-3, "bfloat16": 2e-2, "float32": 0.0}
+TOLERANCES = {"32-true": 5e-3, "64-true": 5e-3, "16-mixed": 2e-2, "16-true": 2e-2}
+"""Allowed difference between two computations of the same logits (other batches, other devices,
+TF32), as a share of the largest logit, by precision.
 """
-COMPUTING_COARSELY = 1e-1
+DEFAULT_TOLERANCE = 1e-1
 DRAW_SHARE = 0.2
-"""Tolerance for the distance between two draws, as a share of that for logits: what differs in the
-logits of single classes nearly cancels in the sums that a draw depends on.
+"""Tolerance for the distance between two draws, as a share of the tolerance for logits. A draw
+depends on sums over classes, in which the differences of single logits nearly cancel.
 """
-LEAST_LOG_WEIGHT = -20.0
-"""Weights below e^-20, about 2^-29, have few bits and are compared as if they were this."""
+MIN_LOG_WEIGHT = -20.0
+"""Weights below e^-20, about 2^-29, have few bits and are clamped to this value."""
 
 
 def verify(teacher_pass: TeacherPass, records: Tensor, header: Header, root: Path) -> None:
-    """Ask the teacher again about some random inputs and compare its answers with the stored ones.
+    """Recompute the answers for some random inputs and compare them with the stored ones.
 
     Args:
         teacher_pass: Pass that computes the answers, its inputs on the device.
@@ -44,13 +44,14 @@ def verify(teacher_pass: TeacherPass, records: Tensor, header: Header, root: Pat
         TeacherError: If the answers differ.
     """
     generator = torch.Generator().manual_seed(secrets.randbits(63))
-    most = min(COMPARED, teacher_pass.batch_size)
-    number = torch.randint(teacher_pass.count, (most,), generator=generator)
+    count = min(NUM_INPUTS, teacher_pass.batch_size)
+    number = torch.randint(teacher_pass.count, (count,), generator=generator)
     logits = teacher_pass.compute(number)
     stored = decode(records.flatten(0, 1)[number].to(logits.device), header)
     deviation, largest = deviations(stored, logits, header.temperature or 1.0)
-    computing = COMPUTING.get(str(teacher_pass.precision.precision), COMPUTING_COARSELY)
-    tolerance = (ROUNDING[header.dtype] + computing) * max(largest, 1e-6)
+    relative = TOLERANCES.get(str(teacher_pass.precision.precision), DEFAULT_TOLERANCE)
+    relative += ROUNDING_TOLERANCES[header.dtype]
+    tolerance = relative * max(largest, 1e-6)
     if not bool((deviation <= tolerance).all()):
         worst = int(deviation.flatten(1).amax(-1).argmax())
         row, view = divmod(int(number[worst]), header.views)
@@ -62,23 +63,23 @@ def verify(teacher_pass: TeacherPass, records: Tensor, header: Header, root: Pat
     elif isinstance(stored, SparseTargets) and header.kind == "sampled":
         if draw_distance(stored, logits, header, number) <= DRAW_SHARE * tolerance:
             return
-        difference = "A new draw with the same random numbers takes other classes"
+        difference = "A new draw with the same random numbers selects other classes"
     else:
         return
     raise TeacherError(
-        f"{root / header.key}: the stored answers are not what the teacher answers now. "
-        f"{difference}. {advice(root / header.key)} If it happens again, the teacher's answers "
-        "change from call to call: use store=off."
+        f"{root / header.key}: the stored answers differ from the teacher's current ones. "
+        f"{difference}. {removal_advice(root / header.key)} If it happens again, the teacher's "
+        "answers change from call to call: use store=off."
     )
 
 
 def deviations(
     stored: Tensor | SparseTargets, logits: Tensor, temperature: float
 ) -> tuple[Tensor, float]:
-    """How far stored answers are from logits.
+    """Deviation of stored answers from logits.
 
-    A class that was drawn without certainty has a weight of at least its probability; there only
-    the excess of the probability counts.
+    A class that was drawn with a probability below 1 has a weight of at least its probability, so
+    only a probability above the weight counts.
 
     Args:
         stored: Logits, or a part of the classes.
@@ -86,8 +87,8 @@ def deviations(
         temperature: Temperature of the draws.
 
     Returns:
-        The deviation of each number of a record, ``[B, ..., numbers]``, and the largest of the
-        numbers that are compared: logits, or log-probabilities in nats.
+        The deviation of each number, ``[B, ..., numbers]``, and the largest absolute value of the
+        current numbers: logits, or log-probabilities in nats.
     """
     if isinstance(stored, Tensor):
         return (stored - logits).abs(), float(logits.abs().amax())
@@ -100,17 +101,17 @@ def deviations(
     weight = stored.log_p
     least = weight.where(weight > float("-inf"), 0.0).amin(-1, keepdim=True)
     certain = weight > least + 2.0**-9
-    excess = now.clamp(min=LEAST_LOG_WEIGHT) - weight.clamp(min=LEAST_LOG_WEIGHT)
+    excess = now.clamp(min=MIN_LOG_WEIGHT) - weight.clamp(min=MIN_LOG_WEIGHT)
     return torch.where(certain, excess.abs(), excess.clamp(min=0)), largest
 
 
 def draw_distance(stored: SparseTargets, logits: Tensor, header: Header, number: Tensor) -> float:
-    r"""How far the stored classes are from a new draw with the same random numbers.
+    r"""Distance of the stored classes from a new draw with the same random numbers.
 
-    Classes lie side by side on a line, each as long as it is probable. The same random numbers take
-    the same places on it, so a draw from nearly the same logits takes the same classes or
-    neighbours of them. The distance is in units of :math:`\sqrt{\sum_c p_c^2}`, in which it grows
-    with the difference of the logits (in nats) whatever the number of classes is.
+    Classes are placed on a line as intervals of the length of their probability. The same random
+    numbers select the same points on it, so a draw from nearly the same logits selects the same
+    classes or their neighbours. The distance is in units of :math:`\sqrt{\sum_c p_c^2}`, in
+    which it grows with the difference of the logits (in nats) for any number of classes.
 
     Args:
         stored: Drawn classes, ``[B, K]`` or ``[B, T, K]``.

@@ -1,4 +1,4 @@
-"""Training: the loop, its options, and what a step computes."""
+"""Training: the loop, its options and the computation of a step."""
 
 import importlib.metadata
 import sys
@@ -7,10 +7,10 @@ from importlib.util import module_from_spec
 
 
 def _import_fabric() -> None:
-    """Import Fabric without torchmetrics, of which it reads the version number alone.
+    """Import Fabric without importing torchmetrics.
 
-    Importing torchmetrics imports torchvision, transformers and half of SciPy: seconds at every
-    start. A module that has nothing but the version answers meanwhile.
+    Fabric only reads the version of torchmetrics, whose import takes seconds. A stub with that
+    version replaces it during the import of Fabric.
     """
     name = "torchmetrics"
     try:

@@ -13,23 +13,23 @@ from limbeck.losses.sparse import SparseTargets
 from limbeck.models import HasLastLayer, LastLayer
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
-CHUNKED_FROM = 1 << 26
-"""Number of logits of a batch from which they are computed in chunks: 256 MiB in float32, of which
-a step needs several.
+MIN_CHUNKED_LOGITS = 1 << 26
+"""Minimum number of logits in a batch for computation in chunks: 256 MiB in float32, and a step
+needs several such tensors.
 """
 
 Targets = Tensor | SparseTargets
 
 
 def last_layer(model: nn.Module | None) -> LastLayer | None:
-    """The last layer of a language model that exposes it."""
+    """Last layer of a language model; None for models that do not expose it."""
     return model.last_layer() if isinstance(model, HasLastLayer) else None
 
 
-def suits_chunks(student: nn.Module | None, objective: StackedObjective, y: Tensor) -> bool:
+def should_chunk(student: nn.Module | None, objective: StackedObjective, y: Tensor) -> bool:
     """Whether the loss of a batch with labels ``[S, B, T]`` should be computed in chunks."""
     output = last_layer(student)
-    if y.ndim != 3 or output is None or y.numel() * len(output[0]) < CHUNKED_FROM:
+    if y.ndim != 3 or output is None or y.numel() * len(output[0]) < MIN_CHUNKED_LOGITS:
         return False
     device = y.device.type
     if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
@@ -44,14 +44,14 @@ def chunked_terms(
     signal: TeacherSignal | None,
     counts: tuple[Tensor | float, Tensor | float],
 ) -> Terms:
-    """The terms of one student, each ``[1, 1]``.
+    """Compute the loss terms of one student, each ``[1, 1]``.
 
     Args:
-        student: Student of a cohort of one, for which :func:`suits_chunks` is true.
+        student: Student of a cohort of one, for which :func:`should_chunk` is true.
         objective: Objective of one arm.
         batch: Batch for one seed.
         signal: Teacher, if the objective needs one.
-        counts: Numbers of predictions that the losses are divided by.
+        counts: Numbers of predictions by which the losses are divided.
     """
     y = batch.y.flatten()
     targets = None if signal is None else _targets(signal, batch)
@@ -73,14 +73,14 @@ def chunked_terms(
 
 
 def _targets(signal: TeacherSignal, batch: Batch) -> Callable[[slice], Targets]:
-    """A function from a slice of the predictions to the teacher's answers, ``[1, n, ...]``."""
+    """Return a function from a slice of predictions to the teacher's answers ``[1, n, ...]``."""
     model = None
     if isinstance(signal, LiveTeacher) and len(signal.models) == 1:
         model = signal.models[0]
     layer = last_layer(model)
     if isinstance(signal, LiveTeacher) and isinstance(model, HasLastLayer) and layer is not None:
         signal.prepare(batch.x.device)
-        weight, bias = last_layer(model) or layer  # where the model is now
+        weight, bias = last_layer(model) or layer  # after a move to the device
         with torch.no_grad():
             hidden = model.hidden(batch.x[0]).flatten(0, 1)
         return lambda part: F.linear(hidden[part], weight, bias).detach()[None]

@@ -1,4 +1,4 @@
-"""How many batches and steps a training takes, and reading the batches of an epoch."""
+"""Numbers of batches and steps of a training, and iteration over an epoch."""
 
 import itertools
 import math
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from limbeck.training.options import TrainerOptions
 
 
-class Numbered(NamedTuple):
-    """A batch, its number in the epoch from 1, and whether it is known to be the last."""
+class NumberedBatch(NamedTuple):
+    """A batch, its number in the epoch (from 1), and whether it is known to be the last one."""
 
     number: int
     batch: Any
@@ -21,7 +21,7 @@ def count_batches(loader: Any, limit: int | float | None) -> float:
 
     Args:
         loader: Iterable of batches.
-        limit: Number of batches at most, or a share of them as a float; None for all.
+        limit: Maximum number of batches, or a share of them as a float; None for all.
     """
     try:
         length: float = len(loader)
@@ -35,7 +35,7 @@ def count_batches(loader: Any, limit: int | float | None) -> float:
 
 
 def count_steps(batches_per_epoch: float, options: TrainerOptions) -> int:
-    """Number of optimizer steps of a training; -1 if it is unknown."""
+    """Number of optimizer steps of a training; -1 if unknown."""
     total = options.step_limit
     if batches_per_epoch < math.inf:
         steps = math.ceil(batches_per_epoch / options.accumulate_grad_batches)
@@ -43,26 +43,27 @@ def count_steps(batches_per_epoch: float, options: TrainerOptions) -> int:
     return -1 if total == math.inf else int(total)
 
 
-def read_epoch(loader: Iterable[Any], length: float, *, look_ahead: bool) -> Iterator[Numbered]:
-    """The batches of an epoch, numbered.
+def read_epoch(
+    loader: Iterable[Any], length: float, *, look_ahead: bool
+) -> Iterator[NumberedBatch]:
+    """Iterate over the numbered batches of an epoch.
 
     Args:
         loader: Iterable of batches.
         length: Number of batches to read; infinite for all of a loader without a length.
-        look_ahead: Whether to read one batch ahead where the length is unknown, which tells the
-            last one.
+        look_ahead: Whether to read one batch ahead if the length is unknown, to mark the last one.
     """
     if length < math.inf:
         for number, batch in enumerate(itertools.islice(loader, int(length)), start=1):
-            yield Numbered(number, batch, number == length)
+            yield NumberedBatch(number, batch, number == length)
         return
     if not look_ahead:
         for number, batch in enumerate(loader, start=1):
-            yield Numbered(number, batch, False)
+            yield NumberedBatch(number, batch, False)
         return
     batches = enumerate(loader, start=1)
     current = next(batches, None)
     while current is not None:
         following = next(batches, None)
-        yield Numbered(*current, following is None)
+        yield NumberedBatch(*current, following is None)
         current = following

@@ -18,24 +18,24 @@ from limbeck.training.options import TrainerOptions
 
 
 class Autocast(MixedPrecision):
-    """Automatic mixed precision that leaves inputs and losses as they are.
+    """Automatic mixed precision that does not convert inputs and losses.
 
-    Inputs, counts and the weights of mixtures keep float32; operations inside the model choose.
+    Inputs, counts and mixing weights stay in float32; only operations of the model are autocast.
     """
 
     def convert_input(self, data: Any) -> Any:
-        """The data unchanged."""
+        """Return the data unchanged."""
         return data
 
     def convert_output(self, data: Any) -> Any:
-        """The data unchanged."""
+        """Return the data unchanged."""
         return data
 
 
 def make_fabric(
     options: TrainerOptions | Mapping[str, Any] | None = None, *, loggers: Iterable[Any] = ()
 ) -> Fabric:
-    """Fabric for the devices, strategy and precision of some options.
+    """Create a Fabric with the devices, strategy and precision of the options.
 
     Raises:
         ConfigError: If the options do not fit this machine.
@@ -69,7 +69,7 @@ def make_fabric(
 
 
 def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
-    """Rank of this process and number of processes; 0 and 1 where it is alone.
+    """Rank of this process and number of processes; 0 and 1 for a single process.
 
     Raises:
         ConfigError: If an option is unknown or does not fit this machine.
@@ -79,36 +79,36 @@ def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
 
 
 def launch(fabric: Fabric) -> None:
-    """Start the other processes of a training, if there are any and they do not run yet.
+    """Start the other processes of a training, unless they are running already.
 
     Raises:
-        ConfigError: If they would be copies of this process.
+        ConfigError: If the strategy would fork this process.
     """
     try:
         fabric.launch()
     except TypeError:
         raise ConfigError(
-            f"trainer: {fabric.world_size} devices by copies of this process, but each process has "
-            "to run the whole command. Use trainer.strategy=ddp in a script, or trainer.devices=1 "
-            "in a notebook."
+            f"trainer: the strategy forks this process for {fabric.world_size} devices, but each "
+            "process has to run the whole command. Use trainer.strategy=ddp in a script, or "
+            "trainer.devices=1 in a notebook."
         ) from None
 
 
 def share_loader(loader: Any, fabric: Fabric) -> Any:
-    """A DataLoader, so that each of several processes reads a part of it."""
+    """Split a DataLoader over the processes; any other loader is returned unchanged."""
     if fabric.world_size > 1 and isinstance(loader, DataLoader):
         return fabric.setup_dataloaders(loader)
     return loader
 
 
 def can_fuse(fabric: Fabric) -> bool:
-    """Whether optimizers may be fused: with a loss scale they undo it too late for clipping."""
+    """Whether optimizers may be fused; with a loss scale, they unscale too late for clipping."""
     return getattr(fabric.strategy.precision, "scaler", None) is None
 
 
 @contextmanager
 def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put all layers in eval mode, and afterwards each back in the mode that it had."""
+    """Set eval mode, and restore the mode of every layer afterwards."""
     modes = [(layer, layer.training) for layer in module.modules()]
     module.eval()
     try:
@@ -120,7 +120,7 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def sync_batchnorm(module: nn.Module, fabric: Fabric, enabled: bool | None) -> Iterator[None]:
-    """Let BatchNorm see the samples of all processes, for the length of a training.
+    """Let BatchNorm see the samples of all processes during training.
 
     Args:
         module: Students.
@@ -147,7 +147,7 @@ def sync_batchnorm(module: nn.Module, fabric: Fabric, enabled: bool | None) -> I
 
 @contextmanager
 def reproducible(options: TrainerOptions) -> Iterator[None]:
-    """Set ``deterministic`` and ``benchmark`` for the length of a training."""
+    """Set ``deterministic`` and ``benchmark`` during training."""
     strict = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
@@ -164,7 +164,7 @@ def reproducible(options: TrainerOptions) -> Iterator[None]:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keep Lightning's start-up lines and hints about loaders from the terminal."""
+    """Hide Lightning's start-up messages and its hints about loaders."""
     names = ("lightning", "lightning.fabric", "lightning.pytorch", "lightning_fabric")
     loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]

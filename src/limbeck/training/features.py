@@ -15,16 +15,16 @@ from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 MOST_SUGGESTED = 3
 
 
-def find_layer(model: nn.Module, path: str, whose: str) -> nn.Module:
-    """The layer at a path; a model behind its normalisation is addressed as if it stood alone.
+def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
+    """Find the layer at a path; paths do not include the wrapper for normalisation.
 
     Args:
         model: Model to search.
         path: Path of the layer, as in ``features.3``.
-        whose: Word for the model in a message: ``student`` or ``teacher``.
+        role: Role of the model, for messages: ``student`` or ``teacher``.
 
     Raises:
-        ConfigError: If there is none; names the nearest ones.
+        ConfigError: If there is no such layer; the message suggests similar names.
     """
     inner = model.net if isinstance(model, Normalized) else model
     names = [name for name, _ in inner.named_modules() if name]
@@ -38,19 +38,19 @@ def find_layer(model: nn.Module, path: str, whose: str) -> nn.Module:
     else:
         known = [name for name in names if "." not in name] or names
         hint = f"It has {', '.join(known)}."
-    raise ConfigError(f"objective.features: the {whose} has no layer {path}. {hint}")
+    raise ConfigError(f"objective.features: the {role} has no layer {path}. {hint}")
 
 
 class FeatureTerm(nn.Module):
     """The weighted sum of the losses of features.
 
-    Its parameters are the projections of hints, trained with the student and dropped with this
-    module.
+    Its parameters are the projections of hints, trained with the student and not part of
+    it.
 
     Args:
         features: Pairs of layers.
         student: Student, trained alone.
-        signal: Teacher; one live model, since a store holds no layers.
+        signal: Teacher, a single live model, because a store has no layers.
         seed: Seed of the projections' initial weights.
 
     Raises:
@@ -73,7 +73,7 @@ class FeatureTerm(nn.Module):
                 f"{_describe(signal)}. Use one of its members (teacher.members=1), or "
                 "objective.features=[]."
             )
-        # In tuples, so that neither model enters this module's tree.
+        # Tuples keep both models out of this module's submodules.
         self._models = student, signal
         teacher = signal.models[0]
         self._layers = (
@@ -89,7 +89,7 @@ class FeatureTerm(nn.Module):
         return len(self.projections) == len(self.features)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def record_outputs(self) -> Iterator[None]:
         """Record the outputs of the layers; the hooks are removed afterwards."""
         self._outputs = {}
         hooks = [
@@ -112,20 +112,24 @@ class FeatureTerm(nn.Module):
 
     def _pairs(self) -> list[tuple[Tensor, Tensor]]:
         """Outputs of the layers of student and teacher, by feature."""
+        pairs = []
         for i, feature in enumerate(self.features):
-            for side, (whose, path) in enumerate(
-                (("student", feature.student), ("teacher", feature.teacher))
-            ):
-                if (side, i) not in self._outputs:
-                    raise ConfigError(
-                        f"objective.features: the {whose}'s layer {path} returned no tensor. Name "
-                        "a layer that takes part in the forward pass and returns a single tensor."
-                    )
-        return [(self._outputs[0, i], self._outputs[1, i]) for i in range(len(self.features))]
+            student_output = self._output(0, i, f"student's layer {feature.student}")
+            teacher_output = self._output(1, i, f"teacher's layer {feature.teacher}")
+            pairs.append((student_output, teacher_output))
+        return pairs
+
+    def _output(self, side: int, i: int, layer: str) -> Tensor:
+        if (side, i) not in self._outputs:
+            raise ConfigError(
+                f"objective.features: the {layer} returned no tensor. Name a layer that takes part "
+                "in the forward pass and returns a single tensor."
+            )
+        return self._outputs[side, i]
 
     @torch.no_grad()
     def fit_to(self, x: Tensor) -> None:
-        """Make the projections for the shapes that a sample has within student and teacher.
+        """Create the projections for the shapes of a sample's features in student and teacher.
 
         Args:
             x: Inputs ``[B, *shape]``.
@@ -138,7 +142,7 @@ class FeatureTerm(nn.Module):
         x = x[:1] if first is None else x[:1].to(first.device)
         modes = [(module, module.training) for module in student.modules()]
         try:
-            with self.watching():
+            with self.record_outputs():
                 student.eval()(x)
                 signal.answer(x)
         finally:
@@ -154,7 +158,7 @@ class FeatureTerm(nn.Module):
         self._outputs = {}
 
     def forward(self) -> Tensor:
-        """The term for the recorded outputs, ``[B]``: losses times their weights, summed."""
+        """Weighted sum of the losses of the recorded outputs, ``[B]``."""
         pairs, self._outputs = self._pairs(), {}
         terms = []
         for feature, (own, other), project in zip(
@@ -173,7 +177,7 @@ def _describe(signal: TeacherSignal | None) -> str:
 def check_features(
     features: Sequence[Feature], student: nn.Module, teacher: LiveTeacher, blank: Tensor
 ) -> None:
-    """Check, before anything is trained, that the layers exist and can be matched.
+    """Check before the training that the layers exist and can be matched.
 
     Args:
         features: Features of an objective.

@@ -1,4 +1,4 @@
-"""Training and distilling in one call, with one's own models and loaders."""
+"""Training and distillation in one call, with your own models and loaders."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from limbeck._base.progress import Advance, StageProgress
 from limbeck.losses import Feature, Objective
 from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
-from limbeck.training.machine import cheap_device_checks, clear_errors, keep_freed_memory
+from limbeck.training.machine import fast_device_checks, keep_freed_memory, translate_errors
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
 
-OwnOptimizer = (
+UserOptimizer = (
     str
     | Optimizer
     | torch.optim.Optimizer
@@ -35,15 +35,15 @@ def fit(
     checkpoints: Path | None = None,
     advance: Advance = lambda done, note="": None,
 ) -> int:
-    """Train a task, from its last checkpoint if there is one.
+    """Train a task, starting from its last checkpoint if there is one.
 
     Args:
         task: Students to train, in place, and their losses.
         data: Batches.
         options: Options of the group ``trainer``, with a number of epochs.
         loggers: Loggers of Lightning.
-        checkpoints: Folder to resume from and to save checkpoints in; None for none.
-        advance: Called with the number of epochs done.
+        checkpoints: Folder of the checkpoints; None to save none.
+        advance: Function to call with the number of finished epochs.
 
     Returns:
         Number of optimizer steps.
@@ -58,8 +58,8 @@ def fit(
     status = "failed"
     try:
         with (
-            clear_errors(options.compile),
-            cheap_device_checks(),
+            translate_errors(options.compile),
+            fast_device_checks(),
             reproducible(options),
             sync_batchnorm(task, fabric, options.sync_batchnorm),
         ):
@@ -83,7 +83,7 @@ def train(
     loader: Iterable[Any],
     *,
     epochs: int,
-    optimizer: OwnOptimizer | None = None,
+    optimizer: UserOptimizer | None = None,
     lr: float | None = None,
     val_loader: Iterable[Any] | None = None,
     progress: bool = True,
@@ -92,13 +92,14 @@ def train(
     """Train a model on labels.
 
     Args:
-        model: Model that returns logits ``[B, C]``; trained in place, on the device it is on.
-        loader: Iterable of batches ``(x, y)`` that can be read once an epoch: a DataLoader, a list.
+        model: Model that returns logits ``[B, C]``; trained in place, on its current device.
+        loader: Iterable of batches ``(x, y)`` that can be read once per epoch, such as a
+            DataLoader or a list.
         epochs: Number of training epochs.
         optimizer: None for Adam; a name (``adam``, ``adamw``, ``sgd``), a ``torch.optim.Optimizer``
-            over the model's parameters, a function that makes one from parameters, or
+            over the model's parameters, a function that creates one from parameters, or
             :class:`limbeck.Optimizer` settings.
-        lr: Learning rate where ``optimizer`` is None or a name; 1e-3 by default.
+        lr: Learning rate if ``optimizer`` is None or a name; 1e-3 by default.
         val_loader: Batches to validate on after each epoch, for the progress bar only.
         progress: Whether to show a progress bar.
         trainer: Options of the group ``trainer``, as in ``{"precision": "bf16-mixed"}``.
@@ -112,7 +113,9 @@ def train(
     """
     task = DistillationTask(model, optimizer=_optimizer(optimizer, lr))
     loaders = Loaders(loader, val_loader)
-    return _fit_own(task, model, loaders, epochs, label="train", progress=progress, trainer=trainer)
+    return _fit_user_model(
+        task, model, loaders, epochs, label="train", progress=progress, trainer=trainer
+    )
 
 
 def distill(
@@ -127,7 +130,7 @@ def distill(
     soft: str = "kl",
     scale_by_t2: bool = True,
     features: Sequence[Feature | Mapping[str, Any]] = (),
-    optimizer: OwnOptimizer | None = None,
+    optimizer: UserOptimizer | None = None,
     lr: float | None = None,
     val_loader: Iterable[Any] | None = None,
     progress: bool = True,
@@ -135,13 +138,14 @@ def distill(
 ) -> nn.Module:
     """Train a student on labels and on a teacher's soft targets.
 
-    The formula is that of :class:`limbeck.Objective`.
+    See :class:`limbeck.Objective` for the formula.
 
     Args:
-        student: Model that returns logits ``[B, C]``; trained in place, on the device it is on.
+        student: Model that returns logits ``[B, C]``; trained in place, on its current device.
         teacher: Model that returns logits ``[B, C]`` for the same inputs; its weights and buffers
             never change. It is moved to the student's device and left in eval mode.
-        loader: Iterable of batches ``(x, y)`` that can be read once an epoch: a DataLoader, a list.
+        loader: Iterable of batches ``(x, y)`` that can be read once per epoch, such as a
+            DataLoader or a list.
         epochs: Number of training epochs.
         temperature: Temperature T of the soft loss.
         hard_weight: Weight of the cross-entropy with the labels.
@@ -152,7 +156,7 @@ def distill(
         features: Layers of the student that layers of the teacher guide, as in ``{"kind": "hint",
             "student": "layer3", "teacher": "layer3", "weight": 1.0}``; or kind ``attention``.
         optimizer: Name, settings, optimizer or function, as for :func:`train`.
-        lr: Learning rate where ``optimizer`` is None or a name; 1e-3 by default.
+        lr: Learning rate if ``optimizer`` is None or a name; 1e-3 by default.
         val_loader: Batches to validate on after each epoch, for the progress bar only.
         progress: Whether to show a progress bar.
         trainer: Options of the group ``trainer``, as for :func:`train`.
@@ -176,35 +180,36 @@ def distill(
     )
     task = DistillationTask(student, teacher, objective, optimizer=_optimizer(optimizer, lr))
     loaders = Loaders(loader, val_loader)
-    return _fit_own(
+    return _fit_user_model(
         task, student, loaders, epochs, label="distill", progress=progress, trainer=trainer
     )
 
 
-def _optimizer(optimizer: OwnOptimizer | None, lr: float | None) -> OptimizerLike:
+def _optimizer(optimizer: UserOptimizer | None, lr: float | None) -> OptimizerLike:
     if optimizer is None or isinstance(optimizer, str):
         return Optimizer(name=optimizer or "adam", lr=1e-3 if lr is None else lr)
     if lr is not None:
         raise ConfigError(
-            "lr goes with the name of an optimizer; an optimizer of your own has its own learning "
-            "rate."
+            "lr is only valid with the name of an optimizer. Set the learning rate in your own "
+            "optimizer instead."
         )
     if not (callable(optimizer) or isinstance(optimizer, (Optimizer, torch.optim.Optimizer))):
         raise ConfigError(
-            f"optimizer={optimizer!r} should be a name, an optimizer or a function that makes one."
+            f"optimizer={optimizer!r} should be a name, an optimizer or a function that creates an "
+            "optimizer."
         )
     return optimizer
 
 
 class Loaders:
-    """A user's own loaders as the data of a training.
+    """Training data from a user's own loaders.
 
     Args:
-        train: Iterable of batches to learn from.
-        val: Iterable of batches to validate on; None for no validation.
+        train: Iterable of training batches.
+        val: Iterable of validation batches; None for no validation.
 
     Raises:
-        ConfigError: If a loader cannot be read once an epoch.
+        ConfigError: If a loader cannot be read once per epoch.
     """
 
     def __init__(self, train: Iterable[Any], val: Iterable[Any] | None = None):
@@ -215,7 +220,7 @@ class Loaders:
         self.train, self.val = train, val
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the loader's sampler the epoch, if it asks for it."""
+        """Set the epoch of the loader's sampler, if it has ``set_epoch``."""
         sampler: Any = getattr(self.train, "sampler", None)
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(epoch)
@@ -242,7 +247,7 @@ def _check_loader(loader: Any, name: str) -> None:
         )
 
 
-def _fit_own(
+def _fit_user_model(
     task: DistillationTask,
     model: nn.Module,
     loaders: Loaders,
@@ -265,7 +270,7 @@ def _fit_own(
 
 
 def _placement(device: torch.device) -> dict[str, Any]:
-    """Options that train a model on the device it is on."""
+    """Trainer options to train a model on its current device."""
     if device.type == "cuda":
         return {"accelerator": "gpu", "devices": [device.index or 0]}
     return {"accelerator": device.type, "devices": 1}

@@ -1,8 +1,8 @@
-"""Images from a generator that is trained against the teacher: a transfer set without any data.
+"""Transfer set from a generator that is trained against the teacher, without any data.
 
-The generator turns noise into images. It learns to make such that the teacher is certain of, of all
-classes alike, that look to the teacher's BatchNorm layers like its training data, and on which a
-student made for the purpose disagrees.
+The generator turns noise into images. It is trained to produce images that the teacher classifies
+with certainty, that are balanced over the classes, whose statistics match those in the teacher's
+BatchNorm layers, and on which an auxiliary student, the adversary, disagrees with the teacher.
 """
 
 import math
@@ -25,12 +25,12 @@ from limbeck.models import ConvNet
 
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 SNAPSHOTS = 10
-"""Times along its training at which images are drawn from the generator, for variety."""
+"""Number of times during training at which images are drawn, for variety."""
 QUICK_STEPS = 10
 CONTRAST = 10.0
 """Difference of the logits of white and black in unchanged noise."""
 CHANGE = 5.0
-"""Factor on a change, since steps of Adam are small beside the contrast."""
+"""Factor of the change, because steps of Adam are small compared with the contrast."""
 JITTER = 2
 """Largest shift of the images of a step in pixels, against artefacts of the teacher's grid."""
 BATCH = 128
@@ -44,10 +44,10 @@ class Generated(Source):
 
     Attributes:
         samples: Number of images. Half of them are the initial noise; the others are drawn in equal
-            parts at ten times along the training.
+            parts at ten times during training.
         steps: Number of training steps, each with 128 images.
         seed: Seed of the weights and the random numbers.
-        start: Noise that is turned into images; its own samples and seed do not matter.
+        start: Noise that is turned into images; its own samples and seed are ignored.
         lr: Learning rate of Adam, for generator and adversary.
         certainty: Weight of the cross-entropy between the teacher's answer and its own top class
             (Chen et al. 2019).
@@ -55,8 +55,8 @@ class Generated(Source):
         statistics: Weight of the distance from the running statistics of the teacher's BatchNorm
             layers (Yin et al. 2020).
         disagreement: Weight of the divergence between the teacher and a small convolutional student
-            that learns from the same images meanwhile; the generator maximises it (Fang et al.
-            2019). 0 for no such student.
+            that is trained on the same images; the generator maximises it (Fang et al. 2019). 0
+            for no such student.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -112,14 +112,14 @@ class Generated(Source):
         return replace(self, samples=min(samples, self.samples), steps=min(self.steps, QUICK_STEPS))
 
     def check(self, shape: Sequence[int]) -> None:
-        """Check that inputs are images that the noise can have the shape of.
+        """Check that the noise supports the shape of the inputs.
 
         Raises:
-            ConfigError: If they are not.
+            ConfigError: If the inputs are not images of a supported shape.
         """
         if len(shape) != 3:
             raise ConfigError(
-                "transfer.source: a generator makes images [C, H, W]; the data has inputs of "
+                "transfer.source: a generator makes images [C, H, W], but the data has inputs of "
                 f"shape {list(shape)}."
             )
         self.start.check(shape)
@@ -135,7 +135,7 @@ class Generated(Source):
         """Train the generator and draw the images, uint8 ``[samples, C, H, W]``.
 
         Raises:
-            ConfigError: If inputs are no images.
+            ConfigError: If the inputs are not images.
             TeacherError: If there is no teacher.
             DivergedError: If a loss is infinite or not a number.
         """
@@ -147,15 +147,15 @@ class Generated(Source):
         first = next(teacher.models[0].parameters(), torch.empty(0))
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(self.seed)
-            game = Game(teacher.models, shape, classes, self, first.device)
-            images = self._play(game, self.samples // 2, progress)
+            game = AdversarialTraining(teacher.models, shape, classes, self, first.device)
+            images = self._train(game, self.samples // 2, progress)
         plain = replace(self.start, samples=self.samples - self.samples // 2, seed=self.seed)
         return torch.cat(
             [plain.make(shape=shape, classes=classes, teacher=None, progress=progress), images]
         )
 
-    def _play(self, game: "Game", samples: int, progress: StageProgress) -> Tensor:
-        """Train, and draw a part of the samples after each tenth of the steps."""
+    def _train(self, game: "AdversarialTraining", samples: int, progress: StageProgress) -> Tensor:
+        """Train the generator, and draw a part of the samples after each tenth of the steps."""
         parts: list[Tensor] = []
         with (
             statistics_of(game.models) as terms,
@@ -165,9 +165,8 @@ class Generated(Source):
                 losses = game.step(terms)
                 if not all(map(math.isfinite, losses.values())):
                     raise DivergedError(
-                        f"The generator's losses are {losses} in step {step} of {self.steps}; try "
-                        "a smaller "
-                        f"transfer.source.lr than {self.lr}."
+                        f"The generator's losses are {losses} in step {step} of {self.steps}. "
+                        f"Use a smaller transfer.source.lr than {self.lr}."
                     )
                 while len(parts) < SNAPSHOTS and step * SNAPSHOTS >= (len(parts) + 1) * self.steps:
                     done = [samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1)]
@@ -190,28 +189,28 @@ class Generator(nn.Module):
 
     def __init__(self, channels: int, width: int = 32):
         super().__init__()
-        few = 8
+        hidden = 8
         self.coarse = nn.Sequential(
-            *_block(channels, width, stride=2), *_block(width, width), nn.Conv2d(width, few, 1)
+            *_block(channels, width, stride=2), *_block(width, width), nn.Conv2d(width, hidden, 1)
         ).to(memory_format=torch.channels_last)
-        last = nn.Conv2d(few, channels, 3, padding=1)
+        last = nn.Conv2d(hidden, channels, 3, padding=1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.fine = nn.Sequential(
-            nn.BatchNorm2d(few + channels),
+            nn.BatchNorm2d(hidden + channels),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(few + channels, few, 3, padding=1),
+            nn.Conv2d(hidden + channels, hidden, 3, padding=1),
             nn.LeakyReLU(0.2),
             last,
         ).to(memory_format=torch.channels_last)
-        self.keep = nn.Parameter(torch.tensor(CONTRAST))
+        self.contrast = nn.Parameter(torch.tensor(CONTRAST))
 
     def forward(self, noise: Tensor) -> Tensor:
         """Images from 0 to 1 of noise from 0 to 1, both ``[B, C, H, W]``."""
-        # smooth: finer upsampling leaves the grid of their steps in the images
+        # Bilinear, because nearest-neighbour upsampling leaves a grid in the images.
         coarse = interpolate(self.coarse(noise), size=noise.shape[-2:], mode="bilinear")
         change = self.fine(torch.cat([coarse, noise], 1))
-        return torch.sigmoid(self.keep * (noise - 0.5) + CHANGE * change)
+        return torch.sigmoid(self.contrast * (noise - 0.5) + CHANGE * change)
 
 
 def _block(channels: int, next_channels: int, stride: int = 1) -> list[nn.Module]:
@@ -219,11 +218,11 @@ def _block(channels: int, next_channels: int, stride: int = 1) -> list[nn.Module
     return [convolution, nn.BatchNorm2d(next_channels), nn.LeakyReLU(0.2)]
 
 
-class Game:
-    """The generator against the teacher and the adversary: one step of both at a time.
+class AdversarialTraining:
+    """Joint training of the generator and the adversary.
 
     Args:
-        models: Members of the teacher; nothing in them is changed.
+        models: Members of the teacher, which are not changed.
         shape: Shape of an image.
         classes: Number of classes of the teacher.
         settings: Learning rate and weights of the losses.
@@ -238,11 +237,8 @@ class Game:
         settings: Generated,
         device: torch.device,
     ):
-        self.models, self.settings, self.device = (
-            [model.eval() for model in models],
-            settings,
-            device,
-        )
+        self.models = [model.eval() for model in models]
+        self.settings, self.device = settings, device
         self.shape = tuple(shape)
         self.random = torch.Generator().manual_seed(settings.seed)
         self.generator = Generator(shape[0]).to(device)
@@ -257,17 +253,17 @@ class Game:
             self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), settings.lr)
 
     def noise(self, count: int) -> Tensor:
-        """Input of the generator, ``[count, C, H, W]``; drawn on the CPU and so equal anywhere."""
+        """Draw inputs ``[count, C, H, W]``, on the CPU so that they are equal on all devices."""
         return self.settings.start.draw((count, *self.shape), self.random).to(self.device)
 
     def step(self, terms: list[Tensor]) -> dict[str, float]:
-        """One step of the generator and one of the adversary on the same images.
+        """Train the generator and the adversary for one step on the same images.
 
         Args:
-            terms: List that the teacher's BatchNorm layers fill while it answers.
+            terms: List of :func:`statistics_of`, filled during the teacher's forward pass.
 
         Returns:
-            The generator's losses by name, not weighted.
+            The generator's losses by name, without their weights.
         """
         down, across = torch.randint(-JITTER, JITTER + 1, (2,)).tolist()
         images = self.generator(self.noise(BATCH)).roll((down, across), (2, 3))
@@ -283,16 +279,15 @@ class Game:
         }
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         self.optimizer.zero_grad()
-        loss.backward(
-            inputs=list(self.generator.parameters())
-        )  # and no gradient stays in the teacher
+        # Without ``inputs``, the teacher's parameters would accumulate gradients.
+        loss.backward(inputs=list(self.generator.parameters()))
         self.optimizer.step()
         if self.adversary is not None:
-            self._learn(images.detach(), answer.detach())
+            self._train_adversary(images.detach(), answer.detach())
         return {name: float(value.detach()) for name, value in losses.items()}
 
-    def _learn(self, images: Tensor, answer: Tensor) -> None:
-        """One step of the adversary: it learns the teacher's soft targets."""
+    def _train_adversary(self, images: Tensor, answer: Tensor) -> None:
+        """Train the adversary for one step on the teacher's soft targets."""
         assert self.adversary is not None
         loss = (
             TEMPERATURE**2
@@ -304,7 +299,7 @@ class Game:
 
     @torch.no_grad()
     def draw(self, count: int) -> Tensor:
-        """Images of the generator in its present state, uint8 ``[count, C, H, W]``."""
+        """Draw images from the generator, uint8 ``[count, C, H, W]``."""
         images = [self.generator(self.noise(BATCH)) for _ in range(0, count, BATCH)]
         empty = torch.empty((0, *self.shape), device=self.device)
         return (torch.cat([empty, *images])[:count] * 255).round().to(torch.uint8).cpu()
@@ -318,7 +313,7 @@ def certainty_loss(answer: Tensor) -> Tensor:
 
 
 def balance_loss(answer: Tensor) -> Tensor:
-    """log C less the entropy of the mean answer, of logits ``[B, C]``; 0 for a uniform mean."""
+    """log C minus the entropy of the mean softmax of logits ``[B, C]``; 0 for a uniform mean."""
     mean = answer.softmax(-1).mean(0)
     return math.log(len(mean)) + torch.special.xlogy(mean, mean).sum()
 
@@ -326,7 +321,7 @@ def balance_loss(answer: Tensor) -> Tensor:
 def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
     """Jensen-Shannon divergence between two answers ``[..., B, C]``, ``[..., B]``.
 
-    It is at most log 2, so that it cannot drown the other losses.
+    It is at most log 2, so that it cannot dominate the other losses.
     """
     one, other = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
     mean = torch.logaddexp(one, other) - math.log(2)
@@ -334,7 +329,7 @@ def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def statistics_loss(layer: BatchNorm, x: Tensor) -> Tensor:
-    """Distance of a batch from the running statistics of a BatchNorm layer; 0 where they agree.
+    """Distance of a batch from the running statistics of a BatchNorm layer.
 
     Mean over channels of the squared difference of the means, in units of the layer's variance, and
     of the squared logarithm of the ratio of the variances.
@@ -347,24 +342,24 @@ def statistics_loss(layer: BatchNorm, x: Tensor) -> Tensor:
     assert layer.running_var is not None
     others = [dim for dim in range(x.ndim) if dim != 1]
     mean, variance = x.float().mean(others), x.float().var(others, unbiased=False)
-    remembered = layer.running_var + layer.eps
-    shift = (mean - layer.running_mean).square() / remembered
-    return (shift + ((variance + layer.eps) / remembered).log().square()).mean()
+    running_var = layer.running_var + layer.eps
+    shift = (mean - layer.running_mean).square() / running_var
+    return (shift + ((variance + layer.eps) / running_var).log().square()).mean()
 
 
 @contextmanager
 def statistics_of(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """A list to which the BatchNorm layers of the models append their :func:`statistics_loss`."""
+    """Collect the :func:`statistics_loss` of all BatchNorm layers of the models in a list."""
     terms: list[Tensor] = []
 
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def append_loss(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         terms.append(statistics_loss(layer, inputs[0]))  # type: ignore[arg-type]
 
     layers = [layer for model in models for layer in model.modules()]
-    remembering = [
+    layers_with_statistics = [
         layer for layer in layers if isinstance(layer, BatchNorm) and layer.track_running_stats
     ]
-    handles = [layer.register_forward_pre_hook(note) for layer in remembering]
+    handles = [layer.register_forward_pre_hook(append_loss) for layer in layers_with_statistics]
     try:
         yield terms
     finally:

@@ -20,16 +20,16 @@ WANDB_MODES = ("auto", "online", "offline", "off")
 
 
 def csv_logger(logs: Path, stage: str) -> CSVLogger:
-    """A CSV logger for one stage; a resumed stage gets a further version beside the first."""
+    """Create a CSV logger for one stage; a resumed stage gets a new version folder."""
     return CSVLogger(logs, name=stage, flush_logs_every_n_steps=1)
 
 
 def tensorboard_logger(save_dir: str | Path, **options: Any) -> TensorBoardLogger:
-    """A TensorBoard logger.
+    """Create a TensorBoard logger.
 
     Args:
         save_dir: Folder of the logs.
-        options: Further arguments of Fabric's ``TensorBoardLogger``, as ``name`` and ``version``.
+        options: Further arguments of Fabric's ``TensorBoardLogger``, such as ``name``.
     """
     return TensorBoardLogger(save_dir, **options)
 
@@ -37,10 +37,10 @@ def tensorboard_logger(save_dir: str | Path, **options: Any) -> TensorBoardLogge
 def wandb_logger(
     save_dir: str | Path, *, project: str = "limbeck", mode: str = "auto", **options: Any
 ) -> Any:
-    """A logger for Weights & Biases.
+    """Create a logger for Weights & Biases.
 
     Args:
-        save_dir: Folder in which the folder ``wandb`` is made.
+        save_dir: Parent folder of the folder ``wandb``.
         project: Name of the W&B project.
         mode: ``auto`` (online if there is a key and the server answers, offline otherwise),
             ``online``, ``offline`` or ``off``.
@@ -52,7 +52,7 @@ def wandb_logger(
     Raises:
         ConfigError: If wandb is not installed, the mode is unknown, or it is ``online`` and there
             is no key.
-        ResourceError: If the mode is ``online`` and the server does not answer, or refuses.
+        ResourceError: If the mode is ``online`` and the server does not respond or rejects the run.
     """
     if mode not in WANDB_MODES:
         raise ConfigError(
@@ -63,10 +63,10 @@ def wandb_logger(
     if find_spec("wandb") is None:
         raise ConfigError("logger=wandb needs the package wandb: pip install 'limbeck[wandb]'.")
     if mode == "auto":
-        mode = _possible_mode()
+        mode = _detect_mode()
     elif mode == "online":
         _check_online()
-    # Imported here, since Lightning's Trainer comes along and takes seconds.
+    # Imported here, because it imports Lightning's Trainer, which takes seconds.
     from lightning.pytorch.loggers import WandbLogger
 
     logger = WandbLogger(
@@ -79,16 +79,17 @@ def wandb_logger(
     except Error as error:
         reason = " ".join(str(error).split())[:300]
         raise ResourceError(
-            f"W&B refuses: {reason} Use logger.wandb.mode=offline to keep the run on this machine."
+            f"W&B rejected the run: {reason} Use logger.wandb.mode=offline to keep the run on this "
+            "machine."
         ) from None
     return logger
 
 
-def _possible_mode() -> str:
-    """``online`` if there are key and network; warns if only the network is missing."""
+def _detect_mode() -> str:
+    """Return ``online`` if there is a key and the server responds; warn if it does not respond."""
     if not _has_wandb_key() or os.environ.get("WANDB_MODE") in ("offline", "disabled", "dryrun"):
         return "offline"
-    if _answers(_wandb_server()):
+    if _is_reachable(_wandb_server()):
         return "online"
     warnings.warn(
         f"W&B at {_wandb_server()} does not answer: the run is logged offline.",
@@ -104,7 +105,7 @@ def _check_online() -> None:
             "logger.wandb.mode=online needs a key: run 'wandb login' or set WANDB_API_KEY. The "
             "mode auto needs none."
         )
-    if not _answers(_wandb_server()):
+    if not _is_reachable(_wandb_server()):
         raise ResourceError(
             f"W&B at {_wandb_server()} does not answer. Check the network, or use "
             "logger.wandb.mode=offline to keep the run on this machine."
@@ -115,8 +116,8 @@ def _wandb_server() -> str:
     return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
 
 
-def _answers(server: str) -> bool:
-    """Whether the server accepts a connection; behind a proxy W&B has to find out."""
+def _is_reachable(server: str) -> bool:
+    """Whether the server accepts a connection; assumed to be true behind a proxy."""
     if getproxies():
         return True
     try:
@@ -129,7 +130,7 @@ def _answers(server: str) -> bool:
 
 
 def _has_wandb_key() -> bool:
-    """Whether W&B would find a key: in the environment, or where ``wandb login`` puts it."""
+    """Whether there is an API key in the environment or in the file of ``wandb login``."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     server = urlsplit(_wandb_server()).hostname
@@ -140,9 +141,9 @@ def _has_wandb_key() -> bool:
 
 
 def gather_scalars(logs: Path) -> list[dict[str, Any]]:
-    """The scalars of all stages as rows of ``metrics.csv``.
+    """Gather the scalars of all stages as rows of ``metrics.csv``.
 
-    Of an epoch that was trained twice, the later training counts.
+    If an epoch was trained twice, the later values are used.
 
     Args:
         logs: Folder of :func:`csv_logger`.
@@ -167,7 +168,7 @@ def _scalars(file: Path) -> Iterator[tuple[str, int, float]]:
     with file.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             if not row.get("epoch"):
-                continue  # the last line of a run that was killed while it wrote
+                continue  # an incomplete last line of a killed run
             for name, value in row.items():
                 if name.count("/") >= 2 and value:
                     yield name, int(row["epoch"]), float(value)

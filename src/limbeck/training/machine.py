@@ -1,4 +1,4 @@
-"""Settings of the process that make steps cheap; errors of the machine as limbeck's own."""
+"""Process settings that make steps faster, and translation of PyTorch's errors."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ _NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
 
 
 @contextmanager
-def cheap_device_checks() -> Iterator[None]:
+def fast_device_checks() -> Iterator[None]:
     """Let optimizers ask the CUDA runtime whether there is a GPU.
 
     PyTorch's optimizers ask at every step. Lightning sets a variable that makes them ask the
@@ -44,8 +44,8 @@ def keep_freed_memory() -> None:
 
 
 @contextmanager
-def clear_errors(compile: bool | str = False) -> Iterator[None]:
-    """Turn errors of PyTorch that users can act on into limbeck's.
+def translate_errors(compile: bool | str = False) -> Iterator[None]:
+    """Turn errors of PyTorch that users can fix into limbeck's.
 
     Args:
         compile: Value of ``trainer.compile``.

@@ -8,13 +8,13 @@ from torch import Tensor
 Counts = tuple[Tensor | float, Tensor | float]
 """Labelled predictions and all predictions of a batch: a number each, or ``[S]``."""
 Reduce = Callable[[Tensor], Tensor]
-"""Sums a tensor over the processes of a training."""
+"""Function that sums a tensor over all processes."""
 
 
 class RunningMeans:
     """Weighted means ``[M, A, S]`` of M metrics of A arms and S seeds.
 
-    The sums stay on the device until they are read, so that no step waits for it.
+    The sums stay on the device until they are read, so that steps do not wait for it.
 
     Args:
         names: Name of each metric.
@@ -56,10 +56,10 @@ class RunningMeans:
 
 
 def weights_of_terms(values: Tensor, counts: Counts) -> Tensor | float:
-    """Number of predictions behind the terms of a loss: for the hard one the labelled ones.
+    """Number of predictions in each loss term; the hard term counts only labelled ones.
 
     Args:
-        values: Terms ``[M, A, S]`` in the order loss, hard, soft, further ones.
+        values: Terms ``[M, A, S]`` in the order loss, hard, soft, others.
         counts: Labelled predictions and all predictions.
 
     Returns:
@@ -69,6 +69,6 @@ def weights_of_terms(values: Tensor, counts: Counts) -> Tensor | float:
     if not isinstance(labelled, Tensor):
         return labelled
     labelled = labelled.expand(values.shape[1:]).to(values.dtype)
-    everyone = torch.as_tensor(samples, dtype=values.dtype, device=values.device)
-    everyone = everyone.expand_as(labelled)
-    return torch.stack([everyone, labelled, *[everyone] * (len(values) - 2)])
+    all_samples = torch.as_tensor(samples, dtype=values.dtype, device=values.device)
+    all_samples = all_samples.expand_as(labelled)
+    return torch.stack([all_samples, labelled, *[all_samples] * (len(values) - 2)])

@@ -1,4 +1,4 @@
-"""Distillation as a LightningModule, for a Trainer of one's own."""
+"""Distillation as a LightningModule, for your own Trainer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,12 +27,12 @@ class DistillationModule(L.LightningModule):
     Args:
         student: Model that returns logits ``[B, C]``, or a
             :class:`~limbeck.training.cohort.stack.Cohort`.
-        teacher: Frozen model, or a :class:`~limbeck.teacher.signal.TeacherSignal`. It is not
-            trained, and in no checkpoint.
+        teacher: Frozen model, or a :class:`~limbeck.teacher.signal.TeacherSignal`. It is
+            neither trained nor saved in checkpoints.
         objective: One objective, or one per arm of the cohort. By default the distillation
             objective with a teacher, labels only without.
         optimizer: Settings; or a ``torch.optim.Optimizer`` that holds the student's parameters; or
-            a function that makes one from parameters.
+            a function that creates one from parameters.
         arm_names: Names of the cohort's arms.
         seeds: Seeds of the cohort; each epoch's dropout then depends on seeds and epoch alone, so
             that a resumed training repeats it.
@@ -57,7 +57,7 @@ class DistillationModule(L.LightningModule):
         task = DistillationTask(
             student, teacher, objective, optimizer=optimizer, arm_names=arm_names, seeds=seeds
         )
-        # In a tuple, so that weights are named in checkpoints as they are without the task.
+        # A tuple keeps the task out of the names of weights in checkpoints.
         self._task = (task,)
         self.cohort, self.feature_term = task.cohort, task.feature_term
 
@@ -78,7 +78,7 @@ class DistillationModule(L.LightningModule):
         return self.cohort.student(x) if self.cohort.student is not None else self.cohort(x)
 
     def setup(self, stage: str) -> None:
-        """Make the projections of hints, before the optimizer is made or a checkpoint is read."""
+        """Create the projections of hints, before the optimizer is created."""
         if stage == "fit" and self.feature_term is not None:
             self.trainer.fit_loop.setup_data()
             self.task.fit_projections(self.trainer.train_dataloader or ())
@@ -89,7 +89,7 @@ class DistillationModule(L.LightningModule):
             self.task.optimizer,
             self.task.trained_parameters(),
             steps=lambda: int(self.trainer.estimated_stepping_batches),
-            # A fused optimizer undoes float16's loss scale by itself, too late for clipping.
+            # A fused optimizer unscales float16 gradients itself, too late for clipping.
             fused=getattr(self.trainer.precision_plugin, "scaler", None) is None,
         )
         if scheduler is None:
@@ -100,7 +100,7 @@ class DistillationModule(L.LightningModule):
         }
 
     def on_train_epoch_start(self) -> None:
-        """Begin the epoch's means, and make its dropout repeatable."""
+        """Reset the means, and seed the dropout of the epoch."""
         self.task.begin_epoch(self.current_epoch, self.global_rank)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -120,7 +120,7 @@ class DistillationModule(L.LightningModule):
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Put bounded weights back within their bound."""
+        """Apply the norm bounds of bounded layers."""
         self.cohort.bound_norms()
 
     def on_train_epoch_end(self) -> None:
@@ -133,7 +133,7 @@ class DistillationModule(L.LightningModule):
         self.task.check_divergence()
 
     def on_validation_epoch_start(self) -> None:
-        """Begin the means of a validation."""
+        """Reset the means of the validation."""
         self.task.begin_validation()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:

@@ -1,6 +1,6 @@
 """Optimizers and learning rate schedules.
 
-The optimizers treat every weight by itself, so that stacked students do not touch each other.
+All optimizers are element-wise, so that stacked students do not affect each other.
 """
 
 import math
@@ -72,7 +72,7 @@ class Optimizer:
     def build(
         self, parameters: Iterable[nn.Parameter], steps: int, *, fused: bool = True
     ) -> tuple[torch.optim.Optimizer, LRScheduler | None]:
-        """Make the optimizer and its schedule; None for a constant learning rate.
+        """Create the optimizer and its schedule, which is None for a constant learning rate.
 
         Args:
             parameters: Parameters to train.
@@ -106,7 +106,7 @@ class Optimizer:
 OptimizerLike = (
     Optimizer | torch.optim.Optimizer | Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 )
-"""Settings, an optimizer that holds the parameters, or a function that makes one from them."""
+"""Settings, an optimizer that holds the parameters, or a function that creates one from them."""
 
 
 def build_optimizer(
@@ -116,12 +116,12 @@ def build_optimizer(
     steps: Callable[[], int],
     fused: bool,
 ) -> tuple[torch.optim.Optimizer, LRScheduler | None]:
-    """The optimizer of a training and its schedule, if it has one.
+    """Create the optimizer of a training and its schedule, if it has one.
 
     Args:
-        optimizer: Settings, an optimizer or a function that makes one.
+        optimizer: Settings, an optimizer or a function that creates one.
         parameters: Parameters to train.
-        steps: Tells the number of optimizer steps of the training; called if a schedule needs it.
+        steps: Function that returns the number of optimizer steps; called if a schedule needs it.
         fused: Whether to use the fused implementation where there is one.
     """
     if isinstance(optimizer, torch.optim.Optimizer):

@@ -10,7 +10,7 @@ from limbeck._base.errors import ConfigError
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-_COPIES = ("spawn", "fork", "forkserver", "notebook")
+_FORKING_STRATEGIES = ("spawn", "fork", "forkserver", "notebook")
 _SET_BY_LIMBECK = (
     "callbacks",
     "logger",
@@ -22,27 +22,27 @@ _SET_BY_LIMBECK = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerOptions:
-    """Where and how a training runs; the names are those of Lightning's Trainer.
+    """Options of a training, with the names of Lightning's Trainer.
 
     Attributes:
         accelerator: Kind of device: ``auto``, ``cpu``, ``gpu``, ``mps``.
         devices: Number of devices, or a list of them.
         num_nodes: Number of machines.
-        strategy: Way in which several processes share a batch: ``auto`` or ``ddp``.
+        strategy: Strategy for several processes: ``auto`` or ``ddp``.
         precision: Precision of the computation, as in ``32-true`` or ``bf16-mixed``.
         compile: Whether to compile the steps, or a mode of ``torch.compile``.
         max_epochs: Number of epochs; None for those of the study.
         max_steps: Number of optimizer steps after which a training ends early; None or -1 for no
             limit.
-        limit_train_batches: Number (or share, as a float) of the batches of an epoch that are used.
-        limit_val_batches: Number (or share) of the validation batches that are used.
+        limit_train_batches: Number (or share, as a float) of training batches to use per epoch.
+        limit_val_batches: Number (or share, as a float) of validation batches to use.
         check_val_every_n_epoch: Number of epochs from one validation to the next.
         accumulate_grad_batches: Number of batches whose gradients make one optimizer step.
         gradient_clip_val: Largest norm (or absolute value) of each student's gradient.
         gradient_clip_algorithm: ``norm`` or ``value``.
         deterministic: Whether to refuse operations that are not deterministic; ``warn`` to warn.
         benchmark: Whether cuDNN chooses the fastest algorithms by trying them.
-        sync_batchnorm: Whether BatchNorm sees the samples of all processes; None for GPUs alone.
+        sync_batchnorm: Whether BatchNorm sees the samples of all processes; None for GPUs only.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -90,7 +90,7 @@ class TrainerOptions:
 
     @classmethod
     def of(cls, options: "TrainerOptions | Mapping[str, Any] | None") -> Self:
-        """The options as given, or from a mapping such as the YAML group ``trainer``.
+        """Create options from a mapping such as the YAML group ``trainer``.
 
         Raises:
             ConfigError: If an option is unknown or its value is out of range.
@@ -145,11 +145,10 @@ class TrainerOptions:
     def _check_strategy(self) -> None:
         if self.strategy in STRATEGIES:
             return
-        if str(self.strategy).endswith(_COPIES):
+        if str(self.strategy).endswith(_FORKING_STRATEGIES):
             raise ConfigError(
-                f"trainer.strategy={self.strategy} would start {self.devices} devices by copies of "
-                "this process, but each process has to run the whole command. Use "
-                "trainer.strategy=ddp."
+                f"trainer.strategy={self.strategy} would fork this process for {self.devices} "
+                "devices, but each process has to run the whole command. Use trainer.strategy=ddp."
             )
         raise ConfigError(
             f"trainer.strategy={self.strategy!r} is not supported: every device holds whole "
@@ -158,6 +157,6 @@ class TrainerOptions:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    suggestion = f" Did you mean `trainer.{near[0]}`?" if near else ""
+    matches = difflib.get_close_matches(name, known, n=1)
+    suggestion = f" Did you mean `trainer.{matches[0]}`?" if matches else ""
     return f"Unknown key `trainer.{name}`.{suggestion} Known options: {', '.join(known)}."

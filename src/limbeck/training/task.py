@@ -1,4 +1,4 @@
-"""What a training step computes: answers of students and teacher, losses, and their means."""
+"""Computation of a training step: outputs of students and teacher, losses and their means."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from limbeck.data.batches import Batch, Mixed, as_batch
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
-from limbeck.training.chunked_steps import chunked_terms, suits_chunks
+from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm
 from limbeck.training.means import Counts, Reduce, RunningMeans, weights_of_terms
@@ -24,7 +24,7 @@ VAL_METRICS = ("val_loss", "val_acc")
 
 
 class GuidedTerms(NamedTuple):
-    """Terms of a student that layers of the teacher guide, ``[A, S]`` each; feature is weighted."""
+    """Loss terms of a student with features, ``[A, S]`` each; ``feature`` includes its weights."""
 
     loss: Tensor
     hard: Tensor
@@ -33,7 +33,7 @@ class GuidedTerms(NamedTuple):
 
 
 class DistillationTask(nn.Module):
-    """Students, what they learn from, and the losses of a step.
+    """Students, their teacher and objectives, and the losses of a step.
 
     Calling the task with a batch returns the sum of the students' losses, whose gradient for each
     student is that of its own loss. Labels ``[B, T]`` are those of a language model, whose logits
@@ -41,12 +41,12 @@ class DistillationTask(nn.Module):
 
     Args:
         student: Model that returns logits ``[B, C]``, or a cohort of them.
-        teacher: Frozen model or signal. It stays out of this module's tree: it is not trained, and
-            in no checkpoint.
+        teacher: Frozen model or signal. It is not a submodule: it is neither trained nor saved in
+            checkpoints.
         objective: One objective, or one per arm of the cohort. By default the distillation
             objective with a teacher, labels only without.
         optimizer: Settings, an optimizer that holds the student's parameters, or a function that
-            makes one from parameters.
+            creates one from parameters.
         arm_names: Names of the cohort's arms.
         seeds: Seeds of the cohort. Dropout then depends on seeds and epoch alone, so that a resumed
             training repeats it.
@@ -89,15 +89,15 @@ class DistillationTask(nn.Module):
         objectives = len(self.objective.objectives)
         if objectives != self.cohort.arms:
             raise ConfigError(
-                f"{self.cohort.arms} arms need as many objectives; found {objectives}."
+                f"Expected one objective for each of {self.cohort.arms} arms, got {objectives}."
             )
         if self.objective.needs_teacher and self.signal is None:
             raise TeacherError(
-                "An objective with soft_weight above 0 needs a teacher; none was given."
+                "An objective with soft_weight above 0 needs a teacher, but got none."
             )
 
     def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
-        """The beginning of the names under which each student is logged, ``[A][S]``."""
+        """Prefix of the logged names of each student, ``[A][S]``."""
         if arm_names is None and self.seeds is None and self.cohort.student is not None:
             return [[""]]
         names = [str(a) for a in range(self.cohort.arms)] if arm_names is None else list(arm_names)
@@ -116,7 +116,8 @@ class DistillationTask(nn.Module):
             return None
         if self.cohort.student is None:
             raise ConfigError(
-                "objective.features is for students trained one at a time: a cohort of one each."
+                "objective.features requires students that are trained one at a time, each as a "
+                "cohort of one."
             )
         seed = self.seeds[0] if self.seeds else 0
         return FeatureTerm(features, self.cohort.student, self.signal, seed=seed)
@@ -124,7 +125,7 @@ class DistillationTask(nn.Module):
     # Before the first step ------------------------------------------------------------------------
 
     def fit_projections(self, batches: Iterable[Any]) -> None:
-        """Make the projections of hints for the shapes of the first batch, if there are hints.
+        """Create the projections of hints for the shapes of the first batch, if there are hints.
 
         Raises:
             ConfigError: If there is no batch, or the shapes cannot be matched.
@@ -141,18 +142,18 @@ class DistillationTask(nn.Module):
         """Parameters that the optimizer trains: the students' and those of projections.
 
         Raises:
-            ConfigError: If there are projections and the optimizer was made without them.
+            ConfigError: If there are projections and the optimizer was created without them.
         """
         projections = [] if self.feature_term is None else list(self.feature_term.parameters())
         if projections and isinstance(self.optimizer, torch.optim.Optimizer):
             raise ConfigError(
-                "A hint has a projection to train, which a ready optimizer does not know. Give "
-                "optimizer settings, or a function that makes one from parameters."
+                "The projection of a hint has to be trained, too, but the optimizer was created "
+                "without it. Pass optimizer settings, or a function that creates an optimizer."
             )
         return [*self.cohort.parameters(), *projections]
 
     def compile_steps(self, mode: bool | str = True) -> None:
-        """Compile what a step computes, students and losses, by ``torch.compile``.
+        """Compile students and losses with ``torch.compile``.
 
         Args:
             mode: True for PyTorch's default, False for none, or a mode of ``torch.compile`` such as
@@ -161,12 +162,12 @@ class DistillationTask(nn.Module):
         self._compute = self._terms
         if not mode:
             return
-        # Students of many shapes would exhaust what PyTorch compiles of one function.
+        # Students of many shapes would exceed PyTorch's limit of recompilations.
         torch.compiler.reset()
         compiled = torch.compile(self._terms, dynamic=False, mode=None if mode is True else mode)
 
         def first_step(*arguments: Any) -> Terms:
-            # An uncompiled step first makes the tensors that are cached between steps.
+            # An uncompiled step creates the tensors that are cached between steps.
             with torch.random.fork_rng(), torch.no_grad():
                 self._terms(*arguments)
             self._compute = compiled
@@ -177,7 +178,7 @@ class DistillationTask(nn.Module):
     # Steps ----------------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int, rank: int = 0) -> None:
-        """Begin the epoch's means, and make its dropout repeatable."""
+        """Reset the means, and seed the dropout of the epoch."""
         self._train.reset()
         if self.seeds is not None:
             others = (rank,) if rank else ()
@@ -195,17 +196,17 @@ class DistillationTask(nn.Module):
     def _terms_of(self, batch: Batch, counts: Counts) -> Terms | GuidedTerms:
         if self.feature_term is not None:
             return self._guided_terms(self.feature_term, batch, counts)
-        if suits_chunks(self.cohort.student, self.objective, batch.y):
+        if should_chunk(self.cohort.student, self.objective, batch.y):
             signal = self.signal if self.objective.needs_teacher else None
             return chunked_terms(self.cohort.student, self.objective, batch, signal, counts)
         return self._compute(batch.x, self._targets(batch), batch.y, batch.mixed, counts)
 
     def _guided_terms(self, feature_term: FeatureTerm, batch: Batch, counts: Counts) -> GuidedTerms:
-        """The terms of a student that layers of the teacher guide; never compiled."""
-        with feature_term.watching():
+        """Compute the terms of a student with features, without compilation."""
+        with feature_term.record_outputs():
             targets = self._targets(batch)
             terms = self._terms(batch.x, targets, batch.y, batch.mixed, counts)
-        predictions = batch.y.shape[2:].numel()  # in a sample
+        predictions = batch.y.shape[2:].numel()  # per sample
         feature = (feature_term().sum() * predictions / counts[1]).view(1, 1)
         return GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
 
@@ -231,7 +232,7 @@ class DistillationTask(nn.Module):
         return _map(answers, lambda part: part.unflatten(0, batch.x.shape[:2]))
 
     def begin_validation(self) -> None:
-        """Begin the means of a validation."""
+        """Reset the means of the validation."""
         self._val.reset()
 
     def validate(self, batch: Any) -> None:
@@ -256,11 +257,11 @@ class DistillationTask(nn.Module):
     # After an epoch -------------------------------------------------------------------------------
 
     def val_scalars(self, reduce: Reduce) -> dict[str, float]:
-        """Means of the validation by the name they are logged under; empty without a batch."""
+        """Means of the validation by logged name; empty without a batch."""
         return self._scalars(self._val.compute(reduce))
 
     def train_scalars(self, reduce: Reduce, epoch: int) -> dict[str, float]:
-        """Means of the epoch by the name they are logged under; notes students that diverged."""
+        """Means of the epoch by logged name; records students that diverged."""
         means = self._train.compute(reduce)
         for arm, row in enumerate(means.get("train_loss", [])):
             for seed, loss in enumerate(row):
@@ -269,12 +270,12 @@ class DistillationTask(nn.Module):
         return self._scalars(means)
 
     def _scalars(self, means: dict[str, list[list[float]]]) -> dict[str, float]:
-        return {
-            prefix + name: value
-            for name, grid in means.items()
-            for prefixes, row in zip(self.prefixes, grid, strict=True)
-            for prefix, value in zip(prefixes, row, strict=True)
-        }
+        scalars = {}
+        for name, grid in means.items():
+            for prefixes, row in zip(self.prefixes, grid, strict=True):
+                for prefix, value in zip(prefixes, row, strict=True):
+                    scalars[prefix + name] = value
+        return scalars
 
     @property
     def diverged(self) -> list[tuple[int, int, str]]:
@@ -282,7 +283,7 @@ class DistillationTask(nn.Module):
         return [(arm, seed, reason) for (arm, seed), reason in self._diverged.items()]
 
     def check_divergence(self) -> None:
-        """Check that a student is left to train; one that diverges takes no other with it.
+        """Check that not all students have diverged.
 
         Raises:
             DivergedError: If all students diverged.
@@ -302,7 +303,7 @@ def _count(y: Tensor) -> Counts:
     """Labelled predictions and all predictions of each seed.
 
     Args:
-        y: Labels ``[S, B]`` or, of text, ``[S, B, T]``.
+        y: Labels ``[S, B]``, or ``[S, B, T]`` for text.
     """
     labelled = (y != UNLABELLED).flatten(1).sum(-1)
     if y.ndim == 3:
@@ -311,5 +312,5 @@ def _count(y: Tensor) -> Counts:
 
 
 def _map(targets: Targets, function: Callable[[Tensor], Tensor]) -> Targets:
-    """A teacher's answers with a function applied to each tensor."""
+    """Apply a function to each tensor of a teacher's answers."""
     return function(targets) if isinstance(targets, Tensor) else targets.map(function)

@@ -1,4 +1,4 @@
-"""Checkpoints of the training loop: all that a training needs to go on as if it had not stopped."""
+"""Checkpoints of the training loop, from which a training resumes with identical results."""
 
 import pickle
 import warnings
@@ -14,7 +14,7 @@ CHECKPOINT = "last.ckpt"
 CHECKPOINTS = 20
 """About the number of checkpoints of a training."""
 FORMAT = "limbeck 2"
-"""Mark of a checkpoint of this loop; those of 0.1.0 were Lightning's."""
+"""Format of these checkpoints; version 0.1.0 wrote checkpoints of Lightning's Trainer."""
 
 
 def is_due(epochs_done: int, epochs: int) -> bool:
@@ -29,14 +29,14 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Go on drawing random numbers where a checkpoint was saved."""
+    """Restore the state of PyTorch's random number generators."""
     torch.set_rng_state(state["cpu"])
     if len(state["gpus"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["gpus"])
 
 
 def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], **facts: Any) -> None:
-    """Save a checkpoint; the file is replaced in one step.
+    """Save a checkpoint atomically.
 
     Args:
         fabric: Fabric of the training; its first process writes.
@@ -48,7 +48,7 @@ def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], **facts: 
 
 
 def load_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any]) -> dict[str, Any] | None:
-    """Restore the parts and the random state; no code in the file is run.
+    """Restore parts and random state from a checkpoint, without running code in the file.
 
     Args:
         fabric: Fabric of the training.
@@ -56,7 +56,7 @@ def load_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any]) -> dict[s
         parts: Objects with a ``load_state_dict``, by name.
 
     Returns:
-        The plain values; None if there is no checkpoint, or one of an earlier version.
+        The plain values; None if there is no checkpoint, or it has another format.
 
     Raises:
         UntrustedFileError: If the file is damaged or belongs to other students.
@@ -69,8 +69,8 @@ def load_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any]) -> dict[s
         raise _damaged(path, error) from None
     if content.get("format") != FORMAT:
         warnings.warn(
-            f"{path} was written by another version of limbeck, which this one does not go on "
-            "from: these students are trained from the first epoch.",
+            f"{path} was written by another version of limbeck and cannot be resumed. These "
+            "students are trained from the first epoch.",
             LimbeckWarning,
             stacklevel=2,
         )

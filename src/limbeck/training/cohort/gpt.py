@@ -1,7 +1,7 @@
 """Stacked GPTs.
 
-The products of all students are computed at once; attention, which has no weights, over all their
-samples.
+Matrix products are batched over students. Attention has no weights and treats the students as part
+of the batch.
 """
 
 from collections.abc import Mapping
@@ -17,10 +17,10 @@ _LAYERS = ("norm1", "qkv", "out", "norm2", "up", "down")
 
 
 class StackedGPT:
-    """The forward pass of GPTs whose weights are stacked ``[S, A, ...]``; equal to ``vmap``.
+    """The forward pass of GPTs whose weights are stacked ``[S, A, ...]``, equal to ``vmap``.
 
     Args:
-        model: One of them; it gives sizes, the dropout rate and the mode (training or eval).
+        model: One of the models, for sizes, dropout rate and mode (training or eval).
     """
 
     def __init__(self, model: GPT):
@@ -99,7 +99,7 @@ def _embed(tokens: Tensor, positions: Tensor, x: Tensor) -> Tensor:
         x: Token ids ``[S, B, t]``.
     """
     seeds, arms, size = tokens.shape[:3]
-    # One table for all students, in which each one's rows begin at an offset.
+    # One table for all students, in which the rows of each student start at an offset.
     offset = torch.arange(0, seeds * arms * size, size, device=x.device).view(seeds, arms, 1, 1)
     embedded = F.embedding((x.unsqueeze(1) + offset).flatten(0, 1), tokens.flatten(0, 2))
     return embedded + positions[:, :, : x.shape[-1]].flatten(0, 1).unsqueeze(1)
@@ -111,8 +111,8 @@ def _product(x: Tensor, weight: Tensor, gain: Tensor | None = None) -> Tensor:
     Args:
         x: Features ``[K, N, in]``; with a gain they are normalised first.
         weight: Weights ``[S, A, out, in]``.
-        gain: Gain ``[S, A, in]`` of the norm before the layer. It is multiplied with the few
-            weights instead of the many features.
+        gain: Gain ``[S, A, in]`` of the norm before the layer. It is applied to the
+            weights, which are fewer than the features.
     """
     if gain is not None:
         x = F.layer_norm(x, (x.shape[-1],))

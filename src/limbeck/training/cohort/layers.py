@@ -1,8 +1,8 @@
 """Stacked students layer by layer: batched matrix products instead of ``vmap``.
 
 Most small students are chains of linear and element-wise layers, or GPTs. A few batched products
-compute the same numbers for them. All arms of a seed share its batch, so the first linear layer
-multiplies it with the weights of all of them at once.
+compute the same numbers. All arms of a seed share its batch, so the first linear layer
+multiplies it by the weights of all arms at once.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ _LINEAR = (nn.Linear, BoundedLinear)
 _KNOWN = (*_LINEAR, *_ELEMENTWISE, nn.Dropout)
 
 Layer = tuple[str, nn.Module]
-"""A layer behind its name, as in the names of its weights."""
+"""Name (as in the names of its weights) and module of a layer."""
 
 
 class StackedForward(Protocol):
     """The forward pass of all students of a cohort at once."""
 
     def reads(self, x: Tensor) -> bool:
-        """Whether it serves inputs ``[S, B, *shape]``."""
+        """Whether inputs ``[S, B, *shape]`` are supported."""
 
     def __call__(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
@@ -40,7 +40,7 @@ class StackedForward(Protocol):
 
 
 def stacked_forward(model: nn.Module) -> StackedForward | None:
-    """The stacked forward pass of copies of a model; None for a model that ``vmap`` has to run."""
+    """The stacked forward pass of copies of a model; None for models that need ``vmap``."""
     if StackedGPT.fits(model) and not _has_hooks(model):
         assert isinstance(model, GPT)
         return StackedGPT(model)
@@ -49,11 +49,11 @@ def stacked_forward(model: nn.Module) -> StackedForward | None:
 
 
 def layers_of(model: nn.Module) -> list[Layer] | None:
-    """The layers of a chain of linear, element-wise and dropout layers behind one flattening.
+    """The layers of a chain of linear, element-wise and dropout layers, after at most one flatten.
 
     Returns:
-        The chain; None for a model of another form, or one with hooks, tied weights or an
-        ``nn.Module`` of its own.
+        The chain; None for a model of another form, or one with hooks, tied weights or
+        unknown layers.
     """
     chain = _unroll("", model)
     if chain is None or _has_hooks(model) or _has_tied_weights(model):
@@ -78,7 +78,7 @@ def _has_tied_weights(model: nn.Module) -> bool:
 
 
 def _unroll(name: str, module: nn.Module) -> list[Layer] | None:
-    """The parts of a module in the order in which they are applied; None where it is unknown."""
+    """The layers of a module in the order of their execution; None if it is unknown."""
     prefix = f"{name}." if name else ""
     kind = type(module)
     if isinstance(module, Normalized) and kind is Normalized:
@@ -134,9 +134,9 @@ class Chain:
             Logits ``[S, A, B, C]``.
         """
         seeds, arms = next(iter(weights.values())).shape[:2]
-        # Features before samples: products then begin with the weights, whose gradients come out as
-        # the weights lie. x is [S, features, B] as long as the arms of a seed share it, and
-        # [S * A, features, B] behind the first linear layer.
+        # Features come before samples, so that weights are the left factors and their gradients
+        # have the layout of the weights. x is [S, features, B] as long as the arms of a seed share
+        # it, and [S * A, features, B] after the first linear layer.
         x = x.transpose(1, -1) if x.ndim == 3 else x
         shared = True
         for name, module in self.layers:
@@ -165,7 +165,7 @@ class Chain:
 
 def _linear(weight: Tensor, bias: Tensor | None, x: Tensor, shared: bool) -> Tensor:
     """A linear layer of all students: the arms of a seed in one product where they share inputs."""
-    first = 1 if shared else 0  # of the dimensions [S, A, ...] that are joined into one
+    first = 1 if shared else 0  # first of the dimensions [S, A, ...] to flatten
     weight = weight.flatten(first, first + 1)
     bias = None if bias is None else bias.flatten(first, first + 1)
     return _product(weight, bias, x)
@@ -175,6 +175,8 @@ def _product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     """``[K, out, B]`` of ``weight [K, out, in]``, ``bias [K, out]`` and ``x [K, in, B]``."""
     if bias is None:
         return torch.bmm(weight, x)
-    if len(weight) == 1:  # squeezed, since the gradient of an index is as large as what was indexed
+    if (
+        len(weight) == 1
+    ):  # squeezed, because the gradient of indexing has the size of the whole tensor
         return torch.addmm(bias.mT, weight.squeeze(0), x.squeeze(0)).unsqueeze(0)
     return torch.baddbmm(bias.unsqueeze(2), weight, x)

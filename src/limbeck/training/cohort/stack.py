@@ -37,7 +37,7 @@ def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
 
 
 def _structure(model: nn.Module) -> list[Any]:
-    """What members of a cohort share: layers with their settings, shapes and types of tensors."""
+    """Layers with their settings and the shapes and types of tensors, equal within a cohort."""
     layers = [
         (n, type(m), m.extra_repr(), getattr(m, "max_norm", None)) for n, m in model.named_modules()
     ]
@@ -53,8 +53,8 @@ class Cohort(nn.Module):
             Their weights are copied, except for a cohort of one, which trains the module itself.
 
     Raises:
-        ConfigError: If the grid has holes, its members differ in structure, or they cannot be
-            stacked.
+        ConfigError: If the grid is empty or not rectangular, or the members differ in structure or
+            cannot be stacked.
     """
 
     def __init__(self, members: Sequence[Sequence[nn.Module]]):
@@ -77,10 +77,10 @@ class Cohort(nn.Module):
             raise ConfigError(
                 "Students of one cohort should have the same layers, sizes and frozen weights."
             )
-        # A tuple hides the skeleton from the module tree: its own weights are never used.
+        # A tuple keeps the skeleton out of the submodules: its own weights are never used.
         self._skeleton = (copy.deepcopy(flat[0]),)
-        self._in_training = [(module, module.training) for module in self._skeleton[0].modules()]
-        # Seeds first, so that the weights of all arms of a seed lie side by side.
+        self._initial_modes = [(module, module.training) for module in self._skeleton[0].modules()]
+        # Seeds first, so that the weights of all arms of a seed are adjacent.
         flat = [
             flat[arm * self.seeds + seed] for seed in range(self.seeds) for arm in range(self.arms)
         ]
@@ -131,15 +131,15 @@ class Cohort(nn.Module):
         ):
             logits = self._stacked_forward(parameters, shared, x)
         else:
-            logits = self._mapped(parameters, shared, x)
+            logits = self._forward_with_vmap(parameters, shared, x)
         return logits.transpose(0, 1)
 
     @property
     def output(self) -> tuple[Tensor, Tensor | None] | None:
         """Weights ``[A, S, V, D]`` and biases ``[A, S, V]`` of the last layers of language models.
 
-        Logits are what :meth:`hidden` gives times these weights, so that they can be computed a
-        part at a time. None for other models, and for those whose logits are something else.
+        The logits are the product of :meth:`hidden` and these weights, so they can be computed in
+        chunks. None for models without such a layer.
         """
         if isinstance(self.student, HasLastLayer):
             layer = self.student.last_layer()
@@ -152,8 +152,8 @@ class Cohort(nn.Module):
         return None
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Features ``[A, S, B, t, D]`` before the last layer, of token ids ``[S, B, t]``; where
-        there is an output.
+        """Features ``[A, S, B, t, D]`` before the last layer, of token ids ``[S, B, t]``, for
+        models with an :attr:`output`.
         """
         if isinstance(self.student, HasLastLayer):
             return self.student.hidden(x[0])[None, None]
@@ -162,9 +162,9 @@ class Cohort(nn.Module):
         return self._stacked_forward.hidden(self._parameters_by_name(), x).transpose(0, 1)
 
     def _set_modes(self) -> None:
-        """Put the skeleton's layers in training or not, as the cohort is."""
-        # Here and not in train(), since code that restores modes sets the flags one by one.
-        for module, training in self._in_training:
+        """Set the modes of the skeleton's layers from the mode of the cohort."""
+        # Not in train(), because code that restores modes sets the flags directly.
+        for module, training in self._initial_modes:
             module.training = training and self.training
 
     def _shared(self) -> dict[str, Tensor]:
@@ -173,10 +173,10 @@ class Cohort(nn.Module):
     def _parameters_by_name(self) -> dict[str, Tensor]:
         return dict(zip(self._parameter_names, self.stacked, strict=True))
 
-    def _mapped(
+    def _forward_with_vmap(
         self, parameters: dict[str, Tensor], shared: dict[str, Tensor], x: Tensor
     ) -> Tensor:
-        """Logits ``[S, A, B, C]`` of students of any form."""
+        """Logits ``[S, A, B, C]`` of any students."""
 
         def answer(parameters: dict[str, Tensor], own: dict[str, Tensor], batch: Tensor) -> Tensor:
             return functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
@@ -186,7 +186,7 @@ class Cohort(nn.Module):
         return vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
 
     def member(self, arm: int, seed: int) -> nn.Module:
-        """A copy of the student at a position as a module of its own, on the CPU."""
+        """Copy of the student at a position, as a separate module on the CPU."""
         if self.student is not None:
             return copy.deepcopy(self.student).cpu()
         state = self._shared()
@@ -203,7 +203,7 @@ class Cohort(nn.Module):
         return model
 
     def members(self) -> Iterator[tuple[int, int, nn.Module]]:
-        """(arm, seed, student) by position."""
+        """Iterate over (arm index, seed index, student)."""
         for arm in range(self.arms):
             for seed in range(self.seeds):
                 yield arm, seed, self.member(arm, seed)
