@@ -74,7 +74,7 @@ def test_chunked_steps_equal_whole_steps(text_data, text_teacher, tmp_path, monk
     ):
         students = {}
         for limit in (1 << 60, 1):
-            monkeypatch.setattr("limbeck.training.chunked_steps.CHUNKED_FROM", limit)
+            monkeypatch.setattr("limbeck.training.chunked_steps.MIN_CHUNKED_LOGITS", limit)
             # Each student trains alone.
             monkeypatch.setattr("limbeck.training.cohort.stack.MAX_STACKED", 1)
             out = tmp_path / f"{name}{limit}"
