@@ -249,9 +249,9 @@ def test_files_that_are_not_text_are_refused(fails, tmp_path, content, message):
             ["data.path=fine.txt", "student=huggingface", "student.config=x"],
             "should be settings",
         ),
-        (4, ["data.path=fine.txt", "teacher.from=typo.safetensors"], "Name a run folder"),
-        (4, ["data.path=fine.txt", "teacher.from=runs/typo"], "Name a run folder"),
-        (4, ["data.path=fine.txt", "teacher.from=/nowhere/at/all"], "Name a run folder"),
+        (4, ["data.path=fine.txt", "teacher.from=typo.safetensors"], "Choose a run folder"),
+        (4, ["data.path=fine.txt", "teacher.from=runs/typo"], "Choose a run folder"),
+        (4, ["data.path=fine.txt", "teacher.from=/nowhere/at/all"], "Choose a run folder"),
         (2, ["data.path=fine.txt", "student=mlp"], "student"),
         (2, ["data=digits", "student=gpt"], "blocks of tokens"),
         (

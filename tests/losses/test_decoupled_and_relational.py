@@ -240,7 +240,9 @@ def test_standardised_gradients_are_finite_at_extreme_logits(kind):
 
 @pytest.mark.parametrize("kind", ["probabilities", "logits", "dist"])
 def test_others_are_not_standardised(kind):
-    with pytest.raises(ConfigError, match=rf"objective\.standardise=true goes with .*found {kind}"):
+    with pytest.raises(
+        ConfigError, match=rf"objective\.standardise=true works with .*not with {kind}"
+    ):
         Objective(soft=kind, standardise=True)
     assert Objective(soft=kind, standardise=True, soft_weight=0, hard_weight=1).standardise
 

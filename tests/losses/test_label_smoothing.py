@@ -104,9 +104,12 @@ def test_it_is_at_least_zero_and_below_one(value):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"hard": "squared_error"}, "goes with objective.hard=cross_entropy; found squared_error"),
-        ({"class_weights": "balanced"}, "does not go with objective.class_weights"),
-        ({"class_weights": [1, 2]}, "does not go with objective.class_weights"),
+        (
+            {"hard": "squared_error"},
+            "objective.hard=cross_entropy, not with squared_error",
+        ),
+        ({"class_weights": "balanced"}, "cannot be combined with objective.class_weights"),
+        ({"class_weights": [1, 2]}, "cannot be combined with objective.class_weights"),
     ],
 )
 def test_settings_that_exclude_it_are_named(settings, message):

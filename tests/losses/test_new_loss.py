@@ -51,7 +51,7 @@ def test_a_stack_gives_it_to_its_arms_alone(entry):
 
 
 def test_properties_that_it_lacks_are_refused(entry):
-    with pytest.raises(ConfigError, match=r"standardise=true goes with .*found absolute"):
+    with pytest.raises(ConfigError, match=r"standardise=true works with .*not with absolute"):
         Objective(soft="absolute", standardise=True)
 
 

@@ -185,7 +185,7 @@ def test_a_control_needs_no_teacher():
 
 
 def test_a_missing_teacher_is_a_teacher_error():
-    with pytest.raises(TeacherError, match="none were given"):
+    with pytest.raises(TeacherError, match="there is no teacher"):
         Objective()(randn(6, 5), None, labels(6))
 
 

@@ -173,7 +173,7 @@ def test_dropout_is_off_in_eval_mode():
     [
         (
             {"shape": (3, 8, 8)},
-            r"needs blocks of tokens \[T\]; the data has inputs of shape \[3, 8, 8\]",
+            r"needs blocks of tokens \[T\], but the dataset has inputs of shape \[3, 8, 8\]",
         ),
         ({"shape": (0,)}, "needs blocks of tokens"),
         ({"shape": ()}, "needs blocks of tokens"),

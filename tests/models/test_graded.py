@@ -62,7 +62,7 @@ def test_an_encoder_is_a_module_or_a_function():
 @pytest.mark.parametrize(
     ("encoder", "classes", "message"),
     [
-        (nn.Identity(), 1, "at least two grades; the data has 1"),
+        (nn.Identity(), 1, "at least two grades, but the dataset has 1"),
         (5, 3, "encoder=5 should be a module"),
         (ConvNet, 3, "should be a module, or a function"),
         (lambda shape, classes: 5, 3, "torch.nn.Module, found int"),

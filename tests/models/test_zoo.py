@@ -238,8 +238,8 @@ def test_the_inferred_width_is_the_known_one(width, classes, known):
         ("resnet18", "should be torchvision/NAME or timm/NAME"),
         ("torchvision/", "should be torchvision/NAME"),
         (nn.Linear(3, 4), "cannot read inputs of shape"),
-        (nn.Flatten(0), r"gives \[192\] for one input"),
-        (nn.Flatten(2), r"gives \[1, 3, 64\] for one input"),
+        (nn.Flatten(0), r"returns \[192\] for one input"),
+        (nn.Flatten(2), r"returns \[1, 3, 64\] for one input"),
     ],
 )
 def test_an_encoder_that_does_not_fit_is_refused(encoder, message):

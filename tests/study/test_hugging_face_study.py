@@ -160,6 +160,6 @@ def test_a_name_on_the_hub_needs_a_network(data, tmp_path, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # where nobody listens
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     with pytest.raises(
-        ResourceError, match=r"could not be downloaded from the hub .*name a local folder"
+        ResourceError, match=r"could not be downloaded from the hub .*choose a local folder"
     ):
         study_of(data, tmp_path / "run", teacher=Teacher(source=["nobody/no-such-model"])).check()

@@ -1,6 +1,6 @@
 """Losses between a student, a teacher and labels.
 
-Names are imported when they are first used: the table of soft losses is read without torch.
+Names are imported on first use, so that the table of soft losses can be read without torch.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """Definitions of losses: a function, its own settings, and what it needs from a batch.
 
-Nothing here imports torch, so that the command line and the report can read the table of soft
-losses without waiting for it.
+This module does not import torch, so that the command line and the report can read the table of
+soft losses quickly.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNLABELLED = -100
-"""Label of a sample that has none: its hard loss is 0 (PyTorch's ``ignore_index``)."""
+"""Label of a sample without a label: its hard loss is 0 (PyTorch's ``ignore_index``)."""
 
 LARGEST = 1e6
-"""Largest weight or temperature; beyond it float32 runs out of digits."""
+"""Largest weight or temperature; float32 is not precise enough for larger ones."""
 
 LossFunction = Callable[..., "Tensor"]
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number that float32 can work with; booleans are none."""
+    """Whether a value is a finite number within float32's useful range; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return math.isfinite(value) and abs(value) <= LARGEST
@@ -40,16 +40,16 @@ class Setting:
     Attributes:
         name: Key under ``objective``.
         default: Value if none is set.
-        least: Smallest valid value.
-        most: Largest valid value.
+        minimum: Smallest valid value.
+        maximum: Largest valid value.
         expected: The valid range in words, for error messages.
-        is_weight: Whether it weighs a part of its loss, so that not all such settings may be 0.
+        is_weight: Whether the setting weights a part of its loss. Not all of these may be 0.
     """
 
     name: str
     default: float
-    least: float = 0.0
-    most: float = LARGEST
+    minimum: float = 0.0
+    maximum: float = LARGEST
     expected: str = "at least 0"
     is_weight: bool = False
 
@@ -64,7 +64,7 @@ class Setting:
                 f"objective.{self.name}={value!r} should be a finite number, at most "
                 f"{LARGEST:,.0f}."
             )
-        if not self.least <= value <= self.most:
+        if not self.minimum <= value <= self.maximum:
             raise ConfigError(f"objective.{self.name}={value} should be {self.expected}.")
 
 
@@ -72,24 +72,23 @@ class Setting:
 class SoftLoss:
     """A loss of a student's logits against a teacher's.
 
-    Everything that depends on the kind of soft loss reads these attributes: the objective, sweeps,
-    the report and the checks of a store.
+    The objective, sweeps, the report and the checks of a store read these attributes.
 
     Attributes:
         name: Value of ``objective.soft``.
         function: Function of ``(student, teacher, *, temperature)`` and the settings below: logits
-            ``[..., B, C]`` to one value per sample, ``[..., B]``, without the factor T^2. Or its
-            dotted path, if its module imports torch.
-        settings: Settings beside the temperature. The function takes each as a keyword argument
+            ``[..., B, C]`` to one value per sample, ``[..., B]``, without the factor T^2. If its
+            module imports torch, its dotted path.
+        settings: Settings other than the temperature. The function takes each as a keyword argument
             that broadcasts against ``[..., B]``.
         uses_labels: Whether the function takes the argument ``labels``: int64 ``[..., B]``, or None
             for mixtures of samples.
         per_batch: Whether the value for a sample depends on the other samples of the batch.
-        can_standardise: Whether ``objective.standardise`` makes sense for it.
-        sparse: The same loss for a teacher that is known by some of its classes, a function of
+        can_standardise: Whether ``objective.standardise`` can be used.
+        sparse: Version of the loss for sparse targets, a function of
             ``(student, targets, *, temperature)`` or its dotted path; None if there is none.
         hard_weight: Recommended weight of the hard loss; ``objective=NAME`` sets it.
-        soft_weight: Recommended weight of the soft loss, likewise.
+        soft_weight: Recommended weight of the soft loss, set in the same way.
     """
 
     name: str
@@ -114,7 +113,7 @@ class SoftLoss:
         return load(self.function)(student, teacher, temperature=temperature, **settings)
 
     def resolve(self) -> Self:
-        """Return this loss with its functions imported, as a compiled training step needs them."""
+        """Return this loss with its functions imported, for compiled training steps."""
         sparse = self.sparse and load(self.sparse)
         return replace(self, function=load(self.function), sparse=sparse)
 
@@ -126,7 +125,7 @@ class HardLoss:
     Attributes:
         name: Value of ``objective.hard``.
         function: Function of logits ``[..., B, C]`` and int64 labels ``[..., B]`` to one value per
-            sample, ``[..., B]``: 0 where the label is :data:`UNLABELLED`.
+            sample, ``[..., B]``, which is 0 where the label is :data:`UNLABELLED`.
         can_smooth: Whether ``objective.label_smoothing`` applies to it.
     """
 
@@ -140,7 +139,7 @@ class HardLoss:
 
 
 def load(function: LossFunction | str) -> LossFunction:
-    """Return a function, imported if it is given by its dotted path."""
+    """Return a function; a dotted path is imported."""
     if not isinstance(function, str):
         return function
     module, _, name = function.rpartition(".")

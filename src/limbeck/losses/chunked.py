@@ -1,6 +1,6 @@
-"""The last linear layer and the loss, computed a chunk of positions at a time.
+"""Last linear layer and loss, computed one chunk of positions at a time.
 
-All logits are never in memory at once.
+Only the logits of one chunk are in memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK_SIZES = {"cpu": 1 << 22}
-"""Logits in a chunk by type of device: 16 MiB of float32 on a CPU, where malloc reuses blocks below
-32 MiB.
+"""Number of logits in a chunk by type of device: 16 MiB of float32 on a CPU, where malloc reuses
+blocks below 32 MiB.
 """
 DEFAULT_CHUNK_SIZE = 1 << 25
-"""Logits in a chunk on other devices."""
+"""Number of logits in a chunk on other devices."""
 BLOCK = 256
-"""Positions in a matrix product, which is slower with fewer.
+"""Smallest number of positions in a matrix product; products with fewer are slower.
 
-Their logits are in memory, and then their gradients.
+One buffer holds the logits of these positions, and then their gradients.
 """
 
 ChunkLoss = Callable[[Tensor, slice], Tensor]
@@ -33,7 +33,7 @@ def chunked_loss(
     bias: Tensor | None = None,
     chunk: int | None = None,
 ) -> tuple[Tensor, ...]:
-    """Sum a loss of the logits ``hidden @ weight.T + bias`` over positions, in little memory.
+    """Sum a loss of the logits ``hidden @ weight.T + bias`` over positions with little memory.
 
     The gradient of a chunk is computed with its value, before the next chunk. Only the gradients of
     ``hidden``, ``weight`` and ``bias`` are stored, and the backward pass multiplies them by the
@@ -46,15 +46,15 @@ def chunked_loss(
         weight: Weight of the last layer, ``[V, D]``.
         loss: Function of logits ``[n, V]`` and the slice of the N positions that they belong to. It
             returns the sum of their losses, or ``[M]`` such sums, of which the first is
-            differentiated. No gradient reaches anything else that it uses; it has to select labels
-            and a teacher's targets for those positions itself.
+            differentiated. It has to select the labels and targets of those positions itself.
+            Other tensors that it uses get no gradient.
         bias: Bias of the last layer, ``[V]``.
-        chunk: Number of positions per call of ``loss``; None for about the number that was measured
-            to be fastest.
+        chunk: Number of positions per call of ``loss``; None for a number that is fast on the
+            device.
 
     Returns:
-        The M sums over all positions, each without dimensions. The first is differentiable once, in
-        ``hidden``, ``weight`` and ``bias``.
+        The M sums over all positions, each a scalar. The first is differentiable once with respect
+        to ``hidden``, ``weight`` and ``bias``.
 
     References:
         Hsu et al., "Liger Kernel: Efficient Triton Kernels for LLM Training", 2024, for the
@@ -81,8 +81,8 @@ class _ChunkedLoss(torch.autograd.Function):
         """Compute the sums, one tensor each."""
         inputs = (hidden, weight, bias)
         gradients: list[Tensor | None] = []
-        for tensor, needed in zip(inputs, ctx.needs_input_grad[:3], strict=True):
-            if tensor is None or not (differentiate and needed):
+        for tensor, needs_grad in zip(inputs, ctx.needs_input_grad[:3], strict=True):
+            if tensor is None or not (differentiate and needs_grad):
                 gradients.append(None)
             else:
                 gradients.append(_zeros(tensor))
@@ -99,9 +99,9 @@ class _ChunkedLoss(torch.autograd.Function):
                 logits = torch.addmm(b, h[block], w.mT, out=out)
             parts = _slices(block.start, block.stop, chunk)
             for part, part_logits in zip(parts, logits.split(chunk), strict=True):
-                total = total + _differentiated(loss, part_logits, part, any_gradient)
+                total = total + _loss_and_gradient(loss, part_logits, part, any_gradient)
             if any_gradient:
-                _add(gradients, logits, h, w, block)
+                _accumulate(gradients, logits, h, w, block)
         ctx.save_for_backward(*gradients)
         ctx.dtypes = [None if x is None else x.dtype for x in inputs]
         outputs = tuple(part.clone() for part in total)
@@ -118,20 +118,20 @@ class _ChunkedLoss(torch.autograd.Function):
         return (*gradients, None, None, None)
 
 
-def _differentiated(loss: ChunkLoss, logits: Tensor, part: slice, differentiate: bool) -> Tensor:
-    """Compute the sums of one chunk, ``[M]``, and overwrite its logits by the first's gradient."""
+def _loss_and_gradient(loss: ChunkLoss, logits: Tensor, part: slice, differentiate: bool) -> Tensor:
+    """Compute the sums of a chunk, ``[M]``, and overwrite its logits with their gradient."""
     with torch.set_grad_enabled(differentiate):
         leaf = logits.detach().requires_grad_(differentiate)
         sums = torch.atleast_1d(loss(leaf, part))
         if sums.requires_grad:
             logits.copy_(torch.autograd.grad(sums[0], leaf)[0])
-        elif differentiate:  # for example a chunk of ignored positions alone
+        elif differentiate:  # such as a chunk with ignored positions only
             logits.zero_()
     return sums.detach()
 
 
 def _slices(start: int, stop: int, size: int) -> list[slice]:
-    """Slices of at most ``size`` from ``start`` to ``stop``; an empty one if these are equal."""
+    """Return slices of at most ``size`` from ``start`` to ``stop``, one empty slice if equal."""
     firsts = range(start, max(stop, start + 1), size)
     return [slice(first, min(first + size, stop)) for first in firsts]
 
@@ -151,10 +151,10 @@ def _as_autocast(
     return hidden.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
 
 
-def _add(
+def _accumulate(
     gradients: Sequence[Tensor | None], grad: Tensor, hidden: Tensor, weight: Tensor, block: slice
 ) -> None:
-    """Add the contribution of a block, whose logits have the gradient ``grad``."""
+    """Add the contribution of a block to the gradients; ``grad`` is the gradient of its logits."""
     hidden_grad, weight_grad, bias_grad = gradients
     if hidden_grad is not None:
         hidden_grad[block] = grad @ weight

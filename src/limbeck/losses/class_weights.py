@@ -42,16 +42,15 @@ def check_length(weights: Sequence[float] | str, classes: int) -> None:
 
 
 def balanced_weights(labels: Tensor, classes: int) -> list[float]:
-    """Class weights that give every class the same total weight, with mean 1 over the samples.
+    """Compute class weights that give every class the same total weight, with mean 1 over samples.
 
     Args:
-        labels: Class indices, :data:`limbeck.losses.UNLABELLED` for a sample without a label,
-            ``[M]``.
+        labels: Class indices ``[M]``; :data:`limbeck.losses.UNLABELLED` for unlabelled samples.
         classes: Number of classes.
 
     Returns:
-        n / (k * n_c) for a class with n_c samples, where n samples in k classes are labelled; 1 for
-        classes without samples. These are scikit-learn's ``balanced`` weights.
+        One weight per class: n / (k * n_c) for a class with n_c of the n labelled samples in k
+        classes, and 1 for classes without samples. These are scikit-learn's ``balanced`` weights.
     """
     counts = torch.bincount(labels[labels != UNLABELLED].cpu(), minlength=classes).tolist()
     present = sum(count > 0 for count in counts)

@@ -1,4 +1,4 @@
-"""Divergences between two distributions given by their logits, one value per sample."""
+"""Divergences between two distributions of logits, one value per sample."""
 
 import math
 
@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 MIN_SPREAD = 1e-4
-"""Smallest standard deviation to divide logits by; a smaller one would enlarge rounding errors."""
+"""Smallest standard deviation to divide logits by; smaller ones would amplify rounding errors."""
 
 LOG_OF_ZERO = math.log(torch.finfo(torch.float32).tiny)
-"""Log-probability in :func:`reverse_kl` of classes that the teacher excludes, -87.3 nats."""
+"""Log-probability that :func:`reverse_kl` uses for classes that the teacher excludes, in nats."""
 
 
 def upcast(logits: Tensor) -> Tensor:
-    """Return logits in float32, or in float64 if they are that already.
+    """Convert logits to float32; float64 stays.
 
     No loss is computed in half precision.
     """
@@ -33,7 +33,7 @@ def log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         ``[..., B, C]``.
     """
     scaled = upcast(logits) / temperature
-    # stacked layers give logits with samples side by side in memory
+    # the logits of stacked layers have the samples next to each other in memory
     if scaled.stride(-1) != 1 and scaled.mT.is_contiguous():
         return torch.log_softmax(scaled.mT, dim=-2).mT
     return torch.log_softmax(scaled, dim=-1)
@@ -45,8 +45,8 @@ def standardised(logits: Tensor) -> Tensor:
     .. math:: (z_c - \bar z) / \sigma(z), \quad \sigma(z)^2 = \frac{1}{C} \sum_c (z_c - \bar z)^2
 
     Standardised logits of student and teacher agree if one is a positive multiple of the other plus
-    a constant: the student need not be as confident as the teacher. Classes with logit -inf keep it
-    and do not count. Logits that are all equal become 0.
+    a constant, so the student need not be as confident as the teacher. Logits of -inf stay -inf and
+    are left out of the statistics. Logits that are all equal become 0.
 
     Args:
         logits: Logits, ``[..., B, C]``.
@@ -58,12 +58,12 @@ def standardised(logits: Tensor) -> Tensor:
         Sun et al., "Logit Standardization in Knowledge Distillation", 2024.
     """
     logits = upcast(logits)
-    counted = logits > float("-inf")
-    count = counted.sum(-1, keepdim=True, dtype=logits.dtype)
-    mean = torch.where(counted, logits, 0.0).sum(-1, keepdim=True) / count
-    centred = torch.where(counted, logits - mean, 0.0)
+    finite = logits > float("-inf")
+    count = finite.sum(-1, keepdim=True, dtype=logits.dtype)
+    mean = torch.where(finite, logits, 0.0).sum(-1, keepdim=True) / count
+    centred = torch.where(finite, logits - mean, 0.0)
     spread = centred.norm(dim=-1, keepdim=True) / count.sqrt()
-    return torch.where(counted, centred / spread.clamp(min=MIN_SPREAD), float("-inf"))
+    return torch.where(finite, centred / spread.clamp(min=MIN_SPREAD), float("-inf"))
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
@@ -71,7 +71,7 @@ def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tens
 
     .. math:: \sum_c p_c (\log p_c - \log q_c), \quad p = softmax(v / T), \; q = softmax(z / T)
 
-    Classes to which the teacher gives probability 0 count 0. The factor :math:`T^2` is not
+    Classes to which the teacher gives probability 0 contribute 0. The factor :math:`T^2` is not
     included.
 
     Args:
@@ -91,7 +91,7 @@ def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tens
 
 
 def relative_entropy(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """Compute ``sum p (log p - log q)`` over the last dimension; where p is 0, the term is 0.
+    """Compute ``sum p (log p - log q)`` over the last dimension; terms with p = 0 are 0.
 
     Args:
         log_p: Log-probabilities, ``[..., C]``.
@@ -131,9 +131,8 @@ def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float | Tensor 
 
     It penalises probability where the teacher has none, and allows the student to leave classes
     out. If the teacher excludes a class (logit -inf) that the student does not, the divergence is
-    infinite; here the teacher then counts as giving it the smallest probability of float32,
-    e^-87.3, so that value and gradient stay finite. Classes to which the student gives probability
-    0 count 0.
+    infinite. Here the class gets the smallest probability of float32 instead, e^-87.3, so that
+    value and gradient stay finite. Classes to which the student gives probability 0 contribute 0.
 
     Args:
         student: Logits z, ``[..., B, C]``.
@@ -150,7 +149,7 @@ def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float | Tensor 
     log_q = log_softmax(student, temperature)
     log_p = torch.where(log_p > float("-inf"), log_p, LOG_OF_ZERO)
     q = log_q.exp()
-    # a factor 0 alone would still multiply log 0 in the gradient
+    # in the gradient, a factor 0 alone would still multiply log 0
     return (q * torch.where(q > 0, log_q - log_p, 0.0)).sum(-1)
 
 
@@ -166,9 +165,9 @@ def jensen_shannon(
     .. math:: b \, KL(p \| m) + (1 - b) \, KL(q \| m), \quad m = b p + (1 - b) q
 
     b is the paper's beta. Divided by b it tends to KL(p || q) as b tends to 0; divided by 1 - b it
-    tends to KL(q || p) as b tends to 1. If student and teacher are close it is b (1 - b) times
-    either of them, a quarter at b = 1/2: ``soft_weight`` should be larger by that factor. It is
-    always finite, at most the entropy of (b, 1 - b).
+    tends to KL(q || p) as b tends to 1. If student and teacher are close, it is b (1 - b) times
+    either of them, a quarter at b = 1/2, so ``soft_weight`` should be larger by the inverse of that
+    factor. The divergence is always finite, at most the entropy of (b, 1 - b).
 
     Args:
         student: Logits z, ``[..., B, C]``.

@@ -1,4 +1,4 @@
-"""Losses between a layer of the student and one of the teacher: hints and attention transfer."""
+"""Losses between layers of student and teacher: hints and attention transfer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,7 +13,7 @@ from limbeck.losses.base import LARGEST, is_number
 from limbeck.losses.divergences import upcast
 
 DIMENSIONS = {"hint": (2, 3, 4), "attention": (3, 4)}
-"""Numbers of dimensions of the layers that each kind can compare."""
+"""Numbers of dimensions of the layers that each kind of loss can compare."""
 
 FORMS = {
     2: "[B, features]",
@@ -63,7 +63,7 @@ class Feature:
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """Return a feature, made from its settings if need be.
+        """Create a feature from its settings; return a feature unchanged.
 
         Raises:
             ConfigError: If a key is missing or unknown.
@@ -90,11 +90,11 @@ class Feature:
 
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    r"""Half the mean squared distance of the student's projected layer from the teacher's.
+    r"""Compute half the mean squared distance between projected student layer and teacher layer.
 
     .. math:: \frac{1}{2 n} \lVert r(g) - h \rVert^2
 
-    Romero et al. do not divide by the size n; the division keeps the weight independent of it.
+    Romero et al. do not divide by the size n. The division makes the weight independent of n.
 
     Args:
         student: Projected layer r(g), ``[B, ...]``.
@@ -110,19 +110,19 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    r"""Half the squared distance of two attention maps, each of norm 1.
+    r"""Compute half the squared distance between two attention maps of norm 1.
 
     .. math:: \frac{1}{2} \left\lVert \frac{Q_S}{\lVert Q_S \rVert} - \frac{Q_T}{\lVert Q_T \rVert}
         \right\rVert^2, \quad Q = \sum_c A_c^2
 
-    It is 1 minus the cosine similarity of the maps, from 0 to 1. Equation 2 of the paper has the
-    distance itself, whose gradient has no limit where the maps agree; its authors' code squares it
-    too.
+    The loss is 1 minus the cosine similarity of the maps, from 0 to 1. Equation 2 of the paper uses
+    the distance itself, whose gradient has no limit where the maps agree. The authors' code squares
+    it too.
 
     Args:
         student: Activations ``[B, C, H, W]``, or ``[B, L, D]`` of tokens.
-        teacher: Activations likewise. Channels may differ in number. Maps may differ in size; the
-            larger one is then pooled to the smaller.
+        teacher: Activations of the same form. The number of channels may differ. If the maps differ
+            in size, the larger one is pooled to the smaller.
 
     Returns:
         ``[B]``.
@@ -137,17 +137,17 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _attention_map(activations: Tensor) -> Tensor:
-    """Squares summed over channels, ``[B, H, W]`` or ``[B, L]``."""
+    """Sum the squares over channels, ``[B, H, W]`` or ``[B, L]``."""
     channels = 1 if activations.ndim == 4 else -1
     return upcast(activations).square().sum(channels)
 
 
 def pool_to_common_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool both to the smaller of their spatial sizes.
+    """Average-pool student and teacher maps to the smaller height and width.
 
     Args:
-        student: Maps, ``[..., H, W]``; a tensor with fewer than 3 dimensions stays as it is.
-        teacher: Maps likewise.
+        student: Maps, ``[..., H, W]``; a tensor with fewer than 3 dimensions is not changed.
+        teacher: Maps of the same form.
     """
     if student.ndim < 3 or student.shape[-2:] == teacher.shape[-2:]:
         return student, teacher
@@ -160,9 +160,9 @@ def pool_to_common_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tenso
 
 
 def projection(feature: Feature, student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
-    """Make the module that maps a layer of the student to the size of the teacher's.
+    """Create the module that maps a layer of the student to the size of the teacher's layer.
 
-    It is a new 1 x 1 convolution or linear layer for a hint, the identity for attention.
+    For a hint it is a 1 x 1 convolution or a linear layer, for attention the identity.
 
     Args:
         feature: Paths of the layers.
@@ -194,7 +194,7 @@ def _format(shape: Sequence[int]) -> str:
 def feature_loss(
     feature: Feature, student: Tensor, teacher: Tensor, projection: nn.Module
 ) -> Tensor:
-    """Compute the loss of one feature, without its weight, for its layers' outputs, ``[B]``."""
+    """Compute the unweighted loss of one feature from the outputs of its layers, ``[B]``."""
     teacher = teacher.detach()
     if feature.kind == "attention":
         return attention_loss(student, teacher)

@@ -1,4 +1,4 @@
-"""The hard losses, of logits against integer labels at T = 1."""
+"""Hard losses of logits against integer labels at T = 1."""
 
 import torch
 import torch.nn.functional as F
@@ -17,10 +17,10 @@ def hard_loss(
     class_weights: Tensor | None = None,
     smoothing: float | Tensor | None = None,
 ) -> Tensor:
-    r"""Loss with integer labels at T = 1; 0 where the label is :data:`UNLABELLED`.
+    r"""Compute the loss against integer labels at T = 1; 0 for :data:`UNLABELLED` samples.
 
     For a mixture of two inputs it is :math:`w \cdot hard(y_1) + (1 - w) \cdot hard(y_2)`, which for
-    the cross-entropy equals that with mixed labels; 0 if either input has no label.
+    the cross-entropy equals the loss against mixed labels. It is 0 if either input has no label.
 
     Args:
         student: Logits, ``[..., B, C]``.
@@ -59,7 +59,7 @@ def hard_loss(
 
 
 def _weights_of(labels: Tensor, class_weights: Tensor) -> Tensor:
-    """The weight of each sample's class, ``[..., B]``; that of class 0 for unlabelled samples."""
+    """Look up the weight of each sample's class, ``[..., B]``; class 0 for unlabelled samples."""
     return class_weights.gather(-1, labels.clamp(min=0)[..., None])[..., 0]
 
 
@@ -95,13 +95,13 @@ def smoothed_cross_entropy(student: Tensor, labels: Tensor, smoothing: float | T
 
 
 def squared_error_of_grades(student: Tensor, labels: Tensor) -> Tensor:
-    r"""Squared distance of a graded student's score from the label; classes are grades 0, 1, 2 ...
+    r"""Compute the squared distance between the score of a graded student and the grade.
 
     .. math:: (s - y)^2, \quad s = z_1 - z_0 + 1/2
 
     A graded student (:class:`limbeck.models.Graded`) has one score s and logits :math:`z_k = k s -
-    \sum_{j=1}^{k} (j - 1/2)`, of which the largest is that of the grade nearest to s. The loss has
-    no meaning for logits of another form.
+    \sum_{j=1}^{k} (j - 1/2)`, where the grade nearest to s has the largest logit. The loss has no
+    meaning for other logits.
 
     Args:
         student: Logits z, ``[..., B, C]``.
@@ -115,14 +115,14 @@ def squared_error_of_grades(student: Tensor, labels: Tensor) -> Tensor:
 
 
 def is_labelled(labels: Tensor, mixed: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Where the hard loss counts, bool like ``labels``.
+    """Return a mask of the labelled samples, bool of the shape of ``labels``.
 
-    A mixture is labelled if both its inputs are.
+    A mixture is labelled if both of its inputs are.
     """
-    labelled = labels != UNLABELLED
+    mask = labels != UNLABELLED
     if mixed is None:
-        return labelled
-    return labelled & (mixed[0] != UNLABELLED)
+        return mask
+    return mask & (mixed[0] != UNLABELLED)
 
 
 _ENTRIES = (

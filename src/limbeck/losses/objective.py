@@ -1,4 +1,4 @@
-"""What a student minimises: ``hard_weight * hard + soft_weight * soft``."""
+"""Objective of a student: ``hard_weight * hard + soft_weight * soft``."""
 
 from dataclasses import replace
 from typing import Self
@@ -18,15 +18,15 @@ class Objective(ObjectiveSettings):
         loss = hard\_weight \cdot CE(y, softmax(z))
             + soft\_weight \cdot T^2 \cdot D(softmax(v/T), softmax(z/T))
 
-    Each term is summed over classes and averaged over samples, the hard one over labelled samples.
+    Each term is summed over classes and averaged over samples, the hard loss over labelled samples.
     ``Objective(hard_weight=1, soft_weight=0)`` is plain supervised training and needs no teacher.
     All arguments are keywords.
 
     Attributes:
         hard_weight: Weight of the hard loss.
         soft_weight: Weight of the soft loss.
-        temperature: T of the soft loss; a larger one shows more of the teacher's probabilities of
-            wrong classes.
+        temperature: T of the soft loss; a larger T gives more weight to the teacher's
+            probabilities of wrong classes.
         soft: Name of the soft loss D: ``kl``, ``cross_entropy``, ``probabilities`` (squared error
             of the softened probabilities), ``logits`` (squared error of the zero-mean logits),
             ``dkd`` (decoupled), ``dist`` (Pearson's distance over classes and over the batch),
@@ -36,8 +36,8 @@ class Objective(ObjectiveSettings):
         standardise: Whether the soft loss sees standardised logits; for ``kl``, ``cross_entropy``,
             ``dkd``, ``reverse_kl`` and ``jensen_shannon``.
         shuffled: Whether the soft loss sees the teacher's answer to another sample of the batch,
-            half a batch further on. This is a negative control: the answer has nothing to do with
-            the sample, so it must not help. A batch of one sample keeps its answer.
+            half a batch further on. This is a negative control: an answer to another sample
+            must not help. A batch of one sample keeps its answer.
         target_weight: Weight of the target part of ``dkd``.
         nontarget_weight: Weight of the non-target part of ``dkd``.
         teacher_share: Share of the teacher in the mixture of ``jensen_shannon``, above 0 and below
@@ -90,7 +90,7 @@ class Objective(ObjectiveSettings):
             classes: Number of classes.
 
         Raises:
-            ConfigError: If the number of class weights is not that of the classes.
+            ConfigError: If the number of class weights differs from the number of classes.
         """
         if self.class_weights is None:
             return self

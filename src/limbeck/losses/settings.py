@@ -1,4 +1,4 @@
-"""The settings of an objective, checked."""
+"""Settings of an objective, and their checks."""
 
 import math
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ NUMBERS = (
     Setting(
         "temperature",
         4.0,
-        least=math.nextafter(0, 1),
-        expected="above 0 (1 leaves the teacher's answers as they are, 2 to 20 are usual)",
+        minimum=math.nextafter(0, 1),
+        expected="above 0 (1 does not soften the teacher's answers, 2 to 20 are usual)",
     ),
     Setting(
         "label_smoothing",
         0.0,
-        most=math.nextafter(1, 0),
+        maximum=math.nextafter(1, 0),
         expected="at least 0 and below 1 (0.1 is usual)",
     ),
 )
@@ -32,7 +32,7 @@ NUMBERS = (
 
 SWITCHES = ("scale_by_t2", "standardise", "shuffled")
 
-# the settings of single soft losses are declared in their entries alone
+# the settings of each soft loss are declared only in its entry
 _OwnSettings: Any = make_dataclass(
     "_OwnSettings",
     [(setting.name, float, setting.default) for setting in own_settings().values()],
@@ -43,7 +43,7 @@ _OwnSettings: Any = make_dataclass(
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings(_OwnSettings):
-    """The settings of an :class:`~limbeck.losses.Objective`, where they are documented.
+    """The settings of an :class:`~limbeck.losses.Objective`; see there for their meaning.
 
     Raises:
         ConfigError: If a value is out of range, or settings contradict each other.
@@ -63,7 +63,7 @@ class ObjectiveSettings(_OwnSettings):
 
     def __post_init__(self) -> None:
         for setting in (*NUMBERS, *own_settings().values()):
-            # a loss that was registered later has settings that this class does not know
+            # losses that are registered later have settings without a field
             setting.check(getattr(self, setting.name, setting.default))
         for name in SWITCHES:
             value = getattr(self, name)
@@ -75,12 +75,12 @@ class ObjectiveSettings(_OwnSettings):
         _check_name("hard", self.hard, HARD_LOSSES)
         object.__setattr__(self, "class_weights", check_class_weights(self.class_weights))
         object.__setattr__(self, "features", _features(self.features))
-        self._check_learns()
+        self._check_weights()
         if self.soft_weight > 0:
             self._check_soft()
         self._check_smoothing()
 
-    def _check_learns(self) -> None:
+    def _check_weights(self) -> None:
         if self.hard_weight == 0 and self.soft_weight == 0 and not self.features:
             raise ConfigError(
                 "objective.hard_weight and objective.soft_weight are both 0: there is nothing to "
@@ -97,8 +97,8 @@ class ObjectiveSettings(_OwnSettings):
         if self.standardise and not loss.can_standardise:
             names = [other.name for other in SOFT_LOSSES.values() if other.can_standardise]
             raise ConfigError(
-                f"objective.standardise=true goes with objective.soft={', '.join(names)}; found "
-                f"{self.soft}."
+                f"objective.standardise=true works with objective.soft={', '.join(names)}, not "
+                f"with {self.soft}."
             )
         weights = [setting.name for setting in loss.settings if setting.is_weight]
         if weights and not any(getattr(self, name) for name in weights):
@@ -113,12 +113,12 @@ class ObjectiveSettings(_OwnSettings):
         if not HARD_LOSSES[self.hard].can_smooth:
             names = [loss.name for loss in HARD_LOSSES.values() if loss.can_smooth]
             raise ConfigError(
-                f"objective.label_smoothing={self.label_smoothing} goes with "
-                f"objective.hard={', '.join(names)}; found {self.hard}."
+                f"objective.label_smoothing={self.label_smoothing} works with "
+                f"objective.hard={', '.join(names)}, not with {self.hard}."
             )
         if self.class_weights is not None:
             raise ConfigError(
-                f"objective.label_smoothing={self.label_smoothing} does not go with "
+                f"objective.label_smoothing={self.label_smoothing} cannot be combined with "
                 "objective.class_weights. Set one of them."
             )
 
@@ -151,6 +151,6 @@ def _check_name(setting: str, value: Any, losses: dict[str, Any]) -> None:
 def _features(value: Any) -> tuple[Feature, ...]:
     if isinstance(value, (str, dict)) or not isinstance(value, Sequence):
         raise ConfigError(
-            f"objective.features={value!r} is not valid: expected a list, [] for none."
+            f"objective.features={value!r} is not valid: expected a list, or [] for none."
         )
     return tuple(Feature.of(entry) for entry in value)

@@ -1,8 +1,8 @@
 """The soft losses, :data:`SOFT_LOSSES`.
 
 A new soft loss needs a function and an entry here, and a test. The command line and the report read
-the table, and they do not wait for torch: functions in this module import it when they are called.
-Functions of other modules are named by their path.
+the table without importing torch. So functions in this module import torch when they are called,
+and functions of other modules are given by their dotted path.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MIN_NORM = 1e-6
-"""Smallest norm of centred probabilities; below it they are rounding and have no correlation."""
+"""Smallest norm of centred probabilities; smaller ones are rounding errors without correlation."""
 
 
 def squared_error_of_probabilities(
@@ -95,7 +95,7 @@ def decoupled(
         labels: Class indices, int64, broadcastable to ``[..., B]``, :data:`UNLABELLED` for a sample
             without a label; None if no sample has one.
         target_weight: Weight a, a number or a tensor that broadcasts against ``[..., B]``.
-        nontarget_weight: Weight b, a number or a tensor likewise.
+        nontarget_weight: Weight b, a number or a tensor that broadcasts against ``[..., B]``.
 
     Returns:
         Nats, ``[..., B]``.
@@ -122,7 +122,7 @@ def decoupled(
 
     binary_p, rest_p = split(teacher)
     binary_q, rest_q = split(student)
-    # not a number where the teacher excludes all classes but the target
+    # NaN where the teacher excludes all classes except the target
     rest_p = rest_p.nan_to_num(float("-inf"), neginf=float("-inf"))
     target_part = relative_entropy(binary_p, binary_q)
     nontarget_part = relative_entropy(rest_p, rest_q)
@@ -136,11 +136,11 @@ def relational(student: Tensor, teacher: Tensor, *, temperature: float | Tensor 
         \left( 1 - \rho(q_{b,:}, p_{b,:}) \right) + \left( 1 - \frac{1}{C} \sum_c \rho(q_{:,c},
             p_{:,c}) \right), \quad \rho \text{ Pearson's correlation}
 
-    The first term is per sample. The second belongs to the whole batch, of each student and seed by
-    itself: the value of a sample holds its share :math:`1 - \frac{B}{C} \sum_c \hat q_{bc}
+    The first term is per sample. The second is computed over the batch of each student and seed;
+    the value of a sample contains its share :math:`1 - \frac{B}{C} \sum_c \hat q_{bc}
     \hat p_{bc}`, where columns with a hat are centred and of norm 1, so that the mean over the
-    batch is the term. It therefore depends on the batch; if several processes share a batch, each
-    has a term of its own. Constant probabilities have correlation 0.
+    batch is the term. The loss therefore depends on the batch. If several processes share a batch,
+    each computes the term over its own part. Constant probabilities have correlation 0.
 
     Args:
         student: Logits z, ``[..., B, C]``.
@@ -164,7 +164,7 @@ def relational(student: Tensor, teacher: Tensor, *, temperature: float | Tensor 
 
 
 def _centred_unit(x: Tensor, dim: int) -> Tensor:
-    """Values along a dimension, centred and of norm 1."""
+    """Centre values along a dimension and scale them to norm 1."""
     centred = x - x.mean(dim, keepdim=True)
     return centred / centred.norm(dim=dim, keepdim=True).clamp(min=MIN_NORM)
 
@@ -202,11 +202,11 @@ _ENTRIES = (
         "jensen_shannon",
         "limbeck.losses.divergences.jensen_shannon",
         settings=(
-            # less than a millionth is lost in float32
+            # shares below one millionth vanish in float32
             Setting("teacher_share", 0.5, 1e-6, 1 - 1e-6, expected="above 0 and below 1"),
         ),
         can_standardise=True,
-        soft_weight=3.6,  # close to the teacher it is a quarter of the KL
+        soft_weight=3.6,  # near the teacher this loss is a quarter of the KL
     ),
 )
 
@@ -214,9 +214,9 @@ SOFT_LOSSES: dict[str, SoftLoss] = {loss.name: loss for loss in _ENTRIES}
 """Every soft loss by its name."""
 
 SHARED_SETTINGS = ("soft_weight", "temperature", "soft", "scale_by_t2", "standardise", "shuffled")
-"""Settings of an objective that concern its soft loss, whatever its kind."""
+"""Settings of an objective that apply to every soft loss."""
 
 
 def own_settings() -> dict[str, Setting]:
-    """The settings that belong to single soft losses, by name."""
+    """Return the settings that belong to single soft losses, by name."""
     return {setting.name: setting for loss in SOFT_LOSSES.values() for setting in loss.settings}

@@ -1,6 +1,6 @@
-"""Soft losses for a teacher that is known by some of its classes.
+"""Soft losses against sparse targets: K of a teacher's classes at each position.
 
-These are its most probable classes, or a sample of its classes.
+The K classes are the most probable ones, or a random sample.
 """
 
 import math
@@ -15,14 +15,15 @@ from limbeck.losses.divergences import upcast
 
 
 class SparseTargets(NamedTuple):
-    """A teacher's distribution over V classes, at T = 1, by K of them at each position.
+    """A teacher's distribution over V classes at T = 1, reduced to K classes at each position.
 
     Attributes:
         ids: Classes, int64 ``[..., B, K]``, all different within a position.
-        log_p: Log-probabilities of the classes in nats, ``[..., B, K]``; without a tail
+        log_p: Log-probabilities of the classes in nats, ``[..., B, K]``. Without a tail,
             log-weights whose exponentials sum to 1.
-        tail: Log of the total probability of all other classes and the mean of their
-            log-probabilities, ``[..., B, 2]``; None for a sample, drawn at the loss's temperature.
+        tail: Log of the total probability of all other classes, and the mean of their
+            log-probabilities, ``[..., B, 2]``; None for a sample, which is drawn at the temperature
+            of the loss.
         classes: Number of classes V.
     """
 
@@ -40,15 +41,15 @@ class SparseTargets(NamedTuple):
 def sparse_kl(
     student: Tensor, targets: SparseTargets, *, temperature: float | Tensor = 1.0
 ) -> Tensor:
-    r"""Kullback-Leibler divergence of the softened student from the known part of the teacher.
+    r"""Compute the Kullback-Leibler divergence of the student from sparse targets.
 
     .. math:: \sum_{c \in K} p_c (\log p_c - \log q_c) + p_r (\log p_r - \log q_r)
 
-    With a tail it is over K + 1 parts, the K classes and the rest r as one: at most the KL over all
-    classes. At T = 1 its gradient equals that of the KL over all classes, in the logits of the K
-    classes and in the sum over the rest; labels alone decide how the rest is shared out among its
-    classes. At another T the probability of the rest is that of :func:`soften`. A sample (no
-    tail) has no rest, and p are its weights at any T.
+    With a tail, the sum has K + 1 terms: the K classes, and the rest r as one class. It is at most
+    the KL over all classes. At T = 1 its gradient equals the gradient of the KL over all classes,
+    for the logits of the K classes and for the sum over the rest. How probability is distributed
+    within the rest is learned from labels only. At another T, :func:`soften` estimates the
+    probability of the rest. A sample (no tail) has no rest, and p are its weights at any T.
 
     Args:
         student: Logits z, ``[..., B, C]``.
@@ -65,12 +66,12 @@ def sparse_kl(
 def sparse_cross_entropy(
     student: Tensor, targets: SparseTargets, *, temperature: float | Tensor = 1.0
 ) -> Tensor:
-    r"""Cross-entropy of the softened student under the known part of the softened teacher.
+    r"""Compute the cross-entropy of the student under sparse targets.
 
     .. math:: -\sum_{c \in K} p_c \log q_c - p_r \log q_r
 
-    The gradient is that of :func:`sparse_kl`. For a sample whose weights are shares of draws from
-    the teacher, its expectation is that of the dense cross-entropy.
+    The gradient equals the gradient of :func:`sparse_kl`. For sampled targets, its expectation is
+    the gradient of the dense cross-entropy.
 
     Args:
         student: Logits z, ``[..., B, C]``.
@@ -97,19 +98,20 @@ def _sparse_loss(
 
 
 def soften(targets: SparseTargets, temperature: float | Tensor = 1.0) -> Tensor:
-    r"""Log-probabilities at T of the K classes, followed by that of all others together.
+    r"""Compute log-probabilities at T of the K classes, followed by all other classes together.
 
-    The softened probability of the others is known up to the normalisation if
+    The softened probability of the others follows, up to normalisation, from
 
     .. math:: f(b) = \log \sum_{c \in rest} \exp(b \log p_c), \quad b = 1 / T
 
-    is. Three values of it are known: f(0) = log(V - K); its slope at 0, the mean of log p; and
-    f(1), the log of the rest's probability. The quadratic through them, with a curvature of at
-    least 0 as f has, is exact for normally distributed log-probabilities. Every f lies on one side
-    of b f(1), above for T > 1 and below for T < 1; if the quadratic does not, b f(1) is taken.
+    Three values of f are known: f(0) = log(V - K); the slope at 0, which is the mean of log p; and
+    f(1), the log of the probability of the rest. f is approximated by the quadratic through them,
+    with a curvature of at least 0. The approximation is exact for normally distributed
+    log-probabilities. f is at least b f(1) for T > 1 and at most b f(1) for T < 1; the quadratic is
+    clamped to this bound.
 
     Args:
-        targets: Targets; those without a tail are returned as they are, since they were drawn at T.
+        targets: Targets. Without a tail they are not changed, since they were drawn at T.
         temperature: T, a number or a tensor that broadcasts against ``[..., B, 1]``.
 
     Returns:
@@ -124,24 +126,24 @@ def soften(targets: SparseTargets, temperature: float | Tensor = 1.0) -> Tensor:
     mass, mean = upcast(targets.tail).split(1, -1)
     if not others:
         mass = mean = torch.full_like(mass, float("-inf"))
-    even = mass - log_n
+    uniform = mass - log_n
     # the mean is -inf if the teacher excludes one of the classes
-    mean = torch.where(mean > float("-inf"), mean, even)
-    bend = torch.where(even > mean, even - mean, 0.0)
-    rest = log_n + b * mean + b.square() * bend
+    mean = torch.where(mean > float("-inf"), mean, uniform)
+    curvature = torch.where(uniform > mean, uniform - mean, 0.0)
+    rest = log_n + b * mean + b.square() * curvature
     rest = torch.where(b > 1, torch.minimum(rest, b * mass), torch.maximum(rest, b * mass))
     known = b * log_p
-    return _normalised(torch.cat([known, rest.expand(*known.shape[:-1], 1)], -1))
+    return _short_log_softmax(torch.cat([known, rest.expand(*known.shape[:-1], 1)], -1))
 
 
-def _normalised(scores: Tensor) -> Tensor:
-    """``log_softmax`` over the last dimension, faster if that is short."""
+def _short_log_softmax(scores: Tensor) -> Tensor:
+    """Compute ``log_softmax`` over the last dimension, faster if the dimension is short."""
     scores = scores - scores.amax(-1, keepdim=True)
     return scores - scores.exp().sum(-1, keepdim=True).log()
 
 
 class _SparseLoss(torch.autograd.Function):
-    """``sum p (log p - log q)`` over parts, or without ``log p``.
+    """``sum p (log p - log q)``, or the same without ``log p``.
 
     The exponentials of all logits are computed once, for the forward and the backward pass.
     """
@@ -158,14 +160,14 @@ class _SparseLoss(torch.autograd.Function):
     ) -> Tensor:
         """Compute values ``[..., B]``.
 
-        ``log_p`` is ``[..., B, K]`` of a sample, otherwise ``[..., B, K + 1]``.
+        ``log_p`` is ``[..., B, K]`` for a sample, otherwise ``[..., B, K + 1]``.
         """
         ids = ids.expand(*student.shape[:-1], ids.shape[-1])
         scaled = upcast(student) / temperature
         log_p = log_p.to(scaled.dtype)
         known = scaled.gather(-1, ids)
         if not is_sample:
-            # what remains is the rest, so that its mass is never a difference of two numbers
+            # only the rest remains, so that its mass is not computed as a difference
             scaled.scatter_(-1, ids, float("-inf"))
         top = scaled.amax(-1, keepdim=True).clamp(min=torch.finfo(scaled.dtype).min)
         weights = scaled.sub_(top).exp_()
@@ -176,7 +178,7 @@ class _SparseLoss(torch.autograd.Function):
             log_q = known - log_total
             own, share = -p, p.sum(-1, keepdim=True)
         else:
-            log_q = _normalised(torch.cat([known, log_total], -1))
+            log_q = _short_log_softmax(torch.cat([known, log_total], -1))
             own, share = (log_q.exp() - p).split([ids.shape[-1], 1], -1)
         ctx.save_for_backward(weights, ids, own, share / total.clamp(min=1))
         ctx.temperature, ctx.dtype = temperature, student.dtype

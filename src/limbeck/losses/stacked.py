@@ -16,10 +16,10 @@ from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.losses.sparse import SparseTargets
 
 SPARSE_LOSSES = {loss.name: load(loss.sparse) for loss in SOFT_LOSSES.values() if loss.sparse}
-"""The soft losses that some of a teacher's classes are enough for, in that form, by name."""
+"""Functions of the soft losses that work with sparse targets, by name."""
 
 Answers = Tensor | SparseTargets
-"""A teacher's logits, or its probabilities of some classes."""
+"""A teacher's logits, or sparse targets."""
 
 
 class Terms(NamedTuple):
@@ -31,14 +31,14 @@ class Terms(NamedTuple):
 
 
 class _HardGroup(NamedTuple):
-    """Properties shared by arms whose hard losses are computed at once."""
+    """Properties shared by arms whose hard losses are computed together."""
 
     kind: str
     smoothed: bool
 
 
 class _SoftGroup(NamedTuple):
-    """Properties shared by arms whose soft losses are computed at once."""
+    """Properties shared by arms whose soft losses are computed together."""
 
     loss: SoftLoss
     standardise: bool
@@ -48,7 +48,7 @@ class _SoftGroup(NamedTuple):
 class StackedObjective:
     """The objectives of A arms, evaluated together.
 
-    Arms with one kind of soft loss share its computation.
+    Arms with the same kind of soft loss share its computation.
 
     Args:
         objectives: Objective of each arm.
@@ -81,7 +81,7 @@ class StackedObjective:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether any arm has a soft loss, or is guided by layers of the teacher."""
+        """Whether any arm has a soft loss or uses layers of the teacher."""
         return any(objective.needs_teacher for objective in self.objectives)
 
     @property
@@ -103,56 +103,56 @@ class StackedObjective:
 
         Args:
             student: Logits, ``[A, ..., B, C]``: arm first.
-            teacher: Logits, ``[..., B, C]``, or the probabilities of some classes, shared by all
-                arms; None if no arm has a soft loss.
+            teacher: Logits, ``[..., B, C]``, or sparse targets, shared by all arms; None if no arm
+                has a soft loss.
             labels: Class indices, ``[..., B]``, :data:`limbeck.losses.UNLABELLED` for a sample
                 without a label.
             mixed: Labels of the second inputs and weights of the first ones if inputs are mixtures,
-                both ``[..., B]``. The teacher's logits are of the mixture itself.
+                both ``[..., B]``. The teacher's logits are for the mixture itself.
             ignored: Positions without a sample, such as the padding of a block of tokens, bool
-                ``[..., B]``: neither loss counts them, whatever their values. A sample whose
+                ``[..., B]``. Neither loss counts them, whatever their values. A sample whose
                 shuffled answer comes from such a position has no soft loss.
             counts: Numbers of labelled samples and of all samples (each a number or ``[...]``) to
-                divide by; None to count them. Processes that share a batch pass those of the whole
-                batch divided by the number of processes, so that the mean over processes is the
-                mean over the whole batch.
+                divide by; None to count them. Processes that share a batch pass the numbers of the
+                whole batch divided by the number of processes, so that the mean over processes is
+                the mean over the whole batch.
 
         Returns:
             Terms of shape ``[A, ...]``; ``soft`` is 0 for arms without a soft loss, ``hard`` if no
             arm has a hard loss.
 
         Raises:
-            TeacherError: If an arm has a soft loss and there is no teacher, or the teacher has
-                another number of classes, or the loss needs all of them and some are given.
-            ConfigError: If the number of class weights is not that of the classes, or a soft loss
-                has no meaning with ignored positions.
+            TeacherError: If an arm has a soft loss and there is no teacher, the teacher has another
+                number of classes, or a loss that needs all classes gets sparse targets.
+            ConfigError: If the number of class weights differs from the number of classes, or a
+                soft loss has no meaning with ignored positions.
             ValueError: If the first dimension of ``student`` is not the number of arms.
         """
         if len(student) != len(self.objectives):
             raise ValueError(f"Expected logits of {len(self.objectives)} arms, got {len(student)}.")
         with torch.autocast(student.device.type, enabled=False):
             if ignored is not None:
-                student, teacher, labels = self._blank(ignored, student, teacher, labels)
+                student, teacher, labels = self._zero_ignored(ignored, student, teacher, labels)
             if counts is None:
                 counts = _counts(labels, mixed, ignored)
             labelled, samples = counts
             hard = soft = student.new_zeros(student.shape[:-2], dtype=_dtype(student))
             if self._learns_from_labels:
-                hard = self._hard(student, labels, mixed) / _above_zero(labelled)
+                hard = self._hard(student, labels, mixed) / _safe_divisor(labelled)
             if self._soft_groups:
                 targets = None if mixed else labels
-                soft = self._soft(student, teacher, targets, ignored) / _above_zero(samples)
+                soft = self._soft(student, teacher, targets, ignored) / _safe_divisor(samples)
             arms = range(len(student))
             hard_weight = self._tensor("hard_weight", arms, hard, hard.ndim - 1)
             soft_weight = self._tensor("soft_weight", arms, hard, hard.ndim - 1)
             return Terms(hard_weight * hard + soft_weight * soft, hard, soft)
 
-    def _blank(
+    def _zero_ignored(
         self, ignored: Tensor, student: Tensor, teacher: Answers | None, labels: Tensor
     ) -> tuple[Tensor, Answers | None, Tensor]:
         """Zero logits and targets and remove labels at ignored positions.
 
-        Not even a NaN in such a position then reaches a gradient.
+        So not even a NaN at such a position reaches a gradient.
         """
         for group in self._soft_groups:
             if group.loss.per_batch:
@@ -162,10 +162,10 @@ class StackedObjective:
                     "Choose another soft loss, such as kl."
                 )
 
-        def blank(values: Tensor) -> Tensor:
+        def zero(values: Tensor) -> Tensor:
             return torch.where(ignored[..., None], 0, values)
 
-        return blank(student), _map(teacher, blank), torch.where(ignored, UNLABELLED, labels)
+        return zero(student), _map(teacher, zero), torch.where(ignored, UNLABELLED, labels)
 
     def _hard(self, student: Tensor, labels: Tensor, mixed: tuple[Tensor, Tensor] | None) -> Tensor:
         """Compute the hard terms ``[A, ...]``, summed over samples."""
@@ -193,7 +193,7 @@ class StackedObjective:
         ignored: Tensor | None,
     ) -> Tensor:
         """Compute the soft terms ``[A, ...]``, summed over samples."""
-        teacher = _map(self._checked(teacher, student.shape[-1]), Tensor.detach)
+        teacher = _map(self._check_teacher(teacher, student.shape[-1]), Tensor.detach)
         answers = {}
         for shuffled in {group.shuffled for group in self._soft_groups}:
             answers[shuffled] = _answers(teacher, student, shuffled)
@@ -203,8 +203,8 @@ class StackedObjective:
             scale = self._tensor("soft_scale", arms, student, student.ndim - 3)
             values = self._soft_values(group, arms, logits, answers[group.shuffled], labels)
             if ignored is not None:
-                silent = ignored | _half_on(ignored, -1) if group.shuffled else ignored
-                values = torch.where(silent, 0.0, values)
+                excluded = ignored | _shift_by_half(ignored, -1) if group.shuffled else ignored
+                values = torch.where(excluded, 0.0, values)
             parts.append(scale * values.sum(-1))
             order += arms
         if len(order) < len(student):
@@ -213,17 +213,17 @@ class StackedObjective:
             order += controls
         return _in_order(parts, order)
 
-    def _checked(self, teacher: Answers | None, classes: int) -> Answers:
-        """Return the teacher's answers if the arms' soft losses can use them."""
+    def _check_teacher(self, teacher: Answers | None, classes: int) -> Answers:
+        """Check that the soft losses can use the teacher's answers, and return these."""
         if teacher is None:
             raise TeacherError(
-                "An objective with soft_weight above 0 needs a teacher's logits, but none were "
-                "given."
+                "An objective with soft_weight above 0 needs a teacher's logits, but there is "
+                "no teacher."
             )
-        known = teacher.classes if isinstance(teacher, SparseTargets) else teacher.shape[-1]
-        if known != classes:
+        count = teacher.classes if isinstance(teacher, SparseTargets) else teacher.shape[-1]
+        if count != classes:
             raise TeacherError(
-                f"The teacher has {known} classes and the student {classes}. Both need the same "
+                f"The teacher has {count} classes and the student {classes}. Both need the same "
                 "classes in the same order."
             )
         if isinstance(teacher, SparseTargets):
@@ -292,7 +292,7 @@ class StackedObjective:
 def _counts(
     labels: Tensor, mixed: tuple[Tensor, Tensor] | None, ignored: Tensor | None
 ) -> tuple[Tensor, Tensor | float]:
-    """Numbers of labelled samples and of all samples."""
+    """Count the labelled samples and all samples."""
     labelled = is_labelled(labels, mixed).sum(-1)
     if ignored is None:
         return labelled, max(1, labels.shape[-1])
@@ -300,7 +300,7 @@ def _counts(
 
 
 def _dtype(like: Tensor) -> torch.dtype:
-    """Type in which losses are computed: float32, or float64 for such logits."""
+    """Return the type in which losses are computed: float32, or float64 for float64 logits."""
     return torch.float64 if like.dtype == torch.float64 else torch.float32
 
 
@@ -316,22 +316,22 @@ def _map(teacher: Answers | None, fn: Callable[[Tensor], Tensor]) -> Answers | N
 
 
 def _answers(teacher: Answers, student: Tensor, shuffled: bool) -> Answers:
-    """The teacher's answers to the samples, or, shuffled, to other samples."""
+    """Return the teacher's answers to the samples, or to other samples if shuffled."""
     if shuffled:
-        teacher = _map(teacher, lambda values: _half_on(values, -2))
+        teacher = _map(teacher, lambda values: _shift_by_half(values, -2))
     if isinstance(teacher, Tensor) and student.stride(-1) != 1:
-        # the student's order in memory, so that both are read in one order
+        # the same memory order as the student's logits, so that both are read in one order
         return teacher.mT.contiguous().mT
     return teacher
 
 
-def _half_on(values: Tensor, dim: int) -> Tensor:
-    """The value of the sample half a batch further on, for each sample."""
+def _shift_by_half(values: Tensor, dim: int) -> Tensor:
+    """Return for each sample the value of the sample half a batch further on."""
     return values.roll(-(values.shape[dim] // 2), dim)
 
 
-def _above_zero(count: Tensor | float) -> Tensor | float:
-    """A number to divide a sum by: a sum over nothing is 0, and 0 / 0 should be 0."""
+def _safe_divisor(count: Tensor | float) -> Tensor | float:
+    """Return a count to divide by that is above 0, so that an empty sum gives 0."""
     return count.clamp(min=1e-6) if isinstance(count, Tensor) else count
 
 

@@ -1,4 +1,4 @@
-"""Constants for the classes, added inside a model so that it is deployed like any other."""
+"""Constants for the classes, added to the weights of a model for deployment."""
 
 import torch
 from torch import Tensor, nn
@@ -6,18 +6,18 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def add_to_logits(model: nn.Module, bias: Tensor, inputs: Tensor) -> bool:
-    """Add constants to a model's logits by the bias of its last layer.
+    """Add constants to a model's logits through the bias of its last layer.
 
-    That is the parameter, one number per class, whose change moves the logits of some inputs by
-    exactly this change.
+    The bias is found by trial: it is a parameter with one number per class, and adding the
+    constants to it adds them to the logits.
 
     Args:
         model: Model in eval mode; changed in place.
         bias: Constants, ``[C]``.
-        inputs: Inputs to try it on, ``[B, *shape]``.
+        inputs: Inputs for the trial, ``[B, *shape]``.
 
     Returns:
-        Whether there is such a parameter; if not, the model is unchanged.
+        Whether there is such a parameter. If not, the model is unchanged.
     """
     before = model(inputs)
     tensors = [*model.buffers(), *model.parameters()]

@@ -1,4 +1,4 @@
-"""The models that limbeck can rebuild from data: names in ``model.json`` and their classes."""
+"""Builders of the models that limbeck can rebuild from ``model.json``."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,13 +9,13 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Builder:
-    """A class of models that is rebuilt from its arguments.
+    """A model class that can be rebuilt from its arguments.
 
     Attributes:
         name: Name in ``model.json``.
-        path: Dotted path of the class, which keeps its arguments in ``arguments``.
-        from_library: Whether the network comes from another library: it may keep tensors that no
-            file holds, and may need memory to be built.
+        path: Dotted path of the class, whose instances have their arguments in ``arguments``.
+        from_library: Whether the network comes from another library. It may have tensors that are
+            not in the file, and may allocate memory when it is built.
         reads_tokens: Whether inputs are blocks of token ids.
     """
 
@@ -51,15 +51,15 @@ BUILDERS: dict[str, Builder] = {builder.name: builder for builder in _ENTRIES}
 
 
 def class_path(model: nn.Module) -> str:
-    """The dotted path of a model's class."""
+    """Return the dotted path of a model's class."""
     return f"{type(model).__module__}.{type(model).__qualname__}"
 
 
 def describe_network(model: nn.Module) -> dict[str, Any] | None:
-    """Return the ``builder`` and ``arguments`` that rebuild a model without its normalisation.
+    """Return the ``builder`` and ``arguments`` of a model without its normalisation.
 
     Returns:
-        None for a class of a user's own, or a model on such a module.
+        Both as a dictionary; None for a user's own class, or a model that contains one.
     """
     arguments = getattr(model, "arguments", None)
     if arguments is None:

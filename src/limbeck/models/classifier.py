@@ -1,4 +1,4 @@
-"""An encoder from anywhere and a linear layer on its features."""
+"""A linear classifier on the features of an encoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,18 +18,18 @@ class Classifier(nn.Module):
 
     Args:
         encoder: ``torchvision/NAME`` or ``timm/NAME``; or a model of either library, whose last
-            layer is removed; or a module of your own that gives features ``[B, F]``, or maps ``[B,
-            F, H, W]``, which are averaged.
+            layer is removed; or a module of your own that returns features ``[B, F]``, or maps
+            ``[B, F, H, W]``, which are averaged.
         classes: Number of classes.
         shape: Shape of one input; needed for an encoder by name, and to infer the number of
             features.
         features: Number F of features; None to infer it with an input of zeros.
-        pretrained: Whether an encoder by name starts from its weights for ImageNet.
+        pretrained: Whether an encoder by name starts from its ImageNet weights.
         stem: Stem of an encoder by name: ``auto``, ``small`` or ``imagenet``, see
             :class:`~limbeck.models.TorchvisionModel`.
 
     Raises:
-        ConfigError: If the encoder is unknown, cannot read inputs of that shape, or gives no
+        ConfigError: If the encoder is unknown, cannot read inputs of that shape, or returns no
             features.
         ResourceError: If pretrained weights could not be downloaded.
     """
@@ -54,8 +54,10 @@ class Classifier(nn.Module):
                 "stem": stem,
             }
             encoder = _library_model(encoder, shape, pretrained, stem)
-        self.encoder = _without_head(encoder)
-        self.head = nn.Linear(self._width(shape) if features is None else features, classes)
+        self.encoder = _remove_head(encoder)
+        self.head = nn.Linear(
+            self._count_features(shape) if features is None else features, classes
+        )
 
     @property
     def name(self) -> str:
@@ -75,27 +77,28 @@ class Classifier(nn.Module):
         return features.mean((2, 3)) if features.ndim == 4 else features
 
     @torch.no_grad()
-    def _width(self, shape: Sequence[int]) -> int:
-        """Number of features of an input of zeros."""
+    def _count_features(self, shape: Sequence[int]) -> int:
+        """Return the number of features for an input of zeros."""
         modes = [(part, part.training) for part in self.encoder.modules()]
         name = type(self.encoder).__name__
         first = next(self.encoder.parameters(), torch.empty(0))
-        self.encoder.eval()  # one input has no batch statistics, and must not change them
+        # a single input has no batch statistics, and must not change the running statistics
+        self.encoder.eval()
         try:
             features = self.features(torch.zeros(1, *shape, device=first.device, dtype=first.dtype))
         except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
             raise ConfigError(
                 f"The encoder {name} cannot read inputs of shape {list(shape)} "
-                f"({str(error).splitlines()[0]}). Give the shape that it reads, or the number of "
-                "its features."
+                f"({str(error).splitlines()[0]}). Set shape to the input shape of the encoder, or "
+                "set features."
             ) from None
         finally:
             for part, training in modes:
                 part.training = training
         if features.ndim != 2 or len(features) != 1:
             raise ConfigError(
-                f"The encoder {name} gives {list(features.shape)} for one input; expected features "
-                "[1, F] or maps [1, F, H, W]."
+                f"The encoder {name} returns {list(features.shape)} for one input; expected "
+                "features [1, F] or maps [1, F, H, W]."
             )
         return features.shape[1]
 
@@ -109,10 +112,10 @@ def _library_model(name: str, shape: Sequence[int], pretrained: bool, stem: str)
     return LIBRARIES[library](shape, 1000, name=model, pretrained=pretrained, stem=stem)
 
 
-def _without_head(encoder: nn.Module) -> nn.Module:
-    """A model of torchvision or timm without its last layer; any other module as it is."""
+def _remove_head(encoder: nn.Module) -> nn.Module:
+    """Remove the last layer of a torchvision or timm model; other modules are not changed."""
     if isinstance(encoder, tuple(LIBRARIES.values())):
-        encoder.net = _without_head(encoder.get_submodule("net"))
+        encoder.net = _remove_head(encoder.get_submodule("net"))
     elif type(encoder).__module__.startswith("timm."):
         encoder.reset_classifier(0)  # type: ignore[operator]
     elif type(encoder).__module__.startswith("torchvision.models."):

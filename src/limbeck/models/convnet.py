@@ -21,7 +21,7 @@ class ConvNet(nn.Module):
         dropout: Dropout probability of the pooled features.
 
     Raises:
-        ConfigError: If the input is not an image, or channels and strides do not fit together.
+        ConfigError: If the inputs are not images, or channels and strides do not match.
     """
 
     def __init__(
@@ -36,12 +36,13 @@ class ConvNet(nn.Module):
         super().__init__()
         if len(shape) != 3:
             raise ConfigError(
-                f"ConvNet needs images [C, H, W]; the data has inputs of shape {list(shape)}."
+                "ConvNet needs images [C, H, W], but the dataset has inputs of shape "
+                f"{list(shape)}."
             )
         if len(channels) != len(strides) or not channels or min(*channels, *strides) < 1:
             raise ConfigError(
-                f"channels={list(channels)} and strides={list(strides)} should be lists of equal "
-                "length, of numbers of at least 1."
+                f"channels={list(channels)} and strides={list(strides)} should be lists of the "
+                "same length, of whole numbers of at least 1."
             )
         check_probability("dropout", dropout)
         self.arguments: dict[str, Any] = {
@@ -68,7 +69,7 @@ class ConvNet(nn.Module):
 
     @property
     def name(self) -> str:
-        """Channels, as in ``convnet 24-32-48``."""
+        """Name with the channels, such as ``convnet 24-32-48``."""
         return "convnet " + "-".join(map(str, self.arguments["channels"]))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,15 +16,15 @@ from limbeck.models.protocols import LastLayer
 STD = 0.02
 """Standard deviation of initial embeddings (Radford et al. 2019)."""
 MAX_PLAIN_LENGTH = 512
-"""Largest number of tokens for plain products in bfloat16 on a CPU, where the gradient of PyTorch's
-attention is slow.
+"""Longest block for which attention is computed with plain matrix products, in bfloat16 on a CPU,
+where the gradient of PyTorch's attention is slow.
 """
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal scaled dot-product attention (Vaswani et al. 2017).
+    """Compute causal scaled dot-product attention (Vaswani et al. 2017).
 
-    A position sees itself and those before it.
+    A position attends to itself and to earlier positions.
 
     Args:
         q: Queries, ``[B, H, t, d]``.
@@ -58,7 +58,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def extra_repr(self) -> str:
-        """Settings that no weight shows."""
+        """Return the settings that cannot be seen in the weights."""
         return f"heads={self.heads}"
 
     def forward(self, x: Tensor) -> Tensor:
@@ -72,8 +72,8 @@ class Block(nn.Module):
 class GPT(nn.Module):
     """A decoder-only transformer (Vaswani et al. 2017) like GPT-2 (Radford et al. 2019).
 
-    It has no biases. Positions are learned, norms come before attention and MLP, and the last
-    layer's weights are those of the token embedding (Press and Wolf 2017).
+    It has no biases. Position embeddings are learned, norms come before attention and MLP, and the
+    last layer shares its weights with the token embedding (Press and Wolf 2017).
 
     Args:
         shape: Shape of one input, ``(T,)``: the length of a block in tokens.
@@ -123,11 +123,11 @@ class GPT(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Draw normal weights.
+        """Draw weights from normal distributions.
 
-        Their variance keeps that of the inputs (LeCun et al. 1998), since small models learn
-        several times more slowly from GPT-2's 0.02. It is smaller for weights whose output is added
-        to the residual stream (Radford et al. 2019).
+        The variance preserves the variance of the inputs (LeCun et al. 1998), because small models
+        learn several times more slowly with GPT-2's standard deviation of 0.02. It is smaller for
+        weights whose output is added to the residual stream (Radford et al. 2019).
         """
         for name, weight in self.named_parameters():
             if name.startswith("blocks.") and weight.ndim == 2:
@@ -139,7 +139,7 @@ class GPT(nn.Module):
 
     @property
     def name(self) -> str:
-        """Layers and width, as in ``gpt-2x64``."""
+        """Name with layers and width, such as ``gpt-2x64``."""
         return f"gpt-{self.arguments['layers']}x{self.arguments['width']}"
 
     def last_layer(self) -> LastLayer:
@@ -149,7 +149,7 @@ class GPT(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, t, V]`` of token ids ``[B, t]`` (int32 or int64), ``t <= T``.
 
-        Those at position i predict token i + 1.
+        The logits at position i predict token i + 1.
 
         Raises:
             ConfigError: If the block is longer than T.
@@ -157,7 +157,7 @@ class GPT(nn.Module):
         return F.linear(self.hidden(ids), self.tokens.weight)
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Compute features ``[B, t, D]`` before the last layer, of inputs as in :meth:`forward`."""
+        """Compute the features ``[B, t, D]`` before the last layer, of token ids ``[B, t]``."""
         check_length(ids, self.positions.num_embeddings)
         x = self.dropout(self.tokens(ids) + self.positions.weight[: ids.shape[-1]])
         for block in self.blocks:
@@ -173,8 +173,8 @@ def check_tokens(name: str, shape: Sequence[int], classes: int) -> None:
     """
     if len(shape) != 1 or not _is_count(shape[0]):
         raise ConfigError(
-            f"{name} needs blocks of tokens [T]; the data has inputs of shape {list(shape)}. "
-            "Choose text (data=text) or another model."
+            f"{name} needs blocks of tokens [T], but the dataset has inputs of shape "
+            f"{list(shape)}. Choose text (data=text) or another model."
         )
     if not _is_count(classes):
         raise ConfigError(
@@ -196,5 +196,5 @@ def check_length(ids: Tensor, positions: int) -> None:
     if ids.shape[-1] > positions:
         raise ConfigError(
             f"A block of {ids.shape[-1]} tokens is longer than the model's {positions} positions. "
-            "Cut it, or build the model for longer blocks (data.block)."
+            "Shorten it, or build the model for longer blocks (data.block)."
         )

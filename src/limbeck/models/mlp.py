@@ -11,7 +11,7 @@ from limbeck._base.errors import ConfigError
 
 
 class BoundedLinear(nn.Linear):
-    """A linear layer whose incoming weight vectors have a norm of at most ``max_norm``.
+    """A linear layer with a bound on the norm of each unit's incoming weights.
 
     The training loop restores the bound after each optimizer step (Srebro and Shraibman 2005; used
     with dropout by Hinton et al. 2012).
@@ -74,14 +74,14 @@ class MLP(nn.Module):
                 layers.append(BoundedLinear(wide, next_wide, max_norm=max_norm))
             else:
                 layers.append(nn.Linear(wide, next_wide))
-            layers.append(nn.ReLU(inplace=True))  # a linear layer's output is not needed again
+            layers.append(nn.ReLU(inplace=True))  # backward does not need the input
             if dropout:
                 layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
 
     @property
     def name(self) -> str:
-        """Widths, as in ``784-800-800-10``."""
+        """Name with the widths, such as ``784-800-800-10``."""
         widths = [
             math.prod(self.arguments["shape"]),
             *self.arguments["hidden"],
@@ -95,7 +95,7 @@ class MLP(nn.Module):
 
 
 def check_probability(name: str, value: float) -> None:
-    """Check that a dropout probability lies in [0, 1).
+    """Check that a dropout probability is in [0, 1).
 
     Raises:
         ConfigError: If it does not.

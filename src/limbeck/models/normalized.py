@@ -1,4 +1,4 @@
-"""Normalisation inside a model, and the name of a model."""
+"""Models that normalise their inputs, and helpers for names and sizes of models."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 class Normalized(nn.Module):
-    """A model with the normalisation of its inputs inside.
+    """A model that normalises its inputs.
 
-    Teacher and student may then differ in it.
+    Teacher and student can then use different normalisations.
 
     Args:
-        net: Model of normalised inputs.
+        net: Model that takes normalised inputs.
         mean: Values to subtract, one per channel or one for all.
         std: Values to divide by, one per channel or one for all.
     """
@@ -32,7 +32,7 @@ class Normalized(nn.Module):
         return model_name(self.net)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute logits ``[B, classes]`` of inputs ``[B, ...]`` as the dataset holds them.
+        """Compute logits ``[B, classes]`` of inputs ``[B, ...]`` before normalisation.
 
         Images have values from 0 to 1.
         """
@@ -45,16 +45,16 @@ class Normalized(nn.Module):
 
 
 def without_normalization(model: nn.Module) -> nn.Module:
-    """The network inside a normalisation, or the model itself."""
+    """Return the network inside a :class:`Normalized` model, or the model itself."""
     return model.net if isinstance(model, Normalized) else model
 
 
 def model_name(model: nn.Module) -> str:
-    """The model's own ``name``, or that of its class."""
+    """Return the ``name`` of a model, or the name of its class."""
     name = getattr(model, "name", None)
     return name if isinstance(name, str) else type(model).__name__
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of parameters; shared ones count once."""
+    """Count the parameters of a model; shared parameters count once."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""What limbeck can use of a model beyond its logits."""
+"""Protocols of models that offer more than logits."""
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -21,8 +21,7 @@ class LastLayer(NamedTuple):
 class HasLastLayer(Protocol):
     """A language model whose logits are ``hidden(ids) @ weight.T + bias``.
 
-    Training then computes the logits of large vocabularies a part at a time, for models of your own
-    too.
+    For such models, also your own, training computes the logits of large vocabularies in chunks.
     """
 
     def last_layer(self) -> LastLayer | None:

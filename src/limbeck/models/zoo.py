@@ -14,7 +14,7 @@ from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 
 SMALL = 64
-"""Largest side in pixels of images for which ResNets get the stem for small images."""
+"""Largest side, in pixels, of images for which ResNets get the stem for small images."""
 STEMS = ("auto", "small", "imagenet")
 
 
@@ -28,10 +28,10 @@ class TorchvisionModel(nn.Module):
         shape: Shape of one image, channels first.
         classes: Number of classes.
         name: Name in ``torchvision.models.list_models()``.
-        pretrained: Whether to start from torchvision's best weights for ImageNet, downloaded by
-            torchvision, where they fit: not in the last layer for other classes, nor in a stem of
-            another size.
-        stem: Stem: ``auto``, ``small`` or ``imagenet``.
+        pretrained: Whether to start from torchvision's best ImageNet weights, which torchvision
+            downloads. Weights of another shape are not loaded: the last layer for other classes,
+            and a stem of another size.
+        stem: Kind of stem: ``auto``, ``small`` or ``imagenet``.
 
     Raises:
         ConfigError: If the name is unknown, the inputs are not images, or the model has no small
@@ -64,10 +64,11 @@ class TorchvisionModel(nn.Module):
                 f"torchvision/{name} cannot be built for images of {list(shape)}: {error}"
             ) from None
         if isinstance(self.net, (GoogLeNet, Inception3)):
-            self.net.transform_input = False  # the data's own normalisation comes first
+            self.net.transform_input = False  # inputs are already normalised
         elif isinstance(self.net, VisionTransformer) and shape[-1] != shape[-2]:
             raise ConfigError(
-                f"torchvision/{name} needs square images; the data has {shape[-2]} x {shape[-1]}."
+                f"torchvision/{name} needs square images, but the dataset has {shape[-2]} x "
+                f"{shape[-1]}."
             )
         _fit_channels(self.net, shape[0])
         _fit_stem(self.net, shape, stem, f"torchvision/{name}")
@@ -88,16 +89,16 @@ class TorchvisionModel(nn.Module):
 class TimmModel(nn.Module):
     """A model of timm (extra ``timm``).
 
-    The first convolution gets the channels of the data, and a model for images of one size is built
-    for that of the data. For images of up to 64 x 64 pixels, ResNets get the stem for small images,
-    see :class:`TorchvisionModel`.
+    The first convolution gets the channels of the data. A model with a fixed image size is built
+    for the size of the data. For images of up to 64 x 64 pixels, ResNets get the stem for small
+    images, see :class:`TorchvisionModel`.
 
     Args:
         shape: Shape of one image, channels first.
         classes: Number of classes.
         name: Name in ``timm.list_models()``, optionally followed by a dot and the tag of weights.
         pretrained: Whether to start from the model's weights, downloaded by timm.
-        stem: Stem: ``auto``, ``small`` or ``imagenet``.
+        stem: Kind of stem: ``auto``, ``small`` or ``imagenet``.
 
     Raises:
         ConfigError: If timm is not installed, the name is unknown, the inputs are not images, or
@@ -119,11 +120,11 @@ class TimmModel(nn.Module):
         import timm
 
         options: dict[str, Any] = {"num_classes": classes, "in_chans": shape[0]}
-        known = timm.get_pretrained_cfg(name)
+        config = timm.get_pretrained_cfg(name)
         if (
-            known is not None
-            and known.fixed_input_size
-            and tuple(known.input_size[-2:]) != tuple(shape[-2:])
+            config is not None
+            and config.fixed_input_size
+            and tuple(config.input_size[-2:]) != tuple(shape[-2:])
         ):
             options["img_size"] = tuple(shape[-2:])
         try:
@@ -157,7 +158,7 @@ def check_name(library: str, name: Any) -> None:
     """Check that a library is installed and has a model.
 
     Raises:
-        ConfigError: If it is not, or has not, with a suggestion.
+        ConfigError: If the library is not installed, or has no model of that name.
     """
     if library == "timm":
         if find_spec("timm") is None:
@@ -186,12 +187,13 @@ def _arguments(
 ) -> dict[str, Any]:
     """Check arguments, and return those that rebuild a saved model.
 
-    ``pretrained`` is none of them, since a saved model has its own weights.
+    ``pretrained`` is left out, since a saved model has its own weights.
     """
     check_name(library, name)
     if len(shape) != 3:
         raise ConfigError(
-            f"{library}/{name} needs images [C, H, W]; the data has inputs of shape {list(shape)}."
+            f"{library}/{name} needs images [C, H, W], but the dataset has inputs of shape "
+            f"{list(shape)}."
         )
     if not isinstance(pretrained, bool):
         raise ConfigError(f"pretrained={pretrained!r} should be true or false.")
@@ -219,14 +221,14 @@ def _fit_channels(net: nn.Module, channels: int) -> None:
         "stride": first.stride,
         "padding": first.padding,
     }
-    fitted = nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None)
-    _initialise(fitted)
+    replacement = nn.Conv2d(channels, first.out_channels, **shape, bias=first.bias is not None)
+    _initialise(replacement)
     parent, _, child = name.rpartition(".")
-    setattr(net.get_submodule(parent), child, fitted)
+    setattr(net.get_submodule(parent), child, replacement)
 
 
 def _first_convolution(net: nn.Module) -> str:
-    """The path of the first convolution."""
+    """Return the path of the first convolution."""
     return next(name for name, part in net.named_modules() if isinstance(part, nn.Conv2d))
 
 
@@ -240,16 +242,16 @@ def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> Non
         _initialise(net.conv1)
     elif stem == "small":
         raise ConfigError(
-            f"stem=small: {name} is not a ResNet, and only those have a stem for small images. Use "
-            "auto."
+            f"stem=small: {name} is not a ResNet, and only ResNets have a stem for small images. "
+            "Use auto."
         )
     elif small_images:
-        remedy = "larger images (data.size) help"
+        remedy = "Use larger images (data.size)"
         if _is_resnet(net):
-            remedy = "stem=auto gives it the one for small images"
+            remedy = "Use stem=auto for the stem for small images"
         _warn(
-            f"{name} has a stem for images of 224 x 224, the data's are {shape[-2]} x {shape[-1]}: "
-            f"that can cost several points of accuracy; {remedy}."
+            f"{name} has a stem for images of 224 x 224, but the images have {shape[-2]} x "
+            f"{shape[-1]}. This can cost several points of accuracy. {remedy}."
         )
 
 
@@ -278,7 +280,7 @@ def _initialise(convolution: nn.Conv2d) -> None:
 
 
 def _fill_torchvision(net: nn.Module, name: str) -> None:
-    """Load torchvision's weights for ImageNet where they fit; the last layer need not fit."""
+    """Load torchvision's ImageNet weights; the last layer may have another shape."""
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(name)["DEFAULT"]
@@ -290,24 +292,24 @@ def _fill_torchvision(net: nn.Module, name: str) -> None:
     first = f"{_first_convolution(net)}."
     weight = f"{first}weight"
     pretrained[weight] = _for_channels(pretrained.get(weight), own[weight])
-    fitting = {}
+    matching = {}
     for key, value in pretrained.items():
         if key in own and value.shape == own[key].shape:
-            fitting[key] = value
+            matching[key] = value
     last = [key for key, _ in net.named_parameters()][-2:]
     for key in own:
-        if key not in fitting and key not in last and not key.startswith(first):
+        if key not in matching and key not in last and not key.startswith(first):
             raise ConfigError(
                 f"torchvision/{name}: the pretrained weights do not fit ({key}); use pretrained: "
                 "false."
             )
-    net.load_state_dict(fitting, strict=False)
+    net.load_state_dict(matching, strict=False)
 
 
 def _for_channels(weight: Tensor | None, like: Tensor) -> Tensor:
-    """The weight of a first convolution for other channels.
+    """Adapt the weight of a first convolution to another number of channels.
 
-    It is the mean over colours, scaled to keep the size of the outputs.
+    The result is the mean over colours, scaled so that the outputs keep their size.
     """
     if weight is None or weight.shape[2:] != like.shape[2:]:
         return like  # a stem of another size keeps its initial weights
@@ -319,12 +321,12 @@ def _for_channels(weight: Tensor | None, like: Tensor) -> Tensor:
 def _pretrained_timm(name: str, options: dict[str, Any]) -> nn.Module:
     import timm
 
-    known = timm.get_pretrained_cfg(name)
-    if known is None or not known.has_weights:
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
         raise ConfigError(f"timm has no pretrained weights for {name}; use pretrained: false.")
     try:
         return timm.create_model(name, pretrained=True, **options)
-    except Exception as error:  # whatever the hub's client raises without a network
+    except Exception as error:  # the hub's client may raise anything without a network
         raise _no_download(f"timm/{name}", error) from None
 
 

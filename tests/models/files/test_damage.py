@@ -147,7 +147,7 @@ def test_one_changed_byte_of_weights_is_noticed(saved):
 def test_a_path_without_a_model_is_refused(tmp_path):
     with pytest.raises(TeacherError, match="does not exist"):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(TeacherError, match=r"has no model\.safetensors, nor has"):
+    with pytest.raises(TeacherError, match=r"has no model\.safetensors, and neither has"):
         load_model(tmp_path)
     (tmp_path / "config.yaml").write_text("seeds: 5")
     with pytest.raises(UntrustedFileError, match="not a safetensors file"):

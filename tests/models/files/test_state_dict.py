@@ -109,7 +109,7 @@ def test_a_whole_module_is_read_only_if_it_is_trusted(tmp_path):
     model = own().eval()
     torch.save({"model": model, "epoch": 3}, tmp_path / "it.pt")
     (tmp_path / "code.pt").write_bytes(pickle.dumps(Telltale(), 2))
-    with pytest.raises(UntrustedFileError, match=r"holds more than tensors.*trust_pickle"):
+    with pytest.raises(UntrustedFileError, match=r"contains more than tensors.*trust_pickle"):
         load_model(tmp_path / "it.pt", own)
     with pytest.raises(UntrustedFileError):
         load_model(tmp_path / "code.pt", own)
@@ -124,8 +124,8 @@ def test_a_whole_module_is_read_only_if_it_is_trusted(tmp_path):
     ("content", "message"),
     [
         ({}, "no state dict, but nothing"),
-        ([torch.zeros(2)], "holds a list"),
-        (torch.zeros(2), "holds a Tensor"),
+        ([torch.zeros(2)], "contains a list"),
+        (torch.zeros(2), "contains a Tensor"),
         ({"a": {"w": torch.zeros(1)}, "b": {"w": torch.zeros(1)}}, r"several state dicts \(a, b\)"),
         ({"w": torch.zeros(2)}, "it lacks layers.1.bias, layers.1.weight, .* and it also has w"),
         ({"layers": {1: torch.zeros(2)}}, "no state dict, but layers"),

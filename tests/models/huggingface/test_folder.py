@@ -49,15 +49,15 @@ def test_the_vocabulary_is_that_of_the_tokenizer_in_the_folder(folder):
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path, folder):
-    with pytest.raises(ConfigError, match=r"does not exist\. Name a folder"):
+    with pytest.raises(ConfigError, match=r"does not exist\. Choose a folder"):
         HuggingFace((LENGTH,), CLASSES, path=tmp_path / "no where")
     with pytest.raises(ConfigError, match="is a file"):
         HuggingFace((LENGTH,), CLASSES, path=folder / "config.json")
     (folder / "model.safetensors").rename(folder / "kept")
-    with pytest.raises(ConfigError, match=r"holds no model\.safetensors"):
+    with pytest.raises(ConfigError, match=r"contains no model\.safetensors"):
         HuggingFace((LENGTH,), CLASSES, path=folder)
     (folder / "config.json").unlink()
-    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+    with pytest.raises(ConfigError, match=r"contains no config\.json"):
         HuggingFace((LENGTH,), CLASSES, path=folder)
 
 
@@ -105,7 +105,7 @@ def test_pickled_weights_are_refused_unread(folder):
 def test_parts_outside_of_the_folder_are_refused(folder, name):
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": name}}))
-    with pytest.raises(UntrustedFileError, match=r"beside it was expected"):
+    with pytest.raises(UntrustedFileError, match=r"expected a \.safetensors file"):
         HuggingFace((LENGTH,), CLASSES, path=folder)
 
 

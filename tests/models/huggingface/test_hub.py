@@ -20,7 +20,7 @@ def test_without_a_network_a_name_is_a_resource_error(monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     start = time.monotonic()
     with pytest.raises(
-        ResourceError, match=r"could not be downloaded from the hub.*name a local folder"
+        ResourceError, match=r"could not be downloaded from the hub.*choose a local folder"
     ) as e:
         HuggingFace((LENGTH,), CLASSES, path="someone/some-model")
     assert e.value.exit_code == 6
@@ -37,7 +37,7 @@ def test_a_name_unknown_to_the_hub_is_refused(monkeypatch):
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", unknown)
     with pytest.raises(
         ConfigError,
-        match="someone/nothing is no folder here, and the hub gives no model of that name",
+        match="someone/nothing is not a local folder, and the hub has no model of that name",
     ):
         HuggingFace((LENGTH,), CLASSES, path="someone/nothing")
 

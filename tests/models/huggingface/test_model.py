@@ -91,7 +91,7 @@ def test_each_seed_is_a_cohort_of_its_own():
         (GPT2 | {"n_embd": "wide"}, "cannot"),
         (GPT2 | {"n_head": 3}, "cannot build the model"),
         (GPT2 | {"activation_function": "magic"}, "cannot build the model"),
-        (GPT2 | {"vocab_size": CLASSES - 1}, "vocabulary has 29 entries, the data's 30"),
+        (GPT2 | {"vocab_size": CLASSES - 1}, "vocabulary has 29 entries but the data's has 30"),
         (
             GPT2 | {"n_positions": LENGTH - 1},
             "a block of 8 tokens is longer than the model's 7 positions",

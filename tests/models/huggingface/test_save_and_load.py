@@ -78,7 +78,7 @@ def test_weights_of_transformers_fill_a_model(folder):
     wrong = lambda: new_model(n_layer=1)  # noqa: E731
     with pytest.raises(
         TeacherError,
-        match=r"does not fit the model gpt2-1x16: transformer\.h\.1.*not of this model",
+        match=r"does not fit the model gpt2-1x16: transformer\.h\.1.*does not belong to this model",
     ):
         load_model(folder, wrong)
     with pytest.raises(TeacherError, match="is missing"):

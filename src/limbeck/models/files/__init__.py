@@ -1,1 +1,1 @@
-"""Models on disk: saving, loading, rebuilding."""
+"""Saving, loading and rebuilding models."""

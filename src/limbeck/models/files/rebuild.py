@@ -1,6 +1,6 @@
-"""``model.json``: how to rebuild a model, by one of limbeck's builders and its arguments.
+"""``model.json``: the description from which a model is rebuilt, as data and never as code.
 
-It is data, never code.
+It names one of limbeck's builders and its arguments.
 """
 
 import json
@@ -33,18 +33,18 @@ DEPTHS = (
     "encoder_layers",
     "decoder_layers",
 )
-"""Names of settings that are numbers of layers."""
+"""Names of settings for the number of layers."""
 SMALL_COUNT = 1024
-"""Number of heads, experts and the like that any model may have."""
+"""Number of heads, experts and so on that is accepted for every model."""
 LARGEST_BUFFERS = 1 << 28
-"""Values in the tables that a model of transformers makes by itself, such as masks."""
+"""Largest number of values in tables that transformers creates itself, such as masks."""
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
     """Describe how to rebuild a model: its builder and arguments.
 
-    For a class of a user's own both are None. A model of transformers also has ``padded``, the
-    entries of its vocabulary beyond the data's.
+    Both are None for a user's own class. Models of transformers also have ``padded``, the number of
+    vocabulary entries beyond those of the data.
     """
     net = without_normalization(model)
     network = describe_network(net) or {"builder": None, "arguments": None}
@@ -69,7 +69,7 @@ def read_description(file: Path) -> dict[str, Any]:
     """Read a ``model.json``.
 
     Raises:
-        UntrustedFileError: If it is damaged, or not the description of a model.
+        UntrustedFileError: If it is damaged, or is not the description of a model.
     """
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def read_description(file: Path) -> dict[str, Any]:
 
 
 def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor]) -> nn.Module:
-    """Build the model of a description, if possible without memory for its weights.
+    """Build a model from its description, if possible without memory for its weights.
 
     Sizes are checked against the weights before memory or time is spent on them.
 
@@ -96,12 +96,14 @@ def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor])
         weights: Weights of the model, by name.
 
     Raises:
-        UntrustedFileError: If it describes no model, or sizes that the weights do not have.
+        UntrustedFileError: If the description is not valid, or does not match the weights.
     """
     name = description["builder"]
     builder = BUILDERS.get(name) if isinstance(name, str) else None
     if builder is None:
-        raise UntrustedFileError(f"{file}: builder {name!r} is none of {', '.join(BUILDERS)}.")
+        raise UntrustedFileError(
+            f"{file}: builder {name!r} is unknown, expected one of {', '.join(BUILDERS)}."
+        )
     if builder.name == "huggingface":
         require_transformers()
     try:
@@ -150,18 +152,18 @@ def _check_sizes(arguments: dict[str, Any], weights: dict[str, Tensor]) -> None:
     if any(type(side) is not int or not 1 <= side <= LARGEST_SIDE for side in sides):
         raise ValueError(f"images of {sides} pixels")
     if arguments.get("pretrained"):
-        raise ValueError("its weights are its own, not pretrained ones")
+        raise ValueError("a saved model has its own weights, not pretrained ones")
 
 
 def _check_depth(description: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuse numbers of layers, heads or experts that so many weights cannot have.
+    """Refuse numbers of layers, heads or experts that do not match the number of weights.
 
-    Time is spent on each of them.
+    Building each of them takes time.
     """
     if description.get("normalize") is not None:
         raise ValueError("token ids have no normalisation")
     if description["arguments"].get("path") is not None:
-        raise ValueError("its weights are its own, not those of another folder")
+        raise ValueError("a saved model has its own weights, not those of another folder")
     sizes = [size for tensor in weights.values() for size in tensor.shape]
     most = max([SMALL_COUNT, *sizes])
     for name, value in _numbers(description["arguments"]):
@@ -172,7 +174,7 @@ def _check_depth(description: dict[str, Any], weights: dict[str, Tensor]) -> Non
 
 
 def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Whole numbers in settings, at any depth, with their names."""
+    """Yield the whole numbers in settings, at any depth, with their names."""
     if isinstance(settings, Mapping):
         for key, value in settings.items():
             yield from _numbers(value, str(key))
@@ -184,7 +186,7 @@ def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _check_memory(model: HuggingFace, weights: dict[str, Tensor]) -> None:
-    """Refuse a model, still without memory, that needs more of it than its weights."""
+    """Refuse a model on the meta device that would need more memory than its weights."""
     available = sum(tensor.numel() for tensor in weights.values())
     if count_parameters(model) > available:
         raise ValueError(f"{count_parameters(model)} parameters in a file of {available}")

@@ -13,11 +13,11 @@ from limbeck._base.errors import TeacherError, UntrustedFileError
 MAX_NAMES_IN_MESSAGE = 4
 """Largest number of names in a message."""
 _BATCH_COUNTER = "num_batches_tracked"
-"""BatchNorm's count of batches, which old files lack and nothing here reads."""
+"""BatchNorm's counter of batches, which old files lack and limbeck does not use."""
 
 
 def is_pickle(file: Path) -> bool:
-    """Whether a file is one of ``torch.save``: a zip archive, or a pickle as such."""
+    """Whether a file was written by ``torch.save``: a zip archive, or a plain pickle."""
     with file.open("rb") as content:
         return content.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
@@ -26,11 +26,11 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
     """Read the tensors of a file of ``torch.save``, or the whole module of a trusted file.
 
     Args:
-        file: File with a state dict, alone or beside other objects (an optimizer, an epoch).
+        file: File with a state dict, possibly next to other objects (an optimizer, an epoch).
         trust: Whether to run the code in it, if there is any.
 
     Raises:
-        TeacherError: If it holds no state dict, or several.
+        TeacherError: If it contains no state dict, or several.
         UntrustedFileError: If it is damaged, or reading it would run code.
     """
     try:
@@ -38,8 +38,8 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
     except pickle.UnpicklingError:
         if not trust:
             raise UntrustedFileError(
-                f"{file} holds more than tensors (a whole pickled module?): reading it could run "
-                "code, so limbeck does not. If you trust it, convert it: "
+                f"{file} contains more than tensors (a whole pickled module?): reading it could "
+                "run code, so limbeck does not. If you trust it, convert it: "
                 "torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pt'); or "
                 "set teacher.trust_pickle=true."
             ) from None
@@ -65,7 +65,7 @@ def _read_trusted(file: Path) -> Any:
     except Exception as error:  # the file's own code may raise anything
         raise TeacherError(
             f"{file} cannot be unpickled here ({type(error).__name__}: {_line(error)}). It needs "
-            "the classes with which it was saved; a state dict needs none."
+            "the classes that it was saved with. A state dict does not."
         ) from None
 
 
@@ -74,14 +74,14 @@ def _line(error: Exception) -> str:
 
 
 def _weights_in(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
-    """The state dict in a file, or the one under the only key that holds one."""
+    """Return the state dict in a file, also if it is nested under a key."""
     if isinstance(content, nn.Module):
         return content
     if _is_state_dict(content):
         return dict(content)
     if not isinstance(content, Mapping):
         raise TeacherError(
-            f"{file} holds a {type(content).__name__}; a state dict was expected (names and "
+            f"{file} contains a {type(content).__name__}; expected a state dict (names and "
             "tensors)."
         )
     candidates: dict[str, Any] = {}
@@ -96,7 +96,8 @@ def _weights_in(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
     else:
         problem = f"no state dict, but {', '.join(map(str, content)) or 'nothing'}"
     raise TeacherError(
-        f"{file} holds {problem}. Save the teacher's alone: torch.save(CONTENT[KEY], 'weights.pt')."
+        f"{file} contains {problem}. Save only the teacher's: torch.save(CONTENT[KEY], "
+        "'weights.pt')."
     )
 
 
@@ -109,10 +110,10 @@ def _is_state_dict(value: Any) -> bool:
 def match_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """Return the weights under the names of a model.
 
-    These are their own names, or those without a shared prefix (``module.``, ``model.``).
+    A prefix that all names share (``module.``, ``model.``) is removed if necessary.
 
     Returns:
-        None if the names are not those of the model.
+        The weights by name; None if the names do not match the model.
     """
     names = _relevant(model.state_dict())
     for renamed in _without_prefixes(dict(weights)):
@@ -122,7 +123,7 @@ def match_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Te
 
 
 def _without_prefixes(weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Yield the weights as they are, then without each prefix that all names share."""
+    """Yield the weights, then the weights without each prefix that all names share."""
     yield weights
     while all("." in name for name in weights):
         prefixes = {name.partition(".")[0] for name in weights}
@@ -138,7 +139,7 @@ def _relevant(names: Mapping[str, Tensor]) -> set[str]:
 
 
 def difference(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
-    """Describe in words how the names of weights differ from those of a model."""
+    """Describe how the names of weights differ from the names in a model."""
     expected, actual = _relevant(model.state_dict()), _relevant(weights)
     differences = []
     if missing := sorted(expected - actual):

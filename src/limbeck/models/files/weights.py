@@ -1,7 +1,7 @@
-"""Models on disk: ``model.safetensors`` (weights) and ``model.json`` (how to rebuild them).
+"""Models on disk: weights in ``model.safetensors``, and their description in ``model.json``.
 
-There is no pickle and no code. ``model.json`` names one of limbeck's own builders; users rebuild a
-model of a class of their own themselves and fill it with :func:`load_weights`.
+There is no pickle and no code. ``model.json`` names one of limbeck's builders. Models of other
+classes are built by the user and filled with :func:`load_weights`.
 """
 
 import hashlib
@@ -65,7 +65,7 @@ def save_model(
     else:
         state = {}
         for name, tensor in model.state_dict().items():
-            # a copy: safetensors accepts neither tied weights nor other memory formats
+            # safetensors accepts neither tied weights nor other memory formats, so copy
             state[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
     if tokenizer is not None:
@@ -88,12 +88,12 @@ def find_weights(place: str | Path) -> Path:
             if candidate.is_file():
                 return candidate
         raise TeacherError(
-            f"{path} has no {WEIGHTS}, nor has {path / 'teacher'}. Name a run, a model's folder or "
-            "a file."
+            f"{path} has no {WEIGHTS}, and neither has {path / 'teacher'}. Choose a run folder, a "
+            "model folder or a file."
         )
     if not path.is_file():
         raise TeacherError(
-            f"{path} does not exist. Name a run folder, a {WEIGHTS} or a state dict (.pt)."
+            f"{path} does not exist. Choose a run folder, a {WEIGHTS} or a state dict (.pt)."
         )
     return path
 
@@ -102,7 +102,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file.
 
     Raises:
-        UntrustedFileError: If it is damaged, or a pickle.
+        UntrustedFileError: If it is damaged, or is a pickle.
     """
     try:
         return load_file(file)
@@ -145,12 +145,12 @@ def load_model(
     """Load a saved model in eval mode, with weights in float32.
 
     Args:
-        place: Path of a run folder (its teacher), a model's folder, a ``model.safetensors`` beside
-            its ``model.json``, or weights alone: a safetensors file or a state dict of
+        place: Path of a run folder (its teacher), a model folder, a ``model.safetensors`` next to
+            its ``model.json``, or weights only: a safetensors file or a state dict of
             ``torch.save``.
-        build: Function that makes the untrained model, needed if ``model.json`` is missing or names
-            a class of your own. Weights may belong to all of it, or to the network inside its
-            normalisation.
+        build: Function that creates the untrained model, needed if ``model.json`` is missing or
+            names a class of your own. The weights may belong to the whole model, or to the network
+            inside its normalisation.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
             tensors.
 
@@ -162,16 +162,16 @@ def load_model(
     if file.suffix != ".safetensors" and is_pickle(file):
         return _load_pickled(file, build, trust=trust_pickle)
     description_file = file.with_name(DESCRIPTION)
-    description = _checked_description(description_file, file)
+    description = _read_checked_description(description_file, file)
     weights = read_weights(file)
     if description.get("builder"):
         model = rebuild(description, description_file, weights)
         _fill_rebuilt(model, weights, file)
     elif description:
         reason = f"{description_file} names a class of your own"
-        model = _filled(weights, build, file, reason)
+        model = _build_and_fill(weights, build, file, reason)
     else:
-        model = _filled(weights, build, file, f"{description_file} is missing")
+        model = _build_and_fill(weights, build, file, f"{description_file} is missing")
     return LoadedModel(model.eval(), description)
 
 
@@ -179,24 +179,25 @@ def _load_pickled(file: Path, build: Callable[[], nn.Module] | None, *, trust: b
     content = read_pickled(file, trust=trust)
     if isinstance(content, nn.Module):
         return LoadedModel(content.float().eval(), {})
-    model = _filled(content, build, file, "it holds weights alone")
+    model = _build_and_fill(content, build, file, "it contains only weights")
     return LoadedModel(model.eval(), {})
 
 
-def _checked_description(description_file: Path, file: Path) -> dict[str, Any]:
-    """Read the description beside the weights, if there is one, and compare their checksum."""
+def _read_checked_description(description_file: Path, file: Path) -> dict[str, Any]:
+    """Read the description next to the weights, if any, and compare the checksum."""
     if not description_file.is_file():
         return {}
     description = read_description(description_file)
     if description.get("sha256") not in (None, file_digest(file)):
         raise UntrustedFileError(
-            f"{file} is damaged or was changed: its SHA-256 is not that in {description_file}."
+            f"{file} is damaged or was changed: its SHA-256 differs from the one in "
+            f"{description_file}."
         )
     return description
 
 
 def _fill_rebuilt(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    """Fill a model that may be without memory; names and shapes are checked before it is taken."""
+    """Fill a model that may be on the meta device, after checking names and shapes."""
     is_meta = any(parameter.is_meta for parameter in model.parameters())
     if is_meta and not isinstance(model, HuggingFace):
         _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
@@ -204,22 +205,22 @@ def _fill_rebuilt(model: nn.Module, weights: dict[str, Tensor], file: Path) -> N
     _fill(model, weights, file)
 
 
-def _filled(
+def _build_and_fill(
     weights: dict[str, Tensor], build: Callable[[], nn.Module] | None, file: Path, reason: str
 ) -> nn.Module:
-    """Build a user's model and fill it, or the network in it that the weights belong to."""
+    """Build a user's model, and fill it or the network in it that the weights belong to."""
     if build is None:
         raise TeacherError(
-            f"{file}: {reason}, so limbeck cannot rebuild the model. Give the model it belongs to "
-            "(teacher.model), or in Python build it yourself and call limbeck.models.load_weights."
+            f"{file}: {reason}, so limbeck cannot rebuild the model. Set the model that it belongs "
+            "to (teacher.model), or in Python build it and call limbeck.models.load_weights."
         )
     model = build()
     net = without_normalization(model)
     if isinstance(net, HuggingFace):
         _fill(net, weights, file)
         return model
-    # parts that weights may belong to, and the model to return: weights come with normalisation or
-    # without, and those of a library's network without limbeck's wrapper
+    # pairs of the part that the weights may belong to and the model to return: weights may come
+    # with or without normalisation, and for library networks without limbeck's wrapper
     parts = [(model, model), (net, net)]
     if isinstance(net, (TorchvisionModel, TimmModel)):
         parts.append((net.net, net))

@@ -1,4 +1,4 @@
-"""Settings of Hugging Face models: checked, completed from the data, free of code and paths."""
+"""Settings of Hugging Face models: checks, sizes from the data, and removal of code and paths."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,20 +25,20 @@ _NOT_ARCHITECTURE = frozenset(
         "architectures",
     }
 )
-"""Settings that name code, paths or number formats, which are not part of the architecture."""
+"""Settings that name code, paths or number formats and do not belong to the architecture."""
 
 
 def make_config(
     settings: dict[str, Any], where: str, shape: Sequence[int], classes: int | None
 ) -> Any:
-    """Make the configuration object of transformers.
+    """Create the configuration object of transformers.
 
     Args:
         settings: Settings with ``model_type``.
         where: Origin of the settings, for messages.
         shape: Shape of one input of the data, ``(T,)``.
-        classes: Size of the data's vocabulary for a new model: missing sizes become the data's, and
-            unknown settings are refused. None for a model with weights.
+        classes: Size of the data's vocabulary for a new model, for which missing sizes are taken
+            from the data and unknown settings are refused. None for a model with weights.
 
     Raises:
         ConfigError: If the architecture is unknown, or its settings do not fit it.
@@ -54,14 +54,14 @@ def make_config(
             f"{where}: transformers has no causal language model of model_type {name!r}.{hint}"
         )
     if settings.get("quantization_config"):
-        raise ConfigError(f"{where}: its weights are quantised; limbeck needs a model that is not.")
+        raise ConfigError(f"{where}: the weights are quantised. Choose a model that is not.")
     settings = architecture_settings(settings)
     del settings["model_type"]
     try:
         with quiet():
             kind = CONFIG_MAPPING[name]
             if classes is not None:
-                settings = _completed(settings, kind, where, shape[0], classes)
+                settings = _add_data_sizes(settings, kind, where, shape[0], classes)
             return kind.from_dict(settings)
     except LimbeckError:
         raise
@@ -71,32 +71,32 @@ def make_config(
         ) from None
 
 
-def _completed(
+def _add_data_sizes(
     settings: dict[str, Any], kind: Any, where: str, length: int, classes: int
 ) -> dict[str, Any]:
-    """Add the sizes of the data to settings without them."""
+    """Add the sizes of the data to settings that lack them."""
     defaults, alias = kind().to_dict(), dict(kind.attribute_map)
     for key in settings:
         if key not in defaults and key not in alias:
             match = closest(key, [*defaults, *alias])
             hint = f" Did you mean {match}?" if match else ""
             raise ConfigError(f"{where}: unknown setting {key}.{hint}")
-    completed = dict(settings)
+    result = dict(settings)
     names = {alias.get(key, key) for key in settings}
     for size, value in (("vocab_size", classes), ("max_position_embeddings", length)):
         name = alias.get(size, size)
         if name in defaults and name not in names:
-            completed[name] = value
+            result[name] = value
     for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
         default = defaults.get(key)
-        # the default may be a token of a larger vocabulary than the data's
+        # the default may be a token beyond the data's vocabulary
         if key not in settings and isinstance(default, int) and default >= classes:
-            completed[key] = None
-    return completed
+            result[key] = None
+    return result
 
 
 def architecture_settings(settings: Any) -> Any:
-    """Settings, at any depth, without those that name code or paths, as JSON would have them."""
+    """Remove settings that name code or paths, at any depth; the result is plain JSON."""
     if isinstance(settings, Mapping):
         architecture = {}
         for key, value in settings.items():
@@ -109,17 +109,18 @@ def architecture_settings(settings: Any) -> Any:
 
 
 def check_sizes(config: Any, where: str, length: int, classes: int) -> int | None:
-    """Return the number of the model's positions, None if it is unlimited.
+    """Check positions and vocabulary, and return the number of positions, None if unlimited.
 
     Raises:
-        ConfigError: If they are fewer than the data's, or the vocabulary is smaller.
+        ConfigError: If the model has fewer positions or a smaller vocabulary than the data.
     """
     text = config.get_text_config()
     size, positions = text.vocab_size, getattr(text, "max_position_embeddings", None)
     if size < classes:
         raise ConfigError(
-            f"{where}: the model's vocabulary has {size} entries, the data's {classes}. Read the "
-            "data with the model's own tokenizer (data.tokenizer=FOLDER), or choose another model."
+            f"{where}: the model's vocabulary has {size} entries but the data's has {classes}. "
+            "Read the data with the model's own tokenizer (data.tokenizer=FOLDER), or choose "
+            "another model."
         )
     if isinstance(positions, int) and positions < length:
         raise ConfigError(

@@ -1,6 +1,6 @@
-"""Folders of Hugging Face models, on disk or downloaded: settings, safetensors, tokenizer.
+"""Folders of Hugging Face models, local or downloaded: settings, safetensors, tokenizer.
 
-No code is ever loaded.
+Code is never loaded.
 """
 
 import json
@@ -17,9 +17,9 @@ from limbeck.models.files.state_dict import is_pickle
 
 CONFIG = "config.json"
 LARGEST_TEXT = 64 << 20
-"""Largest file of settings or of a tokenizer, in bytes."""
+"""Largest size of a settings or tokenizer file, in bytes."""
 REACH_SECONDS = 5.0
-"""Timeout of the first request to the hub."""
+"""Timeout of the first request to the hub, in seconds."""
 _DOWNLOADS = [
     CONFIG,
     "generation_config.json",
@@ -62,7 +62,7 @@ def quiet() -> Iterator[None]:
 
 
 def find_folder(path: str | Path) -> Path:
-    """Find the folder of a model on disk, or download the model of that name from the hub.
+    """Find a local model folder, or download the model of that name from the hub.
 
     Raises:
         ConfigError: If there is no such folder, and no model of that name on the hub.
@@ -73,27 +73,27 @@ def find_folder(path: str | Path) -> Path:
     if not folder.is_dir():
         if folder.exists():
             raise ConfigError(
-                f"{path} is a file; name the folder that save_pretrained made, or a model of the "
+                f"{path} is a file. Choose a folder written by save_pretrained, or a model on the "
                 "hub."
             )
         if not _NAME.fullmatch(str(path)):
             raise ConfigError(
-                f"{path} does not exist. Name a folder that save_pretrained made, or a model of "
+                f"{path} does not exist. Choose a folder written by save_pretrained, or a model on "
                 "the hub."
             )
-        folder = _downloaded(str(path))
+        folder = _download(str(path))
     if not (folder / CONFIG).is_file():
         raise ConfigError(
-            f"{folder} holds no {CONFIG}; a folder that save_pretrained made was expected."
+            f"{folder} contains no {CONFIG}; expected a folder written by save_pretrained."
         )
     _check_weights(folder)
     return folder
 
 
-def _downloaded(name: str) -> Path:
+def _download(name: str) -> Path:
     """Download a model into the hub's cache and return its folder.
 
-    A brief request first finds out whether the hub can be reached; if not, the cache is used.
+    A short request tests whether the hub can be reached. If not, the local cache is used.
     """
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -102,24 +102,25 @@ def _downloaded(name: str) -> Path:
         HfApi().model_info(name, timeout=REACH_SECONDS)
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ConfigError(
-            f"{name} is no folder here, and the hub gives no model of that name: it has none, or "
-            f"requires a login ({one_line(error)})."
+            f"{name} is not a local folder, and the hub has no model of that name, or requires a "
+            f"login ({one_line(error)})."
         ) from None
-    except Exception as error:  # whatever the hub's client raises without a network
+    except Exception as error:  # the hub's client may raise anything without a network
         try:
             return Path(snapshot_download(name, allow_patterns=_DOWNLOADS, local_files_only=True))
-        except Exception:  # whatever it raises where nothing was fetched before
+        except Exception:  # it may raise anything if the model is not in the cache
             raise _no_download(name, error) from None
     try:
         return Path(snapshot_download(name, allow_patterns=_DOWNLOADS))
-    except Exception as error:  # as above
+    except Exception as error:  # the hub's client may raise anything
         raise _no_download(name, error) from None
 
 
 def _no_download(name: str, error: Exception) -> ResourceError:
     return ResourceError(
-        f"{name} is no folder here and could not be downloaded from the hub ({one_line(error)}). "
-        "Check the network, or name a local folder that save_pretrained made."
+        f"{name} is not a local folder and could not be downloaded from the hub "
+        f"({one_line(error)}). Check the network, or choose a local folder written by "
+        "save_pretrained."
     )
 
 
@@ -134,11 +135,11 @@ def _check_weights(folder: Path) -> None:
         for name in names:
             if not isinstance(name, str) or not _PART.fullmatch(name):
                 raise UntrustedFileError(
-                    f"{index} names the file {name!r}; a .safetensors beside it was expected."
+                    f"{index} names the file {name!r}; expected a .safetensors file next to it."
                 )
             if not (folder / name).is_file():
                 raise ConfigError(
-                    f"{folder} lacks {name}, which {index.name} names; its copy is not complete."
+                    f"{folder} lacks {name}, which {index.name} lists. The copy is not complete."
                 )
         return
     pickled = sorted(file.name for file in folder.glob("*.bin") if is_pickle(file))
@@ -149,7 +150,7 @@ def _check_weights(folder: Path) -> None:
             "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(OTHER)."
         )
     raise ConfigError(
-        f"{folder} holds no model.safetensors; a folder that save_pretrained made was expected."
+        f"{folder} contains no model.safetensors; expected a folder written by save_pretrained."
     )
 
 
@@ -157,7 +158,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a file of settings.
 
     Raises:
-        UntrustedFileError: If it is damaged, too large, or holds something else.
+        UntrustedFileError: If it is damaged, too large, or not an object.
     """
     if file.stat().st_size > LARGEST_TEXT:
         raise UntrustedFileError(
@@ -169,7 +170,7 @@ def read_json(file: Path) -> dict[str, Any]:
         raise UntrustedFileError(f"{file} is damaged: {one_line(error)}.") from None
     if not isinstance(content, dict):
         raise UntrustedFileError(
-            f"{file} should hold settings by name, found a {type(content).__name__}."
+            f"{file} should contain settings by name, found a {type(content).__name__}."
         )
     return content
 
@@ -178,14 +179,14 @@ def read_vocabulary(file: Path) -> list[str]:
     """Read the tokens of a ``tokenizer.json`` by id; an id without a token is ``<unused ID>``.
 
     Raises:
-        UntrustedFileError: If the file is damaged, or too large.
+        UntrustedFileError: If the file is damaged or too large.
     """
     read_json(file)
     from tokenizers import Tokenizer
 
     try:
         ids = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
-    except Exception as error:  # the library raises no narrower class
+    except Exception as error:  # the library raises plain exceptions
         raise UntrustedFileError(
             f"{file} is damaged, or not a tokenizer ({one_line(error)})."
         ) from None
@@ -198,5 +199,5 @@ def read_vocabulary(file: Path) -> list[str]:
 
 
 def one_line(error: Exception) -> str:
-    """The message of an error in one line."""
+    """Return the message of an error in one line."""
     return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")

@@ -1,4 +1,4 @@
-"""Causal language models of transformers: from a folder, from the hub, or new ones."""
+"""Causal language models of transformers, from a folder, from the hub, or new."""
 
 import os
 import tempfile
@@ -25,7 +25,7 @@ from limbeck.models.huggingface.hub import (
 from limbeck.models.protocols import LastLayer
 
 PROBE_LENGTH = 8
-"""Number of tokens in the block that a model is tested on."""
+"""Number of tokens in the block with which a model is tested."""
 
 
 class HuggingFace(nn.Module):
@@ -35,11 +35,11 @@ class HuggingFace(nn.Module):
         shape: Shape of one input, ``(T,)``: the length of a block in tokens.
         classes: Size V of the data's vocabulary. A model with a larger (padded) vocabulary is cut
             to the first V entries.
-        path: Folder of ``save_pretrained``, or name of a model on the hub, to start from its
-            weights, in safetensors. No code is loaded with them.
-        config: Settings of a model with random weights if ``path`` is None: ``model_type`` and its
-            own, as in ``{"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 2}``. Missing
-            sizes of vocabulary and block are the data's.
+        path: Folder written by ``save_pretrained``, or name of a model on the hub, from whose
+            safetensors training starts. No code is loaded.
+        config: Settings of a model with random weights if ``path`` is None: ``model_type`` and the
+            settings of that type, such as ``{"model_type": "gpt2", "n_embd": 64, "n_layer": 2,
+            "n_head": 2}``. Missing sizes of vocabulary and block are taken from the data.
 
     Raises:
         ConfigError: If transformers is missing, the architecture is unknown or not causal, the
@@ -62,8 +62,8 @@ class HuggingFace(nn.Module):
         check_tokens("HuggingFace", shape, classes)
         if path is None and config is None:
             raise ConfigError(
-                "HuggingFace needs the folder or name of a model (path), or settings of a new one "
-                "(config: {model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2})."
+                "HuggingFace needs the folder or name of a model (path), or settings of a new "
+                "model (config: {model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2})."
             )
         if config is not None and not isinstance(config, Mapping):
             raise ConfigError(
@@ -88,19 +88,19 @@ class HuggingFace(nn.Module):
         if folder is not None and (folder / "tokenizer.json").is_file():
             self._tokenizer = folder / "tokenizer.json"
         self._set_net(
-            _new(net_config, where) if folder is None else _pretrained(net_config, folder)
+            _create(net_config, where) if folder is None else _pretrained(net_config, folder)
         )
         self.train()
 
     def _set_net(self, net: Any) -> None:
-        """Set the network of transformers, and test what its logits are if it has weights."""
+        """Set the network of transformers, and test its last layer if it has weights."""
         self.net = net
         has_weights = not any(weight.is_meta for weight in net.parameters())
         self._is_linear = has_weights and self._probe()
 
     @property
     def name(self) -> str:
-        """Architecture, layers and width, as in ``gpt2-12x768``."""
+        """Name with architecture, layers and width, such as ``gpt2-12x768``."""
         config = self.net.config.get_text_config()
         layers = getattr(config, "num_hidden_layers", None)
         width = getattr(config, "hidden_size", None)
@@ -110,12 +110,12 @@ class HuggingFace(nn.Module):
 
     @property
     def padded(self) -> int:
-        """Number of entries of the model's vocabulary beyond the data's, which are cut off."""
+        """Number of vocabulary entries beyond those of the data, which are cut off."""
         return self.net.config.get_text_config().vocab_size - self.classes
 
     @property
     def vocabulary(self) -> list[str] | None:
-        """Tokens by id, from the ``tokenizer.json`` beside the weights; None if there is none.
+        """Tokens by id, from the ``tokenizer.json`` next to the weights; None if there is none.
 
         Raises:
             UntrustedFileError: If the file is damaged.
@@ -125,14 +125,14 @@ class HuggingFace(nn.Module):
     def last_layer(self) -> LastLayer | None:
         """Return the last layer: logits are ``hidden(ids) @ weight.T + bias``.
 
-        None for models whose logits are something else, such as scaled or capped.
+        The result is None for models that scale or cap their logits.
         """
         return self._output_layer() if self._is_linear else None
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, t, V]`` of token ids ``[B, t]``, ``t <= T``.
 
-        Those at position i predict token i + 1.
+        The logits at position i predict token i + 1.
 
         Raises:
             ConfigError: If the block is longer than the model's positions.
@@ -143,12 +143,12 @@ class HuggingFace(nn.Module):
         return logits[..., : self.classes]
 
     def hidden(self, ids: Tensor) -> Tensor:
-        """Compute features ``[B, t, D]`` before the last layer, of token ids ``[B, t]``."""
-        answer = self.net.base_model(input_ids=ids.long(), use_cache=False, return_dict=True)
-        return answer.last_hidden_state
+        """Compute the features ``[B, t, D]`` before the last layer, of token ids ``[B, t]``."""
+        outputs = self.net.base_model(input_ids=ids.long(), use_cache=False, return_dict=True)
+        return outputs.last_hidden_state
 
     def _output_layer(self) -> LastLayer:
-        """The layer of the network that gives logits, cut to the data's vocabulary."""
+        """Return the output layer of the network, cut to the data's vocabulary."""
         layer: Any = self.net.get_output_embeddings()
         bias = getattr(layer, "bias", None)
         if bias is not None:
@@ -160,7 +160,7 @@ class HuggingFace(nn.Module):
         """Test with one block whether logits are features times the last layer's weights.
 
         Raises:
-            ConfigError: If the model cannot read it, or sees the tokens that it should predict.
+            ConfigError: If the model cannot read the block, or is not causal.
         """
         training = [(part, part.training) for part in self.net.modules()]
         device = next(self.net.parameters()).device
@@ -175,14 +175,14 @@ class HuggingFace(nn.Module):
                 logits[:, :-1], others[:, :-1], rtol=1e-4, atol=1e-6, equal_nan=True
             ):
                 raise ConfigError(
-                    f"{self.name} sees the tokens that it should predict: it is no causal language "
-                    "model. Some become one with the setting config: {is_decoder: true}; otherwise "
-                    "choose another."
+                    f"{self.name} sees the tokens that it should predict: it is not a causal "
+                    "language model. For some architectures, set config: {is_decoder: true}; "
+                    "otherwise choose another model."
                 )
-            return self._last_layer_gives(ids, logits)
+            return self._logits_are_linear(ids, logits)
         except LimbeckError:
             raise
-        except Exception as error:  # whatever a model of transformers raises
+        except Exception as error:  # models of transformers may raise anything
             raise ConfigError(
                 f"{self.name} cannot read token ids {list(ids.shape)} ({one_line(error)})."
             ) from None
@@ -190,10 +190,10 @@ class HuggingFace(nn.Module):
             for part, mode in training:
                 part.training = mode
 
-    def _last_layer_gives(self, ids: Tensor, logits: Tensor) -> bool:
-        """Whether the last layer reads the features, and its outputs are the logits at any size.
+    def _logits_are_linear(self, ids: Tensor, logits: Tensor) -> bool:
+        """Whether the logits are exactly the outputs of the last layer on the features.
 
-        Large outputs are put in place of the layer's, to notice a cap on logits.
+        A hook replaces the outputs of the layer by large values, which reveals a cap on logits.
         """
         layer, inputs = self.net.get_output_embeddings(), []
         if layer is None or self.net.base_model is self.net:
@@ -207,20 +207,20 @@ class HuggingFace(nn.Module):
 
         hook = layer.register_forward_hook(replace)
         try:
-            answers = self(ids)
+            outputs = self(ids)
         finally:
             hook.remove()
-        if len(inputs) != 1 or not torch.equal(answers, large[..., : self.classes]):
+        if len(inputs) != 1 or not torch.equal(outputs, large[..., : self.classes]):
             return False
-        if not _near(inputs[0], self.hidden(ids)):
+        if not _is_close(inputs[0], self.hidden(ids)):
             return False
-        return _near(F.linear(inputs[0], *self._output_layer()), logits)
+        return _is_close(F.linear(inputs[0], *self._output_layer()), logits)
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Replace the weights by others, under the names of transformers' files.
+        """Load weights by the names that transformers uses in its files.
 
         Raises:
-            RuntimeError: If names or shapes are not those of the model; one line for each.
+            RuntimeError: If names or shapes do not match; the message has one line for each.
         """
         require_transformers()
         with quiet():
@@ -232,9 +232,9 @@ class HuggingFace(nn.Module):
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-        problems = list(_misfits(report))
+        problems = list(_mismatches(report))
         for name in sorted(report["unexpected_keys"]):
-            problems.append(f"{name} is not of this model")
+            problems.append(f"{name} does not belong to this model")
         if problems:
             raise RuntimeError("\n".join(["The weights do not fit:", *problems]))
         self._set_net(net.train(self.training))
@@ -247,13 +247,13 @@ class HuggingFace(nn.Module):
                 os.replace(Path(temporary) / name, folder / name)
 
 
-def _new(config: Any, where: str) -> nn.Module:
+def _create(config: Any, where: str) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
     try:
         with quiet():
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # whatever a model of transformers raises
+    except Exception as error:  # models of transformers may raise anything
         raise ConfigError(
             f"{where}: transformers cannot build the model ({one_line(error)})."
         ) from None
@@ -263,7 +263,7 @@ def _pretrained(config: Any, folder: Path) -> nn.Module:
     """Load the model in a folder.
 
     Raises:
-        ConfigError: If its weights do not fit its settings.
+        ConfigError: If the weights do not match the settings.
         UntrustedFileError: If they cannot be read.
     """
     from transformers import AutoModelForCausalLM
@@ -281,18 +281,18 @@ def _pretrained(config: Any, folder: Path) -> nn.Module:
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except Exception as error:  # whatever transformers and safetensors raise of a file
+    except Exception as error:  # transformers and safetensors may raise anything on a damaged file
         raise UntrustedFileError(
             f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
         ) from None
-    problems = list(_misfits(report))
+    problems = list(_mismatches(report))
     if problems:
         raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {'; '.join(problems[:3])}.")
     return net
 
 
-def _misfits(report: Mapping[str, Any]) -> Iterator[str]:
-    """Problems in transformers' report on loaded weights, one line each."""
+def _mismatches(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the problems in transformers' report on loaded weights, one line each."""
     for name in sorted(report["missing_keys"]):
         yield f"{name} is missing"
     for name, actual, expected in sorted(report["mismatched_keys"]):
@@ -300,5 +300,5 @@ def _misfits(report: Mapping[str, Any]) -> Iterator[str]:
     yield from map(str, report["error_msgs"])
 
 
-def _near(one: Tensor, other: Tensor) -> bool:
-    return torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
+def _is_close(first: Tensor, second: Tensor) -> bool:
+    return torch.allclose(first, second, rtol=1e-4, atol=1e-5, equal_nan=True)
