@@ -197,13 +197,13 @@ def mnist(tmp_path):
             lambda c: b"\0\0\x0d\1" + c[4:],
             "is not the expected idx file",
         ),
-        ("train-labels-idx1-ubyte", lambda c: c[:-1], "is damaged: its header announces 60"),
+        ("train-labels-idx1-ubyte", lambda c: c[:-1], "is damaged: its header specifies 60"),
         (
             "t10k-labels-idx1-ubyte",
             lambda c: c[:-1] + b"\x0b",
-            "holds the label 11, but mnist has labels from 0 to 9",
+            "contains the label 11, but mnist has labels from 0 to 9",
         ),
-        ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "holds 20 images"),
+        ("t10k-labels-idx1-ubyte", lambda c: idx(np.zeros(19)), "has 20 images"),
     ],
     ids=["truncated", "garbled", "empty", "magic", "short", "range", "count"],
 )

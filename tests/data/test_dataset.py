@@ -78,9 +78,9 @@ def test_a_tenth_is_held_out_for_validation_by_default():
         (lambda x, y: (x[:0], y[:0]), "split is empty"),
         (
             lambda x, y: (x, np.where(y == 2, 3, y)),
-            "labels run from 0 to 3, but 3 classes have labels from 0 to 2",
+            "labels range from 0 to 3, but 3 classes have labels from 0 to 2",
         ),
-        (lambda x, y: (x, y - 1), "labels run from -1 to 1"),
+        (lambda x, y: (x, y - 1), "labels range from -1 to 1"),
         (lambda x, y: (x, y.astype(np.float32)), "labels should be integers, got torch.float32"),
         (lambda x, y: (x, y == 1), "labels should be integers, got torch.bool"),
         (lambda x, y: (x, y.astype(str)), "labels should be an array of numbers"),
@@ -111,9 +111,9 @@ def test_inputs_that_are_not_numbers_are_refused(bad):
 
 def test_training_and_test_inputs_should_have_one_form():
     x, y, x_test, y_test = arrays()
-    with pytest.raises(DataError, match="should have inputs of one shape"):
+    with pytest.raises(DataError, match="need inputs of the same shape"):
         Dataset.from_arrays(x, y, x_test[..., :-1], y_test)
-    with pytest.raises(DataError, match="should have inputs of one shape"):
+    with pytest.raises(DataError, match="need inputs of the same shape"):
         Dataset.from_arrays(x, y, x_test.astype(np.float32), y_test)
 
 
@@ -256,7 +256,7 @@ def test_given_splits_are_checked():
         Dataset.from_splits(
             "mine", good, good, Split(torch.zeros(2, 4), good.labels), class_names=["a", "b"]
         )
-    with pytest.raises(DataError, match="labels run from 0 to 1, but 1 classes"):
+    with pytest.raises(DataError, match="labels range from 0 to 1, but 1 classes"):
         Dataset.from_splits("mine", good, good, good, class_names=["a"])
 
 

@@ -233,9 +233,9 @@ def test_a_source_gives_all_or_some_of_its_inputs_without_labels():
         ({"classes": []}, r"transfer\.classes=\[\] should be a list of classes"),
         ({"classes": "duck"}, "should be a list of classes"),
         ({"classes": [1.5]}, "should be a list of classes"),
-        ({"without": [0], "classes": [1]}, "exclude each other"),
-        ({"source": Ramp(), "without": [0]}, r"gives inputs without labels\. .* to null"),
-        ({"source": Ramp(), "labelled": 3}, "gives inputs without labels"),
+        ({"without": [0], "classes": [1]}, "cannot be combined"),
+        ({"source": Ramp(), "without": [0]}, r"provides inputs without labels\. .* to null"),
+        ({"source": Ramp(), "labelled": 3}, "provides inputs without labels"),
         ({"seed": "abc", "samples": 3}, r"transfer\.seed='abc' should be a whole number from 0"),
         ({"source": "noise"}, "should be a source of inputs"),
         (

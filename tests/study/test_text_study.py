@@ -17,7 +17,7 @@ from limbeck.models import GPT
         ({"bias": "prior"}, "bias=prior is for classes"),
         (
             {"transfer": TransferSet(labelled=3)},
-            "transfer.labelled=3 needs samples of one class each",
+            "transfer.labelled=3 needs samples with a class",
         ),
         ({"transfer": TransferSet(samples=10**6)}, "transfer.samples=1000000"),
         (

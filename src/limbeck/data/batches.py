@@ -1,7 +1,7 @@
 """Batches as index slices of a dataset on the training device, without worker processes.
 
 The order of an epoch is a pure function of (seed, epoch), and the view of a sample of (seed, epoch,
-index). So a run that is resumed, or split over other processes, sees the same.
+index). So a resumed run, or a run with another number of processes, sees the same batches.
 """
 
 import math
@@ -18,11 +18,11 @@ from limbeck.data.views.base import NoViews, Views
 from limbeck.losses import UNLABELLED, is_labelled
 
 EVALUATION_BATCH = 1000
-"""Number of inputs in an evaluation batch at most."""
+"""Largest number of inputs in an evaluation batch."""
 EVALUATION_VALUES = 1 << 22
-"""Number of values in the inputs of an evaluation batch at most, unless one input has more."""
+"""Largest number of values in the inputs of an evaluation batch, unless one input has more."""
 _ORDER = -1
-"""Index of the order of an epoch among its replayable numbers; views have the index of a sample."""
+"""Index under which the order of an epoch is drawn; views are drawn under the index of a sample."""
 
 
 class Mixed(NamedTuple):
@@ -31,7 +31,7 @@ class Mixed(NamedTuple):
     Attributes:
         labels: Labels of the second samples, int64 ``[S, B]``; -100 for unlabelled ones.
         weight: Weights of the first samples, float32 ``[S, B]``, from 0 to 1. The second samples
-            have the rest.
+            have the remaining weight.
     """
 
     labels: Tensor
@@ -44,14 +44,14 @@ class Batch(NamedTuple):
     Attributes:
         x: Inputs ``[S, B, *shape]``.
         y: Labels, int64 ``[S, B]``; -100 for unlabelled samples. For text ``[S, B, T]``, with -100
-            at positions that no loss sees.
-        sample: Rows of the training split or of a source's inputs, int64 ``[S, B]``; None if the
-            batch is not of a study.
-        view: View of each sample, int64 ``[S, B]``; None if the batch is not of a study.
+            at ignored positions.
+        sample: Rows of the training split or of a source's inputs, int64 ``[S, B]``; None
+            outside a study.
+        view: View of each sample, int64 ``[S, B]``; None outside a study.
         mixed: Second samples if each input is a mixture of two; None otherwise.
         counts: Number of labelled predictions (a number or ``[S]``) and number of predictions, by
-            which the losses are divided; None to count them. A sample is one prediction, a block
-            of text one for each position.
+            which the losses are divided; None to count them. A sample counts as one prediction, a
+            block of text as one per position.
     """
 
     x: Tensor
@@ -63,10 +63,10 @@ class Batch(NamedTuple):
 
 
 def as_batch(batch: object) -> Batch:
-    """Return a :class:`Batch` as it is, and a plain ``(x, y)`` as a batch for one seed.
+    """Convert a pair ``(x, y)`` to a batch for one seed; a :class:`Batch` is not changed.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If the batch is neither.
     """
     if isinstance(batch, Batch):
         return batch
@@ -77,10 +77,10 @@ def as_batch(batch: object) -> Batch:
 
 
 class Share(NamedTuple):
-    """The part of each batch that one of several processes takes.
+    """The share of one process in each batch.
 
     Attributes:
-        rank: Number of the process. It takes every ``processes``-th sample, from this one on.
+        rank: Number of the process. It takes every ``processes``-th sample, starting at ``rank``.
         processes: Number of processes that share each batch.
     """
 
@@ -97,12 +97,12 @@ class TrainBatches:
     Args:
         train: Training split, or the inputs of another source, on the training device.
         index: Rows of ``train`` to use, int64 ``[M]``.
-        labels: Labels of these rows, -100 for unlabelled ones, ``[M]``; None for those of
-            ``train``.
+        labels: Labels of these rows, -100 for unlabelled ones, ``[M]``; None for the labels
+            of ``train``.
         views: Views of the inputs.
-        seeds: Seeds of the cohort. Each has an order and views of its own.
-        batch_size: Number of samples in a batch. The last batch of an epoch takes what is left.
-        epoch: Function that returns the number of the epoch that begins.
+        seeds: Seeds of the cohort. Each has its own order and views.
+        batch_size: Number of samples in a batch; the last batch of an epoch may have fewer.
+        epoch: Function that returns the number of the next epoch.
         share: Part of each batch that this process takes.
     """
 
@@ -207,7 +207,8 @@ class EvaluationBatches:
     Args:
         split: Split on the device of the model.
         seeds: Number of seeds, S.
-        batch_size: Number of samples in a batch; None for as many as suit their size.
+        batch_size: Number of samples in a batch; None to derive it from
+            the size of the inputs.
         classes: Number of tokens in the vocabulary of a text, whose logits are larger than its
             inputs.
     """
@@ -236,13 +237,13 @@ class EvaluationBatches:
 
 
 class StudyData:
-    """Training and validation batches of one cohort; the test split is not in here.
+    """Training and validation batches of one cohort, without the test split.
 
     Args:
         data: Dataset of the study.
         seeds: Seeds of the cohort.
         batch_size: Number of samples in a batch.
-        views: Views of the training inputs; validation inputs stay as they are.
+        views: Views of the training inputs; validation inputs are shown without views.
         transfer: Rule that selects samples and labels; None for all.
         pool: Split to select from; None for the training split.
     """
@@ -266,7 +267,7 @@ class StudyData:
         self.index, self.labels = (transfer or TransferSet()).select(self.pool, data.class_names)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch that the training batches give next."""
+        """Set the number of the next epoch."""
         self.epoch = epoch
 
     def train_batches(
@@ -276,7 +277,7 @@ class StudyData:
 
         Args:
             device: Device of the training.
-            rank: Number of this process among those that share each batch.
+            rank: Number of this process.
             processes: Number of processes that share each batch.
         """
         labels = None if self.data.tokenizer is not None else self.labels.to(device)

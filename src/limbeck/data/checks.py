@@ -1,4 +1,4 @@
-"""Checks that datasets of images, of text and of arrays share."""
+"""Checks shared by datasets of images, text and arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError
 
 MAX_LISTED = 10
-"""Number of items that a message lists at most."""
+"""Largest number of items that a message lists."""
 PART_ROWS = 1 << 14
 """Number of rows read at once, so that a memory-mapped file is not copied whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitShares:
-    """Shares of a dataset that become validation and test split.
+    """Shares of a dataset for the validation and test splits.
 
     Attributes:
         val: Share for validation, between 0 and 1.
-        test: Share for the test, between 0 and 1.
+        test: Share for testing, between 0 and 1.
         split_seed: Seed of the splits.
     """
 
@@ -37,8 +37,8 @@ class SplitShares:
             samples: Name of the samples for messages, such as ``the images``.
 
         Raises:
-            ConfigError: If a share is not between 0 and 1, if both leave nothing to train with,
-                or if the seed is out of range.
+            ConfigError: If a share is not between 0 and 1, if no training samples are left, or if
+                the seed is out of range.
         """
         for key, share in (("val", self.val), ("test", self.test)):
             is_number = isinstance(share, (int, float)) and not isinstance(share, bool)
@@ -48,8 +48,8 @@ class SplitShares:
                 )
         if self.val + self.test >= 1:
             raise ConfigError(
-                f"data.val={self.val} and data.test={self.test} leave none of {samples} to train "
-                "with. Choose shares whose sum is below 1."
+                f"data.val={self.val} and data.test={self.test} leave none of {samples} for "
+                "training. Choose shares whose sum is below 1."
             )
         check_seed("data.split_seed", self.split_seed)
 
@@ -67,7 +67,7 @@ def check_flag(name: str, value: object) -> None:
 def check_samples(
     inputs: Tensor, labels: Tensor, classes: int, *, where: str, text: bool = False
 ) -> None:
-    """Check that the inputs and labels of a split fit together.
+    """Check that the inputs and labels of a split match.
 
     Args:
         inputs: Inputs ``[N, ...]``; token ids ``[N, T]`` if ``text``.
@@ -89,11 +89,11 @@ def check_samples(
             f"labels of shape {list(labels.shape)}."
         )
     if len(labels) == 0:
-        raise DataError(f"{where} is empty. At least one sample is needed.")
+        raise DataError(f"{where} is empty; expected at least one sample.")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         raise DataError(
-            f"{where}: labels run from {low} to {high}, but {classes} classes have labels from 0 "
+            f"{where}: labels range from {low} to {high}, but {classes} classes have labels from 0 "
             f"to {classes - 1}."
         )
     if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
@@ -107,17 +107,17 @@ def _check_tokens(inputs: Tensor, labels: Tensor, classes: int, where: str) -> N
             f"[blocks, positions], got shapes {list(inputs.shape)} and {list(labels.shape)}."
         )
     if len(labels) == 0:
-        raise DataError(f"{where} is empty. At least one block is needed.")
+        raise DataError(f"{where} is empty; expected at least one block.")
     for part in (*inputs.split(PART_ROWS), *labels.split(PART_ROWS)):
         low, high = map(int, torch.aminmax(part))
         if low < 0 or high >= classes:
             raise DataError(
-                f"{where}: tokens run from {low} to {high}, but a vocabulary of {classes} tokens "
+                f"{where}: tokens range from {low} to {high}, but a vocabulary of {classes} tokens "
                 f"has ids from 0 to {classes - 1}."
             )
 
 
-def check_same_form(train: Tensor, other: Tensor, *, name: str, part: str) -> None:
+def check_same_shape(train: Tensor, other: Tensor, *, name: str, part: str) -> None:
     """Check that the inputs of a split have the shape and dtype of the training inputs.
 
     Args:
@@ -127,32 +127,32 @@ def check_same_form(train: Tensor, other: Tensor, *, name: str, part: str) -> No
         part: Name of the other split, for messages.
 
     Raises:
-        DataError: If they have another shape or dtype.
+        DataError: If shape or dtype differ.
     """
     if train.shape[1:] == other.shape[1:] and train.dtype == other.dtype:
         return
     raise DataError(
         f"{name}: training inputs are {list(train.shape[1:])} {train.dtype}, but {part} inputs are "
-        f"{list(other.shape[1:])} {other.dtype}. All splits should have inputs of one shape and "
-        "type."
+        f"{list(other.shape[1:])} {other.dtype}. All splits need inputs of the same shape "
+        "and type."
     )
 
 
 def require_folder(root: str | Path) -> Path:
-    """Return the folder that ``data.root`` names.
+    """Return the folder ``data.root`` as a path.
 
     Raises:
-        DataError: If it is missing or a file.
+        DataError: If it is missing or is a file.
     """
     folder = Path(root).expanduser()
     if folder.is_dir():
         return folder
     problem = "is a file" if folder.exists() else "is missing"
-    raise DataError(f"{folder} {problem}; data.root= should name a folder.")
+    raise DataError(f"{folder} {problem}. Set data.root= to a folder.")
 
 
 def join_some(items: Sequence[str]) -> str:
-    """Join the first ten items for a message, and count the rest."""
+    """Join the first ten items for a message, with the number of further items."""
     text = "; ".join(items[:MAX_LISTED])
     more = len(items) - MAX_LISTED
     return f"{text}; and {more} more" if more > 0 else text

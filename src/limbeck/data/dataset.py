@@ -1,7 +1,7 @@
 """A dataset: a training, a validation and a test split.
 
 Samples are images or other inputs with one class each, or blocks of text, whose labels are the next
-token at each position. The test split is opened on purpose only.
+token at each position. The test split is returned only by :meth:`Dataset.open_test`.
 """
 
 import copy
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data.checks import PART_ROWS, check_same_form, check_samples
+from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
 from limbeck.data.randomness import random_order
 from limbeck.data.statistics import Statistics, input_statistics
 from limbeck.data.text.tokenizer import Tokenizer
@@ -48,9 +48,9 @@ class Split:
 
 
 def as_float(inputs: Tensor) -> Tensor:
-    """Convert inputs to what a model sees.
+    """Convert inputs to the form that models take.
 
-    uint8 images become float32 from 0 to 1, floats stay as they are, token ids become int64.
+    uint8 images become float32 from 0 to 1, floats are not changed, token ids become int64.
     """
     if inputs.dtype == torch.uint8:
         return inputs.float().div_(255)
@@ -62,24 +62,24 @@ class Dataset:
 
     Args:
         name: Name for tables and messages.
-        train: Labelled training samples; the validation split is cut from them.
+        train: Labelled training samples, which include the validation split.
         test: Test samples.
         class_names: Names of the classes, in the order of the labels.
         val: Number of training samples that become the validation split.
         split_seed: Seed of that split; the same seed gives the same split everywhere.
-        ordinal: Whether the classes are grades in their order. The quadratic kappa is then
-            reported beside the errors.
+        ordinal: Whether the classes are ordered grades. The quadratic kappa is then reported in
+            addition to the errors.
 
     Attributes:
         train: Training split.
         val: Validation split.
         test_size: Number of test samples.
-        crop_border: Whether images lose a black border first.
+        crop_border: Whether a black border is cropped from the images.
         tokenizer: Tokenizer of a text; None for other inputs.
 
     Raises:
         ConfigError: If ``val`` leaves no training or no validation sample.
-        DataError: If inputs and labels do not fit together, or if a label is out of range.
+        DataError: If inputs and labels do not match, or if a label is out of range.
     """
 
     crop_border: bool = False
@@ -103,7 +103,7 @@ class Dataset:
             raise ConfigError(
                 f"data.val={val!r} should be a whole number from 1 to {len(train) - 1}."
             )
-        check_same_form(train.inputs, test.inputs, name=name, part="test")
+        check_same_shape(train.inputs, test.inputs, name=name, part="test")
         order = random_order(len(train), split_seed)
         self.name = str(name)
         self.class_names = [str(class_name) for class_name in class_names]
@@ -131,7 +131,7 @@ class Dataset:
         crop_border: bool = False,
         tokenizer: Tokenizer | None = None,
     ) -> "Dataset":
-        """Create a dataset from three splits. Splits of a memory-mapped array stay on the disk.
+        """Create a dataset from three splits. Memory-mapped splits stay on the disk.
 
         Args:
             name: Name for tables and messages.
@@ -140,13 +140,13 @@ class Dataset:
             test: Test samples.
             class_names: Names of the classes, in the order of the labels.
             ordinal: Whether the classes are grades in their order.
-            crop_border: Whether images lost a black border first. A device that runs a student
-                then has to cut it off too.
+            crop_border: Whether a black border was cropped from the images. Exported students
+                then crop it too.
             tokenizer: Tokenizer of a text, whose inputs are blocks of its ids and whose labels are
                 the next ids; None for other inputs.
 
         Raises:
-            DataError: If inputs and labels do not fit together, or if a label is out of range.
+            DataError: If inputs and labels do not match, or if a label is out of range.
         """
         for part, split in (("training", train), ("validation", val), ("test", test)):
             check_samples(
@@ -156,7 +156,7 @@ class Dataset:
                 where=f"{name}, {part} split",
                 text=tokenizer is not None,
             )
-            check_same_form(train.inputs, split.inputs, name=name, part=part)
+            check_same_shape(train.inputs, split.inputs, name=name, part=part)
         data = cls.__new__(cls)
         data.name = str(name)
         data.class_names = [str(class_name) for class_name in class_names]
@@ -196,7 +196,7 @@ class Dataset:
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.
-            DataError: If inputs and labels are not numbers or do not fit together.
+            DataError: If inputs and labels are not numbers or do not match.
         """
         train, test = _as_split(x, y, name), _as_split(x_test, y_test, name)
         if class_names is None:
@@ -234,13 +234,13 @@ class Dataset:
 
     @property
     def answer_shape(self) -> tuple[int, ...]:
-        """Shape of a model's logits for one input: ``[C]``, for text ``[T, C]``."""
+        """Shape of a model's logits for one input: ``[C]``, or ``[T, C]`` for text."""
         if self.positions is None:
             return (self.classes,)
         return (self.positions, self.classes)
 
     def blank(self, *batch: int) -> Tensor:
-        """Return zeros as a model's input, ``[*batch, *shape]``; for text the token 0."""
+        """Return a model input of zeros, ``[*batch, *shape]``; for text, of token 0."""
         dtype = torch.float32 if self.tokenizer is None else torch.int64
         return torch.zeros(*batch, *self.shape, dtype=dtype)
 
@@ -252,10 +252,10 @@ class Dataset:
         """Return a small dataset with the first samples of each split.
 
         Args:
-            samples: Number of training samples at most; validation and test split get half as many.
+            samples: Largest number of training samples. Validation and test splits get half of it.
         """
         small = copy.copy(self)
-        small.__dict__.pop("statistics", None)  # those of the whole training split
+        small.__dict__.pop("statistics", None)  # computed on the whole training split
         small._set_splits(
             _first(self.train, samples),
             _first(self.val, samples // 2),
@@ -275,9 +275,9 @@ class Dataset:
 
     @cached_property
     def statistics(self) -> Statistics:
-        """Mean and standard deviation of the training inputs as a model sees them.
+        """Mean and standard deviation of the training inputs in the form that models take.
 
-        One number of each per channel for images ``[C, H, W]``, otherwise a single one.
+        There is one number per channel for images ``[C, H, W]``, otherwise a single number.
         """
         return input_statistics(self.train.inputs)
 

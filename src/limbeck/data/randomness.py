@@ -1,8 +1,8 @@
-"""Random orders, and random numbers that can be drawn again.
+"""Random orders, and replayable random numbers.
 
-Replayable numbers are pure functions of integers, in the manner of a counter-based generator: what
-is drawn for one sample depends neither on other samples nor on the order of the draws. So another
-process, another device or a batch of another size draws the same.
+Replayable numbers are pure functions of integers, as in a counter-based generator: the numbers of a
+sample depend neither on other samples nor on the order of the draws. They are the same in every
+process, on every device and for every batch size.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ def random_order(count: int, seed: int) -> Tensor:
 
 
 def split_position(name: str, seed: int) -> float:
-    """Hash a name to a place from 0 to 1, uniform over names.
+    """Hash a name to a position from 0 to 1, uniform over names.
 
-    Splits are cut by place, so that a sample stays in its split when others join.
+    Splits are ranges of positions, so that a sample stays in its split when others are added.
 
     Args:
         name: Name of a sample, such as the digest of an image.
-        seed: Seed of the places; another one gives other places.
+        seed: Seed of the positions.
     """
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return (int.from_bytes(digest[:8]) >> 11) / 2.0**53  # 53 bits, as many as a float has
@@ -81,7 +81,7 @@ def integers_for(purpose: str, sample: Tensor, view: Tensor) -> Tensor:
     """Hash samples and views to integers from 0 to 2^63 - 1, independent for each purpose.
 
     Args:
-        purpose: Name of what the integers are for.
+        purpose: Name of the use of the integers.
         sample: Sample indices, int64.
         view: Views, int64 of a shape that broadcasts against ``sample``.
 

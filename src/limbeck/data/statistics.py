@@ -6,22 +6,22 @@ import torch
 from torch import Tensor
 
 VALUES_AT_ONCE = 1 << 24
-"""Number of values summed at once, so that a memory-mapped file is not copied whole."""
+"""Number of values summed at once, so that a memory-mapped file is not copied as a whole."""
 
 Statistics = tuple[list[float], list[float]]
-"""Means and standard deviations: one of each per channel for images, otherwise a single one."""
+"""Means and standard deviations: one per channel for images, otherwise a single one."""
 
 
 def input_statistics(inputs: Tensor) -> Statistics:
-    """Compute mean and standard deviation (of a sample, n - 1) of inputs as a model sees them.
+    """Compute the mean and the sample standard deviation (n - 1) of inputs.
 
     Args:
-        inputs: ``[N, C, H, W]`` for statistics per channel, otherwise ``[N, ...]``. uint8 counts as
-            shares of 255.
+        inputs: ``[N, C, H, W]`` for statistics per channel, otherwise ``[N, ...]``. uint8 values
+            are divided by 255.
 
     Returns:
-        Means and standard deviations. A deviation of 0 becomes 1, so that inputs can be divided by
-        it.
+        Means and standard deviations. A standard deviation of 0 becomes 1, so that inputs can be
+        divided by it.
     """
     if inputs.dtype == torch.uint8 and inputs.ndim == 4:
         mean, std = _byte_statistics(inputs)

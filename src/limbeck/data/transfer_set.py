@@ -15,22 +15,22 @@ from limbeck.data.sources.base import Source
 from limbeck.losses.base import UNLABELLED
 
 MAX_LISTED = 20
-"""Number of classes that a message lists at most."""
+"""Largest number of classes that a message lists."""
 
 
 @dataclass(frozen=True)
 class TransferSet:
     """A rule that selects the inputs of a student: from the training split, or from a source.
 
-    Both counts are taken evenly over the classes, as far as these have enough samples. A fraction
-    of samples counts the samples of the classes in use; a fraction of labels counts the selected
-    samples.
+    Both counts are spread evenly over the classes, as far as the classes have enough samples. A
+    fraction of samples refers to the samples of the classes in use, a fraction of labels to the
+    selected samples.
 
     Attributes:
         samples: Number of samples, or a fraction of them; None or 1.0 for all (1 is one sample).
         labelled: Number of selected samples that keep their label, or a fraction of them; None for
-            all, 0 for none. The teacher answers for every sample, the hard loss counts the labelled
-            ones only.
+            all, 0 for none. The teacher answers for every sample; the hard loss counts only
+            labelled samples.
         seed: Seed of the selection. It does not change with the seed of a student, so that all
             students learn from the same samples.
         without: Classes to leave out, by name or number.
@@ -38,7 +38,7 @@ class TransferSet:
         source: Source of unlabelled inputs to use instead of the training split.
 
     Raises:
-        ConfigError: If settings exclude each other.
+        ConfigError: If settings are out of range or cannot be combined.
 
     References:
         Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 3
@@ -63,7 +63,7 @@ class TransferSet:
             object.__setattr__(self, field, classes)
         if self.without and self.classes:
             raise ConfigError(
-                "transfer.without and transfer.classes exclude each other. Set only one of them."
+                "transfer.without and transfer.classes cannot be combined. Set only one of them."
             )
         if self.source is None:
             return
@@ -74,7 +74,7 @@ class TransferSet:
             )
         if self.without or self.classes or self.labelled:
             raise ConfigError(
-                "transfer.source gives inputs without labels. Set transfer.without, "
+                "transfer.source provides inputs without labels. Set transfer.without, "
                 "transfer.classes and transfer.labelled to null."
             )
 
@@ -107,9 +107,9 @@ class TransferSet:
         return self.source is None and self.labelled != 0
 
     def settings(self) -> dict[str, Any]:
-        """Return what tells this rule from others, as plain values for JSON.
+        """Return the settings that identify this rule, as plain values for JSON.
 
-        Sources of one name may differ in a setting, so a source is described by its ``repr``.
+        Sources of the same name may differ in a setting, so a source is described by its ``repr``.
         """
         settings = {field.name: getattr(self, field.name) for field in fields(self)}
         for key, value in settings.items():
@@ -166,13 +166,13 @@ class TransferSet:
             value = getattr(self, name)
             if value is not None:
                 raise ConfigError(
-                    f"transfer.{name}={value!r} needs samples of one class each, but the labels of "
-                    "text are its next tokens. Set it to null; transfer.samples selects a part of "
-                    "the blocks."
+                    f"transfer.{name}={value!r} needs samples with a class, but the labels of "
+                    "text are next tokens. Set it to null. Use transfer.samples to select a part "
+                    "of the blocks."
                 )
         count = _count(self.samples, "transfer.samples", len(pool))
         index = random_order(len(pool), self.seed)[:count].sort().values
-        # All labels of a memory-mapped text are not copied.
+        # The labels of a whole memory-mapped text are not copied.
         labels = pool.labels[index] if count < len(pool) else pool.labels
         return index, labels
 
@@ -183,7 +183,7 @@ class TransferSet:
             class_names: Names of the classes, in the order of the labels.
 
         Raises:
-            ConfigError: If a class is unknown, or if none is left.
+            ConfigError: If a class is unknown, or if no class is left.
         """
         numbers = set(range(len(class_names)))
         if self.classes:
@@ -197,10 +197,10 @@ class TransferSet:
         return sorted(absent)
 
     def small(self, samples: int, pool: Split, class_names: Sequence[str]) -> "TransferSet":
-        """Return the same rule for a quick run. Counts that are too large become all.
+        """Return the same rule for a quick run; counts that are too large become None.
 
         Args:
-            samples: Number of inputs from a source at most.
+            samples: Largest number of inputs from a source.
             pool: Part of the training split that the quick run uses.
             class_names: Names of the classes, in the order of the labels.
         """
@@ -229,8 +229,8 @@ class TransferSet:
 def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:
     """Return the rows that views may mix in: the labelled ones, or all if none is labelled.
 
-    So a labelled sample keeps its label in a mixture, and an unlabelled one stays unlabelled. A
-    control that learns from few labels sees as many of them as without mixtures.
+    So a labelled sample keeps its label in a mixture. A control that learns from few labels sees as
+    many of them as without mixtures.
 
     Args:
         index: Rows of a transfer set, int64 ``[M]``.
@@ -244,7 +244,7 @@ def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:
 
 
 def balanced_order(labels: Tensor, seed: int) -> Tensor:
-    """Order samples so that every beginning holds the classes as evenly as possible.
+    """Order samples so that every prefix is as balanced over the classes as possible.
 
     Args:
         labels: Labels, int64 ``[N]``. Unlabelled samples count as a class.
@@ -303,7 +303,7 @@ def _class_number(class_: int | str, names: Sequence[str], where: str) -> int:
 
 
 def _count(value: int | float | None, name: str, most: int, least: int = 1) -> int:
-    """Return a number of samples given as a number, as a fraction or as None for all."""
+    """Return a number of samples, given as a number, a fraction or None for all."""
     if value is None:
         return most
     count: object = value

@@ -24,6 +24,6 @@ def test_grades_out_of_range_are_named(tmp_path, grade):
     table = write_aptos(tmp_path, 1) / "train.csv"
     table.write_text(table.read_text().replace("000000000003,3", f"000000000003,{grade}"))
     with pytest.raises(
-        DataError, match=r"1 labels in column diagnosis are none of no retinopathy, .*, 3, 4: "
+        DataError, match=r"1 labels in column diagnosis are not among no retinopathy, .*, 3, 4: "
     ):
         aptos(tmp_path, size=16)

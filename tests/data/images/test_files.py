@@ -66,7 +66,8 @@ def test_images_stay_in_their_split_in_every_size(tmp_path):
 def test_too_few_images_for_a_split(tmp_path):
     root = write_folder(tmp_path / "in", count=2)
     with pytest.raises(
-        DataError, match=r"no image of 4 is left for (test|val|train)\. Add images, or change"
+        DataError,
+        match=r"none of the 4 images is left for (test|val|train)\. Add images",
     ):
         image_folder(root, **SIZE, val=0.001)
 

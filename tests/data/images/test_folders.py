@@ -115,8 +115,8 @@ def folder_copies_in_two_splits(root):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (folder_missing, r"in is missing; data\.root= should name a folder"),
-        (folder_empty_class, r"bird is empty; it should hold images"),
+        (folder_missing, r"in is missing\. Set data\.root= to a folder"),
+        (folder_empty_class, r"bird is empty; expected images"),
         (folder_one_class, r"a folder for each of at least two classes, only dog was found"),
         (folder_no_class, r"a folder for each of at least two classes, none was found"),
         (
@@ -125,7 +125,7 @@ def folder_copies_in_two_splits(root):
         ),
         (
             folder_classes_beside_training,
-            r"cat, dog beside train\. Splits are called test, val, train",
+            r"cat, dog next to train\. Splits are called test, val, train",
         ),
         (
             folder_new_class_in_test,
@@ -175,7 +175,7 @@ def test_grades_are_sorted_as_numbers_and_classes_by_name(tmp_path, ordinal, nam
         ({"test": 0}, "data.test=0 "),
         ({"val": 1.0}, "data.val=1.0 "),
         ({"val": 5}, "data.val=5 should be a share of the images"),
-        ({"test": 0.6, "val": 0.4}, "leave none of the images to train with"),
+        ({"test": 0.6, "val": 0.4}, "leave none of the images for training"),
         ({"split_seed": -1}, "data.split_seed=-1"),
         ({"size": "big"}, "data.size='big'"),
         ({"channels": 4}, "data.channels=4"),

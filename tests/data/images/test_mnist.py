@@ -57,7 +57,7 @@ def test_numbers_of_images_and_labels_differ(tmp_path):
     write_mnist(tmp_path)
     (tmp_path / f"{NAMES[3]}.gz").write_bytes(idx(np.arange(19) % 10))
     with pytest.raises(
-        DataError, match=r"t10k-images.*holds 20 images, but .*t10k-labels.*holds 19 labels"
+        DataError, match=r"t10k-images.*has 20 images, but .*t10k-labels.*has 19 labels"
     ):
         mnist(tmp_path, val=5)
 
@@ -67,7 +67,7 @@ def test_a_label_out_of_range_is_named(tmp_path, name):
     write_mnist(tmp_path)
     count = 30 if "train" in name else 20
     (tmp_path / f"{name}.gz").write_bytes(idx(np.arange(count) % 10 + 1))
-    with pytest.raises(DataError, match=rf"{name}\.gz holds the label 10, but mnist has labels"):
+    with pytest.raises(DataError, match=rf"{name}\.gz contains the label 10, but mnist has labels"):
         mnist(tmp_path, val=5)
 
 
@@ -82,7 +82,7 @@ def test_files_of_no_images(tmp_path):
 def test_test_images_of_another_size(tmp_path):
     write_mnist(tmp_path)
     (tmp_path / f"{NAMES[2]}.gz").write_bytes(idx(np.zeros((20, 5, 5))))
-    with pytest.raises(DataError, match="should have inputs of one shape"):
+    with pytest.raises(DataError, match="need inputs of the same shape"):
         mnist(tmp_path, val=5)
 
 

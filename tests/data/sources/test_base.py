@@ -10,9 +10,9 @@ from limbeck.data.sources.base import as_pool
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        (np.zeros((3, 2)), "made ndarray"),
-        (torch.zeros(3, 4), r"made shape \[3, 4\] torch.float32; \[N, 2\] of floats was expected"),
-        (torch.zeros(0, 2), "made shape"),
+        (np.zeros((3, 2)), "returned ndarray"),
+        (torch.zeros(3, 4), r"returned shape \[3, 4\] torch.float32; expected \[N, 2\] of floats"),
+        (torch.zeros(0, 2), "returned shape"),
         (torch.zeros(3, 2, dtype=torch.uint8), "uint8"),
         (torch.full((3, 2), float("nan")), "infinite or not a number"),
     ],

@@ -56,14 +56,14 @@ def test_unsuitable_files_are_named(tmp_path):
     (tmp_path / "torn.npy").write_bytes(b"torn")
     (tmp_path / "empty").mkdir()
     for name, message in {
-        "wide.npy": r"shape \[7, 1, 6, 4\]; at least one input of shape \[1, 6, 6\]",
-        "float.npy": "holds float64; an array of uint8",
+        "wide.npy": r"shape \[7, 1, 6, 4\]; expected at least one input of shape \[1, 6, 6\]",
+        "float.npy": "contains float64; expected an array of uint8",
         "none.npy": "at least one input",
         "object.npy": "cannot be read as a NumPy array",
         "torn.npy": "cannot be read as a NumPy array",
         "missing.npy": "cannot be read",
         "missing": "cannot be read",
-        "empty": "is empty; it should hold images",
+        "empty": "is empty; expected images",
     }.items():
         with pytest.raises(DataError, match=message):
             read(tmp_path / name)

@@ -86,7 +86,7 @@ def test_a_damaged_file_is_written_again(tmp_path, place, kind, capsys):
     damaged = bytes({"overflow": overflow, **other}.get(place, content))
     entry.write_bytes(damaged)
     assert text_file(file, **settings).digest() == before
-    assert capsys.readouterr().err == f"{entry} is damaged and computed again.\n"
+    assert capsys.readouterr().err == f"{entry} is damaged and will be computed again.\n"
     assert entry.read_bytes() != damaged
     assert text_file(file, **settings).digest() == before
     assert capsys.readouterr().err == ""
@@ -172,9 +172,7 @@ def test_the_default_folder_of_tokens(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert TOKENS.default_folder == tmp_path / "home" / ".cache" / "limbeck" / "tokens"
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    with pytest.warns(
-        LimbeckWarning, match="no home folder to keep tokens in; they stay in memory"
-    ):
+    with pytest.warns(LimbeckWarning, match="no home folder for the tokens. They stay in memory"):
         text_file(write(tmp_path / "a.txt"), block=16)
 
 
@@ -239,7 +237,7 @@ def test_a_tokenizer_that_loses_text_is_refused(tmp_path, where):
         if where == "first"
         else r"became tokens of [\d,]+ bytes"
     )
-    with pytest.raises(DataError, match=message + ".*Bits per byte need a tokenizer without loss"):
+    with pytest.raises(DataError, match=message + ".*Bits per byte need a lossless tokenizer"):
         text_file(write(tmp_path / "a.txt", content), tokenizer=tmp_path, block=16, split_seed=1)
 
 

@@ -121,7 +121,7 @@ def test_the_manual_of_python_needs_no_file():
         ({"test": 1.0}, r"data\.test=1\.0 "),
         ({"val": True}, "data.val=True"),
         ({"val": "x"}, "data.val='x'"),
-        ({"val": 0.5, "test": 0.5}, "leave none of the text to train with"),
+        ({"val": 0.5, "test": 0.5}, "leave none of the text for training"),
         ({"split_seed": -1}, r"data\.split_seed=-1"),
         ({"tokenizer": "bpe", "vocabulary": 256}, r"data\.vocabulary=256 should be from 257"),
         ({"tokenizer": "byte"}, "data.tokenizer='byte' should be .* Did you mean bytes?"),
@@ -138,5 +138,5 @@ def test_bad_settings_are_named(tmp_path, setting, message):
 
 def test_a_missing_tokenizer_file_is_named(tmp_path):
     for place in (tmp_path / "none.json", tmp_path / "no" / "folder"):
-        with pytest.raises(DataError, match=r"cannot be read .*data\.tokenizer= should name"):
+        with pytest.raises(DataError, match=r"cannot be read .*data\.tokenizer= should be"):
             text_file(write(tmp_path / "a.txt"), tokenizer=str(place), block=16)

@@ -111,13 +111,13 @@ def folder_of_one_text_twice(root):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (folder_missing, r"none is missing; data\.root="),
+        (folder_missing, r"none is missing\. Set data\.root="),
         (
             folder_empty,
-            r"in holds no files and none called \*\.txt or \*\.txt\.gz.*data\.pattern=",
+            r"in contains no files and none called \*\.txt or \*\.txt\.gz.*data\.pattern=",
         ),
-        (folder_of_other_files, r"holds 1 other files, such as b\.md, and none called"),
-        (folder_of_empty_files, r"in holds only empty files"),
+        (folder_of_other_files, r"contains 1 other files, such as b\.md, and none called"),
+        (folder_of_empty_files, r"in contains only empty files"),
         (
             folder_with_bad_files,
             r"2 of 3 text files cannot be used: .*b\.txt is not text: byte 2 is 0.*c\.txt is not",
@@ -126,7 +126,7 @@ def folder_of_one_text_twice(root):
             folder_of_misspelt_splits,
             r"in: Train looks like a split\. Splits are called train, val, test",
         ),
-        (folder_beside_training, r"in: dev beside train\. Splits are called"),
+        (folder_beside_training, r"in: dev next to train\. Splits are called"),
         (folder_of_one_text_twice, r"1 text is in two splits.*test/b\.txt = .*train/a\.txt"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
@@ -143,7 +143,7 @@ LONG = b"a" * (1 << 20)
     ("content", "message"),
     [
         (None, r"a\.txt cannot be read \(No such file or directory\)"),
-        (b"", r"a\.txt is empty; a text was expected"),
+        (b"", r"a\.txt is empty; expected a text"),
         (b"\xef\xbb\xbf \n", r"a\.txt is empty"),
         (b"abc\x00", r"a\.txt is not text: byte 3 is 0, as in binary files"),
         ("text".encode("utf-16"), r"a\.txt is text in UTF-16; .*iconv"),

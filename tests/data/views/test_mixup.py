@@ -175,7 +175,7 @@ def test_single_inputs_have_the_plain_view_only():
     assert torch.equal(Mixup().apply(IMAGES[:3], plain, plain), IMAGES[:3].float() / 255)
     with pytest.raises(ConfigError, match=r"Use show\(\) instead of apply\(\)"):
         Mixup().apply(IMAGES[:3], torch.tensor([0, 5, 0]), plain)
-    with pytest.raises(ConfigError, match="could leave nothing of images"):
+    with pytest.raises(ConfigError, match="is too large for images"):
         Mixup(views=Shift(6)).apply(IMAGES[:3], plain, plain)
 
 

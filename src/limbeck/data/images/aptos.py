@@ -21,19 +21,19 @@ def aptos(
 
     This is the labelled part of the dataset, as Kaggle distributes it: ``train.csv`` with the
     columns ``id_code`` and ``diagnosis``, and ``train_images/<id_code>.png``. Some photographs
-    occur more than once; copies of an image always fall into one split.
+    occur more than once; copies of an image are always in the same split.
 
     Args:
-        root: Folder that holds ``train.csv`` and ``train_images``.
-        size: Pixels a side, after the black border is cut off.
-        test: Share of the images for the test.
+        root: Folder with ``train.csv`` and ``train_images``.
+        size: Pixels per side, after the black border is cropped.
+        test: Share of the images for testing.
         val: Share of the images for validation.
         split_seed: Seed of the splits.
 
     Raises:
         ConfigError: If a setting is out of range.
         DataError: If a column, label or image is missing or not as expected.
-        ResourceError: If there is no room for the decoded images.
+        ResourceError: If there is no space for the decoded images.
 
     References:
         Asia Pacific Tele-Ophthalmology Society, "APTOS 2019 Blindness Detection", Kaggle 2019.

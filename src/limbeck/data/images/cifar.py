@@ -38,9 +38,9 @@ squirrel streetcar sunflower sweet_pepper table tank telephone television tiger 
 trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 LARGEST_FILE = 1 << 30
-"""Most bytes of a file in an archive; the real files have 154 million."""
+"""Largest size of a file in an archive, in bytes; the real files have 154 million."""
 TIMEOUT = 30.0
-"""Seconds without an answer after which a download is given up."""
+"""Timeout of a download without an answer, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ CIFAR100 = CifarKind(
 
 
 class _File(NamedTuple):
-    """Content of a file, and where it was read, for messages."""
+    """Content of a file, and its path for messages."""
 
     content: bytes
     where: str
@@ -119,7 +119,7 @@ def cifar10(
     """Load CIFAR-10 from its binary files: 60,000 colour images of 32 x 32 pixels, 10 classes.
 
     Args:
-        root: Folder that holds the files, the folder ``cifar-10-batches-bin``, or the archive
+        root: Folder with the files, with the folder ``cifar-10-batches-bin``, or with the archive
             ``cifar-10-binary.tar.gz``.
         download: Whether to download the archive (162 MB) there if nothing is found.
         val: Number of training images for validation.
@@ -138,7 +138,7 @@ def cifar100(
     """Load CIFAR-100 from its binary files: 60,000 colour images, with the 100 fine labels.
 
     Args:
-        root: Folder that holds the files, the folder ``cifar-100-binary``, or the archive
+        root: Folder with the files, with the folder ``cifar-100-binary``, or the archive
             ``cifar-100-binary.tar.gz``.
         download: Whether to download the archive (162 MB) there if nothing is found.
         val: Number of training images for validation.
@@ -160,7 +160,7 @@ def _load(kind: CifarKind, root: Path, download: bool, val: int, split_seed: int
         raise DataError(
             f"{kind.name}: {kind.files[0]} was found neither in {root} nor in "
             f"{root / kind.folder}, and there is no {root / kind.archive}. Set data.root= to the "
-            "folder that holds the binary version, or set data.download=true to download it."
+            "folder of the binary version, or set data.download=true to download it."
         )
     splits = {name: read_rows(file.content, kind, where=file.where) for name, file in files.items()}
     batches = {name: splits[name] for name in kind.train}
@@ -183,8 +183,8 @@ def _check_batches(batches: Mapping[str, Split], kind: CifarKind) -> None:
     if len({len(batch) for batch in batches.values()}) > 1:
         sizes = ", ".join(f"{name} {len(batch)}" for name, batch in batches.items())
         raise DataError(
-            f"{kind.name}: the batches should be of one size, but hold {sizes} images. Download "
-            "them again."
+            f"{kind.name}: the batches should have the same size, but have {sizes} images. "
+            "Download them again."
         )
 
 
@@ -205,8 +205,8 @@ def read_rows(content: bytes, kind: CifarKind, *, where: str) -> Split:
     row = kind.label_bytes + PIXELS
     if not content or len(content) % row:
         raise DataError(
-            f"{where} is damaged: it has {len(content)} bytes, but a whole number of rows of {row} "
-            "bytes was expected. Download it again."
+            f"{where} is damaged: it has {len(content)} bytes, but "
+            f"expected a multiple of {row} bytes, the size of a row. Download it again."
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, row)
     labels = rows[:, kind.label_bytes - 1].astype(np.int64)
@@ -215,7 +215,7 @@ def read_rows(content: bytes, kind: CifarKind, *, where: str) -> Split:
     if len(wrong):
         raise DataError(
             f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, but {kind.name} has labels "
-            f"from 0 to {most}. The file is damaged or of another dataset."
+            f"from 0 to {most}. The file is damaged or belongs to another dataset."
         )
     images = rows[:, kind.label_bytes :].reshape(-1, 3, 32, 32)
     return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels))
@@ -247,7 +247,7 @@ def _read(file: Path) -> _File:
 
 
 def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
-    """Read the files of an archive into memory. Nothing is written, whatever paths it holds."""
+    """Read the files of an archive into memory, without extracting them to disk."""
     names = {f"{kind.folder}/{name}": name for name in kind.files}
     files: dict[str, _File] = {}
     try:
@@ -273,7 +273,7 @@ def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
 
 
 def _download(kind: CifarKind, root: Path) -> None:
-    """Download the archive from the authors' site, and keep it if its MD5 is the published one."""
+    """Download the archive from the authors' site, and keep it if its MD5 is correct."""
     url = SITE + kind.archive
     part = None
     try:
@@ -287,11 +287,11 @@ def _download(kind: CifarKind, root: Path) -> None:
             md5 = _copy(response, file, f"download of {kind.archive}", size)
         if md5 != kind.md5:
             raise UntrustedFileError(
-                f"The download of {url} is not the published archive: its MD5 is {md5}, but "
-                f"{kind.md5} was expected. Try again later."
+                f"The download of {url} is not the published archive: its MD5 is {md5}, "
+                f"expected {kind.md5}. Try again later."
             )
         os.replace(part, root / kind.archive)
-    except (OSError, HTTPException, ValueError) as error:  # the other side may be no web server
+    except (OSError, HTTPException, ValueError) as error:  # the server may not speak HTTP
         reason = str(error).strip() or type(error).__name__
         raise ResourceError(
             f"{kind.name} could not be downloaded from {url} to {root} ({reason}). Check the "

@@ -1,4 +1,4 @@
-"""Images of your own, listed in a CSV file."""
+"""Datasets of images that are listed in a CSV file."""
 
 import csv
 from collections import Counter
@@ -33,7 +33,7 @@ def image_csv(
 ) -> Dataset:
     """Load images that a CSV file lists with their labels.
 
-    Copies of an image always fall into one split.
+    Copies of an image are always in the same split.
 
     Args:
         root: Folder of the CSV file and of the images.
@@ -43,20 +43,20 @@ def image_csv(
         images: Folder of the images in ``root``.
         suffix: Suffix added to the names of the files, such as ``.png``.
         class_names: Names of the classes in their order. Labels may then be numbers from 0. None
-            takes the labels as names, sorted.
-        size: Pixels a side; images are resized and cropped about the middle.
+            for the labels in the table, sorted.
+        size: Pixels per side; images are cropped about the centre and resized.
         channels: Number of channels: 1 for grey, 3 for RGB.
-        test: Share of the images for the test.
+        test: Share of the images for testing.
         val: Share of the images for validation.
         split_seed: Seed of the splits.
-        crop_border: Whether to cut off a black border first.
-        ordinal: Whether the classes are grades in their order.
+        crop_border: Whether to crop a black border first.
+        ordinal: Whether the classes are ordered grades.
         name: Name for tables and messages.
 
     Raises:
         ConfigError: If a setting is out of range.
         DataError: If a column, label or image is missing or not as expected.
-        ResourceError: If there is no room for the decoded images.
+        ResourceError: If there is no space for the decoded images.
     """
     options = ImageOptions(
         size=size,
@@ -69,7 +69,7 @@ def image_csv(
         name=name,
     )
     folder = require_folder(root)
-    # A column that is called 0 comes as a number from the command line.
+    # Hydra parses a column name such as 0 as a number.
     rows = _read_table(folder / table, str(file_column), str(label_column))
     labels, names = _number_labels(rows, class_names)
     paths = [folder / (images or ".") / f"{file}{suffix or ''}" for file in rows.files]
@@ -126,7 +126,7 @@ def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
 def _check_column(table: Path, column: str, columns: Sequence[str]) -> None:
     if column in columns:
         return
-    hint = "Name another one with data.file_column= or data.label_column=."
+    hint = "Set data.file_column= and data.label_column=."
     if match := closest(column, columns):
         hint = f"Did you mean {match}?"
     raise DataError(
@@ -154,25 +154,25 @@ def _number_labels(rows: _Rows, class_names: Sequence[str] | None) -> tuple[list
             unknown.append(f"{label} ({file})")
     if unknown:
         raise DataError(
-            f"{rows.table}: {len(unknown)} labels in column {rows.column} are none of "
+            f"{rows.table}: {len(unknown)} labels in column {rows.column} are not among "
             f"{', '.join(numbers)}: {join_some(unknown)}."
         )
     return [numbers[label] for label in rows.labels], names
 
 
 def _names_in(rows: _Rows) -> list[str]:
-    """Return the labels of a table as names of classes, numbers sorted by value."""
+    """Return the labels of a table as class names; numbers are sorted by value."""
     names = sorted(set(rows.labels))
     if all(label.isascii() and label.isdigit() for label in names):
         names.sort(key=lambda label: (int(label), label))
     if len(names) < 2:
         raise DataError(
-            f"{rows.table}: column {rows.column} holds {names[0]} alone; at least two classes are "
-            "needed."
+            f"{rows.table}: column {rows.column} contains only {names[0]}; expected at least two "
+            "classes."
         )
     if len(names) > max(2, len(rows.labels) // 2):
         raise DataError(
-            f"{rows.table}: column {rows.column} holds {len(names)} different values in "
+            f"{rows.table}: column {rows.column} contains {len(names)} different values in "
             f"{len(rows.labels)} rows; a class should have several images. Does "
             "data.label_column= name the labels?"
         )

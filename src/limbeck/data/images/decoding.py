@@ -1,4 +1,4 @@
-"""Image files as arrays of one size: many files at once, with every unreadable file named."""
+"""Decoding of image files to arrays of the same size, with a list of all unreadable files."""
 
 import os
 import warnings
@@ -23,21 +23,22 @@ MAX_THREADS = 16
 def read_images(
     paths: Sequence[str | Path], *, size: int, channels: int, crop_border: bool = False
 ) -> Tensor:
-    """Read image files into memory, resized and cropped about the middle to a square.
+    """Read image files into memory, cropped about the centre and resized to a square.
 
     Args:
-        paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files. A file of several images gives the
-            first.
-        size: Pixels a side.
+        paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files. Only the first image of
+            a file is read.
+        size: Pixels per side.
         channels: Number of channels: 1 for grey, 3 for RGB.
-        crop_border: Whether to cut off a black border first.
+        crop_border: Whether to crop a black border first.
 
     Returns:
         uint8 ``[N, channels, size, size]``, in the order of ``paths``.
 
     Raises:
         ConfigError: If ``size`` or ``channels`` is out of range.
-        DataError: If there are no files, or if files cannot be read. Each is named with a reason.
+        DataError: If there are no files, or if files cannot be read; the message lists
+            them with the reasons.
     """
     if not paths:
         raise DataError("There are no image files to read.")
@@ -58,9 +59,9 @@ def decode_all(
 
     Args:
         paths: Image files.
-        size: Pixels a side.
+        size: Pixels per side.
         channels: Number of channels, 1 or 3.
-        crop_border: Whether to cut off a black border first.
+        crop_border: Whether to crop a black border first.
         advance: Callback that receives the number of files read so far.
 
     Yields:
@@ -68,7 +69,7 @@ def decode_all(
 
     Raises:
         ConfigError: If ``size`` or ``channels`` is out of range.
-        DataError: If files could not be read, after the last one.
+        DataError: If files could not be read; raised after the last file.
     """
     check_size(size, channels)
     problems: list[str] = []
@@ -82,7 +83,7 @@ def decode_all(
     pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():
-            # decode refuses images that are too large by itself
+            # decode has its own limit on the size of images
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             for done, image in enumerate(pool.map(decode_or_explain, paths), 1):
                 if isinstance(image, str):
@@ -105,9 +106,9 @@ def decode(
 
     Args:
         path: Image file.
-        size: Pixels a side.
+        size: Pixels per side.
         channels: Number of channels, 1 or 3.
-        crop_border: Whether to cut off a black border first.
+        crop_border: Whether to crop a black border first.
 
     Returns:
         uint8 pixels ``[channels, size, size]`` and the SHA-256 of the decoded image, see

@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn contains."""
+"""The handwritten digits of scikit-learn."""
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ def digits(*, val: int = 200, test: int = 500, split_seed: int = 0) -> Dataset:
 
     Args:
         val: Number of images for validation.
-        test: Number of images for the test.
+        test: Number of images for testing.
         split_seed: Seed of both splits.
 
     Raises:

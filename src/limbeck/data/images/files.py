@@ -22,10 +22,10 @@ class ImageFiles:
     """Labelled image files.
 
     Attributes:
-        where: Folder or table that names the files, for messages.
+        where: Folder or table of the files, for messages.
         paths: Paths of the files.
         labels: Label of each file.
-        parts: Split of each file so far. A split without files is cut from training.
+        parts: Split of each file. A split without files is cut from the training files.
         class_names: Names of the classes, in the order of the labels.
     """
 
@@ -41,10 +41,10 @@ class ImageOptions(SplitShares):
     """Settings for decoding, splitting and naming a dataset of images.
 
     Attributes:
-        size: Pixels a side.
+        size: Pixels per side.
         channels: Number of channels, 1 or 3.
-        crop_border: Whether to cut off a black border first.
-        ordinal: Whether the classes are grades in their order.
+        crop_border: Whether to crop a black border first.
+        ordinal: Whether the classes are ordered grades.
         name: Name of the dataset.
 
     Raises:
@@ -72,7 +72,7 @@ def list_files(folder: Path) -> list[Path]:
     """
     files = sorted(path for path in folder.rglob("*") if _is_wanted(path, folder))
     if not files:
-        raise DataError(f"{folder} is empty; it should hold images.")
+        raise DataError(f"{folder} is empty; expected images.")
     return files
 
 
@@ -114,10 +114,10 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         count = parts.count(part)
         if not count:
             raise DataError(
-                f"{files.where}: no image of {len(parts)} is left for {key}. Add images, or change "
-                "data.test, data.val or data.split_seed."
+                f"{files.where}: none of the {len(parts)} images is left for {key}. Add images, "
+                "or change data.test, data.val or data.split_seed."
             )
-        first = parts.index(part)  # the rows of a split follow each other
+        first = parts.index(part)  # the rows of a split are contiguous
         rows = slice(first, first + count)
         splits[key] = Split(images.pixels[rows], labels[rows])
     _check_classes(splits, files)
@@ -158,7 +158,7 @@ def _check_apart(images: DecodedImages, files: ImageFiles) -> None:
     if pairs:
         count = "1 image is" if len(pairs) == 1 else f"{len(pairs)} images are"
         raise DataError(
-            f"{files.where}: {count} in two splits, so a test would measure memorised images: "
+            f"{files.where}: {count} in two splits, so the test would measure memorised images: "
             f"{join_some(pairs)}. Remove one of each pair, or let limbeck split a single folder."
         )
 

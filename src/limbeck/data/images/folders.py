@@ -1,4 +1,4 @@
-"""Images of your own, with one folder per class."""
+"""Datasets of images with one folder per class."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,26 +40,26 @@ def image_folder(
     ordinal: bool = False,
     name: str = "images",
 ) -> Dataset:
-    """Load images from one folder per class, named as the class.
+    """Load images from one folder per class; the name of a folder is the name of its class.
 
-    The class folders may lie in folders ``train``, ``val`` and ``test``. If ``val`` or ``test`` is
-    missing, it is cut from ``train``. Copies of an image always fall into one split.
+    The class folders may be in folders ``train``, ``val`` and ``test``. If ``val`` or ``test`` is
+    missing, it is cut from ``train``. Copies of an image are always in the same split.
 
     Args:
         root: Folder of the class folders.
-        size: Pixels a side; images are resized and cropped about the middle.
+        size: Pixels per side; images are cropped about the centre and resized.
         channels: Number of channels: 1 for grey, 3 for RGB.
-        test: Share of the images for the test.
+        test: Share of the images for testing.
         val: Share of the images for validation.
         split_seed: Seed of the splits.
-        crop_border: Whether to cut off a black border first.
+        crop_border: Whether to crop a black border first.
         ordinal: Whether the classes, sorted by name (numbers by value), are grades.
         name: Name for tables and messages.
 
     Raises:
         ConfigError: If a setting is out of range.
         DataError: If a folder or file is not as expected, or if an image is in two given splits.
-        ResourceError: If there is no room for the decoded images.
+        ResourceError: If there is no space for the decoded images.
     """
     options = ImageOptions(
         size=size,
@@ -75,7 +75,7 @@ def image_folder(
 
 
 def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
-    """List the files with the class and the split of the folders that they lie in."""
+    """List the image files with the class and the split of their folders."""
     splits = _class_folders(root)
     names = _class_names(splits[TRAIN], ordinal)
     if len(names) < 2:
@@ -93,7 +93,7 @@ def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
 
 
 def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
-    """Return the class folders by split and name; all are of training if no splits are given."""
+    """Return the class folders by split and name; without splits, all are for training."""
     inside = _folders(root)
     if "train" not in inside or not _folders(inside["train"]):
         _check_no_splits(inside, root)
@@ -101,8 +101,8 @@ def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
     unknown = inside.keys() - PARTS.keys()
     if unknown:
         raise DataError(
-            f"{root}: {', '.join(sorted(unknown))} beside train. Splits are called "
-            f"{', '.join(PARTS)}, and the class folders lie in them."
+            f"{root}: {', '.join(sorted(unknown))} next to train. Splits are called "
+            f"{', '.join(PARTS)}, and contain the class folders."
         )
     return {PARTS[part]: _folders(folder) for part, folder in inside.items()}
 
@@ -114,7 +114,7 @@ def _class_names(folders: Mapping[str, Path], ordinal: bool) -> list[str]:
 
 
 def _check_no_splits(folders: Mapping[str, Path], root: Path) -> None:
-    """Refuse splits under other names, which would be taken for classes."""
+    """Refuse splits under other names, which would be used as classes."""
     splits = []
     for name, folder in folders.items():
         if name.lower() in _SPLIT_NAMES and _folders(folder):

@@ -18,14 +18,14 @@ def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
     """Read an idx file of unsigned bytes.
 
     Args:
-        file: Path of the file, gzipped or not. The content tells, whatever the name.
+        file: Path of the file, gzipped or not, as detected from its content.
         dimensions: Number of dimensions that the file should have.
 
     Returns:
         uint8 array with ``dimensions`` axes.
 
     Raises:
-        DataError: If the file cannot be read, is damaged or is of another kind.
+        DataError: If the file cannot be read, is damaged or has another format.
     """
     content = _read(file)
     header = 4 + 4 * dimensions
@@ -46,7 +46,7 @@ def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
     size = len(content) - header
     if size != expected:
         raise DataError(
-            f"{file} is damaged: its header announces {' x '.join(map(str, shape))} = {expected} "
+            f"{file} is damaged: its header specifies {' x '.join(map(str, shape))} = {expected} "
             f"bytes, but {size} follow. Download it again."
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()

@@ -47,13 +47,13 @@ def mnist(
     """Load MNIST from its four idx files, gzipped or not.
 
     Args:
-        root: Folder that holds the files, or torchvision's root above ``MNIST/raw``.
+        root: Folder with the files, or torchvision's root above ``MNIST/raw``.
         download: Whether to download missing files there with torchvision.
         val: Number of training images for validation.
         split_seed: Seed of the validation split, and of the draws of ``train`` and ``test``.
-        train: Number of images to train with, beside those for validation; None for all.
-        test: Number of images to test with; None for all.
-        size: Pixels a side to which images are resized; None for 28.
+        train: Number of training images, without validation images; None for all.
+        test: Number of test images; None for all.
+        size: Pixels per side to which images are resized; None for 28.
         channels: Number of channels: 3 repeats the grey values for models of colour images.
 
     Raises:
@@ -84,13 +84,13 @@ def fashion_mnist(
     The folder of Debian's package ``dataset-fashion-mnist`` is searched too.
 
     Args:
-        root: Folder that holds the files, or torchvision's root above ``FashionMNIST/raw``.
+        root: Folder with the files, or torchvision's root above ``FashionMNIST/raw``.
         download: Whether to download missing files there with torchvision.
         val: Number of training images for validation.
         split_seed: Seed of the validation split, and of the draws of ``train`` and ``test``.
-        train: Number of images to train with, beside those for validation; None for all.
-        test: Number of images to test with; None for all.
-        size: Pixels a side to which images are resized; None for 28.
+        train: Number of training images, without validation images; None for all.
+        test: Number of test images; None for all.
+        size: Pixels per side to which images are resized; None for 28.
         channels: Number of channels: 3 repeats the grey values for models of colour images.
 
     Raises:
@@ -132,7 +132,7 @@ class _Files:
         class_names: Names of the classes, in the order of the labels.
         torchvision_name: Name of torchvision's class.
         root: Folder that the user named.
-        other_folders: Further folders to search.
+        other_folders: Other folders to search.
     """
 
     name: str
@@ -142,7 +142,7 @@ class _Files:
     other_folders: tuple[Path, ...] = ()
 
     def find(self, download: bool) -> Path:
-        """Return the first folder that holds all four files, after a download if allowed."""
+        """Return the first folder with all four files, after a download if allowed."""
         folders = (self.root, self.root / self.torchvision_name / "raw", *self.other_folders)
         missing = {folder: _missing(folder) for folder in folders}
         for folder in folders:
@@ -154,7 +154,7 @@ class _Files:
         closest = min(folders, key=lambda folder: len(missing[folder]))
         raise DataError(
             f"{self.name}: {', '.join(missing[closest])} (plain or .gz) not found in "
-            f"{', '.join(map(str, folders))}. Set data.root= to the folder that holds the files, "
+            f"{', '.join(map(str, folders))}. Set data.root= to the folder of the files, "
             "or set data.download=true to download them."
         )
 
@@ -170,7 +170,7 @@ class _Files:
                 "the network, or copy the four idx files there by hand."
             ) from None
         except (ValueError, LookupError, AssertionError):
-            pass  # torchvision reads the files at once and fails on damage, which read_idx names
+            pass  # torchvision fails on damaged files, which read_idx reports
 
 
 def _missing(folder: Path) -> list[str]:
@@ -213,13 +213,13 @@ def _read_split(files: _Files, folder: Path, part: str) -> Split:
     labels = read_idx(label_file, dimensions=1)
     if len(images) != len(labels):
         raise DataError(
-            f"{image_file} holds {len(images)} images, but {label_file} holds {len(labels)} "
+            f"{image_file} has {len(images)} images, but {label_file} has {len(labels)} "
             "labels. The two files do not belong together; download them again."
         )
     most = len(files.class_names) - 1
     if len(labels) and labels.max() > most:
         raise DataError(
-            f"{label_file} holds the label {labels.max()}, but {files.name} has labels from 0 to "
-            f"{most}."
+            f"{label_file} contains the label {labels.max()}, but {files.name} has labels from 0 "
+            f"to {most}."
         )
     return Split(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long())

@@ -1,4 +1,4 @@
-"""Random parts of a split, and grey images in another size and number of channels."""
+"""Random subsets of a split, and conversion of grey images to another size or to three channels."""
 
 import torch
 from torch import Tensor
@@ -13,14 +13,14 @@ IMAGES_AT_ONCE = 4096
 
 
 def draw_samples(split: Split, count: int, name: str, seed: int, *, extra: int = 0) -> Split:
-    """Draw a random part of a split, with the samples in their order.
+    """Draw a random subset of a split, with the samples in their order.
 
     Args:
         split: Split to draw from.
         count: Number of samples to draw.
         name: Name of the setting, for messages.
         seed: Seed of the draw.
-        extra: Number of further samples to draw, which the setting does not count.
+        extra: Number of additional samples to draw, which ``count`` does not include.
 
     Raises:
         ConfigError: If the split has fewer samples.
@@ -39,7 +39,7 @@ def resize(split: Split, *, size: int | None, channels: int) -> Split:
 
     Args:
         split: Split of uint8 images ``[N, 1, H, W]``.
-        size: Pixels a side; None to keep the size.
+        size: Pixels per side; None to keep the size.
         channels: Number of channels, 1 or 3.
 
     Returns:
@@ -57,12 +57,12 @@ def resize(split: Split, *, size: int | None, channels: int) -> Split:
     if size is not None:
         check_count("data.size", size)
         if images.shape[2:] != (size, size):
-            images = torch.cat([_resized(part, size) for part in images.split(IMAGES_AT_ONCE)])
+            images = torch.cat([_resize(part, size) for part in images.split(IMAGES_AT_ONCE)])
     if channels > 1:
         images = images.repeat(1, channels, 1, 1)
     return Split(images, split.labels)
 
 
-def _resized(images: Tensor, size: int) -> Tensor:
+def _resize(images: Tensor, size: int) -> Tensor:
     pixels = functional.interpolate(images.float(), (size, size), mode="bilinear", antialias=True)
     return pixels.round_().byte()

@@ -1,6 +1,6 @@
-"""Sources of inputs for a transfer set other than the training split.
+"""Sources of inputs for a transfer set, other than the training split.
 
-Their inputs have no labels; only the teacher says what they show.
+Their inputs have no labels; the student learns only from the teacher's answers.
 """
 
 from abc import ABC, abstractmethod
@@ -18,7 +18,7 @@ from limbeck.losses.base import UNLABELLED
 
 
 class SourceTeacher(Protocol):
-    """A teacher as a source sees it.
+    """The part of a teacher that a source may use.
 
     Attributes:
         models: Members of the teacher in eval mode, on the device of the training, for gradients
@@ -39,14 +39,14 @@ class SourceTeacher(Protocol):
 
 
 class Source(ABC):
-    """Inputs from elsewhere: images, noise, a generator.
+    """A source of inputs, such as images, noise or a generator.
 
-    What a source makes is a pure function of its settings, of the task and, if ``needs_teacher``,
-    of the teacher. So a run that is resumed sees the same inputs. Sources with equal settings
-    should be equal, as frozen dataclasses are.
+    The inputs must be a pure function of the settings of the source, of the task and, if
+    ``needs_teacher``, of the teacher, so that a resumed run sees the same inputs. Sources with
+    equal settings should compare equal, as frozen dataclasses do.
 
     Attributes:
-        needs_teacher: Whether :meth:`make` asks the teacher.
+        needs_teacher: Whether :meth:`make` uses the teacher.
     """
 
     needs_teacher: ClassVar[bool] = False
@@ -65,7 +65,7 @@ class Source(ABC):
         teacher: SourceTeacher | None,
         progress: StageProgress,
     ) -> Tensor:
-        """Make the inputs.
+        """Create the inputs.
 
         Args:
             shape: Shape of one input.
@@ -74,11 +74,11 @@ class Source(ABC):
             progress: Progress display for long stages.
 
         Returns:
-            ``[N, *shape]``: uint8 images (0 to 255), or floats as a model sees them (images from 0
-            to 1).
+            ``[N, *shape]``: uint8 images (0 to 255), or floats in the form that models take (images
+            from 0 to 1).
         """
 
-    def check(self, shape: Sequence[int]) -> None:  # noqa: B027  # few have anything to check
+    def check(self, shape: Sequence[int]) -> None:  # noqa: B027  # optional
         """Check the settings before anything is trained.
 
         Args:
@@ -91,15 +91,15 @@ class Source(ABC):
     def small(self, samples: int) -> "Source":
         """Return the same source with less work, for a quick run.
 
-        The default lowers the field ``samples`` of a dataclass. Sources that take long in another
-        way override this.
+        The default reduces the field ``samples`` of a dataclass. Sources with other expensive
+        settings override this method.
 
         Args:
-            samples: Number of inputs at most.
+            samples: Largest number of inputs.
         """
-        own = vars(self).get("samples")
-        if is_dataclass(self) and isinstance(own, int):
-            return replace(self, samples=min(own, samples))
+        current = vars(self).get("samples")
+        if is_dataclass(self) and isinstance(current, int):
+            return replace(self, samples=min(current, samples))
         return self
 
 
@@ -112,7 +112,7 @@ def as_pool(source: Source, inputs: object, like: Tensor) -> Split:
         like: Training inputs ``[M, *shape]``.
 
     Raises:
-        ConfigError: If the inputs are not ``[N, *shape]`` of a dtype that models of the data read.
+        ConfigError: If the inputs are not ``[N, *shape]`` or have a wrong dtype.
     """
     shape = list(like.shape[1:])
     if not isinstance(inputs, Tensor):
@@ -129,7 +129,8 @@ def as_pool(source: Source, inputs: object, like: Tensor) -> Split:
         inputs = inputs.float()
         if not bool(torch.isfinite(inputs).all()):
             raise ConfigError(
-                f"transfer.source ({source.name}) made inputs that are infinite or not a number."
+                f"transfer.source ({source.name}) returned inputs that are infinite or not a "
+                "number."
             )
     return Split(inputs, torch.full((len(inputs),), UNLABELLED))
 
@@ -138,5 +139,5 @@ def _wrong_inputs(source: Source, result: str, like: Tensor) -> ConfigError:
     types = "uint8 or floats" if like.dtype == torch.uint8 else "floats"
     shape = ", ".join(str(size) for size in like.shape[1:])
     return ConfigError(
-        f"transfer.source ({source.name}) made {result}; [N, {shape}] of {types} was expected."
+        f"transfer.source ({source.name}) returned {result}; expected [N, {shape}] of {types}."
     )

@@ -23,9 +23,9 @@ class ImagesFrom(Source):
 
     Attributes:
         path: A folder of image files, an ``.npy`` array of uint8, or an idx file of unsigned bytes,
-            gzipped or not. Of a folder, the images in folders below it count too; each is resized
-            and cropped about the middle to the size of the dataset's images.
-        samples: Number of images to take, from the first; None for all.
+            gzipped or not. Subfolders of a folder are included. Image files are cropped about the
+            centre and resized to the size of the dataset's images.
+        samples: Number of images to use, in order; None for all.
 
     Raises:
         ConfigError: If ``samples`` is not a whole number of at least 1.
@@ -44,7 +44,7 @@ class ImagesFrom(Source):
         return f"images from {Path(self.path).name}"
 
     def small(self, samples: int) -> "ImagesFrom":
-        """Return a source of the first ``samples`` images at most."""
+        """Return a source of at most the first ``samples`` images."""
         if self.samples is not None:
             samples = min(samples, self.samples)
         return replace(self, samples=samples)
@@ -72,8 +72,8 @@ class ImagesFrom(Source):
             images = images[:, None]
         if not len(images) or list(images.shape[1:]) != list(shape):
             raise DataError(
-                f"transfer.source: {self.path} holds an array of shape {list(images.shape)}; at "
-                f"least one input of shape {list(shape)} was expected, as in the dataset."
+                f"transfer.source: {self.path} contains an array of shape {list(images.shape)}; "
+                f"expected at least one input of shape {list(shape)}, as in the dataset."
             )
         return torch.from_numpy(np.array(images))
 
@@ -102,6 +102,6 @@ def _read_array(file: Path, dimensions: int) -> np.ndarray:
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = getattr(images, "dtype", type(images).__name__)
         raise DataError(
-            f"transfer.source: {file} holds {kind}; an array of uint8 (0 to 255) was expected."
+            f"transfer.source: {file} contains {kind}; expected an array of uint8 (0 to 255)."
         )
     return images

@@ -1,6 +1,6 @@
-"""Noise as a transfer set: without any data, only the shape of an input.
+"""Noise as a transfer set: the student learns from the teacher's answers to noise.
 
-The teacher says what it sees in the noise.
+No data is used except for the shape of an input.
 """
 
 import math
@@ -18,13 +18,13 @@ from limbeck.data.sources.base import Source, SourceTeacher
 
 IMAGES_AT_ONCE = 5000
 REFERENCE_SIDE = 28
-"""Pixels a side of the images for which lengths are given below. They are scaled to others."""
+"""Pixels per side of the images that lengths below refer to; they are scaled to other sizes."""
 SMALLEST_SIDE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Source):
-    """Random images, the same for the same settings.
+    """Random images, which depend only on the settings.
 
     Attributes:
         samples: Number of images.
@@ -49,10 +49,10 @@ class Noise(Source):
         teacher: SourceTeacher | None,
         progress: StageProgress,
     ) -> Tensor:
-        """Draw the images, uint8 ``[samples, *shape]``. Classes and teacher do not matter.
+        """Draw the images, uint8 ``[samples, *shape]``. Classes and teacher are not used.
 
         Raises:
-            ConfigError: If there is no such noise of that shape.
+            ConfigError: If this noise cannot have that shape.
         """
         self.check(shape)
         random = torch.Generator().manual_seed(self.seed)
@@ -95,10 +95,10 @@ class UniformNoise(Noise):
 
 @dataclass(frozen=True, kw_only=True)
 class SparseNoise(Noise):
-    """Independent pixels, white or black, with another share of white pixels in each image.
+    """Independent pixels, white or black, with a random share of white pixels in each image.
 
-    The share is uniform from 0 to ``density``. Images of all densities get more varied answers from
-    a teacher than images of one density.
+    The share is uniform from 0 to ``density``. Teachers give more varied answers to images of many
+    densities than to images of a single density.
 
     Attributes:
         density: Largest share of white pixels, above 0 and at most 1.
@@ -128,11 +128,11 @@ class SparseNoise(Noise):
 
 @dataclass(frozen=True, kw_only=True)
 class StrokeNoise(Noise):
-    """Random lines about the middle of an image: level lines of smooth noise in an oval window.
+    """Random lines near the centre of an image: level lines of smooth noise in an oval window.
 
     White noise is blurred, and the pixels near one of its level lines are white. Width and
-    tightness of the lines, and place and size of the window, are drawn for each image. All that is
-    known of the data is that objects are light lines on a dark ground, about the middle.
+    curvature of the lines, and position and size of the window, are drawn for each image. The only
+    knowledge about the data is that objects are light lines on a dark ground, near the centre.
     """
 
     @property
@@ -187,7 +187,7 @@ def smooth_field(shape: Sequence[int], sigma: Tensor, random: torch.Generator) -
         float32 ``[N, C, H, W]``.
     """
     height, width = shape[-2:]
-    # A discrete Fourier transform wraps around: without a margin, opposite edges would agree.
+    # A discrete Fourier transform is periodic: without a margin, opposite edges would match.
     margin = math.ceil(float(sigma.max()) * 2)
     high, wide = height + margin, width + margin
     spectrum = torch.fft.rfft2(torch.randn((*shape[:-2], high, wide), generator=random))

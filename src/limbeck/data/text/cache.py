@@ -1,5 +1,4 @@
-"""Tokens of a text, computed once: blocks in a memory-mapped file, keyed by the text, its tokenizer
-and the block.
+"""Cache of tokens: blocks in a memory-mapped file, keyed by text, tokenizer and block size.
 
 A file has one row of ``block + 1`` tokens for each block: those of the training split first, then
 validation and test. The first ``block`` tokens of a row are the inputs and the last ``block`` the
@@ -27,27 +26,27 @@ from limbeck.data.text.tokenizer import BPETokenizer, Tokenizer, train_bpe
 FORMAT = 1
 HEADER = 512
 SLOW = 1 << 23
-"""Bytes of text from which on progress is shown: what tokenizers read in about two seconds."""
+"""Smallest size of a text, in bytes, for which progress is shown (about two seconds of work)."""
 _SAMPLE = 1 << 16
 _LOSSY = (
-    "Bits per byte need a tokenizer without loss: a byte-level one, or data.tokenizer=bytes or "
-    "bpe. A tokenizer that normalises characters loses information."
+    "Bits per byte need a lossless tokenizer: a byte-level one, or data.tokenizer=bytes or bpe. "
+    "A tokenizer that normalises characters loses information."
 )
 Content = TypeVar("Content")
 Stretches = Mapping[str, Sequence[memoryview]]
-"""Stretches of text by split; no block crosses the seam between two."""
+"""Stretches of text by split; no block crosses the boundary between two stretches."""
 Write = Callable[[BinaryIO], object]
 Parse = Callable[[np.ndarray], Content]
 
 
 class _DamagedError(Exception):
-    """A file of the cache does not hold what was written."""
+    """A file of the cache is damaged."""
 
 
 class TokenCache:
     """A folder of trained tokenizers and of tokens.
 
-    Where the folder cannot be written to, both stay in memory and a warning is given.
+    If the folder cannot be written to, both stay in memory, with a warning.
 
     Args:
         folder: Folder of the cache; None for the default one.
@@ -61,10 +60,10 @@ class TokenCache:
         try:
             self.folder = cache.TOKENS.default_folder
         except ResourceError:
-            _warn("There is no home folder to keep tokens in", stacklevel=5)
+            _warn("There is no home folder for the tokens", stacklevel=5)
 
     def load_or_train_bpe(self, stretches: Stretches, vocabulary: int) -> BPETokenizer:
-        """Train a byte-level BPE on the training split, or read the one trained before.
+        """Train a byte-level BPE on the training split, or load it from the cache.
 
         See :func:`limbeck.data.text.tokenizer.train_bpe`.
 
@@ -85,7 +84,7 @@ class TokenCache:
         tokenizer = self._entry(f"{_key(description)}.bpe", write, _parse_tokenizer)
         if tokenizer.size < vocabulary:
             warnings.warn(
-                f"The training text gives a vocabulary of {tokenizer.size:,} tokens, fewer than "
+                f"The training text yields a vocabulary of {tokenizer.size:,} tokens, fewer than "
                 f"data.vocabulary={vocabulary}.",
                 LimbeckWarning,
                 stacklevel=5,
@@ -95,14 +94,14 @@ class TokenCache:
     def blocks(
         self, stretches: Stretches, tokenizer: Tokenizer, block: int, where: str
     ) -> dict[str, Tensor]:
-        """Blocks of each split with the token after each, int32 ``[N, block + 1]``.
+        """Return the blocks of each split with their next token, int32 ``[N, block + 1]``.
 
-        A stretch of n tokens gives floor((n - 1) / block) blocks. What fills none is left out, so
-        there is no padding and no block crosses a seam.
+        A stretch of n tokens gives floor((n - 1) / block) blocks. The remaining tokens are left
+        out, so there is no padding and no block crosses the end of a stretch.
 
         Args:
             stretches: Stretches of the text by split.
-            tokenizer: Tokenizer without loss.
+            tokenizer: Lossless tokenizer.
             block: Number of tokens of a sample, T.
             where: Origin of the text, for messages.
 
@@ -117,7 +116,7 @@ class TokenCache:
         )
 
     def _entry(self, name: str, write: Write, parse: Parse[Content]) -> Content:
-        """Content of a file in the folder, written first where necessary."""
+        """Return the content of a file in the folder, after writing it if necessary."""
         if self.folder is not None:
             try:
                 return _read_or_write(self.folder / name, write, parse)
@@ -132,7 +131,7 @@ class TokenCache:
 
 def _warn(reason: str, *, stacklevel: int) -> None:
     warnings.warn(
-        f"{reason}; they stay in memory and the next run computes them again. Name another folder "
+        f"{reason}. They stay in memory, and the next run computes them again. Set another folder "
         "with data.cache=DIR.",
         LimbeckWarning,
         stacklevel=stacklevel,
@@ -154,7 +153,7 @@ def _read_or_write(path: Path, write: Write, parse: Parse[Content]) -> Content:
 
     def write_file() -> None:
         if path.exists():
-            StageProgress().say(f"{path} is damaged and computed again.")
+            StageProgress().say(f"{path} is damaged and will be computed again.")
         write_atomically(path, write_to)
 
     return cache.read_or_write(path, read, write_file)
@@ -165,7 +164,7 @@ def _key(description: Sequence[object]) -> str:
 
 
 def _digest_of(stretches: Stretches) -> str:
-    """SHA-256 of the stretches: their splits, their seams and their bytes."""
+    """Compute the SHA-256 of the stretches: their splits, lengths and bytes."""
     digest = hashlib.sha256()
     for part, pieces in stretches.items():
         for piece in pieces:
@@ -175,7 +174,7 @@ def _digest_of(stretches: Stretches) -> str:
 
 
 def _texts(pieces: Sequence[memoryview], advance: Callable[[int], object]) -> Iterator[str]:
-    """The stretches as text, one by one; reports the bytes read."""
+    """Yield the stretches as text, and report the bytes read."""
     done = 0
     for piece in pieces:
         yield str(piece, "utf-8")
@@ -224,7 +223,7 @@ def _write_blocks(
 
 
 def _rows(ids: np.ndarray, block: int) -> np.ndarray:
-    """Blocks of a stretch with the token after each: ``[(n - 1) // block, block + 1]``."""
+    """Cut a stretch into blocks with their next token: ``[(n - 1) // block, block + 1]``."""
     count = max(0, (len(ids) - 1) // block)
     inputs = ids[: count * block].reshape(count, block)
     following = ids[block::block][:count, None]
@@ -232,7 +231,7 @@ def _rows(ids: np.ndarray, block: int) -> np.ndarray:
 
 
 def _header(rows: Sequence[int], block: int, digest: Any) -> bytes:
-    """JSON padded with spaces; its digest covers the tokens and the other entries."""
+    """Create the header: padded JSON with a digest of the tokens and the other entries."""
     whole = digest.copy()
     whole.update(json.dumps([FORMAT, block, *rows]).encode())
     content = {"format": FORMAT, "block": block, "rows": list(rows), "sha256": whole.hexdigest()}
@@ -240,7 +239,7 @@ def _header(rows: Sequence[int], block: int, digest: Any) -> bytes:
 
 
 def _parse_blocks(content: np.ndarray, block: int) -> dict[str, Tensor]:
-    """Rows of each split, if no bit has changed since they were written."""
+    """Return the rows of each split, after checking their digest."""
     header, body = content[:HEADER].tobytes(), content[HEADER:]
     try:
         train, val, test = (int(number) for number in json.loads(header)["rows"])
@@ -256,10 +255,11 @@ def _parse_blocks(content: np.ndarray, block: int) -> dict[str, Tensor]:
 
 
 def _encode(piece: memoryview, tokenizer: Tokenizer, where: str) -> np.ndarray:
-    """Token ids of a stretch, which have to stand for all of its bytes."""
+    """Encode a stretch, and check that the tokens cover all of its bytes."""
     ids = tokenizer.encode(str(piece, "utf-8"))
     surplus = int(tokenizer.lengths[ids].sum()) - len(piece)
-    # Some tokenizers put a space before a text. The first token is never a label, so it is free.
+    # Some tokenizers add a space before a text. It does not matter, since the first token is never
+    # a label.
     if surplus not in (0, 1):
         raise DataError(
             f"{where}: a stretch of {len(piece):,} bytes became tokens of "
@@ -284,7 +284,7 @@ def _check_sample(piece: memoryview, tokenizer: Tokenizer, where: str) -> None:
 def _check_rows(
     rows: Mapping[str, int], longest: Mapping[str, int], tokens: int, block: int, where: str
 ) -> None:
-    """Every split needs a block."""
+    """Check that every split has a block."""
     empty = [part for part, count in rows.items() if count == 0]
     if not empty:
         return

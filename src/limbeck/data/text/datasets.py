@@ -32,17 +32,17 @@ def text_file(
     """Load a text in blocks of tokens; the label at each position is the next token.
 
     The text is cut into 100 contiguous stretches of equal length, fewer if it is short. Some of
-    them become the validation split, some the test. Each stretch is tokenised by itself, so no
-    block crosses the border of two stretches, and none is padded.
+    them become the validation split, some the test split. Each stretch is tokenised separately, so
+    no block crosses the end of a stretch, and there is no padding.
 
     Args:
         path: Text file in UTF-8, gzipped or not; None for the topics of Python's own manual.
         tokenizer: ``bytes``, ``bpe`` (trained on the training split), the path of a
-            ``tokenizer.json`` or of a folder that holds one, or a tokenizer.
-        vocabulary: Number of entries of ``bpe`` at most.
+            ``tokenizer.json`` or of a folder that contains one, or a tokenizer.
+        vocabulary: Largest number of entries of ``bpe``.
         block: Number T of tokens in a sample.
         val: Share of the text for validation.
-        test: Share of the text for the test.
+        test: Share of the text for testing.
         split_seed: Seed of the splits.
         cache: Folder for the tokens; None for ``limbeck/tokens`` in the user's cache folder.
         name: Name for tables and messages; None for the name of the file.
@@ -70,7 +70,7 @@ def text_file(
     if path is None:
         texts = {"train": python_topics()}
         return _make_dataset(texts, options, cache, name or "python-manual", "Python's manual")
-    file = Path(str(path)).expanduser()  # a file called 0 comes as a number from the command line
+    file = Path(str(path)).expanduser()  # Hydra parses a file name such as 0 as a number
     name = name or file.name.removesuffix(".gz")
     return _make_dataset({"train": read_text(file)}, options, cache, name, str(file))
 
@@ -98,11 +98,11 @@ def text_folder(
         root: Folder of the files. Hidden files are skipped.
         pattern: Pattern of the file names to read, or several.
         tokenizer: ``bytes``, ``bpe`` (trained on the training split), the path of a
-            ``tokenizer.json`` or of a folder that holds one, or a tokenizer.
-        vocabulary: Number of entries of ``bpe`` at most.
+            ``tokenizer.json`` or of a folder that contains one, or a tokenizer.
+        vocabulary: Largest number of entries of ``bpe``.
         block: Number T of tokens in a sample.
         val: Share of the text for validation.
-        test: Share of the text for the test.
+        test: Share of the text for testing.
         split_seed: Seed of the splits.
         cache: Folder for the tokens; None for ``limbeck/tokens`` in the user's cache folder.
         name: Name for tables and messages; None for the name of the folder.
@@ -134,11 +134,11 @@ def text_folder(
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions(SplitShares):
-    """How a text is tokenised, cut and split.
+    """Settings for tokenising, cutting and splitting a text.
 
     Attributes:
         tokenizer: ``bytes``, ``bpe``, a file or folder, or a tokenizer.
-        vocabulary: Number of entries of ``bpe`` at most.
+        vocabulary: Largest number of entries of ``bpe``.
         block: Number T of tokens in a sample.
 
     Raises:
@@ -178,7 +178,7 @@ class TextOptions(SplitShares):
 
 
 def _check_tokenizer_path(tokenizer: str | Path) -> None:
-    """Refuse what is neither the name of a tokenizer nor looks like a path."""
+    """Refuse values that are neither the name of a tokenizer nor look like a path."""
     if isinstance(tokenizer, (str, Path)) and str(tokenizer):
         path = Path(tokenizer).expanduser()
         if os.path.exists(path) or len(path.parts) > 1 or path.suffix:
@@ -187,7 +187,7 @@ def _check_tokenizer_path(tokenizer: str | Path) -> None:
     hint = f" Did you mean {match}?" if match else ""
     raise ConfigError(
         f"data.tokenizer={str(tokenizer)!r} should be bytes, bpe, or the path of a tokenizer.json "
-        f"or of a folder that holds one.{hint}"
+        f"or of a folder that contains one.{hint}"
     )
 
 
@@ -198,7 +198,7 @@ def _make_dataset(
     name: str,
     where: str,
 ) -> Dataset:
-    """Cut and tokenise texts, or take the tokens from the cache."""
+    """Cut and tokenise texts, or load the tokens from the cache."""
     stretches = cut_stretches(
         texts,
         block=options.block,

@@ -29,7 +29,7 @@ def python_topics() -> bytes:
         from pydoc_data.topics import topics
     except ImportError:
         raise DataError(
-            "This Python lacks its manual (pydoc_data.topics). Name a text with data.path=FILE."
+            "This Python lacks its manual (pydoc_data.topics). Choose a text with data.path=FILE."
         ) from None
     return SEPARATOR.join(topics[name].encode() for name in sorted(topics))
 
@@ -38,7 +38,7 @@ def read_text(path: Path) -> bytes:
     """Read a text file in UTF-8, without a byte order mark.
 
     Args:
-        path: Path of the file, gzipped or not. The content tells, whatever the name.
+        path: Path of the file, gzipped or not, as detected from its content.
 
     Raises:
         DataError: If the file is missing, damaged, empty or not text in UTF-8.
@@ -49,7 +49,7 @@ def read_text(path: Path) -> bytes:
         )
     content = _read(path)
     if _is_blank(content):
-        raise DataError(f"{path} is empty; a text was expected.")
+        raise DataError(f"{path} is empty; expected a text.")
     return content
 
 
@@ -83,7 +83,7 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
     for part, group in files.items():
         texts[part] = SEPARATOR.join(contents[file] for file in group if contents[file])
         if _is_blank(texts[part]):
-            raise DataError(f"{folders[part]} holds only empty files; texts were expected.")
+            raise DataError(f"{folders[part]} contains only empty files; expected texts.")
     return texts
 
 
@@ -94,7 +94,7 @@ def _is_blank(content: bytes) -> bool:
 def _read(path: Path) -> bytes:
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise DataError(f"{path} is neither a file nor a folder; a text was expected.")
+            raise DataError(f"{path} is neither a file nor a folder; expected a text.")
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
@@ -107,15 +107,15 @@ def _read(path: Path) -> bytes:
 
 
 def _check_utf8(content: bytes, path: Path) -> None:
-    """Check that all bytes are characters of UTF-8, and none is NUL, which no text holds."""
+    """Check that the bytes are valid UTF-8 without NUL characters."""
     if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise DataError(
-            f"{path} is text in UTF-16; UTF-8 was expected. Convert it: iconv -f UTF-16 -t UTF-8 "
+            f"{path} is text in UTF-16; expected UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 "
             "FILE > NEW."
         )
     if (place := content.find(0)) >= 0:
         raise DataError(
-            f"{path} is not text: byte {place:,} is 0, as in binary files. Name a text file in "
+            f"{path} is not text: byte {place:,} is 0, as in binary files. Choose a text file in "
             "UTF-8."
         )
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -148,7 +148,7 @@ def _split_folders(root: Path) -> dict[str, Path] | None:
     unknown = sorted(folders.keys() - set(SPLITS))
     if unknown:
         raise DataError(
-            f"{root}: {join_some(unknown)} beside train. Splits are called {', '.join(SPLITS)}."
+            f"{root}: {join_some(unknown)} next to train. Splits are called {', '.join(SPLITS)}."
         )
     return {part: folders[part] for part in SPLITS if part in folders}
 
@@ -169,8 +169,8 @@ def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     if not matching:
         others = f"{len(paths)} other files, such as {min(paths)}," if paths else "no files"
         raise DataError(
-            f"{folder} holds {others} and none called {' or '.join(patterns)}. Name the files to "
-            "read with data.pattern='*.EXT'."
+            f"{folder} contains {others} and none called {' or '.join(patterns)}. Select the files "
+            "with data.pattern='*.EXT'."
         )
     return matching
 
@@ -216,6 +216,6 @@ def _check_apart(files: Mapping[str, Sequence[Path]], contents: Mapping[Path, by
     if pairs:
         texts = "1 text is" if len(pairs) == 1 else f"{len(pairs)} texts are"
         raise DataError(
-            f"{texts} in two splits, so a test would measure memorised text: {join_some(pairs)}. "
+            f"{texts} in two splits, so the test would measure memorised text: {join_some(pairs)}. "
             "Remove one of each pair, or let limbeck split a single folder."
         )

@@ -1,4 +1,4 @@
-"""Text cut into stretches, each of which belongs to one split as a whole."""
+"""Cutting of text into stretches, each of which belongs to one split."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -7,20 +7,20 @@ from limbeck.data.randomness import split_position
 
 MAX_STRETCHES = 100
 BYTES_PER_POSITION = 8
-"""Bytes that a stretch has at least for each position of a block. So it gives 8 blocks of bytes, or
-about 2 of longer tokens."""
+"""Smallest number of bytes in a stretch per position of a block, so that a stretch yields 8 blocks
+of bytes, or about 2 blocks of longer tokens."""
 
 
 def cut_stretches(
     texts: Mapping[str, bytes], *, block: int, val: float, test: float, split_seed: int
 ) -> dict[str, list[memoryview]]:
-    """Cut each text into stretches of equal length and give these to the splits.
+    """Cut each text into stretches of equal length and assign them to the splits.
 
-    A text gives 100 stretches, fewer if it is short.
+    A text yields 100 stretches, fewer if it is short.
 
     Args:
-        texts: Text of each split in UTF-8: ``train``, and ``val`` and ``test`` unless they are to
-            be cut from it.
+        texts: Text of each split in UTF-8: ``train``, and ``val`` and ``test`` unless they are
+            cut from ``train``.
         block: Number T of tokens in a sample.
         val: Share of the stretches of ``train`` for validation; at least one stretch.
         test: Share of the stretches of ``train`` for the test; at least one stretch.
@@ -49,11 +49,11 @@ def cut_stretches(
 
 
 def _cut(text: bytes, block: int, least: int) -> list[memoryview]:
-    """Cut a text into stretches of equal length, to a character."""
+    """Cut a text into stretches of equal length, to within a character."""
     count = max(least, min(MAX_STRETCHES, len(text) // (BYTES_PER_POSITION * block)))
-    seams = [_next_character(text, number * len(text) // count) for number in range(count + 1)]
+    borders = [_next_character(text, number * len(text) // count) for number in range(count + 1)]
     view = memoryview(text)
-    return [view[first:last] for first, last in pairwise(seams)]
+    return [view[first:last] for first, last in pairwise(borders)]
 
 
 def _next_character(text: bytes, position: int) -> int:

@@ -1,4 +1,4 @@
-"""Tokenizers: from text to token ids and back, with the bytes of text that each id stands for."""
+"""Tokenizers, and the number of bytes of text that each token id encodes."""
 
 import hashlib
 import json
@@ -21,8 +21,8 @@ FILE = "tokenizer.json"
 MAX_FILE_BYTES = 1 << 26
 MAX_TOKENS = 1 << 20
 VOCABULARY_RANGE = (257, 1 << 17)
-"""Fewest and most entries of a vocabulary to train: all bytes and one pair, and more than any
-tokenizer in use has."""
+"""Smallest and largest vocabulary to train: all bytes and one pair, and more than tokenizers in
+practice have."""
 _PIECE = 4096
 _PARTS_OF_DEFINITION = ("added_tokens", "normalizer", "pre_tokenizer", "decoder", "model")
 _ONE_BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
@@ -30,12 +30,12 @@ _SENTENCEPIECE_SPACE = "\u2581"
 
 
 class Tokenizer(ABC):
-    """From text to token ids and back.
+    """Conversion of text to token ids and back.
 
     Attributes:
         name: Name for tables, such as ``bytes`` or ``bpe-4096``.
         names: Name of each token, unique, by id.
-        lengths: Number of bytes of UTF-8 text that each id stands for, int64 ``[size]``; 0 for
+        lengths: Number of bytes of UTF-8 text that each id encodes, int64 ``[size]``; 0 for
             special tokens.
         definition: JSON that describes the tokenizer completely.
     """
@@ -47,7 +47,7 @@ class Tokenizer(ABC):
 
     @property
     def file(self) -> str | None:
-        """Content of a ``tokenizer.json`` with which transformers reads text alike, if any."""
+        """Content of an equivalent ``tokenizer.json`` for transformers; None if there is none."""
         return None
 
     @property
@@ -57,9 +57,9 @@ class Tokenizer(ABC):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of what it does with a text, in hexadecimal.
+        """SHA-256 of the parts that determine the token ids, in hexadecimal.
 
-        The layout of its file does not matter.
+        It does not depend on the layout of the file.
         """
         content = json.loads(self.definition)
         parts = {key: content.get(key) for key in _PARTS_OF_DEFINITION}
@@ -101,10 +101,9 @@ class ByteTokenizer(Tokenizer):
 class BPETokenizer(Tokenizer):
     """A tokenizer of Hugging Face's package ``tokenizers`` (extra ``hf``).
 
-    Byte-level BPE gives every text back. Other tokenizers may not;
+    Byte-level BPE reproduces every text. Other tokenizers may not, so
     :mod:`limbeck.data.text.cache` checks it on the text itself. Truncation, padding and BPE dropout
-    that the file may ask for are switched off: limbeck cuts the blocks, and a text has only one
-    encoding.
+    in the file are switched off.
 
     Args:
         definition: Content of ``tokenizer.json``.
@@ -179,14 +178,14 @@ def check_vocabulary(vocabulary: int) -> int:
 
 
 def train_bpe(pieces: Iterable[str], vocabulary: int) -> BPETokenizer:
-    """Train a byte-level BPE: again and again, the most frequent pair becomes a token.
+    """Train a byte-level BPE, which repeatedly merges the most frequent pair of tokens.
 
-    The same text gives the same tokenizer. A pair has to occur twice, so a short text gives fewer
+    The same text gives the same tokenizer. A pair has to occur twice, so a short text yields fewer
     entries.
 
     Args:
         pieces: Pieces of the text to learn from.
-        vocabulary: Number of entries at most, including the 256 bytes.
+        vocabulary: Largest number of entries, including the 256 bytes.
 
     Raises:
         ConfigError: If ``tokenizers`` is not installed, or if ``vocabulary`` is out of range.
@@ -222,7 +221,7 @@ def _short_pieces(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def load_tokenizer(path: Path) -> BPETokenizer:
-    """Load a tokenizer from ``tokenizer.json`` or from a folder that holds one.
+    """Load a tokenizer from ``tokenizer.json`` or from a folder that contains one.
 
     Raises:
         ConfigError: If ``tokenizers`` is not installed.
@@ -234,8 +233,8 @@ def load_tokenizer(path: Path) -> BPETokenizer:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be read ({error.strerror}). data.tokenizer= should name a {FILE}, or a "
-            "folder that holds one."
+            f"{path} cannot be read ({error.strerror}). data.tokenizer= should be a {FILE}, or a "
+            "folder that contains one."
         ) from None
     if len(content) > MAX_FILE_BYTES:
         raise DataError(
@@ -256,7 +255,7 @@ def _library() -> ModuleType:
 
 
 def _parse(definition: str | bytes, where: str) -> dict[str, Any]:
-    """Parse ``tokenizer.json``, without what would truncate, pad or vary the ids."""
+    """Parse ``tokenizer.json``, without truncation, padding and dropout."""
     try:
         content = json.loads(definition)
     except (ValueError, RecursionError) as error:
@@ -265,8 +264,7 @@ def _parse(definition: str | bytes, where: str) -> dict[str, Any]:
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise DataError(
-            f"{where} is not a {FILE} of the package tokenizers: an object with a model was "
-            "expected."
+            f"{where} is not a {FILE} of the package tokenizers: expected an object with a model."
         )
     model = {**content["model"], "dropout": None}
     return {**content, "truncation": None, "padding": None, "model": model}
@@ -288,10 +286,10 @@ def _library_errors(where: str) -> Iterator[None]:
 
 
 def _names(vocabulary: Mapping[str, int], where: str) -> list[str]:
-    """Return a name for every id, also for those that no token has."""
+    """Return a name for every id, including unused ids."""
     size = max(vocabulary.values(), default=-1) + 1
     if not 2 <= size <= MAX_TOKENS:
-        raise DataError(f"{where} has {size:,} token ids; from 2 to {MAX_TOKENS:,} were expected.")
+        raise DataError(f"{where} has {size:,} token ids; expected 2 to {MAX_TOKENS:,}.")
     names = {number: token for token, number in vocabulary.items()}
     return [names.get(number, f"<unused {number}>") for number in range(size)]
 
@@ -309,7 +307,7 @@ def _lengths(
 
     Args:
         names: Name of each id.
-        tokens: Names that are tokens; the others belong to unused ids.
+        tokens: Names of actual tokens; the other names belong to unused ids.
         description: Content of ``tokenizer.json``.
         alphabet: Characters of byte-level tokenizers.
 

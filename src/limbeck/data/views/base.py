@@ -1,8 +1,8 @@
 """Views: augmentations that can be replayed.
 
-The view of a sample is a pure function of (seed, epoch, sample), and what it shows is a pure
-function of (sample, view). So another process, device or batch size draws the same view, and a
-teacher's answer to it can be stored.
+The view of a sample is a pure function of (seed, epoch, sample), and its content is a pure function
+of (sample, view). So every process, device and batch size draws the same view, and a teacher's
+answer to it can be stored.
 """
 
 import copy
@@ -20,7 +20,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.randomness import integers_for, replayable_integers
 
 ENDLESS = 1 << 31
-"""The ``count`` of a continuous family that is not limited to some views."""
+"""The ``count`` of a continuous family without a limit."""
 
 _MODULES_IN_KEYS = {
     "limbeck.data.views.base": "limbeck.data.views",
@@ -29,7 +29,7 @@ _MODULES_IN_KEYS = {
     "limbeck.data.views.distortions": "limbeck.data.distortions",
     "limbeck.data.views.mixup": "limbeck.data.mixup",
 }
-"""Modules as version 0.1.0 wrote them into the keys of stores. Files may move, keys must not."""
+"""Module names that version 0.1.0 wrote into the keys of stores, which must not change."""
 
 
 class Views(ABC):
@@ -37,7 +37,7 @@ class Views(ABC):
 
     Attributes:
         count: Number of views of a sample; :data:`ENDLESS` for a continuous family.
-        mixes: Whether a view of one sample shows another sample too.
+        mixes: Whether a view mixes two samples.
     """
 
     count: int
@@ -51,7 +51,7 @@ class Views(ABC):
     @property
     @abstractmethod
     def plain(self) -> int:
-        """The view that leaves an input as it is."""
+        """The view that does not change an input."""
 
     @abstractmethod
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
@@ -93,15 +93,15 @@ class Views(ABC):
 
         Returns:
             Rows of the second samples (int64 ``[N]``) and weights of the first ones (float32
-            ``[N]``, from 0 to 1). The second sample has the rest of the weight.
+            ``[N]``, from 0 to 1). The second sample has the remaining weight.
         """
         raise NotImplementedError(f"{self.name} mixes no samples")
 
     def limited(self, count: int) -> "Views":
         """Limit an endless family to ``count`` views of each sample.
 
-        These are the views 0 (the plain one) to ``count - 1`` of the endless family. A family that
-        is not endless is returned as it is.
+        These are the views 0 (the plain one) to ``count - 1`` of the endless family. Other
+        families are returned unchanged.
 
         Raises:
             ConfigError: If ``count`` is not a whole number from 1 to 2^31 - 1.
@@ -131,9 +131,9 @@ class Views(ABC):
         return replayable_integers(seed, epoch, index) % self.count
 
     def settings(self) -> dict[str, Any]:
-        """Return what tells these views from others, as plain values for JSON.
+        """Return the settings that identify these views, as plain values for JSON.
 
-        These are the class, ``count`` and the public attributes.
+        They are the class, ``count`` and the public attributes.
         """
         module = _MODULES_IN_KEYS.get(type(self).__module__, type(self).__module__)
         settings: dict[str, Any] = {
@@ -159,7 +159,7 @@ class Views(ABC):
 
 
 class NoViews(Views):
-    """Every input as it is."""
+    """Every input without a change."""
 
     count = 1
     name = "none"
@@ -175,7 +175,7 @@ def inner_view(part: Views, purpose: str, sample: Tensor, view: Tensor, *, plain
 
     Args:
         part: The inner family.
-        purpose: Name of the place that ``part`` has in the outer family.
+        purpose: Name of the role of ``part`` in the outer family.
         sample: Rows of the split, int64 ``[N]``.
         view: Views of the outer family, int64 ``[N]``.
         plain: Whether to use the plain view of ``part``, bool ``[N]``.
@@ -191,7 +191,7 @@ def check_images(inputs: Tensor, name: str) -> None:
     """Check that inputs are a batch of images.
 
     Raises:
-        ConfigError: If they have not four dimensions.
+        ConfigError: If they do not have four dimensions.
     """
     if inputs.ndim != 4:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Views made of other views: one after the other, or one of several."""
+"""Views that combine other views: one after the other, or one of several."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from limbeck.data.views.base import ENDLESS, Views, inner_view
 
 
 class Chain(Views):
-    """Several families, one after the other, each with a view of its own.
+    """Several families, applied one after the other, each with its own view.
 
     If all families are enumerable, so is the chain: its views are all combinations, and the first
-    family changes the slowest. With an endless family the chain is endless too, and the view of
-    each part is drawn from (sample, view).
+    family varies slowest. With an endless family the chain is endless, and the view of each part is
+    drawn from (sample, view).
 
     Args:
         parts: Families, in the order in which they are applied.
@@ -77,11 +77,11 @@ class Chain(Views):
 
 
 class Choice(Views):
-    """One of several families for each view, each as often as the others.
+    """One of several families for each view, with equal probability.
 
-    Distortions blur an image by their interpolation, shifts do not. A network that is trained on
-    distorted images alone may do worse on images as they are; a choice between both shows it sharp
-    ones too. The choice is endless, and view 0 is plain.
+    Interpolation in distortions blurs an image, whereas shifts do not. A network that is trained on
+    distorted images only may do worse on undistorted images; a choice between both includes sharp
+    images. The choice is endless, and view 0 is plain.
 
     Args:
         parts: Families to choose from.
@@ -135,6 +135,6 @@ def _check_parts(parts: Sequence[Views], least: int, least_word: str) -> list[Vi
         if part.mixes:
             raise ConfigError(
                 f"views.parts: {part.name} mixes samples and cannot be combined with other views. "
-                "Set views=mixup and give it the other views as views.views instead."
+                "Set views=mixup and pass the other views as views.views instead."
             )
     return list(parts)

@@ -1,4 +1,4 @@
-"""Views that only move pixels: flips, crops with padding, shifts.
+"""Views that only move pixels: flips, padded crops, shifts.
 
 They are enumerable, and uint8 images stay uint8.
 """
@@ -11,13 +11,13 @@ from limbeck.data.views.base import Views, check_images
 
 FILLS = ("zeros", "reflect", "edge")
 LARGEST_PADDING = 64
-"""Number of pixels on each side."""
+"""Largest number of pixels on each side."""
 
 
 class Flip(Views):
-    """Images as they are (view 0) and mirrored left to right (view 1).
+    """Unchanged images (view 0) and images mirrored left to right (view 1).
 
-    Not for digits or letters.
+    Do not use it for digits or letters.
     """
 
     count = 2
@@ -35,15 +35,15 @@ class Flip(Views):
 
 
 class Crop(Views):
-    """Padded images, cropped back to their size anywhere: (2 padding + 1)^2 views.
+    """Padded images, cropped to their size at any position: (2 padding + 1)^2 views.
 
     View ``(down + padding) * (2 padding + 1) + (right + padding)`` moves the content by ``down``
     and ``right`` pixels.
 
     Args:
         padding: Number of pixels added on each side.
-        fill: Values of the padding: ``zeros``, the image mirrored at its edge with the edge itself
-            once (``reflect``), or the nearest pixel (``edge``).
+        fill: Values of the padding: ``zeros``, the image mirrored without repeating its edge
+            (``reflect``), or the nearest pixel (``edge``).
 
     Raises:
         ConfigError: If ``padding`` is not a whole number from 1 to 64, or if ``fill`` is unknown.
@@ -79,7 +79,7 @@ class Crop(Views):
         side = min(height, width)
         if self.padding >= side:
             raise ConfigError(
-                f"views: {self.name} could leave nothing of images of {height} x {width} pixels. "
+                f"views: {self.name} is too large for images of {height} x {width} pixels. "
                 f"Use at most {side - 1}."
             )
         if samples == 0:
@@ -92,8 +92,8 @@ class Crop(Views):
         image = torch.arange(samples * channels, device=inputs.device).view(samples, channels)
         first = (image * rows + top[:, None]) * columns + left[:, None]
         start = first[..., None] + torch.arange(height, device=inputs.device) * columns
-        # Every row of a crop is a run of its padded image. Whole runs are copied, which is ten
-        # times faster than single pixels.
+        # Every row of a crop is contiguous in its padded image. Copying whole rows is ten times
+        # faster than copying single pixels.
         runs = padded.view(-1).unfold(0, width, 1)
         return runs.index_select(0, start.view(-1)).view(inputs.shape)
 
@@ -105,7 +105,7 @@ class Crop(Views):
         if self.fill == "zeros":
             return padded
         step = torch.arange(padding, device=inputs.device)
-        # The rows come last, as theirs have the corners.
+        # Rows are padded last, since they include the corners.
         for axis, size in ((3, width), (2, height)):
             last = padding + size - 1
             if self.fill == "reflect":
@@ -118,13 +118,13 @@ class Crop(Views):
 
 
 class Shift(Crop):
-    """Images shifted by up to ``pixels`` along each axis, filled up with zeros.
+    """Images shifted by up to ``pixels`` along each axis, with zeros outside.
 
     These are the (2 pixels + 1)^2 views of :class:`Crop` with this padding, under the name that is
     usual for digits.
 
     Args:
-        pixels: Number of pixels that an image moves at most, along each axis.
+        pixels: Largest shift along each axis, in pixels.
 
     Raises:
         ConfigError: If ``pixels`` is not a whole number from 1 to 64.

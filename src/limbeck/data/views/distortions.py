@@ -1,6 +1,6 @@
-"""Views that bend images: affine and elastic distortions.
+"""Affine and elastic distortions of images.
 
-They are continuous families, and they give floats.
+They are continuous families, and return floats.
 """
 
 import math
@@ -16,14 +16,14 @@ from limbeck.data.randomness import purpose_number, replayable_bits
 from limbeck.data.views.base import ENDLESS, Views, check_images, check_number
 
 ANGLES = 4096
-"""Number of angles in a table. A sine may be rounded differently on another device or in another
-batch; an entry of the table is not."""
+"""Number of angles in a table. The rounding of a sine may depend on the device and the batch; an
+entry of the table does not."""
 SIDE = 29
-"""Pixels a side of the images for which Simard et al. give the strength of elastic distortions."""
+"""Pixels per side of the images for which Simard et al. specify elastic distortions."""
 _NOISE_BITS = 16
 _WEIGHT_BITS = 18
 _IMAGES_AT_ONCE = 128
-"""Images per step on a CPU, so that the values of each pixel stay in its cache."""
+"""Number of images per step on a CPU, so that the data stays in its cache."""
 
 
 class _Distortion(Views):
@@ -57,7 +57,7 @@ class _Distortion(Views):
 
     @abstractmethod
     def _grid(self, height: int, width: int, view: Tensor, sample: Tensor) -> Tensor:
-        """Return where in the input each pixel of the output is read.
+        """Return the input position that each output pixel is read from.
 
         Returns:
             float32 ``[N, H, W, 2]``: to the right and down from the middle, with the edges of the
@@ -86,7 +86,7 @@ class AffineParameters(NamedTuple):
 
 
 class Affine(_Distortion):
-    """Small rotations, translations, changes of size and slants about the middle of an image.
+    """Small rotations, translations, scalings and shears about the centre of an image.
 
     All are applied at once, and each is drawn uniformly from its range, as in torchvision's
     ``RandomAffine``. Interpolation is bilinear, and pixels from outside the image are 0. View 0 is
@@ -154,7 +154,7 @@ class Affine(_Distortion):
 
 
 class Elastic(_Distortion):
-    """Elastic distortions: every pixel moves a little, and neighbours move alike.
+    """Elastic distortions: every pixel moves a little, and neighbours move together.
 
     The displacement of each pixel along each axis is drawn uniformly from -1 to 1. The field of
     displacements is smoothed with a Gaussian of standard deviation ``sigma`` (the field is 0
@@ -163,8 +163,8 @@ class Elastic(_Distortion):
 
     Args:
         alpha: Strength in pixels of an image of 29 pixels a side, as in the paper; 0.01 to 1000.
-            It grows with the square of the shorter side, so that images of any size are distorted
-            alike.
+            It grows with the square of the shorter side, so that images of all sizes are distorted
+            equally.
         sigma: Smoothness in the same pixels; 0.5 to 29. It grows with the shorter side.
 
     Raises:
@@ -172,8 +172,8 @@ class Elastic(_Distortion):
 
     References:
         Simard, Steinkraus and Platt, "Best Practices for Convolutional Neural Networks Applied to
-        Visual Document Analysis", 2003. alpha 34 and sigma 4 served them best on MNIST, padded to
-        29 x 29.
+        Visual Document Analysis", 2003. Their best values on MNIST, padded to 29 x 29, were alpha
+        34 and sigma 4.
     """
 
     def __init__(self, alpha: float = 34.0, sigma: float = 4.0):
@@ -187,13 +187,13 @@ class Elastic(_Distortion):
         return "elastic distortions"
 
     def displacements(self, height: int, width: int, view: Tensor, sample: Tensor) -> Tensor:
-        """Return how far from itself each pixel is read, in pixels to the right and down.
+        """Return the displacement at which each pixel is read, in pixels to the right and down.
 
         Returns:
             float32 ``[N, 2, H, W]``.
         """
-        # Integers below 2^53 have exact products and sums in float64, in any order. So the result
-        # is bit for bit the same in any batch.
+        # Sums and products of integers below 2^53 are exact in float64, in any order. So the result
+        # is the same bit for bit in every batch.
         size = min(height, width) / SIDE
         noise = self._noise(height, width, view, sample)
         rows = self._gaussian(height, self.sigma * size, noise)
@@ -213,7 +213,7 @@ class Elastic(_Distortion):
     def _gaussian(self, side: int, sigma: float, like: Tensor) -> Tensor:
         """Return the smoothing along an axis as a matrix ``[side, side]`` of integers.
 
-        A row sums to 2^18, less what lies outside the image. Matrices are kept for the next call.
+        A row sums to 2^18, without the part outside the image. Matrices are cached.
         """
         key = (side, sigma, like.device)
         if key not in self._weights:

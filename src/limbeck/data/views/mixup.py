@@ -17,15 +17,15 @@ class Mixup(Views):
     """Weighted means of two samples: ``weight * x_i + (1 - weight) * x_j``.
 
     The partner ``j`` is drawn uniformly from the pool and the weight from Beta(alpha, alpha), both
-    from (sample, view) alone. Teacher and student see the same mixture. The hard loss has the two
-    labels by the same weights; a mixture is labelled if both samples are. View 0 is plain: the
-    sample by itself.
+    from (sample, view) alone. Teacher and student see the same mixture. The hard loss uses both
+    labels with the same weights. A mixture is labelled if both samples are. View 0 is plain: the
+    sample itself.
 
     Args:
-        alpha: Parameter of the beta distribution; 0.001 to 100. Small values give mostly one of
-            the two samples, 1 gives every weight alike, large values give halves.
-        views: Views of each sample before it is mixed, drawn for each sample by itself; None for
-            none.
+        alpha: Parameter of the beta distribution; 0.001 to 100. With small values one of
+            the samples dominates, 1 makes all weights equally likely, large values give halves.
+        views: Views of each sample before it is mixed, drawn separately for each sample; None for
+            no views.
 
     Raises:
         ConfigError: If ``alpha`` is out of range, or if ``views`` mix samples themselves.
@@ -92,7 +92,7 @@ class Mixup(Views):
         """
         if bool((view != self.plain).any()):
             raise ConfigError(
-                "views: mixup needs a whole split to find partners in. Use show() instead of "
+                "views: mixup needs a whole split to draw partners from. Use show() instead of "
                 "apply()."
             )
         plain = torch.full_like(view, self.views.plain)
