@@ -86,9 +86,7 @@ def test_the_report_says_that_the_run_finished(data, tmp_path, real_report):
 
 
 def test_copies_of_the_process_cannot_run_a_study(data, tmp_path):
-    with pytest.raises(
-        ConfigError, match=r"would fork this process for 2.*trainer\.strategy=ddp"
-    ):
+    with pytest.raises(ConfigError, match=r"would fork this process for 2.*trainer\.strategy=ddp"):
         study(
             data,
             tmp_path / "run",

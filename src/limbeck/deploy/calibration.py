@@ -11,7 +11,7 @@ THRESHOLDS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Coverage:
-    """What happens if a model abstains below a confidence.
+    """Coverage and errors of a model that abstains below a confidence.
 
     Attributes:
         threshold: Lowest confidence that is answered.

@@ -27,7 +27,7 @@ class Destination:
 
     @classmethod
     def of(cls, to: str | Path | None, run: Path, *, zipped: bool) -> "Destination":
-        """The destination that a user names.
+        """Create the destination from a user's setting ``to``.
 
         Args:
             to: Folder of the bundle. None for ``bundle`` in the run folder.
@@ -57,7 +57,7 @@ class Destination:
         return cls(folder, folder.with_name(f"{folder.name}.zip") if zipped else None)
 
     def check_free(self, *, overwrite: bool) -> None:
-        """Check that writing there destroys nothing.
+        """Check that the destination is free, or may be replaced.
 
         Args:
             overwrite: Whether an earlier bundle may be replaced.

@@ -8,7 +8,7 @@ import numpy as np
 FP32_DIFFERENCE = 1e-4
 """Largest difference of logits, as a share of the sample's largest logit (of 1 at least)."""
 FEW = 5
-"""Errors that quantisation may add to 100 times as many samples, or 10 times as many of a class."""
+"""Errors that quantisation may always add, up to 1 % of all samples and 10 % of a class."""
 CLASS_SHARE = 0.01
 """Share of a class's samples that quantisation may additionally get wrong, if that is more."""
 

@@ -21,7 +21,7 @@ MOST_NAMES, MOST_ARMS, MOST_CLASSES = 12, 20, 10
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What the export knows about the student, for the model card.
+    """Facts about the exported student, for the model card.
 
     Attributes:
         arm: Arm of the student.

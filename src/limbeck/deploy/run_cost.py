@@ -45,7 +45,7 @@ def cost(
 ) -> dict[str, Any]:
     """Measure the teacher and one student of each architecture, and add them to the report.
 
-    Of each architecture the student with the fewest validation errors is measured. The errors of
+    The student with the fewest validation errors stands for its architecture. The errors of
     8-bit models are counted on the test split. The result is written to ``cost.json``.
 
     Args:

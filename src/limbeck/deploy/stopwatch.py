@@ -1,6 +1,6 @@
 """Measurement of one model in a process of its own: ``python -m limbeck.deploy.stopwatch``.
 
-The process reads one JSON object a line from standard input and answers each with one line. The
+The process reads one JSON object per line from standard input and answers each with one line. The
 first object names the model, each later one asks for a measurement. Only what the model needs is
 imported, so that the memory is what a device would use.
 """
@@ -24,7 +24,7 @@ Run = Callable[[np.ndarray], object]
 
 
 def main() -> None:
-    """Answer until standard input ends."""
+    """Answer requests until standard input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries may print, too
     first = json.loads(sys.stdin.readline())

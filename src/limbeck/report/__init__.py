@@ -1,1 +1,1 @@
-"""What a finished run says: one page for the browser and one table for the terminal."""
+"""Reports of finished runs: a page for the browser and a table for the terminal."""

@@ -145,7 +145,7 @@ def _differing_keys(values: Sequence[Mapping[str, Any]], free: Sequence[str]) ->
 def _common_name(names: Sequence[str]) -> str:
     """``soft,hidden=50`` for ``soft,temperature=1,hidden=50`` and ``soft,temperature=4,hidden=50``.
 
-    It is empty where the names do not begin alike.
+    It is empty if the names do not begin with the same part.
     """
     first, *others = (name.split(",") for name in names)
     common = [part for part in first if all(part in other for other in others)]

@@ -143,7 +143,7 @@ def _count_verdicts(comparisons: Sequence[Comparison]) -> str:
 
 
 def _no_comparison(summary: Summary) -> str:
-    """What there is to say about a study without a comparison."""
+    """The headline of a study without a comparison."""
     words, arms = wording_of(summary), summary.arms
     measure = words.measure
     if not arms and summary.teacher is not None:

@@ -95,7 +95,7 @@ class Teacher:
 
 @dataclass(frozen=True)
 class ArmPlan:
-    """An arm with everything filled in.
+    """An arm with all defaults filled in.
 
     Attributes:
         name: Name of the arm.
@@ -129,10 +129,10 @@ class ArmPlan:
     def shares_cohort_with(self, other: "ArmPlan") -> bool:
         """Whether two arms have the same architecture, inputs, optimizer and epochs."""
         schedule, other_schedule = (self.optimizer, self.epochs), (other.optimizer, other.epochs)
-        return schedule == other_schedule and self.sees_the_same_as(other)
+        return schedule == other_schedule and self.has_same_inputs_as(other)
 
-    def sees_the_same_as(self, other: "ArmPlan") -> bool:
-        """Whether two arms have the same architecture and inputs."""
+    def has_same_inputs_as(self, other: "ArmPlan") -> bool:
+        """Whether two arms have the same architecture and the same inputs."""
         inputs, other_inputs = (self.views, self.transfer), (other.views, other.transfer)
         return self.student == other.student and inputs == other_inputs
 
@@ -173,7 +173,7 @@ def plan_arms(arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
 
 
 def _named_controls(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, ...]:
-    """The controls that an arm names, each once."""
+    """The controls that an arm names, without duplicates."""
     if arm.control is None:
         return ()
     names = [arm.control] if isinstance(arm.control, str) else arm.control
@@ -200,9 +200,9 @@ def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
         return plan.student == arm.student
 
     controls = [plan for plan in plans if plan.is_control]
-    for is_alike in (arm.shares_cohort_with, arm.sees_the_same_as, same_student):
+    for matches in (arm.shares_cohort_with, arm.has_same_inputs_as, same_student):
         for control in controls:
-            if is_alike(control):
+            if matches(control):
                 return (control.name,)
     return ()
 

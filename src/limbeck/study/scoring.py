@@ -123,7 +123,7 @@ class LanguageModelScores(StudyScores):
     Attributes:
         test: Test scores of each student.
         test_teacher: Test scores of the teacher, if there is one.
-        size: Bytes of text that the test labels stand for.
+        size: Size in bytes of the text that the test labels encode.
     """
 
     test: Mapping[StudentKey, TokenScores]
@@ -162,7 +162,7 @@ def score(
 
     Args:
         data: Dataset; its test split is opened here.
-        students: Students, loaded one after the other.
+        students: Functions that load the students; one student is in memory at a time.
         teacher: Teacher to compare with, if there is one.
         advance: Function that is called with the number of models scored so far.
         bias: Method that sets constants for the students' logits, one of
@@ -252,7 +252,7 @@ def _score_classifiers(
 
 
 def _prior_bias(model: nn.Module, data: Dataset, absent: Sequence[int]) -> Tensor:
-    """Constants from the training inputs, the very inputs whose class shares are the prior."""
+    """Constants from the training inputs, whose class shares are the prior."""
     prior = class_prior(data.train.labels, data.classes)
     return prior_bias(_logits(model, data.train), prior, absent)
 
@@ -317,7 +317,7 @@ def _score_language_models(
 
 
 def text_bytes(data: Dataset, split: Split) -> int:
-    """Bytes of text that the labels of a split stand for."""
+    """Size in bytes of the text that the labels of a split encode."""
     assert data.tokenizer is not None
     counts = torch.zeros(data.classes, dtype=torch.int64)
     for part in split.labels.split(1 << 12):

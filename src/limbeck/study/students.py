@@ -96,7 +96,7 @@ class StudentTrainer:
         return True
 
     def _train_cohort(self, plan: CohortPlan) -> LimbeckError | None:
-        """Train one cohort and save its students; return the error if it has none."""
+        """Train one cohort and save its students; return the error if the training fails."""
         first = plan.arms[0]
         with self.manifest.time_stage("store"):
             pool = self.pools.of(first.transfer)
@@ -190,7 +190,7 @@ class StudentTrainer:
 
 
 def _label(plan: CohortPlan) -> str:
-    """``hard, soft x 5 seeds``."""
+    """Label of a cohort, such as ``hard, soft x 5 seeds``."""
     names = ", ".join(arm.name for arm in plan.arms)
     if len(plan.arms) > MOST_NAMED:
         names = f"{len(plan.arms)} arms"

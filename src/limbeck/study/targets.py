@@ -125,13 +125,13 @@ class Signals:
         """
         if self.settings.mode == "off" or plan.objective.features:
             return self.teacher
-        shared = _shared(plan)
+        shared = _sharing_key(plan)
         if shared not in self._signals:
             self._signals[shared] = self._stored_or_live(plan)
         return self._signals[shared]
 
     def _stored_or_live(self, plan: ArmPlan) -> TeacherSignal:
-        """Stored answers, unless asking in every step is less work."""
+        """Stored answers, unless running the teacher in every step is less work."""
         teacher_pass, live_count = self._teacher_pass(plan)
         settings = self.settings
         header = teacher_pass.header(settings.dtype, kind=settings.kind, k=settings.k)
@@ -158,7 +158,7 @@ class Signals:
         temperature = 1.0
         for cohort in self.cohorts:
             first = cohort.arms[0]
-            if _shared(first) != _shared(plan):
+            if _sharing_key(first) != _sharing_key(plan):
                 continue
             rows[first.transfer] = first.transfer.select(pool, data.class_names)[0]
             live_count += len(rows[first.transfer]) * len(cohort.seeds) * first.epochs
@@ -192,7 +192,7 @@ def _learns_from_answers(plan: ArmPlan) -> bool:
     return plan.objective.needs_teacher and not plan.objective.features
 
 
-def _shared(plan: ArmPlan) -> tuple[Any, ...]:
-    """What arms that share a store have in common: inputs, views and, if these mix, samples."""
+def _sharing_key(plan: ArmPlan) -> tuple[Any, ...]:
+    """Key that arms with a common store share: inputs, views and, if these mix, samples."""
     mixed = plan.transfer if plan.views.mixes else None
     return plan.views, plan.transfer.source, mixed

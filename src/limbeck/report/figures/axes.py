@@ -35,7 +35,7 @@ def spaced_ticks(values: Sequence[float]) -> list[float]:
 def set_height(axes: Axes, values: Sequence[float], words: MeasureWording) -> None:
     """Make room for the values on the vertical axis.
 
-    The frame follows these values alone: a wide interval of two seeds may leave it.
+    Only these values set the limits, so a wide interval of two seeds may be cut off.
     """
     low, high = min(values), max(values)
     pad = 0.08 * (high - low) or (1.0 if words.measure.is_integer else 0.01)

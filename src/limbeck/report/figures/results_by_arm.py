@@ -110,7 +110,7 @@ def _heights(summary: Summary) -> tuple[dict[str, float], float]:
 
 
 def _hide_negative_side(axes: Axes) -> None:
-    """Let an interval that reaches below 0, where no result can be, leave the frame."""
+    """Cut off intervals below 0, where no result can lie."""
     if axes.dataLim.x0 < 0:
         axes.set_xlim(left=-0.02 * axes.dataLim.x1)
 
@@ -164,7 +164,7 @@ def _draw_arm(
 def _draw_arm_on_one_line(
     axes: Axes, height: float, seeds: Sequence[float], style: Style, words: MeasureWording
 ) -> None:
-    """Draw seeds and mean on one line, the number beside them: saves room where arms are many."""
+    """Draw seeds and mean on one line, with the number beside them, to fit many arms."""
     if not seeds:
         return
     colour = style.colour

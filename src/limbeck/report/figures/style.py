@@ -1,4 +1,4 @@
-"""The look that all figures share: colours, fonts, canvas and legend."""
+"""The common style of all figures: colours, fonts, canvas and legend."""
 
 import re
 import warnings
