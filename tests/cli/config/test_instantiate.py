@@ -2,8 +2,10 @@
 
 from functools import partial
 
+import pytest
 from support.markov import markov_text
 
+from limbeck._base.errors import ConfigError
 from limbeck.cli.config.compose import compose
 from limbeck.cli.config.instantiate import build_study
 from limbeck.training import loggers
@@ -31,3 +33,9 @@ def test_settings_of_version_0_1_0_still_build_a_study(tmp_path, monkeypatch):
     assert isinstance(logger, partial)
     logger(tmp_path)
     assert calls == [{"project": "limbeck", "mode": "auto"}]
+
+
+def test_a_logger_without_target_is_refused(tmp_path):
+    config = compose(["+logger.own.project=mine"], None)
+    with pytest.raises(ConfigError, match=r"logger\.own should name a logger in _target_"):
+        build_study(config, out=tmp_path / "run", facts={})

@@ -176,7 +176,7 @@ class _Builder:
             resume=resume,
             store=settings["store"],
             trainer=settings["trainer"],
-            loggers=[self._build(node) for node in settings["logger"].values() if node],
+            loggers=self._loggers(),
             bias=settings["bias"],
             examples=settings["examples"],
             config=settings,
@@ -191,6 +191,21 @@ class _Builder:
             out=out,
             options=options,
         )
+
+    def _loggers(self) -> list[Any]:
+        """Functions that make a logger, given the folder of the logs."""
+        loggers = []
+        for name, node in self.settings["logger"].items():
+            if not node:
+                continue
+            logger = self._build(node)
+            if not callable(logger):
+                raise ConfigError(
+                    f"logger.{name} should name a logger in _target_, with _partial_=true. See "
+                    "'limbeck run --cfg job'."
+                )
+            loggers.append(logger)
+        return loggers
 
     def _arm(self, name: str, arm: dict[str, Any]) -> Arm:
         settings = self.settings
