@@ -1,13 +1,16 @@
 """Studies from composed settings."""
 
+import json
 from functools import partial
 
 import pytest
 from support.markov import markov_text
 
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.cli.config.compose import compose
 from limbeck.cli.config.instantiate import build_study
+from limbeck.cli.config.reopen import recompose
+from limbeck.run.folder import RunFolder
 from limbeck.training import loggers
 
 
@@ -39,3 +42,19 @@ def test_a_logger_without_target_is_refused(tmp_path):
     config = compose(["+logger.own.project=mine"], None)
     with pytest.raises(ConfigError, match=r"logger\.own should name a logger in _target_"):
         build_study(config, out=tmp_path / "run", facts={})
+
+
+def test_a_recipe_that_is_no_yaml_is_refused(tmp_path):
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe" / "own.yaml").write_text("epochs: [1\n")
+    with pytest.raises(ConfigError, match=r"YAML file of the settings is damaged.*own\.yaml"):
+        compose(["recipe=own"], tmp_path)
+
+
+def test_settings_in_a_manifest_should_be_strings(tmp_path):
+    (tmp_path / "manifest.json").write_text(json.dumps({"overrides": [3]}))
+    with (
+        pytest.raises(UntrustedFileError, match="overrides should be strings"),
+        recompose(RunFolder(tmp_path), ""),
+    ):
+        pass

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
@@ -63,6 +64,9 @@ def compose(
             return config
         except ConfigError:
             raise
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(f"A YAML file of the settings is damaged: {reason}.") from None
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(explain(error, parsed, config_dir)) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.cli.config.compose import compose
 from limbeck.cli.config.instantiate import build_study
 from limbeck.data import Dataset
@@ -50,12 +50,15 @@ def recompose(run: RunFolder, in_python: str) -> Iterator[tuple[Any, dict[str, A
 
     Raises:
         ConfigError: If the run was made in Python, or its settings can no longer be composed.
+        UntrustedFileError: If its manifest is damaged.
     """
     manifest = run.read_json(run.manifest)
     facts = {key: manifest.get(key) for key in FACTS}
     overrides, config_dir = facts["overrides"], facts["config_dir"]
     if not isinstance(overrides, list):
         raise ConfigError(f"{run.manifest} names no settings: a run made in Python {in_python}.")
+    if not all(isinstance(override, str) for override in overrides):
+        raise UntrustedFileError(f"{run.manifest} is damaged: overrides should be strings.")
     start = facts["folder"]  # relative paths among the settings start there
     with chdir(start) if start and Path(start).is_dir() else nullcontext():
         yield compose(overrides, config_dir, multirun=bool(facts["multirun"])), facts
