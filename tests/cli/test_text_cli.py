@@ -257,7 +257,7 @@ def test_files_that_are_not_text_are_refused(fails, tmp_path, content, message):
         (
             2,
             ["data.path=fine.txt", "transfer.without=[a]"],
-            "the labels of text are its next tokens",
+            "the labels of text are next tokens",
         ),
         (2, ["data.path=fine.txt", "objective=dist"], "whole distribution"),
     ],

@@ -87,7 +87,7 @@ def test_unreadable_files_give_one_message(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("setting", "code", "message"),
     [
-        ("data.root=nowhere", 3, "nowhere is missing; data.root= should name a folder"),
+        ("data.root=nowhere", 3, "nowhere is missing. Set data.root= to a folder"),
         ("data.siz=5", 2, "`data.size` (default 224)?"),
         ("student.name=resnet81", 2, "resnet18"),
         ("objective.class_weights=[1,2]", 2, "class_weights"),
