@@ -76,8 +76,8 @@ def entry_of(run: Path) -> dict[str, Any]:
         "seed": result.seed,
         "params": arm.params,
         "errors": {stage.name: stage.errors for stage in result.stages},
-        "difference": {stage.name: stage.difference for stage in result.stages},
-        "changed": {stage.name: stage.changed for stage in result.stages},
+        "difference": {stage.name: stage.max_difference for stage in result.stages},
+        "changed": {stage.name: stage.class_changes for stage in result.stages},
         "hardware": costs["hardware"],
         "versions": costs["versions"],
         "costs": {

@@ -24,7 +24,7 @@ from limbeck._base.errors import LimbeckError
 from limbeck.cli.config.compose import CONF, compose
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted import adjusted_table
-from limbeck.report.families import MOST_COLOURED
+from limbeck.report.families import MAX_COLOURED
 from limbeck.report.figures.results_by_arm import results_by_arm
 from limbeck.report.figures.svg import ReportFigure
 from limbeck.report.figures.sweep import sweep_figures
@@ -233,7 +233,7 @@ def portable(manifest: Mapping[str, Any]) -> str:
 def figures_of(run: RunFolder, summary: Summary) -> list[ReportFigure]:
     """The figures for a page: results by arm, those of a sweep, or the training curves."""
     figures: list[ReportFigure | None] = list(sweep_figures(summary))
-    if len(summary.arms) <= MOST_COLOURED:
+    if len(summary.arms) <= MAX_COLOURED:
         figures.insert(0, results_by_arm(summary))
     if len(figures) < 2 and run.metrics.is_file():
         figures.append(training_curves(summary, run.read_scalars()))

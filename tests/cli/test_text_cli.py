@@ -130,7 +130,7 @@ def test_a_changed_text_is_refused(place, tmp_path, capsys, monkeypatch):
     (tmp_path / "chain.txt").write_text(markov_text("abcdefgh", 20_000, seed=4)[0])
     capsys.readouterr()
     assert main(["sample", "run", "abc", "tokens=3"]) == 3
-    assert "the text is not that of the run" in capsys.readouterr().err
+    assert "the text differs from the one the run used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["export", "cost", "demo"])

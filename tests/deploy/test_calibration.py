@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as nps
 
-from limbeck.deploy.calibration import coverage, fit_temperature
+from limbeck.deploy.calibration import fit_temperature, operating_points
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
@@ -28,8 +28,8 @@ def test_coverage_falls_with_the_threshold(logits, labels):
     labels = np.array(labels)
     temperature = fit_temperature(logits, labels)
     assert 0.05 <= temperature <= 20.0001
-    rows = coverage(logits, labels, temperature)
-    answered = [row.answered for row in rows]
-    assert answered[0] == 1
-    assert answered == sorted(answered, reverse=True)
-    assert rows[0].wrong == pytest.approx((logits.argmax(1) != labels).mean())
+    points = operating_points(logits, labels, temperature)
+    coverage = [point.coverage for point in points]
+    assert coverage[0] == 1
+    assert coverage == sorted(coverage, reverse=True)
+    assert points[0].error_rate == pytest.approx((logits.argmax(1) != labels).mean())

@@ -89,5 +89,5 @@ def test_a_damaged_file_is_refused(measured, change, tmp_path):
 
 
 def test_another_dataset_is_refused(measured, conv_data):
-    with pytest.raises(DataError, match="the dataset is not that of the run"):
+    with pytest.raises(DataError, match="the dataset differs from the one the run used"):
         cost(measured[0], conv_data, progress=False)

@@ -13,7 +13,7 @@ from support.deploy_runs import images
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.deploy.demo import Demo, drawing_style
-from limbeck.deploy.demo_server import LARGEST_UPLOAD
+from limbeck.deploy.demo_server import MAX_UPLOAD
 from limbeck.deploy.models_of_run import models_of_run
 
 
@@ -76,9 +76,9 @@ def test_an_image_file_is_classified(demo, tmp_path):
         ("POST", "/answer", b"abc", {}, 400, "3 bytes were sent, but an input has"),
         ("POST", "/image", b"hello", {}, 400, "not an image"),
         ("POST", "/image", b"", {}, 400, "not an image"),
-        ("GET", "/etc/passwd", None, {}, 404, "Nothing"),
-        ("GET", "/../pyproject.toml", None, {}, 404, "Nothing"),
-        ("POST", "/facts", b"", {}, 404, "Nothing"),
+        ("GET", "/etc/passwd", None, {}, 404, "Page not found"),
+        ("GET", "/../pyproject.toml", None, {}, 404, "Page not found"),
+        ("POST", "/facts", b"", {}, 404, "Page not found"),
         ("GET", "/", None, {"Host": "evil.example"}, 403, "this machine only"),
         ("POST", "/answer", b"", {"Origin": "http://evil.example"}, 403, "this machine only"),
         ("POST", "/answer", b"", {"Content-Length": "-1"}, 400, "the length of the request"),
@@ -87,7 +87,7 @@ def test_an_image_file_is_classified(demo, tmp_path):
             "POST",
             "/image",
             b"",
-            {"Content-Length": str(LARGEST_UPLOAD + 1)},
+            {"Content-Length": str(MAX_UPLOAD + 1)},
             400,
             "larger than 32 MiB",
         ),

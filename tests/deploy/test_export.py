@@ -84,7 +84,7 @@ def test_constants_of_a_student_are_exported(tmp_path):
     card = (result.folder / "model_card.md").read_text()
     assert f"makes {errors:,} errors on" in card
     assert "Constants fitted after training" in card
-    with pytest.raises(ConfigError, match="no students with constants of adjusted=kappa"):
+    with pytest.raises(ConfigError, match="no students with adjusted=kappa"):
         export(run, data, to=tmp_path / "other", adjusted="kappa")
     with pytest.raises(ConfigError, match=r"adjusted='\.\./\.\./hard/seed0' is unknown"):
         export(run, data, to=tmp_path / "other", adjusted="../../hard/seed0")
@@ -146,7 +146,7 @@ def test_a_student_that_differs_from_its_predictions_is_not_exported(data, mlp_r
 def test_another_dataset_is_refused(mlp_run, tmp_path):
     x, y = images(400, 5)
     other = Dataset.from_arrays(x, y, x, y, class_names=["square", "cross", "bar"])
-    with pytest.raises(DataError, match="the dataset is not that of the run"):
+    with pytest.raises(DataError, match="the dataset differs from the one the run used"):
         export(mlp_run, other, to=tmp_path / "out")
 
 

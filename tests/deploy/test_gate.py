@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.deploy.gate import FEW, same_answers, similar_answers, table
+from limbeck.deploy.gate import ERROR_ALLOWANCE, check_same_outputs, check_similar_outputs, table
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(1000, 4)).astype(np.float32) * 5
@@ -23,22 +23,22 @@ def flipped(rows):
 
 
 def similar(logits, **settings):
-    return similar_answers(
+    return check_similar_outputs(
         "int8", logits, LOGITS, LABELS, **({"share": 0.001, "class_names": NAMES} | settings)
     )
 
 
-def test_the_same_answers_pass():
-    stage = same_answers("fp32", LOGITS.copy(), LOGITS, LABELS)
+def test_the_same_outputs_pass():
+    stage = check_same_outputs("fp32", LOGITS.copy(), LOGITS, LABELS)
     assert stage.passed
     assert stage.errors == (LOGITS.argmax(1) != LABELS).sum()
-    assert (stage.difference, stage.changed) == (0, 0)
+    assert (stage.max_difference, stage.class_changes) == (0, 0)
 
 
 def test_rounding_passes_and_more_than_rounding_does_not():
     largest = np.abs(LOGITS).max(1, keepdims=True).clip(1)
-    assert same_answers("fp32", LOGITS + 0.9e-4 * largest, LOGITS, LABELS).passed
-    (reason,) = same_answers("fp32", LOGITS + 1.2e-4 * largest, LOGITS, LABELS).failures
+    assert check_same_outputs("fp32", LOGITS + 0.9e-4 * largest, LOGITS, LABELS).passed
+    (reason,) = check_same_outputs("fp32", LOGITS + 1.2e-4 * largest, LOGITS, LABELS).failures
     assert reason.startswith("logits differ by up to")
 
 
@@ -46,31 +46,31 @@ def test_one_large_logit_does_not_hide_differences():
     reference = LOGITS.copy()
     reference[0, 0] = 1e5
     noisy = reference + RNG.normal(size=LOGITS.shape) * 2
-    stage = same_answers("fp32", noisy, reference, LABELS)
-    assert stage.changed > 100
+    stage = check_same_outputs("fp32", noisy, reference, LABELS)
+    assert stage.class_changes > 100
     assert len(stage.failures) >= 2
 
 
 def test_one_changed_top_class_fails():
     wide = np.flatnonzero(np.ptp(np.sort(LOGITS, 1)[:, -2:], axis=1) > 1)[0]
-    stage = same_answers("fp32", flipped([wide]), LOGITS, LABELS)
-    assert stage.changed == 1
+    stage = check_same_outputs("fp32", flipped([wide]), LOGITS, LABELS)
+    assert stage.class_changes == 1
     assert any("1 top classes changed" in reason for reason in stage.failures)
 
 
 def test_a_tie_may_change_its_top_class():
     reference = np.array([[1.0, 1.0 + 1e-5, 0.0], [3.0, 0.0, 0.0]])
     other = np.array([[1.0 + 1e-5, 1.0, 0.0], [3.0, 0.0, 0.0]])
-    stage = same_answers("fp32", other, reference, np.array([1, 0]))
+    stage = check_same_outputs("fp32", other, reference, np.array([1, 0]))
     assert stage.passed
-    assert (stage.errors, stage.changed) == (1, 0)
+    assert (stage.errors, stage.class_changes) == (1, 0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_infinite_and_nan_logits_fail(value):
     broken = LOGITS.copy()
     broken[5, 2] = value
-    assert not same_answers("fp32", broken, LOGITS, LABELS).passed
+    assert not check_same_outputs("fp32", broken, LOGITS, LABELS).passed
     assert not similar(broken).passed
 
 
@@ -81,18 +81,18 @@ def test_a_few_additional_errors_pass_and_one_more_fails():
         for k in range(4)
         for rows in np.flatnonzero((LOGITS.argmax(1) == LABELS) & (k == LABELS))[:2]
     ]
-    assert similar(flipped(spread[:FEW])).passed
-    assert similar(flipped(spread[: FEW + 1])).failures == (
-        f"{FEW + 1} more errors, {FEW} are allowed",
+    assert similar(flipped(spread[:ERROR_ALLOWANCE])).passed
+    assert similar(flipped(spread[: ERROR_ALLOWANCE + 1])).failures == (
+        f"{ERROR_ALLOWANCE + 1} more errors, {ERROR_ALLOWANCE} are allowed",
     )
-    assert similar(flipped(spread[: FEW + 1]), share=0.02).passed
+    assert similar(flipped(spread[: ERROR_ALLOWANCE + 1]), share=0.02).passed
     assert len(right) > 100
 
 
 def test_additional_errors_in_one_class_fail():
-    own = np.flatnonzero((LOGITS.argmax(1) == LABELS) & (LABELS == 2))[: FEW + 1]
+    own = np.flatnonzero((LOGITS.argmax(1) == LABELS) & (LABELS == 2))[: ERROR_ALLOWANCE + 1]
     assert similar(flipped(own), share=0.5).failures == (
-        f"{FEW + 1} more errors in class c, {FEW} are allowed",
+        f"{ERROR_ALLOWANCE + 1} more errors in class c, {ERROR_ALLOWANCE} are allowed",
     )
 
 
@@ -101,7 +101,7 @@ def test_few_samples_allow_no_additional_error():
     sure = np.eye(4)[labels] * 9
     worse = sure.copy()
     worse[labels == 2] = np.eye(4)[0] * 9
-    stage = similar_answers("int8", worse, sure, labels, share=0.001, class_names=NAMES)
+    stage = check_similar_outputs("int8", worse, sure, labels, share=0.001, class_names=NAMES)
     assert stage.failures == (
         "5 more errors, 0 are allowed",
         "5 more errors in class c, 0 are allowed",
@@ -125,11 +125,11 @@ def test_fewer_errors_pass():
 def test_errors_are_counted(rows):
     logits = flipped(rows)
     assert similar(logits).errors == int((logits.argmax(1) != LABELS).sum())
-    assert similar(logits).changed == int((logits.argmax(1) != LOGITS.argmax(1)).sum())
+    assert similar(logits).class_changes == int((logits.argmax(1) != LOGITS.argmax(1)).sum())
 
 
 def test_the_table_names_failures():
-    stages = [same_answers("fp32", LOGITS, LOGITS, LABELS), similar(flipped(range(900)))]
+    stages = [check_same_outputs("fp32", LOGITS, LOGITS, LABELS), similar(flipped(range(900)))]
     first, second, third = table(stages, 1000).splitlines()
     assert first.split()[:4] == ["stage", "errors", "of", "1,000"]
     assert second.endswith("ok")

@@ -15,7 +15,7 @@ FACTS = CardFacts(
     arm="soft",
     seed=1,
     adjusted=None,
-    by_hand=False,
+    is_user_choice=False,
     stages=[Stage("student", 7, 0.0, 0), Stage("onnx int8", 8, 0.1, 2)],
     class_names=["square", "cross", "bar"],
     logits=np.eye(3)[[0, 1, 2, 0]],
@@ -62,7 +62,7 @@ def test_the_date_of_the_run_is_on_the_card(summary):
 
 
 def test_the_card_of_a_control_does_not_claim_a_teacher(summary):
-    card = text(summary, arm="hard", by_hand=True)
+    card = text(summary, arm="hard", is_user_choice=True)
     assert "trained on labels" in card
     assert "trained by knowledge distillation" not in card
     assert "biases of its teacher" not in card

@@ -212,7 +212,7 @@ def test_a_prompt_that_is_not_utf8_is_refused(text_run):
 def test_a_changed_text_is_refused(text_run, tmp_path):
     (tmp_path / "chain.txt").write_text(markov_text("abcdef", 12_000, seed=3)[0])
     other = text_file(tmp_path / "chain.txt", block=BLOCK, cache=tmp_path / "cache")
-    with pytest.raises(DataError, match="not that of the run"):
+    with pytest.raises(DataError, match="differs from the one the run used"):
         sample(text_run[1], other, "ab", progress=False)
 
 

@@ -96,4 +96,4 @@ def test_an_arm_without_a_result_on_validation_is_never_highlighted(missing):
     arms = [make_arm(f"arm{i}", [9, 9]) for i in range(14)]
     seed = replace(arms[3].seeds[0], val=replace(arms[3].seeds[0].val, errors=missing))
     arms[3] = replace(arms[3], seeds=(seed, *arms[3].seeds[1:]))
-    assert "arm3" not in highlighted_arms(make_summary(arms), most=13)
+    assert "arm3" not in highlighted_arms(make_summary(arms), limit=13)

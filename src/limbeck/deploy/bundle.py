@@ -21,9 +21,9 @@ from limbeck.data import Dataset
 
 GOLDEN_INPUTS = 16
 TOLERANCES = {"fp32": 1e-4, "int8": 0.05}
-"""How far golden logits may differ on a device, as a share of the largest logit (of 1 at least)."""
+"""Tolerances of golden logits on a device, as a share of the largest logit (at least 1)."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
-"""The same time for all files of an archive, so that the same bundle gives the same bytes."""
+"""Time stamp of all files in an archive, so that equal bundles have equal bytes."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class BundleContents:
         name: Title of the model.
         models: Contents of the ONNX files by precision (``fp32``, ``int8``).
         class_names: Names of the classes, in the order of the logits.
-        golden: Inputs whose logits the device reproduces, ``[N, ...]``.
+        golden: Inputs whose logits a device should reproduce, ``[N, ...]``.
         temperature: Temperature that divides the logits for confidences.
-        image: Whether inputs are made from image files.
+        image: Whether inputs are read from image files.
         crop_border: Whether a black border is cropped from images first.
         card: Text of the model card.
     """
@@ -93,7 +93,7 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
 
 
 def _checksums(files: Mapping[str, bytes]) -> bytes:
-    """Checksums in the format of ``sha256sum``. The model card has none: people fill it in."""
+    """Format checksums like ``sha256sum``. The model card has none, because people fill it in."""
     lines = []
     for name, content in sorted(files.items()):
         if name != runtime.CARD:
@@ -126,7 +126,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def zip_bundle(folder: Path, archive: Path) -> None:
-    """Pack a bundle into a zip file. The same bundle always gives the same bytes.
+    """Pack a bundle into a zip file, always with the same bytes for the same bundle.
 
     Args:
         folder: Folder of the bundle.
@@ -145,13 +145,14 @@ def zip_bundle(folder: Path, archive: Path) -> None:
 
 
 def golden_inputs(data: Dataset, count: int = GOLDEN_INPUTS) -> np.ndarray:
-    """Generate inputs on which devices are compared, without using any sample of the dataset.
+    """Generate inputs for comparing devices, without using any sample of the dataset.
 
-    Images are black, white, a horizontal and a vertical ramp, then smooth blobs with more and more
-    noise. Other inputs are normal, with mean and standard deviation of the training inputs.
+    Images are black, white, a horizontal and a vertical ramp, then smooth blobs with increasing
+    noise. Other inputs are normally distributed, with the training inputs' mean and standard
+    deviation.
 
     Args:
-        data: Dataset whose shape and type the inputs have.
+        data: Dataset that defines the shape and type of the inputs.
         count: Number of inputs.
 
     Returns:
@@ -187,7 +188,7 @@ def _golden_images(shape: Sequence[int], count: int, generator: torch.Generator)
 
 
 def _blobs(shape: Sequence[int], noise: float, generator: torch.Generator) -> Tensor:
-    """Smooth random blobs with a share of noise from 0 to 1."""
+    """Generate smooth random blobs with a share of noise between 0 and 1."""
     coarse = torch.rand(1, shape[0], 4, 4, generator=generator)
     smooth = torch.nn.functional.interpolate(
         coarse, tuple(shape[1:]), mode="bicubic", align_corners=False

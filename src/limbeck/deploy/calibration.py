@@ -1,4 +1,4 @@
-"""Calibration of an exported student: temperature of its confidences, effect of abstaining."""
+"""Calibration of an exported student: temperature scaling, and the effect of abstaining."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,18 @@ THRESHOLDS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """Coverage and errors of a model that abstains below a confidence.
+class OperatingPoint:
+    """Coverage and error rate of a model that abstains below a confidence threshold.
 
     Attributes:
-        threshold: Lowest confidence that is answered.
-        answered: Share of the samples that are answered.
-        wrong: Share of the answered samples that are wrong, 0 if none is answered.
+        threshold: Confidence below which the model abstains.
+        coverage: Share of the samples on which the model does not abstain.
+        error_rate: Share of errors among these samples, 0 if there are none.
     """
 
     threshold: float
-    answered: float
-    wrong: float
+    coverage: float
+    error_rate: float
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -49,8 +49,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(optimum.x))
 
 
-def coverage(logits: np.ndarray, labels: np.ndarray, temperature: float) -> list[Coverage]:
-    """Share of samples answered, and of errors among them, at several confidence thresholds.
+def operating_points(
+    logits: np.ndarray, labels: np.ndarray, temperature: float
+) -> list[OperatingPoint]:
+    """Compute coverage and error rate at several confidence thresholds.
 
     Args:
         logits: Logits of the samples, ``[N, classes]``.
@@ -60,10 +62,10 @@ def coverage(logits: np.ndarray, labels: np.ndarray, temperature: float) -> list
     from scipy.special import softmax
 
     confidence = softmax(logits.astype(np.float64) / temperature, axis=1).max(1)
-    wrong = logits.argmax(1) != labels
-    rows = []
+    is_wrong = logits.argmax(1) != labels
+    points = []
     for threshold in THRESHOLDS:
-        answered = confidence >= threshold
-        errors = float(wrong[answered].mean()) if answered.any() else 0.0
-        rows.append(Coverage(threshold, float(answered.mean()), errors))
-    return rows
+        is_covered = confidence >= threshold
+        error_rate = float(is_wrong[is_covered].mean()) if is_covered.any() else 0.0
+        points.append(OperatingPoint(threshold, float(is_covered.mean()), error_rate))
+    return points

@@ -1,4 +1,4 @@
-"""Choice of the student to export or show, on the validation split alone."""
+"""Choice of the student to export or show, based on the validation split alone."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ def choose_student(
 
 
 def best_student(arms: Sequence[ArmResult], *, is_text: bool = False) -> tuple[str, int]:
-    """Arm and seed of the best student on the validation split.
+    """Find the arm and seed of the best student on the validation split.
 
     The distilled arm with the fewest errors, averaged over seeds, comes first, then its best seed.
     Ties go to the lower NLL, and text is compared by NLL alone. A control is chosen only if there
@@ -68,7 +68,7 @@ def _is_distilled(arm: ArmResult) -> bool:
 
 
 def _validation_loss(results: Sequence[SeedResult], is_text: bool) -> tuple[float, float]:
-    """Mean validation errors (0 for text) and mean NLL: the smaller, the better."""
+    """Mean validation errors (0 for text) and mean NLL. Lower is better."""
     errors = 0.0 if is_text else sum(result.val.errors or 0 for result in results)
     nll = sum(float("inf") if result.val.nll is None else result.val.nll for result in results)
     return errors / len(results), nll / len(results)

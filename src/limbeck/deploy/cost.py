@@ -21,16 +21,16 @@ from limbeck._base.progress import Advance
 from limbeck.data.dataset import as_float
 
 ROUNDS = 3
-"""Measurements of each model, all models in turn, so that other load on the machine affects all."""
+"""Number of measurements per model. Models take turns, so that other load affects all of them."""
 SECONDS = 0.25
-"""Seconds that one measurement lasts at least."""
+"""Minimum duration of one measurement in seconds."""
 BATCH = 64
 RUNTIMES = (("torch", "fp32"), ("onnx", "fp32"), ("onnx", "int8"))
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """A model to measure. An ensemble has several files.
+    """A model whose cost is measured. An ensemble has several files.
 
     Attributes:
         name: Name of the arm, or ``teacher``.
@@ -55,7 +55,7 @@ class CostModel:
 def multiply_adds(model: nn.Module, example: Tensor) -> int:
     """Count the multiply-adds of matrix products and convolutions for one input.
 
-    They are half of the operations that PyTorch counts.
+    This is half the number of operations that PyTorch counts.
 
     Args:
         model: Model, which is set to eval mode.
@@ -82,8 +82,8 @@ def measure(
         Rows of ``cost.json``, one for each model, runtime and precision: ``model``, ``kind``,
         ``params``, ``runtime``, ``precision``, ``bytes``, ``macs``, ``memory`` (peak memory of the
         process after one answer, in bytes; None if the system does not report it), ``errors``, and
-        ``threads``. The latter has for each number of threads ``latency_ms`` (median and quartiles
-        at batch size 1) and ``per_second`` (inputs in batches).
+        ``threads``. For each number of threads, ``threads`` has ``latency_ms`` (median and
+        quartiles at batch size 1) and ``per_second`` (throughput in batches).
 
     Raises:
         ResourceError: If a measuring process fails.
@@ -128,7 +128,7 @@ def _row(
 def _measure_in_turn(
     stopwatches: Sequence["_Stopwatch"], advance: Advance
 ) -> dict[tuple[int, int], list[dict[str, list[float]]]]:
-    """The rounds of every model, by its number and the number of threads."""
+    """Measure all models in turn; return the rounds by model number and number of threads."""
     threads_to_try = sorted({1, _usable_cores()})
     total = ROUNDS * len(threads_to_try) * len(stopwatches)
     done = 0
@@ -149,7 +149,7 @@ def _usable_cores() -> int:
 
 
 def _summarise(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
-    """Latency and throughput over all rounds."""
+    """Compute latency and throughput over all rounds."""
     latency = 1000 * np.concatenate([np.asarray(round_["latency"]) for round_ in rounds])
     low, middle, high = np.percentile(latency, (25, 50, 75)).tolist()
     batch = median(median(round_["batch"]) for round_ in rounds)
@@ -187,7 +187,7 @@ class _Stopwatch:
             raise
 
     def measure(self, threads: int) -> dict[str, list[float]]:
-        """Seconds of each run at batch size 1 (``latency``) and in batches (``batch``)."""
+        """Measure the seconds of runs at batch size 1 (``latency``) and in batches (``batch``)."""
         return self._request({"threads": threads})
 
     def _request(self, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +218,7 @@ class _Stopwatch:
 
 
 def _python_path() -> str:
-    """``PYTHONPATH`` with which a child process imports this limbeck."""
+    """Return a ``PYTHONPATH`` with which a child process imports this copy of limbeck."""
     source = str(Path(__file__).parents[2])
     inherited = os.environ.get("PYTHONPATH")
     return os.pathsep.join([source, inherited]) if inherited else source

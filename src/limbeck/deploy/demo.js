@@ -4,9 +4,9 @@ const $ = (id) => document.getElementById(id);
 const pad = $("pad");
 const ink = pad.getContext("2d", { willReadFrequently: true });
 const PEN_WIDTH = pad.width / 13;
-const STEP = pad.width / 28; // of the keyboard's pen
-const MOST_CLASSES = 20; // bars of a card; if there are more classes, the most likely ones
-const INK = 40; // of 255, above which a pixel belongs to the drawing
+const STEP = pad.width / 28; // step of the keyboard's pen
+const MAX_CLASSES = 20; // bars of a card; with more classes, the most likely ones are shown
+const INK = 40; // brightness (of 255) above which a pixel belongs to the drawing
 
 let facts;
 let logits = null;
@@ -14,9 +14,9 @@ let hasDrawing = false;
 let showsImage = false; // an opened or example image; the next stroke replaces it
 let pen = null; // position of the keyboard's pen
 let penIsDown = false;
-let isWaiting = false; // for the server
+let isWaiting = false; // whether a request is under way
 let nextRequest = null; // the latest request while waiting
-let generation = 0; // counts clears, so that late answers are ignored
+let generation = 0; // number of clears, to ignore answers to earlier drawings
 
 const temperature = () => 20 ** ($("temperature").value / 100);
 
@@ -37,9 +37,9 @@ function showModel(card, scores) {
   const best = shares ? shares.indexOf(Math.max(...shares)) : -1;
   card.querySelector(".top").textContent = shares ? facts.classes[best] : "–";
   const order = facts.classes.map((_, k) => k);
-  if (shares && order.length > MOST_CLASSES) order.sort((a, b) => shares[b] - shares[a]);
-  card.querySelectorAll(".bar").forEach((bar, place) => {
-    const k = order[place];
+  if (shares && order.length > MAX_CLASSES) order.sort((a, b) => shares[b] - shares[a]);
+  card.querySelectorAll(".bar").forEach((bar, rank) => {
+    const k = order[rank];
     const share = shares ? shares[k] : 0;
     bar.firstChild.textContent = bar.firstChild.title = facts.classes[k];
     bar.querySelector("i").style.transform = `scaleX(${share})`;
@@ -67,7 +67,7 @@ async function request(path, body) {
     if (requestGeneration === generation) showAnswer(answer, path === "/image");
   } catch (error) {
     const isOffline = error instanceof TypeError;
-    showError(isOffline ? "limbeck demo is not running any more. Start it again." : `This input cannot be read: ${error.message}.`);
+    showError(isOffline ? "limbeck demo has stopped. Start it again." : `This input cannot be read: ${error.message}.`);
   }
   isWaiting = false;
   if (nextRequest) {
@@ -176,7 +176,7 @@ function drawingPixels() {
     mass += value; momentX += value * x; momentY += value * y;
   }
   const margin = (side, size) => Math.max(0, (side - size * scale) / 2);
-  const clamp = (shift, most) => Math.max(-most, Math.min(most, Math.round(shift)));
+  const clamp = (shift, limit) => Math.max(-limit, Math.min(limit, Math.round(shift)));
   const dx = clamp((width - 1) / 2 - momentX / mass, margin(width, box.width));
   const dy = clamp((height - 1) / 2 - momentY / mass, margin(height, box.height));
   const image = render(dx, dy);
@@ -292,7 +292,7 @@ function buildCard(model) {
   const title = element("h2", model.role);
   if (model.name !== model.role) title.append(element("b", ` ${model.name}`));
   card.append(title, element("p", model.description), element("p", "", "top"));
-  for (const name of facts.classes.slice(0, MOST_CLASSES)) {
+  for (const name of facts.classes.slice(0, MAX_CLASSES)) {
     const bar = element("div", "", "bar");
     const label = element("span", name);
     label.title = name;

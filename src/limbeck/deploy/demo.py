@@ -1,7 +1,7 @@
 """Demo: a local page on which teacher, control and student classify drawings.
 
 The server listens on the loopback interface only. It sends logits, and the page applies the softmax
-itself, so that the temperature can be changed with a slider.
+itself, so that a slider can change the temperature.
 """
 
 import base64
@@ -31,9 +31,8 @@ class Demo:
 
     Args:
         models: Models to show, from left to right.
-        data: Dataset, which gives the shape of the inputs, the classes and validation images to
-            try.
-        port: Port of the server, 0 for any free one.
+        data: Dataset with the shape of the inputs, the class names and example images.
+        port: Port of the server. 0 for any free port.
 
     Raises:
         ConfigError: If the inputs are not images, or the port is not available.
@@ -49,7 +48,7 @@ class Demo:
         self.models = models
         self.data = data
         self.facts = json.dumps(_facts(models, data)).encode()
-        """What the page needs to know, as JSON."""
+        """Facts for the page, as JSON."""
         self._lock = Lock()
         self.server: Server = make_server(self, port)
 
@@ -103,18 +102,18 @@ def _facts(models: Sequence[RunModel], data: Dataset) -> dict[str, Any]:
     }
 
 
-def drawing_style(images: Tensor, most: int = 1000) -> tuple[bool, float]:
+def drawing_style(images: Tensor, max_images: int = 1000) -> tuple[bool, float]:
     """Detect how objects are drawn in a dataset.
 
     Args:
         images: Images, uint8 ``[N, C, H, W]``.
-        most: Number of images to use.
+        max_images: Maximum number of images to use.
 
     Returns:
-        Whether the background is dark, and which share of the image the longer side of an object
-        takes (median over the images).
+        Whether the background is dark, and the longer side of an object as a share of the image
+        (median over the images).
     """
-    grey = images[:most].float().mean(1) / 255
+    grey = images[:max_images].float().mean(1) / 255
     edge = torch.cat([grey[:, 0], grey[:, -1], grey[:, :, 0], grey[:, :, -1]], 1)
     dark = bool(edge.mean() < 0.5)
     ink = (grey if dark else 1 - grey) > INK
@@ -125,21 +124,21 @@ def drawing_style(images: Tensor, most: int = 1000) -> tuple[bool, float]:
 
 
 def _span(mask: Tensor) -> Tensor:
-    """Distance from the first to the last 1 in each row, at least 1."""
+    """Return the number of pixels from the first to the last 1 in each row, at least 1."""
     length = mask.shape[1]
-    places = torch.arange(1, length + 1, device=mask.device)
-    last = (mask * places).amax(1)
-    first = (mask * places.flip(0)).amax(1)
+    positions = torch.arange(1, length + 1, device=mask.device)
+    last = (mask * positions).amax(1)
+    first = (mask * positions.flip(0)).amax(1)
     return (last + first - length).clamp(min=1)
 
 
-def _example_rows(data: Dataset, most: int) -> list[int]:
-    """Rows of the validation split with as many classes as possible."""
+def _example_rows(data: Dataset, number: int) -> list[int]:
+    """Choose rows of the validation split that cover as many classes as possible."""
     labels = data.val.labels
-    rows_of_class = [(labels == number).nonzero().flatten() for number in range(data.classes)]
+    rows_of_class = [(labels == label).nonzero().flatten() for label in range(data.classes)]
     rows: list[int] = []
-    for turn in range(most):
+    for turn in range(number):
         for class_rows in rows_of_class:
-            if turn < len(class_rows) and len(rows) < most:
+            if turn < len(class_rows) and len(rows) < number:
                 rows.append(int(class_rows[turn]))
     return rows

@@ -15,7 +15,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.report.examples import png_of
 
-LARGEST_UPLOAD = 32 << 20
+MAX_UPLOAD = 32 << 20
 TIMEOUT = 60
 PAGE = {
     "/": ("demo.html", "text/html"),
@@ -62,8 +62,8 @@ def make_server(classifiers: Classifiers, port: int) -> Server:
     """Create the server.
 
     Args:
-        classifiers: The models behind the page.
-        port: Port of the server, 0 for any free one.
+        classifiers: Models behind the page.
+        port: Port of the server. 0 for any free port.
 
     Raises:
         ConfigError: If the port is not available.
@@ -74,13 +74,13 @@ def make_server(classifiers: Classifiers, port: int) -> Server:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"port={port} cannot be used ({reason}). Choose another port, or leave it out for any "
-            "free one."
+            f"port={port} cannot be used ({reason}). Choose another port, or leave it out to use "
+            "any free port."
         ) from None
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Requests of the page. All requests must name this host, and come from the page itself."""
+    """Handler of the page's requests. It refuses other hosts and the pages of other sites."""
 
     classifiers: Classifiers
     protocol_version = "HTTP/1.1"
@@ -146,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, json.dumps(reply).encode(), "application/json")
 
     def _is_trusted(self) -> bool:
-        """Whether a request is for this host, and not from the page of another site."""
+        """Whether a request is addressed to this host and does not come from another site."""
         port = self.server.server_port  # type: ignore[attr-defined]
         own_hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         host = self.headers.get("Host", "")
@@ -163,15 +163,15 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 12):
             self._send_error_message("the length of the request is missing or invalid")
-        elif int(length) > LARGEST_UPLOAD:
-            self._send_error_message(f"this file is larger than {LARGEST_UPLOAD >> 20} MiB")
+        elif int(length) > MAX_UPLOAD:
+            self._send_error_message(f"this file is larger than {MAX_UPLOAD >> 20} MiB")
         else:
             return self.rfile.read(int(length))
         return None
 
     def _refuse_path(self) -> None:
         self.close_connection = True
-        self._send(HTTPStatus.NOT_FOUND, b"Nothing found here.", "text/plain")
+        self._send(HTTPStatus.NOT_FOUND, b"Page not found.", "text/plain")
 
     def _send_error_message(self, reason: str) -> None:
         self.close_connection = True  # the body of the request may not have been read

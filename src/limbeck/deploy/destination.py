@@ -32,10 +32,10 @@ class Destination:
         Args:
             to: Folder of the bundle. None for ``bundle`` in the run folder.
             run: Run folder.
-            zipped: Whether there will be a zip file beside the folder.
+            zipped: Whether to write a zip file beside the folder.
 
         Raises:
-            ConfigError: If this is not a folder, or cannot be created.
+            ConfigError: If ``to`` is not a folder, or cannot be created.
         """
         folder = run / "bundle" if to is None else Path(to).absolute()
         if not folder.name or folder.suffix == ".zip":
@@ -63,35 +63,35 @@ class Destination:
             overwrite: Whether an earlier bundle may be replaced.
 
         Raises:
-            ConfigError: If something exists there that may not be replaced.
+            ConfigError: If an existing file or folder may not be replaced.
         """
         if self.folder.is_file():
-            raise ConfigError(f"to={self.folder} is a file. Name a folder.")
-        for place in filter(None, (self.folder, self.archive)):
-            if not place.exists() or _is_empty_folder(place):
+            raise ConfigError(f"to={self.folder} is a file. Choose a folder.")
+        for path in filter(None, (self.folder, self.archive)):
+            if not path.exists() or _is_empty_folder(path):
                 continue
             if not overwrite:
                 raise ConfigError(
-                    f"to={place} already exists. Choose another folder, or replace it with "
+                    f"to={path} already exists. Choose another folder, or replace it with "
                     "overwrite=true."
                 )
-            if not _is_bundle(place):
+            if not _is_bundle(path):
                 raise ConfigError(
-                    f"to={place} is not a bundle, so overwrite=true does not replace it. Choose "
+                    f"to={path} is not a bundle, so overwrite=true does not replace it. Choose "
                     "another folder."
                 )
 
     def publish(self, bundle: Path, *, overwrite: bool) -> None:
-        """Move a finished bundle and its zip file into place.
+        """Move a finished bundle and its zip file to the destination.
 
-        If that fails, earlier files are restored.
+        If the move fails, earlier files are restored.
 
         Args:
             bundle: Folder of the finished bundle.
             overwrite: Whether an earlier bundle may be replaced.
 
         Raises:
-            ConfigError: If something has appeared there in the meantime.
+            ConfigError: If another process has written there in the meantime.
         """
         prefix = f".{self.folder.name}."
         staging = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder.parent))
@@ -105,12 +105,12 @@ class Destination:
                 zip_bundle(new_folder, new_archive)
                 moves.append((new_archive, self.archive))
             self.check_free(overwrite=overwrite)
-            for new, place in moves:
-                if place.exists():
-                    backup = staging / f"backup {place.name}"
-                    backups.append((backup, place))
-                    os.replace(place, backup)
-                os.replace(new, place)
+            for new, path in moves:
+                if path.exists():
+                    backup = staging / f"backup {path.name}"
+                    backups.append((backup, path))
+                    os.replace(path, backup)
+                os.replace(new, path)
         except BaseException as error:
             _restore(backups)
             if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
@@ -123,19 +123,19 @@ class Destination:
 
 
 def _restore(backups: list[tuple[Path, Path]]) -> None:
-    for backup, place in backups:
-        if backup.exists() and not place.exists():
-            os.replace(backup, place)
+    for backup, path in backups:
+        if backup.exists() and not path.exists():
+            os.replace(backup, path)
 
 
-def _is_empty_folder(place: Path) -> bool:
-    return place.is_dir() and not any(place.iterdir())
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
-def _is_bundle(place: Path) -> bool:
-    if place.is_dir():
-        return (place / runtime.SUMS).is_file()
-    if not zipfile.is_zipfile(place):
+def _is_bundle(path: Path) -> bool:
+    if path.is_dir():
+        return (path / runtime.SUMS).is_file()
+    if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(place) as archive:
+    with zipfile.ZipFile(path) as archive:
         return any(Path(name).name == runtime.SUMS for name in archive.namelist())

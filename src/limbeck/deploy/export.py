@@ -20,7 +20,7 @@ from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
 from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.choose import check_is_classifier, choose_student
 from limbeck.deploy.destination import Destination
-from limbeck.deploy.gate import Stage, same_answers, similar_answers, table
+from limbeck.deploy.gate import Stage, check_same_outputs, check_similar_outputs, table
 from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student
 from limbeck.deploy.onnx_export import (
@@ -41,7 +41,7 @@ BATCH = 256
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Which student to export, and how.
+    """Choice of the student, and settings of the export.
 
     Attributes:
         to: Folder of the bundle. None for ``bundle`` in the run folder.
@@ -50,9 +50,9 @@ class ExportOptions:
         adjusted: Method that fitted constants to add to the student's logits (``prior`` or
             ``kappa``). None for the student without constants.
         int8: Whether to add a model with 8-bit weights and activations.
-        int8_share: Share of the test samples that the 8-bit model may additionally get wrong, if
-            that is more than 5.
-        zipped: Whether to write the bundle to a zip file beside the folder, too.
+        int8_share: Allowed share of additional test errors of the 8-bit model. A few errors are
+            always allowed, unless it is 0.
+        zipped: Whether to also write the bundle to a zip file beside the folder.
         overwrite: Whether to replace an earlier bundle.
 
     Raises:
@@ -123,10 +123,10 @@ def export(
         progress: Whether to show progress on standard error.
 
     Raises:
-        ConfigError: If the run has no such student, the dataset is text, the folder is not free, or
-            ONNX cannot express the model.
-        DataError: If the dataset is not that of the run.
-        ExportError: If the exported model gives other outputs than the student. Nothing is written.
+        ConfigError: If the run has no such student, the dataset is text, the folder exists, or the
+            model cannot be exported to ONNX.
+        DataError: If the dataset differs from the one the run used.
+        ExportError: If the outputs of the exported model differ. Nothing is written.
         ResourceError: If a library is missing.
     """
     options = options or ExportOptions()
@@ -140,21 +140,21 @@ def export(
     destination.check_free(overwrite=options.overwrite)
     check_data_of_run(folder, data)
     student = _load(folder, arm, seed, options.adjusted, build)
-    recorded = _recorded_logits(folder, summary, arm, seed, options.adjusted)
+    run_logits = _logits_of_run(folder, summary, arm, seed, options.adjusted)
 
     stages = StageProgress(enabled=progress)
     with (
         tempfile.TemporaryDirectory(prefix="limbeck-") as temporary,
         stages.stage("export", 4) as advance,
     ):
-        conversion = _convert(student, recorded, data, options, Path(temporary), advance)
+        conversion = _convert(student, run_logits, data, options, Path(temporary), advance)
         val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
         temperature = fit_temperature(val_logits, labels)
         facts = CardFacts(
             arm=arm,
             seed=seed,
             adjusted=options.adjusted,
-            by_hand=options.arm is not None or options.seed is not None,
+            is_user_choice=options.arm is not None or options.seed is not None,
             stages=conversion.stages,
             class_names=data.class_names,
             logits=val_logits,
@@ -196,7 +196,7 @@ class _Conversion:
 
 def _convert(
     student: nn.Module,
-    recorded: np.ndarray,
+    run_logits: np.ndarray,
     data: Dataset,
     options: ExportOptions,
     folder: Path,
@@ -206,7 +206,7 @@ def _convert(
 
     Args:
         student: Student as loaded from the run.
-        recorded: Test logits that the run recorded for the student, ``[N, classes]``.
+        run_logits: Test logits of the student in the run folder, ``[N, classes]``.
         data: Dataset of the run.
         options: Whether and how to quantise.
         folder: Folder for temporary files.
@@ -218,13 +218,13 @@ def _convert(
     test = data.open_test()
     labels = test.labels.numpy()
     logits = _torch_logits(student, test.inputs)
-    stages = [same_answers("student", logits, recorded, labels)]
+    stages = [check_same_outputs("student", logits, run_logits, labels)]
     advance(1)
 
     model = to_onnx(student, data.train.inputs[:2])
     models = {"fp32": model.SerializeToString(deterministic=True)}
     fp32_logits = onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names)
-    stages.append(same_answers("onnx fp32", fp32_logits, logits, labels))
+    stages.append(check_same_outputs("onnx fp32", fp32_logits, logits, labels))
     advance(2)
 
     if options.int8 and all(stage.passed for stage in stages):
@@ -232,7 +232,7 @@ def _convert(
         models["int8"] = small.SerializeToString(deterministic=True)
         int8_logits = onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
         stages.append(
-            similar_answers(
+            check_similar_outputs(
                 "onnx int8",
                 int8_logits,
                 fp32_logits,
@@ -262,21 +262,21 @@ def _check_stages(stages: Sequence[Stage], samples: int) -> None:
 def _load(
     folder: RunFolder, arm: str, seed: int, adjusted: str | None, build: Build | None
 ) -> nn.Module:
-    place = folder.student(arm, seed)
+    path = folder.student(arm, seed)
     if adjusted is not None:
-        place = place / adjusted
-        if not place.is_dir():
+        path = path / adjusted
+        if not path.is_dir():
             raise ConfigError(
-                f"{place} is missing: this run has no students with constants of "
-                f"adjusted={adjusted}."
+                f"{path} is missing: this run has no students with adjusted={adjusted}. Leave it "
+                "out."
             )
-    return load_student(place, arm, build)
+    return load_student(path, arm, build)
 
 
-def _recorded_logits(
+def _logits_of_run(
     folder: RunFolder, summary: Summary, arm: str, seed: int, adjusted: str | None
 ) -> np.ndarray:
-    """Test logits that the run recorded for the student, including its constants."""
+    """Read the student's test logits from the run folder, and add its constants."""
     try:
         with np.load(folder.predictions, allow_pickle=False) as arrays:
             logits = arrays[f"students/{arm}/seed{seed}"]
@@ -293,7 +293,7 @@ def _recorded_logits(
             if result.seed == seed:
                 return logits + np.asarray(result.bias, np.float32)
     raise ConfigError(
-        f"{folder.path}: arm {arm}, seed {seed} has no constants of adjusted={adjusted}."
+        f"{folder.path}: arm {arm}, seed {seed} has no constants for adjusted={adjusted}."
     )
 
 

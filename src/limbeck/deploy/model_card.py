@@ -1,4 +1,4 @@
-"""Model card of a bundle: facts of the run, and TODO marks for what only a person can know."""
+"""Model card of a bundle: facts about the run, and TODO marks for a person to fill in."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from limbeck._base.version import __version__
-from limbeck.deploy.calibration import coverage
+from limbeck.deploy.calibration import operating_points
 from limbeck.deploy.gate import Stage
 from limbeck.report.formats import mean_and_sd, percent
 from limbeck.report.objectives import objective, optimizer
@@ -15,8 +15,8 @@ from limbeck.report.wording import headlines
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import ArmResult, Summary
 
-MOST_NAMES, MOST_ARMS, MOST_CLASSES = 12, 20, 10
-"""Most class names in the introduction, arms in the table, and classes in the table of recalls."""
+MAX_NAMES, MAX_ARMS, MAX_CLASSES = 12, 20, 10
+"""Limits of the class names in the introduction, of the arms, and of the classes with recall."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class CardFacts:
     Attributes:
         arm: Arm of the student.
         seed: Seed of the student.
-        adjusted: Method that fitted the constants added to its logits, None without constants.
-        by_hand: Whether a person chose arm or seed.
+        adjusted: Method that fitted the constants added to the logits. None without constants.
+        is_user_choice: Whether the user chose the arm or the seed.
         stages: Stages of the export.
         class_names: Names of the classes, in the order of the logits.
         logits: Logits of the validation samples, ``[N, classes]``.
@@ -38,7 +38,7 @@ class CardFacts:
     arm: str
     seed: int
     adjusted: str | None
-    by_hand: bool
+    is_user_choice: bool
     stages: Sequence[Stage]
     class_names: Sequence[str]
     logits: np.ndarray
@@ -47,11 +47,11 @@ class CardFacts:
 
 
 def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
-    """The text of ``model_card.md``.
+    """Write the text of ``model_card.md``.
 
     Args:
         summary: Summary of the run.
-        manifest: Manifest of the run. Only its date is used, no command and no path.
+        manifest: Manifest of the run. Only its date is used, not its command or paths.
         facts: Facts about the exported student.
     """
     entry = summary.arm(facts.arm)
@@ -96,8 +96,8 @@ def _introduction(
         )
     parts += [
         "## Intended use",
-        "TODO: who should use it, for what, on which images; what it must not be used for; who is "
-        "responsible for it.",
+        "TODO: intended users, purpose and images; uses that are out of scope; the person "
+        "responsible for the model.",
     ]
     return parts
 
@@ -109,13 +109,13 @@ def _data(summary: Summary, entry: ArmResult) -> list[str]:
         f"{_plain(_last_part(data.name))}: {data.train:,} training samples, "
         f"{data.val:,} validation samples, {data.test:,} test samples. Transfer set of this "
         f"student: {entry.transfer}; views: {entry.views or 'none'}.",
-        "TODO: where the data comes from, whom it shows and whom it does not, its licence, "
+        "TODO: source of the data, people whom it represents and whom it leaves out, licence, "
         "consent, known gaps.",
     ]
 
 
 def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]:
-    if facts.by_hand:
+    if facts.is_user_choice:
         choice = "chosen by the person who exported it."
     else:
         choice = "chosen on the validation split, without the test split."
@@ -152,7 +152,7 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
 
 def _arms(summary: Summary, exported_arm: str) -> str:
     rows = [["arm", "learns from", "test errors", "accuracy"]]
-    for arm in summary.arms[:MOST_ARMS]:
+    for arm in summary.arms[:MAX_ARMS]:
         name = _plain(arm.name)
         if arm.name == exported_arm:
             name = f"**{name}**"
@@ -171,7 +171,12 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
     stages = [["stage", "test errors", "largest difference of logits", "top class changed"]]
     for stage in facts.stages:
         stages.append(
-            [stage.name, f"{stage.errors:,}", f"{stage.difference:.2g}", f"{stage.changed:,}"]
+            [
+                stage.name,
+                f"{stage.errors:,}",
+                f"{stage.max_difference:.2g}",
+                f"{stage.class_changes:,}",
+            ]
         )
     return [
         "## Checks at export",
@@ -181,17 +186,17 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
         "contains no sample of the data.",
         "## Confidence",
         "Confidences are the softmax of the logits divided by "
-        f"{facts.temperature:.3f}, a temperature fitted on the validation split. Results on that "
-        "split if the model abstains below a confidence (`--abstain`):",
+        f"{facts.temperature:.3f}, a temperature fitted on the validation split. The model can "
+        "abstain below a minimum confidence (`--abstain`). Results on the validation split:",
         _coverage(facts),
     ]
 
 
 def _coverage(facts: CardFacts) -> str:
-    rows = [["confidence at least", "answered", "of these wrong"]]
-    for row in coverage(facts.logits, facts.labels, facts.temperature):
-        answered = percent(row.answered, 1)
-        rows.append([f"{row.threshold:g}", answered, percent(row.wrong)])
+    rows = [["minimum confidence", "coverage", "error rate"]]
+    for point in operating_points(facts.logits, facts.labels, facts.temperature):
+        coverage = percent(point.coverage, 1)
+        rows.append([f"{point.threshold:g}", coverage, percent(point.error_rate)])
     return _table(rows)
 
 
@@ -207,8 +212,8 @@ def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
     parts += [
         "* Classes with the lowest recall on the validation split:",
         _recall(facts),
-        "TODO: harm that a wrong answer can do, groups for which it was not checked, how it is "
-        "monitored in use.",
+        "TODO: harm that a wrong answer can cause, groups on which it was not tested, and how "
+        "it is monitored in use.",
     ]
     return parts
 
@@ -221,15 +226,15 @@ def _recall(facts: CardFacts) -> str:
         if in_class.any():
             recalls.append((float(correct[in_class].mean()), number, name, int(in_class.sum())))
     rows = [["class", "validation samples", "recall"]]
-    for recall, _, name, samples in sorted(recalls)[:MOST_CLASSES]:
+    for recall, _, name, samples in sorted(recalls)[:MAX_CLASSES]:
         rows.append([_plain(name), f"{samples:,}", percent(recall, 1)])
     return _table(rows)
 
 
 def _first_names(names: Sequence[str]) -> str:
-    text = ", ".join(map(_plain, names[:MOST_NAMES]))
-    if len(names) > MOST_NAMES:
-        text += f" and {len(names) - MOST_NAMES:,} more"
+    text = ", ".join(map(_plain, names[:MAX_NAMES]))
+    if len(names) > MAX_NAMES:
+        text += f" and {len(names) - MAX_NAMES:,} more"
     return text
 
 

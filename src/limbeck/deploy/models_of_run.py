@@ -1,4 +1,4 @@
-"""Teacher, control and student of a finished run, ready to be compared side by side."""
+"""Teacher, control and student of a finished run, for a side-by-side comparison."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +78,7 @@ def models_of_run(
 
 
 def check_data_of_run(folder: RunFolder, data: Dataset) -> None:
-    """Check that a dataset is the one of a run.
+    """Check that a dataset is the one that a run used.
 
     Raises:
         DataError: If its digest differs.
@@ -87,24 +87,24 @@ def check_data_of_run(folder: RunFolder, data: Dataset) -> None:
         return
     if data.tokenizer is not None:
         raise DataError(
-            f"{folder.path}: the text is not that of the run (its digest differs), so its tokens "
-            "may differ, too. Restore the text."
+            f"{folder.path}: the text differs from the one the run used, so its tokens may differ, "
+            "too. Restore the original text."
         )
     raise DataError(
-        f"{folder.path}: the dataset is not that of the run (its digest differs). Restore the data."
+        f"{folder.path}: the dataset differs from the one the run used. Restore the original data."
     )
 
 
-def load_student(place: Path, arm: str, build: Build | None) -> nn.Module:
+def load_student(path: Path, arm: str, build: Build | None) -> nn.Module:
     """Load the student of an arm.
 
     Args:
-        place: Folder of the student.
+        path: Folder of the student.
         arm: Name of the arm.
         build: Function that builds the untrained student of an arm. None for models that limbeck
             can rebuild itself.
     """
-    return load_model(place, None if build is None else partial(build, arm)).model
+    return load_model(path, None if build is None else partial(build, arm)).model
 
 
 def _student(

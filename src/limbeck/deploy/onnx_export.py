@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 INPUT, OUTPUT = "inputs", "logits"
 CALIBRATION_INPUTS = 512
-"""Training inputs from which static quantisation takes the ranges of activations."""
+"""Number of training inputs that calibrate static quantisation."""
 BATCH = 256
-LARGEST_MODEL = (1 << 31) - (1 << 20)
-"""Most bytes of one ONNX file, limited by Protocol Buffers."""
-LONGEST_REASON = 500
-"""Most characters of another library's message in one of ours."""
+MAX_MODEL_SIZE = (1 << 31) - (1 << 20)
+"""Maximum size of an ONNX file in bytes, a limit of Protocol Buffers."""
+MAX_REASON_LENGTH = 500
+"""Maximum length of another library's message inside an error message."""
 
 
 class _FromRawInputs(nn.Module):
-    """A model on inputs as in the dataset: bytes of images, or floats."""
+    """A model that takes raw inputs of the dataset: image bytes or floats."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -70,7 +70,7 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
         The ONNX model with input ``inputs`` and output ``logits`` ``[N, classes]``.
 
     Raises:
-        ConfigError: If the exporter cannot express the model.
+        ConfigError: If the model cannot be exported.
         ResourceError: If the model is too large for one file, or a library is missing.
     """
     check_onnx_is_installed()
@@ -95,7 +95,7 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
     model_proto = program.model_proto
     _remove_origin(model_proto)
     size = model_proto.ByteSize()
-    if size > LARGEST_MODEL:
+    if size > MAX_MODEL_SIZE:
         raise ResourceError(
             f"The model takes {size / 1e9:.1f} GB, but an ONNX file can hold at most 2 GB."
         )
@@ -104,7 +104,7 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
 
 
 def calibration_inputs(inputs: Tensor) -> np.ndarray:
-    """Random training inputs for quantisation, always the same for the same split."""
+    """Choose random training inputs for quantisation, the same ones for the same split."""
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))
     return inputs[order[:CALIBRATION_INPUTS].sort().values].numpy()
 
@@ -113,7 +113,7 @@ def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "Mod
     """Quantise weights and activations to 8 bits.
 
     Both are unsigned, because products of signed weights overflow on older processors and change
-    the answers there. Models with convolutions are quantised statically, with ranges of activations
+    the logits there. Models with convolutions are quantised statically, with activation ranges
     from calibration inputs. Other models are quantised dynamically, with ranges from each batch.
 
     Args:
@@ -167,7 +167,7 @@ def _quantize(source: Path, target: Path, calibration: np.ndarray, *, static: bo
 def onnx_logits(
     model: bytes, precision: str, inputs: Tensor, class_names: Sequence[str]
 ) -> np.ndarray:
-    """Logits ``[N, classes]`` of an exported model, computed by the runtime of bundles.
+    """Compute the logits ``[N, classes]`` of an exported model with the runtime of bundles.
 
     Args:
         model: Content of the ONNX file.
@@ -204,7 +204,7 @@ class _CalibrationReader:
 
 
 def _remove_origin(model: "ModelProto") -> None:
-    """Remove what tells where the model was made, such as stack traces with local paths."""
+    """Remove traces of the machine, such as stack traces with local paths."""
     model.doc_string = model.producer_version = ""
     model.producer_name = "limbeck"
     del model.metadata_props[:]
@@ -214,7 +214,7 @@ def _remove_origin(model: "ModelProto") -> None:
 
 
 def _remove_notes(graph: Any) -> None:
-    """Remove documentation and metadata of a graph or a function, and of all its parts."""
+    """Remove documentation and metadata from a graph or function, and from all its parts."""
     graph.doc_string = ""
     del graph.metadata_props[:]
     for name in ("input", "output", "value_info", "initializer"):
@@ -248,11 +248,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Class and first line of the root cause of an error."""
+    """Return the class and the first line of an error's root cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0].strip()}"[:LONGEST_REASON]
+    return f"{type(error).__name__}: {lines[0].strip()}"[:MAX_REASON_LENGTH]
 
 
 def write_model(model: "ModelProto", path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cost of the models of a finished run, beside their test errors: ``cost.json``."""
+"""Cost and test errors of the models of a finished run: ``cost.json``."""
 
 import json
 import tempfile
@@ -45,7 +45,7 @@ def cost(
 ) -> dict[str, Any]:
     """Measure the teacher and one student of each architecture, and add them to the report.
 
-    The student with the fewest validation errors stands for its architecture. The errors of
+    The student with the fewest validation errors represents its architecture. The errors of
     8-bit models are counted on the test split. The result is written to ``cost.json``.
 
     Args:
@@ -60,8 +60,8 @@ def cost(
         The content of ``cost.json``.
 
     Raises:
-        ConfigError: If ONNX cannot express a model, or the dataset is text.
-        DataError: If the dataset is not that of the run.
+        ConfigError: If a model cannot be exported to ONNX, or the dataset is text.
+        DataError: If the dataset differs from the one the run used.
         ResourceError: If a library is missing or a measurement fails.
     """
     check_is_classifier(data, "cost")
@@ -109,15 +109,15 @@ def _export_models(
 ) -> list[CostModel]:
     models = []
     if summary.teacher is not None:
-        places = folder.teachers()
-        members = [load_model(place).model for place in places]
-        models.append(exporter.export("teacher", members, places))
+        paths = folder.teachers()
+        members = [load_model(path).model for path in paths]
+        models.append(exporter.export("teacher", members, paths))
     advance(1)
     for number, group in enumerate(arms, start=2):
         arm, seed = best_student(group)
-        place = folder.student(arm, seed)
-        student = load_student(place, arm, build)
-        models.append(exporter.export(arm, [student], [place]))
+        path = folder.student(arm, seed)
+        student = load_student(path, arm, build)
+        models.append(exporter.export(arm, [student], [path]))
         advance(number)
     return models
 
@@ -131,13 +131,13 @@ class _Exporter:
         self.combine = combine
         self.calibration = calibration_inputs(data.train.inputs)
 
-    def export(self, name: str, members: Sequence[nn.Module], places: Sequence[Path]) -> CostModel:
+    def export(self, name: str, members: Sequence[nn.Module], paths: Sequence[Path]) -> CostModel:
         """Export the members of an ensemble, or a single model.
 
         Args:
             name: Name of the arm, or ``teacher``.
             members: Models of the ensemble.
-            places: Folder of each member.
+            paths: Folder of each member.
         """
         folder = self.folder / name
         folder.mkdir()
@@ -158,7 +158,7 @@ class _Exporter:
             name=name,
             architecture=_architecture(members),
             params=sum(map(count_parameters, members)),
-            folders=places if can_rebuild else [],
+            folders=paths if can_rebuild else [],
             onnx=files,
             macs=sum(multiply_adds(member, example) for member in members),
             errors=errors,

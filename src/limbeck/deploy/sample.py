@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-NARROWEST_COLUMN = 30
-"""Fewest columns of a text beside others. In narrower terminals texts are printed one by one."""
+MIN_COLUMN_WIDTH = 30
+"""Minimum width of a text in characters. In narrower terminals, texts are printed one by one."""
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How text is generated.
+    """Settings of text generation.
 
     Attributes:
         tokens: Number of tokens to generate.
@@ -83,12 +83,12 @@ def sample(
 ) -> list[Sample]:
     """Generate text with the models of a finished run.
 
-    A model sees as many of the last tokens as a block of the run has.
+    A model sees the last tokens only, as many as a block of the run holds.
 
     Args:
         run: Folder of a finished run on text.
         data: Dataset of the run.
-        prompt: Text to continue, at least one token.
+        prompt: Text to continue; at least one token.
         options: Number of tokens, temperature and seed.
         arm: Arm of the student. None for the best distilled one on the validation split.
         combine: Rule by which the run combined the answers of several teachers.
@@ -97,7 +97,7 @@ def sample(
 
     Raises:
         ConfigError: If the run is not on text, or the prompt is empty or not valid UTF-8.
-        DataError: If the text is not that of the run.
+        DataError: If the text differs from the one the run used.
     """
     options = options or SampleOptions()
     if data.tokenizer is None:
@@ -144,7 +144,7 @@ def generate(
     Args:
         model: Language model.
         prompt: Tokens to continue, int64 ``[T]``.
-        block: Number of last tokens that the model sees.
+        block: Context length in tokens.
         options: Number of tokens, temperature and seed.
         on_token: Callback after each token.
 
@@ -163,7 +163,7 @@ def generate(
 
 
 def _next_token(logits: Tensor, uniform: Tensor, temperature: float) -> Tensor:
-    """Draw a token by the inverse of the distribution function, int64 ``[1]``."""
+    """Sample a token by inverting the cumulative distribution, int64 ``[1]``."""
     if temperature == 0:
         return logits.argmax(keepdim=True)
     cumulative = torch.softmax(logits / temperature, -1).cumsum(-1)
@@ -187,7 +187,7 @@ def print_samples(prompt: str, samples: list[Sample], console: "Console | None" 
     for sample in samples:
         continuation = Text(_without_control_characters(sample.text), style="default")
         texts.append(Text(prompt, style="dim") + continuation)
-    if console.is_terminal and console.width >= NARROWEST_COLUMN * len(samples):
+    if console.is_terminal and console.width >= MIN_COLUMN_WIDTH * len(samples):
         _print_side_by_side(samples, texts, console)
         return
     for sample, text in zip(samples, texts, strict=True):
@@ -216,7 +216,7 @@ def _title(sample: Sample) -> str:
 
 
 def _without_control_characters(text: str) -> str:
-    """Replace characters that would control the terminal."""
+    """Replace control characters of the terminal."""
     characters = []
     for character in text:
         is_safe = character.isprintable() or character in "\n\t"

@@ -1,8 +1,8 @@
 """Measurement of one model in a process of its own: ``python -m limbeck.deploy.stopwatch``.
 
 The process reads one JSON object per line from standard input and answers each with one line. The
-first object names the model, each later one asks for a measurement. Only what the model needs is
-imported, so that the memory is what a device would use.
+first object names the model, each later one asks for a measurement. Only the libraries that the
+model needs are imported, so that its peak memory is that of a device.
 """
 
 import json
@@ -16,9 +16,9 @@ from typing import Any, TextIO
 import numpy as np
 
 WARM_UP = 5
-"""Runs before a measurement."""
-LEAST_RUNS = 11
-"""Fewest runs of a measurement."""
+"""Number of runs before a measurement."""
+MIN_RUNS = 11
+"""Minimum number of runs per measurement."""
 
 Run = Callable[[np.ndarray], object]
 
@@ -79,19 +79,19 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _seconds(run: Run, inputs: np.ndarray, least: float) -> list[float]:
-    """Seconds of each run, sorted.
+def _seconds(run: Run, inputs: np.ndarray, min_seconds: float) -> list[float]:
+    """Measure the seconds of each run, sorted.
 
     Args:
         run: Model to measure.
         inputs: Inputs of each run.
-        least: Seconds that all runs together last at least.
+        min_seconds: Minimum duration of all runs together.
     """
     for _ in range(WARM_UP):
         run(inputs)
     times: list[float] = []
     start = time.perf_counter()
-    while len(times) < LEAST_RUNS or time.perf_counter() - start < least:
+    while len(times) < MIN_RUNS or time.perf_counter() - start < min_seconds:
         run_start = time.perf_counter()
         run(inputs)
         times.append(time.perf_counter() - run_start)

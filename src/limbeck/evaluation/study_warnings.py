@@ -29,7 +29,10 @@ def study_warnings(summary: Summary) -> tuple[str, ...]:
 
 def _quick_run(summary: Summary) -> Iterator[str]:
     if summary.quick:
-        yield "A quick run only shows that everything works: its numbers and verdict mean nothing."
+        yield (
+            "A quick run only shows that everything works. Do not draw conclusions from its "
+            "numbers or verdict."
+        )
 
 
 def _weak_teacher(summary: Summary) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Students with constants added to their logits, as text.
+"""The results of students with constants added to their logits, as text.
 
-These results stand beside those of the students as trained, never in their place.
+These results are reported in addition to those of the students as trained.
 """
 
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ _TITLES = {
     "prior": "With biases set by the class prior (no labels used)",
     "kappa": "With biases set by the quadratic kappa on the validation split",
 }
-_HOW = {
+_METHODS = {
     "prior": "set by the class prior",
-    "kappa": "set on validation",
+    "kappa": "set on the validation split",
     "chosen on test": "chosen on the test split*",
 }
 NOTE = (
-    "* These biases are chosen on the split that they are scored on. The row is no result: it "
-    "bounds what one constant for the absent classes could achieve."
+    "* These biases are chosen and scored on the same split, so this row is not a valid result. It "
+    "shows the best that one constant for the absent classes could achieve."
 )
 
 
@@ -35,7 +35,7 @@ class AdjustedTable:
         sentences: Verdicts of the comparisons.
         heading: Headings of the columns.
         rows: Cells of each row.
-        note: Footnote; empty where none is needed.
+        note: Footnote; empty if none is needed.
     """
 
     title: str
@@ -46,17 +46,17 @@ class AdjustedTable:
 
 
 def adjusted_table(summary: Summary) -> AdjustedTable | None:
-    """The results with constants added to the logits; None if the study sets none."""
-    hows = [entry.how for arm in summary.arms for entry in arm.adjusted or ()]
-    if not hows:
+    """The results with constants added to the logits; None if the study has none."""
+    methods = [entry.how for arm in summary.arms for entry in arm.adjusted or ()]
+    if not methods:
         return None
     comparisons = summary.adjusted_comparisons or ()
     return AdjustedTable(
-        title=_TITLES.get(hows[0], f"With biases set by {hows[0]}"),
+        title=_TITLES.get(methods[0], f"With biases set by {methods[0]}"),
         sentences=[Sentence(entry.verdict, headline(entry, summary)) for entry in comparisons],
         heading=_heading(summary),
         rows=_rows(summary),
-        note=NOTE if "chosen on test" in hows else "",
+        note=NOTE if "chosen on test" in methods else "",
     )
 
 
@@ -77,20 +77,20 @@ def _rows(summary: Summary) -> list[list[str]]:
             continue
         rows.append(_row(summary, arm, "as trained", arm.mean, arm.sd, arm.seeds))
         for entry in arm.adjusted:
-            how = _HOW.get(entry.how, entry.how)
-            rows.append(_row(summary, arm, how, entry.mean, entry.sd, entry.seeds))
+            method = _METHODS.get(entry.how, entry.how)
+            rows.append(_row(summary, arm, method, entry.mean, entry.sd, entry.seeds))
     return rows
 
 
 def _row(
     summary: Summary,
     arm: ArmResult,
-    how: str,
+    method: str,
     mean: AnyMetrics,
     sd: AnyMetrics,
     seeds: Sequence[SeedResult | AdjustedSeedResult],
 ) -> list[str]:
-    cells = [arm.name, how, mean_and_sd(mean.errors, sd.errors)]
+    cells = [arm.name, method, mean_and_sd(mean.errors, sd.errors)]
     if _has_kappa(summary):
         cells.append(nats(getattr(mean, "kappa", None)))
     if _has_absent_classes(summary):

@@ -77,7 +77,7 @@ class CostRow:
 
     @property
     def one_core(self) -> Latency:
-        """The latency on the smallest number of cores that was measured."""
+        """The latency on the smallest number of cores."""
         return self.threads[min(self.threads, key=int)].latency_ms
 
 
@@ -88,9 +88,9 @@ class Cost:
     Attributes:
         schema: Version of the file format.
         rows: Cost of each model in each runtime.
-        hardware: Machine of the measurement.
+        hardware: Hardware of the measuring machine.
         versions: Versions of the packages.
-        batch: Batch size of the measurement of ``per_second``.
+        batch: Batch size for ``per_second``.
     """
 
     schema: int
@@ -101,7 +101,7 @@ class Cost:
 
     @property
     def cores(self) -> list[str]:
-        """The numbers of cores that were measured, ascending."""
+        """The numbers of cores, in ascending order."""
         return sorted({number for row in self.rows for number in row.threads}, key=int)
 
 
@@ -128,7 +128,7 @@ def parse_cost(content: Any, *, where: str = "cost.json") -> Cost:
 
     Args:
         content: Parsed JSON.
-        where: File that it is from, for messages.
+        where: Name of the file, for messages.
 
     Raises:
         UntrustedFileError: If a key is missing or has a wrong value, or the schema is unknown.
@@ -169,7 +169,7 @@ def heading(cost: Cost) -> list[str]:
 
 
 def rows(cost: Cost) -> list[list[str]]:
-    """The rows of the table; the second line of a cell is small print."""
+    """The rows of the table; the second line of a cell is set in small type."""
     table = []
     for row in cost.rows:
         cells = [
@@ -191,7 +191,7 @@ def rows(cost: Cost) -> list[list[str]]:
 
 
 def note(cost: Cost) -> str:
-    """How the numbers of the table were measured."""
+    """Describe how the numbers of the table were measured."""
     timings = [timing for row in cost.rows for timing in row.threads.values()]
     runs = min(timing.latency_ms.runs for timing in timings)
     processor = cost.hardware.get("cpu") or "an unknown processor"

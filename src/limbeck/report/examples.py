@@ -1,4 +1,4 @@
-"""Test images on which an arm and its control differ, and the answers of the models."""
+"""Test images on which an arm and its control disagree, with the predictions of the models."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from limbeck._base.errors import UntrustedFileError
 from limbeck.report.formats import fixed, percent
 from limbeck.run.folder import RunFolder
 
-MOST_CLASSES = 5
+MAX_CLASSES = 5
 _ARRAYS = (
     "images",
     "labels",
@@ -45,11 +45,11 @@ class ClassBars:
 
 @dataclass(frozen=True)
 class Card:
-    """One image and its answers.
+    """One image and the models' answers.
 
     Attributes:
         png: Image as a data URI.
-        label: Name of its class.
+        label: Name of its true class.
         answers: Top class and its probability by model.
         bars: Probabilities of some classes.
     """
@@ -68,7 +68,7 @@ class Examples:
         arm: Name of the arm.
         control: Name of its control.
         teacher: Description of the teacher's probabilities; empty without a teacher.
-        lead: Sentences above the images.
+        lead: Introduction above the images.
         cards: Images and answers.
     """
 
@@ -104,8 +104,8 @@ def read_examples(folder: RunFolder) -> Examples | None:
     ) as error:
         reason = str(error) or type(error).__name__
         raise UntrustedFileError(
-            f"{folder.examples} is damaged: {reason}. Delete it to write the report without these "
-            "images."
+            f"{folder.examples} is damaged: {reason}. Delete it to write the report without "
+            "example images."
         ) from None
 
 
@@ -148,12 +148,12 @@ def _cards(arrays: Mapping[str, NDArray], classes: list[str], temperature: float
 def _classes_to_draw(shares: Mapping[str, NDArray], label: int) -> list[int]:
     """The label, each model's top class, then the classes that the teacher finds most likely.
 
-    Without a teacher, the arm takes its place.
+    Without a teacher, those that the arm finds most likely.
     """
     guide = shares.get("teacher", shares["arm"])
     order = [label, *(int(values.argmax()) for values in shares.values())]
     order += np.argsort(-guide, kind="stable").tolist()
-    return sorted(list(dict.fromkeys(order))[:MOST_CLASSES])
+    return sorted(list(dict.fromkeys(order))[:MAX_CLASSES])
 
 
 def _answer(shares: NDArray, classes: list[str]) -> str:

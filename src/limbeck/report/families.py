@@ -11,9 +11,9 @@ from limbeck.losses.soft import SHARED_SETTINGS, own_settings
 from limbeck.report.objectives import features
 from limbeck.run.summary import ArmResult, Summary
 
-MOST_COLOURED = 12
-"""Studies with more arms highlight some of them."""
-MOST_HIGHLIGHTED = 6
+MAX_COLOURED = 12
+"""Maximum number of arms with colours of their own; larger studies highlight a few arms."""
+MAX_HIGHLIGHTED = 6
 
 Family: TypeAlias = list[ArmResult]
 
@@ -22,7 +22,7 @@ Family: TypeAlias = list[ArmResult]
 
 
 def settings(arm: ArmResult) -> dict[str, Any]:
-    """The settings by which an arm was trained; those of the soft loss only if it has one."""
+    """The training settings of an arm; those of the soft loss only if it has one."""
     values: dict[str, Any] = {
         "student": arm.student,
         "params": arm.params,
@@ -61,7 +61,7 @@ def is_control(arm: ArmResult) -> bool:
 
 
 def control_of(arm: ArmResult, summary: Summary) -> ArmResult | None:
-    """The control that an arm is compared with."""
+    """The control of an arm; None without a comparison."""
     arms = {other.name: other for other in summary.arms}
     for comparison in summary.comparisons:
         if comparison.arm == arm.name:
@@ -75,17 +75,17 @@ def control_of(arm: ArmResult, summary: Summary) -> ArmResult | None:
 def families(arms: Sequence[ArmResult], free: Sequence[str]) -> list[Family]:
     """Group arms that are equal except for the ``free`` settings.
 
-    A summary does not tell every setting (a student's dropout, for example). Arms that seem equal
-    in all settings go into different families, in their order.
+    A summary does not record every setting (for example, a student's dropout). Arms that seem
+    equal in all settings go into different families, in their order.
     """
     groups: dict[str, list[Family]] = {}
     for arm in arms:
         values = settings(arm)
-        place = _place(arm, free)
+        free_values = _free_values(arm, free)
         common = sorted((key, value) for key, value in values.items() if key not in free)
         candidates = groups.setdefault(repr(common), [])
         for family in candidates:
-            if place not in [_place(other, free) for other in family]:
+            if free_values not in [_free_values(other, free) for other in family]:
                 family.append(arm)
                 break
         else:
@@ -93,13 +93,13 @@ def families(arms: Sequence[ArmResult], free: Sequence[str]) -> list[Family]:
     return [family for candidates in groups.values() for family in candidates]
 
 
-def _place(arm: ArmResult, free: Sequence[str]) -> tuple[Any, ...]:
+def _free_values(arm: ArmResult, free: Sequence[str]) -> tuple[Any, ...]:
     values = settings(arm)
     return tuple(values.get(key) for key in free)
 
 
 def labels(groups: Sequence[Family], free: Sequence[str], without: str = "") -> list[str]:
-    """Name each family by what its arms' names share, or by the settings in which it differs.
+    """Name each family by the common part of its arms' names, or by its distinctive settings.
 
     Args:
         groups: Families to name.
@@ -132,7 +132,7 @@ def _labels_by_settings(groups: Sequence[Family], free: Sequence[str]) -> list[s
 
 
 def _differing_keys(values: Sequence[Mapping[str, Any]], free: Sequence[str]) -> list[str]:
-    """The settings that tell families apart, without those that follow from others."""
+    """The settings that distinguish families, without those implied by others."""
     keys = dict.fromkeys(key for entry in values for key in entry if key not in free)
     differing = [key for key in keys if len({repr(entry.get(key)) for entry in values}) > 1]
     if "student" in differing:
@@ -169,17 +169,17 @@ def _plain(value: Any) -> str:
 # Highlights ---------------------------------------------------------------------------------------
 
 
-def highlighted_arms(summary: Summary, most: int = MOST_HIGHLIGHTED) -> list[str] | None:
-    """The names of the arms to highlight, in their order; None where there are few arms.
+def highlighted_arms(summary: Summary, limit: int = MAX_HIGHLIGHTED) -> list[str] | None:
+    """The names of the arms to highlight, in their order; None if there are few arms.
 
-    They are the headline, its control, and the arms that do best on the validation split.
+    They are the headline arm, its control, and the best arms on the validation split.
     """
-    if len(summary.arms) <= MOST_COLOURED:
+    if len(summary.arms) <= MAX_COLOURED:
         return None
     names = []
     if summary.main_comparison is not None:
         names = [summary.main_comparison.arm, summary.main_comparison.control]
     ranked = sorted(summary.arms, key=measure_of(summary).validation_mean)
     names += [arm.name for arm in ranked]
-    highlighted = list(dict.fromkeys(names))[:most]
+    highlighted = list(dict.fromkeys(names))[:limit]
     return [arm.name for arm in summary.arms if arm.name in highlighted]

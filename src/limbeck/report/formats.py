@@ -14,7 +14,7 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def fixed(value: object, decimals: int, *, signed: bool = False) -> str:
-    """A number with a fixed number of decimals; it has no sign where all digits are 0."""
+    """A number with a fixed number of decimals, without a sign if all digits are 0."""
     if not is_number(value):
         return MISSING
     text = f"{abs(value):,.{decimals}f}"
@@ -96,7 +96,7 @@ def file_size(value: object) -> str:
 def p_value(value: object) -> str:
     """A p-value: ``p = 0.032`` or ``p < 0.0001``.
 
-    Digits are added just below 0.05, so that rounding never hides on which side it lies.
+    Just below 0.05 it has more digits, so that rounding does not hide significance.
     """
     if not is_number(value):
         return f"p = {MISSING}"
@@ -123,7 +123,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def mean_and_sd(mean: object, sd: object) -> str:
-    """Errors as ``85.3 ± 4.2``; the mean alone where there is one seed."""
+    """Errors as ``85.3 ± 4.2``; the mean alone for a single seed."""
     if not is_number(sd):
         return count(mean)
     return f"{fixed(mean, 1)} ± {fixed(sd, 1)}"

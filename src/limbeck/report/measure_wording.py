@@ -18,7 +18,7 @@ class Column:
         title: Heading on the page.
         short: Heading in the terminal.
         kind: Number format, a key of :data:`~limbeck.report.formats.FORMATS`.
-        always: Whether the column stays where no row has a number.
+        always: Whether to show the column even if no row has a number.
     """
 
     key: str
@@ -47,16 +47,16 @@ class MeasureWording(ABC):
     """Words and number formats of a measure.
 
     Attributes:
-        measure: Measure that is worded.
+        measure: Measure that the words describe.
         title: Heading of a column or a figure.
         verb: Verb between an arm and its number.
         columns: Columns of the results table.
         decimals: Decimals of the numbers.
         p_title: Heading of the p-values.
         gaps: Keys and headings of the shares in ``gap_closed``; the first is in the headline.
-        past_teacher: Clause about an arm that is better than the teacher.
-        too_small: Clause about a test split that does not settle the question.
-        validation_curve: Metric of ``metrics.csv`` that is drawn beside the training loss.
+        beats_teacher: Clause for an arm that is better than the teacher.
+        too_small: Clause for a test split that is too small for a verdict.
+        validation_curve: Metric of ``metrics.csv`` to draw beside the training loss.
         has_logits: Whether ``predictions.npz`` holds the logits that some figures need.
     """
 
@@ -67,14 +67,14 @@ class MeasureWording(ABC):
     decimals: Decimals
     p_title: str
     gaps: tuple[tuple[str, str], ...]
-    past_teacher: str
+    beats_teacher: str
     too_small: str
     validation_curve: str
     has_logits: bool
 
     @property
     def unit(self) -> str:
-        """What is counted, in the plural: "errors" or "bits per byte"."""
+        """Unit of the measure, in the plural: "errors" or "bits per byte"."""
         return self.measure.unit
 
     @property
@@ -96,11 +96,11 @@ class MeasureWording(ABC):
 
     @abstractmethod
     def finding(self, comparison: Comparison, summary: Summary) -> str:
-        """A sentence without its period: how an arm differs from its control."""
+        """Difference between an arm and its control, as a sentence without its period."""
 
     @abstractmethod
     def evidence(self, comparison: Comparison) -> str:
-        """The p-value and its test; empty where there is none."""
+        """The p-value and its test; empty if there is none."""
 
     @abstractmethod
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
@@ -114,12 +114,12 @@ class MeasureWording(ABC):
         """A mean over seeds."""
         return _text(value, self.decimals.mean)
 
-    def of_one_seed(self, value: object, *, signed: bool = False) -> str:
+    def seed_value(self, value: object, *, signed: bool = False) -> str:
         """A number or a change in the table of seeds."""
         return _text(value, self.decimals.by_seed, signed=signed)
 
     def mean_and_sd(self, mean: object, sd: object) -> str:
-        """Mean and standard deviation, ``85.3 ± 4.2``; the mean alone where there is one seed."""
+        """Mean and standard deviation, ``85.3 ± 4.2``; the mean alone for a single seed."""
         if not is_number(sd):
             return self.number(mean)
         return f"{self.mean(mean)} ± {self.mean(sd)}"
@@ -137,7 +137,7 @@ class MeasureWording(ABC):
 
         Args:
             comparison: Arm and control.
-            total: Whether to give the interval over seeds and test samples together.
+            total: Whether to return the interval over both seeds and test samples.
         """
         delta = self.measure.delta(comparison)
         bounds = delta.ci95_total if total else delta.ci95
@@ -145,7 +145,7 @@ class MeasureWording(ABC):
         return " to ".join(fixed(bound, decimals) for bound in bounds or (None,))
 
     def _decimals_of(self, change: float) -> int:
-        """Decimals of a change: one more where a small change would lose most of its digits."""
+        """Decimals of a change; a small change has one more, to keep its digits."""
         decimals = self.decimals.mean
         if self.measure.is_integer or abs(change) >= 10 ** (1 - decimals):
             return decimals
@@ -182,7 +182,7 @@ class _ErrorsWording(MeasureWording):
     decimals = Decimals(single=None, mean=1, by_seed=None)
     p_title = "McNemar p"
     gaps = (("errors", "Gap closed"), ("nll", "Gap closed, NLL"))
-    past_teacher = "it makes fewer errors than the teacher"
+    beats_teacher = "it makes fewer errors than the teacher"
     too_small = "the test set is too small"
     validation_curve = "val_acc"
     has_logits = True
@@ -233,19 +233,19 @@ class _BitsPerByteWording(MeasureWording):
     decimals = Decimals(single=3, mean=3, by_seed=4)
     p_title = "p"
     gaps = (("nll", "Gap closed"),)
-    past_teacher = "it needs fewer bits than the teacher"
+    beats_teacher = "it needs fewer bits than the teacher"
     too_small = "the test text is too short"
     validation_curve = "val_loss"
     has_logits = False
 
     def axis(self, data: DataFacts) -> str:
-        size = _of_test(data.bytes)
+        size = _test_size(data.bytes)
         if size is None:
             return "bits per byte of test text"
         return f"bits per byte on {size:,} bytes of test text"
 
     def test_split(self, data: DataFacts) -> str:
-        tokens = _of_test(data.tokens)
+        tokens = _test_size(data.tokens)
         if tokens is None:
             return plural(data.test, "test block")
         return plural(tokens, "test token") + _bytes_in_brackets(data)
@@ -288,18 +288,18 @@ def _samples(data: DataFacts) -> dict[str, int]:
 
 
 def _splits(sizes: Mapping[str, int]) -> str:
-    """Sizes of the splits, as far as they are known: ``900 training, 50 validation, 50 test``."""
+    """Known sizes of the splits: ``900 training, 50 validation, 50 test``."""
     names = {"train": "training", "val": "validation", "test": "test"}
     known = [split for split in names if split in sizes]
     return ", ".join(f"{sizes[split]:,} {names[split]}" for split in known)
 
 
-def _of_test(sizes: Mapping[str, int] | None) -> int | None:
+def _test_size(sizes: Mapping[str, int] | None) -> int | None:
     return None if sizes is None else sizes.get("test")
 
 
 def _bytes_in_brackets(data: DataFacts) -> str:
-    size = _of_test(data.bytes)
+    size = _test_size(data.bytes)
     return "" if size is None else f" ({plural(size, 'byte')})"
 
 

@@ -1,4 +1,4 @@
-"""``report.html``: a finished run on one page, which needs neither network nor scripts."""
+"""``report.html``: a finished run on one page, without scripts or network access."""
 
 import csv
 import re
@@ -15,7 +15,7 @@ from limbeck.report import page_tables, settings, wording
 from limbeck.report.adjusted import adjusted_table
 from limbeck.report.cost import note, read_cost
 from limbeck.report.examples import Examples, read_examples
-from limbeck.report.families import MOST_COLOURED, highlighted_arms
+from limbeck.report.families import MAX_COLOURED, highlighted_arms
 from limbeck.report.figures.cost import results_by_cost
 from limbeck.report.figures.predictions import read_predictions
 from limbeck.report.figures.recall import recall_by_class
@@ -74,7 +74,7 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         figures=figures,
         sweep=sweep_figures(summary),
         gaps=gaps,
-        is_large=len(summary.arms) > MOST_COLOURED,
+        is_large=len(summary.arms) > MAX_COLOURED,
         models=page_tables.models(summary),
         stages=page_tables.stages(summary),
         cost=_cost(folder, summary),
@@ -99,7 +99,7 @@ def _asset(name: str) -> str:
 
 
 def _breakable(name: str) -> Markup:
-    """Let a line end after the commas and equals signs of an arm's name."""
+    """Allow line breaks after the commas and equals signs of an arm's name."""
     parts = re.split(r"(?<=[,=])", str(name))
     return Markup("<wbr>").join(escape(part) for part in parts)
 
@@ -121,7 +121,7 @@ def _example_colours(summary: Summary, examples: Examples | None) -> dict[str, s
 
 
 def _figures(folder: RunFolder, summary: Summary) -> tuple[list[ReportFigure], list[str]]:
-    """The figures of a run, and a sentence for each that is missing because its file is."""
+    """Draw the figures of a run; a sentence stands in for each figure whose file is missing."""
     figures = [results_by_arm(summary)]
     gaps = []
     if folder.metrics.is_file():
@@ -159,7 +159,7 @@ def _damaged(folder: RunFolder, reason: str) -> UntrustedFileError:
 
 
 def _adjusted(summary: Summary) -> dict[str, Any] | None:
-    """The results with constants added to the logits; None if the study sets none."""
+    """The results with constants added to the logits; None if the study has none."""
     adjusted = adjusted_table(summary)
     if adjusted is None:
         return None

@@ -30,8 +30,8 @@ class Table:
     Attributes:
         id: HTML id of the table.
         heading: Headings of the columns.
-        rows: Cells of each row; the second line of a cell is small print.
-        numeric: Columns of numbers, which are aligned to the right.
+        rows: Cells of each row; the second line of a cell is set in small type.
+        numeric: Indices of the right-aligned columns.
         colours: Colour of each row, as in the figures.
     """
 
@@ -94,12 +94,12 @@ def seeds(summary: Summary) -> Table:
     rows = []
     for arm in summary.arms:
         values = {seed.seed: words.measure.value(seed.test) for seed in arm.seeds}
-        rows.append([arm.name, *(words.of_one_seed(values.get(number)) for number in numbers)])
+        rows.append([arm.name, *(words.seed_value(values.get(number)) for number in numbers)])
     for comparison in summary.comparisons:
         changes = words.measure.delta(comparison).per_seed
         if len(changes) == len(numbers):
             name = f"{comparison.arm} − {comparison.control}"
-            rows.append([name, *(words.of_one_seed(change, signed=True) for change in changes)])
+            rows.append([name, *(words.seed_value(change, signed=True) for change in changes)])
     heading = ["Arm", *(f"seed {number}" for number in numbers)]
     return Table("seeds", heading, rows, range(1, len(heading)))
 
@@ -123,16 +123,16 @@ def models(summary: Summary) -> Table:
 
 
 def stages(summary: Summary) -> Table:
-    """Duration of each stage that took time."""
+    """The duration of each stage, without stages that took no time."""
     durations = [(name, getattr(summary.seconds, key)) for key, name in _STAGES.items()]
     rows = [[name, seconds(duration)] for name, duration in durations if duration]
     return Table("stages", ["Stage", "Time"], rows, (1,))
 
 
-def cost(measured: costs.Cost) -> Table:
+def cost(content: costs.Cost) -> Table:
     """The cost of running the models."""
-    heading = costs.heading(measured)
-    return Table("cost", heading, costs.rows(measured), range(2, len(heading)))
+    heading = costs.heading(content)
+    return Table("cost", heading, costs.rows(content), range(2, len(heading)))
 
 
 def adjusted(table: AdjustedTable) -> Table:
@@ -142,7 +142,7 @@ def adjusted(table: AdjustedTable) -> Table:
 
 
 def arms(summary: Summary) -> Table:
-    """What each arm learns from; epochs and optimizer only where they differ."""
+    """The objective and the data of each arm; epochs and optimizer only if they differ."""
     columns = {
         "Arm": [arm.name for arm in summary.arms],
         "Objective": [objectives.objective(arm.objective) for arm in summary.arms],

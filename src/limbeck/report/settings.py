@@ -1,4 +1,4 @@
-"""The settings of a study and its machine, for the end of the page."""
+"""The settings of a study and facts about its machine, for the end of the page."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,12 @@ from limbeck.run.summary import ArmResult, DataFacts, Summary
 
 
 def epochs_of(arm: ArmResult, summary: Summary) -> int | None:
-    """The number of training epochs of an arm; None if the summary does not tell."""
+    """The number of training epochs of an arm; None if it is unknown."""
     return summary.epochs if arm.epochs is None else arm.epochs
 
 
 def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str]]:
-    """Names and values of the settings that all arms have in common."""
+    """Names and values of the settings that all arms share."""
     seeds = sorted({seed.seed for arm in summary.arms for seed in arm.seeds})
     epochs = {epochs_of(arm, summary) for arm in summary.arms} or {summary.epochs}
     pairs = [
@@ -29,9 +29,9 @@ def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str
 
 
 def stored_answers(summary: Summary, manifest: Manifest) -> str:
-    """How the teacher's answers were stored: ``sampled, 12 of 256 tokens, 36 bytes per token``.
+    """The format of the stored answers, such as ``sampled, 12 of 256 tokens, 36 bytes per token``.
 
-    It is empty where the manifest does not say.
+    It is empty if the manifest does not record it.
     """
     stores = [_store(store, summary.data) for store in (manifest.stores or {}).values()]
     return "; ".join(dict.fromkeys(store for store in stores if store))
@@ -51,7 +51,7 @@ def _store(store: StoreUse, data: DataFacts) -> str:
 
 
 def machine(manifest: Manifest) -> list[tuple[str, str]]:
-    """Names and values of what the manifest tells about the program and the machine."""
+    """Names and values of the manifest's facts about the program and the machine."""
     hardware = manifest.hardware
     versions = [f"{name} {version}" for name, version in manifest.versions.items()]
     pairs: list[tuple[str, object]] = [

@@ -15,17 +15,25 @@ from limbeck.report.wording import choice, failures, headlines
 from limbeck.run.summary import Summary
 
 _COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
-_FIRST_TO_GO = ("kl_to_teacher", "seconds", "ece", "nll", "agreement", "accuracy", "perplexity")
-"""The columns in the order in which they are left out of a narrow terminal."""
+_OPTIONAL_COLUMNS = (
+    "kl_to_teacher",
+    "seconds",
+    "ece",
+    "nll",
+    "agreement",
+    "accuracy",
+    "perplexity",
+)
+"""The columns to drop in a narrow terminal, first to last."""
 _GAP = 2
 _ROOM_FOR_NAMES = 44
-"""Names up to this length stay on one line, even if a column is left out for it."""
+"""Names up to this length stay on one line, even if a column must be dropped."""
 
 
 def print_summary(summary: Summary, console: Console | None = None) -> None:
     """Print verdicts, warnings and the results table.
 
-    A narrow terminal gets fewer columns, and is told which are missing.
+    In a narrow terminal some columns are dropped; the footer names them.
 
     Args:
         summary: Summary of the study.
@@ -56,7 +64,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
 
 
 class _PlainText:
-    """Text as it is, never markup; ASCII where the terminal needs it."""
+    """Plain text without markup, in ASCII if the terminal needs it."""
 
     def __init__(self, console: Console):
         self._ascii_only = console.options.ascii_only
@@ -101,11 +109,11 @@ def _print_adjusted(adjusted: AdjustedTable, console: Console, plain: _PlainText
 
 
 def _fitting_columns(table: ResultsTable, width: int) -> list[Column]:
-    """The columns for which a terminal of this width has room."""
+    """The columns that fit into a terminal of this width."""
     longest = max((cell_len(row["name"]) for row in table.rows), default=0)
     room = width - _GAP - max(min(longest, _ROOM_FOR_NAMES), 3)
     columns = list(table.columns)
-    for key in _FIRST_TO_GO:
+    for key in _OPTIONAL_COLUMNS:
         if sum(_width(column, table) + _GAP for column in columns) <= room:
             break
         columns = [column for column in columns if column.key != key]
@@ -145,7 +153,7 @@ def _without_unit(text: str) -> str:
 
 
 def _best_arm(summary: Summary) -> str | None:
-    """The arm that does best on the test split; None where there is nothing to choose from."""
+    """The best arm on the test split; None with fewer than two results."""
     measure = measure_of(summary)
     values = {arm.name: measure.value(arm.mean) for arm in summary.arms}
     known = {name: value for name, value in values.items() if value is not None}
@@ -155,7 +163,7 @@ def _best_arm(summary: Summary) -> str | None:
 
 
 def _footer(summary: Summary, table: ResultsTable, columns: list[Column]) -> str:
-    """What was tested, on how many seeds, how long it took, and which columns are missing."""
+    """The test split, the number of seeds, the duration, and the dropped columns."""
     seeds = max((len(arm.seeds) for arm in summary.arms), default=0)
     parts = [f"{wording_of(summary).test_split(summary.data)} of {summary.data.name}"]
     if seeds:

@@ -1,4 +1,4 @@
-"""The sentences of a report, worded once for the page and the terminal."""
+"""The sentences of a report, shared by the page and the terminal."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
@@ -8,8 +8,8 @@ from limbeck.report.formats import is_number, percent, plural
 from limbeck.report.measure_wording import MeasureWording, wording_of
 from limbeck.run.summary import Comparison, FailedStudent, Summary, Verdict
 
-MOST_HEADLINES = 4
-"""With more comparisons than this, the main one has a sentence and the others are counted."""
+MAX_HEADLINES = 4
+"""With more comparisons, only the main one gets a sentence; the others are counted."""
 
 Kind: TypeAlias = Verdict | Literal["none"]
 VERDICTS: tuple[Verdict, ...] = ("helps", "hurts", "not shown")
@@ -54,12 +54,13 @@ class Failure(NamedTuple):
 def headlines(summary: Summary) -> list[Sentence]:
     """The verdict of each comparison, the main one first.
 
-    Many comparisons are counted instead. Without a comparison, one neutral sentence says why.
+    If there are many, the others are only counted. Without a comparison, a neutral sentence says
+    why.
     """
     main_first = sorted(summary.comparisons, key=lambda comparison: not comparison.main)
     if not main_first:
         return [Sentence("none", _no_comparison(summary))]
-    if len(main_first) > MOST_HEADLINES:
+    if len(main_first) > MAX_HEADLINES:
         main = main_first[0]
         return [
             Sentence(main.verdict, headline(main, summary)),
@@ -104,7 +105,7 @@ def _number_of_seeds(comparison: Comparison, summary: Summary) -> int:
 
 
 def _consequence(comparison: Comparison, summary: Summary) -> str:
-    """What the change means beside the teacher, or why no difference is shown."""
+    """The change relative to the teacher's gap, or the reason why no difference is shown."""
     words = wording_of(summary)
     if comparison.verdict == "not shown":
         return _doubt(comparison, words)
@@ -116,7 +117,7 @@ def _consequence(comparison: Comparison, summary: Summary) -> str:
     if gap < 0:
         return f"It widens the gap to the teacher by {percent(-gap, 0)}."
     closes = f"It closes {percent(gap, 0)} of the gap to the teacher"
-    return f"{closes}, so {words.past_teacher}." if gap > 1 else f"{closes}."
+    return f"{closes}, so {words.beats_teacher}." if gap > 1 else f"{closes}."
 
 
 def _doubt(comparison: Comparison, words: MeasureWording) -> str:
@@ -162,11 +163,11 @@ def _no_comparison(summary: Summary) -> str:
     return f"No comparison: none of the {plural(len(arms), 'arm')} has a control."
 
 
-# Around the verdict -------------------------------------------------------------------------------
+# Other sentences ----------------------------------------------------------------------------------
 
 
 def choice(summary: Summary) -> str:
-    """Why this comparison is the headline; empty where there was no choice."""
+    """The reason why a comparison is the headline; empty if there was no choice."""
     compared = {comparison.arm for comparison in summary.comparisons}
     main = summary.main_comparison
     if main is None or len(compared) < 2:

@@ -83,7 +83,7 @@ def test_models_have_the_colours_of_their_arms():
     ]
 
 
-def test_a_caption_tells_of_arms_that_are_not_drawn():
+def test_a_caption_counts_the_arms_that_are_drawn():
     assert hidden_arms(make_sweep()) == ""
     large = make_sweep(temperatures=range(1, 14))
-    assert hidden_arms(large) == " Only the 6 highlighted arms of 27 are drawn."
+    assert hidden_arms(large) == " Only the highlighted arms are drawn: 6 of 27."

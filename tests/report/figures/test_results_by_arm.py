@@ -63,7 +63,7 @@ def test_many_arms_keep_their_names_and_numbers():
         assert arm.name in shown_texts
         assert f"{arm.mean.errors:.1f}" in shown_texts
     assert "Each stroke is one seed." in figure.caption
-    assert "Coloured are the headline arm" in figure.caption
+    assert "The headline arm, its control, and the arms with the fewest" in figure.caption
 
 
 def test_an_arm_without_a_number_keeps_its_line():

@@ -1,4 +1,4 @@
-"""Axes for the measure by which a study is judged, and for sizes on a log scale."""
+"""Axes for the measure of a study, and for log scales."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from limbeck.run.summary import DataFacts
 
 
 def spaced_ticks(values: Sequence[float]) -> list[float]:
-    """The values whose tick labels have room on a log axis: both ends, and some between them.
+    """Choose ticks that do not overlap on a log axis: both ends, and some values between them.
 
     Args:
         values: Positive values, ascending.
@@ -22,20 +22,20 @@ def spaced_ticks(values: Sequence[float]) -> list[float]:
     first, last = values[0], values[-1]
     if first == last:
         return [first]
-    least = (math.log(last) - math.log(first)) / 12
+    min_distance = (math.log(last) - math.log(first)) / 12
     ticks = [first]
     for value in values[1:-1]:
-        to_the_left = math.log(value) - math.log(ticks[-1])
-        to_the_right = math.log(last) - math.log(value)
-        if min(to_the_left, to_the_right) >= least:
+        left_distance = math.log(value) - math.log(ticks[-1])
+        right_distance = math.log(last) - math.log(value)
+        if min(left_distance, right_distance) >= min_distance:
             ticks.append(value)
     return [*ticks, last]
 
 
-def set_height(axes: Axes, values: Sequence[float], words: MeasureWording) -> None:
-    """Make room for the values on the vertical axis.
+def set_y_limits(axes: Axes, values: Sequence[float], words: MeasureWording) -> None:
+    """Set the limits of the vertical axis so that it shows the values.
 
-    Only these values set the limits, so a wide interval of two seeds may be cut off.
+    Nothing else affects the limits, so the wide interval of two seeds may be cut off.
     """
     low, high = min(values), max(values)
     pad = 0.08 * (high - low) or (1.0 if words.measure.is_integer else 0.01)
@@ -43,16 +43,16 @@ def set_height(axes: Axes, values: Sequence[float], words: MeasureWording) -> No
     set_ticks(axes.yaxis, 6, words)
 
 
-def label_height(axes: Axes, words: MeasureWording, data: DataFacts) -> None:
-    """Name the vertical axis, on two lines where its title is long."""
+def set_y_label(axes: Axes, words: MeasureWording, data: DataFacts) -> None:
+    """Label the vertical axis, on two lines if the label is long."""
     axes.set_ylabel(fill(words.axis(data), 34))
 
 
-def set_ticks(axis: Axis, most: int, words: MeasureWording) -> None:
-    """Set at most so many ticks: whole numbers for a whole measure, else equally many decimals."""
+def set_ticks(axis: Axis, max_ticks: int, words: MeasureWording) -> None:
+    """Set at most ``max_ticks`` ticks, at whole numbers if the measure is an integer."""
     if words.measure.is_integer:
-        axis.set_major_locator(MaxNLocator(most, integer=True))
+        axis.set_major_locator(MaxNLocator(max_ticks, integer=True))
         axis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     else:
-        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
+        axis.set_major_locator(MaxNLocator(max_ticks, steps=[1, 2, 5, 10]))
         axis.set_major_formatter(ScalarFormatter(useOffset=False))

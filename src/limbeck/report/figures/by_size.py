@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from limbeck.evaluation.measure import Measure, measure_of
 from limbeck.report.families import Family, families, is_control, labels
-from limbeck.report.figures.axes import label_height, set_height, spaced_ticks
+from limbeck.report.figures.axes import set_y_label, set_y_limits, spaced_ticks
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
     COLOURS,
@@ -26,13 +26,13 @@ from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import MeasureWording, wording_of
 from limbeck.run.summary import ArmResult, Summary
 
-MOST_FAMILIES = 8
+MAX_FAMILIES = 8
 SIZE = ("student", "params")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Arms of one colour.
+    """Arms that share a colour.
 
     Attributes:
         name: Name in the legend.
@@ -56,7 +56,7 @@ def by_size(summary: Summary) -> ReportFigure | None:
     if len({arm.params for arm in arms}) < 2:
         return None
     lines = families(arms, SIZE)
-    is_large = len(lines) > MOST_FAMILIES
+    is_large = len(lines) > MAX_FAMILIES
     groups = _by_kind(arms, measure) if is_large else _by_family(lines)
     handles = {group.name: _dot(group.colour, "o") for group in groups}
     sizes = [arm.params for arm in arms]
@@ -78,7 +78,7 @@ def by_size(summary: Summary) -> ReportFigure | None:
                 values.append(level)
         handles["Pareto front"] = Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
         _finish(axes, sizes, values, words)
-        label_height(axes, words, summary.data)
+        set_y_label(axes, words, summary.data)
         legend(figure, list(handles.values()), list(handles))
         label = f"{words.title} against the number of parameters, with the Pareto front"
         svg = to_svg(figure, "sizes", label)
@@ -111,7 +111,7 @@ def _by_family(lines: Sequence[Family]) -> list[Group]:
 
 
 def _by_kind(arms: Sequence[ArmResult], measure: Measure) -> list[Group]:
-    """Controls, the distilled arm of each size that validation chooses, and the others in grey."""
+    """Group arms into controls, the best distilled arm of each size on validation, and others."""
     controls = [arm for arm in arms if is_control(arm)]
     distilled = [arm for arm in arms if not is_control(arm)]
     best = best_of_each_size(distilled, measure)
@@ -125,7 +125,7 @@ def _by_kind(arms: Sequence[ArmResult], measure: Measure) -> list[Group]:
 
 
 def best_of_each_size(arms: Sequence[ArmResult], measure: Measure) -> list[ArmResult]:
-    """The arm of each size that does best on the validation split, never on the test split."""
+    """The best arm of each size on the validation split."""
     by_params: dict[int, list[ArmResult]] = {}
     for arm in arms:
         by_params.setdefault(arm.params, []).append(arm)
@@ -133,7 +133,7 @@ def best_of_each_size(arms: Sequence[ArmResult], measure: Measure) -> list[ArmRe
 
 
 def pareto_front(arms: Sequence[ArmResult], measure: Measure) -> list[tuple[int, float]]:
-    """Parameters and test mean of the chosen arms that no smaller chosen arm beats, by size."""
+    """Parameters and test mean of the arms on the Pareto front, by size."""
     front: list[tuple[int, float]] = []
     for arm in sorted(best_of_each_size(arms, measure), key=lambda arm: arm.params):
         mean = measure.value(arm.mean)
@@ -143,18 +143,18 @@ def pareto_front(arms: Sequence[ArmResult], measure: Measure) -> list[tuple[int,
 
 
 def _draw_group(axes: Axes, group: Group, measure: Measure, *, shift: float) -> list[float]:
-    """Draw the arms of a group; return the heights that should lie in the frame."""
+    """Draw the arms of a group; return the y values that the axis should show."""
     is_faint = group.colour == OTHER.colour
     values: list[float] = []
     for arm in group.arms:
         seeds = measure.seed_values(arm)
-        place = arm.params * shift
+        x = arm.params * shift
         mean = float(np.mean(seeds))
         interval = None if is_faint else t_interval(seeds)
         if interval:
-            axes.vlines(place, *interval, color=group.colour, linewidth=1.4, alpha=0.7, zorder=2)
+            axes.vlines(x, *interval, color=group.colour, linewidth=1.4, alpha=0.7, zorder=2)
         axes.plot(
-            [place],
+            [x],
             [mean],
             "o",
             color=group.colour,
@@ -183,7 +183,7 @@ def _finish(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
     axes.margins(x=0.08)
     axes.set_xlabel("parameters")
-    set_height(axes, values, words)
+    set_y_limits(axes, values, words)
     only_grid(axes, "y")
 
 

@@ -10,8 +10,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from limbeck.evaluation.measure import Measure, measure_of
 from limbeck.report.families import Family, control_of, families, is_control, labels, settings
-from limbeck.report.figures.axes import label_height, set_height, spaced_ticks
-from limbeck.report.figures.panels import MOST_PANELS, make_panels, set_panel_title
+from limbeck.report.figures.axes import set_y_label, set_y_limits, spaced_ticks
+from limbeck.report.figures.panels import MAX_PANELS, make_panels, set_panel_title
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
     COLOURS,
@@ -25,10 +25,10 @@ from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import MeasureWording, wording_of
 from limbeck.run.summary import ArmResult, Summary
 
-MOST_LINES = 8
-"""Lines in one panel."""
-FEWEST_TEMPERATURES = 3
-"""Points of a line."""
+MAX_LINES = 8
+"""Maximum number of lines in a panel."""
+MIN_TEMPERATURES = 3
+"""Minimum number of temperatures for a line."""
 TEMPERATURE = "objective.temperature"
 _LEVELS = {
     "control": Line2D([], [], color=QUIET, linestyle=(0, (5, 2)), linewidth=1.3),
@@ -41,8 +41,8 @@ class Panel:
     """The families of arms that are compared with one control.
 
     Attributes:
-        control: Control of these arms, if they have one.
-        lines: Families that are equal except for the temperature.
+        control: Control of these arms. None if they have none.
+        lines: Families whose arms differ only in temperature.
     """
 
     control: ArmResult | None
@@ -81,7 +81,7 @@ def by_temperature(summary: Summary) -> ReportFigure | None:
             _finish(axes, temperatures, values, words)
             control = panel.control.name if panel.control else "no control"
             set_panel_title(axes, control, len(panels))
-        label_height(grid[0], words, summary.data)
+        set_y_label(grid[0], words, summary.data)
         handles = [_handle(colours[name]) for name in names]
         legend(figure, [*handles, *_LEVELS.values()], [*names, *_LEVELS])
         label = f"{words.title} against the temperature of the soft loss"
@@ -113,11 +113,11 @@ def _lines(summary: Summary) -> list[Family]:
     arms = [arm for arm in summary.arms if not is_control(arm)]
     arms = [arm for arm in arms if settings(arm).get(TEMPERATURE) is not None]
     lines = families(arms, [TEMPERATURE])
-    return [line for line in lines if len(set(map(_temperature, line))) >= FEWEST_TEMPERATURES]
+    return [line for line in lines if len(set(map(_temperature, line))) >= MIN_TEMPERATURES]
 
 
 def _panels(lines: Sequence[Family], summary: Summary) -> list[Panel]:
-    """The lines by their control; where there are too many, those that do best on validation."""
+    """Group the lines by control; if there are too many, keep the best on validation."""
     measure = measure_of(summary)
     panels: dict[str, Panel] = {}
     for line in lines:
@@ -131,18 +131,18 @@ def _panels(lines: Sequence[Family], summary: Summary) -> list[Panel]:
     def best_of_panel(panel: Panel) -> float:
         return min(map(best, panel.lines))
 
-    best_panels = sorted(panels.values(), key=best_of_panel)[:MOST_PANELS]
-    smaller = []
+    best_panels = sorted(panels.values(), key=best_of_panel)[:MAX_PANELS]
+    panels_to_draw = []
     for panel in panels.values():
         if panel in best_panels:
-            best_lines = sorted(panel.lines, key=best)[:MOST_LINES]
+            best_lines = sorted(panel.lines, key=best)[:MAX_LINES]
             lines = [line for line in panel.lines if line in best_lines]
-            smaller.append(Panel(panel.control, lines))
-    return smaller
+            panels_to_draw.append(Panel(panel.control, lines))
+    return panels_to_draw
 
 
 def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> list[float]:
-    """Draw control and teacher; return the heights that should lie in the frame."""
+    """Draw control and teacher; return the y values that the axis should show."""
     measure = measure_of(summary)
     values: list[float] = []
     if control is not None:
@@ -152,7 +152,7 @@ def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> lis
         interval = t_interval(seeds)
         if interval:
             axes.axhspan(*interval, color=QUIET, alpha=0.12, linewidth=0)
-        values += [level, *_heights(seeds)]
+        values += [level, *_y_range(seeds)]
     if summary.teacher is not None:
         teacher = measure.value(summary.teacher.test)
         if teacher is not None:
@@ -164,20 +164,20 @@ def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> lis
 def _draw_line(
     axes: Axes, line: Family, measure: Measure, colour: str, shift: float, *, dots: bool
 ) -> list[float]:
-    """Draw a family of arms; return the heights that should lie in the frame."""
+    """Draw a family of arms; return the y values that the axis should show."""
     arms = sorted(line, key=_temperature)
-    places = [_temperature(arm) * shift for arm in arms]
+    positions = [_temperature(arm) * shift for arm in arms]
     means = [float(np.mean(measure.seed_values(arm))) for arm in arms]
-    axes.plot(places, means, color=colour, marker="o", markersize=4.5, linewidth=1.6, zorder=3)
+    axes.plot(positions, means, color=colour, marker="o", markersize=4.5, linewidth=1.6, zorder=3)
     values = list(means)
-    for place, arm in zip(places, arms, strict=True):
+    for x, arm in zip(positions, arms, strict=True):
         seeds = measure.seed_values(arm)
         interval = t_interval(seeds)
         if interval:
-            axes.vlines(place, *interval, color=colour, linewidth=1.3, alpha=0.75, zorder=2)
+            axes.vlines(x, *interval, color=colour, linewidth=1.3, alpha=0.75, zorder=2)
         if dots and len(seeds) > 1:
             axes.plot(
-                [place] * len(seeds),
+                [x] * len(seeds),
                 seeds,
                 "o",
                 color=colour,
@@ -185,12 +185,12 @@ def _draw_line(
                 markersize=3.2,
                 markeredgewidth=0,
             )
-        values += _heights(seeds)
+        values += _y_range(seeds)
     return values
 
 
-def _heights(seeds: Sequence[float]) -> Sequence[float]:
-    """The interval, or the seeds themselves where two of them make a very wide one."""
+def _y_range(seeds: Sequence[float]) -> Sequence[float]:
+    """The interval, or the seeds if there are only two, whose interval is very wide."""
     interval = t_interval(seeds)
     return interval if interval and len(seeds) > 2 else seeds
 
@@ -203,7 +203,7 @@ def _finish(
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("temperature T")
-    set_height(axes, values, words)
+    set_y_limits(axes, values, words)
     only_grid(axes, "y")
 
 

@@ -1,4 +1,4 @@
-"""A heat map of the results over two settings that were swept together."""
+"""Heat maps of the results over two settings of a sweep."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.families import Family, families, is_control, labels, settings
-from limbeck.report.figures.panels import MOST_PANELS, make_panels, set_panel_title
+from limbeck.report.figures.panels import MAX_PANELS, make_panels, set_panel_title
 from limbeck.report.figures.style import INK, SHADES, figure_settings, only_grid
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import MeasureWording, wording_of
@@ -23,7 +23,7 @@ SWEPT = {
     "objective.hard_weight": "hard weight",
     "optimizer.lr": "learning rate",
 }
-"""Names of the settings for which there is a heat map."""
+"""Axis labels of the settings that heat maps support."""
 _SHADES = LinearSegmentedColormap.from_list("errors", SHADES)
 
 Pair = tuple[str, str]
@@ -42,7 +42,7 @@ def by_two_settings(summary: Summary) -> ReportFigure | None:
     if not maps:
         return None
     best = sorted(maps, key=lambda family: min(map(measure.validation_mean, family)))
-    panels = [family for family in maps if family in best[:MOST_PANELS]]
+    panels = [family for family in maps if family in best[:MAX_PANELS]]
     rows = max(len(_values(family, pair[1])) for family in panels)
     names = f"{SWEPT[pair[0]]} and {SWEPT[pair[1]]}"
     with figure_settings():
@@ -58,7 +58,7 @@ def by_two_settings(summary: Summary) -> ReportFigure | None:
 def _caption(words: MeasureWording, panels: int, maps: int) -> str:
     sentences = [
         f"Each cell is the mean of {words.title_in_sentence} over seeds.",
-        "Darker is more.",
+        "Darker cells have higher values.",
         f"The outlined cell has the fewest {words.unit} on the validation split.",
     ]
     if panels > 1:
@@ -72,14 +72,14 @@ def _caption(words: MeasureWording, panels: int, maps: int) -> str:
 
 
 def _largest_maps(summary: Summary) -> tuple[Pair, list[Family]]:
-    """The pair of settings with the most arms in its maps, and these maps."""
+    """Find the pair of settings with the most arms in its maps; return both."""
     arms = [arm for arm in summary.arms if not is_control(arm)]
     candidates = [(pair, _maps(arms, pair)) for pair in combinations(SWEPT, 2)]
     return max(candidates, key=lambda candidate: sum(map(len, candidate[1])))
 
 
 def _maps(arms: Sequence[ArmResult], pair: Pair) -> list[Family]:
-    """Families in which both settings have several values, and not just along a diagonal."""
+    """Families that form a grid: both settings have several values, not only along a diagonal."""
     maps = []
     for key in pair:
         arms = [arm for arm in arms if settings(arm).get(key) is not None]

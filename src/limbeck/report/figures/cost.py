@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from limbeck.report.cost import RUNTIMES, Cost, CostRow
-from limbeck.report.figures.axes import label_height, set_height
+from limbeck.report.figures.axes import set_y_label, set_y_limits
 from limbeck.report.figures.style import (
     COLOURS,
     INK,
@@ -49,14 +49,14 @@ def results_by_cost(cost: Cost, summary: Summary) -> ReportFigure | None:
             _draw_point(right, row.one_core.median, value, marker, colour)
         _finish(left, "size of the file", file_size)
         _finish(right, "latency on one core", lambda value: f"{value:.3g} ms")
-        set_height(left, [value for _, value in points], words)
-        label_height(left, words, summary.data)
+        set_y_limits(left, [value for _, value in points], words)
+        set_y_label(left, words, summary.data)
         handles = _handles(colours, [row for row, _ in points])
         legend(figure, list(handles.values()), list(handles))
         label = f"{words.title} against file size and latency of each model"
         svg = to_svg(figure, "cost", label)
     title = f"{words.unit.capitalize()} against size and latency"
-    caption = "Bars are the quartiles of the latency. In both panels, the lower left is better."
+    caption = "Bars are the quartiles of the latency. Lower left is better in both panels."
     return ReportFigure(title, svg, caption)
 
 

@@ -1,4 +1,4 @@
-"""Panels of a figure: one for each control, or one for each family of arms."""
+"""Panels of a figure, one for each control or family of arms."""
 
 import math
 
@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 
 from limbeck.report.figures.style import canvas, shorten
 
-MOST_PANELS = 6
+MAX_PANELS = 6
 
 
 def make_panels(number: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Create a figure with so many panels, up to three in a row, each ``height`` inches high."""
+    """Create a figure with ``number`` panels, up to three in a row, each ``height`` inches high."""
     columns = _columns(number)
     rows = math.ceil(number / columns)
     figure = canvas(0.4 + height * rows if columns < 3 else 0.4 + 0.8 * height * rows)

@@ -50,7 +50,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Model:
-    """The teacher or an arm, as it is drawn.
+    """The teacher or an arm in a figure.
 
     Attributes:
         name: Name of the arm, or "teacher".
@@ -112,7 +112,7 @@ def _predictions(arrays: Mapping[str, NDArray]) -> Predictions:
         else:
             arms.setdefault(student[1], {})[int(student[2])] = predict(logits)
     if not classes:
-        raise ValueError("it holds no predictions")
+        raise ValueError("it contains no predictions")
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"a label lies outside 0 to {classes - 1}")
     return Predictions(labels.astype(np.int64), classes, teacher, arms)
@@ -134,7 +134,7 @@ def predict(logits: NDArray) -> ModelPredictions:
 
 
 def models_of(summary: Summary, predictions: Predictions) -> list[Model]:
-    """The teacher, then the highlighted arms, as far as they have predictions."""
+    """The teacher and the highlighted arms that have predictions."""
     models = []
     if predictions.teacher is not None:
         ece = None if summary.teacher is None else summary.teacher.test.ece
@@ -149,8 +149,8 @@ def models_of(summary: Summary, predictions: Predictions) -> list[Model]:
 
 
 def hidden_arms(summary: Summary) -> str:
-    """A sentence for the caption of a figure without the arms that are not highlighted."""
+    """A sentence for the caption of a figure that shows the highlighted arms only."""
     highlighted = highlighted_arms(summary)
     if highlighted is None:
         return ""
-    return f" Only the {len(highlighted)} highlighted arms of {len(summary.arms)} are drawn."
+    return f" Only the highlighted arms are drawn: {len(highlighted)} of {len(summary.arms)}."

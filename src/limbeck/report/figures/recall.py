@@ -23,15 +23,15 @@ from limbeck.report.figures.style import (
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.run.summary import Summary
 
-MOST_CLASSES = 100
-MOST_NUMBERED = 60
-"""With more classes than this, the cells have no numbers."""
-_MISSED = LinearSegmentedColormap.from_list("missed", SHADES).with_extremes(bad="#ececec")
+MAX_CLASSES = 100
+MAX_NUMBERED = 60
+"""Maximum number of classes for which cells have numbers."""
+_COLOUR_MAP = LinearSegmentedColormap.from_list("miss rate", SHADES).with_extremes(bad="#ececec")
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """The drawing of the recall figure.
+    """A heat map of recall.
 
     Attributes:
         svg: Drawing as an SVG element.
@@ -65,8 +65,8 @@ def recall_by_class(summary: Summary, predictions: Predictions) -> ReportFigure 
     )
     if heat_map.classes < len(classes):
         caption += (
-            f" The figure holds the {heat_map.classes} of {len(classes)} classes with the lowest "
-            "recall."
+            f" Only the {heat_map.classes} of {len(classes)} classes with the lowest recall are "
+            "drawn."
         )
     return ReportFigure("Recall by class", heat_map.svg, caption + hidden_arms(summary))
 
@@ -76,14 +76,14 @@ def recall_heat_map(
 ) -> HeatMap:
     """Draw the recall in % of every class and model, darker where it is lower.
 
-    Beyond 100 classes, those with the lowest recall are drawn.
+    Only the 100 classes with the lowest recall are drawn.
 
     Args:
         recalls: Name and recall per class ``[C]`` of each model, the teacher first.
         classes: Names of the classes.
     """
     values = 100 * np.array([recall for _, recall in recalls])
-    columns = _hardest(values, MOST_CLASSES)
+    columns = _lowest_recall(values, MAX_CLASSES)
     blocks = np.array_split(columns, math.ceil(len(columns) / _classes_per_row(len(columns))))
     width = len(blocks[0])
     names = [shorten(name, 15) for name in classes]
@@ -96,7 +96,7 @@ def recall_heat_map(
         figure = canvas(len(blocks) * (0.25 * len(models) + room_for_names + 0.12) + 0.1)
         grid = figure.subplots(len(blocks), 1, squeeze=False)[:, 0]
         for axes, block in zip(grid, blocks, strict=True):
-            _draw_recall(axes, values[:, block], lowest, numbers=len(columns) <= MOST_NUMBERED)
+            _draw_recall(axes, values[:, block], lowest, numbers=len(columns) <= MAX_NUMBERED)
             axes.set_xlim(-0.5, width - 0.5)
             rotation = 90 if is_vertical else 0
             axes.set_xticks(range(len(block)), [names[i] for i in block], rotation=rotation)
@@ -107,28 +107,28 @@ def recall_heat_map(
 
 
 def _classes_per_row(classes: int) -> int:
-    return 20 if classes <= MOST_NUMBERED else 34
+    return 20 if classes <= MAX_NUMBERED else 34
 
 
-def _hardest(values: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """The classes of lowest mean recall, in their order; classes without samples come last."""
+def _lowest_recall(values: NDArray[np.float64], limit: int) -> NDArray[np.int64]:
+    """Indices of the classes with the lowest mean recall, ascending; unknown recall ranks last."""
     classes = values.shape[1]
-    if classes <= most:
+    if classes <= limit:
         return np.arange(classes)
     is_unknown = np.isnan(values).all(axis=0)
     means = np.nan_to_num(values, nan=100).mean(axis=0)
     ranked = np.argsort(np.where(is_unknown, np.inf, means), kind="stable")
-    return np.sort(ranked[:most])
+    return np.sort(ranked[:limit])
 
 
 def _draw_recall(axes: Axes, values: NDArray[np.float64], lowest: float, *, numbers: bool) -> None:
-    missed = np.ma.masked_invalid(100 - values)
+    miss_rate = np.ma.masked_invalid(100 - values)
     rows, columns = values.shape
     axes.pcolormesh(
         np.arange(columns + 1) - 0.5,
         np.arange(rows + 1) - 0.5,
-        missed,
-        cmap=_MISSED,
+        miss_rate,
+        cmap=_COLOUR_MAP,
         vmin=0,
         vmax=100 - lowest,
         edgecolors="white",

@@ -53,15 +53,15 @@ def reliability(summary: Summary, predictions: Predictions) -> ReportFigure | No
     if not diagrams:
         return None
     caption = (
-        "Each dot groups predictions of similar confidence, all seeds together. A larger dot holds "
-        "more of them. Below the diagonal a model is overconfident, above it underconfident. ECE "
-        "is the mean over seeds, as in the table."
+        "Each dot groups predictions of similar confidence, all seeds together. Larger dots hold "
+        "more predictions. Below the diagonal a model is overconfident, above it underconfident. "
+        "ECE is the mean over seeds, as in the table."
     )
     return ReportFigure("Reliability", draw_reliability(diagrams), caption + hidden_arms(summary))
 
 
 def draw_reliability(diagrams: Sequence[Diagram]) -> str:
-    """Draw one panel per model; returns the SVG."""
+    """Draw one panel per model as an SVG element."""
     rows = math.ceil(len(diagrams) / PANELS_PER_ROW)
     with figure_settings():
         figure = canvas(0.75 + 2.3 * rows)

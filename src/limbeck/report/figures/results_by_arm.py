@@ -1,11 +1,12 @@
 """The results of all arms side by side: every seed, the mean and its interval."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from limbeck.report.families import MOST_COLOURED, highlighted_arms
+from limbeck.report.families import MAX_COLOURED, highlighted_arms
 from limbeck.report.figures.axes import set_ticks
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
@@ -34,20 +35,20 @@ def results_by_arm(summary: Summary) -> ReportFigure | None:
     words = wording_of(summary)
     highlighted = highlighted_arms(summary)
     styles = arm_styles([arm.name for arm in summary.arms], highlighted)
-    is_large = len(summary.arms) > MOST_COLOURED
-    heights, end = _heights(summary)
+    is_large = len(summary.arms) > MAX_COLOURED
+    positions, end = _y_positions(summary)
     with figure_settings():
         figure = canvas(0.9 + (0.24 if is_large else 0.42) * max(end, 1.5))
         axes = figure.subplots()
         draw = _draw_arm_on_one_line if is_large else _draw_arm
         arms = {arm.name: arm for arm in summary.arms}
-        for name, height in heights.items():
-            draw(axes, height, words.measure.seed_values(arms[name]), styles[name], words)
+        for name, y in positions.items():
+            draw(axes, y, words.measure.seed_values(arms[name]), styles[name], words)
         if summary.teacher is not None:
             _draw_teacher(axes, words.measure.value(summary.teacher.test), words)
-        names = shorten_apart(list(heights), 52 if is_large else 30)
-        axes.set_yticks(list(heights.values()), names)
-        axes.set_ylim(max(heights.values()) + 0.7, -0.7)
+        names = shorten_apart(list(positions), 52 if is_large else 30)
+        axes.set_yticks(list(positions.values()), names)
+        axes.set_ylim(max(positions.values()) + 0.7, -0.7)
         axes.margins(x=0.08)
         _hide_negative_side(axes)
         set_ticks(axes.xaxis, 7, words)
@@ -63,7 +64,7 @@ def results_by_arm(summary: Summary) -> ReportFigure | None:
 def _caption(summary: Summary, words: MeasureWording) -> str:
     sentences = ["One seed per arm."]
     if any(len(arm.seeds) > 1 for arm in summary.arms):
-        mark = "stroke" if len(summary.arms) > MOST_COLOURED else "dot"
+        mark = "stroke" if len(summary.arms) > MAX_COLOURED else "dot"
         sentences = [
             f"Each {mark} is one seed.",
             "The diamond is the mean over seeds, the bar its 95 % interval.",
@@ -72,8 +73,8 @@ def _caption(summary: Summary, words: MeasureWording) -> str:
         sentences.append("The dashed line is the teacher.")
     if highlighted_arms(summary) is not None:
         sentences.append(
-            "Coloured are the headline arm, its control, and the arms with the fewest validation "
-            f"{words.unit}."
+            "The headline arm, its control, and the arms with the fewest validation "
+            f"{words.unit} are coloured."
         )
     return " ".join(sentences)
 
@@ -81,36 +82,36 @@ def _caption(summary: Summary, words: MeasureWording) -> str:
 def comparison_groups(summary: Summary) -> list[list[str]]:
     """Names of the arms to draw together: a control and the arms that are compared with it.
 
-    Arms without a comparison follow, each on its own.
+    Arms without a comparison follow, each in a group of its own.
     """
     groups: dict[str, list[str]] = {}
-    placed: set[str] = set()
+    grouped_names: set[str] = set()
     for comparison in summary.comparisons:
         group = groups.setdefault(comparison.control, [])
         for name in (comparison.control, comparison.arm):
-            if name not in placed:
+            if name not in grouped_names:
                 group.append(name)
-                placed.add(name)
-    single = [[arm.name] for arm in summary.arms if arm.name not in placed]
+                grouped_names.add(name)
+    single = [[arm.name] for arm in summary.arms if arm.name not in grouped_names]
     return [group for group in groups.values() if group] + single
 
 
-def _heights(summary: Summary) -> tuple[dict[str, float], float]:
-    """The height of each arm, with a gap between groups, and where the last group ends."""
+def _y_positions(summary: Summary) -> tuple[dict[str, float], float]:
+    """The y position of each arm, with a gap between groups, and the end of the last group."""
     names = {arm.name for arm in summary.arms}
-    heights: dict[str, float] = {}
-    height = 0.0
+    positions: dict[str, float] = {}
+    y = 0.0
     for group in comparison_groups(summary):
         for name in group:
             if name in names:
-                heights[name] = height
-                height += 1
-        height += 0.5
-    return heights, height
+                positions[name] = y
+                y += 1
+        y += 0.5
+    return positions, y
 
 
 def _hide_negative_side(axes: Axes) -> None:
-    """Cut off intervals below 0, where no result can lie."""
+    """Cut intervals off at 0, because results cannot be negative."""
     if axes.dataLim.x0 < 0:
         axes.set_xlim(left=-0.02 * axes.dataLim.x1)
 
@@ -133,7 +134,7 @@ def _draw_teacher(axes: Axes, level: float | None, words: MeasureWording) -> Non
 
 
 def _draw_arm(
-    axes: Axes, height: float, seeds: Sequence[float], style: Style, words: MeasureWording
+    axes: Axes, y: float, seeds: Sequence[float], style: Style, words: MeasureWording
 ) -> None:
     """Draw the mean above the seeds."""
     if not seeds:
@@ -142,49 +143,44 @@ def _draw_arm(
     mean = float(np.mean(seeds))
     interval = t_interval(seeds)
     if interval:
-        dots = [height + 0.16] * len(seeds)
+        dots = [y + 0.16] * len(seeds)
         axes.plot(seeds, dots, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0)
-        axes.plot(interval, [height - 0.1] * 2, color=colour, linewidth=2.2, zorder=2)
+        axes.plot(interval, [y - 0.1] * 2, color=colour, linewidth=2.2, zorder=2)
     axes.plot(
-        [mean], [height - 0.1], "D", color=colour, markersize=5.5, markeredgecolor="white", zorder=3
+        [mean], [y - 0.1], "D", color=colour, markersize=5.5, markeredgecolor="white", zorder=3
     )
-    axes.annotate(
-        _number(seeds, words),
-        (mean, height - 0.1),
-        xytext=(0, 6),
-        textcoords="offset points",
-        ha="center",
-        va="bottom",
-        fontsize=8.5,
-        color=INK,
-        bbox={"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.3},
-    )
+    box = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.3}
+    point = (mean, y - 0.1)
+    text = _number(seeds, words)
+    _write_beside(axes, text, point, (0, 6), ha="center", va="bottom", fontsize=8.5, bbox=box)
 
 
 def _draw_arm_on_one_line(
-    axes: Axes, height: float, seeds: Sequence[float], style: Style, words: MeasureWording
+    axes: Axes, y: float, seeds: Sequence[float], style: Style, words: MeasureWording
 ) -> None:
-    """Draw seeds and mean on one line, with the number beside them, to fit many arms."""
+    """Draw seeds and mean on one line with the number beside them, so that many arms fit."""
     if not seeds:
         return
     colour = style.colour
     mean = float(np.mean(seeds))
     interval = t_interval(seeds)
     if interval:
-        axes.plot(interval, [height] * 2, color=colour, linewidth=1.8, zorder=2)
-        axes.plot(seeds, [height] * len(seeds), "|", color=colour, markersize=6, zorder=2)
-    axes.plot(
-        [mean], [height], "D", color=colour, markersize=4.5, markeredgecolor="white", zorder=3
-    )
-    axes.annotate(
-        _number(seeds, words),
-        (max([*seeds, *(interval or ())]), height),
-        xytext=(5, 0),
-        textcoords="offset points",
-        va="center",
-        fontsize=8,
-        color=INK,
-    )
+        axes.plot(interval, [y] * 2, color=colour, linewidth=1.8, zorder=2)
+        axes.plot(seeds, [y] * len(seeds), "|", color=colour, markersize=6, zorder=2)
+    axes.plot([mean], [y], "D", color=colour, markersize=4.5, markeredgecolor="white", zorder=3)
+    point = (max([*seeds, *(interval or ())]), y)
+    _write_beside(axes, _number(seeds, words), point, (5, 0), va="center", fontsize=8)
+
+
+def _write_beside(
+    axes: Axes,
+    text: str,
+    point: tuple[float, float],
+    offset: tuple[float, float],
+    **style: Any,
+) -> None:
+    """Write text at an offset from a point, in typographic points."""
+    axes.annotate(text, point, xytext=offset, textcoords="offset points", color=INK, **style)
 
 
 def _number(seeds: Sequence[float], words: MeasureWording) -> str:

@@ -1,4 +1,4 @@
-"""The statistics in the figures: recall, reliability bins and t-intervals."""
+"""Statistics for the figures: recall, reliability bins and t-intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ class Bins:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean distance of confidence and accuracy, by share."""
+        """Expected calibration error: weighted mean gap between confidence and accuracy."""
         is_filled = self.share > 0
         return float((self.share * np.abs(self.confidence - self.accuracy))[is_filled].sum())
 
 
 def recall(labels: NDArray, top: NDArray, classes: int) -> NDArray[np.float64]:
-    """Share of the samples of each class with this top class, ``[C]``; NaN without samples."""
+    """Compute the recall of each class, ``[C]``; NaN for classes without samples."""
     samples = np.bincount(labels, minlength=classes)
     hits = np.bincount(labels[labels == top], minlength=classes)
     return np.where(samples > 0, hits / np.maximum(samples, 1), np.nan)
@@ -42,13 +42,13 @@ def recall(labels: NDArray, top: NDArray, classes: int) -> NDArray[np.float64]:
 def mean_recall(
     predictions: Predictions, models: Sequence[ModelPredictions]
 ) -> NDArray[np.float64]:
-    """Recall of each class, mean over models."""
+    """Compute the recall of each class, averaged over models."""
     labels, classes = predictions.labels, predictions.classes
     return np.mean([recall(labels, model.top, classes) for model in models], axis=0)
 
 
 def reliability_bins(confidence: NDArray, is_right: NDArray, bins: int = BINS) -> Bins:
-    """Group predictions into bins of equal width over [0, 1], each closed above."""
+    """Group predictions into bins of equal width over [0, 1], each including its upper edge."""
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     size = np.bincount(index, minlength=bins)
     divisor = np.where(size > 0, size, np.nan)
@@ -60,7 +60,7 @@ def reliability_bins(confidence: NDArray, is_right: NDArray, bins: int = BINS) -
 
 
 def pooled_bins(labels: NDArray, models: Sequence[ModelPredictions]) -> Bins:
-    """The reliability bins of the predictions of several models together."""
+    """Compute the reliability bins of the pooled predictions of several models."""
     confidence = np.concatenate([model.confidence for model in models])
     is_right = np.concatenate([model.top == labels for model in models])
     return reliability_bins(confidence, is_right)

@@ -53,7 +53,7 @@ _SETTINGS: Any = {
 
 @dataclass(frozen=True)
 class Style:
-    """The colour and the dash of one arm, the same in every figure."""
+    """Colour and dash pattern of an arm, the same in every figure."""
 
     colour: str
     dash: Any = "solid"
@@ -66,8 +66,8 @@ OTHER = Style("#aab0b8")
 def arm_styles(arms: Sequence[str], highlighted: Sequence[str] | None = None) -> dict[str, Style]:
     """Assign a style to each arm.
 
-    Beyond eight arms the colours return with another dash. Arms that are not ``highlighted`` are
-    grey; with None, all arms are highlighted.
+    With more than eight arms, colours repeat with another dash. Arms that are not ``highlighted``
+    are grey; with None, all arms are highlighted.
     """
     if highlighted is None:
         highlighted = arms
@@ -80,7 +80,7 @@ def arm_styles(arms: Sequence[str], highlighted: Sequence[str] | None = None) ->
 
 @contextmanager
 def figure_settings() -> Iterator[None]:
-    """Apply the settings of the figures, and restore the user's Matplotlib settings afterwards."""
+    """Apply the figures' Matplotlib settings, and restore the user's settings afterwards."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         matplotlib.rcdefaults()
@@ -96,7 +96,7 @@ def canvas(height: float) -> Figure:
 def shorten(name: str, limit: int) -> str:
     """Cut the middle out of a name of more than ``limit`` characters.
 
-    Both ends stay, because either may tell two names apart.
+    Both ends stay, because names may differ in either.
     """
     line = " ".join(str(name).split())
     if len(line) <= limit:
@@ -107,7 +107,7 @@ def shorten(name: str, limit: int) -> str:
 
 
 def shorten_apart(names: Sequence[str], limit: int) -> list[str]:
-    """Shorten names to about ``limit`` characters, or more where they would become equal."""
+    """Shorten names to about ``limit`` characters, or to more if they would become equal."""
     longest = max(map(len, names), default=0)
     for length in range(limit, longest, 4):
         short = [shorten(name, length) for name in names]
@@ -117,7 +117,7 @@ def shorten_apart(names: Sequence[str], limit: int) -> list[str]:
 
 
 def break_at_commas(name: str, limit: int) -> str:
-    """Set a name on lines of at most ``limit`` characters, which end after commas."""
+    """Break a name after commas into lines of at most ``limit`` characters."""
     lines = [""]
     for part in re.findall(r"[^,]*,|[^,]+$", name):
         if lines[-1] and len(lines[-1] + part) > limit:

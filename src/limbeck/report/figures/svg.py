@@ -1,4 +1,4 @@
-"""A Matplotlib figure as a tidy SVG element that stands inside a page."""
+"""Conversion of a Matplotlib figure to an SVG element for a page."""
 
 import io
 import re
@@ -32,12 +32,12 @@ class ReportFigure:
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:
-    """Render a figure as an SVG element in which text stays text.
+    """Render a figure as an SVG element whose text stays selectable.
 
     Args:
         figure: Figure to render.
         name: Prefix of all ids in the element, unique in a page.
-        label: Description for readers who cannot see the figure.
+        label: Description for screen readers.
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -11,10 +11,10 @@ FIGURES = (by_temperature, by_two_settings, by_size)
 
 
 def sweep_figures(summary: Summary) -> list[ReportFigure]:
-    """The figures that a study's arms allow.
+    """Draw the figures that a study's arms support.
 
-    Each needs arms that are equal except for the settings that it draws. There is none if an arm
-    has no result.
+    Each figure needs arms that are equal except for the settings that it shows. If an arm has no
+    result, there are no figures.
     """
     measure = measure_of(summary)
     if any(measure.value(arm.mean) is None for arm in summary.arms):

@@ -1,4 +1,4 @@
-"""The training curves of a study: what was logged at each epoch."""
+"""The training curves of a study."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,17 +27,17 @@ from limbeck.report.measure_wording import wording_of
 from limbeck.run.summary import Summary
 
 Curves: TypeAlias = dict[str, NDArray[np.float64]]
-"""``[seeds, epochs]`` of each arm, NaN where nothing was logged."""
+"""``[seeds, epochs]`` of each arm, NaN for missing epochs."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """How a metric of ``metrics.csv`` is drawn.
+    """Drawing of a metric of ``metrics.csv``.
 
     Attributes:
-        plural: Name of the metric inside a sentence.
+        plural: Name of the metric in a sentence, in the plural.
         title: Title of the panel.
-        scale: Conversion of logged values to what the axis shows.
+        scale: Conversion of logged values to axis values.
     """
 
     plural: str
@@ -60,7 +60,7 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
         rows: Rows of ``metrics.csv``.
 
     Returns:
-        The figure, or None if nothing was logged.
+        The figure, or None if there are no values.
     """
     names = [arm.name for arm in summary.arms]
     metric = wording_of(summary).validation_curve
@@ -84,8 +84,8 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
             _use_log_scale_if_wide(axes, lines)
         handles = _handles(styles, panels.values())
         legend(figure, list(handles.values()), list(handles))
-        what = PANELS[metric].title.partition(",")[0]
-        label = f"{what} and training loss per epoch, one line per arm"
+        title = PANELS[metric].title.partition(",")[0]
+        label = f"{title} and training loss per epoch, one line per arm"
         svg = to_svg(figure, "curves", label)
     return ReportFigure("Training curves", svg, _caption(summary, PANELS[metric].plural))
 
@@ -104,13 +104,13 @@ def _caption(summary: Summary, plural: str) -> str:
 
 
 def _curves(rows: Sequence[Mapping[str, Any]], metric: str, arms: Sequence[str]) -> Curves:
-    """The values of a metric, of all arms for which it was logged."""
-    logged: dict[str, dict[tuple[int, int], float]] = {}
+    """The values of a metric, for each arm that logged it."""
+    values_by_arm: dict[str, dict[tuple[int, int], float]] = {}
     for row in rows:
         if row["stage"] == "students" and row["metric"] == metric and row["arm"] in arms:
-            logged.setdefault(row["arm"], {})[row["seed"], row["epoch"]] = row["value"]
+            values_by_arm.setdefault(row["arm"], {})[row["seed"], row["epoch"]] = row["value"]
     curves = {}
-    for arm, values in logged.items():
+    for arm, values in values_by_arm.items():
         seeds = sorted({seed for seed, _ in values})
         epochs = max(epoch for _, epoch in values) + 1
         curve = np.full((len(seeds), epochs), np.nan)
@@ -150,11 +150,11 @@ def _draw_curves(axes: Axes, lines: Curves, styles: Mapping[str, Style]) -> None
 
 def _draw_teacher_level(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str) -> None:
     """Draw the teacher's value after its last epoch."""
-    logged = [row for row in rows if row["stage"] == "teacher" and row["metric"] == metric]
-    logged = [row for row in logged if math.isfinite(row["value"])]
-    if not logged:
+    teacher_rows = [row for row in rows if row["stage"] == "teacher" and row["metric"] == metric]
+    teacher_rows = [row for row in teacher_rows if math.isfinite(row["value"])]
+    if not teacher_rows:
         return
-    last = max(logged, key=lambda row: row["epoch"])
+    last = max(teacher_rows, key=lambda row: row["epoch"])
     level = PANELS[metric].scale(last["value"])
     axes.axhline(level, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1)
     text = axes.annotate(
@@ -173,7 +173,7 @@ def _draw_teacher_level(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: s
 
 
 def _use_log_scale_if_wide(axes: Axes, lines: Curves) -> None:
-    """Use a log scale where all values are positive and span more than a factor of five."""
+    """Use a log scale if all values are positive and span more than a factor of five."""
     values = np.concatenate([curve[np.isfinite(curve)] for curve in lines.values()])
     if values.min() > 0 and values.max() / values.min() > 5:
         axes.set_yscale("log")
