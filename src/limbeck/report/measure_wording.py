@@ -290,8 +290,8 @@ def _samples(data: DataFacts) -> dict[str, int]:
 def _splits(sizes: Mapping[str, int]) -> str:
     """Known sizes of the splits: ``900 training, 50 validation, 50 test``."""
     names = {"train": "training", "val": "validation", "test": "test"}
-    known = [split for split in names if split in sizes]
-    return ", ".join(f"{sizes[split]:,} {names[split]}" for split in known)
+    splits = [split for split in names if split in sizes]
+    return ", ".join(f"{sizes[split]:,} {names[split]}" for split in splits)
 
 
 def _test_size(sizes: Mapping[str, int] | None) -> int | None:

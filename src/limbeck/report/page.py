@@ -89,7 +89,7 @@ def _template() -> Any:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["together"] = _together
+    environment.filters["together"] = _with_no_break_spaces
     environment.filters["breakable"] = _breakable
     return environment.from_string(_asset("report.html"))
 
@@ -104,8 +104,8 @@ def _breakable(name: str) -> Markup:
     return Markup("<wbr>").join(escape(part) for part in parts)
 
 
-def _together(sentence: str) -> str:
-    """Keep ``95 %`` and ``p = 0.03`` on one line."""
+def _with_no_break_spaces(sentence: str) -> str:
+    """Put no-break spaces into ``95 %`` and ``p = 0.03``."""
     return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<])|(?<=\bp [=<]) (?=\d)", "\u00a0", sentence)
 
 

@@ -25,7 +25,7 @@ def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str
         ("Batch size", summary.batch_size),
         ("Teacher's answers", stored_answers(summary, manifest)),
     ]
-    return _known(pairs)
+    return _without_empty(pairs)
 
 
 def stored_answers(summary: Summary, manifest: Manifest) -> str:
@@ -72,8 +72,8 @@ def machine(manifest: Manifest) -> list[tuple[str, str]]:
         ("Finished", manifest.finished),
         ("State", manifest.state),
     ]
-    return _known(pairs)
+    return _without_empty(pairs)
 
 
-def _known(pairs: Sequence[tuple[str, object]]) -> list[tuple[str, str]]:
+def _without_empty(pairs: Sequence[tuple[str, object]]) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]

@@ -17,7 +17,7 @@ from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import MeasureWording, wording_of
 from limbeck.run.summary import ArmResult, Summary
 
-SWEPT = {
+SETTING_LABELS = {
     "objective.temperature": "temperature T",
     "objective.soft_weight": "soft weight",
     "objective.hard_weight": "hard weight",
@@ -44,7 +44,7 @@ def by_two_settings(summary: Summary) -> ReportFigure | None:
     best = sorted(maps, key=lambda family: min(map(measure.validation_mean, family)))
     panels = [family for family in maps if family in best[:MAX_PANELS]]
     rows = max(len(_values(family, pair[1])) for family in panels)
-    names = f"{SWEPT[pair[0]]} and {SWEPT[pair[1]]}"
+    names = f"{SETTING_LABELS[pair[0]]} and {SETTING_LABELS[pair[1]]}"
     with figure_settings():
         figure, grid = make_panels(len(panels), 0.95 + 0.34 * rows)
         for axes, family, name in zip(grid, panels, labels(panels, pair), strict=True):
@@ -74,7 +74,7 @@ def _caption(words: MeasureWording, panels: int, maps: int) -> str:
 def _largest_maps(summary: Summary) -> tuple[Pair, list[Family]]:
     """Find the pair of settings with the most arms in its maps; return both."""
     arms = [arm for arm in summary.arms if not is_control(arm)]
-    candidates = [(pair, _maps(arms, pair)) for pair in combinations(SWEPT, 2)]
+    candidates = [(pair, _maps(arms, pair)) for pair in combinations(SETTING_LABELS, 2)]
     return max(candidates, key=lambda candidate: sum(map(len, candidate[1])))
 
 
@@ -133,8 +133,8 @@ def _draw_map(
     _outline(axes, *cell(min(family, key=words.measure.validation_mean)))
     axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
     axes.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
-    axes.set_xlabel(SWEPT[pair[0]])
-    axes.set_ylabel(SWEPT[pair[1]])
+    axes.set_xlabel(SETTING_LABELS[pair[0]])
+    axes.set_ylabel(SETTING_LABELS[pair[1]])
     only_grid(axes, "none")
     axes.spines[:].set_visible(False)
 
