@@ -16,7 +16,7 @@ from typing import Any
 
 from limbeck._base.errors import ExportError
 from limbeck._base.files import write_json, write_text
-from limbeck.cli.config.reopen import open_finished
+from limbeck.cli.config.reopen import open_finished_run
 from limbeck.cli.main import main as limbeck
 from limbeck.deploy.export import ExportOptions, export
 from limbeck.deploy.run_cost import cost
@@ -56,7 +56,7 @@ def main() -> None:
 
 def entry_of(run: Path) -> dict[str, Any]:
     """Export the best student of a run; return its errors at each stage and its costs."""
-    with open_finished(run) as study, tempfile.TemporaryDirectory() as aside:
+    with open_finished_run(run) as study, tempfile.TemporaryDirectory() as aside:
         options = ExportOptions(to=Path(aside) / "bundle")
         try:
             result = export(study.folder, study.data, options, build=study.build)

@@ -150,7 +150,7 @@ def test_other_verbs(fails, tmp_path):
     (tmp_path / "empty" / "manifest.json").write_text("[]", encoding="utf-8")
     assert "manifest.json is damaged" in fails(7, "empty", verb="resume", out=None)
     (tmp_path / "empty" / "manifest.json").write_text('{"state": "failed"}', encoding="utf-8")
-    assert "Study(resume=True)" in fails(2, "empty", verb="resume", out=None)
+    assert "RunOptions(resume=True)" in fails(2, "empty", verb="resume", out=None)
     (tmp_path / "empty" / "manifest.json").write_text('{"state": "finished"}', encoding="utf-8")
     assert "is already finished" in fails(2, "empty", verb="resume", out=None)
 

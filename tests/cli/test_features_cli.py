@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from limbeck.cli.config.arms import merged_objective
+from limbeck.cli.config.arms import merge_objective
 from limbeck.cli.config.compose import compose
 from limbeck.cli.main import main
 from limbeck.losses import Objective
@@ -96,7 +96,7 @@ def test_controls_of_a_sweep_take_no_features_and_no_weights_of_dkd():
     assert len(arms) == 3
     base = OmegaConf.to_container(compose([]).objective)
     features = [
-        merged_objective(base, (arm or {}).get("objective"))["features"] for arm in arms.values()
+        merge_objective(base, (arm or {}).get("objective"))["features"] for arm in arms.values()
     ]
     assert sorted(map(len, features)) == [0, 0, 1]
     names = list(compose(["objective=dkd", "objective.target_weight=1,2"], multirun=True).arms)

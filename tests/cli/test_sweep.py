@@ -118,7 +118,7 @@ def test_settings_of_a_sweep_can_be_printed(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("-m seeds=0,1", "several seeds are a list, seeds=[0,1]"),
+        ("-m seeds=0,1", "list several seeds as seeds=[0,1]"),
         (
             "-m epochs=1,2",
             "the arms of one study differ in objective, student, views, transfer or optimizer "
@@ -146,7 +146,7 @@ def test_settings_of_a_sweep_can_be_printed(capsys):
         ),
         (
             "-m transfer={labelled:5},{labelled:6}",
-            "sweep a setting in it, as in transfer.labelled=50,100",
+            "Sweep a single setting instead, as in transfer.labelled=50,100",
         ),
         ("-m optimizer.lr=0,1", "optimizer.lr=0 would never learn"),
     ],

@@ -241,7 +241,7 @@ def test_files_that_are_not_text_are_refused(fails, tmp_path, content, message):
         (
             2,
             ["data.path=fine.txt", "transfer.source={_target_: limbeck.data.UniformNoise}"],
-            "makes no text",
+            "cannot generate text",
         ),
         (2, ["data.path=fine.txt", "arms.soft.control=[{a: 1}]"], "is not another arm"),
         (

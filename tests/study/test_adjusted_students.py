@@ -168,7 +168,8 @@ def test_the_squared_error_of_grades_is_for_a_student_of_one_score(data, tmp_pat
     arms = {"a": Arm(objective=Objective(hard_weight=1.0, soft_weight=0.0, hard="squared_error"))}
     student = partial(MLP, hidden=[4])
     with pytest.raises(
-        ConfigError, match=r"arms\.a: objective\.hard=squared_error is for a student of one score"
+        ConfigError,
+        match=r"arms\.a: objective\.hard=squared_error requires a student with a single",
     ):
         make_study(data, arms, tmp_path / "run", student=student).check()
     make_study(data, arms, tmp_path / "run", student=partial(Graded, student)).check()

@@ -138,7 +138,7 @@ def test_a_run_is_not_resumed_with_other_data(data, tmp_path, monkeypatch):
             resumable(data, out).run()
     other = dataset()
     other.train.labels[0] = (other.train.labels[0] + 1) % 3
-    with pytest.raises(DataError, match="the data is not what it was when this run began"):
+    with pytest.raises(DataError, match="the data has changed since this run was started"):
         resumable(other, out, resume=True).run()
 
 
@@ -148,7 +148,7 @@ def test_a_run_is_not_resumed_with_another_teacher(data, tmp_path, monkeypatch):
         interrupt(patch, stage="cohort0")
         with pytest.raises(Killed):
             study_of(data, out).run()
-    with pytest.raises(TeacherError, match="the teacher is not what it was when this run began"):
+    with pytest.raises(TeacherError, match="the teacher has changed since this run was started"):
         study_of(data, out, teacher=teacher_model(seed=8), resume=True).run()
 
 

@@ -105,7 +105,7 @@ def test_cached_answers_give_the_same_scores(data, monkeypatch):
     blocks = len(data.val) + data.test_size
     scores = {}
     for limit, often in ((1 << 28, 1), (0, 3)):  # the teacher itself and two students
-        monkeypatch.setattr(scoring, "MOST_CACHED_LOGITS", limit)
+        monkeypatch.setattr(scoring, "MAX_CACHED_LOGITS", limit)
         teacher = Counting()
         scores[limit] = scored(data, teacher)
         assert teacher.blocks == often * blocks
@@ -121,7 +121,7 @@ def test_answers_are_cached_up_to_the_limit(data, monkeypatch):
     """The answers to the smaller split are cached, those to the larger are not."""
     small, large = sorted((len(data.val), data.test_size))
     assert small < large
-    monkeypatch.setattr(scoring, "MOST_CACHED_LOGITS", small * BLOCK * 256)
+    monkeypatch.setattr(scoring, "MAX_CACHED_LOGITS", small * BLOCK * 256)
     teacher = Counting()
     scored(data, teacher)
     assert teacher.blocks == small + 3 * large

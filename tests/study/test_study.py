@@ -97,7 +97,7 @@ def test_arms_have_students_views_and_transfer_sets_of_their_own(data, tmp_path)
         (
             {"transfer": TransferSet(labelled=0)},
             ConfigError,
-            r"its transfer set has none \(all, unlabelled\)",
+            r"its transfer set has no labels \(all, unlabelled\)",
         ),
         ({"student": lambda: 3}, ConfigError, "should be a torch.nn.Module"),
         ({"student": lambda depth: Own()}, ConfigError, "could not be built.*depth"),

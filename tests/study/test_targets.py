@@ -19,8 +19,8 @@ from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.store.answers import FullPrecision
 from limbeck.store.files import ANSWERS
-from limbeck.study.pools import Pools
-from limbeck.study.targets import Signals
+from limbeck.study.pools import TransferPools
+from limbeck.study.targets import TeacherSignals
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
 
 HARD, SOFT = Objective(hard_weight=1.0, soft_weight=0.0), Objective()
@@ -79,9 +79,9 @@ def study(data, out, arms=None, **options):
 def signals_of(data, teacher, arms=None, **options):
     """The signals of a study, and that of each arm with a teacher."""
     tiny = study(data, "unused", arms, teacher=teacher, **options)
-    signals = Signals(
+    signals = TeacherSignals(
         LiveTeacher(teacher),
-        Pools(data, [], RunFolder("unused"), tiny.progress),
+        TransferPools(data, [], RunFolder("unused"), tiny.progress),
         tiny.store,
         list(tiny.cohorts()),
         precision=FullPrecision(),
@@ -89,7 +89,7 @@ def signals_of(data, teacher, arms=None, **options):
         progress=tiny.progress,
     )
     learners = [plan for plan in tiny.plans if plan.objective.needs_teacher]
-    return signals, {plan.name: signals.of(plan) for plan in learners}
+    return signals, {plan.name: signals.get(plan) for plan in learners}
 
 
 def stores_of(signals):

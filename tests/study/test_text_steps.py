@@ -50,9 +50,9 @@ def test_students_with_large_logits_are_trained_one_by_one(text_data, tmp_path, 
     study = study_of(text_data, tmp_path / "run")
     assert len(study.cohorts()) == 1
     logits = 32 * BLOCK * 256  # of one student for a batch
-    monkeypatch.setattr("limbeck.study.cohorts.MOST_LOGITS", 2 * logits)
+    monkeypatch.setattr("limbeck.study.cohorts.MAX_LOGITS", 2 * logits)
     assert [len(list(cohort.students())) for cohort in study.cohorts()] == [2, 2]
-    monkeypatch.setattr("limbeck.study.cohorts.MOST_LOGITS", logits)
+    monkeypatch.setattr("limbeck.study.cohorts.MAX_LOGITS", logits)
     assert len(study.cohorts()) == 4
 
 

@@ -14,7 +14,7 @@ from limbeck.models import GPT
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bias": "prior"}, "bias=prior is for classes"),
+        ({"bias": "prior"}, "bias=prior is for classifiers"),
         (
             {"transfer": TransferSet(labelled=3)},
             "transfer.labelled=3 needs samples with a class",
@@ -35,7 +35,7 @@ from limbeck.models import GPT
                 },
                 "store": {"kind": "sampled"},
             },
-            "draws a teacher's tokens at one temperature, but the arms have 1, 4",
+            "samples a teacher's tokens at one temperature, but the arms have 1, 4",
         ),
         (
             {"arms": {"hard": Arm(objective=HARD, control=["hard"])}},

@@ -17,7 +17,7 @@ from limbeck.data import Dataset, ImagesFrom, Shift, Source, TransferSet, Unifor
 from limbeck.models import MLP, load_model
 from limbeck.run.folder import RunFolder
 from limbeck.study.engine import Engine
-from limbeck.study.pools import Pools
+from limbeck.study.pools import TransferPools
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.generator import Generated
 
@@ -167,7 +167,7 @@ def test_a_run_is_not_resumed_with_other_inputs(data, tmp_path, monkeypatch):
         study(data, tmp_path / "run", arms).run()
     monkeypatch.setattr(Engine, "fit", fit)
     np.save(tmp_path / "images.npy", data.train.inputs[:9, 0].numpy())
-    with pytest.raises(DataError, match=r"the inputs: images from images\.npy is not what it was"):
+    with pytest.raises(DataError, match=r"the inputs: images from images\.npy has changed"):
         study(data, tmp_path / "run", arms, resume=True).run()
 
 
@@ -189,7 +189,7 @@ def test_students_may_learn_from_some_classes_only(data, tmp_path):
         (
             TransferSet(source=Adversary()),
             ConfigError,
-            r"its transfer set has none \(12 adversaries\)",
+            r"its transfer set has no labels \(12 adversaries\)",
         ),
         (TransferSet(without=["d"]), ConfigError, "unknown class 'd'. The classes are a, b, c"),
         (TransferSet(source=ImagesFrom("nowhere.npy")), DataError, "nowhere.npy cannot be read"),
@@ -265,7 +265,7 @@ def test_inputs_of_a_source_are_cached_until_all_students_are_trained(data, tmp_
 def test_a_source_uses_the_teacher_on_the_device_of_the_study(data, tmp_path):
     """Wherever another arm has moved it, so that a resumed run makes the same inputs."""
     model = teacher().train()
-    pools = Pools(data, [], RunFolder(tmp_path), StageProgress(enabled=False))
+    pools = TransferPools(data, [], RunFolder(tmp_path), StageProgress(enabled=False))
     pools.teacher, pools.device = LiveTeacher(model), torch.device("meta")
     models = []
     source = Adversary()

@@ -16,10 +16,10 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure the models of a run."""
-    from limbeck.cli.config.reopen import open_finished
+    from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.run_cost import cost
 
-    with open_finished(arguments.run) as study:
+    with open_finished_run(arguments.run) as study:
         content = cost(study.folder, study.data, build=study.build, combine=study.combine)
     print(cost_table(content))
     print(f"report: {arguments.run / 'report.html'}")

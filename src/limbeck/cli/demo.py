@@ -27,13 +27,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve the page until interrupted."""
-    from limbeck.cli.config.reopen import open_finished
+    from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.demo import Demo
     from limbeck.deploy.models_of_run import models_of_run
 
     settings = read_settings(arguments.settings, SETTINGS)
     port = settings.pop("port", 0)
-    with open_finished(arguments.run) as study:
+    with open_finished_run(arguments.run) as study:
         models = models_of_run(study.folder, build=study.build, combine=study.combine, **settings)
         demo = Demo(models, study.data, port=port)
     print(f"Open {demo.url} in a browser on this machine. Press Ctrl-C to stop.", flush=True)

@@ -37,20 +37,20 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export a student of a run."""
-    from limbeck.cli.config.reopen import open_finished
+    from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.export import ExportOptions, export
 
     settings = read_settings(arguments.settings, SETTINGS)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
-    with open_finished(arguments.run) as study:
+    with open_finished_run(arguments.run) as study:
         bundle = export(study.folder, study.data, ExportOptions(**settings), build=study.build)
     print(closing_message(bundle))
     return 0
 
 
 def closing_message(bundle: "ExportResult") -> str:
-    """The stages of the export, where the bundle is and what to do next."""
+    """Describe the stages of the export, the location of the bundle and the next step."""
     from limbeck.report.formats import file_size
 
     size = sum(file.stat().st_size for file in bundle.folder.iterdir())

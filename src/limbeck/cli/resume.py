@@ -23,12 +23,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = RunFolder(arguments.run.absolute())
     folder.prepare(resume=True)
-    # Processes of a distributed run are started with this command from another working directory.
+    # The other processes of a distributed run repeat this command in another working directory.
     sys.argv = [sys.argv[0], "resume", str(folder.path)]
     if read_manifest(folder).state == "finished":
         raise ConfigError(f"{arguments.run} is already finished. Its report is {folder.report}.")
     from limbeck.cli.config.reopen import recompose
     from limbeck.cli.run import execute
 
-    with recompose(folder, "is resumed with Study(resume=True)") as (config, facts):
+    with recompose(folder, "is resumed with RunOptions(resume=True)") as (config, facts):
         return execute(config, folder.path, facts, resume=True)

@@ -19,8 +19,8 @@ HELP = {
     "train": "train only the teacher",
     "distill": "train controls and distilled students with an existing teacher (teacher.from=RUN)",
 }
-MOST_FAILED_ARMS = 3
-"""Number of failed arms that the closing message lists."""
+MAX_FAILED_ARMS = 3
+"""Maximum number of failed arms in the closing message."""
 
 
 def add_parsers(verbs: Any) -> None:
@@ -70,7 +70,7 @@ def _output_folder(config: Any) -> Path:
 
 
 def _facts(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What the manifest records about the command, so that the run can be resumed."""
+    """Return the facts about the command that are needed to resume the run."""
     config_dir = arguments.config_dir
     options = ["-m"] if arguments.multirun else []
     if config_dir is not None:
@@ -134,13 +134,13 @@ def _print_results(summary: "Summary", out: Path) -> int:
 
 
 def _report_failed_students(summary: "Summary") -> int:
-    """Print which students failed in an otherwise finished study."""
+    """Print the failed students of an otherwise finished study."""
     from limbeck.report.wording import failures
 
     arms = failures(summary)
-    lines = [f"{arm} ({seeds}): {reason}" for arm, seeds, reason in arms[:MOST_FAILED_ARMS]]
-    if len(arms) > MOST_FAILED_ARMS:
-        lines.append(f"and {len(arms) - MOST_FAILED_ARMS} more arms")
+    lines = [f"{arm} ({seeds}): {reason}" for arm, seeds, reason in arms[:MAX_FAILED_ARMS]]
+    if len(arms) > MAX_FAILED_ARMS:
+        lines.append(f"and {len(arms) - MAX_FAILED_ARMS} more arms")
     count = len(summary.failed)
     students = "1 student" if count == 1 else f"{count} students"
     out_of_memory = all(is_out_of_memory(reason) for _, _, reason in arms)

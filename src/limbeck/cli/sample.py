@@ -28,13 +28,13 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate text and print it."""
-    from limbeck.cli.config.reopen import open_finished
+    from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.sample import SampleOptions, print_samples, sample
 
     settings = read_settings(arguments.settings, SETTINGS)
     arm = settings.pop("arm", None)
     options = SampleOptions(**settings)
-    with open_finished(arguments.run) as study:
+    with open_finished_run(arguments.run) as study:
         samples = sample(
             study.folder,
             study.data,

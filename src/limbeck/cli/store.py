@@ -29,7 +29,7 @@ _KEY_PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
 def table(root: Path) -> list[str]:
-    """One line for each store, below a line of headings."""
+    """Return a table of all stores as lines of text, with column headings first."""
     paths = find_stores(root)
     if not paths:
         return [f"no stores in {root}"]

@@ -1,4 +1,4 @@
-"""Settings written as ``KEY=VALUE`` behind a verb such as ``limbeck export``."""
+"""Parsing of ``KEY=VALUE`` settings after a verb such as ``limbeck export``."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Setting:
 
     Attributes:
         type: Type of the value.
-        example: Example of its use, for help texts and messages.
+        example: Example of an override, for messages.
     """
 
     type: type

@@ -1,1 +1,1 @@
-"""A study from top to bottom: arms, cohorts, teacher, targets, scores, results."""
+"""Studies: arms, cohorts, teacher, targets, scores and results."""

@@ -1,4 +1,4 @@
-"""Arms and teacher of a study, as users describe them and with everything filled in."""
+"""Arms and teacher of a study, as users describe them, and arms with all defaults filled in."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from limbeck.teacher.signal import COMBINE
 from limbeck.training.optimizer import Optimizer
 
 Builder = Callable[..., nn.Module]
-"""Function that builds an untrained model from ``shape`` and ``classes``, if it takes them."""
+"""Function that builds an untrained model; may take the arguments ``shape`` and ``classes``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Arm:
         objective: Loss of the student; ``soft_weight=0`` makes the arm a control.
         student: Function that builds the untrained student; None for the study's.
         views: Views of the inputs; None for the study's.
-        transfer: Samples that the student sees; None for the study's.
+        transfer: Samples that the student is trained on; None for the study's.
         optimizer: Optimizer of the student; None for the study's.
         epochs: Number of training epochs; None for the study's.
         control: Name of the arm to compare with, or several names; None for the control that
@@ -55,16 +55,16 @@ class Teacher:
         batch_size: Batch size of the training.
         optimizer: Optimizer of the training.
         views: Views of the inputs in training.
-        members: Number of models to train; their mean is the teacher.
-        combine: Mean of the members' answers: over ``probabilities`` or ``logits``.
-        seed: Seed of the first member; the others count on from it.
+        members: Number of models to train; the teacher is their mean.
+        combine: Outputs of the members to average: ``probabilities`` or ``logits``.
+        seed: Seed of the first member; each further member uses the next integer.
         source: Run folders, model folders or files of weights (safetensors, or a state dict of
             ``torch.save``) to load instead of training.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
             tensors.
 
     Raises:
-        ConfigError: If a value is out of range, or there is neither ``model`` nor ``source``.
+        ConfigError: If a value is out of range, or neither ``model`` nor ``source`` is set.
     """
 
     model: Builder | None = None
@@ -89,7 +89,7 @@ class Teacher:
             )
         if self.source is None and self.model is None:
             raise ConfigError(
-                "A teacher needs a model to train (teacher.model) or files to take (teacher.from)."
+                "A teacher needs a model to train (teacher.model) or files to load (teacher.from)."
             )
 
 
@@ -102,10 +102,10 @@ class ArmPlan:
         objective: Loss of the student.
         student: Function that builds the untrained student.
         views: Views of the inputs.
-        transfer: Samples that the student sees.
+        transfer: Samples that the student is trained on.
         optimizer: Optimizer of the student.
         epochs: Number of training epochs.
-        control: Names of the arms to compare with; empty to choose one.
+        control: Names of the arms to compare with; empty to choose a control automatically.
     """
 
     name: str
@@ -119,7 +119,7 @@ class ArmPlan:
 
     @property
     def is_control(self) -> bool:
-        """Whether the arm learns from labels alone."""
+        """Whether the arm is trained without the teacher."""
         return not self.objective.needs_teacher
 
     def student_name(self, seed: int) -> str:
@@ -154,7 +154,7 @@ def plan_arms(arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
     for name, arm in arms.items():
         student = arm.student or defaults.student
         if student is None:
-            raise ConfigError(f"arms.{name} has no student, and the study has none for all arms.")
+            raise ConfigError(f"arms.{name} has no student. Set one for the arm or for the study.")
         epochs = defaults.epochs
         if arm.epochs is not None:
             epochs = check_count(f"arms.{name}.epochs", arm.epochs)
@@ -166,14 +166,14 @@ def plan_arms(arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
             transfer=arm.transfer or defaults.transfer or TransferSet(),
             optimizer=arm.optimizer or defaults.optimizer,
             epochs=epochs,
-            control=_named_controls(name, arm, arms),
+            control=_control_names(name, arm, arms),
         )
         plans.append(plan)
     return plans
 
 
-def _named_controls(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, ...]:
-    """The controls that an arm names, without duplicates."""
+def _control_names(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, ...]:
+    """Return the names of the controls of an arm, without duplicates."""
     if arm.control is None:
         return ()
     names = [arm.control] if isinstance(arm.control, str) else arm.control
@@ -188,10 +188,11 @@ def _named_controls(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, 
 
 
 def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
-    """Names of the arms to compare an arm with.
+    """Return the names of the arms to compare an arm with.
 
-    These are the ones it names; else the control that differs in the objective alone, else one with
-    the same student and inputs, else one with the same student. A control that names none has none.
+    If the arm names none, this is the first control that differs only in the objective, else the
+    first with the same student and inputs, else the first with the same student. Controls are only
+    compared with the arms that they name.
     """
     if arm.control or arm.is_control:
         return arm.control
@@ -210,16 +211,16 @@ def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
 def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
     """Build an untrained model for the data with the initial weights of a seed.
 
-    Unless the data is text, the model normalises its inputs.
+    The model normalises its inputs, unless the dataset is text.
 
     Raises:
-        ConfigError: If the builder needs an unknown argument, or does not return a module.
+        ConfigError: If the builder requires other arguments, or does not return a module.
     """
-    known = {"shape": data.shape, "classes": data.classes}
+    available = {"shape": data.shape, "classes": data.classes}
     try:
         signature = inspect.signature(builder)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-        arguments = {k: v for k, v in known.items() if takes_any or k in signature.parameters}
+        arguments = {k: v for k, v in available.items() if takes_any or k in signature.parameters}
     except (TypeError, ValueError):
         arguments = {}
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Checks of arms against the data, before anything is written or trained."""
+"""Checks of arms against the dataset, before anything is written or trained."""
 
 import torch
 from torch import nn
@@ -10,10 +10,10 @@ from limbeck.teacher.checks import check_vocabulary, probe
 
 
 def check_student(plan: ArmPlan, data: Dataset) -> None:
-    """Check that an arm's student fits the data.
+    """Check that the student of an arm fits the dataset.
 
     Raises:
-        ConfigError: If it does not, or if its builder returns the same module each time.
+        ConfigError: If the student does not fit, or its builder returns the same module each time.
     """
     if plan.objective.class_weights is not None:
         plan.objective.for_labels(data.train.labels, data.classes)
@@ -39,32 +39,32 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
         and not is_graded(first, data)
     ):
         raise ConfigError(
-            f"arms.{plan.name}: objective.hard=squared_error is for a student of one score, such "
-            "as limbeck.models.Graded; the logits of this one have another form. Use such a "
-            "student, or objective.hard=cross_entropy."
+            f"arms.{plan.name}: objective.hard=squared_error requires a student with a single "
+            "score, such as limbeck.models.Graded, but the logits of this student have another "
+            "form. Use a graded student, or objective.hard=cross_entropy."
         )
 
 
 @torch.no_grad()
 def is_graded(model: nn.Module, data: Dataset) -> bool:
-    """Whether a model's logits have the form that the squared error of grades needs.
+    """Whether the logits of a model have the form that the squared error of grades requires.
 
-    One blank input is tried; see :func:`limbeck.losses.squared_error_of_grades`.
+    The model is run on one blank input; see :func:`limbeck.losses.squared_error_of_grades`.
     """
     logits = model.eval()(data.blank(1))
     return torch.allclose(logits.diff(n=2), torch.tensor(-1.0), atol=1e-2)
 
 
 def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
-    """Check that an arm can learn from its transfer set, and that its views fit the inputs.
+    """Check that an arm can be trained on its transfer set and that its views fit the inputs.
 
     Args:
-        plan: Arm with everything filled in.
+        plan: Arm with all defaults filled in.
         data: Dataset of the study.
-        pool: Samples that the transfer set selects from; None if a source makes them later.
+        pool: Samples that the transfer set selects from; None if a source generates them later.
 
     Raises:
-        ConfigError: If the arm cannot learn from it, or the selection is impossible.
+        ConfigError: If a control has no labels, the selection is impossible, or views do not fit.
     """
     if pool is not None:
         plan.transfer.select(pool, data.class_names)
@@ -74,21 +74,21 @@ def check_transfer(plan: ArmPlan, data: Dataset, pool: Split | None) -> None:
     if plan.is_control and not plan.transfer.has_labels:
         raise ConfigError(
             f"arms.{plan.name} learns from labels alone (objective.soft_weight=0), but its "
-            f"transfer set has none ({plan.transfer.name}). Give it samples with labels, as in "
+            f"transfer set has no labels ({plan.transfer.name}). Use samples with labels, as in "
             f"arms.{plan.name}.transfer={{labelled: null, source: null}}, or a soft loss."
         )
 
 
 def check_source(plan: ArmPlan, data: Dataset) -> None:
-    """Check that the source of an arm's transfer set makes inputs like those of the data.
+    """Check that the source of a transfer set can generate inputs for the dataset.
 
     Raises:
-        ConfigError: If the data is text and there is a source, for none makes text.
+        ConfigError: If the dataset is text, which no source can generate.
     """
     if data.tokenizer is not None and plan.transfer.source is not None:
         raise ConfigError(
-            f"arms.{plan.name}: transfer.source={plan.transfer.source.name} makes no text, but "
-            f"{data.name} is text. Use transfer.source=null."
+            f"arms.{plan.name}: transfer.source={plan.transfer.source.name} cannot generate text, "
+            f"but {data.name} is a text dataset. Use transfer.source=null."
         )
 
 
@@ -96,11 +96,11 @@ def check_views(views: Views, split: Split, data: Dataset) -> None:
     """Check that views fit the inputs of a split.
 
     Raises:
-        ConfigError: If they do not.
+        ConfigError: If the views cannot be applied to them.
     """
     if data.tokenizer is not None and not isinstance(views, NoViews):
         raise ConfigError(
-            f"views: {views.name} need images [N, C, H, W], but {data.name} is text. Use "
+            f"views: {views.name} need images [N, C, H, W], but {data.name} is a text dataset. Use "
             "views=none."
         )
     views.apply(split.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))

@@ -1,4 +1,4 @@
-"""Grouping of arms and seeds into cohorts: students that are trained at once."""
+"""Grouping of arms and seeds into cohorts, whose students are trained together."""
 
 import itertools
 import math
@@ -15,17 +15,17 @@ from limbeck.training.cohort import stack
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 
 T = TypeVar("T")
-MOST_LOGITS = 1 << 28
-"""Most logits of a cohort for one batch: 1 GiB in float32, of which a step needs several."""
+MAX_LOGITS = 1 << 28
+"""Maximum number of logits of a cohort per batch: 1 GiB in float32; a step needs several."""
 
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """Arms and seeds whose students are trained at once.
+    """Arms and seeds whose students are trained together.
 
     Attributes:
-        number: Position among the cohorts of the study.
-        arms: Arms with one architecture, inputs, optimizer and number of epochs.
+        number: Index of the cohort in the study.
+        arms: Arms with the same architecture, inputs, optimizer and number of epochs.
         seeds: Seeds of each arm.
     """
 
@@ -39,7 +39,7 @@ class CohortPlan:
         return f"cohort{self.number}"
 
     def students(self) -> Iterator[tuple[ArmPlan, int]]:
-        """Arm and seed of each student."""
+        """Iterate over the arm and seed of each student."""
         return itertools.product(self.arms, self.seeds)
 
 
@@ -48,8 +48,8 @@ def plan_cohorts(
 ) -> list[CohortPlan]:
     """Split a study into cohorts.
 
-    Arms that can be stacked are together with all their seeds, as many as fit; other students are
-    trained one at a time.
+    Arms that can be stacked share a cohort with all their seeds, as far as memory allows. All other
+    students are trained one at a time.
 
     Args:
         plans: Arms of the study.
@@ -62,42 +62,42 @@ def plan_cohorts(
     while remaining:
         group = _stackable_with(remaining[0], remaining)
         remaining = [plan for plan in remaining if plan not in group]
-        most = _most_stacked(group, seeds, data, batch_size)
-        if most >= len(seeds):
-            parts = _split_evenly(group, most // len(seeds))
+        max_students = _max_students(group, seeds, data, batch_size)
+        if max_students >= len(seeds):
+            parts = _split_evenly(group, max_students // len(seeds))
             groups += [(part, list(seeds)) for part in parts]
         else:
             for plan in group:
-                groups += [([plan], part) for part in _split_evenly(seeds, most)]
+                groups += [([plan], part) for part in _split_evenly(seeds, max_students)]
     return [CohortPlan(number, arms, part) for number, (arms, part) in enumerate(groups)]
 
 
 def _stackable_with(first: ArmPlan, plans: Sequence[ArmPlan]) -> list[ArmPlan]:
-    """Arms that may share a cohort with the first one, including it."""
-    if first.objective.features:  # hooks read the layers of one model
+    """Return the arms that can share a cohort with the first arm, including itself."""
+    if first.objective.features:  # hooks read the layers of a single model
         return [first]
     return [
         plan for plan in plans if plan.shares_cohort_with(first) and not plan.objective.features
     ]
 
 
-def _most_stacked(
+def _max_students(
     group: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset, batch_size: int
 ) -> int:
-    """Largest number of students in one cohort, by their parameters and their logits of a batch."""
+    """Return the maximum number of students per cohort, from their parameters and logits."""
     first = group[0]
     if len(group) * len(seeds) == 1 or first.objective.features:
         return 1
     size = sum(p.numel() for p in build(first.student, data, 0).parameters())
     logits = batch_size * math.prod(data.answer_shape)
-    most = min(stack.MAX_STACKED // max(size, 1), MOST_LOGITS // logits)
-    if most <= 1 or not can_stack(first.student, data):
+    limit = min(stack.MAX_STACKED // max(size, 1), MAX_LOGITS // logits)
+    if limit <= 1 or not can_stack(first.student, data):
         return 1
-    return most
+    return limit
 
 
 def can_stack(student: Builder, data: Dataset, students: int = 2) -> bool:
-    """Whether copies of a student can be one cohort: no reason against it, and two run together.
+    """Whether copies of a student can be stacked; two copies are run together to find out.
 
     Args:
         student: Builder of the student.
@@ -115,8 +115,8 @@ def can_stack(student: Builder, data: Dataset, students: int = 2) -> bool:
     return True
 
 
-def _split_evenly(items: Sequence[T], most: int) -> list[list[T]]:
-    """The items in parts of at most ``most``, of about the same length."""
-    parts = math.ceil(len(items) / most)
+def _split_evenly(items: Sequence[T], max_length: int) -> list[list[T]]:
+    """Split items into parts of similar length, each with at most ``max_length`` items."""
+    parts = math.ceil(len(items) / max_length)
     cuts = [len(items) * i // parts for i in range(parts + 1)]
     return [list(items[start:end]) for start, end in itertools.pairwise(cuts)]

@@ -1,4 +1,4 @@
-"""Fitting of the models of a study: devices and processes, loggers, checkpoints, progress."""
+"""Training of the models of a study with devices, loggers, checkpoints and progress display."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,13 +22,13 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     """Check the settings of the group ``trainer``.
 
     Raises:
-        ConfigError: If a setting is unknown or refused.
+        ConfigError: If a setting is unknown or not supported.
     """
     TrainerOptions.of(dict(trainer))
 
 
 class Engine:
-    """Fits the teacher and the cohorts of a study.
+    """Trainer of the teacher and the cohorts of a study.
 
     Args:
         run: Folder for logs and checkpoints.
@@ -54,18 +54,18 @@ class Engine:
         """Fit a teacher or a cohort, from its checkpoint if there is one.
 
         Args:
-            stage: Name of its logs and checkpoints.
+            stage: Name of the logs and checkpoints.
             label: Name on the progress display.
             task: Models with their losses and optimizer.
-            data: Batches.
+            data: Training and validation batches.
             epochs: Number of training epochs.
 
         Raises:
             DivergedError: If the loss of every student is no longer finite.
-            ResourceError: If memory runs out.
+            ResourceError: If there is not enough memory.
         """
         options = TrainerOptions.of({**self.options, "max_epochs": epochs})
-        loggers = [csv_logger(self.run.logs, stage), *self._own_loggers()]
+        loggers = [csv_logger(self.run.logs, stage), *self._user_loggers()]
         with self.progress.stage(label, epochs) as advance:
             fit(
                 task,
@@ -76,7 +76,7 @@ class Engine:
                 advance=advance,
             )
 
-    def _own_loggers(self) -> list[Any]:
+    def _user_loggers(self) -> list[Any]:
         """The user's loggers, created before the first fit."""
         if self._loggers is None:
             save_dir = str(self.run.logs)
@@ -91,5 +91,5 @@ class Engine:
 
     @property
     def precision(self) -> Precision:
-        """Precision of the training, in which the teacher's answers are computed too."""
+        """Precision of the training and of the teacher's answers."""
         return make_fabric(self.options).strategy.precision

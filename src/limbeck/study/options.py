@@ -1,4 +1,4 @@
-"""Options of a study in two groups: how the students are trained, and how the study is run."""
+"""Options of a study: the training schedule of the students, and options of the run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from limbeck.store.settings import StoreLike
 from limbeck.study.engine import check_trainer
 from limbeck.training.optimizer import Optimizer
 
-MOST_EXAMPLES = 100
+MAX_EXAMPLES = 100
 
 
 def _one_cycle() -> Optimizer:
@@ -42,10 +42,10 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Options of a study that are not about what the students learn from.
+    """Options of a run, which do not change what the students are trained on.
 
     Attributes:
-        name: Name of the study, for tables.
+        name: Name of the study, as shown in tables.
         overwrite: Whether to replace an earlier run in the same folder.
         resume: Whether to continue the run in the folder.
         progress: Whether to show progress on standard error.
@@ -53,19 +53,19 @@ class RunOptions:
             to run the teacher in every step.
         trainer: Settings of the group ``trainer``: devices, precision, clipping and so on.
         loggers: Functions that create a Lightning logger, called with ``save_dir``. A CSV logger is
-            always there.
-        bias: Method that sets one constant per class, which is added to the logits of every trained
-            student before it is scored again. With ``prior`` the mean softmax over the training
-            inputs equals the share of each class (no label of an input is used; if a transfer set
-            lacks classes, only these get constants). ``kappa`` maximises the quadratic kappa on the
-            validation split. None for no constants.
-        examples: Number of test images, on which the main arm and its control differ, in the run
-            folder and its report; 0 for none, if images should not go along with a report.
-        config: Content of ``config.yaml``; None for a description of the study.
+            always added.
+        bias: Method that fits one constant per class, which is added to the logits of every trained
+            student for a second evaluation; None for no constants. ``prior`` makes the mean softmax
+            over the training inputs equal to the class frequencies, which needs no label of any
+            input; if the transfer set lacks classes, only these get constants. ``kappa`` maximises
+            the quadratic kappa on the validation split.
+        examples: Number of test images on which the main arm and its control differ, to save in
+            the run folder and to show in the report; 0 to publish no images.
+        config: Content of ``config.yaml``; None to write a description of the study.
         facts: Further keys of ``manifest.json``.
 
     Raises:
-        ConfigError: If an option is unknown or out of range.
+        ConfigError: If an option is invalid or out of range.
     """
 
     name: str = "study"
@@ -88,8 +88,8 @@ class RunOptions:
                 "none."
             )
         is_number = isinstance(self.examples, int) and not isinstance(self.examples, bool)
-        if not is_number or not 0 <= self.examples <= MOST_EXAMPLES:
+        if not is_number or not 0 <= self.examples <= MAX_EXAMPLES:
             raise ConfigError(
                 f"examples={self.examples!r} should be a number of test images from 0 to "
-                f"{MOST_EXAMPLES}."
+                f"{MAX_EXAMPLES}."
             )

@@ -1,4 +1,4 @@
-"""Results of a study from its scores: summary, predictions, examples and adjusted students."""
+"""Results of a study: summary, predictions, examples and adjusted students."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -33,12 +33,12 @@ from limbeck.study.arms import ArmPlan, controls_of
 from limbeck.study.scoring import ClassifierScores, LanguageModelScores, Students, StudyScores
 
 PROBE_SIZE = 16
-"""Inputs on which a model with folded constants is compared with the one without."""
+"""Number of inputs on which a model is compared before and after its constants are folded in."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
-    """What a summary says beside the scores.
+    """Facts of a summary other than the scores.
 
     Attributes:
         recipe: Name of the study.
@@ -47,9 +47,9 @@ class StudyFacts:
         quick: Whether this is a quick run.
         seconds: Duration of each stage.
         arm_seconds: Training time of each arm.
-        failed: Reason of each failure. An arm with a failed student is in no table and no
-            comparison, because its pairs are incomplete.
-        warnings: Further warnings.
+        failed: Reason of the failure of each failed student. Tables and comparisons leave out arms
+            with a failed student, because their pairs are incomplete.
+        warnings: Additional warnings.
     """
 
     recipe: str
@@ -65,10 +65,10 @@ class StudyFacts:
 def summarize(
     scores: StudyScores, plans: Sequence[ArmPlan], data: Dataset, facts: StudyFacts
 ) -> Summary:
-    """The summary of a study.
+    """Create the summary of a study.
 
     Args:
-        scores: Scores of every student of every arm without a failure.
+        scores: Scores of the students of all arms without a failure.
         plans: All arms.
         data: Dataset of the study.
         facts: Settings, durations and failures.
@@ -147,7 +147,7 @@ def _adjusted_comparisons(
 
 
 def empty_summary(recipe: str, data: Dataset, seconds: Seconds) -> Summary:
-    """A summary without results, for a process that scores nothing."""
+    """Create a summary without results, for a process that does not score students."""
     return Summary(
         recipe=recipe,
         data=_data_facts(data),
@@ -183,7 +183,7 @@ def write_predictions(run: RunFolder, scores: StudyScores) -> None:
     _write_arrays(run.predictions, scores.arrays())
 
 
-def write_examples(run: RunFolder, scores: StudyScores, summary: Summary, most: int) -> None:
+def write_examples(run: RunFolder, scores: StudyScores, summary: Summary, count: int) -> None:
     """Write ``examples.npz``: test images on which the main arm and its control differ.
 
     Nothing is written unless the inputs are uint8 images ``[N, C, H, W]`` and there is a main
@@ -193,17 +193,17 @@ def write_examples(run: RunFolder, scores: StudyScores, summary: Summary, most: 
         run: Folder of the run.
         scores: Scores of all students.
         summary: Summary of the run.
-        most: Largest number of images; 0 for none.
+        count: Maximum number of images; 0 for none.
     """
     main = summary.main_comparison
-    if main is None or not most or not isinstance(scores, ClassifierScores):
+    if main is None or not count or not isinstance(scores, ClassifierScores):
         return
     images, test = scores.test_inputs, scores.test
     is_image = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
     if not is_image:
         return
     arm, control = _stacked_logits(scores, main.arm), _stacked_logits(scores, main.control)
-    examples = select_examples(arm, control, test.labels.numpy(), most)
+    examples = select_examples(arm, control, test.labels.numpy(), count)
     if not examples.rows:
         return
     arrays = {
@@ -227,7 +227,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def _stacked_logits(scores: ClassifierScores, arm: str) -> np.ndarray:
-    """Test logits of all seeds of an arm, ``[S, N, C]``."""
+    """Return the test logits of all seeds of an arm, ``[S, N, C]``."""
     return np.stack([scores.test.logits[student].numpy() for student in scores.students_of(arm)])
 
 
@@ -236,23 +236,23 @@ def save_adjusted(
 ) -> list[str]:
     """Save every student with its constants folded into the bias of its last layer.
 
-    The folder is named after how the constants were set and lies in the folder of the student.
+    The models are saved in a subfolder of the student's folder, named after the method.
 
     Returns:
-        A warning for each arm whose students have no such bias.
+        A warning for each arm whose students have no bias in the last layer.
     """
     if not isinstance(scores, ClassifierScores) or scores.adjustment is None:
         return []
-    how = scores.adjustment.how
-    without_bias: list[str] = []
+    method = scores.adjustment.how
+    arms_without_bias: list[str] = []
     for (arm, seed), bias in scores.adjustment.biases.items():
         model = students[arm, seed]().eval()
         if add_to_logits(model, bias, as_float(data.val.inputs[:PROBE_SIZE])):
-            save_model(model, run.student(arm, seed) / how, class_names=data.class_names)
+            save_model(model, run.student(arm, seed) / method, class_names=data.class_names)
         else:
-            without_bias.append(arm)
+            arms_without_bias.append(arm)
     return [
         f"The students of arm '{arm}' have no bias in their last layer, so they could not be saved "
-        f"with the constants of bias={how}: add those of summary.json to their logits."
-        for arm in dict.fromkeys(without_bias)
+        f"with the constants of bias={method}: add those of summary.json to their logits."
+        for arm in dict.fromkeys(arms_without_bias)
     ]

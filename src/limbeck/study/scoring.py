@@ -1,4 +1,4 @@
-"""Scoring of the teacher and all students; the test split is opened here, once."""
+"""Scoring of the teacher and all students. The test split is opened here, once."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,13 +30,13 @@ from limbeck.run.metrics import Metrics
 from limbeck.run.summary import Comparison, SeedResult, TeacherResult
 from limbeck.teacher.signal import LiveTeacher
 
-MOST_CACHED_LOGITS = 1 << 28
-"""Largest number of teacher's logits on a split of text that are cached; beyond it the teacher runs
+MAX_CACHED_LOGITS = 1 << 28
+"""Maximum number of the teacher's logits to cache for a split of text. Beyond it, the teacher runs
 again for every student.
 """
 
 Students: TypeAlias = Mapping[StudentKey, Callable[[], nn.Module]]
-"""Function that loads each student."""
+"""Functions that load the students, by arm and seed."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class ModelFacts:
     params: int
 
     @classmethod
-    def of(cls, model: nn.Module) -> "ModelFacts":
-        """The facts of a model."""
+    def from_model(cls, model: nn.Module) -> "ModelFacts":
+        """Collect the facts of a model."""
         return cls(model_name(model), count_parameters(model))
 
 
@@ -59,7 +59,7 @@ class StudyScores(ABC):
     Attributes:
         seeds: Result of each student.
         models: Architecture and size of each arm's student.
-        teacher: Result of the teacher, if there is one.
+        teacher: Result of the teacher; None without a teacher.
     """
 
     seeds: Mapping[StudentKey, SeedResult]
@@ -72,10 +72,10 @@ class StudyScores(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of ``predictions.npz``."""
+        """Return the arrays of ``predictions.npz``."""
 
     def students_of(self, arm: str) -> list[StudentKey]:
-        """The students of an arm."""
+        """Return the arm and seed of each student of an arm."""
         return [student for student in self.seeds if student[0] == arm]
 
 
@@ -87,7 +87,7 @@ class ClassifierScores(StudyScores):
         val: Predictions on the validation split.
         test: Predictions on the test split.
         test_inputs: Inputs of the test split.
-        adjustment: Constants for the logits, if the study sets any.
+        adjustment: Constants that are added to the logits; None for no constants.
     """
 
     val: SplitPredictions
@@ -107,7 +107,7 @@ class ClassifierScores(StudyScores):
         return ArmErrors(arm, np.stack(wrong), [float(nll(part, labels)) for part in logits])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Labels and test logits."""
+        """Return the labels and the test logits."""
         arrays = {"labels": self.test.labels.numpy()}
         if self.test.teacher is not None:
             arrays["teacher"] = self.test.teacher.numpy()
@@ -122,7 +122,7 @@ class LanguageModelScores(StudyScores):
 
     Attributes:
         test: Test scores of each student.
-        test_teacher: Test scores of the teacher, if there is one.
+        test_teacher: Test scores of the teacher; None without a teacher.
         size: Size in bytes of the text that the test labels encode.
     """
 
@@ -140,7 +140,7 @@ class LanguageModelScores(StudyScores):
         return ArmTokens(arm, [self.test[student] for student in self.students_of(arm)])
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """NLL of each test token in nats, ``[N, T]``."""
+        """Return the NLL of each test token in nats, ``[N, T]``."""
         arrays = {}
         for (arm, seed), scores in self.test.items():
             arrays[f"nll/students/{arm}/seed{seed}"] = scores.nll.numpy()
@@ -158,16 +158,16 @@ def score(
     bias: str | None = None,
     absent: Mapping[str, Sequence[int]] | None = None,
 ) -> StudyScores:
-    """Score all models on the validation split and, for the only time, on the test split.
+    """Score all models on the validation split and, only here, on the test split.
 
     Args:
         data: Dataset; its test split is opened here.
         students: Functions that load the students; one student is in memory at a time.
-        teacher: Teacher to compare with, if there is one.
+        teacher: Teacher to compare with; None without a teacher.
         advance: Function that is called with the number of models scored so far.
-        bias: Method that sets constants for the students' logits, one of
+        bias: Method that fits constants for the logits of the students, one of
             :data:`limbeck.evaluation.bias.BIASES`; None for no constants.
-        absent: Classes that the students of an arm never saw, by the arm's name.
+        absent: Classes without samples in the transfer set of an arm, by the arm's name.
     """
     if data.tokenizer is not None:
         return _score_language_models(data, students, teacher, advance)
@@ -179,7 +179,7 @@ def score(
 
 @dataclass(frozen=True)
 class _ClassifierSplit:
-    """A split, the teacher's logits on it and those of the students scored so far."""
+    """A split with the logits of the teacher and of the students scored so far."""
 
     split: Split
     teacher: Tensor | None
@@ -209,15 +209,15 @@ def _score_classifiers(
         _ClassifierSplit(split, _teacher_logits(teacher, split), data.ordinal)
         for split in (data.val, data.open_test())
     )
-    already = int(teacher is not None)
-    advance(already)
+    scored_teachers = int(teacher is not None)
+    advance(scored_teachers)
     seeds: dict[StudentKey, SeedResult] = {}
     models: dict[str, ModelFacts] = {}
     biases: dict[StudentKey, Tensor] = {}
     for number, (student, load) in enumerate(students.items(), 1):
         arm, seed = student
         model = load()
-        models[arm] = ModelFacts.of(model)
+        models[arm] = ModelFacts.from_model(model)
         result = SeedResult(
             seed=seed, val=val.score(student, model), test=test.score(student, model)
         )
@@ -229,7 +229,7 @@ def _score_classifiers(
             else:
                 biases[student] = fit_offsets(val.logits[student], val.split.labels)
         seeds[student] = result
-        advance(already + number)
+        advance(scored_teachers + number)
     adjustment = None
     if bias is not None:
         adjustment = Adjustment(bias, biases, val.predictions(), test.predictions(), data.ordinal)
@@ -252,7 +252,7 @@ def _score_classifiers(
 
 
 def _prior_bias(model: nn.Module, data: Dataset, absent: Sequence[int]) -> Tensor:
-    """Constants from the training inputs, whose class shares are the prior."""
+    """Fit constants on the training inputs; the prior is the class frequencies."""
     prior = class_prior(data.train.labels, data.classes)
     return prior_bias(_logits(model, data.train), prior, absent)
 
@@ -292,20 +292,20 @@ def _score_language_models(
         teacher_result = _teacher_result(
             teacher, val_metrics, token_metrics(test_teacher, test_size)
         )
-    already = int(teacher is not None)
-    advance(already)
+    scored_teachers = int(teacher is not None)
+    advance(scored_teachers)
     seeds: dict[StudentKey, SeedResult] = {}
     models: dict[str, ModelFacts] = {}
     test_scores: dict[StudentKey, TokenScores] = {}
     for number, (student, load) in enumerate(students.items(), 1):
         arm, seed = student
         model = load()
-        models[arm] = ModelFacts.of(model)
+        models[arm] = ModelFacts.from_model(model)
         val_metrics = token_metrics(score_tokens(val, model), val_size)
         test_scores[student] = score_tokens(test, model)
         test_metrics = token_metrics(test_scores[student], test_size)
         seeds[student] = SeedResult(seed=seed, val=val_metrics, test=test_metrics)
-        advance(already + number)
+        advance(scored_teachers + number)
     return LanguageModelScores(
         seeds=seeds,
         models=models,
@@ -317,7 +317,7 @@ def _score_language_models(
 
 
 def text_bytes(data: Dataset, split: Split) -> int:
-    """Size in bytes of the text that the labels of a split encode."""
+    """Return the size in bytes of the text that the labels of a split encode."""
     assert data.tokenizer is not None
     counts = torch.zeros(data.classes, dtype=torch.int64)
     for part in split.labels.split(1 << 12):
@@ -326,13 +326,13 @@ def text_bytes(data: Dataset, split: Split) -> int:
 
 
 class _TextBatches:
-    """Batches of a split with the teacher's logits, which are cached if they are few enough."""
+    """Batches of a split with the teacher's logits, which are cached if they are small enough."""
 
     def __init__(self, split: Split, teacher: LiveTeacher | None, classes: int):
         batches = EvaluationBatches(split, classes=classes)
         self.pairs = [(batch.x[0], batch.y[0]) for batch in batches]
         self.teacher = teacher
-        self.caches = split.labels.numel() * classes <= MOST_CACHED_LOGITS
+        self.caches = split.labels.numel() * classes <= MAX_CACHED_LOGITS
         self.cache: dict[int, Tensor] = {}
 
     def __iter__(self) -> Iterator[TokenBatch]:

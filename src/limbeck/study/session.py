@@ -1,4 +1,4 @@
-"""The run folder of a study from its first write to its last."""
+"""Opening, checking and cleaning up of the run folder of a study."""
 
 import shutil
 import tempfile
@@ -17,20 +17,20 @@ from limbeck.run.manifest import ManifestWriter
 
 
 class TemporaryRunFolder(RunFolder):
-    """Folder of a process other than the first, which is removed when the process ends.
+    """Run folder of a process other than the first, removed when the process ends.
 
-    Such processes train along, but what they write is of no use to anybody.
+    Such a process takes part in the training, but its files are not needed afterwards.
 
     Args:
-        original: Folder of the first process.
-        resume: Whether the run is continued, so that its files are needed here too.
+        original: Run folder of the first process.
+        resume: Whether the run is resumed, so that its files are copied.
     """
 
     def __init__(self, original: Path, *, resume: bool):
         self._parent = tempfile.TemporaryDirectory(prefix="limbeck-")
         super().__init__(Path(self._parent.name) / "run")
         if resume and original.is_dir():
-            unfinished = shutil.ignore_patterns(".*")  # files that are being written
+            unfinished = shutil.ignore_patterns(".*")  # temporary files of writes in progress
             shutil.copytree(original, self.path, ignore=unfinished)
 
 
@@ -45,30 +45,30 @@ def open_run(
     resume: bool,
     overwrite: bool,
 ) -> Iterator[ManifestWriter]:
-    """Prepare the folder of a run, and record an error that ends the run.
+    """Prepare the folder of a run, and record any error that ends the run in its manifest.
 
     Args:
         run: Folder of the run.
         settings: Content of ``config.yaml``.
         recipe: Name of the study.
         seeds: Seeds of the study.
-        facts: Further keys of the manifest.
+        facts: Additional keys of the manifest.
         resume: Whether to continue the run in the folder.
         overwrite: Whether to replace the run in the folder.
 
     Raises:
-        ConfigError: If the folder is taken, or if a resumed run began with other settings.
+        ConfigError: If the folder is in use, or a resumed run was started with other settings.
     """
     run.prepare(resume=resume, overwrite=overwrite)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
-    if resume and run.config.is_file() and not _began_with(run, text):
+    if resume and run.config.is_file() and not _has_settings(run, text):
         raise ConfigError(
             f"{run.path}: the settings differ from those in {run.config.name}, with which this run "
-            "began. Resume it with the same settings, or start anew with overwrite=true."
+            "was started. Resume with the same settings, or start over with overwrite=true."
         )
     manifest = ManifestWriter(run, recipe=recipe, seeds=seeds, facts=facts)
     out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
-    manifest.remove_failures(out_of_memory)  # there may be more memory now
+    manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
     write_text(run.config, text)
     try:
         yield manifest
@@ -80,8 +80,8 @@ def open_run(
         raise
 
 
-def _began_with(run: RunFolder, text: str) -> bool:
-    """Whether ``config.yaml`` holds these settings, perhaps as an earlier version wrote them."""
+def _has_settings(run: RunFolder, text: str) -> bool:
+    """Whether ``config.yaml`` holds these settings, possibly written by an earlier version."""
     try:
         earlier = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
@@ -90,24 +90,24 @@ def _began_with(run: RunFolder, text: str) -> bool:
 
 
 def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: str) -> None:
-    """Record a digest in the manifest; a resumed run has to have the same one.
+    """Record a digest in the manifest, or compare it with the one recorded there.
 
     Raises:
-        DataError: If data or inputs differ from those with which the run began.
-        TeacherError: If the teacher differs.
+        DataError: If the dataset or generated inputs have changed since the run was started.
+        TeacherError: If the teacher has changed.
     """
     if manifest.add_digest(name, digest) == digest:
         return
     is_data = name.startswith(("data", "inputs"))
-    kind = DataError if is_data else TeacherError
-    raise kind(
-        f"{run.path}: the {name} is not what it was when this run began, so the run cannot be "
-        "resumed. Restore it, or start anew with overwrite=true."
+    error_class = DataError if is_data else TeacherError
+    raise error_class(
+        f"{run.path}: the {name} has changed since this run was started, so the run cannot be "
+        "resumed. Restore it, or start over with overwrite=true."
     )
 
 
 def remove_checkpoints(run: RunFolder) -> None:
-    """Remove what only a resumed run needs."""
+    """Remove checkpoints and generated inputs, which only a resumed run needs."""
     for file in [*run.checkpoints.glob("*/*.ckpt"), *run.checkpoints.glob("source*.npy")]:
         file.unlink()
     for folder in [*run.checkpoints.glob("*"), run.checkpoints]:

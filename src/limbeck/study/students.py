@@ -18,30 +18,30 @@ from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import ArmPlan, build
 from limbeck.study.cohorts import CohortPlan
 from limbeck.study.engine import Engine
-from limbeck.study.pools import Pools
+from limbeck.study.pools import TransferPools
 from limbeck.study.scoring import Students
 from limbeck.study.session import check_digest
-from limbeck.study.targets import Signals
+from limbeck.study.targets import TeacherSignals
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.task import DistillationTask
 
-MOST_NAMED = 3
-"""Most arms of a cohort that its progress display names."""
+MAX_ARM_NAMES = 3
+"""Maximum number of arms that the label of a cohort names."""
 
 
 @dataclass(kw_only=True)
 class StudentTrainer:
-    """Trains the students of a study and saves them in its folder.
+    """Trainer of the students of a study, which saves them in the run folder.
 
     Attributes:
         data: Dataset of the study.
         run: Folder of the run.
         manifest: Manifest of the run.
         engine: Engine that fits the cohorts.
-        pools: Samples that transfer sets select from.
+        pools: Sample pools of the transfer sets.
         store: Settings of the store for the teacher's answers.
-        teacher: Teacher of the study, if there is one.
+        teacher: Teacher of the study; None without a teacher.
         cohorts: Cohorts of the study.
         batch_size: Batch size of every student.
         processes: Number of processes that train together.
@@ -51,7 +51,7 @@ class StudentTrainer:
     run: RunFolder
     manifest: ManifestWriter
     engine: Engine
-    pools: Pools
+    pools: TransferPools
     store: StoreSettings
     teacher: LiveTeacher | None
     cohorts: Sequence[CohortPlan]
@@ -59,16 +59,16 @@ class StudentTrainer:
     processes: int = 1
 
     def __post_init__(self) -> None:
-        self._signals: Signals | None = None
+        self._signals: TeacherSignals | None = None
 
     def train(self) -> LimbeckError | None:
-        """Train all cohorts that this run has not trained before.
+        """Train all cohorts that are not trained yet.
 
-        A cohort that diverges or runs out of memory does not stop the others; its students are
-        failures in the manifest.
+        A cohort that diverges or runs out of memory does not stop the others. Its students are
+        recorded as failures in the manifest.
 
         Returns:
-            The first error of a cohort, if there was one.
+            First error of a cohort; None if there was no error.
         """
         first_error: LimbeckError | None = None
         for cohort in self.cohorts:
@@ -78,7 +78,7 @@ class StudentTrainer:
         return first_error
 
     def students(self, plans: Sequence[ArmPlan], seeds: Sequence[int]) -> Students:
-        """Functions that load the trained students of arms."""
+        """Return functions that load the trained students of arms."""
         return {
             (plan.name, seed): partial(self._load, plan, seed) for plan in plans for seed in seeds
         }
@@ -88,7 +88,7 @@ class StudentTrainer:
         return load_model(folder, lambda: build(plan.student, self.data, seed)).model
 
     def _is_done(self, cohort: CohortPlan) -> bool:
-        """Whether every student is saved or has failed."""
+        """Whether every student of a cohort is saved or has failed."""
         for plan, seed in cohort.students():
             is_saved = (self.run.student(plan.name, seed) / "model.json").is_file()
             if not is_saved and plan.student_name(seed) not in self.manifest.failed:
@@ -99,7 +99,7 @@ class StudentTrainer:
         """Train one cohort and save its students; return the error if the training fails."""
         first = plan.arms[0]
         with self.manifest.time_stage("store"):
-            pool = self.pools.of(first.transfer)
+            pool = self.pools.get(first.transfer)
         source = first.transfer.source
         if source is not None:
             name = f"inputs: {self.pools.label(source)}"
@@ -130,9 +130,9 @@ class StudentTrainer:
                 self.engine.fit(plan.stage, _label(plan), task, data, first.epochs)
             except (DivergedError, ResourceError) as error:
                 if self.processes > 1 and isinstance(error, ResourceError):
-                    raise  # the other processes wait for this one in the middle of a step
+                    raise  # the other processes wait for this one within a step
                 self._record_failures(plan, error)
-                error.__traceback__ = None  # it would keep the cohort in memory
+                error.__traceback__ = None  # the traceback would keep the cohort in memory
                 error.__context__ = None
                 return error
             finally:
@@ -141,12 +141,12 @@ class StudentTrainer:
         return None
 
     def _signal(self, plan: CohortPlan) -> TeacherSignal | None:
-        """The signal that a cohort learns from; None for controls alone."""
+        """Return the teacher's signal for a cohort; None if all its arms are controls."""
         if not any(arm.objective.needs_teacher for arm in plan.arms):
             return None
         if self._signals is None:
             assert self.teacher is not None
-            self._signals = Signals(
+            self._signals = TeacherSignals(
                 self.teacher,
                 self.pools,
                 self.store,
@@ -156,12 +156,12 @@ class StudentTrainer:
                 progress=self.engine.progress,
             )
         with self.manifest.time_stage("store"):
-            signal = self._signals.of(plan.arms[0])
+            signal = self._signals.get(plan.arms[0])
             self.manifest.add_stores(self._signals.stores)
         return signal
 
     def _record_failures(self, plan: CohortPlan, error: LimbeckError) -> None:
-        """Record an error that ended a whole cohort, for students without a reason of their own."""
+        """Record an error that ended a cohort for all students without an earlier failure."""
         reasons = {arm.student_name(seed): str(error) for arm, seed in plan.students()}
         self.manifest.add_failures({**reasons, **self.manifest.failed})
 
@@ -190,9 +190,9 @@ class StudentTrainer:
 
 
 def _label(plan: CohortPlan) -> str:
-    """Label of a cohort, such as ``hard, soft x 5 seeds``."""
+    """Return the label of a cohort, such as ``hard, soft x 5 seeds``."""
     names = ", ".join(arm.name for arm in plan.arms)
-    if len(plan.arms) > MOST_NAMED:
+    if len(plan.arms) > MAX_ARM_NAMES:
         names = f"{len(plan.arms)} arms"
     return f"{names} x {plural(len(plan.seeds), 'seed')}"
 
@@ -200,7 +200,7 @@ def _label(plan: CohortPlan) -> str:
 def training_seconds(
     plans: Sequence[ArmPlan], cohorts: Sequence[CohortPlan], cohort_seconds: Mapping[str, float]
 ) -> dict[str, float]:
-    """Training time of each arm: its share of the time of its cohorts.
+    """Return the training time of each arm: its share of the time of its cohorts.
 
     Args:
         plans: All arms.

@@ -1,4 +1,4 @@
-"""A study from top to bottom: teacher, students, scores, comparisons, report."""
+"""The study: teacher, students, scores, comparisons and report."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from limbeck.study.checks import check_source, check_student, check_transfer
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.engine import Engine
 from limbeck.study.options import RunOptions, Schedule
-from limbeck.study.pools import Pools
+from limbeck.study.pools import TransferPools
 from limbeck.study.results import (
     StudyFacts,
     empty_summary,
@@ -47,16 +47,16 @@ from limbeck.training.loggers import gather_scalars
 
 
 class Study:
-    """One dataset, one teacher and several arms over the same seeds, with a verdict at the end.
+    """One dataset, one teacher and several arms over the same seeds, compared at the end.
 
     Args:
-        data: Training, validation and test split.
+        data: Dataset with training, validation and test splits.
         arms: Arms by name; each is trained once per seed.
         student: Function that builds the untrained student, for arms without one of their own.
         teacher: Teacher to train or load, a trained model, several trained models, or None for
             controls alone.
         views: Views of the inputs, for arms without views of their own.
-        transfer: Samples that students see, for arms without a transfer set of their own.
+        transfer: Samples to train students on, for arms without a transfer set of their own.
         seeds: Number of seeds (5 means 0 to 4), or a list of seeds.
         schedule: Epochs, batch size and optimizer of the students.
         out: Folder of the run.
@@ -64,7 +64,7 @@ class Study:
 
     Raises:
         ConfigError: If an argument is out of range.
-        TeacherError: If an arm needs a teacher and there is none.
+        TeacherError: If an arm needs a teacher and ``teacher`` is None.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Study:
         if teacher is not None:
             self._teacher = TeacherSource(teacher, data, self.run_folder, self._engine.fit)
         sources = [plan.transfer.source for plan in self.plans if plan.transfer.source is not None]
-        self._pools = Pools(data, sources, self.run_folder, self.progress)
+        self._pools = TransferPools(data, sources, self.run_folder, self.progress)
         self._is_checked = False
 
     @property
@@ -123,11 +123,11 @@ class Study:
         return self.options.trainer.get("max_epochs") or self.schedule.epochs
 
     def cohorts(self) -> list[CohortPlan]:
-        """The arms and seeds of each cohort."""
+        """Return the arms and seeds of each cohort."""
         return plan_cohorts(self.plans, self.seeds, self.data, self.schedule.batch_size)
 
     def size(self) -> str:
-        """Number of arms, seeds, students and cohorts, as a line of text."""
+        """Return the number of arms, seeds, students and cohorts as a line of text."""
         students = len(self.plans) * len(self.seeds)
         return (
             f"{plural(len(self.plans), 'arm')} x {plural(len(self.seeds), 'seed')}: "
@@ -135,11 +135,11 @@ class Study:
         )
 
     def check(self) -> None:
-        """Check all settings before anything is written or trained; :meth:`run` starts with it.
+        """Check all settings before anything is written or trained; called by :meth:`run`.
 
         Raises:
-            ConfigError: If a setting does not fit the data or this machine, or the folder is taken.
-            TeacherError: If the teacher is missing or does not fit the data.
+            ConfigError: If a setting does not fit the dataset or machine, or ``out`` is in use.
+            TeacherError: If the teacher is missing or does not fit the dataset.
         """
         self.run_folder.check(resume=self.options.resume, overwrite=self.options.overwrite)
         if self._is_checked:
@@ -161,14 +161,14 @@ class Study:
         """Run the whole study.
 
         Returns:
-            The content of ``summary.json``. If several processes train together, only the first
-            one scores the students; the summaries of the others have no arms.
+            Content of ``summary.json``. With several processes, only the first one scores the
+            students, and the summaries of the others have no arms.
 
         Raises:
             ConfigError: If the study has no arms, or a setting does not fit.
-            TeacherError: If the teacher is missing or does not fit the data.
-            DivergedError: If the training of the teacher or of all students diverged.
-            ResourceError: If memory ran out for all students.
+            TeacherError: If the teacher is missing or does not fit the dataset.
+            DivergedError: If the training of the teacher or of all arms diverged.
+            ResourceError: If there was not enough memory for any arm.
         """
         if not self.plans:
             raise ConfigError("arms is empty; a study needs at least one arm.")
@@ -181,13 +181,15 @@ class Study:
         return summary
 
     def fit_teacher(self) -> Summary:
-        """Train or load the teacher alone and score it; the summary has no arms.
+        """Train or load only the teacher and score it. The summary has no arms.
 
         Raises:
             TeacherError: If the study has no teacher.
         """
         if self._teacher is None:
-            raise TeacherError("There is no teacher to train (teacher=none).")
+            raise TeacherError(
+                "There is no teacher to train (teacher=none). Choose one, as in teacher=mlp."
+            )
         self.plans = []
         self.check()
         with self._open_run() as manifest, quiet_lightning():
@@ -235,7 +237,7 @@ class Study:
         teacher: LiveTeacher | None,
         trainer: StudentTrainer | None,
     ) -> Summary:
-        """Score all models, on the test split for the only time, and write the results."""
+        """Score all models, on the test split only here, and write the results."""
         run, data = self.run_folder, self.data
         if self.rank > 0:
             return empty_summary(self.options.name, data, manifest.seconds)
@@ -258,7 +260,7 @@ class Study:
         return summary
 
     def _finish(self, manifest: ManifestWriter) -> None:
-        """Close the manifest, write the report and remove what only a resumed run needs."""
+        """Close the manifest, write the report and remove the checkpoints of a finished run."""
         is_finished = not any(map(is_out_of_memory, manifest.failed.values()))
         manifest.finish("finished" if is_finished else "incomplete")
         if self.rank == 0:
@@ -279,7 +281,8 @@ class Study:
         bias = self.options.bias
         if bias is not None and self.data.tokenizer is not None:
             raise ConfigError(
-                f"bias={bias} is for classes, but the data of this study is text. Use bias=null."
+                f"bias={bias} is for classifiers, but {self.data.name} is a text dataset. Use "
+                "bias=null."
             )
         if bias == "kappa" and not self.data.ordinal:
             raise ConfigError(
@@ -295,11 +298,11 @@ class Study:
                 check_features(plan.objective.features, student, teacher.preview(), blank)
 
     def _available_pool(self, plan: ArmPlan) -> Split | None:
-        """The pool of an arm; None if a source makes it once there is a teacher."""
+        """Return the pool of an arm; None if its source needs the trained teacher."""
         source = plan.transfer.source
         if source is not None and source.needs_teacher:
             return None
-        return self._pools.of(plan.transfer)
+        return self._pools.get(plan.transfer)
 
     def _open_run(self) -> AbstractContextManager[ManifestWriter]:
         options = self.options
@@ -314,7 +317,7 @@ class Study:
         )
 
     def _complete_arms(self, manifest: ManifestWriter) -> list[ArmPlan]:
-        """The arms of which no student failed."""
+        """Return the arms without a failed student."""
 
         def has_failed(plan: ArmPlan) -> bool:
             return any(plan.student_name(seed) in manifest.failed for seed in self.seeds)
@@ -343,7 +346,7 @@ class Study:
         )
 
     def _settings(self) -> dict[str, Any]:
-        """Plain values that describe a study made in Python, the same in every process."""
+        """Describe a study defined in Python as plain values, identical in every process."""
         store = {key: value for key, value in asdict(self.store).items() if key != "folder"}
         settings = {
             "recipe": self.options.name,

@@ -1,6 +1,4 @@
-"""The teacher's signal for each cohort: stored answers where that is not more work, else the
-teacher itself.
-"""
+"""The teacher's signal for each cohort: stored answers, or the teacher if that is less work."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,31 +16,32 @@ from limbeck.store.build import is_complete, open_store
 from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import ArmPlan
 from limbeck.study.cohorts import CohortPlan
-from limbeck.study.pools import Pools
+from limbeck.study.pools import TransferPools
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
 
 def limit_views(plans: Sequence[ArmPlan], settings: StoreSettings) -> list[ArmPlan]:
-    """Limit endless views for which a teacher's answers may be stored.
+    """Limit the number of views for which the teacher's answers may be stored.
 
-    The limit holds in every arm with these views, also in controls, so that pairs see the same.
+    The limit applies to all arms with these views, including controls, so that an arm and its
+    control are trained on the same views.
     """
     if settings.mode == "off":
         return list(plans)
-    answered = [plan.views for plan in plans if plan.objective.needs_teacher]
-    limited = []
+    teacher_views = [plan.views for plan in plans if plan.objective.needs_teacher]
+    limited_plans = []
     for plan in plans:
-        if plan.views in answered:
+        if plan.views in teacher_views:
             plan = replace(plan, views=plan.views.limited(settings.views))
-        limited.append(plan)
-    return limited
+        limited_plans.append(plan)
+    return limited_plans
 
 
 def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings) -> None:
-    """Check that all arms can learn from the part of an answer that is stored.
+    """Check that all arms can be trained with the kind of answers that is stored.
 
     Raises:
-        ConfigError: If a soft loss needs the whole distribution, or classes are drawn and arms
+        ConfigError: If a soft loss needs the whole distribution, or classes are sampled and arms
             differ in temperature.
     """
     if settings.mode == "off" or settings.kind == "dense":
@@ -54,7 +53,7 @@ def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings) -> None:
     if settings.kind == "sampled" and len(temperatures) > 1:
         values = ", ".join(f"{temperature:g}" for temperature in temperatures)
         raise ConfigError(
-            "store.kind=sampled draws a teacher's tokens at one temperature, but the arms have "
+            "store.kind=sampled samples a teacher's tokens at one temperature, but the arms have "
             f"{values}. Give them the same objective.temperature, or use store.kind=topk or dense."
         )
 
@@ -70,31 +69,31 @@ def _check_objective(plan: ArmPlan, settings: StoreSettings) -> None:
     names = [loss.name for loss in SOFT_LOSSES.values() if loss.sparse]
     raise ConfigError(
         f"arms.{plan.name}: objective.{setting} needs a teacher's whole distribution, but "
-        f"store.kind={settings.kind} keeps a part. Use store.kind=dense, or "
+        f"store.kind={settings.kind} stores only part of it. Use store.kind=dense, or "
         f"objective.soft={' or '.join(names)}."
     )
 
 
-class Signals:
-    """The teacher's signals of a study: cohorts with the same inputs and views share one.
+class TeacherSignals:
+    """Teacher's signals of a study. Cohorts with the same inputs and views share one signal.
 
     Args:
         teacher: Teacher of the study.
-        pools: Samples that transfer sets select from.
+        pools: Sample pools of the transfer sets.
         settings: Settings of the store.
         cohorts: Cohorts of the study.
-        precision: Precision of the training, in which answers are computed too.
+        precision: Precision of the training and of the teacher's answers.
         device: Device of the training.
-        progress: Display of the stages.
+        progress: Progress display.
 
     Attributes:
-        stores: Facts about each opened store by its key, for the manifest.
+        stores: Description of each opened store for the manifest, by key.
     """
 
     def __init__(
         self,
         teacher: LiveTeacher,
-        pools: Pools,
+        pools: TransferPools,
         settings: StoreSettings,
         cohorts: Sequence[CohortPlan],
         *,
@@ -112,26 +111,26 @@ class Signals:
         self.stores: dict[str, StoreUse] = {}
         self._signals: dict[tuple[Any, ...], TeacherSignal] = {}
 
-    def of(self, plan: ArmPlan) -> TeacherSignal:
-        """The signal for an arm's cohort; answers are computed when they are first needed.
+    def get(self, plan: ArmPlan) -> TeacherSignal:
+        """Return the signal for the cohort of an arm. Answers are computed at first use.
 
         Args:
-            plan: Any arm of the cohort, also a control.
+            plan: Any arm of the cohort, possibly a control.
 
         Raises:
             ResourceError: If the answers cannot be stored.
             UntrustedFileError: If stored answers are damaged and cannot be repaired.
-            TeacherError: If answers do not fit the store, or are not those of the teacher.
+            TeacherError: If the answers do not fit the store, or differ from those of the teacher.
         """
         if self.settings.mode == "off" or plan.objective.features:
             return self.teacher
-        shared = _sharing_key(plan)
-        if shared not in self._signals:
-            self._signals[shared] = self._stored_or_live(plan)
-        return self._signals[shared]
+        key = _sharing_key(plan)
+        if key not in self._signals:
+            self._signals[key] = self._choose_signal(plan)
+        return self._signals[key]
 
-    def _stored_or_live(self, plan: ArmPlan) -> TeacherSignal:
-        """Stored answers, unless running the teacher in every step is less work."""
+    def _choose_signal(self, plan: ArmPlan) -> TeacherSignal:
+        """Return stored answers, or the teacher if running it in every step is less work."""
         teacher_pass, live_count = self._teacher_pass(plan)
         settings = self.settings
         header = teacher_pass.header(settings.dtype, kind=settings.kind, k=settings.k)
@@ -151,8 +150,8 @@ class Signals:
         return signal
 
     def _teacher_pass(self, plan: ArmPlan) -> tuple[TeacherPass, int]:
-        """The pass that computes all answers, and the number of inputs that training would ask."""
-        data, pool = self.pools.data, self.pools.of(plan.transfer)
+        """Return the pass over all answers, and the number of teacher inputs without a store."""
+        data, pool = self.pools.data, self.pools.get(plan.transfer)
         rows = {}
         live_count = 0
         temperature = 1.0
@@ -167,9 +166,9 @@ class Signals:
                 p.objective.temperature for p in cohort.arms if _learns_from_answers(p)
             )
         source = plan.transfer.source
-        mixed = None
+        partners = None
         if plan.views.mixes:
-            mixed = mixing_pool(*plan.transfer.select(pool, data.class_names))
+            partners = mixing_pool(*plan.transfer.select(pool, data.class_names))
         teacher_pass = TeacherPass(
             teacher=self.teacher,
             inputs=pool.inputs,
@@ -179,7 +178,7 @@ class Signals:
             device=self.device,
             precision=self.precision,
             data_name=data.name if source is None else source.name,
-            pool=mixed,
+            pool=partners,
             positions=data.positions,
             vocabulary=None if data.tokenizer is None else data.tokenizer.digest,
             temperature=temperature,
@@ -188,11 +187,11 @@ class Signals:
 
 
 def _learns_from_answers(plan: ArmPlan) -> bool:
-    """Whether all that an arm needs of the teacher can be stored: its answers, not its layers."""
+    """Whether an arm needs only the teacher's answers, which can be stored, and no features."""
     return plan.objective.needs_teacher and not plan.objective.features
 
 
 def _sharing_key(plan: ArmPlan) -> tuple[Any, ...]:
-    """Key that arms with a common store share: inputs, views and, if these mix, samples."""
-    mixed = plan.transfer if plan.views.mixes else None
-    return plan.views, plan.transfer.source, mixed
+    """Return the key of arms that share a store: views, source and, if views mix, transfer set."""
+    transfer = plan.transfer if plan.views.mixes else None
+    return plan.views, plan.transfer.source, transfer

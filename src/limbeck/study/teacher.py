@@ -1,4 +1,4 @@
-"""The teacher of a study: a trained model, loaded from files or the resumed run, or trained now."""
+"""The teacher of a study: given as a model, loaded from files or a resumed run, or trained."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,14 +22,14 @@ from limbeck.training.task import DistillationTask
 
 FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json")
 Fit = Callable[[str, str, DistillationTask, StudyData, int], None]
-"""Function that fits a model: stage, label, task, batches and number of epochs."""
+"""Function that fits a model, called with stage, label, task, batches and number of epochs."""
 
 
 class TeacherSource:
-    """Where the teacher of a study comes from; a copy of it is saved in the run folder.
+    """Provider of the teacher of a study, which saves a copy in the run folder.
 
     Args:
-        teacher: Teacher to train or load, a trained model, or several.
+        teacher: Teacher to train or load, a trained model, or several trained models.
         data: Dataset of the study.
         run: Folder of the run.
         fit: Function that fits a model.
@@ -55,8 +55,8 @@ class TeacherSource:
         """Check the teacher before anything is written or trained.
 
         Raises:
-            ConfigError: If the model or its views do not fit the data.
-            TeacherError: If files or models are missing or do not fit the data.
+            ConfigError: If the model or its views do not fit the dataset.
+            TeacherError: If files or models are missing or do not fit the dataset.
         """
         plan = self.plan
         if plan is None:
@@ -69,7 +69,7 @@ class TeacherSource:
             check_vocabulary(model, self.data.class_names, where="teacher.model")
 
     def preview(self) -> LiveTeacher:
-        """The teacher before its training, to look at its layers; needs :meth:`check`."""
+        """Return the untrained teacher, to inspect its layers. Call :meth:`check` first."""
         if self._existing:
             return LiveTeacher(self._existing)
         assert self.plan is not None
@@ -77,10 +77,10 @@ class TeacherSource:
         return LiveTeacher([build(builder, self.data, self.plan.seed) for _ in members])
 
     def get(self) -> LiveTeacher:
-        """The trained teacher; needs :meth:`check`.
+        """Return the trained teacher. Call :meth:`check` first.
 
         Raises:
-            DivergedError: If its training diverged.
+            DivergedError: If the training diverged.
         """
         if self._existing:
             self._save(self._existing)
@@ -90,7 +90,7 @@ class TeacherSource:
         return LiveTeacher(models, combine=self.plan.combine if self.plan else "probabilities")
 
     def digests(self, members: int) -> dict[str, str]:
-        """SHA-256 of the weights in the run folder, by folder."""
+        """Return the SHA-256 digests of the weights in the run folder, by model folder."""
         folders = self._folders(members)
         return {f.relative_to(self.run.path).as_posix(): file_digest(f / WEIGHTS) for f in folders}
 
@@ -115,7 +115,7 @@ class TeacherSource:
         return self._models
 
     def _load_from_run(self) -> list[nn.Module] | None:
-        """The teacher that this run has trained before it was resumed, if it has."""
+        """Load the teacher that was trained before the run was resumed; None if there is none."""
         plan = self.plan
         assert plan is not None
         folders = self._folders(plan.members)
@@ -126,7 +126,7 @@ class TeacherSource:
         return [load_model(folder, empty).model for folder in folders]
 
     def _train(self) -> list[nn.Module]:
-        """Train all members, at once if they can be stacked."""
+        """Train all members, together if they can be stacked."""
         plan = self.plan
         assert plan is not None
         seeds = list(range(plan.seed, plan.seed + plan.members))
@@ -179,31 +179,31 @@ def _builder(plan: Teacher) -> Builder:
 def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
     """Load the models that ``teacher.source`` names.
 
-    The run folder of an ensemble contributes all its members.
+    For the run folder of an ensemble, all members are loaded.
 
     Args:
         teacher: Teacher with a source.
         data: Dataset of the study.
 
     Raises:
-        ConfigError: If there is no language model of that name.
+        ConfigError: If the hub has no language model of that name.
         ResourceError: If the hub cannot be reached.
-        TeacherError: If there is no model, or it does not fit the data.
+        TeacherError: If a model is missing or does not fit the dataset.
         UntrustedFileError: If a file is damaged, or loading it would run code.
     """
     loaded: list[LoadedModel] = []
-    for place in teacher.source or ():
-        if _is_language_model(Path(place), data):
-            models = [_load_language_model(place, data)]
+    for path in teacher.source or ():
+        if _is_language_model(Path(path), data):
+            models = [_load_language_model(path, data)]
         else:
-            models = _load_files(Path(place), teacher, data)
+            models = _load_files(Path(path), teacher, data)
         for model in models:
             check_teacher(
                 model,
                 data.blank(1),
                 data.answer_shape,
                 class_names=data.class_names,
-                where=str(place),
+                where=str(path),
             )
         loaded += models
     if not loaded:
@@ -211,27 +211,27 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
     return loaded
 
 
-def _load_files(place: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
-    files = sorted(place.glob(f"teacher/member*/{WEIGHTS}")) or [find_weights(place)]
+def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
+    files = sorted(path.glob(f"teacher/member*/{WEIGHTS}")) or [find_weights(path)]
     empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
     return [load_model(file, empty, trust_pickle=teacher.trust_pickle) for file in files]
 
 
-def _is_language_model(place: Path, data: Dataset) -> bool:
-    """Whether a place is a language model of Hugging Face: a folder of transformers, or a hub name.
+def _is_language_model(path: Path, data: Dataset) -> bool:
+    """Whether a path is a language model of Hugging Face: a transformers folder, or a hub name.
 
-    A name with more than two parts, with the suffix of a file, or that begins with an existing
-    folder is a missing file instead: such names should not leave the machine.
+    A name that has more than two parts, has the suffix of a file or begins with an existing folder
+    is a missing file instead. Such names should not be sent to the hub.
     """
-    if data.tokenizer is None or place.is_file():
+    if data.tokenizer is None or path.is_file():
         return False
-    if place.is_dir():
-        return (place / "config.json").is_file() and not (place / DESCRIPTION).is_file()
-    parts = place.parts
-    if place.is_absolute() or len(parts) > 2 or place.suffix in FILE_SUFFIXES:
+    if path.is_dir():
+        return (path / "config.json").is_file() and not (path / DESCRIPTION).is_file()
+    parts = path.parts
+    if path.is_absolute() or len(parts) > 2 or path.suffix in FILE_SUFFIXES:
         return False
     return not Path(parts[0]).is_dir()
 
 
-def _load_language_model(place: str | Path, data: Dataset) -> LoadedModel:
-    return LoadedModel(HuggingFace(data.shape, data.classes, path=place).eval(), {})
+def _load_language_model(path: str | Path, data: Dataset) -> LoadedModel:
+    return LoadedModel(HuggingFace(data.shape, data.classes, path=path).eval(), {})

@@ -6,8 +6,8 @@ from limbeck.cli.config.arms import (
     check_sections,
     check_switches,
     is_control,
-    merged,
-    merged_objective,
+    merge_differences,
+    merge_objective,
 )
 
 SETTINGS = {
@@ -122,14 +122,14 @@ def test_every_key_of_a_section_is_needed_and_no_other_is_allowed():
 
 def test_differences_with_a_target_replace_the_section_whole():
     base = SETTINGS["student"]
-    assert merged(base, None) == base
-    assert merged(base, {"hidden": [5]}) == {**base, "hidden": [5]}
-    assert merged(base, {"_target_": "mine.Net"}) == {"_target_": "mine.Net"}
+    assert merge_differences(base, None) == base
+    assert merge_differences(base, {"hidden": [5]}) == {**base, "hidden": [5]}
+    assert merge_differences(base, {"_target_": "mine.Net"}) == {"_target_": "mine.Net"}
 
 
 def test_a_control_does_not_inherit_features():
     base = {"soft_weight": 0.9, "features": ["hint"]}
     assert is_control({"soft_weight": 0})
     assert not is_control({"soft_weight": 0, "features": ["hint"]})
-    assert merged_objective(base, {"soft_weight": 0}) == {"soft_weight": 0, "features": []}
-    assert merged_objective(base, {"temperature": 2})["features"] == ["hint"]
+    assert merge_objective(base, {"soft_weight": 0}) == {"soft_weight": 0, "features": []}
+    assert merge_objective(base, {"temperature": 2})["features"] == ["hint"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from limbeck._base.checks import check_arm_names
 from limbeck._base.errors import ConfigError
-from limbeck.cli.config.arms import merged
+from limbeck.cli.config.arms import merge_differences
 from limbeck.cli.config.compose import compose
 from limbeck.cli.config.sweep import Point, distinct, expand, points
 
@@ -44,7 +44,9 @@ def arms_of(sweeps, base=BASE):
 def trained(base, arm):
     """What an arm's students are trained with."""
     return {
-        section: merged(base[section], arm.get(section)) for section in base if section != "arms"
+        section: merge_differences(base[section], arm.get(section))
+        for section in base
+        if section != "arms"
     }
 
 

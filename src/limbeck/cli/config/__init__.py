@@ -1,1 +1,1 @@
-"""From a command line to a study: Hydra composes settings and builds the objects they name."""
+"""Building of a study from a command line: Hydra composes settings and creates objects."""

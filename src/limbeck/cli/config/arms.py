@@ -1,4 +1,4 @@
-"""Arms as plain settings: each lists its differences from the study."""
+"""Arms as plain settings, each a mapping of its differences from the study."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -16,11 +16,11 @@ EXAMPLES = {
     "student": "{dropout: 0.1}, or {_target_: limbeck.models.TorchvisionModel, _partial_: true, "
     "name: resnet18}",
 }
-"""Sections that an arm lists by their settings, with an example of each."""
+"""Sections that an arm overrides setting by setting, with an example of each."""
 
 
-def merged(base: Settings, differences: Settings | None) -> dict[str, Any]:
-    """Return ``base`` with differences; one with a ``_target_`` of its own replaces it whole."""
+def merge_differences(base: Settings, differences: Settings | None) -> dict[str, Any]:
+    """Return ``base`` updated with differences, which replace it if they set ``_target_``."""
     if not differences:
         return dict(base)
     if "_target_" in differences:
@@ -28,9 +28,9 @@ def merged(base: Settings, differences: Settings | None) -> dict[str, Any]:
     return {**base, **differences}
 
 
-def merged_objective(base: Settings, differences: Settings | None) -> dict[str, Any]:
-    """Return the objective of an arm; a control does not inherit the study's features."""
-    objective = merged(base, differences)
+def merge_objective(base: Settings, differences: Settings | None) -> dict[str, Any]:
+    """Return the objective of an arm. A control does not inherit the features of the study."""
+    objective = merge_differences(base, differences)
     if differences and is_control(differences):
         objective["features"] = []
     return objective
@@ -39,20 +39,20 @@ def merged_objective(base: Settings, differences: Settings | None) -> dict[str, 
 def is_control(differences: Settings) -> bool:
     """Whether an arm's differences in the objective make it a control.
 
-    A control sets the soft weight to 0 and has no features of its own.
+    A control sets ``soft_weight`` to 0 and sets no features.
     """
     return differences.get("soft_weight") == 0 and not differences.get("features")
 
 
 def check_arms(arms: Any, settings: Settings) -> None:
-    """Check that every arm lists differences from keys that exist.
+    """Check that the differences of every arm use known keys.
 
     Args:
-        arms: Differences of each arm by its name.
+        arms: Differences of each arm, by name.
         settings: Settings of the study.
 
     Raises:
-        ConfigError: If a key is unknown, with a suggestion, or a value is not a group of settings.
+        ConfigError: If a key is unknown, or a value is not a group of settings.
     """
     if not isinstance(arms, Mapping):
         raise ConfigError(f"arms={arms!r} should list arms by name.")
@@ -70,29 +70,29 @@ def check_arms(arms: Any, settings: Settings) -> None:
             _check_section(arm.get(section), settings[section], section, f"arms.{name}.{section}")
 
 
-def _check_section(own: Any, base: Any, section: str, where: str) -> None:
-    """Check an arm's differences in one section."""
-    if own is None:
+def _check_section(differences: Any, base: Any, section: str, where: str) -> None:
+    """Check the differences of an arm in one section."""
+    if differences is None:
         return
-    if not isinstance(own, Mapping):
-        if section == "views":  # the name of a choice
+    if not isinstance(differences, Mapping):
+        if section == "views":  # name of a config file
             return
         raise ConfigError(
-            f"{where}={own!r} should be a group of settings, as in {EXAMPLES[section]}."
+            f"{where}={differences!r} should be a group of settings, as in {EXAMPLES[section]}."
         )
-    if "_target_" not in own and isinstance(base, Mapping):
-        check_keys(own, base, where)
+    if "_target_" not in differences and isinstance(base, Mapping):
+        check_keys(differences, base, where)
 
 
 def check_sections(settings: Settings, sections: Mapping[str, Collection[str]]) -> None:
-    """Check that a study has all its keys and no other, and likewise each section.
+    """Check that a study and its sections have exactly the expected keys.
 
     Args:
         settings: Settings of a study.
-        sections: Keys of each section with fixed keys, by its name; ``""`` is the study itself.
+        sections: Expected keys of each section, by name; ``""`` stands for the study itself.
 
     Raises:
-        ConfigError: If a key is unknown, with a suggestion, or missing.
+        ConfigError: If a key is unknown or missing. The message suggests a similar key.
     """
     for name, keys in sections.items():
         section = settings if name == "" else settings[name]
@@ -106,10 +106,10 @@ def check_sections(settings: Settings, sections: Mapping[str, Collection[str]]) 
 
 
 def check_keys(settings: Iterable[str], known: Collection[str], where: str) -> None:
-    """Check that settings have no unknown key.
+    """Check that all keys are known.
 
     Raises:
-        ConfigError: If there is one, with a suggestion.
+        ConfigError: If a key is unknown. The message suggests a similar key.
     """
     for key in settings:
         if key in known:
@@ -123,10 +123,10 @@ def check_keys(settings: Iterable[str], known: Collection[str], where: str) -> N
 
 
 def check_switches(settings: Settings) -> None:
-    """Check the switches of a study.
+    """Check the boolean settings of a study.
 
     Raises:
-        ConfigError: If one is neither true nor false.
+        ConfigError: If a value is not a boolean.
     """
     for name in ("overwrite", "quick"):
         if not isinstance(settings[name], bool):

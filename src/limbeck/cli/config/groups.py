@@ -1,6 +1,6 @@
-"""The groups of settings and the choices in each: YAML files, and every soft loss.
+"""Config groups and their choices: YAML files and, for objectives, the soft losses.
 
-Neither Hydra nor torch is imported here until settings are composed.
+Hydra and torch are imported only when settings are composed.
 """
 
 from pathlib import Path
@@ -12,9 +12,9 @@ GROUPS = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
 
 
 def choices(group: str, config_dir: str | Path | None = None) -> dict[str, Path]:
-    """The files of a group by name: limbeck's own, then those in a user's folder.
+    """Return the YAML files of a group by name: those of limbeck, then those of the user.
 
-    Files that others share begin with an underscore and are no choices.
+    Files that begin with an underscore are shared by other files and are not choices.
     """
     folders = [CONF / group]
     if config_dir is not None:
@@ -24,7 +24,7 @@ def choices(group: str, config_dir: str | Path | None = None) -> dict[str, Path]
 
 
 def choice_names(group: str, config_dir: str | Path | None = None) -> list[str]:
-    """The names of a group's choices, sorted."""
+    """Return the sorted names of the choices in a group."""
     names = set(choices(group, config_dir))
     if group == "objective":
         names |= set(SOFT_LOSSES)
@@ -32,16 +32,16 @@ def choice_names(group: str, config_dir: str | Path | None = None) -> list[str]:
 
 
 def register_objectives() -> None:
-    """Tell Hydra the choice ``objective=NAME`` of every soft loss."""
+    """Register ``objective=NAME`` with Hydra for every soft loss."""
     from hydra.core.config_store import ConfigStore
 
-    own = {setting.name: setting.default for setting in own_settings().values()}
+    defaults = {setting.name: setting.default for setting in own_settings().values()}
     for loss in SOFT_LOSSES.values():
         node = {
             "defaults": ["_base", "_self_"],
             "hard_weight": loss.hard_weight,
             "soft_weight": loss.soft_weight,
             "soft": loss.name,
-            **own,
+            **defaults,
         }
         ConfigStore.instance().store(group="objective", name=loss.name, node=node)

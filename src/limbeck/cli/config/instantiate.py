@@ -1,4 +1,4 @@
-"""From composed settings to a study: the objects that ``_target_`` names are built here."""
+"""Construction of a study from composed settings; ``_target_`` names the objects to create."""
 
 import json
 from dataclasses import fields
@@ -16,8 +16,8 @@ from limbeck.cli.config.arms import (
     check_arms,
     check_sections,
     check_switches,
-    merged,
-    merged_objective,
+    merge_differences,
+    merge_objective,
 )
 from limbeck.cli.config.groups import choices
 from limbeck.data import TransferSet
@@ -35,8 +35,8 @@ QUICK_SEEDS = 2
 QUICK_EPOCHS = 2
 QUICK_SAMPLES = 2000
 QUICK_LARGE = 64
-"""Samples of a quick run with models from libraries, which take a thousand times longer per sample;
-and of text, whose samples are blocks.
+"""Number of samples of a quick run on text, whose samples are blocks, or with models of libraries,
+which take a thousand times longer per sample.
 """
 EXAMPLES = {
     "data": "data=digits",
@@ -48,7 +48,7 @@ EXAMPLES = {
     "trainer": "trainer.precision=32-true",
     "logger": "logger=csv",
 }
-"""An override of each section."""
+"""Example of an override for each section."""
 STUDY_KEYS = (
     "recipe",
     "data",
@@ -109,7 +109,7 @@ def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool =
 
 
 def _check(settings: dict[str, Any]) -> None:
-    """Check the keys of a study, before any object is built."""
+    """Check the keys of a study before any object is created."""
     for name, value in settings.items():
         if name in EXAMPLES and not isinstance(value, dict):
             raise ConfigError(
@@ -140,7 +140,7 @@ def _field_names(kind: Any) -> tuple[str, ...]:
 
 
 class _Builder:
-    """Builds the objects of a study from plain settings; equal settings give the same object."""
+    """Builder of a study from plain settings; equal settings share one object."""
 
     def __init__(self, settings: dict[str, Any], config_dir: str | None):
         self.settings, self.config_dir = settings, config_dir
@@ -150,7 +150,7 @@ class _Builder:
         libraries = [builder for builder in BUILDERS.values() if builder.from_library]
         if any(builder.class_name in models for builder in libraries):
             self.samples = QUICK_LARGE
-        self.head: Any = None  # the first samples of the data, for a quick run
+        self.head: Any = None  # the first samples of the dataset, for a quick run
         self._objects: dict[str, Any] = {}
 
     def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Study:
@@ -166,7 +166,7 @@ class _Builder:
         optimizer = Optimizer(**settings["optimizer"])
         teacher = self._teacher()
         schedule = Schedule(
-            epochs=self._shortened(epochs),
+            epochs=self._limit_epochs(epochs),
             batch_size=settings["batch_size"],
             optimizer=optimizer,
         )
@@ -193,7 +193,7 @@ class _Builder:
         )
 
     def _loggers(self) -> list[Any]:
-        """Functions that make a logger, given the folder of the logs."""
+        """Create the functions that create loggers."""
         loggers = []
         for name, node in self.settings["logger"].items():
             if not node:
@@ -211,24 +211,24 @@ class _Builder:
         settings = self.settings
         epochs = arm.get("epochs")
         if epochs is not None:
-            epochs = self._shortened(check_count(f"arms.{name}.epochs", epochs))
-        objective = merged_objective(settings["objective"], arm.get("objective"))
+            epochs = self._limit_epochs(check_count(f"arms.{name}.epochs", epochs))
+        objective = merge_objective(settings["objective"], arm.get("objective"))
         return Arm(
             objective=Objective(**objective),
-            student=self._build(merged(settings["student"], arm.get("student"))),
+            student=self._build(merge_differences(settings["student"], arm.get("student"))),
             views=self._views(arm.get("views", settings["views"])),
             transfer=self._transfer(arm),
-            optimizer=Optimizer(**merged(settings["optimizer"], arm.get("optimizer"))),
+            optimizer=Optimizer(**merge_differences(settings["optimizer"], arm.get("optimizer"))),
             epochs=epochs,
             control=arm.get("control"),
         )
 
-    def _shortened(self, epochs: int) -> int:
-        """Epochs, at most two if the run is quick."""
+    def _limit_epochs(self, epochs: int) -> int:
+        """Limit the number of epochs of a quick run."""
         return min(epochs, QUICK_EPOCHS) if self.quick else epochs
 
     def _transfer(self, arm: dict[str, Any]) -> TransferSet:
-        settings = merged(self.settings["transfer"], arm.get("transfer"))
+        settings = merge_differences(self.settings["transfer"], arm.get("transfer"))
         if settings["source"] is not None:
             settings["source"] = self._build(settings["source"])
         transfer = TransferSet(**settings)
@@ -237,13 +237,13 @@ class _Builder:
         return transfer.small(self.samples, self.head.train, self.head.class_names)
 
     def _views(self, node: Any) -> Any:
-        """Build views from their settings, or from the name of a choice."""
+        """Build views from their settings, or from the name of a config file."""
         if isinstance(node, str):
             files = choices("views", self.config_dir)
             if node not in files:
                 raise ConfigError(f"views: {node!r} is unknown. Choose one of {', '.join(files)}.")
             node = yaml.safe_load(files[node].read_text(encoding="utf-8"))
-        return self._build(merged(self.settings["views"], node))
+        return self._build(merge_differences(self.settings["views"], node))
 
     def _teacher(self) -> Teacher | None:
         settings = dict(self.settings["teacher"])
@@ -266,7 +266,7 @@ class _Builder:
             model=model,
             views=views,
             optimizer=Optimizer(**settings.pop("optimizer")),
-            epochs=self._shortened(epochs),
+            epochs=self._limit_epochs(epochs),
             source=source,
             trust_pickle=trust,
             **settings,
@@ -292,7 +292,7 @@ def _instantiate(node: Any) -> Any:
 
 
 def _as_list(source: Any) -> list[str] | None:
-    """Sources of a teacher: one or several paths."""
+    """Return one or several sources of a teacher as a list of strings."""
     if source is None:
         return None
     sources = source if isinstance(source, list) else [source]

@@ -1,4 +1,4 @@
-"""Overrides of the command line, ``KEY=VALUE``, as text: how they are read and rewritten."""
+"""Parsing and rewriting of command-line overrides of the form ``KEY=VALUE``."""
 
 import os
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from typing import NamedTuple
 from limbeck._base.errors import ConfigError
 
 MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
-"""Groups of models, and the setting with the name of a library's model."""
+"""Groups of models, each with the setting that names a model of a library."""
 LIBRARIES = ("torchvision", "timm")
 TEXT = ("text", "text_folder")
-"""Choices of data that are text."""
+"""Choices of ``data`` that are text."""
 PATHS = (
     "out",
     "data.root",
@@ -24,7 +24,7 @@ PATHS = (
     "teacher.model.path",
     "student.path",
 )
-"""Settings that are paths."""
+"""Settings whose value is a path."""
 
 
 class Parsed(NamedTuple):
@@ -38,7 +38,7 @@ def parse(override: str) -> Parsed:
     """Split an override into its key and value.
 
     Raises:
-        ConfigError: If it has not the form ``KEY=VALUE``.
+        ConfigError: If the override is not of the form ``KEY=VALUE``.
     """
     key, equals, value = override.partition("=")
     if not key.strip("+~ ") or (not equals and not override.startswith("~")):
@@ -47,17 +47,17 @@ def parse(override: str) -> Parsed:
 
 
 def key_of(override: str) -> str:
-    """The key of an override, without ``+`` and ``~``."""
+    """Return the key of an override without its prefix ``+`` or ``~``."""
     return override.lstrip("+~").partition("=")[0]
 
 
 def section_of(override: str) -> str:
-    """The first part of an override's key."""
+    """Return the first part of the key of an override."""
     return key_of(override).partition(".")[0]
 
 
-def with_recipe(overrides: Sequence[str]) -> list[str]:
-    """Add a recipe if other data is chosen: the default recipe's settings fit its own data."""
+def add_default_recipe(overrides: Sequence[str]) -> list[str]:
+    """Add a generic recipe if the data differs from that of the default recipe and none is set."""
     choices = {key_of(override): override.partition("=")[2] for override in overrides}
     data = choices.get("data", "digits")
     if "recipe" in choices or data == "digits":
@@ -66,8 +66,8 @@ def with_recipe(overrides: Sequence[str]) -> list[str]:
     return [f"recipe={recipe}", *overrides]
 
 
-def with_model(override: str) -> list[str]:
-    """Split ``student=torchvision/resnet18`` into the choice of a group and the model's name."""
+def split_model_name(override: str) -> list[str]:
+    """Split ``student=torchvision/resnet18`` into the choice of a library and the model's name."""
     key, _, value = override.partition("=")
     library, slash, name = value.strip("'\"").partition("/")
     if key not in MODELS or not slash or library not in LIBRARIES:
@@ -75,10 +75,10 @@ def with_model(override: str) -> list[str]:
     return [f"{key}={library}", f"{MODELS[key]}='{name}'"]
 
 
-def quoted(override: str) -> str:
-    """Quote a path.
+def quote_path(override: str) -> str:
+    """Quote the value of an override if it is a path.
 
-    Hydra's grammar knows no umlauts, and gives commas and brackets a meaning of its own.
+    Hydra's grammar rejects unquoted umlauts and gives commas and brackets a special meaning.
     """
     key, value = parse(override)
     if key not in PATHS or not value or value == "null" or value[0] in "['\"":

@@ -1,4 +1,4 @@
-"""Reopening a run of the command line: its settings, its dataset, and builders of its students."""
+"""Reopening of command-line runs: their settings, dataset and student builders."""
 
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, nullcontext
@@ -17,18 +17,18 @@ from limbeck.run.summary import read_summary
 from limbeck.study.arms import build
 
 FACTS = ("command", "verb", "multirun", "overrides", "config_dir", "folder")
-"""Keys of the manifest that a run of the command line is composed from."""
+"""Keys of the manifest from which the settings of a run are composed again."""
 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run.
+    """A finished run, reopened.
 
     Attributes:
         folder: Run folder.
         data: Dataset of the run.
-        build: Function from the name of an arm to its untrained student.
-        combine: Mean of the teacher's members: of ``probabilities`` or ``logits``.
+        build: Function that builds the untrained student of an arm, by the arm's name.
+        combine: Outputs of the teacher's members to average: ``probabilities`` or ``logits``.
     """
 
     folder: Path
@@ -38,43 +38,46 @@ class FinishedRun:
 
 
 @contextmanager
-def recompose(run: RunFolder, in_python: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Compose the settings of a run anew, in the folder where it was started.
+def recompose(run: RunFolder, python_advice: str) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Compose the settings of a run again, in the working directory in which it was started.
 
     Args:
         run: Run folder.
-        in_python: Advice for a run made in Python, for the message.
+        python_advice: End of the error message for a run started from Python.
 
     Yields:
-        The settings, and the facts in the manifest.
+        Settings of the run, and the facts in its manifest.
 
     Raises:
-        ConfigError: If the run was made in Python, or its settings can no longer be composed.
+        ConfigError: If the run was started from Python, or its settings can no longer be composed.
         UntrustedFileError: If its manifest is damaged.
     """
     manifest = run.read_json(run.manifest)
     facts = {key: manifest.get(key) for key in FACTS}
     overrides, config_dir = facts["overrides"], facts["config_dir"]
     if not isinstance(overrides, list):
-        raise ConfigError(f"{run.manifest} names no settings: a run made in Python {in_python}.")
+        raise ConfigError(
+            f"{run.manifest} holds no overrides: a run made in Python {python_advice}."
+        )
     if not all(isinstance(override, str) for override in overrides):
         raise UntrustedFileError(f"{run.manifest} is damaged: overrides should be strings.")
-    start = facts["folder"]  # relative paths among the settings start there
-    with chdir(start) if start and Path(start).is_dir() else nullcontext():
+    working_dir = facts["folder"]  # relative paths in the settings refer to it
+    with chdir(working_dir) if working_dir and Path(working_dir).is_dir() else nullcontext():
         yield compose(overrides, config_dir, multirun=bool(facts["multirun"])), facts
 
 
 @contextmanager
-def open_finished(place: Path) -> Iterator[FinishedRun]:
-    """Open a finished run, in the folder where it was started.
+def open_finished_run(path: Path) -> Iterator[FinishedRun]:
+    """Open a finished run, in the working directory in which it was started.
 
     Raises:
-        ConfigError: If the run is not finished, or was made in Python.
-        DataError: If its data is missing.
+        ConfigError: If the run is not finished, or was started from Python.
+        DataError: If its dataset is missing.
     """
-    run = RunFolder(place.absolute())
-    read_summary(run)  # an unfinished run has none
-    with recompose(run, "is handed to limbeck.deploy in Python, with its data") as (config, facts):
+    run = RunFolder(path.absolute())
+    read_summary(run)  # raises if the run is not finished
+    advice = "should be passed to limbeck.deploy in Python, with its dataset"
+    with recompose(run, advice) as (config, facts):
         study = build_study(config, out=run.path, facts=facts, resume=True)
         students = {plan.name: plan.student for plan in study.plans}
         combine = config.teacher.get("combine", "probabilities")

@@ -1,4 +1,4 @@
-"""Settings composed by Hydra from groups and overrides, and messages about wrong overrides."""
+"""Composition of settings with Hydra, and messages about invalid overrides."""
 
 import copy
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from omegaconf import OmegaConf, open_dict
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import CONF, GROUPS, choice_names
-from limbeck.cli.config.overrides import Parsed, key_of, section_of, with_model
+from limbeck.cli.config.overrides import Parsed, key_of, section_of, split_model_name
 
 MISSING = object()
 
 
 class Composer:
-    """Hydra's composition, once for equal overrides: it takes a tenth of a second.
+    """Cached composition with Hydra, which takes a tenth of a second per call.
 
     Args:
-        search: Override of Hydra's search path, or nothing.
+        search: Override of Hydra's search path, or an empty list.
     """
 
     def __init__(self, search: Sequence[str]):
@@ -28,34 +28,34 @@ class Composer:
         self._configs: dict[tuple[str, ...], Any] = {}
 
     def __call__(self, overrides: Sequence[str]) -> Any:
-        """Return the settings of overrides, unresolved."""
+        """Return the unresolved settings for overrides."""
         key = tuple(overrides)
         if key not in self._configs:
             self._configs[key] = hydra_compose("config", overrides=[*self.search, *overrides])
         return copy.deepcopy(self._configs[key])
 
 
-def composed(composer: Composer, overrides: Sequence[str]) -> Any:
-    """Return the settings with overrides; interpolations are not yet resolved.
+def compose_settings(composer: Composer, overrides: Sequence[str]) -> Any:
+    """Compose settings from overrides, without resolving interpolations.
 
     Args:
-        composer: Hydra's composition.
-        overrides: Overrides of one value each.
+        composer: Cached composition with Hydra.
+        overrides: Overrides with a single value each.
 
     Raises:
         ConfigError: If an override names an unknown key.
     """
-    parts = [part for override in overrides for part in with_model(override)]
+    parts = [part for override in overrides for part in split_model_name(override)]
     groups = [override for override in parts if key_of(override) in GROUPS]
-    base = _with_whole_choices(composer, groups, [])
+    base = _compose_choices(composer, groups, [])
     values = [check_key(base, override) for override in parts if override not in groups]
-    return _with_whole_choices(composer, groups, values)
+    return _compose_choices(composer, groups, values)
 
 
-def _with_whole_choices(composer: Composer, groups: list[str], values: list[str]) -> Any:
+def _compose_choices(composer: Composer, groups: list[str], values: list[str]) -> Any:
     """Compose settings in which groups chosen on the command line ignore the recipe.
 
-    The recipe's differences within such a group fit its own choice.
+    What the recipe sets inside such a group is meant for the choice that the recipe makes.
     """
     config = composer([*groups, *values])
     choices = [override for override in groups if not override.startswith("recipe=")]
@@ -71,12 +71,12 @@ def _with_whole_choices(composer: Composer, groups: list[str], values: list[str]
 
 
 def check_key(base: Any, override: str) -> str:
-    """Return the override if its key is known.
+    """Return an override with a known key, in the form that Hydra needs.
 
-    Keys of ``trainer`` and ``arms`` may be new; they are checked later.
+    New keys of ``trainer`` and ``arms`` are accepted here and checked later.
 
     Raises:
-        ConfigError: If it is not, with a suggestion.
+        ConfigError: If the key is unknown. The message suggests a similar key.
     """
     key = key_of(override)
     is_new = override[0] in "+~"
@@ -115,7 +115,7 @@ def _unknown_key(base: Any, key: str) -> str:
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Settings by their full keys, sections too."""
+    """Flatten settings to a mapping of full keys, including those of sections."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         flat[f"{prefix}{key}"] = value
@@ -131,7 +131,7 @@ def _format(value: Any) -> str:
 
 
 def explain(error: Exception, parsed: Sequence[Parsed], config_dir: str | Path | None) -> str:
-    """Explain in one line why Hydra refused the overrides."""
+    """Explain in one line why Hydra rejected the overrides."""
     for key, value in parsed:
         if not (CONF / key).is_dir():
             continue

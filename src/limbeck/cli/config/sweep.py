@@ -1,4 +1,4 @@
-"""Arms of a sweep: one for every value of some settings, each arm once, with a name."""
+"""Expansion of a sweep into arms, one for each combination of values that makes a difference."""
 
 import itertools
 import re
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck._base.errors import ConfigError
-from limbeck.cli.config.arms import Settings, is_control, merged, merged_objective
+from limbeck.cli.config.arms import Settings, is_control, merge_differences, merge_objective
 from limbeck.losses.soft import SHARED_SETTINGS, SOFT_LOSSES, own_settings
 
 SWEEPABLE = ("objective", "student", "views", "transfer", "optimizer")
 """Sections in which the arms of one study may differ."""
 HARD_SETTINGS = ("hard", "class_weights", "label_smoothing")
-"""Settings of an objective that concern its hard loss alone."""
-MOST_POINTS = 10_000
-LONGEST_NAME = 100
-_UNFIT = re.compile(r"[^A-Za-z0-9_.+-]+")
+"""Settings of an objective that affect only its hard loss."""
+MAX_POINTS = 10_000
+MAX_NAME_LENGTH = 100
+_INVALID_CHARACTERS = re.compile(r"[^A-Za-z0-9_.+-]+")
 
 Values = dict[str, Any]
 """One value for each swept key."""
@@ -28,7 +28,7 @@ class Point:
 
     Attributes:
         values: Value of each swept key.
-        settings: Settings of the study at this point.
+        settings: Composed settings of the study at this point.
     """
 
     values: Values
@@ -41,25 +41,25 @@ class _Variant:
 
     Attributes:
         arm: Differences of the arm from the study without the sweep.
-        mark: Value that is equal for arms that train equal students.
+        training_key: Hashable value that is equal for arms that train the same students.
     """
 
     arm: dict[str, Any]
-    mark: Any
+    training_key: Any
 
 
 def points(sweeps: Mapping[str, Sequence[Any]]) -> list[Values]:
     """Return every combination of the values of the swept keys, the last key varying fastest.
 
     Raises:
-        ConfigError: If there are more than 10,000.
+        ConfigError: If there are more than 10,000 combinations.
     """
     count = 1
     for values in sweeps.values():
         count *= len(values)
-    if count > MOST_POINTS:
+    if count > MAX_POINTS:
         raise ConfigError(
-            f"The sweep has over {MOST_POINTS:,} points, more than one study can hold. Sweep fewer "
+            f"The sweep has over {MAX_POINTS:,} points, more than one study can hold. Sweep fewer "
             "values."
         )
     combinations = itertools.product(*sweeps.values())
@@ -67,28 +67,29 @@ def points(sweeps: Mapping[str, Sequence[Any]]) -> list[Values]:
 
 
 def distinct(values: Sequence[Any]) -> list[Any]:
-    """Return the values without repetitions; 4 and 4.0 are one value."""
+    """Remove duplicates from values; 4 and 4.0 count as equal."""
     unique: dict[Any, Any] = {}
     for value in values:
-        unique.setdefault(_frozen(value), value)
+        unique.setdefault(_freeze(value), value)
     return list(unique.values())
 
 
 def expand(
     base: Settings, sweep: Sequence[Point], views: Callable[[str], Any] = str
 ) -> dict[str, Any]:
-    """Return the arms of a sweep: every arm of the study at every point, equal ones once.
+    """Return the arms of a sweep: every arm of the study at every point, without duplicates.
 
-    An arm that sets a swept key itself keeps its value. Settings without effect do not count: a
-    control has no temperature. The name of an arm lists the swept keys that matter to it.
+    An arm that sets a swept key itself keeps its own value. Arms that differ only in settings
+    without effect, such as the temperature of a control, are duplicates. The name of an arm lists
+    the swept keys that affect it.
 
     Args:
         base: Settings of the study without the sweep.
         sweep: Points of the sweep.
-        views: Function from a name of views to its settings.
+        views: Function that returns the settings of views by their name.
 
     Returns:
-        Differences of each arm from ``base``, by its name.
+        Differences of each arm from ``base``, by name.
 
     Raises:
         ConfigError: If no arm depends on a swept key.
@@ -97,36 +98,37 @@ def expand(
 
 
 class _Expansion:
-    """The state of :func:`expand`."""
+    """State of :func:`expand`."""
 
     def __init__(self, base: Settings, sweep: Sequence[Point], views: Callable[[str], Any]):
         self.base, self.sweep, self.views = base, sweep, views
         self.keys = list(sweep[0].values)
         self.variants = {name: self._variants(name) for name in base["arms"]}
-        self.names: dict[tuple[str, int], str] = {}  # of an arm of the study at a point
-        self.effective: set[str] = set()  # swept keys that change an arm
+        self.names: dict[tuple[str, int], str] = {}  # by arm of the study and index of the point
+        self.effective_keys: set[str] = set()  # swept keys that affect an arm
 
     def arms(self) -> dict[str, Any]:
         arms: dict[str, dict[str, Any]] = {}
-        places: dict[str, int] = {}  # the first point of each arm
-        known: dict[Any, str] = {}
+        first_points: dict[str, int] = {}  # index of the first point of each arm
+        arm_names: dict[Any, str] = {}  # by group key
         for name in self.variants:
-            for mark, indices in self._groups(name).items():
+            for group_key, indices in self._groups(name).items():
                 keys = self._constant_keys(indices)
-                self.effective.update(keys)
-                if mark not in known:
+                self.effective_keys.update(keys)
+                if group_key not in arm_names:
                     first = self.sweep[indices[0]]
                     values = {key: first.values[key] for key in keys}
-                    known[mark] = _free(_name(name, values, self.keys), arms)
+                    new_name = _unique_name(_arm_name(name, values, self.keys), arms)
+                    arm_names[group_key] = new_name
                     own = first.settings["arms"].get(name)
-                    arms[known[mark]] = _differences(own, values, first.settings)
-                    places[known[mark]] = indices[0]
+                    arms[new_name] = _differences(own, values, first.settings)
+                    first_points[new_name] = indices[0]
                 for index in indices:
-                    self.names[name, index] = known[mark]
+                    self.names[name, index] = arm_names[group_key]
         self._check_effect()
         for name, arm in arms.items():
             if arm.get("control"):
-                arm["control"] = self._renamed_control(arm, places[name])
+                arm["control"] = self._expanded_control(arm, first_points[name])
         return arms
 
     def _variants(self, name: str) -> list[_Variant]:
@@ -134,56 +136,60 @@ class _Expansion:
         for point in self.sweep:
             own = point.settings["arms"].get(name)
             arm = _differences(own, point.values, point.settings)
-            variants.append(_Variant(arm, _mark(self.base, arm, self.views)))
+            variants.append(_Variant(arm, _training_key(self.base, arm, self.views)))
         return variants
 
     def _groups(self, name: str) -> dict[Any, list[int]]:
-        """Indices of the points at which an arm, and any control that it names, is the same."""
+        """Group the indices of points at which an arm and the controls it names are the same."""
         groups: dict[Any, list[int]] = {}
         for index, variant in enumerate(self.variants[name]):
-            controls = []
+            controls: list[Any] = []
             for control in _controls(variant.arm):
-                known = control in self.variants
-                controls.append(self.variants[control][index].mark if known else control)
-            groups.setdefault((variant.mark, tuple(controls)), []).append(index)
+                if control in self.variants:
+                    controls.append(self.variants[control][index].training_key)
+                else:
+                    controls.append(control)
+            groups.setdefault((variant.training_key, tuple(controls)), []).append(index)
         return groups
 
     def _constant_keys(self, indices: Sequence[int]) -> list[str]:
-        """Swept keys that have one value at these points."""
+        """Return the swept keys that have the same value at all of these points."""
         constant = []
         for key in self.keys:
-            values = {_frozen(self.sweep[index].values[key]) for index in indices}
+            values = {_freeze(self.sweep[index].values[key]) for index in indices}
             if len(values) == 1:
                 constant.append(key)
         return constant
 
     def _check_effect(self) -> None:
         for key in self.keys:
-            if key not in self.effective:
+            if key not in self.effective_keys:
                 raise ConfigError(
                     f"{key} is swept but no arm depends on it: every arm sets it itself, or it has "
-                    "no effect there (an arm with soft_weight=0 has no temperature). Sweep another "
+                    "no effect (an arm with soft_weight=0 ignores the temperature). Sweep another "
                     "key, or change the arms."
                 )
 
-    def _renamed_control(self, arm: Settings, index: int) -> str | list[str]:
-        """Names of an arm's controls after the expansion."""
+    def _expanded_control(self, arm: Settings, index: int) -> str | list[str]:
+        """Return the names of an arm's controls after the expansion."""
         names = [self.names.get((control, index), control) for control in _controls(arm)]
         return names[0] if isinstance(arm["control"], str) else names
 
 
 def _controls(arm: Settings) -> list[str]:
-    """Names of the controls that an arm lists."""
+    """Return the names of the controls that an arm lists."""
     controls = arm.get("control") or []
     return [controls] if isinstance(controls, str) else list(controls)
 
 
 def _differences(own: Settings | None, values: Values, settings: Settings) -> dict[str, Any]:
-    """An arm's own differences, and the swept values of settings that it does not set itself."""
+    """Return the differences of an arm, with the swept values that it does not set itself."""
     arm = dict(own or {})
     for section in SWEEPABLE:
-        mine = arm.get(section)
-        if isinstance(mine, str) or (mine and "_target_" in mine):
+        section_differences = arm.get(section)
+        if isinstance(section_differences, str):  # name of a config file
+            continue
+        if section_differences and "_target_" in section_differences:
             continue
         if section in values:
             changes = dict(settings[section])
@@ -192,69 +198,71 @@ def _differences(own: Settings | None, values: Values, settings: Settings) -> di
             changes = {name: settings[section][name] for name in names}
             if not names:
                 continue
-        if section == "objective" and is_control(mine or {}):
+        if section == "objective" and is_control(section_differences or {}):
             changes.pop("features", None)
-        arm[section] = {**changes, **(mine or {})}
+        arm[section] = {**changes, **(section_differences or {})}
     return arm
 
 
-def _mark(base: Settings, arm: Settings, views: Callable[[str], Any]) -> Any:
-    """A value that is equal for arms that train equal students."""
-    whole: dict[str, Any] = {}
+def _training_key(base: Settings, arm: Settings, views: Callable[[str], Any]) -> Any:
+    """Return a hashable value that is equal for arms that train the same students."""
+    settings: dict[str, Any] = {}
     for section in SWEEPABLE:
         own = arm.get(section)
         if isinstance(own, str):
             own = views(own)
         if isinstance(own, str):
-            whole[section] = own
+            settings[section] = own
         elif section == "objective":
-            whole[section] = merged_objective(base[section], own)
+            settings[section] = merge_objective(base[section], own)
         else:
-            whole[section] = merged(base[section], own)
-    for name in _without_effect(whole["objective"]):
-        whole["objective"].pop(name, None)
-    transfer = whole["transfer"]
+            settings[section] = merge_differences(base[section], own)
+    for name in _ineffective_settings(settings["objective"]):
+        settings["objective"].pop(name, None)
+    transfer = settings["transfer"]
     if transfer.get("samples") is None and transfer.get("labelled") is None:
         transfer.pop("seed", None)
-    if whole["optimizer"].get("name") != "sgd":
-        whole["optimizer"].pop("momentum", None)
-    return _frozen({**whole, "epochs": arm.get("epochs")})
+    if settings["optimizer"].get("name") != "sgd":
+        settings["optimizer"].pop("momentum", None)
+    return _freeze({**settings, "epochs": arm.get("epochs")})
 
 
-def _without_effect(objective: Settings) -> set[str]:
-    """Names of the settings of an objective that change nothing beside its others."""
-    idle = set(own_settings())
+def _ineffective_settings(objective: Settings) -> set[str]:
+    """Return the names of the settings that have no effect in an objective."""
+    ineffective = set(own_settings())
     if objective.get("soft_weight") == 0:
-        idle |= set(SHARED_SETTINGS)
+        ineffective |= set(SHARED_SETTINGS)
     else:
         loss = SOFT_LOSSES.get(str(objective.get("soft")))
-        idle -= {setting.name for setting in loss.settings} if loss else set()
+        ineffective -= {setting.name for setting in loss.settings} if loss else set()
     if objective.get("hard_weight") == 0:
-        idle |= set(HARD_SETTINGS)
-    return idle
+        ineffective |= set(HARD_SETTINGS)
+    return ineffective
 
 
-def _frozen(value: Any) -> Any:
-    """A value that can be compared and hashed; true is not 1."""
+def _freeze(value: Any) -> Any:
+    """Convert a value to a hashable one; ``True`` stays different from 1."""
     if isinstance(value, Mapping):
-        return "mapping", frozenset((str(key), _frozen(entry)) for key, entry in value.items())
+        return "mapping", frozenset((str(key), _freeze(entry)) for key, entry in value.items())
     if isinstance(value, (list, tuple)):
-        return "list", tuple(map(_frozen, value))
+        return "list", tuple(map(_freeze, value))
     return ("bool", value) if isinstance(value, bool) else value
 
 
 # Names --------------------------------------------------------------------------------------------
 
 
-def _name(arm: str, values: Values, keys: Sequence[str]) -> str:
-    """The name of an arm, as in ``soft,temperature=4,hidden=200-200``."""
-    parts = [arm, *(f"{_short(key, keys)}={_text(value)}" for key, value in values.items())]
-    return ",".join(parts)[:LONGEST_NAME]
+def _arm_name(arm: str, values: Values, keys: Sequence[str]) -> str:
+    """Return the name of an arm, such as ``soft,temperature=4,hidden=200-200``."""
+    parts = [arm]
+    for key, value in values.items():
+        parts.append(f"{_short_key(key, keys)}={_format_value(value)}")
+    return ",".join(parts)[:MAX_NAME_LENGTH]
 
 
-def _short(key: str, keys: Sequence[str]) -> str:
-    """The last part of a key, or more of it if another swept key has the same ending."""
-    parts = _UNFIT.sub("-", key).split(".")
+def _short_key(key: str, keys: Sequence[str]) -> str:
+    """Return the shortest ending of a key that no other swept key has."""
+    parts = _INVALID_CHARACTERS.sub("-", key).split(".")
     for count in range(1, len(parts)):
         short = ".".join(parts[-count:])
         if not any(other != key and f".{other}".endswith(f".{short}") for other in keys):
@@ -262,8 +270,8 @@ def _short(key: str, keys: Sequence[str]) -> str:
     return ".".join(parts)
 
 
-def _text(value: Any) -> str:
-    """A value as a part of a name: letters, digits and ``_ . + -``."""
+def _format_value(value: Any) -> str:
+    """Format a value as part of a name, with letters, digits and ``_ . + -`` only."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, float):
@@ -272,16 +280,16 @@ def _text(value: Any) -> str:
     if isinstance(value, Mapping):
         value = list(itertools.chain.from_iterable(value.items()))
     if isinstance(value, (list, tuple)):
-        return "-".join(map(_text, value)) or "none"
-    return _UNFIT.sub("-", str(value)) or "empty"
+        return "-".join(map(_format_value, value)) or "none"
+    return _INVALID_CHARACTERS.sub("-", str(value)) or "empty"
 
 
-def _free(name: str, names: Mapping[str, Any]) -> str:
-    """The name, followed by a number if it is in use."""
+def _unique_name(name: str, names: Mapping[str, Any]) -> str:
+    """Return the name, with a number appended if it is already used."""
     if name not in names:
         return name
     for number in itertools.count(2):
-        numbered = f"{name[: LONGEST_NAME - 6]}-{number}"
+        numbered = f"{name[: MAX_NAME_LENGTH - 6]}-{number}"
         if numbered not in names:
             return numbered
     raise AssertionError("unreachable")

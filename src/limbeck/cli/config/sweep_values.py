@@ -1,4 +1,4 @@
-"""The values of swept keys, from the command line and from a recipe."""
+"""Values of swept keys, from the command line and from a recipe."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from omegaconf import OmegaConf
 
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import GROUPS, choice_names
-from limbeck.cli.config.overrides import key_of, parse, with_model
+from limbeck.cli.config.overrides import key_of, parse, split_model_name
 from limbeck.cli.config.settings import Composer
-from limbeck.cli.config.sweep import MOST_POINTS, SWEEPABLE, distinct
+from limbeck.cli.config.sweep import MAX_POINTS, SWEEPABLE, distinct
 
 EXAMPLES = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}
 
 Sweeps = dict[str, list[Any]]
-"""The values of each swept key."""
+"""Values of each swept key."""
 
 
 class SplitOverrides(NamedTuple):
-    """Overrides of one value, and the values of swept keys."""
+    """Overrides with a single value, and the values of swept keys."""
 
     plain: list[str]
     sweeps: Sweeps
@@ -32,10 +32,10 @@ class SplitOverrides(NamedTuple):
 def split(
     overrides: Sequence[str], config_dir: str | Path | None, *, multirun: bool
 ) -> SplitOverrides:
-    """Separate overrides of one value from sweeps.
+    """Separate overrides with a single value from sweeps.
 
     Raises:
-        ConfigError: If an override cannot be read, or a key cannot be swept.
+        ConfigError: If an override is malformed, or a key cannot be swept.
     """
     plain: list[str] = []
     sweeps: Sweeps = {}
@@ -50,7 +50,7 @@ def split(
         if not hydra_override.is_sweep_override():
             if key == "sweep":
                 plain.append("sweep=null")  # or Hydra would merge the sweep into the recipe's
-            plain += with_model(override)
+            plain += split_model_name(override)
             continue
         _check_sweep(key, value, multirun=multirun)
         if key in sweeps:
@@ -60,19 +60,19 @@ def split(
         values = distinct(_values(hydra_override, config_dir))
         if not values:
             raise ConfigError(
-                f"{key}={value} holds no value; expected values as in objective.temperature=1,2,4."
+                f"{key}={value} holds no value. List values, as in objective.temperature=1,2,4."
             )
         sweeps[key] = values
     return SplitOverrides(plain, sweeps)
 
 
 def recipe_sweeps(composer: Composer, overrides: SplitOverrides) -> Sweeps:
-    """Return the sweep of the recipe, without keys that the command line sets.
+    """Return the sweep of the recipe, without the keys that are set on the command line.
 
-    A quick run has the first and the last value of each key.
+    A quick run sweeps only the first and the last value of each key.
 
     Raises:
-        ConfigError: If the recipe's ``sweep`` is not a list of values by key.
+        ConfigError: If ``sweep`` in the recipe does not map keys to lists of values.
     """
     groups = [o for o in overrides.plain if key_of(o) in GROUPS or key_of(o) in ("sweep", "quick")]
     config = composer(groups)
@@ -98,23 +98,23 @@ def recipe_sweeps(composer: Composer, overrides: SplitOverrides) -> Sweeps:
 
 
 def _is_set(key: str, keys: set[str]) -> bool:
-    """Whether one of the keys is a key or a section that holds it."""
+    """Whether a key, or a section that contains it, is among the keys."""
     return any(f"{key}.".startswith(f"{other}.") for other in keys)
 
 
 def _check_sweep(key: str, value: str, *, multirun: bool) -> None:
-    """Check that a key can be swept, and that a sweep was requested."""
+    """Check that a key can be swept and that ``multirun`` allows it."""
     section, _, rest = key.partition(".")
     if section not in SWEEPABLE:
-        again = f"; several seeds are a list, seeds=[{value}]." if key == "seeds" else "."
+        hint = f", or list several seeds as seeds=[{value}]" if key == "seeds" else ""
         raise ConfigError(
             f"{key}={value} has several values, but {key} cannot be swept: the arms of one study "
             f"differ in {', '.join(SWEEPABLE[:-1])} or {SWEEPABLE[-1]} alone. Run the study once "
-            f"for each value instead{again}"
+            f"for each value instead{hint}."
         )
     if not rest and section not in GROUPS:
         raise ConfigError(
-            f"{key}={value} cannot be swept whole; sweep a setting in it, as in "
+            f"{key}={value} sweeps a whole section. Sweep a single setting instead, as in "
             f"{EXAMPLES[section]}."
         )
     if not multirun:
@@ -125,32 +125,32 @@ def _check_sweep(key: str, value: str, *, multirun: bool) -> None:
 
 
 def _values(override: Override, config_dir: str | Path | None) -> list[Any]:
-    """The values of a sweep, in their order; at most one more than can be swept."""
+    """Return the values of a sweep in order, at most one more than the number allowed."""
     key, value = override.key_or_group, override.value()
     if isinstance(value, IntervalSweep):
         raise ConfigError(
-            f"{key}: an interval has no steps; use {key}=range(START,STOP,STEP), or list the "
+            f"{key}: an interval has no steps. Use {key}=range(START,STOP,STEP), or list the "
             "values."
         )
     if isinstance(value, Glob):
         return value.filter(choice_names(key, config_dir))
     if isinstance(value, Sweep):
         value.shuffle = False  # the order of arms should not change when the run is resumed
-    values = itertools.islice(override.sweep_iterator(), MOST_POINTS + 1)
-    return [_plain(value) for value in values]
+    values = itertools.islice(override.sweep_iterator(), MAX_POINTS + 1)
+    return [_to_python(value) for value in values]
 
 
-def _plain(value: Any) -> Any:
-    """A value of Hydra's parser as plain Python."""
+def _to_python(value: Any) -> Any:
+    """Convert a value of Hydra's parser to plain Python."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):
-        return [_plain(entry) for entry in value]
+        return [_to_python(entry) for entry in value]
     if isinstance(value, dict):
-        return {str(_plain(key)): _plain(entry) for key, entry in value.items()}
+        return {str(_to_python(key)): _to_python(entry) for key, entry in value.items()}
     return value
 
 
-def choices_of(point: Mapping[str, Any]) -> dict[str, str]:
-    """The swept groups of a point with their choices."""
+def group_choices(point: Mapping[str, Any]) -> dict[str, str]:
+    """Return the swept groups of a point with their choices."""
     return {key: str(value) for key, value in point.items() if key in GROUPS}
