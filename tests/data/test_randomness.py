@@ -69,10 +69,10 @@ def test_a_random_order_is_a_permutation_that_its_seed_decides():
     assert not torch.equal(random_order(50, 3), random_order(50, 4))
 
 
-def test_places_are_uniform_and_change_with_the_seed():
+def test_split_positions_are_uniform_and_change_with_the_seed():
     names = [f"{number:064x}" for number in range(4000)]
     first, second = ([split_position(name, seed) for name in names] for seed in (0, 1))
-    assert all(0 <= one < 1 for one in first + second)
+    assert all(0 <= position < 1 for position in first + second)
     counts = np.histogram(first, 10, (0, 1))[0]
     assert abs(counts - 400).max() < 80
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.05

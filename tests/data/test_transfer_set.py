@@ -33,7 +33,7 @@ def split_of(labels):
     return Split(torch.zeros(len(labels), 1), labels)
 
 
-def assert_even(index, labels):
+def assert_balanced(index, labels):
     """A class has at most one sample more than any class that has samples left."""
     classes = int(labels.max()) + 1
     available = torch.bincount(labels, minlength=classes)
@@ -45,16 +45,16 @@ def assert_even(index, labels):
 
 @settings(max_examples=25, deadline=None)
 @given(labels=LABELS, seed=st.integers(0, 1000))
-def test_every_beginning_of_the_order_is_even(labels, seed):
+def test_every_prefix_of_the_order_is_balanced(labels, seed):
     order = balanced_order(labels, seed)
     assert sorted(order.tolist()) == list(range(len(labels)))
     for length in range(1, len(labels) + 1):
-        assert_even(order[:length], labels)
+        assert_balanced(order[:length], labels)
 
 
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), labels=LABELS, seed=st.integers(0, 1000))
-def test_counts_are_met_and_even_over_the_classes(data, labels, seed):
+def test_counts_are_exact_and_balanced_over_the_classes(data, labels, seed):
     samples = data.draw(st.integers(1, len(labels)))
     labelled = data.draw(st.integers(1, samples))
     rule = TransferSet(samples, labelled, seed)
@@ -65,8 +65,8 @@ def test_counts_are_met_and_even_over_the_classes(data, labels, seed):
     has_label = selected != UNLABELLED
     assert int(has_label.sum()) == labelled
     assert torch.equal(selected[has_label], labels[index[has_label]])
-    assert_even(index, labels)
-    assert_even(index[has_label], labels)
+    assert_balanced(index, labels)
+    assert_balanced(index[has_label], labels)
     again, again_labels = TransferSet(samples, labelled, seed).select(split_of(labels))
     assert torch.equal(index, again)
     assert torch.equal(selected, again_labels)
@@ -157,9 +157,9 @@ BAD = [-1, 41, 0.0, -0.5, 1.5, True, False, "x", "10", float("nan"), float("inf"
     ("field", "bad"), [("samples", 0)] + [(f, b) for f in ("samples", "labelled") for b in BAD]
 )
 def test_bad_counts_are_named(field, bad):
-    least = 0 if field == "labelled" else 1
+    minimum = 0 if field == "labelled" else 1
     with pytest.raises(
-        ConfigError, match=rf"transfer\.{field}=.*whole number from {least} to 40"
+        ConfigError, match=rf"transfer\.{field}=.*whole number from {minimum} to 40"
     ) as caught:
         TransferSet(**{field: bad}).select(split_of(torch.arange(40) % 4))
     assert repr(bad) in str(caught.value)
@@ -180,8 +180,8 @@ def test_leaving_out_classes_equals_using_the_others(data, labels, seed):
     used = sorted(data.draw(st.sets(st.sampled_from(sorted(set(labels.tolist()))), min_size=1)))
     hidden = [c for c in range(len(classes)) if c not in used]
     assume(hidden)
-    left = torch.isin(labels, torch.tensor(used))
-    count = data.draw(st.integers(1, int(left.sum())))
+    in_use = torch.isin(labels, torch.tensor(used))
+    count = data.draw(st.integers(1, int(in_use.sum())))
     index, selected = TransferSet(count, seed=seed, without=hidden).select(
         split_of(labels), classes
     )
@@ -189,8 +189,8 @@ def test_leaving_out_classes_equals_using_the_others(data, labels, seed):
     assert not set(labels[index].tolist()) & set(hidden)
     assert torch.equal(selected, labels[index])
     place = torch.full((len(labels),), -1)
-    place[left] = torch.arange(int(left.sum()))
-    assert_even(place[index], labels[left])
+    place[in_use] = torch.arange(int(in_use.sum()))
+    assert_balanced(place[index], labels[in_use])
     by_name = TransferSet(count, seed=seed, classes=[str(c) for c in used]).select(
         split_of(labels), classes
     )

@@ -164,7 +164,7 @@ def compared(arm, control, size=1000, teacher=None):
 
 @few
 @given(seed=draws, seeds=st.integers(2, 4), n=st.integers(2, 230), effect=st.floats(-0.2, 0.2))
-def test_a_comparison_is_that_of_scipy_over_stretches(seed, seeds, n, effect):
+def test_a_comparison_is_that_of_scipy_over_segments(seed, seeds, n, effect):
     arm, control = arms(seed, seeds, n, 3, effect)
     result = compared(arm, control, 777)
     difference = (
@@ -245,7 +245,7 @@ def test_the_same_change_of_every_token_helps():
 
 
 @pytest.mark.parametrize(("seeds", "n"), [(1, 150), (3, 1)])
-def test_one_seed_or_one_stretch_shows_nothing(seeds, n):
+def test_one_seed_or_one_segment_shows_nothing(seeds, n):
     arm, control = arms(3, seeds, n, effect=-1.0)
     result = compared(arm, control)
     assert result.verdict == "not shown"
@@ -272,7 +272,7 @@ def test_seeds_that_disagree_show_nothing():
     ],
 )
 def test_a_verdict_needs_every_part_of_the_rule(sums, seeds_alone, p):
-    """A hundred stretches whose sum has a standard error of 10, the same in each seed."""
+    """A hundred segments whose sum has a standard error of 10, the same in each seed."""
     noise = np.random.default_rng(0).normal(size=100)
     noise = (noise - noise.mean()) / noise.std(ddof=1)
     nll = np.stack([3 + 0.1 * (total / 100 + noise) for total in sums])[:, :, None]
@@ -282,8 +282,8 @@ def test_a_verdict_needs_every_part_of_the_rule(sums, seeds_alone, p):
     assert result.verdict == "not shown"
 
 
-def test_a_gain_in_one_stretch_alone_shows_nothing():
-    """However often it is repeated: another text may have no such stretch."""
+def test_a_gain_in_one_segment_alone_shows_nothing():
+    """However often it is repeated: another text may have no such segment."""
     arm, control = arms(6, 5, 100, effect=0.0)
     arm, control = arm[[0] * 5] + 0.001 * (arm - control), control[[0] * 5]
     arm[:, 17] = control[:, 17] - 3.0

@@ -74,7 +74,7 @@ def test_a_headline_about_errors(fields, sentence):
 TEXT_DELTA = Delta(mean=-0.0524, ci95=(-0.0611, -0.0434), per_seed=(-0.05,) * 5)
 TEXT_FINDING = "soft needs 2.341 bits per byte, 0.052 fewer than hard"
 TEXT_INTERVAL = "95 % interval −0.061 to −0.043 over 5 seeds"
-TEXT_P = "p = 0.0004 over stretches of the test text"
+TEXT_P = "p = 0.0004 over segments of the test text"
 
 
 @pytest.mark.parametrize(
@@ -93,12 +93,12 @@ TEXT_P = "p = 0.0004 over stretches of the test text"
                 "p_value": 1e-9,
             },
             "Distillation hurts: soft needs 2.341 bits per byte, 0.0041 more than hard (95 % "
-            "interval 0.0012 to 0.0069 over 2 seeds; p < 0.0001 over stretches of the test text). "
+            "interval 0.0012 to 0.0069 over 2 seeds; p < 0.0001 over segments of the test text). "
             "It widens the gap to the teacher by 20 %.",
         ),
         (
             {"verdict": "not shown", "p_value": 0.2},
-            f"No difference shown: {TEXT_FINDING} ({TEXT_INTERVAL}; p = 0.20 over stretches of the "
+            f"No difference shown: {TEXT_FINDING} ({TEXT_INTERVAL}; p = 0.20 over segments of the "
             "test text). The seeds agree, but the test text is too short to be sure.",
         ),
         (

@@ -229,7 +229,7 @@ class Dataset:
 
     @property
     def tokenizer_file(self) -> str | None:
-        """Content of the ``tokenizer.json`` to store beside a model of this text, if any."""
+        """Content of the ``tokenizer.json`` to store with a model of this text, if any."""
         return None if self.tokenizer is None else self.tokenizer.file
 
     @property
@@ -252,7 +252,8 @@ class Dataset:
         """Return a small dataset with the first samples of each split.
 
         Args:
-            samples: Largest number of training samples. Validation and test splits get half of it.
+            samples: Maximum number of training samples. The validation and the test split get at
+                most half of it.
         """
         small = copy.copy(self)
         small.__dict__.pop("statistics", None)  # computed on the whole training split

@@ -154,7 +154,7 @@ class TransferSet:
             )
         order = rows[balanced_order(labels[rows], self.seed)]
         selected = order[: _count(self.samples, "transfer.samples", len(rows))]
-        labelled = selected[: _count(self.labelled, "transfer.labelled", len(selected), least=0)]
+        labelled = selected[: _count(self.labelled, "transfer.labelled", len(selected), minimum=0)]
         selected_labels = torch.full((len(labels),), UNLABELLED)
         selected_labels[labelled] = labels[labelled]
         index = selected.sort().values
@@ -275,7 +275,7 @@ def _check_classes(value: Sequence[int | str] | None, name: str) -> tuple[int | 
     if value is None:
         return None
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    if not is_list or not value or not all(_is_class(one) for one in value):
+    if not is_list or not value or not all(map(_is_class, value)):
         raise ConfigError(
             f"{name}={value!r} should be a list of classes by name or number, such as [3] or "
             "[7, 8]."
@@ -302,18 +302,18 @@ def _class_number(class_: int | str, names: Sequence[str], where: str) -> int:
     )
 
 
-def _count(value: int | float | None, name: str, most: int, least: int = 1) -> int:
+def _count(value: int | float | None, name: str, maximum: int, minimum: int = 1) -> int:
     """Return a number of samples, given as a number, a fraction or None for all."""
     if value is None:
-        return most
+        return maximum
     count: object = value
     setting = f"{name}={value!r}"
     if isinstance(value, float) and 0 < value < 1:
-        count = max(1, round(value * most))
-        setting += f" of {most}, that is {count},"
-    if isinstance(count, bool) or not isinstance(count, int) or not least <= count <= most:
+        count = max(1, round(value * maximum))
+        setting += f" of {maximum}, that is {count},"
+    if isinstance(count, bool) or not isinstance(count, int) or not minimum <= count <= maximum:
         raise ConfigError(
-            f"{setting} should be a whole number from {least} to {most}, a fraction above 0 and at "
-            "most 1.0, or null for all."
+            f"{setting} should be a whole number from {minimum} to {maximum}, a fraction above 0 "
+            "and at most 1.0, or null for all."
         )
     return count

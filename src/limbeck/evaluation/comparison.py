@@ -21,8 +21,8 @@ from limbeck.evaluation.verdict import (
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult, Comparison, Delta, GapClosed
 
-MAX_STRETCHES = 100
-"""Largest number of stretches of the test text in the t-test. Single tokens are not independent."""
+MAX_SEGMENTS = 100
+"""Largest number of segments of the test text in the t-test. Single tokens are not independent."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def compare_language_models(
 ) -> Comparison:
     """Compare two arms of language models by their bits per byte.
 
-    The test is a paired t-test over stretches of the text.
+    The test is a paired t-test over segments of the text.
 
     Args:
         arm: Results of the arm.
@@ -134,7 +134,7 @@ def compare_language_models(
         teacher: Scores of the teacher on the same tokens, if there is one.
     """
     pairs = zip(arm.scores, control.scores, strict=True)
-    nats = np.stack([_by_stretch(first.nll - second.nll) for first, second in pairs])
+    nats = np.stack([_by_segment(first.nll - second.nll) for first, second in pairs])
     bits = nats / (math.log(2) * size)
     per_seed = bits.sum(1).tolist()
     total = total_interval(bits)
@@ -211,7 +211,7 @@ def _nll(scores: TokenScores) -> float:
     return float(scores.nll.double().mean())
 
 
-def _by_stretch(values: Tensor) -> np.ndarray:
-    """Sum values ``[N, T]`` over at most :data:`MAX_STRETCHES` runs of consecutive blocks."""
-    parts = values.tensor_split(min(MAX_STRETCHES, len(values)))
+def _by_segment(values: Tensor) -> np.ndarray:
+    """Sum values ``[N, T]`` over at most :data:`MAX_SEGMENTS` runs of consecutive blocks."""
+    parts = values.tensor_split(min(MAX_SEGMENTS, len(values)))
     return np.array([float(part.double().sum()) for part in parts])

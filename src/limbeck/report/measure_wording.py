@@ -265,7 +265,7 @@ class _BitsPerByteWording(MeasureWording):
     def evidence(self, comparison: Comparison) -> str:
         if not is_number(comparison.p_value):
             return ""
-        return f"{p_value(comparison.p_value)} over stretches of the test text"
+        return f"{p_value(comparison.p_value)} over segments of the test text"
 
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
         blocks = _splits(_samples(data))

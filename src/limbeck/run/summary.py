@@ -213,7 +213,7 @@ class Comparison:
         delta_errors: Difference in test errors.
         delta_bits_per_byte: Difference in bits per byte, if the data is text.
         mcnemar_p: The p-value of McNemar's test; None if the data is text.
-        p_value: The p-value of the t-test over stretches of text, if the data is text.
+        p_value: The p-value of the t-test over segments of text, if the data is text.
         gap_closed: Share of the gap to the teacher that the arm closes.
         verdict: Outcome of the comparison.
         main: Whether this comparison is the headline; None in ``adjusted_comparisons``.

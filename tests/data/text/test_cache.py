@@ -1,4 +1,4 @@
-"""Tokens are made once, from a tokenizer without loss, and kept in a file."""
+"""Tokens are computed once, with a lossless tokenizer, and cached in a file."""
 
 import threading
 import time
@@ -37,19 +37,19 @@ def encoded(monkeypatch):
     return texts
 
 
-def test_tokens_are_made_once(tmp_path, encoded, capsys):
+def test_tokens_are_computed_once(tmp_path, encoded, capsys):
     file = write(tmp_path / "a.txt")
     first = text_file(file, block=16)
     count = len(encoded)
     assert count > 50
-    again = text_file(write(tmp_path / "copy.txt"), block=16, val=0.0501)  # the same stretches
+    again = text_file(write(tmp_path / "copy.txt"), block=16, val=0.0501)  # the same segments
     assert len(encoded) == count
     assert first.digest() == again.digest()
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("change", ["text", "block", "seed", "share", "tokenizer"])
-def test_a_change_makes_new_tokens(tmp_path, change, encoded):
+def test_a_change_computes_new_tokens(tmp_path, change, encoded):
     file = write(tmp_path / "a.txt")
     before = text_file(file, block=16).digest()
     settings = {
@@ -106,7 +106,7 @@ def test_rows_cannot_change_their_split(tmp_path, capsys):
     assert "computed again" in capsys.readouterr().err
 
 
-def test_a_key_knows_splits_and_seams():
+def test_the_key_depends_on_splits_and_segments():
     layouts = [
         {"train": [b"ab", b"cd"], "val": [b"e"]},
         {"train": [b"abc", b"d"], "val": [b"e"]},
@@ -117,7 +117,7 @@ def test_a_key_knows_splits_and_seams():
 
 
 @pytest.mark.parametrize("reopened", [False, True])
-def test_splits_are_views_of_the_mapped_file_and_leave_it_alone(tmp_path, reopened):
+def test_splits_are_views_of_the_mapped_file_and_do_not_change_it(tmp_path, reopened):
     file = write(tmp_path / "a.txt")
     for _ in range(1 + reopened):
         data = text_file(file, block=16)
@@ -176,7 +176,7 @@ def test_the_default_folder_of_tokens(tmp_path, monkeypatch):
         text_file(write(tmp_path / "a.txt"), block=16)
 
 
-def test_two_at_once_make_tokens_once(tmp_path, encoded, monkeypatch):
+def test_concurrent_runs_compute_tokens_once(tmp_path, encoded, monkeypatch):
     file = write(tmp_path / "a.txt")
     text_file(file, block=16, cache=tmp_path / "one")
     count = len(encoded)
@@ -202,7 +202,7 @@ def test_two_at_once_make_tokens_once(tmp_path, encoded, monkeypatch):
     assert len(set(digests)) == 1
 
 
-def test_progress_is_shown_where_it_takes_long(tmp_path, monkeypatch, capsys):
+def test_progress_is_shown_for_a_long_text(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(token_cache, "SLOW", 1000)
     text_file(write(tmp_path / "a.txt"), block=16, tokenizer="bpe", vocabulary=280)
     assert capsys.readouterr().err.splitlines() == [
@@ -213,7 +213,7 @@ def test_progress_is_shown_where_it_takes_long(tmp_path, monkeypatch, capsys):
 
 @settings(max_examples=30, deadline=None)
 @given(tokens=st.integers(0, 60), block=st.integers(1, 12))
-def test_rows_of_a_stretch(tokens, block):
+def test_rows_of_a_segment(tokens, block):
     ids = np.arange(tokens, dtype=np.int32)
     expected = [
         list(range(at, at + block + 1)) for at in range(0, tokens, block) if at + block < tokens
@@ -263,14 +263,14 @@ def test_a_text_that_is_too_short_names_the_largest_block(tmp_path, length, bloc
         DataError, match=rf"{length:,} tokens are too few for blocks of data\.block={block}"
     ) as caught:
         text_file(file, block=block)
-    most = length // 3 - 1
-    if most < 1:
+    max_block = length // 3 - 1
+    if max_block < 1:
         assert str(caught.value).endswith("Provide more text.")
         return
-    assert f"Set data.block={most} or lower" in str(caught.value)
-    assert len(text_file(file, block=most).val) == 1
+    assert f"Set data.block={max_block} or lower" in str(caught.value)
+    assert len(text_file(file, block=max_block).val) == 1
     with pytest.raises(DataError, match="too few"):
-        text_file(file, block=most + 1)
+        text_file(file, block=max_block + 1)
 
 
 def test_a_short_text_gives_fewer_tokens_than_the_vocabulary_allows(tmp_path):

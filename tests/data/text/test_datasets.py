@@ -9,7 +9,7 @@ from support.text_files import PARTS, random_text, splits_of, write
 
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import text_file
-from limbeck.data.text.splits import cut_stretches
+from limbeck.data.text.splits import cut_segments
 from limbeck.data.text.tokenizer import train_bpe
 
 
@@ -36,23 +36,23 @@ def next_character(content, position):
 
 
 @pytest.mark.parametrize(("block", "count"), [(8, 100), (20, 45), (64, 14), (600, 3)])
-def test_blocks_tile_stretches_of_equal_length(tmp_path, block, count):
+def test_blocks_tile_segments_of_equal_length(tmp_path, block, count):
     """By the definition: where each block begins and ends in the text."""
     content = random_text().encode()
     data = text_file(write(tmp_path / "a.txt", content), block=block)
     positions = positions_of(data, content)
     assert all(starts == sorted(starts) for starts in positions.values())
     part_of = {start: part for part, starts in positions.items() for start in starts}
-    seams = [next_character(content, n * len(content) // count) for n in range(count + 1)]
-    stretches = dict.fromkeys(PARTS, 0)
+    bounds = [next_character(content, n * len(content) // count) for n in range(count + 1)]
+    segments = dict.fromkeys(PARTS, 0)
     expected = []
-    for first, last in pairwise(seams):
+    for first, last in pairwise(bounds):
         starts = range(first, last - block, block)
-        (part,) = {part_of[start] for start in starts}  # a stretch belongs to one split
-        stretches[part] += 1
+        (part,) = {part_of[start] for start in starts}  # a segment belongs to one split
+        segments[part] += 1
         expected += starts
     assert sorted(part_of) == expected
-    assert stretches["val"] == stretches["test"] == max(1, round(0.05 * count))
+    assert segments["val"] == segments["test"] == max(1, round(0.05 * count))
 
 
 @pytest.mark.parametrize("tokenizer", ["bytes", "bpe"])
@@ -85,10 +85,10 @@ def test_a_tokenizer_is_trained_on_the_training_split_alone(tmp_path):
     content = random_text(20_000)
     file = write(tmp_path / "a.txt", content)
     data = text_file(file, tokenizer="bpe", vocabulary=300, block=16)
-    stretches = cut_stretches(
+    segments = cut_segments(
         {"train": content.encode()}, block=16, val=0.05, test=0.05, split_seed=0
     )
-    texts = {part: [str(piece, "utf-8") for piece in stretches[part]] for part in PARTS}
+    texts = {part: [str(piece, "utf-8") for piece in segments[part]] for part in PARTS}
     assert data.tokenizer.digest == train_bpe(texts["train"], 300).digest
     everything = [text for part in PARTS for text in texts[part]]
     assert data.tokenizer.digest != train_bpe(everything, 300).digest

@@ -68,7 +68,7 @@ def test_names_of_bytes():
 
 @settings(max_examples=30, deadline=None)
 @given(text=TEXTS)
-def test_a_trained_tokenizer_gives_every_text_back(bpe, text):
+def test_a_trained_tokenizer_reproduces_every_text(bpe, text):
     ids = bpe.encode(text)
     assert ids.dtype == np.int32
     assert bpe.decode(ids) == text
@@ -129,8 +129,8 @@ def test_a_pair_that_occurs_once_does_not_become_a_token():
     assert train_bpe(["abcdefgh ab"], 300).size == 257
 
 
-def test_a_word_without_end_is_trained_in_pieces():
-    """The library's time for a word goes with the square of its length."""
+def test_a_very_long_word_is_trained_in_pieces():
+    """The time of the library for a word grows with the square of its length."""
     trained = train_bpe(["ab" * 60_000], 262)
     assert trained.lengths.max() >= 32
     assert len(trained.encode("ab" * 64)) <= 4
@@ -206,7 +206,7 @@ def test_special_tokens_are_neither_added_nor_recognised_in_the_text(bpe):
 
 
 def test_spaces_and_bytes_of_sentencepiece():
-    """A Llama 2 way of spelling: U+2581 is a space, <0x0A> a byte."""
+    """The spelling of Llama 2: U+2581 is a space, <0x0A> a byte."""
     tokens = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "▁a", "é"]
     model = tokenizers.models.BPE(
         {token: n for n, token in enumerate(tokens)},

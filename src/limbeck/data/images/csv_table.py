@@ -33,7 +33,8 @@ def image_csv(
 ) -> Dataset:
     """Load images that a CSV file lists with their labels.
 
-    Copies of an image are always in the same split.
+    Copies of an image are always in the same split. The other arguments are those of
+    :func:`image_folder`.
 
     Args:
         root: Folder of the CSV file and of the images.
@@ -44,14 +45,7 @@ def image_csv(
         suffix: Suffix added to the names of the files, such as ``.png``.
         class_names: Names of the classes in their order. Labels may then be numbers from 0. None
             for the labels in the table, sorted.
-        size: Pixels per side; images are cropped about the centre and resized.
-        channels: Number of channels: 1 for grey, 3 for RGB.
-        test: Share of the images for testing.
-        val: Share of the images for validation.
-        split_seed: Seed of the splits.
-        crop_border: Whether to crop a black border first.
         ordinal: Whether the classes are ordered grades.
-        name: Name for tables and messages.
 
     Raises:
         ConfigError: If a setting is out of range.

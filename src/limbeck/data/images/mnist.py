@@ -81,22 +81,8 @@ def fashion_mnist(
 ) -> Dataset:
     """Load Fashion-MNIST from its four idx files, gzipped or not.
 
-    The folder of Debian's package ``dataset-fashion-mnist`` is searched too.
-
-    Args:
-        root: Folder with the files, or torchvision's root above ``FashionMNIST/raw``.
-        download: Whether to download missing files there with torchvision.
-        val: Number of training images for validation.
-        split_seed: Seed of the validation split, and of the draws of ``train`` and ``test``.
-        train: Number of training images, without validation images; None for all.
-        test: Number of test images; None for all.
-        size: Pixels per side to which images are resized; None for 28.
-        channels: Number of channels: 3 repeats the grey values for models of colour images.
-
-    Raises:
-        ConfigError: If a number is out of range.
-        DataError: If a file is missing or damaged.
-        ResourceError: If the files could not be downloaded.
+    The folder of Debian's package ``dataset-fashion-mnist`` is searched too, and torchvision's root
+    is above ``FashionMNIST/raw``. Arguments and errors are those of :func:`mnist`.
 
     References:
         Xiao, Rasul and Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine

@@ -23,8 +23,8 @@ class ImagesFrom(Source):
 
     Attributes:
         path: A folder of image files, an ``.npy`` array of uint8, or an idx file of unsigned bytes,
-            gzipped or not. Subfolders of a folder are included. Image files are cropped about the
-            centre and resized to the size of the dataset's images.
+            gzipped or not. Subfolders of a folder are included. Image files are center-cropped
+            and resized to the size of the dataset's images.
         samples: Number of images to use, in order; None for all.
 
     Raises:
@@ -78,7 +78,7 @@ class ImagesFrom(Source):
         return torch.from_numpy(np.array(images))
 
 
-def _decode_folder(folder: Path, shape: Sequence[int], most: int | None) -> np.ndarray:
+def _decode_folder(folder: Path, shape: Sequence[int], samples: int | None) -> np.ndarray:
     """Decode the files of a folder in the order of their paths, uint8 ``[N, *shape]``."""
     files = list_files(folder)
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
@@ -86,7 +86,7 @@ def _decode_folder(folder: Path, shape: Sequence[int], most: int | None) -> np.n
             f"transfer.source: the dataset has inputs of shape {list(shape)}, but image files can "
             "only replace square images of 1 or 3 channels. Pass the inputs as an .npy array."
         )
-    return read_images(files[:most], size=shape[1], channels=shape[0]).numpy()
+    return read_images(files[:samples], size=shape[1], channels=shape[0]).numpy()
 
 
 def _read_array(file: Path, dimensions: int) -> np.ndarray:

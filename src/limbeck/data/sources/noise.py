@@ -18,8 +18,8 @@ from limbeck.data.sources.base import Source, SourceTeacher
 
 IMAGES_AT_ONCE = 5000
 REFERENCE_SIDE = 28
-"""Pixels per side of the images that lengths below refer to; they are scaled to other sizes."""
-SMALLEST_SIDE = 4
+"""Image size in pixels to which the lengths below refer; they are scaled to other sizes."""
+MIN_SIDE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class StrokeNoise(Noise):
         Raises:
             ConfigError: If they are not.
         """
-        if len(shape) != 3 or min(shape[1:]) < SMALLEST_SIDE:
+        if len(shape) != 3 or min(shape[1:]) < MIN_SIDE:
             raise ConfigError(
                 "transfer.source: stroke noise needs images [C, H, W] of 4 x 4 pixels or more, "
                 f"but the dataset has inputs of shape {list(shape)}. Choose UniformNoise or "

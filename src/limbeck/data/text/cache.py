@@ -24,7 +24,7 @@ from limbeck._base.progress import StageProgress
 from limbeck.data.text.tokenizer import BPETokenizer, Tokenizer, train_bpe
 
 FORMAT = 1
-HEADER = 512
+HEADER_BYTES = 512
 SLOW = 1 << 23
 """Smallest size of a text, in bytes, for which progress is shown (about two seconds of work)."""
 _SAMPLE = 1 << 16
@@ -33,8 +33,8 @@ _LOSSY = (
     "A tokenizer that normalises characters loses information."
 )
 Content = TypeVar("Content")
-Stretches = Mapping[str, Sequence[memoryview]]
-"""Stretches of text by split; no block crosses the boundary between two stretches."""
+Segments = Mapping[str, Sequence[memoryview]]
+"""Segments of text by split; no block crosses the boundary between two segments."""
 Write = Callable[[BinaryIO], object]
 Parse = Callable[[np.ndarray], Content]
 
@@ -62,7 +62,7 @@ class TokenCache:
         except ResourceError:
             _warn("There is no home folder for the tokens", stacklevel=5)
 
-    def load_or_train_bpe(self, stretches: Stretches, vocabulary: int) -> BPETokenizer:
+    def load_or_train_bpe(self, segments: Segments, vocabulary: int) -> BPETokenizer:
         """Train a byte-level BPE on the training split, or load it from the cache.
 
         See :func:`limbeck.data.text.tokenizer.train_bpe`.
@@ -70,7 +70,7 @@ class TokenCache:
         Warns:
             LimbeckWarning: If the text gives fewer entries than ``vocabulary``.
         """
-        training = stretches["train"]
+        training = segments["train"]
         description = [FORMAT, "bpe", vocabulary, _digest_of({"train": training})]
 
         def write(file: BinaryIO) -> None:
@@ -92,15 +92,15 @@ class TokenCache:
         return tokenizer
 
     def blocks(
-        self, stretches: Stretches, tokenizer: Tokenizer, block: int, where: str
+        self, segments: Segments, tokenizer: Tokenizer, block: int, where: str
     ) -> dict[str, Tensor]:
         """Return the blocks of each split with their next token, int32 ``[N, block + 1]``.
 
-        A stretch of n tokens gives floor((n - 1) / block) blocks. The remaining tokens are left
-        out, so there is no padding and no block crosses the end of a stretch.
+        A segment of n tokens gives floor((n - 1) / block) blocks. The remaining tokens are left
+        out, so there is no padding and no block crosses the end of a segment.
 
         Args:
-            stretches: Stretches of the text by split.
+            segments: Segments of the text by split.
             tokenizer: Lossless tokenizer.
             block: Number of tokens of a sample, T.
             where: Origin of the text, for messages.
@@ -108,10 +108,10 @@ class TokenCache:
         Raises:
             DataError: If the tokenizer does not reproduce the text, or a split has no block.
         """
-        description = [FORMAT, "blocks", block, tokenizer.digest, _digest_of(stretches)]
+        description = [FORMAT, "blocks", block, tokenizer.digest, _digest_of(segments)]
         return self._entry(
             f"{_key(description)}.tokens",
-            lambda file: _write_blocks(file, stretches, tokenizer, block, where),
+            lambda file: _write_blocks(file, segments, tokenizer, block, where),
             lambda content: _parse_blocks(content, block),
         )
 
@@ -163,10 +163,10 @@ def _key(description: Sequence[object]) -> str:
     return cache.key_of(json.dumps(description))
 
 
-def _digest_of(stretches: Stretches) -> str:
-    """Compute the SHA-256 of the stretches: their splits, lengths and bytes."""
+def _digest_of(segments: Segments) -> str:
+    """Compute the SHA-256 of the segments: their splits, lengths and bytes."""
     digest = hashlib.sha256()
-    for part, pieces in stretches.items():
+    for part, pieces in segments.items():
         for piece in pieces:
             digest.update(f"{part} {len(piece)} ".encode())
             digest.update(piece)
@@ -174,7 +174,7 @@ def _digest_of(stretches: Stretches) -> str:
 
 
 def _texts(pieces: Sequence[memoryview], advance: Callable[[int], object]) -> Iterator[str]:
-    """Yield the stretches as text, and report the bytes read."""
+    """Yield the segments as text, and report the bytes read."""
     done = 0
     for piece in pieces:
         yield str(piece, "utf-8")
@@ -193,19 +193,19 @@ def _parse_tokenizer(content: np.ndarray) -> BPETokenizer:
 
 
 def _write_blocks(
-    file: BinaryIO, stretches: Stretches, tokenizer: Tokenizer, block: int, where: str
+    file: BinaryIO, segments: Segments, tokenizer: Tokenizer, block: int, where: str
 ) -> None:
-    """Write header and rows, with one stretch at a time in memory."""
+    """Write header and rows, with one segment at a time in memory."""
     digest = hashlib.sha256()
-    rows = dict.fromkeys(stretches, 0)
-    longest = dict.fromkeys(stretches, 0)
-    total = sum(len(piece) for pieces in stretches.values() for piece in pieces)
+    rows = dict.fromkeys(segments, 0)
+    longest = dict.fromkeys(segments, 0)
+    total = sum(len(piece) for pieces in segments.values() for piece in pieces)
     tokens = done = 0
-    _check_sample(stretches["train"][0], tokenizer, where)
-    file.write(bytes(HEADER))
+    _check_sample(segments["train"][0], tokenizer, where)
+    file.write(bytes(HEADER_BYTES))
     progress = StageProgress(enabled=total >= SLOW)
     with progress.stage(f"tokenising {total:,} bytes", total) as advance:
-        for part, pieces in stretches.items():
+        for part, pieces in segments.items():
             for piece in pieces:
                 ids = _encode(piece, tokenizer, where)
                 blocks = _rows(ids, block)
@@ -223,7 +223,7 @@ def _write_blocks(
 
 
 def _rows(ids: np.ndarray, block: int) -> np.ndarray:
-    """Cut a stretch into blocks with their next token: ``[(n - 1) // block, block + 1]``."""
+    """Cut a segment into blocks with their next token: ``[(n - 1) // block, block + 1]``."""
     count = max(0, (len(ids) - 1) // block)
     inputs = ids[: count * block].reshape(count, block)
     following = ids[block::block][:count, None]
@@ -235,12 +235,12 @@ def _header(rows: Sequence[int], block: int, digest: Any) -> bytes:
     whole = digest.copy()
     whole.update(json.dumps([FORMAT, block, *rows]).encode())
     content = {"format": FORMAT, "block": block, "rows": list(rows), "sha256": whole.hexdigest()}
-    return json.dumps(content).encode().ljust(HEADER)
+    return json.dumps(content).encode().ljust(HEADER_BYTES)
 
 
 def _parse_blocks(content: np.ndarray, block: int) -> dict[str, Tensor]:
     """Return the rows of each split, after checking their digest."""
-    header, body = content[:HEADER].tobytes(), content[HEADER:]
+    header, body = content[:HEADER_BYTES].tobytes(), content[HEADER_BYTES:]
     try:
         train, val, test = (int(number) for number in json.loads(header)["rows"])
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
@@ -255,14 +255,14 @@ def _parse_blocks(content: np.ndarray, block: int) -> dict[str, Tensor]:
 
 
 def _encode(piece: memoryview, tokenizer: Tokenizer, where: str) -> np.ndarray:
-    """Encode a stretch, and check that the tokens cover all of its bytes."""
+    """Encode a segment, and check that the tokens cover all of its bytes."""
     ids = tokenizer.encode(str(piece, "utf-8"))
     surplus = int(tokenizer.lengths[ids].sum()) - len(piece)
     # Some tokenizers add a space before a text. It does not matter, since the first token is never
     # a label.
     if surplus not in (0, 1):
         raise DataError(
-            f"{where}: a stretch of {len(piece):,} bytes became tokens of "
+            f"{where}: a segment of {len(piece):,} bytes became tokens of "
             f"{len(piece) + surplus:,} bytes. {_LOSSY}"
         )
     return ids
@@ -273,11 +273,12 @@ def _check_sample(piece: memoryview, tokenizer: Tokenizer, where: str) -> None:
     decoded = tokenizer.decode(tokenizer.encode(sample))
     if decoded == sample:
         return
-    pairs = enumerate(zip(sample, decoded, strict=False))
-    at = next((n for n, (one, other) in pairs if one != other), len(decoded))
+    same = 0
+    while same < len(decoded) and sample[same] == decoded[same]:
+        same += 1
     raise DataError(
-        f"{where}: the tokenizer does not reproduce the text: {sample[at : at + 20]!r} became "
-        f"{decoded[at : at + 20]!r}. {_LOSSY}"
+        f"{where}: the tokenizer does not reproduce the text: {sample[same : same + 20]!r} became "
+        f"{decoded[same : same + 20]!r}. {_LOSSY}"
     )
 
 
@@ -288,11 +289,11 @@ def _check_rows(
     empty = [part for part, count in rows.items() if count == 0]
     if not empty:
         return
-    most = min(longest.values()) - 1
+    max_block = min(longest.values()) - 1
     remedy = "Provide more text."
-    if most >= 1:
-        remedy = f"Set data.block={most} or lower, or provide more text."
+    if max_block >= 1:
+        remedy = f"Set data.block={max_block} or lower, or provide more text."
     raise DataError(
         f"{where}: {tokens:,} tokens are too few for blocks of data.block={block} and the "
-        f"following token in every split; {empty[0]} has no stretch of {block + 1} tokens. {remedy}"
+        f"following token in every split; {empty[0]} has no segment of {block + 1} tokens. {remedy}"
     )

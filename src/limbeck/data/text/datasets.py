@@ -9,9 +9,9 @@ from limbeck._base.checks import check_count, closest
 from limbeck._base.errors import ConfigError
 from limbeck.data.checks import SplitShares, require_folder
 from limbeck.data.dataset import Dataset, Split
-from limbeck.data.text.cache import Stretches, TokenCache
+from limbeck.data.text.cache import Segments, TokenCache
 from limbeck.data.text.files import python_topics, read_folder, read_text
-from limbeck.data.text.splits import cut_stretches
+from limbeck.data.text.splits import cut_segments
 from limbeck.data.text.tokenizer import ByteTokenizer, Tokenizer, check_vocabulary, load_tokenizer
 
 TOKENIZER_NAMES = ("bytes", "bpe")
@@ -31,9 +31,9 @@ def text_file(
 ) -> Dataset:
     """Load a text in blocks of tokens; the label at each position is the next token.
 
-    The text is cut into 100 contiguous stretches of equal length, fewer if it is short. Some of
-    them become the validation split, some the test split. Each stretch is tokenised separately, so
-    no block crosses the end of a stretch, and there is no padding.
+    The text is cut into 100 contiguous segments of equal length, fewer if it is short. Some of
+    them become the validation split, some the test split. Each segment is tokenised separately, so
+    no block crosses the end of a segment, and there is no padding.
 
     Args:
         path: Text file in UTF-8, gzipped or not; None for the topics of Python's own manual.
@@ -92,32 +92,17 @@ def text_folder(
 
     The files are joined in the order of their paths, with a blank line between them. They may lie
     in folders ``train``, ``val`` and ``test``. If ``val`` or ``test`` is missing, it is cut from
-    ``train``.
+    ``train``. The other arguments and the result are those of :func:`text_file`.
 
     Args:
         root: Folder of the files. Hidden files are skipped.
         pattern: Pattern of the file names to read, or several.
-        tokenizer: ``bytes``, ``bpe`` (trained on the training split), the path of a
-            ``tokenizer.json`` or of a folder that contains one, or a tokenizer.
-        vocabulary: Largest number of entries of ``bpe``.
-        block: Number T of tokens in a sample.
-        val: Share of the text for validation.
-        test: Share of the text for testing.
-        split_seed: Seed of the splits.
-        cache: Folder for the tokens; None for ``limbeck/tokens`` in the user's cache folder.
         name: Name for tables and messages; None for the name of the folder.
-
-    Returns:
-        Dataset with inputs and labels int32 ``[N, block]``, views of one memory-mapped array.
 
     Raises:
         ConfigError: If a setting is out of range, or if a package is missing.
         DataError: If files or the tokenizer are missing, damaged or not as expected (each bad file
             is named), if a text is in two given splits, or if the text is too short.
-
-    Warns:
-        LimbeckWarning: If the cache folder cannot be written to, or if the text gives fewer tokens
-            than ``vocabulary``.
     """
     options = TextOptions(
         tokenizer=tokenizer,
@@ -157,11 +142,11 @@ class TextOptions(SplitShares):
         elif not isinstance(self.tokenizer, Tokenizer) and self.tokenizer not in TOKENIZER_NAMES:
             _check_tokenizer_path(self.tokenizer)
 
-    def build_tokenizer(self, stretches: Stretches, cache: TokenCache) -> Tokenizer:
-        """Return the tokenizer; ``bpe`` is trained on the training stretches.
+    def build_tokenizer(self, segments: Segments, cache: TokenCache) -> Tokenizer:
+        """Return the tokenizer; ``bpe`` is trained on the training segments.
 
         Args:
-            stretches: Stretches of the text by split.
+            segments: Segments of the text by split.
             cache: Cache of trained tokenizers.
 
         Raises:
@@ -173,12 +158,12 @@ class TextOptions(SplitShares):
         if self.tokenizer == "bytes":
             return ByteTokenizer()
         if self.tokenizer == "bpe":
-            return cache.load_or_train_bpe(stretches, self.vocabulary)
+            return cache.load_or_train_bpe(segments, self.vocabulary)
         return load_tokenizer(Path(self.tokenizer).expanduser())
 
 
 def _check_tokenizer_path(tokenizer: str | Path) -> None:
-    """Refuse values that are neither the name of a tokenizer nor look like a path."""
+    """Refuse a value that is neither the name of a tokenizer nor looks like a path."""
     if isinstance(tokenizer, (str, Path)) and str(tokenizer):
         path = Path(tokenizer).expanduser()
         if os.path.exists(path) or len(path.parts) > 1 or path.suffix:
@@ -199,16 +184,16 @@ def _make_dataset(
     where: str,
 ) -> Dataset:
     """Cut and tokenise texts, or load the tokens from the cache."""
-    stretches = cut_stretches(
+    segments = cut_segments(
         texts,
         block=options.block,
         val=options.val,
         test=options.test,
         split_seed=options.split_seed,
     )
-    tokens = TokenCache(None if cache is None else str(cache))
-    tokenizer = options.build_tokenizer(stretches, tokens)
-    blocks = tokens.blocks(stretches, tokenizer, options.block, where)
+    token_cache = TokenCache(None if cache is None else str(cache))
+    tokenizer = options.build_tokenizer(segments, token_cache)
+    blocks = token_cache.blocks(segments, tokenizer, options.block, where)
     splits = {part: Split(rows[:, :-1], rows[:, 1:]) for part, rows in blocks.items()}
     return Dataset.from_splits(
         name,

@@ -70,7 +70,7 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
             like splits under other names, or if a text is in two splits.
     """
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)
-    if not patterns or not all(isinstance(one, str) and one for one in patterns):
+    if not patterns or not all(isinstance(name, str) and name for name in patterns):
         raise ConfigError(
             f"data.pattern={pattern!r} should be a pattern of file names such as '*.txt', or a "
             "list of patterns."
@@ -113,9 +113,9 @@ def _check_utf8(content: bytes, path: Path) -> None:
             f"{path} is text in UTF-16; expected UTF-8. Convert it: iconv -f UTF-16 -t UTF-8 "
             "FILE > NEW."
         )
-    if (place := content.find(0)) >= 0:
+    if (offset := content.find(0)) >= 0:
         raise DataError(
-            f"{path} is not text: byte {place:,} is 0, as in binary files. Choose a text file in "
+            f"{path} is not text: byte {offset:,} is 0, as in binary files. Choose a text file in "
             "UTF-8."
         )
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -125,9 +125,9 @@ def _check_utf8(content: bytes, path: Path) -> None:
         try:
             decoder.decode(part, final=first + _CHUNK > len(content))
         except UnicodeDecodeError as error:
-            place = first - pending + error.start
+            offset = first - pending + error.start
             raise DataError(
-                f"{path} is not text in UTF-8: byte {place:,} is 0x{content[place]:02x} "
+                f"{path} is not text in UTF-8: byte {offset:,} is 0x{content[offset]:02x} "
                 f"({error.reason}). If it is text in another encoding, convert it: "
                 "iconv -f LATIN1 -t UTF-8 FILE > NEW."
             ) from None
@@ -156,11 +156,11 @@ def _split_folders(root: Path) -> dict[str, Path] | None:
 def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """Return the files below a folder that match a pattern, in the same order on every system."""
     paths: dict[str, Path] = {}
-    for place, folders, names in os.walk(folder, onerror=_raise_data_error):
+    for parent, folders, names in os.walk(folder, onerror=_raise_data_error):
         folders[:] = [name for name in folders if not _is_hidden(name)]
         for name in names:
             if not _is_hidden(name):
-                path = Path(place, name)
+                path = Path(parent, name)
                 paths[path.relative_to(folder).as_posix()] = path
     matching = []
     for key in sorted(paths):

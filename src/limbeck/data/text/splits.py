@@ -1,41 +1,41 @@
-"""Cutting of text into stretches, each of which belongs to one split."""
+"""Cutting of text into segments, each of which belongs to one split."""
 
 from collections.abc import Mapping
 from itertools import pairwise
 
 from limbeck.data.randomness import split_position
 
-MAX_STRETCHES = 100
+MAX_SEGMENTS = 100
 BYTES_PER_POSITION = 8
-"""Smallest number of bytes in a stretch per position of a block, so that a stretch yields 8 blocks
+"""Smallest number of bytes in a segment per position of a block, so that a segment yields 8 blocks
 of bytes, or about 2 blocks of longer tokens."""
 
 
-def cut_stretches(
+def cut_segments(
     texts: Mapping[str, bytes], *, block: int, val: float, test: float, split_seed: int
 ) -> dict[str, list[memoryview]]:
-    """Cut each text into stretches of equal length and assign them to the splits.
+    """Cut each text into segments of equal length and assign them to the splits.
 
-    A text yields 100 stretches, fewer if it is short.
+    A text yields 100 segments, fewer if it is short.
 
     Args:
         texts: Text of each split in UTF-8: ``train``, and ``val`` and ``test`` unless they are
             cut from ``train``.
         block: Number T of tokens in a sample.
-        val: Share of the stretches of ``train`` for validation; at least one stretch.
-        test: Share of the stretches of ``train`` for the test; at least one stretch.
+        val: Share of the segments of ``train`` for validation; at least one segment.
+        test: Share of the segments of ``train`` for the test; at least one segment.
         split_seed: Seed of the splits.
 
     Returns:
-        Stretches of ``train``, ``val`` and ``test``, in the order of the text. No bytes are copied.
+        Segments of ``train``, ``val`` and ``test``, in the order of the text. No bytes are copied.
     """
     shares = {"test": test, "val": val}
     missing = [part for part in shares if part not in texts]
-    stretches = {}
+    segments = {}
     for part, text in texts.items():
-        least = 1 + len(missing) if part == "train" else 1
-        stretches[part] = _cut(text, block, least)
-    whole = stretches["train"]
+        minimum = 1 + len(missing) if part == "train" else 1
+        segments[part] = _cut(text, block, minimum)
+    whole = segments["train"]
     order = sorted(range(len(whole)), key=lambda number: split_position(str(number), split_seed))
     part_of = dict.fromkeys(order, "train")
     for position, part in enumerate(missing, 1):
@@ -44,20 +44,20 @@ def cut_stretches(
         part_of |= dict.fromkeys(order[:count], part)
         order = order[count:]
     for part in ("train", *missing):
-        stretches[part] = [piece for number, piece in enumerate(whole) if part_of[number] == part]
-    return {part: stretches[part] for part in ("train", "val", "test")}
+        segments[part] = [piece for number, piece in enumerate(whole) if part_of[number] == part]
+    return {part: segments[part] for part in ("train", "val", "test")}
 
 
-def _cut(text: bytes, block: int, least: int) -> list[memoryview]:
-    """Cut a text into stretches of equal length, to within a character."""
-    count = max(least, min(MAX_STRETCHES, len(text) // (BYTES_PER_POSITION * block)))
-    borders = [_next_character(text, number * len(text) // count) for number in range(count + 1)]
+def _cut(text: bytes, block: int, minimum: int) -> list[memoryview]:
+    """Cut a text into at least ``minimum`` segments of equal length, to within a character."""
+    count = max(minimum, min(MAX_SEGMENTS, len(text) // (BYTES_PER_POSITION * block)))
+    bounds = [_next_character(text, number * len(text) // count) for number in range(count + 1)]
     view = memoryview(text)
-    return [view[first:last] for first, last in pairwise(borders)]
+    return [view[first:last] for first, last in pairwise(bounds)]
 
 
 def _next_character(text: bytes, position: int) -> int:
-    """Return where the next character begins, skipping continuation bytes of UTF-8."""
+    """Return the offset of the next character, skipping continuation bytes of UTF-8."""
     while position < len(text) and text[position] & 0xC0 == 0x80:
         position += 1
     return position
