@@ -73,21 +73,21 @@ def test_a_class_that_was_never_seen_is_raised_from_far_below():
     spread=st.floats(0.1, 12),
     data=st.data(),
 )
-def test_classes_that_were_known_keep_their_logits(seed, classes, spread, data):
+def test_present_classes_keep_their_logits(seed, classes, spread, data):
     z, prior = (torch.from_numpy(part) for part in problem(seed, 40, classes, spread))
     prior = prior / prior.sum()
     absent = sorted(
         data.draw(st.sets(st.integers(0, classes - 1), min_size=1, max_size=classes - 1))
     )
     bias = prior_bias(z, prior, absent)
-    known = [c for c in range(classes) if c not in absent]
-    assert bias[known].eq(0).all()
+    present = [c for c in range(classes) if c not in absent]
+    assert bias[present].eq(0).all()
     assert torch.softmax(z + bias, -1).mean(0)[absent].numpy() == pytest.approx(
         prior[absent].numpy(), abs=1e-7
     )
-    if len(known) == 1:
+    if len(present) == 1:
         whole = prior_bias(z, prior)
-        assert bias.numpy() == pytest.approx((whole - whole[known[0]]).numpy(), abs=1e-4)
+        assert bias.numpy() == pytest.approx((whole - whole[present[0]]).numpy(), abs=1e-4)
 
 
 def test_prior_of_classes():
@@ -106,8 +106,8 @@ def test_no_other_constant_makes_fewer_errors(seed, classes, whole, data):
         data.draw(st.sets(st.integers(0, classes - 1), min_size=1, max_size=classes - 1))
     )
     bias = bias_chosen_on_test(z, labels, absent)
-    known = [c for c in range(classes) if c not in absent]
-    assert bias[known].eq(0).all()
+    present = [c for c in range(classes) if c not in absent]
+    assert bias[present].eq(0).all()
     assert len(set(bias[absent].tolist())) == 1
 
     def wrong(constant):

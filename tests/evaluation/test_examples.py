@@ -19,18 +19,18 @@ def one_hot(answers, classes=4):
     nps.arrays(np.int64, 25, elements=st.integers(0, 3)),
     st.integers(0, 12),
 )
-def test_arm_and_control_differ_on_every_example_in_its_seed(arm, control, labels, most):
-    examples = select_examples(one_hot(arm), one_hot(control), labels, most)
-    assert len(examples.rows) == len(examples.seeds) == len(set(examples.rows)) or most >= len(
+def test_arm_and_control_differ_on_every_example_in_its_seed(arm, control, labels, limit):
+    examples = select_examples(one_hot(arm), one_hot(control), labels, limit)
+    assert len(examples.rows) == len(examples.seeds) == len(set(examples.rows)) or limit >= len(
         examples.rows
     )
-    assert len(examples.rows) <= most
+    assert len(examples.rows) <= limit
     right, before = arm == labels, control == labels
     for row, seed in zip(examples.rows, examples.seeds, strict=True):
         assert right[seed, row] != before[seed, row]
     assert examples.arm_alone == (right & ~before).sum(1).mean()
     assert examples.control_alone == (before & ~right).sum(1).mean()
-    if most >= 2 and examples.arm_alone and examples.control_alone:
+    if limit >= 2 and examples.arm_alone and examples.control_alone:
         kinds = {
             bool(right[seed, row]) for row, seed in zip(examples.rows, examples.seeds, strict=True)
         }

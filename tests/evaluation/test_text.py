@@ -164,7 +164,7 @@ def compared(arm, control, size=1000, teacher=None):
 
 @few
 @given(seed=draws, seeds=st.integers(2, 4), n=st.integers(2, 230), effect=st.floats(-0.2, 0.2))
-def test_a_comparison_is_that_of_scipy_over_segments(seed, seeds, n, effect):
+def test_a_comparison_equals_scipy_over_segments(seed, seeds, n, effect):
     arm, control = arms(seed, seeds, n, 3, effect)
     result = compared(arm, control, 777)
     difference = (
@@ -282,8 +282,8 @@ def test_a_verdict_needs_every_part_of_the_rule(sums, seeds_alone, p):
     assert result.verdict == "not shown"
 
 
-def test_a_gain_in_one_segment_alone_shows_nothing():
-    """However often it is repeated: another text may have no such segment."""
+def test_a_gain_in_a_single_segment_shows_nothing():
+    """It does so however often it is repeated: another text may have no such segment."""
     arm, control = arms(6, 5, 100, effect=0.0)
     arm, control = arm[[0] * 5] + 0.001 * (arm - control), control[[0] * 5]
     arm[:, 17] = control[:, 17] - 3.0

@@ -1,15 +1,14 @@
-"""A chunked loss is the loss of the whole: values, gradients, types, memory."""
+"""A chunked loss equals the loss of all logits: values, gradients, types, memory."""
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.tensors import few
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from limbeck.losses import Objective, SparseTargets, StackedObjective, Terms, chunked, chunked_loss
-
-few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 
 
 def randn(*shape, seed=0, dtype=torch.float64):
@@ -30,7 +29,7 @@ def some_labels(n=11, v=7):
 
 
 def distilled(teacher, y, objective=None, ignored=None):
-    """The three terms of one student for some positions; ``teacher`` tells its answers to them."""
+    """The three terms of one student; ``teacher`` returns its answers for a slice of positions."""
     arms = StackedObjective([objective or Objective(temperature=2.0)])
     counts = float((y != -100).sum()), float(len(y))
 
@@ -215,8 +214,8 @@ def test_half_precision_weights_have_gradients_of_their_own_type():
         torch.testing.assert_close(result.grad.double(), expected.grad, rtol=0.05, atol=0.05)
 
 
-class Largest(TorchDispatchMode):
-    """Notes the largest tensor that any operation gives."""
+class LargestTensor(TorchDispatchMode):
+    """Record the size of the largest tensor that any operation returns."""
 
     def __init__(self):
         super().__init__()
@@ -230,13 +229,13 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def test_all_logits_are_never_there_at_once():
+def test_all_logits_are_never_in_memory_at_once():
     n, v, d = 2048, 500, 8
     hidden, weight, _ = layer(n=n, d=d, v=v, dtype=torch.float32)
     loss = distilled(lambda part: None, some_labels(n, v), Objective(hard_weight=1, soft_weight=0))
-    with Largest() as positions:
+    with LargestTensor() as largest:
         chunked_loss(hidden, weight, loss, chunk=100)[0].backward()
-    assert positions.numel == chunked.BLOCK * v
-    with Largest() as positions:
+    assert largest.numel == chunked.BLOCK * v
+    with LargestTensor() as largest:
         loss(F.linear(hidden, weight), slice(0, n))[0].backward()
-    assert positions.numel == n * v
+    assert largest.numel == n * v

@@ -4,26 +4,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.tensors import few, randn, some_labels
 
 from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, StackedObjective, balanced_weights, hard_loss
 
-few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 WEIGHTS = [0.5, 2.0, 0.0, 1.0, 3.5]
-
-
-def randn(*shape, seed=0):
-    return (
-        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
-    )
-
-
-def some_labels(*shape, classes=5, seed=2):
-    y = torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(seed))
-    y[..., 1] = -100
-    return y
 
 
 def labels_only(**settings):

@@ -3,18 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from support.tensors import labels, randn
 
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, hard_loss
-
-
-def randn(*shape, seed=0):
-    return (
-        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
-    )
-
-
-def labels(*shape, classes=5, seed=2):
-    return torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(seed))
 
 
 def test_it_equals_scipy_and_torch(oracle):
@@ -57,7 +48,7 @@ def test_huge_logits_stay_finite(dtype):
     assert z.grad.isfinite().all()
 
 
-def test_unlabelled_samples_count_nothing(oracle):
+def test_unlabelled_samples_do_not_count(oracle):
     z, y = randn(6, 5).requires_grad_(), labels(6)
     y[[0, 3, 4]] = UNLABELLED
     values = hard_loss(z, y)
@@ -107,7 +98,7 @@ def test_counts_of_the_caller_replace_those_of_the_batch():
         torch.testing.assert_close((first + second) / 2, result, rtol=1e-12, atol=1e-14)
 
 
-def test_a_sample_without_a_label_cannot_spoil_the_mean():
+def test_samples_without_label_do_not_spoil_the_mean():
     z, y = randn(3, 5), labels(3)
     y[1] = UNLABELLED
     spoilt = z.clone()
@@ -116,7 +107,7 @@ def test_a_sample_without_a_label_cannot_spoil_the_mean():
     torch.testing.assert_close(objective(spoilt, None, y).hard, objective(z, None, y).hard)
 
 
-def test_labels_are_not_looked_at_if_no_arm_learns_from_them():
+def test_labels_are_not_read_if_no_arm_learns_from_them():
     z, v = randn(3, 5).requires_grad_(), randn(3, 5)
     terms = Objective(hard_weight=0, soft_weight=1)(z, v, torch.tensor([0, 77, -3]))
     assert terms.hard.item() == 0

@@ -8,23 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tensors import labels, randn
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
 from limbeck.losses.soft import SOFT_LOSSES
 
 KINDS = sorted(SOFT_LOSSES)
-
-
-def randn(*shape, seed=0, scale=3.0):
-    return (
-        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        * scale
-    )
-
-
-def labels(*shape, classes=5, seed=2):
-    return torch.randint(0, classes, shape, generator=torch.Generator().manual_seed(seed))
 
 
 @settings(max_examples=20, deadline=None, derandomize=True, database=None)

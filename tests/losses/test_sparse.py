@@ -1,15 +1,14 @@
-"""Soft losses of some of a teacher's classes, against the dense ones and against buckets made by
-hand.
-"""
+"""Soft losses of sparse targets, against the dense losses and against explicit buckets."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import rel_entr
+from support.tensors import few, randn
 
 from limbeck._base.errors import TeacherError
 from limbeck.losses import (
@@ -23,15 +22,7 @@ from limbeck.losses import (
 )
 from limbeck.losses.sparse import soften
 
-few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 draws = st.integers(0, 10_000)
-
-
-def randn(*shape, seed=0, scale=3.0):
-    return (
-        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        * scale
-    )
 
 
 def targets_of(v, k, ids=None):
@@ -67,7 +58,7 @@ def others_of(ids, classes):
 
 @few
 @given(draws, st.integers(1, 6), st.booleans())
-def test_at_t_1_the_gradient_is_the_dense_one_of_the_classes_and_of_the_rests_sum(
+def test_at_t_1_the_gradient_is_dense_for_the_classes_and_for_the_sum_of_the_rest(
     seed, k, any_classes
 ):
     z, v = randn(6, 9, seed=seed), randn(6, 9, seed=seed + 1)
@@ -129,7 +120,7 @@ def test_all_but_one_class_or_all_of_them_are_the_dense_loss_at_any_temperature(
 
 @few
 @given(draws, st.integers(1, 6), st.floats(0.3, 20))
-def test_zero_value_and_gradient_where_the_student_has_the_softened_buckets(seed, k, t):
+def test_zero_value_and_gradient_for_a_student_with_the_softened_buckets(seed, k, t):
     v = randn(6, 9, seed=seed)
     targets = targets_of(v, k)
     rest = others_of(targets.ids, 9)
@@ -205,7 +196,7 @@ def test_a_rest_without_mass_or_with_excluded_classes_gives_finite_values(tail, 
 
 
 @pytest.mark.parametrize("rest", [1e-3, 1e-7, 1e-12, 1e-30])
-def test_a_student_sure_of_the_classes_has_an_exact_rest_in_float32(rest):
+def test_a_tiny_rest_is_exact_in_float32(rest):
     """1 less the others' probabilities would be 0 or noise here."""
     z = torch.full((1, 1000), math.log(rest / 998), dtype=torch.float64)
     z[0, 10], z[0, 700] = math.log(0.6), math.log(0.4)
@@ -246,7 +237,7 @@ def test_gradcheck(loss, tail, t):
     assert torch.autograd.gradcheck(lambda x: loss(x, targets, temperature=t), (z,))
 
 
-def test_a_class_that_the_student_excludes_is_infinitely_far_only_where_the_teacher_does_not():
+def test_the_loss_is_infinite_only_if_the_student_alone_excludes_a_class():
     z, v = randn(2, 6), randn(2, 6, seed=1)
     z[:, 0] = -math.inf
     v[1, 0] = -math.inf
@@ -297,7 +288,7 @@ def test_draws_from_the_teacher_give_the_dense_gradient_on_average():
     torch.testing.assert_close(mean, gradient(kl_divergence, z, v, temperature=2.0))
 
 
-def test_a_weight_of_zero_counts_nothing_whatever_class_it_names():
+def test_the_class_of_a_zero_weight_does_not_matter():
     z = randn(2, 6)
     log_w = torch.tensor([[0.5, 0.5, 0.0]] * 2).double().log()
     first = SparseTargets(torch.tensor([[1, 3, 0]] * 2), log_w, None, 6)
@@ -310,7 +301,7 @@ def test_a_weight_of_zero_counts_nothing_whatever_class_it_names():
 
 
 @pytest.mark.parametrize("tail", [True, False])
-def test_arms_and_seeds_have_what_each_has_alone(tail):
+def test_arms_and_seeds_equal_each_alone(tail):
     arms = [
         Objective(temperature=1.0),
         Objective(hard_weight=1, soft_weight=0),
@@ -363,7 +354,7 @@ def test_half_precision_under_autocast():
     ]
     + [({"standardise": True}, "objective.standardise=true needs")],
 )
-def test_a_loss_of_the_whole_distribution_is_refused_by_name(settings, setting):
+def test_losses_that_need_all_classes_are_refused(settings, setting):
     z, targets, y = (
         randn(2, 6, 9),
         targets_of(randn(6, 9, seed=1), 3),

@@ -1,10 +1,11 @@
-"""A cohort of objectives gives each arm what its objective alone gives."""
+"""A stack of objectives gives each arm the same as its objective alone."""
 
 import pickle
 from itertools import permutations
 
 import pytest
 import torch
+from support.tensors import randn, some_labels
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import Objective, StackedObjective
@@ -33,12 +34,6 @@ SEVERAL = {
     ],
     "controls only": CONTROLS,
 }
-
-
-def randn(*shape, seed=0):
-    return (
-        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
-    )
 
 
 def batch(arms, seeds=(2,), size=6, classes=5):
@@ -194,3 +189,64 @@ def test_can_be_pickled_after_use():
     stacked = StackedObjective(ARMS)
     expected = stacked(z, v, y)
     torch.testing.assert_close(pickle.loads(pickle.dumps(stacked))(z, v, y), expected)
+
+
+# DKD, DIST and standardised logits ----------------------------------------------------------------
+
+OTHER_ARMS = [
+    Objective(soft="dkd", temperature=3.0, nontarget_weight=2.0),
+    Objective(),
+    Objective(soft="dist", temperature=2.0),
+    Objective(standardise=True, temperature=1.5),
+    Objective(soft="dkd", target_weight=0.0),
+    Objective(hard_weight=1, soft_weight=0),
+    Objective(soft="dkd", standardise=True),
+    Objective(soft="dist", scale_by_t2=False, soft_weight=3.0),
+    Objective(soft="cross_entropy", standardise=True),
+]
+
+
+def test_arms_with_other_losses_equal_each_alone(oracle):
+    z, v = randn(len(OTHER_ARMS), 2, 6, 5), randn(2, 6, 5, seed=1)
+    y = torch.stack([some_labels(6), some_labels(6, seed=1)])
+    z.requires_grad_()
+    result = StackedObjective(OTHER_ARMS)(z, v, y)
+    result.loss.sum().backward()
+    for arm, objective in enumerate(OTHER_ARMS):
+        alone = z[arm].detach().clone().requires_grad_()
+        expected = objective(alone, v, y)
+        expected.loss.sum().backward()
+        torch.testing.assert_close(
+            [term[arm] for term in result], list(expected), rtol=1e-11, atol=1e-13
+        )
+        torch.testing.assert_close(z.grad[arm], alone.grad, rtol=1e-10, atol=1e-14)
+        for s in range(2):
+            numbers = z[arm, s].detach().numpy(), v[s].numpy(), y[s].numpy()
+            reference = oracle.objective(*numbers, **objective.as_dict())
+            assert [term[arm, s].item() for term in result] == pytest.approx(reference, rel=1e-6)
+
+
+@pytest.mark.parametrize("objective", OTHER_ARMS)
+def test_order_in_memory_does_not_change_the_loss(objective):
+    """The logits of stacked layers have the samples next to each other in memory."""
+    z, v, y = randn(1, 6, 5), randn(6, 5, seed=1), some_labels(6)
+    turned = z.mT.contiguous().mT
+    assert turned.stride() != z.stride()
+    result, expected = (StackedObjective([objective])(x, v, y).loss for x in (turned, z))
+    torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("objective", OTHER_ARMS)
+def test_autocast_and_half_precision_stay_in_float32(objective):
+    z, v, y = (
+        randn(6, 5).bfloat16().requires_grad_(),
+        randn(6, 5, seed=1).bfloat16(),
+        some_labels(6),
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        result = objective(z, v, y)
+    assert {term.dtype for term in result} == {torch.float32}
+    expected = objective(z.detach().double(), v.double(), y)
+    torch.testing.assert_close(result.loss.double(), expected.loss, rtol=5e-5, atol=1e-6)
+    result.loss.backward()
+    assert z.grad.isfinite().all()

@@ -22,7 +22,7 @@ from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult, Comparison, Delta, GapClosed
 
 MAX_SEGMENTS = 100
-"""Largest number of segments of the test text in the t-test. Single tokens are not independent."""
+"""Maximum number of segments of the test text in the t-test. Single tokens are not independent."""
 
 
 @dataclass(frozen=True)
@@ -212,6 +212,6 @@ def _nll(scores: TokenScores) -> float:
 
 
 def _by_segment(values: Tensor) -> np.ndarray:
-    """Sum values ``[N, T]`` over at most :data:`MAX_SEGMENTS` runs of consecutive blocks."""
+    """Sum values ``[N, T]`` over at most :data:`MAX_SEGMENTS` segments of consecutive blocks."""
     parts = values.tensor_split(min(MAX_SEGMENTS, len(values)))
     return np.array([float(part.double().sum()) for part in parts])

@@ -23,7 +23,7 @@ class Examples:
 
 
 def select_examples(
-    arm: np.ndarray, control: np.ndarray, labels: np.ndarray, most: int
+    arm: np.ndarray, control: np.ndarray, labels: np.ndarray, limit: int
 ) -> Examples:
     """Select samples that only the arm gets right, and samples that only the control gets right.
 
@@ -34,14 +34,14 @@ def select_examples(
         arm: Logits of the arm, ``[S, N, C]``.
         control: Logits of the control, ``[S, N, C]``.
         labels: Labels ``[N]``.
-        most: Largest number of samples.
+        limit: Maximum number of samples.
     """
     arm_right = arm.argmax(-1) == labels
     control_right = control.argmax(-1) == labels
     only_arm, only_control = arm_right & ~control_right, control_right & ~arm_right
     arm_alone = float(only_arm.sum(1).mean())
     control_alone = float(only_control.sum(1).mean())
-    arm_count, control_count = _split(most, arm_alone, control_alone)
+    arm_count, control_count = _split(limit, arm_alone, control_alone)
     arm_rows = _most_frequent(only_arm, arm_count)
     control_rows = _most_frequent(only_control, control_count)
     seeds = [_first_seed(only_arm, row) for row in arm_rows]
@@ -49,10 +49,10 @@ def select_examples(
     return Examples(arm_rows + control_rows, seeds, arm_alone, control_alone)
 
 
-def _most_frequent(differs: np.ndarray, most: int) -> list[int]:
+def _most_frequent(differs: np.ndarray, count: int) -> list[int]:
     """Return the samples on which the most seeds differ; ``differs`` is bool ``[S, N]``."""
     seeds = differs.sum(0)
-    order = np.argsort(-seeds, kind="stable")[:most]
+    order = np.argsort(-seeds, kind="stable")[:count]
     return [int(row) for row in order if seeds[row]]
 
 
@@ -60,10 +60,10 @@ def _first_seed(differs: np.ndarray, row: int) -> int:
     return int(differs[:, row].argmax())
 
 
-def _split(most: int, first: float, second: float) -> tuple[int, int]:
-    """Split ``most`` in the ratio of two numbers; each part is at least 1 if both are above 0."""
-    if not first or not second or most < 2:
-        return (most, 0) if first >= second else (0, most)
-    share = round(most * first / (first + second))
-    share = min(max(share, 1), most - 1)
-    return share, most - share
+def _split(total: int, first: float, second: float) -> tuple[int, int]:
+    """Split ``total`` in the ratio of two numbers; each part is at least 1 if both are above 0."""
+    if not first or not second or total < 2:
+        return (total, 0) if first >= second else (0, total)
+    share = round(total * first / (first + second))
+    share = min(max(share, 1), total - 1)
+    return share, total - share

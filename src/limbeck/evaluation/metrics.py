@@ -196,8 +196,8 @@ def mean_and_sd(values: Sequence[M]) -> tuple[M, M]:
     sd: dict[str, float | None] = {}
     for item in fields(values[0]):
         column = [getattr(value, item.name) for value in values]
-        known = None not in column
-        mean[item.name] = statistics.fmean(column) if known else None
-        sd[item.name] = statistics.stdev(column) if known and len(column) > 1 else None
+        is_complete = None not in column
+        mean[item.name] = statistics.fmean(column) if is_complete else None
+        sd[item.name] = statistics.stdev(column) if is_complete and len(column) > 1 else None
     kind = type(values[0])
     return kind(**mean), kind(**sd)

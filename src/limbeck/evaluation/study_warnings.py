@@ -9,7 +9,7 @@ from limbeck.run.summary import ArmResult, Comparison, Summary
 FEW_COMPARISONS = 4
 FEW_SEEDS = 5
 MAX_LISTED = 4
-"""Largest number of arms that a warning lists."""
+"""Maximum number of arms that a warning lists."""
 
 
 def study_warnings(summary: Summary) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 UNLABELLED = -100
 """Label of a sample without a label: its hard loss is 0 (PyTorch's ``ignore_index``)."""
 
-LARGEST = 1e6
-"""Largest weight or temperature; float32 is not precise enough for larger ones."""
+MAX_NUMBER = 1e6
+"""Maximum of weights and temperatures; float32 is not precise enough for larger ones."""
 
 LossFunction = Callable[..., "Tensor"]
 
@@ -30,7 +30,7 @@ def is_number(value: Any) -> bool:
     """Whether a value is a finite number within float32's useful range; booleans are not."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return math.isfinite(value) and abs(value) <= LARGEST
+    return math.isfinite(value) and abs(value) <= MAX_NUMBER
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Setting:
     name: str
     default: float
     minimum: float = 0.0
-    maximum: float = LARGEST
+    maximum: float = MAX_NUMBER
     expected: str = "at least 0"
     is_weight: bool = False
 
@@ -62,7 +62,7 @@ class Setting:
         if not is_number(value):
             raise ConfigError(
                 f"objective.{self.name}={value!r} should be a finite number, at most "
-                f"{LARGEST:,.0f}."
+                f"{MAX_NUMBER:,.0f}."
             )
         if not self.minimum <= value <= self.maximum:
             raise ConfigError(f"objective.{self.name}={value} should be {self.expected}.")

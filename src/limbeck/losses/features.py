@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
-from limbeck.losses.base import LARGEST, is_number
+from limbeck.losses.base import MAX_NUMBER, is_number
 from limbeck.losses.divergences import upcast
 
 DIMENSIONS = {"hint": (2, 3, 4), "attention": (3, 4)}
@@ -58,7 +58,7 @@ class Feature:
         if not is_number(self.weight) or self.weight <= 0:
             raise ConfigError(
                 f"objective.features: weight={self.weight!r} is not valid: expected a number "
-                f"above 0, at most {LARGEST:,.0f}."
+                f"above 0, at most {MAX_NUMBER:,.0f}."
             )
 
     @classmethod

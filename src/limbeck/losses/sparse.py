@@ -132,8 +132,8 @@ def soften(targets: SparseTargets, temperature: float | Tensor = 1.0) -> Tensor:
     curvature = torch.where(uniform > mean, uniform - mean, 0.0)
     rest = log_n + b * mean + b.square() * curvature
     rest = torch.where(b > 1, torch.minimum(rest, b * mass), torch.maximum(rest, b * mass))
-    known = b * log_p
-    return _short_log_softmax(torch.cat([known, rest.expand(*known.shape[:-1], 1)], -1))
+    stored = b * log_p
+    return _short_log_softmax(torch.cat([stored, rest.expand(*stored.shape[:-1], 1)], -1))
 
 
 def _short_log_softmax(scores: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ class _SparseLoss(torch.autograd.Function):
         ids = ids.expand(*student.shape[:-1], ids.shape[-1])
         scaled = upcast(student) / temperature
         log_p = log_p.to(scaled.dtype)
-        known = scaled.gather(-1, ids)
+        selected = scaled.gather(-1, ids)
         if not is_sample:
             # only the rest remains, so that its mass is not computed as a difference
             scaled.scatter_(-1, ids, float("-inf"))
@@ -175,10 +175,10 @@ class _SparseLoss(torch.autograd.Function):
         log_total = top + total.log()
         p = log_p.exp()
         if is_sample:
-            log_q = known - log_total
+            log_q = selected - log_total
             own, share = -p, p.sum(-1, keepdim=True)
         else:
-            log_q = _short_log_softmax(torch.cat([known, log_total], -1))
+            log_q = _short_log_softmax(torch.cat([selected, log_total], -1))
             own, share = (log_q.exp() - p).split([ids.shape[-1], 1], -1)
         ctx.save_for_backward(weights, ids, own, share / total.clamp(min=1))
         ctx.temperature, ctx.dtype = temperature, student.dtype

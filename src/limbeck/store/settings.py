@@ -41,11 +41,11 @@ class StoreSettings:
     folder: str | Path | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("mode", MODES), ("kind", KINDS), ("dtype", tuple(ITEM_BYTES))):
+        for name, choices in (("mode", MODES), ("kind", KINDS), ("dtype", tuple(ITEM_BYTES))):
             value = getattr(self, name)
-            if value not in known:
+            if value not in choices:
                 raise ConfigError(
-                    f"store.{name}={value!r} is unknown; choose one of {', '.join(known)}."
+                    f"store.{name}={value!r} is unknown; choose one of {', '.join(choices)}."
                 )
         if self.kind != "dense" and self.dtype != SPARSE_DTYPE:
             raise ConfigError(
@@ -79,17 +79,17 @@ class StoreSettings:
         if value in SPARSE_KINDS:
             return cls(kind=str(value))
         if value not in MODES:
-            known = ", ".join((*MODES, *SPARSE_KINDS))
-            raise ConfigError(f"store={value!r} is unknown; choose one of {known}.")
+            choices = ", ".join((*MODES, *SPARSE_KINDS))
+            raise ConfigError(f"store={value!r} is unknown; choose one of {choices}.")
         return cls(mode=str(value))
 
     @classmethod
     def _from_mapping(cls, values: Mapping[str, Any]) -> "StoreSettings":
-        known = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls)]
         for name in values:
-            if name not in known:
-                match = closest(str(name), known)
-                hint = f"Known keys: {', '.join(known)}."
+            if name not in names:
+                match = closest(str(name), names)
+                hint = f"The keys are {', '.join(names)}."
                 if match:
                     hint = f"Did you mean store.{match}?"
                 raise ConfigError(f"Unknown key store.{name}. {hint}")

@@ -9,7 +9,7 @@ from limbeck._base.errors import TeacherError
 from limbeck.models import HuggingFace, LoadedModel, model_name
 
 MAX_PADDING = 1024
-"""Largest number of extra vocabulary entries that may be padding."""
+"""Maximum number of extra vocabulary entries that may be padding."""
 
 
 def check_teacher(
@@ -79,7 +79,7 @@ def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> 
     if vocabulary is None and model.padded > MAX_PADDING:
         raise TeacherError(
             f"{where}: the model has {len(tokens) + model.padded:,} tokens but the dataset has "
-            f"{len(tokens):,}, and there is no tokenizer.json beside the weights to compare them. "
+            f"{len(tokens):,}, and there is no tokenizer.json next to the weights to compare them. "
             "Put it there, and encode the text with it (data.tokenizer=FOLDER)."
         )
     if vocabulary is not None and vocabulary[: len(tokens)] != list(tokens):

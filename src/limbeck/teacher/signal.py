@@ -15,7 +15,7 @@ from limbeck.losses.sparse import SparseTargets
 
 COMBINE = ("probabilities", "logits")
 MAX_DEVICE_BYTES = 2 << 30
-"""Largest size of stored answers that are moved to an accelerator; larger ones stay on the CPU."""
+"""Maximum size of stored answers that are moved to an accelerator; larger ones stay on the CPU."""
 
 
 class TeacherSignal(ABC):
@@ -143,7 +143,8 @@ class StoredTeacher(TeacherSignal):
         self.decode = decode
         self._index: Tensor | None = None
         if rows is not None:
-            self._index = torch.full((max(samples, int(rows.max()) + 1),), -1)
+            # the index of a row without an answer is past the end of the records
+            self._index = torch.full((max(samples, int(rows.max()) + 1),), len(records))
             self._index[rows] = torch.arange(len(rows))
 
     def __call__(
@@ -175,9 +176,10 @@ class StoredTeacher(TeacherSignal):
         self._index = self._index.to(sample.device)
         index = self._index[sample]
         if index.device.type != "cpu":
-            torch._assert_async((index >= 0).all())  # does not wait for the device
-        elif bool((index < 0).any()):
-            row = int(sample[index < 0][0])
+            return index  # a check would wait for the device; an index past the end fails there
+        missing = index == len(self.records)
+        if bool(missing.any()):
+            row = int(sample[missing][0])
             raise TeacherError(
                 f"The store has no answer for training sample {row}: it holds "
                 f"{len(self.records)} samples of {len(self._index)}. This is a bug in limbeck; "

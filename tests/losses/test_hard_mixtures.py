@@ -29,23 +29,23 @@ def soft_label_loss(logits, first, second, weight):
     """Cross-entropy with ``weight`` of one one-hot label and the rest of another; 0 where one is
     missing.
     """
-    known = (first >= 0) & (second >= 0)
+    labelled = (first >= 0) & (second >= 0)
     rows = np.eye(CLASSES)
     target = (
         weight[..., None] * rows[first.clip(0)] + (1 - weight[..., None]) * rows[second.clip(0)]
     )
-    return np.where(known, -(target * log_softmax(logits, axis=-1)).sum(-1), 0.0), known
+    return np.where(labelled, -(target * log_softmax(logits, axis=-1)).sum(-1), 0.0), labelled
 
 
 @pytest.mark.parametrize("shape", [(12,), (3, 8), (2, 3, 4)])
 def test_equals_cross_entropy_with_soft_labels(shape):
     z, first, second, weight = mixture(*shape)
-    expected, known = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
-    assert 0 < known.sum() < known.size
+    expected, labelled = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
+    assert 0 < labelled.sum() < labelled.size
     np.testing.assert_allclose(
         hard_loss(z, first, mixed=(second, weight)), expected, rtol=1e-12, atol=1e-14
     )
-    assert np.array_equal(is_labelled(first, (second, weight)), known)
+    assert np.array_equal(is_labelled(first, (second, weight)), labelled)
 
 
 @settings(max_examples=20, deadline=None)
@@ -56,9 +56,9 @@ def test_equals_cross_entropy_with_soft_labels(shape):
 )
 def test_the_mean_is_over_the_mixtures_that_have_a_label(seed, size, unlabelled):
     z, first, second, weight = mixture(size, seed=seed, unlabelled=unlabelled)
-    values, known = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
+    values, labelled = soft_label_loss(*(part.numpy() for part in (z, first, second, weight)))
     result = Objective(hard_weight=1, soft_weight=0)(z, None, first, mixed=(second, weight))
-    assert result.hard.item() == pytest.approx(values.sum() / max(known.sum(), 1), rel=1e-12)
+    assert result.hard.item() == pytest.approx(values.sum() / max(labelled.sum(), 1), rel=1e-12)
     assert result.loss == result.hard
 
 
@@ -83,9 +83,9 @@ def test_gradients():
         lambda x: hard_loss(x, first, mixed=(second, weight)), (z.requires_grad_(),)
     )
     hard_loss(z, first, mixed=(second, weight)).sum().backward()
-    known = is_labelled(first, (second, weight))
-    assert (z.grad[~known] == 0).all()
-    assert (z.grad[known] != 0).all()
+    labelled = is_labelled(first, (second, weight))
+    assert (z.grad[~labelled] == 0).all()
+    assert (z.grad[labelled] != 0).all()
 
 
 def test_each_arm_of_a_cohort_gets_what_it_gets_alone():

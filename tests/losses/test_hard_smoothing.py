@@ -1,29 +1,16 @@
-"""Smoothed labels against PyTorch's, alone and beside other arms."""
+"""Smoothed labels against PyTorch's, alone and next to other arms."""
 
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.tensors import few, randn, some_labels
 
 from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, StackedObjective, hard_loss, smoothed_cross_entropy
-
-few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
-
-
-def randn(*shape, seed=0):
-    return (
-        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
-    )
-
-
-def some_labels(*shape, seed=2):
-    y = torch.randint(0, 5, shape, generator=torch.Generator().manual_seed(seed))
-    y[..., 1] = -100
-    return y
 
 
 def labels_only(**settings):
@@ -46,7 +33,7 @@ def test_without_smoothing_it_is_the_cross_entropy():
     torch.testing.assert_close(smoothed_cross_entropy(z, y, 0.0), hard_loss(z, y))
 
 
-def test_of_a_mixture_each_label_is_smoothed(oracle):
+def test_both_labels_of_a_mixture_are_smoothed(oracle):
     z, first, second = randn(8, 5), some_labels(8), some_labels(8, seed=5)
     weight = torch.rand(8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     result = hard_loss(z, first, mixed=(second, weight), smoothing=0.2)
@@ -57,7 +44,7 @@ def test_of_a_mixture_each_label_is_smoothed(oracle):
     torch.testing.assert_close(result, expected)
 
 
-def test_in_a_stack_each_arm_has_its_own_smoothing():
+def test_each_arm_of_a_stack_has_its_own_smoothing():
     arms = [
         labels_only(),
         labels_only(label_smoothing=0.1),
@@ -87,7 +74,7 @@ def test_half_precision_is_computed_in_float32():
     torch.testing.assert_close(result.double(), expected, rtol=2e-5, atol=1e-6)
 
 
-def test_a_missing_label_cannot_spoil_it():
+def test_samples_without_label_do_not_spoil_the_mean():
     z, y = randn(3, 5), some_labels(3)
     spoilt = z.clone()
     spoilt[1] = math.nan
@@ -96,7 +83,7 @@ def test_a_missing_label_cannot_spoil_it():
 
 
 @pytest.mark.parametrize("value", [1, 1.0, -0.1, 2, math.nan, math.inf, "0.1", None, True])
-def test_it_is_at_least_zero_and_below_one(value):
+def test_values_out_of_range_are_refused(value):
     with pytest.raises(ConfigError, match=r"objective\.label_smoothing="):
         Objective(label_smoothing=value)
 
@@ -112,7 +99,7 @@ def test_it_is_at_least_zero_and_below_one(value):
         ({"class_weights": [1, 2]}, "cannot be combined with objective.class_weights"),
     ],
 )
-def test_settings_that_exclude_it_are_named(settings, message):
+def test_incompatible_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         Objective(label_smoothing=0.1, **settings)
     assert Objective(label_smoothing=0.0, **settings).label_smoothing == 0

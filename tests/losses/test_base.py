@@ -1,4 +1,4 @@
-"""A soft loss is one entry: once it is in the table, everything knows it."""
+"""A new soft loss needs one entry in the table; objective, sweep and report read it."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def test_an_objective_computes_it_with_its_settings_and_labels(entry):
     torch.testing.assert_close(objective(z, v, y).soft, expected)
 
 
-def test_a_stack_gives_it_to_its_arms_alone(entry):
+def test_only_its_own_arms_of_a_stack_use_it(entry):
     arms = [Objective(), Objective(soft="absolute", teacher_share=0.1), Objective(soft="absolute")]
     z, v, y = logits(3, 6, 5), logits(6, 5, seed=1), torch.tensor([0, 1, -100, 3, 4, 0])
     terms = StackedObjective(arms)(z, v, y)
@@ -50,7 +50,7 @@ def test_a_stack_gives_it_to_its_arms_alone(entry):
         torch.testing.assert_close(terms.soft[arm], objective(z[arm], v, y).soft)
 
 
-def test_properties_that_it_lacks_are_refused(entry):
+def test_settings_it_does_not_support_are_refused(entry):
     with pytest.raises(ConfigError, match=r"standardise=true works with .*not with absolute"):
         Objective(soft="absolute", standardise=True)
 
@@ -69,7 +69,7 @@ def test_the_report_names_its_settings(entry):
     assert "soft absolute, teacher_share 0.25" in in_words(settings)
 
 
-def test_settings_are_declared_in_the_entries_alone():
+def test_settings_are_declared_only_in_the_entries():
     objective = Objective()
     for name, setting in own_settings().items():
         assert getattr(objective, name) == setting.default
@@ -77,7 +77,7 @@ def test_settings_are_declared_in_the_entries_alone():
             Objective(**{name: -1.0})
 
 
-def test_a_setting_that_losses_share_has_one_default():
+def test_a_shared_setting_has_one_default():
     for loss in SOFT_LOSSES.values():
         for setting in loss.settings:
             assert own_settings()[setting.name] == setting

@@ -1,30 +1,18 @@
-"""The negative control, and positions that no loss sees."""
+"""Shuffled answers, the negative control, and ignored positions."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.tensors import few, randn, some_labels
 
 from limbeck._base.errors import ConfigError
-from limbeck.losses import UNLABELLED, Objective, SparseTargets, StackedObjective
+from limbeck.losses import Objective, SparseTargets, StackedObjective
 from limbeck.losses.soft import SOFT_LOSSES
 
-few = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 PER_SAMPLE = sorted(set(SOFT_LOSSES) - {"dist"})
-
-
-def randn(*shape, seed=0):
-    return (
-        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 3
-    )
-
-
-def some_labels(*shape, seed=2):
-    y = torch.randint(0, 5, shape, generator=torch.Generator().manual_seed(seed))
-    y[..., 1] = UNLABELLED
-    return y
 
 
 def top_classes(v, k=3):
@@ -55,7 +43,7 @@ def test_each_sample_has_the_answer_half_a_batch_on(kind, batch, oracle):
     assert plain.hard == objective(z, v, y).hard
 
 
-def test_beside_arms_that_are_not_shuffled():
+def test_shuffled_arms_next_to_others():
     arms = [
         Objective(),
         Objective(shuffled=True, temperature=2.0),
@@ -80,7 +68,7 @@ def test_beside_arms_that_are_not_shuffled():
             )
 
 
-def test_of_blocks_of_tokens_another_block_is_taken():
+def test_blocks_of_tokens_are_shuffled_as_blocks():
     """Four blocks of three tokens, flattened: the third block's answers go to the first."""
     z, v = randn(4, 3, 5), randn(4, 3, 5, seed=1)
     result = Objective(shuffled=True)(
@@ -91,7 +79,7 @@ def test_of_blocks_of_tokens_another_block_is_taken():
     torch.testing.assert_close(result, expected)
 
 
-def test_shuffling_some_of_the_classes_is_the_same():
+def test_sparse_targets_are_shuffled_in_the_same_way():
     z, v, y = randn(6, 9), randn(6, 9, seed=1), some_labels(6)
     result = Objective(shuffled=True)(z, top_classes(v), y)
     expected = Objective()(z, top_classes(v[[3, 4, 5, 0, 1, 2]]), y)
@@ -130,7 +118,7 @@ def value_and_gradient(arms, z, v, y, **settings):
 
 @few
 @given(st.integers(0, 10_000), st.booleans())
-def test_the_others_have_what_they_have_without_the_ignored(seed, sparse):
+def test_ignored_positions_do_not_change_the_others(seed, sparse):
     arms, size = SPARSE_ARMS if sparse else ARMS, 8
     z, v, y = (
         randn(len(arms), size, 5, seed=seed),
@@ -152,14 +140,14 @@ def test_the_others_have_what_they_have_without_the_ignored(seed, sparse):
 
 
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, 1e30])
-@pytest.mark.parametrize("of", ["teacher", "student", "both"])
-def test_what_is_there_changes_nothing(junk, of):
+@pytest.mark.parametrize("side", ["teacher", "student", "both"])
+def test_values_at_ignored_positions_do_not_matter(junk, side):
     z, v, y = randn(len(ARMS), 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
     ignored = torch.zeros(2, 6, dtype=torch.bool)
     ignored[0, 3:] = ignored[1, 0] = True
     expected, expected_grad = value_and_gradient(ARMS, z, v, y, ignored=ignored)
-    v[ignored] = junk if of != "student" else 0.0
-    z[:, ignored] = junk if of != "teacher" else 0.0
+    v[ignored] = junk if side != "student" else 0.0
+    z[:, ignored] = junk if side != "teacher" else 0.0
     y[ignored] = 3
     result, gradient = value_and_gradient(ARMS, z, v, y, ignored=ignored)
     assert all(map(torch.equal, result, expected))
@@ -169,7 +157,7 @@ def test_what_is_there_changes_nothing(junk, of):
 
 @pytest.mark.parametrize("tail", [True, False])
 @pytest.mark.parametrize("shuffled", [True, False])
-def test_what_is_stored_there_changes_nothing(tail, shuffled):
+def test_sparse_targets_at_ignored_positions_do_not_matter(tail, shuffled):
     arms = [Objective(shuffled=shuffled), Objective(soft="cross_entropy", shuffled=shuffled)]
     z, y = randn(2, 2, 6, 9), some_labels(2, 6)
     targets = top_classes(randn(2, 6, 9, seed=1))
@@ -188,7 +176,7 @@ def test_what_is_stored_there_changes_nothing(tail, shuffled):
     assert expected_grad.isfinite().all()
 
 
-def test_a_shuffled_answer_of_an_ignored_position_is_none():
+def test_samples_whose_shuffled_answer_is_ignored_have_no_soft_loss():
     """Of six samples the last is padding, so the third, whose answer would be the last's, has no
     soft loss.
     """
@@ -209,7 +197,7 @@ def test_ignoring_nothing_changes_nothing():
     torch.testing.assert_close(result[1], expected[1])
 
 
-def test_given_counts_may_differ_by_seed():
+def test_counts_may_differ_by_seed():
     z, v, y = randn(3, 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
     ignored = torch.zeros(2, 6, dtype=torch.bool)
     ignored[0, 3:] = True
