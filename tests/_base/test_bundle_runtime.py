@@ -229,7 +229,7 @@ def test_a_link_to_an_endless_file_is_refused(bundle):
 
 def test_a_file_that_is_too_large_is_refused(bundle):
     with (bundle / "labels.json").open("r+b") as file:
-        file.truncate(runtime.LARGEST_TEXT + 1)
+        file.truncate(runtime.MAX_TEXT_BYTES + 1)
     with pytest.raises(BundleError, match=r"labels\.json is larger than 4 MiB"):
         runtime.verify(bundle)
 
@@ -237,7 +237,7 @@ def test_a_file_that_is_too_large_is_refused(bundle):
 def test_a_model_that_answers_differently_is_refused(bundle, run):
     onnx.save(linear_model(WEIGHT * np.float32(1.01)), bundle / "model.onnx")
     message = r"model\.onnx: 16 golden inputs, logits differ by at most"
-    with pytest.raises(runtime.DifferentAnswersError, match=message):
+    with pytest.raises(runtime.DifferentOutputsError, match=message):
         runtime.verify(write_sums(bundle))
     code, _, err = run("verify", bundle)
     assert code == 8
@@ -392,5 +392,5 @@ def test_a_changed_byte_of_a_zip_file_is_a_message(archive, tmp_path):
         changed = bytearray(content)
         changed[at] ^= 1 << int(rng.integers(0, 8))
         (tmp_path / "a.zip").write_bytes(changed)
-        with suppress(BundleError, runtime.DifferentAnswersError):  # some bytes mean nothing
+        with suppress(BundleError, runtime.DifferentOutputsError):  # some bytes mean nothing
             runtime.verify(tmp_path / "a.zip")

@@ -116,9 +116,9 @@ def test_a_study_needs_an_arm():
 
 
 def test_the_closest_word_is_found_if_one_is_near():
-    known = ["objective", "student", "views"]
-    assert closest("objetive", known) == "objective"
-    assert closest("view", iter(known)) == "views"
-    assert closest("zzz", known) is None
-    assert closest("", known) is None
+    groups = ["objective", "student", "views"]
+    assert closest("objetive", groups) == "objective"
+    assert closest("view", iter(groups)) == "views"
+    assert closest("zzz", groups) is None
+    assert closest("", groups) is None
     assert closest("anything", []) is None

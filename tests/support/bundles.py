@@ -59,7 +59,7 @@ def write_bundle(folder, *, preprocess=None):
     facts["tolerances"] = {"fp32": 1e-4, "int8": 1e-4}
     preprocess = {"shape": SHAPE, **(preprocess or {"kind": "image", "crop_border": False})}
     contents = {
-        runtime.FACTS: facts,
+        runtime.METADATA: facts,
         runtime.LABELS: {"labels": LABELS},
         runtime.PREPROCESS: preprocess,
     }

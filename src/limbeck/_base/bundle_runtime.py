@@ -35,19 +35,19 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 FORMAT = 1
-SUMS, FACTS, LABELS = "SHA256SUMS", "bundle.json", "labels.json"
+SUMS, METADATA, LABELS = "SHA256SUMS", "bundle.json", "labels.json"
 PREPROCESS, GOLDEN = "preprocess.json", "golden.npz"
 CARD = "model_card.md"
 """The model card. It has no checksum, because users edit it."""
 KINDS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
-LARGEST_MODEL, LARGEST_GOLDEN, LARGEST_TEXT = 2 << 30, 256 << 20, 4 << 20
-"""Largest sizes of a model, of the unpacked golden arrays, and of any other file, in bytes."""
-BATCH = 64
+MAX_MODEL_BYTES, MAX_GOLDEN_BYTES, MAX_TEXT_BYTES = 2 << 30, 256 << 20, 4 << 20
+"""Largest sizes of a model, of the unpacked golden arrays, and of any other file."""
+BATCH_SIZE = 64
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 """Formats that Pillow decodes itself; for some other formats it starts external programs."""
 MAX_PIXELS = 128 * 1024 * 1024
-_BLACK, _SHARE = 8, 0.02
+_BLACK, _BRIGHT_SHARE = 8, 0.02
 """A row or column is border unless more than 2 % of its pixels are brighter than 8."""
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
 """The key ``location``, under which a tensor names an external data file. ONNX files store the
@@ -61,8 +61,8 @@ class RuntimeFailure(Exception):
     exit_code = 2
 
 
-class PictureError(RuntimeFailure):
-    """An image file is missing, damaged, too large or not an image."""
+class InputError(RuntimeFailure):
+    """An input file is missing, damaged, too large or of another kind."""
 
     exit_code = 3
 
@@ -79,7 +79,7 @@ class BundleError(RuntimeFailure):
     exit_code = 7
 
 
-class DifferentAnswersError(RuntimeFailure):
+class DifferentOutputsError(RuntimeFailure):
     """The outputs of a model on this device differ from the exported ones."""
 
     exit_code = 8
@@ -107,7 +107,7 @@ def decode(
         file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM file. Only its first picture is read.
         size: Height and width in pixels.
         channels: Number of channels: 1 for grey, 3 for RGB.
-        crop_border: Whether to cut off a black border first.
+        crop_border: Whether to crop a black border first.
         invert: Whether to invert the brightness, for dark objects on a light ground.
         name: Name of the file for messages; the path by default.
 
@@ -115,7 +115,7 @@ def decode(
         Pixels, uint8 ``[channels, height, width]``.
 
     Raises:
-        PictureError: If the file is missing, damaged, too large or not an image.
+        InputError: If the file is missing, damaged, too large or not an image.
     """
     picture = _open_picture(file, name or str(file))
     return _prepare(picture, size, channels, crop_border=crop_border, invert=invert)
@@ -142,7 +142,7 @@ def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
             return _eight_bits(ImageOps.exif_transpose(image), name)
-    except PictureError:
+    except InputError:
         raise
     except FileNotFoundError:
         reason = "missing"
@@ -152,7 +152,7 @@ def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
         reason = f"more than {MAX_PIXELS:,} pixels"
     except Exception as error:  # decoders may raise anything on a damaged file
         reason = getattr(error, "strerror", None) or _one_line(error)
-    raise PictureError(f"{name} ({reason})")
+    raise InputError(f"{name} ({reason})")
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
@@ -161,10 +161,10 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 0xFFFF:
             limits = f"{values.min()} to {values.max()}"
-            raise PictureError(f"{name} (values from {limits}; expected 8 or 16 bits)")
+            raise InputError(f"{name} (values from {limits}; expected 8 or 16 bits)")
         return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8))
     if image.mode == "F":
-        raise PictureError(f"{name} (floating-point values; expected 8 or 16 bits)")
+        raise InputError(f"{name} (floating-point values; expected 8 or 16 bits)")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, "black")
@@ -192,7 +192,7 @@ def _prepare(
 def _crop_border(image: Image.Image) -> Image.Image:
     """Crop black rows and columns at the edges; an image that is all black stays whole."""
     bright = np.asarray(image.convert("L")) > _BLACK
-    rows, columns = (np.flatnonzero(bright.mean(axis) > _SHARE) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(bright.mean(axis) > _BRIGHT_SHARE) for axis in (1, 0))
     if not len(rows) or not len(columns):
         return image
     return image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
@@ -216,7 +216,7 @@ class Bundle:
     Each file is checked against ``SHA256SUMS`` before it is used.
 
     Args:
-        place: Folder of the bundle, or its zip file, which is read without unpacking.
+        path: Folder of the bundle, or its zip file, which is read without unpacking.
 
     Attributes:
         name: Name of the model.
@@ -230,16 +230,18 @@ class Bundle:
         BundleError: If it is not a bundle, or is damaged.
     """
 
-    def __init__(self, place: str | Path):
-        self.place = Path(place)
-        self._is_zip = _is_zip(self.place)
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._is_zip = _is_zip(self.path)
         self._sums = self._read_sums()
-        facts = self._read_json(FACTS)
-        if facts.get("format") != FORMAT:
-            raise self._error(f"{FACTS} has format {facts.get('format')!r}; expected {FORMAT}")
-        self.name = str(facts.get("name"))
-        self.temperature = self._positive(facts, "temperature")
-        tolerances = facts.get("tolerances", {})
+        metadata = self._read_json(METADATA)
+        if metadata.get("format") != FORMAT:
+            raise self._error(
+                f"{METADATA} has format {metadata.get('format')!r}; expected {FORMAT}"
+            )
+        self.name = str(metadata.get("name"))
+        self.temperature = self._positive(metadata, "temperature")
+        tolerances = metadata.get("tolerances", {})
         self.tolerances = {kind: self._positive(tolerances, kind) for kind in self.kinds}
         labels = self._read_json(LABELS).get("labels")
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
@@ -268,7 +270,7 @@ class Bundle:
         if self._is_zip:
             return []
         expected = (*self._sums, SUMS, CARD)
-        return sorted(path.name for path in self.place.iterdir() if path.name not in expected)
+        return sorted(path.name for path in self.path.iterdir() if path.name not in expected)
 
     def read(self, name: str) -> bytes:
         """Read a file of the bundle and check it against its checksum.
@@ -294,8 +296,8 @@ class Bundle:
         content = io.BytesIO(self.read(GOLDEN))
         try:
             with zipfile.ZipFile(content) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > LARGEST_GOLDEN:
-                    raise ValueError(f"it contains more than {LARGEST_GOLDEN >> 20} MiB")
+                if sum(entry.file_size for entry in archive.infolist()) > MAX_GOLDEN_BYTES:
+                    raise ValueError(f"it contains more than {MAX_GOLDEN_BYTES >> 20} MiB")
             with np.load(content, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except Exception as error:  # readers may raise anything on a damaged file
@@ -305,7 +307,7 @@ class Bundle:
             raise self._error(f"{GOLDEN} contains no inputs of shape {self.shape}")
         for kind in self.kinds:
             if kind not in arrays or arrays[kind].dtype.kind != "f":
-                raise self._error(f"{GOLDEN} contains no answers of {kind}")
+                raise self._error(f"{GOLDEN} contains no logits of {kind}")
         return arrays
 
     def load(self, kind: str | None = None) -> "Model":
@@ -321,14 +323,14 @@ class Bundle:
         kind = kind or self.kinds[-1]
         if kind not in self.kinds:
             raise self._error(f"it contains no {kind} model, only {', '.join(self.kinds)}")
-        name = f"{self.place}: {KINDS[kind]}"
+        name = f"{self.path}: {KINDS[kind]}"
         return Model(self.read(KINDS[kind]), name, self.labels, self.temperature)
 
     def array(self, path: Path, *, invert: bool = False) -> np.ndarray:
         """Read an input from a file: an image, or an ``.npy`` array if the inputs are not images.
 
         Raises:
-            PictureError: If the file cannot be read, or the input has a different shape.
+            InputError: If the file cannot be read, or the input has a different shape.
         """
         if self.preprocess["kind"] == "image":
             channels, height, width = self.shape
@@ -338,23 +340,23 @@ class Bundle:
         try:
             array = np.load(path, allow_pickle=False)
         except FileNotFoundError:
-            raise PictureError(f"{path} (missing)") from None
+            raise InputError(f"{path} (missing)") from None
         except Exception as error:  # readers may raise anything on a damaged file
             reason = _one_line(error)
-            raise PictureError(f"{path} (not an array in NumPy's format: {reason})") from None
+            raise InputError(f"{path} (not an array in NumPy's format: {reason})") from None
         if not isinstance(array, np.ndarray) or array.shape != self.shape:
             shape = getattr(array, "shape", "?")
-            raise PictureError(f"{path} (an array of shape {shape}; expected {self.shape})")
+            raise InputError(f"{path} (an array of shape {shape}; expected {self.shape})")
         return _as_type(array, self.preprocess["dtype"], path)
 
     def _error(self, fault: str) -> BundleError:
-        return BundleError(f"{self.place}: {fault}.")
+        return BundleError(f"{self.path}: {fault}.")
 
     def _read(self, name: str) -> bytes:
         try:
             if self._is_zip:
                 return self._read_zipped(name)
-            file = self.place / name
+            file = self.path / name
             status = file.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise self._error(f"{name} is not a file")
@@ -371,7 +373,7 @@ class Bundle:
             raise self._error(f"{name} cannot be read ({_one_line(error)})") from None
 
     def _read_zipped(self, name: str) -> bytes:
-        with zipfile.ZipFile(self.place) as archive:
+        with zipfile.ZipFile(self.path) as archive:
             entries = [e for e in archive.infolist() if os.path.basename(e.filename) == name]
             if not entries:
                 raise FileNotFoundError
@@ -381,9 +383,9 @@ class Bundle:
             return archive.read(entries[0])
 
     def _check_size(self, name: str, size: int) -> None:
-        most = LARGEST_MODEL if name.endswith((".onnx", ".npz")) else LARGEST_TEXT
-        if size > most:
-            raise self._error(f"{name} is larger than {most >> 20} MiB")
+        max_bytes = MAX_MODEL_BYTES if name.endswith((".onnx", ".npz")) else MAX_TEXT_BYTES
+        if size > max_bytes:
+            raise self._error(f"{name} is larger than {max_bytes >> 20} MiB")
 
     def _read_json(self, name: str) -> dict[str, Any]:
         try:
@@ -401,7 +403,7 @@ class Bundle:
             if len(digest) != 64 or name != os.path.basename(name) or name in ("", ".", "..", SUMS):
                 raise self._error(f"{SUMS} is damaged at {line[:80]!r}")
             sums[name] = digest
-        required = (FACTS, LABELS, PREPROCESS, GOLDEN, KINDS["fp32"])
+        required = (METADATA, LABELS, PREPROCESS, GOLDEN, KINDS["fp32"])
         missing = [name for name in required if name not in sums]
         if missing:
             raise self._error(f"{SUMS} does not list {', '.join(missing)}")
@@ -410,7 +412,7 @@ class Bundle:
     def _positive(self, numbers: Any, key: str) -> float:
         value = numbers.get(key) if isinstance(numbers, dict) else None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
-            raise self._error(f"{FACTS}: {key} should be a number above 0, found {value!r}")
+            raise self._error(f"{METADATA}: {key} should be a number above 0, found {value!r}")
         return float(value)
 
 
@@ -487,18 +489,18 @@ class Model:
         return weights / weights.sum(1, keepdims=True)
 
 
-def _is_zip(place: Path) -> bool:
+def _is_zip(path: Path) -> bool:
     try:
-        if place.is_dir():
+        if path.is_dir():
             return False
-        exists, is_zip = place.exists(), zipfile.is_zipfile(place)
+        exists, is_zip = path.exists(), zipfile.is_zipfile(path)
     except OSError as error:
-        raise BundleError(f"{place} cannot be read ({error.strerror}).") from None
+        raise BundleError(f"{path} cannot be read ({error.strerror}).") from None
     if not exists:
         advice = "Choose a bundle: a folder or zip file written by 'limbeck export'."
-        raise BundleError(f"{place} does not exist. {advice}")
+        raise BundleError(f"{path} does not exist. {advice}")
     if not is_zip:
-        raise BundleError(f"{place} is not a bundle; expected a folder or a zip file.")
+        raise BundleError(f"{path} is not a bundle; expected a folder or a zip file.")
     return True
 
 
@@ -524,7 +526,7 @@ def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
         expected = "finite numbers"
     else:
         return array.astype(dtype)
-    raise PictureError(f"{path} (of type {array.dtype}; expected {expected})")
+    raise InputError(f"{path} (of type {array.dtype}; expected {expected})")
 
 
 def _one_line(error: BaseException) -> str:
@@ -534,7 +536,7 @@ def _one_line(error: BaseException) -> str:
 # Verbs --------------------------------------------------------------------------------------------
 
 
-def verify(place: str | Path) -> list[str]:
+def verify(bundle_path: str | Path) -> list[str]:
     """Check the files of a bundle against their checksums, and its outputs on this device.
 
     Returns:
@@ -542,42 +544,46 @@ def verify(place: str | Path) -> list[str]:
 
     Raises:
         BundleError: If a file is missing or was changed.
-        DifferentAnswersError: If the outputs of a model differ from the exported ones.
+        DifferentOutputsError: If the outputs of a model differ from the exported ones.
     """
-    bundle = Bundle(place)
+    bundle = Bundle(bundle_path)
     for name in bundle.files():
         bundle.read(name)
     unexpected_files = bundle.unexpected_files()
     if unexpected_files:
         names = ", ".join(unexpected_files[:5])
-        raise BundleError(f"{place}: {names}: not part of this bundle (not listed in {SUMS}).")
+        raise BundleError(
+            f"{bundle_path}: {names}: not part of this bundle (not listed in {SUMS})."
+        )
     lines = [f"{len(bundle.files())} files are unchanged (SHA-256)"]
     golden = bundle.golden()
     for kind in bundle.kinds:
         logits, expected = bundle.load(kind).logits(golden["inputs"]), golden[kind]
         if logits.shape != expected.shape:
             shape = expected.shape
-            raise BundleError(f"{place}: {GOLDEN} has answers of shape {shape} for {KINDS[kind]}.")
+            raise BundleError(
+                f"{bundle_path}: {GOLDEN} has logits of shape {shape} for {KINDS[kind]}."
+            )
         difference, tolerance = float(np.abs(logits - expected).max()), bundle.tolerances[kind]
         line = (
             f"{KINDS[kind]}: {len(expected)} golden inputs, logits differ by at most "
             f"{difference:.2g}"
         )
         if not difference <= tolerance:
-            raise DifferentAnswersError(
-                f"{place}: {line}; {tolerance:.2g} is allowed. Do not use it on this device."
+            raise DifferentOutputsError(
+                f"{bundle_path}: {line}; {tolerance:.2g} is allowed. Do not use it on this device."
             )
         lines.append(f"{line} ({tolerance:.2g} is allowed)")
     return lines
 
 
 def predict(
-    place: str | Path,
+    bundle_path: str | Path,
     paths: Sequence[str | Path],
     *,
     model: str | None = None,
     top: int = 1,
-    form: str = "csv",
+    table_format: str = "csv",
     abstain: float = 0.0,
     invert: bool = False,
     out: TextIO | None = None,
@@ -585,11 +591,11 @@ def predict(
     """Classify images and write a table of the predictions.
 
     Args:
-        place: Folder or zip file of the bundle.
+        bundle_path: Folder or zip file of the bundle.
         paths: Image files, and folders of images, with their subfolders.
         model: Kind of model, ``fp32`` or ``int8``; None for ``int8`` if there is one.
         top: Number of classes to list for each image.
-        form: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
+        table_format: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
         abstain: Smallest confidence for which a class is returned.
         invert: Whether to invert the brightness, for dark objects on a light ground.
         out: Stream to write to; None for standard output.
@@ -601,7 +607,7 @@ def predict(
         RuntimeFailure: If there is no image, or an argument is out of range.
         BundleError: If the bundle is damaged.
     """
-    bundle = Bundle(place)
+    bundle = Bundle(bundle_path)
     if not 1 <= top <= len(bundle.labels):
         classes = len(bundle.labels)
         raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
@@ -609,16 +615,16 @@ def predict(
         raise RuntimeFailure(f"--abstain {abstain} should be a confidence from 0 to 1.")
     files = _files(paths, bundle.preprocess["kind"])
     session = bundle.load(model)
-    table = _Table(form, top, sys.stdout if out is None else out)
-    shows_progress = sys.stderr.isatty() and len(files) > BATCH
-    for first in range(0, len(files), BATCH):
-        batch = files[first : first + BATCH]
+    table = _Table(table_format, top, sys.stdout if out is None else out)
+    shows_progress = sys.stderr.isatty() and len(files) > BATCH_SIZE
+    for first in range(0, len(files), BATCH_SIZE):
+        batch = files[first : first + BATCH_SIZE]
         arrays: dict[Path, np.ndarray] = {}
         errors: dict[Path, str] = {}
         for file in batch:
             try:
                 arrays[file] = bundle.array(file, invert=invert)
-            except PictureError as error:
+            except InputError as error:
                 errors[file] = str(error)
         answers = {}
         if arrays:
@@ -662,11 +668,11 @@ def _files(paths: Sequence[str | Path], kind: str) -> list[Path]:
 class _Table:
     """A table of predictions: CSV, or one JSON object per line."""
 
-    def __init__(self, form: str, top: int, out: TextIO):
-        if form not in ("csv", "jsonl"):
-            raise RuntimeFailure(f"--format {form} is unknown; choose csv or jsonl.")
+    def __init__(self, table_format: str, top: int, out: TextIO):
+        if table_format not in ("csv", "jsonl"):
+            raise RuntimeFailure(f"--format {table_format} is unknown; choose csv or jsonl.")
         self.top, self.out, self.errors = top, out, 0
-        self._csv = csv.writer(out, lineterminator="\n") if form == "csv" else None
+        self._csv = csv.writer(out, lineterminator="\n") if table_format == "csv" else None
         if self._csv is not None:
             suffixes = ["", *(f"_{k}" for k in range(2, top + 1))]
             columns = [f"{name}{suffix}" for suffix in suffixes for name in ("label", "confidence")]
@@ -726,14 +732,15 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         program: Name of the program.
         inside: Whether the program is in a bundle, so that no bundle has to be named.
     """
-    about = {
+    descriptions = {
         "verify": "check the files of a bundle and its outputs on this device",
         "predict": "classify images with a bundle",
     }
     top = argparse.ArgumentParser(program, description="Check or use an exported model.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     parsers = {
-        verb: verbs.add_parser(verb, help=text, description=text) for verb, text in about.items()
+        verb: verbs.add_parser(verb, help=text, description=text)
+        for verb, text in descriptions.items()
     }
     if not inside:
         for verb in parsers.values():
@@ -752,23 +759,23 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     return top
 
 
-def _execute(place: Path, arguments: argparse.Namespace) -> None:
+def _execute(bundle_path: Path, arguments: argparse.Namespace) -> None:
     if arguments.verb == "verify":
-        print("\n".join(verify(place)), flush=True)
+        print("\n".join(verify(bundle_path)), flush=True)
         return
     with _open_table(arguments.out, arguments.paths) as out:
         failures = predict(
-            place,
+            bundle_path,
             arguments.paths,
             model=arguments.model,
             top=arguments.top,
-            form=arguments.format,
+            table_format=arguments.format,
             abstain=arguments.abstain,
             invert=arguments.invert,
             out=out,
         )
     if failures:
-        raise PictureError(f"{failures} of the files cannot be read. See the column error.")
+        raise InputError(f"{failures} of the files cannot be read. See the column error.")
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: bool = True) -> int:
@@ -788,9 +795,9 @@ def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: 
             stream.reconfigure(errors="backslashreplace")
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # decode has its own limit
     arguments = parser(program, inside=inside).parse_args(argv)
-    place = Path(__file__).resolve().parent if inside else arguments.bundle
+    bundle_path = Path(__file__).resolve().parent if inside else arguments.bundle
     try:
-        _execute(place, arguments)
+        _execute(bundle_path, arguments)
         return 0
     except RuntimeFailure as error:
         message, code = str(error), error.exit_code

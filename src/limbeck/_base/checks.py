@@ -76,9 +76,9 @@ def check_arm_names(names: Sequence[str]) -> None:
             )
 
 
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word that is closest to a misspelt one; None if no word is similar."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+def closest(word: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate closest to a misspelt word; None if no candidate is similar."""
+    matches = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 

@@ -81,7 +81,7 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     files |= {
         runtime.LABELS: _json({"labels": list(contents.class_names)}),
         runtime.PREPROCESS: _json(_preprocess(contents)),
-        runtime.FACTS: _json(facts),
+        runtime.METADATA: _json(facts),
         runtime.GOLDEN: golden.getvalue(),
         runtime.CARD: contents.card.encode(),
         "run.py": Path(runtime.__file__).read_bytes(),

@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
                 name="this file",
                 crop_border=self.classifiers.data.crop_border,
             )
-        except runtime.PictureError as error:
+        except runtime.InputError as error:
             self._send_error_message(str(error))
             return
         self._answer(pixels)

@@ -93,7 +93,7 @@ def test_reading_inverts_writing(labels, seed):
         (
             "data_batch_2.bin",
             lambda c: c[:-1],
-            r"has 36875 bytes, but expected a multiple of 3073 bytes",
+            r"has 36875 bytes; expected a multiple of 3073",
         ),
         ("data_batch_2.bin", lambda c: c + b"\0", "is damaged"),
         ("data_batch_2.bin", lambda c: b"", "has 0 bytes"),
@@ -126,7 +126,9 @@ def test_missing_files_are_named(tmp_path):
     files = cifar_files.cifar10_files()
     del files["data_batch_4.bin"]
     cifar_files.write(tmp_path, files)
-    with pytest.raises(DataError, match=r"data_batch_4\.bin not found in .*beside the other files"):
+    with pytest.raises(
+        DataError, match=r"data_batch_4\.bin not found in .*next to the other files"
+    ):
         cifar10(tmp_path)
 
 

@@ -81,13 +81,13 @@ def test_a_choice_uses_one_part_for_each_view_and_each_part_as_often():
 
 @pytest.mark.parametrize("parts", [[], None, Flip(), [Flip(), "shift"], [Flip(), None]])
 def test_a_chain_needs_a_list_of_views(parts):
-    with pytest.raises(ConfigError, match=r"views\.parts=.* a list of views, at least one"):
+    with pytest.raises(ConfigError, match=r"views\.parts=.* a list of views, at least 1"):
         Chain(parts)
 
 
 @pytest.mark.parametrize("parts", [[], [Flip()], None, [Flip(), "shift"]])
 def test_a_choice_needs_a_list_of_two_views(parts):
-    with pytest.raises(ConfigError, match=r"views\.parts=.* a list of views, at least two"):
+    with pytest.raises(ConfigError, match=r"views\.parts=.* a list of views, at least 2"):
         Choice(parts)
 
 

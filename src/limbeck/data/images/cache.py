@@ -37,7 +37,7 @@ class DecodedImages:
     Attributes:
         pixels: Images, uint8 ``[N, C, H, W]``, memory-mapped; writing to them does not change
             the file.
-        files: Number of each row's file in the list of paths.
+        files: Index of each row's file in the list of paths.
         digests: SHA-256 of each row's picture as it is in its file, in hexadecimal.
         positions: Position of each row, from 0 to 1, by which splits are cut.
     """
@@ -73,7 +73,7 @@ def load_decoded_images(
         parts: Number of the split of each file, by which rows are sorted first.
         size: Height and width in pixels.
         channels: Number of channels, 1 or 3.
-        crop_border: Whether to cut off a black border first.
+        crop_border: Whether to crop a black border first.
         split_seed: Seed of the positions.
 
     Raises:
@@ -107,7 +107,7 @@ def load_decoded_images(
 
 
 def _identity(path: Path, part: int) -> list[str | int]:
-    """Describe a file so that a change of its content changes the cache key."""
+    """Describe a file, so that the cache key changes with its content."""
     identity: list[str | int] = [str(path.absolute()), part]
     with suppress(OSError):  # the decoder reports files that cannot be read
         status = path.stat()

@@ -37,8 +37,8 @@ rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail 
 squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
 trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
-LARGEST_FILE = 1 << 30
-"""Largest size of a file in an archive, in bytes; the real files have 154 million."""
+MAX_FILE_BYTES = 1 << 30
+"""Largest size of a file in an archive; the real files have 154 million bytes."""
 TIMEOUT = 30.0
 """Timeout of a download without an answer, in seconds."""
 
@@ -137,16 +137,8 @@ def cifar100(
 ) -> Dataset:
     """Load CIFAR-100 from its binary files: 60,000 colour images, with the 100 fine labels.
 
-    Args:
-        root: Folder with the files, with the folder ``cifar-100-binary``, or the archive
-            ``cifar-100-binary.tar.gz``.
-        download: Whether to download the archive (162 MB) there if nothing is found.
-        val: Number of training images for validation.
-        split_seed: Seed of the validation split.
-
-    Raises:
-        DataError: If a file is missing or damaged.
-        ResourceError: If the archive could not be downloaded.
+    The folder is called ``cifar-100-binary`` and the archive ``cifar-100-binary.tar.gz``. Arguments
+    and errors are those of :func:`cifar10`.
     """
     return _load(CIFAR100, Path(root), download, val, split_seed)
 
@@ -205,17 +197,17 @@ def read_rows(content: bytes, kind: CifarKind, *, where: str) -> Split:
     row = kind.label_bytes + PIXELS
     if not content or len(content) % row:
         raise DataError(
-            f"{where} is damaged: it has {len(content)} bytes, but "
-            f"expected a multiple of {row} bytes, the size of a row. Download it again."
+            f"{where} is damaged: it has {len(content)} bytes; expected a multiple of {row}, the "
+            "size of a row. Download it again."
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, row)
     labels = rows[:, kind.label_bytes - 1].astype(np.int64)
-    most = len(kind.class_names) - 1
-    wrong = np.flatnonzero(labels > most)
+    max_label = len(kind.class_names) - 1
+    wrong = np.flatnonzero(labels > max_label)
     if len(wrong):
         raise DataError(
             f"{where}: image {wrong[0]} has label {labels[wrong[0]]}, but {kind.name} has labels "
-            f"from 0 to {most}. The file is damaged or belongs to another dataset."
+            f"from 0 to {max_label}. The file is damaged or belongs to another dataset."
         )
     images = rows[:, kind.label_bytes :].reshape(-1, 3, 32, 32)
     return Split(torch.from_numpy(images.copy()), torch.from_numpy(labels))
@@ -232,8 +224,8 @@ def _find(kind: CifarKind, root: Path) -> dict[str, _File] | None:
             return {name: _read(folder / name) for name in kind.files}
         if len(missing) < len(kind.files):
             raise DataError(
-                f"{kind.name}: {', '.join(missing)} not found in {folder}, beside the other files. "
-                "Copy the missing files there."
+                f"{kind.name}: {', '.join(missing)} not found in {folder}, next to the other "
+                "files. Copy the missing files there."
             )
     archive = root / kind.archive
     return _unpack(kind, archive) if archive.is_file() else None
@@ -254,7 +246,7 @@ def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
                 name = names.get(member.name.removeprefix("./"))
-                if name is None or not member.isfile() or member.size > LARGEST_FILE:
+                if name is None or not member.isfile() or member.size > MAX_FILE_BYTES:
                     continue
                 file = members.extractfile(member)
                 assert file is not None
@@ -306,7 +298,7 @@ def _copy(source: IO[bytes], target: IO[bytes], label: str, size: int) -> str:
     """Copy with a progress bar and return the MD5 of the content."""
     digest = hashlib.md5(usedforsecurity=False)
     done = 0
-    with StageProgress().stage(label, size or LARGEST_FILE) as advance:
+    with StageProgress().stage(label, size or MAX_FILE_BYTES) as advance:
         while chunk := source.read(1 << 20):
             target.write(chunk)
             digest.update(chunk)

@@ -16,7 +16,7 @@ from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.checks import join_some
 
-LARGEST_SIDE = 4096
+MAX_SIDE = 4096
 MAX_THREADS = 16
 
 
@@ -121,7 +121,7 @@ def decode(
         return runtime.decode_with_digest(
             path, size=(size, size), channels=channels, crop_border=crop_border
         )
-    except runtime.PictureError as error:
+    except runtime.InputError as error:
         raise DataError(str(error)) from None
 
 
@@ -132,7 +132,7 @@ def check_size(size: int, channels: int) -> None:
         ConfigError: If one is out of range.
     """
     check_count("data.size", size)
-    if size > LARGEST_SIDE:
-        raise ConfigError(f"data.size={size} should be at most {LARGEST_SIDE} pixels.")
+    if size > MAX_SIDE:
+        raise ConfigError(f"data.size={size} should be at most {MAX_SIDE} pixels.")
     if isinstance(channels, bool) or channels not in (1, 3):
         raise ConfigError(f"data.channels={channels!r} should be 1 (grey) or 3 (RGB).")

@@ -83,7 +83,7 @@ def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
         raise DataError(f"{root} should hold a folder for each of at least two classes, {count}.")
     files = ImageFiles(root, [], [], [], names)
     for part, folders in splits.items():
-        _check_known(folders, names, root, part)
+        _check_class_names(folders, names, root, part)
         for class_name, folder in sorted(folders.items()):
             paths = list_files(folder)
             files.paths.extend(paths)
@@ -127,7 +127,9 @@ def _check_no_splits(folders: Mapping[str, Path], root: Path) -> None:
         )
 
 
-def _check_known(folders: Mapping[str, Path], names: Sequence[str], root: Path, part: int) -> None:
+def _check_class_names(
+    folders: Mapping[str, Path], names: Sequence[str], root: Path, part: int
+) -> None:
     unknown = sorted(set(folders) - set(names))
     if unknown:
         split = next(name for name, number in PARTS.items() if number == part)

@@ -202,10 +202,10 @@ def _read_split(files: _Files, folder: Path, part: str) -> Split:
             f"{image_file} has {len(images)} images, but {label_file} has {len(labels)} "
             "labels. The two files do not belong together; download them again."
         )
-    most = len(files.class_names) - 1
-    if len(labels) and labels.max() > most:
+    max_label = len(files.class_names) - 1
+    if len(labels) and labels.max() > max_label:
         raise DataError(
             f"{label_file} contains the label {labels.max()}, but {files.name} has labels from 0 "
-            f"to {most}."
+            f"to {max_label}."
         )
     return Split(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long())

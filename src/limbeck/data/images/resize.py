@@ -9,7 +9,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.dataset import Split
 from limbeck.data.randomness import random_order
 
-IMAGES_AT_ONCE = 4096
+_IMAGES_AT_ONCE = 4096
 
 
 def draw_samples(split: Split, count: int, name: str, seed: int, *, extra: int = 0) -> Split:
@@ -25,9 +25,9 @@ def draw_samples(split: Split, count: int, name: str, seed: int, *, extra: int =
     Raises:
         ConfigError: If the split has fewer samples.
     """
-    most = len(split) - extra
-    if check_count(name, count) > most:
-        raise ConfigError(f"{name}={count} is too large: only {most} images are left.")
+    available = len(split) - extra
+    if check_count(name, count) > available:
+        raise ConfigError(f"{name}={count} is too large: only {available} images are left.")
     order = random_order(len(split), seed)
     return split.take(order[: count + extra].sort().values)
 
@@ -57,7 +57,7 @@ def resize(split: Split, *, size: int | None, channels: int) -> Split:
     if size is not None:
         check_count("data.size", size)
         if images.shape[2:] != (size, size):
-            images = torch.cat([_resize(part, size) for part in images.split(IMAGES_AT_ONCE)])
+            images = torch.cat([_resize(part, size) for part in images.split(_IMAGES_AT_ONCE)])
     if channels > 1:
         images = images.repeat(1, channels, 1, 1)
     return Split(images, split.labels)

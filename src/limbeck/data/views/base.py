@@ -55,7 +55,7 @@ class Views(ABC):
 
     @abstractmethod
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
-        """Show each input in its view.
+        """Apply to each input its view.
 
         Args:
             inputs: Inputs ``[N, ...]``.
@@ -68,11 +68,11 @@ class Views(ABC):
         """
 
     def show(self, inputs: Tensor, sample: Tensor, view: Tensor, pool: Tensor) -> Tensor:
-        """Take samples of a split and show each in its view.
+        """Take samples of a split and apply to each its view.
 
         Args:
             inputs: Inputs of the whole split, ``[M, ...]``.
-            sample: Rows to show, int64 ``[N]``.
+            sample: Rows of the samples, int64 ``[N]``.
             view: View of each row, int64 ``[N]``.
             pool: Rows that a view may mix in, int64 ``[P]``.
 
@@ -159,14 +159,14 @@ class Views(ABC):
 
 
 class NoViews(Views):
-    """Every input without a change."""
+    """The inputs, unchanged."""
 
     count = 1
     name = "none"
     plain = 0
 
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
-        """Return the inputs themselves."""
+        """Return the inputs."""
         return inputs
 
 

@@ -27,7 +27,7 @@ class Chain(Views):
     """
 
     def __init__(self, parts: Sequence[Views]):
-        self.parts = _check_parts(parts, 1, "one")
+        self.parts = _check_parts(parts, 1)
         combinations = math.prod(part.count for part in self.parts)
         self.count = min(combinations, ENDLESS)
         self._endless_parts = combinations >= ENDLESS
@@ -39,7 +39,7 @@ class Chain(Views):
 
     @property
     def plain(self) -> int:
-        """The view in which every part shows its plain one."""
+        """The view in which every part is plain."""
         if self._endless_parts:
             return 0
         view = 0
@@ -70,7 +70,7 @@ class Chain(Views):
         return views[::-1]
 
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
-        """Show each input in one view of each part."""
+        """Apply one view of each part to each input."""
         for part, inner in zip(self.parts, self.split(view, sample), strict=True):
             inputs = part.apply(inputs, inner, sample)
         return inputs
@@ -94,7 +94,7 @@ class Choice(Views):
     plain = 0
 
     def __init__(self, parts: Sequence[Views]):
-        self.parts = _check_parts(parts, 2, "two")
+        self.parts = _check_parts(parts, 2)
 
     @property
     def name(self) -> str:
@@ -102,11 +102,11 @@ class Choice(Views):
         return " or ".join(part.name for part in self.parts)
 
     def part_of(self, view: Tensor, sample: Tensor) -> Tensor:
-        """Return the position of the part that shows each (sample, view), int64 ``[N]``."""
+        """Return the index of the part chosen for each (sample, view), int64 ``[N]``."""
         return integers_for("choice", sample, view) % len(self.parts)
 
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
-        """Show each input in a view of the part that its view chooses.
+        """Apply to each input a view of the part that its view chooses.
 
         Returns:
             Floats of the shape of ``inputs``; uint8 images become floats from 0 to 1.
@@ -124,13 +124,11 @@ class Choice(Views):
         return images
 
 
-def _check_parts(parts: Sequence[Views], least: int, least_word: str) -> list[Views]:
+def _check_parts(parts: Sequence[Views], minimum: int) -> list[Views]:
     """Check the families to combine and return them as a list."""
     is_list = isinstance(parts, (list, tuple))
-    if not is_list or len(parts) < least or not all(isinstance(part, Views) for part in parts):
-        raise ConfigError(
-            f"views.parts={parts!r} should be a list of views, at least {least_word}."
-        )
+    if not is_list or len(parts) < minimum or not all(isinstance(part, Views) for part in parts):
+        raise ConfigError(f"views.parts={parts!r} should be a list of views, at least {minimum}.")
     for part in parts:
         if part.mixes:
             raise ConfigError(

@@ -10,7 +10,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.views.base import Views, check_images
 
 FILLS = ("zeros", "reflect", "edge")
-LARGEST_PADDING = 64
+MAX_PADDING = 64
 """Largest number of pixels on each side."""
 
 
@@ -142,7 +142,7 @@ class Shift(Crop):
 
 def _check_pixels(name: str, pixels: int) -> None:
     is_count = isinstance(pixels, int) and not isinstance(pixels, bool)
-    if not is_count or not 1 <= pixels <= LARGEST_PADDING:
+    if not is_count or not 1 <= pixels <= MAX_PADDING:
         raise ConfigError(
-            f"views.{name}={pixels!r} should be a whole number from 1 to {LARGEST_PADDING}."
+            f"views.{name}={pixels!r} should be a whole number from 1 to {MAX_PADDING}."
         )

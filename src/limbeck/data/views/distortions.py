@@ -16,8 +16,8 @@ from limbeck.data.randomness import purpose_number, replayable_bits
 from limbeck.data.views.base import ENDLESS, Views, check_images, check_number
 
 ANGLES = 4096
-"""Number of angles in a table. The rounding of a sine may depend on the device and the batch; an
-entry of the table does not."""
+"""Number of angles in a table. An entry of the table is the same on every device and in every
+batch; a computed sine may be rounded differently."""
 SIDE = 29
 """Pixels per side of the images for which Simard et al. specify elastic distortions."""
 _NOISE_BITS = 16
@@ -162,7 +162,7 @@ class Elastic(_Distortion):
     outside the image are 0. View 0 is plain.
 
     Args:
-        alpha: Strength in pixels of an image of 29 pixels a side, as in the paper; 0.01 to 1000.
+        alpha: Strength in pixels of an image of 29 x 29 pixels, as in the paper; 0.01 to 1000.
             It grows with the square of the shorter side, so that images of all sizes are distorted
             equally.
         sigma: Smoothness in the same pixels; 0.5 to 29. It grows with the shorter side.

@@ -1,4 +1,4 @@
-"""Mixup: views that show two samples at once."""
+"""Mixup: views that mix two samples."""
 
 import torch
 from scipy.special import betaincinv
@@ -22,8 +22,9 @@ class Mixup(Views):
     sample itself.
 
     Args:
-        alpha: Parameter of the beta distribution; 0.001 to 100. With small values one of
-            the samples dominates, 1 makes all weights equally likely, large values give halves.
+        alpha: Parameter of the beta distribution; 0.001 to 100. With small values one sample
+            dominates, with 1 all weights are equally likely, with large values weights are near
+            one half.
         views: Views of each sample before it is mixed, drawn separately for each sample; None for
             no views.
 
@@ -85,7 +86,7 @@ class Mixup(Views):
         return self.views.show(inputs, rows, inner, pool)
 
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
-        """Show inputs in the plain view. The other views need a pool and :meth:`show`.
+        """Apply the plain view. The other views need a pool, see :meth:`show`.
 
         Raises:
             ConfigError: If a view is not the plain one.

@@ -14,7 +14,7 @@ from PIL import Image
 from support.bundles import images, write_bundle
 
 from limbeck._base import bundle_runtime as runtime
-from limbeck._base.bundle_runtime import Bundle, PictureError, RuntimeFailure
+from limbeck._base.bundle_runtime import Bundle, InputError, RuntimeFailure
 from limbeck.data.images.decoding import read_images
 
 
@@ -95,7 +95,7 @@ def test_inverted_images(shared_bundle, tmp_path):
 
 def test_a_picture_error_is_one_line(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(PictureError) as error:
+    with pytest.raises(InputError) as error:
         runtime.decode(tmp_path / "a.png", size=(4, 4), channels=1)
     assert "\n" not in str(error.value)
 
@@ -103,7 +103,7 @@ def test_a_picture_error_is_one_line(tmp_path):
 @pytest.mark.parametrize("values", [np.float32, np.int32])
 def test_values_beyond_16_bits_are_refused(tmp_path, values):
     Image.fromarray(np.full((4, 4), 70_000, values)).save(tmp_path / "a.tif")
-    with pytest.raises(PictureError, match="expected 8 or 16 bits"):
+    with pytest.raises(InputError, match="expected 8 or 16 bits"):
         runtime.decode(tmp_path / "a.tif", size=(4, 4), channels=1)
 
 
