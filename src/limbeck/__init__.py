@@ -1,5 +1,5 @@
-"""Knowledge distillation for PyTorch, with the control beside it: does distilling make your small
-model better?
+"""Knowledge distillation for PyTorch that trains the control too, and tests whether distillation
+made the small model better.
 """
 
 from importlib import import_module

@@ -9,23 +9,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from support.commands import TINY, killed_at_the_end, start
+from support.run_files import manifest, students
 
 from limbeck.cli.main import main
-
-
-def manifest(out):
-    return json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-
-
-def students(out):
-    """The tensors of all students by their paths."""
-    tensors = {}
-    for file in sorted(out.glob("students/*/*/model.safetensors")):
-        folder = file.parent.relative_to(out)
-        tensors |= {f"{folder}/{name}": tensor for name, tensor in load_file(file).items()}
-    return tensors
 
 
 def assert_same_students(run, other):

@@ -7,27 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
-from support.commands import TINY, run
+from support.commands import QUICK, TINY, call, run
+from support.run_files import manifest, students
 
 import limbeck
 from limbeck.cli.config.compose import compose
 from limbeck.cli.config.instantiate import build_study
 from limbeck.cli.main import main
 from limbeck.run.summary import parse_summary
-
-
-def manifest(out):
-    return json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-
-
-def students(out):
-    """The tensors of all students by their paths."""
-    tensors = {}
-    for file in sorted(out.glob("students/*/*/model.safetensors")):
-        folder = file.parent.relative_to(out)
-        tensors |= {f"{folder}/{name}": tensor for name, tensor in load_file(file).items()}
-    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +191,18 @@ def test_a_folder_without_write_permission_is_refused(tmp_path, capsys):
     tmp_path.chmod(0o555)
     assert main(["run", "quick=true", f"out={tmp_path / 'run'}", *TINY]) == 2
     assert "Permission denied" in capsys.readouterr().err
+
+
+def test_test_images_can_be_kept_out_of_the_report(tmp_path):
+    code, _, err = call("run", *QUICK, "epochs=1", "examples=0", "out=run", cwd=tmp_path)
+    assert code == 0, err
+    assert not (tmp_path / "run" / "examples.npz").exists()
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Images on which the arms differ" not in html
+
+
+def test_test_images_are_in_the_report(quick_run):
+    assert (quick_run / "examples.npz").is_file()
+    html = (quick_run / "report.html").read_text(encoding="utf-8")
+    assert "Images on which the arms differ" in html
+    assert html.count('class="example"') in range(1, 9)

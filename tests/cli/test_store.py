@@ -21,7 +21,7 @@ OTHER = {"views": NoViews(), "teacher": LiveTeacher(model(seed=3))}
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """Two stores, beside much that is none."""
+    """Two stores, among files and folders that are not stores."""
     monkeypatch.setattr(store_key, "SHARD_ANSWERS", SHARD)
     monkeypatch.setenv("LIMBECK_STORE", str(tmp_path))
     open_quietly(image_pass(), tmp_path)
@@ -95,7 +95,7 @@ def test_a_store_of_another_version_can_be_cleared(root, capsys):
 
 
 def test_files_that_vanish_meanwhile(root, capsys, monkeypatch):
-    """A build beside it renames temporary files, and another process may clear a store."""
+    """A build renames temporary files meanwhile, and another process may clear a store."""
     one, two = both(root)
     (one / ".shards.json.abc_9.json").write_text("of a build")
     usual = Path.lstat

@@ -176,9 +176,9 @@ def select(root: Path, keys: Sequence[str]) -> list[Path]:
             raise ConfigError(f"{key!r} is not a key. Expected 4 to 32 hexadecimal digits.")
         matches = [path for path in stores if path.name.startswith(key)]
         if len(matches) != 1:
-            known = ", ".join(path.name[:KEY_DIGITS] for path in matches or stores) or "none"
+            names = ", ".join(path.name[:KEY_DIGITS] for path in matches or stores) or "none"
             count = f"{len(matches)} stores" if matches else "no store"
-            raise ConfigError(f"{key} matches {count} in {root}. Known stores: {known}.")
+            raise ConfigError(f"{key} matches {count} in {root}. Known stores: {names}.")
         selected += matches
     return selected
 

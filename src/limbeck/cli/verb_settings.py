@@ -23,12 +23,12 @@ class Setting:
     example: str
 
 
-def read_settings(words: Sequence[str], known: Mapping[str, Setting]) -> dict[str, Any]:
+def read_settings(words: Sequence[str], accepted: Mapping[str, Setting]) -> dict[str, Any]:
     """Parse settings of the form ``KEY=VALUE``.
 
     Args:
         words: Words of the command line.
-        known: Settings of the verb by key.
+        accepted: Settings of the verb by key.
 
     Raises:
         ConfigError: If a key is unknown or repeated, or a value has the wrong type.
@@ -36,18 +36,18 @@ def read_settings(words: Sequence[str], known: Mapping[str, Setting]) -> dict[st
     settings: dict[str, Any] = {}
     for word in words:
         key, equals, text = word.partition("=")
-        if not equals or key not in known:
-            raise ConfigError(_unknown_setting(word, key, known))
+        if not equals or key not in accepted:
+            raise ConfigError(_unknown_setting(word, key, accepted))
         if key in settings:
             raise ConfigError(f"{key} is given twice. Give it once.")
-        settings[key] = _parse_value(key, text, known[key])
+        settings[key] = _parse_value(key, text, accepted[key])
     return settings
 
 
-def _unknown_setting(word: str, key: str, known: Mapping[str, Setting]) -> str:
-    match = closest(key, known)
-    hint = f" Did you mean {known[match].example}?" if match else ""
-    return f"Unknown setting {word}.{hint} Settings are {', '.join(known)}."
+def _unknown_setting(word: str, key: str, accepted: Mapping[str, Setting]) -> str:
+    match = closest(key, accepted)
+    hint = f" Did you mean {accepted[match].example}?" if match else ""
+    return f"Unknown setting {word}.{hint} Settings are {', '.join(accepted)}."
 
 
 def _parse_value(key: str, text: str, setting: Setting) -> Any:

@@ -56,7 +56,7 @@ def to_json(value: Any) -> Any:
 def from_json(kind: type[R], content: Any, *, where: str, path: str = "") -> R:
     """Build a record from a JSON object.
 
-    Keys that the record does not know are ignored, unless it has a field of :func:`extra_keys`.
+    Unknown keys are ignored, unless it has a field of :func:`extra_keys`.
     A field with a default may be missing or null.
 
     Args:

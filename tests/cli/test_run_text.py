@@ -1,4 +1,4 @@
-"""Text on the command line: runs, samples, resumption, and messages for wrong input."""
+"""``limbeck run`` on text, and the other verbs on such a run."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Whatever the user can mend is one message and an exit code; nothing is written."""
+"""``limbeck run`` and wrong input: one message, an exit code, and no file written."""
 
 import gzip
 
@@ -153,16 +153,6 @@ def test_other_verbs(fails, tmp_path):
     assert "RunOptions(resume=True)" in fails(2, "empty", verb="resume", out=None)
     (tmp_path / "empty" / "manifest.json").write_text('{"state": "finished"}', encoding="utf-8")
     assert "is already finished" in fails(2, "empty", verb="resume", out=None)
-
-
-@pytest.mark.parametrize(
-    "arguments", [[], ["runn"], ["run", "--nope"], ["resume"], ["run", "--cfg", "all"]]
-)
-def test_unknown_verbs_and_options(arguments, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 2
-    assert "usage: limbeck" in capsys.readouterr().err
 
 
 # Data ---------------------------------------------------------------------------------------------

@@ -1,6 +1,4 @@
-"""Hints, class weights and the newer soft losses through the command line, on digits, with small
-convnets.
-"""
+"""``limbeck run`` with hints, class weights and newer soft losses."""
 
 import csv
 import json
@@ -29,7 +27,7 @@ SMALL = (
 HINT = "objective.features=[{kind: hint, student: features.3, teacher: features.3}]"
 
 
-def test_a_hint_arm_beside_its_control_and_plain_distillation(tmp_path):
+def test_a_hint_arm_with_its_control_and_plain_distillation(tmp_path):
     out = tmp_path / "run"
     assert main(["run", f"out={out}", *SMALL, HINT, "+arms.plain={objective: {features: []}}"]) == 0
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))

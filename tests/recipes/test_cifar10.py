@@ -1,9 +1,7 @@
-"""The recipe cifar10 in the real command line, on small files in the true format: train, then
-distill; and with W&B.
-"""
+"""The recipe cifar10 on small files of the same format: ``limbeck train``, then ``distill``."""
 
 import json
-import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -67,11 +65,7 @@ def test_a_resnet50_for_cifar_answers():
 
 def test_distill_from_the_trained_teacher(trained, capsys):
     home, where = trained
-    student = (
-        "student=timm/test_resnet"
-        if "timm" in sys.modules or _has_timm()
-        else "student=torchvision/resnet18"
-    )
+    student = "student=timm/test_resnet" if find_spec("timm") else "student=torchvision/resnet18"
     out = home / "students"
     assert (
         main(["distill", *SMALL, *where, student, f"teacher.from={home / 'teacher'}", f"out={out}"])
@@ -111,9 +105,3 @@ def test_the_whole_recipe_in_one_run(trained, tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))
     assert summary["teacher"]["params"] == 23_520_842
     assert {arm["params"] for arm in summary["arms"]} == {11_173_962}
-
-
-def _has_timm():
-    from importlib.util import find_spec
-
-    return find_spec("timm") is not None

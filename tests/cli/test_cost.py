@@ -1,0 +1,34 @@
+"""``limbeck cost``."""
+
+import pytest
+from support.commands import run
+
+from limbeck.cli.cost import cost_table
+
+
+def test_costs_are_printed_as_a_table():
+    timing = {"latency_ms": {"median": 0.5, "quartiles": [0.4, 0.6], "runs": 33}}
+    row = {
+        "model": "teacher",
+        "kind": "mlp",
+        "params": 9,
+        "runtime": "torch",
+        "precision": "fp32",
+        "bytes": 1300,
+        "macs": 2560,
+        "memory": None,
+        "errors": 7,
+        "threads": {"1": {**timing, "per_second": 2000.0}},
+    }
+    heading, cells, *_ = cost_table({"schema": 1, "rows": [row], "batch": 64}).splitlines()
+    assert heading.startswith("Model")
+    assert cells.split()[:3] == ["teacher", "PyTorch", "7"]
+
+
+@pytest.mark.slow
+def test_costs_are_added_to_the_report(quick_run):
+    code, out, err = run("cost", "run", cwd=quick_run.parent)
+    assert code == 0, err
+    assert out.splitlines()[0].startswith("Model")
+    assert sum(line.startswith("teacher") for line in out.splitlines()) == 3
+    assert 'id="cost"' in (quick_run / "report.html").read_text(encoding="utf-8")
