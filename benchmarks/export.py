@@ -26,7 +26,7 @@ from limbeck.run.manifest import now
 from limbeck.run.summary import read_summary
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-MOST_MORE_ERRORS = 5
+MAX_ADDITIONAL_ERRORS = 5
 """Additional errors of 10,000 that an MLP may have in 8 bits."""
 
 
@@ -66,8 +66,8 @@ def entry_of(run: Path) -> dict[str, Any]:
         costs = cost(study.folder, study.data, build=study.build, combine=study.combine)
     summary = read_summary(RunFolder(run))
     arm = next(entry for entry in summary.arms if entry.name == result.arm)
-    kind = next(row["kind"] for row in costs["rows"] if row["kind"] == arm.student)
-    rows = [row for row in costs["rows"] if row["kind"] == kind and row["model"] != "teacher"]
+    kind = next(row.kind for row in costs.rows if row.kind == arm.student)
+    rows = [row for row in costs.rows if row.kind == kind and row.model != "teacher"]
     return {
         "data": summary.data.name,
         "test": summary.data.test,
@@ -78,14 +78,14 @@ def entry_of(run: Path) -> dict[str, Any]:
         "errors": {stage.name: stage.errors for stage in result.stages},
         "difference": {stage.name: stage.max_difference for stage in result.stages},
         "changed": {stage.name: stage.class_changes for stage in result.stages},
-        "hardware": costs["hardware"],
-        "versions": costs["versions"],
+        "hardware": costs.hardware,
+        "versions": costs.versions,
         "costs": {
-            f"{row['runtime']} {row['precision']}": {
-                "bytes": row["bytes"],
-                "memory": row["memory"],
-                "ms": row["threads"]["1"]["latency_ms"]["median"],
-                "per_second": row["threads"]["1"]["per_second"],
+            f"{row.runtime} {row.precision}": {
+                "bytes": row.bytes,
+                "memory": row.memory,
+                "ms": row.threads["1"].latency_ms.median,
+                "per_second": row.threads["1"].per_second,
             }
             for row in rows
         },
@@ -124,7 +124,7 @@ def page(entries: Sequence[Mapping[str, Any]]) -> str:
             errors = entry["errors"]
             more_errors.append(errors.get("onnx int8", entry["test"]) - errors["onnx fp32"])
     worst = max(more_errors, default=0)
-    verdict = "met" if worst <= MOST_MORE_ERRORS else "missed"
+    verdict = "met" if worst <= MAX_ADDITIONAL_ERRORS else "missed"
     versions, hardware = entries[0]["versions"], entries[0]["hardware"]
     lines = [
         "# Exported students",
@@ -135,8 +135,8 @@ def page(entries: Sequence[Mapping[str, Any]]) -> str:
         table(entries),
         "",
         "* Float32: the same errors everywhere (goal: identical) — **met**.",
-        f"* 8 bits, MLPs: at most {worst:+d} errors (goal: within {MOST_MORE_ERRORS} of 10,000) — "
-        f"**{verdict}**.",
+        f"* 8 bits, MLPs: at most {worst:+d} errors (goal: within {MAX_ADDITIONAL_ERRORS} of "
+        f"10,000) — **{verdict}**.",
         "",
         f"torch {versions['torch']}, {hardware['cores']} cores of {hardware['cpu']}, latency of "
         "one image on one core: median over three rounds in which all models take turns;",

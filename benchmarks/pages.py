@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 from limbeck.cli.config.compose import CONF
 from limbeck.report.formats import MISSING, fixed, nats, p_value, percent, plural, seconds
-from limbeck.report.measure_wording import WORDINGS, MeasureWording
+from limbeck.report.measure_wording import WORDINGS
 from limbeck.report.objectives import objective
+from limbeck.report.wording_base import MeasureWording
 from limbeck.run.records import from_json
 from limbeck.run.summary import Comparison, Interval
 

@@ -25,9 +25,9 @@ from limbeck.cli.config.compose import CONF, compose
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted import adjusted_table
 from limbeck.report.families import MAX_COLOURED
+from limbeck.report.figures.catalogue import draw_figures
 from limbeck.report.figures.results_by_arm import results_by_arm
 from limbeck.report.figures.svg import ReportFigure
-from limbeck.report.figures.sweep import sweep_figures
 from limbeck.report.figures.training_curves import training_curves
 from limbeck.report.wording import headlines
 from limbeck.run.folder import RunFolder
@@ -232,7 +232,7 @@ def portable(manifest: Mapping[str, Any]) -> str:
 
 def figures_of(run: RunFolder, summary: Summary) -> list[ReportFigure]:
     """The figures for a page: results by arm, those of a sweep, or the training curves."""
-    figures: list[ReportFigure | None] = list(sweep_figures(summary))
+    figures: list[ReportFigure | None] = list(draw_figures(run, summary).sweep)
     if len(summary.arms) <= MAX_COLOURED:
         figures.insert(0, results_by_arm(summary))
     if len(figures) < 2 and run.metrics.is_file():

@@ -2,25 +2,13 @@
 
 import pytest
 from support.commands import run
+from support.costs import COST
 
 from limbeck.cli.cost import cost_table
 
 
 def test_costs_are_printed_as_a_table():
-    timing = {"latency_ms": {"median": 0.5, "quartiles": [0.4, 0.6], "runs": 33}}
-    row = {
-        "model": "teacher",
-        "kind": "mlp",
-        "params": 9,
-        "runtime": "torch",
-        "precision": "fp32",
-        "bytes": 1300,
-        "macs": 2560,
-        "memory": None,
-        "errors": 7,
-        "threads": {"1": {**timing, "per_second": 2000.0}},
-    }
-    heading, cells, *_ = cost_table({"schema": 1, "rows": [row], "batch": 64}).splitlines()
+    heading, cells, *_ = cost_table(COST).splitlines()
     assert heading.startswith("Model")
     assert cells.split()[:3] == ["teacher", "PyTorch", "7"]
 

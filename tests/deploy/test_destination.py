@@ -26,7 +26,7 @@ def destination(tmp_path, *, zipped=True):
     ("to", "message"),
     [
         ("/", "should be a folder"),
-        ("x.zip", "A zip file is written beside it"),
+        ("x.zip", "The zip file is written next to it"),
         ("/proc/nothing/x", "cannot be created"),
         ("link", "is a broken link"),
     ],

@@ -1,9 +1,11 @@
 """``limbeck cost``."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck.run.cost import Cost
 
 
 def add_parser(verbs: Any) -> None:
@@ -20,17 +22,16 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.deploy.run_cost import cost
 
     with open_finished_run(arguments.run) as study:
-        content = cost(study.folder, study.data, build=study.build, combine=study.combine)
-    print(cost_table(content))
+        result = cost(study.folder, study.data, build=study.build, combine=study.combine)
+    print(cost_table(result))
     print(f"report: {arguments.run / 'report.html'}")
     return 0
 
 
-def cost_table(content: Mapping[str, Any]) -> str:
-    """Format the content of ``cost.json`` as a table."""
-    from limbeck.report.cost import heading, note, parse_cost, rows
+def cost_table(cost: "Cost") -> str:
+    """Format the costs as a table."""
+    from limbeck.report.cost import heading, note, rows
 
-    cost = parse_cost(content)
     table = [heading(cost)]
     for row in rows(cost):
         table.append([cell.partition("\n")[0] for cell in row])

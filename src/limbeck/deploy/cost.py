@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from limbeck._base.errors import ResourceError
 from limbeck._base.progress import Advance
 from limbeck.data.dataset import as_float
+from limbeck.run.cost import RUNTIMES, CostRow, Latency, Precision, Runtime, Timing
 
 ROUNDS = 3
 """Number of measurements per model. Models take turns, so that other load affects all of them."""
 SECONDS = 0.25
 """Minimum duration of one measurement in seconds."""
 BATCH = 64
-RUNTIMES = (("torch", "fp32"), ("onnx", "fp32"), ("onnx", "int8"))
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class CostModel:
         params: Number of parameters.
         folders: Folders with ``model.safetensors`` and ``model.json``. Empty if limbeck cannot
             rebuild the model.
-        onnx: Files by precision (``fp32``, ``int8``), each beside a ``labels.json``.
+        onnx: Files by precision (``fp32``, ``int8``), each next to a ``labels.json``.
         macs: Multiply-adds for one input.
         errors: Errors on the test split by precision.
     """
@@ -68,9 +68,30 @@ def multiply_adds(model: nn.Module, example: Tensor) -> int:
     return counter.get_total_flops() // 2
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """One model in one runtime, with the files that the runtime reads."""
+
+    model: CostModel
+    runtime: Runtime
+    precision: Precision
+    files: Sequence[Path]
+
+    def size(self) -> int:
+        """Size of the weights in bytes."""
+        files = self.files
+        if self.runtime == "torch":
+            files = [folder / "model.safetensors" for folder in files]
+        return sum(file.stat().st_size for file in files)
+
+
+Rounds = list[dict[str, list[float]]]
+"""Measurements of one model on some number of threads: seconds by ``latency`` and ``batch``."""
+
+
 def measure(
     models: Sequence[CostModel], inputs: np.ndarray, advance: Advance
-) -> list[dict[str, Any]]:
+) -> tuple[CostRow, ...]:
     """Measure every model in every runtime, on one core and on all cores.
 
     Args:
@@ -79,64 +100,65 @@ def measure(
         advance: Callback for the progress, from 0 to 1.
 
     Returns:
-        Rows of ``cost.json``, one for each model, runtime and precision: ``model``, ``kind``,
-        ``params``, ``runtime``, ``precision``, ``bytes``, ``macs``, ``memory`` (peak memory of the
-        process after one answer, in bytes; None if the system does not report it), ``errors``, and
-        ``threads``. For each number of threads, ``threads`` has ``latency_ms`` (median and
-        quartiles at batch size 1) and ``per_second`` (throughput in batches).
+        One row for each model, runtime and precision.
 
     Raises:
         ResourceError: If a measuring process fails.
     """
+    candidates = _candidates(models)
     with tempfile.TemporaryDirectory(prefix="limbeck-") as temporary, ExitStack() as stack:
         batch = Path(temporary) / "inputs.npy"
         np.save(batch, np.resize(inputs, (BATCH, *inputs.shape[1:])))
-        rows: list[dict[str, Any]] = []
         stopwatches = []
-        for model in models:
-            for runtime, precision in RUNTIMES:
-                files = model.folders if runtime == "torch" else model.onnx.get(precision, ())
-                if not files:
-                    continue
-                stopwatch = stack.enter_context(_Stopwatch(runtime, files, batch))
-                stopwatches.append(stopwatch)
-                rows.append(_row(model, runtime, precision, files, stopwatch.memory))
+        for candidate in candidates:
+            stopwatch = _Stopwatch(candidate.runtime, candidate.files, batch)
+            stopwatches.append(stack.enter_context(stopwatch))
         measurements = _measure_in_turn(stopwatches, advance)
-    for (number, threads), rounds in measurements.items():
-        rows[number]["threads"][str(threads)] = _summarise(rounds)
-    return rows
+    rows = []
+    for candidate, stopwatch, rounds in zip(candidates, stopwatches, measurements, strict=True):
+        timings = {str(threads): _timing(rounds[threads]) for threads in rounds}
+        rows.append(_row(candidate, stopwatch.memory, timings))
+    return tuple(rows)
 
 
-def _row(
-    model: CostModel, runtime: str, precision: str, files: Sequence[Path], memory: int | None
-) -> dict[str, Any]:
-    weights = [file / "model.safetensors" for file in files] if runtime == "torch" else files
-    return {
-        "model": model.name,
-        "kind": model.architecture,
-        "params": model.params,
-        "runtime": runtime,
-        "precision": precision,
-        "bytes": sum(file.stat().st_size for file in weights),
-        "macs": model.macs,
-        "memory": memory,
-        "errors": model.errors.get(precision),
-        "threads": {},
-    }
+def _candidates(models: Sequence[CostModel]) -> list[_Candidate]:
+    candidates = []
+    for model in models:
+        for runtime, precision in RUNTIMES:
+            files = model.folders if runtime == "torch" else model.onnx.get(precision, ())
+            if files:
+                candidates.append(_Candidate(model, runtime, precision, files))
+    return candidates
+
+
+def _row(candidate: _Candidate, memory: int | None, timings: Mapping[str, Timing]) -> CostRow:
+    model = candidate.model
+    return CostRow(
+        model=model.name,
+        kind=model.architecture,
+        params=model.params,
+        runtime=candidate.runtime,
+        precision=candidate.precision,
+        bytes=candidate.size(),
+        macs=model.macs,
+        memory=memory,
+        errors=model.errors.get(candidate.precision),
+        threads=timings,
+    )
 
 
 def _measure_in_turn(
     stopwatches: Sequence["_Stopwatch"], advance: Advance
-) -> dict[tuple[int, int], list[dict[str, list[float]]]]:
-    """Measure all models in turn; return the rounds by model number and number of threads."""
+) -> list[dict[int, Rounds]]:
+    """Measure all models in turn; return the rounds of each model by number of threads."""
     threads_to_try = sorted({1, _usable_cores()})
     total = ROUNDS * len(threads_to_try) * len(stopwatches)
     done = 0
-    rounds: dict[tuple[int, int], list[dict[str, list[float]]]] = {}
+    rounds: list[dict[int, Rounds]] = [{} for _ in stopwatches]
     for _ in range(ROUNDS):
         for threads in threads_to_try:
             for number, stopwatch in enumerate(stopwatches):
-                rounds.setdefault((number, threads), []).append(stopwatch.measure(threads))
+                rounds[number].setdefault(threads, []).append(stopwatch.measure(threads))
                 done += 1
                 advance(done / total)
     return rounds
@@ -148,15 +170,15 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _summarise(rounds: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, Any]:
+def _timing(rounds: Rounds) -> Timing:
     """Compute latency and throughput over all rounds."""
     latency = 1000 * np.concatenate([np.asarray(round_["latency"]) for round_ in rounds])
     low, middle, high = np.percentile(latency, (25, 50, 75)).tolist()
     batch = median(median(round_["batch"]) for round_ in rounds)
-    return {
-        "latency_ms": {"median": middle, "quartiles": [low, high], "runs": len(latency)},
-        "per_second": BATCH / batch,
-    }
+    return Timing(
+        latency_ms=Latency(median=middle, quartiles=(low, high), runs=len(latency)),
+        per_second=BATCH / batch,
+    )
 
 
 class _Stopwatch:

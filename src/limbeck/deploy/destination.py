@@ -32,7 +32,7 @@ class Destination:
         Args:
             to: Folder of the bundle. None for ``bundle`` in the run folder.
             run: Run folder.
-            zipped: Whether to write a zip file beside the folder.
+            zipped: Whether to write a zip file next to the folder.
 
         Raises:
             ConfigError: If ``to`` is not a folder, or cannot be created.
@@ -40,7 +40,8 @@ class Destination:
         folder = run / "bundle" if to is None else Path(to).absolute()
         if not folder.name or folder.suffix == ".zip":
             raise ConfigError(
-                f"to={folder} should be a folder, e.g. to=digits. A zip file is written beside it."
+                f"to={folder} should be a folder, e.g. to=digits. The zip file is written next to "
+                "it."
             )
         if folder.is_symlink() and not folder.exists():
             raise ConfigError(f"to={folder} is a broken link. Choose another folder.")

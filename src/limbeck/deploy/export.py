@@ -52,7 +52,7 @@ class ExportOptions:
         int8: Whether to add a model with 8-bit weights and activations.
         int8_share: Allowed share of additional test errors of the 8-bit model. A few errors are
             always allowed, unless it is 0.
-        zipped: Whether to also write the bundle to a zip file beside the folder.
+        zipped: Whether to also write the bundle to a zip file next to the folder.
         overwrite: Whether to replace an earlier bundle.
 
     Raises:

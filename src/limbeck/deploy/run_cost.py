@@ -4,13 +4,11 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import nn
 
 from limbeck._base.errors import ConfigError
-from limbeck._base.files import write_json
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data import Dataset
 from limbeck.deploy.choose import best_student, check_is_classifier
@@ -27,12 +25,11 @@ from limbeck.deploy.onnx_export import (
 from limbeck.models import count_parameters, load_model, model_name
 from limbeck.models.files.rebuild import describe
 from limbeck.report.page import write_report
+from limbeck.run.cost import SCHEMA, Cost, write_cost
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import hardware, installed_versions
 from limbeck.run.records import to_json
 from limbeck.run.summary import ArmResult, Summary, read_summary
-
-SCHEMA = 1
 
 
 def cost(
@@ -42,7 +39,7 @@ def cost(
     combine: str = "probabilities",
     build: Build | None = None,
     progress: bool = True,
-) -> dict[str, Any]:
+) -> Cost:
     """Measure the teacher and one student of each architecture, and add them to the report.
 
     The student with the fewest validation errors represents its architecture. The errors of
@@ -79,16 +76,16 @@ def cost(
             models = _export_models(folder, summary, arms, exporter, build, advance)
         with stages.stage("measuring", 1.0) as advance:
             rows = measure(models, data.train.inputs[:BATCH].numpy(), advance)
-    content = {
-        "schema": SCHEMA,
-        "rows": rows,
-        "hardware": to_json(hardware()),
-        "versions": installed_versions(),
-        "batch": BATCH,
-    }
-    write_json(folder.cost, content)
+    result = Cost(
+        schema=SCHEMA,
+        rows=rows,
+        hardware=to_json(hardware()),
+        versions=installed_versions(),
+        batch=BATCH,
+    )
+    write_cost(folder, result)
     write_report(folder.path)
-    return content
+    return result
 
 
 def _arms_by_architecture(summary: Summary) -> list[list[ArmResult]]:

@@ -98,7 +98,7 @@ def check_probability(name: str, value: float) -> None:
     """Check that a dropout probability is in [0, 1).
 
     Raises:
-        ConfigError: If it does not.
+        ConfigError: If it is not.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ConfigError(f"{name}={value!r} should be at least 0 and below 1.")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 
-SMALL = 64
-"""Largest side, in pixels, of images for which ResNets get the stem for small images."""
+MAX_SMALL_SIDE = 64
+"""Maximum side, in pixels, of images for which ResNets get the stem for small images."""
 STEMS = ("auto", "small", "imagenet")
 
 
@@ -234,7 +234,7 @@ def _first_convolution(net: nn.Module) -> str:
 
 def _fit_stem(net: nn.Module, shape: Sequence[int], stem: str, name: str) -> None:
     """Give a ResNet the stem for small images, or warn about small images without it."""
-    small_images = min(shape[-2:]) <= SMALL
+    small_images = min(shape[-2:]) <= MAX_SMALL_SIDE
     if _is_resnet(net) and (stem == "small" or (stem == "auto" and small_images)):
         norm: Any = net.bn1
         net.conv1 = nn.Conv2d(shape[0], norm.num_features, 3, padding=1, bias=False)

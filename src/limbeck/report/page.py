@@ -1,6 +1,5 @@
 """``report.html``: a finished run on one page, without scripts or network access."""
 
-import csv
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -9,23 +8,16 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_text
 from limbeck.report import page_tables, settings, wording
 from limbeck.report.adjusted import adjusted_table
-from limbeck.report.cost import note, read_cost
+from limbeck.report.cost import note
 from limbeck.report.examples import Examples, read_examples
 from limbeck.report.families import MAX_COLOURED, highlighted_arms
-from limbeck.report.figures.cost import results_by_cost
-from limbeck.report.figures.predictions import read_predictions
-from limbeck.report.figures.recall import recall_by_class
-from limbeck.report.figures.reliability import reliability
-from limbeck.report.figures.results_by_arm import results_by_arm
+from limbeck.report.figures.catalogue import draw_figures
 from limbeck.report.figures.style import TEACHER, arm_styles
-from limbeck.report.figures.svg import ReportFigure
-from limbeck.report.figures.sweep import sweep_figures
-from limbeck.report.figures.training_curves import training_curves
 from limbeck.report.measure_wording import wording_of
+from limbeck.run.cost import read_cost
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest, read_manifest
 from limbeck.run.summary import Summary, read_summary
@@ -57,7 +49,6 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
     words = wording_of(summary)
     reading = f"reading_{words.measure.key}.html"
     examples = read_examples(folder)
-    figures, gaps = _figures(folder, summary)
     return _template().render(
         style=Markup(_asset("report.css")),
         summary=summary,
@@ -71,13 +62,11 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         seeds=page_tables.seeds(summary),
         examples=examples,
         example_colours=_example_colours(summary, examples),
-        figures=figures,
-        sweep=sweep_figures(summary),
-        gaps=gaps,
+        figures=draw_figures(folder, summary),
         is_large=len(summary.arms) > MAX_COLOURED,
         models=page_tables.models(summary),
         stages=page_tables.stages(summary),
-        cost=_cost(folder, summary),
+        cost=_cost(folder),
         reading=Markup(_asset(reading).rstrip()),
         arms=page_tables.arms(summary),
         settings=settings.common_settings(summary, manifest),
@@ -120,44 +109,6 @@ def _example_colours(summary: Summary, examples: Examples | None) -> dict[str, s
     return colours
 
 
-def _figures(folder: RunFolder, summary: Summary) -> tuple[list[ReportFigure], list[str]]:
-    """Draw the figures of a run; a sentence stands in for each figure whose file is missing."""
-    figures = [results_by_arm(summary)]
-    gaps = []
-    if folder.metrics.is_file():
-        figures.append(training_curves(summary, _read_scalars(folder)))
-    else:
-        gaps.append("The training curves are missing because the run has no metrics.csv.")
-    if wording_of(summary).has_logits:
-        if folder.predictions.is_file():
-            predictions = read_predictions(folder.predictions)
-            figures.append(recall_by_class(summary, predictions))
-            figures.append(reliability(summary, predictions))
-        else:
-            gaps.append(
-                "Recall and reliability are missing because the run has no predictions.npz."
-            )
-    return [figure for figure in figures if figure is not None], gaps
-
-
-def _read_scalars(folder: RunFolder) -> list[dict[str, Any]]:
-    try:
-        rows = folder.read_scalars()
-        if any(row.get(key) is None for row in rows for key in ("stage", "arm", "metric")):
-            raise ValueError("a column is missing")
-        if any(row["epoch"] < 0 for row in rows):
-            raise ValueError("an epoch is below 0")
-    except KeyError as error:
-        raise _damaged(folder, f"column {error} is missing") from None
-    except (TypeError, ValueError, csv.Error, OSError) as error:
-        raise _damaged(folder, str(error)) from None
-    return rows
-
-
-def _damaged(folder: RunFolder, reason: str) -> UntrustedFileError:
-    return UntrustedFileError(f"{folder.metrics} is damaged: {reason}.")
-
-
 def _adjusted(summary: Summary) -> dict[str, Any] | None:
     """The results with constants added to the logits; None if the study has none."""
     adjusted = adjusted_table(summary)
@@ -166,13 +117,9 @@ def _adjusted(summary: Summary) -> dict[str, Any] | None:
     return {"content": adjusted, "table": page_tables.adjusted(adjusted)}
 
 
-def _cost(folder: RunFolder, summary: Summary) -> dict[str, Any] | None:
+def _cost(folder: RunFolder) -> dict[str, Any] | None:
     """The cost of running the models; None if it was not measured."""
     cost = read_cost(folder)
     if cost is None:
         return None
-    return {
-        "table": page_tables.cost(cost),
-        "note": note(cost),
-        "figure": results_by_cost(cost, summary),
-    }
+    return {"table": page_tables.cost(cost), "note": note(cost)}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from limbeck.report import cost as costs
+from limbeck.report import cost as cost_table
 from limbeck.report import objectives
 from limbeck.report.adjusted import AdjustedTable
 from limbeck.report.families import highlighted_arms
@@ -12,6 +12,7 @@ from limbeck.report.formats import MISSING, bare_p_value, percent, seconds
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import results_table
 from limbeck.report.settings import epochs_of
+from limbeck.run.cost import Cost
 from limbeck.run.summary import GapClosed, Summary
 
 _STAGES = {
@@ -129,10 +130,10 @@ def stages(summary: Summary) -> Table:
     return Table("stages", ["Stage", "Time"], rows, (1,))
 
 
-def cost(content: costs.Cost) -> Table:
+def cost(content: Cost) -> Table:
     """The cost of running the models."""
-    heading = costs.heading(content)
-    return Table("cost", heading, costs.rows(content), range(2, len(heading)))
+    heading = cost_table.heading(content)
+    return Table("cost", heading, cost_table.rows(content), range(2, len(heading)))
 
 
 def adjusted(table: AdjustedTable) -> Table:

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from limbeck.report.formats import FORMATS, is_number
-from limbeck.report.measure_wording import Column, wording_of
+from limbeck.report.measure_wording import wording_of
+from limbeck.report.wording_base import Column
 from limbeck.run.summary import Summary
 
 

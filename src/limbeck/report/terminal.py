@@ -9,9 +9,10 @@ from rich.text import Text
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted import AdjustedTable, adjusted_table
 from limbeck.report.formats import plural, seconds
-from limbeck.report.measure_wording import Column, wording_of
+from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import ResultsTable, results_table
 from limbeck.report.wording import choice, failures, headlines
+from limbeck.report.wording_base import Column
 from limbeck.run.summary import Summary
 
 _COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
@@ -156,10 +157,10 @@ def _best_arm(summary: Summary) -> str | None:
     """The best arm on the test split; None with fewer than two results."""
     measure = measure_of(summary)
     values = {arm.name: measure.value(arm.mean) for arm in summary.arms}
-    known = {name: value for name, value in values.items() if value is not None}
-    if len(known) < 2:
+    results = {name: value for name, value in values.items() if value is not None}
+    if len(results) < 2:
         return None
-    return min(known, key=lambda name: known[name])
+    return min(results, key=lambda name: results[name])
 
 
 def _footer(summary: Summary, table: ResultsTable, columns: list[Column]) -> str:

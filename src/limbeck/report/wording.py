@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.formats import is_number, percent, plural
-from limbeck.report.measure_wording import MeasureWording, wording_of
+from limbeck.report.measure_wording import wording_of
+from limbeck.report.wording_base import MeasureWording
 from limbeck.run.summary import Comparison, FailedStudent, Summary, Verdict
 
 MAX_HEADLINES = 4

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from limbeck._base.errors import LimbeckError, UntrustedFileError
 from limbeck.models.builders import BUILDERS, Builder, class_path, describe_network
 from limbeck.models.huggingface.hub import require_transformers
-from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.normalized import (
     Normalized,
     count_parameters,
     model_name,
     without_normalization,
 )
+from limbeck.models.protocols import CustomFiles
 
-LARGEST_SIDE = 4096
+MAX_SIDE = 4096
 DEPTHS = (
     "layers",
     "n_layer",
@@ -34,10 +34,10 @@ DEPTHS = (
     "decoder_layers",
 )
 """Names of settings for the number of layers."""
-SMALL_COUNT = 1024
+MAX_SMALL_COUNT = 1024
 """Number of heads, experts and so on that is accepted for every model."""
-LARGEST_BUFFERS = 1 << 28
-"""Largest number of values in tables that transformers creates itself, such as masks."""
+MAX_BUFFER_VALUES = 1 << 28
+"""Maximum number of values in tables that transformers creates itself, such as masks."""
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def describe(model: nn.Module) -> dict[str, Any]:
         "normalize": normalize,
         "params": count_parameters(model),
     }
-    if isinstance(net, HuggingFace):
-        description["padded"] = net.padded
+    if isinstance(net, CustomFiles):
+        description |= net.extra_facts()
     return description
 
 
@@ -134,7 +134,7 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
     device = nullcontext() if network.from_library else torch.device("meta")
     with torch.random.fork_rng(devices=[]), device:
         model = builder(**description["arguments"])
-        if isinstance(model, HuggingFace):
+        if isinstance(model, CustomFiles):
             _check_memory(model, weights)
         normalize = description.get("normalize")
         if normalize is None:
@@ -149,7 +149,7 @@ def _check_sizes(arguments: dict[str, Any], weights: dict[str, Tensor]) -> None:
     for size in (arguments["classes"], channels):
         if type(size) is not int or size not in sizes:
             raise ValueError(f"no weight has the size {size!r}")
-    if any(type(side) is not int or not 1 <= side <= LARGEST_SIDE for side in sides):
+    if any(type(side) is not int or not 1 <= side <= MAX_SIDE for side in sides):
         raise ValueError(f"images of {sides} pixels")
     if arguments.get("pretrained"):
         raise ValueError("a saved model has its own weights, not pretrained ones")
@@ -165,7 +165,7 @@ def _check_depth(description: dict[str, Any], weights: dict[str, Tensor]) -> Non
     if description["arguments"].get("path") is not None:
         raise ValueError("a saved model has its own weights, not those of another folder")
     sizes = [size for tensor in weights.values() for size in tensor.shape]
-    most = max([SMALL_COUNT, *sizes])
+    most = max([MAX_SMALL_COUNT, *sizes])
     for name, value in _numbers(description["arguments"]):
         too_deep = name in DEPTHS and value > len(weights)
         too_many = name.startswith(("num_", "n_")) and value > most
@@ -185,10 +185,10 @@ def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
         yield name, settings
 
 
-def _check_memory(model: HuggingFace, weights: dict[str, Tensor]) -> None:
+def _check_memory(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Refuse a model on the meta device that would need more memory than its weights."""
     available = sum(tensor.numel() for tensor in weights.values())
     if count_parameters(model) > available:
         raise ValueError(f"{count_parameters(model)} parameters in a file of {available}")
-    if sum(buffer.numel() for buffer in model.buffers()) > max(LARGEST_BUFFERS, available):
+    if sum(buffer.numel() for buffer in model.buffers()) > max(MAX_BUFFER_VALUES, available):
         raise ValueError("tables that are larger than the weights")

@@ -19,8 +19,8 @@ from limbeck._base.errors import TeacherError, UntrustedFileError
 from limbeck._base.files import write_atomically, write_json, write_text
 from limbeck.models.files.rebuild import describe, read_description, rebuild
 from limbeck.models.files.state_dict import difference, is_pickle, match_names, read_pickled
-from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.normalized import model_name, without_normalization
+from limbeck.models.protocols import CustomFiles
 from limbeck.models.zoo import TimmModel, TorchvisionModel
 
 WEIGHTS = "model.safetensors"
@@ -51,7 +51,7 @@ def save_model(
 ) -> None:
     """Write ``model.safetensors``, then ``model.json``, each atomically.
 
-    A model of transformers is written in the form of transformers, with its ``config.json``.
+    A model of transformers is written in the format of transformers, with its ``config.json``.
 
     Args:
         model: Model whose state dict is written.
@@ -59,7 +59,7 @@ def save_model(
         class_names: Names of the classes, in the order of the logits.
         tokenizer: Content of the ``tokenizer.json`` of a language model.
     """
-    if isinstance(model, HuggingFace):
+    if isinstance(model, CustomFiles):
         folder.mkdir(parents=True, exist_ok=True)
         model.save(folder)
     else:
@@ -130,7 +130,7 @@ def load_weights(model: nn.Module, file: Path) -> None:
 
 def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
     try:
-        if isinstance(model, HuggingFace):
+        if isinstance(model, CustomFiles):
             model.load_weights(weights)
         else:
             model.load_state_dict(weights, strict=True)
@@ -199,7 +199,7 @@ def _read_checked_description(description_file: Path, file: Path) -> dict[str, A
 def _fill_rebuilt(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
     """Fill a model that may be on the meta device, after checking names and shapes."""
     is_meta = any(parameter.is_meta for parameter in model.parameters())
-    if is_meta and not isinstance(model, HuggingFace):
+    if is_meta and not isinstance(model, CustomFiles):
         _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
         model.to_empty(device="cpu")
     _fill(model, weights, file)
@@ -216,7 +216,7 @@ def _build_and_fill(
         )
     model = build()
     net = without_normalization(model)
-    if isinstance(net, HuggingFace):
+    if isinstance(net, CustomFiles):
         _fill(net, weights, file)
         return model
     # pairs of the part that the weights may belong to and the model to return: weights may come

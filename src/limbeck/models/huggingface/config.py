@@ -44,11 +44,11 @@ def make_config(
         ConfigError: If the architecture is unknown, or its settings do not fit it.
     """
     from transformers import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     name = settings.get("model_type")
-    if not isinstance(name, str) or name not in KNOWN:
-        match = closest(str(name), KNOWN)
+    if not isinstance(name, str) or name not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        match = closest(str(name), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
         hint = f" Did you mean {match}?" if match else ""
         raise ConfigError(
             f"{where}: transformers has no causal language model of model_type {name!r}.{hint}"

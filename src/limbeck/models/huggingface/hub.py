@@ -16,8 +16,8 @@ from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck.models.files.state_dict import is_pickle
 
 CONFIG = "config.json"
-LARGEST_TEXT = 64 << 20
-"""Largest size of a settings or tokenizer file, in bytes."""
+MAX_TEXT_BYTES = 64 << 20
+"""Maximum size of a settings or tokenizer file."""
 REACH_SECONDS = 5.0
 """Timeout of the first request to the hub, in seconds."""
 _DOWNLOADS = [
@@ -160,9 +160,9 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         UntrustedFileError: If it is damaged, too large, or not an object.
     """
-    if file.stat().st_size > LARGEST_TEXT:
+    if file.stat().st_size > MAX_TEXT_BYTES:
         raise UntrustedFileError(
-            f"{file} is larger than {LARGEST_TEXT >> 20} MiB, too large for settings."
+            f"{file} is larger than {MAX_TEXT_BYTES >> 20} MiB, too large for settings."
         )
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -190,7 +190,7 @@ def read_vocabulary(file: Path) -> list[str]:
         raise UntrustedFileError(
             f"{file} is damaged, or not a tokenizer ({one_line(error)})."
         ) from None
-    if ids and max(ids.values()) > LARGEST_TEXT:
+    if ids and max(ids.values()) > MAX_TEXT_BYTES:
         raise UntrustedFileError(f"{file} is damaged: it has a token of id {max(ids.values())}.")
     names = [f"<unused {number}>" for number in range(max(ids.values(), default=-1) + 1)]
     for name, number in ids.items():

@@ -22,13 +22,13 @@ from limbeck.models.huggingface.hub import (
     read_vocabulary,
     require_transformers,
 )
-from limbeck.models.protocols import LastLayer
+from limbeck.models.protocols import CustomFiles, LastLayer
 
 PROBE_LENGTH = 8
 """Number of tokens in the block with which a model is tested."""
 
 
-class HuggingFace(nn.Module):
+class HuggingFace(nn.Module, CustomFiles):
     """A causal language model of transformers (extra ``hf``), in float32.
 
     Args:
@@ -238,6 +238,10 @@ class HuggingFace(nn.Module):
         if problems:
             raise RuntimeError("\n".join(["The weights do not fit:", *problems]))
         self._set_net(net.train(self.training))
+
+    def extra_facts(self) -> dict[str, Any]:
+        """Return the number of vocabulary entries that are cut off."""
+        return {"padded": self.padded}
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``config.json`` like ``save_pretrained``, atomically."""

@@ -9,7 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, MaxNLocator, ScalarFormatter
 
 from limbeck.report.formats import count
-from limbeck.report.measure_wording import MeasureWording
+from limbeck.report.wording_base import MeasureWording
 from limbeck.run.summary import DataFacts
 
 

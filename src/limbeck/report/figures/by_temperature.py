@@ -22,7 +22,8 @@ from limbeck.report.figures.style import (
     only_grid,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
-from limbeck.report.measure_wording import MeasureWording, wording_of
+from limbeck.report.measure_wording import wording_of
+from limbeck.report.wording_base import MeasureWording
 from limbeck.run.summary import ArmResult, Summary
 
 MAX_LINES = 8

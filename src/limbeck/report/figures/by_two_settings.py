@@ -14,7 +14,8 @@ from limbeck.report.families import Family, families, is_control, labels, settin
 from limbeck.report.figures.panels import MAX_PANELS, make_panels, set_panel_title
 from limbeck.report.figures.style import INK, SHADES, figure_settings, only_grid
 from limbeck.report.figures.svg import ReportFigure, to_svg
-from limbeck.report.measure_wording import MeasureWording, wording_of
+from limbeck.report.measure_wording import wording_of
+from limbeck.report.wording_base import MeasureWording
 from limbeck.run.summary import ArmResult, Summary
 
 SETTING_LABELS = {

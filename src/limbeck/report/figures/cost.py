@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from limbeck.report.cost import RUNTIMES, Cost, CostRow
+from limbeck.report.cost import RUNTIME_NAMES
 from limbeck.report.figures.axes import set_y_label, set_y_limits
 from limbeck.report.figures.style import (
     COLOURS,
@@ -20,12 +20,13 @@ from limbeck.report.figures.style import (
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.formats import file_size, is_number
 from limbeck.report.measure_wording import wording_of
+from limbeck.run.cost import Cost, CostRow
 from limbeck.run.summary import Summary
 
-_MARKERS = {"torch fp32": "s", "onnx fp32": "o", "onnx int8": "v"}
+_MARKERS = {("torch", "fp32"): "s", ("onnx", "fp32"): "o", ("onnx", "int8"): "v"}
 
 
-def results_by_cost(cost: Cost, summary: Summary) -> ReportFigure | None:
+def results_by_cost(summary: Summary, cost: Cost) -> ReportFigure | None:
     """Draw the results against the size of the file and the latency on one core.
 
     Returns:
@@ -41,7 +42,7 @@ def results_by_cost(cost: Cost, summary: Summary) -> ReportFigure | None:
         figure = canvas(3.2)
         left, right = figure.subplots(1, 2, sharey=True)
         for row, value in points:
-            marker, colour = _MARKERS[row.runtime_key], colours[row.model]
+            marker, colour = _MARKERS[row.runtime, row.precision], colours[row.model]
             if row.runtime == "onnx":
                 _draw_point(left, row.bytes, value, marker, colour)
             low, high = row.one_core.quartiles
@@ -91,8 +92,8 @@ def _handles(colours: dict[str, str], rows: list[CostRow]) -> dict[str, Line2D]:
     handles = {}
     for name, colour in colours.items():
         handles[name] = Line2D([], [], marker="o", linestyle="none", color=colour)
-    runtimes = {row.runtime_key for row in rows}
-    for key, name in RUNTIMES.items():
+    runtimes = {(row.runtime, row.precision) for row in rows}
+    for key, name in RUNTIME_NAMES.items():
         if key in runtimes:
             marker = _MARKERS[key]
             handles[name] = Line2D(

@@ -20,7 +20,8 @@ from limbeck.report.figures.style import (
     shorten_apart,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
-from limbeck.report.measure_wording import MeasureWording, wording_of
+from limbeck.report.measure_wording import wording_of
+from limbeck.report.wording_base import MeasureWording
 from limbeck.run.summary import Summary
 
 
@@ -55,7 +56,7 @@ def results_by_arm(summary: Summary) -> ReportFigure | None:
         axes.set_xlabel(f"{words.axis(summary.data)} (fewer is better)")
         only_grid(axes, "x")
         axes.spines["left"].set_visible(False)
-        label = f"{words.title} of every arm, seed by seed, beside the teacher"
+        label = f"{words.title} of every arm, seed by seed, and the teacher"
         svg = to_svg(figure, words.measure.key, label)
     title = f"{words.unit.capitalize()} by arm"
     return ReportFigure(title, svg, _caption(summary, words))
@@ -152,13 +153,13 @@ def _draw_arm(
     box = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.3}
     point = (mean, y - 0.1)
     text = _number(seeds, words)
-    _write_beside(axes, text, point, (0, 6), ha="center", va="bottom", fontsize=8.5, bbox=box)
+    _write_near(axes, text, point, (0, 6), ha="center", va="bottom", fontsize=8.5, bbox=box)
 
 
 def _draw_arm_on_one_line(
     axes: Axes, y: float, seeds: Sequence[float], style: Style, words: MeasureWording
 ) -> None:
-    """Draw seeds and mean on one line with the number beside them, so that many arms fit."""
+    """Draw seeds and mean on one line with the number next to them, so that many arms fit."""
     if not seeds:
         return
     colour = style.colour
@@ -169,10 +170,10 @@ def _draw_arm_on_one_line(
         axes.plot(seeds, [y] * len(seeds), "|", color=colour, markersize=6, zorder=2)
     axes.plot([mean], [y], "D", color=colour, markersize=4.5, markeredgecolor="white", zorder=3)
     point = (max([*seeds, *(interval or ())]), y)
-    _write_beside(axes, _number(seeds, words), point, (5, 0), va="center", fontsize=8)
+    _write_near(axes, _number(seeds, words), point, (5, 0), va="center", fontsize=8)
 
 
-def _write_beside(
+def _write_near(
     axes: Axes,
     text: str,
     point: tuple[float, float],

@@ -1,5 +1,6 @@
 """The training curves of a study."""
 
+import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from limbeck._base.errors import UntrustedFileError
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import (
     OTHER,
@@ -24,6 +26,7 @@ from limbeck.report.figures.style import (
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
+from limbeck.run.folder import RunFolder
 from limbeck.run.summary import Summary
 
 Curves: TypeAlias = dict[str, NDArray[np.float64]]
@@ -50,6 +53,29 @@ PANELS = {
     "val_loss": Panel("validation losses", "Validation loss, nats per token"),
     "train_loss": Panel("training losses", "Training loss, each arm's own objective"),
 }
+
+
+def read_scalars(folder: RunFolder) -> list[dict[str, Any]]:
+    """Read the rows of ``metrics.csv``.
+
+    Raises:
+        UntrustedFileError: If the file is damaged.
+    """
+    try:
+        rows = folder.read_scalars()
+        if any(row.get(key) is None for row in rows for key in ("stage", "arm", "metric")):
+            raise ValueError("a column is missing")
+        if any(row["epoch"] < 0 for row in rows):
+            raise ValueError("an epoch is below 0")
+    except KeyError as error:
+        raise _damaged(folder, f"column {error} is missing") from None
+    except (TypeError, ValueError, csv.Error, OSError) as error:
+        raise _damaged(folder, str(error)) from None
+    return rows
+
+
+def _damaged(folder: RunFolder, reason: str) -> UntrustedFileError:
+    return UntrustedFileError(f"{folder.metrics} is damaged: {reason}.")
 
 
 def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> ReportFigure | None:

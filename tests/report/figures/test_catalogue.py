@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 from support.summaries import (
     make_arm,
@@ -10,7 +11,13 @@ from support.summaries import (
 )
 from support.svgs import texts
 
-from limbeck.report.figures.sweep import sweep_figures
+from limbeck.report.figures import catalogue
+from limbeck.report.figures.catalogue import FIGURES, draw_figures
+from limbeck.run.folder import RunFolder
+
+
+def sweep_figures(summary):
+    return draw_figures(RunFolder("missing"), summary).sweep
 
 
 def test_a_large_sweep_has_all_figures_and_none_is_large():
@@ -54,6 +61,22 @@ def test_figures_of_text_show_bits_per_byte_and_choose_by_them():
     cells = texts(figures[1].svg)
     for arm in arms:
         assert arm.control or f"{arm.mean.bits_per_byte:.3f}" in cells
+
+
+def test_every_module_that_draws_has_an_entry():
+    modules = {figure.draw.__module__.rpartition(".")[2] for figure in FIGURES}
+    shared = {
+        "__init__",
+        "axes",
+        "catalogue",
+        "panels",
+        "predictions",
+        "statistics",
+        "style",
+        "svg",
+    }
+    files = {file.stem for file in Path(catalogue.__file__).parent.glob("*.py")}
+    assert modules == files - shared
 
 
 def test_an_arm_without_a_result_leaves_no_figures():
