@@ -12,13 +12,13 @@ import itertools
 
 import numpy as np
 
-from limbeck.evaluation.verdict import (
+from limbeck.evaluation.statistics import (
     combine_p_values,
     mcnemar_exact,
     paired_interval,
     total_interval,
-    verdict,
 )
+from limbeck.evaluation.verdict import verdict
 
 
 def study(rng: np.random.Generator, seeds: int, shared: float, shift: float) -> np.ndarray:

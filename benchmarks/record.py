@@ -23,7 +23,7 @@ from pages import on_validation, write_pages
 from limbeck._base.errors import LimbeckError
 from limbeck.cli.config.compose import CONF, compose
 from limbeck.evaluation.measure import measure_of
-from limbeck.report.adjusted import adjusted_table
+from limbeck.report.adjusted_table import adjusted_table
 from limbeck.report.families import MAX_COLOURED
 from limbeck.report.figures.catalogue import draw_figures
 from limbeck.report.figures.results_by_arm import results_by_arm

@@ -31,7 +31,7 @@ from limbeck import Arm, Objective, Optimizer, RunOptions, Schedule, Study
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, NoViews, TransferSet, text_file
 from limbeck.data.batches import TrainBatches
-from limbeck.evaluation.verdict import paired_interval
+from limbeck.evaluation.statistics import paired_interval
 from limbeck.losses import StackedObjective
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import GPT, load_model

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from limbeck.deploy.gate import Stage
 from limbeck.deploy.model_card import CardFacts, model_card
+from limbeck.deploy.parity import Stage
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import read_summary

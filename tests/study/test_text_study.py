@@ -7,7 +7,7 @@ from support.text_studies import BLOCK, HARD, SOFT, study_of
 from limbeck import Arm, Objective
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset, TransferSet
-from limbeck.deploy.choose import choose_student
+from limbeck.deploy.choice import choose_student
 from limbeck.models import GPT
 
 

@@ -26,7 +26,7 @@ from limbeck.cli import (
     sample,
     store,
 )
-from limbeck.cli.messages import fail, show_warnings_in_one_line
+from limbeck.cli.terminal import fail, show_warnings_in_one_line
 
 DESCRIPTION = (
     "Knowledge distillation for PyTorch. limbeck also trains the control and tells you whether "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
 from limbeck._base.version import __version__
-from limbeck.cli.messages import fail
+from limbeck.cli.terminal import fail
 
 if TYPE_CHECKING:
     from limbeck.run.summary import Summary

@@ -182,13 +182,13 @@ def _timing(rounds: Rounds) -> Timing:
 
 
 class _Stopwatch:
-    """A process that measures one model, see :mod:`limbeck.deploy.stopwatch`."""
+    """A process that measures one model, see :mod:`limbeck.deploy.latency`."""
 
     def __init__(self, runtime: str, files: Sequence[Path], inputs: Path):
         self._name = f"{runtime}, {', '.join(map(str, files))}"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "limbeck.deploy.stopwatch"],
+            [sys.executable, "-m", "limbeck.deploy.latency"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -18,9 +18,8 @@ from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
 from limbeck.deploy.calibration import fit_temperature
-from limbeck.deploy.choose import check_is_classifier, choose_student
+from limbeck.deploy.choice import check_is_classifier, choose_student
 from limbeck.deploy.destination import Destination
-from limbeck.deploy.gate import Stage, check_same_outputs, check_similar_outputs, table
 from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student
 from limbeck.deploy.onnx_export import (
@@ -30,6 +29,7 @@ from limbeck.deploy.onnx_export import (
     quantize,
     to_onnx,
 )
+from limbeck.deploy.parity import Stage, check_same_outputs, check_similar_outputs, table
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.evaluate import predict
 from limbeck.run.folder import RunFolder

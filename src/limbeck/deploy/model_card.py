@@ -8,7 +8,7 @@ import numpy as np
 
 from limbeck._base.version import __version__
 from limbeck.deploy.calibration import operating_points
-from limbeck.deploy.gate import Stage
+from limbeck.deploy.parity import Stage
 from limbeck.report.formats import mean_and_sd, percent
 from limbeck.report.objectives import objective, optimizer
 from limbeck.report.wording import headlines

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import DataError
 from limbeck.data import Dataset
-from limbeck.deploy.choose import choose_student
+from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest

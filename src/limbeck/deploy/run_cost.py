@@ -11,7 +11,7 @@ from torch import nn
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data import Dataset
-from limbeck.deploy.choose import best_student, check_is_classifier
+from limbeck.deploy.choice import best_student, check_is_classifier
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
 from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student
 from limbeck.deploy.onnx_export import (

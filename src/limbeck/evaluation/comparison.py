@@ -8,16 +8,16 @@ import numpy as np
 from torch import Tensor
 
 from limbeck.evaluation.measure import Measure
-from limbeck.evaluation.text import TokenScores
-from limbeck.evaluation.verdict import (
+from limbeck.evaluation.statistics import (
     Interval,
     combine_p_values,
     mcnemar_exact,
     paired_interval,
     paired_t_test,
     total_interval,
-    verdict,
 )
+from limbeck.evaluation.text import TokenScores
+from limbeck.evaluation.verdict import verdict
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult, Comparison, Delta, GapClosed
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from limbeck.evaluation.measure import measure_of
-from limbeck.evaluation.verdict import LEVEL
+from limbeck.evaluation.statistics import LEVEL
 from limbeck.run.summary import ArmResult, Comparison, Summary
 
 FEW_COMPARISONS = 4

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from limbeck._base.files import write_text
 from limbeck.report import page_tables, settings, wording
-from limbeck.report.adjusted import adjusted_table
+from limbeck.report.adjusted_table import adjusted_table
 from limbeck.report.cost import note
 from limbeck.report.examples import Examples, read_examples
 from limbeck.report.families import MAX_COLOURED, highlighted_arms

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from limbeck.report import cost as cost_table
 from limbeck.report import objectives
-from limbeck.report.adjusted import AdjustedTable
+from limbeck.report.adjusted_table import AdjustedTable
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import TEACHER, arm_styles
 from limbeck.report.formats import MISSING, bare_p_value, percent, seconds

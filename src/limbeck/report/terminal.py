@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from limbeck.evaluation.measure import measure_of
-from limbeck.report.adjusted import AdjustedTable, adjusted_table
+from limbeck.report.adjusted_table import AdjustedTable, adjusted_table
 from limbeck.report.formats import plural, seconds
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import ResultsTable, results_table

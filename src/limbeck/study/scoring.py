@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limbeck._base.progress import Advance
 from limbeck.data import Dataset, Split
 from limbeck.data.batches import EvaluationBatches
-from limbeck.evaluation.adjusted import Adjustment
+from limbeck.evaluation.adjustment import Adjustment
 from limbeck.evaluation.bias import class_prior, prior_bias, recall
 from limbeck.evaluation.comparison import (
     ArmErrors,
@@ -23,7 +23,7 @@ from limbeck.evaluation.comparison import (
 from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.kappa import fit_offsets
 from limbeck.evaluation.metrics import classification_metrics, nll
-from limbeck.evaluation.predictions import SplitPredictions, StudentKey
+from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.evaluation.text import TokenBatch, TokenScores, score_tokens, token_metrics
 from limbeck.models import count_parameters, model_name
 from limbeck.run.metrics import Metrics

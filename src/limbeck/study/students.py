@@ -19,8 +19,8 @@ from limbeck.study.arms import ArmPlan, build
 from limbeck.study.cohorts import CohortPlan
 from limbeck.study.engine import Engine
 from limbeck.study.pools import TransferPools
+from limbeck.study.run_folder import check_digest
 from limbeck.study.scoring import Students
-from limbeck.study.session import check_digest
 from limbeck.study.targets import TeacherSignals
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort.stack import Cohort

@@ -25,18 +25,12 @@ from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
 from limbeck.study.checks import check_source, check_student, check_transfer
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.engine import Engine
+from limbeck.study.files import save_adjusted, write_examples, write_predictions
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.pools import TransferPools
-from limbeck.study.results import (
-    StudyFacts,
-    empty_summary,
-    save_adjusted,
-    summarize,
-    write_examples,
-    write_predictions,
-)
+from limbeck.study.results import StudyFacts, empty_summary, summarize
+from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
 from limbeck.study.scoring import Students, score
-from limbeck.study.session import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
 from limbeck.study.students import StudentTrainer, training_seconds
 from limbeck.study.targets import check_kind, limit_views
 from limbeck.study.teacher import TeacherSource

@@ -14,6 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import CONF as CONF
 from limbeck.cli.config.groups import GROUPS, choices, register_objectives
+from limbeck.cli.config.hydra_settings import (
+    MISSING,
+    Composer,
+    check_key,
+    compose_settings,
+    explain,
+)
 from limbeck.cli.config.overrides import (
     Parsed,
     add_default_recipe,
@@ -22,7 +29,6 @@ from limbeck.cli.config.overrides import (
     quote_path,
     section_of,
 )
-from limbeck.cli.config.settings import MISSING, Composer, check_key, compose_settings, explain
 from limbeck.cli.config.sweep import Point, expand, points
 from limbeck.cli.config.sweep_values import Sweeps, group_choices, recipe_sweeps, split
 

@@ -24,7 +24,7 @@ from limbeck.data import TransferSet
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
 from limbeck.run.folder import RunFolder
-from limbeck.run.former_targets import with_moved_targets
+from limbeck.run.renamed_targets import with_moved_targets
 from limbeck.study.arms import Arm, Teacher
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.study import Study

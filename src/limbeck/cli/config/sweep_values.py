@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import GROUPS, choice_names
+from limbeck.cli.config.hydra_settings import Composer
 from limbeck.cli.config.overrides import key_of, parse, split_model_name
-from limbeck.cli.config.settings import Composer
 from limbeck.cli.config.sweep import MAX_POINTS, SWEEPABLE, distinct
 
 EXAMPLES = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from limbeck.run.former_targets import MOVED, REPLACED, same_settings, with_moved_targets
+from limbeck.run.renamed_targets import MOVED, REPLACED, same_settings, with_moved_targets
 
 
 @pytest.mark.parametrize("name", [*MOVED.values(), *REPLACED.values()])

@@ -12,8 +12,8 @@ import yaml
 from limbeck._base.errors import ConfigError, DataError, TeacherError, is_out_of_memory
 from limbeck._base.files import write_text
 from limbeck.run.folder import RunFolder
-from limbeck.run.former_targets import same_settings
 from limbeck.run.manifest import ManifestWriter
+from limbeck.run.renamed_targets import same_settings
 
 
 class TemporaryRunFolder(RunFolder):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from support.summaries import make_arm, make_comparison, make_metrics, make_summary
 
-from limbeck.report.adjusted import NOTE, adjusted_table
+from limbeck.report.adjusted_table import NOTE, adjusted_table
 from limbeck.run.summary import AdjustedResult, AdjustedSeedResult
 
 

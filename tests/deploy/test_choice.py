@@ -3,7 +3,7 @@
 import pytest
 
 from limbeck._base.errors import ConfigError
-from limbeck.deploy.choose import choose_student
+from limbeck.deploy.choice import choose_student
 from limbeck.run.summary import ArmResult, DataFacts, Metrics, Seconds, SeedResult, Summary
 
 SECONDS = Seconds(teacher=0, store=0, training=0, evaluation=0, total=0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limbeck.deploy.gate import ERROR_ALLOWANCE, check_same_outputs, check_similar_outputs, table
+from limbeck.deploy.parity import ERROR_ALLOWANCE, check_same_outputs, check_similar_outputs, table
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=(1000, 4)).astype(np.float32) * 5

@@ -1,4 +1,4 @@
-"""Measurement of one model in a process of its own: ``python -m limbeck.deploy.stopwatch``.
+"""Measurement of one model in a process of its own: ``python -m limbeck.deploy.latency``.
 
 The process reads one JSON object per line from standard input and answers each with one line. The
 first object names the model, each later one asks for a measurement. Only the libraries that the

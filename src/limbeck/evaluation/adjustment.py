@@ -9,7 +9,7 @@ from torch import Tensor
 from limbeck.evaluation.bias import CHOSEN_ON_TEST, bias_chosen_on_test, recall
 from limbeck.evaluation.comparison import ArmErrors, compare_classifiers
 from limbeck.evaluation.metrics import classification_metrics, mean_and_sd, nll
-from limbeck.evaluation.predictions import SplitPredictions, StudentKey
+from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import AdjustedResult, AdjustedSeedResult, Comparison, TeacherResult
 

@@ -1,0 +1,101 @@
+"""Files of a study next to its summary: test predictions, examples and adjusted students."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from limbeck._base.files import write_atomically
+from limbeck.data import Dataset
+from limbeck.data.dataset import as_float
+from limbeck.evaluation.examples import select_examples
+from limbeck.models import save_model
+from limbeck.models.bias import add_to_logits
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import Summary
+from limbeck.study.scoring import ClassifierScores, Students, StudyScores
+
+PROBE_SIZE = 16
+"""Number of inputs on which a model is compared before and after its constants are folded in."""
+
+
+def write_predictions(run: RunFolder, scores: StudyScores) -> None:
+    """Write ``predictions.npz``: the logits on the test split, or the NLL of each token of text."""
+    _write_arrays(run.predictions, scores.arrays())
+
+
+def write_examples(run: RunFolder, scores: StudyScores, summary: Summary, count: int) -> None:
+    """Write ``examples.npz``: test images on which the main arm and its control differ.
+
+    Nothing is written unless the inputs are uint8 images ``[N, C, H, W]`` and there is a main
+    comparison.
+
+    Args:
+        run: Folder of the run.
+        scores: Scores of all students.
+        summary: Summary of the run.
+        count: Maximum number of images; 0 for none.
+    """
+    main = summary.main_comparison
+    if main is None or not count or not isinstance(scores, ClassifierScores):
+        return
+    images, test = scores.test_inputs, scores.test
+    is_image = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
+    if not is_image:
+        return
+    arm, control = _stacked_logits(scores, main.arm), _stacked_logits(scores, main.control)
+    examples = select_examples(arm, control, test.labels.numpy(), count)
+    if not examples.rows:
+        return
+    arrays = {
+        "arm": arm[examples.seeds, examples.rows],
+        "control": control[examples.seeds, examples.rows],
+        "images": images[examples.rows].numpy(),
+        "labels": test.labels[examples.rows].numpy(),
+        "rows": np.array(examples.rows),
+        "names": np.array([main.arm, main.control]),
+        "classes": np.array(summary.classes),
+        "temperature": np.array(summary.arm(main.arm).objective.get("temperature", 1.0)),
+        "alone": np.array([examples.arm_alone, examples.control_alone]),
+    }
+    if test.teacher is not None:
+        arrays["teacher"] = test.teacher[examples.rows].numpy()
+    _write_arrays(run.examples, arrays)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+
+
+def _stacked_logits(scores: ClassifierScores, arm: str) -> np.ndarray:
+    """Return the test logits of all seeds of an arm, ``[S, N, C]``."""
+    return np.stack([scores.test.logits[student].numpy() for student in scores.students_of(arm)])
+
+
+def save_adjusted(
+    scores: StudyScores, students: Students, data: Dataset, run: RunFolder
+) -> list[str]:
+    """Save every student with its constants folded into the bias of its last layer.
+
+    The models are saved in a subfolder of the student's folder, named after the method.
+
+    Returns:
+        A warning for each arm whose students have no bias in the last layer.
+    """
+    if not isinstance(scores, ClassifierScores) or scores.adjustment is None:
+        return []
+    method = scores.adjustment.how
+    arms_without_bias: list[str] = []
+    for (arm, seed), bias in scores.adjustment.biases.items():
+        model = students[arm, seed]().eval()
+        if add_to_logits(model, bias, as_float(data.val.inputs[:PROBE_SIZE])):
+            save_model(model, run.student(arm, seed) / method, class_names=data.class_names)
+        else:
+            arms_without_bias.append(arm)
+    return [
+        f"The students of arm '{arm}' have no bias in their last layer, so they could not be saved "
+        f"with the constants of bias={method}: add those of summary.json to their logits."
+        for arm in dict.fromkeys(arms_without_bias)
+    ]
