@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from limbeck._base.errors import ConfigError, DataError
 from limbeck.evaluation import metrics
 from limbeck.evaluation.evaluate import evaluate, predict
 
@@ -115,11 +116,32 @@ def test_a_failing_loaders_error_is_passed_on():
 
 
 @pytest.mark.parametrize("loader", [[], iter(()), DataLoader([])])
-def test_no_batch_is_a_value_error(loader):
+def test_no_batch_is_refused(loader):
     model = flat_model().train()
-    with pytest.raises(ValueError, match="no batch"):
+    with pytest.raises(ConfigError, match="no batch"):
         evaluate(model, loader)
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"x": randn(2, 4), "mask": 1, "y": [0, 1]}, "got a dictionary with the keys x, mask, y"),
+        ((randn(2, 4), [0, 4]), "Sample 6 of the loader has the label 4, but the model has 4 out"),
+        ((randn(2, 4) / 0, [0, 1]), "Sample 0 of batch 1 of the loader contains -?inf"),
+    ],
+)
+def test_bad_batches_are_named(batch, message):
+    good = (randn(5, 4), torch.arange(5) % 4)
+    with pytest.raises(DataError, match=message):
+        evaluate(nn.Identity(), [good, batch])
+
+
+def test_unlabelled_samples_are_not_counted():
+    logits = torch.eye(3)
+    assert evaluate(nn.Identity(), [(logits, [0, -100, 1])])["total"] == 2
+    with pytest.raises(DataError, match="All labels of the loader are -100"):
+        evaluate(nn.Identity(), [(logits, [-100] * 3)])
 
 
 def test_predict_gives_float32_logits_in_order():

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from limbeck import DistillationModule, Objective
-from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
 from limbeck.data.batches import Batch
 from limbeck.training.cohort.stack import Cohort
 
@@ -251,5 +251,5 @@ def test_a_single_student_that_diverges_stops_training(data):
 
 
 def test_a_batch_of_another_form_is_refused(data):
-    with pytest.raises(TypeError, match=r"pair \(x, y\), got dict"):
+    with pytest.raises(DataError, match=r"pair \(x, y\), got a dictionary with the keys x\."):
         trainer(max_epochs=1).fit(DistillationModule(net(0)), Loader([{"x": data.tensors[0]}]))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from limbeck.data.dataset import Dataset, Split, as_float
+from limbeck.data.loaders import read_pair
 from limbeck.data.randomness import random_order, replayable_integers
 from limbeck.data.transfer_set import TransferSet, mixing_pool
 from limbeck.data.views.base import NoViews, Views
@@ -63,17 +64,18 @@ class Batch(NamedTuple):
 
 
 def as_batch(batch: object) -> Batch:
-    """Convert a pair ``(x, y)`` to a batch for one seed; a :class:`Batch` is not changed.
+    """Convert a user's batch to a batch for one seed; a :class:`Batch` is not changed.
+
+    Args:
+        batch: Batch, or what :func:`~limbeck.data.loaders.read_pair` accepts.
 
     Raises:
-        TypeError: If the batch is neither.
+        DataError: If the batch has another form.
     """
     if isinstance(batch, Batch):
         return batch
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-        x, y = batch
-        return Batch(torch.as_tensor(x)[None], torch.as_tensor(y)[None])
-    raise TypeError(f"A batch should be a pair (x, y), got {type(batch).__name__}.")
+    x, y = read_pair(batch)
+    return Batch(x[None], y[None])
 
 
 class Share(NamedTuple):

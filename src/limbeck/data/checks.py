@@ -1,6 +1,6 @@
 """Checks shared by datasets of images, text and arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +96,28 @@ def check_samples(
             f"{where}: labels range from {low} to {high}, but {classes} classes have labels from 0 "
             f"to {classes - 1}."
         )
-    if inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
-        raise DataError(f"{where}: some inputs are infinite or not a number.")
+    check_finite(inputs, lambda row: f"{where}: sample {row}")
+
+
+def check_finite(inputs: Tensor, name: Callable[[int], str]) -> None:
+    """Check that no input is infinite or NaN.
+
+    Args:
+        inputs: Inputs ``[N, ...]``.
+        name: Function that returns the name of a sample for messages.
+
+    Raises:
+        DataError: If there is one.
+    """
+    if not inputs.is_floating_point() or bool(torch.isfinite(inputs).all()):
+        return
+    bad = ~torch.isfinite(inputs)
+    row = int(bad.reshape(len(bad), -1).any(1).nonzero()[0])
+    value = float(inputs[row][bad[row]][0])
+    raise DataError(
+        f"{name(row)} contains {value} (as {inputs.dtype}). Inputs should be finite numbers: "
+        "remove or replace samples with missing values."
+    )
 
 
 def _check_tokens(inputs: Tensor, labels: Tensor, classes: int, where: str) -> None:

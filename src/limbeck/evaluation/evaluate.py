@@ -1,11 +1,15 @@
 """Predict with one model on batches, and score it."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from limbeck._base.errors import ConfigError, DataError
+from limbeck.data.checks import check_finite
+from limbeck.data.loaders import check_labels, match_double, name_in_batch, read_pair
 from limbeck.evaluation.metrics import classification_metrics
 from limbeck.losses.base import UNLABELLED
 
@@ -22,21 +26,25 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
         Logits ``[N, C]`` in float32 on the CPU.
 
     Raises:
-        ValueError: If there is no batch.
+        ConfigError: If there is no batch.
+        DataError: If an input is infinite or NaN.
     """
     was_training = [(module, module.training) for module in model.modules()]
     first = next(model.parameters(), None)
     model.eval()
     try:
         logits = []
-        for x in inputs:
-            on_device = x if first is None else x.to(first.device)
-            logits.append(model(on_device).float().cpu())
+        for number, x in enumerate(inputs):
+            on_device = match_double(x if first is None else x.to(first.device), model)
+            output = model(on_device).float().cpu()
+            if not bool(output.isfinite().all()):
+                check_finite(x, partial(name_in_batch, number))
+            logits.append(output)
     finally:
         for module, mode in was_training:
             module.training = mode
     if not logits:
-        raise ValueError("The loader has no batch.")
+        raise ConfigError("The loader returned no batch.")
     return torch.cat(logits)
 
 
@@ -46,26 +54,33 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     Args:
         model: Model with logits ``[B, C]``, or ``[B, T, C]`` for text, on any device. The training
             mode of each submodule is restored.
-        loader: Batches of inputs and int64 labels ``[B]``, or ``[B, T]`` for text, with -100 at
-            ignored positions.
+        loader: Batches ``(x, y)`` of inputs and integer labels ``[B]``, or ``[B, T]`` for text;
+            -100 for samples or positions to ignore.
 
     Returns:
         ``total``, ``correct``, ``errors`` (counts), ``accuracy``, ``nll`` (nats) and ``ece``.
 
     Raises:
-        ValueError: If the loader has no batch.
+        ConfigError: If the loader has no batch.
+        DataError: If a batch has another form, if a label is out of range, if no sample is
+            labelled, or if an input is infinite or NaN.
     """
     labels: list[Tensor] = []
 
     def inputs() -> Iterator[Tensor]:
-        for x, y in loader:
-            labels.append(torch.as_tensor(y).cpu())
-            yield torch.as_tensor(x)
+        for batch in loader:
+            x, y = read_pair(batch)
+            labels.append(y.cpu())
+            yield x
 
     logits = predict(model, inputs())
     y = torch.cat(labels)
-    if y.ndim == 2:
-        logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]
+    check_labels(y, logits.shape[-1], "Sample {} of the loader".format)
+    logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]
+    if not len(y):
+        raise DataError(
+            f"All labels of the loader are {UNLABELLED}; expected some to compare with."
+        )
     metrics = classification_metrics(logits, y)
     return {
         "total": len(y),

@@ -1,6 +1,7 @@
 """Training and distillation in one call, with your own models and loaders."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import torch
 from torch import nn
 
 from limbeck._base.checks import check_count
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, DivergedError
 from limbeck._base.progress import Advance, StageProgress
+from limbeck.data.loaders import find_fault
 from limbeck.losses import Feature, Objective
 from limbeck.training.cohort.loop import TrainingData, train_epochs
+from limbeck.training.epochs import count_batches
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
 from limbeck.training.machine import fast_device_checks, keep_freed_memory, translate_errors
 from limbeck.training.optimizer import Optimizer, OptimizerLike
@@ -109,6 +112,8 @@ def train(
 
     Raises:
         ConfigError: If an argument is out of range, or the loader can be read only once.
+        DataError: If a batch has another form, if a label is out of range, or if an input is
+            infinite or NaN.
         DivergedError: If the loss became infinite or not a number.
     """
     task = DistillationTask(model, optimizer=_optimizer(optimizer, lr))
@@ -167,6 +172,8 @@ def distill(
     Raises:
         ConfigError: If an argument is out of range, the loader can be read only once, or a layer of
             ``features`` does not exist or fit.
+        DataError: If a batch has another form, if a label is out of range, or if an input is
+            infinite or NaN.
         TeacherError: If teacher and student have different numbers of classes.
         DivergedError: If the loss became infinite or not a number.
     """
@@ -262,11 +269,48 @@ def _fit_user_model(
     options = TrainerOptions.of({**_placement(device), **(trainer or {})}).with_epochs(epochs)
     if not model.training:
         model.train()
-    with quiet_lightning(), StageProgress(enabled=progress).stage(label, epochs) as advance:
-        steps = fit(task, loaders, options=options, advance=advance)
-    if steps == 0:
-        raise ConfigError("The loader returned no batch, so nothing was learnt.")
+    with (
+        quiet_lightning(),
+        _name_bad_samples(model, loaders.train, options),
+        StageProgress(enabled=progress).stage(label, epochs) as advance,
+    ):
+        fit(task, loaders, options=options, advance=advance)
     return model.to(device)
+
+
+@contextmanager
+def _name_bad_samples(
+    model: nn.Module, loader: Iterable[Any], options: TrainerOptions
+) -> Iterator[None]:
+    """When a training fails, look for inputs and labels in the loader that explain it.
+
+    Raises:
+        DataError: If there is such a sample.
+    """
+    classes: list[int] = []
+
+    def record_classes(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        hook.remove()
+        classes.append(getattr(outputs, "logits", outputs).shape[-1])
+
+    hook = model.register_forward_hook(record_classes)
+    try:
+        yield
+    except (DivergedError, IndexError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_index_error(error):
+            raise
+        batches = min(count_batches(loader, options.limit_train_batches), options.step_limit)
+        fault = find_fault(loader, batches=batches, classes=classes[0] if classes else None)
+        if fault is not None:
+            raise fault from None
+        raise
+    finally:
+        hook.remove()
+
+
+def _is_index_error(error: RuntimeError) -> bool:
+    """Whether an operation of PyTorch refused an index; on CUDA these errors have no class."""
+    return "out of bounds" in str(error) or "device-side assert" in str(error)
 
 
 def _placement(device: torch.device) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.data.batches import Batch, Mixed, as_batch
+from limbeck.data.loaders import match_double
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -186,12 +187,18 @@ class DistillationTask(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         """Sum of the students' losses."""
-        batch = as_batch(batch)
+        batch = self._batch(batch)
         counts = batch.counts or _count(batch.y)
         terms = self._terms_of(batch, counts)
         values = torch.stack([term.detach() for term in terms])
         self._train.add(values, weights_of_terms(values, counts))
         return terms.loss.sum()
+
+    def _batch(self, batch: Any) -> Batch:
+        batch = as_batch(batch)
+        if batch.x.dtype != torch.float64:
+            return batch
+        return batch._replace(x=match_double(batch.x, self.cohort))
 
     def _terms_of(self, batch: Batch, counts: Counts) -> Terms | GuidedTerms:
         if self.feature_term is not None:
@@ -237,7 +244,7 @@ class DistillationTask(nn.Module):
 
     def validate(self, batch: Any) -> None:
         """Add cross-entropy and accuracy of every student on a batch."""
-        batch = as_batch(batch)
+        batch = self._batch(batch)
         logits, y = self.cohort(batch.x), batch.y
         self.predicts_tokens = y.ndim == 3
         if self.predicts_tokens:

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance
 from limbeck.data.batches import Batch, as_batch
 from limbeck.training.cohort.checkpoint import (
@@ -70,6 +71,7 @@ def train_epochs(
         Number of optimizer steps.
 
     Raises:
+        ConfigError: If an epoch has no batch.
         DivergedError: If the loss of every student became infinite or not a number.
     """
     launch(fabric)
@@ -107,6 +109,7 @@ def train_epochs(
         task.begin_epoch(epoch, rank)
         last_report = time.monotonic()
 
+        number = 0
         for number, batch, is_last in read_epoch(
             train_batches, epoch_length, look_ahead=accumulate > 1
         ):
@@ -134,6 +137,8 @@ def train_epochs(
             if step >= options.step_limit:
                 break
 
+        if number == 0:
+            raise no_batch_error(epoch)
         task.begin_validation()
         if val_batches is not None and (epoch + 1) % options.check_val_every_n_epoch == 0:
             validate(task, val_batches, val_length, fabric)
@@ -150,6 +155,19 @@ def train_epochs(
         if step >= options.step_limit:
             break
     return step
+
+
+def no_batch_error(epoch: int) -> ConfigError:
+    """Return the error for an epoch without a batch."""
+    if epoch == 0:
+        return ConfigError(
+            "The loader returned no batch: its dataset is empty, or drop_last leaves out its only "
+            "batch."
+        )
+    return ConfigError(
+        f"The loader returned no batch in epoch {epoch + 1}, so it can be read only once. Give a "
+        "list or a DataLoader."
+    )
 
 
 def prepare(batch: Any, fabric: Fabric) -> Batch:

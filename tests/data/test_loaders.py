@@ -1,0 +1,104 @@
+"""Batches of users' loaders: the forms that are read, and messages about the others."""
+
+from collections import UserDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from limbeck._base.errors import DataError
+from limbeck.data.loaders import check_labels, find_fault, match_double, read_pair
+
+X, Y = torch.rand(4, 3), torch.tensor([0, 1, 2, 1])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        (X, Y),
+        [X, Y],
+        (X.numpy(), Y.tolist()),
+        (X, Y.int()),
+        (X, Y.byte().numpy()),
+        (X, Y[:, None]),
+        {"pixel_values": X, "labels": Y},
+        UserDict(label=Y, image=X),
+    ],
+    ids=str,
+)
+def test_pairs_and_dictionaries_of_two_are_read(batch):
+    x, y = read_pair(batch)
+    assert torch.equal(x, X)
+    assert torch.equal(y, Y)
+    assert y.dtype == torch.int64
+
+
+def test_labels_of_a_text_of_one_token_keep_their_shape():
+    tokens = torch.tensor([[3], [4]])
+    assert read_pair((tokens, tokens))[1].shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        (X, r"should be a pair \(x, y\), got Tensor"),
+        (None, "got NoneType"),
+        ((X, Y, Y), r"got a tuple of 3 \(Tensor, Tensor, Tensor\)\. Return .*collate_fn"),
+        ((X,), r"got a tuple of 1 \(Tensor\)"),
+        ({"input_ids": X, "attention_mask": X, "labels": Y}, "keys input_ids, attention_mask, lab"),
+        ({"x": X, "z": Y}, "with the keys x, z. A dictionary may have one key for the inputs"),
+        (({"input_ids": X}, Y), "inputs of a batch should be one tensor .* got dict"),
+        ((X, list("abca")), "labels of a batch should be one tensor .* got list"),
+        ((X, None), "labels of a batch should be one tensor"),
+        ((X, Y[:-1]), r"inputs of shape \[4, 3\] and labels of shape \[3\]"),
+        ((1, 2), r"inputs of shape \[\] and labels"),
+        ((X[:0], Y[:0]), "A batch of the loader is empty"),
+        ((X, Y.float()), r"labels of a batch are torch\.float32 of shape \[4\].*y\.long\(\)"),
+        ((X, Y > 1), r"torch\.bool"),
+        ((X, torch.eye(3)[Y]), r"of shape \[4, 3\].*y\.argmax\(-1\)"),
+    ],
+)
+def test_other_forms_are_explained(batch, message):
+    with pytest.raises(DataError, match=message):
+        read_pair(batch)
+
+
+def test_double_inputs_become_float32_unless_the_model_is_double():
+    double = X.double()
+    assert match_double(double, nn.Linear(3, 2)).dtype == torch.float32
+    assert match_double(double, nn.Linear(3, 2).double()) is double
+    assert match_double(double, nn.Identity()) is double
+    assert match_double(X, nn.Linear(3, 2).double()) is X
+
+
+def test_unlabelled_samples_are_in_range():
+    check_labels(torch.tensor([0, 2, -100]), 3, str)
+    for bad in (-1, 3):
+        labels = torch.tensor([[0, 1], [-100, bad]])
+        with pytest.raises(DataError, match=rf"^1 has the label {bad}, but the model has 3 out"):
+            check_labels(labels, 3, str)
+
+
+def damaged(value):
+    x = X.clone()
+    x[2, 1] = value
+    return TensorDataset(x, Y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_fault_is_named_by_its_place_in_the_dataset(value):
+    shuffled = DataLoader(damaged(value), batch_size=2, shuffle=True)
+    fault = find_fault(shuffled, batches=9, classes=None)
+    assert str(fault).startswith(f"Sample 2 of the loader's dataset contains {value} ")
+    in_list = find_fault(list(DataLoader(damaged(value), batch_size=2)), batches=9, classes=3)
+    assert str(in_list).startswith(f"Sample 0 of batch 1 of the loader contains {value} ")
+    assert find_fault(list(shuffled), batches=0, classes=3) is None
+
+
+def test_a_label_out_of_range_is_found_and_good_data_is_not_blamed():
+    loader = DataLoader(TensorDataset(X, Y), batch_size=2)
+    assert find_fault(loader, batches=float("inf"), classes=3) is None
+    fault = find_fault(loader, batches=float("inf"), classes=2)
+    assert str(fault).startswith("Sample 2 of the loader's dataset has the label 2")
