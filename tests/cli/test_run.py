@@ -162,7 +162,7 @@ def test_divergence_ends_with_exit_code_5(tmp_path, capsys, monkeypatch):
 def test_all_views_can_be_chosen(overrides, hard, soft, tmp_path):
     """The study is built but not trained."""
     config = compose([*overrides, "store=off", "quick=true", *TINY])
-    study = build_study(config, out=tmp_path / "run", facts={})
+    study = build_study(config, out=tmp_path / "run")
     study.check()
     views = {plan.name: plan.views.name for plan in study.plans}
     assert views == {"hard": hard, "soft": soft}

@@ -30,5 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.cli.config.reopen import recompose
     from limbeck.cli.run import execute
 
-    with recompose(folder, "is resumed with RunOptions(resume=True)") as (config, facts):
-        return execute(config, folder.path, facts, resume=True)
+    with recompose(folder, "is resumed with RunOptions(resume=True)") as (config, command):
+        return execute(config, folder.path, command, resume=True)

@@ -12,6 +12,7 @@ from limbeck._base.version import __version__
 from limbeck.cli.terminal import fail
 
 if TYPE_CHECKING:
+    from limbeck.cli.config.command import Command
     from limbeck.run.summary import Summary
 
 HELP = {
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             "'limbeck distill' needs an existing teacher. Set teacher.from to a run of 'limbeck "
             "train' or to a file of weights, or train a teacher first with 'limbeck run'."
         )
-    return execute(config, _output_folder(config), _facts(arguments))
+    return execute(config, _output_folder(config), _command(arguments))
 
 
 def _output_folder(config: Any) -> Path:
@@ -69,29 +70,31 @@ def _output_folder(config: Any) -> Path:
     return Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _facts(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the facts about the command that are needed to resume the run."""
+def _command(arguments: argparse.Namespace) -> "Command":
+    """Return the command of this process, which is needed to resume the run."""
+    from limbeck.cli.config.command import Command
+
     config_dir = arguments.config_dir
     options = ["-m"] if arguments.multirun else []
     if config_dir is not None:
         options += ["--config-dir", str(config_dir)]
-    return {
-        "command": shlex.join(["limbeck", arguments.verb, *options, *arguments.overrides]),
-        "verb": arguments.verb,
-        "multirun": arguments.multirun,
-        "overrides": arguments.overrides,
-        "config_dir": None if config_dir is None else str(config_dir),
-        "folder": str(Path.cwd()),
-    }
+    return Command(
+        command=shlex.join(["limbeck", arguments.verb, *options, *arguments.overrides]),
+        verb=arguments.verb,
+        multirun=arguments.multirun,
+        overrides=tuple(arguments.overrides),
+        config_dir=None if config_dir is None else str(config_dir),
+        folder=str(Path.cwd()),
+    )
 
 
-def execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool = False) -> int:
+def execute(config: Any, out: Path, command: "Command", *, resume: bool = False) -> int:
     """Run a composed study and print its results.
 
     Args:
         config: Composed settings.
         out: Run folder.
-        facts: Command, settings and working directory, for the manifest.
+        command: Command that started the run.
         resume: Whether to continue the run in ``out``.
 
     Returns:
@@ -99,7 +102,7 @@ def execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool = Fal
     """
     from limbeck.cli.config.instantiate import build_study
 
-    study = build_study(config, out=out, facts=facts, resume=resume)
+    study = build_study(config, out=out, command=command, resume=resume)
     study.check()
     if study.rank == 0:
         action = "resuming" if resume else "results in"
@@ -108,7 +111,7 @@ def execute(config: Any, out: Path, facts: dict[str, Any], *, resume: bool = Fal
             print(study.size(), file=sys.stderr)
     resume_command = f"limbeck resume {shlex.quote(str(out))}"
     try:
-        summary = study.fit_teacher() if facts["verb"] == "train" else study.run()
+        summary = study.fit_teacher() if command.verb == "train" else study.run()
     except KeyboardInterrupt:
         return fail(f"interrupted. Continue with: {resume_command}", 130)
     except DivergedError:

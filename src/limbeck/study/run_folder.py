@@ -14,6 +14,7 @@ from limbeck._base.files import write_text
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.renamed_targets import same_settings
+from limbeck.study.options import RunOptions
 
 
 class TemporaryRunFolder(RunFolder):
@@ -36,37 +37,27 @@ class TemporaryRunFolder(RunFolder):
 
 @contextmanager
 def open_run(
-    run: RunFolder,
-    settings: Mapping[str, Any],
-    *,
-    recipe: str,
-    seeds: Sequence[int],
-    facts: Mapping[str, Any],
-    resume: bool,
-    overwrite: bool,
+    run: RunFolder, settings: Mapping[str, Any], seeds: Sequence[int], options: RunOptions
 ) -> Iterator[ManifestWriter]:
     """Prepare the folder of a run, and record any error that ends the run in its manifest.
 
     Args:
         run: Folder of the run.
         settings: Content of ``config.yaml``.
-        recipe: Name of the study.
         seeds: Seeds of the study.
-        facts: Additional keys of the manifest.
-        resume: Whether to continue the run in the folder.
-        overwrite: Whether to replace the run in the folder.
+        options: Options of the run.
 
     Raises:
         ConfigError: If the folder is in use, or a resumed run was started with other settings.
     """
-    run.prepare(resume=resume, overwrite=overwrite)
+    run.prepare(resume=options.resume, overwrite=options.overwrite)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
-    if resume and run.config.is_file() and not _has_settings(run, text):
+    if options.resume and run.config.is_file() and not _has_settings(run, text):
         raise ConfigError(
             f"{run.path}: the settings differ from those in {run.config.name}, with which this run "
             "was started. Resume with the same settings, or start over with overwrite=true."
         )
-    manifest = ManifestWriter(run, recipe=recipe, seeds=seeds, facts=facts)
+    manifest = ManifestWriter(run, recipe=options.name, seeds=seeds, facts=options.facts)
     out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
     manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
     write_text(run.config, text)

@@ -299,16 +299,8 @@ class Study:
         return self._pools.get(plan.transfer)
 
     def _open_run(self) -> AbstractContextManager[ManifestWriter]:
-        options = self.options
-        return open_run(
-            self.run_folder,
-            options.config or self._settings(),
-            recipe=options.name,
-            seeds=self.seeds,
-            facts=options.facts,
-            resume=options.resume,
-            overwrite=options.overwrite,
-        )
+        settings = self.options.config or self._settings()
+        return open_run(self.run_folder, settings, self.seeds, self.options)
 
     def _complete_arms(self, manifest: ManifestWriter) -> list[ArmPlan]:
         """Return the arms without a failed student."""

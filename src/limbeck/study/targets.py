@@ -1,4 +1,4 @@
-"""The teacher's signal for each cohort: stored answers, or the teacher if that is less work."""
+"""The teacher's signal for each cohort: stored answers, or the live teacher if that is faster."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +75,7 @@ def _check_objective(plan: ArmPlan, settings: StoreSettings) -> None:
 
 
 class TeacherSignals:
-    """Teacher's signals of a study. Cohorts with the same inputs and views share one signal.
+    """Teacher signals of a study. Cohorts with the same inputs and views share one signal.
 
     Args:
         teacher: Teacher of the study.

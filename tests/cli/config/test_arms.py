@@ -3,8 +3,8 @@ import pytest
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.arms import (
     check_arms,
+    check_flags,
     check_sections,
-    check_switches,
     is_control,
     merge_differences,
     merge_objective,
@@ -103,12 +103,12 @@ def test_a_bad_arm_is_refused_with_its_key(arm, message):
         check_arms({"hard": None, "kd": arm}, SETTINGS)
 
 
-@pytest.mark.parametrize("switch", ["overwrite", "quick"])
+@pytest.mark.parametrize("flag", ["overwrite", "quick"])
 @pytest.mark.parametrize("value", [0, 1, "true", None])
-def test_a_switch_is_true_or_false(switch, value):
-    check_switches(SETTINGS)
-    with pytest.raises(ConfigError, match=rf"{switch}=.* should be true or false"):
-        check_switches(SETTINGS | {switch: value})
+def test_a_flag_is_true_or_false(flag, value):
+    check_flags(SETTINGS)
+    with pytest.raises(ConfigError, match=rf"{flag}=.* should be true or false"):
+        check_flags(SETTINGS | {flag: value})
 
 
 def test_every_key_of_a_section_is_needed_and_no_other_is_allowed():

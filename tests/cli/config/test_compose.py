@@ -1,4 +1,4 @@
-"""Composed settings: shared files, choices of objectives, and start-up without torch."""
+"""Settings of the command line: groups, overrides, paths and recipes of the user."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.compose import compose
 from limbeck.cli.config.groups import CONF, GROUPS, choice_names, choices
+from limbeck.cli.main import main
 from limbeck.losses import SOFT_LOSSES, Objective
 
 
@@ -67,3 +68,125 @@ def test_composing_and_reading_the_table_of_losses_need_no_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+
+
+def test_data_without_a_recipe_keeps_all_its_labels():
+    plain = compose(["data=fashion_mnist"])
+    assert plain.recipe == "plain"
+    assert plain.transfer.labelled is None
+    assert (plain.epochs, plain.student.hidden) == (20, [50])
+    assert compose(["data=digits"]).recipe == compose([]).recipe == "digits"
+    assert compose(["recipe=digits", "data=fashion_mnist"]).transfer.labelled == 100
+    assert compose(["data=mnist", "recipe=mnist_few"]).recipe == "mnist_few"
+
+
+@pytest.mark.parametrize("recipe", ["digits", "mnist"])
+def test_composed_settings_are_yaml(capsys, recipe):
+    assert main(["run", "--cfg", "job", f"recipe={recipe}", "epochs=7", "seeds=[4,2]"]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert settings["recipe"] == recipe
+    assert settings["epochs"] == 7
+    assert settings["seeds"] == [4, 2]
+    assert set(settings) == {
+        "recipe",
+        "data",
+        "views",
+        "teacher",
+        "student",
+        "objective",
+        "arms",
+        "transfer",
+        "seeds",
+        "epochs",
+        "batch_size",
+        "optimizer",
+        "trainer",
+        "store",
+        "bias",
+        "examples",
+        "logger",
+        "out",
+        "overwrite",
+        "quick",
+        "sweep",
+    }
+
+
+def test_the_command_line_comes_last():
+    settings = compose(
+        ["student.hidden=[7]", "teacher.epochs=2", "arms.soft.objective.temperature=9"]
+    )
+    assert settings.student.hidden == [7]
+    assert settings.teacher.epochs == 2
+    assert settings.arms.soft.objective.temperature == 9
+
+
+def test_a_group_chosen_on_the_command_line_is_taken_whole():
+    plain = compose(["student=convnet", "teacher=mlp", "student.dropout=0.4"])
+    assert set(plain.student) == {"_target_", "_partial_", "channels", "strides", "dropout"}
+    assert plain.student.dropout == 0.4
+    assert "channels" not in plain.teacher.model
+    assert plain.transfer == compose([]).transfer, "the rest of the recipe stays"
+    assert compose(["teacher=none"]).teacher.model is None
+    assert compose(["student=mlp", "recipe=mnist"]).student.hidden == [50]
+    assert compose(["recipe=mnist", "teacher=mlp", "views=none"]).teacher.views is None, (
+        "that is, the study's"
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "läuft nicht/größe 1",
+        "a,b",
+        "a(b)",
+        "a=b",
+        "it's",
+        "[1]/x",
+        "5",
+        "C:/x",
+        "true",
+        'a"b',
+        "日本",
+    ],
+)
+def test_paths_are_taken_as_they_are(path):
+    quoted = "'[1]/x'" if path.startswith("[") else path
+    settings = compose(
+        [f"out={quoted}", "data=mnist", f"data.root={quoted}", f"teacher.from={quoted}"]
+    )
+    assert settings.out == settings.data.root == settings.teacher["from"] == path
+
+
+def test_paths_may_be_lists_null_quoted_or_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    settings = compose(["teacher.from=[a,b]", "out=null"])
+    assert list(settings.teacher["from"]) == ["a", "b"]
+    assert settings.out is None
+    assert compose(["out='a b'"]).out == "a b"
+    assert compose(["out=~/runs/1"]).out == "/somewhere/runs/1"
+
+
+def test_new_arms_and_trainer_options_may_be_added():
+    settings = compose(["+arms.hot.objective.temperature=9", "trainer.gradient_clip_val=1"])
+    assert settings.arms.hot.objective.temperature == 9
+    assert settings.trainer.gradient_clip_val == 1
+
+
+def test_a_recipe_of_ones_own(tmp_path, capsys):
+    folder = tmp_path / "my conf" / "recipe"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /student: convnet\nrecipe: mine\nepochs: "
+        "3\nseeds: 1\n",
+        encoding="utf-8",
+    )
+    own = ["--config-dir", str(folder.parent)]
+    assert main(["run", *own, "recipe=mine", "--cfg", "job"]) == 0
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert (settings["recipe"], settings["epochs"], settings["seeds"]) == ("mine", 3, 1)
+    assert settings["student"]["channels"]
+    assert main(["run", *own, "recipe=mime"]) == 2
+    assert "Did you mean mine?" in capsys.readouterr().err
+    assert main(["run", "--config-dir", str(tmp_path / "nowhere"), "recipe=mine"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

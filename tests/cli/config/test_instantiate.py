@@ -30,7 +30,7 @@ def test_settings_of_version_0_1_0_still_build_a_study(tmp_path, monkeypatch):
         ],
         None,
     )
-    study = build_study(config, out=tmp_path / "run", facts={})
+    study = build_study(config, out=tmp_path / "run")
     assert study.data.name == "book.txt"
     [logger] = study.options.loggers
     assert isinstance(logger, partial)
@@ -41,7 +41,7 @@ def test_settings_of_version_0_1_0_still_build_a_study(tmp_path, monkeypatch):
 def test_a_logger_without_target_is_refused(tmp_path):
     config = compose(["+logger.own.project=mine"], None)
     with pytest.raises(ConfigError, match=r"logger\.own should name a logger in _target_"):
-        build_study(config, out=tmp_path / "run", facts={})
+        build_study(config, out=tmp_path / "run")
 
 
 def test_a_recipe_that_is_no_yaml_is_refused(tmp_path):
@@ -52,9 +52,10 @@ def test_a_recipe_that_is_no_yaml_is_refused(tmp_path):
 
 
 def test_settings_in_a_manifest_should_be_strings(tmp_path):
-    (tmp_path / "manifest.json").write_text(json.dumps({"overrides": [3]}))
+    content = {"command": "limbeck run 3", "verb": "run", "overrides": [3]}
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
     with (
-        pytest.raises(UntrustedFileError, match="overrides should be strings"),
+        pytest.raises(UntrustedFileError, match=r"overrides\[0\] should be a string, found 3"),
         recompose(RunFolder(tmp_path), ""),
     ):
         pass

@@ -1,1 +1,1 @@
-"""Building of a study from a command line: Hydra composes settings and creates objects."""
+"""Construction of studies from the command line: Hydra composes the settings."""

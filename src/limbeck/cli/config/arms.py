@@ -1,4 +1,4 @@
-"""Arms as plain settings, each a mapping of its differences from the study."""
+"""Arms as plain settings: each lists its differences from the study."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -105,24 +105,29 @@ def check_sections(settings: Settings, sections: Mapping[str, Collection[str]]) 
                 )
 
 
-def check_keys(settings: Iterable[str], known: Collection[str], where: str) -> None:
-    """Check that all keys are known.
+def check_keys(settings: Iterable[str], allowed: Collection[str], where: str) -> None:
+    """Check that all keys are allowed.
+
+    Args:
+        settings: Keys to check.
+        allowed: Allowed keys.
+        where: Path of the settings, for messages; empty at the top.
 
     Raises:
         ConfigError: If a key is unknown. The message suggests a similar key.
     """
     for key in settings:
-        if key in known:
+        if key in allowed:
             continue
-        near = closest(str(key), known)
-        if near:
-            hint = f"Did you mean `{_path(where, near)}`?"
+        match = closest(str(key), allowed)
+        if match:
+            hint = f"Did you mean `{_path(where, match)}`?"
         else:
-            hint = f"Known keys: {', '.join(known)}."
+            hint = f"Known keys: {', '.join(allowed)}."
         raise ConfigError(f"Unknown key `{_path(where, key)}`. {hint}")
 
 
-def check_switches(settings: Settings) -> None:
+def check_flags(settings: Settings) -> None:
     """Check the boolean settings of a study.
 
     Raises:

@@ -20,18 +20,18 @@ class Composer:
     """Cached composition with Hydra, which takes a tenth of a second per call.
 
     Args:
-        search: Override of Hydra's search path, or an empty list.
+        search_path: Override of Hydra's search path, or an empty list.
     """
 
-    def __init__(self, search: Sequence[str]):
-        self.search = list(search)
+    def __init__(self, search_path: Sequence[str]):
+        self.search_path = list(search_path)
         self._configs: dict[tuple[str, ...], Any] = {}
 
     def __call__(self, overrides: Sequence[str]) -> Any:
         """Return the unresolved settings for overrides."""
         key = tuple(overrides)
         if key not in self._configs:
-            self._configs[key] = hydra_compose("config", overrides=[*self.search, *overrides])
+            self._configs[key] = hydra_compose("config", overrides=[*self.search_path, *overrides])
         return copy.deepcopy(self._configs[key])
 
 
@@ -55,7 +55,7 @@ def compose_settings(composer: Composer, overrides: Sequence[str]) -> Any:
 def _compose_choices(composer: Composer, groups: list[str], values: list[str]) -> Any:
     """Compose settings in which groups chosen on the command line ignore the recipe.
 
-    What the recipe sets inside such a group is meant for the choice that the recipe makes.
+    The settings of a recipe inside such a group belong to the choice that the recipe makes.
     """
     config = composer([*groups, *values])
     choices = [override for override in groups if not override.startswith("recipe=")]
@@ -96,8 +96,8 @@ def check_key(base: Any, override: str) -> str:
 def _check_arm(name: str, arms: Sequence[str]) -> None:
     if name in arms:
         return
-    near = closest(name, arms)
-    hint = f" Did you mean `arms.{near}`?" if near else ""
+    match = closest(name, arms)
+    hint = f" Did you mean `arms.{match}`?" if match else ""
     raise ConfigError(
         f"Unknown arm `arms.{name}`.{hint} This study has {', '.join(arms) or 'none'}; put a + in "
         "front to add one."
@@ -105,12 +105,12 @@ def _check_arm(name: str, arms: Sequence[str]) -> None:
 
 
 def _unknown_key(base: Any, key: str) -> str:
-    known = _flat(OmegaConf.to_container(base, resolve=False))
-    siblings = [other for other in known if other.rpartition(".")[0] == key.rpartition(".")[0]]
-    near = closest(key, known) or closest(key, siblings)
+    defaults = _flat(OmegaConf.to_container(base, resolve=False))
+    siblings = [other for other in defaults if other.rpartition(".")[0] == key.rpartition(".")[0]]
+    match = closest(key, defaults) or closest(key, siblings)
     hint = ""
-    if near is not None:
-        hint = f" Did you mean `{near}` (default {_format(known[near])})?"
+    if match is not None:
+        hint = f" Did you mean `{match}` (default {_format(defaults[match])})?"
     return f"Unknown key `{key}`.{hint} `limbeck run --cfg job` lists every key."
 
 
@@ -135,11 +135,11 @@ def explain(error: Exception, parsed: Sequence[Parsed], config_dir: str | Path |
     for key, value in parsed:
         if not (CONF / key).is_dir():
             continue
-        known = choice_names(key, config_dir)
+        names = choice_names(key, config_dir)
         if not value:
-            return f"{key} cannot be left out. Choose one of {', '.join(known)}."
-        if value not in known:
-            near = closest(value, known)
-            hint = f" Did you mean {near}?" if near else ""
-            return f"{key}={value} is unknown.{hint} Choose one of {', '.join(known)}."
+            return f"{key} cannot be left out. Choose one of {', '.join(names)}."
+        if value not in names:
+            match = closest(value, names)
+            hint = f" Did you mean {match}?" if match else ""
+            return f"{key}={value} is unknown.{hint} Choose one of {', '.join(names)}."
     return "The settings cannot be read: " + " ".join(str(error).split())

@@ -14,11 +14,12 @@ from limbeck._base.checks import check_count, seed_list
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.cli.config.arms import (
     check_arms,
+    check_flags,
     check_sections,
-    check_switches,
     merge_differences,
     merge_objective,
 )
+from limbeck.cli.config.command import Command
 from limbeck.cli.config.groups import choices
 from limbeck.data import TransferSet
 from limbeck.losses import Objective
@@ -34,9 +35,9 @@ from limbeck.training.optimizer import Optimizer
 QUICK_SEEDS = 2
 QUICK_EPOCHS = 2
 QUICK_SAMPLES = 2000
-QUICK_LARGE = 64
-"""Number of samples of a quick run on text, whose samples are blocks, or with models of libraries,
-which take a thousand times longer per sample.
+QUICK_COSTLY_SAMPLES = 64
+"""Number of samples of a quick run on text or with models of libraries, where each sample takes
+about a thousand times longer.
 """
 EXAMPLES = {
     "data": "data=digits",
@@ -86,13 +87,15 @@ TEACHER_KEYS = (
 )
 
 
-def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool = False) -> Study:
+def build_study(
+    config: Any, *, out: Path, command: Command | None = None, resume: bool = False
+) -> Study:
     """Build the study that composed settings describe.
 
     Args:
         config: Settings from :func:`~limbeck.cli.config.compose.compose`.
         out: Run folder.
-        facts: Further keys of the manifest.
+        command: Command that started the run, for the manifest.
         resume: Whether to resume the run in ``out``.
 
     Raises:
@@ -105,7 +108,7 @@ def build_study(config: Any, *, out: Path, facts: dict[str, Any], resume: bool =
         rank, _ = process_of(settings["trainer"])
     if rank == 0:
         RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
-    return _Builder(settings, facts.get("config_dir")).study(out=out, facts=facts, resume=resume)
+    return _Builder(settings, command).study(out=out, resume=resume)
 
 
 def _check(settings: dict[str, Any]) -> None:
@@ -131,7 +134,7 @@ def _check(settings: dict[str, Any]) -> None:
             f"teacher.optimizer={teacher['optimizer']!r} should be a group of settings, like "
             "optimizer."
         )
-    check_switches(settings)
+    check_flags(settings)
     check_arms(settings["arms"], settings)
 
 
@@ -142,23 +145,24 @@ def _field_names(kind: Any) -> tuple[str, ...]:
 class _Builder:
     """Builder of a study from plain settings; equal settings share one object."""
 
-    def __init__(self, settings: dict[str, Any], config_dir: str | None):
-        self.settings, self.config_dir = settings, config_dir
+    def __init__(self, settings: dict[str, Any], command: Command | None):
+        self.settings, self.command = settings, command
+        self.config_dir = None if command is None else command.config_dir
         self.quick = settings["quick"]
         models = json.dumps([settings[key] for key in ("student", "teacher", "arms")], default=str)
         self.samples = QUICK_SAMPLES
         libraries = [builder for builder in BUILDERS.values() if builder.from_library]
         if any(builder.class_name in models for builder in libraries):
-            self.samples = QUICK_LARGE
+            self.samples = QUICK_COSTLY_SAMPLES
         self.head: Any = None  # the first samples of the dataset, for a quick run
         self._objects: dict[str, Any] = {}
 
-    def study(self, *, out: Path, facts: dict[str, Any], resume: bool) -> Study:
+    def study(self, *, out: Path, resume: bool) -> Study:
         settings = self.settings
         if self.quick:
             data = self._build(settings["data"])
             if data.tokenizer is not None:
-                self.samples = QUICK_LARGE
+                self.samples = QUICK_COSTLY_SAMPLES
             self.head = data.head(self.samples)
         arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         seeds = seed_list(settings["seeds"])
@@ -170,6 +174,7 @@ class _Builder:
             batch_size=settings["batch_size"],
             optimizer=optimizer,
         )
+        facts = {} if self.command is None else self.command.as_dict()
         options = RunOptions(
             name=settings["recipe"],
             overwrite=settings["overwrite"],

@@ -9,7 +9,7 @@ from limbeck._base.errors import ConfigError
 MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
 """Groups of models, each with the setting that names a model of a library."""
 LIBRARIES = ("torchvision", "timm")
-TEXT = ("text", "text_folder")
+TEXT_DATA = ("text", "text_folder")
 """Choices of ``data`` that are text."""
 PATHS = (
     "out",
@@ -57,12 +57,12 @@ def section_of(override: str) -> str:
 
 
 def add_default_recipe(overrides: Sequence[str]) -> list[str]:
-    """Add a generic recipe if the data differs from that of the default recipe and none is set."""
+    """Add a generic recipe if none is chosen and the data is not that of the default recipe."""
     choices = {key_of(override): override.partition("=")[2] for override in overrides}
     data = choices.get("data", "digits")
     if "recipe" in choices or data == "digits":
         return list(overrides)
-    recipe = "text" if data in TEXT else "plain"
+    recipe = "text" if data in TEXT_DATA else "plain"
     return [f"recipe={recipe}", *overrides]
 
 
