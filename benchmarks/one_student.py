@@ -3,9 +3,9 @@ in memory. n = 5.
 
 784-50-10, batches of 100, Adam at 1e-3, MNIST's 55,000 training images: once on labels, once
 distilled at T = 4 (hard weight 0.1, soft weight 0.9) from logits that lie in memory. The bare loop
-is what a good engineer writes by hand: floats normalised once, randperm, indexing, the fused Adam.
-Also plain Lightning with torchvision's MNIST and a ``DataLoader``, and the textbook loop without
-Lightning, both on labels.
+is what a good engineer writes by hand: floats in memory, randperm, indexing, the fused Adam. Both
+train the same student, which normalises its inputs itself. Also plain Lightning with torchvision's
+MNIST and a ``DataLoader``, and the textbook loop without Lightning, both on labels.
 
 Inside the clock: a steady epoch, the mean of the second to fourth of a fit; each side validates on
 5,000 images after every epoch; ours also writes its CSV log and a checkpoint, as in a study, and
@@ -49,15 +49,17 @@ def main() -> None:
     data = small_or_whole(options)
     logits = torch.randn(len(data.train), 10)
 
+    def student() -> Normalized:
+        return Normalized(MLP(data.shape, 10, hidden=[50]), [MEAN], [STD])
+
     def ours(kind: str) -> float:
-        student = Normalized(MLP(data.shape, 10, hidden=[50]), [MEAN], [STD])
         signal = StoredTeacher(logits[:, None]) if kind == "distilled" else None
-        task = DistillationTask(student, signal, Objective(**OBJECTIVES[kind]), seeds=[0])
+        task = DistillationTask(student(), signal, Objective(**OBJECTIVES[kind]), seeds=[0])
         return epoch_of_fit(task, StudyData(data, seeds=[0], batch_size=BATCH), options)
 
     def bare(kind: str) -> float:
         loop = Bare(
-            network([784, 50, 10]),
+            student(),
             data,
             distillation_loss(**OBJECTIVES[kind]),
             batch_size=BATCH,

@@ -2,8 +2,8 @@
 
 The textbook loop is what tutorials show: torchvision's MNIST, transforms image by image, a
 shuffling ``DataLoader``, a live teacher on every batch, ``torch.optim.Adam``, ``loss.item()``. The
-bare loop is what a good engineer would write: normalised float tensors in memory, ``randperm``,
-indexing, stored logits and the fused Adam.
+bare loop is what a good engineer would write: float tensors in memory, ``randperm``, indexing,
+stored logits and the fused Adam.
 """
 
 import itertools
@@ -174,8 +174,8 @@ class Bare:
     """A bare training of one student on tensors in memory, with the fused Adam at 1e-3.
 
     Args:
-        student: Model to train.
-        data: Dataset, whose training and validation split are normalised once.
+        student: Model to train, for images from 0 to 1.
+        data: Dataset, whose training and validation split are converted to floats once.
         loss: Loss of student, teacher and labels.
         batch_size: Number of samples in a step.
         logits: Logits of the teacher, one row per training sample; None for labels alone.
@@ -195,7 +195,7 @@ class Bare:
         precision: Any = None,
     ):
         self.x, self.x_val = (
-            (s.inputs.to(device).float() / 255 - MEAN) / STD for s in (data.train, data.val)
+            split.inputs.to(device).float() / 255 for split in (data.train, data.val)
         )
         self.y, self.y_val = data.train.labels.to(device), data.val.labels.to(device)
         self.logits = None if logits is None else logits.to(device)

@@ -188,3 +188,9 @@ def test_a_language_model_is_scored_by_its_tokens():
     assert result["nll"] == pytest.approx(
         float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-6
     )
+
+
+def test_batches_may_be_numpy_arrays():
+    x, y = randn(23, 6), torch.arange(23) % 4
+    model = flat_model()
+    assert evaluate(model, [(x.numpy(), y.numpy())]) == evaluate(model, [(x, y)])

@@ -3,10 +3,17 @@
 import math
 
 import pytest
+import torch
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+import limbeck
+from limbeck import Optimizer
+from limbeck._base.errors import ConfigError
 from limbeck.training.epochs import count_batches, count_steps, read_epoch
 from limbeck.training.options import TrainerOptions
+
+BATCHES = [(torch.randn(4, 6), torch.arange(4) % 3)] * 2
 
 
 class Stream(IterableDataset):
@@ -49,3 +56,31 @@ def test_the_last_batch_is_known_where_there_is_a_length_or_one_is_read_ahead():
     assert not any(b.is_last for b in read_epoch(Stream(), math.inf, look_ahead=False))
     assert [b.number for b in read_epoch(Stream(), math.inf, look_ahead=True)] == [1, 2, 3, 4, 5]
     assert list(read_epoch([], math.inf, look_ahead=True)) == []
+
+
+class NoLength:
+    """A loader that cannot say how many batches it has."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+def test_a_validation_loader_without_batches_logs_nothing():
+    limbeck.train(nn.Linear(6, 3), BATCHES, epochs=1, val_loader=NoLength([]), progress=False)
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "cosine"])
+def test_a_schedule_needs_a_loader_with_a_length(schedule):
+    loader = NoLength(BATCHES)
+    with pytest.raises(ConfigError, match="needs a loader that has a length"):
+        limbeck.train(
+            nn.Linear(6, 3),
+            loader,
+            epochs=2,
+            optimizer=Optimizer(schedule=schedule),
+            progress=False,
+        )
+    limbeck.train(nn.Linear(6, 3), loader, epochs=2, progress=False)

@@ -272,7 +272,7 @@ def test_a_path_that_does_not_exist_names_those_that_come_near():
     ):
         find_layer(model, "feature.2", "teacher")
     with pytest.raises(
-        ConfigError, match=r"the student has no layer xyz\. It has features, head\."
+        ConfigError, match=r"the student has no layer xyz\. Its layers are features, head\."
     ):
         find_layer(model, "xyz", "student")
     objective = Objective(features=[{"kind": "hint", "student": "0.0.9", "teacher": "0"}])

@@ -373,3 +373,14 @@ def test_options_reach_the_trainer():
         trainer={"gradient_clip_val": 1e-9},
     )
     assert far(still, flat_net(0)) < 1e-6
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "bf16-mixed"])
+def test_a_float32_teacher_answers_under_any_precision(precision):
+    student, teacher = flat_net(0), flat_net(1)
+    options = {"precision": precision, "accelerator": "cpu"}
+    limbeck.distill(
+        student, teacher, as_list(*samples((16,))), epochs=1, progress=False, trainer=options
+    )
+    assert all(p.isfinite().all() for p in student.parameters())
+    assert {p.dtype for p in teacher.parameters()} == {torch.float32}

@@ -253,3 +253,12 @@ def test_a_single_student_that_diverges_stops_training(data):
 def test_a_batch_of_another_form_is_refused(data):
     with pytest.raises(DataError, match=r"pair \(x, y\), got a dictionary with the keys x\."):
         trainer(max_epochs=1).fit(DistillationModule(net(0)), Loader([{"x": data.tensors[0]}]))
+
+
+def test_the_logged_hard_loss_is_the_mean_over_labelled_samples(data):
+    (x, y), *others = batches(data, 16)
+    unlabelled = [(inputs, torch.full_like(labels, -100)) for inputs, labels in others]
+    expected = F.cross_entropy(net(0)(x), y).item()
+    fitter = trainer(max_epochs=1)
+    fitter.fit(DistillationModule(net(0), optimizer=sgd(0.0)), Loader([(x, y), *unlabelled]))
+    assert float(fitter.callback_metrics["train_hard"]) == pytest.approx(expected, rel=1e-6)

@@ -102,3 +102,9 @@ def test_schedules_end_with_the_training(data, schedule, accumulate, first, last
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         Optimizer(**settings)
+
+
+def test_float16_gets_no_fused_optimizer():
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    assert Optimizer().build([parameter], 1, fused=False)[0].defaults["fused"] is False
+    assert Optimizer().build([parameter], 1)[0].defaults["fused"] is True

@@ -77,6 +77,9 @@ class StackedObjective:
                 self._soft_groups.setdefault(soft, []).append(arm)
         self._weighs_classes = any(objective.class_weights for objective in self.objectives)
         self._learns_from_labels = any(objective.hard_weight > 0 for objective in self.objectives)
+        self._hard_weights_are_one = all(
+            objective.hard_weight == 1 for objective in self.objectives
+        )
         self._tensors: dict[tuple[object, ...], Tensor] = {}
 
     @property
@@ -142,10 +145,17 @@ class StackedObjective:
             if self._soft_groups:
                 targets = None if mixed else labels
                 soft = self._soft(student, teacher, targets, ignored) / _safe_divisor(samples)
-            arms = range(len(student))
-            hard_weight = self._tensor("hard_weight", arms, hard, hard.ndim - 1)
-            soft_weight = self._tensor("soft_weight", arms, hard, hard.ndim - 1)
-            return Terms(hard_weight * hard + soft_weight * soft, hard, soft)
+            return Terms(self._weighted_sum(hard, soft), hard, soft)
+
+    def _weighted_sum(self, hard: Tensor, soft: Tensor) -> Tensor:
+        """Add the terms with their weights, in as few operations as the weights allow."""
+        if not self._soft_groups and self._hard_weights_are_one:
+            return hard
+        arms = range(len(hard))
+        loss = self._tensor("hard_weight", arms, hard, hard.ndim - 1) * hard
+        if not self._soft_groups:
+            return loss
+        return loss + self._tensor("soft_weight", arms, hard, hard.ndim - 1) * soft
 
     def _zero_ignored(
         self, ignored: Tensor, student: Tensor, teacher: Answers | None, labels: Tensor

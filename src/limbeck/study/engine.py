@@ -9,13 +9,11 @@ from limbeck._base.progress import StageProgress
 from limbeck.data.batches import StudyData
 from limbeck.run.folder import RunFolder
 from limbeck.store.answers import Precision
-from limbeck.training.fabric import make_fabric, process_of, quiet_lightning
+from limbeck.training.fabric import make_fabric
 from limbeck.training.fit import fit
 from limbeck.training.loggers import csv_logger
 from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
-
-__all__ = ["Engine", "check_trainer", "process_of", "quiet_lightning"]
 
 
 def check_trainer(trainer: Mapping[str, Any]) -> None:

@@ -102,7 +102,7 @@ def share_loader(loader: Any, fabric: Fabric) -> Any:
 
 
 def can_fuse(fabric: Fabric) -> bool:
-    """Whether optimizers may be fused; with a loss scale, they unscale too late for clipping."""
+    """Whether optimizers may be fused; with a loss scale, they would unscale after clipping."""
     return getattr(fabric.strategy.precision, "scaler", None) is None
 
 
@@ -120,12 +120,12 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def sync_batchnorm(module: nn.Module, fabric: Fabric, enabled: bool | None) -> Iterator[None]:
-    """Let BatchNorm see the samples of all processes during training.
+    """Synchronise the statistics of BatchNorm over all processes during training.
 
     Args:
         module: Students.
         fabric: Fabric of the training.
-        enabled: Whether to do so; None to do so on several GPUs.
+        enabled: Whether to synchronise; None to synchronise on several GPUs only.
     """
     if enabled is None:
         enabled = fabric.world_size > 1 and fabric.device.type == "cuda"

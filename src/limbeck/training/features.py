@@ -11,8 +11,9 @@ from limbeck._base.errors import ConfigError
 from limbeck.losses.features import Feature, feature_loss, projection
 from limbeck.models import Normalized
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.training.fabric import eval_mode
 
-MOST_SUGGESTED = 3
+MAX_SUGGESTIONS = 3
 
 
 def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
@@ -32,20 +33,20 @@ def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
         path = path.removeprefix("net.")
     if path in names:
         return inner.get_submodule(path)
-    nearest = difflib.get_close_matches(path, names, n=MOST_SUGGESTED)
+    nearest = difflib.get_close_matches(path, names, n=MAX_SUGGESTIONS)
     if nearest:
         hint = f"Did you mean {', '.join(nearest)}?"
     else:
-        known = [name for name in names if "." not in name] or names
-        hint = f"It has {', '.join(known)}."
+        outer = [name for name in names if "." not in name] or names
+        hint = f"Its layers are {', '.join(outer)}."
     raise ConfigError(f"objective.features: the {role} has no layer {path}. {hint}")
 
 
 class FeatureTerm(nn.Module):
     """The weighted sum of the losses of features.
 
-    Its parameters are the projections of hints, trained with the student and not part of
-    it.
+    Its parameters are the projections of hints. They are trained together with the student but are
+    not part of it.
 
     Args:
         features: Pairs of layers.
@@ -140,14 +141,9 @@ class FeatureTerm(nn.Module):
         student, signal = self._models
         first = next(student.parameters(), None)
         x = x[:1] if first is None else x[:1].to(first.device)
-        modes = [(module, module.training) for module in student.modules()]
-        try:
-            with self.record_outputs():
-                student.eval()(x)
-                signal.answer(x)
-        finally:
-            for module, training in modes:
-                module.training = training
+        with self.record_outputs(), eval_mode(student):
+            student(x)
+            signal.answer(x)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             projections = [

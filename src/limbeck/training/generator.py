@@ -6,14 +6,13 @@ BatchNorm layers, and on which an auxiliary student, the adversary, disagrees wi
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from limbeck._base.checks import check_count, check_seed
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
@@ -22,8 +21,13 @@ from limbeck.data.sources.base import Source, SourceTeacher
 from limbeck.data.sources.noise import Noise, StrokeNoise
 from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
+from limbeck.training.generator_losses import (
+    balance_loss,
+    certainty_loss,
+    disagreement,
+    statistics_of,
+)
 
-BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 SNAPSHOTS = 10
 """Number of times during training at which images are drawn, for variety."""
 QUICK_STEPS = 10
@@ -147,30 +151,31 @@ class Generated(Source):
         first = next(teacher.models[0].parameters(), torch.empty(0))
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(self.seed)
-            game = AdversarialTraining(teacher.models, shape, classes, self, first.device)
-            images = self._train(game, self.samples // 2, progress)
-        plain = replace(self.start, samples=self.samples - self.samples // 2, seed=self.seed)
-        return torch.cat(
-            [plain.make(shape=shape, classes=classes, teacher=None, progress=progress), images]
-        )
+            training = AdversarialTraining(teacher.models, shape, classes, self, first.device)
+            images = self._train(training, self.samples // 2, progress)
+        noise = replace(self.start, samples=self.samples - self.samples // 2, seed=self.seed)
+        unchanged = noise.make(shape=shape, classes=classes, teacher=None, progress=progress)
+        return torch.cat([unchanged, images])
 
-    def _train(self, game: "AdversarialTraining", samples: int, progress: StageProgress) -> Tensor:
+    def _train(
+        self, training: "AdversarialTraining", samples: int, progress: StageProgress
+    ) -> Tensor:
         """Train the generator, and draw a part of the samples after each tenth of the steps."""
         parts: list[Tensor] = []
         with (
-            statistics_of(game.models) as terms,
+            statistics_of(training.models) as terms,
             progress.stage("generator", self.steps) as advance,
         ):
             for step in range(1, self.steps + 1):
-                losses = game.step(terms)
+                losses = training.step(terms)
                 if not all(map(math.isfinite, losses.values())):
                     raise DivergedError(
                         f"The generator's losses are {losses} in step {step} of {self.steps}. "
                         f"Use a smaller transfer.source.lr than {self.lr}."
                     )
                 while len(parts) < SNAPSHOTS and step * SNAPSHOTS >= (len(parts) + 1) * self.steps:
-                    done = [samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1)]
-                    parts.append(game.draw(done[1] - done[0]))
+                    start, end = (samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1))
+                    parts.append(training.draw(end - start))
                 advance(
                     step, note=", ".join(f"{name} {value:.2f}" for name, value in losses.items())
                 )
@@ -303,65 +308,3 @@ class AdversarialTraining:
         images = [self.generator(self.noise(BATCH)) for _ in range(0, count, BATCH)]
         empty = torch.empty((0, *self.shape), device=self.device)
         return (torch.cat([empty, *images])[:count] * 255).round().to(torch.uint8).cpu()
-
-
-def certainty_loss(answer: Tensor) -> Tensor:
-    """Cross-entropy of an answer ``[..., B, C]`` with its own top class, ``[..., B]``."""
-    return cross_entropy(
-        answer.movedim(-1, 1 if answer.ndim > 1 else 0), answer.argmax(-1), reduction="none"
-    )
-
-
-def balance_loss(answer: Tensor) -> Tensor:
-    """log C minus the entropy of the mean softmax of logits ``[B, C]``; 0 for a uniform mean."""
-    mean = answer.softmax(-1).mean(0)
-    return math.log(len(mean)) + torch.special.xlogy(mean, mean).sum()
-
-
-def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
-    """Jensen-Shannon divergence between two answers ``[..., B, C]``, ``[..., B]``.
-
-    It is at most log 2, so that it cannot dominate the other losses.
-    """
-    one, other = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
-    mean = torch.logaddexp(one, other) - math.log(2)
-    return ((one.exp() * (one - mean)).sum(-1) + (other.exp() * (other - mean)).sum(-1)) / 2
-
-
-def statistics_loss(layer: BatchNorm, x: Tensor) -> Tensor:
-    """Distance of a batch from the running statistics of a BatchNorm layer.
-
-    Mean over channels of the squared difference of the means, in units of the layer's variance, and
-    of the squared logarithm of the ratio of the variances.
-
-    Args:
-        layer: Layer with running statistics.
-        x: Inputs of the layer, ``[B, C, ...]``.
-    """
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    others = [dim for dim in range(x.ndim) if dim != 1]
-    mean, variance = x.float().mean(others), x.float().var(others, unbiased=False)
-    running_var = layer.running_var + layer.eps
-    shift = (mean - layer.running_mean).square() / running_var
-    return (shift + ((variance + layer.eps) / running_var).log().square()).mean()
-
-
-@contextmanager
-def statistics_of(models: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect the :func:`statistics_loss` of all BatchNorm layers of the models in a list."""
-    terms: list[Tensor] = []
-
-    def append_loss(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        terms.append(statistics_loss(layer, inputs[0]))  # type: ignore[arg-type]
-
-    layers = [layer for model in models for layer in model.modules()]
-    layers_with_statistics = [
-        layer for layer in layers if isinstance(layer, BatchNorm) and layer.track_running_stats
-    ]
-    handles = [layer.register_forward_pre_hook(append_loss) for layer in layers_with_statistics]
-    try:
-        yield terms
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -35,7 +35,8 @@ class RunningMeans:
 
         Args:
             values: Means over the batch, ``[M, A, S]``.
-            counts: Number of predictions behind them: one number, or a tensor that broadcasts.
+            counts: Number of predictions that each mean covers: one number, or a tensor that
+                broadcasts.
         """
         if self._sums is None:
             self._sums = values * counts

@@ -63,7 +63,7 @@ class DistillationModule(L.LightningModule):
 
     @property
     def task(self) -> DistillationTask:
-        """What a training step computes."""
+        """The computation of training and validation steps."""
         return self._task[0]
 
     @property
@@ -84,12 +84,12 @@ class DistillationModule(L.LightningModule):
             self.task.fit_projections(self.trainer.train_dataloader or ())
 
     def configure_optimizers(self) -> Any:
-        """The optimizer and its schedule."""
+        """Create the optimizer and its schedule."""
         optimizer, scheduler = build_optimizer(
             self.task.optimizer,
             self.task.trained_parameters(),
             steps=lambda: int(self.trainer.estimated_stepping_batches),
-            # A fused optimizer unscales float16 gradients itself, too late for clipping.
+            # A fused optimizer unscales float16 gradients itself, after clipping.
             fused=getattr(self.trainer.precision_plugin, "scaler", None) is None,
         )
         if scheduler is None:
@@ -129,7 +129,7 @@ class DistillationModule(L.LightningModule):
         Raises:
             DivergedError: If all students diverged.
         """
-        self.log_dict(self.task.train_scalars(self._total, self.current_epoch))
+        self.log_dict(self.task.train_scalars(self._sum_over_processes, self.current_epoch))
         self.task.check_divergence()
 
     def on_validation_epoch_start(self) -> None:
@@ -142,7 +142,7 @@ class DistillationModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the means of the validation."""
-        self.log_dict(self.task.val_scalars(self._total))
+        self.log_dict(self.task.val_scalars(self._sum_over_processes))
 
-    def _total(self, values: Tensor) -> Tensor:
+    def _sum_over_processes(self, values: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(values.clone(), reduce_op="sum")

@@ -1,11 +1,10 @@
 """The options of the group ``trainer``."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from limbeck._base.checks import check_count
+from limbeck._base.checks import check_count, closest
 from limbeck._base.errors import ConfigError
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -31,16 +30,18 @@ class TrainerOptions:
         strategy: Strategy for several processes: ``auto`` or ``ddp``.
         precision: Precision of the computation, as in ``32-true`` or ``bf16-mixed``.
         compile: Whether to compile the steps, or a mode of ``torch.compile``.
-        max_epochs: Number of epochs; None for those of the study.
-        max_steps: Number of optimizer steps after which a training ends early; None or -1 for no
-            limit.
-        limit_train_batches: Number (or share, as a float) of training batches to use per epoch.
-        limit_val_batches: Number (or share, as a float) of validation batches to use.
-        check_val_every_n_epoch: Number of epochs from one validation to the next.
-        accumulate_grad_batches: Number of batches whose gradients make one optimizer step.
-        gradient_clip_val: Largest norm (or absolute value) of each student's gradient.
+        max_epochs: Number of epochs; None for the study's number.
+        max_steps: Maximum number of optimizer steps; None or -1 for no limit.
+        limit_train_batches: Maximum number of training batches per epoch, or a share of them as a
+            float; None for all.
+        limit_val_batches: Maximum number of validation batches, or a share of them as a float; None
+            for all.
+        check_val_every_n_epoch: Number of epochs between validations.
+        accumulate_grad_batches: Number of batches per optimizer step.
+        gradient_clip_val: Maximum norm (or absolute value) of each student's gradient.
         gradient_clip_algorithm: ``norm`` or ``value``.
-        deterministic: Whether to refuse operations that are not deterministic; ``warn`` to warn.
+        deterministic: Whether to refuse operations that are not deterministic; ``warn`` to only
+            warn about them.
         benchmark: Whether cuDNN chooses the fastest algorithms by trying them.
         sync_batchnorm: Whether BatchNorm sees the samples of all processes; None for GPUs only.
 
@@ -98,12 +99,12 @@ class TrainerOptions:
         if isinstance(options, cls):
             return options
         values: dict[str, Any] = dict(options or {})  # type: ignore[arg-type]
-        known = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls)]
         for name in values:
             if name in _SET_BY_LIMBECK:
                 raise ConfigError(f"trainer.{name} is set by limbeck itself. Remove it.")
-            if name not in known:
-                raise ConfigError(_unknown(name, known))
+            if name not in names:
+                raise ConfigError(_unknown(name, names))
         return cls(**values)
 
     def with_epochs(self, epochs: int) -> Self:
@@ -114,16 +115,16 @@ class TrainerOptions:
 
     @property
     def step_limit(self) -> float:
-        """Number of optimizer steps at most."""
+        """Maximum number of optimizer steps; infinite for no limit."""
         return float("inf") if self.max_steps in (None, -1) else float(self.max_steps or 0)
 
     def _check_limit(self, name: str) -> None:
         value = getattr(self, name)
         if value is None:
             return
-        share = isinstance(value, float) and 0 <= value <= 1
-        count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if not share and not count:
+        is_share = isinstance(value, float) and 0 <= value <= 1
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if not is_share and not is_count:
             raise ConfigError(
                 f"trainer.{name}={value!r} is out of range. Give a whole number of batches, or a "
                 "share from 0.0 to 1.0."
@@ -131,8 +132,8 @@ class TrainerOptions:
 
     def _check_clipping(self) -> None:
         clip = self.gradient_clip_val
-        number = isinstance(clip, (int, float)) and not isinstance(clip, bool)
-        if clip is not None and not (number and clip >= 0):
+        is_number = isinstance(clip, (int, float)) and not isinstance(clip, bool)
+        if clip is not None and not (is_number and clip >= 0):
             raise ConfigError(
                 f"trainer.gradient_clip_val={clip!r} should be a number, not negative."
             )
@@ -156,7 +157,7 @@ class TrainerOptions:
         )
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    matches = difflib.get_close_matches(name, known, n=1)
-    suggestion = f" Did you mean `trainer.{matches[0]}`?" if matches else ""
-    return f"Unknown key `trainer.{name}`.{suggestion} Known options: {', '.join(known)}."
+def _unknown(name: str, names: list[str]) -> str:
+    match = closest(name, names)
+    suggestion = f" Did you mean `trainer.{match}`?" if match else ""
+    return f"Unknown key `trainer.{name}`.{suggestion} Known options: {', '.join(names)}."

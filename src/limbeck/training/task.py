@@ -40,22 +40,8 @@ class DistillationTask(nn.Module):
     student is that of its own loss. Labels ``[B, T]`` are those of a language model, whose logits
     are ``[B, T, C]``.
 
-    Args:
-        student: Model that returns logits ``[B, C]``, or a cohort of them.
-        teacher: Frozen model or signal. It is not a submodule: it is neither trained nor saved in
-            checkpoints.
-        objective: One objective, or one per arm of the cohort. By default the distillation
-            objective with a teacher, labels only without.
-        optimizer: Settings, an optimizer that holds the student's parameters, or a function that
-            creates one from parameters.
-        arm_names: Names of the cohort's arms.
-        seeds: Seeds of the cohort. Dropout then depends on seeds and epoch alone, so that a resumed
-            training repeats it.
-
-    Raises:
-        TeacherError: If an objective needs a teacher and there is none.
-        ConfigError: If numbers of objectives, names and arms differ, or a layer of a feature does
-            not exist, or the teacher or the cohort is not one model.
+    The teacher is not a submodule. Arguments and errors are those of
+    :class:`limbeck.DistillationModule`.
     """
 
     def __init__(

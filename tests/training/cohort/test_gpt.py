@@ -107,17 +107,6 @@ def test_tied_weights_are_one_parameter_and_members_keep_them_so():
     assert torch.equal(member.tokens.weight, small_gpt(11).tokens.weight)
 
 
-def test_logits_are_features_times_the_output():
-    for cohort in (Cohort(grid_of(2, 3)), Cohort.of_one(small_gpt(0))):
-        ids = torch.randint(CLASSES, (cohort.seeds, 4, LENGTH))
-        weight, bias = cohort.output
-        assert bias is None
-        assert weight.shape == (cohort.arms, cohort.seeds, CLASSES, 8)
-        logits = torch.einsum("asbtd,asvd->asbtv", cohort.hidden(ids), weight)
-        torch.testing.assert_close(logits, cohort(ids), rtol=1e-5, atol=1e-5)
-    assert Cohort.of_one(nn.Linear(3, 4)).output is None
-
-
 def test_trained_together_is_trained_alone():
     """All arms and seeds, each with its own batches, through the whole training loop."""
     objectives = [

@@ -53,13 +53,6 @@ class StackedGPT:
         logits = _product(features, weights["tokens.weight"], weights["norm.weight"])
         return logits.unflatten(1, x.shape[1:]).unflatten(0, weights["tokens.weight"].shape[:2])
 
-    def hidden(self, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
-        """Features ``[S, A, B, t, D]`` before the last layer, whose weights are the embedding's."""
-        features = F.layer_norm(self._features(weights, x), (self._width,))
-        gain = weights["norm.weight"]
-        features = features.unflatten(1, x.shape[1:]).unflatten(0, gain.shape[:2])
-        return features * gain[:, :, None, None]
-
     @property
     def _width(self) -> int:
         return self.model.tokens.embedding_dim

@@ -5,9 +5,10 @@ compute the same numbers. All arms of a seed share its batch, so the first linea
 multiplies it by the weights of all arms at once.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +20,7 @@ from limbeck.training.cohort.gpt import StackedGPT
 
 _ELEMENTWISE = (nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.LeakyReLU, nn.Identity)
 _LINEAR = (nn.Linear, BoundedLinear)
-_KNOWN = (*_LINEAR, *_ELEMENTWISE, nn.Dropout)
+_SUPPORTED = (*_LINEAR, *_ELEMENTWISE, nn.Dropout)
 
 Layer = tuple[str, nn.Module]
 """Name (as in the names of its weights) and module of a layer."""
@@ -67,9 +68,30 @@ def layers_of(model: nn.Module) -> list[Layer] | None:
 
 
 def _has_hooks(model: nn.Module) -> bool:
-    return any(
-        m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in model.modules()
-    )
+    return any(_hooks(module) for module in model.modules())
+
+
+def _hooks(module: nn.Module) -> int:
+    """Number of hooks of a module, found by registering and removing another of each kind."""
+
+    def do_nothing(*arguments: Any) -> None:
+        pass
+
+    probe = copy.copy(module)  # shares the hooks; registering changes flags of the copy alone
+    handles = [
+        probe.register_forward_hook(do_nothing),
+        probe.register_forward_pre_hook(do_nothing),
+        probe.register_full_backward_pre_hook(do_nothing),
+    ]
+    try:
+        handles.append(probe.register_full_backward_hook(do_nothing))
+    except RuntimeError:  # the module has a backward hook of the older kind
+        return 1
+    finally:
+        hooks = sum(len(handle.hooks_dict_ref() or ()) - 1 for handle in handles)
+        for handle in handles:
+            handle.remove()
+    return hooks
 
 
 def _has_tied_weights(model: nn.Module) -> bool:
@@ -93,7 +115,7 @@ def _unroll(name: str, module: nn.Module) -> list[Layer] | None:
     if isinstance(module, nn.Flatten) and kind is nn.Flatten:
         plain = (module.start_dim, module.end_dim) == (1, -1)
         return [(name, module)] if plain else None
-    return [(name, module)] if kind in _KNOWN else None
+    return [(name, module)] if kind in _SUPPORTED else None
 
 
 def _unroll_all(prefix: str, module: nn.Module) -> list[Layer] | None:
@@ -117,7 +139,7 @@ class Chain:
     layers: list[Layer]
 
     def reads(self, x: Tensor) -> bool:
-        """Whether the layers see one row of features a sample, in inputs ``[S, B, *shape]``."""
+        """Whether the layers see one row of features per sample, for inputs ``[S, B, *shape]``."""
         return x.ndim == 3 or any(isinstance(module, nn.Flatten) for _, module in self.layers)
 
     def __call__(
@@ -175,8 +197,7 @@ def _product(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     """``[K, out, B]`` of ``weight [K, out, in]``, ``bias [K, out]`` and ``x [K, in, B]``."""
     if bias is None:
         return torch.bmm(weight, x)
-    if (
-        len(weight) == 1
-    ):  # squeezed, because the gradient of indexing has the size of the whole tensor
+    if len(weight) == 1:
+        # Squeezed, because the gradient of indexing has the size of the whole tensor.
         return torch.addmm(bias.mT, weight.squeeze(0), x.squeeze(0)).unsqueeze(0)
     return torch.baddbmm(bias.unsqueeze(2), weight, x)

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from limbeck._base.errors import ConfigError
-from limbeck.models import HasLastLayer, HuggingFace
+from limbeck.models import HuggingFace
 from limbeck.models.mlp import BoundedLinear
-from limbeck.training.cohort.gpt import StackedGPT
 from limbeck.training.cohort.layers import stacked_forward
 
 MAX_STACKED = 100_000_000
@@ -121,7 +120,8 @@ class Cohort(nn.Module):
             ``[A, S, B, C]``.
         """
         if self.student is not None:
-            return self.student(x[0])[None, None]
+            logits = self.student(x[0])
+            return logits.reshape(1, 1, *logits.shape)  # a single step of the backward pass
         self._set_modes()
         shared, parameters = self._shared(), self._parameters_by_name()
         if (
@@ -133,33 +133,6 @@ class Cohort(nn.Module):
         else:
             logits = self._forward_with_vmap(parameters, shared, x)
         return logits.transpose(0, 1)
-
-    @property
-    def output(self) -> tuple[Tensor, Tensor | None] | None:
-        """Weights ``[A, S, V, D]`` and biases ``[A, S, V]`` of the last layers of language models.
-
-        The logits are the product of :meth:`hidden` and these weights, so they can be computed in
-        chunks. None for models without such a layer.
-        """
-        if isinstance(self.student, HasLastLayer):
-            layer = self.student.last_layer()
-            if layer is None:
-                return None
-            weight, bias = layer
-            return weight[None, None], None if bias is None else bias[None, None]
-        if self.student is None and isinstance(self._stacked_forward, StackedGPT):
-            return self._parameters_by_name()["tokens.weight"].transpose(0, 1), None
-        return None
-
-    def hidden(self, x: Tensor) -> Tensor:
-        """Features ``[A, S, B, t, D]`` before the last layer, of token ids ``[S, B, t]``, for
-        models with an :attr:`output`.
-        """
-        if isinstance(self.student, HasLastLayer):
-            return self.student.hidden(x[0])[None, None]
-        assert isinstance(self._stacked_forward, StackedGPT)
-        self._set_modes()
-        return self._stacked_forward.hidden(self._parameters_by_name(), x).transpose(0, 1)
 
     def _set_modes(self) -> None:
         """Set the modes of the skeleton's layers from the mode of the cohort."""
