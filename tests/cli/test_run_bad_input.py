@@ -323,3 +323,16 @@ def test_a_teacher_that_cannot_be_rebuilt(fails, tmp_path):
     save_file(MLP((1, 8, 8), 10, hidden=[4]).state_dict(), tmp_path / "bare.safetensors")
     assert "does not fit the model" in fails(4, "teacher.from=bare.safetensors")
     assert "model.json is missing" in fails(4, "teacher=none", "teacher.from=bare.safetensors")
+
+
+def test_a_teacher_whose_logits_overflow_is_blamed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = MLP((1, 8, 8), 10, hidden=[8])
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1e30)
+    save_model(model, tmp_path / "huge", class_names=[str(digit) for digit in range(10)])
+    settings = ["quick=true", "logger=csv", "out=run", "student.hidden=[8]"]
+    for store in ("store=off", "store.folder=store"):
+        assert main(["run", *settings, "teacher.from=huge", store, "overwrite=true"]) == 4
+        assert "The teacher's logits of training sample" in capsys.readouterr().err

@@ -50,3 +50,10 @@ def test_models_that_agree_leave_nothing_to_show():
     labels = np.arange(4)
     same = one_hot([[0, 1, 2, 3]])
     assert select_examples(same, same, labels, 8).rows == []
+
+
+def test_a_model_without_a_prediction_is_wrong():
+    labels = np.zeros(2, int)
+    nothing = np.full((1, 2, 4), np.nan)
+    examples = select_examples(one_hot([[0, 1]]), nothing, labels, 8)
+    assert (examples.rows, examples.arm_alone, examples.control_alone) == ([0], 1.0, 0.0)

@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, log_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from limbeck.evaluation import metrics
+from limbeck.evaluation.bias import recall
 from limbeck.run.metrics import Metrics
 
 
@@ -203,3 +204,31 @@ def test_mean_and_sd_over_seeds():
     mean, sd = metrics.mean_and_sd(seeds[:1])
     assert mean.nll == seeds[0].nll
     assert sd.nll is None
+
+
+NOT_A_PREDICTION = [math.nan, -math.inf]
+
+
+@pytest.mark.parametrize("value", NOT_A_PREDICTION)
+def test_a_model_without_a_prediction_is_always_wrong(value):
+    """The largest of equal logits would be class 0, which is often right."""
+    logits, y = torch.full((9, 4), value), torch.arange(9) % 4
+    result = metrics.classification_metrics(logits, y, logits, ordinal=True)
+    assert (result.errors, result.accuracy, result.agreement) == (9, 0, 0)
+    assert (result.nll, result.ece, result.kl_to_teacher, result.kappa) == (None,) * 4
+    assert recall(logits, y) == [0.0] * 4
+
+
+def test_samples_without_a_prediction_are_wrong_and_the_others_count():
+    logits = randn(40, 5)
+    y = logits.argmax(-1)
+    logits[3, 1], logits[7] = math.nan, -math.inf
+    assert metrics.top_class(logits)[[3, 7]].tolist() == [-1, -1]
+    assert metrics.errors(logits, y) == 2
+    assert metrics.agreement(logits, logits) == pytest.approx(38 / 40)
+    excluded = randn(40, 5)
+    excluded[:, 2] = -math.inf
+    assert torch.equal(metrics.top_class(excluded), excluded.argmax(-1))
+    assert metrics.kl_to_teacher(randn(40, 5, seed=1), excluded).isfinite()
+    excluded[0, 0] = math.nan
+    assert metrics.kl_to_teacher(randn(40, 5, seed=1), excluded).isnan()

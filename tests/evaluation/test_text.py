@@ -15,7 +15,7 @@ from scipy.special import log_softmax, rel_entr
 from torch import nn
 
 from limbeck.evaluation.comparison import ArmTokens, compare_language_models
-from limbeck.evaluation.text import TokenScores, score_tokens, token_metrics
+from limbeck.evaluation.text import MAX_NATS, TokenScores, score_tokens, token_metrics
 
 few = settings(max_examples=10, deadline=None, derandomize=True, database=None)
 draws = st.integers(0, 10_000)
@@ -94,6 +94,19 @@ def test_a_token_that_the_teacher_excludes_costs_nothing():
     log_q = log_softmax(model.table.detach().double().numpy()[x.numpy()], -1)
     p = np.exp(log_softmax(teacher.numpy(), -1))
     np.testing.assert_allclose(result.kl, rel_entr(p, np.exp(log_q)).sum(-1), rtol=1e-4)
+
+
+def test_a_token_without_a_prediction_is_wrong_and_costs_the_most():
+    x, y, teacher = split()
+    teacher[0, 1] = math.nan
+    result = score_tokens(batches(x, y, teacher))
+    assert not result.right[0, 1]
+    assert not result.agrees[0, 1]
+    assert result.agrees.sum() == result.agrees.numel() - 1
+    assert result.nll[0, 1] == MAX_NATS
+    metrics = token_metrics(result, 10)
+    assert math.isfinite(metrics.bits_per_byte)
+    assert (metrics.ece, metrics.kl_to_teacher) == (None, None)
 
 
 def test_metrics_are_those_by_hand():

@@ -7,10 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.image_studies import ARMS, own, same_students, scalars, study_of, teacher_model
+from torch import nn
 
 from limbeck import Teacher
-from limbeck._base.errors import TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.models import MLP, ConvNet
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import read_summary
 
 
 def test_a_study_of_labels_alone_needs_no_teacher(data, tmp_path):
@@ -116,3 +119,47 @@ def test_a_teacher_is_trained_without_students(data, tmp_path):
     assert np.load(out / "predictions.npz").files == ["labels", "teacher"]
     with pytest.raises(TeacherError, match="no teacher to train"):
         study_of(data, tmp_path / "other", {"hard": ARMS["hard"]}, teacher=None).fit_teacher()
+
+
+class Spoilt(nn.Module):
+    """A teacher whose logits are NaN for one image."""
+
+    def __init__(self, image):
+        super().__init__()
+        self.net, self.image = teacher_model(), image.float() / 255
+
+    def forward(self, x):
+        is_spoilt = (x - self.image).flatten(1).abs().amax(1) < 1e-6
+        return torch.where(is_spoilt[:, None], torch.nan, self.net(x))
+
+
+@pytest.mark.parametrize("store", ["off", "auto"])
+def test_nan_for_a_training_sample_is_blamed_on_the_teacher(data, tmp_path, store):
+    study = study_of(
+        data,
+        tmp_path / "run",
+        teacher=Spoilt(data.train.inputs[17]),
+        store={"mode": store, "folder": tmp_path / "store"},
+    )
+    with pytest.raises(TeacherError, match=r"logits of training sample 17 are not"):
+        study.run()
+
+
+def test_nan_for_a_test_sample_leaves_a_result(data, tmp_path):
+    out = tmp_path / "run"
+    teacher = Spoilt(data.open_test().inputs[3])
+    summary = study_of(data, out, teacher=teacher, seeds=1, epochs=1).run()
+    expected = study_of(data, tmp_path / "whole", seeds=1, epochs=1).run()
+    assert summary.teacher.test.nll is None
+    assert 0 <= summary.teacher.test.errors - expected.teacher.test.errors <= 1
+    assert summary.comparisons[0].delta_errors == expected.comparisons[0].delta_errors
+    assert read_summary(RunFolder(out)).teacher == summary.teacher
+
+
+def test_a_student_built_around_the_teacher_is_refused(data, tmp_path):
+    teacher = teacher_model()
+    head = nn.Linear(3, 3)
+    with pytest.raises(ConfigError, match="returns the same module each time"):
+        study_of(
+            data, tmp_path / "run", teacher=teacher, student=lambda: nn.Sequential(teacher, head)
+        ).run()

@@ -36,6 +36,12 @@ def test_losses_against_scipy_and_identities(one, other, shift):
     assert float(balance_loss(1e4 * torch.eye(4)[:1].expand(6, 4))) == pytest.approx(math.log(4))
 
 
+def test_classes_that_the_teacher_excludes_disagree_by_the_student_alone():
+    student, teacher = torch.zeros(1, 2), torch.tensor([[0.0, -math.inf]])
+    expected = jensenshannon([0.5, 0.5], [1.0, 0.0]) ** 2
+    assert disagreement(student, teacher).item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_statistics_loss_is_0_for_what_the_layer_remembers():
     x = torch.randn(500, 3, 4, 4) * torch.tensor([1.0, 2.0, 3.0]).view(-1, 1, 1) + 1
     layer = nn.BatchNorm2d(3, momentum=1.0)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from limbeck.evaluation.bias import CHOSEN_ON_TEST, bias_chosen_on_test, recall
 from limbeck.evaluation.comparison import ArmErrors, compare_classifiers
-from limbeck.evaluation.metrics import classification_metrics, mean_and_sd, nll
+from limbeck.evaluation.metrics import classification_metrics, mean_and_sd, nll, top_class
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import AdjustedResult, AdjustedSeedResult, Comparison, TeacherResult
@@ -92,6 +92,6 @@ class Adjustment:
         for student, bias in self.biases.items():
             if student[0] == arm:
                 logits = self.test.logits[student] + bias
-                wrong.append((logits.argmax(-1) != labels).numpy())
+                wrong.append((top_class(logits) != labels).numpy())
                 nlls.append(float(nll(logits, labels)))
         return ArmErrors(arm, np.stack(wrong), nlls)

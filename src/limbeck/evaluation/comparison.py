@@ -59,11 +59,12 @@ def gap_closed(arm: float, control: float, teacher: float | None) -> float | Non
     The share is ``(control - arm) / (control - teacher)``.
 
     Returns:
-        The share; None without a teacher that is better than the control.
+        The share; None without a teacher that is better than the control, or if it is not finite.
     """
     if teacher is None or control <= teacher:
         return None
-    return (control - arm) / (control - teacher)
+    share = (control - arm) / (control - teacher)
+    return share if math.isfinite(share) else None
 
 
 def gap_interval(

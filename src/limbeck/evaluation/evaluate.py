@@ -11,7 +11,7 @@ from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.checks import check_finite
 from limbeck.data.loaders import check_labels, match_double, name_in_batch, read_pair
 from limbeck.evaluation.metrics import classification_metrics
-from limbeck.losses.base import UNLABELLED
+from limbeck.losses.base import UNLABELLED, check_several_classes
 
 
 @torch.no_grad()  # not inference_mode: a model may later be trained on tensors that a loader caches
@@ -61,7 +61,7 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
         ``total``, ``correct``, ``errors`` (counts), ``accuracy``, ``nll`` (nats) and ``ece``.
 
     Raises:
-        ConfigError: If the loader has no batch.
+        ConfigError: If the loader has no batch, or the model a single logit.
         DataError: If a batch has another form, if a label is out of range, if no sample is
             labelled, or if an input is infinite or NaN.
     """
@@ -74,6 +74,7 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
             yield x
 
     logits = predict(model, inputs())
+    check_several_classes(logits.shape[-1], "model")
     y = torch.cat(labels)
     check_labels(y, logits.shape[-1], "Sample {} of the loader".format)
     logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from limbeck.evaluation.metrics import top_class
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ def select_examples(
         labels: Labels ``[N]``.
         limit: Maximum number of samples.
     """
-    arm_right = arm.argmax(-1) == labels
-    control_right = control.argmax(-1) == labels
+    arm_right = top_class(torch.as_tensor(arm)).numpy() == labels
+    control_right = top_class(torch.as_tensor(control)).numpy() == labels
     only_arm, only_control = arm_right & ~control_right, control_right & ~arm_right
     arm_alone = float(only_arm.sum(1).mean())
     control_alone = float(only_control.sum(1).mean())

@@ -15,8 +15,21 @@ M = TypeVar("M", bound=Metrics)
 BINS = 15
 
 
+def top_class(logits: Tensor) -> Tensor:
+    """Find the class with the largest logit of each sample.
+
+    Args:
+        logits: Logits ``[..., C]``.
+
+    Returns:
+        int64, ``[...]``; -1, which equals no label, where a logit is NaN or all are -inf.
+    """
+    predicts = logits.amax(-1) > float("-inf")  # false for NaN
+    return torch.where(predicts, logits.argmax(-1), -1)
+
+
 def errors(logits: Tensor, labels: Tensor) -> Tensor:
-    """Count the samples whose top class is not the label.
+    """Count the samples whose top class is not the label; NaN is an error.
 
     Args:
         logits: Logits ``[..., N, C]``.
@@ -25,7 +38,7 @@ def errors(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         int64, ``[...]``.
     """
-    return (logits.argmax(-1) != labels).sum(-1)
+    return (top_class(logits) != labels).sum(-1)
 
 
 def nll(logits: Tensor, labels: Tensor) -> Tensor:
@@ -60,8 +73,8 @@ def expected_calibration_error(logits: Tensor, labels: Tensor, *, bins: int = BI
         Naeini, Cooper and Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian
         Binning", 2015.
     """
-    confidence, top = torch.softmax(logits.double(), -1).max(-1)
-    return calibration_error(confidence, top == labels, bins=bins)
+    confidence = torch.softmax(logits.double(), -1).amax(-1)
+    return calibration_error(confidence, top_class(logits) == labels, bins=bins)
 
 
 def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> float:
@@ -82,6 +95,8 @@ def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) ->
 def agreement(student: Tensor, teacher: Tensor) -> Tensor:
     """Compute the share of samples on which student and teacher have the same top class.
 
+    Where a model predicts no class (:func:`top_class`), the two do not agree.
+
     Args:
         student: Logits of the student ``[..., N, C]``.
         teacher: Logits of the teacher ``[N, C]``.
@@ -92,7 +107,8 @@ def agreement(student: Tensor, teacher: Tensor) -> Tensor:
     References:
         Stanton et al., "Does Knowledge Distillation Really Work?", 2021.
     """
-    return (student.argmax(-1) == teacher.argmax(-1)).double().mean(-1)
+    top = top_class(student)
+    return ((top == top_class(teacher)) & (top >= 0)).double().mean(-1)
 
 
 def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
@@ -111,7 +127,7 @@ def kl_to_teacher(student: Tensor, teacher: Tensor) -> Tensor:
     log_p = torch.log_softmax(teacher.double(), -1)
     log_q = torch.log_softmax(student.double(), -1)
     p = log_p.exp()
-    return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1).mean(-1)
+    return torch.where(p == 0, 0.0, p * (log_p - log_q)).sum(-1).mean(-1)
 
 
 def kappa_distances(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -141,16 +157,18 @@ def quadratic_kappa(logits: Tensor, labels: Tensor) -> Tensor:
         labels: Grades, int64 ``[N]``.
 
     Returns:
-        float64, ``[...]``; NaN if all predictions and labels are the same grade.
+        float64, ``[...]``; NaN if all predictions and labels are the same grade, or a logit is NaN.
 
     References:
         Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement or
         partial credit", 1968.
     """
     distances, expected = kappa_distances(labels, logits.shape[-1])
-    top = logits.argmax(-1)
-    distance = distances.expand(*top.shape, -1).gather(-1, top.unsqueeze(-1)).squeeze(-1)
-    return 1 - distance.mean(-1) / expected[top].mean(-1)
+    top = top_class(logits)
+    grade = top.clamp(min=0)
+    distance = distances.expand(*grade.shape, -1).gather(-1, grade.unsqueeze(-1)).squeeze(-1)
+    kappa = 1 - distance.mean(-1) / expected[grade].mean(-1)
+    return torch.where((top >= 0).all(-1), kappa, float("nan"))
 
 
 def classification_metrics(
@@ -165,21 +183,29 @@ def classification_metrics(
         ordinal: Whether the classes are grades in their order.
 
     Returns:
-        The metrics, as :class:`~limbeck.run.metrics.GradedMetrics` if the classes are grades.
+        The metrics, as :class:`~limbeck.run.metrics.GradedMetrics` if the classes are grades. A
+        metric that is not finite, because a logit is not, is None.
     """
     wrong = int(errors(logits, labels))
     values = {
         "errors": wrong,
         "accuracy": (len(labels) - wrong) / len(labels),
-        "nll": float(nll(logits, labels)),
-        "ece": expected_calibration_error(logits, labels),
+        "nll": finite_or_none(nll(logits, labels)),
+        "ece": finite_or_none(expected_calibration_error(logits, labels)),
         "agreement": None if teacher is None else float(agreement(logits, teacher)),
-        "kl_to_teacher": None if teacher is None else float(kl_to_teacher(logits, teacher)),
+        "kl_to_teacher": None,
     }
+    if teacher is not None:
+        values["kl_to_teacher"] = finite_or_none(kl_to_teacher(logits, teacher))
     if not ordinal:
         return Metrics(**values)
-    kappa = float(quadratic_kappa(logits, labels))
-    return GradedMetrics(**values, kappa=None if math.isnan(kappa) else kappa)
+    return GradedMetrics(**values, kappa=finite_or_none(quadratic_kappa(logits, labels)))
+
+
+def finite_or_none(value: Tensor | float) -> float | None:
+    """Return a number, or None if it is infinite or NaN, which JSON cannot represent."""
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def mean_and_sd(values: Sequence[M]) -> tuple[M, M]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from limbeck.evaluation.metrics import calibration_error
+from limbeck.evaluation.metrics import calibration_error, finite_or_none, top_class
 from limbeck.run.metrics import TextMetrics
 
 TokenBatch = tuple[Tensor, Tensor, Tensor | None]
 """Inputs ``[B, T]``, labels ``[B, T]``, and the teacher's logits ``[B, T, V]`` or None."""
 MAX_NATS = 700.0
-"""Largest NLL whose perplexity is finite in float64."""
+"""NLL of a token whose probability is 0 or NaN, and the largest whose perplexity is finite."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class TokenScores:
     """Scores of a language model on a split of N blocks of T tokens.
 
     Attributes:
-        nll: Negative log-likelihood of each token in nats, float32 ``[N, T]``.
+        nll: Negative log-likelihood of each token in nats, float32 ``[N, T]``; :data:`MAX_NATS`
+            where it is not finite.
         right: Whether the most likely token is correct, bool ``[N, T]``.
         confidence: Probability of the most likely token, float32 ``[N, T]``.
         agrees: Whether the teacher's most likely token is the same, bool ``[N, T]``; None without a
@@ -66,14 +67,15 @@ def score_tokens(batches: Iterable[TokenBatch], model: nn.Module | None = None) 
 def _score_batch(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> TokenScores:
     log_q = torch.log_softmax(logits.float(), -1)
     nll = -log_q.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-    best, top = log_q.max(-1)
-    scores = TokenScores(nll.cpu(), (top == labels).cpu(), best.exp().cpu())
+    nll = torch.where(nll.isfinite(), nll, MAX_NATS)
+    top = top_class(log_q)
+    scores = TokenScores(nll.cpu(), (top == labels).cpu(), log_q.amax(-1).exp().cpu())
     if teacher is None:
         return scores
     log_p = torch.log_softmax(teacher.to(logits.device).float(), -1)
     p = log_p.exp()
-    kl = torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1)
-    agrees = log_p.argmax(-1) == top
+    kl = torch.where(p == 0, 0.0, p * (log_p - log_q)).sum(-1)
+    agrees = (top_class(log_p) == top) & (top >= 0)
     return TokenScores(scores.nll, scores.right, scores.confidence, agrees.cpu(), kl.cpu())
 
 
@@ -105,13 +107,14 @@ def token_metrics(scores: TokenScores, size: int) -> TextMetrics:
     wrong = tokens - int(scores.right.sum())
     nats = float(scores.nll.double().sum())
     confidence = scores.confidence.flatten().double()
+    kl = None if scores.kl is None else finite_or_none(scores.kl.double().mean())
     return TextMetrics(
         errors=wrong,
         accuracy=(tokens - wrong) / tokens,
         nll=nats / tokens,
-        ece=calibration_error(confidence, scores.right.flatten()),
+        ece=finite_or_none(calibration_error(confidence, scores.right.flatten())),
         agreement=None if scores.agrees is None else float(scores.agrees.double().mean()),
-        kl_to_teacher=None if scores.kl is None else float(scores.kl.double().mean()),
+        kl_to_teacher=kl,
         bits_per_byte=nats / math.log(2) / size,
         perplexity=math.exp(min(nats / tokens, MAX_NATS)),
     )

@@ -23,6 +23,12 @@ UNLABELLED = -100
 MAX_NUMBER = 1e6
 """Maximum of weights and temperatures; float32 is not precise enough for larger ones."""
 
+TWO_LOGITS = (
+    "Use one logit per class, two for yes or no; a model with one sigmoid output z has the logits "
+    "torch.cat([torch.zeros_like(z), z], -1)."
+)
+"""Advice for models with a single logit."""
+
 LossFunction = Callable[..., "Tensor"]
 
 
@@ -85,6 +91,7 @@ class SoftLoss:
             for mixtures of samples.
         per_batch: Whether the value for a sample depends on the other samples of the batch.
         can_standardise: Whether ``objective.standardise`` can be used.
+        needs_finite: Whether the value is NaN if the teacher excludes a class (logit -inf).
         sparse: Version of the loss for sparse targets, a function of
             ``(student, targets, *, temperature)`` or its dotted path; None if there is none.
         hard_weight: Recommended weight of the hard loss; ``objective=NAME`` sets it.
@@ -97,6 +104,7 @@ class SoftLoss:
     uses_labels: bool = False
     per_batch: bool = False
     can_standardise: bool = False
+    needs_finite: bool = False
     sparse: LossFunction | str | None = None
     hard_weight: float = 0.1
     soft_weight: float = 0.9
@@ -136,6 +144,23 @@ class HardLoss:
     def __call__(self, student: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss per sample, ``[..., B]``."""
         return self.function(student, labels)
+
+
+def check_several_classes(classes: int, model: str) -> None:
+    """Check that a model has at least two logits.
+
+    Args:
+        classes: Number of logits.
+        model: Name of the model's role, for the message.
+
+    Raises:
+        ConfigError: If there is only one.
+    """
+    if classes < 2:
+        raise ConfigError(
+            f"The {model} has one logit per sample, but the softmax over one class is always 1, so "
+            f"every loss would be 0. {TWO_LOGITS}"
+        )
 
 
 def load(function: LossFunction | str) -> LossFunction:

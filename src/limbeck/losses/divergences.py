@@ -1,4 +1,8 @@
-"""Divergences between two distributions of logits, one value per sample."""
+"""Divergences between two distributions of logits, one value per sample.
+
+A logit of -inf excludes its class. A NaN, or a logit of +inf, makes the value NaN: conditions here
+single out exact values (``p == 0``), because a comparison such as ``p > 0`` would take NaN for 0.
+"""
 
 import math
 
@@ -58,12 +62,12 @@ def standardised(logits: Tensor) -> Tensor:
         Sun et al., "Logit Standardization in Knowledge Distillation", 2024.
     """
     logits = upcast(logits)
-    finite = logits > float("-inf")
-    count = finite.sum(-1, keepdim=True, dtype=logits.dtype)
-    mean = torch.where(finite, logits, 0.0).sum(-1, keepdim=True) / count
-    centred = torch.where(finite, logits - mean, 0.0)
+    is_excluded = logits == float("-inf")
+    count = (~is_excluded).sum(-1, keepdim=True, dtype=logits.dtype)
+    mean = torch.where(is_excluded, 0.0, logits).sum(-1, keepdim=True) / count
+    centred = torch.where(is_excluded, 0.0, logits - mean)
     spread = centred.norm(dim=-1, keepdim=True) / count.sqrt()
-    return torch.where(finite, centred / spread.clamp(min=MIN_SPREAD), float("-inf"))
+    return torch.where(is_excluded, float("-inf"), centred / spread.clamp(min=MIN_SPREAD))
 
 
 def kl_divergence(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
@@ -101,7 +105,7 @@ def relative_entropy(log_p: Tensor, log_q: Tensor) -> Tensor:
         Nats, ``[...]``.
     """
     p = log_p.exp()
-    return torch.where(p > 0, p * (log_p - log_q), 0.0).sum(-1)
+    return torch.where(p == 0, 0.0, p * (log_p - log_q)).sum(-1)
 
 
 def cross_entropy(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
@@ -121,7 +125,7 @@ def cross_entropy(student: Tensor, teacher: Tensor, *, temperature: float | Tens
     """
     p = log_softmax(teacher, temperature).exp()
     log_q = log_softmax(student, temperature)
-    return -torch.where(p > 0, p * log_q, 0.0).sum(-1)
+    return -torch.where(p == 0, 0.0, p * log_q).sum(-1)
 
 
 def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float | Tensor = 1.0) -> Tensor:
@@ -147,10 +151,10 @@ def reverse_kl(student: Tensor, teacher: Tensor, *, temperature: float | Tensor 
     """
     log_p = log_softmax(teacher, temperature)
     log_q = log_softmax(student, temperature)
-    log_p = torch.where(log_p > float("-inf"), log_p, LOG_OF_ZERO)
+    log_p = torch.where(log_p == float("-inf"), LOG_OF_ZERO, log_p)
     q = log_q.exp()
     # in the gradient, a factor 0 alone would still multiply log 0
-    return (q * torch.where(q > 0, log_q - log_p, 0.0)).sum(-1)
+    return (q * torch.where(q == 0, 0.0, log_q - log_p)).sum(-1)
 
 
 def jensen_shannon(
@@ -189,6 +193,6 @@ def jensen_shannon(
     # the gradient through the mixture is equal for all classes, and softmax removes it
     log_m = torch.logaddexp(log_p.detach() + share.log(), log_q.detach() + torch.log1p(-share))
     p, q = log_p.exp(), log_q.exp()
-    teacher_part = p * torch.where(p > 0, log_p - log_m, 0.0)
-    student_part = q * torch.where(q > 0, log_q - log_m, 0.0)
+    teacher_part = p * torch.where(p == 0, 0.0, log_p - log_m)
+    student_part = q * torch.where(q == 0, 0.0, log_q - log_m)
     return (share * teacher_part + (1 - share) * student_part).sum(-1)

@@ -122,8 +122,8 @@ def decoupled(
 
     binary_p, rest_p = split(teacher)
     binary_q, rest_q = split(student)
-    # NaN where the teacher excludes all classes except the target
-    rest_p = rest_p.nan_to_num(float("-inf"), neginf=float("-inf"))
+    # a teacher that excludes all other classes has no distribution over them
+    rest_p = torch.where(binary_p[..., 1:] == float("-inf"), float("-inf"), rest_p)
     target_part = relative_entropy(binary_p, binary_q)
     nontarget_part = relative_entropy(rest_p, rest_q)
     return target_weight * target_part + nontarget_weight * nontarget_part
@@ -183,7 +183,7 @@ _ENTRIES = (
         sparse="limbeck.losses.sparse.sparse_cross_entropy",
     ),
     SoftLoss("probabilities", squared_error_of_probabilities),
-    SoftLoss("logits", squared_error_of_logits),
+    SoftLoss("logits", squared_error_of_logits, needs_finite=True),
     SoftLoss(
         "dkd",
         decoupled,

@@ -128,7 +128,7 @@ def soften(targets: SparseTargets, temperature: float | Tensor = 1.0) -> Tensor:
         mass = mean = torch.full_like(mass, float("-inf"))
     uniform = mass - log_n
     # the mean is -inf if the teacher excludes one of the classes
-    mean = torch.where(mean > float("-inf"), mean, uniform)
+    mean = torch.where(mean == float("-inf"), uniform, mean)
     curvature = torch.where(uniform > mean, uniform - mean, 0.0)
     rest = log_n + b * mean + b.square() * curvature
     rest = torch.where(b > 1, torch.minimum(rest, b * mass), torch.maximum(rest, b * mass))
@@ -183,7 +183,7 @@ class _SparseLoss(torch.autograd.Function):
         ctx.save_for_backward(weights, ids, own, share / total.clamp(min=1))
         ctx.temperature, ctx.dtype = temperature, student.dtype
         nats = log_p - log_q if subtract_entropy else -log_q
-        return torch.where(p > 0, p * nats, 0.0).sum(-1)
+        return torch.where(p == 0, 0.0, p * nats).sum(-1)
 
     @staticmethod
     @once_differentiable

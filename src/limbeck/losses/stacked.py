@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from limbeck._base.errors import ConfigError, TeacherError
-from limbeck.losses.base import UNLABELLED, SoftLoss, load
+from limbeck.losses.base import TWO_LOGITS, UNLABELLED, SoftLoss, check_several_classes, load
 from limbeck.losses.class_weights import check_length
 from limbeck.losses.divergences import standardised
 from limbeck.losses.hard import hard_loss, is_labelled
@@ -88,6 +88,12 @@ class StackedObjective:
         return any(objective.needs_teacher for objective in self.objectives)
 
     @property
+    def finite_loss(self) -> str | None:
+        """Name of a soft loss that needs finite logits for all classes; None if there is none."""
+        names = [group.loss.name for group in self._soft_groups if group.loss.needs_finite]
+        return names[0] if names else None
+
+    @property
     def mixes_samples(self) -> bool:
         """Whether the loss of a sample depends on other samples of the batch, in any arm."""
         return any(group.shuffled or group.loss.per_batch for group in self._soft_groups)
@@ -127,12 +133,13 @@ class StackedObjective:
         Raises:
             TeacherError: If an arm has a soft loss and there is no teacher, the teacher has another
                 number of classes, or a loss that needs all classes gets sparse targets.
-            ConfigError: If the number of class weights differs from the number of classes, or a
-                soft loss has no meaning with ignored positions.
+            ConfigError: If the student has a single logit, the number of class weights differs from
+                the number of classes, or a soft loss has no meaning with ignored positions.
             ValueError: If the first dimension of ``student`` is not the number of arms.
         """
         if len(student) != len(self.objectives):
             raise ValueError(f"Expected logits of {len(self.objectives)} arms, got {len(student)}.")
+        check_several_classes(student.shape[-1], "student")
         with torch.autocast(student.device.type, enabled=False):
             if ignored is not None:
                 student, teacher, labels = self._zero_ignored(ignored, student, teacher, labels)
@@ -232,9 +239,11 @@ class StackedObjective:
             )
         count = teacher.classes if isinstance(teacher, SparseTargets) else teacher.shape[-1]
         if count != classes:
+            advice = "Both need the same classes in the same order."
+            if count == 1:
+                advice = TWO_LOGITS
             raise TeacherError(
-                f"The teacher has {count} classes and the student {classes}. Both need the same "
-                "classes in the same order."
+                f"The teacher has {count} classes and the student {classes}. {advice}"
             )
         if isinstance(teacher, SparseTargets):
             self._check_sparse()

@@ -241,7 +241,7 @@ class TeacherPass:
             f"{int((~answer.isfinite()).sum())} of {len(answer)} are infinite or not a number "
             f"({', '.join(values)}). Check the teacher, or compute with "
             "trainer.precision=32-true. If they are intended, such as -inf for masked classes, use "
-            "store=off: the teacher then runs in every step, and its logits are not checked."
+            "store=off: the teacher then runs in every step."
         )
 
 

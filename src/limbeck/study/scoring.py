@@ -22,7 +22,7 @@ from limbeck.evaluation.comparison import (
 )
 from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.kappa import fit_offsets
-from limbeck.evaluation.metrics import classification_metrics, nll
+from limbeck.evaluation.metrics import classification_metrics, nll, top_class
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.evaluation.text import TokenBatch, TokenScores, score_tokens, token_metrics
 from limbeck.models import count_parameters, model_name
@@ -103,7 +103,7 @@ class ClassifierScores(StudyScores):
     def _errors(self, arm: str) -> ArmErrors:
         logits = [self.test.logits[student] for student in self.students_of(arm)]
         labels = self.test.labels
-        wrong = [(part.argmax(-1) != labels).numpy() for part in logits]
+        wrong = [(top_class(part) != labels).numpy() for part in logits]
         return ArmErrors(arm, np.stack(wrong), [float(nll(part, labels)) for part in logits])
 
     def arrays(self) -> dict[str, np.ndarray]:

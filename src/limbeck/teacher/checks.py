@@ -1,13 +1,16 @@
 """Checks that a teacher fits the dataset, before training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from limbeck._base.errors import TeacherError
+from limbeck.losses.base import TWO_LOGITS
 from limbeck.models import HuggingFace, LoadedModel, model_name
 
+DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 MAX_PADDING = 1024
 """Maximum number of extra vocabulary entries that may be padding."""
 
@@ -35,14 +38,19 @@ def check_teacher(
     Raises:
         TeacherError: If the teacher does not fit.
     """
-    _check_weights(loaded.model, where)
+    check_weights(loaded.model, where)
     kind = "classes" if len(answer_shape) == 1 else "tokens"
     outputs = probe(loaded.model, blank, answer_shape, where=where)
     if outputs != len(class_names):
+        advice = (
+            "Choose the dataset it was trained on (data=...), or another teacher "
+            "(teacher.from=...)."
+        )
+        if outputs == 1:
+            advice = TWO_LOGITS
         raise TeacherError(
             f"{where}: the teacher outputs {outputs} {kind}, but the dataset has "
-            f"{len(class_names)}. Choose the dataset it was trained on (data=...), or another "
-            "teacher (teacher.from=...)."
+            f"{len(class_names)}. {advice}"
         )
     names = loaded.description.get("class_names")
     if names is not None and list(names) != list(class_names):
@@ -50,9 +58,20 @@ def check_teacher(
     check_vocabulary(loaded.model, class_names, where=where)
 
 
-def _check_weights(model: nn.Module, where: str) -> None:
+def check_weights(model: nn.Module, where: str) -> None:
+    """Check that the weights and buffers of a teacher are finite.
+
+    Args:
+        model: Teacher.
+        where: Origin of the teacher, for messages.
+
+    Raises:
+        TeacherError: If a value is infinite or NaN.
+    """
     for name, tensor in model.state_dict().items():
-        if not tensor.is_floating_point() or bool(tensor.isfinite().all()):
+        if not isinstance(tensor, Tensor) or is_lazy(tensor) or not tensor.is_floating_point():
+            continue
+        if bool(tensor.isfinite().all()):
             continue
         broken = int((~tensor.isfinite()).sum())
         raise TeacherError(
@@ -60,6 +79,42 @@ def _check_weights(model: nn.Module, where: str) -> None:
             "Its training diverged, or the file is damaged; choose another teacher "
             "(teacher.from=...)."
         )
+
+
+def check_separate(teachers: Sequence[nn.Module], student: nn.Module) -> None:
+    """Check that a student shares no layer, weight or buffer with its teacher.
+
+    Args:
+        teachers: Models of the teacher.
+        student: Student, or a cohort of students.
+
+    Raises:
+        TeacherError: If training the student would change the teacher.
+    """
+    owners = {pointer: name for pointer, name in _shared_parts(student)}
+    for teacher in teachers:
+        if any(teacher is module for module in student.modules()):
+            raise TeacherError(
+                "The teacher is the student itself, so training would change it. Pass a copy as "
+                "the teacher: copy.deepcopy(student)."
+            )
+        for pointer, name in _shared_parts(teacher):
+            if pointer in owners:
+                raise TeacherError(
+                    f"{name} of the teacher is {owners[pointer]} of the student, so training would "
+                    "change the teacher. Give the student a copy of what they share: "
+                    "copy.deepcopy(layer)."
+                )
+
+
+def _shared_parts(model: nn.Module) -> Iterator[tuple[int, str]]:
+    """Identity and name of what must not be shared: weights, buffers and dropout layers."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not is_lazy(tensor) and not tensor.is_meta and tensor.numel():
+            yield tensor.data_ptr(), name
+    for name, module in model.named_modules():
+        if isinstance(module, DROPOUT):  # a teacher puts it into eval mode
+            yield id(module), name
 
 
 def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> None:

@@ -43,6 +43,7 @@ def chunked_terms(
     batch: Batch,
     signal: TeacherSignal | None,
     counts: tuple[Tensor | float, Tensor | float],
+    check: Callable[[Targets, Batch, int], None],
 ) -> Terms:
     """Compute the loss terms of one student, each ``[1, 1]``.
 
@@ -52,13 +53,17 @@ def chunked_terms(
         batch: Batch for one seed.
         signal: Teacher, if the objective needs one.
         counts: Numbers of predictions by which the losses are divided.
+        check: Function that checks the teacher's answers to a batch, from a position on.
     """
     y = batch.y.flatten()
     targets = None if signal is None else _targets(signal, batch)
 
     def loss(logits: Tensor, part: slice) -> Tensor:
         labels = y[part][None]
-        teacher = None if targets is None else targets(part)
+        teacher = None
+        if targets is not None:
+            teacher = targets(part)
+            check(teacher, batch, part.start)
         terms = objective(
             logits[None, None], teacher, labels, ignored=labels == UNLABELLED, counts=counts
         )

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from limbeck._base.checks import check_count
-from limbeck._base.errors import ConfigError, DivergedError
+from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.loaders import find_fault
 from limbeck.losses import Feature, Objective
@@ -296,7 +296,7 @@ def _name_bad_samples(
     hook = model.register_forward_hook(record_classes)
     try:
         yield
-    except (DivergedError, IndexError, RuntimeError) as error:
+    except (DivergedError, TeacherError, DataError, IndexError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_index_error(error):
             raise
         batches = min(count_batches(loader, options.limit_train_batches), options.step_limit)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from limbeck.losses.divergences import relative_entropy
+
 BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 
 
@@ -31,7 +33,7 @@ def disagreement(student: Tensor, teacher: Tensor) -> Tensor:
     """
     one, other = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
     mean = torch.logaddexp(one, other) - math.log(2)
-    return ((one.exp() * (one - mean)).sum(-1) + (other.exp() * (other - mean)).sum(-1)) / 2
+    return (relative_entropy(one, mean) + relative_entropy(other, mean)) / 2
 
 
 def statistics_loss(layer: BatchNorm, x: Tensor) -> Tensor:

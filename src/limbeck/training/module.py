@@ -38,7 +38,8 @@ class DistillationModule(L.LightningModule):
             that a resumed training repeats it.
 
     Raises:
-        TeacherError: If an objective needs a teacher and there is none.
+        TeacherError: If an objective needs a teacher and there is none, its weights are not finite,
+            or it shares layers with the student.
         ConfigError: If numbers of objectives, names and arms differ, or a layer of a feature does
             not exist, or the teacher or the cohort is not one model.
     """

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.data.batches import Batch, Mixed, as_batch
 from limbeck.data.loaders import match_double
+from limbeck.evaluation.metrics import top_class
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.losses.sparse import SparseTargets
-from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.teacher.answers import AnswerCheck
+from limbeck.teacher.checks import check_separate, check_weights
+from limbeck.teacher.signal import LiveTeacher, StoredTeacher, TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm
@@ -61,11 +64,15 @@ class DistillationTask(nn.Module):
         objective = objective or Objective()
         objectives = [objective] if isinstance(objective, Objective) else objective
         self.objective = StackedObjective(objectives)
-        self.signal = LiveTeacher(teacher) if isinstance(teacher, nn.Module) else teacher
+        if isinstance(teacher, nn.Module):
+            check_weights(teacher, "teacher")
+            teacher = LiveTeacher(teacher)
+        self.signal = teacher
         self.optimizer = optimizer if optimizer is not None else Optimizer()
         self.seeds = None if seeds is None else list(seeds)
         self.prefixes = self._prefixes(arm_names)
         self._check()
+        self.answer_check = AnswerCheck(self.objective.finite_loss)
         self.feature_term = self._feature_term()
         self.predicts_tokens = False
         self._compute: Callable[..., Terms] = self._terms
@@ -82,6 +89,9 @@ class DistillationTask(nn.Module):
             raise TeacherError(
                 "An objective with soft_weight above 0 needs a teacher, but got none."
             )
+        if isinstance(self.signal, LiveTeacher):
+            student = self.cohort if self.cohort.student is None else self.cohort.student
+            check_separate(self.signal.models, student)
 
     def _prefixes(self, arm_names: Sequence[str] | None) -> list[list[str]]:
         """Prefix of the logged names of each student, ``[A][S]``."""
@@ -167,6 +177,7 @@ class DistillationTask(nn.Module):
     def begin_epoch(self, epoch: int, rank: int = 0) -> None:
         """Reset the means, and seed the dropout of the epoch."""
         self._train.reset()
+        self.answer_check.reset()
         if self.seeds is not None:
             others = (rank,) if rank else ()
             torch.manual_seed(hash((*self.seeds, epoch, *others)) & 0x7FFFFFFF)
@@ -191,7 +202,9 @@ class DistillationTask(nn.Module):
             return self._guided_terms(self.feature_term, batch, counts)
         if should_chunk(self.cohort.student, self.objective, batch.y):
             signal = self.signal if self.objective.needs_teacher else None
-            return chunked_terms(self.cohort.student, self.objective, batch, signal, counts)
+            return chunked_terms(
+                self.cohort.student, self.objective, batch, signal, counts, self._check_answers
+            )
         return self._compute(batch.x, self._targets(batch), batch.y, batch.mixed, counts)
 
     def _guided_terms(self, feature_term: FeatureTerm, batch: Batch, counts: Counts) -> GuidedTerms:
@@ -220,9 +233,17 @@ class DistillationTask(nn.Module):
         if self.signal is None or not self.objective.needs_teacher:
             return None
         if batch.sample is not None:
-            return self.signal(batch.x, batch.sample, batch.view)
-        answers = self.signal(batch.x.flatten(0, 1), None, None)
-        return _map(answers, lambda part: part.unflatten(0, batch.x.shape[:2]))
+            answers = self.signal(batch.x, batch.sample, batch.view)
+        else:
+            answers = self.signal(batch.x.flatten(0, 1), None, None)
+            answers = _map(answers, lambda part: part.unflatten(0, batch.x.shape[:2]))
+        self._check_answers(answers, batch)
+        return answers
+
+    def _check_answers(self, answers: Targets, batch: Batch, first: int = 0) -> None:
+        """Check answers of a live teacher; stored ones were checked before they were stored."""
+        if isinstance(answers, Tensor) and not isinstance(self.signal, StoredTeacher):
+            self.answer_check.add(answers, batch, first)
 
     def begin_validation(self) -> None:
         """Reset the means of the validation."""
@@ -237,7 +258,7 @@ class DistillationTask(nn.Module):
             logits, y = logits.flatten(-3, -2), y.flatten(1)
         labelled = (y != UNLABELLED).sum(-1)
         loss = hard_loss(logits, y).sum(-1) / labelled.clamp(min=1)
-        correct = (logits.argmax(-1) == y).sum(-1)
+        correct = (top_class(logits) == y).sum(-1)
         accuracy = correct.float() / labelled.clamp(min=1)
         self._val.add(torch.stack([loss, accuracy]), labelled)
 
@@ -254,7 +275,13 @@ class DistillationTask(nn.Module):
         return self._scalars(self._val.compute(reduce))
 
     def train_scalars(self, reduce: Reduce, epoch: int) -> dict[str, float]:
-        """Means of the epoch by logged name; records students that diverged."""
+        """Means of the epoch by logged name; records students that diverged.
+
+        Raises:
+            TeacherError: If the teacher gave an answer that is not finite.
+            DataError: If an input is not finite.
+        """
+        self.answer_check.check_record(reduce)
         means = self._train.compute(reduce)
         for arm, row in enumerate(means.get("train_loss", [])):
             for seed, loss in enumerate(row):

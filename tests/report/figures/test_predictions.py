@@ -25,6 +25,12 @@ def test_the_confidence_is_the_softmax_of_the_top_class():
     np.testing.assert_allclose(predictions.confidence, expected, rtol=1e-12)
 
 
+def test_a_sample_without_a_prediction_is_wrong():
+    predictions = predict(np.array([[np.nan, 0], [-np.inf, -np.inf], [-np.inf, 1]], np.float32))
+    assert predictions.top.tolist() == [-1, -1, 1]
+    assert predictions.confidence.tolist() == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     "arrays",
     [

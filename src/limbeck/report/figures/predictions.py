@@ -127,10 +127,18 @@ def _check_logits(key: str, logits: NDArray, shape: tuple[int, int]) -> None:
 
 
 def predict(logits: NDArray) -> ModelPredictions:
-    """The top class and its softmax probability for logits ``[N, C]``."""
+    """The top class and its softmax probability for logits ``[N, C]``.
+
+    The class is -1, with probability 0, where a logit is NaN or all are -inf.
+    """
     scores = logits.astype(np.float64)
+    predicts = scores.max(axis=1) > -np.inf  # false for NaN
+    scores[~predicts] = 0.0
     scores -= scores.max(axis=1, keepdims=True)
-    return ModelPredictions(logits.argmax(axis=1), 1.0 / np.exp(scores).sum(axis=1))
+    confidence = 1.0 / np.exp(scores).sum(axis=1)
+    return ModelPredictions(
+        np.where(predicts, logits.argmax(axis=1), -1), np.where(predicts, confidence, 0.0)
+    )
 
 
 def models_of(summary: Summary, predictions: Predictions) -> list[Model]:
