@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError
+from limbeck.data.arrays import convert_arrays, warn_of_absent_classes, warn_of_copies
 from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
 from limbeck.data.randomness import random_order
 from limbeck.data.statistics import Statistics, input_statistics
@@ -184,7 +184,7 @@ class Dataset:
 
         Args:
             x: Training inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` or ``[N, H, W]``, or
-                floats.
+                floats. Other integers are refused, because they may be token ids.
             y: Integer labels ``[N]``.
             x_test: Test inputs of the same shape and type.
             y_test: Test labels.
@@ -196,13 +196,19 @@ class Dataset:
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.
-            DataError: If inputs and labels are not numbers or do not match.
+            DataError: If inputs and labels are not numbers of these types or do not match, or if
+                the inputs look like images ``[N, H, W, C]``.
+
+        Warns:
+            LimbeckWarning: If test inputs are also training inputs, or if classes have no training
+                sample.
         """
-        train, test = _as_split(x, y, name), _as_split(x_test, y_test, name)
+        train = Split(*convert_arrays(x, y, name))
+        test = Split(*convert_arrays(x_test, y_test, name))
         if class_names is None:
             classes = int(train.labels.max()) + 1 if train.labels.numel() else 0
             class_names = [str(number) for number in range(classes)]
-        return cls(
+        data = cls(
             name,
             train,
             test,
@@ -211,6 +217,9 @@ class Dataset:
             split_seed=split_seed,
             ordinal=ordinal,
         )
+        warn_of_copies(train.inputs, test.inputs, name, stacklevel=2)
+        warn_of_absent_classes(train.labels, class_names, name, stacklevel=2)
+        return data
 
     @property
     def classes(self) -> int:
@@ -285,26 +294,3 @@ class Dataset:
 
 def _first(split: Split, count: int) -> Split:
     return split.take(torch.arange(min(count, len(split))))
-
-
-def _as_split(x: ArrayLike | Tensor, y: ArrayLike | Tensor, name: str) -> Split:
-    inputs = _as_tensor(x, f"{name}: inputs")
-    labels = _as_tensor(y, f"{name}: labels")
-    if inputs.dtype == torch.uint8 and inputs.ndim == 3:
-        inputs = inputs.unsqueeze(1)
-    if inputs.dtype != torch.uint8:
-        inputs = inputs.float()
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise DataError(f"{name}: labels should be integers, got {labels.dtype}.")
-    return Split(inputs, labels.long())
-
-
-def _as_tensor(values: ArrayLike | Tensor, where: str) -> Tensor:
-    """Return a tensor on the CPU that shares no memory with the user's array."""
-    if isinstance(values, Tensor):
-        return values.detach().cpu()
-    try:
-        array = np.asarray(values)
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where} should be an array of numbers ({error}).") from None

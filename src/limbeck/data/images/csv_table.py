@@ -2,14 +2,20 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck._base.checks import closest
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import DataError
 from limbeck.data.checks import join_some, require_folder
 from limbeck.data.dataset import Dataset
+from limbeck.data.images.class_names import (
+    missing_labels,
+    parse_class_names,
+    sort_grades,
+    warn_of_similar_names,
+)
 from limbeck.data.images.files import TRAIN, ImageFiles, ImageOptions, read_dataset
 
 
@@ -44,13 +50,17 @@ def image_csv(
         images: Folder of the images in ``root``.
         suffix: Suffix added to the names of the files, such as ``.png``.
         class_names: Names of the classes in their order. Labels may then be numbers from 0. None
-            for the labels in the table, sorted.
-        ordinal: Whether the classes are ordered grades.
+            for the labels in the table, sorted by name (numbers by value).
+        ordinal: Whether the classes are ordered grades. Labels that are words then need
+            ``class_names``.
 
     Raises:
-        ConfigError: If a setting is out of range.
+        ConfigError: If a setting is out of range, or if the order of grades is unknown.
         DataError: If a column, label or image is missing or not as expected.
         ResourceError: If there is no space for the decoded images.
+
+    Warns:
+        LimbeckWarning: If classes have similar names.
     """
     options = ImageOptions(
         size=size,
@@ -65,7 +75,7 @@ def image_csv(
     folder = require_folder(root)
     # Hydra parses a column name such as 0 as a number.
     rows = _read_table(folder / table, str(file_column), str(label_column))
-    labels, names = _number_labels(rows, class_names)
+    labels, names = _number_labels(rows, class_names, ordinal)
     paths = [folder / (images or ".") / f"{file}{suffix or ''}" for file in rows.files]
     files = ImageFiles(folder / table, paths, labels, [TRAIN] * len(paths), names)
     return read_dataset(files, options)
@@ -129,23 +139,18 @@ def _check_column(table: Path, column: str, columns: Sequence[str]) -> None:
     )
 
 
-def _number_labels(rows: _Rows, class_names: Sequence[str] | None) -> tuple[list[int], list[str]]:
+def _number_labels(
+    rows: _Rows, class_names: Sequence[str] | None, ordinal: bool
+) -> tuple[list[int], list[str]]:
     """Return the labels as numbers from 0, and the names of the classes."""
     if class_names is None:
-        names = _names_in(rows)
+        names = _names_in(rows, ordinal)
         return [names.index(label) for label in rows.labels], names
-    names = [str(name) for name in class_names]
-    if isinstance(class_names, str) or len(names) < 2 or len(set(names)) < len(names):
-        raise ConfigError(
-            f"data.class_names={class_names!r} should list at least two names, each once."
-        )
+    names = parse_class_names(class_names)
     numbers = {name: number for number, name in enumerate(names)}
     if not any(name.isdigit() for name in names):  # otherwise a number would have two meanings
         numbers |= {str(number): number for number in range(len(names))}
-    unknown = []
-    for file, label in zip(rows.files, rows.labels, strict=True):
-        if label not in numbers:
-            unknown.append(f"{label} ({file})")
+    unknown = _files_with(rows, set(rows.labels) - numbers.keys())
     if unknown:
         raise DataError(
             f"{rows.table}: {len(unknown)} labels in column {rows.column} are not among "
@@ -154,11 +159,15 @@ def _number_labels(rows: _Rows, class_names: Sequence[str] | None) -> tuple[list
     return [numbers[label] for label in rows.labels], names
 
 
-def _names_in(rows: _Rows) -> list[str]:
+def _names_in(rows: _Rows, ordinal: bool) -> list[str]:
     """Return the labels of a table as class names; numbers are sorted by value."""
+    missing = _files_with(rows, missing_labels(set(rows.labels)))
+    if missing:
+        raise DataError(
+            f"{rows.table}: {len(missing)} labels in column {rows.column} are missing: "
+            f"{join_some(missing)}. Fill them in, or remove these rows."
+        )
     names = sorted(set(rows.labels))
-    if all(label.isascii() and label.isdigit() for label in names):
-        names.sort(key=lambda label: (int(label), label))
     if len(names) < 2:
         raise DataError(
             f"{rows.table}: column {rows.column} contains only {names[0]}; expected at least two "
@@ -170,4 +179,15 @@ def _names_in(rows: _Rows) -> list[str]:
             f"{len(rows.labels)} rows; a class should have several images. Does "
             "data.label_column= name the labels?"
         )
+    warn_of_similar_names(names, rows.table)
+    if ordinal:
+        return sort_grades(names, rows.table)
+    if all(label.isascii() and label.isdigit() for label in names):
+        names.sort(key=lambda label: (int(label), label))
     return names
+
+
+def _files_with(rows: _Rows, labels: Collection[str]) -> list[str]:
+    """Return some labels with the files that have them, for messages."""
+    pairs = zip(rows.files, rows.labels, strict=True)
+    return [f"{label} ({file})" for file, label in pairs if label in labels]

@@ -3,9 +3,14 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from limbeck._base.errors import DataError
+from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.checks import require_folder
 from limbeck.data.dataset import Dataset
+from limbeck.data.images.class_names import (
+    parse_class_names,
+    sort_grades,
+    warn_of_similar_names,
+)
 from limbeck.data.images.files import (
     PARTS,
     TRAIN,
@@ -38,6 +43,7 @@ def image_folder(
     split_seed: int = 0,
     crop_border: bool = False,
     ordinal: bool = False,
+    class_names: Sequence[str] | None = None,
     name: str = "images",
 ) -> Dataset:
     """Load images from one folder per class; the name of a folder is the name of its class.
@@ -53,13 +59,18 @@ def image_folder(
         val: Share of the images for validation.
         split_seed: Seed of the splits.
         crop_border: Whether to crop a black border first.
-        ordinal: Whether the classes, sorted by name (numbers by value), are grades.
+        ordinal: Whether the classes are ordered grades. Folders that are numbers, or begin with
+            different numbers, are sorted by them; for others ``class_names`` gives the order.
+        class_names: Names of the class folders in their order; None to sort them by name.
         name: Name for tables and messages.
 
     Raises:
-        ConfigError: If a setting is out of range.
+        ConfigError: If a setting is out of range, or if the order of grades is unknown.
         DataError: If a folder or file is not as expected, or if an image is in two given splits.
         ResourceError: If there is no space for the decoded images.
+
+    Warns:
+        LimbeckWarning: If classes have similar names.
     """
     options = ImageOptions(
         size=size,
@@ -71,13 +82,13 @@ def image_folder(
         ordinal=ordinal,
         name=name,
     )
-    return read_dataset(_files_by_folder(require_folder(root), ordinal), options)
+    return read_dataset(_files_by_folder(require_folder(root), ordinal, class_names), options)
 
 
-def _files_by_folder(root: Path, ordinal: bool) -> ImageFiles:
+def _files_by_folder(root: Path, ordinal: bool, class_names: Sequence[str] | None) -> ImageFiles:
     """List the image files with the class and the split of their folders."""
     splits = _class_folders(root)
-    names = _class_names(splits[TRAIN], ordinal)
+    names = _class_names(splits[TRAIN], ordinal, class_names, root)
     if len(names) < 2:
         count = f"only {names[0]} was found" if names else "none was found"
         raise DataError(f"{root} should hold a folder for each of at least two classes, {count}.")
@@ -107,10 +118,20 @@ def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
     return {PARTS[part]: _folders(folder) for part, folder in inside.items()}
 
 
-def _class_names(folders: Mapping[str, Path], ordinal: bool) -> list[str]:
-    if ordinal and all(name.isascii() and name.isdigit() for name in folders):
-        return sorted(folders, key=lambda name: (int(name), name))
-    return sorted(folders)
+def _class_names(
+    folders: Mapping[str, Path], ordinal: bool, class_names: Sequence[str] | None, root: Path
+) -> list[str]:
+    """Return the names of the class folders in the order of the labels."""
+    if class_names is not None:
+        names = parse_class_names(class_names)
+        if set(names) != set(folders):
+            raise ConfigError(
+                f"data.class_names={names} should list the class folders in {root}: "
+                f"{', '.join(sorted(folders)) or 'none'}."
+            )
+        return names
+    warn_of_similar_names(sorted(folders), root)
+    return sort_grades(folders, root) if ordinal else sorted(folders)
 
 
 def _check_no_splits(folders: Mapping[str, Path], root: Path) -> None:

@@ -1,0 +1,130 @@
+"""Conversion of a user's arrays to the tensors of a dataset, and checks of their form."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck.data.checks import join_some
+
+MAX_CHANNELS = 4
+"""Largest number of channels of an image that is not a stack of feature maps."""
+
+
+def convert_arrays(
+    x: ArrayLike | Tensor, y: ArrayLike | Tensor, where: str
+) -> tuple[Tensor, Tensor]:
+    """Convert inputs and labels to tensors.
+
+    Args:
+        x: Inputs: uint8 images ``[N, C, H, W]`` or ``[N, H, W]``, or floats ``[N, ...]``.
+        y: Integer labels ``[N]``.
+        where: Name of the dataset, for messages.
+
+    Returns:
+        uint8 images or float32 inputs, and int64 labels.
+
+    Raises:
+        DataError: If inputs or labels are not numbers of these types, or if the inputs look like
+            images ``[N, H, W, C]``.
+    """
+    inputs, labels = _as_tensor(x, f"{where}: inputs"), _as_tensor(y, f"{where}: labels")
+    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
+        raise DataError(
+            f"{where}: labels should be integers, got {labels.dtype}. Convert them with "
+            "y.astype('int64')."
+        )
+    if labels.ndim == 0:
+        raise DataError(f"{where}: expected one label per input, got a single number.")
+    is_float = inputs.is_floating_point() or inputs.dtype == torch.bool
+    if not is_float and inputs.dtype != torch.uint8:
+        raise DataError(
+            f"{where}: inputs are {inputs.dtype}; expected uint8 images (0 to 255) or floats. "
+            "Convert features with x.astype('float32'). Token ids are not features: load a text "
+            "with limbeck.data.text_file or text_folder."
+        )
+    _check_layout(inputs, where)
+    if is_float:
+        inputs = inputs.float()
+    elif inputs.ndim == 3:
+        inputs = inputs.unsqueeze(1)
+    return inputs, labels.long()
+
+
+def warn_of_copies(train: Tensor, test: Tensor, where: str, *, stacklevel: int) -> None:
+    """Warn if test inputs are also training inputs.
+
+    Args:
+        train: Training inputs ``[N, ...]``.
+        test: Test inputs ``[M, ...]``.
+        where: Name of the dataset, for messages.
+        stacklevel: Level of the caller to which the warning is attributed.
+    """
+    in_training = {hash(row.tobytes()) for row in train.numpy()}
+    copies = sum(hash(row.tobytes()) in in_training for row in test.numpy())
+    if copies:
+        warnings.warn(
+            f"{where}: {copies} of {len(test)} test inputs are also training inputs, so the test "
+            "would measure memorised samples. Remove them from one of the two.",
+            LimbeckWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def warn_of_absent_classes(
+    labels: Tensor, class_names: Sequence[str], where: str, *, stacklevel: int
+) -> None:
+    """Warn if classes have no training sample.
+
+    Args:
+        labels: Training labels, int64 ``[N]``.
+        class_names: Names of the classes, in the order of the labels.
+        where: Name of the dataset, for messages.
+        stacklevel: Level of the caller to which the warning is attributed.
+    """
+    counts = torch.bincount(labels.clamp(min=0), minlength=len(class_names)).tolist()
+    absent = [str(name) for name, count in zip(class_names, counts, strict=False) if count == 0]
+    if absent:
+        warnings.warn(
+            f"{where}: {len(absent)} of {len(class_names)} classes have no training sample: "
+            f"{join_some(absent)}. Are the labels numbered from 0?",
+            LimbeckWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def _check_layout(inputs: Tensor, where: str) -> None:
+    """Check that images do not have their channels last."""
+    if inputs.ndim != 4:
+        return
+    first, second, last = inputs.shape[1:]
+    # One channel last is also the form of signals [N, channels, time, 1], which are not square.
+    is_grey = last == 1 and (first == second or inputs.dtype == torch.uint8)
+    if min(first, second) > MAX_CHANNELS and (is_grey or last in (3, 4)):
+        raise DataError(
+            f"{where}: inputs of shape {list(inputs.shape)} look like images [N, H, W, C], but the "
+            "channels should come first. Pass x.transpose(0, 3, 1, 2), or x.permute(0, 3, 1, 2) of "
+            f"a tensor. If there are {first} channels, use Dataset(name, Split(x, y), ...) instead."
+        )
+
+
+def _as_tensor(values: ArrayLike | Tensor, where: str) -> Tensor:
+    """Return a tensor on the CPU that shares no memory with the user's array."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().to_dense()
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise DataError(f"{where} have masked values. Replace them, or remove their samples.")
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{where} should be an array of numbers ({error}).") from None
+    if array.dtype.kind not in "biufc":
+        raise DataError(
+            f"{where} should be an array of numbers, got {array.dtype}. Number classes from 0, and "
+            "pass their names as class_names."
+        )
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
