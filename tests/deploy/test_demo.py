@@ -56,7 +56,7 @@ def test_answers_equal_the_recorded_predictions(demo, mlp_run):
         )
         students = [arrays[f"students/soft/seed{k}"][3].tolist() for k in (0, 1)]
     assert any(
-        json.loads(content)["logits"][2] == pytest.approx(known, abs=1e-4) for known in students
+        json.loads(content)["logits"][2] == pytest.approx(logits, abs=1e-4) for logits in students
     )
 
 

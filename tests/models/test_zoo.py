@@ -42,7 +42,9 @@ def test_a_model_fits_any_channels_and_classes(name):
         model = new_model(name, shape).eval()
         x = torch.rand(2, *shape)
         assert model(x).shape == (2, 3)
-        assert torch.equal(model(x), model(x.flatten(1))), "flat images are told by their size"
+        assert torch.equal(model(x), model(x.flatten(1))), (
+            "flat images are recognised by their size"
+        )
         assert model.name == name.partition("/")[2]
 
 
@@ -225,10 +227,10 @@ def test_inferring_the_width_changes_nothing():
 
 
 @settings(max_examples=20, deadline=None)
-@given(width=st.integers(1, 9), classes=st.integers(1, 9), known=st.booleans())
-def test_the_inferred_width_is_the_known_one(width, classes, known):
+@given(width=st.integers(1, 9), classes=st.integers(1, 9), is_given=st.booleans())
+def test_the_inferred_width_is_the_known_one(width, classes, is_given):
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(4, width))
-    model = Classifier(encoder, classes, shape=(1, 2, 2), features=width if known else None)
+    model = Classifier(encoder, classes, shape=(1, 2, 2), features=width if is_given else None)
     assert model(torch.zeros(3, 1, 2, 2)).shape == (3, classes)
 
 

@@ -1,17 +1,22 @@
 """Weights from elsewhere: state dicts as people save them."""
 
-import pickle
+import argparse
+import os
+import sys
+import types
 import warnings
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck._base.errors import LimbeckWarning, TeacherError, UntrustedFileError
 from limbeck.models import MLP, Normalized, TorchvisionModel, load_model
-from limbeck.models.files.state_dict import match_names
 
 
 def own():
@@ -108,14 +113,16 @@ class Telltale:
 def test_a_whole_module_is_read_only_if_it_is_trusted(tmp_path):
     model = own().eval()
     torch.save({"model": model, "epoch": 3}, tmp_path / "it.pt")
-    (tmp_path / "code.pt").write_bytes(pickle.dumps(Telltale(), 2))
-    with pytest.raises(UntrustedFileError, match=r"contains more than tensors.*trust_pickle"):
-        load_model(tmp_path / "it.pt", own)
-    with pytest.raises(UntrustedFileError):
+    torch.save({"model": model, "hook": Telltale()}, tmp_path / "hook.pt")
+    torch.save(Telltale(), tmp_path / "code.pt")
+    for name in ("it.pt", "hook.pt"):
+        with pytest.raises(TeacherError, match="limbeck cannot rebuild the model"):
+            load_model(tmp_path / name)
+    with pytest.raises(UntrustedFileError, match=r"an object of .*leave_a_trace"):
         load_model(tmp_path / "code.pt", own)
     assert not TRACES
     assert torch.equal(load_model(tmp_path / "it.pt", trust_pickle=True).model(X), model(X))
-    with pytest.raises(TeacherError, match="cannot be unpickled here"):
+    with pytest.raises(TeacherError, match="contains a NoneType"):
         load_model(tmp_path / "code.pt", own, trust_pickle=True)
     assert TRACES == ["read"]
 
@@ -123,14 +130,17 @@ def test_a_whole_module_is_read_only_if_it_is_trusted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({}, "no state dict, but nothing"),
+        ({}, "an empty dictionary"),
         ([torch.zeros(2)], "contains a list"),
         (torch.zeros(2), "contains a Tensor"),
-        ({"a": {"w": torch.zeros(1)}, "b": {"w": torch.zeros(1)}}, r"several state dicts \(a, b\)"),
-        ({"w": torch.zeros(2)}, "it lacks layers.1.bias, layers.1.weight, .* and it also has w"),
-        ({"layers": {1: torch.zeros(2)}}, "no state dict, but layers"),
-        (own().state_dict() | {"more": torch.zeros(1)}, "it also has more"),
-        (MLP((1, 2, 2), 3, hidden=[5]).state_dict(), "size mismatch"),
+        (
+            {"a": {"w": torch.zeros(1)}, "b": {"w": torch.zeros(1)}},
+            r"several models: \['a'\], \['b'\]",
+        ),
+        ({"w": torch.zeros(2)}, "it lacks layers.1.bias, layers.1.weight, .*; it also has w"),
+        ({"layers": {1: torch.zeros(2)}}, "a dictionary of layers; expected a state dict"),
+        (own().state_dict() | {"more": torch.zeros(1)}, "4 of 4 tensors fit; it also has more"),
+        (MLP((1, 2, 2), 3, hidden=[5]).state_dict(), r"the shape \[5, 4\], the model's has \[4, 4"),
     ],
 )
 def test_a_file_without_the_models_state_dict_is_refused(tmp_path, content, message):
@@ -152,12 +162,73 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path_factory, cut, flip):
         load_model(file, own)
 
 
-@settings(max_examples=20, deadline=None)
-@given(prefix=st.lists(st.sampled_from(["module", "model", "net", "0", "layers"]), max_size=4))
-def test_a_common_prefix_of_the_names_is_removed(prefix):
+EXTRAS = {
+    "args": argparse.Namespace(lr=0.1, out=Path("runs")),
+    "best": np.float64(0.9),
+    "optimizer": {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{}]},
+    "config": OmegaConf.create({"model": {"depth": 3}, "steps": [1, 2]}),
+    "hyper_parameters": {"activation": torch.nn.functional.relu, "loss": torch.nn.MSELoss()},
+}
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_weights_are_read_next_to_objects_of_other_classes(tmp_path, name):
+    model = own().eval()
+    torch.save({"model": model.state_dict(), "epoch": 3, name: EXTRAS[name]}, tmp_path / "it.pt")
+    assert torch.equal(load_model(tmp_path / "it.pt", own).model(X), model(X))
+
+
+def test_the_weights_of_a_whole_module_are_read_as_data(tmp_path, monkeypatch):
+    """The module's class is not imported, so it may even be gone."""
+    module = types.ModuleType("gone")
+    module.Gone = type("Gone", (Normalized,), {"__module__": "gone"})
+    model = torch.nn.DataParallel(module.Gone(own(), [0.5], [0.5])).eval()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "gone", module)
+        content = {"ema": model, "epoch": 3, "args": argparse.Namespace()}
+        torch.save(content, tmp_path / "it.pt")
+    result = load_model(tmp_path / "it.pt", whole).model
+    assert torch.equal(result(X), model.module(X))
+    with pytest.raises(TeacherError, match=r"cannot be unpickled here \(ModuleNotFoundError"):
+        load_model(tmp_path / "it.pt", whole, trust_pickle=True)
+
+
+def test_a_buffer_that_is_not_persistent_is_not_read(tmp_path):
+    model = own()
+    model.register_buffer("cache", torch.ones(2), persistent=False)
+    torch.save(model, tmp_path / "it.pt")
+    assert torch.equal(load_model(tmp_path / "it.pt", own).model(X), model.eval()(X))
+
+
+def test_a_blocked_class_is_named(tmp_path):
+    torch.save({"model": own().state_dict(), "uname": os.uname()}, tmp_path / "it.pt")
+    with pytest.raises(UntrustedFileError, match=r"needs posix\.uname_result: reading it"):
+        load_model(tmp_path / "it.pt", own)
+    torch.save(own(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    with pytest.raises(UntrustedFileError, match=r"needs limbeck\.models\.mlp\.MLP.*trust_pickle"):
+        load_model(tmp_path / "old.pt", own)
+
+
+def test_an_average_and_a_loss_are_left_out(tmp_path, recwarn):
+    model = whole().eval()
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    torch.save(averaged.state_dict() | {"criterion.weight": torch.ones(3)}, tmp_path / "it.pt")
+    assert torch.equal(load_model(tmp_path / "it.pt", whole).model(X), model(X))
+    assert not recwarn.list
+
+
+def test_a_model_next_to_another_is_read_with_a_warning(tmp_path):
+    model = own().eval()
+    state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    torch.save(state | {"teacher.fc.weight": torch.ones(3)}, tmp_path / "it.ckpt")
+    with pytest.warns(LimbeckWarning, match=r"only the tensors below model\. .*\(teacher\)"):
+        result = load_model(tmp_path / "it.ckpt", own)
+    assert torch.equal(result.model(X), model(X))
+
+
+def test_two_models_that_fit_are_refused(tmp_path):
     state = own().state_dict()
-    selected = {".".join([*prefix, name]): tensor for name, tensor in state.items()}
-    result = match_names(own(), selected)
-    assert result is not None
-    assert result.keys() == state.keys()
-    assert all(torch.equal(result[name], tensor) for name, tensor in state.items())
+    both = {f"{part}.{name}": state[name] for part in ("model", "teacher") for name in state}
+    torch.save(both, tmp_path / "it.ckpt")
+    with pytest.raises(TeacherError, match=r"several models that fit.*model\. and teacher\."):
+        load_model(tmp_path / "it.ckpt", own)

@@ -222,20 +222,18 @@ def pickles(folder):
 def test_pickles_are_refused_unread(tmp_path):
     for file in pickles(tmp_path):
         for read in (read_weights, lambda f: load_weights(small(), f)):
-            with pytest.raises(UntrustedFileError, match="is a pickle") as caught:
+            with pytest.raises(UntrustedFileError, match="a pickle") as caught:
                 read(file)
             assert str(file) in str(caught.value)
         with pytest.raises(LimbeckError) as caught:
             load_model(file, small)
         assert str(file) in str(caught.value)
-        assert isinstance(caught.value, UntrustedFileError) == file.name.startswith(
-            ("raw", "torch-module")
-        )
+        assert isinstance(caught.value, UntrustedFileError) == file.name.startswith("raw")
 
 
 def test_a_text_pickle_is_not_a_safetensors_file(tmp_path):
     (tmp_path / "raw-0").write_bytes(pickle.dumps(Exploding(), 0))
-    with pytest.raises(UntrustedFileError, match="not a safetensors file"):
+    with pytest.raises(UntrustedFileError, match="is a text file"):
         read_weights(tmp_path / "raw-0")
 
 
@@ -244,7 +242,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_refused(saved):
     with pytest.raises(UntrustedFileError):
         load_model(saved)
     (saved / "model.json").unlink()
-    with pytest.raises(UntrustedFileError, match="is a pickle"):
+    with pytest.raises(UntrustedFileError, match="a pickle"):
         load_model(saved)
 
 
@@ -317,5 +315,5 @@ def test_a_path_without_a_model_is_refused(tmp_path):
     with pytest.raises(TeacherError, match=r"has no model\.safetensors, and neither has"):
         load_model(tmp_path)
     (tmp_path / "config.yaml").write_text("seeds: 5")
-    with pytest.raises(UntrustedFileError, match="not a safetensors file"):
+    with pytest.raises(UntrustedFileError, match="is a text file"):
         load_model(tmp_path / "config.yaml")

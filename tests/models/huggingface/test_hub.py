@@ -16,7 +16,7 @@ pytest.importorskip("transformers")
 
 
 def test_without_a_network_a_name_is_a_resource_error(monkeypatch, tmp_path):
-    """A refused connection is said at once, not after the client's many attempts."""
+    """A refused connection is reported at once, not after the client's many attempts."""
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -167,7 +167,7 @@ def test_parts_outside_of_the_folder_are_refused(folder, name):
 def test_an_incomplete_copy_is_refused(tmp_path):
     new_model().net.save_pretrained(tmp_path, max_shard_size="2KB")
     next(tmp_path.glob("model-00002*")).unlink()
-    with pytest.raises(ConfigError, match=r"lacks model-00002.*not complete"):
+    with pytest.raises(UntrustedFileError, match=r"lacks model-00002.*not complete"):
         HuggingFace((LENGTH,), CLASSES, path=tmp_path)
 
 

@@ -1,7 +1,12 @@
-"""State dicts of ``torch.save``, read without running code, and the names in them."""
+"""State dicts in files of ``torch.save``, read without running code.
+
+Classes that a file names are replaced by :class:`Placeholder`, which does nothing but keep its
+state. So the tensors of a whole module, or next to a configuration, can be read as data.
+"""
 
 import pickle
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +14,41 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck.models.files.kinds import kind_of, unreadable
 
-MAX_NAMES_IN_MESSAGE = 4
-"""Largest number of names in a message."""
-_BATCH_COUNTER = "num_batches_tracked"
-"""BatchNorm's counter of batches, which old files lack and limbeck does not use."""
+MAX_DEPTH = 3
+"""Maximum depth at which a state dict is searched for in a dictionary of dictionaries."""
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)
+
+
+class Placeholder:
+    """An object of a class that is not loaded. It keeps its state, and runs no code."""
+
+    state: Any = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Placeholder":
+        """Create an empty placeholder, whatever the arguments."""
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
 def is_pickle(file: Path) -> bool:
-    """Whether a file was written by ``torch.save``: a zip archive, or a plain pickle."""
+    """Whether a file may be one of ``torch.save``: a zip archive, or a plain pickle."""
     with file.open("rb") as content:
         return content.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
@@ -26,79 +57,123 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
     """Read the tensors of a file of ``torch.save``, or the whole module of a trusted file.
 
     Args:
-        file: File with a state dict, possibly next to other objects (an optimizer, an epoch).
+        file: File with a state dict or a module, possibly next to other objects (an optimizer, an
+            epoch).
         trust: Whether to run the code in it, if there is any.
 
     Raises:
         TeacherError: If it contains no state dict, or several.
-        UntrustedFileError: If it is damaged, or reading it would run code.
+        UntrustedFileError: If it is damaged, of another kind, or reading it would run code.
     """
+    if kind_of(file) is not None:
+        raise unreadable(file, "a file of torch.save")
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        if not trust:
-            raise UntrustedFileError(
-                f"{file} contains more than tensors (a whole pickled module?): reading it could "
-                "run code, so limbeck does not. If you trust it, convert it: "
-                "torch.save(torch.load(FILE, weights_only=False).state_dict(), 'weights.pt'); or "
-                "set teacher.trust_pickle=true."
-            ) from None
-        content = _read_trusted(file)
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise UntrustedFileError(
-            f"{file} is damaged, or not a file of torch.save ({_line(error)})."
-        ) from None
+        content = _read_trusted(file) if trust else _read_data(file)
+    except pickle.UnpicklingError as error:
+        raise _needs_code(file, error) from None
+    except _DAMAGE as error:
+        raise unreadable(file, "a file of torch.save", error) from None
     return _weights_in(content, file)
+
+
+def _read_data(file: Path) -> Any:
+    """Read a file with a placeholder for each class that is not among torch's safe ones."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(str(file))
+    except _DAMAGE:
+        names = []  # torch cannot list the classes in its format of before version 1.6
+    stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
+    for name in sorted(names):
+        stand_ins.append((type(name, (Placeholder,), {}), name))
+    with torch.serialization.safe_globals(stand_ins):
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _read_trusted(file: Path) -> Any:
     try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        pass
+    try:
         return torch.load(file, map_location="cpu", weights_only=False)
     except Exception as error:  # the file's own code may raise anything
+        reason = " ".join(str(error).split())[:200]
         raise TeacherError(
-            f"{file} cannot be unpickled here ({type(error).__name__}: {_line(error)}). It needs "
+            f"{file} cannot be unpickled here ({type(error).__name__}: {reason}). It needs "
             "the classes that it was saved with. A state dict does not."
         ) from None
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _needs_code(file: Path, error: pickle.UnpicklingError) -> UntrustedFileError:
+    match = _GLOBAL.search(str(error))
+    reason = f"needs {match[1]}" if match else "contains more than tensors"
+    return UntrustedFileError(
+        f"{file} {reason}: reading it could run code, so limbeck does not. If you trust it, save "
+        f"its state dict: CONTENT = torch.load({str(file)!r}, weights_only=False), then "
+        "torch.save(CONTENT.state_dict(), 'weights.pt') for a module, or torch.save(CONTENT[KEY], "
+        "'weights.pt') for a dictionary; or set teacher.trust_pickle=true."
+    )
+
+
+# The state dict in the content --------------------------------------------------------------------
 
 
 def _weights_in(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
     """Return the state dict in a file, also if it is nested under a key."""
-    if isinstance(content, nn.Module):
-        return content
-    if _is_state_dict(content):
-        return dict(content)
-    if not isinstance(content, Mapping):
-        raise TeacherError(
-            f"{file} contains a {type(content).__name__}; expected a state dict (names and "
-            "tensors)."
-        )
-    candidates: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, nn.Module) or _is_state_dict(value):
-            candidates[str(key)] = value
+    candidates = _candidates(content)
     if len(candidates) == 1:
-        value = next(iter(candidates.values()))
-        return value if isinstance(value, nn.Module) else dict(value)
+        (model,) = candidates.values()
+        return model
     if candidates:
-        problem = f"several state dicts ({', '.join(candidates)})"
-    else:
-        problem = f"no state dict, but {', '.join(map(str, content)) or 'nothing'}"
+        raise TeacherError(
+            f"{file} contains several models: {', '.join(candidates)}. If you trust it, save only "
+            f"the teacher's: torch.save(torch.load({str(file)!r}, weights_only=False)"
+            f"{next(iter(candidates))}, 'weights.pt')."
+        )
+    if isinstance(content, Placeholder):
+        raise UntrustedFileError(
+            f"{file} contains an object of {type(content).__name__} without a state dict in it: "
+            "reading it could run code, so limbeck does not. Save a state dict of the model "
+            "with torch.save."
+        )
     raise TeacherError(
-        f"{file} contains {problem}. Save only the teacher's: torch.save(CONTENT[KEY], "
-        "'weights.pt')."
+        f"{file} contains {_describe(content)}; expected a state dict (names and tensors). Save "
+        "one: torch.save(MODEL.state_dict(), 'weights.pt')."
     )
+
+
+def _candidates(content: Any) -> dict[str, dict[str, Tensor] | nn.Module]:
+    """Return the models at the highest level that has any.
+
+    The keys are the code for their weights, such as ``['model']``. A model further down belongs to
+    something else, such as the hyper-parameters.
+    """
+    level: dict[str, Any] = {"": content}
+    for _ in range(MAX_DEPTH + 1):
+        models: dict[str, dict[str, Tensor] | nn.Module] = {}
+        for path, value in level.items():
+            if _is_state_dict(value):
+                models[path] = dict(value)
+            elif weights := dict(_state_of(value)):
+                models[f"{path}.state_dict()"] = weights
+            elif isinstance(value, nn.Module):
+                models[f"{path}.state_dict()"] = value
+        if models:
+            return models
+        level = _next_level(level)
+    return {}
+
+
+def _next_level(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of all dictionaries. Numbers as keys are those of an optimizer's state."""
+    values = {}
+    for path, content in level.items():
+        if not isinstance(content, Mapping):
+            continue
+        for key, value in content.items():
+            if isinstance(key, str):
+                values[f"{path}[{key!r}]"] = value
+    return values
 
 
 def _is_state_dict(value: Any) -> bool:
@@ -107,52 +182,29 @@ def _is_state_dict(value: Any) -> bool:
     return all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
 
 
-def match_names(model: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """Return the weights under the names of a model.
-
-    A prefix that all names share (``module.``, ``model.``) is removed if necessary.
-
-    Returns:
-        The weights by name; None if the names do not match the model.
-    """
-    names = _relevant(model.state_dict())
-    for renamed in _without_prefixes(dict(weights)):
-        if _relevant(renamed) == names:
-            return renamed
-    return None
+def _is_module(value: Any) -> bool:
+    """Whether a placeholder stands for a module: it has parameters and modules inside it."""
+    if not isinstance(value, Placeholder) or not isinstance(value.state, Mapping):
+        return False
+    names = ("_parameters", "_buffers", "_modules")
+    return all(isinstance(value.state.get(name), Mapping) for name in names)
 
 
-def _without_prefixes(weights: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Yield the weights, then the weights without each prefix that all names share."""
-    yield weights
-    while all("." in name for name in weights):
-        prefixes = {name.partition(".")[0] for name in weights}
-        if len(prefixes) != 1:
-            return
-        prefix = f"{prefixes.pop()}."
-        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-        yield weights
+def _state_of(module: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Tensor]]:
+    """Yield the state dict of a module's placeholder, like ``Module.state_dict``."""
+    if not _is_module(module) or depth > 100:
+        return
+    state = module.state
+    transient = state.get("_non_persistent_buffers_set") or ()
+    for name, value in [*state["_parameters"].items(), *state["_buffers"].items()]:
+        if isinstance(value, Tensor) and name not in transient:
+            yield f"{prefix}{name}", value.detach()
+    for name, inner in state["_modules"].items():
+        yield from _state_of(inner, f"{prefix}{name}.", depth + 1)
 
 
-def _relevant(names: Mapping[str, Tensor]) -> set[str]:
-    return {name for name in names if not name.endswith(_BATCH_COUNTER)}
-
-
-def difference(model: nn.Module, weights: Mapping[str, Tensor]) -> str:
-    """Describe how the names of weights differ from the names in a model."""
-    expected, actual = _relevant(model.state_dict()), _relevant(weights)
-    differences = []
-    if missing := sorted(expected - actual):
-        differences.append(f"it lacks {_join(missing)}")
-    if unknown := sorted(actual - expected):
-        differences.append(f"it also has {_join(unknown)}")
-    return " and ".join(differences)
-
-
-def _join(names: list[str]) -> str:
-    more = (
-        f" and {len(names) - MAX_NAMES_IN_MESSAGE} more"
-        if len(names) > MAX_NAMES_IN_MESSAGE
-        else ""
-    )
-    return ", ".join(names[:MAX_NAMES_IN_MESSAGE]) + more
+def _describe(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    keys = ", ".join(map(str, list(content)[:8]))
+    return f"a dictionary of {keys}" if keys else "an empty dictionary"

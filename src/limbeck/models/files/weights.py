@@ -5,6 +5,7 @@ classes are built by the user and filled with :func:`load_weights`.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck._base.errors import LimbeckWarning, TeacherError, UntrustedFileError
 from limbeck._base.files import write_atomically, write_json, write_text
+from limbeck.models.files.kinds import explain_folder, kind_of, unreadable
+from limbeck.models.files.matching import Match, compare, matches
 from limbeck.models.files.rebuild import describe, read_description, rebuild
-from limbeck.models.files.state_dict import difference, is_pickle, match_names, read_pickled
+from limbeck.models.files.shards import INDEX, is_index, parts_of
+from limbeck.models.files.state_dict import is_pickle, read_pickled
 from limbeck.models.normalized import model_name, without_normalization
 from limbeck.models.protocols import CustomFiles
 from limbeck.models.zoo import TimmModel, TorchvisionModel
@@ -79,18 +83,17 @@ def save_model(
 def find_weights(place: str | Path) -> Path:
     """Find the weights at a path: a file, or ``model.safetensors`` in a model's or run's folder.
 
+    Weights in several files are found by their index.
+
     Raises:
         TeacherError: If there is none.
     """
     path = Path(place)
     if path.is_dir():
-        for candidate in (path / WEIGHTS, path / "teacher" / WEIGHTS):
+        for candidate in (path / WEIGHTS, path / INDEX, path / "teacher" / WEIGHTS):
             if candidate.is_file():
                 return candidate
-        raise TeacherError(
-            f"{path} has no {WEIGHTS}, and neither has {path / 'teacher'}. Choose a run folder, a "
-            "model folder or a file."
-        )
+        raise TeacherError(f"{path} {explain_folder(path)}.")
     if not path.is_file():
         raise TeacherError(
             f"{path} does not exist. Choose a run folder, a {WEIGHTS} or a state dict (.pt)."
@@ -99,23 +102,27 @@ def find_weights(place: str | Path) -> Path:
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file.
+    """Read the tensors of a safetensors file, or of all files that an index lists.
 
     Raises:
-        UntrustedFileError: If it is damaged, or is a pickle.
+        UntrustedFileError: If a file is damaged, of another kind, or a pickle.
     """
+    if is_index(file):
+        weights: dict[str, Tensor] = {}
+        for part in parts_of(file):
+            weights |= read_weights(part)
+        return weights
     try:
         return load_file(file)
     except SafetensorError as error:
         reason = error
     # checked after reading fails, since a safetensors file may start like a pickle
-    if is_pickle(file):
+    if is_pickle(file) and kind_of(file) is None:
         raise UntrustedFileError(
-            f"{file} is a pickle (a file of torch.save): reading it could run code, so limbeck "
-            "does not. If you trust it, convert it: safetensors.torch.save_file(torch.load(FILE, "
-            "weights_only=True), 'model.safetensors')."
+            f"{file} is not a safetensors file but a pickle, perhaps one of torch.save. limbeck "
+            "reads such files by the name weights.pt: rename it."
         )
-    raise UntrustedFileError(f"{file} is damaged, or not a safetensors file ({reason}).")
+    raise unreadable(file, "a safetensors file", reason)
 
 
 def load_weights(model: nn.Module, file: Path) -> None:
@@ -129,6 +136,16 @@ def load_weights(model: nn.Module, file: Path) -> None:
 
 
 def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
+    if not isinstance(model, CustomFiles):
+        match = compare(model, weights)
+        if match.missing or match.surplus or match.shapes:
+            raise TeacherError(
+                f"{file} does not fit the model {model_name(model)}: {match.difference()}."
+            )
+    _load(model, weights, file)
+
+
+def _load(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
     try:
         if isinstance(model, CustomFiles):
             model.load_weights(weights)
@@ -224,12 +241,39 @@ def _build_and_fill(
     parts = [(model, model), (net, net)]
     if isinstance(net, (TorchvisionModel, TimmModel)):
         parts.append((net.net, net))
+    closest: Match | None = None
     for part, whole in parts:
-        renamed = match_names(part, weights)
-        if renamed is not None:
-            _fill(part, renamed, file)
+        candidates = matches(part, weights)
+        if candidates[0].is_complete:
+            _check_unique(candidates, file)
+            _warn_of_dropped(candidates[0], file)
+            _load(part, candidates[0].module_weights(), file)
             return whole
+        if closest is None or candidates[0].fit > closest.fit:
+            closest = candidates[0]
+    assert closest is not None
     raise TeacherError(
-        f"{file} does not fit the model {model_name(model)}: {difference(net, weights)}. Describe "
-        "the architecture of the file with teacher= (in Python: build=)."
+        f"{file} does not fit the model {model_name(model)}: {closest.difference()}. Describe the "
+        "architecture of the file with teacher= (in Python: build=)."
     )
+
+
+def _check_unique(candidates: Sequence[Match], file: Path) -> None:
+    """Refuse a file with several models that fit, such as a model and its moving average."""
+    complete = [match.prefix for match in candidates if match.is_complete]
+    if len(complete) > 1:
+        raise TeacherError(
+            f"{file} contains several models that fit: the tensors below {' and '.join(complete)}. "
+            "Save only the teacher's, without the others."
+        )
+
+
+def _warn_of_dropped(match: Match, file: Path) -> None:
+    if match.dropped:
+        names = dict.fromkeys(name.partition(".")[0] for name in match.dropped)
+        warnings.warn(
+            f"{file}: only the tensors below {match.prefix} are read; others are left out "
+            f"({', '.join(names)}).",
+            LimbeckWarning,
+            stacklevel=2,
+        )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
+from limbeck.models.files.shards import INDEX, parts_of
 from limbeck.models.files.state_dict import is_pickle
 
 CONFIG = "config.json"
@@ -26,10 +27,9 @@ _DOWNLOADS = [
     "tokenizer.json",
     "model.safetensors",
     "model-*.safetensors",
-    "model.safetensors.index.json",
+    INDEX,
 ]
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_PART = re.compile(r"[\w.-]+\.safetensors")
 
 
 def require_transformers() -> None:
@@ -126,21 +126,10 @@ def _no_download(name: str, error: Exception) -> ResourceError:
 
 def _check_weights(folder: Path) -> None:
     """Check that a folder's weights are safetensors inside it."""
-    index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         return
-    if index.is_file():
-        parts = read_json(index).get("weight_map")
-        names = set(parts.values()) if isinstance(parts, dict) else {None}
-        for name in names:
-            if not isinstance(name, str) or not _PART.fullmatch(name):
-                raise UntrustedFileError(
-                    f"{index} names the file {name!r}; expected a .safetensors file next to it."
-                )
-            if not (folder / name).is_file():
-                raise ConfigError(
-                    f"{folder} lacks {name}, which {index.name} lists. The copy is not complete."
-                )
+    if (folder / INDEX).is_file():
+        parts_of(folder / INDEX)
         return
     pickled = sorted(file.name for file in folder.glob("*.bin") if is_pickle(file))
     if pickled:

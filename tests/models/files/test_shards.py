@@ -1,0 +1,49 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from support.saved_models import Own
+
+from limbeck._base.errors import UntrustedFileError
+from limbeck.models import load_model
+
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.fixture
+def shards(tmp_path):
+    """Weights in two files, and the model."""
+    model = Own().eval()
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    files = {name: f"model-0000{1 + i % 2}-of-00002.safetensors" for i, name in enumerate(state)}
+    for file in set(files.values()):
+        part = {name: tensor for name, tensor in state.items() if files[name] == file}
+        save_file(part, tmp_path / file)
+    (tmp_path / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": files}))
+    return tmp_path, model
+
+
+def test_weights_in_several_files_are_read(shards):
+    folder, model = shards
+    x = torch.rand(2, 5)
+    for place in (folder, folder / INDEX):
+        assert torch.equal(load_model(place, Own).model(x), model(x))
+
+
+def test_a_missing_part_is_named(shards):
+    folder, _ = shards
+    (folder / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(UntrustedFileError, match=r"lacks model-00002-of-00002\.safetensors"):
+        load_model(folder, Own)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "{}", '{"weight_map": {"a": "../model.safetensors"}}', '{"weight_map": {"a": 1}}'],
+)
+def test_a_damaged_index_is_refused(shards, content):
+    folder, _ = shards
+    (folder / INDEX).write_text(content)
+    with pytest.raises(UntrustedFileError, match=r"index\.json"):
+        load_model(folder, Own)
