@@ -179,12 +179,12 @@ def test_weights_are_read_next_to_objects_of_other_classes(tmp_path, name):
 
 
 def test_the_weights_of_a_whole_module_are_read_as_data(tmp_path, monkeypatch):
-    """The module's class is not imported, so it may even be gone."""
-    module = types.ModuleType("gone")
-    module.Gone = type("Gone", (Normalized,), {"__module__": "gone"})
-    model = torch.nn.DataParallel(module.Gone(own(), [0.5], [0.5])).eval()
+    """The module's class is not imported, so it may even be missing."""
+    module = types.ModuleType("absent")
+    module.Teacher = type("Teacher", (Normalized,), {"__module__": "absent"})
+    model = torch.nn.DataParallel(module.Teacher(own(), [0.5], [0.5])).eval()
     with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "gone", module)
+        patch.setitem(sys.modules, "absent", module)
         content = {"ema": model, "epoch": 3, "args": argparse.Namespace()}
         torch.save(content, tmp_path / "it.pt")
     result = load_model(tmp_path / "it.pt", whole).model
