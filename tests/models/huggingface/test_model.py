@@ -92,13 +92,7 @@ def test_parts_keep_their_modes():
 def test_each_seed_is_a_cohort_of_its_own():
     assert "no stacked form" in reason_not_to_stack(new_model(), 2)
     cohort = Cohort.of_one(new_model().eval())
-    weight, _ = cohort.output
-    ids = ids_of()[None]
-    assert cohort(ids).shape == (1, 1, 3, LENGTH, CLASSES)
-    torch.testing.assert_close(
-        cohort.hidden(ids) @ weight[0, 0].T, cohort(ids), rtol=1e-4, atol=1e-5
-    )
-    assert Cohort.of_one(new_model("gemma2")).output is None
+    assert cohort(ids_of()[None]).shape == (1, 1, 3, LENGTH, CLASSES)
 
 
 @pytest.mark.parametrize(
