@@ -1,5 +1,7 @@
 import csv
+import errno
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck._base.files import write_json
-from limbeck.run.folder import RunFolder
+from limbeck.run.folder import LOCK, RunFolder, reserve_folder
 from limbeck.run.summary import read_summary
 
 MANIFEST = json.dumps({"recipe": "digits", "seeds": [0], "state": "finished"})
@@ -19,6 +21,11 @@ def ours(path):
     (path / "students").mkdir()
     (path / "students" / "model").write_text("old")
     return path
+
+
+def claim(path, **options):
+    with RunFolder(path).claim(**options):
+        pass
 
 
 def strangers(path, manifest=None):
@@ -60,7 +67,8 @@ def test_a_new_or_empty_folder_is_taken(tmp_path, exists, overwrite):
         path.mkdir(parents=True)
     RunFolder(path).check(overwrite=overwrite)
     assert path.exists() == exists, "a check changes nothing"
-    RunFolder(path).prepare(overwrite=overwrite)
+    with RunFolder(path).claim(overwrite=overwrite):
+        assert listing(path) == [LOCK]
     assert listing(path) == []
     assert path.is_dir()
 
@@ -69,7 +77,7 @@ def test_a_new_or_empty_folder_is_taken(tmp_path, exists, overwrite):
 def test_a_filled_folder_is_refused(tmp_path, make):
     path = make(tmp_path / "run")
     before = listing(path)
-    for act in (RunFolder(path).check, RunFolder(path).prepare):
+    for act in (RunFolder(path).check, lambda: claim(path)):
         with pytest.raises(
             ConfigError, match=r"is not empty \(it contains .*limbeck resume.*overwrite=true"
         ) as caught:
@@ -82,7 +90,7 @@ def test_a_run_is_overwritten_when_asked(tmp_path):
     path = ours(tmp_path / "run")
     RunFolder(path).check(overwrite=True)
     assert len(listing(path)) == 3
-    RunFolder(path).prepare(overwrite=True)
+    claim(path, overwrite=True)
     assert listing(path) == []
 
 
@@ -94,14 +102,14 @@ def test_what_is_not_ours_is_never_deleted(tmp_path, manifest):
     path = strangers(tmp_path / "home", manifest)
     before = listing(path)
     with pytest.raises(ConfigError, match=r"is not a run folder .*does not delete it"):
-        RunFolder(path).prepare(overwrite=True)
+        claim(path, overwrite=True)
     assert listing(path) == before
 
 
 def test_a_link_to_a_run_is_overwritten_where_it_points(tmp_path):
     path = ours(tmp_path / "disk" / "run")
     (tmp_path / "link").symlink_to(path)
-    RunFolder(tmp_path / "link").prepare(overwrite=True)
+    claim(tmp_path / "link", overwrite=True)
     assert (tmp_path / "link").is_symlink()
     assert path.is_dir()
     assert listing(path) == []
@@ -109,7 +117,7 @@ def test_a_link_to_a_run_is_overwritten_where_it_points(tmp_path):
 
 def test_a_link_to_nowhere_gets_its_folder(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "later")
-    RunFolder(tmp_path / "link").prepare()
+    claim(tmp_path / "link")
     assert (tmp_path / "later").is_dir()
 
 
@@ -117,7 +125,7 @@ def test_a_link_to_nowhere_gets_its_folder(tmp_path):
 def test_a_file_in_place_of_a_folder(tmp_path, overwrite):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(ConfigError, match=r"is a file\. Choose a folder"):
-        RunFolder(tmp_path / "out").prepare(overwrite=overwrite)
+        claim(tmp_path / "out", overwrite=overwrite)
     assert (tmp_path / "out").read_text() == "mine"
 
 
@@ -125,7 +133,7 @@ def test_a_file_in_place_of_a_folder(tmp_path, overwrite):
 def test_resuming_keeps_everything(tmp_path, overwrite):
     path = ours(tmp_path / "run")
     before = listing(path)
-    RunFolder(path).prepare(resume=True, overwrite=overwrite)
+    claim(path, resume=True, overwrite=overwrite)
     assert listing(path) == before
 
 
@@ -133,7 +141,70 @@ def test_resuming_keeps_everything(tmp_path, overwrite):
 def test_nothing_to_resume(tmp_path, make):
     make(tmp_path / "run")
     with pytest.raises(ConfigError, match=r"contains no run to resume: manifest\.json is missing"):
-        RunFolder(tmp_path / "run").prepare(resume=True)
+        claim(tmp_path / "run", resume=True)
+
+
+def test_one_process_at_a_time_works_in_a_folder(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    with run.claim():
+        for options in ({}, {"overwrite": True}):
+            with pytest.raises(ConfigError, match=r"Another process is working in .*run"):
+                claim(run.path, **options)
+        run.manifest.write_text(MANIFEST)
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(ConfigError, match=r"Another process is working in .*run"):
+                claim(run.path, **options)
+    claim(run.path, resume=True)
+    assert listing(run.path) == ["manifest.json"]
+
+
+def test_a_lock_that_a_killed_process_leaves_is_no_obstacle(tmp_path):
+    (tmp_path / LOCK).touch()
+    claim(tmp_path)
+    assert listing(tmp_path) == []
+
+
+def test_the_working_directory_stays_when_a_run_is_overwritten(tmp_path, monkeypatch):
+    path = ours(tmp_path / "run")
+    monkeypatch.chdir(path)
+    claim(".", overwrite=True)
+    assert list(path.iterdir()) == []
+    assert Path.cwd() == path
+
+
+def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+    def refuse(lock, *arguments, **settings):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("limbeck.run.folder.FileLock.acquire", refuse)
+    claim(tmp_path / "run")
+    assert (tmp_path / "run").is_dir()
+
+
+def test_a_name_that_is_taken_gets_a_number(tmp_path):
+    path = tmp_path / "runs" / "now"
+    with reserve_folder(path) as first, reserve_folder(path) as second:
+        assert (first, second) == (path, tmp_path / "runs" / "now-2")
+        (second / "file").touch()
+        with reserve_folder(path) as third:
+            assert third.name == "now-3"
+    assert listing(tmp_path) == ["runs", "runs/now-2", "runs/now-2/file"]
+
+
+def test_a_reserved_folder_that_stays_empty_is_removed_with_its_parents(tmp_path):
+    with (
+        pytest.raises(KeyError),
+        reserve_folder(tmp_path / "runs" / "digits" / "now"),
+        reserve_folder(tmp_path / "runs" / "mnist" / "now"),
+    ):
+        raise KeyError
+    assert listing(tmp_path) == []
+
+
+def test_a_folder_below_a_broken_link_cannot_be_reserved(tmp_path):
+    (tmp_path / "runs").symlink_to("nowhere")
+    with pytest.raises(FileExistsError), reserve_folder(tmp_path / "runs" / "now"):
+        pass
 
 
 JSON = st.recursive(

@@ -26,7 +26,7 @@ from limbeck.cli import (
     sample,
     store,
 )
-from limbeck.cli.terminal import fail, show_warnings_in_one_line
+from limbeck.cli.terminal import DISK_FULL, fail, show_warnings_in_one_line
 
 DESCRIPTION = (
     "Knowledge distillation for PyTorch. limbeck also trains the control and tells you whether "
@@ -134,7 +134,7 @@ def _discard_output() -> None:
 
 def _report_os_error(error: OSError) -> int | None:
     """Explain a failed file operation. Returns the exit code, or None for any other error."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         message = f"The disk is full: {error}. Free some space and resume the run."
         return fail(message, ResourceError.exit_code)
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):

@@ -9,17 +9,18 @@ from limbeck._base.errors import ConfigError
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck report``."""
-    text = "rewrite report.html of a run and print its results"
+    text = "print the results of a run and write its report.html again"
     parser = verbs.add_parser("report", help=text, description=text)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the report and print the summary."""
+    """Write the report and print the summary. If the summary is missing, finish the run first."""
     from limbeck.report.page import write_report
     from limbeck.report.terminal import print_summary
     from limbeck.run.folder import RunFolder
+    from limbeck.run.manifest import UNFINISHED, read_manifest
     from limbeck.run.summary import read_summary
 
     if not arguments.run.is_dir():
@@ -27,8 +28,17 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.run} is not a folder. Name a run folder, e.g. "
             "runs/digits/2026-01-01_12-00-00."
         )
-    summary = read_summary(RunFolder(arguments.run))
+    folder = RunFolder(arguments.run)
+    if folder.manifest.is_file() and not folder.summary.is_file():
+        from limbeck.cli.finish import finish
+
+        return finish(folder)
+    summary = read_summary(folder)
     path = write_report(arguments.run)
+    if folder.manifest.is_file() and read_manifest(folder).state in UNFINISHED:
+        from limbeck.cli.finish import close
+
+        close(folder)
     print_summary(summary)
     print(f"report: {path}")
     return 0

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.run.manifest import read_manifest
 
     folder = RunFolder(arguments.run.absolute())
-    folder.prepare(resume=True)
+    folder.check(resume=True)
     # The other processes of a distributed run repeat this command in another working directory.
     sys.argv = [sys.argv[0], "resume", str(folder.path)]
     if read_manifest(folder).state == "finished":

@@ -4,12 +4,15 @@ import argparse
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
 from limbeck._base.version import __version__
-from limbeck.cli.terminal import fail
+from limbeck.cli.terminal import DISK_FULL, fail
+from limbeck.run.folder import reserve_folder
 
 if TYPE_CHECKING:
     from limbeck.cli.config.command import Command
@@ -60,14 +63,25 @@ def run(arguments: argparse.Namespace) -> int:
             "'limbeck distill' needs an existing teacher. Set teacher.from to a run of 'limbeck "
             "train' or to a file of weights, or train a teacher first with 'limbeck run'."
         )
-    return execute(config, _output_folder(config), _command(arguments))
+    with _output_folder(config) as out:
+        return execute(config, out, _command(arguments))
 
 
-def _output_folder(config: Any) -> Path:
+@contextmanager
+def _output_folder(config: Any) -> Iterator[Path]:
+    """The folder ``out``, or a new folder named after the recipe and the time."""
+    from lightning_fabric.utilities import rank_zero_only
+
     out = config.get("out")
+    default = Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
+    is_first_process = getattr(rank_zero_only, "rank", 0) == 0
     if out is not None:
-        return Path(str(out))
-    return Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
+        yield Path(str(out))
+    elif is_first_process:
+        with reserve_folder(default) as folder:
+            yield folder
+    else:  # it writes to a temporary folder
+        yield default
 
 
 def _command(arguments: argparse.Namespace) -> "Command":
@@ -114,6 +128,11 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
         summary = study.fit_teacher() if command.verb == "train" else study.run()
     except KeyboardInterrupt:
         return fail(f"interrupted. Continue with: {resume_command}", 130)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        message = f"The disk is full: {error}. Free some space, then continue with: "
+        return fail(message + resume_command, ResourceError.exit_code)
     except DivergedError:
         if study.rank > 0:  # rank 0 prints the message, and a failing peer would kill it
             return 0

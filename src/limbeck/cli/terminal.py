@@ -1,9 +1,13 @@
 """Errors and warnings on the terminal, one message each."""
 
+import errno
 import warnings
 from typing import Any
 
 from limbeck._base.errors import LimbeckWarning
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk and of an exhausted quota."""
 
 _python_format = warnings.formatwarning
 

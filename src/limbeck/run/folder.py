@@ -4,16 +4,26 @@ All files are written atomically: a file that exists is complete.
 """
 
 import csv
+import errno
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import write_atomically
 
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
+LOCK = ".lock"
+"""Name of the lock file in a run folder, which is there only while a process works in the folder.
+"""
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of file systems without locks."""
 
 
 class RunFolder:
@@ -42,12 +52,61 @@ class RunFolder:
         members = sorted(self.teacher.glob("member*"), key=lambda path: (len(path.name), path.name))
         return members or [self.teacher]
 
-    def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Create the folder, after :meth:`check`."""
+    @contextmanager
+    def claim(self, *, resume: bool = False, overwrite: bool = False) -> Iterator[None]:
+        """Create the folder and hold its lock, so that only one process at a time works in it.
+
+        Args:
+            resume: Whether to continue the run in the folder.
+            overwrite: Whether to delete the run in the folder.
+
+        Raises:
+            ConfigError: If another process works in the folder, or as for :meth:`check`.
+        """
         self.check(resume=resume, overwrite=overwrite)
-        if overwrite and not resume and self.path.is_dir():
-            shutil.rmtree(self.path.resolve())
         self.path.resolve().mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            # Another process may have used the folder since the first check.
+            self.check(resume=resume, overwrite=overwrite)
+            if overwrite and not resume:
+                self._clear()
+            yield
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        file = self.path.resolve() / LOCK
+        lock = FileLock(file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"Another process is working in {self.path}. Choose another folder with out=, or "
+                "wait until that process has finished."
+            ) from None
+        except NotImplementedError:
+            pass
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+            lock.release()
+
+    def _clear(self) -> None:
+        """Delete the content of the folder, but not the folder: it may be the working directory."""
+        for path in self._content():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+    def _content(self) -> list[Path]:
+        """The files and folders of the run; empty if there is no folder."""
+        if not self.path.is_dir():
+            return []
+        return sorted(path for path in self.path.iterdir() if path.name != LOCK)
 
     def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Check that the folder may be written to, without changing anything.
@@ -69,10 +128,11 @@ class RunFolder:
                     "path."
                 )
             return
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        content = self._content()
+        if not content:
             return
         if not overwrite:
-            names = ", ".join(sorted(p.name for p in self.path.iterdir())[:4])
+            names = ", ".join(path.name for path in content[:4])
             raise ConfigError(
                 f"out={self.path} is not empty (it contains {names}). Choose another folder, "
                 f"continue that run with 'limbeck resume {self.path}', or replace it with "
@@ -135,3 +195,31 @@ class RunFolder:
                 writer.writerows(rows)
 
         write_atomically(self.metrics, write)
+
+
+@contextmanager
+def reserve_folder(path: Path) -> Iterator[Path]:
+    """Create a folder that no other process uses; remove it again if it is still empty at the end.
+
+    Args:
+        path: Path of the folder. If it exists, a number is appended to its name.
+
+    Yields:
+        The path of the new folder.
+    """
+    parents = [parent for parent in path.parents if not parent.exists()]
+    folder = path
+    for number in count(2):
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            if not folder.exists():  # a parent folder is a broken link
+                raise
+            folder = path.with_name(f"{path.name}-{number}")
+    try:
+        yield folder
+    finally:
+        with suppress(OSError):  # it is not empty
+            for empty in (folder, *parents):
+                empty.rmdir()

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from limbeck._base.errors import is_out_of_memory
 from limbeck._base.files import write_json
 from limbeck._base.version import __version__
 from limbeck.run.folder import RunFolder
@@ -19,6 +20,8 @@ from limbeck.run.records import extra_keys, from_json, optional, to_json
 from limbeck.run.summary import Seconds
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "scipy", "safetensors")
+UNFINISHED = ("running", "interrupted", "failed")
+"""States of a run that has not written all its results."""
 STAGES = ("teacher", "store", "training", "evaluation")
 
 
@@ -107,6 +110,12 @@ class Manifest:
     stores: Mapping[str, StoreUse] | None = optional()
     error: str | None = optional()
 
+    @property
+    def final_state(self) -> str:
+        """``incomplete`` if students ran out of memory, which a resumed run trains again."""
+        is_incomplete = any(map(is_out_of_memory, self.failed.values()))
+        return "incomplete" if is_incomplete else "finished"
+
 
 def read_manifest(run: RunFolder) -> Manifest:
     """Read ``manifest.json`` of a run.
@@ -117,6 +126,11 @@ def read_manifest(run: RunFolder) -> Manifest:
     """
     content = run.read_json(run.manifest)
     return from_json(Manifest, content, where=str(run.manifest))
+
+
+def write_manifest(run: RunFolder, manifest: Manifest) -> None:
+    """Write ``manifest.json`` of a run."""
+    write_json(run.manifest, to_json(manifest))
 
 
 class ManifestWriter:
@@ -135,7 +149,7 @@ class ManifestWriter:
     def __init__(
         self, run: RunFolder, *, recipe: str, seeds: Sequence[int], facts: Mapping[str, Any]
     ):
-        self._file = run.manifest
+        self._run = run
         resumed = run.manifest.is_file()
         previous = read_manifest(run) if resumed else Manifest()
         self.content = replace(
@@ -209,7 +223,7 @@ class ManifestWriter:
         self._write()
 
     def _write(self) -> None:
-        write_json(self._file, to_json(self.content))
+        write_manifest(self._run, self.content)
 
 
 def now() -> str:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class TemporaryRunFolder(RunFolder):
 def open_run(
     run: RunFolder, settings: Mapping[str, Any], seeds: Sequence[int], options: RunOptions
 ) -> Iterator[ManifestWriter]:
-    """Prepare the folder of a run, and record any error that ends the run in its manifest.
+    """Claim the folder of a run, and record any error that ends the run in its manifest.
 
     Args:
         run: Folder of the run.
@@ -50,25 +50,32 @@ def open_run(
     Raises:
         ConfigError: If the folder is in use, or a resumed run was started with other settings.
     """
-    run.prepare(resume=options.resume, overwrite=options.overwrite)
     text = yaml.safe_dump(dict(settings), sort_keys=False)
-    if options.resume and run.config.is_file() and not _has_settings(run, text):
-        raise ConfigError(
-            f"{run.path}: the settings differ from those in {run.config.name}, with which this run "
-            "was started. Resume with the same settings, or start over with overwrite=true."
-        )
-    manifest = ManifestWriter(run, recipe=options.name, seeds=seeds, facts=options.facts)
-    out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
-    manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
-    write_text(run.config, text)
-    try:
-        yield manifest
-    except (KeyboardInterrupt, SystemExit):
-        manifest.finish("interrupted")
-        raise
-    except BaseException as error:
-        manifest.finish("failed", f"{type(error).__name__}: {error}")
-        raise
+    with run.claim(resume=options.resume, overwrite=options.overwrite):
+        if options.resume and run.config.is_file() and not _has_settings(run, text):
+            raise ConfigError(
+                f"{run.path}: the settings differ from those in {run.config.name}, with which this "
+                "run was started. Resume with the same settings, or start over with "
+                "overwrite=true."
+            )
+        manifest = ManifestWriter(run, recipe=options.name, seeds=seeds, facts=options.facts)
+        out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
+        manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
+        write_text(run.config, text)
+        try:
+            yield manifest
+        except BaseException as error:
+            _record_error(manifest, error)
+            raise
+
+
+def _record_error(manifest: ManifestWriter, error: BaseException) -> None:
+    """Record the error that ended a run, unless the disk is full."""
+    with suppress(OSError):
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            manifest.finish("interrupted")
+        else:
+            manifest.finish("failed", f"{type(error).__name__}: {error}")
 
 
 def _has_settings(run: RunFolder, text: str) -> bool:

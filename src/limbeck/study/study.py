@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from limbeck._base.checks import seed_list, without_addresses
-from limbeck._base.errors import ConfigError, DivergedError, TeacherError, is_out_of_memory
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, Split, TransferSet, Views
 from limbeck.losses import Objective
@@ -255,11 +255,11 @@ class Study:
 
     def _finish(self, manifest: ManifestWriter) -> None:
         """Close the manifest, write the report and remove the checkpoints of a finished run."""
-        is_finished = not any(map(is_out_of_memory, manifest.failed.values()))
-        manifest.finish("finished" if is_finished else "incomplete")
+        state = manifest.content.final_state
+        manifest.finish(state)
         if self.rank == 0:
             write_report(self.run_folder.path)
-            if is_finished:
+            if state == "finished":
                 remove_checkpoints(self.run_folder)
 
     # Parts ----------------------------------------------------------------------------------------

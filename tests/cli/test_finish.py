@@ -1,0 +1,120 @@
+"""``limbeck report`` and ``resume`` on a run whose students are trained, but without a summary."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+from support.commands import TINY, call
+from support.run_files import manifest
+
+DISK_FULL = OSError(28, "No space left on device")
+
+
+def results(run):
+    """The summary without durations."""
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    del summary["seconds"]
+    return summary
+
+
+def change_manifest(run, **changes):
+    (run / "manifest.json").write_text(json.dumps(manifest(run) | changes), encoding="utf-8")
+
+
+@pytest.fixture
+def unfinished(quick_run, tmp_path):
+    """A run that was killed after its predictions were written."""
+    run = tmp_path / "copy"
+    shutil.copytree(quick_run, run)
+    (run / "summary.json").unlink()
+    (run / "report.html").unlink()
+    change_manifest(run, state="running", finished=None)
+    return run
+
+
+@pytest.mark.parametrize("verb", ["report", "resume"])
+def test_a_run_killed_before_its_summary_is_finished(unfinished, quick_run, verb):
+    code, out, err = call(verb, unfinished.name, cwd=unfinished.parent)
+    assert code == 0, err
+    assert results(unfinished) == results(quick_run)
+    assert (unfinished / "report.html").is_file()
+    assert manifest(unfinished)["state"] == "finished"
+    assert out.endswith(f"report: {unfinished / 'report.html'}\n")
+
+
+@pytest.mark.parametrize("function", ["write_predictions", "write_summary", "write_report"])
+def test_a_run_that_met_a_full_disk_is_finished(tmp_path, monkeypatch, function):
+    def fail(*arguments):
+        raise DISK_FULL
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"limbeck.study.study.{function}", fail)
+        code, _, err = call("run", "quick=true", *TINY, "out=run", cwd=tmp_path)
+    assert code == 6
+    assert "The disk is full" in err
+    assert err.endswith("Free some space, then continue with: limbeck resume run\n")
+    assert manifest(tmp_path / "run")["state"] == "failed"
+    code, out, err = call("report", "run", cwd=tmp_path)
+    assert code == 0, err
+    assert "soft" in out
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert manifest(tmp_path / "run")["state"] == "finished"
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_manifest_that_cannot_be_written_does_not_hide_the_first_error(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise DISK_FULL
+
+    monkeypatch.setattr("limbeck.study.study.write_summary", fail)
+    monkeypatch.setattr("limbeck.run.manifest.ManifestWriter.finish", fail)
+    code, _, err = call("run", "quick=true", *TINY, "out=run", cwd=tmp_path)
+    assert code == 6
+    assert err.endswith("Free some space, then continue with: limbeck resume run\n")
+
+
+def test_a_run_with_untrained_students_is_not_finished_by_a_report(unfinished):
+    shutil.rmtree(unfinished / "students" / "soft" / "seed1")
+    code, _, err = call("report", unfinished)
+    assert code == 2
+    assert "is not finished: 1 model to train, first soft/seed1." in err
+    assert f"Continue with 'limbeck resume {unfinished}'." in err
+
+
+@pytest.mark.parametrize(
+    ("override", "name"),
+    [
+        ("data._target_=pathlib.Path.touch", "pathlib.Path.touch"),
+        ("teacher.trust_pickle=true", "trust_pickle"),
+        ("transfer.source={_target_: builtins.exec, string: x}", "builtins.exec"),
+    ],
+)
+def test_a_report_executes_no_code_that_a_run_names(unfinished, override, name):
+    change_manifest(unfinished, overrides=[*manifest(unfinished)["overrides"], override])
+    code, _, err = call("report", unfinished)
+    assert code == 2
+    assert f"its settings name {name}, which 'limbeck report' does not execute" in err
+
+
+def test_a_report_uses_no_settings_from_a_folder_that_a_run_names(unfinished, tmp_path):
+    change_manifest(unfinished, config_dir=str(tmp_path))
+    code, _, err = call("report", unfinished)
+    assert code == 2
+    assert f"its settings name {tmp_path}" in err
+
+
+@pytest.mark.parametrize("content", ["a: [", "5", ""])
+def test_damaged_settings_are_refused(unfinished, content):
+    (unfinished / "config.yaml").write_text(content, encoding="utf-8")
+    code, _, err = call("report", unfinished)
+    assert code == 7
+    assert "config.yaml is damaged" in err
+
+
+def test_a_missing_teacher_is_not_trained_by_a_report(unfinished):
+    assert yaml.safe_load((unfinished / "config.yaml").read_text())["teacher"]["from"] is None
+    shutil.rmtree(unfinished / "teacher")
+    code, _, err = call("report", unfinished)
+    assert code == 2
+    assert "1 model to train, first teacher 0" in err
