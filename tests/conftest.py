@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-pytest_plugins = ["support.deploy_fixtures"]
+pytest_plugins = ["support.deploy_fixtures", "support.permissions"]
 
 settings.register_profile("tests", max_examples=30, deadline=None, derandomize=True, database=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)

@@ -171,6 +171,9 @@ def test_what_is_not_a_bundle_is_refused(tmp_path):
         ("preprocess.json", {"shape": [1, 12, 11]}, "golden"),
         ("preprocess.json", {"shape": [1, -12, 10]}, "no valid settings"),
         ("preprocess.json", {"crop_border": "yes"}, "no valid settings"),
+        ("preprocess.json", {"value_range": [0]}, "no valid settings"),
+        ("preprocess.json", {"value_range": [0, "x"]}, "no valid settings"),
+        ("preprocess.json", {"value_range": [5, 5]}, "no valid settings"),
     ],
 )
 def test_facts_that_do_not_fit_are_refused(bundle, name, changes, message):

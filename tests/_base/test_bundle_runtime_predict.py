@@ -1,119 +1,29 @@
-"""The runtime of bundles: images as models see them, and tables of predictions."""
+"""The runtime of bundles: tables of predictions."""
 
 import csv
 import io
 import json
 import shutil
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from support.bundles import images, write_bundle
+from support.image_files import png_file
 
 from limbeck._base import bundle_runtime as runtime
-from limbeck._base.bundle_runtime import Bundle, InputError, RuntimeFailure
-from limbeck.data.images.decoding import read_images
+from limbeck._base.bundle_runtime import RuntimeFailure
 
 
 def rows_of(table):
     return list(csv.DictReader(io.StringIO(table)))
 
 
-def png_header(width, height):
-    """A PNG file that announces a size and holds next to nothing."""
-
-    def chunk(kind, content):
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(b"\0" * 100)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
-# Images -------------------------------------------------------------------------------------------
-
-
-def test_images_of_any_kind_become_the_same_pixels(shared_bundle, tmp_path):
-    grey = images(1, 7)[0, 0]
-    image = Image.fromarray(grey)
-    kinds = {
-        "grey.png": image,
-        "rgb.png": image.convert("RGB"),
-        "rgba.png": image.convert("RGBA"),
-        "la.png": image.convert("LA"),
-        "palette.png": image.convert("P"),
-        "bmp.bmp": image,
-        "tiff.tif": image,
-        "sixteen.png": Image.fromarray(grey.astype(np.uint16) * 257),
-    }
-    bundle = Bundle(shared_bundle)
-    for name, picture in kinds.items():
-        picture.save(tmp_path / name)
-        pixels = bundle.array(tmp_path / name)
-        assert pixels.dtype == np.uint8
-        tolerance = 1 if name == "palette.png" else 0
-        assert np.abs(pixels[0].astype(int) - grey).max() <= tolerance, name
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned a quarter clockwise to be upright
-    image.rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
-    assert np.array_equal(bundle.array(tmp_path / "turned.png")[0], grey)
-
-
-def test_another_size_is_resized(shared_bundle, tmp_path):
-    ramp = (np.arange(48)[:, None] * 2 + np.arange(40) * 3).astype(np.uint8)  # 4 pixels for each
-    Image.fromarray(np.pad(ramp, ((0, 0), (17, 17)))).save(tmp_path / "large.png")
-    pixels = Bundle(shared_bundle).array(tmp_path / "large.png")[0].astype(int)
-    assert pixels.shape == (12, 10)
-    difference = np.abs(pixels - ramp.reshape(12, 4, 10, 4).mean((1, 3)))
-    assert difference[1:-1, 1:-1].max() <= 1
-    Image.new("L", (1, 1), 7).save(tmp_path / "dot.png")
-    assert (Bundle(shared_bundle).array(tmp_path / "dot.png") == 7).all()
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_images_are_those_of_training(tmp_path, channels):
-    pixels = np.random.default_rng(3).integers(0, 256, (37, 53, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    settings = {"channels": channels, "crop_border": True}
-    own = runtime.decode(tmp_path / "a.png", size=(16, 16), **settings)
-    trained_on = read_images([tmp_path / "a.png"], size=16, **settings)[0].numpy()
-    assert np.array_equal(own, trained_on)
-    assert own.flags["C_CONTIGUOUS"]
-
-
-def test_inverted_images(shared_bundle, tmp_path):
-    grey = images(1, 7)[0, 0]
-    Image.fromarray(255 - grey).save(tmp_path / "dark.png")
-    pixels = Bundle(shared_bundle).array(tmp_path / "dark.png", invert=True)
-    assert np.array_equal(pixels[0], grey)
-
-
-def test_a_picture_error_is_one_line(tmp_path):
-    (tmp_path / "a.png").write_text("hello")
-    with pytest.raises(InputError) as error:
-        runtime.decode(tmp_path / "a.png", size=(4, 4), channels=1)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("values", [np.float32, np.int32])
-def test_values_beyond_16_bits_are_refused(tmp_path, values):
-    Image.fromarray(np.full((4, 4), 70_000, values)).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match="expected 8 or 16 bits"):
-        runtime.decode(tmp_path / "a.tif", size=(4, 4), channels=1)
-
-
-# Tables -------------------------------------------------------------------------------------------
-
-
 def test_bad_images_are_rows_of_the_table(run, shared_bundle, pictures, tmp_path):
     (tmp_path / "text.png").write_text("hello")
     (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "huge.png").write_bytes(png_header(30_000, 30_000))
+    (tmp_path / "huge.png").write_bytes(png_file(30_000, 30_000))
     (tmp_path / "cut.png").write_bytes((pictures / "0.png").read_bytes()[:60])
     bad = [tmp_path / f"{name}.png" for name in ("text", "empty", "huge", "cut", "missing")]
     files = [pictures / "0.png", *bad, pictures / "1.png"]
@@ -222,7 +132,67 @@ def test_wrong_arguments(run, shared_bundle, pictures, words, code, message):
     assert message in err
 
 
-def test_a_folder_without_images(shared_bundle, tmp_path):
+def test_a_folder_without_files(shared_bundle, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RuntimeFailure, match="contains no image file"):
+    with pytest.raises(RuntimeFailure, match="the folder contains no files"):
         runtime.predict(shared_bundle, [tmp_path / "empty"])
+
+
+def test_every_file_of_a_folder_has_a_row(run, shared_bundle, pictures, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(pictures / "0.png", folder / "0.png")
+    shutil.copy(pictures / "0.png", folder / "photo.jfif")
+    shutil.copy(pictures / "0.png", folder / "no suffix")
+    (folder / "notes.txt").write_text("hello")
+    (folder / "link.png").symlink_to("nowhere.png")
+    (folder / "more").symlink_to(pictures)
+    (folder / ".hidden.png").touch()
+    code, out, _ = run("predict", shared_bundle, folder)
+    assert code == 3
+    errors = {row["file"].removeprefix(f"{folder}/"): row["error"] for row in rows_of(out)}
+    assert set(errors) == {
+        *("0.png", "photo.jfif", "no suffix", "notes.txt", "link.png"),
+        *(f"more/{number}.png" for number in range(6)),
+    }
+    assert "a link to a missing file" in errors.pop("link.png")
+    assert "not an image of a known format" in errors.pop("notes.txt")
+    assert not any(errors.values())
+
+
+def test_the_table_in_the_folder_is_no_input(run, shared_bundle, pictures, tmp_path):
+    folder = shutil.copytree(pictures, tmp_path / "in")
+    for _ in range(2):
+        assert run("predict", shared_bundle, folder, "--out", folder / "table.csv")[0] == 0
+        assert len(rows_of((folder / "table.csv").read_text())) == 6
+
+
+def test_a_folder_without_access_is_named(run, shared_bundle, open_folder):
+    (open_folder / "locked").mkdir(mode=0)
+    code, _, err = run("predict", shared_bundle, open_folder)
+    assert code == 3
+    assert f"{open_folder}/locked (the folder cannot be read: Permission denied)" in err
+
+
+def deep_files(folder, highest):
+    """Two images of 16 bits with these highest values."""
+    folder.mkdir()
+    for name, high in zip("ab", highest, strict=True):
+        values = np.linspace(0, high, 120).reshape(12, 10).astype(np.uint16)
+        Image.fromarray(values).save(folder / f"{name}.png")
+    return folder
+
+
+def test_deep_images_are_scaled_by_their_set_or_by_that_of_training(run, tmp_path):
+    folder = deep_files(tmp_path / "in", [4000, 1000])
+    tables = []
+    for name, value_range in (("none", None), ("same", [0, 4095]), ("full", [0, 65_535])):
+        preprocess = {"kind": "image", "crop_border": False, "value_range": value_range}
+        bundle = write_bundle(tmp_path / name, preprocess=preprocess)
+        code, out, err = run("predict", bundle, folder)
+        assert code == 0
+        assert ("note: Images with more than 8 bits: values from 0 to 4095" in err) == (
+            name == "none"
+        )
+        tables.append(out)
+    assert tables[0] == tables[1] != tables[2]

@@ -1,5 +1,8 @@
 """Small image files with labels, in folders and in a table."""
 
+import struct
+import zlib
+
 import numpy as np
 from PIL import Image
 
@@ -13,6 +16,21 @@ def picture(seed, size=6):
     """An image of random pixels."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
+
+
+def png_file(width, height, *, bits=8, colour=0, content=b"\0" * 100):
+    """The bytes of a PNG file from its header and its uncompressed rows.
+
+    Rows may be missing, and the kinds of colour are those of the format, 0 for grey and 2 for RGB.
+    """
+
+    def chunk(kind, data):
+        checksum = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    chunks = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(content)), chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def pixels_of(seed):

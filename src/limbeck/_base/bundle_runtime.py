@@ -23,16 +23,17 @@ import csv
 import hashlib
 import io
 import json
+import math
 import re
 import stat
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 FORMAT = 1
 SUMS, METADATA, LABELS = "SHA256SUMS", "bundle.json", "labels.json"
@@ -43,10 +44,12 @@ KINDS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 MAX_MODEL_BYTES, MAX_GOLDEN_BYTES, MAX_TEXT_BYTES = 2 << 30, 256 << 20, 4 << 20
 """Largest sizes of a model, of the unpacked golden arrays, and of any other file."""
 BATCH_SIZE = 64
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 """Formats that Pillow decodes itself; for some other formats it starts external programs."""
 MAX_PIXELS = 128 * 1024 * 1024
+FULL_RANGE = (0.0, 65535.0)
+"""Range of images that use all values of 16 bits."""
+SYSTEM_FILES = ("__macosx", "__pycache__", "desktop.ini", "thumbs.db")
 _BLACK, _BRIGHT_SHARE = 8, 0.02
 """A row or column is border unless more than 2 % of its pixels are brighter than 8."""
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
@@ -95,13 +98,14 @@ def decode(
     channels: int,
     crop_border: bool = False,
     invert: bool = False,
+    value_range: Sequence[float] | None = None,
     name: str | None = None,
 ) -> np.ndarray:
     """Read an image file and prepare it as model input.
 
-    The image is rotated by its EXIF orientation. Transparent parts become black. 16-bit values are
-    scaled to 8 bits by the range of the type, so that images stay comparable. The image is cropped
-    about its centre to the aspect ratio of ``size`` and resized.
+    The image is rotated by its EXIF orientation. Transparent parts become black. Values of more
+    than 8 bits are scaled to 8 bits. The image is cropped about its centre to the aspect ratio of
+    ``size`` and resized.
 
     Args:
         file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM file. Only its first picture is read.
@@ -109,6 +113,8 @@ def decode(
         channels: Number of channels: 1 for grey, 3 for RGB.
         crop_border: Whether to crop a black border first.
         invert: Whether to invert the brightness, for dark objects on a light ground.
+        value_range: Lowest and highest value of images with more than 8 bits, which become 0 and
+            255; None for the range of this image.
         name: Name of the file for messages; the path by default.
 
     Returns:
@@ -117,35 +123,50 @@ def decode(
     Raises:
         InputError: If the file is missing, damaged, too large or not an image.
     """
-    picture = _open_picture(file, name or str(file))
-    return _prepare(picture, size, channels, crop_border=crop_border, invert=invert)
+    name = name or str(file)
+    image = _to_8_bits(_open_image(file, name), value_range, name)
+    return _prepare(image, size, channels, crop_border=crop_border, invert=invert)
 
 
 def decode_with_digest(
-    file: Path, *, size: tuple[int, int], channels: int, crop_border: bool = False
+    file: Path,
+    *,
+    size: tuple[int, int],
+    channels: int,
+    crop_border: bool = False,
+    value_range: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, str]:
     """Read an image file as :func:`decode` does, and compute a digest of its content.
 
-    The digest is the SHA-256 of the upright picture in RGB, in hexadecimal. It does not depend on
+    The digest is the SHA-256 of the upright image in RGB, in hexadecimal. It does not depend on
     the other arguments.
     """
-    picture = _open_picture(file, str(file))
-    content = repr(picture.size).encode() + picture.convert("RGB").tobytes()
-    pixels = _prepare(picture, size, channels, crop_border=crop_border)
-    return pixels, hashlib.sha256(content).hexdigest()
+    original = _open_image(file, str(file))
+    image = _to_8_bits(original, None, str(file))
+    # The digest must not depend on the range of the other images.
+    content = original.tobytes() if original.mode == "F" else image.convert("RGB").tobytes()
+    digest = hashlib.sha256(repr(image.size).encode() + content).hexdigest()
+    if _is_deep(original) and value_range is not None:
+        image = _to_8_bits(original, value_range, str(file))
+    return _prepare(image, size, channels, crop_border=crop_border), digest
 
 
-def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
-    """Open the picture in a file, upright and with 8 bits per channel."""
+def _open_image(file: Path | BinaryIO, name: str) -> Image.Image:
+    """Open the first image in a file and rotate it by its EXIF orientation."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with _open_file(file) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError
-            return _eight_bits(ImageOps.exif_transpose(image), name)
+            has_16_bits = any(";16" in str(tile) for tile in image.tile)
+            image.load()
+            if has_16_bits and not _is_deep(image):
+                _check_upper_bits(image, name)
+            return _upright(image)
     except InputError:
         raise
     except FileNotFoundError:
-        reason = "missing"
+        is_link = isinstance(file, Path) and file.is_symlink()
+        reason = "a link to a missing file" if is_link else "missing"
     except UnidentifiedImageError:
         reason = f"not an image of a known format: {', '.join(FORMATS)}"
     except Image.DecompressionBombError:
@@ -155,16 +176,130 @@ def _open_picture(file: Path | BinaryIO, name: str) -> Image.Image:
     raise InputError(f"{name} ({reason})")
 
 
-def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+@contextlib.contextmanager
+def _open_file(file: Path | BinaryIO) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file without decoding it.
+
+    Pillow maps files that it opens itself into memory, and then confuses height and width of TIFF
+    files that are stored on their side.
+    """
+    if not isinstance(file, Path):
+        with Image.open(file, formats=FORMATS) as image:
+            yield image
+        return
+    _check_not_a_pipe(file)
+    with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
+        yield image
+
+
+def _check_not_a_pipe(file: Path) -> None:
+    """Check that a file is not a pipe or socket, from which a read may wait forever."""
+    if file.is_fifo() or file.is_socket():
+        raise ValueError("neither a file nor a folder")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Rotate an image by its EXIF orientation, if its EXIF data can be read."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # damaged EXIF data, which says nothing about the pixels
+        upright = image.copy()
+    # Pillow converts LAB to RGB, but not to grey.
+    return upright.convert("RGB") if upright.mode == "LAB" else upright
+
+
+def _check_upper_bits(image: Image.Image, name: str) -> None:
+    """Check that a colour image of 16 bits per channel is not dark because it uses 12 or fewer.
+
+    Pillow reads only the upper 8 bits of such images.
+    """
+    brightest = int(np.asarray(image.convert("RGB")).max())
+    if 0 < brightest < 16:
+        raise InputError(
+            f"{name} (colour of 16 bits per channel with values up to {brightest << 8 | 255}, of "
+            "which Pillow reads only the upper 8 bits; convert it to 8 bits per channel)"
+        )
+
+
+class ValueLimits(NamedTuple):
+    """Limits of the values of an image with more than 8 bits.
+
+    Attributes:
+        low: Lowest value.
+        high: Highest value.
+        is_whole: Whether all values are whole numbers.
+    """
+
+    low: float
+    high: float
+    is_whole: bool
+
+
+def value_limits(file: Path) -> ValueLimits | None:
+    """Return the limits of the values in an image file.
+
+    Returns:
+        None if the image has at most 8 bits per channel or cannot be read.
+    """
+    try:
+        with _open_file(file) as image:
+            if not _is_deep(image) or image.width * image.height > MAX_PIXELS:
+                return None
+            return _limits_of(np.asarray(image))
+    except Exception:  # decode reports files that cannot be read
+        return None
+
+
+def _limits_of(values: np.ndarray) -> ValueLimits:
+    low, high = float(values.min()), float(values.max())
+    if not math.isfinite(low) or not math.isfinite(high):
+        raise ValueError("values that are infinite or not a number")
+    is_whole = values.dtype.kind != "f" or bool((values == np.rint(values)).all())
+    return ValueLimits(low, high, is_whole)
+
+
+def common_range(limits: Iterable[ValueLimits | None]) -> tuple[float, float] | None:
+    """Return the range of a set of images that is scaled to 0 to 255.
+
+    Args:
+        limits: Limits of each image from :func:`value_limits`.
+
+    Returns:
+        Lowest and highest value; None if all images have at most 8 bits per channel.
+    """
+    deep_images = [one for one in limits if one is not None]
+    return _range_of(deep_images) if deep_images else None
+
+
+def _range_of(limits: Sequence[ValueLimits]) -> tuple[float, float]:
+    """Return the range of images with more than 8 bits.
+
+    Whole numbers from 0 have the range of the smallest number of bits that holds them, such as 0 to
+    4095, so that the range hardly depends on single images.
+    """
+    low = min(one.low for one in limits)
+    high = max(one.high for one in limits)
+    if low >= 0 and all(one.is_whole for one in limits):
+        bits = next(n for n in (1, *range(8, 129)) if high < 2.0**n)
+        high = 2.0**bits - 1
+    return min(low, 0.0), high
+
+
+def describe_range(value_range: Sequence[float]) -> str:
+    """Return a sentence about the range of a set of images."""
+    low, high = value_range
+    return f"Images with more than 8 bits: values from {low:g} to {high:g} become 0 to 255."
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the values of an image have more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _to_8_bits(image: Image.Image, value_range: Sequence[float] | None, name: str) -> Image.Image:
     """Convert an image to 8 bits per channel, on a black background if it is transparent."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            limits = f"{values.min()} to {values.max()}"
-            raise InputError(f"{name} (values from {limits}; expected 8 or 16 bits)")
-        return Image.fromarray(((values * 255 + 0x7FFF) // 0xFFFF).astype(np.uint8))
-    if image.mode == "F":
-        raise InputError(f"{name} (floating-point values; expected 8 or 16 bits)")
+    if _is_deep(image):
+        return Image.fromarray(_scale(np.asarray(image), value_range, name))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, "black")
@@ -172,21 +307,40 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     return image
 
 
+def _scale(values: np.ndarray, value_range: Sequence[float] | None, name: str) -> np.ndarray:
+    """Scale values so that the ends of a range become 0 and 255."""
+    try:
+        limits = _limits_of(values)
+    except ValueError as error:
+        raise InputError(f"{name} ({error})") from None
+    low, high = _range_of([limits]) if value_range is None else value_range
+    width = (high - low) or 1.0
+    if limits.low < low - width or limits.high > high + width:
+        raise InputError(
+            f"{name} (values from {limits.low:g} to {limits.high:g}; expected {low:g} to {high:g})"
+        )
+    scaled = np.rint((values.astype(np.float64) - low) * 255 / width)
+    return scaled.clip(0, 255).astype(np.uint8)
+
+
 def _prepare(
-    picture: Image.Image,
+    image: Image.Image,
     size: tuple[int, int],
     channels: int,
     *,
     crop_border: bool = False,
     invert: bool = False,
 ) -> np.ndarray:
-    picture = picture.convert("RGB" if channels == 3 else "L")
+    image = image.convert("RGB" if channels == 3 else "L")
     if invert:
-        picture = ImageOps.invert(picture)
+        image = ImageOps.invert(image)
     if crop_border:
-        picture = _crop_border(picture)
-    pixels = np.asarray(_resize(picture, size), np.uint8)
-    return np.array(pixels.reshape(*size, channels).transpose(2, 0, 1), order="C")
+        image = _crop_border(image)
+    height, width = size
+    box = largest_box(image.size, size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    pixels = np.asarray(image, np.uint8)
+    return np.array(pixels.reshape(height, width, channels).transpose(2, 0, 1), order="C")
 
 
 def _crop_border(image: Image.Image) -> Image.Image:
@@ -198,13 +352,68 @@ def _crop_border(image: Image.Image) -> Image.Image:
     return image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
 
 
-def _resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def largest_box(
+    image_size: tuple[int, int], size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Return the largest centred box of an image that has the aspect ratio of ``size``.
+
+    Args:
+        image_size: Width and height of the image.
+        size: Height and width that set the aspect ratio.
+
+    Returns:
+        Left, top, right and bottom edge in pixels, inside the image.
+    """
+    image_width, image_height = image_size
     height, width = size
-    scale = min(image.width / width, image.height / height)
-    wide, high = scale * width, scale * height
-    left, top = (image.width - wide) / 2, (image.height - high) / 2
-    box = (left, top, left + wide, top + high)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+    scale = min(image_width / width, image_height / height)
+    box_width, box_height = scale * width, scale * height
+    left, top = (image_width - box_width) / 2, (image_height - box_height) / 2
+    # The products are rounded, so an edge may be 1e-14 outside, which Pillow refuses.
+    return (
+        max(left, 0.0),
+        max(top, 0.0),
+        min(left + box_width, float(image_width)),
+        min(top + box_height, float(image_height)),
+    )
+
+
+# Folders ------------------------------------------------------------------------------------------
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and its subfolders, sorted, without hidden and system files.
+
+    Links to folders are followed, except for those that lead back to a folder above them. Links to
+    missing files are returned too, so that whoever reads them reports them.
+
+    Raises:
+        InputError: If a folder cannot be read.
+    """
+    return list(_walk(folder, ()))
+
+
+def _walk(folder: Path, folders_above: tuple[Path, ...]) -> Iterator[Path]:
+    try:
+        resolved = folder.resolve()
+        if resolved in folders_above:
+            return
+        paths = sorted(folder.iterdir())
+        is_folder = {path: path.is_dir() for path in paths}
+    except OSError as error:
+        raise InputError(f"{folder} (the folder cannot be read: {error.strerror})") from None
+    for path in paths:
+        if is_system_file(path.name):
+            continue
+        if is_folder[path]:
+            yield from _walk(path, (*folders_above, resolved))
+        else:
+            yield path
+
+
+def is_system_file(name: str) -> bool:
+    """Whether a file or folder is hidden, or left by an operating system or program."""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
 # Bundles ------------------------------------------------------------------------------------------
@@ -326,18 +535,36 @@ class Bundle:
         name = f"{self.path}: {KINDS[kind]}"
         return Model(self.read(KINDS[kind]), name, self.labels, self.temperature)
 
-    def array(self, path: Path, *, invert: bool = False) -> np.ndarray:
+    @property
+    def value_range(self) -> Sequence[float] | None:
+        """Range of the training images with more than 8 bits; None if there were none."""
+        return self.preprocess.get("value_range")
+
+    def array(
+        self, path: Path, *, invert: bool = False, value_range: Sequence[float] | None = None
+    ) -> np.ndarray:
         """Read an input from a file: an image, or an ``.npy`` array if the inputs are not images.
+
+        Args:
+            path: File to read.
+            invert: Whether to invert the brightness of an image.
+            value_range: Range of images with more than 8 bits for bundles that have none.
 
         Raises:
             InputError: If the file cannot be read, or the input has a different shape.
         """
         if self.preprocess["kind"] == "image":
             channels, height, width = self.shape
-            crop = self.preprocess["crop_border"]
-            size = height, width
-            return decode(path, size=size, channels=channels, crop_border=crop, invert=invert)
+            return decode(
+                path,
+                size=(height, width),
+                channels=channels,
+                crop_border=self.preprocess["crop_border"],
+                invert=invert,
+                value_range=self.value_range or value_range,
+            )
         try:
+            _check_not_a_pipe(path)
             array = np.load(path, allow_pickle=False)
         except FileNotFoundError:
             raise InputError(f"{path} (missing)") from None
@@ -514,7 +741,18 @@ def _is_preprocess(content: dict[str, Any]) -> bool:
         return content.get("dtype") in ("uint8", "float32")
     if content.get("kind") != "image" or not isinstance(content.get("crop_border"), bool):
         return False
+    if not _is_range(content.get("value_range")):
+        return False
     return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def _is_range(value: Any) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, list) or len(value) != 2:
+        return False
+    are_numbers = all(type(end) in (int, float) and math.isfinite(end) for end in value)
+    return are_numbers and value[0] < value[1]
 
 
 def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
@@ -592,7 +830,8 @@ def predict(
 
     Args:
         bundle_path: Folder or zip file of the bundle.
-        paths: Image files, and folders of images, with their subfolders.
+        paths: Image files, and folders of images, with their subfolders. Every file in a folder has
+            a row of the table; see :func:`files_below` for those that are skipped.
         model: Kind of model, ``fp32`` or ``int8``; None for ``int8`` if there is one.
         top: Number of classes to list for each image.
         table_format: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
@@ -613,7 +852,10 @@ def predict(
         raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
     if not 0 <= abstain <= 1:
         raise RuntimeFailure(f"--abstain {abstain} should be a confidence from 0 to 1.")
-    files = _files(paths, bundle.preprocess["kind"])
+    files = _input_files(paths)
+    value_range = None
+    if bundle.preprocess["kind"] == "image" and bundle.value_range is None:
+        value_range = _range_of_files(files)
     session = bundle.load(model)
     table = _Table(table_format, top, sys.stdout if out is None else out)
     shows_progress = sys.stderr.isatty() and len(files) > BATCH_SIZE
@@ -623,7 +865,7 @@ def predict(
         errors: dict[Path, str] = {}
         for file in batch:
             try:
-                arrays[file] = bundle.array(file, invert=invert)
+                arrays[file] = bundle.array(file, invert=invert, value_range=value_range)
             except InputError as error:
                 errors[file] = str(error)
         answers = {}
@@ -646,23 +888,28 @@ def predict(
     return table.errors
 
 
-def _files(paths: Sequence[str | Path], kind: str) -> list[Path]:
-    """List the files in ``paths``, and the images or arrays in its folders."""
-    suffixes = PICTURES if kind == "image" else (".npy",)
+def _input_files(paths: Sequence[str | Path]) -> list[Path]:
+    """Return the files in ``paths``, with those of its folders and their subfolders."""
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.is_dir():
             files.append(path)
             continue
-        visible = [file for file in sorted(path.rglob("*")) if not file.name.startswith(".")]
-        inside = [file for file in visible if file.suffix.lower() in suffixes]
+        inside = files_below(path)
         if not inside:
-            endings = ", ".join(suffixes)
-            raise RuntimeFailure(f"{path}: the folder contains no {kind} file ({endings}).")
+            raise RuntimeFailure(f"{path}: the folder contains no files.")
         files += inside
     if not files:
-        raise RuntimeFailure(f"Pass at least one {kind} file, or a folder.")
+        raise RuntimeFailure("Pass at least one file or folder.")
     return files
+
+
+def _range_of_files(files: Sequence[Path]) -> tuple[float, float] | None:
+    """Return the range of the images with more than 8 bits, and print it."""
+    value_range = common_range(value_limits(file) for file in files)
+    if value_range not in (None, FULL_RANGE):
+        print(f"note: {describe_range(value_range)}", file=sys.stderr)
+    return value_range
 
 
 class _Table:
@@ -701,6 +948,10 @@ class _Table:
         print(json.dumps(row, ensure_ascii=False), file=self.out)
 
 
+def _is_same(file: Path, other: Path | None) -> bool:
+    return other is not None and file.exists() and other.exists() and file.samefile(other)
+
+
 @contextlib.contextmanager
 def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[TextIO]:
     """Open standard output, or a file that appears only when it is complete."""
@@ -708,7 +959,7 @@ def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[Tex
         yield sys.stdout
         sys.stdout.flush()
         return
-    if any(Path(path).exists() and file.exists() and file.samefile(path) for path in inputs):
+    if any(_is_same(Path(path), file) for path in inputs):
         raise RuntimeFailure(f"--out {file} is one of the files to classify. Choose another file.")
     if not file.parent.is_dir():
         raise RuntimeFailure(f"--out {file}: the folder {file.parent} does not exist.")
@@ -766,7 +1017,7 @@ def _execute(bundle_path: Path, arguments: argparse.Namespace) -> None:
     with _open_table(arguments.out, arguments.paths) as out:
         failures = predict(
             bundle_path,
-            arguments.paths,
+            [file for file in _input_files(arguments.paths) if not _is_same(file, arguments.out)],
             model=arguments.model,
             top=arguments.top,
             table_format=arguments.format,
@@ -793,7 +1044,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # decode has its own limit
+    # decode has its own limit on the size, and damaged EXIF data is of no importance
+    warnings.filterwarnings("ignore", module="PIL")
     arguments = parser(program, inside=inside).parse_args(argv)
     bundle_path = Path(__file__).resolve().parent if inside else arguments.bundle
     try:

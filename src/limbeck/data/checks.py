@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError
 
@@ -165,10 +166,49 @@ def require_folder(root: str | Path) -> Path:
         DataError: If it is missing or is a file.
     """
     folder = Path(root).expanduser()
-    if folder.is_dir():
-        return folder
-    problem = "is a file" if folder.exists() else "is missing"
+    try:
+        if folder.is_dir():
+            return folder
+        problem = "is a file" if folder.exists() else "is missing"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
     raise DataError(f"{folder} {problem}. Set data.root= to a folder.")
+
+
+def subfolders(root: Path) -> dict[str, Path]:
+    """Return the folders in a folder by name, sorted, without hidden and system folders.
+
+    Raises:
+        DataError: If the folder cannot be read, or contains a link to a missing folder.
+    """
+    folders = {}
+    try:
+        for path in sorted(root.iterdir()):
+            if runtime.is_system_file(path.name):
+                continue
+            if path.is_dir():
+                folders[path.name] = path
+            elif not path.exists():
+                raise DataError(
+                    f"{path} is a link to a missing file or folder. Mend the link, or remove it."
+                )
+    except OSError as error:
+        raise DataError(f"{root} cannot be read ({error.strerror}).") from None
+    return folders
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in a folder and its subfolders, sorted.
+
+    See :func:`limbeck._base.bundle_runtime.files_below` for links and for files that are skipped.
+
+    Raises:
+        DataError: If a folder cannot be read.
+    """
+    try:
+        return runtime.files_below(folder)
+    except runtime.InputError as error:
+        raise DataError(f"{error}.") from None
 
 
 def join_some(items: Sequence[str]) -> str:

@@ -75,6 +75,8 @@ class Dataset:
         val: Validation split.
         test_size: Number of test samples.
         crop_border: Whether a black border is cropped from the images.
+        value_range: Lowest and highest value of image files with more than 8 bits, which became 0
+            and 255; None if there were none.
         tokenizer: Tokenizer of a text; None for other inputs.
 
     Raises:
@@ -83,6 +85,7 @@ class Dataset:
     """
 
     crop_border: bool = False
+    value_range: tuple[float, float] | None = None
     tokenizer: Tokenizer | None = None
 
     def __init__(

@@ -38,6 +38,8 @@ class BundleContents:
         temperature: Temperature that divides the logits for confidences.
         image: Whether inputs are read from image files.
         crop_border: Whether a black border is cropped from images first.
+        value_range: Range of image files with more than 8 bits that becomes 0 to 255; None if the
+            training images had 8 bits.
         card: Text of the model card.
     """
 
@@ -48,6 +50,7 @@ class BundleContents:
     temperature: float
     image: bool
     crop_border: bool
+    value_range: tuple[float, float] | None
     card: str
 
 
@@ -113,6 +116,7 @@ def _preprocess(contents: BundleContents) -> dict[str, Any]:
         "colour": "RGB" if shape[0] == 3 else "grey",
         "values": "0 to 255; the model normalises them",
         "crop_border": contents.crop_border,
+        "value_range": contents.value_range,
         "resize": "largest centred crop of this shape, bilinear (Pillow, reducing_gap 3)",
     }
 

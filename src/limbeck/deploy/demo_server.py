@@ -135,6 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
                 channels=channels,
                 name="this file",
                 crop_border=self.classifiers.data.crop_border,
+                value_range=self.classifiers.data.value_range,
             )
         except runtime.InputError as error:
             self._send_error_message(str(error))

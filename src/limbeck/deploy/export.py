@@ -170,6 +170,7 @@ def export(
             temperature=temperature,
             image=_is_image(data),
             crop_border=data.crop_border,
+            value_range=data.value_range,
             card=model_card(summary, manifest, facts),
         )
         bundle = write_bundle(Path(temporary) / "bundle", contents)

@@ -11,7 +11,7 @@ from support.image_files import (
     write_folder,
 )
 
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data import image_folder
 
 
@@ -58,6 +58,71 @@ def test_hidden_and_system_files_are_skipped(tmp_path):
         picture(98).save(root / "cat" / hidden / "0.png")
     data = image_folder(root, **SIZE)
     assert sum(map(len, splits_of(data).values())) == 61
+
+
+def test_linked_folders_and_files_are_read(tmp_path):
+    root = write_folder(tmp_path / "in")
+    elsewhere = write_folder(tmp_path / "elsewhere", seed=1)
+    (elsewhere / "dog" / "0.png").rename(elsewhere / "0.png")
+    (root / "cat" / "more").symlink_to(elsewhere / "cat")
+    (root / "cat" / "up").symlink_to(root / "cat")
+    (root / "dog" / "one.png").symlink_to(elsewhere / "0.png")
+    (root / "fox").symlink_to(elsewhere / "dog")
+    data = image_folder(root, **SIZE)
+    assert data.class_names == ["cat", "dog", "fox"]
+    labels = labels_by_image(data)
+    assert len(labels) == 120
+    assert labels[pixels_of([1, 0, 3])] == 0
+    assert labels[pixels_of([1, 1, 0])] == 1
+
+
+def test_a_class_may_begin_with_underscores(tmp_path):
+    data = image_folder(write_folder(tmp_path / "in", ("__background__", "dog")), **SIZE)
+    assert data.class_names == ["__background__", "dog"]
+
+
+@pytest.mark.parametrize("part", ["test", "val"])
+def test_a_split_without_class_folders_is_reported(tmp_path, part):
+    """As in competitions, whose test images have no labels."""
+    root = tmp_path / "in"
+    write_folder(root / "train")
+    (root / part).mkdir()
+    for number in range(3):
+        picture([5, number]).save(root / part / f"{number}.png")
+    message = rf"{part} contains no class folders, so its 3 images have no labels.*cut from train"
+    with pytest.warns(LimbeckWarning, match=message):
+        data = image_folder(root, **SIZE)
+    assert len(labels_by_image(data)) == 60
+
+
+def test_images_next_to_class_folders_are_reported(tmp_path):
+    root = write_folder(tmp_path / "in")
+    picture(99).save(root / "stray.PNG", format="png")
+    (root / "README.md").touch()
+    message = r"in: 1 image is in no class folder, and not used: stray\.PNG\."
+    with pytest.warns(LimbeckWarning, match=message):
+        image_folder(root, **SIZE)
+    write_folder(tmp_path / "splits" / "train")
+    shutil.copy(root / "stray.PNG", tmp_path / "splits" / "train" / "a.jpg")
+    with pytest.warns(LimbeckWarning, match=r"splits/train: 1 image is in no class folder"):
+        image_folder(tmp_path / "splits", **SIZE)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+@pytest.mark.parametrize("locked", [".", "cat", "cat/more"])
+def test_folders_without_access_are_named(open_folder, locked, mode):
+    root = write_folder(open_folder / "in")
+    (root / "cat" / "more").mkdir()
+    picture(99).save(root / "cat" / "more" / "0.png")
+    (root / locked).chmod(mode)
+    with pytest.raises(DataError, match=r"cannot be read.*Permission denied"):
+        image_folder(root, **SIZE)
+
+
+def test_a_root_in_a_folder_without_access(open_folder):
+    (open_folder / "locked").mkdir(mode=0)
+    with pytest.raises(DataError, match=r"photos cannot be read \(Permission denied\)"):
+        image_folder(open_folder / "locked" / "photos", **SIZE)
 
 
 def folder_missing(root):
@@ -112,6 +177,19 @@ def folder_copies_in_two_splits(root):
     (root / "test" / "wolf").rename(root / "test" / "dog")
 
 
+def folder_flat_splits(root):
+    (root / "cat").rename(root / "train")
+    (root / "dog").rename(root / "test")
+
+
+def folder_dangling_link(root):
+    (root / "dog" / "link.png").symlink_to("nowhere.png")
+
+
+def folder_dangling_class(root):
+    (root / "fox").symlink_to("nowhere")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -139,6 +217,9 @@ def folder_copies_in_two_splits(root):
             folder_without_training,
             r"test with folders inside look like splits, but there is no train",
         ),
+        (folder_flat_splits, r"test, train look like splits, but contain no class folders"),
+        (folder_dangling_link, r"1 of 25 .*dog/link\.png \(a link to a missing file\)"),
+        (folder_dangling_class, r"fox is a link to a missing file or folder"),
         (
             folder_copies_in_two_splits,
             r"24 images are in two splits.*test/\w+/\d+\.png = .*train/.*; and 14 more\.",

@@ -22,10 +22,10 @@ from limbeck._base import cache
 from limbeck._base.errors import ResourceError
 from limbeck._base.files import write_atomically, write_json
 from limbeck._base.progress import StageProgress
-from limbeck.data.images.decoding import check_size, decode_all
+from limbeck.data.images.decoding import check_size, decode_all, range_of_files
 from limbeck.data.randomness import split_position
 
-FORMAT = 2
+FORMAT = 3
 IMAGES, ROWS = "images.npy", "rows.json"
 _CHUNK = 256
 
@@ -40,12 +40,15 @@ class DecodedImages:
         files: Index of each row's file in the list of paths.
         digests: SHA-256 of each row's picture as it is in its file, in hexadecimal.
         positions: Position of each row, from 0 to 1, by which splits are cut.
+        value_range: Lowest and highest value of the files with more than 8 bits, which became 0 and
+            255; None if there are none.
     """
 
     pixels: Tensor
     files: list[int]
     digests: list[str]
     positions: list[float]
+    value_range: tuple[float, float] | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,10 @@ def _read(folder: Path, count: int) -> DecodedImages | None:
         rows = json.loads((folder / ROWS).read_text(encoding="utf-8"))
         images = np.load(folder / IMAGES, mmap_mode="c", allow_pickle=False)
         tensor = torch.from_numpy(images)
-        entry = DecodedImages(tensor, rows["files"], rows["digests"], rows["places"])
+        value_range = rows["value_range"] and tuple(rows["value_range"])
+        entry = DecodedImages(
+            tensor, rows["files"], rows["digests"], rows["positions"], value_range
+        )
     except (OSError, ValueError, LookupError, TypeError):
         return None
     complete = images.ndim == 4 and len(images) == len(entry.digests) == count
@@ -144,10 +150,12 @@ def _write(
     """Decode into a temporary file, then copy its rows in order into the cache."""
     with suppress(FileNotFoundError):
         (folder / ROWS).unlink()
+    value_range = range_of_files(paths)
     digests: list[str] = []
     with tempfile.TemporaryFile(dir=folder.parent) as unordered:
         with StageProgress().stage(f"decoding {len(paths):,} images", len(paths)) as advance:
-            for pixels, digest in decode_all(paths, **asdict(decoding), advance=advance):
+            images = decode_all(paths, **asdict(decoding), value_range=value_range, advance=advance)
+            for pixels, digest in images:
                 digests.append(digest)
                 unordered.write(pixels.tobytes())
         unordered.flush()
@@ -163,7 +171,8 @@ def _write(
     rows = {
         "files": order,
         "digests": [digests[row] for row in order],
-        "places": [positions[row] for row in order],
+        "positions": [positions[row] for row in order],
+        "value_range": value_range,
     }
     write_json(folder / ROWS, rows)  # written last, since it marks the entry as complete
 

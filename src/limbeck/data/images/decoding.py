@@ -4,11 +4,12 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from limbeck._base import bundle_runtime as runtime
@@ -18,10 +19,16 @@ from limbeck.data.checks import join_some
 
 MAX_SIDE = 4096
 MAX_THREADS = 16
+Result = TypeVar("Result")
 
 
 def read_images(
-    paths: Sequence[str | Path], *, size: int, channels: int, crop_border: bool = False
+    paths: Sequence[str | Path],
+    *,
+    size: int,
+    channels: int,
+    crop_border: bool = False,
+    value_range: Sequence[float] | None = None,
 ) -> Tensor:
     """Read image files into memory, cropped about the centre and resized to a square.
 
@@ -31,6 +38,8 @@ def read_images(
         size: Pixels per side.
         channels: Number of channels: 1 for grey, 3 for RGB.
         crop_border: Whether to crop a black border first.
+        value_range: Range that becomes 0 to 255 in images with more than 8 bits; None for the range
+            of the files.
 
     Returns:
         uint8 ``[N, channels, size, size]``, in the order of ``paths``.
@@ -43,7 +52,13 @@ def read_images(
     if not paths:
         raise DataError("There are no image files to read.")
     files = [Path(path) for path in paths]
-    images = decode_all(files, size=size, channels=channels, crop_border=crop_border)
+    images = decode_all(
+        files,
+        size=size,
+        channels=channels,
+        crop_border=crop_border,
+        value_range=value_range or range_of_files(files),
+    )
     return torch.from_numpy(np.stack([pixels for pixels, _ in images]))
 
 
@@ -53,6 +68,7 @@ def decode_all(
     size: int,
     channels: int,
     crop_border: bool = False,
+    value_range: Sequence[float] | None = None,
     advance: Callable[[int], object] = lambda done: None,
 ) -> Iterator[tuple[np.ndarray, str]]:
     """Decode image files with several threads and yield them one by one.
@@ -62,6 +78,7 @@ def decode_all(
         size: Pixels per side.
         channels: Number of channels, 1 or 3.
         crop_border: Whether to crop a black border first.
+        value_range: Range of images with more than 8 bits; None for the range of each image.
         advance: Callback that receives the number of files read so far.
 
     Yields:
@@ -76,31 +93,60 @@ def decode_all(
 
     def decode_or_explain(path: Path) -> tuple[np.ndarray, str] | str:
         try:
-            return decode(path, size=size, channels=channels, crop_border=crop_border)
+            return decode(
+                path,
+                size=size,
+                channels=channels,
+                crop_border=crop_border,
+                value_range=value_range,
+            )
         except DataError as error:
             return str(error)
 
-    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
-    try:
-        with warnings.catch_warnings():
-            # decode has its own limit on the size of images
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            for done, image in enumerate(pool.map(decode_or_explain, paths), 1):
-                if isinstance(image, str):
-                    problems.append(image)
-                elif not problems:
-                    yield image
-                advance(done)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with _map_files(decode_or_explain, paths) as images:
+        for done, image in enumerate(images, 1):
+            if isinstance(image, str):
+                problems.append(image)
+            elif not problems:
+                yield image
+            advance(done)
     if problems:
         raise DataError(
             f"{len(problems)} of {len(paths)} image files cannot be read: {join_some(problems)}."
         )
 
 
+def range_of_files(paths: Sequence[Path]) -> tuple[float, float] | None:
+    """Return the range of image files with more than 8 bits that becomes 0 to 255.
+
+    Files that cannot be read are skipped. See :func:`limbeck._base.bundle_runtime.common_range`.
+    """
+    with _map_files(runtime.value_limits, paths) as limits:
+        return runtime.common_range(limits)
+
+
+@contextmanager
+def _map_files(
+    function: Callable[[Path], Result], paths: Sequence[Path]
+) -> Iterator[Iterator[Result]]:
+    """Call a function for each image file, with several threads and without Pillow's warnings."""
+    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
+    try:
+        with warnings.catch_warnings():
+            # decode has its own limit on the size, and damaged EXIF data is of no importance
+            warnings.filterwarnings("ignore", module="PIL")
+            yield pool.map(function, paths)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def decode(
-    path: Path, *, size: int, channels: int, crop_border: bool = False
+    path: Path,
+    *,
+    size: int,
+    channels: int,
+    crop_border: bool = False,
+    value_range: Sequence[float] | None = None,
 ) -> tuple[np.ndarray, str]:
     """Decode one image file as exported models do.
 
@@ -109,6 +155,7 @@ def decode(
         size: Pixels per side.
         channels: Number of channels, 1 or 3.
         crop_border: Whether to crop a black border first.
+        value_range: Range of images with more than 8 bits; None for the range of the image.
 
     Returns:
         uint8 pixels ``[channels, size, size]`` and the SHA-256 of the decoded image, see
@@ -119,7 +166,11 @@ def decode(
     """
     try:
         return runtime.decode_with_digest(
-            path, size=(size, size), channels=channels, crop_border=crop_border
+            path,
+            size=(size, size),
+            channels=channels,
+            crop_border=crop_border,
+            value_range=value_range,
         )
     except runtime.InputError as error:
         raise DataError(str(error)) from None

@@ -1,20 +1,21 @@
 """Datasets of labelled image files, decoded once and split by the content of the images."""
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from limbeck._base.errors import DataError
-from limbeck.data.checks import SplitShares, check_flag, join_some
+from limbeck._base.bundle_runtime import FULL_RANGE, describe_range
+from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck.data.checks import SplitShares, check_flag, files_below, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
 from limbeck.data.images.decoding import check_size
 
 TEST, VAL, TRAIN = range(3)
 PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
-_SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class ImageFiles:
     labels: list[int]
     parts: list[int]
     class_names: list[str]
+
+    def name_of(self, file: int) -> str:
+        """Return the path of a file within the folder of the dataset."""
+        path = self.paths[file]
+        return str(path.relative_to(self.where)) if path.is_relative_to(self.where) else str(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +74,12 @@ def list_files(folder: Path) -> list[Path]:
     """Return all files below a folder, sorted, without hidden and system files.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is none, or if a folder cannot be read.
     """
-    files = sorted(path for path in folder.rglob("*") if _is_wanted(path, folder))
+    files = files_below(folder)
     if not files:
         raise DataError(f"{folder} is empty; expected images.")
     return files
-
-
-def _is_wanted(path: Path, folder: Path) -> bool:
-    if path.name.lower() in _SYSTEM_FILES:
-        return False
-    if any(part.startswith((".", "__")) for part in path.relative_to(folder).parts):
-        return False
-    return path.is_file()
 
 
 def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
@@ -97,6 +95,10 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         DataError: If files cannot be read, if an image is in two given splits, if a split is
             empty, or if training lacks a class.
         ResourceError: If there is no space for the decoded images.
+
+    Warns:
+        LimbeckWarning: If copies of an image have different labels, or if images with more than
+            8 bits do not use all values of 16 bits.
     """
     images = load_decoded_images(
         files.paths,
@@ -106,7 +108,8 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         crop_border=options.crop_border,
         split_seed=options.split_seed,
     )
-    _check_apart(images, files)
+    _check_copies(images, files)
+    _report_range(images, files)
     parts = _parts_of_rows(images, files, options)
     labels = torch.tensor([files.labels[file] for file in images.files])
     splits = {}
@@ -121,7 +124,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         rows = slice(first, first + count)
         splits[key] = Split(images.pixels[rows], labels[rows])
     _check_classes(splits, files)
-    return Dataset.from_splits(
+    data = Dataset.from_splits(
         options.name,
         splits["train"],
         splits["val"],
@@ -130,6 +133,8 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         ordinal=options.ordinal,
         crop_border=options.crop_border,
     )
+    data.value_range = images.value_range
+    return data
 
 
 def _parts_of_rows(images: DecodedImages, files: ImageFiles, options: ImageOptions) -> list[int]:
@@ -147,20 +152,42 @@ def _parts_of_rows(images: DecodedImages, files: ImageFiles, options: ImageOptio
     return parts
 
 
-def _check_apart(images: DecodedImages, files: ImageFiles) -> None:
-    """Check that no image is in two of the given splits."""
+def _check_copies(images: DecodedImages, files: ImageFiles) -> None:
+    """Check that no image is in two of the given splits, and warn if one has two labels."""
     first_file: dict[str, int] = {}
-    pairs = []
+    in_two_splits, with_two_labels = [], []
     for file, digest in zip(images.files, images.digests, strict=True):
         other = first_file.setdefault(digest, file)
+        pair = f"{files.name_of(other)} = {files.name_of(file)}"
         if files.parts[other] != files.parts[file]:
-            pairs.append(f"{files.paths[other]} = {files.paths[file]}")
-    if pairs:
-        count = "1 image is" if len(pairs) == 1 else f"{len(pairs)} images are"
+            in_two_splits.append(pair)
+        if files.labels[other] != files.labels[file]:
+            names = [files.class_names[files.labels[one]] for one in (other, file)]
+            with_two_labels.append(f"{pair} ({' and '.join(names)})")
+    if in_two_splits:
         raise DataError(
-            f"{files.where}: {count} in two splits, so the test would measure memorised images: "
-            f"{join_some(pairs)}. Remove one of each pair, or let limbeck split a single folder."
+            f"{files.where}: {_count_images(in_two_splits)} in two splits, so the test would "
+            f"measure memorised images: {join_some(in_two_splits)}. Remove one of each pair, or "
+            "let limbeck split a single folder."
         )
+    if with_two_labels:
+        warnings.warn(
+            f"{files.where}: {_count_images(with_two_labels)} in two classes, so at least one "
+            f"label of each is wrong: {join_some(with_two_labels)}. All copies are used.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
+
+
+def _count_images(images: Sequence[str]) -> str:
+    return "1 image is" if len(images) == 1 else f"{len(images)} images are"
+
+
+def _report_range(images: DecodedImages, files: ImageFiles) -> None:
+    """Warn if images of more than 8 bits are scaled by a range other than that of 16 bits."""
+    if images.value_range not in (None, FULL_RANGE):
+        text = describe_range(images.value_range)
+        warnings.warn(f"{files.where}: {text}", LimbeckWarning, stacklevel=2)
 
 
 def _check_classes(splits: Mapping[str, Split], files: ImageFiles) -> None:

@@ -1,10 +1,14 @@
 """Datasets of images with one folder per class."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from limbeck._base.errors import ConfigError, DataError
-from limbeck.data.checks import require_folder
+from PIL import Image
+
+from limbeck._base.bundle_runtime import FORMATS
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck.data.checks import join_some, require_folder, subfolders
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.class_names import (
     parse_class_names,
@@ -105,17 +109,52 @@ def _files_by_folder(root: Path, ordinal: bool, class_names: Sequence[str] | Non
 
 def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
     """Return the class folders by split and name; without splits, all are for training."""
-    inside = _folders(root)
-    if "train" not in inside or not _folders(inside["train"]):
-        _check_no_splits(inside, root)
-        return {TRAIN: inside}
-    unknown = inside.keys() - PARTS.keys()
+    folders = subfolders(root)
+    if "train" not in folders or not subfolders(folders["train"]):
+        _check_no_splits(folders, root)
+        _warn_of_unlabelled_images(root)
+        return {TRAIN: folders}
+    unknown = folders.keys() - PARTS.keys()
     if unknown:
         raise DataError(
             f"{root}: {', '.join(sorted(unknown))} next to train. Splits are called "
             f"{', '.join(PARTS)}, and contain the class folders."
         )
-    return {PARTS[part]: _folders(folder) for part, folder in inside.items()}
+    splits = {}
+    for name, folder in folders.items():
+        if class_folders := subfolders(folder):
+            splits[PARTS[name]] = class_folders
+            _warn_of_unlabelled_images(folder)
+        else:
+            warnings.warn(
+                f"{folder} contains no class folders, so its {len(_images_in(folder))} images have "
+                f"no labels and are not used. The {name} split is cut from train instead.",
+                LimbeckWarning,
+                stacklevel=2,
+            )
+    return splits
+
+
+def _warn_of_unlabelled_images(folder: Path) -> None:
+    """Warn of images next to class folders."""
+    images = _images_in(folder)
+    if images:
+        count = "1 image is" if len(images) == 1 else f"{len(images)} images are"
+        warnings.warn(
+            f"{folder}: {count} in no class folder, and not used: {join_some(images)}.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
+
+
+def _images_in(folder: Path) -> list[str]:
+    """Return the names of the images in a folder, as their suffixes tell, without subfolders."""
+    suffixes = Image.registered_extensions()
+    names = []
+    for path in sorted(folder.iterdir()):
+        if suffixes.get(path.suffix.lower()) in FORMATS and not path.name.startswith("."):
+            names.append(path.name)
+    return names
 
 
 def _class_names(
@@ -136,15 +175,19 @@ def _class_names(
 
 def _check_no_splits(folders: Mapping[str, Path], root: Path) -> None:
     """Refuse splits under other names, which would be used as classes."""
-    splits = []
-    for name, folder in folders.items():
-        if name.lower() in _SPLIT_NAMES and _folders(folder):
-            splits.append(name)
+    split_names = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    splits = [name for name in split_names if subfolders(folders[name])]
     if splits:
         raise DataError(
             f"{root}: {', '.join(splits)} with folders inside look like splits, but there is no "
             f"train with class folders. Call the splits {', '.join(PARTS)}, all in lower case; "
             "test and val may be missing."
+        )
+    if len(split_names) == len(folders) >= 2:
+        raise DataError(
+            f"{root}: {', '.join(split_names)} look like splits, but contain no class folders. Put "
+            "the images of each class into a folder of its own, or list them with their labels in "
+            "a CSV file (data=image_csv)."
         )
 
 
@@ -158,12 +201,3 @@ def _check_class_names(
             f"{root / split}: {', '.join(unknown)} is not in training, which has the classes "
             f"{', '.join(names)}."
         )
-
-
-def _folders(root: Path) -> dict[str, Path]:
-    """Return the folders inside a folder by name, sorted, without hidden ones."""
-    folders = {}
-    for path in sorted(root.iterdir()):
-        if path.is_dir() and not path.name.startswith((".", "__")):
-            folders[path.name] = path
-    return folders

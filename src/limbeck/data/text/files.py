@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data.checks import join_some
+from limbeck.data.checks import files_below, join_some, subfolders
 
 SPLITS = ("train", "val", "test")
 SEPARATOR = b"\n\n"
@@ -135,8 +135,7 @@ def _check_utf8(content: bytes, path: Path) -> None:
 
 def _split_folders(root: Path) -> dict[str, Path] | None:
     """Return the folders of given splits; None if there are none."""
-    names = next(os.walk(root, onerror=_raise_data_error))[1]
-    folders = {name: root / name for name in names if not _is_hidden(name)}
+    folders = subfolders(root)
     if "train" not in folders:
         for name in sorted(folders):
             if name.lower() in ("train", "training"):
@@ -155,13 +154,7 @@ def _split_folders(root: Path) -> dict[str, Path] | None:
 
 def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """Return the files below a folder that match a pattern, in the same order on every system."""
-    paths: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder, onerror=_raise_data_error):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        for name in names:
-            if not _is_hidden(name):
-                path = Path(parent, name)
-                paths[path.relative_to(folder).as_posix()] = path
+    paths = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     matching = []
     for key in sorted(paths):
         if any(fnmatchcase(paths[key].name, pattern) for pattern in patterns):
@@ -173,14 +166,6 @@ def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
             "with data.pattern='*.EXT'."
         )
     return matching
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _raise_data_error(error: OSError) -> None:
-    raise DataError(f"{error.filename} cannot be read ({error.strerror}).")
 
 
 def _read_all(files: Sequence[Path], root: Path) -> dict[Path, bytes]:
