@@ -1,4 +1,4 @@
-"""Claim: exported students make the same errors as in PyTorch in float32, and MLPs at most 5 of
+"""Claim: exported students make the same errors as in PyTorch in float32, and MLPs make at most 5 of
 10,000 more in 8 bits.
 
 ``python benchmarks/export.py RUN...`` exports the best student of each finished run, measures its
@@ -129,19 +129,20 @@ def page(entries: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "# Exported students",
         "",
-        "One student of each run, exported by `limbeck export`, scored on all "
-        f"{entries[0]['test']:,} test images at each stage, measured by `limbeck cost`.",
+        "One student of each run was exported by `limbeck export`, evaluated on all "
+        f"{entries[0]['test']:,} test images at each stage, and measured by `limbeck cost`.",
         "",
         table(entries),
         "",
-        "* Float32: the same errors everywhere (goal: identical) — **met**.",
-        f"* 8 bits, MLPs: at most {worst:+d} errors (goal: within {MAX_ADDITIONAL_ERRORS} of "
-        f"10,000) — **{verdict}**.",
+        "* In float32 the errors are the same in PyTorch and ONNX. The goal is **met**.",
+        f"* In 8 bits MLPs make at most {worst:+d} errors more (goal: at most "
+        f"{MAX_ADDITIONAL_ERRORS} of 10,000). The goal is **{verdict}**.",
         "",
-        f"torch {versions['torch']}, {hardware['cores']} cores of {hardware['cpu']}, latency of "
-        "one image on one core: median over three rounds in which all models take turns;",
-        "other work ran on the machine, so compare within a row. Made by "
-        "`python benchmarks/export.py RUN...`; all numbers are in `export.json`.",
+        f"The measurements are from torch {versions['torch']} on {hardware['cores']} cores of "
+        f"{hardware['cpu']}. Latency is that of one image on one core, the median over three rounds "
+        "in which all models take turns.",
+        "Other programs used the machine, so compare within a row. `python benchmarks/export.py RUN...` "
+        "made this page; all numbers are in `export.json`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The pages of docs/results/: tables and goals from results.json, sentences written by hand."""
+"""Pages of docs/results/: tables and goals from results.json, text written by hand."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,11 +12,17 @@ from limbeck.report.wording_base import MeasureWording
 from limbeck.run.records import from_json
 from limbeck.run.summary import Comparison, Interval
 
-MOST_ROWS = 24
+MAX_ROWS = 24
 SHARES = ("accuracy", "recall", "agreement")
 OUTCOMES = {True: "met", False: "**missed**", None: "not measured"}
 KINDS = {"at_least": "at least", "at_most": "at most", "equals": ""}
 Entry: TypeAlias = Mapping[str, Any]
+INDEX = """\
+There is one page per recipe, with the command, commit, machine, time, results of every arm, and whether
+the goals were met. The table shows test errors (for text, bits per byte), mean ± standard deviation over
+seeds, of the arm that is best on the validation split and of its control. [results.json](results.json)
+contains the same numbers for programs. See also [Speed](speed.md) and
+[Exported students](export.md)."""
 
 
 def write_pages(
@@ -27,7 +33,7 @@ def write_pages(
     Args:
         record: Content of results.json.
         folder: Folder of the pages.
-        without: Recipes without a page, and why they have none.
+        without: Reason for each recipe that has no page.
     """
     for recipe in dict.fromkeys(entry["recipe"] for entry in record["entries"]):
         file = folder / "introductions" / f"{recipe}.md"
@@ -41,13 +47,13 @@ def write_pages(
 
 
 def page_of(recipe: str, record: Mapping[str, Any], text: str) -> str:
-    """The page of a recipe.
+    """Return the page of a recipe.
 
     Args:
         recipe: Name of the recipe.
         record: Content of results.json.
-        text: Sentences written by hand: a title and the answer, a line of three dashes, and what
-            else to know. It may be empty.
+        text: Text written by hand: a title and the answer, a line of three dashes, and remarks. It
+            may be empty.
     """
     entries = [entry for entry in record["entries"] if entry["recipe"] == recipe]
     opening, _, ending = text.strip().partition("\n---\n")
@@ -64,7 +70,7 @@ def page_of(recipe: str, record: Mapping[str, Any], text: str) -> str:
 
 
 def about(recipe: str) -> str:
-    """The first comment of a recipe."""
+    """Return the first comment of a recipe."""
     file = CONF / "recipe" / f"{recipe}.yaml"
     for line in file.read_text(encoding="utf-8").splitlines():
         if line.startswith("# ") and "@package" not in line:
@@ -73,17 +79,17 @@ def about(recipe: str) -> str:
 
 
 def wording_of(entry: Entry) -> MeasureWording:
-    """The wording of the measure by which an entry is judged."""
+    """Return the wording of the measure by which an entry is judged."""
     return WORDINGS[entry.get("measure", "errors")]
 
 
 def on_validation(arm: Mapping[str, Any], entry: Entry) -> float:
-    """The result on the validation split, by which arms are chosen."""
+    """Return the result on the validation split, by which arms are chosen."""
     return arm[f"validation_{wording_of(entry).measure.key}"]
 
 
 def _sections(entry: Entry) -> Iterator[str]:
-    """The parts of a page that one entry fills."""
+    """Yield the parts of a page that belong to one entry."""
     yield f"    {entry['command']}"
     yield _facts(entry)
     names = _arms_to_list(entry)
@@ -99,13 +105,13 @@ def _sections(entry: Entry) -> Iterator[str]:
         yield f"![{figure['title']}]({figure['file']})\n\n*{figure['title']}.* {figure['caption']}"
     if entry["warnings"]:
         warnings = "\n".join(f"* {warning}" for warning in entry["warnings"])
-        yield f"What the run itself warns of:\n\n{warnings}"
+        yield f"Warnings of the run:\n\n{warnings}"
     if entry["goals"]:
         yield _goals(entry["goals"])
 
 
 def _facts(entry: Entry) -> str:
-    """Commit, machine, time and sizes in a paragraph."""
+    """Return commit, machine, time and sizes in a paragraph."""
     durations = entry["seconds"]
     stages = ", ".join(
         f"{name} {seconds(duration)}"
@@ -116,7 +122,7 @@ def _facts(entry: Entry) -> str:
         f"limbeck {entry['versions']['limbeck']} at {_commit(entry['commit'])}, "
         f"torch {entry['versions']['torch']}, {_machine(entry['hardware'])}, "
         f"{entry['precision']}, {entry['date']}. Wall time {seconds(durations['total'])} "
-        f"({stages}). {_sizes(entry['data'])}; the test split was opened once, at the end. "
+        f"({stages}). {_sizes(entry['data'])}; the test split was used once, at the end. "
         f"Students: {plural(entry['epochs'], 'epoch')}, batches of {entry['batch_size']:,}, "
         f"{plural(entry['seeds'], 'seed')}. Mean ± standard deviation over seeds."
     )
@@ -124,7 +130,7 @@ def _facts(entry: Entry) -> str:
 
 def _commit(commit: str | None) -> str:
     if not commit:
-        return "a commit not recorded"
+        return "an unknown commit"
     changes = " with changes" if commit.endswith("+") else ""
     return f"commit `{commit[:7]}`{changes}"
 
@@ -137,13 +143,13 @@ def _machine(hardware: Mapping[str, Any]) -> str:
 def _sizes(data: Mapping[str, Any]) -> str:
     if "tokens" not in data:
         return (
-            f"{data['train']:,} samples to train, {data['val']:,} to validate, "
-            f"{data['test']:,} to test"
+            f"{data['train']:,} training samples, {data['val']:,} validation samples, "
+            f"{data['test']:,} test samples"
         )
     tokens = data["tokens"]
     return (
-        f"{tokens['train']:,} tokens to train ({data['tokenizer']}, blocks of {data['block']}), "
-        f"{tokens['val']:,} to validate, {tokens['test']:,} to test "
+        f"{tokens['train']:,} training tokens ({data['tokenizer']}, blocks of {data['block']}), "
+        f"{tokens['val']:,} validation tokens, {tokens['test']:,} test tokens "
         f"({data['bytes']['test']:,} bytes)"
     )
 
@@ -152,11 +158,11 @@ def _sizes(data: Mapping[str, Any]) -> str:
 
 
 def _arms_to_list(entry: Entry) -> list[str]:
-    """Names of the arms in the tables: all controls, and those that do best on validation."""
+    """Return the names of the arms in the tables: all controls, and the best on validation."""
     controls = [arm for arm in entry["arms"] if arm["control"]]
     others = [arm for arm in entry["arms"] if not arm["control"]]
     others.sort(key=lambda arm: on_validation(arm, entry))
-    listed_arms = (controls + others)[: max(MOST_ROWS, len(controls))]
+    listed_arms = (controls + others)[: max(MAX_ROWS, len(controls))]
     names = {arm["name"] for arm in listed_arms}
     return [arm["name"] for arm in entry["arms"] if arm["name"] in names]
 
@@ -166,9 +172,9 @@ def _results(entry: Entry, names: Sequence[str]) -> str:
     unit = words.unit
     on_test, on_val = unit, f"{unit} on validation"
     if words.measure.key == "errors":
-        on_test = f"errors of {entry['data']['test']:,}"
-        on_val = f"errors of {entry['data']['val']:,} on validation"
-    heading = ["arm", "parameters", "learns from", "sees", on_test]
+        on_test = f"errors out of {entry['data']['test']:,}"
+        on_val = f"validation errors out of {entry['data']['val']:,}"
+    heading = ["arm", "parameters", "objective", "data", on_test]
     heading += ["accuracy", "NLL", "agreement", on_val]
     rows = [_arm_row(arm, entry) for arm in entry["arms"] if arm["name"] in names]
     if entry["teacher"]:
@@ -193,20 +199,20 @@ def _teacher_row(teacher: Mapping[str, Any], words: MeasureWording) -> list[str]
 
 def _arm_row(arm: Mapping[str, Any], entry: Entry) -> list[str]:
     words, mean = wording_of(entry), arm["mean"]
-    learns_from = objective(arm["objective"])
+    training = objective(arm["objective"])
     if "epochs" in arm:
-        learns_from += f", {plural(arm['epochs'], 'epoch')}"
-    sees = arm["transfer"]
+        training += f", {plural(arm['epochs'], 'epoch')}"
+    data = arm["transfer"]
     if arm["views"] != "none":
-        sees += f", {arm['views']}"
+        data += f", {arm['views']}"
     agreement = ""
     if mean.get("agreement") is not None:
         agreement = percent(mean["agreement"])
     return [
         arm["name"],
         f"{arm['params']:,}",
-        learns_from,
-        sees,
+        training,
+        data,
         _mean_and_sd(arm, words),
         percent(mean["accuracy"]),
         nats(mean["nll"]),
@@ -221,7 +227,7 @@ def _mean_and_sd(arm: Mapping[str, Any], words: MeasureWording) -> str:
 
 
 def _adjusted(table: Mapping[str, Any]) -> str:
-    """The results with constants added to the logits."""
+    """Return the results with constants added to the logits."""
     parts = [
         f"{table['title']}:",
         _table(table["heading"], table["rows"]),
@@ -281,7 +287,8 @@ def _goals(goals: Sequence[Mapping[str, Any]]) -> str:
         bound = f"{KINDS[goal['kind']]} {target}".strip()
         public = str(goal["public"] or "")
         rows.append([goal["goal"], public, bound, value, OUTCOMES[goal["met"]]])
-    return "Against the numbers to beat:\n\n" + _table(["", "public", "goal", "here", ""], rows)
+    heading = ["goal", "best public result", "target", "our result", ""]
+    return "Goals:\n\n" + _table(heading, rows)
 
 
 def _goal_number(value: Any, unit: str) -> str:
@@ -307,27 +314,20 @@ def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def index_of(record: Mapping[str, Any], without: Mapping[str, str]) -> str:
-    """The list of all results, a row for each entry."""
+    """Return the list of all results, with a row for each entry."""
     recorded = sorted({entry["recipe"] for entry in record["entries"]})
     heading = ["recipe", "data, test", "seeds", "control", "distilled", "teacher", "verdict"]
     heading += ["goals met", "time"]
     parts = [
         "# Results",
-        "A page for each recipe: command, commit, machine, time, every arm over its seeds, and the "
-        "goal beside what\n"
-        "was found, met or missed. Errors of the test split, mean ± standard deviation over seeds, "
-        "of the arm that\n"
-        "validation chose and of its control. The same numbers for machines: "
-        "[results.json](results.json). How fast\n"
-        "all this is: "
-        "[Speed](speed.md). What students weigh once they leave: [Exported students](export.md).",
+        INDEX,
         _table(heading, [_index_row(entry) for entry in record["entries"]]),
     ]
     missing = [
         f"* `{name}`: {reason}" for name, reason in sorted(without.items()) if name not in recorded
     ]
     if missing:
-        parts.append("Recipes without a page yet:\n\n" + "\n".join(missing))
+        parts.append("These recipes have no page yet:\n\n" + "\n".join(missing))
     pages = "\n".join([*recorded, "export", "speed"])
     parts.append(f"```{{toctree}}\n:hidden:\n\n{pages}\n```")
     return "\n\n".join(parts) + "\n"

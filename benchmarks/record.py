@@ -1,9 +1,9 @@
-"""Put finished runs on record: python benchmarks/record.py RUN... writes docs/results/.
+"""Record the results of finished runs: python benchmarks/record.py RUN... writes docs/results/.
 
-results.json holds every number of the pages; goals.yaml beside this file holds the goals.
+results.json contains every number of the pages; goals.yaml contains the goals.
 docs/results/introductions/NAME.md is written by hand: a title and the answer in a sentence, a
-line of three dashes, and what else to know. Without RUN, the pages are written again from
-results.json and the introductions.
+line of three dashes, and remarks. Without RUN, the pages are written again from results.json and
+the introductions.
 """
 
 import argparse
@@ -45,7 +45,7 @@ PRIVATE = {
     "data.cache": None,
     "teacher.from": "RUN",
 }
-"""Settings that name places on a machine, and their replacements; None leaves a setting out."""
+"""Settings that are paths on a machine, and their replacements; None leaves a setting out."""
 COMPARISON_KEYS = (
     "delta_errors",
     "delta_bits_per_byte",
@@ -86,7 +86,7 @@ def _parse_options() -> argparse.Namespace:
         "--name",
         help="name of the entry, if a recipe has several; by default RECIPE or RECIPE-DATA",
     )
-    parser.add_argument("--commit", help="commit of the code, if the run does not know it")
+    parser.add_argument("--commit", help="commit of the code, if it is not in the run folder")
     parser.add_argument(
         "--results",
         type=Path,
@@ -101,7 +101,7 @@ def _parse_options() -> argparse.Namespace:
 
 
 def write_figures(folder: Path, name: str, figures: Mapping[str, str]) -> None:
-    """Write the figures of an entry in place of the earlier ones."""
+    """Replace the figures of an entry."""
     for earlier in folder.glob(f"{name}-figure-*.svg"):
         earlier.unlink()
     for file, svg in figures.items():
@@ -109,7 +109,7 @@ def write_figures(folder: Path, name: str, figures: Mapping[str, str]) -> None:
 
 
 def read_goals() -> dict[str, Any]:
-    """The goals by entry (``goals``), and why some recipes have no page (``without``)."""
+    """Return the goals by entry (``goals``), and reasons for missing pages (``without``)."""
     return yaml.safe_load((HERE / "goals.yaml").read_text(encoding="utf-8"))
 
 
@@ -119,12 +119,12 @@ def read_goals() -> dict[str, Any]:
 def entry_of(
     path: Path, *, name: str | None = None, commit: str | None = None
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The entry of a run in results.json, without its goals, and its figures by file name.
+    """Return the entry of a run in results.json, without its goals, and its figures by file name.
 
     Args:
         path: Run folder.
         name: Name of the entry.
-        commit: Commit of the code, if the run does not know it.
+        commit: Commit of the code, if it is not in the run folder.
 
     Raises:
         LimbeckError: If the run is not finished or its files are damaged.
@@ -134,7 +134,8 @@ def entry_of(
     summary = parse_summary(content, where=str(run.summary))
     if summary.quick:
         raise LimbeckError(
-            f"{path} is a quick run: its numbers mean nothing. Record one without quick=true."
+            f"{path} is a smoke test (quick=true), so its numbers are not results. "
+            "Record a run without quick=true."
         )
     settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     name = name or _name(summary)
@@ -173,7 +174,7 @@ def entry_of(
 
 
 def _name(summary: Summary) -> str:
-    """The name of the recipe, followed by that of the data unless it is the recipe's own."""
+    """Return the name of the recipe, and append that of the data if it is not the recipe's."""
     recipe, data = summary.recipe, summary.data.name
     target = ""
     if (CONF / "recipe" / f"{recipe}.yaml").is_file():
@@ -183,7 +184,7 @@ def _name(summary: Summary) -> str:
 
 
 def _arm(arm: ArmResult, summary: Summary) -> dict[str, Any]:
-    """The results of an arm, without those of single seeds but the measure."""
+    """Return the results of an arm; of those of single seeds only the measure."""
     measure = measure_of(summary)
     content = to_json(arm)
     keys = ["name", "student", "params", "control", "objective", "transfer", "views", "optimizer"]
@@ -198,7 +199,7 @@ def _arm(arm: ArmResult, summary: Summary) -> dict[str, Any]:
 
 
 def _adjusted(summary: Summary) -> dict[str, Any] | None:
-    """The results with constants added to the logits, in the words of the report."""
+    """Return the results with constants added to the logits, as worded in the report."""
     table = adjusted_table(summary)
     if table is None:
         return None
@@ -213,7 +214,7 @@ def _adjusted(summary: Summary) -> dict[str, Any] | None:
 
 
 def portable(manifest: Mapping[str, Any]) -> str:
-    """The command of a run without the places of one machine."""
+    """Return the command of a run without the paths of its machine."""
     words = ["limbeck", manifest["verb"]]
     if manifest.get("multirun"):
         words.append("-m")
@@ -231,7 +232,7 @@ def portable(manifest: Mapping[str, Any]) -> str:
 
 
 def figures_of(run: RunFolder, summary: Summary) -> list[ReportFigure]:
-    """The figures for a page: results by arm, those of a sweep, or the training curves."""
+    """Return the figures for a page: results by arm, those of a sweep, or the training curves."""
     figures: list[ReportFigure | None] = list(draw_figures(run, summary).sweep)
     if len(summary.arms) <= MAX_COLOURED:
         figures.insert(0, results_by_arm(summary))
@@ -253,7 +254,7 @@ def round_coordinates(svg: str) -> str:
 
 
 def judge(goals: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each goal with the value of the entry and whether it is met; None if there is no value."""
+    """Return each goal with its value and whether it is met (None if there is no value)."""
     judged_goals = []
     for goal in goals:
         value = _value_at(_subject(goal, entry), str(goal["value"]).split("."))
@@ -276,9 +277,10 @@ def judge(goals: Sequence[Mapping[str, Any]], entry: Mapping[str, Any]) -> list[
 
 
 def _subject(goal: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The teacher, an arm, or a comparison: what a goal is about.
+    """Return the subject of a goal: the teacher, an arm, or a comparison.
 
-    ``chosen`` names the arm that validation chooses among those that begin with this name.
+    ``chosen`` is the name of an arm; of the swept arms with this name, the one that is best on the
+    validation split is taken.
     """
     if goal.get("of") == "teacher":
         return entry["teacher"]
@@ -302,7 +304,7 @@ def _first(entries: Sequence[Mapping[str, Any]], key: str, value: Any) -> Mappin
 
 
 def _value_at(subject: Any, path: Sequence[str]) -> Any:
-    """The value at a path; ``recall.3`` is the recall of class 3, mean over seeds."""
+    """Return the value at a path; ``recall.3`` is the recall of class 3, averaged over seeds."""
     if subject is not None and path[0] == "recall":
         return statistics.fmean(seed["recall"][int(path[1])] for seed in subject["seeds"])
     for key in path:
