@@ -1,5 +1,5 @@
-"""Claim: exported students make the same errors as in PyTorch in float32, and MLPs make at most 5 of
-10,000 more in 8 bits.
+"""Claim: exported students make the same errors as in PyTorch in float32, and MLPs make at most 5
+errors of 10,000 more in 8 bits.
 
 ``python benchmarks/export.py RUN...`` exports the best student of each finished run, measures its
 cost, and writes docs/results/export.md and export.json. Errors are exact counts on the whole test
@@ -139,10 +139,10 @@ def page(entries: Sequence[Mapping[str, Any]]) -> str:
         f"{MAX_ADDITIONAL_ERRORS} of 10,000). The goal is **{verdict}**.",
         "",
         f"The measurements are from torch {versions['torch']} on {hardware['cores']} cores of "
-        f"{hardware['cpu']}. Latency is that of one image on one core, the median over three rounds "
-        "in which all models take turns.",
-        "Other programs used the machine, so compare within a row. `python benchmarks/export.py RUN...` "
-        "made this page; all numbers are in `export.json`.",
+        f"{hardware['cpu']}. Latency is that of one image on one core, the median over three "
+        "rounds in which all models take turns.",
+        "Other programs used the machine, so compare within a row. "
+        "`python benchmarks/export.py RUN...` made this page; all numbers are in `export.json`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -18,10 +18,10 @@ OUTCOMES = {True: "met", False: "**missed**", None: "not measured"}
 KINDS = {"at_least": "at least", "at_most": "at most", "equals": ""}
 Entry: TypeAlias = Mapping[str, Any]
 INDEX = """\
-There is one page per recipe, with the command, commit, machine, time, results of every arm, and whether
-the goals were met. The table shows test errors (for text, bits per byte), mean ± standard deviation over
-seeds, of the arm that is best on the validation split and of its control. [results.json](results.json)
-contains the same numbers for programs. See also [Speed](speed.md) and
+There is one page per recipe, with the command, commit, machine, time, results of every arm, and
+whether the goals were met. The table shows test errors (for text, bits per byte), mean ± standard
+deviation over seeds, of the arm that is best on the validation split and of its control.
+[results.json](results.json) contains the same numbers for programs. See also [Speed](speed.md) and
 [Exported students](export.md)."""
 
 

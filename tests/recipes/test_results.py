@@ -194,5 +194,5 @@ def test_a_quick_run_is_not_recorded(tools, tmp_path, capsys):
         )
         == 0
     )
-    with pytest.raises(LimbeckError, match="quick run"):
+    with pytest.raises(LimbeckError, match="smoke test"):
         record.entry_of(tmp_path / "run")
