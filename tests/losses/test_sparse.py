@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr
 from support.tensors import few, randn
 
-from limbeck._base.errors import TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import (
     Objective,
     SparseTargets,
@@ -364,6 +364,21 @@ def test_losses_that_need_all_classes_are_refused(settings, setting):
         TeacherError, match=rf"{setting} the teacher's whole distribution.*store.kind=dense"
     ):
         StackedObjective([Objective(), Objective(**settings)])(z, targets, y)
+
+
+def test_the_most_probable_classes_are_refused_below_t_1():
+    """For normal logits without their largest the rest at T = 0.5 is 10 times as large as it is."""
+    v = randn(8, 4096)
+    targets = targets_of(v, 12)
+    rest = (v / 0.5).log_softmax(-1).scatter(-1, targets.ids, -math.inf).exp().sum(-1).mean()
+    assert soften(targets, 0.5)[..., -1].exp().mean() > 5 * rest
+    z, y = randn(8, 4096, seed=1), torch.zeros(8, dtype=torch.long)
+    cold = Objective(temperature=0.5)
+    with pytest.raises(ConfigError, match=r"temperature=0\.5 is below 1.*dense or sampled"):
+        StackedObjective([Objective(), cold])(z.expand(2, 8, 4096), targets, y)
+    assert cold(z, sampled(v, 12), y).loss.isfinite()
+    z, v = z[:, :5], v[:, :5]
+    torch.testing.assert_close(cold(z, targets_of(v, 4), y).soft, cold(z, v, y).soft)
 
 
 def test_other_classes_than_the_teacher_are_a_teacher_error():

@@ -29,6 +29,13 @@ from limbeck.models import GPT
         ),
         (
             {
+                "arms": {"soft": Arm(objective=Objective(temperature=0.5))},
+                "store": {"kind": "topk"},
+            },
+            r"arms.soft: objective.temperature=0.5 is below 1.*store.kind=dense or sampled",
+        ),
+        (
+            {
                 "arms": {
                     "soft": Arm(objective=Objective(temperature=1.0)),
                     "hot": Arm(objective=Objective(temperature=4.0)),

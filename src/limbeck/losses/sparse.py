@@ -38,6 +38,15 @@ class SparseTargets(NamedTuple):
         return SparseTargets(fn(self.ids), fn(self.log_p), tail, self.classes)
 
 
+def topk_refusal(temperature: float) -> str:
+    """Return the message that targets with a tail cannot be used at a temperature below 1."""
+    return (
+        f"objective.temperature={temperature:g} is below 1, where the most probable classes do not "
+        "determine the probability of all others. Use a temperature of at least 1, or another kind "
+        "of store: store.kind=dense or sampled."
+    )
+
+
 def sparse_kl(
     student: Tensor, targets: SparseTargets, *, temperature: float | Tensor = 1.0
 ) -> Tensor:
@@ -49,7 +58,8 @@ def sparse_kl(
     the KL over all classes. At T = 1 its gradient equals the gradient of the KL over all classes,
     for the logits of the K classes and for the sum over the rest. How probability is distributed
     within the rest is learned from labels only. At another T, :func:`soften` estimates the
-    probability of the rest. A sample (no tail) has no rest, and p are its weights at any T.
+    probability of the rest, well for T > 1 and badly for T < 1, which objectives refuse. A sample
+    (no tail) has no rest, and p are its weights at any T.
 
     Args:
         student: Logits z, ``[..., B, C]``.
@@ -107,8 +117,9 @@ def soften(targets: SparseTargets, temperature: float | Tensor = 1.0) -> Tensor:
     Three values of f are known: f(0) = log(V - K); the slope at 0, which is the mean of log p; and
     f(1), the log of the probability of the rest. f is approximated by the quadratic through them,
     with a curvature of at least 0. The approximation is exact for normally distributed
-    log-probabilities. f is at least b f(1) for T > 1 and at most b f(1) for T < 1; the quadratic is
-    clamped to this bound.
+    log-probabilities; at T < 1, which depends on the largest of them, it is far too large if the
+    most probable classes are not among the rest. f is at least b f(1) for T > 1 and at most b f(1)
+    for T < 1; the quadratic is clamped to this bound.
 
     Args:
         targets: Targets. Without a tail they are not changed, since they were drawn at T.

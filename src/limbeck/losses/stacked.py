@@ -13,7 +13,7 @@ from limbeck.losses.divergences import standardised
 from limbeck.losses.hard import hard_loss, is_labelled
 from limbeck.losses.settings import ObjectiveSettings
 from limbeck.losses.soft import SOFT_LOSSES
-from limbeck.losses.sparse import SparseTargets
+from limbeck.losses.sparse import SparseTargets, topk_refusal
 
 SPARSE_LOSSES = {loss.name: load(loss.sparse) for loss in SOFT_LOSSES.values() if loss.sparse}
 """Functions of the soft losses that work with sparse targets, by name."""
@@ -134,7 +134,8 @@ class StackedObjective:
             TeacherError: If an arm has a soft loss and there is no teacher, the teacher has another
                 number of classes, or a loss that needs all classes gets sparse targets.
             ConfigError: If the student has a single logit, the number of class weights differs from
-                the number of classes, or a soft loss has no meaning with ignored positions.
+                the number of classes, a soft loss has no meaning with ignored positions, or the
+                temperature is below 1 and the targets have a tail.
             ValueError: If the first dimension of ``student`` is not the number of arms.
         """
         if len(student) != len(self.objectives):
@@ -246,12 +247,16 @@ class StackedObjective:
                 f"The teacher has {count} classes and the student {classes}. {advice}"
             )
         if isinstance(teacher, SparseTargets):
-            self._check_sparse()
+            self._check_sparse(teacher)
         return teacher
 
-    def _check_sparse(self) -> None:
-        for group in self._soft_groups:
+    def _check_sparse(self, teacher: SparseTargets) -> None:
+        others = teacher.classes - teacher.ids.shape[-1]
+        for group, arms in self._soft_groups.items():
             if group.loss.sparse and not group.standardise:
+                temperature = min(self.objectives[arm].temperature for arm in arms)
+                if teacher.tail is not None and others > 1 and temperature < 1:
+                    raise ConfigError(topk_refusal(temperature))
                 continue
             setting = "standardise=true" if group.loss.sparse else f"soft={group.loss.name}"
             raise TeacherError(

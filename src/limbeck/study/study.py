@@ -141,7 +141,7 @@ class Study:
         self._check_bias()
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
-            check_kind(self.plans, self.store)
+            check_kind(self.plans, self.store, self.data.classes)
         for plan in self.plans:
             check_source(plan, self.data)
             check_student(plan, self.data)

@@ -10,6 +10,7 @@ from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
 from limbeck.data.transfer_set import mixing_pool
 from limbeck.losses.soft import SOFT_LOSSES
+from limbeck.losses.sparse import topk_refusal
 from limbeck.run.manifest import StoreUse
 from limbeck.store.answers import Precision, TeacherPass
 from limbeck.store.build import is_complete, open_store
@@ -37,18 +38,22 @@ def limit_views(plans: Sequence[ArmPlan], settings: StoreSettings) -> list[ArmPl
     return limited_plans
 
 
-def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings) -> None:
+def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings, classes: int) -> None:
     """Check that all arms can be trained with the kind of answers that is stored.
 
     Raises:
-        ConfigError: If a soft loss needs the whole distribution, or classes are sampled and arms
-            differ in temperature.
+        ConfigError: If a soft loss needs the whole distribution, the most probable classes are
+            stored and a temperature is below 1, or classes are sampled and arms differ in
+            temperature.
     """
     if settings.mode == "off" or settings.kind == "dense":
         return
     learners = [plan for plan in plans if _learns_from_answers(plan)]
     for plan in learners:
         _check_objective(plan, settings)
+        temperature = plan.objective.temperature
+        if settings.kind == "topk" and temperature < 1 and settings.k < classes - 1:
+            raise ConfigError(f"arms.{plan.name}: {topk_refusal(temperature)}")
     temperatures = sorted({plan.objective.temperature for plan in learners})
     if settings.kind == "sampled" and len(temperatures) > 1:
         values = ", ".join(f"{temperature:g}" for temperature in temperatures)
