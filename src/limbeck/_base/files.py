@@ -3,8 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -46,3 +46,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def remove_new_folder_on_failure(folder: Path) -> Iterator[None]:
+    """If the block fails, remove the folder and its parents that are new and still empty.
+
+    Args:
+        folder: Folder that the block may create.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:  # from the folder upwards
+            with suppress(OSError):
+                path.rmdir()
+        raise

@@ -184,9 +184,11 @@ def test_no_network(tmp_path, monkeypatch, load, failure):
         raise failure
 
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refuse)
+    root = tmp_path / "data"
     with pytest.raises(ResourceError, match="could not be downloaded") as caught:
-        load(tmp_path, download=True)
-    assert str(tmp_path) in str(caught.value)
+        load(root, download=True)
+    assert str(root) in str(caught.value)
+    assert not root.exists()
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 6
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from limbeck._base.errors import DataError, ResourceError, UntrustedFileError
+from limbeck._base.files import remove_new_folder_on_failure
 from limbeck._base.progress import StageProgress
 from limbeck.data.dataset import Dataset, Split
 
@@ -146,7 +147,8 @@ def cifar100(
 def _load(kind: CifarKind, root: Path, download: bool, val: int, split_seed: int) -> Dataset:
     files = _find(kind, root)
     if files is None and download:
-        _download(kind, root)
+        with remove_new_folder_on_failure(root):
+            _download(kind, root)
         files = _find(kind, root)
     if files is None:
         raise DataError(

@@ -8,6 +8,7 @@ import torch
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import DataError, ResourceError
+from limbeck._base.files import remove_new_folder_on_failure
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.idx import read_idx
 from limbeck.data.images.resize import draw_samples, resize
@@ -147,8 +148,10 @@ class _Files:
     def _download(self) -> None:
         import torchvision
 
+        dataset = getattr(torchvision.datasets, self.torchvision_name)
         try:
-            getattr(torchvision.datasets, self.torchvision_name)(str(self.root), download=True)
+            with remove_new_folder_on_failure(self.root / self.torchvision_name / "raw"):
+                dataset(str(self.root), download=True)
         except (OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise ResourceError(
