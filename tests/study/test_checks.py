@@ -158,3 +158,8 @@ def test_a_quick_run_accepts_a_transfer_set_larger_than_its_data(tmp_path, capsy
     assert summary.quick is True
     assert summary.warnings[0].startswith("A quick run only shows that everything works")
     capsys.readouterr()
+
+
+def test_data_should_be_a_dataset(tmp_path):
+    with pytest.raises(ConfigError, match="data is of type list; expected a"):
+        make_study([(torch.zeros(2, 16), torch.zeros(2))], {"hard": Arm(objective=HARD)}, tmp_path)

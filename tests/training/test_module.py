@@ -250,6 +250,16 @@ def test_a_single_student_that_diverges_stops_training(data):
         trainer(max_epochs=5).fit(module, DataLoader(data, 16))
 
 
+def test_a_sample_that_is_not_a_number_is_named(data):
+    x, y = data.tensors
+    x = x.clone()
+    x[5] = torch.inf
+    with pytest.raises(DataError, match="Sample 5 of the loader's dataset contains inf"):
+        trainer(max_epochs=2).fit(
+            DistillationModule(net(0)), DataLoader(TensorDataset(x, y), 16, shuffle=True)
+        )
+
+
 def test_a_batch_of_another_form_is_refused(data):
     with pytest.raises(DataError, match=r"pair \(x, y\), got a dictionary with the keys x\."):
         trainer(max_epochs=1).fit(DistillationModule(net(0)), Loader([{"x": data.tensors[0]}]))

@@ -75,6 +75,11 @@ class Study:
         out: str | Path = "runs/study",
         options: RunOptions | None = None,
     ):
+        if not isinstance(data, Dataset):
+            raise ConfigError(
+                f"data is of type {type(data).__name__}; expected a limbeck.data.Dataset, such as "
+                "Dataset.from_arrays(x, y, x_test, y_test)."
+            )
         self.data = data
         self.seeds = seed_list(seeds)
         self.schedule = schedule or Schedule()

@@ -5,7 +5,10 @@ from typing import Any
 
 import lightning as L
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
+from limbeck._base.errors import DivergedError
+from limbeck.data.loaders import find_fault
 from limbeck.losses import Objective
 from limbeck.teacher.signal import TeacherSignal
 from limbeck.training.cohort.stack import Cohort
@@ -128,10 +131,20 @@ class DistillationModule(L.LightningModule):
         """Log the epoch's means.
 
         Raises:
+            DataError: If all students diverged, and an input is infinite or NaN.
             DivergedError: If all students diverged.
         """
         self.log_dict(self.task.train_scalars(self._sum_over_processes, self.current_epoch))
-        self.task.check_divergence()
+        try:
+            self.task.check_divergence()
+        except DivergedError:
+            loader = self.trainer.train_dataloader
+            if isinstance(loader, DataLoader):
+                batches = self.trainer.num_training_batches
+                fault = find_fault(loader, batches=batches, classes=None)
+                if fault is not None:
+                    raise fault from None
+            raise
 
     def on_validation_epoch_start(self) -> None:
         """Reset the means of the validation."""
