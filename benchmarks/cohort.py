@@ -1,12 +1,13 @@
-"""Claim: a cohort of 64 students 784-50-10 costs at most 16 times one; ten cost at most 4 times
-one. n = 5.
+"""Claim: a cohort of 64 students 784-50-10 takes at most 16 times as long as one student; ten take
+at most 4 times as long. n = 5.
 
-The 64 are eight temperatures from 1 to 20 of eight seeds, each seed with an order of its own; the
-ten are ten temperatures of one seed; the one is at T = 4. Batches of 100, Adam at 1e-3, MNIST's
-55,000 training images, the teacher's logits in memory. The same code trains one, ten and 64.
+The 64 students have eight temperatures from 1 to 20 and eight seeds, each with another data order;
+the ten students have ten temperatures and one seed; the single student has T = 4. Batches of 100,
+Adam at 1e-3, MNIST's 55,000 training images, the teacher's logits in memory. The same code trains
+one, ten and 64 students.
 
-Inside the clock: a steady epoch of the training loop (the mean of the second to fourth of a fit)
-with its validation on 5,000 images, CSV log and checkpoint, as in a study.
+Time: an epoch of the training loop (the mean of the second to fourth of a fit) with its validation
+on 5,000 images, CSV log and checkpoint, as in a study.
 """
 
 import torch

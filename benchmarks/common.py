@@ -1,4 +1,4 @@
-"""What the benchmarks share: options, data, alternating repetitions, goals, a table and JSON."""
+"""Shared parts of the benchmarks: options, data, alternating repetitions, goals, table and JSON."""
 
 import argparse
 import gc
@@ -34,7 +34,7 @@ from limbeck.training.task import DistillationTask
 MEAN, STD = 0.1307, 0.3081
 VERDICTS = {True: "met", False: "missed", None: "not judged, too short"}
 EPOCHS = 4
-"""Epochs of a fit of which the first is not counted."""
+"""Number of epochs of a fit; the first is not counted."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Goal:
 def arguments(
     description: str | None, *, repeats: int = 5, device: bool = False
 ) -> argparse.Namespace:
-    """The options of every benchmark; with ``device`` those of the accelerator too."""
+    """Parse the options of every benchmark; with ``device`` also those of an accelerator."""
     claim = " ".join((description or "").strip().partition("\n\n")[0].split())
     parser = argparse.ArgumentParser(description=claim)
     parser.add_argument(
@@ -106,8 +106,8 @@ def arguments(
 
 
 def small_or_whole(options: argparse.Namespace) -> Dataset:
-    """MNIST with 5,000 training images for validation; in the short version 1,300 random images of
-    its shape.
+    """Return MNIST with 5,000 training images for validation; in the short version 1,300 random images
+    of the same shape.
     """
     if not options.short:
         return mnist(options.data)
@@ -121,18 +121,18 @@ def small_or_whole(options: argparse.Namespace) -> Dataset:
 
 
 def trainer_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of limbeck's training loop."""
+    """Return the options of limbeck's training loop."""
     settings = {"accelerator": options.device, "precision": options.precision}
     return settings | ({"compile": True} if options.compile else {})
 
 
 def autocast(options: argparse.Namespace) -> Any:
-    """The same precision for a plain loop."""
+    """Return the same precision for a plain loop."""
     return torch.autocast(options.device, torch.bfloat16, enabled=options.precision == "bf16-mixed")
 
 
 def clock() -> float:
-    """Seconds, once the device has done what it was asked."""
+    """Return the time in seconds after the device has finished all work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -140,7 +140,7 @@ def clock() -> float:
 
 @contextmanager
 def without_lightning() -> Iterator[None]:
-    """A process as it is without Lightning, which sets a variable that slows every optimizer step
+    """Undo the effect of Lightning, which sets a variable that slows every optimizer step
     by microseconds.
     """
     before = os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
@@ -153,7 +153,7 @@ def without_lightning() -> Iterator[None]:
 
 @contextmanager
 def fresh_folder() -> Iterator[Path]:
-    """An empty folder, for a run; the store of soft targets is empty too."""
+    """Make an empty folder for a run, with an empty store."""
     before = os.environ.get("LIMBECK_STORE")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LIMBECK_STORE"] = str(Path(folder) / "store")
@@ -168,8 +168,8 @@ def fresh_folder() -> Iterator[Path]:
 def build_store(
     teacher: nn.Module, data: Dataset, views: Views, folder: Path, device: str = "cpu"
 ) -> StoredTeacher:
-    """A teacher's answers to the training split in all views, kept in a store on the disk as a
-    study keeps them.
+    """Compute a teacher's answers for the training split in all views, in a store like that of a
+    study.
     """
     teacher_pass = TeacherPass(
         teacher=LiveTeacher(teacher),
@@ -184,7 +184,7 @@ def build_store(
 
 
 def epoch_of_fit(task: DistillationTask, data: StudyData, options: argparse.Namespace) -> float:
-    """Seconds of a steady epoch of limbeck's loop with validation, CSV log and checkpoints."""
+    """Return the seconds of an epoch of limbeck's loop with validation, CSV log and checkpoints."""
     stamps = []
 
     def advance(done: float, note: str = "") -> None:
@@ -205,7 +205,7 @@ def epoch_of_fit(task: DistillationTask, data: StudyData, options: argparse.Name
 
 
 def epoch_of_loop(epoch: Callable[[], Any], options: argparse.Namespace) -> float:
-    """Seconds of a steady epoch of a plain loop, likewise the mean of all but the first."""
+    """Return the seconds of an epoch of a plain loop, the mean of all but the first."""
     stamps = [clock()]
     for _ in range(2 if options.short else EPOCHS):
         epoch()
@@ -216,8 +216,8 @@ def epoch_of_loop(epoch: Callable[[], Any], options: argparse.Namespace) -> floa
 def alternate(
     contestants: dict[str, Contestant], options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Seconds of each contestant, in turn A B A B ..., after one unmeasured call of each (not in
-    the short version).
+    """Measure the seconds of each contestant in alternation (A B A B ...), after one unmeasured call of
+    each (not in the short version).
     """
     seconds: dict[str, list[float]] = {}
     for contestant in [] if options.short else contestants.values():
@@ -242,9 +242,7 @@ def report(
     extrapolated: dict[str, str] | None = None,
     **facts: Any,
 ) -> None:
-    """Print median and spread of each contestant and of the ratios pair by pair, and keep them as
-    JSON.
-    """
+    """Print median and range of each contestant and of the pairwise ratios, and write them as JSON."""
     machine, extrapolated = asdict(hardware()), extrapolated or {}
     runs = len(next(iter(seconds.values())))
     print(f"{options.claim}\n{machine['cpu']}, {torch.get_num_threads()} threads, n = {runs}")

@@ -1,10 +1,10 @@
 """Claim: the verdict is wrong in at most 5 % of studies in which neither arm is better. 400
 simulated studies per row.
 
-An answer to one of 1,000 test samples is wrong if the sum of three normal variables is above 1.6:
-one for arm and sample, which all seeds share (a share ``shared`` of the variance); one for arm,
-sample and seed; and one for arm and seed (standard deviation ``shift``). The rule in use is
-compared with one that looks at the interval over seeds alone. No clock.
+A prediction for one of 1,000 test samples is wrong if the sum of three normal variables is above
+1.6: one for arm and sample, which all seeds share (a share ``shared`` of the variance); one for
+arm, sample and seed; and one for arm and seed (standard deviation ``shift``). The rule in use is
+compared with one that uses only the interval over seeds. No time is measured.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from limbeck.evaluation.verdict import verdict
 
 
 def study(rng: np.random.Generator, seeds: int, shared: float, shift: float) -> np.ndarray:
-    """Simulate which answers are wrong under the null hypothesis, bool ``[2, seeds, 1000]``."""
+    """Simulate which predictions are wrong under the null hypothesis, bool ``[2, seeds, 1000]``."""
     by_sample = rng.normal(size=(2, 1, 1000))
     by_answer = rng.normal(size=(2, seeds, 1000))
     by_seed = rng.normal(size=(2, seeds, 1))

@@ -1,4 +1,4 @@
-"""The limit of the machine: a student's matrix products alone, and the rate of multiplication."""
+"""The limit of the machine: time of a student's matrix products, and speed of multiplication."""
 
 import itertools
 from collections.abc import Callable, Sequence

@@ -1,11 +1,12 @@
-"""Claim: a whole MNIST study takes less than 3 GB of memory at its peak. n = 1 for each number of
+"""Claim: a whole MNIST study needs less than 3 GB of memory at its peak. n = 1 for each number of
 epochs.
 
-``limbeck run recipe=mnist`` runs in a process of its own: its convnet teacher, the store, four arms
-of three seeds, test and report. The peak does not depend on the number of epochs, so two small ones
-are measured: 1, with a live teacher, and 9, the fewest with which the answers to all 25 views are
-stored. The peak is that of the whole process tree: the largest sum of resident memory in samples
-0.25 s apart, or the largest peak of a single process if that is more. No clock.
+``limbeck run recipe=mnist`` runs in a separate process: its convnet teacher, the store, four arms
+with three seeds, test and report. The peak does not depend on the number of epochs, so two small
+numbers are measured: 1, with a live teacher, and 9, the smallest number with which the answers for
+all 25 views are stored. The peak is that of the whole process tree: the largest sum of resident
+memory in samples 0.25 s apart, or the largest peak of a single process if that is more. No time is
+measured.
 """
 
 import argparse

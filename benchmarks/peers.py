@@ -1,7 +1,7 @@
-"""The other tools, each used as its documentation shows: plain Lightning, torchdistill, KD_Lib.
+"""Other tools, each used as its documentation shows: plain Lightning, torchdistill, KD_Lib.
 
-torchdistill and KD_Lib are no dependencies of limbeck: ``benchmarks/README.md`` says how to install
-them. Where one is missing, :func:`installed` leaves it out.
+torchdistill and KD_Lib are not dependencies of limbeck; ``benchmarks/README.md`` explains how to
+install them. If a tool is missing, :func:`installed` leaves it out.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from limbeck.training.fabric import quiet_lightning
 
 
 def installed(package: str) -> bool:
-    """Whether a tool is there; says so if not."""
+    """Return whether a tool is installed; print a message if it is not."""
     try:
         version(package)
     except PackageNotFoundError:
@@ -35,7 +35,7 @@ def installed(package: str) -> bool:
 
 
 class PlainModule(L.LightningModule):
-    """Distilling as one writes it with Lightning alone: the teacher inside, run on every batch."""
+    """Distillation with plain Lightning: the teacher is a submodule and runs on every batch."""
 
     def __init__(self, student: nn.Module, loss: Loss, teacher: nn.Module | None = None):
         super().__init__()
@@ -43,7 +43,7 @@ class PlainModule(L.LightningModule):
         self.teacher = None if teacher is None else teacher.eval().requires_grad_(False)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         x, y = batch
         v = None
         if self.teacher is not None:
@@ -55,32 +55,32 @@ class PlainModule(L.LightningModule):
         return loss
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Loss and accuracy of a batch."""
+        """Log loss and accuracy of a batch."""
         x, y = batch
         z = self.student(x)
         self.log("val_loss", F.cross_entropy(z, y))
         self.log("val_acc", (z.argmax(1) == y).float().mean())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam."""
+        """Return Adam."""
         return torch.optim.Adam(self.student.parameters(), lr=1e-3)
 
 
 class EpochClock(L.Callback):
-    """Notes when each epoch begins and when the last has ended."""
+    """Records when each epoch begins and when the last one ends."""
 
     def __init__(self) -> None:
         self.stamps: list[float] = []
 
     def on_train_epoch_start(self, *args: Any) -> None:
-        """An epoch begins; the one before has been validated and its checkpoint is written."""
+        """Record the beginning of an epoch, after validation and checkpoint of the previous one."""
         self.stamps.append(clock())
 
     on_train_end = on_train_epoch_start
 
     @property
     def seconds(self) -> float:
-        """Mean duration of an epoch, without the first."""
+        """Mean duration of an epoch, except the first."""
         return (self.stamps[-1] - self.stamps[1]) / (len(self.stamps) - 2)
 
 
@@ -92,7 +92,7 @@ def epoch_of_lightning(
     epochs: int,
     device: str = "cpu",
 ) -> float:
-    """Seconds of a steady epoch with Lightning's defaults, the progress bar left out."""
+    """Return the seconds of an epoch with Lightning's defaults, without the progress bar."""
     timed = EpochClock()
     with fresh_folder() as folder, quiet_lightning():
         trainer = L.Trainer(
@@ -109,8 +109,8 @@ def epoch_of_lightning(
 
 
 class SoftCrossEntropy(nn.Module):
-    """KD_Lib's ``loss_fn`` for the cross-entropy with soft targets; the T^2 that KD_Lib multiplies
-    by is undone.
+    """KD_Lib's ``loss_fn`` for the cross-entropy with soft targets, divided by the factor T^2 of
+    KD_Lib.
     """
 
     def __init__(self, temperature: float):
@@ -118,7 +118,7 @@ class SoftCrossEntropy(nn.Module):
         self.scale = 1 / temperature**2
 
     def forward(self, soft_teacher: Tensor, soft_student: Tensor) -> Tensor:
-        """From the softened probabilities, which is all that KD_Lib hands over."""
+        """Return the loss of softened probabilities, the only inputs that KD_Lib provides."""
         return -self.scale * (soft_teacher * soft_student.clamp_min(1e-12).log()).sum(1).mean()
 
 
@@ -132,13 +132,11 @@ def kd_lib_epoch(
     temperature: float = 1.0,
     soft_weight: float = 0.0,
 ) -> Callable[[], None]:
-    """An epoch of KD_Lib's VanillaKD; on labels alone, which it offers for teachers, where there is
-    no teacher.
+    """Return an epoch of KD_Lib's VanillaKD; without a teacher on labels only, as it trains teachers.
 
-    It validates after every epoch, and follows the teacher's gradients.
+    VanillaKD validates after every epoch, and computes the teacher's gradients.
     """
-    # KD_Lib imports its part for text whatever one asks for, and that needs torchtext.legacy, long
-    # gone.
+    # KD_Lib always imports its part for text, which needs torchtext.legacy; that no longer exists.
     text = types.ModuleType("KD_Lib.KD.text")
     text.BERT2LSTM = text.get_essentials = None  # type: ignore[attr-defined]
     sys.modules.setdefault("KD_Lib.KD.text", text)
@@ -181,11 +179,10 @@ def torchdistill_epoch(
     hard_weight: float = 1.0,
     soft_weight: float = 0.0,
 ) -> Callable[[], None]:
-    """An epoch of torchdistill's boxes, in the loop of its image classification example without the
-    example's log.
+    """Return an epoch of torchdistill's boxes, in the loop of its image classification example without
+    the log.
 
-    KDLoss multiplies by T^2; ``soft_weight`` is divided by it, so that the loss is the same as the
-    others'.
+    KDLoss multiplies by T^2, so ``soft_weight`` is divided by T^2 to get the same loss as the others.
     """
     from torchdistill.core.distillation import get_distillation_box
     from torchdistill.core.training import get_training_box

@@ -1,17 +1,16 @@
-"""Claim: a store takes at most 1.3 times its teacher's matrix products, and reading it adds under 5
-% to a step. n = 5.
+"""Claim: building a store takes at most 1.3 times as long as its teacher's matrix products, and
+reading it adds less than 5 % to a step. n = 5.
 
-Building: the answers of a 784-1200-1200-10 (dropout 0.5, untrained: the clock does not see its
-weights) to 60,000 images in 25 views, shifts of up to 2 pixels. Inside the clock: showing the
-views, asking, float16, writing, the digests that find the store again and the check against the
-teacher. The limit: the same products alone, in batches of the same size, one view of the 25
-(extrapolated).
+Building: the answers of 784-1200-1200-10 (dropout 0.5, untrained, because its weights do not affect
+the time) for 60,000 images in 25 views, shifts of up to 2 pixels. The time includes computing the
+views, running the teacher, conversion to float16, writing, the digests of the key, and the check
+against the teacher. The limit is the time of the same matrix products in batches of the same size,
+measured for one view of the 25 (extrapolated).
 
-Reading: a steady epoch through the Trainer (the mean of the second to fourth of a fit) of
-784-800-800-10 on 55,000 images with shifts at batch 256, validation, log and checkpoint included,
-once with logits looked up in such a store on the disk, once with one constant tensor of logits. As
-the difference may be smaller than the clock's noise, also the look-ups of an epoch alone, over the
-whole epoch.
+Reading: an epoch (the mean of the second to fourth of a fit) of 784-800-800-10 on 55,000 images
+with shifts in batches of 256, including validation, log and checkpoint, once with logits read from
+such a store on the disk, once with a constant tensor of logits. The difference may be smaller than
+the noise of the measurement, so the time to read the logits of an epoch is also measured alone.
 """
 
 import copy
@@ -52,12 +51,12 @@ class Constant(TeacherSignal):
     def __call__(
         self, x: torch.Tensor, sample: torch.Tensor | None, view: torch.Tensor | None
     ) -> torch.Tensor:
-        """Logits ``[1, B, 10]``."""
+        """Return logits ``[1, B, 10]``."""
         return self.logits[:, : x.shape[1]]
 
 
 def with_validation(data: Dataset) -> Dataset:
-    """The data set with all 60,000 images in its training split."""
+    """Return the dataset with all 60,000 images in its training split."""
     everything = copy.copy(data)
     parts = (
         torch.cat(pair)

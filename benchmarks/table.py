@@ -1,4 +1,4 @@
-"""The JSON files of a folder as one markdown table: python benchmarks/table.py FOLDER."""
+"""Print the JSON files of a folder as one Markdown table: python benchmarks/table.py FOLDER."""
 
 import json
 import statistics

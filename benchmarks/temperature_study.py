@@ -1,17 +1,16 @@
-"""Claim: ten temperatures of a tiny student, store included, are 50 times faster than the textbook
-loop. n = 3.
+"""Claim: training a tiny student at ten temperatures, including the store, is 50 times faster than
+the textbook loop. n = 3.
 
-A student of 784-50-10 units learns from soft targets alone (squared error of the softened
-probabilities): ten temperatures from 1 to 20, 14 epochs of MNIST's 55,000 training images in
-batches of 100, one seed. The teacher of 784-1200-1200-10 units with dropout 0.5 is the same for
-both sides and untrained, since its weights do not affect the time. Both sides validate on 5,000
-images after every epoch.
+The student 784-50-10 is trained on soft targets only (squared error of the softened probabilities):
+ten temperatures from 1 to 20, 14 epochs of MNIST's 55,000 training images in batches of 100, one
+seed. The teacher 784-1200-1200-10 with dropout 0.5 is the same for both programs and untrained,
+because its weights do not affect the time. Both validate on 5,000 images after every epoch.
 
-Inside the clock, limbeck: a whole study through ``limbeck.Study`` with run folder, store of the
-teacher's answers (empty at first), training of all students, checkpoints, logs, test of every
-student, and report. The textbook loop: one epoch of one temperature with the live teacher and the
-validation, times 140 (extrapolated, as epochs are alike). Building its models and loaders is left
-out, in its favour. A second ratio leaves out its validation as well.
+Time of limbeck: a whole ``limbeck.Study`` with run folder, store of the teacher's answers (empty at
+first), training of all students, checkpoints, logs, test of every student, and report. Time of the
+textbook loop: one epoch at one temperature with the live teacher and the validation, times 140
+(extrapolated, because all epochs take the same time). Building its models and loaders is not
+included, in its favour. A second ratio leaves out its validation as well.
 """
 
 from functools import partial

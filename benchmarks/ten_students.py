@@ -1,17 +1,16 @@
-"""Claim: labels and distilled, five seeds each, are 15 times faster than the textbook loop run ten
-times. n = 3.
+"""Claim: training ten students (labels and distilled, five seeds each) is 15 times faster than
+running the textbook loop ten times. n = 3.
 
-A student of 784-200-200-10 units learns from the first 10,000 images in batches of 32 for 50 epochs
-with Adam at 1e-3: five seeds from labels, five distilled (T = 3, hard weight 0.2, soft
-cross-entropy weight 0.8, no T^2). The teacher of 784-800-800-10 units with dropout 0.5 is the same
-for every side and untrained, since its weights do not affect the time. Every side validates on
-5,000 images after every epoch. The goal against torchdistill 1.1.5 and KD_Lib 0.0.32, run ten
-times as well, is 10 times.
+The student 784-200-200-10 is trained on the first 10,000 images in batches of 32 for 50 epochs with
+Adam at 1e-3: five seeds on labels, five distilled (T = 3, hard weight 0.2, soft cross-entropy
+weight 0.8, no T^2). The teacher 784-800-800-10 with dropout 0.5 is the same for all programs and
+untrained, because its weights do not affect the time. All programs validate on 5,000 images after
+every epoch. The goal for torchdistill 1.1.5 and KD_Lib 0.0.32, also run ten times, is 10 times.
 
-Inside the clock, limbeck: a whole study through ``limbeck.Study`` with run folder, store (empty at
-first), training, checkpoints, logs, test and report. The others: one epoch from labels and one
-distilled, each with its validation, times 250 (extrapolated, as epochs are alike). Building models
-and loaders is left out, in their favour.
+Time of limbeck: a whole ``limbeck.Study`` with run folder, store (empty at first), training,
+checkpoints, logs, test and report. Time of the others: one epoch on labels and one distilled, each
+with its validation, times 250 (extrapolated, because all epochs take the same time). Building
+models and loaders is not included, in their favour.
 """
 
 import copy

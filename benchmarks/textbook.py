@@ -1,6 +1,6 @@
-"""The loops that limbeck is compared with: the textbook loop, and a bare loop in memory.
+"""The loops with which limbeck is compared: the textbook loop, and a bare loop in memory.
 
-The textbook loop is what tutorials show: torchvision's MNIST, transforms image by image, a
+The textbook loop is the one of common tutorials: torchvision's MNIST, transforms for each image, a
 shuffling ``DataLoader``, a live teacher on every batch, ``torch.optim.Adam``, ``loss.item()``. The
 bare loop is what a good engineer would write: float tensors in memory, ``randperm``, indexing,
 stored logits and the fused Adam.

@@ -1,14 +1,14 @@
-"""Claim: sampled answers of at most 48 bytes per token keep at least 95 % of what all logits gain a
-student over its control, and a step that reads stored answers takes less than 1.1 times a plain
-one. n = seeds.
+"""Claim: with sampled answers of at most 48 bytes per token a student keeps at least 95 % of the
+gain over its control that it has with all logits, and a step that reads stored answers takes less
+than 1.1 times as long as a plain one. n = seeds.
 
-The gain is in bits per byte of a test text, with students that learn from soft targets alone at
-T = 1. The most probable classes, renormalised, should lose more. All students have the same blocks,
-order, initial weights and teacher, and nothing is chosen on the test split.
+The gain is in bits per byte of a test text, with students trained on soft targets only at T = 1.
+The most probable classes, renormalised, should lose more. All students have the same blocks, order,
+initial weights and teacher, and nothing is chosen on the test split.
 
     python benchmarks/token_store.py --text FILE --teacher RUN [--seeds 3] [--short]
 
-Learning from renormalised answers is not an option of limbeck. It is added here for comparison.
+Training on renormalised answers is not an option of limbeck. It is added here for comparison.
 """
 
 import argparse
@@ -47,7 +47,7 @@ HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0, temperature=1.0)
 ADAMW = Optimizer(name="adamw", lr=0.005, weight_decay=0.1, schedule="one_cycle")
 SCORED = 320
-"""Number of validation and test blocks at most, since many students are scored."""
+"""Maximum number of validation and test blocks, because many students are scored."""
 
 
 class Kind(NamedTuple):

@@ -1,9 +1,9 @@
-"""Distil in three lines of plain PyTorch: a student of 784-200-200-10 units on 10,000 MNIST images.
+"""Distil a PyTorch model in three lines: a student 784-200-200-10 on 10,000 MNIST images.
 
     python examples/ten_thousand.py DIR [EPOCHS [TEACHER_EPOCHS]]
 
-DIR holds MNIST's idx files. The student learns once from the labels alone and once from a teacher
-too. The teacher (784-800-800-10 units, with dropout) is trained on all 60,000 images first.
+DIR contains MNIST's idx files. The teacher (784-800-800-10, with dropout) is trained on all 60,000
+images first. The student is trained twice: on labels only, and on labels and the teacher's outputs.
 """
 
 import itertools

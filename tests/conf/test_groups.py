@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import limbeck.data
+from limbeck.models.builders import BUILDERS
 
 CONF = files("limbeck") / "conf"
 DIFFERENT = {
@@ -41,6 +42,13 @@ def test_a_dataset_has_the_defaults_of_its_function(name):
     parameters = inspect.signature(getattr(limbeck.data, attribute)).parameters
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     assert settings == defaults | DIFFERENT.get(name, {})
+
+
+@pytest.mark.parametrize("name", names_of("student"))
+def test_a_model_has_groups_for_student_and_teacher_and_can_be_rebuilt(name):
+    path = load("student", name)["_target_"]
+    assert load("teacher", name)["model"]["_target_"] == path
+    assert path.rpartition(".")[2] in {builder.class_name for builder in BUILDERS.values()}
 
 
 @pytest.mark.parametrize("name", names_of("views"))

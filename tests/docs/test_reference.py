@@ -7,6 +7,9 @@ from dataclasses import fields
 import pytest
 from support.documents import DOCS, ROOT, guide
 
+import limbeck.data
+import limbeck.losses
+import limbeck.models
 from limbeck._base import errors
 from limbeck.cli.config.compose import choices, compose
 from limbeck.cli.main import main
@@ -95,6 +98,26 @@ def test_every_error_has_its_exit_code_in_the_list():
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, errors.LimbeckError) and kind.exit_code > 1:
             assert re.search(rf"^\| {kind.exit_code} \|.*`{name}`", page, re.MULTILINE), name
+
+
+@pytest.mark.parametrize("package", [limbeck, limbeck.data, limbeck.losses, limbeck.models])
+def test_every_public_class_and_function_is_on_the_api_page(package):
+    page = text_of("api")
+    for name in package.__all__:
+        if callable(getattr(package, name)):
+            assert re.search(rf"^\.\. auto\w+:: (\w+\.)*{name}$", page, re.MULTILINE), name
+
+
+def test_the_layout_is_that_of_the_tree():
+    page = (DOCS / "concepts" / "design.md").read_text(encoding="utf-8")
+    layout = page.partition("```text\n")[2].partition("```")[0]
+    source = ROOT / "src" / "limbeck"
+    packages = {path.name for path in source.iterdir() if path.is_dir()}
+    assert set(re.findall(r"^(\w+)/", layout, re.MULTILINE)) == packages - {"__pycache__"}
+    for path in re.findall(r"`((?:[\w.]+/)+[\w.]*)`", page):
+        root = ROOT if path.startswith(("tests/", "docs/")) else source
+        if "NAME" not in path:
+            assert (root / path).exists(), path
 
 
 def test_the_lists_stand_in_one_place():

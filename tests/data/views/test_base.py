@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.views import IMAGES, POOL, SAMPLES, assert_uniform
 
+import limbeck.data
 from limbeck._base.errors import ConfigError
 from limbeck.data import (
     Affine,
@@ -70,6 +71,12 @@ OTHERS = [
 
 
 # Every family ------------------------------------------------------------------------------------
+
+
+def test_every_public_family_is_in_the_list():
+    public = {getattr(limbeck.data, name) for name in limbeck.data.__all__}
+    families = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Views)}
+    assert families - {Views} == {type(views) for views in FAMILIES}
 
 
 @pytest.fixture(params=FAMILIES, ids=lambda views: f"{views.name}, {views.count}")

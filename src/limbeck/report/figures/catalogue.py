@@ -108,8 +108,8 @@ def draw_figures(folder: RunFolder, summary: Summary) -> Figures:
     """
     gaps: dict[Source, str] = {}
     contents: dict[Source, Any] = {}
-    for source in (METRICS, PREDICTIONS, COST):
-        if source.needs_logits and not wording_of(summary).has_logits:
+    for source in dict.fromkeys(figure.source for figure in FIGURES):
+        if source is None or (source.needs_logits and not wording_of(summary).has_logits):
             continue
         if source.file(folder).is_file():
             contents[source] = source.read(folder)
