@@ -106,9 +106,7 @@ def arguments(
 
 
 def small_or_whole(options: argparse.Namespace) -> Dataset:
-    """Return MNIST with 5,000 training images for validation; in the short version 1,300 random images
-    of the same shape.
-    """
+    """Return MNIST with 5,000 validation images; in the short version random images."""
     if not options.short:
         return mnist(options.data)
     generator = torch.Generator().manual_seed(0)
@@ -216,8 +214,9 @@ def epoch_of_loop(epoch: Callable[[], Any], options: argparse.Namespace) -> floa
 def alternate(
     contestants: dict[str, Contestant], options: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Measure the seconds of each contestant in alternation (A B A B ...), after one unmeasured call of
-    each (not in the short version).
+    """Measure the seconds of each contestant in alternation (A B A B ...).
+
+    Each is called once before, unmeasured, except in the short version.
     """
     seconds: dict[str, list[float]] = {}
     for contestant in [] if options.short else contestants.values():
@@ -242,7 +241,7 @@ def report(
     extrapolated: dict[str, str] | None = None,
     **facts: Any,
 ) -> None:
-    """Print median and range of each contestant and of the pairwise ratios, and write them as JSON."""
+    """Print median and range of each contestant and of the pairwise ratios; write them as JSON."""
     machine, extrapolated = asdict(hardware()), extrapolated or {}
     runs = len(next(iter(seconds.values())))
     print(f"{options.claim}\n{machine['cpu']}, {torch.get_num_threads()} threads, n = {runs}")

@@ -132,7 +132,7 @@ def kd_lib_epoch(
     temperature: float = 1.0,
     soft_weight: float = 0.0,
 ) -> Callable[[], None]:
-    """Return an epoch of KD_Lib's VanillaKD; without a teacher on labels only, as it trains teachers.
+    """Return an epoch of KD_Lib's VanillaKD; without a teacher, on labels only.
 
     VanillaKD validates after every epoch, and computes the teacher's gradients.
     """
@@ -179,10 +179,10 @@ def torchdistill_epoch(
     hard_weight: float = 1.0,
     soft_weight: float = 0.0,
 ) -> Callable[[], None]:
-    """Return an epoch of torchdistill's boxes, in the loop of its image classification example without
-    the log.
+    """Return an epoch of torchdistill's boxes, in the loop of its image classification example.
 
-    KDLoss multiplies by T^2, so ``soft_weight`` is divided by T^2 to get the same loss as the others.
+    The log of the example is left out. KDLoss multiplies by T^2, so ``soft_weight`` is divided by
+    T^2 to get the same loss as the others.
     """
     from torchdistill.core.distillation import get_distillation_box
     from torchdistill.core.training import get_training_box
