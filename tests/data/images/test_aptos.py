@@ -19,7 +19,7 @@ def test_photographs_have_grades_and_no_black_border(tmp_path):
     assert red[:, 16, :2].mean() > 60, "without the border the disc touches the edge"
 
 
-@pytest.mark.parametrize("grade", ["5", "-1", "mild?", "1.0"])
+@pytest.mark.parametrize("grade", ["5", "-1", "mild?", "1.5"])
 def test_grades_out_of_range_are_named(tmp_path, grade):
     table = write_aptos(tmp_path, 1) / "train.csv"
     table.write_text(table.read_text().replace("000000000003,3", f"000000000003,{grade}"))

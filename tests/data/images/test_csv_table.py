@@ -70,7 +70,9 @@ def test_class_names_should_be_a_list_of_two_or_more(tmp_path, names):
             r"data\.file_column=",
         ),
         ("file,labels\n0,low\n", r"the columns are file, labels\. Did you mean labels\?"),
-        ("file;label\n0;low\n", r"column file is missing; the columns are file;label"),
+        ("file label\n0 low\n", r"column file is missing; the columns are file label"),
+        ("file,label,label\n0,a,b\n", r"has several columns label"),
+        ("file,label\n0,low\n1,high, very\n", r"has 2 columns, but more values in line 3\. Quote"),
         ("file,label\n", r"train\.csv lists no images"),
         ("file,label\n0,low\n1\n,high\n", r"file or label is empty in line 3; line 4"),
         ("file,label\n0,low\n1,high\n0,low\n", r"1 image is listed more than once: 0\."),
@@ -93,6 +95,36 @@ def test_bad_tables_are_explained(tmp_path, text, message):
     with pytest.raises(DataError, match=message) as caught:
         read_csv(write_csv(tmp_path / "in", text, count=4))
     assert str(tmp_path / "in") in str(caught.value)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", " , "])
+def test_spreadsheets_separate_columns_otherwise(tmp_path, delimiter):
+    text = table_of(["low", "high"]).replace(",", delimiter).replace("\n", "\r\n")
+    expected = read_csv(write_csv(tmp_path / "comma"))
+    assert read_csv(write_csv(tmp_path / "in", text)).digest() == expected.digest()
+
+
+def test_numbers_of_classes_may_be_floats(tmp_path):
+    """pandas writes integers as floats if a label was missing when the table was read."""
+    root = write_csv(tmp_path / "in", table_of([0, 1]))
+    expected = read_csv(root, class_names=["low", "high"])
+    (root / "train.csv").write_text(table_of(["0.0", "1.0"]))
+    assert read_csv(root, class_names=["low", "high"]).digest() == expected.digest()
+    with pytest.raises(DataError, match=r"20 labels in column label are not among 1, 2: 0 \("):
+        read_csv(root, class_names=[1, 2])
+
+
+def test_a_table_in_another_encoding(tmp_path):
+    root = write_csv(tmp_path / "in", count=2)
+    for content in (
+        "file,label\n0,l\u00f6w".encode("latin1"),
+        "file,label\n0,low".encode("utf-16"),
+    ):
+        (root / "train.csv").write_bytes(content)
+        with pytest.raises(
+            DataError, match=r"not a CSV file in UTF-8 .* save such files as 'CSV U"
+        ):
+            read_csv(root)
 
 
 def test_a_file_that_is_not_a_table(tmp_path):

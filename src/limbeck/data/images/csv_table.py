@@ -3,7 +3,7 @@
 import csv
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from limbeck._base.checks import closest
@@ -11,6 +11,7 @@ from limbeck._base.errors import DataError
 from limbeck.data.checks import join_some, require_folder
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.class_names import (
+    is_number,
     missing_labels,
     parse_class_names,
     sort_grades,
@@ -46,7 +47,8 @@ def image_csv(
         root: Folder of the CSV file and of the images.
         file_column: Column with the names of the image files.
         label_column: Column with the labels: names of classes, or numbers.
-        table: CSV file in ``root``. Its first line names the columns.
+        table: CSV file in ``root``, separated by commas, semicolons or tabs. Its first line names
+            the columns.
         images: Folder of the images in ``root``.
         suffix: Suffix added to the names of the files, such as ``.png``.
         class_names: Names of the classes in their order. Labels may then be numbers from 0. None
@@ -100,22 +102,35 @@ class _Rows:
 
 def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
     rows = _Rows(table, label_column, [], [])
-    gaps = []
+    gaps, too_long = [], []
     try:
         with table.open(newline="", encoding="utf-8-sig") as content:
-            reader = csv.DictReader(content)
+            header = content.readline()
+            delimiter = _find_delimiter(header, {file_column, label_column})
+            columns = _split_line(header, delimiter)
             for column in (file_column, label_column):
-                _check_column(table, column, list(reader.fieldnames or ()))
+                _check_column(table, column, columns)
+            reader = csv.DictReader(content, columns, delimiter=delimiter)
             for row in reader:
                 file, label = (row[file_column] or "").strip(), (row[label_column] or "").strip()
                 if not file or not label:
-                    gaps.append(f"line {reader.line_num}")
+                    gaps.append(f"line {reader.line_num + 1}")
+                if None in row:
+                    too_long.append(f"line {reader.line_num + 1}")
                 rows.files.append(file)
                 rows.labels.append(label)
     except OSError as error:
         raise DataError(f"{table} cannot be read ({error.strerror}).") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} is not a CSV file in UTF-8 ({error}).") from None
+        raise DataError(
+            f"{table} is not a CSV file in UTF-8 ({error}). Spreadsheets save such files as "
+            "'CSV UTF-8'."
+        ) from None
+    if too_long:
+        raise DataError(
+            f"{table} has {len(columns)} columns, but more values in {join_some(too_long)}. Quote "
+            'values that contain the separator, as in "a, b".'
+        )
     if gaps:
         raise DataError(f"{table}: {file_column} or {label_column} is empty in {join_some(gaps)}.")
     if not rows.files:
@@ -127,7 +142,22 @@ def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
     return rows
 
 
+def _find_delimiter(header: str, columns: Collection[str]) -> str:
+    """Return the delimiter that gives all columns: a comma, or what spreadsheets may write."""
+    for delimiter in (",", ";", "\t"):
+        if set(columns) <= set(_split_line(header, delimiter)):
+            return delimiter
+    return ","
+
+
+def _split_line(line: str, delimiter: str) -> list[str]:
+    """Return the values of a line, without the white space around them."""
+    return [value.strip() for value in next(csv.reader([line], delimiter=delimiter), [])]
+
+
 def _check_column(table: Path, column: str, columns: Sequence[str]) -> None:
+    if columns.count(column) > 1:
+        raise DataError(f"{table} has several columns {column}. Give each another name.")
     if column in columns:
         return
     hint = "Set data.file_column= and data.label_column=."
@@ -148,8 +178,12 @@ def _number_labels(
         return [names.index(label) for label in rows.labels], names
     names = parse_class_names(class_names)
     numbers = {name: number for number, name in enumerate(names)}
-    if not any(name.isdigit() for name in names):  # otherwise a number would have two meanings
+    if not any(map(is_number, names)):  # otherwise a number would have two meanings
         numbers |= {str(number): number for number in range(len(names))}
+    # pandas writes integers as floats if the column had a missing value.
+    integers = {label: label.removesuffix(".0") for label in rows.labels if is_number(label)}
+    labels = [label if label in numbers else integers.get(label, label) for label in rows.labels]
+    rows = replace(rows, labels=labels)
     unknown = _files_with(rows, set(rows.labels) - numbers.keys())
     if unknown:
         raise DataError(
