@@ -37,8 +37,8 @@ class DistillationModule(L.LightningModule):
         optimizer: Settings; or a ``torch.optim.Optimizer`` that holds the student's parameters; or
             a function that creates one from parameters.
         arm_names: Names of the cohort's arms.
-        seeds: Seeds of the cohort; each epoch's dropout then depends on seeds and epoch alone, so
-            that a resumed training repeats it.
+        seeds: Seeds of the cohort. The dropout of a student then depends on its seed and the epoch
+            alone, so that a resumed training repeats it.
 
     Raises:
         TeacherError: If an objective needs a teacher and there is none, its weights are not finite,

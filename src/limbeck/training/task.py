@@ -180,7 +180,8 @@ class DistillationTask(nn.Module):
         self.answer_check.reset()
         if self.seeds is not None:
             others = (rank,) if rank else ()
-            torch.manual_seed(hash((*self.seeds, epoch, *others)) & 0x7FFFFFFF)
+            numbers = [hash((seed, epoch, *others)) & 0x7FFFFFFF for seed in self.seeds]
+            self.cohort.set_streams(numbers)
 
     def forward(self, batch: Any) -> Tensor:
         """Sum of the students' losses."""

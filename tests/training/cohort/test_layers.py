@@ -58,11 +58,11 @@ def test_forward_and_gradients_are_those_of_vmap_and_of_each_alone(make, arms, s
         )
 
 
-def test_each_student_has_dropout_of_its_own_on_inputs_and_hidden_units():
+def test_each_seed_has_dropout_of_its_own_on_inputs_and_hidden_units():
     cohort = Cohort(grid_of(lambda seed: plain(0, dropout=0.5, input_dropout=0.2), 2, 2)).train()
     x = torch.rand(1, 64, *SHAPE).expand(2, -1, -1, -1, -1)
-    logits = cohort(x).flatten(0, 1)
-    assert all((logits[i] - logits[j]).abs().mean() > 1e-3 for i in range(4) for j in range(i))
+    first, second = cohort(x)[0]
+    assert (first - second).abs().mean() > 1e-3
     cohort.eval()
     logits = cohort(x).flatten(0, 1)
     assert all(torch.equal(logits[0], other) for other in logits)

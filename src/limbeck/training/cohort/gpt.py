@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.models.gpt import GPT, Block, causal_attention, check_length
+from limbeck.training.cohort.randomness import SeedStreams
 
 _PARTS = (GPT, Block, nn.ModuleList, nn.Embedding, nn.Linear, nn.LayerNorm, nn.Dropout)
 _LAYERS = ("norm1", "qkv", "out", "norm2", "up", "down")
@@ -37,7 +38,11 @@ class StackedGPT:
         return x.ndim == 3 and not x.is_floating_point()
 
     def __call__(
-        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        x: Tensor,
+        streams: SeedStreams,
     ) -> Tensor:
         """Logits ``[S, A, B, t, V]`` of token ids ``[S, B, t]``.
 
@@ -45,11 +50,12 @@ class StackedGPT:
             weights: Weights stacked ``[S, A, ...]``, by name.
             buffers: Unused; a GPT has no buffers.
             x: Token ids, one batch per seed.
+            streams: Random numbers of each seed, for dropout.
 
         Raises:
             ConfigError: If the blocks are longer than the model's positions.
         """
-        features = self._features(weights, x)
+        features = self._features(weights, x, streams)
         logits = _product(features, weights["tokens.weight"], weights["norm.weight"])
         return logits.unflatten(1, x.shape[1:]).unflatten(0, weights["tokens.weight"].shape[:2])
 
@@ -57,18 +63,18 @@ class StackedGPT:
     def _width(self) -> int:
         return self.model.tokens.embedding_dim
 
-    def _features(self, weights: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    def _features(self, weights: Mapping[str, Tensor], x: Tensor, streams: SeedStreams) -> Tensor:
         """Output of the last block, ``[S * A, B * t, D]``."""
         check_length(x, self.model.positions.num_embeddings)
         embedded = _embed(weights["tokens.weight"], weights["positions.weight"], x)
-        features = _drop(self.model.dropout, embedded).flatten(1, 2)
+        features = _drop(self.model.dropout, embedded, streams).flatten(1, 2)
         for number, block in enumerate(self.model.blocks):
             own = {name: weights[f"blocks.{number}.{name}.weight"] for name in _LAYERS}
             dropout: nn.Dropout = block.dropout  # type: ignore[assignment]
             attended = _product(self._attend(own, features, x.shape[-1]), own["out"])
-            features = features + _drop(dropout, attended)
+            features = features + _drop(dropout, attended, streams)
             wide = F.gelu(_product(features, own["up"], own["norm2"]))
-            features = features + _drop(dropout, _product(wide, own["down"]))
+            features = features + _drop(dropout, _product(wide, own["down"]), streams)
         return features
 
     def _attend(self, own: Mapping[str, Tensor], x: Tensor, length: int) -> Tensor:
@@ -79,8 +85,12 @@ class StackedGPT:
         return causal_attention(q, k, v).transpose(1, 2).reshape(x.shape)
 
 
-def _drop(dropout: nn.Dropout, x: Tensor) -> Tensor:
-    return F.dropout(x, dropout.p) if dropout.p and dropout.training else x
+def _drop(dropout: nn.Dropout, x: Tensor, streams: SeedStreams) -> Tensor:
+    """Dropout of features ``[S * A, ...]``."""
+    if not dropout.p or not dropout.training:
+        return x
+    factors = streams.dropout_factors(x.shape[1:], dropout.p, x)
+    return (x.unflatten(0, (streams.seeds, -1)) * factors.unsqueeze(1)).flatten(0, 1)
 
 
 def _embed(tokens: Tensor, positions: Tensor, x: Tensor) -> Tensor:

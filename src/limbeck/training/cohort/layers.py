@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.models import GPT, MLP, Normalized
 from limbeck.models.mlp import BoundedLinear
 from limbeck.training.cohort.gpt import StackedGPT
+from limbeck.training.cohort.randomness import SeedStreams
 
 _ELEMENTWISE = (nn.ReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.LeakyReLU, nn.Identity)
 _LINEAR = (nn.Linear, BoundedLinear)
@@ -33,10 +33,14 @@ class StackedForward(Protocol):
         """Whether inputs ``[S, B, *shape]`` are supported."""
 
     def __call__(
-        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        x: Tensor,
+        streams: SeedStreams,
     ) -> Tensor:
-        """Logits ``[S, A, B, ...]``, of weights stacked ``[S, A, ...]`` by name, shared buffers and
-        inputs.
+        """Logits ``[S, A, B, ...]``, of weights stacked ``[S, A, ...]`` by name, shared buffers,
+        inputs and random numbers.
         """
 
 
@@ -143,7 +147,11 @@ class Chain:
         return x.ndim == 3 or any(isinstance(module, nn.Flatten) for _, module in self.layers)
 
     def __call__(
-        self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
+        self,
+        weights: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        x: Tensor,
+        streams: SeedStreams,
     ) -> Tensor:
         """Logits of S seeds by A arms.
 
@@ -151,6 +159,7 @@ class Chain:
             weights: Weights stacked ``[S, A, ...]``, by name.
             buffers: Buffers that all share, by name.
             x: Inputs ``[S, B, *shape]``, one batch per seed.
+            streams: Random numbers of each seed, for dropout.
 
         Returns:
             Logits ``[S, A, B, C]``.
@@ -169,12 +178,8 @@ class Chain:
             elif isinstance(module, nn.Flatten):
                 x = x if x.ndim == 3 else x.flatten(2).mT
             elif isinstance(module, nn.Dropout):
-                if not module.training or not module.p:
-                    continue
-                if shared:  # each arm drops its own inputs
-                    x = x.unsqueeze(1).expand(seeds, arms, *x.shape[1:]).flatten(0, 1)
-                    shared = False
-                x = F.dropout(x, module.p)
+                if module.training and module.p:
+                    x = _drop(x, module.p, streams)
             elif isinstance(module, nn.Linear):
                 weight, bias = weights[f"{prefix}weight"], weights.get(f"{prefix}bias")
                 x = _linear(weight, bias, x, shared)
@@ -183,6 +188,18 @@ class Chain:
             else:
                 x = module(x)
         return x.view(seeds, arms, *x.shape[1:]).mT
+
+
+def _drop(x: Tensor, p: float, streams: SeedStreams) -> Tensor:
+    """Dropout of features ``[K, features, B]``, or of inputs ``[K, B, *shape]`` before a flatten.
+
+    The mask is drawn with samples first, as for a student alone.
+    """
+    if x.ndim == 3:
+        factors = streams.dropout_factors((x.shape[2], x.shape[1]), p, x).mT
+    else:
+        factors = streams.dropout_factors(x.shape[1:], p, x)
+    return (x.unflatten(0, (streams.seeds, -1)) * factors.unsqueeze(1)).flatten(0, 1)
 
 
 def _linear(weight: Tensor, bias: Tensor | None, x: Tensor, shared: bool) -> Tensor:

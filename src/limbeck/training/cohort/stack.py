@@ -6,7 +6,7 @@ as training it alone. A student that cannot be stacked is a cohort of one and us
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.models import HuggingFace
 from limbeck.models.mlp import BoundedLinear
 from limbeck.training.cohort.layers import stacked_forward
+from limbeck.training.cohort.randomness import SeedStreams, default_state
 
 MAX_STACKED = 100_000_000
 
@@ -63,6 +64,8 @@ class Cohort(nn.Module):
         if not flat or any(len(row) != self.seeds for row in members):
             raise ConfigError("A cohort is a full grid of arms by seeds with at least one student.")
         self.student = flat[0] if len(flat) == 1 else None
+        self._streams: SeedStreams | None = None
+        self._draws: bool | None = None  # whether the members draw random numbers under vmap
         if self.student is None:
             self._stack(flat)
 
@@ -124,15 +127,25 @@ class Cohort(nn.Module):
             return logits.reshape(1, 1, *logits.shape)  # a single step of the backward pass
         self._set_modes()
         shared, parameters = self._shared(), self._parameters_by_name()
+        streams = self._streams or SeedStreams(self.seeds)
         if (
             self._stacked_forward is not None
             and not self._own_names
             and self._stacked_forward.reads(x)
         ):
-            logits = self._stacked_forward(parameters, shared, x)
+            logits = self._stacked_forward(parameters, shared, x, streams)
         else:
-            logits = self._forward_with_vmap(parameters, shared, x)
+            logits = self._forward_with_vmap(parameters, shared, x, streams)
         return logits.transpose(0, 1)
+
+    def set_streams(self, numbers: Sequence[int]) -> None:
+        """Restart the random numbers of the students.
+
+        Args:
+            numbers: Start of the stream of each seed, which its arms share.
+        """
+        torch.manual_seed(numbers[0])
+        self._streams = SeedStreams(self.seeds, numbers)
 
     def _set_modes(self) -> None:
         """Set the modes of the skeleton's layers from the mode of the cohort."""
@@ -147,7 +160,11 @@ class Cohort(nn.Module):
         return dict(zip(self._parameter_names, self.stacked, strict=True))
 
     def _forward_with_vmap(
-        self, parameters: dict[str, Tensor], shared: dict[str, Tensor], x: Tensor
+        self,
+        parameters: dict[str, Tensor],
+        shared: dict[str, Tensor],
+        x: Tensor,
+        streams: SeedStreams,
     ) -> Tensor:
         """Logits ``[S, A, B, C]`` of any students."""
 
@@ -155,8 +172,16 @@ class Cohort(nn.Module):
             return functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
 
         own = {name: getattr(self, f"own_{i}") for i, name in enumerate(self._own_names)}
-        over_arms = vmap(answer, in_dims=(0, 0, None), randomness="different")
-        return vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
+        over_arms = vmap(answer, in_dims=(0, 0, None), randomness="same")
+        if self.training and self._draws:
+            return _seed_by_seed(over_arms, parameters, own, x, streams)
+        before = default_state(x.device) if self._draws is None else None
+        logits = vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
+        if self.training and before is not None:
+            self._draws = not torch.equal(before, default_state(x.device))
+            if self._draws:
+                return _seed_by_seed(over_arms, parameters, own, x, streams)
+        return logits
 
     def member(self, arm: int, seed: int) -> nn.Module:
         """Copy of the student at a position, as a separate module on the CPU."""
@@ -217,3 +242,21 @@ class Cohort(nn.Module):
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:
             gradient.mul_(scale.view(*scale.shape, *[1] * (gradient.ndim - 2)))
+
+
+@torch.compiler.disable
+def _seed_by_seed(
+    over_arms: Callable[..., Tensor],
+    parameters: dict[str, Tensor],
+    own: dict[str, Tensor],
+    x: Tensor,
+    streams: SeedStreams,
+) -> Tensor:
+    """Logits ``[S, A, B, C]`` of students that draw random numbers, each seed from its stream."""
+    logits = []
+    for seed, batch in enumerate(x):
+        weights = {name: tensor[seed] for name, tensor in parameters.items()}
+        buffers = {name: tensor[seed] for name, tensor in own.items()}
+        with streams.as_default(seed, x.device):
+            logits.append(over_arms(weights, buffers, batch))
+    return torch.stack(logits)
