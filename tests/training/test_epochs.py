@@ -48,14 +48,16 @@ def test_steps_of_a_training(length, options, steps):
     assert count_steps(length, TrainerOptions(max_epochs=3, **options)) == steps
 
 
-def test_the_last_batch_is_known_where_there_is_a_length_or_one_is_read_ahead():
-    for loader, length, ahead in (("abcde", 5, False), ("abcde", 3, True), (Stream(), 5, False)):
-        last = [batch.is_last for batch in read_epoch(loader, length, look_ahead=ahead)]
+def test_the_last_batch_is_known_if_one_is_read_ahead():
+    for loader, length in (("abcde", 5), ("abcde", 3), (Stream(), 5)):
+        last = [batch.is_last for batch in read_epoch(loader, length, look_ahead=True)]
         assert last == [False] * (length - 1) + [True]
     assert [b.is_last for b in read_epoch(Stream(), math.inf, look_ahead=True)][3:] == [False, True]
     assert not any(b.is_last for b in read_epoch(Stream(), math.inf, look_ahead=False))
     assert [b.number for b in read_epoch(Stream(), math.inf, look_ahead=True)] == [1, 2, 3, 4, 5]
     assert list(read_epoch([], math.inf, look_ahead=True)) == []
+    accepted = read_epoch("abcde", 4, look_ahead=True, accepts=lambda batch: batch not in "bd")
+    assert list(accepted) == [(1, "a", False), (2, "c", True)]
 
 
 class NoLength:
@@ -84,3 +86,8 @@ def test_a_schedule_needs_a_loader_with_a_length(schedule):
             progress=False,
         )
     limbeck.train(nn.Linear(6, 3), loader, epochs=2, progress=False)
+
+
+def test_a_share_of_less_than_one_batch_is_refused():
+    with pytest.raises(ConfigError, match=r"A share of 0\.1 of 4 batches is less than one batch"):
+        count_batches("abcd", 0.1)

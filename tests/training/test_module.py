@@ -6,14 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
 from support.module_nets import CLASSES, batches, net, sgd, teacher_net
 from support.plain_loop import Loader, far, loss_terms, same, train_alone, trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from limbeck import DistillationModule, Objective
 from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
 from limbeck.data.batches import Batch
+from limbeck.models import MLP
 from limbeck.training.cohort.stack import Cohort
 
 
@@ -272,3 +275,96 @@ def test_the_logged_hard_loss_is_the_mean_over_labelled_samples(data):
     fitter = trainer(max_epochs=1)
     fitter.fit(DistillationModule(net(0), optimizer=sgd(0.0)), Loader([(x, y), *unlabelled]))
     assert float(fitter.callback_metrics["train_hard"]) == pytest.approx(expected, rel=1e-6)
+
+
+def cross_entropy_and_accuracy(student, x, y):
+    with torch.no_grad():
+        logits = student(x)
+    return F.cross_entropy(logits, y).item(), (logits.argmax(1) == y).float().mean().item()
+
+
+def test_lightning_tests_and_predicts_as_with_any_module(data, val_data):
+    module, (x, y) = DistillationModule(net(0), teacher_net()), val_data.tensors
+    loss, accuracy = cross_entropy_and_accuracy(net(0), x, y)
+    [result] = trainer().test(module, DataLoader(val_data, 10), verbose=False)
+    assert result == pytest.approx({"test_loss": loss, "test_acc": accuracy}, rel=1e-5)
+    for dataset in (val_data, TensorDataset(x)):
+        parts = trainer().predict(module, DataLoader(dataset, 10))
+        torch.testing.assert_close(torch.cat(parts), net(0)(x))
+    [alone] = trainer().predict(module, Loader([x]))
+    torch.testing.assert_close(alone, net(0)(x))
+
+
+def test_several_validation_loaders_have_the_names_of_lightning(data, val_data):
+    module = DistillationModule(net(0), optimizer=sgd(1e-30))
+    loaders = [DataLoader(val_data, 10), DataLoader(data, 16)]
+    fitter = trainer(max_epochs=1)
+    fitter.fit(module, DataLoader(data, 16), loaders)
+    for number, tensors in enumerate((val_data.tensors, data.tensors)):
+        loss, accuracy = cross_entropy_and_accuracy(net(0), *tensors)
+        metrics = fitter.callback_metrics
+        assert float(metrics[f"val_loss/dataloader_idx_{number}"]) == pytest.approx(loss, rel=1e-5)
+        assert float(metrics[f"val_acc/dataloader_idx_{number}"]) == pytest.approx(accuracy)
+    assert "val_loss" not in fitter.callback_metrics
+
+
+def test_bounds_apply_after_steps_and_not_after_accumulated_batches(data):
+    def trained(size, accumulate):
+        torch.manual_seed(0)
+        student = MLP((3, 2, 2), CLASSES, hidden=[8], max_norm=0.5)
+        with torch.no_grad():
+            student.layers[1].weight.mul_(10)  # the first step starts out of bounds
+        module = DistillationModule(student, optimizer=sgd())
+        fitter = trainer(max_epochs=1, accumulate_grad_batches=accumulate)
+        fitter.fit(module, DataLoader(TensorDataset(*(t[:48] for t in data.tensors)), size))
+        return student
+
+    assert far(trained(16, 3), trained(48, 1)) < 1e-5
+
+
+class Wrapped(nn.Module):
+    """A model that returns what a function makes of its logits."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.net, self.wrap = net(0), wrap
+
+    def forward(self, x):
+        return self.wrap(self.net(x))
+
+
+def test_outputs_with_logits_train_the_same_student(data):
+    student = Wrapped(lambda logits: {"logits": logits, "loss": None})
+    teacher = Wrapped(lambda logits: SequenceClassifierOutput(logits=logits))
+    plain = net(0)
+    for model, signal in ((plain, teacher.net), (student, teacher)):
+        module = DistillationModule(model, copy.deepcopy(signal))
+        trainer(max_epochs=2).fit(module, DataLoader(data, 16))
+    assert same(student.net, plain)
+
+
+def test_a_model_without_logits_is_refused(data):
+    module = DistillationModule(Wrapped(lambda logits: None))
+    with pytest.raises(ConfigError, match="The student returned None"):
+        trainer(max_epochs=1).fit(module, DataLoader(data, 16))
+    module = DistillationModule(net(0), Wrapped(lambda logits: (logits, logits)))
+    with pytest.raises(TeacherError, match=r"The teacher returned a tuple \(Tensor, Tensor\)"):
+        trainer(max_epochs=1).fit(module, DataLoader(data, 16))
+
+
+def test_float16_is_for_students_alone(data):
+    """Its loss scale would let a student that diverges stop the others."""
+
+    def fit_with_scaler(module, batches):
+        precision = MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+        trainer(max_epochs=1, plugins=[precision]).fit(module, batches)
+
+    student = net(0)
+    fit_with_scaler(DistillationModule(student), DataLoader(data, 16))
+    assert not same(student, net(0))
+    x, y = data.tensors
+    module = DistillationModule(
+        Cohort([[net(0), net(1)]]), None, Objective(hard_weight=1, soft_weight=0)
+    )
+    with pytest.raises(ConfigError, match=r"precision=16-mixed has one loss scale.*bf16-mixed"):
+        fit_with_scaler(module, Loader([Batch(x.expand(2, *x.shape), y.expand(2, -1))]))

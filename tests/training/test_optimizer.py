@@ -7,6 +7,7 @@ from support.module_nets import batches, net, teacher_net
 from support.plain_loop import far, train_alone, trainer
 from torch.utils.data import DataLoader
 
+import limbeck
 from limbeck import DistillationModule, Optimizer
 from limbeck._base.errors import ConfigError
 
@@ -108,3 +109,34 @@ def test_float16_gets_no_fused_optimizer():
     parameter = torch.nn.Parameter(torch.zeros(2))
     assert Optimizer().build([parameter], 1, fused=False)[0].defaults["fused"] is False
     assert Optimizer().build([parameter], 1)[0].defaults["fused"] is True
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        torch.optim.Adam(net(1).parameters()),
+        lambda parameters: torch.optim.Adam(net(1).parameters()),
+    ],
+    ids=["instance", "function"],
+)
+def test_an_optimizer_of_another_model_is_refused(data, optimizer):
+    message = "The optimizer has none of the student's parameters"
+    with pytest.raises(ConfigError, match=message):
+        limbeck.train(net(0), [data.tensors], epochs=1, optimizer=optimizer, progress=False)
+    module = DistillationModule(net(0), optimizer=optimizer)
+    with pytest.raises(ConfigError, match=message):
+        trainer(max_epochs=1).fit(module, DataLoader(data, 16))
+
+
+def test_an_optimizer_of_a_part_of_the_student_trains_that_part(data):
+    student = net(0)
+    optimizer = torch.optim.SGD(student[3].parameters(), lr=0.1)
+    limbeck.train(student, [data.tensors], epochs=1, optimizer=optimizer, progress=False)
+    assert torch.equal(student[1].weight, net(0)[1].weight)
+    assert not torch.equal(student[3].weight, net(0)[3].weight)
+
+
+def test_a_frozen_student_is_refused(data):
+    student = net(0).requires_grad_(False)
+    with pytest.raises(ConfigError, match="no parameters to train"):
+        limbeck.train(student, [data.tensors], epochs=1, progress=False)

@@ -12,6 +12,7 @@ from limbeck.data.checks import check_finite
 from limbeck.data.loaders import check_labels, match_double, name_in_batch, read_pair
 from limbeck.evaluation.metrics import classification_metrics
 from limbeck.losses.base import UNLABELLED, check_several_classes
+from limbeck.models import logits_of
 
 
 @torch.no_grad()  # not inference_mode: a model may later be trained on tensors that a loader caches
@@ -26,7 +27,7 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
         Logits ``[N, C]`` in float32 on the CPU.
 
     Raises:
-        ConfigError: If there is no batch.
+        ConfigError: If there is no batch, or the model returns no logits.
         DataError: If an input is infinite or NaN.
     """
     was_training = [(module, module.training) for module in model.modules()]
@@ -36,7 +37,7 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
         logits = []
         for number, x in enumerate(inputs):
             on_device = match_double(x if first is None else x.to(first.device), model)
-            output = model(on_device).float().cpu()
+            output = logits_of(model(on_device), len(x), "model").float().cpu()
             if not bool(output.isfinite().all()):
                 check_finite(x, partial(name_in_batch, number))
             logits.append(output)

@@ -44,7 +44,12 @@ class CohortPlan:
 
 
 def plan_cohorts(
-    plans: Sequence[ArmPlan], seeds: Sequence[int], data: Dataset, batch_size: int = 1
+    plans: Sequence[ArmPlan],
+    seeds: Sequence[int],
+    data: Dataset,
+    batch_size: int = 1,
+    *,
+    together: bool = True,
 ) -> list[CohortPlan]:
     """Split a study into cohorts.
 
@@ -56,13 +61,14 @@ def plan_cohorts(
         seeds: Seeds of every arm.
         data: Dataset of the study.
         batch_size: Batch size of every student.
+        together: Whether students that can be stacked are trained at once.
     """
     groups: list[tuple[list[ArmPlan], list[int]]] = []
     remaining = list(plans)
     while remaining:
         group = _stackable_with(remaining[0], remaining)
         remaining = [plan for plan in remaining if plan not in group]
-        max_students = _max_students(group, seeds, data, batch_size)
+        max_students = _max_students(group, seeds, data, batch_size) if together else 1
         if max_students >= len(seeds):
             parts = _split_evenly(group, max_students // len(seeds))
             groups += [(part, list(seeds)) for part in parts]

@@ -88,6 +88,11 @@ class Engine:
         return make_fabric(self.options).device
 
     @property
+    def trains_cohorts(self) -> bool:
+        """Whether students are trained together; not with float16, whose loss scale they share."""
+        return getattr(self.precision, "scaler", None) is None
+
+    @property
     def precision(self) -> Precision:
         """Precision of the training and of the teacher's answers."""
         return make_fabric(self.options).strategy.precision

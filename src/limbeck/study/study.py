@@ -111,7 +111,13 @@ class Study:
         )
         self._teacher: TeacherSource | None = None
         if teacher is not None:
-            self._teacher = TeacherSource(teacher, data, self.run_folder, self._engine.fit)
+            self._teacher = TeacherSource(
+                teacher,
+                data,
+                self.run_folder,
+                self._engine.fit,
+                together=self._engine.trains_cohorts,
+            )
         sources = [plan.transfer.source for plan in self.plans if plan.transfer.source is not None]
         self._pools = TransferPools(data, sources, self.run_folder, self.progress)
         self._is_checked = False
@@ -123,7 +129,13 @@ class Study:
 
     def cohorts(self) -> list[CohortPlan]:
         """Return the arms and seeds of each cohort."""
-        return plan_cohorts(self.plans, self.seeds, self.data, self.schedule.batch_size)
+        return plan_cohorts(
+            self.plans,
+            self.seeds,
+            self.data,
+            self.schedule.batch_size,
+            together=self._engine.trains_cohorts,
+        )
 
     def size(self) -> str:
         """Return the number of arms, seeds, students and cohorts as a line of text."""

@@ -33,6 +33,7 @@ class TeacherSource:
         data: Dataset of the study.
         run: Folder of the run.
         fit: Function that fits a model.
+        together: Whether members that can be stacked are trained at once.
     """
 
     def __init__(
@@ -41,9 +42,12 @@ class TeacherSource:
         data: Dataset,
         run: RunFolder,
         fit: Fit,
+        *,
+        together: bool = True,
     ):
         self.plan = teacher if isinstance(teacher, Teacher) else None
         self.data, self.run, self.fit = data, run, fit
+        self.together = together
         self._models: list[nn.Module] = []
         if isinstance(teacher, nn.Module):
             self._models = [teacher]
@@ -131,7 +135,7 @@ class TeacherSource:
         assert plan is not None
         seeds = list(range(plan.seed, plan.seed + plan.members))
         models = [build(_builder(plan), self.data, seed) for seed in seeds]
-        if reason_not_to_stack(models[0], len(models)) is None:
+        if self.together and reason_not_to_stack(models[0], len(models)) is None:
             groups = [(Cohort([models]), seeds)]
         else:
             groups = []

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
+from limbeck.models import logits_of
 
 COMBINE = ("probabilities", "logits")
 MAX_DEVICE_BYTES = 2 << 30
@@ -95,7 +96,8 @@ class LiveTeacher(TeacherSignal):
             Logits ``[B, C]``, or ``[B, T, C]`` for a language model.
 
         Raises:
-            TeacherError: If the members differ in the number of classes.
+            TeacherError: If a member returns no logits, or the members differ in the number of
+                classes.
         """
         self.prepare(x.device)
         logits = []
@@ -104,7 +106,8 @@ class LiveTeacher(TeacherSignal):
             inputs = x
             if first is not None and x.is_floating_point():
                 inputs = x.to(first.dtype)
-            logits.append(upcast(model(inputs)))
+            output = logits_of(model(inputs), len(x), "teacher", TeacherError)
+            logits.append(upcast(output))
         if len(logits) == 1:
             return logits[0]
         if len({answer.shape for answer in logits}) > 1:

@@ -2,9 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from limbeck._base.errors import ConfigError
 from limbeck.training.options import TrainerOptions
 
 
@@ -22,6 +23,9 @@ def count_batches(loader: Any, limit: int | float | None) -> float:
     Args:
         loader: Iterable of batches.
         limit: Maximum number of batches, or a share of them as a float; None for all.
+
+    Raises:
+        ConfigError: If the share is less than one batch.
     """
     try:
         length: float = len(loader)
@@ -30,6 +34,12 @@ def count_batches(loader: Any, limit: int | float | None) -> float:
     if limit is None:
         return length
     if isinstance(limit, float):
+        if 0 < length * limit < 1:
+            raise ConfigError(
+                f"A share of {limit} of {length} batches is less than one batch. Use a larger "
+                "share, or a number of batches, in trainer.limit_train_batches and "
+                "trainer.limit_val_batches."
+            )
         return length if length == math.inf else int(length * limit)
     return min(length, limit)
 
@@ -44,24 +54,26 @@ def count_steps(batches_per_epoch: float, options: TrainerOptions) -> int:
 
 
 def read_epoch(
-    loader: Iterable[Any], length: float, *, look_ahead: bool
+    loader: Iterable[Any],
+    length: float,
+    *,
+    look_ahead: bool = False,
+    accepts: Callable[[Any], bool] | None = None,
 ) -> Iterator[NumberedBatch]:
     """Iterate over the numbered batches of an epoch.
 
     Args:
         loader: Iterable of batches.
         length: Number of batches to read; infinite for all of a loader without a length.
-        look_ahead: Whether to read one batch ahead if the length is unknown, to mark the last one.
+        look_ahead: Whether to read one batch ahead, to mark the last one.
+        accepts: Function that returns False for a batch to leave out; None to use all.
     """
-    if length < math.inf:
-        for number, batch in enumerate(itertools.islice(loader, int(length)), start=1):
-            yield NumberedBatch(number, batch, number == length)
-        return
+    limited = loader if length == math.inf else itertools.islice(loader, int(length))
+    batches = enumerate(limited if accepts is None else filter(accepts, limited), start=1)
     if not look_ahead:
-        for number, batch in enumerate(loader, start=1):
+        for number, batch in batches:
             yield NumberedBatch(number, batch, False)
         return
-    batches = enumerate(loader, start=1)
     current = next(batches, None)
     while current is not None:
         following = next(batches, None)

@@ -1,6 +1,7 @@
 """Lightning Fabric: devices, processes and precision of a training."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,12 +10,16 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import nn
 from torch.utils.data import DataLoader
 
 from limbeck._base.errors import ConfigError
 from limbeck.training.options import TrainerOptions
+
+MIN_PROCESSES = 2
+"""Number of processes that are allowed on any machine, to try out a distributed training."""
 
 
 class Autocast(MixedPrecision):
@@ -65,7 +70,37 @@ def make_fabric(
         raise ConfigError(
             f"trainer: Lightning refuses these options on this machine: {reason}"
         ) from None
+    _check_precision(options, fabric)
+    _check_processes(options, fabric)
     return fabric
+
+
+def _check_precision(options: TrainerOptions, fabric: Fabric) -> None:
+    """Refuse float16 on a CPU, which Lightning would replace by bfloat16."""
+    if fabric.device.type == "cpu" and str(options.precision) in ("16", "16-mixed"):
+        raise ConfigError(
+            f"trainer.precision={options.precision} needs a GPU. Use bf16-mixed or 32-true on a "
+            "CPU."
+        )
+
+
+def _check_processes(options: TrainerOptions, fabric: Fabric) -> None:
+    """Refuse more processes than cores, and machines that no launcher has connected."""
+    processes, cores = fabric.world_size // options.num_nodes, os.cpu_count() or 1
+    if fabric.device.type == "cpu" and processes > max(cores, MIN_PROCESSES):
+        raise ConfigError(
+            f"trainer.devices={options.devices} would start {processes} processes, but this "
+            f"machine has {cores} CPU cores. Use at most one process per core."
+        )
+    environment = getattr(fabric.strategy, "cluster_environment", None)
+    is_connected = "MASTER_ADDR" in os.environ or not isinstance(environment, LightningEnvironment)
+    if options.num_nodes > 1 and not is_connected:
+        raise ConfigError(
+            f"trainer.num_nodes={options.num_nodes}, but this process was not started by torchrun "
+            "or SLURM, so it would wait for the other machines forever. Start the command on every "
+            f"machine, for example with: torchrun --nnodes={options.num_nodes} --nproc-per-node=N "
+            "--rdzv-backend=c10d --rdzv-endpoint=HOST:PORT -m limbeck ..."
+        )
 
 
 def process_of(options: Mapping[str, Any] | None = None) -> tuple[int, int]:
@@ -104,6 +139,26 @@ def share_loader(loader: Any, fabric: Fabric) -> Any:
 def can_fuse(fabric: Fabric) -> bool:
     """Whether optimizers may be fused; with a loss scale, they would unscale after clipping."""
     return getattr(fabric.strategy.precision, "scaler", None) is None
+
+
+def check_loss_scale(students: int, precision: object) -> None:
+    """Check that students do not share a loss scale.
+
+    Float16 needs a loss scale, and a step is left out when any gradient is not finite. So one
+    diverged student would stop all others of its cohort.
+
+    Args:
+        students: Number of students that are trained together.
+        precision: Precision of Fabric or of a Trainer.
+
+    Raises:
+        ConfigError: If several students would share a loss scale.
+    """
+    if students > 1 and getattr(precision, "scaler", None) is not None:
+        raise ConfigError(
+            "precision=16-mixed has one loss scale, so a student that diverges would stop all "
+            "students of its cohort. Use bf16-mixed, or train each student as a cohort of one."
+        )
 
 
 @contextmanager

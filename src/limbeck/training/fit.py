@@ -13,6 +13,7 @@ from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherE
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.loaders import find_fault
 from limbeck.losses import Feature, Objective
+from limbeck.models import logits_of
 from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.epochs import count_batches
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
@@ -291,7 +292,7 @@ def _name_bad_samples(
 
     def record_classes(module: nn.Module, inputs: Any, outputs: Any) -> None:
         hook.remove()
-        classes.append(getattr(outputs, "logits", outputs).shape[-1])
+        classes.append(logits_of(outputs, len(inputs[0]), "model").shape[-1])
 
     hook = model.register_forward_hook(record_classes)
     try:

@@ -12,6 +12,7 @@ from limbeck.data.loaders import find_fault
 from limbeck.losses import Objective
 from limbeck.teacher.signal import TeacherSignal
 from limbeck.training.cohort.stack import Cohort
+from limbeck.training.fabric import check_loss_scale
 from limbeck.training.optimizer import OptimizerLike, build_optimizer
 from limbeck.training.task import DistillationTask
 
@@ -25,7 +26,8 @@ class DistillationModule(L.LightningModule):
 
     Logs per epoch ``train_loss``, ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with
     the labels, nats) and ``val_acc``, and ``train_feature`` where layers guide the student; for a
-    cohort each under ``<arm>/seed<N>/``.
+    cohort each under ``<arm>/seed<N>/``. ``Trainer.test`` logs ``test_loss`` and ``test_acc``, and
+    ``Trainer.predict`` returns logits.
 
     Args:
         student: Model that returns logits ``[B, C]``, or a
@@ -79,7 +81,7 @@ class DistillationModule(L.LightningModule):
         """Logits ``[B, C]`` of a single student for ``[B, ...]``, else ``[A, S, B, C]`` for
         ``[S, B, ...]``.
         """
-        return self.cohort.student(x) if self.cohort.student is not None else self.cohort(x)
+        return self.cohort(x[None])[0, 0] if self.cohort.student is not None else self.cohort(x)
 
     def setup(self, stage: str) -> None:
         """Create the projections of hints, before the optimizer is created."""
@@ -88,7 +90,13 @@ class DistillationModule(L.LightningModule):
             self.task.fit_projections(self.trainer.train_dataloader or ())
 
     def configure_optimizers(self) -> Any:
-        """Create the optimizer and its schedule."""
+        """Create the optimizer and its schedule.
+
+        Raises:
+            ConfigError: If the precision does not suit a cohort, or the optimizer has none of the
+                student's parameters.
+        """
+        check_loss_scale(self.cohort.students, self.trainer.precision_plugin)
         optimizer, scheduler = build_optimizer(
             self.task.optimizer,
             self.task.trained_parameters(),
@@ -107,9 +115,12 @@ class DistillationModule(L.LightningModule):
         """Reset the means, and seed the dropout of the epoch."""
         self.task.begin_epoch(self.current_epoch, self.global_rank)
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Sum of the students' losses, whose gradient for each student is that of its own."""
-        return self.task(batch)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Sum of the students' losses, whose gradient for each student is that of its own.
+
+        None, which leaves the batch out, for a single sample on which they cannot be trained.
+        """
+        return self.task(batch) if self.task.can_train_on(batch) else None
 
     def configure_gradient_clipping(
         self,
@@ -123,8 +134,9 @@ class DistillationModule(L.LightningModule):
             return
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Apply the norm bounds of bounded layers."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then apply the norm bounds of bounded layers."""
+        super().optimizer_step(*args, **kwargs)
         self.cohort.bound_norms()
 
     def on_train_epoch_end(self) -> None:
@@ -150,13 +162,32 @@ class DistillationModule(L.LightningModule):
         """Reset the means of the validation."""
         self.task.begin_validation()
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Cross-entropy and accuracy of every student."""
-        self.task.validate(batch)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Compute cross-entropy and accuracy of every student."""
+        self.task.validate(batch, dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Log the means of the validation."""
-        self.log_dict(self.task.val_scalars(self._sum_over_processes))
+        self._log(self.task.val_scalars(self._sum_over_processes))
+
+    def on_test_epoch_start(self) -> None:
+        """Reset the means of the test."""
+        self.task.begin_validation()
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Compute cross-entropy and accuracy of every student."""
+        self.task.validate(batch, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the means of the test."""
+        self._log(self.task.val_scalars(self._sum_over_processes, "test"))
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Logits of a batch: inputs, or a pair of inputs and labels, which are ignored."""
+        return self(self.task.inputs_of(batch))
+
+    def _log(self, scalars: dict[str, float]) -> None:
+        self.log_dict(scalars, add_dataloader_idx=False)  # the names have it already
 
     def _sum_over_processes(self, values: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(values.clone(), reduce_op="sum")

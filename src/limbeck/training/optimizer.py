@@ -123,10 +123,36 @@ def build_optimizer(
         parameters: Parameters to train.
         steps: Function that returns the number of optimizer steps; called if a schedule needs it.
         fused: Whether to use the fused implementation where there is one.
+
+    Raises:
+        ConfigError: If all parameters are frozen, or the optimizer has none of them.
     """
+    parameters = list(parameters)
+    if not any(parameter.requires_grad for parameter in parameters):
+        raise ConfigError(
+            "The student has no parameters to train: it has none, or all are frozen. Set "
+            "requires_grad of those that should learn."
+        )
     if isinstance(optimizer, torch.optim.Optimizer):
+        _check_parameters(optimizer, parameters)
         return optimizer, None
     if not isinstance(optimizer, Optimizer):
-        return optimizer(parameters), None
+        own = optimizer(parameters)
+        _check_parameters(own, parameters)
+        return own, None
     count = 0 if optimizer.schedule == "constant" else steps()
     return optimizer.build(parameters, count, fused=fused)
+
+
+def _check_parameters(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
+    """Check that an optimizer created by the user changes some of the parameters."""
+    trained = {id(parameter) for parameter in parameters if parameter.requires_grad}
+    for group in optimizer.param_groups:
+        if any(id(parameter) in trained for parameter in group["params"]):
+            return
+    raise ConfigError(
+        "The optimizer has none of the student's parameters, so training would change nothing. "
+        "Create it from student.parameters(), or pass a function: "
+        "optimizer=lambda parameters: torch.optim.Adam(parameters). A cohort has copies of its "
+        "members' parameters and needs a function."
+    )

@@ -9,6 +9,7 @@ from limbeck._base.errors import ConfigError
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+MAX_DEVICES = 1024
 _FORKING_STRATEGIES = ("spawn", "fork", "forkserver", "notebook")
 _SET_BY_LIMBECK = (
     "callbacks",
@@ -68,14 +69,16 @@ class TrainerOptions:
     sync_batchnorm: bool | None = None
 
     def __post_init__(self) -> None:
+        self._check_devices()
+        check_count("trainer.num_nodes", self.num_nodes)
         check_count("trainer.accumulate_grad_batches", self.accumulate_grad_batches)
         check_count("trainer.check_val_every_n_epoch", self.check_val_every_n_epoch)
         if self.max_epochs is not None:
             check_count("epochs", self.max_epochs)
         if self.max_steps not in (None, -1):
             check_count("trainer.max_steps", self.max_steps)
-        self._check_limit("limit_train_batches")
-        self._check_limit("limit_val_batches")
+        self._check_limit("limit_train_batches", is_optional=False)
+        self._check_limit("limit_val_batches", is_optional=True)
         self._check_clipping()
         self._check_strategy()
         if not isinstance(self.compile, bool) and self.compile not in COMPILE_MODES:
@@ -83,6 +86,10 @@ class TrainerOptions:
                 f"trainer.compile={self.compile!r} is unknown. Choose true, false or one of "
                 f"{', '.join(COMPILE_MODES)}."
             )
+        for name in ("benchmark", "sync_batchnorm"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, bool):
+                raise ConfigError(f"trainer.{name}={value!r} should be true or false.")
         if self.deterministic not in (None, False, True, "warn"):
             raise ConfigError(
                 f"trainer.deterministic={self.deterministic!r} is unknown. Choose true, false or "
@@ -118,7 +125,7 @@ class TrainerOptions:
         """Maximum number of optimizer steps; infinite for no limit."""
         return float("inf") if self.max_steps in (None, -1) else float(self.max_steps or 0)
 
-    def _check_limit(self, name: str) -> None:
+    def _check_limit(self, name: str, *, is_optional: bool) -> None:
         value = getattr(self, name)
         if value is None:
             return
@@ -128,6 +135,20 @@ class TrainerOptions:
             raise ConfigError(
                 f"trainer.{name}={value!r} is out of range. Give a whole number of batches, or a "
                 "share from 0.0 to 1.0."
+            )
+        if value == 0 and not is_optional:
+            raise ConfigError(
+                f"trainer.{name}={value!r} leaves nothing to train on. Give at least one batch, or "
+                "a share above 0.0."
+            )
+
+    def _check_devices(self) -> None:
+        """Check the number of devices, of which Lightning makes a list."""
+        text = str(self.devices)
+        if text.isdecimal() and not 1 <= int(text) <= MAX_DEVICES:
+            raise ConfigError(
+                f"trainer.devices={self.devices!r} should be a number from 1 to {MAX_DEVICES}, a "
+                "list of devices, or auto."
             )
 
     def _check_clipping(self) -> None:

@@ -20,11 +20,12 @@ from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm
 from limbeck.training.means import Counts, Reduce, RunningMeans, weights_of_terms
 from limbeck.training.optimizer import Optimizer, OptimizerLike
+from limbeck.training.single_samples import SingleSampleCheck
 
 Targets = Tensor | SparseTargets
 """A teacher's answer: logits, or a part of its distribution."""
 TRAIN_METRICS = ("train_loss", "train_hard", "train_soft", "train_feature")
-VAL_METRICS = ("val_loss", "val_acc")
+VAL_METRICS = ("loss", "acc")
 
 
 class GuidedTerms(NamedTuple):
@@ -75,8 +76,10 @@ class DistillationTask(nn.Module):
         self.answer_check = AnswerCheck(self.objective.finite_loss)
         self.feature_term = self._feature_term()
         self.predicts_tokens = False
+        self.single_samples = SingleSampleCheck(self.cohort)
         self._compute: Callable[..., Terms] = self._terms
-        self._train, self._val = RunningMeans(TRAIN_METRICS), RunningMeans(VAL_METRICS)
+        self._train = RunningMeans(TRAIN_METRICS)
+        self._val: dict[int, RunningMeans] = {}
         self._diverged: dict[tuple[int, int], str] = {}
 
     def _check(self) -> None:
@@ -183,6 +186,10 @@ class DistillationTask(nn.Module):
             numbers = [hash((seed, epoch, *others)) & 0x7FFFFFFF for seed in self.seeds]
             self.cohort.set_streams(numbers)
 
+    def can_train_on(self, batch: Any) -> bool:
+        """Whether the students can be trained on a batch, see :class:`SingleSampleCheck`."""
+        return self.single_samples.accepts(self._batch(batch))
+
     def forward(self, batch: Any) -> Tensor:
         """Sum of the students' losses."""
         batch = self._batch(batch)
@@ -191,6 +198,15 @@ class DistillationTask(nn.Module):
         values = torch.stack([term.detach() for term in terms])
         self._train.add(values, weights_of_terms(values, counts))
         return terms.loss.sum()
+
+    def inputs_of(self, batch: Any) -> Tensor:
+        """Inputs for :class:`limbeck.DistillationModule` of a batch with or without labels."""
+        if isinstance(batch, Tensor):
+            return match_double(batch, self.cohort)
+        if not isinstance(batch, Batch) and isinstance(batch, (tuple, list)):
+            return self.inputs_of(torch.as_tensor(batch[0]))
+        x = self._batch(batch).x
+        return x if self.cohort.student is None else x[0]
 
     def _batch(self, batch: Any) -> Batch:
         batch = as_batch(batch)
@@ -248,10 +264,10 @@ class DistillationTask(nn.Module):
 
     def begin_validation(self) -> None:
         """Reset the means of the validation."""
-        self._val.reset()
+        self._val = {}
 
-    def validate(self, batch: Any) -> None:
-        """Add cross-entropy and accuracy of every student on a batch."""
+    def validate(self, batch: Any, loader: int = 0) -> None:
+        """Add cross-entropy and accuracy of every student on a batch of a loader."""
         batch = self._batch(batch)
         logits, y = self.cohort(batch.x), batch.y
         self.predicts_tokens = y.ndim == 3
@@ -261,7 +277,8 @@ class DistillationTask(nn.Module):
         loss = hard_loss(logits, y).sum(-1) / labelled.clamp(min=1)
         correct = (top_class(logits) == y).sum(-1)
         accuracy = correct.float() / labelled.clamp(min=1)
-        self._val.add(torch.stack([loss, accuracy]), labelled)
+        means = self._val.setdefault(loader, RunningMeans(VAL_METRICS))
+        means.add(torch.stack([loss, accuracy]), labelled)
 
     def clip_gradients(self, max_norm: float) -> None:
         """Clip the gradient of each student by its own norm."""
@@ -271,9 +288,22 @@ class DistillationTask(nn.Module):
 
     # After an epoch -------------------------------------------------------------------------------
 
-    def val_scalars(self, reduce: Reduce) -> dict[str, float]:
-        """Means of the validation by logged name; empty without a batch."""
-        return self._scalars(self._val.compute(reduce))
+    def val_scalars(self, reduce: Reduce, stage: str = "val") -> dict[str, float]:
+        """Means of the validation by logged name; empty without a batch.
+
+        Args:
+            reduce: Function that sums a tensor over all processes.
+            stage: First part of the names: ``val`` or ``test``.
+        """
+        scalars: dict[str, float] = {}
+        for loader, means in sorted(self._val.items()):
+            # Lightning's names for several loaders
+            suffix = f"/dataloader_idx_{loader}" if len(self._val) > 1 else ""
+            grids = means.compute(reduce)
+            scalars |= self._scalars(
+                {f"{stage}_{name}{suffix}": grid for name, grid in grids.items()}
+            )
+        return scalars
 
     def train_scalars(self, reduce: Reduce, epoch: int) -> dict[str, float]:
         """Means of the epoch by logged name; records students that diverged.
@@ -309,7 +339,7 @@ class DistillationTask(nn.Module):
         Raises:
             DivergedError: If all students diverged.
         """
-        if len(self._diverged) == self.cohort.arms * self.cohort.seeds:
+        if len(self._diverged) == self.cohort.students:
             raise DivergedError(next(iter(self._diverged.values())))
 
     def _reason(self, arm: int, seed: int, loss: float, epoch: int) -> str:

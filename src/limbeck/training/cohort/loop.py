@@ -25,7 +25,13 @@ from limbeck.training.cohort.checkpoint import (
     save_checkpoint,
 )
 from limbeck.training.epochs import count_batches, count_steps, read_epoch
-from limbeck.training.fabric import can_fuse, eval_mode, launch, share_loader
+from limbeck.training.fabric import (
+    can_fuse,
+    check_loss_scale,
+    eval_mode,
+    launch,
+    share_loader,
+)
 from limbeck.training.optimizer import build_optimizer
 from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
@@ -71,10 +77,11 @@ def train_epochs(
         Number of optimizer steps.
 
     Raises:
-        ConfigError: If an epoch has no batch.
+        ConfigError: If an epoch has no batch, or the precision does not suit a cohort.
         DivergedError: If the loss of every student became infinite or not a number.
     """
     launch(fabric)
+    check_loss_scale(task.cohort.students, fabric.strategy.precision)
     device, rank, processes = fabric.device, fabric.global_rank, fabric.world_size
     train_batches = share_loader(data.train_batches(device, rank=rank, processes=processes), fabric)
     val_batches = share_loader(data.val_batches(device), fabric)
@@ -111,7 +118,10 @@ def train_epochs(
 
         number = 0
         for number, batch, is_last in read_epoch(
-            train_batches, epoch_length, look_ahead=accumulate > 1
+            train_batches,
+            epoch_length,
+            look_ahead=accumulate > 1,
+            accepts=task.can_train_on,
         ):
             is_step = is_last or number % accumulate == 0
             with fabric.no_backward_sync(model, enabled=not is_step):
@@ -138,7 +148,7 @@ def train_epochs(
                 break
 
         if number == 0:
-            raise no_batch_error(epoch)
+            raise no_batch_error(epoch, task)
         task.begin_validation()
         if val_batches is not None and (epoch + 1) % options.check_val_every_n_epoch == 0:
             validate(task, val_batches, val_length, fabric)
@@ -157,8 +167,13 @@ def train_epochs(
     return step
 
 
-def no_batch_error(epoch: int) -> ConfigError:
+def no_batch_error(epoch: int, task: DistillationTask) -> ConfigError:
     """Return the error for an epoch without a batch."""
+    if task.single_samples.needs_two:
+        return ConfigError(
+            "Every batch has a single sample, on which a student with BatchNorm cannot be trained. "
+            "Use a batch_size of at least 2 per process."
+        )
     if epoch == 0:
         return ConfigError(
             "The loader returned no batch: its dataset is empty, or drop_last leaves out its only "
@@ -200,7 +215,7 @@ def clip_gradients(
 def validate(task: DistillationTask, batches: Iterable[Any], length: float, fabric: Fabric) -> None:
     """Add the validation batches to the task's means, in eval mode."""
     with eval_mode(task):
-        for _, batch, _ in read_epoch(batches, length, look_ahead=False):
+        for _, batch, _ in read_epoch(batches, length):
             inputs = prepare(batch, fabric)
             with fabric.autocast():
                 task.validate(inputs)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from limbeck._base.errors import ConfigError
-from limbeck.models import HuggingFace
+from limbeck.models import HuggingFace, logits_of
 from limbeck.models.mlp import BoundedLinear
 from limbeck.training.cohort.layers import stacked_forward
 from limbeck.training.cohort.randomness import SeedStreams, default_state
@@ -108,6 +108,11 @@ class Cohort(nn.Module):
                 own_buffers = torch.stack([b[name] for b in buffers]).unflatten(0, grid)
                 self.register_buffer(f"own_{len(self._own_names) - 1}", own_buffers)
 
+    @property
+    def students(self) -> int:
+        """Number of students."""
+        return self.arms * self.seeds
+
     @classmethod
     def of_one(cls, student: nn.Module) -> "Cohort":
         """The cohort whose only member is ``student`` itself."""
@@ -123,7 +128,7 @@ class Cohort(nn.Module):
             ``[A, S, B, C]``.
         """
         if self.student is not None:
-            logits = self.student(x[0])
+            logits = logits_of(self.student(x[0]), len(x[0]), "student")
             return logits.reshape(1, 1, *logits.shape)  # a single step of the backward pass
         self._set_modes()
         shared, parameters = self._shared(), self._parameters_by_name()
@@ -169,7 +174,8 @@ class Cohort(nn.Module):
         """Logits ``[S, A, B, C]`` of any students."""
 
         def answer(parameters: dict[str, Tensor], own: dict[str, Tensor], batch: Tensor) -> Tensor:
-            return functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
+            output = functional_call(self._skeleton[0], (parameters, own, shared), (batch,))
+            return logits_of(output, len(batch), "student")
 
         own = {name: getattr(self, f"own_{i}") for i, name in enumerate(self._own_names)}
         over_arms = vmap(answer, in_dims=(0, 0, None), randomness="same")

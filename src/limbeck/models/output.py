@@ -1,0 +1,59 @@
+"""Logits of a model's output."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from limbeck._base.errors import ConfigError, LimbeckError
+
+
+def logits_of(
+    output: object, samples: int, role: str, error: type[LimbeckError] = ConfigError
+) -> Tensor:
+    """Return the logits of a model's output.
+
+    Args:
+        output: Logits, or an output that has them as ``logits``, such as those of transformers.
+        samples: Number of samples in the batch, B.
+        role: Role of the model for messages: ``student``, ``teacher`` or ``model``.
+        error: Class of the error to raise.
+
+    Returns:
+        Logits ``[B, ...]``.
+
+    Raises:
+        LimbeckError: If the output has no logits, or not one row per sample.
+    """
+    logits = output
+    if isinstance(output, Mapping) and "logits" in output:
+        logits = output["logits"]
+    elif not isinstance(output, Tensor):
+        logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor):
+        raise error(
+            f"The {role} returned {_describe(output)}; expected logits as a tensor [B, C], or an "
+            f"output with the logits as `logits`.{_hint(output)}"
+        )
+    if logits.ndim < 2 or len(logits) != samples:
+        raise error(
+            f"The {role} returned a tensor of shape {list(logits.shape)} for {samples} inputs; "
+            f"expected logits [{samples}, C], one row per input."
+        )
+    return logits
+
+
+def _describe(output: object) -> str:
+    if output is None:
+        return "None"
+    if isinstance(output, Mapping):
+        return f"a dictionary with the keys {', '.join(map(str, output))}"
+    if isinstance(output, (tuple, list)):
+        parts = ", ".join(type(part).__name__ for part in output)
+        return f"a {type(output).__name__} ({parts})"
+    return f"a value of type {type(output).__name__}"
+
+
+def _hint(output: object) -> str:
+    if output is None:
+        return " Does its forward() end with a return statement?"
+    return " Wrap the model in a module whose forward() returns the logits."

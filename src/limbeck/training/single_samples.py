@@ -1,0 +1,76 @@
+"""Batches of a single sample, on which a student with BatchNorm cannot be trained."""
+
+import copy
+import functools
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from limbeck._base.errors import ConfigError, LimbeckWarning
+from limbeck.data.batches import Batch
+from limbeck.models import logits_of
+from limbeck.training.cohort.stack import Cohort
+
+
+class SingleSampleCheck:
+    """Check whether batches of a single sample have to be left out of a training.
+
+    BatchNorm has no statistics of one value per channel. The last batch of an epoch often has one
+    sample, so it is left out, with one warning, instead of ending the training. A student that can
+    be trained on one sample gets it.
+
+    Args:
+        cohort: Students, which are not changed.
+    """
+
+    def __init__(self, cohort: Cohort):
+        self.cohort = cohort
+        self.needs_two: bool | None = None
+        """Whether the students need two samples; None before the first batch of one."""
+
+    def accepts(self, batch: Batch) -> bool:
+        """Whether the students can be trained on a batch; the same in all processes."""
+        samples: float = batch.y.shape[1]
+        if batch.counts is not None:
+            samples = batch.counts[1] / batch.y.shape[2:].numel()  # per process
+        if samples >= 2:
+            return True
+        if self.needs_two is None:
+            self.needs_two = _needs_two(self.cohort, batch.x[0])
+            if self.needs_two:
+                _warn()
+        return not self.needs_two
+
+
+def _needs_two(cohort: Cohort, x: Tensor) -> bool:
+    """Whether a student in training mode fails on one sample but not on two.
+
+    Args:
+        cohort: Students.
+        x: Inputs ``[B, *shape]`` of any number of samples.
+    """
+    student = cohort.member(0, 0) if cohort.student is None else copy.deepcopy(cohort.student)
+    first = next(student.parameters(), x)
+    inputs = x.new_zeros(2, *x.shape[1:]).to(first.device)
+    return not _can_run(student, inputs[:1]) and _can_run(student, inputs)
+
+
+def _can_run(student: nn.Module, inputs: Tensor) -> bool:
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        try:
+            logits_of(student(inputs), len(inputs), "student")
+        except (ConfigError, ValueError, RuntimeError, IndexError):
+            return False
+    return True
+
+
+@functools.cache
+def _warn() -> None:
+    """Warn once per process, as a study may have many such students."""
+    warnings.warn(
+        "A batch of a single sample is left out: a student with BatchNorm cannot be trained on it. "
+        "Another batch_size, or drop_last=True of a DataLoader, avoids such a batch.",
+        LimbeckWarning,
+        stacklevel=3,
+    )
