@@ -29,10 +29,11 @@ def test_the_split_is_a_partition(n, val, seed):
         with pytest.raises(
             ConfigError, match=rf"data\.val={val} should be a whole number from 1 to {n - 1}"
         ):
-            Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed)
+            Dataset("d", split, split, class_names=["a", "b"], val=val, split_seed=seed)
         return
     first, second = (
-        Dataset("d", split, split, class_names=["a"], val=val, split_seed=seed) for _ in range(2)
+        Dataset("d", split, split, class_names=["a", "b"], val=val, split_seed=seed)
+        for _ in range(2)
     )
     train, held_out = (part.inputs.flatten().tolist() for part in (first.train, first.val))
     assert (len(train), len(held_out)) == (n - val, val)
@@ -258,6 +259,9 @@ def test_given_splits_are_checked():
         )
     with pytest.raises(DataError, match="labels range from 0 to 1, but 1 classes"):
         Dataset.from_splits("mine", good, good, good, class_names=["a"])
+    same = Split(good.inputs, torch.zeros(2).long())
+    with pytest.raises(DataError, match="has a single class; expected at least two"):
+        Dataset.from_splits("mine", same, same, same, class_names=["a"])
 
 
 def test_statistics_of_many_images_are_summed_in_parts(monkeypatch):

@@ -153,3 +153,11 @@ def test_a_single_logit_is_refused_with_the_fix():
             objective(z, z, y)
     with pytest.raises(TeacherError, match=r"1 classes and the student 2.*two for yes or no"):
         Objective()(torch.randn(4, 2), z, y)
+
+
+def test_a_padded_vocabulary_is_cut_by_the_fix_in_the_message():
+    """Models of one family pad their vocabularies differently, as Qwen2.5 with 3B and 14B."""
+    z, v, y = torch.randn(2, 2000), torch.randn(2, 2100), torch.zeros(2, dtype=torch.long)
+    with pytest.raises(TeacherError, match=r"2100 classes .* cut it: logits\[\.\.\., :2000\]"):
+        Objective()(z, v, y)
+    assert Objective()(z, v[..., :2000], y).loss.isfinite()

@@ -78,8 +78,8 @@ def check_samples(
         text: Whether the inputs are token ids with a label at each position.
 
     Raises:
-        DataError: If shapes differ, if there is no sample, if a label is out of range, or if an
-            input is infinite or not a number.
+        DataError: If shapes differ, if there is no sample, if there is one class, if a label is out
+            of range, or if an input is infinite or not a number.
     """
     if text:
         _check_tokens(inputs, labels, classes, where)
@@ -97,6 +97,8 @@ def check_samples(
             f"{where}: labels range from {low} to {high}, but {classes} classes have labels from 0 "
             f"to {classes - 1}."
         )
+    if classes < 2:
+        raise DataError(f"{where} has a single class; expected at least two to tell apart.")
     check_finite(inputs, lambda row: f"{where}: sample {row}")
 
 

@@ -203,7 +203,13 @@ _ENTRIES = (
         "limbeck.losses.divergences.jensen_shannon",
         settings=(
             # shares below one millionth vanish in float32
-            Setting("teacher_share", 0.5, 1e-6, 1 - 1e-6, expected="above 0 and below 1"),
+            Setting(
+                "teacher_share",
+                0.5,
+                1e-6,
+                1 - 1e-6,
+                expected="above 0 (the limit is soft=kl) and below 1 (the limit is reverse_kl)",
+            ),
         ),
         can_standardise=True,
         soft_weight=3.6,  # near the teacher this loss is a quarter of the KL

@@ -18,6 +18,9 @@ from limbeck.losses.sparse import SparseTargets, topk_refusal
 SPARSE_LOSSES = {loss.name: load(loss.sparse) for loss in SOFT_LOSSES.values() if loss.sparse}
 """Functions of the soft losses that work with sparse targets, by name."""
 
+MAX_PADDING = 1024
+"""Maximum number of extra vocabulary entries that may be padding."""
+
 Answers = Tensor | SparseTargets
 """A teacher's logits, or sparse targets."""
 
@@ -240,9 +243,12 @@ class StackedObjective:
             )
         count = teacher.classes if isinstance(teacher, SparseTargets) else teacher.shape[-1]
         if count != classes:
+            smaller = min(count, classes)
             advice = "Both need the same classes in the same order."
             if count == 1:
                 advice = TWO_LOGITS
+            elif 0 < abs(count - classes) <= MAX_PADDING < classes:
+                advice += f" If the larger vocabulary is padded, cut it: logits[..., :{smaller}]."
             raise TeacherError(
                 f"The teacher has {count} classes and the student {classes}. {advice}"
             )

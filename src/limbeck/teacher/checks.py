@@ -8,11 +8,10 @@ from torch.nn.parameter import is_lazy
 
 from limbeck._base.errors import TeacherError
 from limbeck.losses.base import TWO_LOGITS
+from limbeck.losses.stacked import MAX_PADDING
 from limbeck.models import HuggingFace, LoadedModel, model_name
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-MAX_PADDING = 1024
-"""Maximum number of extra vocabulary entries that may be padding."""
 
 
 def check_teacher(
