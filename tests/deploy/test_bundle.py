@@ -13,6 +13,8 @@ from support.deploy_runs import export
 from limbeck._base import bundle_runtime as runtime
 from limbeck.data import Dataset
 from limbeck.deploy.bundle import golden_inputs
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import read_summary
 
 LOCAL_NAMES = [str(Path.home()), "site-packages", "/tmp", str(Path(__file__).parents[2])]
 if len(socket.gethostname()) > 5:  # a shorter name occurs in arbitrary bytes
@@ -25,9 +27,9 @@ def test_the_bundle_reproduces_the_recorded_predictions(kind, request):
     bundle = runtime.Bundle(request.getfixturevalue(f"{kind}_bundle"))
     data = request.getfixturevalue("data" if kind == "mlp" else "conv_data")
     inputs = data.open_test().inputs.numpy()
-    seed = re.search(r"soft, seed (\d)", bundle.name)[1]
+    arm, seed = re.search(r"(hard|soft), seed (\d)", bundle.name).groups()
     with np.load(run / "predictions.npz") as arrays:
-        recorded, labels = arrays[f"students/soft/seed{seed}"], arrays["labels"]
+        recorded, labels = arrays[f"students/{arm}/seed{seed}"], arrays["labels"]
     errors = int((recorded.argmax(1) != labels).sum())
     fp32 = bundle.load("fp32").logits(inputs)
     assert np.abs(fp32 - recorded).max() < 1e-4
@@ -35,6 +37,17 @@ def test_the_bundle_reproduces_the_recorded_predictions(kind, request):
     int8 = bundle.load("int8").logits(inputs)
     assert np.abs(int8 - recorded).max() > 0
     assert abs(int((int8.argmax(1) != labels).sum()) - errors) <= 5
+
+
+@pytest.mark.parametrize("kind", ["mlp", "conv"])
+def test_the_bundle_holds_the_best_arm_on_validation_also_if_it_is_the_control(kind, request):
+    summary = read_summary(RunFolder(request.getfixturevalue(f"{kind}_run")))
+    errors = {arm.name: sum(seed.val.errors for seed in arm.seeds) for arm in summary.arms}
+    bundle = runtime.Bundle(request.getfixturevalue(f"{kind}_bundle"))
+    arm = re.search(r"(hard|soft), seed", bundle.name)[1]
+    assert errors[arm] == min(errors.values())
+    card = (request.getfixturevalue(f"{kind}_bundle") / "model_card.md").read_text()
+    assert ("Arm hard learned from labels alone" in card) == (arm == "hard")
 
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])

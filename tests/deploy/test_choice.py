@@ -3,7 +3,7 @@
 import pytest
 
 from limbeck._base.errors import ConfigError
-from limbeck.deploy.choice import choose_student
+from limbeck.deploy.choice import choose_student, describe_choice
 from limbeck.run.summary import ArmResult, DataFacts, Metrics, Seconds, SeedResult, Summary
 
 SECONDS = Seconds(teacher=0, store=0, training=0, evaluation=0, total=0)
@@ -48,6 +48,28 @@ def test_the_distilled_arm_with_the_fewest_validation_errors_is_chosen():
     assert choose_student(run) == ("b", 1)
     assert choose_student(run, "a") == ("a", 0)
     assert choose_student(run, "hard", 1) == ("hard", 1)
+
+
+def test_an_export_may_prefer_a_control_and_says_so():
+    control = arm("hard", [3, 4], control=True)
+    run = summary(control, arm("soft", [5, 9]), arm("kl", [5, 6]))
+    assert choose_student(run, with_controls=True) == ("hard", 0)
+    assert describe_choice(run, "hard") == (
+        "Arm hard learned from labels alone. It was chosen because it is better on the validation "
+        "split than every distilled arm: it makes 3.5 validation errors, kl makes 5.5 (means over "
+        "seeds). For the distilled student, set arm=kl."
+    )
+    assert describe_choice(run, "kl") == ""
+
+
+def test_an_export_prefers_a_distilled_arm_in_a_tie_and_to_shuffled_answers():
+    control = arm("hard", [5, 5], control=True)
+    shuffled = arm("shuffled", [1, 1], objective={"shuffled": True})
+    run = summary(control, shuffled, arm("soft", [5, 5]))
+    assert choose_student(run, with_controls=True)[0] == "soft"
+    worse = summary(control, arm("soft", [5, 5], nll=2.0))
+    assert choose_student(worse, with_controls=True)[0] == "hard"
+    assert "soft makes 5 with a higher NLL" in describe_choice(worse, "hard")
 
 
 def test_ties_go_to_the_lower_nll():

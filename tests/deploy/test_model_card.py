@@ -16,6 +16,7 @@ FACTS = CardFacts(
     seed=1,
     adjusted=None,
     is_user_choice=False,
+    note="Soft_2 is worse.",
     stages=[Stage("student", 7, 0.0, 0), Stage("onnx int8", 8, 0.1, 2)],
     class_names=["square", "cross", "bar"],
     logits=np.eye(3)[[0, 1, 2, 0]],
@@ -55,6 +56,10 @@ def test_the_card_of_a_bundle_describes_the_run(mlp_bundle, summary):
 def test_errors_are_those_of_the_exported_student(summary):
     assert "It makes 7 errors on 200 test samples (accuracy 96.50 %)" in text(summary)
     assert "| bar | 2 | 50.0 % |" in text(summary)
+
+
+def test_the_reason_for_a_control_is_on_the_card(summary):
+    assert r"without the test split. Soft\_2 is worse." in text(summary)
 
 
 def test_the_date_of_the_run_is_on_the_card(summary):

@@ -62,5 +62,7 @@ def closing_message(bundle: "ExportResult") -> str:
     if bundle.archive is not None:
         archive_size = file_size(bundle.archive.stat().st_size)
         lines.append(f"zip file: {bundle.archive} ({archive_size})")
+    if bundle.note:
+        lines.append(f"note: {bundle.note}")
     lines.append(f"on the device: python {Path(bundle.folder.name) / 'run.py'} verify")
     return "\n".join(lines)

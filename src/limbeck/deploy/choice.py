@@ -5,11 +5,16 @@ from collections.abc import Sequence
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
+from limbeck.report.formats import count
 from limbeck.run.summary import ArmResult, SeedResult, Summary
 
 
 def choose_student(
-    summary: Summary, arm: str | None = None, seed: int | None = None
+    summary: Summary,
+    arm: str | None = None,
+    seed: int | None = None,
+    *,
+    with_controls: bool = False,
 ) -> tuple[str, int]:
     """Choose the arm and the seed of a student. The test split is not used.
 
@@ -17,6 +22,7 @@ def choose_student(
         summary: Summary of the run.
         arm: Name of the arm. None for the best one, see :func:`best_student`.
         seed: Seed of the student. None for the best seed of the arm.
+        with_controls: Whether the best arm may be a control.
 
     Returns:
         Name of the arm, and seed.
@@ -29,7 +35,7 @@ def choose_student(
         raise ConfigError("This run has no students: it trained only the teacher.")
     is_text = summary.measure == "bits_per_byte"
     if arm is None:
-        arm, best_seed = best_student(summary.arms, is_text=is_text)
+        arm, best_seed = best_student(summary.arms, is_text=is_text, with_controls=with_controls)
     elif arm in arms:
         _, best_seed = best_student([arms[arm]], is_text=is_text)
     else:
@@ -46,21 +52,53 @@ def choose_student(
     return arm, seed
 
 
-def best_student(arms: Sequence[ArmResult], *, is_text: bool = False) -> tuple[str, int]:
+def best_student(
+    arms: Sequence[ArmResult], *, is_text: bool = False, with_controls: bool = False
+) -> tuple[str, int]:
     """Find the arm and seed of the best student on the validation split.
 
     The distilled arm with the fewest errors, averaged over seeds, comes first, then its best seed.
-    Ties go to the lower NLL, and text is compared by NLL alone. A control is chosen only if there
-    is no distilled arm.
+    Ties go to the lower NLL, and text is compared by NLL alone. If there is no distilled arm, the
+    best of the others is chosen.
 
     Args:
         arms: Results of at least one arm.
         is_text: Whether the students are language models.
+        with_controls: Whether to choose a control that is better than every distilled arm. An arm
+            that learned from shuffled answers is never preferred to a distilled one.
     """
-    candidates = [arm for arm in arms if _is_distilled(arm)] or arms
-    arm = min(candidates, key=lambda arm: _validation_loss(arm.seeds, is_text))
+    distilled = [arm for arm in arms if _is_distilled(arm)]
+    candidates = list(distilled)
+    if with_controls:
+        candidates += [arm for arm in arms if arm.control and not arm.is_shuffled]
+    # distilled arms come first, so they win ties
+    arm = min(candidates or arms, key=lambda arm: _validation_loss(arm.seeds, is_text))
     result = min(arm.seeds, key=lambda result: _validation_loss([result], is_text))
     return arm.name, result.seed
+
+
+def describe_choice(summary: Summary, name: str) -> str:
+    """Explain why a control is preferred to the distilled arms; empty for other arms.
+
+    Args:
+        summary: Summary of the run.
+        name: Arm that was chosen with :func:`choose_student`.
+    """
+    arm = summary.arm(name)
+    distilled = [other for other in summary.arms if _is_distilled(other)]
+    if not arm.control or not distilled:
+        return ""
+    other = summary.arm(best_student(distilled)[0])
+    errors, _ = _validation_loss(arm.seeds, is_text=False)
+    other_errors, _ = _validation_loss(other.seeds, is_text=False)
+    comparison = f"{count(errors)} validation errors, {other.name} makes {count(other_errors)}"
+    if errors == other_errors:
+        comparison += " with a higher NLL"
+    return (
+        f"Arm {name} learned from labels alone. It was chosen because it is better on the "
+        f"validation split than every distilled arm: it makes {comparison} (means over seeds). For "
+        f"the distilled student, set arm={other.name}."
+    )
 
 
 def _is_distilled(arm: ArmResult) -> bool:

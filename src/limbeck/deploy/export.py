@@ -18,7 +18,7 @@ from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
 from limbeck.deploy.calibration import fit_temperature
-from limbeck.deploy.choice import check_is_classifier, choose_student
+from limbeck.deploy.choice import check_is_classifier, choose_student, describe_choice
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student
@@ -45,7 +45,8 @@ class ExportOptions:
 
     Attributes:
         to: Folder of the bundle. None for ``bundle`` in the run folder.
-        arm: Arm of the student. None for the best distilled one on the validation split.
+        arm: Arm of the student. None for the best one on the validation split, which may be a
+            control.
         seed: Seed of the student. None for the best one on the validation split.
         adjusted: Method that fitted constants to add to the student's logits (``prior`` or
             ``kappa``). None for the student without constants.
@@ -88,6 +89,7 @@ class ExportResult:
         seed: Seed of the student.
         stages: Stages of the export with their test errors.
         samples: Number of test samples.
+        note: Reason why the student of a control was exported, or empty.
     """
 
     folder: Path
@@ -96,6 +98,7 @@ class ExportResult:
     seed: int
     stages: list[Stage]
     samples: int
+    note: str = ""
 
     def __str__(self) -> str:
         return table(self.stages, self.samples)
@@ -135,7 +138,8 @@ def export(
     folder = RunFolder(run)
     summary = read_summary(folder)
     manifest = read_manifest(folder)
-    arm, seed = choose_student(summary, options.arm, options.seed)
+    arm, seed = choose_student(summary, options.arm, options.seed, with_controls=True)
+    note = describe_choice(summary, arm) if options.arm is None else ""
     destination = Destination.of(options.to, folder.path, zipped=options.zipped)
     destination.check_free(overwrite=options.overwrite)
     check_data_of_run(folder, data)
@@ -155,6 +159,7 @@ def export(
             seed=seed,
             adjusted=options.adjusted,
             is_user_choice=options.arm is not None or options.seed is not None,
+            note=note,
             stages=conversion.stages,
             class_names=data.class_names,
             logits=val_logits,
@@ -184,6 +189,7 @@ def export(
         seed,
         conversion.stages,
         summary.data.test,
+        note,
     )
 
 

@@ -28,6 +28,7 @@ class CardFacts:
         seed: Seed of the student.
         adjusted: Method that fitted the constants added to the logits. None without constants.
         is_user_choice: Whether the user chose the arm or the seed.
+        note: Reason why the student of a control was exported, or empty.
         stages: Stages of the export.
         class_names: Names of the classes, in the order of the logits.
         logits: Logits of the validation samples, ``[N, classes]``.
@@ -39,6 +40,7 @@ class CardFacts:
     seed: int
     adjusted: str | None
     is_user_choice: bool
+    note: str
     stages: Sequence[Stage]
     class_names: Sequence[str]
     logits: np.ndarray
@@ -119,6 +121,8 @@ def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]
         choice = "chosen by the person who exported it."
     else:
         choice = "chosen on the validation split, without the test split."
+    if facts.note:
+        choice += f" {_plain(facts.note)}"
     verdicts = []
     for verdict, sentence in headlines(summary):
         if verdict != "none":

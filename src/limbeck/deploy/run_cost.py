@@ -42,7 +42,7 @@ def cost(
 ) -> Cost:
     """Measure the teacher and one student of each architecture, and add them to the report.
 
-    The student with the fewest validation errors represents its architecture. The errors of
+    The distilled student with the fewest validation errors represents its architecture. The errors of
     8-bit models are counted on the test split. The result is written to ``cost.json``.
 
     Args:

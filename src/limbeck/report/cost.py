@@ -52,7 +52,7 @@ def note(cost: Cost) -> str:
         f"which the models take turns. Per second counts inputs in batches of {cost.batch}. Memory "
         "is the peak of a process that loads the model and answers once, libraries included. "
         f"Measured on {processor} with torch {cost.versions.get('torch')}. Each architecture is "
-        "represented by its student with the fewest validation errors."
+        "represented by its distilled student with the fewest validation errors."
     )
 
 
