@@ -9,6 +9,7 @@ import onnx
 import pytest
 from support.deploy_runs import dataset, export, images, small_mlp, study
 from torch import nn
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, DataError, ExportError, UntrustedFileError
@@ -60,7 +61,7 @@ def test_a_class_of_the_user_is_exported(data, tmp_path):
             self.layer = nn.Linear(120, 3)
 
         def forward(self, x):
-            return self.layer(x.flatten(1))
+            return ImageClassifierOutput(logits=self.layer(x.flatten(1)))
 
     def build(arm):
         return Normalized(Linear(), *data.statistics)

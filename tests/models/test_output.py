@@ -2,9 +2,15 @@
 
 import pytest
 import torch
+from torch import nn
+from transformers.modeling_outputs import ImageClassifierOutput
 
+import limbeck
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.models import logits_of
+from limbeck.models.bias import add_to_logits
+from limbeck.teacher.checks import probe
+from limbeck.teacher.signal import LiveTeacher
 
 LOGITS = torch.randn(4, 3)
 
@@ -16,6 +22,28 @@ class Output:
 @pytest.mark.parametrize("output", [LOGITS, Output(), {"loss": None, "logits": LOGITS}])
 def test_logits_are_a_tensor_or_a_part_of_the_output(output):
     assert logits_of(output, 4, "student") is LOGITS
+
+
+class Net(nn.Module):
+    """A linear model that returns its logits in an object, as models of transformers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return ImageClassifierOutput(logits=self.layer(x))
+
+
+def test_such_models_are_teachers_scored_and_adjusted():
+    net, x = Net(), torch.rand(6, 4)
+    loader = [(x, torch.tensor([0, 1, 2, 0, 1, 2]))]
+    assert limbeck.evaluate(net, loader) == limbeck.evaluate(net.layer, loader)
+    assert probe(net, x[:1], [3], where="here") == 3
+    assert torch.equal(LiveTeacher(net).answer(x), net.layer(x))
+    before = net.layer(x)
+    assert add_to_logits(net, torch.ones(3), x)
+    torch.testing.assert_close(net.layer(x), before + 1)
 
 
 @pytest.mark.parametrize(

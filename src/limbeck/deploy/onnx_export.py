@@ -16,6 +16,7 @@ from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, ResourceError
 from limbeck._base.files import write_atomically
 from limbeck.data.dataset import as_float
+from limbeck.models.output import without_wrapper
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,8 +38,8 @@ class _FromRawInputs(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self.model(as_float(inputs))
+    def forward(self, inputs: Tensor) -> object:
+        return without_wrapper(self.model(as_float(inputs)))
 
 
 def check_onnx_is_installed() -> None:

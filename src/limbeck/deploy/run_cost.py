@@ -42,8 +42,8 @@ def cost(
 ) -> Cost:
     """Measure the teacher and one student of each architecture, and add them to the report.
 
-    The distilled student with the fewest validation errors represents its architecture. The errors of
-    8-bit models are counted on the test split. The result is written to ``cost.json``.
+    The distilled student with the fewest validation errors represents its architecture. The errors
+    of 8-bit models are counted on the test split. The result is written to ``cost.json``.
 
     Args:
         run: Folder of a finished run.

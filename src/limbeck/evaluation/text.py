@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck.evaluation.metrics import calibration_error, finite_or_none, top_class
+from limbeck.models.output import logits_of
 from limbeck.run.metrics import TextMetrics
 
 TokenBatch = tuple[Tensor, Tensor, Tensor | None]
@@ -58,7 +59,7 @@ def score_tokens(batches: Iterable[TokenBatch], model: nn.Module | None = None) 
         device = next((p.device for p in model.eval().parameters()), device)
     parts = []
     for x, y, teacher in batches:
-        logits = teacher if model is None else model(x.to(device))
+        logits = teacher if model is None else logits_of(model(x.to(device)), len(x), "model")
         assert logits is not None
         parts.append(_score_batch(logits, y.to(logits.device), teacher))
     return _concatenate(parts)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from limbeck.models.output import logits_of
+
 
 @torch.no_grad()
 def add_to_logits(model: nn.Module, bias: Tensor, inputs: Tensor) -> bool:
@@ -19,13 +21,17 @@ def add_to_logits(model: nn.Module, bias: Tensor, inputs: Tensor) -> bool:
     Returns:
         Whether there is such a parameter. If not, the model is unchanged.
     """
-    before = model(inputs)
+
+    def answer() -> Tensor:
+        return logits_of(model(inputs), len(inputs), "model")
+
+    before = answer()
     tensors = [*model.buffers(), *model.parameters()]
     candidates = [tensor for tensor in tensors if tensor.shape == bias.shape]
     for parameter in reversed(candidates):
         original = parameter.clone()
         parameter.add_(bias.to(parameter))
-        if torch.allclose(model(inputs), before + bias.to(before), rtol=1e-4, atol=1e-4):
+        if torch.allclose(answer(), before + bias.to(before), rtol=1e-4, atol=1e-4):
             return True
         parameter.copy_(original)
     return False

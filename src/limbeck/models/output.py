@@ -24,11 +24,7 @@ def logits_of(
     Raises:
         LimbeckError: If the output has no logits, or not one row per sample.
     """
-    logits = output
-    if isinstance(output, Mapping) and "logits" in output:
-        logits = output["logits"]
-    elif not isinstance(output, Tensor):
-        logits = getattr(output, "logits", output)
+    logits = without_wrapper(output)
     if not isinstance(logits, Tensor):
         raise error(
             f"The {role} returned {_describe(output)}; expected logits as a tensor [B, C], or an "
@@ -40,6 +36,15 @@ def logits_of(
             f"expected logits [{samples}, C], one row per input."
         )
     return logits
+
+
+def without_wrapper(output: object) -> object:
+    """Return the logits of an output that has them as ``logits``; any other output as it is."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        return output.get("logits", output)
+    return getattr(output, "logits", output)
 
 
 def _describe(output: object) -> str:

@@ -10,6 +10,7 @@ from limbeck._base.errors import TeacherError
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.losses.stacked import MAX_PADDING
 from limbeck.models import HuggingFace, LoadedModel, model_name
+from limbeck.models.output import without_wrapper
 
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
@@ -180,7 +181,7 @@ def probe(model: nn.Module, blank: Tensor, answer_shape: Sequence[int], *, where
     first = next(model.parameters(), None)
     inputs = blank if first is None else blank.to(first.device)
     try:
-        logits = model.eval()(inputs)
+        logits = without_wrapper(model.eval()(inputs))
     except (RuntimeError, ValueError, TypeError, LookupError, AssertionError) as error:
         reason = str(error).split("\n")[0] or type(error).__name__
         raise TeacherError(

@@ -21,6 +21,7 @@ from limbeck.data.sources.base import Source, SourceTeacher
 from limbeck.data.sources.noise import Noise, StrokeNoise
 from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
+from limbeck.models.output import logits_of
 from limbeck.training.generator_losses import (
     balance_loss,
     certainty_loss,
@@ -273,7 +274,8 @@ class AdversarialTraining:
         down, across = torch.randint(-JITTER, JITTER + 1, (2,)).tolist()
         images = self.generator(self.noise(BATCH)).roll((down, across), (2, 3))
         terms.clear()
-        answer = torch.stack([model(images) for model in self.models]).mean(0).float()
+        answers = [logits_of(model(images), len(images), "teacher") for model in self.models]
+        answer = torch.stack(answers).mean(0).float()
         losses = {"certainty": certainty_loss(answer).mean(), "balance": balance_loss(answer)}
         if terms:
             losses["statistics"] = torch.stack(terms).mean()
