@@ -89,22 +89,19 @@ def test_inputs_that_it_cannot_read(model, shape):
 
 
 @pytest.mark.parametrize(
-    ("answer", "output"),
+    ("answer", "message"),
     [
-        (lambda x: x, r"shape \[1, 1, 4, 4\]"),
-        (lambda x: x.sum(), r"shape \[\]"),
-        (lambda x: torch.zeros(3), r"shape \[3\]"),
-        (lambda x: torch.zeros(3, 3), r"shape \[3, 3\]"),
-        (lambda x: (torch.zeros(1, 3), x), "tuple"),
-        (lambda x: {"logits": torch.zeros(1, 3)}, "dict"),
-        (lambda x: None, "NoneType"),
+        (lambda x: x, r"outputs shape \[1, 1, 4, 4\] for one input; expected logits of shape"),
+        (lambda x: x.sum(), r"outputs shape \[\]"),
+        (lambda x: torch.zeros(3), r"outputs shape \[3\]"),
+        (lambda x: torch.zeros(3, 3), r"outputs shape \[3, 3\]"),
+        (lambda x: (torch.zeros(1, 3), x), "returns a tuple of 2"),
+        (lambda x: {"out": torch.zeros(1, 3)}, "returns a dictionary of 'out'"),
+        (lambda x: None, "returns None"),
     ],
 )
-def test_answers_that_are_no_logits(answer, output):
-    with pytest.raises(
-        TeacherError,
-        match=f"outputs {output} for one input; expected logits of shape",
-    ):
+def test_answers_that_are_no_logits(answer, message):
+    with pytest.raises(TeacherError, match=message):
         check(Answer(answer))
 
 
