@@ -95,9 +95,9 @@ def test_inputs_that_it_cannot_read(model, shape):
         (lambda x: x.sum(), r"outputs shape \[\]"),
         (lambda x: torch.zeros(3), r"outputs shape \[3\]"),
         (lambda x: torch.zeros(3, 3), r"outputs shape \[3, 3\]"),
-        (lambda x: (torch.zeros(1, 3), x), "returns a tuple of 2"),
-        (lambda x: {"out": torch.zeros(1, 3)}, "returns a dictionary of 'out'"),
-        (lambda x: None, "returns None"),
+        (lambda x: (torch.zeros(1, 3), x), "outputs tuple for one input"),
+        (lambda x: {"out": torch.zeros(1, 3)}, "outputs dict for one input"),
+        (lambda x: None, "outputs NoneType for one input"),
     ],
 )
 def test_answers_that_are_no_logits(answer, message):
