@@ -226,6 +226,27 @@ def test_bad_samples_are_named(damage, message):
     assert not model._forward_hooks
 
 
+class FailingOnDevice(nn.Linear):
+    """A model that fails in its second step as CUDA does if a label is out of range."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls == 2:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return super().forward(x)
+
+
+def test_labels_out_of_range_are_named_on_cuda_too():
+    x, y = samples((16,))
+    y[20] = 9
+    with pytest.raises(DataError, match=r"Sample 20 of .* label 9, but the model has 4 "):
+        limbeck.train(
+            FailingOnDevice(16, 4), DataLoader(TensorDataset(x, y), 16), epochs=1, progress=False
+        )
+
+
 def test_numpy_arrays_and_dictionaries_train_the_same_student():
     x, y = samples((16,))
 

@@ -34,7 +34,12 @@ def read_pair(batch: object) -> tuple[Tensor, Tensor]:
     """
     inputs, labels = _pair(batch)
     x, y = _as_tensor(inputs, "inputs"), _as_tensor(labels, "labels")
-    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+    if y.ndim == 0:
+        raise DataError(
+            "A batch should have a label for each input, but has a single label. If the loader is "
+            "a dataset, wrap it: DataLoader(dataset, batch_size=64)."
+        )
+    if x.ndim == 0 or len(x) != len(y):
         raise DataError(
             f"A batch should have one label per input, but has inputs of shape {list(x.shape)} and "
             f"labels of shape {list(y.shape)}."
