@@ -8,7 +8,7 @@ import pytest
 import torch
 from support.text_files import PARTS, random_text, splits_of, write
 
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data import text_file, text_folder
 
 
@@ -185,6 +185,20 @@ def test_a_path_that_is_not_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DataError, match=r"a\.txt cannot be read \(Permission denied\)"):
         text_file(file)
+
+
+def test_copies_that_may_be_cut_apart_are_reported(tmp_path):
+    for name in ("a.txt", "b/copy.txt", "c.txt"):
+        write(tmp_path / "in" / name, random_text(3000, seed=name == "c.txt"))
+    with pytest.warns(
+        LimbeckWarning, match=r"1 file is a copy, .*: .*b/copy\.txt = .*a\.txt\. Remove"
+    ) as warnings:
+        text_folder(tmp_path / "in", block=16)
+    assert warnings[0].filename == __file__
+    for seed, part in enumerate(PARTS):
+        write(tmp_path / "given" / part / "a.txt", random_text(3000, seed))
+        write(tmp_path / "given" / part / "b.txt", random_text(3000, seed))
+    text_folder(tmp_path / "given", block=16)
 
 
 def test_bad_patterns_are_named(tmp_path):

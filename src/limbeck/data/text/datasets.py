@@ -103,6 +103,10 @@ def text_folder(
         ConfigError: If a setting is out of range, or if a package is missing.
         DataError: If files or the tokenizer are missing, damaged or not as expected (each bad file
             is named), if a text is in two given splits, or if the text is too short.
+
+    Warns:
+        LimbeckWarning: If files from which splits are cut are copies of each other, or as for
+            :func:`text_file`.
     """
     options = TextOptions(
         tokenizer=tokenizer,

@@ -4,12 +4,13 @@ import codecs
 import gzip
 import hashlib
 import os
+import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.checks import files_below, join_some, subfolders
 
 SPLITS = ("train", "val", "test")
@@ -68,6 +69,9 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
         ConfigError: If a pattern is empty or not a string.
         DataError: If there is no text, if files cannot be read (each is named), if folders look
             like splits under other names, or if a text is in two splits.
+
+    Warns:
+        LimbeckWarning: If files from which splits are cut are copies of each other.
     """
     patterns = [pattern] if isinstance(pattern, str) else list(pattern)
     if not patterns or not all(isinstance(name, str) and name for name in patterns):
@@ -78,7 +82,7 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
     folders = _split_folders(root) or {"train": root}
     files = {part: _matching_files(folder, patterns) for part, folder in folders.items()}
     contents = _read_all([file for group in files.values() for file in group], root)
-    _check_apart(files, contents)
+    _check_copies(files, contents)
     texts = {}
     for part, group in files.items():
         texts[part] = SEPARATOR.join(contents[file] for file in group if contents[file])
@@ -184,12 +188,10 @@ def _read_all(files: Sequence[Path], root: Path) -> dict[Path, bytes]:
     return contents
 
 
-def _check_apart(files: Mapping[str, Sequence[Path]], contents: Mapping[Path, bytes]) -> None:
-    """Check that no text is in two of the given splits."""
-    if len(files) == 1:
-        return
+def _check_copies(files: Mapping[str, Sequence[Path]], contents: Mapping[Path, bytes]) -> None:
+    """Check that no text is in two given splits, and warn of copies that may be cut apart."""
     first: dict[bytes, tuple[str, Path]] = {}
-    pairs = []
+    in_two_splits, in_training = [], []
     for part, group in files.items():
         for file in group:
             if _is_blank(contents[file]):
@@ -197,10 +199,22 @@ def _check_apart(files: Mapping[str, Sequence[Path]], contents: Mapping[Path, by
             digest = hashlib.sha256(contents[file]).digest()
             other_part, other_file = first.setdefault(digest, (part, file))
             if other_part != part:
-                pairs.append(f"{file} = {other_file}")
-    if pairs:
-        texts = "1 text is" if len(pairs) == 1 else f"{len(pairs)} texts are"
+                in_two_splits.append(f"{file} = {other_file}")
+            elif other_file != file and part == "train":
+                in_training.append(f"{file} = {other_file}")
+    if in_two_splits:
+        texts = "1 text is" if len(in_two_splits) == 1 else f"{len(in_two_splits)} texts are"
         raise DataError(
-            f"{texts} in two splits, so the test would measure memorised text: {join_some(pairs)}. "
-            "Remove one of each pair, or let limbeck split a single folder."
+            f"{texts} in two splits, so the test would measure memorised text: "
+            f"{join_some(in_two_splits)}. Remove one of each pair."
+        )
+    if in_training and len(files) < len(SPLITS):
+        texts = (
+            "1 file is a copy" if len(in_training) == 1 else f"{len(in_training)} files are copies"
+        )
+        warnings.warn(
+            f"{texts}, so text of the other splits may also be in training: "
+            f"{join_some(in_training)}. Remove one of each pair.",
+            LimbeckWarning,
+            stacklevel=4,
         )
