@@ -122,3 +122,12 @@ def test_no_other_constant_makes_fewer_errors(seed, classes, whole, data):
 
 def test_recall_of_a_class_without_samples():
     assert recall(torch.eye(3)[[0, 1, 1]], torch.tensor([0, 0, 1])) == [0.5, 1.0, None]
+
+
+def test_rows_that_are_not_finite_do_not_spoil_the_constants():
+    z, prior = problem(0)
+    logits, prior = torch.from_numpy(z), torch.from_numpy(prior / prior.sum())
+    expected = prior_bias(logits[1:], prior)
+    logits[0, 2] = torch.nan
+    torch.testing.assert_close(prior_bias(logits, prior), expected)
+    assert not prior_bias(torch.full((4, 5), torch.nan), prior).any()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from limbeck._base.errors import ConfigError
@@ -22,6 +23,7 @@ from limbeck.deploy.onnx_export import (
     to_onnx,
     write_model,
 )
+from limbeck.evaluation.metrics import errors
 from limbeck.models import count_parameters, load_model, model_name
 from limbeck.models.files.rebuild import describe
 from limbeck.report.page import write_report
@@ -170,8 +172,7 @@ class _Exporter:
         for file in files:
             logits = onnx_logits(file.read_bytes(), precision, test.inputs, self.data.class_names)
             answers.append(softmax(logits, axis=1) if self.combine == "probabilities" else logits)
-        top = np.mean(answers, axis=0).argmax(1)
-        return int((top != test.labels.numpy()).sum())
+        return int(errors(torch.from_numpy(np.mean(answers, axis=0)), test.labels))
 
 
 def _architecture(members: Sequence[nn.Module]) -> str:

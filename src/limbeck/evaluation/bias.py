@@ -32,14 +32,17 @@ def prior_bias(logits: Tensor, prior: Tensor, absent: Sequence[int] = ()) -> Ten
     if that reduces the gradient.
 
     Args:
-        logits: Logits of the inputs, ``[N, C]``.
+        logits: Logits of the inputs, ``[N, C]``; rows that are not finite are left out.
         prior: Share of each class, ``[C]``, all above 0, with sum 1.
         absent: Classes that the student never saw.
 
     Returns:
-        float64 ``[C]``. The mean is 0; or, with ``absent`` classes, the other classes have 0.
+        float64 ``[C]``. The mean is 0; or, with ``absent`` classes, the other classes have 0. All
+        are 0 if no row is finite.
     """
-    z, prior = logits.double(), prior.double()
+    z, prior = logits[logits.isfinite().all(-1)].double(), prior.double()
+    if not len(z):
+        return torch.zeros_like(prior)
     if not absent:
         bias = _match(z, prior)
         return bias - bias.mean()

@@ -24,8 +24,8 @@ MAX_NUMBER = 1e6
 """Maximum of weights and temperatures; float32 is not precise enough for larger ones."""
 
 TWO_LOGITS = (
-    "Use one logit per class, two for yes or no; a model with one sigmoid output z has the logits "
-    "torch.cat([torch.zeros_like(z), z], -1)."
+    "Use one logit per class, two for yes or no; a model with a sigmoid output z [B, 1] has the "
+    "logits torch.cat([torch.zeros_like(z), z], -1)."
 )
 """Advice for models with a single logit."""
 

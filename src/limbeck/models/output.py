@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from limbeck._base.errors import ConfigError, LimbeckError
+from limbeck.losses.base import TWO_LOGITS
 
 
 def logits_of(
@@ -31,9 +32,10 @@ def logits_of(
             f"output with the logits as `logits`.{_hint(output)}"
         )
     if logits.ndim < 2 or len(logits) != samples:
+        hint = f" {TWO_LOGITS}" if list(logits.shape) == [samples] else ""
         raise error(
             f"The {role} returned a tensor of shape {list(logits.shape)} for {samples} inputs; "
-            f"expected logits [{samples}, C], one row per input."
+            f"expected logits [{samples}, C], one row per input.{hint}"
         )
     return logits
 
