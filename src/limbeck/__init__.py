@@ -5,9 +5,11 @@ made the small model better.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base.threads import limit_spinning
 from limbeck._base.version import __version__
 
 if TYPE_CHECKING:
+    from limbeck import data, deploy, evaluation, losses, models
     from limbeck.evaluation.evaluate import evaluate
     from limbeck.losses import Objective
     from limbeck.store.settings import StoreSettings
@@ -29,8 +31,13 @@ __all__ = [
     "Study",
     "Teacher",
     "__version__",
+    "data",
+    "deploy",
     "distill",
     "evaluate",
+    "evaluation",
+    "losses",
+    "models",
     "train",
 ]
 
@@ -48,16 +55,21 @@ _HOMES = {
     "evaluate": "limbeck.evaluation.evaluate",
     "train": "limbeck.training.fit",
 }
+_PACKAGES = ("data", "deploy", "evaluation", "losses", "models")
+
+limit_spinning()
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import limbeck`` does not wait for
     torch.
     """
+    if name in _PACKAGES:
+        return import_module(f"limbeck.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'limbeck' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return list(__all__)

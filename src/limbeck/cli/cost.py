@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.cli.parsers import add_verb
+
 if TYPE_CHECKING:
     from limbeck.run.cost import Cost
 
@@ -11,9 +13,7 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck cost``."""
     text = "measure size, memory and latency of the models of a run, and add them to its report"
-    parser = verbs.add_parser("cost", help=text, description=text)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.set_defaults(command=run)
+    add_verb(verbs, "cost", text, run, run="folder of a finished run")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,24 +5,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from limbeck.cli.parsers import add_settings, add_verb
 from limbeck.cli.verb_settings import Setting, read_settings
 
 SETTINGS = {
-    "port": Setting(int, "port=8000"),
-    "arm": Setting(str, "arm=soft"),
-    "seed": Setting(int, "seed=0"),
+    "port": Setting(int, "port=8000", "port of the page (default: any free port)"),
+    "arm": Setting(str, "arm=soft", "arm of the student (default: the best in validation)"),
+    "seed": Setting(int, "seed=0", "seed of the student (default: the best in validation)"),
 }
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck demo``."""
     text = "serve a local page on which teacher, control and student classify your drawings"
-    parser = verbs.add_parser("demo", help=text, description=text)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="e.g. port=8000 arm=soft seed=0"
-    )
-    parser.set_defaults(command=run)
+    parser = add_verb(verbs, "demo", text, run, run="folder of a finished run")
+    add_settings(parser, SETTINGS)
 
 
 def run(arguments: argparse.Namespace) -> int:

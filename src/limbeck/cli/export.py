@@ -4,35 +4,35 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck.cli.parsers import add_settings, add_verb
 from limbeck.cli.verb_settings import Setting, read_settings
 
 if TYPE_CHECKING:
     from limbeck.deploy.export import ExportResult
 
 SETTINGS = {
-    "to": Setting(str, "to=FOLDER"),
-    "arm": Setting(str, "arm=soft"),
-    "seed": Setting(int, "seed=0"),
-    "int8": Setting(bool, "int8=false"),
-    "int8_share": Setting(float, "int8_share=0.002"),
-    "adjusted": Setting(str, "adjusted=prior"),
-    "zipped": Setting(bool, "zipped=false"),
-    "overwrite": Setting(bool, "overwrite=true"),
+    "to": Setting(str, "to=FOLDER", "folder of the bundle (default: bundle in the run folder)"),
+    "arm": Setting(str, "arm=soft", "arm of the student (default: the best in validation)"),
+    "seed": Setting(int, "seed=0", "seed of the student (default: the best in validation)"),
+    "int8": Setting(bool, "int8=false", "whether to add a model in 8 bits (default: true)"),
+    "int8_share": Setting(
+        float,
+        "int8_share=0.002",
+        "errors that 8 bits may add, as a share of the test samples (default: 0.001)",
+    ),
+    "adjusted": Setting(
+        str, "adjusted=prior", "export the student with the constants that bias=prior added"
+    ),
+    "zipped": Setting(bool, "zipped=false", "whether to write a zip file, too (default: true)"),
+    "overwrite": Setting(bool, "overwrite=true", "replace an earlier bundle"),
 }
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck export``."""
     text = "export the best student of a run to ONNX, as a bundle that runs without PyTorch"
-    parser = verbs.add_parser("export", help=text, description=text)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument(
-        "settings",
-        nargs="*",
-        metavar="KEY=VALUE",
-        help="e.g. to=FOLDER arm=soft seed=0 int8=false",
-    )
-    parser.set_defaults(command=run)
+    parser = add_verb(verbs, "export", text, run, run="folder of a finished run")
+    add_settings(parser, SETTINGS)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ from limbeck.cli import (
     sample,
     store,
 )
-from limbeck.cli.terminal import DISK_FULL, fail, show_warnings_in_one_line
+from limbeck.cli.terminal import DISK_FULL, announce_start, fail, show_warnings_in_one_line
 
 DESCRIPTION = (
     "Knowledge distillation for PyTorch. limbeck also trains the control and tells you whether "
@@ -51,6 +51,9 @@ network or missing library, 7 untrusted or damaged file, 8 exported model differ
 interrupted
 """
 
+SLOW_START = {"run", "train", "distill", "resume", "export", "cost", "demo", "sample"}
+"""Verbs that import PyTorch, which takes seconds."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb.
@@ -68,6 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return bundle.run(words)
     arguments = _parse(words)
     _prepare_process()
+    if arguments.verb in SLOW_START and not getattr(arguments, "cfg", None):
+        announce_start()
     try:
         return arguments.command(arguments)
     except LimbeckError as error:
@@ -115,9 +120,6 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _prepare_process() -> None:
-    if "OMP_WAIT_POLICY" not in os.environ:
-        # Idle OpenMP threads that spin slow down other processes several times (docs/log.md).
-        os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     show_warnings_in_one_line()
     with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGTERM, _exit_on_signal)

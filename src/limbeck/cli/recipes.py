@@ -7,15 +7,16 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from limbeck.cli.parsers import add_verb
+
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck recipes``."""
     text = "list the recipes"
-    parser = verbs.add_parser("recipes", help=text, description=text)
+    parser = add_verb(verbs, "recipes", text, run)
     parser.add_argument(
         "--config-dir", type=Path, metavar="DIR", help="folder with your own recipes"
     )
-    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

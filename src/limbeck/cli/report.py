@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import ConfigError
+from limbeck.cli.parsers import add_verb
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck report``."""
     text = "print the results of a run and write its report.html again"
-    parser = verbs.add_parser("report", help=text, description=text)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.set_defaults(command=run)
+    add_verb(verbs, "report", text, run, run="run folder")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import ConfigError
+from limbeck.cli.parsers import add_verb
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck resume``."""
     text = "continue an interrupted run with the same settings"
-    parser = verbs.add_parser("resume", help=text, description=text)
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder to continue")
-    parser.set_defaults(command=run)
+    add_verb(verbs, "resume", text, run, run="run folder")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
 from limbeck._base.version import __version__
+from limbeck.cli.parsers import add_verb
+from limbeck.cli.run_help import GROUPS_AND_SETTINGS
 from limbeck.cli.terminal import DISK_FULL, fail
 from limbeck.run.folder import reserve_folder
 
@@ -30,12 +32,13 @@ MAX_FAILED_ARMS = 3
 def add_parsers(verbs: Any) -> None:
     """Add the parsers of the three verbs."""
     for verb, text in HELP.items():
-        parser = verbs.add_parser(verb, help=text, description=text)
+        parser = add_verb(verbs, verb, text, run)
+        parser.epilog = GROUPS_AND_SETTINGS
         parser.add_argument(
             "overrides",
             nargs="*",
             metavar="KEY=VALUE",
-            help="settings, e.g. recipe=mnist epochs=60",
+            help="settings, e.g. recipe=mnist epochs=60; see below",
         )
         parser.add_argument("--cfg", choices=["job"], help="print all settings and exit")
         parser.add_argument(
@@ -45,7 +48,7 @@ def add_parsers(verbs: Any) -> None:
             parser.add_argument(
                 "-m", "--multirun", action="store_true", help="sweep settings written as KEY=A,B,C"
             )
-        parser.set_defaults(command=run, multirun=False)
+        parser.set_defaults(multirun=False)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -4,26 +4,23 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from limbeck.cli.parsers import add_settings, add_verb
 from limbeck.cli.verb_settings import Setting, read_settings
 
 SETTINGS = {
-    "tokens": Setting(int, "tokens=200"),
-    "temperature": Setting(float, "temperature=0.8"),
-    "seed": Setting(int, "seed=0"),
-    "arm": Setting(str, "arm=soft"),
+    "tokens": Setting(int, "tokens=200", "number of tokens to generate (default: 200)"),
+    "temperature": Setting(float, "temperature=0.8", "0 takes the most likely token each time (default: 1.0)"),
+    "seed": Setting(int, "seed=0", "seed of the random numbers (default: 0)"),
+    "arm": Setting(str, "arm=soft", "arm of the student (default: the best in validation)"),
 }
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck sample``."""
     text = "generate text with teacher, control and student of a run, side by side"
-    parser = verbs.add_parser("sample", help=text, description=text)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run on text")
+    parser = add_verb(verbs, "sample", text, run, run="folder of a finished run on text")
     parser.add_argument("prompt", metavar="PROMPT", help="text to continue")
-    parser.add_argument(
-        "settings", nargs="*", metavar="KEY=VALUE", help="e.g. tokens=200 temperature=0.8 seed=0"
-    )
-    parser.set_defaults(command=run)
+    add_settings(parser, SETTINGS)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from limbeck._base import cache
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
+from limbeck.cli.parsers import add_verb
 from limbeck.store.files import (
     StoreFolder,
     describe_shards,
@@ -189,7 +190,7 @@ def select(root: Path, keys: Sequence[str]) -> list[Path]:
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck store``."""
     text = "list, verify or clear the stores of teachers' answers"
-    parser = verbs.add_parser("store", help=text, description=text)
+    parser = add_verb(verbs, "store", text, run)
     parser.add_argument("action", choices=["list", "verify", "clear"], help="what to do")
     parser.add_argument(
         "keys", nargs="*", metavar="KEY", help="key of a store, or its first digits"
@@ -201,7 +202,6 @@ def add_parser(verbs: Any) -> None:
         metavar="DIR",
         help="folder of the stores (default: cache folder)",
     )
-    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

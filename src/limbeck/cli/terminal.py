@@ -1,15 +1,25 @@
 """Errors and warnings on the terminal, one message each."""
 
 import errno
+import os
+import sys
 import warnings
 from typing import Any
 
 from limbeck._base.errors import LimbeckWarning
+from limbeck._base.version import __version__
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of an exhausted quota."""
 
 _python_format = warnings.formatwarning
+
+
+def announce_start() -> None:
+    """Print a first line on a terminal, before PyTorch is imported."""
+    is_first_process = os.environ.get("LOCAL_RANK", "0") == "0"
+    if sys.stderr.isatty() and is_first_process:
+        print(f"limbeck {__version__}: loading PyTorch", file=sys.stderr, flush=True)
 
 
 def fail(message: str, exit_code: int) -> int:

@@ -16,11 +16,13 @@ class Setting:
 
     Attributes:
         type: Type of the value.
-        example: Example of an override, for messages.
+        example: Example of an override.
+        meaning: Description of the setting, for the help.
     """
 
     type: type
     example: str
+    meaning: str
 
 
 def read_settings(words: Sequence[str], accepted: Mapping[str, Setting]) -> dict[str, Any]:

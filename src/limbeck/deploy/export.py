@@ -149,7 +149,7 @@ def export(
     stages = StageProgress(enabled=progress)
     with (
         tempfile.TemporaryDirectory(prefix="limbeck-") as temporary,
-        stages.stage("export", 4) as advance,
+        stages.stage("export", 1.0) as advance,
     ):
         conversion = _convert(student, run_logits, data, options, Path(temporary), advance)
         val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
@@ -181,7 +181,7 @@ def export(
         bundle = write_bundle(Path(temporary) / "bundle", contents)
         runtime.verify(bundle)
         destination.publish(bundle, overwrite=options.overwrite)
-        advance(4)
+        advance(1.0)
     return ExportResult(
         destination.folder,
         destination.archive,
@@ -226,13 +226,14 @@ def _convert(
     labels = test.labels.numpy()
     logits = _torch_logits(student, test.inputs)
     stages = [check_same_outputs("student", logits, run_logits, labels)]
-    advance(1)
+    advance(0.1, "converting to ONNX")  # the longest step
 
     model = to_onnx(student, data.train.inputs[:2])
     models = {"fp32": model.SerializeToString(deterministic=True)}
+    advance(0.7, "checking the ONNX model")
     fp32_logits = onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names)
     stages.append(check_same_outputs("onnx fp32", fp32_logits, logits, labels))
-    advance(2)
+    advance(0.8, "converting to 8 bits")
 
     if options.int8 and all(stage.passed for stage in stages):
         small = quantize(model, calibration_inputs(data.train.inputs), folder)
@@ -248,7 +249,7 @@ def _convert(
                 class_names=data.class_names,
             )
         )
-    advance(3)
+    advance(0.95, "writing the bundle")
     _check_stages(stages, len(test))
     return _Conversion(models, stages)
 

@@ -172,14 +172,37 @@ def check_name(library: str, name: Any) -> None:
         import torchvision
 
         names = torchvision.models.list_models(module=torchvision.models)
-        function = "torchvision.models.list_models()"
+        function = "torchvision.models.list_models(module=torchvision.models)"
         if name in names:
             return
+        task = _other_task(name)
+        if task is not None:
+            raise ConfigError(
+                f"torchvision/{name} is a model for {task}, but limbeck trains classifiers. "
+                f"{function} lists them."
+            )
     match = closest(str(name), names)
     hint = f" Did you mean {library}/{match}?" if match else ""
     raise ConfigError(
         f"{library} has no classification model {name!r}.{hint} {function} lists them."
     )
+
+
+def _other_task(name: Any) -> str | None:
+    """Return the task of a torchvision model that is no classifier of images."""
+    from torchvision import models
+
+    tasks = {
+        "segmentation": models.segmentation,
+        "object detection": models.detection,
+        "video": models.video,
+        "optical flow": models.optical_flow,
+        "quantized inference": models.quantization,
+    }
+    for task, module in tasks.items():
+        if name in models.list_models(module=module):
+            return task
+    return None
 
 
 def _arguments(

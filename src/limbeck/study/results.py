@@ -1,14 +1,18 @@
 """The summary of a study, made from the scores of its students."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.evaluation.comparison import mark_main
 from limbeck.evaluation.measure import MEASURES
 from limbeck.evaluation.metrics import mean_and_sd
 from limbeck.evaluation.split_predictions import StudentKey
 from limbeck.evaluation.study_warnings import study_warnings
+from limbeck.run.metrics import Metrics
+from limbeck.run.records import to_json
 from limbeck.run.summary import (
     ArmResult,
     Comparison,
@@ -17,9 +21,14 @@ from limbeck.run.summary import (
     MeasureKey,
     Seconds,
     Summary,
+    parse_summary,
 )
 from limbeck.study.arms import ArmPlan, controls_of
-from limbeck.study.scoring import ClassifierScores, LanguageModelScores, StudyScores
+from limbeck.study.scoring import ClassifierScores, LanguageModelScores, ModelFacts, StudyScores
+
+NO_METRICS = Metrics(
+    errors=None, accuracy=None, nll=None, ece=None, agreement=None, kl_to_teacher=None
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,16 +102,55 @@ def summarize(
     return replace(summary, warnings=(*study_warnings(summary), *facts.warnings))
 
 
+def check_summary(name: str, plans: Sequence[ArmPlan], data: Dataset) -> None:
+    """Check that the summary of a study can be written, before anything is trained.
+
+    Args:
+        name: Name of the study.
+        plans: All arms.
+        data: Dataset of the study.
+
+    Raises:
+        ConfigError: If a name or a setting cannot be written to JSON.
+    """
+    no_model = ModelFacts("", 0)
+    no_seconds = Seconds(teacher=0.0, store=0.0, training=0.0, evaluation=0.0, total=0.0)
+    summary = Summary(
+        recipe=name,
+        data=_data_facts(data),
+        classes=tuple(data.class_names) if data.tokenizer is None else (),
+        teacher=None,
+        arms=tuple(_empty_arm(plan, no_model, data.class_names) for plan in plans),
+        comparisons=(),
+        seconds=no_seconds,
+    )
+    try:
+        parse_summary(json.loads(json.dumps(to_json(summary))))
+    except UntrustedFileError as error:
+        raise ConfigError(f"The results could not be written to {error}") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"The results could not be written to summary.json: {error}. The settings of views, "
+            "sources and objectives should be numbers, strings, lists and dictionaries."
+        ) from None
+
+
 def _arm_result(
     plan: ArmPlan, scores: StudyScores, class_names: Sequence[str], seconds: float
 ) -> ArmResult:
     seeds = [scores.seeds[student] for student in scores.students_of(plan.name)]
     mean, sd = mean_and_sd([seed.test for seed in seeds])
-    model = scores.models[plan.name]
-    absent = plan.transfer.absent(class_names)
+    arm = _empty_arm(plan, scores.models[plan.name], class_names)
     adjusted = None
     if isinstance(scores, ClassifierScores) and scores.adjustment is not None:
-        adjusted = scores.adjustment.results(plan.name, absent)
+        adjusted = scores.adjustment.results(plan.name, arm.absent)
+    return replace(
+        arm, seconds=round(seconds, 3), seeds=tuple(seeds), mean=mean, sd=sd, adjusted=adjusted
+    )
+
+
+def _empty_arm(plan: ArmPlan, model: ModelFacts, class_names: Sequence[str]) -> ArmResult:
+    """Return an arm with its settings, but without students."""
     return ArmResult(
         name=plan.name,
         student=model.name,
@@ -111,16 +159,14 @@ def _arm_result(
         objective=plan.objective.as_dict(),
         transfer=plan.transfer.name,
         transfer_settings=plan.transfer.settings(),
-        absent=tuple(absent),
+        absent=tuple(plan.transfer.absent(class_names)),
         views=plan.views.name,
         views_settings=plan.views.settings(),
         optimizer=asdict(plan.optimizer),
         epochs=plan.epochs,
-        seconds=round(seconds, 3),
-        seeds=tuple(seeds),
-        mean=mean,
-        sd=sd,
-        adjusted=adjusted,
+        seeds=(),
+        mean=NO_METRICS,
+        sd=NO_METRICS,
     )
 
 

@@ -28,7 +28,7 @@ from limbeck.study.engine import Engine
 from limbeck.study.files import save_adjusted, write_examples, write_predictions
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.pools import TransferPools
-from limbeck.study.results import StudyFacts, empty_summary, summarize
+from limbeck.study.results import StudyFacts, check_summary, empty_summary, summarize
 from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
 from limbeck.study.scoring import Students, score
 from limbeck.study.students import StudentTrainer, training_seconds
@@ -163,6 +163,7 @@ class Study:
             check_source(plan, self.data)
             check_student(plan, self.data)
             check_transfer(plan, self.data, self._available_pool(plan))
+        check_summary(self.options.name, self.plans, self.data)
         if self._teacher is not None:
             self._teacher.check()
             self._check_features(self._teacher)

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf, open_dict
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import CONF, GROUPS, choice_names
+from limbeck.cli.config.key_hints import hint
 from limbeck.cli.config.overrides import Parsed, key_of, section_of, split_model_name
 
 MISSING = object()
@@ -106,12 +107,8 @@ def _check_arm(name: str, arms: Sequence[str]) -> None:
 
 def _unknown_key(base: Any, key: str) -> str:
     defaults = _flat(OmegaConf.to_container(base, resolve=False))
-    siblings = [other for other in defaults if other.rpartition(".")[0] == key.rpartition(".")[0]]
-    match = closest(key, defaults) or closest(key, siblings)
-    hint = ""
-    if match is not None:
-        hint = f" Did you mean `{match}` (default {_format(defaults[match])})?"
-    return f"Unknown key `{key}`.{hint} `limbeck run --cfg job` lists every key."
+    advice = " ".join(filter(None, [f"Unknown key `{key}`.", hint(defaults, key)]))
+    return f"{advice} `limbeck run --cfg job` lists every key."
 
 
 def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
@@ -122,12 +119,6 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
     return flat
-
-
-def _format(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a group of settings"
-    return "null" if value is None else str(value)
 
 
 def explain(error: Exception, parsed: Sequence[Parsed], config_dir: str | Path | None) -> str:

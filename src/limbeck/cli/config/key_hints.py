@@ -1,0 +1,111 @@
+"""Hints for unknown keys: other spellings, names from other tools, and keys of other choices."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from limbeck._base.checks import closest
+from limbeck.cli.config.groups import CONF, GROUPS, choices
+
+OTHER_NAMES = {
+    "learning_rate": "optimizer.lr",
+    "wd": "optimizer.weight_decay",
+    "tau": "objective.temperature",
+    "T": "objective.temperature",
+    "alpha": "objective.soft_weight",
+    "kd_weight": "objective.soft_weight",
+    "ce_weight": "objective.hard_weight",
+    "num_epochs": "epochs",
+    "max_epochs": "epochs",
+    "bs": "batch_size",
+    "output_dir": "out",
+    "save_dir": "out",
+    "dataset": "data",
+    "model": "student",
+    "gpus": "trainer.devices",
+    "device": "trainer.accelerator",
+    "fp16": "trainer.precision",
+    "amp": "trainer.precision",
+}
+"""Names of settings in other tools."""
+TEACHER_FILES = {"checkpoint", "ckpt", "ckpt_path", "path", "file", "weights", "run"}
+"""Names that others give to the file of a teacher."""
+WORKERS = {"num_workers", "workers", "pin_memory", "persistent_workers", "prefetch_factor"}
+"""Settings of data loaders with processes of their own."""
+
+
+def hint(defaults: Mapping[str, Any], key: str) -> str:
+    """Return a sentence that helps with an unknown key, or nothing.
+
+    Args:
+        defaults: All keys of the study with their defaults, sections included.
+        key: Unknown key.
+    """
+    section, _, rest = key.partition(".")
+    name = key.rpartition(".")[2]
+    if section == "hydra":
+        return "Settings of Hydra itself are not used. For the run folder, use `out=DIR`."
+    if name in WORKERS:
+        return "The data is kept in memory, so there are no worker processes. Leave it out."
+    if section == "teacher" and name in TEACHER_FILES:
+        return "For an existing teacher, use `teacher.from=FILE` or `teacher.from=RUN`."
+    if name not in defaults and name in OTHER_NAMES:
+        return _suggestion(defaults, OTHER_NAMES[name])
+    same_name = [other for other in defaults if other.endswith(f".{name}")]
+    if section in GROUPS:
+        same_name = [other for other in same_name if other.startswith(f"{section}.")]
+    if same_name:
+        return _suggestion(defaults, min(same_name, key=lambda other: other.count(".")))
+    elsewhere = _in_other_choices(key)
+    if elsewhere:
+        return elsewhere
+    siblings = [other for other in defaults if other.rpartition(".")[0] == key.rpartition(".")[0]]
+    match = closest(key, defaults) or closest(key, siblings)
+    return "" if match is None else _suggestion(defaults, match)
+
+
+def _suggestion(defaults: Mapping[str, Any], key: str) -> str:
+    if key not in defaults:
+        return f"Did you mean `{key}`?"
+    default = defaults[key]
+    if isinstance(default, dict):
+        default = "a group of settings"
+    elif default is None:
+        default = "null"
+    return f"Did you mean `{key}` (default {default})?"
+
+
+def _in_other_choices(key: str) -> str:
+    """Name the choices of a group that have the key; a key without a group may be of any."""
+    section = key.partition(".")[0]
+    for group in [section] if section in GROUPS else ["data", "student", "views"]:
+        full_key = key if section in GROUPS else f"{group}.{key}"
+        names = []
+        for name in choices(group):
+            if full_key in _keys_of_choice(group, name):
+                names.append(name)
+        if names:
+            example = "image_folder" if "image_folder" in names else names[0]
+            return (
+                f"`{full_key}` is a setting of {group}={', '.join(names)}. Choose one of them as "
+                f"well, as in `{group}={example} {full_key}=...`."
+            )
+    return ""
+
+
+def _keys_of_choice(group: str, name: str) -> set[str]:
+    """Return the full keys of a choice of a group, with those of the files that it includes."""
+    settings = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    keys = {f"{group}.{key}" for key in _paths(settings)}
+    for included in settings.get("defaults", []):
+        if isinstance(included, str) and included != "_self_":
+            keys |= _keys_of_choice(group, included)
+    return keys
+
+
+def _paths(settings: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in settings.items():
+        yield str(key)
+        if isinstance(value, dict):
+            yield from (f"{key}.{path}" for path in _paths(value))

@@ -1,0 +1,40 @@
+"""Parts that the parsers of the verbs share."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from limbeck.cli.verb_settings import Setting
+
+
+def add_verb(
+    verbs: Any, name: str, text: str, command: Callable[[argparse.Namespace], int], *, run: str = ""
+) -> argparse.ArgumentParser:
+    """Add the parser of a verb.
+
+    Args:
+        verbs: Subparsers of the command line.
+        name: Name of the verb.
+        text: Description in the imperative, without a full stop.
+        command: Function that runs the verb.
+        run: Description of the argument ``RUN``; empty for a verb without it.
+    """
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if run:
+        parser.add_argument("run", type=Path, metavar="RUN", help=run)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def add_settings(parser: argparse.ArgumentParser, settings: Mapping[str, Setting]) -> None:
+    """Add the settings ``KEY=VALUE`` of a verb, and list them below its help."""
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings, see below")
+    width = max(len(setting.example) for setting in settings.values())
+    lines = [f"  {setting.example:{width}}  {setting.meaning}" for setting in settings.values()]
+    parser.epilog = "\n".join(["settings:", *lines])
