@@ -1,15 +1,19 @@
 """Help, version, recipes and start-up: verbs that need no PyTorch do not import it."""
 
 import os
+import re
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 from PIL import Image
 from support.commands import SOURCE
 
 import limbeck
-from limbeck.cli.main import main
+from limbeck.cli.config.compose import compose
+from limbeck.cli.config.groups import GROUPS, choices
+from limbeck.cli.main import main, parsers
 
 LIGHT_VERBS = [
     "--help",
@@ -76,6 +80,61 @@ def test_the_help_lists_verbs_and_exit_codes(capsys):
     assert out.startswith("usage: limbeck")
     for word in ("run", "train", "resume", "report", "recipes", "verify", "exit codes"):
         assert word in out
+
+
+@pytest.mark.parametrize("verb", sorted(parsers()[1]))
+def test_every_verb_has_a_description(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    usage, description = capsys.readouterr().out.split("\n\n")[:2]
+    assert usage.startswith(f"usage: limbeck {verb}")
+    assert len(description.split()) >= 3
+
+
+@pytest.mark.parametrize("verb", ["export", "demo", "sample"])
+def test_the_help_of_a_verb_lists_its_settings(verb, capsys):
+    settings = import_module(f"limbeck.cli.{verb}").SETTINGS
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    out = capsys.readouterr().out
+    for setting in settings.values():
+        assert f"{setting.example} " in out
+        assert setting.meaning in out
+
+
+@pytest.mark.parametrize("verb", ["run", "train", "distill"])
+def test_the_help_shows_the_groups_and_the_main_settings(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    out = capsys.readouterr().out
+    for group in GROUPS:
+        assert re.search(rf"^  {group} ", out, re.MULTILINE), group
+    for name in choices("data"):
+        assert name in out
+    settings = re.findall(r"^  ([a-z._]+=\S+)  ", out, re.MULTILINE)
+    assert len(settings) >= 20
+    config = compose(["data=mnist", *settings])
+    assert config.optimizer.lr == 0.001
+    assert config.teacher["from"] == "RUN"
+
+
+@pytest.mark.parametrize(
+    ("words", "is_terminal", "expected"),
+    [
+        (["run", "epochs=0"], True, True),
+        (["run", "epochs=0"], False, False),
+        (["report", "nowhere"], True, False),
+        (["export", "nowhere"], True, True),
+    ],
+)
+def test_a_terminal_shows_a_line_before_pytorch_is_imported(
+    words, is_terminal, expected, capsys, monkeypatch
+):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    assert main(words) == 2
+    first = capsys.readouterr().err.splitlines()[0]
+    assert (first == f"limbeck {limbeck.__version__}: loading PyTorch") == expected
 
 
 def test_the_version_is_printed(capsys):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from support.commands import QUICK, TINY, call, run
+from support.commands import QUICK, TINY, call, run, start
 from support.run_files import manifest, students
 
 import limbeck
@@ -206,3 +206,27 @@ def test_test_images_are_in_the_report(quick_run):
     html = (quick_run / "report.html").read_text(encoding="utf-8")
     assert "Images on which the arms differ" in html
     assert html.count('class="example"') in range(1, 9)
+
+
+@pytest.mark.slow
+def test_four_runs_started_together_have_folders_of_their_own(tmp_path):
+    processes = [start("run", "quick=true", *TINY, cwd=tmp_path) for _ in range(4)]
+    for process in processes:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+    runs = list((tmp_path / "runs" / "digits").iterdir())
+    assert len(runs) == 4
+    assert {manifest(run)["state"] for run in runs} == {"finished"}
+    assert {manifest(run)["resumed"] for run in runs} == {0}
+
+
+@pytest.mark.slow
+def test_of_four_runs_started_together_in_one_folder_one_is_accepted(tmp_path):
+    processes = [start("run", "quick=true", *TINY, "out=run", cwd=tmp_path) for _ in range(4)]
+    errors = {}
+    for process in processes:
+        _, err = process.communicate(timeout=240)
+        errors.setdefault(process.returncode, []).append(err.splitlines()[-1])
+    assert {code: len(lines) for code, lines in errors.items()} == {0: 1, 2: 3}
+    for line in errors[2]:
+        assert "is not empty" in line or "Another process is working in run" in line

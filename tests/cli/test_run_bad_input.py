@@ -296,7 +296,7 @@ def test_a_teacher_that_is_a_strange_state_dict(fails, tmp_path):
         ),
         (
             "teacher=torchvision/fcn_resnet50",
-            "torchvision has no classification model 'fcn_resnet50'",
+            "torchvision/fcn_resnet50 is a model for segmentation, but limbeck trains classifiers",
         ),
         ("student=torchvision/", "torchvision has no classification model ''"),
         ("student=torchvison/resnet18", "is unknown. Did you mean torchvision?"),

@@ -134,7 +134,10 @@ def test_a_changed_description_is_refused(saved_resnet, changes):
         ("torchvision", "resnet1", "Did you mean torchvision/"),
         ("timm", "resnet18x", "Did you mean timm/resnet18"),
         ("timm", "zzz", "has no classification model 'zzz'. timm.list"),
-        ("torchvision", "raft_large", "has no classif"),
+        ("torchvision", "deeplabv3_resnet50", "is a model for segmentation, but limbeck trains"),
+        ("torchvision", "fasterrcnn_resnet50_fpn", "is a model for object detection"),
+        ("torchvision", "r3d_18", "is a model for video"),
+        ("torchvision", "raft_large", "is a model for optical flow"),
     ],
 )
 def test_an_unknown_name_is_refused_with_a_suggestion(library, name, message):

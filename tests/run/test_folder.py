@@ -1,11 +1,16 @@
 import csv
 import errno
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.commands import SOURCE
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck._base.files import write_json
@@ -191,6 +196,46 @@ def test_a_name_that_is_taken_gets_a_number(tmp_path):
     assert listing(tmp_path) == ["runs", "runs/now-2", "runs/now-2/file"]
 
 
+FOUR = """
+import sys, time
+from pathlib import Path
+from limbeck._base.errors import ConfigError
+from limbeck.run.folder import RunFolder, reserve_folder
+while not Path("go").exists():
+    Path(f"ready{sys.argv[1]}").touch()
+with reserve_folder(Path("runs/now")) as folder:
+    (folder / "mine").touch()
+try:
+    with RunFolder("out").claim():
+        (Path("out") / "mine").touch()
+        time.sleep(0.3)
+    print(folder.name, "claimed")
+except ConfigError:
+    print(folder.name, "refused")
+"""
+
+
+def test_of_four_processes_each_reserves_a_folder_and_one_claims_a_folder(tmp_path):
+    processes = []
+    for number in range(4):
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", FOUR, str(number)],
+                cwd=tmp_path,
+                env={**os.environ, "PYTHONPATH": SOURCE},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+    while len(list(tmp_path.glob("ready*"))) < 4:
+        time.sleep(0.01)
+        assert all(process.poll() is None for process in processes)
+    (tmp_path / "go").touch()
+    lines = [process.communicate(timeout=60)[0].split() for process in processes]
+    assert {name for name, _ in lines} == {"now", "now-2", "now-3", "now-4"}
+    assert sorted(result for _, result in lines) == ["claimed", "refused", "refused", "refused"]
+
+
 def test_a_reserved_folder_that_stays_empty_is_removed_with_its_parents(tmp_path):
     with (
         pytest.raises(KeyError),
@@ -246,6 +291,13 @@ def test_damaged_json(tmp_path, content):
         with pytest.raises(UntrustedFileError, match="is damaged") as caught:
             read()
         assert str(run.summary) in str(caught.value)
+
+
+def test_a_run_that_is_not_there(tmp_path):
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        (tmp_path / "file").touch()
+        with pytest.raises(ConfigError, match="is not a folder"):
+            read_summary(RunFolder(path))
 
 
 def test_missing_json(tmp_path):

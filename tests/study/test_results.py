@@ -1,6 +1,7 @@
 """The folder that a finished study leaves."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,8 +11,9 @@ import yaml
 from safetensors.torch import load_file
 from support.image_studies import ARMS, scalars, small, study_of, teacher_model
 
-from limbeck import Teacher
+from limbeck import RunOptions, Teacher
 from limbeck._base.errors import ConfigError, TeacherError
+from limbeck.data import NoViews
 from limbeck.models import MLP
 from limbeck.run.summary import parse_summary
 from limbeck.study.arms import build
@@ -176,3 +178,20 @@ def test_a_run_may_take_its_teacher_from_the_run_it_replaces(data, tmp_path):
     ).run()
     again = study_of(data, out, teacher=Teacher(source=[out]), overwrite=True, epochs=1).run()
     assert again.teacher.test == first.teacher.test
+
+
+class Unwritable(NoViews):
+    """Views with a setting that JSON cannot represent."""
+
+    def settings(self):
+        return {"matrix": torch.eye(2)}
+
+
+def test_results_that_could_not_be_written_are_refused_before_training(data, tmp_path):
+    out = tmp_path / "run"
+    arms = {"hard": replace(ARMS["hard"], views=Unwritable())}
+    with pytest.raises(ConfigError, match=r"could not be written to summary\.json: .*Tensor"):
+        study_of(data, out, arms).run()
+    with pytest.raises(ConfigError, match="name=5 should be a string"):
+        RunOptions(name=5)
+    assert not out.exists()

@@ -1,7 +1,6 @@
 """``limbeck cost``."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.parsers import add_verb

@@ -2,7 +2,6 @@
 
 import argparse
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from limbeck.cli.parsers import add_settings, add_verb

@@ -1,10 +1,8 @@
 """``limbeck report``."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from limbeck._base.errors import ConfigError
 from limbeck.cli.parsers import add_verb
 
 
@@ -22,11 +20,6 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.run.manifest import UNFINISHED, read_manifest
     from limbeck.run.summary import read_summary
 
-    if not arguments.run.is_dir():
-        raise ConfigError(
-            f"{arguments.run} is not a folder. Name a run folder, e.g. "
-            "runs/digits/2026-01-01_12-00-00."
-        )
     folder = RunFolder(arguments.run)
     if folder.manifest.is_file() and not folder.summary.is_file():
         from limbeck.cli.finish import finish

@@ -1,7 +1,6 @@
 """``limbeck sample``."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from limbeck.cli.parsers import add_settings, add_verb
@@ -9,7 +8,9 @@ from limbeck.cli.verb_settings import Setting, read_settings
 
 SETTINGS = {
     "tokens": Setting(int, "tokens=200", "number of tokens to generate (default: 200)"),
-    "temperature": Setting(float, "temperature=0.8", "0 takes the most likely token each time (default: 1.0)"),
+    "temperature": Setting(
+        float, "temperature=0.8", "0 for the most likely token each time (default: 1.0)"
+    ),
     "seed": Setting(int, "seed=0", "seed of the random numbers (default: 0)"),
     "arm": Setting(str, "arm=soft", "arm of the student (default: the best in validation)"),
 }

@@ -160,7 +160,12 @@ class RunFolder:
         """
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            if not self.path.is_dir():
+                raise ConfigError(
+                    f"{self.path} is not a folder. Name a run folder, e.g. "
+                    "runs/digits/2026-01-01_12-00-00."
+                ) from None
             raise ConfigError(
                 f"{file} is missing: {self.path} is not a finished run. Finish it with "
                 f"'limbeck resume {self.path}'."

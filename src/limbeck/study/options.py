@@ -81,6 +81,8 @@ class RunOptions:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ConfigError(f"name={self.name!r} should be a string.")
         check_trainer(self.trainer)
         if self.bias is not None and self.bias not in BIASES:
             raise ConfigError(

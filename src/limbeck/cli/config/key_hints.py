@@ -42,7 +42,7 @@ def hint(defaults: Mapping[str, Any], key: str) -> str:
         defaults: All keys of the study with their defaults, sections included.
         key: Unknown key.
     """
-    section, _, rest = key.partition(".")
+    section = key.partition(".")[0]
     name = key.rpartition(".")[2]
     if section == "hydra":
         return "Settings of Hydra itself are not used. For the run folder, use `out=DIR`."
@@ -96,7 +96,10 @@ def _in_other_choices(key: str) -> str:
 
 def _keys_of_choice(group: str, name: str) -> set[str]:
     """Return the full keys of a choice of a group, with those of the files that it includes."""
-    settings = yaml.safe_load((CONF / group / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    file = CONF / group / f"{name}.yaml"
+    if not file.is_file():  # an objective without a file of its own
+        return set()
+    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     keys = {f"{group}.{key}" for key in _paths(settings)}
     for included in settings.get("defaults", []):
         if isinstance(included, str) and included != "_self_":
