@@ -65,7 +65,7 @@ class TransferPools:
         if teacher is not None:
             for model in teacher.models:
                 model.to(self.device).eval()
-        return source.make(
+        return source.for_data(self.data).make(
             shape=self.data.shape,
             classes=self.data.classes,
             progress=self.progress,

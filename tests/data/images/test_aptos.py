@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from support.fundus import write_aptos
 from support.image_files import splits_of
 
@@ -27,3 +29,18 @@ def test_grades_out_of_range_are_named(tmp_path, grade):
         DataError, match=r"1 labels in column diagnosis are not among no retinopathy, .*, 3, 4: "
     ):
         aptos(tmp_path, size=16)
+
+
+@pytest.mark.slow
+def test_photographs_with_borders_of_any_size_are_read(tmp_path):
+    """Borders leave discs of all sizes, whose boxes rounding must not put outside the image."""
+    random = np.random.default_rng(0)
+    write_aptos(tmp_path, 12, size=300)
+    for file in sorted((tmp_path / "train_images").iterdir()):
+        with Image.open(file) as image:
+            smaller = image.resize(random.integers(80, 500, 2).tolist())
+        borders = tuple(random.integers(0, 200, 4).tolist())
+        ImageOps.expand(smaller, borders, fill=(3, 2, 4)).save(file)
+    data = aptos(tmp_path)
+    assert data.shape == (3, 224, 224)
+    assert sum(map(len, splits_of(data).values())) == 60

@@ -250,3 +250,52 @@ def test_a_stopped_reader_stops_its_threads(tmp_path, monkeypatch):
     next(images)
     images.close()
     assert len(calls) < 50
+
+
+# Random images ------------------------------------------------------------------------------------
+
+SUFFIXES = {
+    "1": ("png", "tif", "bmp", "gif", "ppm"),
+    "L": ("png", "jpg", "tif", "bmp", "webp", "gif", "pgm"),
+    "LA": ("png", "tif"),
+    "RGB": ("png", "jpg", "tif", "bmp", "webp", "ppm"),
+    "RGBA": ("png", "tif", "webp", "gif"),
+    "P": ("png", "gif", "tif", "bmp"),
+    "CMYK": ("jpg", "tif"),
+    "YCbCr": ("jpg", "tif"),
+    "LAB": ("tif",),
+    "I;16": ("png", "tif"),
+    "I": ("tif",),
+    "F": ("tif",),
+}
+"""Formats of files by the mode of the image."""
+DTYPES = {"I;16": np.uint16, "I": np.int32, "F": np.float32}
+
+
+def random_image(random, mode):
+    """An image of random size and pixels, with or without transparency if it is a palette."""
+    width, height = np.exp(random.uniform(0, np.log(800), 2)).astype(int)
+    if mode in DTYPES:
+        values = random.random((height, width)) * random.choice([1, 200, 4000, 60_000])
+        return Image.fromarray(values.astype(DTYPES[mode]))
+    rgba = Image.fromarray(random.integers(0, 256, (height, width, 4), dtype=np.uint8))
+    if mode == "LAB":
+        return Image.merge("LAB", rgba.split()[:3])
+    return rgba if mode == "RGBA" else rgba.convert("RGB").convert(mode)
+
+
+@pytest.mark.slow
+def test_images_of_random_sizes_modes_and_orientations_are_read(tmp_path):
+    random = np.random.default_rng(14)
+    files = []
+    for number in range(150):
+        mode = random.choice(list(SUFFIXES))
+        file = tmp_path / f"{number}.{random.choice(SUFFIXES[mode])}"
+        exif = Image.Exif()
+        exif[0x0112] = int(random.integers(1, 9))
+        options = {"transparency": 1} if mode == "P" and random.random() < 0.5 else {}
+        files.append(save(random_image(random, mode), file, exif=exif, **options))
+    for size in (224, 240, 299):
+        images = read_images(files, size=size, channels=3, crop_border=size == 224)
+        assert len(images) == 150
+        assert (images.flatten(1).float().std(1) > 0).float().mean() > 0.9

@@ -9,7 +9,7 @@ from PIL import Image
 from support.idx_files import idx
 
 from limbeck._base.errors import ConfigError, DataError
-from limbeck.data import ImagesFrom
+from limbeck.data import Dataset, ImagesFrom
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 6, 6)).astype(np.uint8)
 
@@ -32,6 +32,19 @@ def test_an_array_an_idx_file_and_a_folder_give_the_same_images(tmp_path):
         assert torch.equal(images, torch.from_numpy(IMAGES)[:, None]), name
         assert torch.equal(read(tmp_path / name, samples=3), images[:3])
         assert len(read(tmp_path / name, samples=99)) == 7
+
+
+def test_image_files_are_prepared_like_those_of_the_dataset(tmp_path):
+    (tmp_path / "in").mkdir()
+    values = np.zeros((10, 12), np.uint16)
+    values[2:8, 3:9] = IMAGES[0].astype(np.uint16) * 8 + 1000
+    Image.fromarray(values).save(tmp_path / "in" / "a.tif")
+    data = Dataset.from_arrays(IMAGES, [0, 1, 2] * 2 + [0], IMAGES[:2] // 2, [0, 1])
+    data.crop_border, data.value_range = True, (0, 16_383)
+    source = ImagesFrom(tmp_path / "in")
+    assert source.for_data(data) == source
+    images = source.for_data(data).make(shape=(1, 6, 6), classes=3, teacher=None, progress=None)
+    np.testing.assert_array_equal(images[0, 0], np.rint(values[2:8, 3:9] / 16_383 * 255))
 
 
 def test_an_array_may_have_the_shape_of_the_data_itself(tmp_path):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
-from limbeck.data.dataset import Split
+from limbeck.data.dataset import Dataset, Split
 from limbeck.losses.base import UNLABELLED
 
 
@@ -55,6 +55,10 @@ class Source(ABC):
     @abstractmethod
     def name(self) -> str:
         """Short name for tables."""
+
+    def for_data(self, data: Dataset) -> "Source":
+        """Return this source with the settings that it takes from a dataset; by default itself."""
+        return self
 
     @abstractmethod
     def make(

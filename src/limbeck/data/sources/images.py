@@ -1,7 +1,7 @@
 """Unlabelled images on disk as a transfer set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 from limbeck._base.checks import check_count
 from limbeck._base.errors import DataError
 from limbeck._base.progress import StageProgress
+from limbeck.data.dataset import Dataset
 from limbeck.data.images.decoding import read_images
 from limbeck.data.images.files import list_files
 from limbeck.data.images.idx import read_idx
@@ -33,6 +34,10 @@ class ImagesFrom(Source):
 
     path: str | Path
     samples: int | None = None
+    _crop_border: bool = field(default=False, init=False, repr=False, compare=False)
+    _value_range: tuple[float, float] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.samples is not None:
@@ -42,6 +47,13 @@ class ImagesFrom(Source):
     def name(self) -> str:
         """Short name for tables."""
         return f"images from {Path(self.path).name}"
+
+    def for_data(self, data: Dataset) -> "ImagesFrom":
+        """Return a source that prepares image files like those of a dataset."""
+        source = replace(self)
+        object.__setattr__(source, "_crop_border", data.crop_border)
+        object.__setattr__(source, "_value_range", data.value_range)
+        return source
 
     def small(self, samples: int) -> "ImagesFrom":
         """Return a source of at most the first ``samples`` images."""
@@ -65,7 +77,7 @@ class ImagesFrom(Source):
         """
         path = Path(self.path).expanduser()
         if path.is_dir():
-            images = _decode_folder(path, shape, self.samples)
+            images = self._decode_folder(path, shape)
         else:
             images = _read_array(path, len(shape))[: self.samples]
         if len(shape) == 3 and shape[0] == 1 and images.ndim == 3:
@@ -77,16 +89,23 @@ class ImagesFrom(Source):
             )
         return torch.from_numpy(np.array(images))
 
-
-def _decode_folder(folder: Path, shape: Sequence[int], samples: int | None) -> np.ndarray:
-    """Decode the files of a folder in the order of their paths, uint8 ``[N, *shape]``."""
-    files = list_files(folder)
-    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
-        raise DataError(
-            f"transfer.source: the dataset has inputs of shape {list(shape)}, but image files can "
-            "only replace square images of 1 or 3 channels. Pass the inputs as an .npy array."
+    def _decode_folder(self, folder: Path, shape: Sequence[int]) -> np.ndarray:
+        """Decode the files of a folder in the order of their paths, uint8 ``[N, *shape]``."""
+        files = list_files(folder)
+        if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
+            raise DataError(
+                f"transfer.source: the dataset has inputs of shape {list(shape)}, but image files "
+                "can only replace square images of 1 or 3 channels. Pass the inputs as an .npy "
+                "array."
+            )
+        images = read_images(
+            files[: self.samples],
+            size=shape[1],
+            channels=shape[0],
+            crop_border=self._crop_border,
+            value_range=self._value_range,
         )
-    return read_images(files[:samples], size=shape[1], channels=shape[0]).numpy()
+        return images.numpy()
 
 
 def _read_array(file: Path, dimensions: int) -> np.ndarray:
