@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from support.bundles import images
 from support.image_files import png_file
 
@@ -237,6 +237,13 @@ def test_damaged_exif_data_costs_no_image(tmp_path, exif):
     image.save(tmp_path / "a.jpg", exif=exif)
     pixels = runtime.decode(tmp_path / "a.jpg", size=(8, 8), channels=3)
     np.testing.assert_allclose(pixels.mean((1, 2)), (10, 200, 30), atol=3)
+
+
+def test_large_metadata_costs_no_image(tmp_path):
+    metadata = PngImagePlugin.PngInfo()
+    metadata.add_text("profile", "x" * (3 << 20), zip=True)
+    Image.new("L", (8, 8), 9).save(tmp_path / "a.png", pnginfo=metadata)
+    assert (runtime.decode(tmp_path / "a.png", size=(8, 8), channels=1) == 9).all()
 
 
 # Folders ------------------------------------------------------------------------------------------

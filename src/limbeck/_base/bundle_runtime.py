@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 FORMAT = 1
 SUMS, METADATA, LABELS = "SHA256SUMS", "bundle.json", "labels.json"
@@ -56,6 +56,10 @@ _EXTERNAL = re.compile(rb"[\x00\x08]location")
 """The key ``location``, under which a tensor names an external data file. ONNX files store the
 length of a string before its bytes: 8, which may be padded to end in 0.
 """
+
+
+# Colour profiles and other metadata may be larger than 1 MiB, the default, which refuses the image.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 class RuntimeFailure(Exception):

@@ -143,6 +143,6 @@ def _report_os_error(error: OSError) -> int | None:
         message = f"Cannot create the folder {error.filename}: {error.strerror}."
         return fail(message, ConfigError.exit_code)
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        message = f"Permission denied: {error.filename}. Choose another folder with out=."
+        message = f"Permission denied: {error.filename}. Change its permissions or choose another."
         return fail(message, ConfigError.exit_code)
     return None

@@ -177,6 +177,18 @@ def require_folder(root: str | Path) -> Path:
     raise DataError(f"{folder} {problem}. Set data.root= to a folder.")
 
 
+def is_file(path: Path) -> bool:
+    """Whether a path is a file.
+
+    Raises:
+        DataError: If its folder may not be entered.
+    """
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
+
+
 def subfolders(root: Path) -> dict[str, Path]:
     """Return the folders in a folder by name, sorted, without hidden and system folders.
 

@@ -132,6 +132,12 @@ def test_missing_files_are_named(tmp_path):
         cifar10(tmp_path)
 
 
+def test_a_folder_without_access_is_named(open_folder):
+    (open_folder / "locked").mkdir(mode=0)
+    with pytest.raises(DataError, match=r"data_batch_1\.bin cannot be read \(Permission denied"):
+        cifar10(open_folder / "locked")
+
+
 def test_the_pickled_version_is_not_touched(tmp_path):
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"\x80\x04K\x01.")

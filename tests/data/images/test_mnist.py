@@ -116,6 +116,12 @@ def test_a_folder_in_place_of_a_file(tmp_path):
         mnist(tmp_path)
 
 
+def test_a_folder_without_access_is_named(open_folder):
+    (open_folder / "locked").mkdir(mode=0)
+    with pytest.raises(DataError, match=r"locked/\S+ cannot be read \(Permission denied\)"):
+        mnist(open_folder / "locked")
+
+
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     write_mnist(tmp_path)
 

@@ -24,6 +24,7 @@ import torch
 from limbeck._base.errors import DataError, ResourceError, UntrustedFileError
 from limbeck._base.files import remove_new_folder_on_failure
 from limbeck._base.progress import StageProgress
+from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
 
 SITE = "https://www.cs.toronto.edu/~kriz/"
@@ -221,7 +222,7 @@ def read_rows(content: bytes, kind: CifarKind, *, where: str) -> Split:
 def _find(kind: CifarKind, root: Path) -> dict[str, _File] | None:
     """Read all files by name; None if there are none."""
     for folder in (root, root / kind.folder):
-        missing = [name for name in kind.files if not (folder / name).is_file()]
+        missing = [name for name in kind.files if not is_file(folder / name)]
         if not missing:
             return {name: _read(folder / name) for name in kind.files}
         if len(missing) < len(kind.files):
@@ -230,7 +231,7 @@ def _find(kind: CifarKind, root: Path) -> dict[str, _File] | None:
                 "files. Copy the missing files there."
             )
     archive = root / kind.archive
-    return _unpack(kind, archive) if archive.is_file() else None
+    return _unpack(kind, archive) if is_file(archive) else None
 
 
 def _read(file: Path) -> _File:

@@ -9,6 +9,7 @@ import torch
 from limbeck._base.checks import check_count
 from limbeck._base.errors import DataError, ResourceError
 from limbeck._base.files import remove_new_folder_on_failure
+from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.idx import read_idx
 from limbeck.data.images.resize import draw_samples, resize
@@ -169,7 +170,7 @@ def _missing(folder: Path) -> list[str]:
 
 def _path(folder: Path, stem: str) -> Path | None:
     for name in (stem, f"{stem}.gz"):
-        if (folder / name).is_file():
+        if is_file(folder / name):
             return folder / name
     return None
 
