@@ -81,7 +81,10 @@ class AnswerCheck:
             raise self._error(self._record.tolist())
 
     def _describe(self, invalid: Tensor, batch: Batch, first: int) -> Tensor:
-        """Record of the first invalid answer: found, batch, sample, row, token, and valid input."""
+        """Record of the first invalid answer: found, batch, sample, row, token, and valid input.
+
+        The row is -1 outside a study, the token -1 unless the inputs are text.
+        """
         position = invalid.int().argmax() + first
         tokens = batch.y.shape[2:].numel()
         sample = torch.div(position, tokens, rounding_mode="floor")
@@ -89,13 +92,16 @@ class AnswerCheck:
         row = torch.full_like(index, -1)
         if batch.sample is not None:
             row = batch.sample.flatten().to(index.device).index_select(0, index)
+        token = torch.full_like(index, -1)
+        if batch.y.ndim == 3:
+            token = position.view(1) - index * tokens
         x = batch.x.flatten(0, 1).index_select(0, index)
         parts = [
             invalid.any().view(1),
             torch.full_like(index, self._batch),
             index,
             row,
-            position.view(1) - index * tokens,
+            token,
             torch.isfinite(x).all().view(1),
         ]
         return torch.cat([part.long() for part in parts])
@@ -113,7 +119,7 @@ class AnswerCheck:
                 "from it. Repair or remove it."
             )
         where = where[0].lower() + where[1:]
-        if token:
+        if token >= 0:
             where += f", token {token},"
         message = (
             f"The teacher's logits of {where} are not finite: at least one is NaN or +inf, or all "
