@@ -102,10 +102,12 @@ def test_rows_and_tokens_of_a_study_are_named():
     AnswerCheck().add(logits, batch)
 
 
-def test_an_error_of_another_process_is_raised_in_all(monkeypatch):
+@pytest.mark.parametrize("samples", [4, 0])  # the last batch may have none for a process
+def test_an_error_of_another_process_is_raised_in_all(monkeypatch, samples):
     monkeypatch.setattr(answers, "_shares_batches", lambda: True)
     check = AnswerCheck()
-    check.add(torch.zeros(1, 4, 3), Batch(X[None, :4], torch.zeros(1, 4, dtype=torch.long)))
+    y = torch.zeros(1, samples, dtype=torch.long)
+    check.add(torch.zeros(1, samples, 3), Batch(X[None, :samples], y))
     check.check_record(lambda values: values)
     with pytest.raises(TeacherError, match="logits of a sample of another process"):
         check.check_record(lambda values: values + 1)

@@ -11,6 +11,9 @@ from limbeck.data.batches import Batch
 from limbeck.data.loaders import name_in_batch
 from limbeck.losses.base import UNLABELLED
 
+RECORD = 6
+"""Number of values of a record."""
+
 
 class AnswerCheck:
     """Check that the answers of a live teacher are distributions.
@@ -53,6 +56,10 @@ class AnswerCheck:
         raises_at_once = logits.device.type == "cpu" and not _shares_batches()
         if raises_at_once and math.isfinite(float(logits.sum())):
             return  # the usual case, in a single pass
+        if logits.numel() == 0:  # a process without a sample of the last batch
+            if self._record is None:
+                self._record = logits.new_zeros(RECORD, dtype=torch.long)
+            return
         invalid = ~torch.isfinite(logits.amax(-1)).flatten()
         if self.finite_loss:
             invalid |= ~torch.isfinite(logits.amin(-1)).flatten()

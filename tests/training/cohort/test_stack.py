@@ -1,5 +1,7 @@
 """A cohort gives each student what training it alone gives; what cannot be stacked is refused."""
 
+import copy
+
 import pytest
 import torch
 from support.cohorts import (
@@ -247,3 +249,12 @@ def test_members_frozen_differently_are_refused():
     frozen.layers[1].requires_grad_(False)
     with pytest.raises(ConfigError, match="same layers"):
         Cohort([[mlp(0)], [frozen]])
+
+
+@pytest.mark.parametrize("layer", [nn.RReLU(), nn.LSTM(9, 9)], ids=["random", "recurrent"])
+def test_layers_without_a_stacked_form_are_refused(layer):
+    def make(seed):
+        return nn.Sequential(nn.Flatten(), copy.deepcopy(layer), nn.Linear(9, CLASSES))
+
+    with pytest.raises(ConfigError, match=r"cannot be stacked: .* Train each as a cohort of one"):
+        Cohort(grid_of(make, 1, 2))(torch.randn(2, 5, 1, 3, 3))

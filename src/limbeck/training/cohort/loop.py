@@ -132,6 +132,8 @@ def train_epochs(
             if not is_step:
                 continue
 
+            if number % accumulate:  # the last step of an epoch has fewer batches
+                scale_gradients(parameters, accumulate / (number % accumulate))
             if options.gradient_clip_val:
                 clip_gradients(task, optimizer, fabric, options)
             fabric.strategy.optimizer_step(optimizer)
@@ -197,6 +199,13 @@ def clear_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Set all gradients to None, four times as fast as ``optimizer.zero_grad``."""
     for parameter in parameters:
         parameter.grad = None
+
+
+def scale_gradients(parameters: Iterable[nn.Parameter], factor: float) -> None:
+    """Multiply all gradients by a factor."""
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad.mul_(factor)
 
 
 def clip_gradients(

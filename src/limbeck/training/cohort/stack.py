@@ -182,7 +182,15 @@ class Cohort(nn.Module):
         if self.training and self._draws:
             return _seed_by_seed(over_arms, parameters, own, x, streams)
         before = default_state(x.device) if self._draws is None else None
-        logits = vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
+        try:
+            logits = vmap(over_arms, in_dims=(0, 0, 0), randomness="different")(parameters, own, x)
+        except RuntimeError as error:
+            if not str(error).startswith("vmap"):
+                raise
+            raise ConfigError(
+                "These students cannot be stacked: a layer does not support torch.vmap "
+                f"({str(error).splitlines()[0]}). Train each as a cohort of one."
+            ) from None
         if self.training and before is not None:
             self._draws = not torch.equal(before, default_state(x.device))
             if self._draws:
