@@ -8,7 +8,7 @@ from importlib import import_module
 
 import pytest
 from PIL import Image
-from support.commands import SOURCE
+from support.commands import SOURCE, run
 
 import limbeck
 from limbeck.cli.config.compose import compose
@@ -192,6 +192,14 @@ def test_errors_of_the_system_are_explained(monkeypatch, capsys, error, code, me
     monkeypatch.setattr("limbeck.cli.config.compose.compose", fail)
     assert main(["run"]) == code
     assert message in capsys.readouterr().err
+
+
+def test_a_terminal_that_is_not_utf8_shows_escapes(quick_run, tmp_path):
+    folder = tmp_path / "größe"
+    folder.symlink_to(quick_run)
+    code, out, _ = run("report", str(folder), cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert code == 0
+    assert out.endswith("gr\\xf6\\xdfe/report.html\n")
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

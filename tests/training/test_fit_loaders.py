@@ -68,6 +68,22 @@ class FailingOnDevice(nn.Linear):
         return super().forward(x)
 
 
+@pytest.mark.parametrize("net", [nn.Linear(16, 4), nn.Sequential(nn.BatchNorm1d(16), flat_net(0))])
+def test_integers_that_a_model_refuses_are_named(net):
+    x, y = samples()
+    loader = DataLoader(TensorDataset((x * 9).byte(), y), 16)
+    message = r"refuses inputs of torch\.uint8 .* with x\.float\(\) / 255"
+    with pytest.raises(DataError, match=message):
+        limbeck.train(net, loader, epochs=1, progress=False)
+    with pytest.raises(DataError, match=message):
+        limbeck.evaluate(net, loader)
+
+
+def test_other_errors_of_a_model_are_passed_on():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        limbeck.train(nn.Linear(9, 4), [samples()], epochs=1, progress=False)
+
+
 def test_labels_out_of_range_are_named_on_cuda_too():
     x, y = samples()
     y[20] = 9

@@ -26,7 +26,13 @@ from limbeck.cli import (
     sample,
     store,
 )
-from limbeck.cli.terminal import DISK_FULL, announce_start, fail, show_warnings_in_one_line
+from limbeck.cli.terminal import (
+    DISK_FULL,
+    announce_start,
+    escape_unencodable_characters,
+    fail,
+    show_warnings_in_one_line,
+)
 
 DESCRIPTION = (
     "Knowledge distillation for PyTorch. limbeck also trains the control and tells you whether "
@@ -121,6 +127,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def _prepare_process() -> None:
     show_warnings_in_one_line()
+    escape_unencodable_characters()
     with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGTERM, _exit_on_signal)
 

@@ -1,6 +1,7 @@
 """Errors and warnings on the terminal, one message each."""
 
 import errno
+import io
 import os
 import sys
 import warnings
@@ -30,6 +31,13 @@ def fail(message: str, exit_code: int) -> int:
     console = Console(stderr=True, soft_wrap=True)
     console.print(Text("error: ", style="bold red") + Text(message))
     return exit_code
+
+
+def escape_unencodable_characters() -> None:
+    """Print characters that the terminal or file cannot encode as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show_warnings_in_one_line() -> None:

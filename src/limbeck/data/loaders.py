@@ -79,6 +79,26 @@ def check_labels(y: Tensor, classes: int, name: Callable[[int], str]) -> None:
     )
 
 
+def dtype_fault(x: Tensor, error: RuntimeError) -> DataError | None:
+    """Return the error that explains why a model refuses inputs that are integers.
+
+    Args:
+        x: Inputs of the model.
+        error: Error of the model.
+
+    Returns:
+        None if the inputs are floats, or if the error is about something else.
+    """
+    reason = " ".join(str(error).split())
+    if x.is_floating_point() or not ("type" in reason or "not implemented for" in reason):
+        return None
+    remedy = "x.float() / 255" if x.dtype == torch.uint8 else "x.float()"
+    return DataError(
+        f"The model refuses inputs of {x.dtype} ({reason[:200]}). Convert them in the loader, for "
+        f"example with {remedy}."
+    )
+
+
 def find_fault(loader: Iterable[Any], *, batches: float, classes: int | None) -> DataError | None:
     """Read a loader in search of values that no model can learn from.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.checks import check_finite
-from limbeck.data.loaders import check_labels, match_double, name_in_batch, read_pair
+from limbeck.data.loaders import check_labels, dtype_fault, match_double, name_in_batch, read_pair
 from limbeck.evaluation.metrics import classification_metrics
 from limbeck.losses.base import UNLABELLED, check_several_classes
 from limbeck.models import logits_of
@@ -28,7 +28,7 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
 
     Raises:
         ConfigError: If there is no batch, or the model returns no logits.
-        DataError: If an input is infinite or NaN.
+        DataError: If an input is infinite or NaN, or if the model refuses integers.
     """
     was_training = [(module, module.training) for module in model.modules()]
     first = next(model.parameters(), None)
@@ -37,7 +37,7 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
         logits = []
         for number, x in enumerate(inputs):
             on_device = match_double(x if first is None else x.to(first.device), model)
-            output = logits_of(model(on_device), len(x), "model").float().cpu()
+            output = logits_of(_outputs(model, on_device), len(x), "model").float().cpu()
             if not bool(output.isfinite().all()):
                 check_finite(x, partial(name_in_batch, number))
             logits.append(output)
@@ -47,6 +47,16 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
     if not logits:
         raise ConfigError("The loader returned no batch.")
     return torch.cat(logits)
+
+
+def _outputs(model: nn.Module, x: Tensor) -> Any:
+    try:
+        return model(x)
+    except RuntimeError as error:
+        fault = dtype_fault(x, error)
+        if fault is not None:
+            raise fault from None
+        raise
 
 
 def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import nn
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
 from limbeck._base.progress import Advance, StageProgress
-from limbeck.data.loaders import find_fault
+from limbeck.data.loaders import dtype_fault, find_fault, read_pair
 from limbeck.losses import Feature, Objective
 from limbeck.models import logits_of
 from limbeck.training.cohort.loop import TrainingData, train_epochs
@@ -299,7 +299,8 @@ def _name_bad_samples(
         yield
     except (DivergedError, TeacherError, DataError, IndexError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_index_error(error):
-            raise
+            x, _ = read_pair(next(iter(loader)))
+            raise dtype_fault(x, error) or error from None
         batches = min(count_batches(loader, options.limit_train_batches), options.step_limit)
         fault = find_fault(loader, batches=batches, classes=classes[0] if classes else None)
         if fault is not None:

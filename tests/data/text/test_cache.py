@@ -222,13 +222,17 @@ def test_rows_of_a_segment(tokens, block):
     assert len(expected) == max(0, (tokens - 1) // block)
 
 
+def write_json(folder, tokenizer):
+    return write(folder / "tokenizer.json", tokenizer.to_str()).parent
+
+
 @pytest.mark.parametrize("where", ["first", "later"])
 def test_a_tokenizer_that_loses_text_is_refused(tmp_path, where):
     """Composed characters are other bytes: bits per byte would be those of another text."""
     library = pytest.importorskip("tokenizers")
     tokenizer = library.Tokenizer.from_str(train_bpe([random_text()], 290).definition)
     tokenizer.normalizer = library.normalizers.NFC()
-    write(tmp_path / "tokenizer.json", tokenizer.to_str())
+    write_json(tmp_path, tokenizer)
     content = "plain text here " * 2000
     assert len(text_file(write(tmp_path / "a.txt", content), tokenizer=tmp_path, block=16).train)
     content = "e\u0301" + content if where == "first" else content + "e\u0301"
@@ -241,13 +245,26 @@ def test_a_tokenizer_that_loses_text_is_refused(tmp_path, where):
         text_file(write(tmp_path / "a.txt", content), tokenizer=tmp_path, block=16, split_seed=1)
 
 
+def test_a_tokenizer_that_adds_a_space_before_a_text_is_lossless(tmp_path):
+    """The default of the library; the space is in the first token, which is never a label."""
+    library = pytest.importorskip("tokenizers")
+    tokenizer = library.Tokenizer.from_str(train_bpe([random_text()], 290).definition)
+    tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    content = random_text()
+    file = write(tmp_path / "a.txt", content)
+    data = text_file(file, tokenizer=write_json(tmp_path, tokenizer), block=16)
+    for split in (data.train, data.open_test()):
+        texts = [data.tokenizer.decode(row.numpy()).strip("\ufffd") for row in split.labels]
+        assert all(text in content for text in texts)
+
+
 def test_a_tokenizer_of_words_is_refused(tmp_path):
     library = pytest.importorskip("tokenizers")
     tokenizer = library.Tokenizer(
         library.models.WordLevel({"[UNK]": 0, "plain": 1, "text": 2}, unk_token="[UNK]")
     )
     tokenizer.pre_tokenizer = library.pre_tokenizers.Whitespace()
-    write(tmp_path / "tokenizer.json", tokenizer.to_str())
+    write_json(tmp_path, tokenizer)
     with pytest.raises(DataError, match="does not reproduce the text"):
         text_file(write(tmp_path / "a.txt", "plain text here " * 200), tokenizer=tmp_path, block=16)
 

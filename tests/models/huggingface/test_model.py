@@ -103,7 +103,7 @@ def test_each_seed_is_a_cohort_of_its_own():
             "no causal language model of model_type 'lama'. Did you mean llama",
         ),
         ({"n_embd": 4}, "model_type None"),
-        ({"model_type": "vit"}, "no causal language model of model_type 'vit'"),
+        ({"model_type": "vit"}, "model_type 'vit'. Models of this type do other tasks"),
         (GPT2 | {"n_embed": 8}, "unknown setting n_embed. Did you mean n_embd"),
         (GPT2 | {"n_embd": "wide"}, "cannot"),
         (GPT2 | {"n_head": 3}, "cannot build the model"),

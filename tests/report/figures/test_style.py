@@ -1,10 +1,13 @@
 import matplotlib
+from matplotlib.lines import Line2D
 
 from limbeck.report.figures.style import (
     OTHER,
     arm_styles,
     break_at_commas,
+    canvas,
     figure_settings,
+    legend,
     shorten,
     shorten_apart,
 )
@@ -45,3 +48,17 @@ def test_long_names_break_at_commas():
         "soft,temperature=1,\nsoft_weight=0.5"
     )
     assert break_at_commas("hard", 24) == "hard"
+
+
+def test_a_legend_reads_from_left_to_right():
+    names = [f"an arm with a rather long name, number {number}" for number in range(5)]
+    with figure_settings():
+        figure = canvas(2)
+        figure.subplots()
+        legend(figure, [Line2D([], []) for _ in names], names)
+        figure.draw_without_rendering()
+        (drawing,) = figure.legends
+        boxes = {text.get_text(): text.get_window_extent() for text in drawing.get_texts()}
+    reading_order = sorted(boxes, key=lambda name: (-round(boxes[name].y0), boxes[name].x0))
+    assert reading_order == names
+    assert len({round(box.x0) for box in boxes.values()}) == 2

@@ -50,6 +50,8 @@ def make_config(
     if not isinstance(name, str) or name not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         match = closest(str(name), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
         hint = f" Did you mean {match}?" if match else ""
+        if isinstance(name, str) and name in CONFIG_MAPPING:
+            hint = " Models of this type do other tasks. Choose another, such as gpt2 or llama."
         raise ConfigError(
             f"{where}: transformers has no causal language model of model_type {name!r}.{hint}"
         )

@@ -49,7 +49,7 @@ def results_by_cost(summary: Summary, cost: Cost) -> ReportFigure | None:
             right.hlines(value, low, high, color=colour, linewidth=1.4, alpha=0.7)
             _draw_point(right, row.one_core.median, value, marker, colour)
         _finish(left, "size of the file", file_size)
-        _finish(right, "latency on one core", lambda value: f"{value:.3g} ms")
+        _finish(right, "latency on one core, ms", lambda value: f"{value:.3g}")
         set_y_limits(left, [value for _, value in points], words)
         set_y_label(left, words, summary.data)
         handles = _handles(colours, [row for row, _ in points])
@@ -79,7 +79,9 @@ def _draw_point(axes: Axes, x: float, y: float, marker: str, colour: str) -> Non
 
 def _finish(axes: Axes, title: str, text_of: Callable[[float], str]) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+    low, high = axes.dataLim.intervalx
+    subs = (1, 2, 5) if high < 60 * low else (1,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text_of(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.15)

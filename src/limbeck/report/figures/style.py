@@ -127,13 +127,18 @@ def break_at_commas(name: str, limit: int) -> str:
 
 
 def legend(figure: Figure, handles: Sequence[Line2D], names: Sequence[str]) -> None:
-    """Add a legend above the panels, in as many columns as the longest name allows."""
+    """Add a legend above the panels, in as many columns as the longest name allows.
+
+    Entries are in order from left to right, then from top to bottom.
+    """
     labels = shorten_apart(names, 44)
     widest = max(len(label) for label in labels)
     columns = max(1, min(len(labels), int(105 / (widest + 8))))
+    entries = list(zip(handles, labels, strict=True))
+    by_column = [entry for column in range(columns) for entry in entries[column::columns]]
     figure.legend(
-        handles,
-        labels,
+        [handle for handle, _ in by_column],
+        [label for _, label in by_column],
         loc="outside upper left",
         ncols=columns,
         handlelength=1.8,
@@ -148,4 +153,4 @@ def only_grid(axes: Axes, which: str) -> None:
         axes.grid(True, axis="x")
     if which == "y":
         axes.grid(True, axis="y")
-    axes.tick_params(length=0)
+    axes.tick_params(which="both", length=0)

@@ -1,0 +1,19 @@
+"""``python -m limbeck``."""
+
+import sys
+from types import ModuleType
+
+from limbeck.__main__ import main
+
+
+class Interrupted(ModuleType):
+    """A module whose import is interrupted."""
+
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_during_the_imports_is_no_traceback(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "limbeck.cli.main", Interrupted("limbeck.cli.main"))
+    assert main() == 130
+    assert capsys.readouterr().err == "error: interrupted.\n"
