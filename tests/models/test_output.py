@@ -7,8 +7,8 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 import limbeck
 from limbeck._base.errors import ConfigError, TeacherError
-from limbeck.models import logits_of
 from limbeck.models.bias import add_to_logits
+from limbeck.models.output import logits_of
 from limbeck.teacher.checks import probe
 from limbeck.teacher.signal import LiveTeacher
 

@@ -12,7 +12,7 @@ from limbeck.data.checks import check_finite
 from limbeck.data.loaders import check_labels, dtype_fault, match_double, name_in_batch, read_pair
 from limbeck.evaluation.metrics import classification_metrics
 from limbeck.losses.base import UNLABELLED, check_several_classes
-from limbeck.models import logits_of
+from limbeck.models.output import logits_of
 
 
 @torch.no_grad()  # not inference_mode: a model may later be trained on tensors that a loader caches

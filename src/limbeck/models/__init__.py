@@ -8,7 +8,6 @@ from limbeck.models.graded import Graded
 from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
-from limbeck.models.output import logits_of
 from limbeck.models.protocols import HasLastLayer, LastLayer
 from limbeck.models.zoo import TimmModel, TorchvisionModel
 
@@ -28,7 +27,6 @@ __all__ = [
     "count_parameters",
     "load_model",
     "load_weights",
-    "logits_of",
     "model_name",
     "save_model",
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
-from limbeck.models import logits_of
+from limbeck.models.output import logits_of
 
 COMBINE = ("probabilities", "logits")
 MAX_DEVICE_BYTES = 2 << 30

@@ -13,7 +13,7 @@ from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherE
 from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.loaders import dtype_fault, find_fault, read_pair
 from limbeck.losses import Feature, Objective
-from limbeck.models import logits_of
+from limbeck.models.output import logits_of
 from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.epochs import count_batches
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm

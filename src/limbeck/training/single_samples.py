@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckWarning
 from limbeck.data.batches import Batch
-from limbeck.models import logits_of
+from limbeck.models.output import logits_of
 from limbeck.training.cohort.stack import Cohort
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from limbeck._base.errors import ConfigError
-from limbeck.models import HuggingFace, logits_of
+from limbeck.models import HuggingFace
 from limbeck.models.mlp import BoundedLinear
+from limbeck.models.output import logits_of
 from limbeck.training.cohort.layers import stacked_forward
 from limbeck.training.cohort.randomness import SeedStreams, default_state
 
