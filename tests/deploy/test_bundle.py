@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from support.bundles import LABELS, images, linear_model
 from support.deploy_runs import export
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck.data import Dataset
-from limbeck.deploy.bundle import golden_inputs
+from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
 
@@ -48,6 +50,27 @@ def test_the_bundle_holds_the_best_arm_on_validation_also_if_it_is_the_control(k
     assert errors[arm] == min(errors.values())
     card = (request.getfixturevalue(f"{kind}_bundle") / "model_card.md").read_text()
     assert ("Arm hard learned from labels alone" in card) == (arm == "hard")
+
+
+def test_the_range_of_deep_training_images_is_kept(tmp_path):
+    contents = BundleContents(
+        name="deep",
+        models={"fp32": linear_model().SerializeToString()},
+        class_names=LABELS,
+        golden=images(2),
+        temperature=1.0,
+        image=True,
+        crop_border=False,
+        value_range=(0.0, 4095.0),
+        card="",
+    )
+    (tmp_path / "bundle").mkdir()
+    bundle = runtime.Bundle(write_bundle(tmp_path / "bundle", contents))
+    assert bundle.value_range == [0, 4095]
+    pixels = np.arange(120, dtype=np.uint16).reshape(12, 10) * 16
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    result = bundle.array(tmp_path / "a.png")[0]
+    np.testing.assert_array_equal(result, np.rint(pixels / 4095 * 255))
 
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])

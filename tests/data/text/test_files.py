@@ -47,12 +47,36 @@ def test_a_folder_is_one_text_in_the_order_of_its_paths(tmp_path):
     assert data.digest() == text_file(root / "notes.md", block=16).digest()
 
 
+def test_links_to_folders_and_files_are_read(tmp_path):
+    parts = [random_text(2000, seed) for seed in range(3)]
+    write(tmp_path / "in" / "a.txt", parts[0])
+    write(tmp_path / "elsewhere" / "b.txt", parts[1])
+    write(tmp_path / "c.txt", parts[2])
+    (tmp_path / "in" / "b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "b" / "up").symlink_to(tmp_path / "in" / "b")
+    (tmp_path / "in" / "c.txt").symlink_to(tmp_path / "c.txt")
+    joined = write(tmp_path / "joined", "\n\n".join(parts))
+    data = text_folder(tmp_path / "in", block=16)
+    assert data.digest() == text_file(joined, block=16).digest()
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+@pytest.mark.parametrize("locked", [".", "train", "train/more"])
+def test_folders_without_access_are_named(open_folder, locked, mode):
+    write(open_folder / "in" / "train" / "more" / "b.txt")
+    write(open_folder / "in" / "train" / "a.txt")
+    (open_folder / "in" / locked).chmod(mode)
+    with pytest.raises(DataError, match=r"cannot be read.*Permission denied"):
+        text_folder(open_folder / "in", block=16)
+
+
 def test_given_splits_are_used_and_a_missing_one_is_cut_from_training(tmp_path):
     contents = {part: random_text(4000, seed) for seed, part in enumerate(PARTS)}
     for part, content in contents.items():
         write(tmp_path / "in" / part / "a.txt", content)
-    write(tmp_path / "in" / "README.txt", "beside")
-    data = text_folder(tmp_path / "in", block=16)
+    write(tmp_path / "in" / "b.txt", "beside")
+    with pytest.warns(LimbeckWarning, match=r"in: 1 text is next to train, and not used: b\.txt\."):
+        data = text_folder(tmp_path / "in", block=16)
     for part, split in splits_of(data).items():
         content = contents[part].encode()
         rows = [row.numpy().astype(np.uint8).tobytes() for row in split.inputs]

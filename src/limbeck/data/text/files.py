@@ -79,7 +79,11 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
             f"data.pattern={pattern!r} should be a pattern of file names such as '*.txt', or a "
             "list of patterns."
         )
-    folders = _split_folders(root) or {"train": root}
+    folders = _split_folders(root)
+    if folders is None:
+        folders = {"train": root}
+    else:
+        _warn_of_unused_texts(root, patterns)
     files = {part: _matching_files(folder, patterns) for part, folder in folders.items()}
     contents = _read_all([file for group in files.values() for file in group], root)
     _check_copies(files, contents)
@@ -154,6 +158,21 @@ def _split_folders(root: Path) -> dict[str, Path] | None:
             f"{root}: {join_some(unknown)} next to train. Splits are called {', '.join(SPLITS)}."
         )
     return {part: folders[part] for part in SPLITS if part in folders}
+
+
+def _warn_of_unused_texts(root: Path, patterns: Sequence[str]) -> None:
+    """Warn of texts next to the folders of given splits."""
+    names = []
+    for path in sorted(root.iterdir()):
+        if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in patterns):
+            names.append(path.name)
+    if names:
+        count = "1 text is" if len(names) == 1 else f"{len(names)} texts are"
+        warnings.warn(
+            f"{root}: {count} next to train, and not used: {join_some(names)}.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
 
 
 def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
