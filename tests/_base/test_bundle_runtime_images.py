@@ -8,7 +8,7 @@ from support.image_files import png_file
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.bundle_runtime import Bundle, InputError
-from limbeck.data.images.decoding import read_images
+from limbeck.data.images.decoding import Decoding, read_images
 
 SIZES = [16, 24, 28, 32, 48, 64, 96, 112, 128, 160, 176, 192]
 SIZES += [224, 240, 256, 260, 288, 299, 300, 320, 331, 384, 448, 512]
@@ -61,7 +61,7 @@ def test_images_are_those_of_training(tmp_path, channels):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     settings = {"channels": channels, "crop_border": True}
     own = runtime.decode(tmp_path / "a.png", size=(16, 16), **settings)
-    trained_on = read_images([tmp_path / "a.png"], size=16, **settings)[0].numpy()
+    trained_on = read_images([tmp_path / "a.png"], Decoding(size=16, **settings))[0].numpy()
     assert np.array_equal(own, trained_on)
     assert own.flags["C_CONTIGUOUS"]
 

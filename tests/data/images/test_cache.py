@@ -17,9 +17,9 @@ def decoded(monkeypatch):
     counter = Counter()
     decode_all = image_cache.decode_all
 
-    def counting(paths, **settings):
+    def counting(paths, *settings):
         counter.update(files=len(paths))
-        return decode_all(paths, **settings)
+        return decode_all(paths, *settings)
 
     monkeypatch.setattr(image_cache, "decode_all", counting)
     return counter

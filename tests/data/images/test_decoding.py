@@ -11,7 +11,7 @@ from support.image_files import png_file
 
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.images import decoding
-from limbeck.data.images.decoding import read_images
+from limbeck.data.images.decoding import Decoding, read_images
 
 
 def pixels(high=8, wide=8, channels=3, seed=0):
@@ -30,7 +30,7 @@ def test_pixels_of_the_right_size_are_kept(tmp_path, suffix):
     array = pixels()
     lossless = {"lossless": True} if suffix == "webp" else {}
     file = save(Image.fromarray(array), tmp_path / f"image.{suffix}", **lossless)
-    images = read_images([file, str(file)], size=8, channels=3)
+    images = read_images([file, str(file)], Decoding(size=8, channels=3))
     assert images.dtype == torch.uint8
     np.testing.assert_array_equal(images[1].numpy(), array.transpose(2, 0, 1))
 
@@ -38,7 +38,7 @@ def test_pixels_of_the_right_size_are_kept(tmp_path, suffix):
 def test_the_content_tells_the_format_not_the_name(tmp_path):
     file = save(Image.fromarray(pixels()), tmp_path / "image.jpg", format="png")
     np.testing.assert_array_equal(
-        read_images([file], size=8, channels=3)[0], pixels().transpose(2, 0, 1)
+        read_images([file], Decoding(size=8, channels=3))[0], pixels().transpose(2, 0, 1)
     )
 
 
@@ -46,12 +46,12 @@ def test_grey_becomes_colour_and_colour_grey(tmp_path):
     grey = save(Image.fromarray(pixels(channels=1)), tmp_path / "grey.png")
     colour = save(Image.fromarray(pixels()), tmp_path / "colour.png")
     assert torch.equal(
-        read_images([grey], size=8, channels=3),
-        read_images([grey], size=8, channels=1).expand(1, 3, 8, 8),
+        read_images([grey], Decoding(size=8, channels=3)),
+        read_images([grey], Decoding(size=8, channels=1)).expand(1, 3, 8, 8),
     )
     weights = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
     np.testing.assert_allclose(
-        read_images([colour], size=8, channels=1)[0, 0], pixels() @ weights, atol=1
+        read_images([colour], Decoding(size=8, channels=1))[0, 0], pixels() @ weights, atol=1
     )
 
 
@@ -63,7 +63,7 @@ def test_sixteen_bits_are_scaled_by_their_range(tmp_path):
     wide = save(Image.fromarray(values.astype(np.int32)), tmp_path / "wide.tif")
     for file in (png, tif, wide):
         np.testing.assert_array_equal(
-            read_images([file], size=3, channels=1)[0, 0], np.round(values / 257)
+            read_images([file], Decoding(size=3, channels=1))[0, 0], np.round(values / 257)
         )
 
 
@@ -71,15 +71,15 @@ def test_palettes_and_transparency_on_black(tmp_path):
     colours = Image.fromarray(pixels() // 86 * 85)
     palette = save(colours.convert("P", palette=Image.Palette.ADAPTIVE), tmp_path / "palette.png")
     expected = np.asarray(Image.open(palette).convert("RGB")).transpose(2, 0, 1)
-    np.testing.assert_array_equal(read_images([palette], size=8, channels=3)[0], expected)
+    np.testing.assert_array_equal(read_images([palette], Decoding(size=8, channels=3))[0], expected)
     rgba = pixels(channels=4)
     rgba[:4, :, 3], rgba[4:, :, 3] = 0, 255
     file = save(Image.fromarray(rgba), tmp_path / "rgba.png")
-    image = read_images([file], size=8, channels=3)[0]
+    image = read_images([file], Decoding(size=8, channels=3))[0]
     assert not image[:, :4].any()
     np.testing.assert_array_equal(image[:, 4:], rgba[4:, :, :3].transpose(2, 0, 1))
     bits = save(Image.fromarray(pixels(channels=1) > 128), tmp_path / "bits.png")
-    assert set(read_images([bits], size=8, channels=1).unique().tolist()) == {0, 255}
+    assert set(read_images([bits], Decoding(size=8, channels=1)).unique().tolist()) == {0, 255}
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -100,19 +100,21 @@ def test_photographs_are_put_upright(tmp_path, orientation):
     exif[0x0112] = orientation
     file = save(Image.fromarray(np.ascontiguousarray(stored)), tmp_path / "photo.png", exif=exif)
     np.testing.assert_array_equal(
-        read_images([file], size=8, channels=3)[0], upright.transpose(2, 0, 1)
+        read_images([file], Decoding(size=8, channels=3))[0], upright.transpose(2, 0, 1)
     )
     # Pillow confuses height and width of a TIFF file that it opens itself.
     grey = np.ascontiguousarray(stored[..., 0])
     file = save(Image.fromarray(grey), tmp_path / "photo.tif", exif=exif)
-    np.testing.assert_array_equal(read_images([file], size=8, channels=1)[0, 0], upright[..., 0])
+    np.testing.assert_array_equal(
+        read_images([file], Decoding(size=8, channels=1))[0, 0], upright[..., 0]
+    )
 
 
 @pytest.mark.parametrize(("high", "wide"), [(8, 20), (21, 8)])
 def test_the_middle_is_cut_out(tmp_path, high, wide):
     array = pixels(high, wide)
     file = save(Image.fromarray(array), tmp_path / "a.png")
-    image = read_images([file], size=8, channels=3)[0].numpy()
+    image = read_images([file], Decoding(size=8, channels=3))[0].numpy()
     top, left = (high - 8) // 2, (wide - 8) // 2
     if high == 8:
         np.testing.assert_array_equal(
@@ -126,7 +128,7 @@ def test_the_middle_is_cut_out(tmp_path, high, wide):
 def test_smaller_images_are_means(tmp_path):
     array = np.kron(pixels(4, 4), np.ones((16, 16, 1), np.uint8))
     file = save(Image.fromarray(array), tmp_path / "a.png")
-    image = read_images([file], size=1, channels=3)
+    image = read_images([file], Decoding(size=1, channels=3))
     np.testing.assert_allclose(image[0, :, 0, 0], array.mean((0, 1)), atol=40)
 
 
@@ -137,10 +139,10 @@ def test_a_black_border_is_cut_off(tmp_path):
     array[10:50, 20:60] = np.random.default_rng(1).integers(50, 256, (40, 40, 3))
     array[0, 0] = 255  # one bright pixel is no picture
     file = save(Image.fromarray(array), tmp_path / "a.png")
-    image = read_images([file], size=40, channels=3, crop_border=True)[0]
+    image = read_images([file], Decoding(size=40, channels=3, crop_border=True))[0]
     np.testing.assert_array_equal(image, array[10:50, 20:60].transpose(2, 0, 1))
     black = save(Image.new("RGB", (30, 30)), tmp_path / "black.png")
-    assert not read_images([black], size=8, channels=3, crop_border=True).any()
+    assert not read_images([black], Decoding(size=8, channels=3, crop_border=True)).any()
 
 
 def good_png():
@@ -168,7 +170,7 @@ def test_unreadable_files_are_named(tmp_path, kind):
     (tmp_path / "bad.png").write_bytes(content)
     file = save(Image.fromarray(pixels()), tmp_path / "good.png")
     with pytest.raises(DataError, match="1 of 2 image files cannot be read") as caught:
-        read_images([file, tmp_path / "bad.png"], size=8, channels=3)
+        read_images([file, tmp_path / "bad.png"], Decoding(size=8, channels=3))
     assert f"{tmp_path / 'bad.png'} (" in str(caught.value)
     assert message in str(caught.value)
     assert "good.png" not in str(caught.value)
@@ -182,7 +184,9 @@ def test_values_that_are_no_numbers_and_missing_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     missing = [tmp_path / "nowhere.png", tmp_path / "link.png"]
     with pytest.raises(DataError) as caught:
-        read_images([floats, *missing, tmp_path, tmp_path / "pipe.png"], size=8, channels=3)
+        read_images(
+            [floats, *missing, tmp_path, tmp_path / "pipe.png"], Decoding(size=8, channels=3)
+        )
     for part in (
         "5 of 5",
         "f.tif (values that are infinite or not a number)",
@@ -198,7 +202,7 @@ def test_ten_bad_files_are_listed_and_the_rest_counted(tmp_path):
     with pytest.raises(
         DataError, match=r"12 of 12 .*0\.png .*9\.png \(missing\); and 2 more\."
     ) as caught:
-        read_images([tmp_path / f"{i}.png" for i in range(12)], size=8, channels=3)
+        read_images([tmp_path / f"{i}.png" for i in range(12)], Decoding(size=8, channels=3))
     assert "10.png" not in str(caught.value)
 
 
@@ -214,7 +218,7 @@ def test_any_damage_is_a_data_error(tmp_path_factory, data):
     file.write_bytes(content)
     message = None
     try:
-        assert read_images([file], size=8, channels=3).shape == (1, 3, 8, 8)
+        assert read_images([file], Decoding(size=8, channels=3)).shape == (1, 3, 8, 8)
     except DataError as error:  # any other error is not caught
         message = str(error)
     assert message is None or str(file) in message
@@ -232,12 +236,12 @@ def test_any_damage_is_a_data_error(tmp_path_factory, data):
 )
 def test_bad_settings(tmp_path, setting, message):
     with pytest.raises(ConfigError, match=message):
-        read_images([tmp_path / "a.png"], **({"size": 8, "channels": 3} | setting))
+        read_images([tmp_path / "a.png"], Decoding(**({"size": 8, "channels": 3} | setting)))
 
 
 def test_no_files_at_all():
     with pytest.raises(DataError, match="no image files"):
-        read_images([], size=8, channels=3)
+        read_images([], Decoding(size=8, channels=3))
 
 
 def test_a_stopped_reader_stops_its_threads(tmp_path, monkeypatch):
@@ -246,7 +250,7 @@ def test_a_stopped_reader_stops_its_threads(tmp_path, monkeypatch):
     plain = decoding.decode
     monkeypatch.setattr(decoding, "decode", lambda *a, **k: calls.append(a) or plain(*a, **k))
     monkeypatch.setattr(decoding.os, "cpu_count", lambda: 1)
-    images = decoding.decode_all(files, size=8, channels=3)
+    images = decoding.decode_all(files, Decoding(size=8, channels=3))
     next(images)
     images.close()
     assert len(calls) < 50
@@ -296,6 +300,6 @@ def test_images_of_random_sizes_modes_and_orientations_are_read(tmp_path):
         options = {"transparency": 1} if mode == "P" and random.random() < 0.5 else {}
         files.append(save(random_image(random, mode), file, exif=exif, **options))
     for size in (224, 240, 299):
-        images = read_images(files, size=size, channels=3, crop_border=size == 224)
+        images = read_images(files, Decoding(size=size, channels=3, crop_border=size == 224))
         assert len(images) == 150
         assert (images.flatten(1).float().std(1) > 0).float().mean() > 0.9

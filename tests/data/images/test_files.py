@@ -9,7 +9,7 @@ from support.image_files import SIZE, images_of, picture, splits_of, write_folde
 
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data import image_folder
-from limbeck.data.images.decoding import decode
+from limbeck.data.images.decoding import Decoding, decode
 from limbeck.data.randomness import split_position
 
 
@@ -83,7 +83,7 @@ def test_a_class_that_training_lacks_is_named(tmp_path):
     file.parent.mkdir()
     for number in range(200):  # until an image falls into the test split
         picture(number).save(file)
-        if split_position(decode(file, **SIZE)[1], 0) < 0.2:
+        if split_position(decode(file, Decoding(**SIZE))[1], 0) < 0.2:
             break
     with pytest.raises(DataError, match="test has images of bird, but training has none"):
         image_folder(root, **SIZE)
@@ -134,7 +134,7 @@ def test_nothing_is_reported_of_images_of_8_or_16_bits(tmp_path):
 
 def test_the_range_of_other_images_moves_no_image_to_another_split(tmp_path):
     root = write_deep(tmp_path / "in", 4000, np.uint16)
-    positions = {path: decode(path, **SIZE)[1] for path in sorted(root.rglob("*.tif"))}
+    positions = {path: decode(path, Decoding(**SIZE))[1] for path in sorted(root.rglob("*.tif"))}
     for path, digest in positions.items():
-        assert decode(path, **SIZE, value_range=(0, 65_535))[1] == digest
+        assert decode(path, Decoding(**SIZE, value_range=(0, 65_535)))[1] == digest
     assert len(set(positions.values())) == 40

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +22,7 @@ from limbeck._base import cache
 from limbeck._base.errors import ResourceError
 from limbeck._base.files import write_atomically, write_json
 from limbeck._base.progress import StageProgress
-from limbeck.data.images.decoding import check_size, decode_all, range_of_files
+from limbeck.data.images.decoding import Decoding, decode_all, range_of_files
 from limbeck.data.randomness import split_position
 
 FORMAT = 3
@@ -51,41 +51,21 @@ class DecodedImages:
     value_range: tuple[float, float] | None
 
 
-@dataclass(frozen=True)
-class _Decoding:
-    """Settings of the decoder."""
-
-    size: int
-    channels: int
-    crop_border: bool
-
-
 def load_decoded_images(
-    paths: Sequence[Path],
-    parts: Sequence[int],
-    *,
-    size: int,
-    channels: int,
-    crop_border: bool,
-    split_seed: int,
+    paths: Sequence[Path], parts: Sequence[int], decoding: Decoding, *, split_seed: int
 ) -> DecodedImages:
     """Load the images of files from the cache, after decoding them if they are not in it.
 
     Args:
         paths: Paths of the image files.
         parts: Number of the split of each file, by which rows are sorted first.
-        size: Height and width in pixels.
-        channels: Number of channels, 1 or 3.
-        crop_border: Whether to crop a black border first.
+        decoding: Conversion of the files. The range of values is that of the files.
         split_seed: Seed of the positions.
 
     Raises:
-        ConfigError: If a size or a number of channels is out of range.
         DataError: If some files cannot be read; the message names each.
         ResourceError: If the disk is full, or the cache folder cannot be written to.
     """
-    check_size(size, channels)
-    decoding = _Decoding(size, channels, crop_border)
     description = {
         "format": FORMAT,
         "pillow": PIL.__version__,
@@ -97,7 +77,7 @@ def load_decoded_images(
     folder = root / cache.key_of(json.dumps(description))
 
     def write() -> None:
-        _check_space(root, 2 * len(paths) * channels * size**2)
+        _check_space(root, 2 * len(paths) * decoding.channels * decoding.size**2)
         _write(folder, paths, parts, decoding, split_seed)
 
     try:
@@ -145,17 +125,16 @@ def _read(folder: Path, count: int) -> DecodedImages | None:
 
 
 def _write(
-    folder: Path, paths: Sequence[Path], parts: Sequence[int], decoding: _Decoding, split_seed: int
+    folder: Path, paths: Sequence[Path], parts: Sequence[int], decoding: Decoding, split_seed: int
 ) -> None:
     """Decode into a temporary file, then copy its rows in order into the cache."""
     with suppress(FileNotFoundError):
         (folder / ROWS).unlink()
-    value_range = range_of_files(paths)
+    decoding = replace(decoding, value_range=range_of_files(paths))
     digests: list[str] = []
     with tempfile.TemporaryFile(dir=folder.parent) as unordered:
         with StageProgress().stage(f"decoding {len(paths):,} images", len(paths)) as advance:
-            images = decode_all(paths, **asdict(decoding), value_range=value_range, advance=advance)
-            for pixels, digest in images:
+            for pixels, digest in decode_all(paths, decoding, advance):
                 digests.append(digest)
                 unordered.write(pixels.tobytes())
         unordered.flush()
@@ -172,7 +151,7 @@ def _write(
         "files": order,
         "digests": [digests[row] for row in order],
         "positions": [positions[row] for row in order],
-        "value_range": value_range,
+        "value_range": decoding.value_range,
     }
     write_json(folder / ROWS, rows)  # written last, since it marks the entry as complete
 

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,84 +23,77 @@ MAX_THREADS = 16
 Result = TypeVar("Result")
 
 
-def read_images(
-    paths: Sequence[str | Path],
-    *,
-    size: int,
-    channels: int,
-    crop_border: bool = False,
-    value_range: Sequence[float] | None = None,
-) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """Conversion of image files to arrays of the same size.
+
+    Attributes:
+        size: Pixels per side.
+        channels: Number of channels: 1 for grey, 3 for RGB.
+        crop_border: Whether to crop a black border first.
+        value_range: Range that becomes 0 to 255 in images with more than 8 bits; None for the range
+            of each image.
+
+    Raises:
+        ConfigError: If ``size`` or ``channels`` is out of range.
+    """
+
+    size: int
+    channels: int
+    crop_border: bool = False
+    value_range: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        check_size(self.size, self.channels)
+
+
+def read_images(paths: Sequence[str | Path], decoding: Decoding) -> Tensor:
     """Read image files into memory, cropped about the centre and resized to a square.
 
     Args:
         paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files. Only the first image of
             a file is read.
-        size: Pixels per side.
-        channels: Number of channels: 1 for grey, 3 for RGB.
-        crop_border: Whether to crop a black border first.
-        value_range: Range that becomes 0 to 255 in images with more than 8 bits; None for the range
-            of the files.
+        decoding: Conversion of the files. Without a range, that of the files is used.
 
     Returns:
         uint8 ``[N, channels, size, size]``, in the order of ``paths``.
 
     Raises:
-        ConfigError: If ``size`` or ``channels`` is out of range.
         DataError: If there are no files, or if files cannot be read; the message lists
             them with the reasons.
     """
     if not paths:
         raise DataError("There are no image files to read.")
     files = [Path(path) for path in paths]
-    images = decode_all(
-        files,
-        size=size,
-        channels=channels,
-        crop_border=crop_border,
-        value_range=value_range or range_of_files(files),
-    )
+    if decoding.value_range is None:
+        decoding = replace(decoding, value_range=range_of_files(files))
+    images = decode_all(files, decoding)
     return torch.from_numpy(np.stack([pixels for pixels, _ in images]))
 
 
 def decode_all(
     paths: Sequence[Path],
-    *,
-    size: int,
-    channels: int,
-    crop_border: bool = False,
-    value_range: Sequence[float] | None = None,
+    decoding: Decoding,
     advance: Callable[[int], object] = lambda done: None,
 ) -> Iterator[tuple[np.ndarray, str]]:
     """Decode image files with several threads and yield them one by one.
 
     Args:
         paths: Image files.
-        size: Pixels per side.
-        channels: Number of channels, 1 or 3.
-        crop_border: Whether to crop a black border first.
-        value_range: Range of images with more than 8 bits; None for the range of each image.
+        decoding: Conversion of the files.
         advance: Callback that receives the number of files read so far.
 
     Yields:
         Pixels and digest of each image, as from :func:`decode`.
 
     Raises:
-        ConfigError: If ``size`` or ``channels`` is out of range.
         DataError: If files could not be read; raised after the last file.
     """
-    check_size(size, channels)
     problems: list[str] = []
 
     def decode_or_explain(path: Path) -> tuple[np.ndarray, str] | str:
         try:
-            return decode(
-                path,
-                size=size,
-                channels=channels,
-                crop_border=crop_border,
-                value_range=value_range,
-            )
+            return decode(path, decoding)
         except DataError as error:
             return str(error)
 
@@ -140,22 +134,8 @@ def _map_files(
         pool.shutdown(cancel_futures=True)
 
 
-def decode(
-    path: Path,
-    *,
-    size: int,
-    channels: int,
-    crop_border: bool = False,
-    value_range: Sequence[float] | None = None,
-) -> tuple[np.ndarray, str]:
+def decode(path: Path, decoding: Decoding) -> tuple[np.ndarray, str]:
     """Decode one image file as exported models do.
-
-    Args:
-        path: Image file.
-        size: Pixels per side.
-        channels: Number of channels, 1 or 3.
-        crop_border: Whether to crop a black border first.
-        value_range: Range of images with more than 8 bits; None for the range of the image.
 
     Returns:
         uint8 pixels ``[channels, size, size]`` and the SHA-256 of the decoded image, see
@@ -167,10 +147,10 @@ def decode(
     try:
         return runtime.decode_with_digest(
             path,
-            size=(size, size),
-            channels=channels,
-            crop_border=crop_border,
-            value_range=value_range,
+            size=(decoding.size, decoding.size),
+            channels=decoding.channels,
+            crop_border=decoding.crop_border,
+            value_range=decoding.value_range,
         )
     except runtime.InputError as error:
         raise DataError(str(error)) from None

@@ -12,7 +12,7 @@ from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import SplitShares, check_flag, files_below, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
-from limbeck.data.images.decoding import check_size
+from limbeck.data.images.decoding import Decoding, check_size
 
 TEST, VAL, TRAIN = range(3)
 PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
@@ -103,9 +103,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     images = load_decoded_images(
         files.paths,
         files.parts,
-        size=options.size,
-        channels=options.channels,
-        crop_border=options.crop_border,
+        Decoding(size=options.size, channels=options.channels, crop_border=options.crop_border),
         split_seed=options.split_seed,
     )
     _check_copies(images, files)

@@ -12,7 +12,7 @@ from limbeck._base.checks import check_count
 from limbeck._base.errors import DataError
 from limbeck._base.progress import StageProgress
 from limbeck.data.dataset import Dataset
-from limbeck.data.images.decoding import read_images
+from limbeck.data.images.decoding import Decoding, read_images
 from limbeck.data.images.files import list_files
 from limbeck.data.images.idx import read_idx
 from limbeck.data.sources.base import Source, SourceTeacher
@@ -98,14 +98,13 @@ class ImagesFrom(Source):
                 "can only replace square images of 1 or 3 channels. Pass the inputs as an .npy "
                 "array."
             )
-        images = read_images(
-            files[: self.samples],
+        decoding = Decoding(
             size=shape[1],
             channels=shape[0],
             crop_border=self._crop_border,
             value_range=self._value_range,
         )
-        return images.numpy()
+        return read_images(files[: self.samples], decoding).numpy()
 
 
 def _read_array(file: Path, dimensions: int) -> np.ndarray:
