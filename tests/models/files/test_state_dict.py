@@ -232,3 +232,30 @@ def test_two_models_that_fit_are_refused(tmp_path):
     torch.save(both, tmp_path / "it.ckpt")
     with pytest.raises(TeacherError, match=r"several models that fit.*model\. and teacher\."):
         load_model(tmp_path / "it.ckpt", own)
+
+
+class Weighted(torch.nn.Module):
+    """A layer with weight normalisation in one of its two implementations."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.layer = norm(torch.nn.Linear(4, 3))
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_former_names_of_weight_norm_are_translated(tmp_path):
+    model = Weighted(torch.nn.utils.weight_norm).eval()
+    state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+    assert "module.layer.weight_g" in state
+    torch.save(state, tmp_path / "it.pt")
+    norm = torch.nn.utils.parametrizations.weight_norm
+    result = load_model(tmp_path / "it.pt", lambda: Weighted(norm)).model
+    x = torch.rand(2, 4)
+    assert torch.equal(result(x), model(x))
+    del state["module.layer.weight_v"]
+    torch.save(state, tmp_path / "it.pt")
+    with pytest.raises(TeacherError, match=r"also has module\.layer\.weight_g"):
+        load_model(tmp_path / "it.pt", lambda: Weighted(norm))

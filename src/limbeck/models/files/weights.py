@@ -249,6 +249,8 @@ def _build_and_fill(
             _warn_of_dropped(candidates[0], file)
             _load(part, candidates[0].module_weights(), file)
             return whole
+        if _loads_with_hooks(part, candidates[0]):
+            return whole
         if closest is None or candidates[0].fit > closest.fit:
             closest = candidates[0]
     assert closest is not None
@@ -256,6 +258,20 @@ def _build_and_fill(
         f"{file} does not fit the model {model_name(model)}: {closest.difference()}. Describe the "
         "architecture of the file with teacher= (in Python: build=)."
     )
+
+
+def _loads_with_hooks(module: nn.Module, match: Match) -> bool:
+    """Load weights whose names only the module's own hooks translate; return whether they fit.
+
+    An example is ``weight_norm``, whose tensors had other names before PyTorch 2.0.
+    """
+    if not match.missing or not match.surplus or match.dropped:
+        return False
+    try:
+        module.load_state_dict(match.weights, strict=True)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _check_unique(candidates: Sequence[Match], file: Path) -> None:
