@@ -10,6 +10,7 @@ from torch import nn
 from limbeck._base.errors import ConfigError
 from limbeck.data.dataset import as_float
 from limbeck.deploy import onnx_export
+from limbeck.deploy.onnx_export import is_convolutional
 from limbeck.models import MLP, ConvNet, Graded, Normalized, TorchvisionModel
 
 
@@ -83,6 +84,22 @@ def test_quantisation_is_static_for_convolutions_and_dynamic_without(mlp_bundle,
     assert "DynamicQuantizeLinear" in mlp_operators
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= conv_operators
     assert "DynamicQuantizeLinear" not in conv_operators
+
+
+@pytest.mark.parametrize(
+    ("operators", "expected"),
+    [
+        ("Conv Relu Conv Gemm", True),
+        ("Conv MatMul Softmax MatMul Gemm", False),  # a vision transformer
+        ("Gemm Relu Gemm", False),
+        ("Conv GlobalAveragePool", True),
+        ("Conv Conv Gemm Gemm Gemm", True),  # LeNet
+    ],
+)
+def test_a_transformer_with_a_convolution_is_not_convolutional(operators, expected):
+    nodes = [onnx.helper.make_node(operator, ["x"], ["x"]) for operator in operators.split()]
+    graph = onnx.helper.make_graph(nodes, "graph", [], [])
+    assert is_convolutional(onnx.helper.make_model(graph)) == expected
 
 
 def test_quantisation_shrinks_a_large_model(tmp_path):

@@ -114,7 +114,7 @@ def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "Mod
     """Quantise weights and activations to 8 bits.
 
     Both are unsigned, because products of signed weights overflow on older processors and change
-    the logits there. Models with convolutions are quantised statically, with activation ranges
+    the logits there. Convolutional models are quantised statically, with activation ranges
     from calibration inputs. Other models are quantised dynamically, with ranges from each batch.
 
     Args:
@@ -130,7 +130,7 @@ def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "Mod
     source, target = folder / "plain.onnx", folder / "small.onnx"
     onnx.save(model, source)
     try:
-        _quantize(source, target, calibration, static=has_convolutions(model))
+        _quantize(source, target, calibration, static=is_convolutional(model))
     except Exception as error:  # the quantiser documents no common base class
         raise ConfigError(
             f"This model cannot be quantised to 8 bits: {_reason(error)}. Export with int8=false."
@@ -186,9 +186,16 @@ def onnx_logits(
         raise ExportError(f"The exported model cannot be run: {error}") from None
 
 
-def has_convolutions(model: "ModelProto") -> bool:
-    """Whether the graph of a model contains a convolution."""
-    return any(node.op_type.startswith("Conv") for node in model.graph.node)
+def is_convolutional(model: "ModelProto") -> bool:
+    """Whether a model has convolutions, and is not a transformer.
+
+    A vision transformer has one convolution, for its patches, and many matrix products. Its 8-bit
+    logits are several times more exact with ranges from each batch, as ONNX Runtime recommends.
+    The linear layers at the end of a convolutional network are exported as Gemm.
+    """
+    operators = [node.op_type for node in model.graph.node]
+    convolutions = sum(operator.startswith("Conv") for operator in operators)
+    return convolutions > 0 and convolutions >= operators.count("MatMul")
 
 
 class _CalibrationReader:
