@@ -13,6 +13,7 @@ from limbeck.run.records import from_json
 from limbeck.run.summary import Comparison, Interval
 
 MAX_ROWS = 24
+NO_BREAK = "\N{NO-BREAK SPACE}"
 SHARES = ("accuracy", "recall", "agreement")
 OUTCOMES = {True: "met", False: "**missed**", None: "not measured"}
 KINDS = {"at_least": "at least", "at_most": "at most", "equals": ""}
@@ -223,7 +224,8 @@ def _arm_row(arm: Mapping[str, Any], entry: Entry) -> list[str]:
 
 def _mean_and_sd(arm: Mapping[str, Any], words: MeasureWording) -> str:
     key = words.measure.key
-    return words.mean_and_sd(arm["mean"].get(key), arm["sd"].get(key))
+    text = words.mean_and_sd(arm["mean"].get(key), arm["sd"].get(key))
+    return text.replace(" ± ", f"{NO_BREAK}±{NO_BREAK}")
 
 
 def _adjusted(table: Mapping[str, Any]) -> str:

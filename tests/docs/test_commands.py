@@ -1,13 +1,18 @@
-"""Shell blocks of the documentation: every command is composed, parsed or run."""
+"""Shell blocks of the documentation: the first command of each is composed, parsed or run.
 
+``test_pages.py`` runs all of them.
+"""
+
+import re
 import shlex
 import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
-from support.documents import ROOT, blocks, commands, guide
+from support.documents import DOCS, ROOT, blocks, commands, guide
 
+from limbeck.cli.config.compose import compose
 from limbeck.cli.main import main, parsers
 
 COMPOSED = {"run", "train", "distill"}
@@ -74,27 +79,27 @@ def write_files(page: Path, folder: Path) -> None:
             path.write_text(block.code, encoding="utf-8")
 
 
-def check_page(page: Path, folder: Path, *, most: int | None = None) -> None:
-    """Check the commands of a page; of each block the first ``most``, or all."""
-    write_files(page, folder)
-    composed: set[str] = set()
-    for block in blocks(page, "bash"):
-        if block.mark != "skip":
-            for words in commands(block.code)[:most]:
-                check(words, composed=composed)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_first_command_of_each_block_is_accepted(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    check_page(page, tmp_path, most=1)
+    write_files(page, tmp_path)
+    composed: set[str] = set()
+    for block in blocks(page, "bash"):
+        check(commands(block.code)[0], composed=composed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_all_commands_of_a_page_are_accepted(page, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    check_page(page, tmp_path)
+def test_the_settings_of_the_table_of_tasks_are_accepted():
+    page = (DOCS / "reference" / "cli-and-python.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[2] for line in page.splitlines() if line.startswith("| ")]
+    settings = [code for cell in cells[2:] for code in re.findall(r"`([^`]+)`", cell)]
+    assert len(settings) > 25
+    for code in settings:
+        words = shlex.split(code)
+        if words[0] == "limbeck":
+            check_limbeck(words[1:], composed=set())
+        else:
+            compose([word for word in words if word != "-m"], multirun=words[0] == "-m")
 
 
 def test_no_page_shows_a_command_in_an_indented_block():

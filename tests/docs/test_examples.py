@@ -1,4 +1,7 @@
-"""Code blocks of the documentation run, in order, as a reader would run them."""
+"""Python blocks of the documentation run, in order, as a reader would run them.
+
+Blocks marked ``slow`` need the shell commands or files of their page; ``test_pages.py`` runs them.
+"""
 
 import sys
 from pathlib import Path
@@ -15,7 +18,7 @@ def name_of(page: Path) -> str:
     return page.relative_to(DOCS).as_posix()
 
 
-def run(page: Path, *, slow: bool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run(page: Path, *, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the Python blocks of a page in one module; blocks with a file name are written."""
     module = ModuleType("documentation")
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -24,13 +27,9 @@ def run(page: Path, *, slow: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
     for block in blocks(page, "python", "yaml"):
         if block.file:
             write(block, folder)
-        elif block.language == "python" and runs(block, slow=slow):
+        elif block.language == "python" and not block.is_slow:
             padding = "\n" * (block.line - 1)  # so that a traceback shows the line of the page
             exec(compile(padding + block.code, str(page), "exec"), vars(module))
-
-
-def runs(block: Block, *, slow: bool) -> bool:
-    return block.mark is None or (block.mark == "slow" and slow)
 
 
 def write(block: Block, folder: Path) -> None:
@@ -43,17 +42,7 @@ def write(block: Block, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
-    run(page, slow=False, folder=tmp_path, monkeypatch=monkeypatch)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if any(b.mark == "slow" for b in blocks(page, "python"))],
-    ids=name_of,
-)
-def test_the_slow_python_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
-    run(page, slow=True, folder=tmp_path, monkeypatch=monkeypatch)
+    run(page, folder=tmp_path, monkeypatch=monkeypatch)
 
 
 @pytest.mark.parametrize("page", [p for p in guide() if blocks(p, "yaml")], ids=name_of)

@@ -12,7 +12,7 @@ DOCS = ROOT / "docs"
 _FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})(?P<info>.*)$")
 _LANGUAGE = re.compile(r"^(\{code-block\} *)?(?P<language>[\w-]*)$")
 _CAPTION = re.compile(r"^:caption: (?P<file>.+)$")
-_MARK = re.compile(r"^<!-- (?P<kind>skip|slow): (?P<reason>.+) -->$")
+_SLOW = re.compile(r"^<!-- slow: .+ -->$")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Block:
         language: Language of the fence, such as ``python`` or ``bash``.
         code: Text of the block without its indentation.
         file: Name of the file that the block shows (its ``:caption:``), or None.
-        mark: ``skip`` or ``slow`` where a comment above the block says so, else None.
+        is_slow: Whether a comment above the block marks it as slow.
     """
 
     page: Path
@@ -33,7 +33,7 @@ class Block:
     language: str
     code: str
     file: str | None
-    mark: str | None
+    is_slow: bool
 
 
 def guide() -> list[Path]:
@@ -50,20 +50,20 @@ def blocks(page: Path, *languages: str) -> list[Block]:
 
 def _blocks(page: Path) -> Iterator[Block]:
     lines = page.read_text(encoding="utf-8").splitlines()
-    mark = None
+    is_slow = False
     number = 0
     while number < len(lines):
-        comment = _MARK.match(lines[number].strip())
+        comment = _SLOW.match(lines[number].strip())
         fence = _FENCE.match(lines[number])
         number += 1
         if comment:
-            mark = comment["kind"]
+            is_slow = True
         elif fence:
             end = _end(lines, number, fence["ticks"])
-            yield _block(page, lines[number:end], number + 1, fence, mark)
-            number, mark = end + 1, None
+            yield _block(page, lines[number:end], number + 1, fence, is_slow=is_slow)
+            number, is_slow = end + 1, False
         elif lines[number - 1].strip():
-            mark = None
+            is_slow = False
 
 
 def _end(lines: list[str], start: int, ticks: str) -> int:
@@ -74,7 +74,7 @@ def _end(lines: list[str], start: int, ticks: str) -> int:
 
 
 def _block(
-    page: Path, lines: list[str], line: int, fence: re.Match[str], mark: str | None
+    page: Path, lines: list[str], line: int, fence: re.Match[str], *, is_slow: bool
 ) -> Block:
     language = _LANGUAGE.match(fence["info"].strip())
     file = None
@@ -85,7 +85,7 @@ def _block(
     indent = len(fence["indent"])
     code = "\n".join(text[indent:] for text in lines)
     name = language["language"] if language else fence["info"].strip()
-    return Block(page, line, name, code, file, mark)
+    return Block(page, line, name, code, file, is_slow)
 
 
 def commands(code: str) -> list[list[str]]:

@@ -1,0 +1,185 @@
+"""The files and names that a reader of the documentation has, by page."""
+
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from limbeck.cli.main import main
+from limbeck.models import MLP, ConvNet, TimmModel, TorchvisionModel
+from support.cifar_files import cifar10_files
+from support.cifar_files import write as write_cifar
+from support.fundus import write_aptos
+from support.huggingface_models import new_model
+from support.idx_files import write_mnist
+
+WORDS = "the teacher shows what the student learns and the control does without it "
+IMAGES, LARGE_IMAGES = (1, 28, 28), (3, 64, 64)
+
+
+def write_files(page: str, folder: Path) -> None:
+    """Write the files that the commands of a page read, as the page names them."""
+    for pages, write in FILES:
+        if page in pages:
+            write(folder)
+
+
+def names_of(page: str, folder: Path) -> dict[str, object]:
+    """Return the names that the Python blocks of a page do not define themselves."""
+    if page == "README.md":
+        torch.manual_seed(0)
+        x, y = torch.randn(64, 8), torch.randint(4, (64,))
+        loader = DataLoader(TensorDataset(x, y), batch_size=16)
+        models = {"student": nn.Linear(8, 4), "teacher": nn.Linear(8, 4)}
+        return {**models, "loader": loader, "test_loader": loader}
+    if page == "how-to/teacher.md":
+        torch.save(MLP(IMAGES, 10, hidden=[8]), folder / "module.pt")
+        return {"torch": torch, "FILE": str(folder / "module.pt")}
+    return {}
+
+
+# Data ---------------------------------------------------------------------------------------------
+
+
+def _mnist(folder: Path) -> None:
+    write_mnist(folder / "data", gz=False, train=400, test=100, size=28)
+    (folder / "path" / "to").mkdir(parents=True)
+    for name in ("mnist", "fashion"):
+        shutil.copytree(folder / "data", folder / "path" / "to" / name)
+
+
+def _cifar(folder: Path) -> None:
+    write_cifar(folder / "data" / "cifar-10-batches-bin", cifar10_files(each=50, test=50))
+
+
+def _pictures(folder: Path, count: int, size: int = 40) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(len(folder.parts) + len(folder.name))
+    for number in range(count):
+        pixels = random.integers(0, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
+def _photos(folder: Path) -> None:
+    for name in ("cat", "horse"):
+        _pictures(folder / "photos" / name, 20)
+
+
+def _letters(folder: Path) -> None:
+    _pictures(folder / "letters", 20)
+
+
+def _scans(folder: Path) -> None:
+    _pictures(folder / "scans" / "images", 45)
+    findings = ("normal", "benign", "malignant")
+    rows = [f"{number},{findings[number % 3]}" for number in range(45)]
+    (folder / "scans" / "train.csv").write_text("\n".join(["id,finding", *rows]) + "\n")
+
+
+def _aptos(folder: Path) -> None:
+    write_aptos(folder / "aptos", 12)
+
+
+def _texts(folder: Path) -> None:
+    random = np.random.default_rng(0)
+    words = random.choice(WORDS.split(), 20_000)
+    (folder / "book.txt").write_text(" ".join(words) + "\n", encoding="utf-8")
+    (folder / "corpus").mkdir()
+    for number in range(5):
+        part = " ".join(words[number * 3000 :][:3000])
+        (folder / "corpus" / f"{number}.md").write_text(part, encoding="utf-8")
+
+
+# Models -------------------------------------------------------------------------------------------
+
+
+def _convnet(folder: Path) -> None:
+    model = ConvNet(IMAGES, 10, channels=[24, 32, 48, 64, 96], strides=[1, 2, 1, 2, 1])
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(0.1)
+    torch.save(model.state_dict(), folder / "teacher.pt")
+
+
+def _checkpoints(folder: Path) -> None:
+    layers = (nn.Linear(784, 800), nn.Linear(800, 800), nn.Linear(800, 10))
+    mlp = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+    torch.save(mlp.state_dict(), folder / "teacher.pt")
+    resnet = TorchvisionModel(LARGE_IMAGES, 2, name="resnet18")
+    torch.save({"state_dict": resnet.net.state_dict()}, folder / "resnet50.pt")
+    convnext = TimmModel(LARGE_IMAGES, 2, name="convnext_atto")
+    torch.save(convnext.net.state_dict(), folder / "convnext.pt")
+
+
+def _language_model(folder: Path) -> None:
+    from limbeck.data.text.tokenizer import train_bpe
+
+    tokenizer = train_bpe((folder / "book.txt").read_text(encoding="utf-8"), 300)
+    model = new_model("gpt2", length=128, classes=tokenizer.vocabulary)
+    model.model.save_pretrained(folder / "FOLDER")
+    tokenizer.save(folder / "FOLDER" / "tokenizer.json")
+
+
+# Runs ---------------------------------------------------------------------------------------------
+
+
+@cache
+def _run_of(recipe: str) -> Path:
+    import tempfile
+
+    run = Path(tempfile.mkdtemp()) / "run"
+    assert main(["run", f"recipe={recipe}", "quick=true", "logger=csv", f"out={run}"]) == 0
+    return run
+
+
+def _classifier_run(folder: Path) -> None:
+    shutil.copytree(_run_of("digits"), folder / "RUN")
+    _pictures(folder / "folder", 3)
+    shutil.copy(folder / "folder" / "0.png", folder / "scan.png")
+
+
+def _text_run(folder: Path) -> None:
+    shutil.copytree(_run_of("text"), folder / "RUN")
+
+
+def _interrupted_run(folder: Path) -> None:
+    run = shutil.copytree(_run_of("digits"), folder / "runs" / "digits" / "2026-01-01_12-00-00")
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    manifest["state"] = "interrupted"
+    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+
+
+MNIST_PAGES = (
+    "README.md",
+    "concepts/views.md",
+    "how-to/data-free.md",
+    "how-to/devices.md",
+    "how-to/settings.md",
+    "how-to/teacher.md",
+    "how-to/transfer-sets.md",
+)
+FILES = (
+    (MNIST_PAGES, _mnist),
+    (("how-to/library-models.md", "how-to/settings.md"), _cifar),
+    (("README.md", "how-to/own-images.md", "how-to/teacher.md"), _photos),
+    (("how-to/transfer-sets.md",), _letters),
+    (("how-to/csv.md",), _scans),
+    (("how-to/csv.md",), _aptos),
+    (
+        ("README.md", "how-to/own-text.md", "how-to/teacher.md", "tutorials/language-model.md"),
+        _texts,
+    ),
+    (("README.md",), _convnet),
+    (("how-to/teacher.md",), _checkpoints),
+    (("how-to/own-text.md", "how-to/teacher.md"), _language_model),
+    (("how-to/export.md",), _classifier_run),
+    (("how-to/own-text.md",), _text_run),
+    (("how-to/resume.md",), _interrupted_run),
+)
+"""Pages, and the function that writes a part of their files."""
