@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from limbeck.cli.config.compose import CONF
+from limbeck.cli.config.groups import CONF
 from limbeck.report.formats import MISSING, fixed, nats, p_value, percent, plural, seconds
 from limbeck.report.measure_wording import WORDINGS
 from limbeck.report.objectives import objective

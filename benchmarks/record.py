@@ -21,7 +21,8 @@ import yaml
 from pages import on_validation, write_pages
 
 from limbeck._base.errors import LimbeckError
-from limbeck.cli.config.compose import CONF, compose
+from limbeck.cli.config.compose import compose
+from limbeck.cli.config.groups import CONF
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted_table import adjusted_table
 from limbeck.report.families import MAX_COLOURED

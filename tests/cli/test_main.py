@@ -209,3 +209,13 @@ def test_other_errors_keep_their_traceback(monkeypatch):
     monkeypatch.setattr("limbeck.cli.config.compose.compose", fail)
     with pytest.raises(OSError, match="Input/output error"):
         main(["run"])
+
+
+@pytest.mark.parametrize("words", [["run"], ["recipes"], ["resume", "there"], ["report", "there"]])
+def test_a_deleted_working_directory_is_named(tmp_path, monkeypatch, capsys, words):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert main(words) == 2
+    assert "The working directory no longer exists" in capsys.readouterr().err

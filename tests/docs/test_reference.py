@@ -11,7 +11,8 @@ import limbeck.data
 import limbeck.losses
 import limbeck.models
 from limbeck._base import errors
-from limbeck.cli.config.compose import choices, compose
+from limbeck.cli.config.compose import compose
+from limbeck.cli.config.groups import choices
 from limbeck.cli.main import main
 from limbeck.losses import SOFT_LOSSES
 from limbeck.training.options import TrainerOptions

@@ -4,7 +4,8 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from limbeck.cli.config.compose import CONF, compose
+from limbeck.cli.config.compose import compose
+from limbeck.cli.config.groups import CONF
 from limbeck.data.sources.base import Source
 
 RECIPES = {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from limbeck.cli.config.compose import CONF, choices, compose
+from limbeck.cli.config.compose import compose
+from limbeck.cli.config.groups import CONF, choices
 from limbeck.cli.main import main
 from limbeck.run.summary import parse_summary
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from limbeck._base.errors import LimbeckError
-from limbeck.cli.config.compose import choices
+from limbeck.cli.config.groups import choices
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results"

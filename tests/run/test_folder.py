@@ -333,3 +333,20 @@ def test_scalars_round_trip(tmp_path):
         run.write_scalars([{**rows[0], "unknown": 1}])
     assert run.read_scalars() == rows
     assert listing(tmp_path) == ["metrics.csv"]
+
+
+def test_a_folder_that_cannot_be_created_is_named(tmp_path, monkeypatch):
+    def fail(*arguments, **settings):
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", fail)
+        with pytest.raises(ConfigError, match=r"out=.*new cannot be created"):
+            claim(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_without_permission_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(ConfigError, match=f"Permission denied: {tmp_path}"):
+        RunFolder(tmp_path / "deep" / "run").check()

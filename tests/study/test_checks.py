@@ -1,5 +1,6 @@
 """Settings that a study refuses, and students that cannot be stacked."""
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from support.studies import make_study
 from torch import nn
 
 from limbeck import Arm, Objective
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, ResourceError
 from limbeck.cli.main import main
 from limbeck.data import Dataset, Shift
 from limbeck.models import MLP
@@ -163,3 +164,79 @@ def test_a_quick_run_accepts_a_transfer_set_larger_than_its_data(tmp_path, capsy
 def test_data_should_be_a_dataset(tmp_path):
     with pytest.raises(ConfigError, match="data is of type list; expected a"):
         make_study([(torch.zeros(2, 16), torch.zeros(2))], {"hard": Arm(objective=HARD)}, tmp_path)
+
+
+class Recorded(Shift):
+    """Views with a setting that only their author knows how to write."""
+
+    def settings(self):
+        return {"name": "recorded", "value": self.value}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), r"arms\.hard\.views\.value=nan cannot be recorded"),
+        ({1, 2}, r"views\.value=\{1, 2\} cannot be recorded as JSON: it is a set"),
+        ([1, torch.tensor(2)], r"views\.value\[1\]=tensor\(2\) cannot be recorded"),
+        ("caf\udce9", r"views\.value contains bytes that are not UTF-8: 'caf.*udce9'"),
+    ],
+)
+def test_what_a_summary_cannot_record_is_refused_before_training(data, tmp_path, value, message):
+    views = Recorded(1)
+    object.__setattr__(views, "value", value)
+    with pytest.raises(ConfigError, match=message):
+        study(data, tmp_path / "run", views=views).run()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": Path("digits")}, r"name=PosixPath\('digits'\) should be a string"),
+        ({"facts": {"when": Path("now")}}, r"facts\.when=.* cannot be recorded as JSON"),
+        ({"config": {"when": Path("now")}}, "The settings cannot be written to .*config.yaml"),
+    ],
+)
+def test_what_a_manifest_cannot_record_is_refused_before_training(data, tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        study(data, tmp_path / "run", **options).run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_names_that_are_not_utf_8_are_refused_before_training(data, tmp_path):
+    data.class_names[-1] = "caf\udce9"
+    with pytest.raises(ConfigError, match=r"data\.class_names\[1\] contains bytes"):
+        study(data, tmp_path / "run").run()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_without_room_for_the_students_is_refused(data, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    # Four students of 78 weights each, and their logits for 30 samples and 2 classes.
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda folder: usage._replace(free=4 * 4 * (78 + 60) - 1)
+    )
+    with pytest.raises(ResourceError, match=r"The results need at least .* GB free"):
+        study(data, tmp_path / "run").run()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("control", [True, 0, 1.5, {"hard": 1}])
+def test_a_control_is_a_name_or_a_list_of_names(data, tmp_path, control):
+    arms = {"hard": Arm(objective=HARD), "other": Arm(objective=HARD, control=control)}
+    with pytest.raises(ConfigError, match=r"arms\.other\.control=.* should be the name of an arm"):
+        make_study(data, arms, tmp_path / "run", student=partial(MLP, hidden=[4]))
+
+
+def test_a_builder_that_fails_is_named(data, tmp_path):
+    def fail(shape, classes):
+        raise KeyError("width")
+
+    def run_out(shape, classes):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 EB")
+
+    with pytest.raises(ConfigError, match=r"The model could not be built: 'width'"):
+        study(data, tmp_path / "run", student=fail).run()
+    with pytest.raises(ResourceError, match="Memory ran out while a model was built"):
+        study(data, tmp_path / "run", student=run_out).run()

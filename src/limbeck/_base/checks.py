@@ -7,6 +7,7 @@ from typing import Any
 
 from limbeck._base.errors import ConfigError
 
+MAX_SEEDS = 10_000
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,99}")
 
 
@@ -44,7 +45,10 @@ def seed_list(seeds: Any) -> list[int]:
             0 to 2^31 - 1.
     """
     if isinstance(seeds, int) and not isinstance(seeds, bool):
-        return list(range(check_count("seeds", seeds)))
+        count = check_count("seeds", seeds)
+        if count > MAX_SEEDS:
+            raise ConfigError(f"seeds={count} is more than a study can hold ({MAX_SEEDS:,}).")
+        return list(range(count))
     if isinstance(seeds, str) or not isinstance(seeds, Iterable):
         raise ConfigError(f"seeds={seeds!r} should be a number of seeds, or a list of seeds.")
     values = list(seeds)
@@ -58,6 +62,24 @@ def seed_list(seeds: Any) -> list[int]:
     if len(set(values)) < len(values):
         raise ConfigError(f"seeds={values} contains a seed twice. Repeated seeds add no evidence.")
     return values
+
+
+def check_text(text: str, where: str) -> None:
+    """Check that a text can be written in UTF-8.
+
+    Names of files and words of the command line may contain other bytes, which Python represents
+    by surrogates.
+
+    Raises:
+        ConfigError: If it cannot.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        readable = text.encode("utf-8", "backslashreplace").decode()
+        raise ConfigError(
+            f"{where} contains bytes that are not UTF-8: {readable!r}. Rename the file or folder."
+        ) from None
 
 
 def check_arm_names(names: Sequence[str]) -> None:

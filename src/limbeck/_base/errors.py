@@ -7,6 +7,10 @@ OUT_OF_MEMORY = "Memory"
 """First word of all messages about a lack of memory."""
 
 
+MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory")
+"""Phrases in the messages with which PyTorch reports that memory ran out."""
+
+
 class LimbeckError(Exception):
     """Base class of all errors that users can fix."""
 
@@ -57,6 +61,13 @@ class ExportError(LimbeckError):
     """The outputs of an exported model differ from those of the student."""
 
     exit_code = 8
+
+
+def is_memory_error(error: BaseException) -> bool:
+    """Whether an error of Python or PyTorch says that memory ran out."""
+    if isinstance(error, RuntimeError):  # torch.OutOfMemoryError is one
+        return any(phrase in str(error) for phrase in MEMORY_PHRASES)
+    return isinstance(error, MemoryError)
 
 
 def is_out_of_memory(reason: str) -> bool:

@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.verb in SLOW_START and not getattr(arguments, "cfg", None):
         announce_start()
     try:
+        _check_working_directory()
         return arguments.command(arguments)
     except LimbeckError as error:
         return fail(str(error), error.exit_code)
@@ -130,6 +131,16 @@ def _prepare_process() -> None:
     escape_unencodable_characters()
     with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGTERM, _exit_on_signal)
+
+
+def _check_working_directory() -> None:
+    """Check the working directory before PyTorch is imported, which crashes without one."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "The working directory no longer exists. Change to another folder."
+        ) from None
 
 
 def _exit_on_signal(signum: int, frame: object) -> None:

@@ -40,7 +40,7 @@ def _fit_terminal(line: str, indent: int) -> str:
 
 def description(recipe: Path) -> str:
     """The first comment of a recipe, less Hydra's ``@package`` directive."""
-    for line in recipe.read_text(encoding="utf-8").splitlines():
+    for line in recipe.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         comment = line.lstrip("# ")
         if line.startswith("#") and not comment.startswith("@package"):
             return comment

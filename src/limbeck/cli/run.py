@@ -78,8 +78,10 @@ def _output_folder(config: Any) -> Iterator[Path]:
     out = config.get("out")
     default = Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
     is_first_process = getattr(rank_zero_only, "rank", 0) == 0
-    if out is not None:
-        yield Path(str(out))
+    if isinstance(out, str):
+        yield Path(out)
+    elif out is not None:
+        raise ConfigError(f"out={out!r} should be the path of a folder.")
     elif is_first_process:
         with reserve_folder(default) as folder:
             yield folder

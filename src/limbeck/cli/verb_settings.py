@@ -1,5 +1,6 @@
 """Parsing of ``KEY=VALUE`` settings after a verb such as ``limbeck export``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,9 @@ def _parse_value(key: str, text: str, setting: Setting) -> Any:
 
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        if setting.type is float and math.isfinite(float(text)):
+            value = float(text)  # YAML reads 1e-3 as text
+    except (ValueError, yaml.YAMLError):
         value = text
     if not _has_type(value, setting.type):
         raise ConfigError(

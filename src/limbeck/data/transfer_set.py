@@ -214,7 +214,7 @@ class TransferSet:
         if type(self.samples) is int:
             count = self.samples
         else:
-            count = max(1, round((self.samples or 1) * available))
+            count = _count(self.samples, "transfer.samples", available)
         labelled = self.labelled
         if type(labelled) is int and labelled > min(count, available):
             labelled = None

@@ -6,6 +6,7 @@ All files are written atomically: a file that exists is complete.
 import csv
 import errno
 import json
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,7 +65,12 @@ class RunFolder:
             ConfigError: If another process works in the folder, or as for :meth:`check`.
         """
         self.check(resume=resume, overwrite=overwrite)
-        self.path.resolve().mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.resolve().mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # a parent, such as /proc, does not accept new folders
+            raise ConfigError(
+                f"out={self.path} cannot be created. Choose another folder."
+            ) from None
         with self._lock():
             # Another process may have used the folder since the first check.
             self.check(resume=resume, overwrite=overwrite)
@@ -121,6 +127,7 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"out={self.path} is a file. Choose a folder.")
+        self._check_permission()
         if resume:
             if not self.manifest.is_file():
                 raise ConfigError(
@@ -143,6 +150,19 @@ class RunFolder:
                 f"out={self.path} is not a run folder (it has no manifest.json of limbeck), so "
                 "overwrite=true does not delete it. Choose another folder."
             )
+
+    def existing_folder(self) -> Path:
+        """Return the folder if it exists, otherwise its closest existing parent."""
+        folder = self.path.absolute()
+        while not folder.exists():
+            folder = folder.parent
+        return folder
+
+    def _check_permission(self) -> None:
+        """Check that this user may write to the folder, or to its closest existing parent."""
+        folder = self.existing_folder()
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"Permission denied: {folder}. Choose another folder with out=.")
 
     def _is_run(self) -> bool:
         """Whether limbeck wrote the manifest; other programs write a ``manifest.json`` too."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from limbeck._base import cache
-from limbeck._base.errors import ResourceError, UntrustedFileError
+from limbeck._base.errors import ResourceError, UntrustedFileError, is_memory_error
 from limbeck._base.progress import StageProgress
 from limbeck.store.answers import TeacherPass
 from limbeck.store.codec import DTYPES, decode, encode
@@ -24,8 +24,6 @@ from limbeck.store.key import Header, damage_error, differing_parts
 from limbeck.store.verify import verify
 from limbeck.teacher.signal import StoredTeacher
 
-OUT_OF_MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory")
-"""Phrases in the messages with which PyTorch reports that memory ran out."""
 PROGRESS_BYTES = 1 << 28
 """Minimum size of a store in bytes for which checking shows progress."""
 
@@ -193,9 +191,7 @@ def _translate_out_of_memory(device: torch.device) -> Iterator[None]:
         yield
     except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
         reason = " ".join(str(error).split())[:300] or "no memory"
-        if isinstance(error, RuntimeError) and not any(
-            phrase in reason for phrase in OUT_OF_MEMORY_PHRASES
-        ):
+        if not is_memory_error(error):
             raise
         hint = ""
         if device.type != "cpu":

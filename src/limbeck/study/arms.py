@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from limbeck._base.checks import check_arm_names, check_count, check_seed
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import (
+    OUT_OF_MEMORY,
+    ConfigError,
+    LimbeckError,
+    ResourceError,
+    is_memory_error,
+)
 from limbeck.data import Dataset, NoViews, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models import Normalized
@@ -177,6 +183,10 @@ def _control_names(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, .
     if arm.control is None:
         return ()
     names = [arm.control] if isinstance(arm.control, str) else arm.control
+    if not isinstance(names, Sequence):
+        raise ConfigError(
+            f"arms.{name}.control={names!r} should be the name of an arm, or a list of names."
+        )
     controls = tuple(dict.fromkeys(map(str, names)))
     for control in controls:
         if control not in arms or control == name:
@@ -214,7 +224,8 @@ def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
     The model normalises its inputs, unless the dataset is text.
 
     Raises:
-        ConfigError: If the builder requires other arguments, or does not return a module.
+        ConfigError: If the builder raises an error, or does not return a module.
+        ResourceError: If memory ran out.
     """
     available = {"shape": data.shape, "classes": data.classes}
     try:
@@ -227,8 +238,15 @@ def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
         torch.manual_seed(seed)
         try:
             model = builder(**arguments)
-        except TypeError as error:
-            raise ConfigError(f"The model could not be built: {error}.") from None
+        except LimbeckError:
+            raise
+        except Exception as error:  # a builder of the user may raise anything
+            if is_memory_error(error):
+                raise ResourceError(
+                    f"{OUT_OF_MEMORY} ran out while a model was built ({error}). Make it smaller."
+                ) from None
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(f"The model could not be built: {reason}.") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(
             f"A model should be a torch.nn.Module; the builder returned {type(model).__name__}."

@@ -1,11 +1,19 @@
-"""Checks of arms against the dataset, before anything is written or trained."""
+"""Checks of a study before anything is written or trained."""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from limbeck._base.errors import ConfigError, TeacherError
+from limbeck._base.checks import check_text
+from limbeck._base.errors import ConfigError, ResourceError, TeacherError
 from limbeck.data import Dataset, NoViews, Split, Views
 from limbeck.study.arms import ArmPlan, build
+from limbeck.study.options import RunOptions
 from limbeck.teacher.checks import check_vocabulary, probe
 
 
@@ -104,3 +112,76 @@ def check_views(views: Views, split: Split, data: Dataset) -> None:
             "views=none."
         )
     views.apply(split.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
+
+
+def check_records(plans: Sequence[ArmPlan], data: Dataset, options: RunOptions) -> None:
+    """Check that the manifest, the summary and the models can record the settings of a study.
+
+    Raises:
+        ConfigError: If JSON cannot represent a value.
+    """
+    _check_json(options.facts, "facts")
+    _check_json(options.name, "name")
+    _check_json(data.name, "data.name")
+    if data.tokenizer is None:
+        _check_json(list(data.class_names), "data.class_names")
+    for plan in plans:
+        _check_json(plan.objective.as_dict(), f"arms.{plan.name}.objective")
+        _check_json(plan.transfer.settings(), f"arms.{plan.name}.transfer")
+        _check_json(plan.views.settings(), f"arms.{plan.name}.views")
+
+
+def _check_json(value: Any, where: str) -> None:
+    """Check that JSON can represent nested values, with text in UTF-8.
+
+    Args:
+        value: Value of a setting.
+        where: Path of the value, for messages.
+
+    Raises:
+        ConfigError: If JSON cannot represent a value.
+    """
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            check_text(str(key), where)
+            _check_json(inner, f"{where}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for number, inner in enumerate(value):
+            _check_json(inner, f"{where}[{number}]")
+    elif isinstance(value, str):
+        check_text(value, where)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{where}={value} cannot be recorded. Use a finite number.")
+    elif value is not None and not isinstance(value, (bool, int, float)):
+        raise ConfigError(
+            f"{where}={value!r} cannot be recorded as JSON: it is a {type(value).__name__}. Use "
+            "numbers, text, lists and dictionaries."
+        )
+
+
+def check_disk(folder: Path, plans: Sequence[ArmPlan], seeds: int, data: Dataset) -> None:
+    """Check that the disk has room for the weights of the students and their predictions.
+
+    Args:
+        folder: Existing folder on the disk.
+        plans: Arms of the study.
+        seeds: Number of seeds.
+        data: Dataset of the study.
+
+    Raises:
+        ResourceError: If it has not.
+    """
+    sizes: dict[int, int] = {}
+    for plan in plans:
+        if id(plan.student) not in sizes:
+            weights = build(plan.student, data, 0).state_dict().values()
+            sizes[id(plan.student)] = sum(w.numel() * w.element_size() for w in weights)
+    outputs = data.classes if data.tokenizer is None else data.shape[0]
+    predictions = data.test_size * outputs * 4
+    needed = seeds * sum(sizes[id(plan.student)] + predictions for plan in plans)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ResourceError(
+            f"The results need at least {needed / 1e9:,.1f} GB, but the disk of {folder} has "
+            f"{free / 1e9:,.1f} GB free. Free some space, or choose another folder with out=."
+        )

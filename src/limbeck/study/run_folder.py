@@ -50,7 +50,10 @@ def open_run(
     Raises:
         ConfigError: If the folder is in use, or a resumed run was started with other settings.
     """
-    text = yaml.safe_dump(dict(settings), sort_keys=False)
+    try:
+        text = yaml.safe_dump(dict(settings), sort_keys=False)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The settings cannot be written to {run.config}: {error}.") from None
     with run.claim(resume=options.resume, overwrite=options.overwrite):
         if options.resume and run.config.is_file() and not _has_settings(run, text):
             raise ConfigError(

@@ -22,7 +22,13 @@ from limbeck.run.summary import Summary, write_summary
 from limbeck.store.files import check_folder
 from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
-from limbeck.study.checks import check_source, check_student, check_transfer
+from limbeck.study.checks import (
+    check_disk,
+    check_records,
+    check_source,
+    check_student,
+    check_transfer,
+)
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.engine import Engine
 from limbeck.study.files import save_adjusted, write_examples, write_predictions
@@ -159,6 +165,7 @@ class Study:
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
             check_kind(self.plans, self.store, self.data.classes)
+        check_records(self.plans, self.data, self.options)
         for plan in self.plans:
             check_source(plan, self.data)
             check_student(plan, self.data)
@@ -167,6 +174,9 @@ class Study:
         if self._teacher is not None:
             self._teacher.check()
             self._check_features(self._teacher)
+        if not self.options.resume:
+            folder = self.run_folder.existing_folder()
+            check_disk(folder, self.plans, len(self.seeds), self.data)
         self._is_checked = True
 
     def run(self) -> Summary:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -190,3 +191,45 @@ def test_a_recipe_of_ones_own(tmp_path, capsys):
     assert "Did you mean mine?" in capsys.readouterr().err
     assert main(["run", "--config-dir", str(tmp_path / "nowhere"), "recipe=mine"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["Müller", "a=b,c", "(1)[2]{3}", "#1", "it's", "a;b&c", "~x!", 'q"']
+)
+def test_the_folder_of_the_user_may_have_any_name(tmp_path, name):
+    recipe = tmp_path / name / "conf" / "recipe" / "mine.yaml"
+    recipe.parent.mkdir(parents=True)
+    recipe.write_text("# @package _global_\nepochs: 3\n")
+    assert compose(["recipe=mine"], recipe.parents[1]).epochs == 3
+
+
+def test_a_path_that_ends_in_a_backslash_is_quoted():
+    assert compose(["out=a\\"]).out == "a\\"
+    assert compose(["out=it\\'s"]).out == "it\\'s"
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [
+        ("data.class_names=[grün,rot]", ["grün", "rot"]),
+        ("data.class_names=[ja, 'sehr grün', 日本 語]", ["ja", "sehr grün", "日本 語"]),
+        ("data.label_column=Größe (cm)", "Größe (cm)"),
+        ("data.name={a: ü, b: [~]}", {"a": "ü", "b": [str(Path.home())]}),
+        ("data.name='é'", "é"),
+        ("data.name=${oc.env:HOME}", str(Path.home())),
+    ],
+)
+def test_words_of_any_language_need_no_quotes(override, value):
+    key = override.partition("=")[0].partition(".")[2]
+    assert plain("data=image_csv", override)["data"][key] == value
+
+
+def test_paths_in_lists_may_begin_at_home_and_have_any_letters(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    settings = compose(["teacher.from=[~/a,Müller/b]"])
+    assert list(settings.teacher["from"]) == ["/somewhere/a", "Müller/b"]
+
+
+def test_words_that_are_not_utf_8_are_refused():
+    with pytest.raises(ConfigError, match=r"command line contains bytes that are not UTF-8.*udcff"):
+        compose(["out=caf\udcff"])

@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
+
 import matplotlib
+import pytest
 from matplotlib.lines import Line2D
 
 from limbeck.report.figures.style import (
@@ -62,3 +67,21 @@ def test_a_legend_reads_from_left_to_right():
     reading_order = sorted(boxes, key=lambda name: (-round(boxes[name].y0), boxes[name].x0))
     assert reading_order == names
     assert len({round(box.x0) for box in boxes.values()}) == 2
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "svg"])
+def test_a_backend_that_is_not_installed_does_not_matter(backend):
+    code = (
+        "import os, limbeck.report.figures.style, matplotlib; "
+        "print(os.environ['MPLBACKEND'], matplotlib.get_backend())"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "MPLBACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    environment, name = process.stdout.split()
+    assert environment == backend
+    assert (name == "svg") == (backend == "svg")

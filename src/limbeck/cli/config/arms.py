@@ -13,6 +13,7 @@ EXAMPLES = {
     "objective": "{temperature: 4}",
     "transfer": "{samples: 100}",
     "optimizer": "{lr: 0.01}",
+    "views": "{_target_: limbeck.data.Shift, pixels: 2}",
     "student": "{dropout: 0.1}, or {_target_: limbeck.models.TorchvisionModel, _partial_: true, "
     "name: resnet18}",
 }
@@ -66,7 +67,7 @@ def check_arms(arms: Any, settings: Settings) -> None:
                 "objective.temperature."
             )
         check_keys(arm, ARM_KEYS, f"arms.{name}")
-        for section in (*EXAMPLES, "views"):
+        for section in EXAMPLES:
             _check_section(arm.get(section), settings[section], section, f"arms.{name}.{section}")
 
 
@@ -74,9 +75,9 @@ def _check_section(differences: Any, base: Any, section: str, where: str) -> Non
     """Check the differences of an arm in one section."""
     if differences is None:
         return
+    if section == "views" and isinstance(differences, str):  # name of a config file
+        return
     if not isinstance(differences, Mapping):
-        if section == "views":  # name of a config file
-            return
         raise ConfigError(
             f"{where}={differences!r} should be a group of settings, as in {EXAMPLES[section]}."
         )

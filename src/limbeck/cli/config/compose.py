@@ -1,7 +1,8 @@
 """Composition of settings from a command line."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,35 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from limbeck._base.checks import check_text
 from limbeck._base.errors import ConfigError
-from limbeck.cli.config.groups import CONF as CONF
-from limbeck.cli.config.groups import GROUPS, choices, register_objectives
+from limbeck.cli.config.groups import (
+    CONF,
+    GROUPS,
+    check_choice,
+    check_encoding,
+    read_choice,
+    register_objectives,
+    yaml_message,
+)
 from limbeck.cli.config.hydra_settings import (
     MISSING,
     Composer,
     check_key,
     compose_settings,
     explain,
+    unknown_choice,
 )
 from limbeck.cli.config.overrides import (
+    DEFAULT_RECIPE,
     Parsed,
     add_default_recipe,
     key_of,
+    names_object,
     parse,
+    quote,
     quote_path,
+    quote_words,
     section_of,
 )
 from limbeck.cli.config.sweep import Point, expand, points
@@ -48,42 +62,75 @@ def compose(
             has several values but cannot be swept or ``multirun`` is false, or if ``sweep`` in the
             recipe does not map keys to lists of values.
     """
-    search: list[str] = []
-    if config_dir is not None:
-        if not Path(config_dir).is_dir():
-            raise ConfigError(
-                f"--config-dir {config_dir} is not a folder. Name a folder that contains recipe/, "
-                "data/ and so on."
-            )
-        search = [f"hydra.searchpath=[file://{Path(config_dir).resolve()}]"]
-    composer = Composer(search)
+    composer = Composer(_search_path(config_dir))
     overrides = add_default_recipe(overrides)
+    for text in (*overrides, str(config_dir)):
+        check_text(text, "The command line")
     parsed = [parse(override) for override in overrides]
+    _check_choices(parsed, config_dir)
     register_objectives()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        try:
-            if any(key in GROUPS and value.startswith("_") for key, value in parsed):
-                raise ValueError("a shared file is not a choice")
-            quoted_overrides = [quote_path(override) for override in overrides]
-            split_overrides = split(quoted_overrides, config_dir, multirun=multirun)
-            plain = split_overrides.plain
-            sweeps = {**recipe_sweeps(composer, split_overrides), **split_overrides.sweeps}
-            parsed = [*_sweep_choices(sweeps), *(p for p in parsed if p.key not in sweeps)]
-            unswept = [override for override in plain if section_of(override) not in sweeps]
-            config = compose_settings(composer, unswept)
-            OmegaConf.resolve(config)
-            with open_dict(config):
-                if sweeps:
-                    config.arms = _sweep_arms(config, composer, plain, sweeps, config_dir)
-                config.sweep = sweeps or None
-            return config
-        except ConfigError:
-            raise
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(f"A YAML file of the settings is damaged: {reason}.") from None
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise ConfigError(explain(error, parsed, config_dir)) from None
+    with (
+        initialize_config_dir(str(CONF), version_base="1.3"),
+        _explain_errors(parsed, config_dir),
+    ):
+        quoted_overrides = [quote_words(quote_path(override)) for override in overrides]
+        split_overrides = split(quoted_overrides, config_dir, multirun=multirun)
+        plain = split_overrides.plain
+        sweeps = {**recipe_sweeps(composer, split_overrides), **split_overrides.sweeps}
+        swept_choices = _sweep_choices(sweeps)
+        _check_choices(swept_choices, config_dir)
+        parsed[:] = [*swept_choices, *(p for p in parsed if p.key not in sweeps)]
+        unswept = [override for override in plain if section_of(override) not in sweeps]
+        config = compose_settings(composer, unswept)
+        OmegaConf.resolve(config)
+        with open_dict(config):
+            if "recipe" not in config:
+                config.recipe = dict(parsed).get("recipe", DEFAULT_RECIPE)
+            if sweeps:
+                config.arms = _sweep_arms(config, composer, plain, sweeps, config_dir)
+            config.sweep = sweeps or None
+        return config
+
+
+def _search_path(config_dir: str | Path | None) -> list[str]:
+    """Return the override that adds the folder of the user to Hydra's search path."""
+    if config_dir is None:
+        return []
+    if not Path(config_dir).is_dir():
+        raise ConfigError(
+            f"--config-dir {config_dir} is not a folder. Name a folder that contains recipe/, "
+            "data/ and so on."
+        )
+    return [f"hydra.searchpath=[{quote(f'file://{Path(config_dir).resolve()}')}]"]
+
+
+def _check_choices(parsed: Sequence[Parsed], config_dir: str | Path | None) -> None:
+    for group, name in parsed:
+        if group not in GROUPS:
+            continue
+        if name.startswith("_"):  # a file that other files share
+            raise ConfigError(unknown_choice(group, name, config_dir))
+        if config_dir is not None:
+            check_choice(group, name, config_dir)
+
+
+@contextmanager
+def _explain_errors(parsed: Sequence[Parsed], config_dir: str | Path | None) -> Iterator[None]:
+    """Turn errors of Hydra, OmegaConf and YAML into ones that name the cause."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except yaml.YAMLError as error:
+        raise ConfigError(yaml_message(error)) from None
+    except RecursionError:
+        raise ConfigError(
+            "The settings contain themselves. Check the aliases (*NAME) and ${...} in your files."
+        ) from None
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            check_encoding(config_dir)
+        raise ConfigError(explain(error, parsed, config_dir)) from None
 
 
 def _sweep_choices(sweeps: Sweeps) -> list[Parsed]:
@@ -113,13 +160,13 @@ def _sweep_arms(
         settings = copy.deepcopy(by_choice[choice])
         for key in values.keys() - groups.keys():
             _check_swept_key(settings, key, groups)
-            OmegaConf.update(settings, key, values[key], merge=False)
+            is_part = isinstance(values[key], dict) and not names_object(values[key])
+            OmegaConf.update(settings, key, values[key], merge=is_part)
         OmegaConf.resolve(settings)
         sweep.append(Point(values, OmegaConf.to_container(settings)))  # type: ignore[arg-type]
 
     def views(name: str) -> Any:
-        file = choices("views", config_dir).get(name)
-        return name if file is None else OmegaConf.to_container(OmegaConf.load(file))
+        return read_choice("views", name, config_dir)
 
     return expand(OmegaConf.to_container(base), sweep, views)  # type: ignore[arg-type]
 

@@ -3,12 +3,22 @@
 Hydra and torch are imported only when settings are composed.
 """
 
+import re
 from pathlib import Path
+from typing import Any
 
+import yaml
+from omegaconf import OmegaConf
+
+from limbeck._base.errors import ConfigError
 from limbeck.losses.soft import SOFT_LOSSES, own_settings
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+_GLOBAL_PACKAGE = re.compile(r"\s*#\s*@package\s+_global_\s*(\n|$)")
+
+
+BYTE_ORDER_MARK = "\ufeff"
 
 
 def choices(group: str, config_dir: str | Path | None = None) -> dict[str, Path]:
@@ -29,6 +39,96 @@ def choice_names(group: str, config_dir: str | Path | None = None) -> list[str]:
     if group == "objective":
         names |= set(SOFT_LOSSES)
     return sorted(names)
+
+
+def read_choice(group: str, name: str, config_dir: str | Path | None = None) -> dict[str, Any]:
+    """Read the settings of a choice from its YAML file, without the files that it includes.
+
+    Raises:
+        ConfigError: If the choice is unknown, or its file contains no settings.
+    """
+    files = choices(group, config_dir)
+    if name not in files:
+        raise ConfigError(f"{group}: {name!r} is unknown. Choose one of {', '.join(files)}.")
+    _check_settings(files[name])
+    # OmegaConf reads 1e-3 as a number, as in all other files; YAML 1.1 does not.
+    settings: Any = OmegaConf.to_container(OmegaConf.create(_read_text(files[name])))
+    return dict(settings)
+
+
+def check_choice(group: str, name: str, config_dir: str | Path) -> None:
+    """Check the file of a choice in the folder of the user, if it is there.
+
+    Raises:
+        ConfigError: If the file contains no settings, has the name of one of limbeck's, or is a
+            recipe whose settings would not apply to the study.
+    """
+    file = Path(config_dir) / group / f"{name}.yaml"
+    if not file.is_file():
+        return
+    own_file = CONF / group / file.name
+    if own_file.is_file() and own_file.read_bytes() != file.read_bytes():
+        raise ConfigError(
+            f"{file} has the name of one of limbeck's own files, which {group}={name} chooses. "
+            "Rename your file."
+        )
+    _check_settings(file)
+    text = _read_text(file)
+    if group == "recipe" and not _GLOBAL_PACKAGE.match(text):
+        reason = ""
+        if text.startswith(BYTE_ORDER_MARK):
+            reason = " It starts with a byte order mark; save it as UTF-8 without one."
+        raise ConfigError(
+            f"{file}: the first line of a recipe should be `# @package _global_`. Without it, its "
+            f"settings do not apply to the study.{reason}"
+        )
+
+
+def check_encoding(config_dir: str | Path | None) -> None:
+    """Check that the files in the folder of the user are UTF-8.
+
+    Raises:
+        ConfigError: If a file is not.
+    """
+    if config_dir is not None:
+        for file in sorted(Path(config_dir).glob("*/*.yaml")):
+            _read_text(file)
+
+
+def yaml_message(error: yaml.YAMLError, file: Path | None = None) -> str:
+    """Return the message about a file that is not YAML.
+
+    Args:
+        error: Error of the parser.
+        file: File that was parsed; None to take its name from the error.
+    """
+    reason = " ".join(str(error).split())
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        file = file or Path(mark.name)
+        reason = f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return f"{file or 'A YAML file of the settings'} is not valid YAML ({reason})."
+
+
+def _check_settings(file: Path) -> None:
+    """Check that a file contains settings."""
+    try:
+        settings = yaml.safe_load(_read_text(file))
+    except yaml.YAMLError as error:
+        raise ConfigError(yaml_message(error, file)) from None
+    if settings is not None and not isinstance(settings, dict):
+        content = "a list" if isinstance(settings, list) else repr(settings)
+        raise ConfigError(f"{file} should list settings as KEY: VALUE, but contains {content}.")
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{file} is not UTF-8 (byte {error.start} is {error.object[error.start]:#04x}). Save "
+            "it as UTF-8."
+        ) from None
 
 
 def register_objectives() -> None:

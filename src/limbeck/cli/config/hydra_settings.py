@@ -1,20 +1,29 @@
 """Composition of settings with Hydra, and messages about invalid overrides."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
-from limbeck.cli.config.groups import CONF, GROUPS, choice_names
+from limbeck.cli.config.groups import GROUPS, choice_names
 from limbeck.cli.config.key_hints import hint
-from limbeck.cli.config.overrides import Parsed, key_of, section_of, split_model_name
+from limbeck.cli.config.overrides import (
+    Parsed,
+    key_of,
+    names_object,
+    parse_value,
+    section_of,
+    split_model_name,
+)
 
 MISSING = object()
+OPEN_GROUPS = ("trainer", "arms", "student.config", "teacher.model.config")
+"""Groups that accept new keys on the command line."""
 
 
 class Composer:
@@ -32,7 +41,11 @@ class Composer:
         """Return the unresolved settings for overrides."""
         key = tuple(overrides)
         if key not in self._configs:
-            self._configs[key] = hydra_compose("config", overrides=[*self.search_path, *overrides])
+            try:
+                config = hydra_compose("config", overrides=[*self.search_path, *overrides])
+            except TypeError as error:  # Hydra joins the names of choices, which may not be text
+                raise ValueError(str(error)) from None
+            self._configs[key] = config
         return copy.deepcopy(self._configs[key])
 
 
@@ -49,7 +62,10 @@ def compose_settings(composer: Composer, overrides: Sequence[str]) -> Any:
     parts = [part for override in overrides for part in split_model_name(override)]
     groups = [override for override in parts if key_of(override) in GROUPS]
     base = _compose_choices(composer, groups, [])
-    values = [check_key(base, override) for override in parts if override not in groups]
+    values: list[str] = []
+    for override in parts:
+        if override not in groups:
+            values += check_override(base, override)
     return _compose_choices(composer, groups, values)
 
 
@@ -71,10 +87,56 @@ def _compose_choices(composer: Composer, groups: list[str], values: list[str]) -
     return config
 
 
+def check_override(base: Any, override: str) -> list[str]:
+    """Return an override with known keys, in the form that Hydra needs.
+
+    A value in braces changes the settings that it lists. If it names an object, it replaces the
+    previous one with all its settings, which Hydra would merge.
+
+    Raises:
+        ConfigError: If a key is unknown. The message suggests a similar key.
+    """
+    checked = check_key(base, override)
+    value = parse_value(override)
+    if not isinstance(value, dict):
+        return [checked]
+    key = key_of(override)
+    replaced = list(_replaced_groups(base, key, value))
+    if override[0] not in "+~":
+        _check_nested_keys(base, key, value, replaced)
+        checked = f"++{override}"
+    return [*(f"~{group}" for group in replaced), checked]
+
+
+def _replaced_groups(base: Any, key: str, value: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys of the groups that a value in braces replaces."""
+    if not isinstance(OmegaConf.select(base, key, default=None), DictConfig):
+        return
+    if names_object(value):
+        yield key
+        return
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _replaced_groups(base, f"{key}.{name}", inner)
+
+
+def _check_nested_keys(
+    base: Any, key: str, value: Mapping[str, Any], replaced: Sequence[str]
+) -> None:
+    """Check the keys inside a value in braces, except in groups that it replaces."""
+    is_group = isinstance(OmegaConf.select(base, key, default=None), DictConfig)
+    if key in replaced or _is_open(base, key) or not is_group:
+        return
+    for name, inner in value.items():
+        check_key(base, f"{key}.{name}=")
+        if isinstance(inner, dict):
+            _check_nested_keys(base, f"{key}.{name}", inner, replaced)
+
+
 def check_key(base: Any, override: str) -> str:
     """Return an override with a known key, in the form that Hydra needs.
 
-    New keys of ``trainer`` and ``arms`` are accepted here and checked later.
+    New keys of ``trainer``, ``arms`` and settings of Hugging Face models are checked later.
 
     Raises:
         ConfigError: If the key is unknown. The message suggests a similar key.
@@ -83,7 +145,7 @@ def check_key(base: Any, override: str) -> str:
     is_new = override[0] in "+~"
     if key.startswith("arms.") and override[0] != "+":
         _check_arm(key.split(".")[1], list(base.arms or {}))
-    if section_of(override) in ("trainer", "arms") and not is_new:
+    if not is_new and _is_open(base, key):
         return f"++{override}"
     if is_new or OmegaConf.select(base, key, default=MISSING) is not MISSING:
         return override
@@ -92,6 +154,15 @@ def check_key(base: Any, override: str) -> str:
             f"{key}: give the values of a sweep as in 'limbeck run -m {key.partition('.')[2]}=A,B'."
         )
     raise ConfigError(_unknown_key(base, key))
+
+
+def _is_open(base: Any, key: str) -> bool:
+    """Whether a key is in a group that accepts new keys, which are checked later."""
+    for group in OPEN_GROUPS:
+        is_inside = f"{key}.".startswith(f"{group}.")
+        if is_inside and isinstance(OmegaConf.select(base, group, default=None), DictConfig):
+            return True
+    return False
 
 
 def _check_arm(name: str, arms: Sequence[str]) -> None:
@@ -124,13 +195,17 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
 def explain(error: Exception, parsed: Sequence[Parsed], config_dir: str | Path | None) -> str:
     """Explain in one line why Hydra rejected the overrides."""
     for key, value in parsed:
-        if not (CONF / key).is_dir():
-            continue
-        names = choice_names(key, config_dir)
-        if not value:
-            return f"{key} cannot be left out. Choose one of {', '.join(names)}."
-        if value not in names:
-            match = closest(value, names)
-            hint = f" Did you mean {match}?" if match else ""
-            return f"{key}={value} is unknown.{hint} Choose one of {', '.join(names)}."
-    return "The settings cannot be read: " + " ".join(str(error).split())
+        if key in GROUPS and value not in choice_names(key, config_dir):
+            return unknown_choice(key, value, config_dir)
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"The settings cannot be read: {reason}"
+
+
+def unknown_choice(group: str, name: str, config_dir: str | Path | None) -> str:
+    """Return the message about a choice that a group does not have."""
+    names = choice_names(group, config_dir)
+    if not name:
+        return f"{group} cannot be left out. Choose one of {', '.join(names)}."
+    match = closest(name, names)
+    hint = f" Did you mean {match}?" if match else ""
+    return f"{group}={name} is unknown.{hint} Choose one of {', '.join(names)}."

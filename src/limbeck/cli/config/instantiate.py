@@ -1,27 +1,27 @@
-"""Construction of a study from composed settings; ``_target_`` names the objects to create."""
+"""Construction of a study from composed settings."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import yaml
-from hydra.errors import HydraException
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from limbeck._base.checks import check_count, seed_list
-from limbeck._base.errors import ConfigError, LimbeckError
+from limbeck._base.errors import ConfigError
 from limbeck.cli.config.arms import (
     check_arms,
     check_flags,
+    check_keys,
     check_sections,
     merge_differences,
     merge_objective,
 )
 from limbeck.cli.config.command import Command
-from limbeck.cli.config.groups import choices
-from limbeck.data import TransferSet
+from limbeck.cli.config.groups import read_choice
+from limbeck.cli.config.objects import ObjectFactory
+from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
 from limbeck.run.folder import RunFolder
@@ -31,6 +31,8 @@ from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.study import Study
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.optimizer import Optimizer
+
+R = TypeVar("R")
 
 QUICK_SEEDS = 2
 QUICK_EPOCHS = 2
@@ -44,6 +46,7 @@ EXAMPLES = {
     "student": "student=mlp",
     "teacher": "teacher=mlp",
     "objective": "objective.temperature=4",
+    "views": "views=shift",
     "transfer": "transfer.samples=100",
     "optimizer": "optimizer.lr=0.01",
     "trainer": "trainer.precision=32-true",
@@ -85,6 +88,7 @@ TEACHER_KEYS = (
     "from",
     "trust_pickle",
 )
+NO_TEACHER_KEYS = ("model", "from", "trust_pickle")
 
 
 def build_study(
@@ -125,14 +129,13 @@ def _check(settings: dict[str, Any]) -> None:
         "optimizer": _field_names(Optimizer),
     }
     teacher = settings.get("teacher", {})
-    is_trained = teacher.get("model") is not None
-    if is_trained:
-        sections["teacher"] = TEACHER_KEYS
+    is_trained = teacher.get("model") is not None or "epochs" in teacher
+    sections["teacher"] = TEACHER_KEYS if is_trained else NO_TEACHER_KEYS
     check_sections(settings, sections)
-    if is_trained and not isinstance(teacher["optimizer"], dict):
+    if not isinstance(settings["recipe"], str) or not settings["recipe"]:
         raise ConfigError(
-            f"teacher.optimizer={teacher['optimizer']!r} should be a group of settings, like "
-            "optimizer."
+            f"recipe={settings['recipe']!r} should be a name. If a recipe includes another one, "
+            "both should begin with `# @package _global_`."
         )
     check_flags(settings)
     check_arms(settings["arms"], settings)
@@ -155,19 +158,19 @@ class _Builder:
         if any(builder.class_name in models for builder in libraries):
             self.samples = QUICK_COSTLY_SAMPLES
         self.head: Any = None  # the first samples of the dataset, for a quick run
-        self._objects: dict[str, Any] = {}
+        self.objects = ObjectFactory()
 
     def study(self, *, out: Path, resume: bool) -> Study:
         settings = self.settings
         if self.quick:
-            data = self._build(settings["data"])
+            data = self.objects.create(settings["data"], Dataset, "data")
             if data.tokenizer is not None:
                 self.samples = QUICK_COSTLY_SAMPLES
             self.head = data.head(self.samples)
         arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         seeds = seed_list(settings["seeds"])
         epochs = check_count("epochs", settings["epochs"])
-        optimizer = Optimizer(**settings["optimizer"])
+        optimizer = _record(Optimizer, settings["optimizer"], "optimizer")
         teacher = self._teacher()
         schedule = Schedule(
             epochs=self._limit_epochs(epochs),
@@ -188,7 +191,7 @@ class _Builder:
             facts={**facts, "quick": self.quick},
         )
         return Study(
-            self.head or self._build(settings["data"]),
+            self.head or self.objects.create(settings["data"], Dataset, "data"),
             arms,
             teacher=teacher,
             seeds=seeds[:QUICK_SEEDS] if self.quick else seeds,
@@ -203,13 +206,7 @@ class _Builder:
         for name, node in self.settings["logger"].items():
             if not node:
                 continue
-            logger = self._build(node)
-            if not callable(logger):
-                raise ConfigError(
-                    f"logger.{name} should name a logger in _target_, with _partial_=true. See "
-                    "'limbeck run --cfg job'."
-                )
-            loggers.append(logger)
+            loggers.append(self.objects.create_function(node, f"logger.{name}"))
         return loggers
 
     def _arm(self, name: str, arm: dict[str, Any]) -> Arm:
@@ -217,13 +214,16 @@ class _Builder:
         epochs = arm.get("epochs")
         if epochs is not None:
             epochs = self._limit_epochs(check_count(f"arms.{name}.epochs", epochs))
+        where = f"arms.{name}"
         objective = merge_objective(settings["objective"], arm.get("objective"))
+        student = merge_differences(settings["student"], arm.get("student"))
+        optimizer = merge_differences(settings["optimizer"], arm.get("optimizer"))
         return Arm(
-            objective=Objective(**objective),
-            student=self._build(merge_differences(settings["student"], arm.get("student"))),
-            views=self._views(arm.get("views", settings["views"])),
-            transfer=self._transfer(arm),
-            optimizer=Optimizer(**merge_differences(settings["optimizer"], arm.get("optimizer"))),
+            objective=_record(Objective, objective, f"{where}.objective"),
+            student=self.objects.create_function(student, _path("student", arm, where)),
+            views=self._views(arm.get("views", settings["views"]), _path("views", arm, where)),
+            transfer=self._transfer(arm, where),
+            optimizer=_record(Optimizer, optimizer, f"{where}.optimizer"),
             epochs=epochs,
             control=arm.get("control"),
         )
@@ -232,23 +232,26 @@ class _Builder:
         """Limit the number of epochs of a quick run."""
         return min(epochs, QUICK_EPOCHS) if self.quick else epochs
 
-    def _transfer(self, arm: dict[str, Any]) -> TransferSet:
+    def _transfer(self, arm: dict[str, Any], where: str) -> TransferSet:
         settings = merge_differences(self.settings["transfer"], arm.get("transfer"))
-        if settings["source"] is not None:
-            settings["source"] = self._build(settings["source"])
-        transfer = TransferSet(**settings)
+        if settings.get("source") is not None:
+            path = f"{_path('transfer', arm, where)}.source"
+            settings["source"] = self.objects.create(settings["source"], Source, path)
+        transfer = _record(TransferSet, settings, f"{where}.transfer")
         if self.head is None:
             return transfer
         return transfer.small(self.samples, self.head.train, self.head.class_names)
 
-    def _views(self, node: Any) -> Any:
+    def _views(self, node: Any, where: str) -> Views:
         """Build views from their settings, or from the name of a config file."""
         if isinstance(node, str):
-            files = choices("views", self.config_dir)
-            if node not in files:
-                raise ConfigError(f"views: {node!r} is unknown. Choose one of {', '.join(files)}.")
-            node = yaml.safe_load(files[node].read_text(encoding="utf-8"))
-        return self._build(merge_differences(self.settings["views"], node))
+            node = read_choice("views", node, self.config_dir)
+        if not isinstance(node, Mapping):
+            raise ConfigError(
+                f"{where}={node!r} should be a name, as in shift, or a group of settings."
+            )
+        settings = merge_differences(self.settings["views"], node)
+        return self.objects.create(settings, Views, where)
 
     def _teacher(self) -> Teacher | None:
         settings = dict(self.settings["teacher"])
@@ -260,40 +263,37 @@ class _Builder:
         if model is None and source is None:
             return None
         if model is not None:
-            model = self._build(model)
+            model = self.objects.create_function(model, "teacher.model")
         if not settings:  # teacher=none with teacher.from
             return Teacher(model=model, source=source, trust_pickle=trust)
         epochs = check_count("teacher.epochs", settings.pop("epochs"))
-        views = self._views(settings.pop("views") or self.settings["views"])
+        views = settings.pop("views")
+        if views is None:
+            views = self.settings["views"]
         if self.quick and type(settings["members"]) is int:
             settings["members"] = min(settings["members"], 2)
         return Teacher(
             model=model,
-            views=views,
-            optimizer=Optimizer(**settings.pop("optimizer")),
+            views=self._views(views, "teacher.views"),
+            optimizer=_record(Optimizer, settings.pop("optimizer"), "teacher.optimizer"),
             epochs=self._limit_epochs(epochs),
             source=source,
             trust_pickle=trust,
             **settings,
         )
 
-    def _build(self, node: Any) -> Any:
-        """Instantiate the object that ``_target_`` names, once for equal settings."""
-        key = json.dumps(node, sort_keys=True, default=str)
-        if key not in self._objects:
-            self._objects[key] = _instantiate(node)
-        return self._objects[key]
+
+def _record(kind: type[R], settings: Any, where: str) -> R:
+    """Create a record of settings, such as an optimizer."""
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{where}={settings!r} should be a group of settings.")
+    check_keys(settings, _field_names(kind), where)
+    return kind(**settings)
 
 
-def _instantiate(node: Any) -> Any:
-    try:
-        return instantiate(node, _convert_="all")
-    except HydraException as error:
-        if isinstance(error.__cause__, LimbeckError):
-            raise error.__cause__ from None
-        target = node.get("_target_") if isinstance(node, dict) else node
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise ConfigError(f"{target} could not be built: {reason}") from None
+def _path(section: str, arm: Mapping[str, Any], where: str) -> str:
+    """Return the key of a section: the arm's if it sets the section, otherwise the study's."""
+    return f"{where}.{section}" if section in arm else section
 
 
 def _as_list(source: Any) -> list[str] | None:

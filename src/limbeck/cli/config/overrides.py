@@ -1,13 +1,19 @@
 """Parsing and rewriting of command-line overrides of the form ``KEY=VALUE``."""
 
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from hydra.errors import HydraException
 
 from limbeck._base.errors import ConfigError
 
 MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
 """Groups of models, each with the setting that names a model of a library."""
+DEFAULT_RECIPE = "digits"
 LIBRARIES = ("torchvision", "timm")
 TEXT_DATA = ("text", "text_folder")
 """Choices of ``data`` that are text."""
@@ -25,6 +31,11 @@ PATHS = (
     "student.path",
 )
 """Settings whose value is a path."""
+
+_BRACKETS = re.compile(r"\s*([\[{]|\w+\()")
+_QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\$\{[^}]*\}"""
+_WORDS = re.compile(rf"{_QUOTED}|[^,'\"]+")
+_WORDS_IN_BRACKETS = re.compile(rf"{_QUOTED}|[^,'\"\[\]{{}}():]+")
 
 
 class Parsed(NamedTuple):
@@ -75,6 +86,31 @@ def split_model_name(override: str) -> list[str]:
     return [f"{key}={library}", f"{MODELS[key]}='{name}'"]
 
 
+def parse_value(override: str) -> Any:
+    """Return the value of an override as plain Python; None if it is deleted or malformed."""
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return None
+    return to_python(value)
+
+
+def to_python(value: Any) -> Any:
+    """Convert a value of Hydra's parser to plain Python."""
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [to_python(entry) for entry in value]
+    if isinstance(value, dict):
+        return {str(to_python(key)): to_python(entry) for key, entry in value.items()}
+    return value
+
+
+def names_object(value: Any) -> bool:
+    """Whether a value is a group of settings that names an object or a type of model."""
+    return isinstance(value, Mapping) and not value.keys().isdisjoint(("_target_", "model_type"))
+
+
 def quote_path(override: str) -> str:
     """Quote the value of an override if it is a path.
 
@@ -83,5 +119,28 @@ def quote_path(override: str) -> str:
     key, value = parse(override)
     if key not in PATHS or not value or value == "null" or value[0] in "['\"":
         return override
-    path = os.path.expanduser(value).replace("'", "\\'")
-    return f"{override.partition('=')[0]}='{path}'"
+    return f"{override.partition('=')[0]}={quote(os.path.expanduser(value))}"
+
+
+def quote_words(override: str) -> str:
+    """Quote the words in a value that Hydra's grammar does not know, such as ``grün`` or ``~/x``.
+
+    Names of classes, columns and folders may stand in lists and braces, and in any language.
+    """
+    key, equals, value = override.partition("=")
+    pattern = _WORDS_IN_BRACKETS if _BRACKETS.match(value) else _WORDS
+    return f"{key}{equals}{pattern.sub(_quote_word, value)}"
+
+
+def _quote_word(match: re.Match[str]) -> str:
+    text = match[0]
+    word = text.strip()
+    if word[:1] in ("'", '"', "$") or (word.isascii() and not word.startswith("~")):
+        return text
+    return text.replace(word, quote(os.path.expanduser(word)))
+
+
+def quote(text: str) -> str:
+    """Quote a text for Hydra's grammar, in which a backslash before a quote escapes it."""
+    escaped = re.sub(r"(\\*)('|$)", lambda match: 2 * match[1] + match[2].replace("'", "\\'"), text)
+    return f"'{escaped}'"

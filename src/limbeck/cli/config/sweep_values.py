@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, IntervalSweep, Override, QuotedString, Sweep
+from hydra.core.override_parser.types import Glob, IntervalSweep, Override, Sweep
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import GROUPS, choice_names
 from limbeck.cli.config.hydra_settings import Composer
-from limbeck.cli.config.overrides import key_of, parse, split_model_name
+from limbeck.cli.config.overrides import key_of, parse, split_model_name, to_python
 from limbeck.cli.config.sweep import MAX_POINTS, SWEEPABLE, distinct
 
 EXAMPLES = {"transfer": "transfer.labelled=50,100", "optimizer": "optimizer.lr=0.001,0.01"}
@@ -43,9 +43,8 @@ def split(
         try:
             hydra_override = OverridesParser.create().parse_override(override)
         except HydraException as error:
-            raise ConfigError(
-                f"{override} cannot be read: {' '.join(str(error).split())}"
-            ) from None
+            reason = f"{override} cannot be read: {error}"
+            raise ConfigError(" ".join(reason.split())) from None
         key, value = parse(override)
         if not hydra_override.is_sweep_override():
             if key == "sweep":
@@ -137,18 +136,7 @@ def _values(override: Override, config_dir: str | Path | None) -> list[Any]:
     if isinstance(value, Sweep):
         value.shuffle = False  # the order of arms should not change when the run is resumed
     values = itertools.islice(override.sweep_iterator(), MAX_POINTS + 1)
-    return [_to_python(value) for value in values]
-
-
-def _to_python(value: Any) -> Any:
-    """Convert a value of Hydra's parser to plain Python."""
-    if isinstance(value, QuotedString):
-        return value.text
-    if isinstance(value, list):
-        return [_to_python(entry) for entry in value]
-    if isinstance(value, dict):
-        return {str(_to_python(key)): _to_python(entry) for key, entry in value.items()}
-    return value
+    return [to_python(value) for value in values]
 
 
 def group_choices(point: Mapping[str, Any]) -> dict[str, str]:
