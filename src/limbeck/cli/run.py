@@ -3,7 +3,6 @@
 import argparse
 import shlex
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from limbeck._base.version import __version__
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
 from limbeck.cli.terminal import DISK_FULL, fail
-from limbeck.run.folder import reserve_folder
+from limbeck.run.folder import default_folder, reserve_folder
 
 if TYPE_CHECKING:
     from limbeck.cli.config.command import Command
@@ -76,7 +75,7 @@ def _output_folder(config: Any) -> Iterator[Path]:
     from lightning_fabric.utilities import rank_zero_only
 
     out = config.get("out")
-    default = Path("runs") / str(config.get("recipe")) / time.strftime("%Y-%m-%d_%H-%M-%S")
+    default = default_folder(str(config.get("recipe")))
     is_first_process = getattr(rank_zero_only, "rank", 0) == 0
     if isinstance(out, str):
         yield Path(out)

@@ -1,4 +1,8 @@
-"""Objective of a student: ``hard_weight * hard + soft_weight * soft``."""
+"""Objective of a student: ``hard_weight * hard + soft_weight * soft``.
+
+Its settings and their defaults are in ``settings.py``, the computation for a whole cohort is in
+``stacked.py``.
+"""
 
 from dataclasses import replace
 from typing import Self

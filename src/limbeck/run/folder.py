@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -220,6 +221,11 @@ class RunFolder:
                 writer.writerows(rows)
 
         write_atomically(self.metrics, write)
+
+
+def default_folder(recipe: str) -> Path:
+    """Return the folder of a run without ``out``, named after the recipe and the time."""
+    return Path("runs") / recipe / time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
 @contextmanager

@@ -31,8 +31,8 @@ from limbeck.study.checks import (
 )
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.engine import Engine
-from limbeck.study.files import save_adjusted, write_examples, write_predictions
 from limbeck.study.options import RunOptions, Schedule
+from limbeck.study.output_files import save_adjusted, write_examples, write_predictions
 from limbeck.study.pools import TransferPools
 from limbeck.study.results import StudyFacts, check_summary, empty_summary, summarize
 from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints

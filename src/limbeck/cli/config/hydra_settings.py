@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import GROUPS, choice_names
-from limbeck.cli.config.key_hints import hint
+from limbeck.cli.config.key_hints import unknown_key_message
 from limbeck.cli.config.overrides import (
     Parsed,
     key_of,
@@ -153,7 +153,7 @@ def check_key(base: Any, override: str) -> str:
         raise ConfigError(
             f"{key}: give the values of a sweep as in 'limbeck run -m {key.partition('.')[2]}=A,B'."
         )
-    raise ConfigError(_unknown_key(base, key))
+    raise ConfigError(unknown_key_message(base, key))
 
 
 def _is_open(base: Any, key: str) -> bool:
@@ -174,22 +174,6 @@ def _check_arm(name: str, arms: Sequence[str]) -> None:
         f"Unknown arm `arms.{name}`.{hint} This study has {', '.join(arms) or 'none'}; put a + in "
         "front to add one."
     )
-
-
-def _unknown_key(base: Any, key: str) -> str:
-    defaults = _flat(OmegaConf.to_container(base, resolve=False))
-    advice = " ".join(filter(None, [f"Unknown key `{key}`.", hint(defaults, key)]))
-    return f"{advice} `limbeck run --cfg job` lists every key."
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Flatten settings to a mapping of full keys, including those of sections."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat[f"{prefix}{key}"] = value
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-    return flat
 
 
 def explain(error: Exception, parsed: Sequence[Parsed], config_dir: str | Path | None) -> str:

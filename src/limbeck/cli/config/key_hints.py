@@ -1,9 +1,13 @@
-"""Hints for unknown keys: other spellings, names from other tools, and keys of other choices."""
+"""Messages about unknown keys, with hints.
+
+A hint names another spelling, the name of a setting in other tools, or a key of another choice.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
 
 from limbeck._base.checks import closest
 from limbeck.cli.config.groups import CONF, GROUPS, choices
@@ -33,6 +37,28 @@ TEACHER_FILES = {"checkpoint", "ckpt", "ckpt_path", "path", "file", "weights", "
 """Names that others give to the file of a teacher."""
 WORKERS = {"num_workers", "workers", "pin_memory", "persistent_workers", "prefetch_factor"}
 """Settings of data loaders with processes of their own."""
+
+
+def unknown_key_message(base: Any, key: str) -> str:
+    """Say that a key is unknown, with a hint and where to find all keys.
+
+    Args:
+        base: The composed settings.
+        key: The full key, such as ``objective.temprature``.
+    """
+    defaults = _flat(OmegaConf.to_container(base, resolve=False))
+    advice = " ".join(filter(None, [f"Unknown key `{key}`.", hint(defaults, key)]))
+    return f"{advice} `limbeck run --cfg job` lists every key."
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten settings to a mapping of full keys, including those of sections."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat[f"{prefix}{key}"] = value
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+    return flat
 
 
 def hint(defaults: Mapping[str, Any], key: str) -> str:

@@ -1,4 +1,8 @@
-"""Decoding of image files to arrays of the same size, with a list of all unreadable files."""
+"""Decoding of image files to arrays of the same size, with a list of all unreadable files.
+
+The pixels of one file are decoded in ``limbeck/_base/bundle_runtime.py``, which comes with every
+exported model, so that a bundle reads images as the training does.
+"""
 
 import os
 import warnings

@@ -11,7 +11,7 @@ from limbeck.data.checks import SplitShares, require_folder
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.text.cache import Segments, TokenCache
 from limbeck.data.text.files import python_topics, read_folder, read_text
-from limbeck.data.text.splits import cut_segments
+from limbeck.data.text.segments import cut_segments
 from limbeck.data.text.tokenizer import ByteTokenizer, Tokenizer, check_vocabulary, load_tokenizer
 
 TOKENIZER_NAMES = ("bytes", "bpe")

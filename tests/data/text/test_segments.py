@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.text_files import PARTS, random_text
 
-from limbeck.data.text.splits import cut_segments
+from limbeck.data.text.segments import cut_segments
 
 
 @settings(max_examples=40, deadline=None)
