@@ -18,7 +18,6 @@ from limbeck.report.figures.catalogue import Figures
 
 PAGES = [page for page in [ROOT / "README.md", *guide()] if blocks(page, "bash")]
 SMALLER = {
-    "student=torchvision/resnet18": "student=torchvision/squeezenet1_1",
     "teacher=torchvision/resnet50": "teacher=torchvision/resnet18",
     "teacher=timm/resnet50": "teacher=timm/mobilenetv3_small_100",
     "teacher=timm/convnext_tiny": "teacher=timm/convnext_atto",

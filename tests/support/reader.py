@@ -108,9 +108,7 @@ def _convnet(folder: Path) -> None:
 
 
 def _checkpoints(folder: Path) -> None:
-    layers = (nn.Linear(784, 800), nn.Linear(800, 800), nn.Linear(800, 10))
-    mlp = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
-    torch.save(mlp.state_dict(), folder / "teacher.pt")
+    torch.save(MLP(IMAGES, 10, hidden=[800, 800]).state_dict(), folder / "teacher.pt")
     resnet = TorchvisionModel(LARGE_IMAGES, 2, name="resnet18")
     torch.save({"state_dict": resnet.net.state_dict()}, folder / "resnet50.pt")
     convnext = TimmModel(LARGE_IMAGES, 2, name="convnext_atto")
@@ -120,10 +118,10 @@ def _checkpoints(folder: Path) -> None:
 def _language_model(folder: Path) -> None:
     from limbeck.data.text.tokenizer import train_bpe
 
-    tokenizer = train_bpe((folder / "book.txt").read_text(encoding="utf-8"), 300)
-    model = new_model("gpt2", length=128, classes=tokenizer.vocabulary)
-    model.model.save_pretrained(folder / "FOLDER")
-    tokenizer.save(folder / "FOLDER" / "tokenizer.json")
+    tokenizer = train_bpe([(folder / "book.txt").read_text(encoding="utf-8")], 300)
+    model = new_model("gpt2", length=128, classes=tokenizer.size)
+    model.net.save_pretrained(folder / "FOLDER")
+    (folder / "FOLDER" / "tokenizer.json").write_text(str(tokenizer.file), encoding="utf-8")
 
 
 # Runs ---------------------------------------------------------------------------------------------
