@@ -66,7 +66,7 @@ def test_a_hint_arm_with_its_control_and_plain_distillation(tmp_path):
         ),
         (
             [HINT.replace("teacher: features.3", "teacher: fc")],
-            "the teacher has no layer fc. It has features, head.",
+            "the teacher has no layer fc. Its layers are features, head.",
         ),
         ([HINT.replace("student: features.3", "student: head")], "cannot match the student's head"),
         ([HINT, "teacher.members=2"], "an ensemble of 2"),
