@@ -179,9 +179,10 @@ def check_disk(folder: Path, plans: Sequence[ArmPlan], seeds: int, data: Dataset
     outputs = data.classes if data.tokenizer is None else data.shape[0]
     predictions = data.test_size * outputs * 4
     needed = seeds * sum(sizes[id(plan.student)] + predictions for plan in plans)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
+    disk = shutil.disk_usage(folder)
+    is_real = disk.total > 0  # unlike /proc
+    if is_real and needed > disk.free:
         raise ResourceError(
-            f"The results need at least {needed / 1e9:,.1f} GB, but the disk of {folder} has "
-            f"{free / 1e9:,.1f} GB free. Free some space, or choose another folder with out=."
+            f"The results need at least {needed / 1e9:,.3f} GB, but the disk of {folder} has "
+            f"{disk.free / 1e9:,.3f} GB free. Free some space, or choose another folder with out=."
         )
