@@ -76,7 +76,7 @@ def test_a_sound_study_has_no_warnings():
 
 def test_a_quick_run_is_warned_of_first():
     warnings = study_warnings(summary([HARD, SOFT], quick=True))
-    assert warnings[0].startswith("A quick run only shows that everything works")
+    assert warnings[0].startswith("A quick run is only a smoke test")
 
 
 @pytest.mark.parametrize(

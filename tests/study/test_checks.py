@@ -157,7 +157,7 @@ def test_a_quick_run_accepts_a_transfer_set_larger_than_its_data(tmp_path, capsy
     summary = read_summary(RunFolder("run"))
     assert summary.arms[0].transfer.endswith("labelled")
     assert summary.quick is True
-    assert summary.warnings[0].startswith("A quick run only shows that everything works")
+    assert summary.warnings[0].startswith("A quick run is only a smoke test")
     capsys.readouterr()
 
 

@@ -122,7 +122,7 @@ def export(
         run: Folder of a finished run.
         data: Dataset of the run.
         options: Choice of the student, and settings of the export.
-        build: Function that builds the untrained student of an arm, for classes of your own.
+        build: Function that builds the untrained student of an arm, for your own classes.
         progress: Whether to show progress on standard error.
 
     Raises:

@@ -54,7 +54,7 @@ def models_of_run(
         arm: Arm of the student. None for the best distilled one on the validation split.
         seed: Seed of the student. None for the best one on the validation split.
         combine: Rule by which the run combined the answers of several teachers.
-        build: Function that builds the untrained student of an arm, for classes of your own.
+        build: Function that builds the untrained student of an arm, for your own classes.
 
     Raises:
         ConfigError: If the run has no such student.

@@ -30,8 +30,7 @@ def study_warnings(summary: Summary) -> tuple[str, ...]:
 def _quick_run(summary: Summary) -> Iterator[str]:
     if summary.quick:
         yield (
-            "A quick run only shows that everything works. Do not draw conclusions from its "
-            "numbers or verdict."
+            "A quick run is only a smoke test. Do not draw conclusions from its numbers or verdict."
         )
 
 

@@ -18,7 +18,7 @@ class Classifier(nn.Module):
 
     Args:
         encoder: ``torchvision/NAME`` or ``timm/NAME``; or a model of either library, whose last
-            layer is removed; or a module of your own that returns features ``[B, F]``, or maps
+            layer is removed; or your own module that returns features ``[B, F]``, or maps
             ``[B, F, H, W]``, which are averaged.
         classes: Number of classes.
         shape: Shape of one input; needed for an encoder by name, and to infer the number of
@@ -107,7 +107,7 @@ def _library_model(name: str, shape: Sequence[int], pretrained: bool, stem: str)
     library, _, model = name.partition("/")
     if library not in LIBRARIES or not model:
         raise ConfigError(
-            f"encoder={name!r} should be torchvision/NAME or timm/NAME, or a module of your own."
+            f"encoder={name!r} should be torchvision/NAME or timm/NAME, or your own module."
         )
     return LIBRARIES[library](shape, 1000, name=model, pretrained=pretrained, stem=stem)
 

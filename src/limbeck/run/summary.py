@@ -266,7 +266,7 @@ class Summary:
         recipe: Name of the study.
         epochs: Number of training epochs of the students, unless an arm has its own.
         batch_size: Batch size of the students.
-        quick: Whether this was a quick run, which only shows that everything works.
+        quick: Whether this was a quick run, which is only a smoke test.
         data: The dataset.
         measure: Metric by which the study is judged.
         classes: Names of the classes; empty if the data is text.

@@ -108,7 +108,7 @@ def test_a_target_is_never_imported(saved, tmp_path, monkeypatch):
     with pytest.raises(UntrustedFileError, match="expected one of mlp, convnet"):
         load_model(saved)
     rewrite(saved, builder=None)
-    with pytest.raises(TeacherError, match="names a class of your own"):
+    with pytest.raises(TeacherError, match="names your own class"):
         load_model(saved)
 
 

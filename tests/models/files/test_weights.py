@@ -113,7 +113,7 @@ def test_a_users_own_class_is_rebuilt_by_the_user(tmp_path):
     assert (description["builder"], description["arguments"]) == (None, None)
     assert description["class"].endswith("Own")
     with pytest.raises(
-        TeacherError, match=r"names a class of your own.*teacher\.model.*load_weights"
+        TeacherError, match=r"names your own class.*teacher\.model.*load_weights"
     ):
         load_model(tmp_path)
     result = load_model(tmp_path, Own).model
@@ -140,7 +140,7 @@ def test_a_subclass_of_a_builder_is_a_users_own_class(tmp_path):
             return -super().forward(x)
 
     save_model(Mine((4,), 3, hidden=[5]), tmp_path, class_names=NAMES)
-    with pytest.raises(TeacherError, match="names a class of your own"):
+    with pytest.raises(TeacherError, match="names your own class"):
         load_model(tmp_path)
 
 

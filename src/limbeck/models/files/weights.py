@@ -166,7 +166,7 @@ def load_model(
             its ``model.json``, or weights only: a safetensors file or a state dict of
             ``torch.save``.
         build: Function that creates the untrained model, needed if ``model.json`` is missing or
-            names a class of your own. The weights may belong to the whole model, or to the network
+            names your own class. The weights may belong to the whole model, or to the network
             inside its normalisation.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
             tensors.
@@ -185,7 +185,7 @@ def load_model(
         model = rebuild(description, description_file, weights)
         _fill_rebuilt(model, weights, file)
     elif description:
-        reason = f"{description_file} names a class of your own"
+        reason = f"{description_file} names your own class"
         model = _build_and_fill(weights, build, file, reason)
     else:
         model = _build_and_fill(weights, build, file, f"{description_file} is missing")
