@@ -79,9 +79,10 @@ def test_integers_that_a_model_refuses_are_named(net):
         limbeck.evaluate(net, loader)
 
 
-def test_other_errors_of_a_model_are_passed_on():
+@pytest.mark.parametrize("loader", [[samples()], DataLoader(Stream(), 8)])
+def test_other_errors_of_a_model_are_passed_on(loader):
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        limbeck.train(nn.Linear(9, 4), [samples()], epochs=1, progress=False)
+        limbeck.train(nn.Linear(9, 4), loader, epochs=1, progress=False)
 
 
 def test_labels_out_of_range_are_named_on_cuda_too():

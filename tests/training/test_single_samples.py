@@ -59,6 +59,13 @@ def test_training_equals_one_without_the_last_sample(accumulate):
         trained(17)  # warned once
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_it_is_left_out_under_any_precision(precision):
+    loader = DataLoader(TensorDataset(*samples(9)), 4)
+    with pytest.warns(LimbeckWarning, match="a single sample is left out"):
+        limbeck.train(Net(), loader, epochs=1, progress=False, trainer={"precision": precision})
+
+
 def test_a_study_leaves_it_out_in_every_epoch():
     data = digits()
     batch_size = len(data.train) // 2

@@ -247,7 +247,7 @@ class StackedObjective:
             advice = "Both need the same classes in the same order."
             if count == 1:
                 advice = TWO_LOGITS
-            elif 0 < abs(count - classes) <= MAX_PADDING < classes:
+            elif abs(count - classes) <= MAX_PADDING and classes > MAX_PADDING:
                 advice += f" If the larger vocabulary is padded, cut it: logits[..., :{smaller}]."
             raise TeacherError(
                 f"The teacher has {count} classes and the student {classes}. {advice}"

@@ -299,8 +299,10 @@ def _name_bad_samples(
         yield
     except (DivergedError, TeacherError, DataError, IndexError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_index_error(error):
-            x, _ = read_pair(next(iter(loader)))
-            raise dtype_fault(x, error) or error from None
+            fault = _dtype_fault_in(loader, error)
+            if fault is not None:
+                raise fault from None
+            raise
         batches = min(count_batches(loader, options.limit_train_batches), options.step_limit)
         fault = find_fault(loader, batches=batches, classes=classes[0] if classes else None)
         if fault is not None:
@@ -308,6 +310,15 @@ def _name_bad_samples(
         raise
     finally:
         hook.remove()
+
+
+def _dtype_fault_in(loader: Iterable[Any], error: RuntimeError) -> DataError | None:
+    """Return the error about the type of a loader's inputs; None if there is no further batch."""
+    batch = next(iter(loader), None)
+    if batch is None:
+        return None
+    x, _ = read_pair(batch)
+    return dtype_fault(x, error)
 
 
 def _is_index_error(error: RuntimeError) -> bool:

@@ -53,11 +53,14 @@ def _needs_two(cohort: Cohort, x: Tensor) -> bool:
     student = cohort.member(0, 0) if cohort.student is None else copy.deepcopy(cohort.student)
     first = next(student.parameters(), x)
     inputs = x.new_zeros(2, *x.shape[1:]).to(first.device)
+    if inputs.is_floating_point() and first.is_floating_point():
+        inputs = inputs.to(first.dtype)  # before the batch is converted to bf16-true or 64-true
     return not _can_run(student, inputs[:1]) and _can_run(student, inputs)
 
 
 def _can_run(student: nn.Module, inputs: Tensor) -> bool:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    devices = [inputs.device] if inputs.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
         try:
             logits_of(student(inputs), len(inputs), "student")
         except (ConfigError, ValueError, RuntimeError, IndexError):

@@ -30,7 +30,14 @@ def test_a_common_prefix_of_the_names_is_removed(prefix):
 
 @pytest.mark.parametrize(
     "extra",
-    ["criterion.weight", "loss_fn.weight", "train_acc.correct", "n_averaged", "aux_classifier.0.w"],
+    [
+        "criterion.weight",
+        "loss_fn.weight",
+        "train_acc.correct",
+        "n_averaged",
+        "aux_classifier.0.w",
+        "aux1.conv.bn.num_batches_tracked",
+    ],
 )
 @pytest.mark.parametrize("prefix", ["", "model.", "module._orig_mod."])
 def test_traces_of_the_training_do_not_matter(extra, prefix):

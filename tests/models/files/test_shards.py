@@ -39,11 +39,17 @@ def test_a_missing_part_is_named(shards):
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["{", "[]", "{}", '{"weight_map": {"a": "../model.safetensors"}}', '{"weight_map": {"a": 1}}'],
+    ("content", "message"),
+    [
+        ("{", "is damaged: Expecting"),
+        ("[]", "weight_map should name the file of each tensor"),
+        ("{}", "weight_map should name the file of each tensor"),
+        ('{"weight_map": {"a": "../model.safetensors"}}', r"names the file '\.\./model"),
+        ('{"weight_map": {"a": 1}}', "names the file '1'"),
+    ],
 )
-def test_a_damaged_index_is_refused(shards, content):
+def test_a_damaged_index_is_refused(shards, content, message):
     folder, _ = shards
     (folder / INDEX).write_text(content)
-    with pytest.raises(UntrustedFileError, match=r"index\.json"):
+    with pytest.raises(UntrustedFileError, match=rf"index\.json .*{message}"):
         load_model(folder, Own)

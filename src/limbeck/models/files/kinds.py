@@ -10,6 +10,7 @@ from limbeck._base.errors import UntrustedFileError
 
 DOWNLOAD_AGAIN = "Download it again"
 OTHER_FRAMEWORK = "limbeck reads the weights of PyTorch models: state dicts (.pt) and safetensors"
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".tar")
 HEAD = 512
 """Number of bytes at the start of a file that are enough to recognise its kind."""
 
@@ -186,6 +187,3 @@ def explain_folder(folder: Path) -> str:
         f"has no model.safetensors, and neither has {folder / 'teacher'}. Choose a run folder, a "
         "model folder or a file"
     )
-
-
-CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".tar")

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Match:
         surplus: Names below the prefix that are not in the module.
         outside: Names in the file that are not below the prefix.
         shapes: Tensors whose shape differs, in words.
-        size: Number of tensors of the module.
+        names: Names of the tensors of the module.
     """
 
     prefix: str
@@ -41,7 +41,7 @@ class Match:
     surplus: Sequence[str]
     outside: Sequence[str]
     shapes: Sequence[str]
-    size: int
+    names: Collection[str]
 
     @property
     def is_complete(self) -> bool:
@@ -60,12 +60,11 @@ class Match:
     @property
     def fit(self) -> int:
         """Number of tensors that fit."""
-        return self.size - len(self.missing) - len(self.shapes)
+        return len(self.names) - len(self.missing) - len(self.shapes)
 
     def module_weights(self) -> dict[str, Tensor]:
         """The tensors of the module alone."""
-        surplus = set(self.surplus)
-        return {name: tensor for name, tensor in self.weights.items() if name not in surplus}
+        return {name: tensor for name, tensor in self.weights.items() if name in self.names}
 
     def difference(self) -> str:
         """Describe how names and shapes differ, in the names of the file."""
@@ -76,7 +75,7 @@ class Match:
         if extra:
             differences.append(f"it also has {_join(extra)}")
         differences += [f"{self.prefix}{line}" for line in self.shapes[:MAX_NAMES_IN_MESSAGE]]
-        return f"{self.fit} of {self.size} tensors fit; {'; '.join(differences)}"
+        return f"{self.fit} of {len(self.names)} tensors fit; {'; '.join(differences)}"
 
     def _in_file(self, names: Sequence[str]) -> list[str]:
         return [f"{self.prefix}{name}" for name in names]
@@ -112,7 +111,7 @@ def compare(module: nn.Module, weights: Mapping[str, Tensor], prefix: str = "") 
         surplus=sorted(_relevant(inner) - _relevant(own)),
         outside=sorted(name for name in weights if not name.startswith(prefix)),
         shapes=shapes,
-        size=len(own),
+        names=own.keys(),
     )
 
 

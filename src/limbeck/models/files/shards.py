@@ -39,7 +39,11 @@ def _names_in(index: Path) -> set[str]:
     except (ValueError, RecursionError) as error:
         raise UntrustedFileError(f"{index} is damaged: {error}.") from None
     parts = content.get("weight_map") if isinstance(content, dict) else None
-    names = set(map(str, parts.values())) if isinstance(parts, dict) and parts else {"null"}
+    if not isinstance(parts, dict) or not parts:
+        raise UntrustedFileError(
+            f"{index} is damaged: weight_map should name the file of each tensor."
+        )
+    names = set(map(str, parts.values()))
     for name in names:
         if not _PART.fullmatch(name):
             raise UntrustedFileError(
