@@ -20,7 +20,11 @@ from limbeck.cli.config.compose import compose
         ("data.root=photos", "`data.root` is a setting of data=aptos, cifar10"),
         ("data.root=photos", "as in `data=image_folder data.root=...`."),
         ("root=photos", "`data.root` is a setting of data=aptos, cifar10"),
-        ("student.channels=[3]", "`student.channels` is a setting of student=convnet."),
+        (
+            "student.channels=[3]",
+            "`student.channels` is a setting of student=convnet. Choose it as well, as in",
+        ),
+        ("objective.lr=1", "Did you mean `optimizer.lr` (default 0.01)?"),
         ("teacher.model.width=3", "`teacher.model.width` is a setting of teacher=gpt."),
         ("data.num_workers=2", "there are no worker processes. Leave it out."),
         ("hydra.run.dir=x", "For the run folder, use `out=DIR`."),

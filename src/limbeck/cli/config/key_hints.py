@@ -79,13 +79,15 @@ def hint(defaults: Mapping[str, Any], key: str) -> str:
     if name not in defaults and name in OTHER_NAMES:
         return _suggestion(defaults, OTHER_NAMES[name])
     same_name = [other for other in defaults if other.endswith(f".{name}")]
-    if section in GROUPS:
-        same_name = [other for other in same_name if other.startswith(f"{section}.")]
-    if same_name:
-        return _suggestion(defaults, min(same_name, key=lambda other: other.count(".")))
+    same_name.sort(key=lambda other: other.count("."))
+    in_section = [other for other in same_name if other.startswith(f"{section}.")]
+    if in_section:
+        return _suggestion(defaults, in_section[0])
     elsewhere = _in_other_choices(key)
-    if elsewhere:
+    if elsewhere and (section in GROUPS or not same_name):
         return elsewhere
+    if same_name:
+        return _suggestion(defaults, same_name[0])
     siblings = [other for other in defaults if other.rpartition(".")[0] == key.rpartition(".")[0]]
     match = closest(key, defaults) or closest(key, siblings)
     return "" if match is None else _suggestion(defaults, match)
@@ -113,9 +115,10 @@ def _in_other_choices(key: str) -> str:
                 names.append(name)
         if names:
             example = "image_folder" if "image_folder" in names else names[0]
+            which = "it" if len(names) == 1 else "one of them"
             return (
-                f"`{full_key}` is a setting of {group}={', '.join(names)}. Choose one of them as "
-                f"well, as in `{group}={example} {full_key}=...`."
+                f"`{full_key}` is a setting of {group}={', '.join(names)}. Choose {which} as well, "
+                f"as in `{group}={example} {full_key}=...`."
             )
     return ""
 
