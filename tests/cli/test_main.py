@@ -181,6 +181,8 @@ def test_unknown_verbs_and_options_show_the_usage(arguments, capsys):
         (KeyboardInterrupt(), 130, "interrupted."),
         (MemoryError(), 6, "Memory ran out. Lower batch_size or seeds."),
         (OSError(28, "No space left on device"), 6, "The disk is full"),
+        (OSError(27, "File too large"), 6, "Raise the limit ('ulimit -f') and try again."),
+        (OSError(24, "Too many open files"), 6, "Raise the limit ('ulimit -n') and try again."),
         (OSError(13, "Permission denied", "there"), 2, "Permission denied: there."),
         (OSError(20, "Not a directory", "there"), 2, "Cannot create the folder there"),
     ],
@@ -200,6 +202,13 @@ def test_a_terminal_that_is_not_utf8_shows_escapes(quick_run, tmp_path):
     code, out, _ = run("report", str(folder), cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert code == 0
     assert out.endswith("gr\\xf6\\xdfe/report.html\n")
+
+
+def test_a_terminal_of_no_width_shows_the_table(quick_run, tmp_path):
+    _, expected, _ = run("report", str(quick_run), cwd=tmp_path, COLUMNS="80")
+    code, out, _ = run("report", str(quick_run), cwd=tmp_path, COLUMNS="0", LINES="0")
+    assert code == 0
+    assert out == expected
 
 
 def test_other_errors_keep_their_traceback(monkeypatch):

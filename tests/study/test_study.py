@@ -34,6 +34,21 @@ def test_a_student_that_is_built_in_eval_mode_is_trained_in_train_mode(data, tmp
     assert same_students(tmp_path / "a", tmp_path / "b")
 
 
+class InPlace(Own):
+    """A model that changes its inputs, as one that normalises them in place does."""
+
+    def forward(self, x):
+        return super().forward(x.sub_(0.5).div_(2))
+
+
+def test_a_model_that_changes_its_inputs_leaves_the_dataset_alone(data, tmp_path):
+    splits = [data.train, data.val, data.open_test()]
+    before = [split.inputs.clone() for split in splits]
+    study_of(data, tmp_path / "run", student=lambda: InPlace(), teacher=InPlace()).run()
+    for split, inputs in zip(splits, before, strict=True):
+        assert torch.equal(split.inputs, inputs)
+
+
 def test_students_with_batchnorm_train_one_by_one(data, tmp_path):
     out = tmp_path / "run"
     summary = study_of(data, out, student=WithBatchNorm).run()

@@ -337,3 +337,63 @@ def test_a_float32_teacher_answers_under_any_precision(precision):
     )
     assert all(p.isfinite().all() for p in student.parameters())
     assert {p.dtype for p in teacher.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("switch", [torch.no_grad, torch.inference_mode])
+def test_a_caller_may_have_switched_gradients_off(switch):
+    loader = as_list(*samples((16,)))
+    one, other = flat_net(0), flat_net(0)
+    limbeck.distill(one, flat_net(1), loader, epochs=1, progress=False)
+    with switch():
+        limbeck.distill(other, flat_net(1), loader, epochs=1, progress=False)
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "message"),
+    [
+        ("resnet18", flat_net(1), "The student should be a torch.nn.Module; got str."),
+        (flat_net(0), nn.Linear, "The teacher should be a torch.nn.Module; got the class Linear."),
+    ],
+)
+def test_a_model_that_is_no_module_is_refused(student, teacher, message):
+    loader = as_list(*samples((16,)))
+    with pytest.raises(ConfigError, match=message):
+        limbeck.distill(student, teacher, loader, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (lambda parameters: None, "optimizer returned NoneType"),
+        (torch.optim.LBFGS, "LBFGS evaluates a batch several times"),
+    ],
+)
+def test_an_optimizer_that_cannot_be_stepped_is_refused(optimizer, message):
+    loader = as_list(*samples((16,)))
+    with pytest.raises(ConfigError, match=message):
+        limbeck.train(flat_net(0), loader, epochs=1, optimizer=optimizer, progress=False)
+
+
+def test_a_teacher_that_changes_its_inputs_leaves_the_students_alone():
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = flat_net(1)
+
+        def forward(self, x):
+            return self.net(x.mul_(0.0))
+
+    class Recording(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net, self.records = flat_net(0), []
+
+        def forward(self, x):
+            self.records.append(x.clone())
+            return self.net(x)
+
+    x, y = samples((16,))
+    student = Recording()
+    limbeck.distill(student, InPlace(), [(x.clone(), y)], epochs=1, progress=False)
+    assert torch.equal(student.records[0].flatten(0, -2), x)

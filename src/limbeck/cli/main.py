@@ -27,10 +27,11 @@ from limbeck.cli import (
     store,
 )
 from limbeck.cli.terminal import (
-    DISK_FULL,
+    LIMITS,
     announce_start,
     escape_unencodable_characters,
     fail,
+    ignore_empty_size,
     show_warnings_in_one_line,
 )
 
@@ -128,6 +129,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def _prepare_process() -> None:
     show_warnings_in_one_line()
+    ignore_empty_size()
     escape_unencodable_characters()
     with suppress(ValueError):  # raised outside the main thread
         signal.signal(signal.SIGTERM, _exit_on_signal)
@@ -154,9 +156,9 @@ def _discard_output() -> None:
 
 def _report_os_error(error: OSError) -> int | None:
     """Explain a failed file operation. Returns the exit code, or None for any other error."""
-    if error.errno in DISK_FULL:
-        message = f"The disk is full: {error}. Free some space and resume the run."
-        return fail(message, ResourceError.exit_code)
+    if error.errno in LIMITS:
+        fault, advice = LIMITS[error.errno]
+        return fail(f"{fault}: {error}. {advice} and try again.", ResourceError.exit_code)
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
         message = f"Cannot create the folder {error.filename}: {error.strerror}."
         return fail(message, ConfigError.exit_code)

@@ -12,7 +12,7 @@ from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_o
 from limbeck._base.version import __version__
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
-from limbeck.cli.terminal import DISK_FULL, fail
+from limbeck.cli.terminal import LIMITS, fail
 from limbeck.run.folder import default_folder, reserve_folder
 
 if TYPE_CHECKING:
@@ -133,9 +133,10 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
     except KeyboardInterrupt:
         return fail(f"interrupted. Continue with: {resume_command}", 130)
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in LIMITS:
             raise
-        message = f"The disk is full: {error}. Free some space, then continue with: "
+        fault, advice = LIMITS[error.errno]
+        message = f"{fault}: {error}. {advice}, then continue with: "
         return fail(message + resume_command, ResourceError.exit_code)
     except DivergedError:
         if study.rank > 0:  # rank 0 prints the message, and a failing peer would kill it

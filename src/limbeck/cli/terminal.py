@@ -10,8 +10,13 @@ from typing import Any
 from limbeck._base.errors import LimbeckWarning
 from limbeck._base.version import __version__
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Error numbers of a full disk and of an exhausted quota."""
+LIMITS = {
+    errno.ENOSPC: ("The disk is full", "Free some space"),
+    errno.EDQUOT: ("The quota of the disk is used up", "Free some space"),
+    errno.EFBIG: ("A file is larger than this system allows", "Raise the limit ('ulimit -f')"),
+    errno.EMFILE: ("Too many files are open", "Raise the limit ('ulimit -n')"),
+}
+"""What is wrong and what to do, by the number of an error with which a run can continue later."""
 
 _python_format = warnings.formatwarning
 
@@ -31,6 +36,13 @@ def fail(message: str, exit_code: int) -> int:
     console = Console(stderr=True, soft_wrap=True)
     console.print(Text("error: ", style="bold red") + Text(message))
     return exit_code
+
+
+def ignore_empty_size() -> None:
+    """Forget a terminal's size of 0, which terminals without a size export: nothing would fit."""
+    for name in ("COLUMNS", "LINES"):
+        if os.environ.get(name, "").strip("0") == "":
+            os.environ.pop(name, None)
 
 
 def escape_unencodable_characters() -> None:

@@ -37,7 +37,8 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
         logits = []
         for number, x in enumerate(inputs):
             on_device = match_double(x if first is None else x.to(first.device), model)
-            output = logits_of(_outputs(model, on_device), len(x), "model").float().cpu()
+            own = on_device.clone()  # a model may change its inputs in place
+            output = logits_of(_outputs(model, own), len(x), "model").float().cpu()
             if not bool(output.isfinite().all()):
                 check_finite(x, partial(name_in_batch, number))
             logits.append(output)

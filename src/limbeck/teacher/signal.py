@@ -103,9 +103,9 @@ class LiveTeacher(TeacherSignal):
         logits = []
         for model in self.models:
             first = next(model.parameters(), None)
-            inputs = x
+            inputs = x.clone()  # a model may change its inputs in place
             if first is not None and x.is_floating_point():
-                inputs = x.to(first.dtype)
+                inputs = inputs.to(first.dtype)
             output = logits_of(model(inputs), len(x), "teacher", TeacherError)
             logits.append(upcast(output))
         if len(logits) == 1:

@@ -117,6 +117,7 @@ def train(
             infinite or NaN.
         DivergedError: If the loss became infinite or not a number.
     """
+    _check_module(model, "model")
     task = DistillationTask(model, optimizer=_optimizer(optimizer, lr))
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(
@@ -186,11 +187,19 @@ def distill(
         scale_by_t2=scale_by_t2,
         features=tuple(map(Feature.of, features)),
     )
+    _check_module(student, "student")
+    _check_module(teacher, "teacher")
     task = DistillationTask(student, teacher, objective, optimizer=_optimizer(optimizer, lr))
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(
         task, student, loaders, epochs, label="distill", progress=progress, trainer=trainer
     )
+
+
+def _check_module(model: object, name: str) -> None:
+    if not isinstance(model, nn.Module):
+        what = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise ConfigError(f"The {name} should be a torch.nn.Module; got {what}.")
 
 
 def _optimizer(optimizer: UserOptimizer | None, lr: float | None) -> OptimizerLike:
@@ -271,6 +280,8 @@ def _fit_user_model(
     if not model.training:
         model.train()
     with (
+        torch.inference_mode(False),  # the caller may have switched gradients off
+        torch.enable_grad(),
         quiet_lightning(),
         _name_bad_samples(model, loaders.train, options),
         StageProgress(enabled=progress).stage(label, epochs) as advance,

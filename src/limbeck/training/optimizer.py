@@ -146,6 +146,16 @@ def build_optimizer(
 
 def _check_parameters(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
     """Check that an optimizer created by the user changes some of the parameters."""
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ConfigError(
+            f"optimizer returned {type(optimizer).__name__}; expected a torch.optim.Optimizer, as "
+            "from lambda parameters: torch.optim.Adam(parameters)."
+        )
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ConfigError(
+            "LBFGS evaluates a batch several times in a step, which limbeck's training does not. "
+            "Use another optimizer, such as torch.optim.Adam."
+        )
     trained = {id(parameter) for parameter in parameters if parameter.requires_grad}
     for group in optimizer.param_groups:
         if any(id(parameter) in trained for parameter in group["params"]):

@@ -269,7 +269,7 @@ class DistillationTask(nn.Module):
     def validate(self, batch: Any, loader: int = 0) -> None:
         """Add cross-entropy and accuracy of every student on a batch of a loader."""
         batch = self._batch(batch)
-        logits, y = self.cohort(batch.x), batch.y
+        logits, y = self.cohort(batch.x.clone()), batch.y  # a model may change x in place
         self.predicts_tokens = y.ndim == 3
         if self.predicts_tokens:
             logits, y = logits.flatten(-3, -2), y.flatten(1)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import pickle
+import resource
 import struct
 
 import pytest
@@ -179,6 +180,20 @@ def test_a_failed_save_keeps_the_last_model(saved, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         save_model(small(), saved, class_names=NAMES)
     assert {file.name: file.read_bytes() for file in saved.iterdir()} == before
+
+
+@pytest.mark.parametrize("limit", [10, 2000])
+def test_a_full_disk_is_an_error_of_the_system(saved, limit):
+    """safetensors raises an exception of its own, which is no ``OSError``."""
+    before = (saved / "model.safetensors").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*model\.safetensors'"):
+            save_model(small(hidden=(100,)), saved, class_names=NAMES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (saved / "model.safetensors").read_bytes() == before
 
 
 def outcome(load):

@@ -1,10 +1,12 @@
 """The training loop: what it computes, where it stops, and how it goes on from a checkpoint."""
 
 import copy
+import resource
 
 import pytest
 import torch
 import torch._dynamo.testing
+from lightning_fabric import Fabric
 from support.plain_loop import Loader, far, trainer
 from torch import nn
 
@@ -16,7 +18,7 @@ from limbeck.losses import Objective
 from limbeck.models import MLP
 from limbeck.teacher.signal import StoredTeacher
 from limbeck.training.cohort import loop
-from limbeck.training.cohort.checkpoint import CHECKPOINT
+from limbeck.training.cohort.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.fit import Loaders, fit
 from limbeck.training.loggers import csv_logger, gather_scalars
@@ -362,6 +364,21 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
     with pytest.raises(UntrustedFileError, match=r"last\.ckpt is damaged"):
         trained(arms=1, epochs=2, checkpoints=tmp_path)
+
+
+def test_a_checkpoint_that_cannot_be_written_keeps_the_last_one(tmp_path):
+    """As on a full disk: the training resumes from the last checkpoint once there is room."""
+    fabric, path = Fabric(accelerator="cpu", devices=1), tmp_path / "checkpoints" / CHECKPOINT
+    save_checkpoint(fabric, path, {}, epoch=1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_checkpoint(fabric, path, {}, epoch=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [file.name for file in path.parent.iterdir()] == [CHECKPOINT]
+    assert load_checkpoint(fabric, path, {})["epoch"] == 1
 
 
 def test_a_checkpoint_of_other_students_is_named(tmp_path):

@@ -5,8 +5,11 @@ classes are built by the user and filled with :func:`load_weights`.
 """
 
 import hashlib
+import os
+import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,22 +65,40 @@ def save_model(
         folder: Folder of the files, created if it does not exist.
         class_names: Names of the classes, in the order of the logits.
         tokenizer: Content of the ``tokenizer.json`` of a language model.
+
+    Raises:
+        OSError: If the files cannot be written, as on a full disk.
     """
     if isinstance(model, CustomFiles):
         folder.mkdir(parents=True, exist_ok=True)
-        model.save(folder)
+        with _errors_of_the_system(folder / WEIGHTS):
+            model.save(folder)
     else:
         state = {}
         for name, tensor in model.state_dict().items():
             # safetensors accepts neither tied weights nor other memory formats, so copy
             state[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
+        with _errors_of_the_system(folder / WEIGHTS):
+            write_atomically(folder / WEIGHTS, lambda temporary: save_file(state, temporary))
     if tokenizer is not None:
         write_text(folder / "tokenizer.json", tokenizer)
     description = describe(model)
     description["class_names"] = list(class_names)
     description["sha256"] = file_digest(folder / WEIGHTS)
     write_json(folder / DESCRIPTION, description)
+
+
+@contextmanager
+def _errors_of_the_system(file: Path) -> Iterator[None]:
+    """Turn an error of the disk, which safetensors raises as its own kind, into an ``OSError``."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(file)) from None
 
 
 def find_weights(place: str | Path) -> Path:

@@ -1,7 +1,9 @@
 """Checkpoints of the training loop, from which a training resumes with identical results."""
 
+import os
 import pickle
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 
 
 def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], **facts: Any) -> None:
-    """Save a checkpoint atomically.
+    """Save a checkpoint atomically: a process that is killed, or a full disk, keeps the last one.
 
     Args:
         fabric: Fabric of the training; its first process writes.
@@ -44,7 +46,15 @@ def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], **facts: 
         parts: Objects with a ``state_dict``, by name.
         facts: Plain values.
     """
-    fabric.save(path, {**parts, **facts, "random": random_state(), "format": FORMAT})
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        fabric.save(temporary, {**parts, **facts, "random": random_state(), "format": FORMAT})
+        if fabric.is_global_zero:
+            os.replace(temporary, path)
+    finally:
+        if fabric.is_global_zero:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
 
 
 def load_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any]) -> dict[str, Any] | None:
