@@ -79,4 +79,4 @@ def test_a_run_made_in_python_is_exported_in_python(tmp_path, quick_run, capsys)
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"overrides": None}))
     assert main(["export", str(copy), "to=x"]) == 2
-    assert "limbeck.deploy in Python" in " ".join(capsys.readouterr().err.split())
+    assert "such as limbeck.deploy.export.export." in " ".join(capsys.readouterr().err.split())

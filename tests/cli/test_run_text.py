@@ -99,7 +99,7 @@ def test_the_models_of_a_run_generate_text(finished):
     [
         (["", "tokens=5"], "The prompt is empty"),
         (["ab", "tokens=0"], "tokens=0 should be a whole number of at least 1"),
-        (["ab", "temperature=-1"], "temperature=-1 should be a number of at least 0"),
+        (["ab", "temperature=-1"], "temperature=-1.0 should be a number of at least 0"),
         (["ab", "token=3"], "Did you mean tokens=200?"),
         (["ab", "arm=sofd"], "Did you mean soft?"),
     ],

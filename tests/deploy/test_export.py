@@ -12,7 +12,13 @@ from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from limbeck._base import bundle_runtime as runtime
-from limbeck._base.errors import ConfigError, DataError, ExportError, UntrustedFileError
+from limbeck._base.errors import (
+    ConfigError,
+    DataError,
+    ExportError,
+    TeacherError,
+    UntrustedFileError,
+)
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
 from limbeck.deploy.onnx_export import to_onnx
@@ -69,6 +75,10 @@ def test_a_class_of_the_user_is_exported(data, tmp_path):
     run = study(data, tmp_path / "run", Linear, seeds=1)
     result = export(run, data, to=tmp_path / "out", build=build, int8=False)
     assert len(runtime.verify(result.folder)) == 2
+    with pytest.raises(ConfigError, match="build should take the name of an arm"):
+        export(run, data, to=tmp_path / "other", build=Linear)
+    with pytest.raises(TeacherError, match=r"names your own class.*pass build="):
+        export(run, data, to=tmp_path / "other")
 
 
 def test_constants_of_a_student_are_exported(tmp_path):

@@ -58,6 +58,10 @@ def test_errors_are_those_of_the_exported_student(summary):
     assert "| bar | 2 | 50.0 % |" in text(summary)
 
 
+def test_no_error_rate_without_covered_samples(summary):
+    assert "| 0.99 | 0.0 % | – |" in text(summary)
+
+
 def test_the_reason_for_a_control_is_on_the_card(summary):
     assert r"without the test split. Soft\_2 is worse." in text(summary)
 

@@ -40,7 +40,10 @@ def finish(run: RunFolder) -> int:
             f"{run.path} is not finished: {plural(len(missing), 'model')} to train, first "
             f"{missing[0]}. Continue with {resume}."
         )
-    with recompose(run, "is finished with RunOptions(resume=True)") as (config, command):
+    with recompose(run, "Repeat the study with options=RunOptions(resume=True).") as (
+        config,
+        command,
+    ):
         names = foreign_objects(OmegaConf.to_container(config))
         if command.config_dir is not None:
             names.append(command.config_dir)

@@ -163,6 +163,8 @@ def _report_os_error(error: OSError) -> int | None:
         message = f"Cannot create the folder {error.filename}: {error.strerror}."
         return fail(message, ConfigError.exit_code)
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        message = f"Permission denied: {error.filename}. Change its permissions or choose another."
+        message = (
+            f"Permission denied: {error.filename}. Change its permissions, or choose another path."
+        )
         return fail(message, ConfigError.exit_code)
     return None

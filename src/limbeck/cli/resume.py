@@ -28,5 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.cli.config.reopen import recompose
     from limbeck.cli.run import execute
 
-    with recompose(folder, "is resumed with RunOptions(resume=True)") as (config, command):
+    with recompose(folder, "Repeat the study with options=RunOptions(resume=True).") as (
+        config,
+        command,
+    ):
         return execute(config, folder.path, command, resume=True)

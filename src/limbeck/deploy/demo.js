@@ -319,7 +319,7 @@ function buildExample(example) {
 
 (async () => {
   facts = await (await fetch("/facts")).json();
-  $("about").textContent = `Draw something from ${facts.data}. Teacher, control and student answer side by side. Nothing leaves this machine.`;
+  $("about").textContent = `Draw an example of ${facts.data}. Teacher, control and student answer side by side. Nothing leaves this machine.`;
   $("preview").width = facts.width;
   $("preview").height = facts.height;
   $("models").append(...facts.models.map(buildCard));

@@ -122,7 +122,8 @@ def export(
         run: Folder of a finished run.
         data: Dataset of the run.
         options: Choice of the student, and settings of the export.
-        build: Function that builds the untrained student of an arm, for your own classes.
+        build: Function that takes the name of an arm and returns its untrained student, for your
+            own classes.
         progress: Whether to show progress on standard error.
 
     Raises:

@@ -200,7 +200,8 @@ def _coverage(facts: CardFacts) -> str:
     rows = [["minimum confidence", "coverage", "error rate"]]
     for point in operating_points(facts.logits, facts.labels, facts.temperature):
         coverage = percent(point.coverage, 1)
-        rows.append([f"{point.threshold:g}", coverage, percent(point.error_rate)])
+        error_rate = percent(point.error_rate if point.coverage else None)
+        rows.append([f"{point.threshold:g}", coverage, error_rate])
     return _table(rows)
 
 

@@ -1,5 +1,6 @@
 """Teacher, control and student of a finished run, for a side-by-side comparison."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from limbeck._base.errors import DataError
+from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import Dataset
 from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model
@@ -54,7 +55,8 @@ def models_of_run(
         arm: Arm of the student. None for the best distilled one on the validation split.
         seed: Seed of the student. None for the best one on the validation split.
         combine: Rule by which the run combined the answers of several teachers.
-        build: Function that builds the untrained student of an arm, for your own classes.
+        build: Function that takes the name of an arm and returns its untrained student, for your
+            own classes.
 
     Raises:
         ConfigError: If the run has no such student.
@@ -101,10 +103,28 @@ def load_student(path: Path, arm: str, build: Build | None) -> nn.Module:
     Args:
         path: Folder of the student.
         arm: Name of the arm.
-        build: Function that builds the untrained student of an arm. None for models that limbeck
-            can rebuild itself.
+        build: Function that takes the name of an arm and returns its untrained student. None for
+            models that limbeck can rebuild itself.
+
+    Raises:
+        ConfigError: If ``build`` does not take the name of an arm.
+        TeacherError: If the weights do not fit.
     """
+    if build is not None:
+        _check_takes_arm(build)
     return load_model(path, None if build is None else partial(build, arm)).model
+
+
+def _check_takes_arm(build: Build) -> None:
+    try:
+        inspect.signature(build).bind("arm")
+    except TypeError:
+        raise ConfigError(
+            "build should take the name of an arm and return its untrained student, such as "
+            "build=lambda arm: build_model()."
+        ) from None
+    except ValueError:  # a function of C has no signature
+        return
 
 
 def _student(

@@ -51,7 +51,8 @@ def cost(
         run: Folder of a finished run.
         data: Dataset of the run.
         combine: Rule by which the run combined the answers of several teachers.
-        build: Function that builds the untrained student of an arm, for your own classes. These
+        build: Function that takes the name of an arm and returns its untrained student, for your
+            own classes. These
             are measured in ONNX Runtime only.
         progress: Whether to show progress on standard error.
 

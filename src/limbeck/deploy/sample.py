@@ -92,7 +92,8 @@ def sample(
         options: Number of tokens, temperature and seed.
         arm: Arm of the student. None for the best distilled one on the validation split.
         combine: Rule by which the run combined the answers of several teachers.
-        build: Function that builds the untrained student of an arm, for your own classes.
+        build: Function that takes the name of an arm and returns its untrained student, for your
+            own classes.
         progress: Whether to show progress on standard error.
 
     Raises:

@@ -41,7 +41,7 @@ def read_command(run: RunFolder, python_advice: str) -> Command:
 
     Args:
         run: Run folder.
-        python_advice: End of the error message for a run started from Python.
+        python_advice: Sentence that says what to do with a run started from Python.
 
     Raises:
         ConfigError: If the run was started from Python.
@@ -50,6 +50,7 @@ def read_command(run: RunFolder, python_advice: str) -> Command:
     facts: Mapping[str, Any] = read_manifest(run).facts
     if facts.get("overrides") is None:
         raise ConfigError(
-            f"{run.manifest} contains no overrides: a run started from Python {python_advice}."
+            f"{run.path} was started from Python, so its dataset and models cannot be built from "
+            f"settings. {python_advice}"
         )
     return from_json(Command, dict(facts), where=str(run.manifest))

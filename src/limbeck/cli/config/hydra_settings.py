@@ -98,9 +98,9 @@ def check_override(base: Any, override: str) -> list[str]:
     """
     checked = check_key(base, override)
     value = parse_value(override)
-    if not isinstance(value, dict):
-        return [checked]
     key = key_of(override)
+    if not isinstance(value, dict) or key == "sweep":  # the keys of a sweep are checked later
+        return [checked]
     replaced = list(_replaced_groups(base, key, value))
     if override[0] not in "+~":
         _check_nested_keys(base, key, value, replaced)

@@ -40,7 +40,7 @@ def recompose(run: RunFolder, python_advice: str) -> Iterator[tuple[Any, Command
 
     Args:
         run: Run folder.
-        python_advice: End of the error message for a run started from Python.
+        python_advice: Sentence that says what to do with a run started from Python.
 
     Yields:
         Settings of the run, and the command that started it.
@@ -66,7 +66,10 @@ def open_finished_run(path: Path) -> Iterator[FinishedRun]:
     """
     run = RunFolder(path.absolute())
     read_summary(run)  # raises if the run is not finished
-    advice = "should be passed to limbeck.deploy in Python, with its dataset"
+    advice = (
+        "In Python, pass the folder and the dataset to a function of limbeck.deploy, such as "
+        "limbeck.deploy.export.export."
+    )
     with recompose(run, advice) as (config, command):
         study = build_study(config, out=run.path, command=command, resume=True)
         students = {plan.name: plan.student for plan in study.plans}

@@ -250,7 +250,8 @@ def _build_and_fill(
     if build is None:
         raise TeacherError(
             f"{file}: {reason}, so limbeck cannot rebuild the model. Set the model that it belongs "
-            "to (teacher.model), or in Python build it and call limbeck.models.load_weights."
+            "to (teacher.model), or in Python pass build=, a function that returns the untrained "
+            "model."
         )
     model = build()
     net = without_normalization(model)
