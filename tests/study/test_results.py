@@ -190,7 +190,9 @@ class Unwritable(NoViews):
 def test_results_that_could_not_be_written_are_refused_before_training(data, tmp_path):
     out = tmp_path / "run"
     arms = {"hard": replace(ARMS["hard"], views=Unwritable())}
-    with pytest.raises(ConfigError, match=r"(?s)views\.matrix=.*cannot be recorded as JSON: it is a Tensor"):
+    with pytest.raises(
+        ConfigError, match=r"(?s)views\.matrix=.*cannot be recorded as JSON: it is a Tensor"
+    ):
         study_of(data, out, arms).run()
     with pytest.raises(ConfigError, match="name=5 should be a string"):
         RunOptions(name=5)

@@ -46,7 +46,9 @@ def unknown_key_message(base: Any, key: str) -> str:
         base: The composed settings.
         key: The full key, such as ``objective.temprature``.
     """
-    defaults = _flat(OmegaConf.to_container(base, resolve=False))
+    settings: Any = OmegaConf.to_container(base, resolve=False)
+    settings.pop("sweep", None)  # its keys are those of other settings
+    defaults = _flat(settings)
     advice = " ".join(filter(None, [f"Unknown key `{key}`.", hint(defaults, key)]))
     return f"{advice} `limbeck run --cfg job` lists every key."
 
