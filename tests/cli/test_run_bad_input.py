@@ -83,8 +83,9 @@ def fails(tmp_path, capsys, monkeypatch):
         ("trainer.devices=999 trainer.accelerator=cpu", "would start 999 processes"),
         ("trainer.num_nodes=1000 trainer.accelerator=cpu", "was not started by torchrun"),
         ("trainer.limit_train_batches=0", "leaves nothing to train on"),
-        ("objective.temperature=0", "should be above 0"),
-        ("objective.temperature=-1", "should be above 0"),
+        ("objective.temperature=0", "should be at least 0.001"),
+        ("objective.temperature=-1", "should be at least 0.001"),
+        ("objective.temperature=1e-30", "should be at least 0.001"),
         ("objective.temperature=nan", "objective.temperature=nan should be a finite number"),
         ("objective.temperature=abc", "objective.temperature='abc' should be a finite number"),
         (

@@ -84,7 +84,7 @@ class Reader:
             return
         arguments = [SMALLER.get(word, word) for word in arguments]
         if arguments[0] == "store" and len(arguments) > 2 and "--all" not in arguments:
-            arguments[2] = next(Path(os.environ["LIMBECK_STORE"]).glob("*/store.json")).parent.name
+            arguments[2] = self.key_of_store()
         if arguments[0] in ("run", "train", "distill") and "--cfg" not in arguments:
             arguments += ["quick=true", "logger=csv"]
             if re.search(r"(recipe|data)=(mnist|cifar10)", line):
@@ -94,6 +94,13 @@ class Reader:
             elif "recipe=aptos" in line:
                 arguments += ["data.size=32", "teacher.model.name=resnet18"]
         assert main(arguments) == 0, line
+
+    def key_of_store(self) -> str:
+        """Return the key of a store that exists, after a run if there is none yet."""
+        stores = Path(os.environ["LIMBECK_STORE"])
+        if not any(stores.glob("*/store.json")):
+            assert main(["run", "quick=true", "logger=csv", "out=first"]) == 0
+        return next(stores.glob("*/store.json")).parent.name
 
 
 @pytest.mark.slow

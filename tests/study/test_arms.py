@@ -15,9 +15,15 @@ from support.image_studies import (
 )
 
 from limbeck import Arm, Objective, StoreSettings, Teacher
+from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset, NoViews, Shift, TransferSet
 from limbeck.store.verify import NUM_INPUTS
 from limbeck.study.engine import Engine
+
+
+def test_an_arm_of_another_type_is_refused(data):
+    with pytest.raises(ConfigError, match="arms.soft should be a limbeck.Arm, but is of type dict"):
+        study_of(data, None, {"soft": {"temperature": 2}})
 
 
 def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path, monkeypatch):

@@ -56,6 +56,16 @@ def test_bad_samples_are_named(damage, message):
     assert not model._forward_hooks
 
 
+def test_bad_labels_for_validation_are_named():
+    x, y = samples()
+    bad = y.clone()
+    bad[9] = -5
+    train = DataLoader(TensorDataset(x, y), 16)
+    val = DataLoader(TensorDataset(x, bad), 16)
+    with pytest.raises(DataError, match="Sample 9 of the loader's dataset has the label -5"):
+        limbeck.train(flat_net(0), train, epochs=1, val_loader=val, progress=False)
+
+
 class FailingOnDevice(nn.Linear):
     """A model that fails in its second step as CUDA does if a label is out of range."""
 

@@ -18,8 +18,8 @@ NUMBERS = (
     Setting(
         "temperature",
         4.0,
-        minimum=math.nextafter(0, 1),
-        expected="above 0 (1 does not soften the teacher's answers, 2 to 20 are usual)",
+        minimum=1e-3,  # the factor T^2 of smaller ones makes the soft loss vanish
+        expected="at least 0.001 (1 does not soften the teacher's answers, 2 to 20 are usual)",
     ),
     Setting(
         "label_smoothing",

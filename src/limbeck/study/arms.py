@@ -158,6 +158,10 @@ def plan_arms(arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
     assert defaults.epochs is not None
     plans = []
     for name, arm in arms.items():
+        if not isinstance(arm, Arm):
+            raise ConfigError(
+                f"arms.{name} should be a limbeck.Arm, but is of type {type(arm).__name__}."
+            )
         student = arm.student or defaults.student
         if student is None:
             raise ConfigError(f"arms.{name} has no student. Set one for the arm or for the study.")

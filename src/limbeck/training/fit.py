@@ -283,7 +283,7 @@ def _fit_user_model(
         torch.inference_mode(False),  # the caller may have switched gradients off
         torch.enable_grad(),
         quiet_lightning(),
-        _name_bad_samples(model, loaders.train, options),
+        _name_bad_samples(model, loaders, options),
         StageProgress(enabled=progress).stage(label, epochs) as advance,
     ):
         fit(task, loaders, options=options, advance=advance)
@@ -292,9 +292,9 @@ def _fit_user_model(
 
 @contextmanager
 def _name_bad_samples(
-    model: nn.Module, loader: Iterable[Any], options: TrainerOptions
+    model: nn.Module, loaders: Loaders, options: TrainerOptions
 ) -> Iterator[None]:
-    """When a training fails, look for inputs and labels in the loader that explain it.
+    """When a training fails, look for inputs and labels in the loaders that explain it.
 
     Raises:
         DataError: If there is such a sample.
@@ -310,14 +310,18 @@ def _name_bad_samples(
         yield
     except (DivergedError, TeacherError, DataError, IndexError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_index_error(error):
-            fault = _dtype_fault_in(loader, error)
+            fault = _dtype_fault_in(loaders.train, error)
             if fault is not None:
                 raise fault from None
             raise
-        batches = min(count_batches(loader, options.limit_train_batches), options.step_limit)
-        fault = find_fault(loader, batches=batches, classes=classes[0] if classes else None)
-        if fault is not None:
-            raise fault from None
+        batches = min(count_batches(loaders.train, options.limit_train_batches), options.step_limit)
+        limits = [(loaders.train, batches)]
+        if loaders.val is not None:
+            limits.append((loaders.val, count_batches(loaders.val, options.limit_val_batches)))
+        for loader, limit in limits:
+            fault = find_fault(loader, batches=limit, classes=classes[0] if classes else None)
+            if fault is not None:
+                raise fault from None
         raise
     finally:
         hook.remove()
