@@ -22,7 +22,7 @@ from limbeck.study.engine import Engine
 
 
 def test_an_arm_of_another_type_is_refused(data):
-    with pytest.raises(ConfigError, match=r"arms.soft should be a limbeck.Arm, but is of type dict"):
+    with pytest.raises(ConfigError, match=r"soft should be a limbeck.Arm, but is of type dict"):
         study_of(data, None, {"soft": {"temperature": 2}})
 
 
