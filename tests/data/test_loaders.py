@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from limbeck._base.errors import DataError
-from limbeck.data.loaders import check_labels, find_fault, match_double, read_pair
+from limbeck.data.loaders import check_labels, dtype_fault, find_fault, match_double, read_pair
 
 X, Y = torch.rand(4, 3), torch.tensor([0, 1, 2, 1])
 
@@ -103,3 +103,14 @@ def test_a_label_out_of_range_is_found_and_good_data_is_not_blamed():
     assert find_fault(loader, batches=float("inf"), classes=3) is None
     fault = find_fault(loader, batches=float("inf"), classes=2)
     assert str(fault).startswith("Sample 2 of the loader's dataset has the label 2")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_floats_of_another_type_are_named(dtype):
+    x = torch.zeros(2, 3, dtype=dtype)
+    with pytest.raises(RuntimeError) as error:
+        nn.Linear(3, 2)(x)
+    fault = dtype_fault(x, error.value)
+    assert f"refuses inputs of {dtype}" in str(fault)
+    assert "model.float()" in str(fault)
+    assert dtype_fault(x.float(), RuntimeError("another error with dtype Half")) is None

@@ -16,6 +16,13 @@ from limbeck.losses.base import UNLABELLED
 
 LABEL_KEYS = ("label", "labels", "target", "targets", "y")
 """Keys under which a batch that is a dictionary may have its labels."""
+TYPE_NAMES = {
+    torch.float16: "Half",
+    torch.bfloat16: "BFloat16",
+    torch.float32: "Float",
+    torch.float64: "Double",
+}
+"""Names of types in PyTorch's messages; some messages have those of C++ in lower case."""
 
 
 def read_pair(batch: object) -> tuple[Tensor, Tensor]:
@@ -80,17 +87,24 @@ def check_labels(y: Tensor, classes: int, name: Callable[[int], str]) -> None:
 
 
 def dtype_fault(x: Tensor, error: RuntimeError) -> DataError | None:
-    """Return the error that explains why a model refuses inputs that are integers.
+    """Return the error that explains why a model refuses inputs of a type.
 
     Args:
         x: Inputs of the model.
         error: Error of the model.
 
     Returns:
-        None if the inputs are floats, or if the error is about something else.
+        None if the error is about something else.
     """
     reason = " ".join(str(error).split())
-    if x.is_floating_point() or not ("type" in reason or "not implemented for" in reason):
+    if x.is_floating_point():
+        if "dtype" not in reason or TYPE_NAMES.get(x.dtype, "?").lower() not in reason.lower():
+            return None
+        return DataError(
+            f"The model refuses inputs of {x.dtype} ({reason[:200]}). Inputs and weights should "
+            "have the same type: convert the inputs in the loader, or the model with model.float()."
+        )
+    if not ("type" in reason or "not implemented for" in reason):
         return None
     remedy = "x.float() / 255" if x.dtype == torch.uint8 else "x.float()"
     return DataError(

@@ -127,6 +127,19 @@ def test_a_table_in_another_encoding(tmp_path):
             read_csv(root)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("a\0b", "line 2: a name contains NUL"),
+        ("x" * 140_000, "not a valid CSV file .*field larger"),
+    ],
+)
+def test_values_that_no_file_has(tmp_path, value, message):
+    root = write_csv(tmp_path / "in", f"file,label\n{value},low\n")
+    with pytest.raises(DataError, match=message):
+        read_csv(root)
+
+
 def test_a_file_that_is_not_a_table(tmp_path):
     root = write_csv(tmp_path / "in", count=2)
     picture(0).save(root / "train.csv", format="png")

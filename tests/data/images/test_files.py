@@ -89,6 +89,18 @@ def test_a_class_that_training_lacks_is_named(tmp_path):
         image_folder(root, **SIZE)
 
 
+def test_a_class_that_the_test_lacks_is_named(tmp_path):
+    root = write_folder(tmp_path / "in")
+    file = root / "bird" / "a.png"
+    file.parent.mkdir()
+    for number in range(200):  # until an image falls into the training split
+        picture(number).save(file)
+        if split_position(decode(file, Decoding(**SIZE))[1], 0) > 0.5:
+            break
+    with pytest.warns(LimbeckWarning, match="the test split has no images of bird"):
+        image_folder(root, **SIZE)
+
+
 def test_statistics_are_those_of_the_pixels(tmp_path):
     data = image_folder(write_folder(tmp_path / "in"), **SIZE)
     shares = data.train.inputs.double().div(255).transpose(0, 1).flatten(1)

@@ -115,13 +115,17 @@ def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
                 file, label = (row[file_column] or "").strip(), (row[label_column] or "").strip()
                 if not file or not label:
                     gaps.append(f"line {reader.line_num + 1}")
+                if "\0" in file:
+                    raise DataError(f"{table}, line {reader.line_num + 1}: a name contains NUL.")
                 if None in row:
                     too_long.append(f"line {reader.line_num + 1}")
                 rows.files.append(file)
                 rows.labels.append(label)
     except OSError as error:
         raise DataError(f"{table} cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except csv.Error as error:
+        raise DataError(f"{table} is not a valid CSV file ({error}).") from None
+    except UnicodeDecodeError as error:
         raise DataError(
             f"{table} is not a CSV file in UTF-8 ({error}). Spreadsheets save such files as "
             "'CSV UTF-8'."

@@ -189,7 +189,7 @@ def _report_range(images: DecodedImages, files: ImageFiles) -> None:
 
 
 def _check_classes(splits: Mapping[str, Split], files: ImageFiles) -> None:
-    """Check that training has every class of the other splits."""
+    """Check that training has every class of the other splits, and the test every class."""
     train_labels = set(splits["train"].labels.tolist())
     for part in ("val", "test"):
         missing = sorted(set(splits[part].labels.tolist()) - train_labels)
@@ -199,3 +199,12 @@ def _check_classes(splits: Mapping[str, Split], files: ImageFiles) -> None:
                 f"{files.where}: {part} has images of {names}, but training has none. Add images "
                 "of each class, or change data.split_seed."
             )
+    untested = sorted(train_labels - set(splits["test"].labels.tolist()))
+    if untested:
+        names = ", ".join(files.class_names[label] for label in untested)
+        warnings.warn(
+            f"{files.where}: the test split has no images of {names}, so the results do not cover "
+            "every class.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
