@@ -168,7 +168,11 @@ class DistillationTask(nn.Module):
 
         def first_step(*arguments: Any) -> Terms:
             # An uncompiled step creates the tensors that are cached between steps.
-            with torch.random.fork_rng(), torch.no_grad():
+            with (
+                torch.random.fork_rng(),
+                self.cohort.restored_streams(),
+                torch.no_grad(),
+            ):
                 self._terms(*arguments)
             self._compute = compiled
             return compiled(*arguments)

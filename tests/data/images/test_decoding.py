@@ -302,4 +302,4 @@ def test_images_of_random_sizes_modes_and_orientations_are_read(tmp_path):
     for size in (224, 240, 299):
         images = read_images(files, Decoding(size=size, channels=3, crop_border=size == 224))
         assert len(images) == 150
-        assert (images.flatten(1).float().std(1) > 0).float().mean() > 0.9
+        assert (images.flatten(1).float().std(1) > 0).float().mean() > 0.8

@@ -20,6 +20,7 @@ from torch import nn
 
 from limbeck import DistillationModule, Objective
 from limbeck.models import GPT
+from limbeck.training.cohort.randomness import SeedStreams
 from limbeck.training.cohort.stack import Cohort
 
 
@@ -148,3 +149,14 @@ def test_dropout_repeats_with_the_seeds_alone():
         trained.append(cohort)
     for (_, _, a), (_, _, b) in zip(trained[0].members(), trained[1].members(), strict=True):
         assert same(a, b)
+
+
+def test_restored_streams_draw_the_same_again():
+    like = torch.zeros(())
+    for used_before in (False, True):
+        streams = SeedStreams(2, [3, 4])
+        if used_before:
+            streams.dropout_factors([5], 0.5, like)
+        with streams.restored():
+            first = streams.dropout_factors([5], 0.5, like)
+        assert torch.equal(streams.dropout_factors([5], 0.5, like), first)

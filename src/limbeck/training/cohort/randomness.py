@@ -55,6 +55,21 @@ class SeedStreams:
         return factors.div_(1 - p)
 
     @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Restore the streams at the end, as if nothing had been drawn."""
+        numbers = self._numbers
+        states = {
+            device: [generator.get_state() for generator in generators]
+            for device, generators in self._generators.items()
+        }
+        yield
+        self._numbers = numbers
+        self._generators = {device: self._generators[device] for device in states}
+        for device, generators in self._generators.items():
+            for generator, state in zip(generators, states[device], strict=True):
+                generator.set_state(state)
+
+    @contextmanager
     def as_default(self, seed: int, device: torch.device) -> Iterator[None]:
         """Let PyTorch's default generators continue the streams of a seed.
 

@@ -7,6 +7,7 @@ as training it alone. A student that cannot be stacked is a cohort of one and us
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -152,6 +153,10 @@ class Cohort(nn.Module):
         """
         torch.manual_seed(numbers[0])
         self._streams = SeedStreams(self.seeds, numbers)
+
+    def restored_streams(self) -> AbstractContextManager[None]:
+        """Return a context that leaves the random numbers of the students as they are."""
+        return nullcontext() if self._streams is None else self._streams.restored()
 
     def _set_modes(self) -> None:
         """Set the modes of the skeleton's layers from the mode of the cohort."""
