@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from support.stacked_losses import assert_equal_to_each_alone
 from support.tensors import few, randn, some_labels
 
 from limbeck._base.errors import ConfigError
-from limbeck.losses import Objective, StackedObjective, hard_loss, smoothed_cross_entropy
+from limbeck.losses import Objective, hard_loss, smoothed_cross_entropy
 
 
 def labels_only(**settings):
@@ -52,18 +53,8 @@ def test_each_arm_of_a_stack_has_its_own_smoothing():
         labels_only(hard="squared_error"),
         Objective(label_smoothing=0.3),
     ]
-    z, v, y = randn(5, 2, 7, 5).requires_grad_(), randn(2, 7, 5, seed=1), some_labels(2, 7)
-    result = StackedObjective(arms)(z, v, y)
-    gradient = torch.autograd.grad(result.loss.sum(), z)[0]
-    for arm, objective in enumerate(arms):
-        alone = z[arm].detach().clone().requires_grad_()
-        expected = objective(alone, v, y)
-        torch.testing.assert_close(
-            [term[arm] for term in result], list(expected), rtol=1e-12, atol=1e-14
-        )
-        torch.testing.assert_close(
-            gradient[arm], torch.autograd.grad(expected.loss.sum(), alone)[0]
-        )
+    z, v, y = randn(5, 2, 7, 5), randn(2, 7, 5, seed=1), some_labels(2, 7)
+    assert_equal_to_each_alone(arms, z, v, y)
 
 
 def test_half_precision_is_computed_in_float32():

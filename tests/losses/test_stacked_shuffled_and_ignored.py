@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.stacked_losses import assert_equal_to_each_alone
 from support.tensors import few, randn, some_labels
 
 from limbeck._base.errors import ConfigError
@@ -54,18 +55,7 @@ def test_shuffled_arms_next_to_others():
     ]
     z, v, y = randn(6, 2, 6, 5), randn(2, 6, 5, seed=1), some_labels(2, 6)
     for logits in (z, z.mT.contiguous().mT):
-        logits = logits.requires_grad_()
-        result = StackedObjective(arms)(logits, v, y)
-        gradient = torch.autograd.grad(result.loss.sum(), logits)[0]
-        for arm, objective in enumerate(arms):
-            alone = z[arm].detach().clone().requires_grad_()
-            expected = objective(alone, v, y)
-            torch.testing.assert_close(
-                [term[arm] for term in result], list(expected), rtol=1e-12, atol=1e-14
-            )
-            torch.testing.assert_close(
-                gradient[arm], torch.autograd.grad(expected.loss.sum(), alone)[0]
-            )
+        assert_equal_to_each_alone(arms, logits, v, y)
 
 
 def test_blocks_of_tokens_are_shuffled_as_blocks():

@@ -59,6 +59,9 @@ def test_determinism_is_asked_for_and_given_back():
     [
         (torch.OutOfMemoryError("CUDA out of memory."), ResourceError, "of the device ran out"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ResourceError, "Lower batch"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory"), ResourceError, "Lower batch"),
+        (RuntimeError("MPS backend out of memory"), ResourceError, "Lower batch"),
+        (MemoryError(), ResourceError, "Lower batch"),
         (RuntimeError("shapes differ"), RuntimeError, "shapes differ"),
     ],
 )

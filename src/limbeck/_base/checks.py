@@ -104,6 +104,21 @@ def closest(word: str, candidates: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def did_you_mean(word: str, candidates: Iterable[str], form: str = "{}") -> str:
+    """Return a question that suggests the closest candidate, to follow a sentence.
+
+    Args:
+        word: A misspelt word.
+        candidates: Words that would be right.
+        form: Form in which the candidate is shown, such as ``store.{}``.
+
+    Returns:
+        The question after a space; empty if no candidate is similar.
+    """
+    match = closest(word, candidates)
+    return f" Did you mean {form.format(match)}?" if match else ""
+
+
 def without_addresses(text: str) -> str:
     """Remove memory addresses, which differ between processes, from the ``repr`` of objects."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)

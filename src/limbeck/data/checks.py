@@ -1,5 +1,6 @@
 """Checks shared by datasets of images, text and arrays."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_seed
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 
 MAX_LISTED = 10
 """Largest number of items that a message lists."""
@@ -223,6 +224,25 @@ def files_below(folder: Path) -> list[Path]:
         return runtime.files_below(folder)
     except runtime.InputError as error:
         raise DataError(f"{error}.") from None
+
+
+def warn_of_unused(folder: Path, names: Sequence[str], kind: str, place: str) -> None:
+    """Warn of files that a dataset does not use; without names, nothing happens.
+
+    Args:
+        folder: Folder of the files.
+        names: Names of the files.
+        kind: Content of a file, such as "image".
+        place: Place of the files, such as "in no class folder".
+    """
+    if not names:
+        return
+    count = f"1 {kind} is" if len(names) == 1 else f"{len(names)} {kind}s are"
+    warnings.warn(
+        f"{folder}: {count} {place}, and not used: {join_some(names)}.",
+        LimbeckWarning,
+        stacklevel=3,
+    )
 
 
 def join_some(items: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from limbeck._base.checks import closest
+from limbeck._base.checks import did_you_mean
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 from limbeck.report.formats import count
@@ -39,8 +39,7 @@ def choose_student(
     elif arm in arms:
         _, best_seed = best_student([arms[arm]], is_text=is_text)
     else:
-        match = closest(arm, arms)
-        hint = f" Did you mean {match}?" if match else ""
+        hint = did_you_mean(arm, arms)
         raise ConfigError(f"arm={arm} is not an arm of this run.{hint} Arms: {', '.join(arms)}.")
     if seed is None:
         return arm, best_seed

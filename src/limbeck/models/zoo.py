@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck._base.checks import closest
+from limbeck._base.checks import did_you_mean
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 
 MAX_SMALL_SIDE = 64
@@ -181,8 +181,7 @@ def check_name(library: str, name: Any) -> None:
                 f"torchvision/{name} is a model for {task}, but limbeck trains classifiers. "
                 f"{function} lists them."
             )
-    match = closest(str(name), names)
-    hint = f" Did you mean {library}/{match}?" if match else ""
+    hint = did_you_mean(str(name), names, f"{library}/{{}}")
     raise ConfigError(
         f"{library} has no classification model {name!r}.{hint} {function} lists them."
     )

@@ -101,9 +101,8 @@ def check_separate(teachers: Sequence[nn.Module], student: nn.Module) -> None:
         for pointer, name in _shared_parts(teacher):
             if pointer in owners:
                 raise TeacherError(
-                    f"{name} of the teacher is {owners[pointer]} of the student, so training would "
-                    "change the teacher. Give the student a copy of what they share: "
-                    "copy.deepcopy(layer)."
+                    f"{name} of the teacher is {owners[pointer]} of the student, but a student may "
+                    "share nothing with its teacher. Give it a copy: copy.deepcopy(layer)."
                 )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import torch
 
-from limbeck._base.errors import OUT_OF_MEMORY, ConfigError, ResourceError
+from limbeck._base.errors import OUT_OF_MEMORY, ConfigError, ResourceError, is_memory_error
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # names and numbers of malloc.h
 _MALLOC_SETTINGS = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
@@ -60,14 +60,14 @@ def translate_errors(compile: bool | str = False) -> Iterator[None]:
         raise ResourceError(
             f"{OUT_OF_MEMORY} of the device ran out: {error} Lower batch_size, or seeds."
         ) from None
-    except RuntimeError as error:
+    except (MemoryError, RuntimeError) as error:
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(
                 f"trainer.compile={compile}: torch.compile failed on this machine ({reason}). On a "
                 "CPU it needs a C++ compiler. Use trainer.compile=false to train without it."
             ) from None
-        if "can't allocate memory" not in str(error):
+        if not is_memory_error(error):
             raise
         raise ResourceError(
             f"{OUT_OF_MEMORY} ran out: {error} Lower batch_size, or seeds."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
-from limbeck._base.checks import check_count, closest
+from limbeck._base.checks import check_count, did_you_mean
 from limbeck._base.errors import ConfigError
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
@@ -179,6 +179,5 @@ class TrainerOptions:
 
 
 def _unknown(name: str, names: list[str]) -> str:
-    match = closest(name, names)
-    suggestion = f" Did you mean `trainer.{match}`?" if match else ""
+    suggestion = did_you_mean(name, names, "`trainer.{}`")
     return f"Unknown key `trainer.{name}`.{suggestion} Known options: {', '.join(names)}."

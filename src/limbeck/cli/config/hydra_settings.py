@@ -8,7 +8,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from limbeck._base.checks import closest
+from limbeck._base.checks import did_you_mean
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.groups import GROUPS, choice_names
 from limbeck.cli.config.key_hints import unknown_key_message
@@ -168,8 +168,7 @@ def _is_open(base: Any, key: str) -> bool:
 def _check_arm(name: str, arms: Sequence[str]) -> None:
     if name in arms:
         return
-    match = closest(name, arms)
-    hint = f" Did you mean `arms.{match}`?" if match else ""
+    hint = did_you_mean(name, arms, "`arms.{}`")
     raise ConfigError(
         f"Unknown arm `arms.{name}`.{hint} This study has {', '.join(arms) or 'none'}; put a + in "
         "front to add one."
@@ -190,6 +189,5 @@ def unknown_choice(group: str, name: str, config_dir: str | Path | None) -> str:
     names = choice_names(group, config_dir)
     if not name:
         return f"{group} cannot be left out. Choose one of {', '.join(names)}."
-    match = closest(name, names)
-    hint = f" Did you mean {match}?" if match else ""
+    hint = did_you_mean(name, names)
     return f"{group}={name} is unknown.{hint} Choose one of {', '.join(names)}."

@@ -8,7 +8,7 @@ from PIL import Image
 
 from limbeck._base.bundle_runtime import FORMATS
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
-from limbeck.data.checks import join_some, require_folder, subfolders
+from limbeck.data.checks import require_folder, subfolders, warn_of_unused
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.class_names import (
     parse_class_names,
@@ -112,7 +112,7 @@ def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
     folders = subfolders(root)
     if "train" not in folders or not subfolders(folders["train"]):
         _check_no_splits(folders, root)
-        _warn_of_unlabelled_images(root)
+        warn_of_unused(root, _images_in(root), "image", "in no class folder")
         return {TRAIN: folders}
     unknown = folders.keys() - PARTS.keys()
     if unknown:
@@ -124,7 +124,7 @@ def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
     for name, folder in folders.items():
         if class_folders := subfolders(folder):
             splits[PARTS[name]] = class_folders
-            _warn_of_unlabelled_images(folder)
+            warn_of_unused(folder, _images_in(folder), "image", "in no class folder")
         else:
             warnings.warn(
                 f"{folder} contains no class folders, so its {len(_images_in(folder))} images have "
@@ -133,18 +133,6 @@ def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
                 stacklevel=2,
             )
     return splits
-
-
-def _warn_of_unlabelled_images(folder: Path) -> None:
-    """Warn of images next to class folders."""
-    images = _images_in(folder)
-    if images:
-        count = "1 image is" if len(images) == 1 else f"{len(images)} images are"
-        warnings.warn(
-            f"{folder}: {count} in no class folder, and not used: {join_some(images)}.",
-            LimbeckWarning,
-            stacklevel=2,
-        )
 
 
 def _images_in(folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from limbeck._base.checks import check_count, closest
+from limbeck._base.checks import check_count, did_you_mean
 from limbeck._base.errors import ConfigError
 from limbeck.data.checks import SplitShares, require_folder
 from limbeck.data.dataset import Dataset, Split
@@ -172,8 +172,7 @@ def _check_tokenizer_path(tokenizer: str | Path) -> None:
         path = Path(tokenizer).expanduser()
         if os.path.exists(path) or len(path.parts) > 1 or path.suffix:
             return
-    match = closest(str(tokenizer), TOKENIZER_NAMES)
-    hint = f" Did you mean {match}?" if match else ""
+    hint = did_you_mean(str(tokenizer), TOKENIZER_NAMES)
     raise ConfigError(
         f"data.tokenizer={str(tokenizer)!r} should be bytes, bpe, or the path of a tokenizer.json "
         f"or of a folder that contains one.{hint}"

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
-from limbeck.data.checks import files_below, join_some, subfolders
+from limbeck.data.checks import files_below, join_some, subfolders, warn_of_unused
 
 SPLITS = ("train", "val", "test")
 SEPARATOR = b"\n\n"
@@ -166,13 +166,7 @@ def _warn_of_unused_texts(root: Path, patterns: Sequence[str]) -> None:
     for path in sorted(root.iterdir()):
         if path.is_file() and any(fnmatchcase(path.name, pattern) for pattern in patterns):
             names.append(path.name)
-    if names:
-        count = "1 text is" if len(names) == 1 else f"{len(names)} texts are"
-        warnings.warn(
-            f"{root}: {count} next to train, and not used: {join_some(names)}.",
-            LimbeckWarning,
-            stacklevel=2,
-        )
+    warn_of_unused(root, names, "text", "next to train")
 
 
 def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:

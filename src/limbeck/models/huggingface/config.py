@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limbeck._base.checks import closest
+from limbeck._base.checks import did_you_mean
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.models.huggingface.hub import one_line, quiet
 
@@ -48,8 +48,7 @@ def make_config(
 
     name = settings.get("model_type")
     if not isinstance(name, str) or name not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-        match = closest(str(name), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-        hint = f" Did you mean {match}?" if match else ""
+        hint = did_you_mean(str(name), MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
         if isinstance(name, str) and name in CONFIG_MAPPING:
             hint = " Models of this type do other tasks. Choose another, such as gpt2 or llama."
         raise ConfigError(
@@ -80,8 +79,7 @@ def _add_data_sizes(
     defaults, alias = kind().to_dict(), dict(kind.attribute_map)
     for key in settings:
         if key not in defaults and key not in alias:
-            match = closest(key, [*defaults, *alias])
-            hint = f" Did you mean {match}?" if match else ""
+            hint = did_you_mean(key, [*defaults, *alias])
             raise ConfigError(f"{where}: unknown setting {key}.{hint}")
     result = dict(settings)
     names = {alias.get(key, key) for key in settings}
