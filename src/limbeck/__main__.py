@@ -2,16 +2,19 @@
 
 import sys
 
+from limbeck._base import signals
+
 
 def main() -> int:
     """Run the command line; an interrupt is no traceback, even while modules are imported."""
     try:
+        signals.install_handlers()
         from limbeck.cli.main import main as run_verb
 
-        return run_verb()
+        return signals.end_process(run_verb())
     except KeyboardInterrupt:
-        print("error: interrupted.", file=sys.stderr)
-        return 130
+        print(f"error: {signals.interrupt_message()}", file=sys.stderr)
+        return signals.end_process(signals.exit_code())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from limbeck._base.signals import check_interrupt
+
 LOG_SECONDS = 20.0
 """Number of seconds between two lines of a stage in a log file."""
 
@@ -51,7 +53,8 @@ class StageProgress:
             total: Amount of work in the stage.
 
         Yields:
-            A callback that reports progress.
+            A callback that reports progress, and raises an exception if the user has interrupted
+            the process.
         """
         if not self.enabled:
             yield _ignore
@@ -75,6 +78,7 @@ class StageProgress:
             task = progress.add_task(label, total=total, note="")
 
             def advance(done: float, note: str = "") -> None:
+                check_interrupt()
                 progress.update(task, completed=done)
                 if note:
                     progress.update(task, note=note)
@@ -87,6 +91,7 @@ class StageProgress:
 
         def advance(done: float, note: str = "") -> None:
             nonlocal last_line
+            check_interrupt()
             now = time.monotonic()
             if done < total and now - last_line < LOG_SECONDS:
                 return
@@ -99,3 +104,4 @@ class StageProgress:
 
 def _ignore(done: float, note: str = "") -> None:
     """Report nothing."""
+    check_interrupt()

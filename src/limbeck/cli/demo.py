@@ -1,9 +1,10 @@
 """``limbeck demo``."""
 
 import argparse
-from contextlib import suppress
+import signal
 from typing import Any
 
+from limbeck._base import signals
 from limbeck.cli.parsers import add_settings, add_verb
 from limbeck.cli.verb_settings import Setting, read_settings
 
@@ -33,6 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         models = models_of_run(study.folder, build=study.build, combine=study.combine, **settings)
         demo = Demo(models, study.data, port=port)
     print(f"Open {demo.url} in a browser on this machine. Press Ctrl-C to stop.", flush=True)
-    with suppress(KeyboardInterrupt):
+    try:
         demo.serve()
+    except KeyboardInterrupt:
+        if signals.received_signal() == signal.SIGTERM:
+            raise
     return 0

@@ -7,11 +7,10 @@ that only read files start without PyTorch.
 import argparse
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
+from limbeck._base import signals
 from limbeck._base.errors import ConfigError, LimbeckError, ResourceError
 from limbeck._base.version import __version__
 from limbeck.cli import (
@@ -83,17 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _check_working_directory()
         return arguments.command(arguments)
-    except LimbeckError as error:
-        return fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return fail("interrupted.", 130)
-    except MemoryError:
-        return fail("Memory ran out. Lower batch_size or seeds.", ResourceError.exit_code)
-    except BrokenPipeError:
-        _discard_output()
-        return 0
-    except OSError as error:
-        exit_code = _report_os_error(error)
+    except BaseException as error:
+        # Libraries turn an interrupt into errors of their own, so the flag decides.
+        if isinstance(error, KeyboardInterrupt) or signals.received_signal() is not None:
+            return fail(signals.interrupt_message(), signals.exit_code())
+        exit_code = _explain(error)
         if exit_code is None:
             raise
         return exit_code
@@ -131,8 +124,6 @@ def _prepare_process() -> None:
     show_warnings_in_one_line()
     ignore_empty_size()
     escape_unencodable_characters()
-    with suppress(ValueError):  # raised outside the main thread
-        signal.signal(signal.SIGTERM, _exit_on_signal)
 
 
 def _check_working_directory() -> None:
@@ -145,8 +136,16 @@ def _check_working_directory() -> None:
         ) from None
 
 
-def _exit_on_signal(signum: int, frame: object) -> None:
-    raise SystemExit(128 + signum)
+def _explain(error: BaseException) -> int | None:
+    """Print what is wrong and what to do. Returns the exit code, or None for any other error."""
+    if isinstance(error, LimbeckError):
+        return fail(str(error), error.exit_code)
+    if isinstance(error, MemoryError):
+        return fail("Memory ran out. Lower batch_size or seeds.", ResourceError.exit_code)
+    if isinstance(error, BrokenPipeError):
+        _discard_output()
+        return 0
+    return _explain_os_error(error) if isinstance(error, OSError) else None
 
 
 def _discard_output() -> None:
@@ -154,7 +153,7 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _report_os_error(error: OSError) -> int | None:
+def _explain_os_error(error: OSError) -> int | None:
     """Explain a failed file operation. Returns the exit code, or None for any other error."""
     if error.errno in LIMITS:
         fault, advice = LIMITS[error.errno]

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base import signals
 from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
 from limbeck._base.version import __version__
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
 from limbeck.cli.terminal import LIMITS, fail
-from limbeck.run.folder import default_folder, reserve_folder
+from limbeck.run.folder import RunFolder, default_folder, reserve_folder
 
 if TYPE_CHECKING:
     from limbeck.cli.config.command import Command
@@ -128,10 +129,14 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
         if config.sweep:
             print(study.size(), file=sys.stderr)
     resume_command = f"limbeck resume {shlex.quote(str(out))}"
+    manifest = RunFolder(out.absolute()).manifest
+
+    def how_to_continue() -> str:
+        return f"Continue with: {resume_command}" if manifest.is_file() else ""
+
+    signals.set_advice(how_to_continue)
     try:
         summary = study.fit_teacher() if command.verb == "train" else study.run()
-    except KeyboardInterrupt:
-        return fail(f"interrupted. Continue with: {resume_command}", 130)
     except OSError as error:
         if error.errno not in LIMITS:
             raise
@@ -142,9 +147,6 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
         if study.rank > 0:  # rank 0 prints the message, and a failing peer would kill it
             return 0
         raise
-    except SystemExit as stop:
-        exit_code = stop.code if isinstance(stop.code, int) else 1
-        return fail(f"stopped. Continue with: {resume_command}", exit_code)
     if study.rank > 0:
         return 0
     return _print_results(summary, out)

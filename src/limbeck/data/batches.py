@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from limbeck._base.signals import check_interrupt
 from limbeck.data.dataset import Dataset, Split, as_float
 from limbeck.data.loaders import read_pair
 from limbeck.data.randomness import random_order, replayable_integers
@@ -232,6 +233,7 @@ class EvaluationBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.split), self.batch_size):
+            check_interrupt()
             rows = slice(start, start + self.batch_size)
             x = as_float(self.split.inputs[rows])
             y = self.split.labels[rows].long()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from limbeck._base.signals import check_interrupt
 from limbeck.evaluation.metrics import calibration_error, finite_or_none, top_class
 from limbeck.models.output import logits_of
 from limbeck.run.metrics import TextMetrics
@@ -59,6 +60,7 @@ def score_tokens(batches: Iterable[TokenBatch], model: nn.Module | None = None) 
         device = next((p.device for p in model.eval().parameters()), device)
     parts = []
     for x, y, teacher in batches:
+        check_interrupt()
         logits = teacher if model is None else logits_of(model(x.to(device)), len(x), "model")
         assert logits is not None
         parts.append(_score_batch(logits, y.to(logits.device), teacher))

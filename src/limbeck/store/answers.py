@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from limbeck._base.checks import without_addresses
 from limbeck._base.errors import TeacherError
+from limbeck._base.signals import check_interrupt
 from limbeck._base.version import __version__
 from limbeck.data.dataset import as_float
 from limbeck.data.views.base import Views
@@ -214,6 +215,7 @@ class TeacherPass:
         """Compute a range of answers in batches of similar size; yields numbers and logits."""
         numbers = torch.arange(first, end)
         for number in numbers.chunk(-(-len(numbers) // self.batch_size)):
+            check_interrupt()
             yield number, self.compute(number)
 
     def _check(self, logits: Tensor, rows: Tensor) -> None:

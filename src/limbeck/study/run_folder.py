@@ -11,6 +11,7 @@ import yaml
 
 from limbeck._base.errors import ConfigError, DataError, TeacherError, is_out_of_memory
 from limbeck._base.files import write_text
+from limbeck._base.signals import check_interrupt, defer_interrupts, received_signal
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.renamed_targets import same_settings
@@ -54,7 +55,10 @@ def open_run(
         text = yaml.safe_dump(dict(settings), sort_keys=False)
     except yaml.YAMLError as error:
         raise ConfigError(f"The settings cannot be written to {run.config}: {error}.") from None
-    with run.claim(resume=options.resume, overwrite=options.overwrite):
+    with (
+        defer_interrupts(),
+        run.claim(resume=options.resume, overwrite=options.overwrite),
+    ):
         if options.resume and run.config.is_file() and not _has_settings(run, text):
             raise ConfigError(
                 f"{run.path}: the settings differ from those in {run.config.name}, with which this "
@@ -66,6 +70,7 @@ def open_run(
         manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
         write_text(run.config, text)
         try:
+            check_interrupt()
             yield manifest
         except BaseException as error:
             _record_error(manifest, error)
@@ -75,7 +80,8 @@ def open_run(
 def _record_error(manifest: ManifestWriter, error: BaseException) -> None:
     """Record the error that ended a run, unless the disk is full."""
     with suppress(OSError):
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        is_interrupt = isinstance(error, (KeyboardInterrupt, SystemExit))
+        if is_interrupt or received_signal() is not None:
             manifest.finish("interrupted")
         else:
             manifest.finish("failed", f"{type(error).__name__}: {error}")

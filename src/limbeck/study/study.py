@@ -12,6 +12,7 @@ from torch import nn
 from limbeck._base.checks import seed_list, without_addresses
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
+from limbeck._base.signals import check_interrupt
 from limbeck.data import Dataset, Split, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.report.formats import plural
@@ -273,10 +274,12 @@ class Study:
             with self.progress.stage("evaluation", total) as advance:
                 bias = self.options.bias
                 scores = score(data, students, teacher, advance, bias=bias, absent=absent)
+            check_interrupt()
             write_predictions(run, scores)
             warnings = save_adjusted(scores, students, data, run)
         facts = self._facts(manifest, trainer, warnings)
         summary = summarize(scores, self.plans, data, facts)
+        check_interrupt()
         write_examples(run, scores, summary, self.options.examples)
         write_summary(run, summary)
         return summary

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from limbeck._base.errors import ConfigError
+from limbeck._base.signals import check_interrupt
 from limbeck.training.options import TrainerOptions
 
 
@@ -67,15 +68,20 @@ def read_epoch(
         length: Number of batches to read; infinite for all of a loader without a length.
         look_ahead: Whether to read one batch ahead, to mark the last one.
         accepts: Function that returns False for a batch to leave out; None to use all.
+
+    Raises:
+        Interrupted: If the user has interrupted the process.
     """
     limited = loader if length == math.inf else itertools.islice(loader, int(length))
     batches = enumerate(limited if accepts is None else filter(accepts, limited), start=1)
     if not look_ahead:
         for number, batch in batches:
+            check_interrupt()
             yield NumberedBatch(number, batch, False)
         return
     current = next(batches, None)
     while current is not None:
         following = next(batches, None)
+        check_interrupt()
         yield NumberedBatch(*current, following is None)
         current = following

@@ -17,6 +17,7 @@ from limbeck.models.output import logits_of
 from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.epochs import count_batches
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
+from limbeck.training.loggers import close_loggers
 from limbeck.training.machine import fast_device_checks, keep_freed_memory, translate_errors
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.options import TrainerOptions
@@ -77,8 +78,7 @@ def fit(
             )
         status = "success"
     finally:
-        for logger in loggers:
-            logger.finalize(status)
+        close_loggers(loggers, status)
     return steps
 
 

@@ -4,10 +4,12 @@ import csv
 import netrc
 import os
 import socket
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -15,7 +17,10 @@ from urllib.request import getproxies
 from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
+from limbeck._base.signals import received_signal
 
+CLOSING_SECONDS = 1.5
+"""Number of seconds in which all loggers close after an interrupt."""
 WANDB_MODES = ("auto", "online", "offline", "off")
 
 
@@ -138,6 +143,25 @@ def _has_wandb_key() -> bool:
         return server in netrc.netrc(os.environ.get("NETRC")).hosts
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def close_loggers(loggers: Sequence[Any], status: str) -> None:
+    """Close loggers. After an interrupt, leave those behind that do not close soon.
+
+    Args:
+        loggers: Loggers of Lightning.
+        status: ``success`` or ``failed``.
+    """
+    if received_signal() is None:
+        for logger in loggers:
+            logger.finalize(status)
+        return
+    deadline = time.monotonic() + CLOSING_SECONDS
+    threads = [Thread(target=logger.finalize, args=(status,), daemon=True) for logger in loggers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def gather_scalars(logs: Path) -> list[dict[str, Any]]:
