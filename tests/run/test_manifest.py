@@ -1,5 +1,4 @@
 import json
-import subprocess
 
 import pytest
 
@@ -8,7 +7,6 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import (
     ManifestWriter,
     StoreUse,
-    git_commit,
     hardware,
     installed_versions,
     read_manifest,
@@ -120,20 +118,3 @@ def test_a_damaged_manifest_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"digests": [1]}')
     with pytest.raises(UntrustedFileError, match=r"manifest\.json: digests should be an object"):
         read_manifest(RunFolder(tmp_path))
-
-
-def test_the_commit_has_a_plus_where_files_differ(tmp_path):
-    def git(*words):
-        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
-
-    assert git_commit(tmp_path) is None
-    git("init", "-q")
-    git("config", "user.email", "a@b")
-    git("config", "user.name", "a")
-    (tmp_path / "a").write_text("1")
-    git("add", "a")
-    git("commit", "-q", "-m", "first")
-    commit = git_commit(tmp_path)
-    assert len(commit) == 40
-    (tmp_path / "a").write_text("2")
-    assert git_commit(tmp_path) == f"{commit}+"

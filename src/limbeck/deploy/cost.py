@@ -188,7 +188,7 @@ class _Stopwatch:
         self._name = f"{runtime}, {', '.join(map(str, files))}"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "limbeck.deploy.latency"],
+            [sys.executable, "-P", "-m", "limbeck.deploy.latency"],  # -P: no modules of this folder
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -240,7 +240,10 @@ class _Stopwatch:
 
 
 def _python_path() -> str:
-    """Return a ``PYTHONPATH`` with which a child process imports this copy of limbeck."""
+    """Return a ``PYTHONPATH`` with which a child process imports this copy of limbeck.
+
+    Relative folders are left out: the working directory may be another one, of an unknown author.
+    """
     source = str(Path(__file__).parents[2])
-    inherited = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([source, inherited]) if inherited else source
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([source, *filter(os.path.isabs, inherited)])

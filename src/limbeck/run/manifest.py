@@ -2,7 +2,6 @@
 
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from limbeck._base.errors import is_out_of_memory
 from limbeck._base.files import write_json
 from limbeck._base.version import __version__
 from limbeck.run.folder import RunFolder
+from limbeck.run.git import git_commit
 from limbeck.run.records import extra_keys, from_json, optional, to_json
 from limbeck.run.summary import Seconds
 
@@ -84,7 +84,8 @@ class Manifest:
         resumed: Number of times that the run was resumed.
         versions: Versions of Python and of the packages that affect the numbers.
         hardware: Machine of the run.
-        git_commit: Commit of the working directory; None outside a repository.
+        git_commit: Commit of the working directory, see :func:`~limbeck.run.git.git_commit`; None
+            outside a repository.
         seconds: Duration of each stage.
         cohort_seconds: Training time of each cohort.
         digests: SHA-256 of the data and of the teacher's weights.
@@ -273,23 +274,3 @@ def _memory() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError, AttributeError):
         return None
-
-
-def git_commit(folder: Path) -> str | None:
-    """Return the commit checked out in a folder, with ``+`` if tracked files have changed.
-
-    The result is None outside a repository.
-    """
-    try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{commit}+" if changes else commit
-
-
-def _git(folder: Path, *words: str) -> str:
-    process = subprocess.run(
-        ["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-    )
-    return process.stdout.strip()
