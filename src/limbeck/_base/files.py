@@ -1,36 +1,80 @@
-"""Atomic writes: a file that exists is complete."""
+"""The one writer of files: a file that exists is complete, even after a power failure.
 
+A file is written under a temporary name in the same folder, brought to the disk, and renamed.
+Use :func:`write_text` and :func:`write_json` for small files, :func:`open_atomically` for anything
+that can be written to a stream, :func:`write_atomically` for libraries that need a path, and
+:func:`move` for files and folders that are complete already.
+"""
+
+import errno
 import json
 import os
-import tempfile
+import re
+import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+TEMPORARY_FILE = re.compile(r"\..*\.\d+-[0-9a-f]{8}\.tmp")
+"""Names of temporary files: ``.NAME.PID-RANDOM.tmp``."""
+_NAME_LENGTH = 50
+"""Number of characters of a file's name in the name of its temporary file, which has a limit."""
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
+"""Errors of file systems that cannot bring a file or folder to the disk."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under a temporary name in the same folder, then rename it.
+@contextmanager
+def open_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """Open a binary file for writing that replaces ``path`` when the block ends without an error.
 
     Args:
         path: File to write; missing folders are created.
-        write: Function that takes a temporary path and writes the content to it.
+
+    Raises:
+        OSError: If the file cannot be written, with its path. An earlier file stays as it was.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _temporary_file(path) as temporary:
+        handle = os.open(temporary, os.O_RDWR | _NOFOLLOW | _BINARY)
+        # Open for reading too: np.save writes to such a file in parts whose errors have a number.
+        file = os.fdopen(handle, "r+b")
+        try:
+            yield file
+        except BaseException:
+            with suppress(OSError):  # what is left to write may fail, too
+                file.close()
+            raise
+        file.close()
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file with a function that needs a path.
+
+    Args:
+        path: File to write; missing folders are created.
+        write: Function that takes a temporary path, whose name ends in ``.tmp``, and writes the
+            content to it.
+
+    Raises:
+        OSError: If the file cannot be written, with its path. An earlier file stays as it was.
+    """
+    with _temporary_file(path) as temporary:
         write(temporary)
-        temporary.chmod(0o666 & ~_umask())  # mkstemp gives access to the owner only
-        os.replace(temporary, path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file atomically."""
+    with open_atomically(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
@@ -42,10 +86,134 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def move(source: Path, target: Path) -> None:
+    """Move a complete file, or a folder of such files, on the same disk.
+
+    Args:
+        source: File or folder.
+        target: New path; a file or empty folder there is replaced.
+
+    Raises:
+        OSError: If it cannot be moved, with the path of the target.
+    """
+    with _errors_of(target, source):
+        for path in (*source.rglob("*"), source):
+            if not path.is_symlink():
+                _sync(path)
+        os.replace(source, target)
+        _sync(target.parent)
+
+
+def remove_leftovers(folder: Path, name: str | None = None, *, subfolders: bool = False) -> None:
+    """Remove temporary files and folders that killed processes have left in a folder.
+
+    Call it only while no other process writes there, as under the lock of the folder.
+
+    Args:
+        folder: Folder, which need not exist.
+        name: Name of the file whose temporary files are removed; None for all files.
+        subfolders: Whether to search all subfolders, too.
+    """
+    with suppress(OSError):  # a folder that cannot be read or written is reported elsewhere
+        for path in list(folder.rglob("*") if subfolders else folder.iterdir()):
+            is_temporary = TEMPORARY_FILE.fullmatch(path.name) is not None
+            if is_temporary and (name is None or path.name.startswith(_start(name))):
+                _remove(path)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Create a folder next to a path, for files to :func:`move`; it is removed at the end.
+
+    Args:
+        path: File or folder that the files are meant for, in an existing folder.
+    """
+    folder = _temporary_name(path)
+    with _errors_of(path, folder):
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """Create a temporary file next to a path; at the end, sync it and rename it to the path."""
+    temporary = _temporary_name(path)
+    with _errors_of(path, temporary):
+        _make_folder(path.parent)
+        os.close(os.open(temporary, _CREATE, 0o666))  # the umask applies
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync(path.parent)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f"{_start(path.name)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _start(name: str) -> str:
+    return f".{name[:_NAME_LENGTH]}."
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and its parents, and bring their names to the disk."""
+    if folder.is_dir():
+        return
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in new:
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk, where the file system can.
+
+    Raises:
+        OSError: If the disk fails or is full.
+    """
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
+        return
+    flags = os.O_RDONLY if os.name == "posix" else os.O_RDWR | _BINARY
+    try:
+        handle = os.open(path, flags if is_folder else flags | _NOFOLLOW)
+    except PermissionError:
+        return  # a folder that may be written to but not listed
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _errors_of(path: Path, temporary: Path) -> Iterator[None]:
+    """Let the errors of the system carry the path of the target instead of the temporary one."""
+    try:
+        yield
+    except OSError as error:
+        file = str(error.filename or temporary)
+        is_temporary = file == str(temporary) or file.startswith(f"{temporary}{os.sep}")
+        if error.errno is None or not is_temporary:
+            raise
+        raise OSError(error.errno, error.strerror or os.strerror(error.errno), str(path)) from error
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from limbeck._base import bundle_runtime as runtime
-from limbeck._base.files import write_atomically
+from limbeck._base.files import write_atomically, write_bytes
 from limbeck._base.version import __version__
 from limbeck.data import Dataset
 
@@ -91,7 +90,7 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     }
     files[runtime.SUMS] = _checksums(files)
     for name, content in files.items():
-        write_atomically(folder / name, partial(_write, content))
+        write_bytes(folder / name, content)
     return folder
 
 
@@ -119,10 +118,6 @@ def _preprocess(contents: BundleContents) -> dict[str, Any]:
         "value_range": contents.value_range,
         "resize": "largest centred crop of this shape, bilinear (Pillow, reducing_gap 3)",
     }
-
-
-def _write(content: bytes, path: Path) -> None:
-    path.write_bytes(content)
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

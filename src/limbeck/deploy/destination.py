@@ -2,14 +2,13 @@
 
 import errno
 import os
-import shutil
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError
+from limbeck._base.files import move, temporary_folder, write_bytes
 from limbeck.deploy.bundle import zip_bundle
 
 
@@ -94,24 +93,28 @@ class Destination:
         Raises:
             ConfigError: If another process has written there in the meantime.
         """
-        prefix = f".{self.folder.name}."
-        staging = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder.parent))
-        backups: list[tuple[Path, Path]] = []
-        try:
+        with temporary_folder(self.folder) as staging:
             new_folder = staging / self.folder.name
-            shutil.copytree(bundle, new_folder)
+            for file in sorted(bundle.iterdir()):
+                write_bytes(new_folder / file.name, file.read_bytes())
             moves = [(new_folder, self.folder)]
             if self.archive is not None:
                 new_archive = staging / self.archive.name
                 zip_bundle(new_folder, new_archive)
                 moves.append((new_archive, self.archive))
             self.check_free(overwrite=overwrite)
+            self._move_all(moves, staging)
+
+    def _move_all(self, moves: list[tuple[Path, Path]], staging: Path) -> None:
+        """Move new files to their places, and earlier ones to the staging folder."""
+        backups: list[tuple[Path, Path]] = []
+        try:
             for new, path in moves:
                 if path.exists():
                     backup = staging / f"backup {path.name}"
                     backups.append((backup, path))
                     os.replace(path, backup)
-                os.replace(new, path)
+                move(new, path)
         except BaseException as error:
             _restore(backups)
             if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
@@ -119,8 +122,6 @@ class Destination:
                     f"to={self.folder} already exists: another export finished first."
                 ) from None
             raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _restore(backups: list[tuple[Path, Path]]) -> None:

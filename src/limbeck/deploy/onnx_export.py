@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, ResourceError
-from limbeck._base.files import write_atomically
+from limbeck._base.files import write_bytes
 from limbeck.data.dataset import as_float
 from limbeck.models.output import without_wrapper
 
@@ -265,5 +265,4 @@ def _reason(error: BaseException) -> str:
 
 def write_model(model: "ModelProto", path: Path) -> None:
     """Write a model atomically to one file."""
-    content = model.SerializeToString(deterministic=True)
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    write_bytes(path, model.SerializeToString(deterministic=True))

@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
-from limbeck._base.files import write_atomically
+from limbeck._base.files import remove_leftovers, write_atomically
 
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
 LOCK = ".lock"
@@ -77,6 +77,7 @@ class RunFolder:
             self.check(resume=resume, overwrite=overwrite)
             if overwrite and not resume:
                 self._clear()
+            remove_leftovers(self.path, subfolders=True)
             yield
 
     @contextmanager

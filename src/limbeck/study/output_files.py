@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from limbeck._base.files import write_atomically
+from limbeck._base.files import open_atomically
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.evaluation.examples import select_examples
@@ -66,7 +66,8 @@ def write_examples(run: RunFolder, scores: StudyScores, summary: Summary, count:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
+    with open_atomically(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _stacked_logits(scores: ClassifierScores, arm: str) -> np.ndarray:

@@ -7,9 +7,7 @@ Features from Tiny Images", 2009).
 
 import gzip
 import hashlib
-import os
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import numpy as np
 import torch
 
 from limbeck._base.errors import DataError, ResourceError, UntrustedFileError
-from limbeck._base.files import remove_new_folder_on_failure
+from limbeck._base.files import open_atomically, remove_new_folder_on_failure
 from limbeck._base.progress import StageProgress
 from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
@@ -270,31 +268,24 @@ def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
 def _download(kind: CifarKind, root: Path) -> None:
     """Download the archive from the authors' site, and keep it if its MD5 is correct."""
     url = SITE + kind.archive
-    part = None
     try:
-        root.mkdir(parents=True, exist_ok=True)
         with (
             urlopen(url, timeout=TIMEOUT) as response,
-            tempfile.NamedTemporaryFile(dir=root, delete=False) as file,
+            open_atomically(root / kind.archive) as file,
         ):
-            part = Path(file.name)
             size = int(response.headers.get("Content-Length") or 0)
             md5 = _copy(response, file, f"download of {kind.archive}", size)
-        if md5 != kind.md5:
-            raise UntrustedFileError(
-                f"The download of {url} is not the published archive: its MD5 is {md5}, "
-                f"expected {kind.md5}. Try again later."
-            )
-        os.replace(part, root / kind.archive)
+            if md5 != kind.md5:
+                raise UntrustedFileError(
+                    f"The download of {url} is not the published archive: its MD5 is {md5}, "
+                    f"expected {kind.md5}. Try again later."
+                )
     except (OSError, HTTPException, ValueError) as error:  # the server may not speak HTTP
         reason = str(error).strip() or type(error).__name__
         raise ResourceError(
             f"{kind.name} could not be downloaded from {url} to {root} ({reason}). Check the "
             f"network and the disk, or copy {kind.archive} there by hand."
         ) from None
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
 
 
 def _copy(source: IO[bytes], target: IO[bytes], label: str, size: int) -> str:

@@ -1,7 +1,5 @@
 """Causal language models of transformers, from a folder, from the hub, or new."""
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
+from limbeck._base.files import move, temporary_folder
 from limbeck.models.gpt import check_length, check_tokens
 from limbeck.models.huggingface.config import architecture_settings, check_sizes, make_config
 from limbeck.models.huggingface.hub import (
@@ -24,6 +23,7 @@ from limbeck.models.huggingface.hub import (
 )
 from limbeck.models.protocols import CustomFiles, LastLayer
 
+WEIGHTS = "model.safetensors"
 PROBE_LENGTH = 8
 """Number of tokens in the block with which a model is tested."""
 
@@ -245,10 +245,10 @@ class HuggingFace(nn.Module, CustomFiles):
 
     def save(self, folder: Path) -> None:
         """Write ``model.safetensors`` and ``config.json`` like ``save_pretrained``, atomically."""
-        with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:
+        with quiet(), temporary_folder(folder / WEIGHTS) as temporary:
             self.net.save_pretrained(temporary, max_shard_size="1000TB")
-            for name in ("model.safetensors", CONFIG):
-                os.replace(Path(temporary) / name, folder / name)
+            for name in (WEIGHTS, CONFIG):
+                move(temporary / name, folder / name)
 
 
 def _create(config: Any, where: str) -> nn.Module:
