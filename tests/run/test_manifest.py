@@ -42,6 +42,7 @@ def test_a_new_manifest_says_what_runs_and_where(tmp_path):
         "cohort_seconds",
         "digests",
         "failed",
+        "files",
     ]
     assert content["seeds"] == [0, 1]
     assert content["state"] == "running"
@@ -58,6 +59,9 @@ def test_every_change_is_written_at_once(tmp_path):
     manifest.add_stores({"abc": StoreUse(kind="dense", rows=5)})
     assert manifest.add_digest("data", "1") == "1"
     assert manifest.add_digest("data", "2") == "1", "the first digest counts"
+    (tmp_path / "metrics.csv").write_text("")
+    manifest.add_files([tmp_path / "metrics.csv", tmp_path / "summary.json"])
+    assert list(manifest.content.files) == ["metrics.csv"]
     assert read_manifest(RunFolder(tmp_path)) == manifest.content
     manifest.remove_failures(["kd/seed1"])
     manifest.finish("failed", "ValueError: no")

@@ -24,7 +24,6 @@ from limbeck._base.errors import (
     DataError,
     DivergedError,
     TeacherError,
-    UntrustedFileError,
 )
 from limbeck.data import Shift
 from limbeck.models import MLP
@@ -150,17 +149,3 @@ def test_a_run_is_not_resumed_with_another_teacher(data, tmp_path, monkeypatch):
             study_of(data, out).run()
     with pytest.raises(TeacherError, match="the teacher has changed since this run was started"):
         study_of(data, out, teacher=teacher_model(seed=8), resume=True).run()
-
-
-def test_a_run_is_not_resumed_with_a_changed_teacher_file(data, tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        interrupt(patch, stage="cohort0")
-        with pytest.raises(Killed):
-            resumable(data, out).run()
-    file = out / "teacher" / "model.safetensors"
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 1
-    file.write_bytes(content)
-    with pytest.raises(UntrustedFileError, match="was changed"):
-        resumable(data, out, resume=True).run()

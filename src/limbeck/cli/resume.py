@@ -18,12 +18,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Compose the settings of the run again and continue in its folder."""
     from limbeck.run.folder import RunFolder
     from limbeck.run.manifest import read_manifest
+    from limbeck.run.saved_files import damaged_files
 
     folder = RunFolder(arguments.run.absolute())
     folder.check(resume=True)
     # The other processes of a distributed run repeat this command in another working directory.
     sys.argv = [sys.argv[0], "resume", str(folder.path)]
-    if read_manifest(folder).state == "finished":
+    manifest = read_manifest(folder)
+    if manifest.state == "finished" and not damaged_files(folder, manifest):
         raise ConfigError(f"{arguments.run} is already finished. Its report is {folder.report}.")
     from limbeck.cli.config.reopen import recompose
     from limbeck.cli.run import execute

@@ -34,6 +34,7 @@ from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.evaluate import predict
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
+from limbeck.run.saved_files import check_results
 from limbeck.run.summary import Summary, read_summary
 
 BATCH = 256
@@ -137,6 +138,7 @@ def export(
     check_is_classifier(data, "export")
     check_onnx_is_installed()
     folder = RunFolder(run)
+    check_results(folder, folder.summary)
     summary = read_summary(folder)
     manifest = read_manifest(folder)
     arm, seed = choose_student(summary, options.arm, options.seed, with_controls=True)
@@ -279,13 +281,14 @@ def _load(
                 f"{path} is missing: this run has no students with adjusted={adjusted}. Leave it "
                 "out."
             )
-    return load_student(path, arm, build)
+    return load_student(folder, path, arm, build)
 
 
 def _logits_of_run(
     folder: RunFolder, summary: Summary, arm: str, seed: int, adjusted: str | None
 ) -> np.ndarray:
     """Read the student's test logits from the run folder, and add its constants."""
+    check_results(folder, folder.predictions)
     try:
         with np.load(folder.predictions, allow_pickle=False) as arrays:
             logits = arrays[f"students/{arm}/seed{seed}"]

@@ -15,6 +15,7 @@ from limbeck.models import load_model
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.metrics import AnyMetrics, TextMetrics
+from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import Summary, read_summary
 from limbeck.teacher.signal import LiveTeacher
 
@@ -62,12 +63,13 @@ def models_of_run(
         ConfigError: If the run has no such student.
     """
     folder = RunFolder(run)
+    check_results(folder, folder.summary)
     summary = read_summary(folder)
     arm, seed = choose_student(summary, arm, seed)
     models = []
     teacher = summary.teacher
     if teacher is not None:
-        members = [load_model(member).model for member in folder.teachers()]
+        members = load_teacher(folder)
         description = _describe(teacher.name, teacher.params, teacher.test)
         logits = LiveTeacher(members, combine=combine).answer
         models.append(RunModel("teacher", "teacher", description, logits))
@@ -97,10 +99,21 @@ def check_data_of_run(folder: RunFolder, data: Dataset) -> None:
     )
 
 
-def load_student(path: Path, arm: str, build: Build | None) -> nn.Module:
+def load_teacher(run: RunFolder) -> list[nn.Module]:
+    """Load the members of the teacher of a run.
+
+    Raises:
+        UntrustedFileError: If a file is damaged, or not the one that the run saved.
+    """
+    check_model_folders(run, run.teachers())
+    return [load_model(member).model for member in run.teachers()]
+
+
+def load_student(run: RunFolder, path: Path, arm: str, build: Build | None) -> nn.Module:
     """Load the student of an arm.
 
     Args:
+        run: Folder of the run.
         path: Folder of the student.
         arm: Name of the arm.
         build: Function that takes the name of an arm and returns its untrained student. None for
@@ -109,9 +122,11 @@ def load_student(path: Path, arm: str, build: Build | None) -> nn.Module:
     Raises:
         ConfigError: If ``build`` does not take the name of an arm.
         TeacherError: If the weights do not fit.
+        UntrustedFileError: If a file is damaged, or not the one that the run saved.
     """
     if build is not None:
         _check_takes_arm(build)
+    check_model_folders(run, [path])
     return load_model(path, None if build is None else partial(build, arm)).model
 
 
@@ -135,7 +150,7 @@ def _student(
     folder: RunFolder,
     build: Build | None,
 ) -> RunModel:
-    model = load_student(folder.student(arm, seed), arm, build)
+    model = load_student(folder, folder.student(arm, seed), arm, build)
     entry = summary.arm(arm)
     result = next(result for result in entry.seeds if result.seed == seed)
     description = _describe(entry.student, entry.params, result.test)

@@ -14,7 +14,7 @@ from limbeck._base.progress import Advance, StageProgress
 from limbeck.data import Dataset
 from limbeck.deploy.choice import best_student, check_is_classifier
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
-from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student
+from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student, load_teacher
 from limbeck.deploy.onnx_export import (
     calibration_inputs,
     check_onnx_is_installed,
@@ -24,13 +24,14 @@ from limbeck.deploy.onnx_export import (
     write_model,
 )
 from limbeck.evaluation.metrics import errors
-from limbeck.models import count_parameters, load_model, model_name
+from limbeck.models import count_parameters, model_name
 from limbeck.models.files.rebuild import describe
 from limbeck.report.page import write_report
 from limbeck.run.cost import SCHEMA, Cost, write_cost
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import hardware, installed_versions
 from limbeck.run.records import to_json
+from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import ArmResult, Summary, read_summary
 
 
@@ -67,14 +68,16 @@ def cost(
     check_is_classifier(data, "cost")
     check_onnx_is_installed()
     folder = RunFolder(run)
+    check_results(folder, folder.summary)
     summary = read_summary(folder)
     check_data_of_run(folder, data)
     if not summary.arms and summary.teacher is None:
         raise ConfigError(f"{folder.path} has no models to measure.")
+    arms = _arms_by_architecture(summary)
+    _check_models(folder, summary, arms)
     stages = StageProgress(enabled=progress)
     with tempfile.TemporaryDirectory(prefix="limbeck-") as temporary:
         exporter = _Exporter(data, Path(temporary), combine)
-        arms = _arms_by_architecture(summary)
         with stages.stage("exporting", len(arms) + 1) as advance:
             models = _export_models(folder, summary, arms, exporter, build, advance)
         with stages.stage("measuring", 1.0) as advance:
@@ -99,6 +102,12 @@ def _arms_by_architecture(summary: Summary) -> list[list[ArmResult]]:
     return list(groups.values())
 
 
+def _check_models(folder: RunFolder, summary: Summary, arms: Sequence[Sequence[ArmResult]]) -> None:
+    """Check all models before the first one is exported."""
+    paths = [] if summary.teacher is None else folder.teachers()
+    check_model_folders(folder, [*paths, *(folder.student(*best_student(group)) for group in arms)])
+
+
 def _export_models(
     folder: RunFolder,
     summary: Summary,
@@ -109,14 +118,12 @@ def _export_models(
 ) -> list[CostModel]:
     models = []
     if summary.teacher is not None:
-        paths = folder.teachers()
-        members = [load_model(path).model for path in paths]
-        models.append(exporter.export("teacher", members, paths))
+        models.append(exporter.export("teacher", load_teacher(folder), folder.teachers()))
     advance(1)
     for number, group in enumerate(arms, start=2):
         arm, seed = best_student(group)
         path = folder.student(arm, seed)
-        student = load_student(path, arm, build)
+        student = load_student(folder, path, arm, build)
         models.append(exporter.export(arm, [student], [path]))
         advance(number)
     return models

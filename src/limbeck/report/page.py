@@ -20,6 +20,7 @@ from limbeck.report.measure_wording import wording_of
 from limbeck.run.cost import read_cost
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest, read_manifest
+from limbeck.run.saved_files import check_results
 from limbeck.run.summary import Summary, read_summary
 
 
@@ -37,6 +38,7 @@ def write_report(run: str | Path) -> Path:
         UntrustedFileError: If one of its files is damaged.
     """
     folder = RunFolder(run)
+    check_results(folder, folder.summary, folder.metrics, folder.predictions, folder.examples)
     summary = read_summary(folder)
     manifest = read_manifest(folder) if folder.manifest.is_file() else Manifest()
     html = render(folder, summary, manifest)

@@ -3,7 +3,7 @@
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from limbeck._base.digests import file_digest
 from limbeck._base.errors import is_out_of_memory
 from limbeck._base.files import write_json
 from limbeck._base.version import __version__
@@ -89,6 +90,8 @@ class Manifest:
         seconds: Duration of each stage.
         cohort_seconds: Training time of each cohort.
         digests: SHA-256 of the data and of the teacher's weights.
+        files: SHA-256 of each saved file of a model and of each result, by its path in the run
+            folder; None for runs of earlier versions.
         failed: Reason of each failure, by the student's name ``<arm>/seed<N>``.
         stores: Stores that the run has read, by key.
         error: Type and message of the error that ended the run.
@@ -108,6 +111,7 @@ class Manifest:
     cohort_seconds: Mapping[str, float] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] | None = optional()
     stores: Mapping[str, StoreUse] | None = optional()
     error: str | None = optional()
 
@@ -165,6 +169,7 @@ class ManifestWriter:
             versions=installed_versions(),
             hardware=hardware(),
             git_commit=git_commit(Path.cwd()),
+            files=previous.files if resumed else {},
             seconds={**dict.fromkeys(STAGES, 0.0), **previous.seconds},
             error=None,
         )
@@ -190,6 +195,16 @@ class ManifestWriter:
         recorded = self.content.digests.get(name, digest)
         self._update(digests={**self.content.digests, name: recorded})
         return recorded
+
+    def add_files(self, files: Iterable[Path]) -> None:
+        """Record the digests of saved files; those that do not exist are no longer listed."""
+        digests = dict(self.content.files or {})
+        for file in files:
+            name = file.relative_to(self._run.path).as_posix()
+            digests.pop(name, None)
+            if file.is_file():
+                digests[name] = file_digest(file)
+        self._update(files=digests)
 
     def add_failures(self, reasons: Mapping[str, str]) -> None:
         """Record the reasons of failures by the names of the students."""

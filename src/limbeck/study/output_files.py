@@ -14,7 +14,9 @@ from limbeck.evaluation.examples import select_examples
 from limbeck.models import save_model
 from limbeck.models.bias import add_to_logits
 from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import Summary
+from limbeck.study.saved_models import record_models
 from limbeck.study.scoring import ClassifierScores, Students, StudyScores
 
 PROBE_SIZE = 16
@@ -76,7 +78,11 @@ def _stacked_logits(scores: ClassifierScores, arm: str) -> np.ndarray:
 
 
 def save_adjusted(
-    scores: StudyScores, students: Students, data: Dataset, run: RunFolder
+    scores: StudyScores,
+    students: Students,
+    data: Dataset,
+    run: RunFolder,
+    manifest: ManifestWriter,
 ) -> list[str]:
     """Save every student with its constants folded into the bias of its last layer.
 
@@ -88,13 +94,17 @@ def save_adjusted(
     if not isinstance(scores, ClassifierScores) or scores.adjustment is None:
         return []
     method = scores.adjustment.how
+    folders = []
     arms_without_bias: list[str] = []
     for (arm, seed), bias in scores.adjustment.biases.items():
         model = students[arm, seed]().eval()
         if add_to_logits(model, bias, as_float(data.val.inputs[:PROBE_SIZE])):
-            save_model(model, run.student(arm, seed) / method, class_names=data.class_names)
+            folder = run.student(arm, seed) / method
+            save_model(model, folder, class_names=data.class_names)
+            folders.append(folder)
         else:
             arms_without_bias.append(arm)
+    record_models(manifest, folders)
     return [
         f"The students of arm '{arm}' have no bias in their last layer, so they could not be saved "
         f"with the constants of bias={method}: add those of summary.json to their logits."

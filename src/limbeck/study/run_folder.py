@@ -16,6 +16,7 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.renamed_targets import same_settings
 from limbeck.study.options import RunOptions
+from limbeck.study.saved_models import record_models_of_earlier_version
 
 
 class TemporaryRunFolder(RunFolder):
@@ -69,6 +70,7 @@ def open_run(
         out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
         manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
         write_text(run.config, text)
+        record_models_of_earlier_version(run, manifest)
         try:
             check_interrupt()
             yield manifest

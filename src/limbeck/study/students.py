@@ -20,6 +20,7 @@ from limbeck.study.cohorts import CohortPlan
 from limbeck.study.engine import Engine
 from limbeck.study.pools import TransferPools
 from limbeck.study.run_folder import check_digest
+from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
 from limbeck.study.scoring import Students
 from limbeck.study.targets import TeacherSignals
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -89,11 +90,13 @@ class StudentTrainer:
 
     def _is_done(self, cohort: CohortPlan) -> bool:
         """Whether every student of a cohort is saved or has failed."""
+        folders = []
         for plan, seed in cohort.students():
-            is_saved = (self.run.student(plan.name, seed) / "model.json").is_file()
-            if not is_saved and plan.student_name(seed) not in self.manifest.failed:
-                return False
-        return True
+            if plan.student_name(seed) not in self.manifest.failed:
+                folders.append(self.run.student(plan.name, seed))
+        unsaved, damages = unsaved_models(self.run, self.manifest, folders)
+        warn_of_damage(damages, f"The students of a cohort ({_label(cohort)}) are")
+        return not unsaved
 
     def _train_cohort(self, plan: CohortPlan) -> LimbeckError | None:
         """Train one cohort and save its students; return the error if the training fails."""
@@ -172,7 +175,8 @@ class StudentTrainer:
         self.manifest.add_failures(reasons)
 
     def _save(self, plan: CohortPlan, cohort: Cohort) -> None:
-        """Save the students that have not failed."""
+        """Save the students that have not failed, and list their files in the manifest."""
+        folders = []
         for arm_index, seed_index, model in cohort.members():
             arm, seed = plan.arms[arm_index], plan.seeds[seed_index]
             name = arm.student_name(seed)
@@ -181,12 +185,15 @@ class StudentTrainer:
                 reason = f"Training diverged: weights of {name} are not finite."
                 self.manifest.add_failures({name: reason})
             if name not in self.manifest.failed:
+                folder = self.run.student(arm.name, seed)
+                folders.append(folder)
                 save_model(
                     model,
-                    self.run.student(arm.name, seed),
+                    folder,
                     class_names=self.data.class_names,
                     tokenizer=self.data.tokenizer_file,
                 )
+        record_models(self.manifest, folders)
 
 
 def _label(plan: CohortPlan) -> str:

@@ -228,10 +228,7 @@ class Study:
         if self._teacher is None:
             return None
         with manifest.time_stage("teacher"):
-            teacher = self._teacher.get()
-        for name, digest in self._teacher.digests(len(teacher.models)).items():
-            check_digest(manifest, self.run_folder, name, digest)
-        return teacher
+            return self._teacher.get(manifest)
 
     def _train_students(
         self, manifest: ManifestWriter, teacher: LiveTeacher | None
@@ -276,12 +273,13 @@ class Study:
                 scores = score(data, students, teacher, advance, bias=bias, absent=absent)
             check_interrupt()
             write_predictions(run, scores)
-            warnings = save_adjusted(scores, students, data, run)
+            warnings = save_adjusted(scores, students, data, run, manifest)
         facts = self._facts(manifest, trainer, warnings)
         summary = summarize(scores, self.plans, data, facts)
         check_interrupt()
         write_examples(run, scores, summary, self.options.examples)
         write_summary(run, summary)
+        manifest.add_files([run.metrics, run.predictions, run.examples, run.summary])
         return summary
 
     def _finish(self, manifest: ManifestWriter) -> None:

@@ -6,15 +6,20 @@ from pathlib import Path
 
 from torch import nn
 
+from limbeck._base.digests import file_digest
 from limbeck._base.errors import DivergedError, TeacherError
 from limbeck.data import Dataset
 from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import HuggingFace, LoadedModel, load_model, save_model
-from limbeck.models.files.weights import DESCRIPTION, WEIGHTS, file_digest, find_weights
+from limbeck.models.files.weights import DESCRIPTION, WEIGHTS, find_weights
 from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import ManifestWriter
+from limbeck.run.saved_files import check_model_folders
 from limbeck.study.arms import Builder, Teacher, build
 from limbeck.study.checks import check_views
+from limbeck.study.run_folder import check_digest
+from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
 from limbeck.teacher.checks import check_teacher, check_vocabulary
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
@@ -80,23 +85,30 @@ class TeacherSource:
         builder, members = _builder(self.plan), range(self.plan.members)
         return LiveTeacher([build(builder, self.data, self.plan.seed) for _ in members])
 
-    def get(self) -> LiveTeacher:
+    def get(self, manifest: ManifestWriter) -> LiveTeacher:
         """Return the trained teacher. Call :meth:`check` first.
+
+        A damaged teacher of a resumed run is trained again. Its weights have to be the same as
+        before, since students may have learned from its answers.
+
+        Args:
+            manifest: Manifest of the run, where the teacher is listed.
 
         Raises:
             DivergedError: If the training diverged.
+            TeacherError: If the teacher has changed since the run was started.
         """
         if self._existing:
             self._save(self._existing)
             models = self._existing
         else:
-            models = self._load_from_run() or self._train()
+            models = self._load_from_run(manifest) or self._train()
+        folders = self._folders(len(models))
+        for folder in folders:
+            name = folder.relative_to(self.run.path).as_posix()
+            check_digest(manifest, self.run, name, file_digest(folder / WEIGHTS))
+        record_models(manifest, folders)
         return LiveTeacher(models, combine=self.plan.combine if self.plan else "probabilities")
-
-    def digests(self, members: int) -> dict[str, str]:
-        """Return the SHA-256 digests of the weights in the run folder, by model folder."""
-        folders = self._folders(members)
-        return {f.relative_to(self.run.path).as_posix(): file_digest(f / WEIGHTS) for f in folders}
 
     def _folders(self, members: int) -> list[Path]:
         if members == 1:
@@ -118,14 +130,15 @@ class TeacherSource:
             )
         return self._models
 
-    def _load_from_run(self) -> list[nn.Module] | None:
-        """Load the teacher that was trained before the run was resumed; None if there is none."""
+    def _load_from_run(self, manifest: ManifestWriter) -> list[nn.Module] | None:
+        """Load the teacher that was trained before; None if it is not there or damaged."""
         plan = self.plan
         assert plan is not None
         folders = self._folders(plan.members)
-        for folder in folders:
-            if not (folder / WEIGHTS).is_file() or not (folder / DESCRIPTION).is_file():
-                return None
+        unsaved, damages = unsaved_models(self.run, manifest, folders)
+        warn_of_damage(damages, "The teacher is")
+        if unsaved:
+            return None
         empty = partial(build, _builder(plan), self.data, 0)
         return [load_model(folder, empty).model for folder in folders]
 
@@ -217,6 +230,9 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
 
 def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
     files = sorted(path.glob(f"teacher/member*/{WEIGHTS}")) or [find_weights(path)]
+    run = RunFolder(path)
+    if files[0].is_relative_to(run.teacher):
+        check_model_folders(run, [file.parent for file in files])
     empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
     return [load_model(file, empty, trust_pickle=teacher.trust_pickle) for file in files]
 

@@ -4,7 +4,6 @@ There is no pickle and no code. ``model.json`` names one of limbeck's builders. 
 classes are built by the user and filled with :func:`load_weights`.
 """
 
-import hashlib
 import os
 import re
 import warnings
@@ -19,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from limbeck._base.digests import file_digest
 from limbeck._base.errors import LimbeckWarning, TeacherError, UntrustedFileError
 from limbeck._base.files import write_atomically, write_json, write_text
 from limbeck.models.files.kinds import explain_folder, kind_of, unreadable
@@ -32,6 +32,8 @@ from limbeck.models.zoo import TimmModel, TorchvisionModel
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
+MODEL_FILES = (WEIGHTS, DESCRIPTION, "config.json", "tokenizer.json")
+"""Names of all files that :func:`save_model` may write."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,6 @@ class LoadedModel:
 
     model: nn.Module
     description: dict[str, Any]
-
-
-def file_digest(file: Path) -> str:
-    """Compute the SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def save_model(
@@ -86,6 +82,11 @@ def save_model(
     description["class_names"] = list(class_names)
     description["sha256"] = file_digest(folder / WEIGHTS)
     write_json(folder / DESCRIPTION, description)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files of a saved model."""
+    return [folder / name for name in MODEL_FILES if (folder / name).is_file()]
 
 
 @contextmanager
@@ -200,7 +201,7 @@ def load_model(
     if file.suffix != ".safetensors" and is_pickle(file):
         return _load_pickled(file, build, trust=trust_pickle)
     description_file = file.with_name(DESCRIPTION)
-    description = _read_checked_description(description_file, file)
+    description = read_checked_description(file)
     weights = read_weights(file)
     if description.get("builder"):
         model = rebuild(description, description_file, weights)
@@ -221,8 +222,13 @@ def _load_pickled(file: Path, build: Callable[[], nn.Module] | None, *, trust: b
     return LoadedModel(model.eval(), {})
 
 
-def _read_checked_description(description_file: Path, file: Path) -> dict[str, Any]:
-    """Read the description next to the weights, if any, and compare the checksum."""
+def read_checked_description(file: Path) -> dict[str, Any]:
+    """Read the description next to weights, and compare the checksum; empty if there is none.
+
+    Raises:
+        UntrustedFileError: If the description or the file of weights is damaged.
+    """
+    description_file = file.with_name(DESCRIPTION)
     if not description_file.is_file():
         return {}
     description = read_description(description_file)
