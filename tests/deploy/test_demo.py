@@ -3,7 +3,10 @@
 import http.client
 import json
 import shutil
+import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,8 +15,9 @@ from support.deploy_runs import images
 
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
+from limbeck.deploy import demo_server
 from limbeck.deploy.demo import Demo, drawing_style
-from limbeck.deploy.demo_server import MAX_UPLOAD
+from limbeck.deploy.demo_server import MAX_BODIES, MAX_UPLOAD
 from limbeck.deploy.models_of_run import models_of_run
 
 
@@ -97,6 +101,47 @@ def test_invalid_requests_are_refused(demo, method, path, body, headers, status,
     reply, content = request(demo, method, path, body, **headers)
     assert reply.status == status
     assert message in content.decode()
+
+
+def test_a_burst_of_requests_is_answered(demo):
+    with ThreadPoolExecutor(50) as pool:
+        replies = list(pool.map(lambda _: request(demo, "GET", "/facts"), range(50)))
+    assert [reply.status for reply, _ in replies] == [200] * 50
+
+
+def test_few_uploads_are_in_memory_at_a_time(demo, monkeypatch):
+    active, most = set(), []
+
+    def answer(pixels):
+        active.add(threading.get_ident())
+        most.append(len(active))
+        time.sleep(0.01)
+        active.discard(threading.get_ident())
+        return [[0.0] * 3] * 3
+
+    monkeypatch.setattr(demo, "answer", answer)
+    with ThreadPoolExecutor(20) as pool:
+        replies = list(pool.map(lambda _: request(demo, "POST", "/answer", bytes(120)), range(20)))
+    assert [reply.status for reply, _ in replies] == [200] * 20
+    assert max(most) <= MAX_BODIES
+
+
+def test_slow_clients_and_those_that_leave_do_not_block_the_page(demo, monkeypatch, capsys):
+    monkeypatch.setattr(demo_server, "TIMEOUT", 0.05)
+    head = b"POST /image HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 1000\r\n\r\nx"
+    address = "127.0.0.1", demo.server.server_port
+    clients = [socket.create_connection(address) for _ in range(2 * MAX_BODIES)]
+    for client in clients:
+        client.sendall(head % demo.server.server_port)
+    clients[0].close()
+    time.sleep(0.1)
+    for client in clients[1:]:
+        client.sendall(b"y")
+    reply, _ = request(demo, "POST", "/answer", bytes(120))
+    assert reply.status == 200
+    for client in clients:
+        client.close()
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_the_server_listens_on_the_loopback_interface(demo):

@@ -26,8 +26,10 @@ import json
 import math
 import re
 import stat
+import threading
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TextIO
@@ -43,10 +45,24 @@ CARD = "model_card.md"
 KINDS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 MAX_MODEL_BYTES, MAX_GOLDEN_BYTES, MAX_TEXT_BYTES = 2 << 30, 256 << 20, 4 << 20
 """Largest sizes of a model, of the unpacked golden arrays, and of any other file."""
-BATCH_SIZE = 64
+MAX_RATIO = 200
+"""Largest ratio of a file's size to its compressed size in a zip file."""
+MAX_FILES = 64
+"""Largest number of files in a bundle."""
+BATCH_SIZE, MAX_VALUES = 64, 1 << 26
+"""Largest number of inputs in a batch, and of values in an input or a batch of inputs."""
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM")
 """Formats that Pillow decodes itself; for some other formats it starts external programs."""
-MAX_PIXELS = 128 * 1024 * 1024
+MAX_PIXELS, MAX_IMAGE_SIDE, MAX_IMAGE_BYTES = 128 << 20, 65_535, 1 << 30
+"""Largest number of pixels, side in pixels, and file size of an image to read."""
+SMALL_PIXELS, PIXELS_PER_BYTE = 32 << 20, 512
+"""Number of pixels that any file may have, and for each of its bytes a file with more pixels.
+Images with more pixels are decoded one at a time.
+"""
+MAX_SCANS = 100
+"""Largest number of scans in a JPEG file; each takes as long as a whole image."""
+MAX_DEPTH, MAX_PATHS = 64, 1000
+"""Largest depth of folders to search, and number of paths by which links lead to one folder."""
 FULL_RANGE = (0.0, 65535.0)
 """Range of images that use all values of 16 bits."""
 SYSTEM_FILES = ("__macosx", "__pycache__", "desktop.ini", "thumbs.db")
@@ -92,7 +108,51 @@ class DifferentOutputsError(RuntimeFailure):
     exit_code = 8
 
 
+# Files --------------------------------------------------------------------------------------------
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file for reading, but no pipe or device, from which a read may wait forever.
+
+    Raises:
+        OSError: If the file cannot be opened.
+        ValueError: If it is not a file.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    stream = open(path, "rb", opener=opener)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise ValueError("neither a file nor a folder")
+    return stream
+
+
+def check_archive(archive: zipfile.ZipFile, max_bytes: int, max_ratio: int = MAX_RATIO) -> None:
+    """Check the sizes of the files in a zip file before they are read.
+
+    Args:
+        archive: Open zip file.
+        max_bytes: Largest size of all files together.
+        max_ratio: Largest ratio of the size of a file above 4 MiB to its compressed size.
+
+    Raises:
+        ValueError: If the files are too large.
+    """
+    total = 0
+    for entry in archive.infolist():
+        total += entry.file_size
+        ratio_is_high = entry.file_size > max_ratio * entry.compress_size
+        if ratio_is_high and entry.file_size > MAX_TEXT_BYTES:
+            raise ValueError(f"{entry.filename} in it unpacks to {entry.file_size:,} bytes")
+    if total > max_bytes:
+        raise ValueError(f"it unpacks to {total:,} bytes; at most {max_bytes:,} are read")
+
+
 # Images -------------------------------------------------------------------------------------------
+
+_LARGE_IMAGE = threading.Lock()
 
 
 def decode(
@@ -128,8 +188,9 @@ def decode(
         InputError: If the file is missing, damaged, too large or not an image.
     """
     name = name or str(file)
-    image = _to_8_bits(_open_image(file, name), value_range, name)
-    return _prepare(image, size, channels, crop_border=crop_border, invert=invert)
+    with _open_image(file, name) as original:
+        image = _to_8_bits(original, value_range, name)
+        return _prepare(image, size, channels, crop_border=crop_border, invert=invert)
 
 
 def decode_with_digest(
@@ -145,27 +206,42 @@ def decode_with_digest(
     The digest is the SHA-256 of the upright image in RGB, in hexadecimal. It does not depend on
     the other arguments.
     """
-    original = _open_image(file, str(file))
-    image = _to_8_bits(original, None, str(file))
-    # The digest must not depend on the range of the other images.
-    content = original.tobytes() if original.mode == "F" else image.convert("RGB").tobytes()
-    digest = hashlib.sha256(repr(image.size).encode() + content).hexdigest()
-    if _is_deep(original) and value_range is not None:
-        image = _to_8_bits(original, value_range, str(file))
-    return _prepare(image, size, channels, crop_border=crop_border), digest
+    with _open_image(file, str(file)) as original:
+        image = _to_8_bits(original, None, str(file))
+        # The digest must not depend on the range of the other images.
+        content = original.tobytes() if original.mode == "F" else image.convert("RGB").tobytes()
+        digest = hashlib.sha256(repr(image.size).encode())
+        digest.update(content)
+        del content
+        if _is_deep(original) and value_range is not None:
+            image = _to_8_bits(original, value_range, str(file))
+        return _prepare(image, size, channels, crop_border=crop_border), digest.hexdigest()
 
 
-def _open_image(file: Path | BinaryIO, name: str) -> Image.Image:
-    """Open the first image in a file and rotate it by its EXIF orientation."""
-    try:
-        with _open_file(file) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise Image.DecompressionBombError
+@contextlib.contextmanager
+def _open_image(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
+    """Open the first image in a file and rotate it by its EXIF orientation.
+
+    Only one thread at a time has a large image open.
+    """
+    with contextlib.ExitStack() as stack:
+        with _explain_errors(file, name), _open_file(file) as image:
+            if image.width * image.height > SMALL_PIXELS:
+                stack.enter_context(_LARGE_IMAGE)
             has_16_bits = any(";16" in str(tile) for tile in image.tile)
             image.load()
             if has_16_bits and not _is_deep(image):
                 _check_upper_bits(image, name)
-            return _upright(image)
+            upright = _upright(image)
+        yield upright
+
+
+@contextlib.contextmanager
+def _explain_errors(file: Path | BinaryIO, name: str) -> Iterator[None]:
+    """Turn an error of reading an image file into an ``InputError``."""
+    try:
+        yield
+        return
     except InputError:
         raise
     except FileNotFoundError:
@@ -175,6 +251,8 @@ def _open_image(file: Path | BinaryIO, name: str) -> Image.Image:
         reason = f"not an image of a known format: {', '.join(FORMATS)}"
     except Image.DecompressionBombError:
         reason = f"more than {MAX_PIXELS:,} pixels"
+    except MemoryError:
+        reason = "its pixels do not fit into memory"
     except Exception as error:  # decoders may raise anything on a damaged file
         reason = getattr(error, "strerror", None) or _one_line(error)
     raise InputError(f"{name} ({reason})")
@@ -187,19 +265,41 @@ def _open_file(file: Path | BinaryIO) -> Iterator[ImageFile.ImageFile]:
     Pillow maps files that it opens itself into memory, and then confuses height and width of TIFF
     files that are stored on their side.
     """
-    if not isinstance(file, Path):
-        with Image.open(file, formats=FORMATS) as image:
+    with open_file(file) if isinstance(file, Path) else contextlib.nullcontext(file) as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+        if size > MAX_IMAGE_BYTES:
+            raise ValueError(f"larger than {MAX_IMAGE_BYTES >> 30} GiB")
+        with Image.open(stream, formats=FORMATS) as image:
+            _check_pixels(image, size)
+            _check_scans(image, stream)
             yield image
+
+
+def _check_pixels(image: ImageFile.ImageFile, file_size: int) -> None:
+    """Check the size of an image that is not decoded yet against the size of its file."""
+    tags = getattr(image, "tag_v2", {})  # of TIFF files, whose tiles may be larger than the image
+    tile = tags.get(322, 1), tags.get(323, 1)
+    max_pixels = min(MAX_PIXELS, max(SMALL_PIXELS, PIXELS_PER_BYTE * file_size))
+    for width, height in (image.size, tile):
+        if width * height > MAX_PIXELS:
+            raise ValueError(f"more than {MAX_PIXELS:,} pixels")
+        if width * height > max_pixels:
+            raise ValueError(f"{width} x {height} pixels in a file of {file_size:,} bytes")
+        if max(width, height) > MAX_IMAGE_SIDE:
+            raise ValueError(f"a side of more than {MAX_IMAGE_SIDE:,} pixels")
+
+
+def _check_scans(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
+    """Check that a progressive JPEG file has no more scans than encoders write."""
+    if not image.info.get("progressive"):
         return
-    _check_not_a_pipe(file)
-    with file.open("rb") as stream, Image.open(stream, formats=FORMATS) as image:
-        yield image
-
-
-def _check_not_a_pipe(file: Path) -> None:
-    """Check that a file is not a pipe or socket, from which a read may wait forever."""
-    if file.is_fifo() or file.is_socket():
-        raise ValueError("neither a file nor a folder")
+    position = stream.tell()
+    stream.seek(0)
+    scans = stream.read().count(b"\xff\xda")
+    stream.seek(position)
+    if scans > MAX_SCANS:
+        raise ValueError(f"a progressive JPEG file of {scans} scans; at most {MAX_SCANS} are read")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -247,9 +347,11 @@ def value_limits(file: Path) -> ValueLimits | None:
     """
     try:
         with _open_file(file) as image:
-            if not _is_deep(image) or image.width * image.height > MAX_PIXELS:
+            if not _is_deep(image):
                 return None
-            return _limits_of(np.asarray(image))
+            is_large = image.width * image.height > SMALL_PIXELS
+            with _LARGE_IMAGE if is_large else contextlib.nullcontext():
+                return _limits_of(np.asarray(image))
     except Exception:  # decode reports files that cannot be read
         return None
 
@@ -323,8 +425,10 @@ def _scale(values: np.ndarray, value_range: Sequence[float] | None, name: str) -
         raise InputError(
             f"{name} (values from {limits.low:g} to {limits.high:g}; expected {low:g} to {high:g})"
         )
-    scaled = np.rint((values.astype(np.float64) - low) * 255 / width)
-    return scaled.clip(0, 255).astype(np.uint8)
+    scaled = np.empty(values.shape, np.uint8)
+    for row, numbers in enumerate(values):
+        scaled[row] = np.rint((numbers.astype(np.float64) - low) * 255 / width).clip(0, 255)
+    return scaled
 
 
 def _prepare(
@@ -392,16 +496,21 @@ def files_below(folder: Path) -> list[Path]:
     missing files are returned too, so that whoever reads them reports them.
 
     Raises:
-        InputError: If a folder cannot be read.
+        InputError: If a folder cannot be read, lies too deep, or is the target of too many links.
     """
-    return list(_walk(folder, ()))
+    return list(_walk(folder, (), Counter()))
 
 
-def _walk(folder: Path, folders_above: tuple[Path, ...]) -> Iterator[Path]:
+def _walk(folder: Path, folders_above: tuple[Path, ...], paths_to: Counter[Path]) -> Iterator[Path]:
     try:
         resolved = folder.resolve()
         if resolved in folders_above:
             return
+        paths_to[resolved] += 1
+        if paths_to[resolved] > MAX_PATHS:
+            raise InputError(f"{folder} (more than {MAX_PATHS} paths of links lead to this folder)")
+        if len(folders_above) > MAX_DEPTH:
+            raise InputError(f"{folder} (more than {MAX_DEPTH} folders deep)")
         paths = sorted(folder.iterdir())
         is_folder = {path: path.is_dir() for path in paths}
     except OSError as error:
@@ -410,7 +519,7 @@ def _walk(folder: Path, folders_above: tuple[Path, ...]) -> Iterator[Path]:
         if is_system_file(path.name):
             continue
         if is_folder[path]:
-            yield from _walk(path, (*folders_above, resolved))
+            yield from _walk(path, (*folders_above, resolved), paths_to)
         else:
             yield path
 
@@ -463,6 +572,11 @@ class Bundle:
         self.preprocess = self._read_json(PREPROCESS)
         if not _is_preprocess(self.preprocess):
             raise self._error(f"{PREPROCESS} has no valid settings for preparing inputs")
+        if math.prod(self.shape) > MAX_VALUES:
+            raise self._error(
+                f"{PREPROCESS} has inputs of shape {self.shape}; at most {MAX_VALUES:,} values are "
+                "read"
+            )
 
     @property
     def kinds(self) -> list[str]:
@@ -509,8 +623,7 @@ class Bundle:
         content = io.BytesIO(self.read(GOLDEN))
         try:
             with zipfile.ZipFile(content) as archive:
-                if sum(entry.file_size for entry in archive.infolist()) > MAX_GOLDEN_BYTES:
-                    raise ValueError(f"it contains more than {MAX_GOLDEN_BYTES >> 20} MiB")
+                check_archive(archive, MAX_GOLDEN_BYTES)
             with np.load(content, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
         except Exception as error:  # readers may raise anything on a damaged file
@@ -568,8 +681,7 @@ class Bundle:
                 value_range=self.value_range or value_range,
             )
         try:
-            _check_not_a_pipe(path)
-            array = np.load(path, allow_pickle=False)
+            array = self._load_array(path)
         except FileNotFoundError:
             raise InputError(f"{path} (missing)") from None
         except Exception as error:  # readers may raise anything on a damaged file
@@ -580,6 +692,14 @@ class Bundle:
             raise InputError(f"{path} (an array of shape {shape}; expected {self.shape})")
         return _as_type(array, self.preprocess["dtype"], path)
 
+    def _load_array(self, path: Path) -> Any:
+        with open_file(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            # NumPy stores at most 16 bytes for each number, and about 100 bytes of settings.
+            if size > 16 * math.prod(self.shape) + (1 << 16):
+                raise ValueError(f"{size:,} bytes for an input of shape {self.shape}")
+            return np.load(stream, allow_pickle=False)
+
     def _error(self, fault: str) -> BundleError:
         return BundleError(f"{self.path}: {fault}.")
 
@@ -587,12 +707,9 @@ class Bundle:
         try:
             if self._is_zip:
                 return self._read_zipped(name)
-            file = self.path / name
-            status = file.stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise self._error(f"{name} is not a file")
-            self._check_size(name, status.st_size)
-            return file.read_bytes()
+            with open_file(self.path / name) as stream:
+                self._check_size(name, os.fstat(stream.fileno()).st_size)
+                return stream.read()
         except BundleError:
             raise
         except FileNotFoundError:
@@ -610,7 +727,10 @@ class Bundle:
                 raise FileNotFoundError
             if len(entries) > 1:
                 raise self._error(f"{name} occurs twice")
-            self._check_size(name, entries[0].file_size)
+            size, compressed_size = entries[0].file_size, entries[0].compress_size
+            self._check_size(name, size)
+            if size > max(MAX_TEXT_BYTES, MAX_RATIO * compressed_size):
+                raise self._error(f"{name} unpacks from {compressed_size:,} to {size:,} bytes")
             return archive.read(entries[0])
 
     def _check_size(self, name: str, size: int) -> None:
@@ -634,6 +754,8 @@ class Bundle:
             if len(digest) != 64 or name != os.path.basename(name) or name in ("", ".", "..", SUMS):
                 raise self._error(f"{SUMS} is damaged at {line[:80]!r}")
             sums[name] = digest
+        if len(sums) > MAX_FILES:
+            raise self._error(f"{SUMS} lists more than {MAX_FILES} files")
         required = (METADATA, LABELS, PREPROCESS, GOLDEN, KINDS["fp32"])
         missing = [name for name in required if name not in sums]
         if missing:
@@ -724,7 +846,8 @@ def _is_zip(path: Path) -> bool:
     try:
         if path.is_dir():
             return False
-        exists, is_zip = path.exists(), zipfile.is_zipfile(path)
+        exists = path.exists()
+        is_zip = path.is_file() and zipfile.is_zipfile(path)
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror}).") from None
     if not exists:
@@ -741,6 +864,8 @@ def _is_preprocess(content: dict[str, Any]) -> bool:
         return False
     if not all(type(side) is int and 1 <= side <= 1 << 16 for side in shape):
         return False
+    if len(shape) > 32:
+        return False
     if content.get("kind") == "array":
         return content.get("dtype") in ("uint8", "float32")
     if content.get("kind") != "image" or not isinstance(content.get("crop_border"), bool):
@@ -755,7 +880,7 @@ def _is_range(value: Any) -> bool:
         return True
     if not isinstance(value, list) or len(value) != 2:
         return False
-    are_numbers = all(type(end) in (int, float) and math.isfinite(end) for end in value)
+    are_numbers = all(type(end) in (int, float) and abs(end) < 1e300 for end in value)
     return are_numbers and value[0] < value[1]
 
 
@@ -863,8 +988,9 @@ def predict(
     session = bundle.load(model)
     table = _Table(table_format, top, sys.stdout if out is None else out)
     shows_progress = sys.stderr.isatty() and len(files) > BATCH_SIZE
-    for first in range(0, len(files), BATCH_SIZE):
-        batch = files[first : first + BATCH_SIZE]
+    batch_size = max(1, min(BATCH_SIZE, MAX_VALUES // math.prod(bundle.shape)))
+    for first in range(0, len(files), batch_size):
+        batch = files[first : first + batch_size]
         arrays: dict[Path, np.ndarray] = {}
         errors: dict[Path, str] = {}
         for file in batch:

@@ -3,9 +3,11 @@
 import io
 import json
 import sys
+import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from threading import BoundedSemaphore
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +18,11 @@ from limbeck.data import Dataset
 from limbeck.report.examples import png_of
 
 MAX_UPLOAD = 32 << 20
+MAX_CONNECTIONS, MAX_BODIES = 64, 4
+"""Number of connections at a time, and of requests whose content is in memory at a time."""
 TIMEOUT = 60
+"""Seconds to wait for a request, and for all of its content."""
+_CHUNK = 1 << 16
 PAGE = {
     "/": ("demo.html", "text/html"),
     "/demo.css": ("demo.css", "text/css"),
@@ -50,6 +56,29 @@ class Server(ThreadingHTTPServer):
     """Server on the loopback interface."""
 
     daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *args: Any):
+        super().__init__(*args)
+        self._connections = BoundedSemaphore(MAX_CONNECTIONS)
+        self.bodies = BoundedSemaphore(MAX_BODIES)
+        """Slots of requests with content."""
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread; further connections wait in the queue."""
+        self._connections.acquire()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._connections.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, and then allow another one."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print an error, unless the browser closed the connection."""
@@ -106,15 +135,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Classify the pixels of one input (``/answer``) or an image file (``/image``)."""
         if not self._is_trusted():
             return
-        body = self._read_body()
-        if body is None:
-            return
-        if self.path == "/answer":
-            self._answer_pixels(body)
-        elif self.path == "/image":
-            self._answer_file(body)
-        else:
-            self._refuse_path()
+        server: Any = self.server
+        with server.bodies:
+            body = self._read_body()
+            if body is None:
+                return
+            if self.path == "/answer":
+                self._answer_pixels(body)
+            elif self.path == "/image":
+                self._answer_file(body)
+            else:
+                self._refuse_path()
 
     def _answer_pixels(self, body: bytes) -> None:
         shape = self.classifiers.data.shape
@@ -167,8 +198,23 @@ class _Handler(BaseHTTPRequestHandler):
         elif int(length) > MAX_UPLOAD:
             self._send_error_message(f"this file is larger than {MAX_UPLOAD >> 20} MiB")
         else:
-            return self.rfile.read(int(length))
+            return self._receive(int(length))
         return None
+
+    def _receive(self, length: int) -> bytes:
+        """Read the content of a request.
+
+        Raises:
+            ConnectionError: If the client closes the connection, or takes too long.
+        """
+        deadline = time.monotonic() + TIMEOUT
+        content = bytearray()
+        while len(content) < length:
+            chunk = self.rfile.read1(min(_CHUNK, length - len(content)))
+            if not chunk or time.monotonic() > deadline:
+                raise ConnectionAbortedError("the content of a request is incomplete")
+            content += chunk
+        return bytes(content)
 
     def _refuse_path(self) -> None:
         self.close_connection = True
