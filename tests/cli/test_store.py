@@ -8,6 +8,7 @@ import pytest
 from filelock import FileLock
 from support.store_cases import SHARD, folder_of, image_pass, model, open_quietly, text_pass
 
+from limbeck._base.open_folder import OpenFolder
 from limbeck.cli import store as store_commands
 from limbeck.cli.main import main
 from limbeck.data import NoViews
@@ -118,8 +119,14 @@ def test_files_that_vanish_meanwhile(root, capsys, monkeypatch):
 
 def test_a_store_that_cannot_be_read(root, capsys, monkeypatch):
     one, _ = both(root)
-    (one / CHECKSUMS).unlink()
-    (one / CHECKSUMS).symlink_to(CHECKSUMS)  # a loop
+    original = OpenFolder.read
+
+    def failing(self, name):
+        if self.path == one and name == CHECKSUMS:
+            raise OSError(5, "Input/output error", str(one / CHECKSUMS))
+        return original(self, name)
+
+    monkeypatch.setattr(OpenFolder, "read", failing)
     assert main(["store", "list"]) == 0
     assert any(line.endswith("unreadable") for line in capsys.readouterr().out.splitlines())
     assert main(["store", "verify"]) == 6

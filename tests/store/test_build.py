@@ -127,7 +127,7 @@ def test_stored_answers_are_to_the_mixtures_that_students_see(transfer, tmp_path
 def test_a_second_time_nothing_is_asked_or_written(root):
     folder = folder_of(root)
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
-    (root / f"{folder.name}.lock").unlink()
+    assert not (root / f"{folder.name}.lock").exists()
     _, count, messages = open_counted(image_pass(), root)
     assert count == 0
     assert messages == ""

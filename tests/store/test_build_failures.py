@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +24,7 @@ from support.store_cases import (
 )
 
 from limbeck._base.errors import ResourceError, TeacherError, UntrustedFileError
+from limbeck._base.open_folder import OpenFolder
 from limbeck.data import NoViews
 from limbeck.store.files import ANSWERS, CHECKSUMS, StoreFolder
 from limbeck.teacher.signal import LiveTeacher
@@ -114,7 +114,7 @@ def test_a_disk_that_fails_half_way_keeps_finished_shards(tmp_path, monkeypatch,
 
     def failing(self, shard, content):
         if shard == 2:
-            monkeypatch.setattr(Path, "open", lambda *_: (_ for _ in ()).throw(error))
+            monkeypatch.setattr(OpenFolder, "edit", lambda *_: (_ for _ in ()).throw(error))
         write(self, shard, content)
 
     error = OSError(code, os.strerror(code))
@@ -131,18 +131,14 @@ def test_a_disk_that_fails_half_way_keeps_finished_shards(tmp_path, monkeypatch,
 @pytest.mark.parametrize("name", [ANSWERS, CHECKSUMS])
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
 def test_a_file_that_cannot_be_read(root, monkeypatch, name, code):
-    original = Path.open
+    original = OpenFolder.read
 
-    def failing(self, mode="r", *arguments, **options):
-        if self.name == name and "r" in mode:
-            raise OSError(code, os.strerror(code), str(self))
-        return original(self, mode, *arguments, **options)
+    def failing(self, file):
+        if file == name:
+            raise OSError(code, os.strerror(code), str(self.path / file))
+        return original(self, file)
 
-    def read_text(self, encoding):
-        return self.open(encoding=encoding).read()
-
-    monkeypatch.setattr(Path, "open", failing)
-    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(OpenFolder, "read", failing)
     message = f"{name} cannot be read .{os.strerror(code)}.*store.folder=DIR.*store=off"
     with pytest.raises(ResourceError, match=message) as caught:
         open_quietly(image_pass(), root)

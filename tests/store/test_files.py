@@ -4,7 +4,8 @@ import pytest
 from support.store_cases import image_pass, open_quietly
 
 from limbeck._base.errors import ResourceError
-from limbeck.store.files import check_folder, format_bytes
+from limbeck.store.files import format_bytes
+from limbeck.store.folder import check_folder
 
 
 def test_a_file_where_the_folder_should_be(tmp_path):

@@ -8,15 +8,18 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+from limbeck._base import ownership
 from limbeck._base.errors import ResourceError
+from limbeck._base.open_folder import OpenFolder
 
 Entry = TypeVar("Entry")
 
@@ -45,6 +48,15 @@ class CacheKind:
         folder = os.environ.get(self.variable)
         if folder:
             return Path(folder).expanduser() / self.subfolder
+        return self.private_folder
+
+    @property
+    def private_folder(self) -> Path:
+        """The folder in the user's cache folder.
+
+        Raises:
+            ResourceError: If there is no home folder.
+        """
         cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
         if cache.is_absolute():
             return cache / "limbeck" / self.name
@@ -66,15 +78,76 @@ def key_of(description: str) -> str:
     return hashlib.sha256(description.encode()).hexdigest()[:32]
 
 
-@contextmanager
-def hold_lock(path: Path, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Hold the lock of a cache entry, so that one process at a time writes it.
+def open_root(folder: Path, *, create: bool = False) -> OpenFolder:
+    """Open the folder of a cache, after checking whose it is.
 
     Args:
-        path: Path of the entry; the lock file next to it ends in ``.lock``.
-        on_wait: Function to call once if another process holds the lock.
+        folder: Folder of the cache.
+        create: Whether the folder will be written to. A missing one is created, with access for
+            its owner only, since the content may be private.
+
+    Raises:
+        PermissionError: If another user could have put the folder there.
+        OSError: If it cannot be opened or created.
     """
-    lock = FileLock(path.with_suffix(".lock"))
+    if create:
+        ownership.make_folders(folder)
+    ownership.check_place(folder)
+    if is_private(folder):
+        ownership.make_private(folder)
+    root = OpenFolder.open(folder)
+    if create:
+        ownership.warn_if_open(folder, root.folder_status())
+    return root
+
+
+def is_private(folder: Path) -> bool:
+    """Whether a folder is in the user's cache, rather than one that the user named."""
+    with suppress(ResourceError):  # there is no home folder
+        return folder in [kind.private_folder for kind in (ANSWERS, IMAGES, TOKENS)]
+    return False
+
+
+def open_entry(root: OpenFolder, name: str) -> OpenFolder:
+    """Open the folder of an entry for writing, after creating it if necessary.
+
+    Args:
+        root: Folder of the cache.
+        name: Name of the entry.
+
+    Raises:
+        PermissionError: If another user could have put the folder there.
+        OSError: If it is a link, or cannot be opened or created.
+    """
+    parent = root.folder_status()
+    root.make_subfolder(name, ownership.mode_within(parent, entry=True))
+    ownership.check_owner(root.status(name), parent, root.path / name)
+    return root.subfolder(name)
+
+
+@contextmanager
+def hold_lock(
+    root: OpenFolder, key: str, on_wait: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Hold the lock of a cache entry, so that one process at a time writes it.
+
+    The lock file is removed at the end. If one is there and free, its process was killed.
+
+    Args:
+        root: Folder of the cache.
+        key: Key of the entry; the lock file is called ``<key>.lock``.
+        on_wait: Function to call once if another process holds the lock.
+
+    Raises:
+        OSError: If the lock file cannot be created, or something else is in its place.
+    """
+    file = root.path.resolve() / f"{key}.lock"
+    with suppress(FileNotFoundError):
+        status = root.status(file.name)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            reason = "it is a link or a folder, not the lock file of limbeck. Remove it"
+            raise OSError(errno.EEXIST, reason, str(file))
+    lock = FileLock(file)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -83,34 +156,70 @@ def hold_lock(path: Path, on_wait: Callable[[], object] = lambda: None) -> Itera
     try:
         yield
     finally:
+        # A process that waits for this file notices that it is gone, and creates another one.
+        with suppress(OSError):
+            root.remove(file.name)
         lock.release()
 
 
 def read_or_write(
-    path: Path, read: Callable[[], Entry | None], write: Callable[[], object]
+    folder: Path,
+    name: str,
+    read: Callable[[OpenFolder], Entry | None],
+    write: Callable[[OpenFolder], object],
+    remove_leftovers: Callable[[OpenFolder], object],
 ) -> Entry:
     """Read a cache entry, after one process has written it if necessary.
 
     Args:
-        path: Path of the entry. Missing folders are created with access for the owner only, since
-            the content may be private.
+        folder: Folder of the cache.
+        name: Name of the entry.
         read: Function that returns the content, or None if the entry is missing or damaged.
         write: Function that computes the content and writes it.
+        remove_leftovers: Function that removes the temporary files of killed processes.
 
     Raises:
-        OSError: If the folder cannot be written to, or the entry cannot be read back.
+        OSError: If the folder cannot be used or written to, or the entry cannot be read back.
     """
-    entry = read()
+    key = Path(name).stem
+    with suppress(FileNotFoundError), open_root(folder) as root:
+        entry = read(root)
+        if entry is not None:
+            clean_up(root, key, lambda: remove_leftovers(root))
+            return entry
+    with open_root(folder, create=True) as root, hold_lock(root, key):
+        remove_leftovers(root)
+        entry = read(root)  # another process may have written it meanwhile
+        if entry is None:
+            write(root)
+            entry = read(root)
     if entry is None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with hold_lock(path):
-            entry = read()  # another process may have written it meanwhile
-            if entry is None:
-                write()
-                entry = read()
-    if entry is None:
-        raise OSError(errno.EIO, "it cannot be read back", str(path))
+        raise OSError(errno.EIO, "it cannot be read back", str(folder / name))
     return entry
+
+
+class _BusyError(OSError):
+    """Another process holds the lock."""
+
+
+def clean_up(root: OpenFolder, key: str, remove_leftovers: Callable[[], object]) -> None:
+    """Remove what a killed process left of a complete entry, unless another one is at work.
+
+    A lock file without a process is the sign of one that was killed.
+
+    Args:
+        root: Folder of the cache.
+        key: Key of the entry.
+        remove_leftovers: Function that removes the temporary files of the entry.
+    """
+
+    def give_up() -> None:
+        raise _BusyError
+
+    with suppress(OSError):  # the folder may be read-only
+        if root.contains(f"{key}.lock"):
+            with hold_lock(root, key, on_wait=give_up):
+                remove_leftovers()
 
 
 def lacks_space(folder: Path, size: int) -> bool:

@@ -116,8 +116,7 @@ def remove_leftovers(folder: Path, name: str | None = None, *, subfolders: bool 
     """
     with suppress(OSError):  # a folder that cannot be read or written is reported elsewhere
         for path in list(folder.rglob("*") if subfolders else folder.iterdir()):
-            is_temporary = TEMPORARY_FILE.fullmatch(path.name) is not None
-            if is_temporary and (name is None or path.name.startswith(_start(name))):
+            if is_temporary(path.name, name):
                 _remove(path)
 
 
@@ -155,8 +154,19 @@ def _temporary_file(path: Path) -> Iterator[Path]:
         _sync(path.parent)
 
 
+def temporary_name(name: str) -> str:
+    """Return a new name for the temporary file of a file."""
+    return f"{_start(name)}{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def is_temporary(name: str, target: str | None = None) -> bool:
+    """Whether a name is that of a temporary file of a file; None for any file."""
+    is_of_target = target is None or name.startswith(_start(target))
+    return is_of_target and TEMPORARY_FILE.fullmatch(name) is not None
+
+
 def _temporary_name(path: Path) -> Path:
-    return path.with_name(f"{_start(path.name)}{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(temporary_name(path.name))
 
 
 def _start(name: str) -> str:
@@ -210,8 +220,8 @@ def _errors_of(path: Path, temporary: Path) -> Iterator[None]:
         yield
     except OSError as error:
         file = str(error.filename or temporary)
-        is_temporary = file == str(temporary) or file.startswith(f"{temporary}{os.sep}")
-        if error.errno is None or not is_temporary:
+        is_own = file == str(temporary) or file.startswith(f"{temporary}{os.sep}")
+        if error.errno is None or not is_own:
             raise
         raise OSError(error.errno, error.strerror or os.strerror(error.errno), str(path)) from error
 

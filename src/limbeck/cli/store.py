@@ -7,20 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from limbeck._base import cache
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck.cli.parsers import add_verb
 from limbeck.store.files import (
     StoreFolder,
     describe_shards,
-    find_stores,
     format_bytes,
-    remove_store,
-    size_of,
     translate_write_errors,
 )
+from limbeck.store.folder import find_stores, remove_store, size_of
 from limbeck.store.key import Header
 
 COLUMNS = ("key", "data", "teacher", "views", "rows", "kind", "bytes", "size", "age", "state")
@@ -154,14 +150,14 @@ def clear(root: Path, keys: Sequence[str], *, everything: bool) -> Iterator[str]
 
 
 def _remove(path: Path) -> None:
-    try:
-        with FileLock(f"{path}.lock", timeout=0):
-            remove_store(path)
-    except Timeout:
+    def give_up() -> None:
         raise ConfigError(
             f"Another process is writing to store {path.name[:KEY_DIGITS]}. Wait until it has "
             "finished, or stop it."
-        ) from None
+        )
+
+    with cache.open_root(path.parent) as root, cache.hold_lock(root, path.name, give_up):
+        remove_store(root, path.name)
 
 
 def select(root: Path, keys: Sequence[str]) -> list[Path]:

@@ -17,9 +17,9 @@ from limbeck.store.files import (
     Check,
     StoreFolder,
     describe_shards,
-    find_stores,
     translate_write_errors,
 )
+from limbeck.store.folder import find_stores
 from limbeck.store.key import Header, damage_error, differing_parts
 from limbeck.store.verify import verify
 from limbeck.teacher.signal import StoredTeacher
@@ -75,6 +75,8 @@ def _content(
     store = _find(root, header)
     check = _check(store, progress)
     if check.content is not None:
+        if store is not None:
+            _clean_up(store)
         return check.content
 
     def on_wait() -> None:
@@ -85,8 +87,8 @@ def _content(
     try:
         with ExitStack() as stack:
             with translate_write_errors(root, header.size):
-                root.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(cache.hold_lock(root / header.key, on_wait))
+                folder = stack.enter_context(cache.open_root(root, create=True))
+                stack.enter_context(cache.hold_lock(folder, header.key, on_wait))
             return _build(teacher_pass, header, root, progress)
     except ResourceError as error:
         if store is None or not check.damaged_shards:
@@ -95,6 +97,12 @@ def _content(
         raise UntrustedFileError(
             f"{store.path}: {shards} damaged and cannot be repaired: {error}"
         ) from None
+
+
+def _clean_up(store: StoreFolder) -> None:
+    """Remove what a killed process left next to complete answers."""
+    with suppress(OSError), cache.open_root(store.path.parent) as root:
+        cache.clean_up(root, store.path.name, store.remove_leftovers)
 
 
 def _find(root: Path, header: Header) -> StoreFolder | None:

@@ -18,7 +18,6 @@ import hashlib
 import json
 import mmap
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,20 +26,17 @@ from typing import Any, BinaryIO, NamedTuple
 
 from limbeck._base import cache
 from limbeck._base.errors import ResourceError, UntrustedFileError
-from limbeck._base.files import write_json
+from limbeck._base.open_folder import OpenFolder, PlantedFileError
 from limbeck.store.key import FORMAT, HEADER, Header, damage_error
 
 ANSWERS, CHECKSUMS = "answers.bin", "shards.json"
-_KEY = re.compile(r"[0-9a-f]{32}")
-_STORE_FILE = re.compile(
-    r"store\.json|(?:answers|logits)\.bin|shards\.json|\.(?:store|shards)\.json\.[a-z0-9_]+\.json"
-)
-"""Names of a store's files; ``logits.bin`` belongs to format 1."""
+_MAX_JSON_BYTES = 1 << 28
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_ALTERNATIVES = (
+ALTERNATIVES = (
     "Choose another folder with store.folder=DIR or LIMBECK_STORE=DIR, or run the teacher in every "
     "step with store=off."
 )
+"""Advice for a folder that cannot be used."""
 
 
 class Check(NamedTuple):
@@ -125,7 +121,7 @@ class StoreFolder:
         checksums = self.checksums()
         damaged_shards = []
         try:
-            with self.answers.open("rb") as file:
+            with OpenFolder.open_entry(self.path) as folder, folder.read(ANSWERS) as file:
                 for done, shard in enumerate(sorted(checksums), start=1):
                     if self._checksum(shard, self._read(file, shard)) != checksums[shard]:
                         damaged_shards.append(shard)
@@ -137,10 +133,10 @@ class StoreFolder:
                 # The open file is mapped, not the path, which may belong to another file by now.
                 content = mmap.mmap(file.fileno(), self.header.size, access=mmap.ACCESS_COPY)
                 return Check([], content)
-        except FileNotFoundError:
+        except (FileNotFoundError, PlantedFileError):
             return Check(sorted(checksums), None)
         except OSError as error:
-            raise _unreadable(self.answers, error) from None
+            raise unreadable(self.answers, error) from None
 
     def prepare(self, *, damaged_shards: list[int]) -> None:
         """Write the header, and drop the checksums of damaged shards.
@@ -148,21 +144,25 @@ class StoreFolder:
         Raises:
             ResourceError: If the folder cannot be written to, or the disk is full.
         """
-        with translate_write_errors(self.path.parent, self.header.size):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.answers.touch()
-            size = self.answers.stat().st_size
-            if cache.lacks_space(self.path, self.header.size - size):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if size > self.header.size:
-                os.truncate(self.answers, self.header.size)
-            write_json(self.path / HEADER, self.header.to_json())
+        with (
+            translate_write_errors(self.path.parent, self.header.size),
+            cache.open_root(self.path.parent, create=True) as root,
+            cache.open_entry(root, self.path.name) as folder,
+        ):
+            folder.remove_temporary_files(HEADER, CHECKSUMS)
+            with folder.edit(ANSWERS) as file:
+                size = os.fstat(file.fileno()).st_size
+                if cache.lacks_space(self.path, self.header.size - size):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if size > self.header.size:
+                    file.truncate(self.header.size)
+            _write_json(folder, HEADER, self.header.to_json(), sync=True)
             checksums: dict[int, str] = {}
             with suppress(UntrustedFileError):
                 checksums = self.checksums()
             for shard in damaged_shards:
                 checksums.pop(shard, None)
-            self._write_checksums(checksums)
+            self._write_checksums(folder, checksums)
 
     def write(self, shard: int, content: bytes) -> None:
         """Write a shard, then its checksum.
@@ -170,11 +170,20 @@ class StoreFolder:
         Raises:
             ResourceError: If the disk is full or fails.
         """
-        with translate_write_errors(self.path.parent, self.header.size):
-            with self.answers.open("r+b") as file:
+        with (
+            translate_write_errors(self.path.parent, self.header.size),
+            OpenFolder.open_entry(self.path) as folder,
+        ):
+            with folder.edit(ANSWERS) as file:
                 file.seek(self.header.rows_of(shard).start * self.header.row_bytes)
                 file.write(content)
-            self._write_checksums({**self.checksums(), shard: self._checksum(shard, content)})
+            checksums = {**self.checksums(), shard: self._checksum(shard, content)}
+            self._write_checksums(folder, checksums)
+
+    def remove_leftovers(self) -> None:
+        """Remove the temporary files of processes that were killed; the lock has to be held."""
+        with suppress(FileNotFoundError), OpenFolder.open_entry(self.path) as folder:
+            folder.remove_temporary_files(HEADER, CHECKSUMS)
 
     def _read(self, file: BinaryIO, shard: int) -> bytes:
         rows = self.header.rows_of(shard)
@@ -187,86 +196,35 @@ class StoreFolder:
         digest.update(content)
         return digest.hexdigest()
 
-    def _write_checksums(self, checksums: Mapping[int, str]) -> None:
+    def _write_checksums(self, folder: OpenFolder, checksums: Mapping[int, str]) -> None:
         shards = {str(shard): checksums[shard] for shard in sorted(checksums)}
-        write_json(self.path / CHECKSUMS, {"format": FORMAT, "shards": shards})
+        _write_json(folder, CHECKSUMS, {"format": FORMAT, "shards": shards})
 
 
 def _read_json(path: Path, name: str) -> Any:
     """Content of a JSON file of a store; None if it does not exist."""
     try:
-        return json.loads((path / name).read_text(encoding="utf-8"))
+        with OpenFolder.open_entry(path) as folder, folder.read(name) as file:
+            if os.fstat(file.fileno()).st_size > _MAX_JSON_BYTES:
+                raise damage_error(path, "it is too large", name)
+            return json.loads(file.read().decode())
+    except PlantedFileError as error:
+        if error.filename == str(path):
+            raise UntrustedFileError(f"{path} is a link, not a store. Remove it.") from None
+        raise damage_error(path, str(error.strerror), name) from None
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _unreadable(path / name, error) from None
+        raise unreadable(path / name, error) from None
     except (ValueError, RecursionError) as error:
         raise damage_error(path, str(error), name) from None
 
 
-# All stores of a folder ---------------------------------------------------------------------------
-
-
-def find_stores(root: Path) -> list[Path]:
-    """Folders in ``root`` that are stores, damaged ones included, sorted by name.
-
-    Raises:
-        ResourceError: If ``root`` cannot be read.
-    """
-    if not root.is_dir():
-        return []
-    try:
-        return [path for path in sorted(root.iterdir()) if is_store(path)]
-    except OSError as error:
-        raise _unreadable(root, error) from None
-
-
-def is_store(path: Path) -> bool:
-    """Whether a folder has the name of a store and contains only files of a store."""
-    try:
-        if not _KEY.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
-            return False
-        return all(
-            _STORE_FILE.fullmatch(file.name) and not file.is_dir() for file in path.iterdir()
-        )
-    except OSError:  # removed by another process, or owned by another user
-        return False
-
-
-def size_of(path: Path) -> int:
-    """Total size of a store's files in bytes, skipping files that vanish during the call."""
-    size = 0
-    with suppress(OSError):
-        for file in path.iterdir():
-            with suppress(OSError):
-                size += file.lstat().st_size
-    return size
-
-
-def remove_store(path: Path) -> None:
-    """Delete a store's files and its folder, the header last."""
-    for file in sorted(path.iterdir(), key=lambda file: file.name == HEADER):
-        if _STORE_FILE.fullmatch(file.name):
-            file.unlink(missing_ok=True)
-    path.rmdir()
-
-
-def check_folder(root: Path) -> None:
-    """Check that a folder can hold stores, without writing anything.
-
-    Raises:
-        ResourceError: If it is a file, or can be neither read nor created.
-    """
-    existing = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
-    if not existing.is_dir():
-        raise ResourceError(f"store.folder={root}: {existing} is not a folder. {_ALTERNATIVES}")
-    usable = os.access(existing, os.R_OK | os.X_OK)
-    if existing != root:
-        usable = usable and os.access(existing, os.W_OK)
-    if not usable:
-        raise ResourceError(
-            f"store.folder={root}: permission denied for {existing}. {_ALTERNATIVES}"
-        )
+def _write_json(
+    folder: OpenFolder, name: str, content: Mapping[str, Any], *, sync: bool = False
+) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    folder.replace(name, lambda file: file.write(text.encode()), sync=sync)
 
 
 @contextmanager
@@ -286,7 +244,7 @@ def translate_write_errors(root: Path, size: int = 0) -> Iterator[None]:
         if error.errno not in _FULL:
             raise ResourceError(
                 f"{error.filename or root} cannot be written ({error.strerror}), so the teacher's "
-                f"answers cannot be stored. {_ALTERNATIVES}"
+                f"answers cannot be stored. {ALTERNATIVES}"
             ) from None
         free = 0
         with suppress(OSError):
@@ -294,7 +252,7 @@ def translate_write_errors(root: Path, size: int = 0) -> Iterator[None]:
         raise ResourceError(
             f"The disk is full: the teacher's answers need {format_bytes(size)} in {root}, where "
             f"{format_bytes(free)} are free. Free some space ('limbeck store list' shows all "
-            f"stores). {_ALTERNATIVES}"
+            f"stores). {ALTERNATIVES}"
         ) from None
 
 
@@ -316,8 +274,9 @@ def describe_shards(shards: list[int]) -> str:
     return f"shards {', '.join(map(str, shards))} are"
 
 
-def _unreadable(file: Path, error: OSError) -> ResourceError:
+def unreadable(file: Path, error: OSError) -> ResourceError:
+    """The error for a file of a store that cannot be read."""
     return ResourceError(
         f"{error.filename or file} cannot be read ({error.strerror or error}), so the teacher's "
-        f"stored answers cannot be used. {_ALTERNATIVES}"
+        f"stored answers cannot be used. {ALTERNATIVES}"
     )

@@ -20,7 +20,7 @@ from limbeck.report.page import write_report
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import Summary, write_summary
-from limbeck.store.files import check_folder
+from limbeck.store.folder import check_folder
 from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
 from limbeck.study.checks import (

@@ -12,6 +12,7 @@ from support.text_files import random_text, splits_of, write
 
 from limbeck._base.cache import TOKENS
 from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base.open_folder import OpenFolder
 from limbeck.data import text_file
 from limbeck.data.text import cache as token_cache
 from limbeck.data.text.cache import _rows
@@ -155,7 +156,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     file = write(tmp_path / "a.txt")
-    monkeypatch.setattr(token_cache, "write_atomically", full)
+    monkeypatch.setattr(OpenFolder, "replace", full)
     with pytest.warns(LimbeckWarning, match="No space left on device"):
         result = text_file(file, block=16).digest()
     monkeypatch.undo()

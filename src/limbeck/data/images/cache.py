@@ -4,14 +4,16 @@ Each image has a position from 0 to 1, a hash of its pixels, and splits are rang
 copies of an image are in the same split, and an image stays in its split when others are added.
 """
 
+import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from limbeck._base import cache
 from limbeck._base.errors import ResourceError
-from limbeck._base.files import write_atomically, write_json
+from limbeck._base.open_folder import OpenFolder
 from limbeck._base.progress import StageProgress
 from limbeck.data.images.decoding import Decoding, decode_all, range_of_files
 from limbeck.data.randomness import split_position
@@ -74,18 +76,27 @@ def load_decoded_images(
         "files": [_identity(path, part) for path, part in zip(paths, parts, strict=True)],
     }
     root = cache.IMAGES.default_folder
-    folder = root / cache.key_of(json.dumps(description))
+    name = cache.key_of(json.dumps(description))
 
-    def write() -> None:
+    def read(folder: OpenFolder) -> DecodedImages | None:
+        return _read(folder, name, len(paths))
+
+    def write(folder: OpenFolder) -> None:
         _check_space(root, 2 * len(paths) * decoding.channels * decoding.size**2)
-        _write(folder, paths, parts, decoding, split_seed)
+        with cache.open_entry(folder, name) as entry:
+            _write(entry, root, paths, parts, decoding, split_seed)
+
+    def remove_leftovers(folder: OpenFolder) -> None:
+        with suppress(FileNotFoundError), folder.subfolder(name) as entry:
+            entry.remove_temporary_files(IMAGES, ROWS)
 
     try:
-        return cache.read_or_write(folder, lambda: _read(folder, len(paths)), write)
+        return cache.read_or_write(root, name, read, write, remove_leftovers)
     except OSError as error:
         raise ResourceError(
-            f"{root} cannot hold the decoded images ({error.strerror or error}). Free some space "
-            "there, or name another folder with LIMBECK_CACHE=DIR."
+            f"{error.filename or root}: the decoded images cannot be stored "
+            f"({error.strerror or error}). Free some space there, or name another folder with "
+            "LIMBECK_CACHE=DIR."
         ) from None
 
 
@@ -108,31 +119,58 @@ def _check_space(root: Path, size: int) -> None:
         )
 
 
-def _read(folder: Path, count: int) -> DecodedImages | None:
+def _read(root: OpenFolder, name: str, count: int) -> DecodedImages | None:
     """Read an entry of the cache; None if it is missing, incomplete or damaged."""
     try:
-        rows = json.loads((folder / ROWS).read_text(encoding="utf-8"))
-        images = np.load(folder / IMAGES, mmap_mode="c", allow_pickle=False)
+        with root.subfolder(name) as folder:
+            with folder.read(ROWS) as file:
+                rows = json.loads(file.read().decode())
+            with folder.read(IMAGES) as file:
+                images = _map(file, rows)
         tensor = torch.from_numpy(images)
         value_range = rows["value_range"] and tuple(rows["value_range"])
         entry = DecodedImages(
             tensor, rows["files"], rows["digests"], rows["positions"], value_range
         )
-    except (OSError, ValueError, LookupError, TypeError):
+        complete = images.ndim == 4 and len(images) == len(entry.digests) == count
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    complete = images.ndim == 4 and len(images) == len(entry.digests) == count
     return entry if complete else None
 
 
+def _map(file: BinaryIO, rows: Any) -> np.memmap:
+    """Map an array in NumPy's format; writing to it does not change the file.
+
+    Raises:
+        ValueError: If it is damaged. The content is only compared with its checksum if another user
+            wrote it, because that takes time.
+    """
+    np.lib.format.read_magic(file)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    if fortran_order or dtype != np.uint8:
+        raise ValueError("not an array of pixels")
+    owner = os.fstat(file.fileno()).st_uid
+    images = np.memmap(file, np.uint8, "c", offset=file.tell(), shape=shape)
+    is_ours = not hasattr(os, "geteuid") or owner in (os.geteuid(), 0)
+    if not is_ours and hashlib.sha256(images.data).hexdigest() != rows["sha256"]:
+        raise ValueError("the checksum differs")
+    return images
+
+
 def _write(
-    folder: Path, paths: Sequence[Path], parts: Sequence[int], decoding: Decoding, split_seed: int
+    folder: OpenFolder,
+    root: Path,
+    paths: Sequence[Path],
+    parts: Sequence[int],
+    decoding: Decoding,
+    split_seed: int,
 ) -> None:
     """Decode into a temporary file, then copy its rows in order into the cache."""
-    with suppress(FileNotFoundError):
-        (folder / ROWS).unlink()
+    folder.remove(ROWS)
     decoding = replace(decoding, value_range=range_of_files(paths))
     digests: list[str] = []
-    with tempfile.TemporaryFile(dir=folder.parent) as unordered:
+    checksum = hashlib.sha256()
+    with tempfile.TemporaryFile(dir=root) as unordered:
         with StageProgress().stage(f"decoding {len(paths):,} images", len(paths)) as advance:
             for pixels, digest in decode_all(paths, decoding, advance):
                 digests.append(digest)
@@ -142,21 +180,23 @@ def _write(
         order = sorted(range(len(paths)), key=lambda row: (parts[row], positions[row], row))
         pixel_rows = np.memmap(unordered, np.uint8, "r", shape=(len(paths), *pixels.shape))
 
-        def write(path: Path) -> None:
-            with path.open("wb") as file:
-                _write_array(file, pixel_rows, order)
+        def write(file: BinaryIO) -> None:
+            _write_array(file, pixel_rows, order, checksum)
 
-        write_atomically(folder / IMAGES, write)
+        # The pixels have to be on the disk before the file that marks the entry as complete.
+        folder.replace(IMAGES, write, sync=True)
     rows = {
         "files": order,
         "digests": [digests[row] for row in order],
         "positions": [positions[row] for row in order],
         "value_range": decoding.value_range,
+        "sha256": checksum.hexdigest(),
     }
-    write_json(folder / ROWS, rows)  # written last, since it marks the entry as complete
+    content = json.dumps(rows, indent=2).encode()
+    folder.replace(ROWS, lambda file: file.write(content), sync=True)
 
 
-def _write_array(file: BinaryIO, images: np.ndarray, order: Sequence[int]) -> None:
+def _write_array(file: BinaryIO, images: np.ndarray, order: Sequence[int], checksum: Any) -> None:
     """Write rows of an array in another order, in NumPy's format.
 
     Plain writes report a full disk as an error; a memory map would crash.
@@ -164,4 +204,6 @@ def _write_array(file: BinaryIO, images: np.ndarray, order: Sequence[int]) -> No
     header = {"descr": "|u1", "fortran_order": False, "shape": images.shape}
     np.lib.format.write_array_header_1_0(file, header)
     for first in range(0, len(order), _CHUNK):
-        file.write(images[order[first : first + _CHUNK]].tobytes())
+        content = images[order[first : first + _CHUNK]].tobytes()
+        file.write(content)
+        checksum.update(content)

@@ -8,6 +8,7 @@ labels, so both are views of it.
 import hashlib
 import io
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from limbeck._base import cache
 from limbeck._base.errors import DataError, LimbeckWarning, ResourceError
-from limbeck._base.files import write_atomically
+from limbeck._base.open_folder import OpenFolder, PlantedFileError
 from limbeck._base.progress import StageProgress
 from limbeck.data.text.tokenizer import BPETokenizer, Tokenizer, train_bpe
 
@@ -139,24 +140,24 @@ def _warn(reason: str, *, stacklevel: int) -> None:
 
 
 def _read_or_write(path: Path, write: Write, parse: Parse[Content]) -> Content:
-    def read() -> Content | None:
+    def read(folder: OpenFolder) -> Content | None:
         try:
-            if path.stat().st_size == 0:
-                return None
-            return parse(np.memmap(path, np.uint8, mode="c"))
-        except (FileNotFoundError, _DamagedError):
+            with folder.read(path.name) as file:
+                if os.fstat(file.fileno()).st_size == 0:
+                    return None
+                return parse(np.memmap(file, np.uint8, mode="c"))
+        except (FileNotFoundError, PlantedFileError, _DamagedError):
             return None
 
-    def write_to(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            write(file)
-
-    def write_file() -> None:
-        if path.exists():
+    def write_file(folder: OpenFolder) -> None:
+        if folder.contains(path.name):
             StageProgress().say(f"{path} is damaged and will be computed again.")
-        write_atomically(path, write_to)
+        folder.replace(path.name, write)
 
-    return cache.read_or_write(path, read, write_file)
+    def remove_leftovers(folder: OpenFolder) -> None:
+        folder.remove_temporary_files(path.name)
+
+    return cache.read_or_write(path.parent, path.name, read, write_file, remove_leftovers)
 
 
 def _key(description: Sequence[object]) -> str:
