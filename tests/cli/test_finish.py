@@ -1,12 +1,15 @@
 """``limbeck report`` and ``resume`` on a run whose students are trained, but without a summary."""
 
 import json
+import os
 import shutil
 
 import pytest
 import yaml
 from support.commands import TINY, call
 from support.run_files import manifest
+
+from limbeck.run.lock import hold_lock
 
 DISK_FULL = OSError(28, "No space left on device")
 
@@ -41,6 +44,35 @@ def test_a_run_killed_before_its_summary_is_finished(unfinished, quick_run, verb
     assert (unfinished / "report.html").is_file()
     assert manifest(unfinished)["state"] == "finished"
     assert out.endswith(f"report: {unfinished / 'report.html'}\n")
+
+
+@pytest.mark.parametrize("missing", ["report.html", "summary.json", "predictions.npz"])
+def test_what_a_finished_run_lacks_is_written_by_resume(quick_run, tmp_path, missing):
+    """The manifest used to say "finished" before the report was written."""
+    run = tmp_path / "copy"
+    shutil.copytree(quick_run, run)
+    (run / missing).unlink()
+    code, _, err = call("resume", run)
+    assert code == 0, err
+    assert f"copy lacks {missing}" in err
+    assert results(run) == results(quick_run)
+    assert (run / missing).is_file()
+    assert manifest(run)["state"] == "finished"
+    code, _, err = call("resume", run)
+    assert code == 2
+    assert "is already finished" in err
+
+
+def test_a_run_is_finished_only_when_its_report_is_written(tmp_path, monkeypatch):
+    states = []
+
+    def record(run, final):
+        states.append((manifest(run)["state"], final.state))
+
+    monkeypatch.setattr("limbeck.study.study.write_report", record)
+    assert call("train", "quick=true", *TINY, "out=run", cwd=tmp_path)[0] == 0
+    assert states == [("running", "finished")]
+    assert manifest(tmp_path / "run")["state"] == "finished"
 
 
 @pytest.mark.parametrize("function", ["write_predictions", "write_summary", "write_report"])
@@ -118,3 +150,16 @@ def test_a_missing_teacher_is_not_trained_by_a_report(unfinished):
     code, _, err = call("report", unfinished)
     assert code == 2
     assert "1 model to train, first teacher 0" in err
+
+
+@pytest.mark.parametrize("verb", ["run", "resume", "report", "export", "cost"])
+def test_a_live_run_is_left_alone_by_every_verb(quick_run, tmp_path, verb):
+    run = tmp_path / "copy"
+    shutil.copytree(quick_run, run)
+    change_manifest(run, state="running")
+    arguments = [f"out={run}", "overwrite=true", *TINY] if verb == "run" else [run]
+    with hold_lock(run):
+        code, _, err = call(verb, *arguments)
+    assert code == 2
+    assert f"{run} is in use by another process (process {os.getpid()} on " in err
+    assert manifest(run)["state"] == "running"

@@ -14,7 +14,8 @@ from support.commands import SOURCE
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck._base.files import write_json
-from limbeck.run.folder import LOCK, RunFolder, reserve_folder
+from limbeck.run.folder import RunFolder, reserve_folder
+from limbeck.run.lock import LOCK
 from limbeck.run.summary import read_summary
 
 MANIFEST = json.dumps({"recipe": "digits", "seeds": [0], "state": "finished"})
@@ -152,21 +153,46 @@ def test_nothing_to_resume(tmp_path, make):
 def test_one_process_at_a_time_works_in_a_folder(tmp_path):
     run = RunFolder(tmp_path / "run")
     with run.claim():
-        for options in ({}, {"overwrite": True}):
-            with pytest.raises(ConfigError, match=r"Another process is working in .*run"):
-                claim(run.path, **options)
         run.manifest.write_text(MANIFEST)
-        for options in ({"resume": True}, {"overwrite": True}):
-            with pytest.raises(ConfigError, match=r"Another process is working in .*run"):
+        for options in ({}, {"resume": True}, {"overwrite": True}):
+            with pytest.raises(ConfigError, match=r"is in use by another|is not empty"):
                 claim(run.path, **options)
+        with pytest.raises(ConfigError, match="is in use"), run.keep_unchanged():
+            pass
     claim(run.path, resume=True)
     assert listing(run.path) == ["manifest.json"]
 
 
-def test_a_lock_that_a_killed_process_leaves_is_no_obstacle(tmp_path):
+def test_readers_of_a_run_keep_others_from_changing_it(tmp_path):
+    path = ours(tmp_path / "run")
+    with RunFolder(path).keep_unchanged(), RunFolder(path).keep_unchanged():
+        for options in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(ConfigError, match="is in use by another process"):
+                claim(path, **options)
+    claim(path, overwrite=True)
+    assert listing(path) == []
+
+
+def test_a_folder_of_a_process_that_was_killed_at_once_is_used_again(tmp_path):
     (tmp_path / LOCK).touch()
+    (tmp_path / ".manifest.json.7-0a1b2c3d.tmp").touch()
+    with pytest.raises(ConfigError, match="start it again"):
+        claim(tmp_path, resume=True)
     claim(tmp_path)
-    assert listing(tmp_path) == []
+    (tmp_path / ".thesis.tex.tmp").touch()
+    with pytest.raises(ConfigError, match=r"is not empty \(it contains \.thesis\.tex\.tmp"):
+        claim(tmp_path)
+
+
+def test_a_deletion_that_is_interrupted_can_be_repeated(tmp_path, monkeypatch):
+    path = ours(tmp_path / "run")
+    (path / "teacher").mkdir()
+    monkeypatch.setattr("shutil.rmtree", lambda folder: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        claim(path, overwrite=True)
+    monkeypatch.undo()
+    claim(path, overwrite=True)
+    assert listing(path) == []
 
 
 def test_the_working_directory_stays_when_a_run_is_overwritten(tmp_path, monkeypatch):
@@ -175,15 +201,6 @@ def test_the_working_directory_stays_when_a_run_is_overwritten(tmp_path, monkeyp
     claim(".", overwrite=True)
     assert list(path.iterdir()) == []
     assert Path.cwd() == path
-
-
-def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
-    def refuse(lock, *arguments, **settings):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("limbeck.run.folder.FileLock.acquire", refuse)
-    claim(tmp_path / "run")
-    assert (tmp_path / "run").is_dir()
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path):

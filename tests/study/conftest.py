@@ -19,7 +19,7 @@ def real_report():
 @pytest.fixture(autouse=True)
 def no_report(request, monkeypatch):
     if "real_report" not in request.fixturenames:
-        monkeypatch.setattr("limbeck.study.study.write_report", lambda folder: None)
+        monkeypatch.setattr("limbeck.study.study.write_report", lambda folder, final: None)
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def text_run(text_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("text") / "run"
     store = {"folder": out.parent / "store", "kind": "sampled", "k": 3}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("limbeck.study.study.write_report", lambda folder: None)
+        patch.setattr("limbeck.study.study.write_report", lambda folder, final: None)
         return out, text_studies.study_of(text_data, out, store=store).run()
 
 

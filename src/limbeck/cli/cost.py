@@ -19,8 +19,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure the models of a run."""
     from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.run_cost import cost
+    from limbeck.run.folder import RunFolder
 
-    with open_finished_run(arguments.run) as study:
+    with (
+        RunFolder(arguments.run).keep_unchanged(),
+        open_finished_run(arguments.run) as study,
+    ):
         result = cost(study.folder, study.data, build=study.build, combine=study.combine)
     print(cost_table(result))
     print(f"report: {arguments.run / 'report.html'}")

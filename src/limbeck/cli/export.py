@@ -39,11 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Export a student of a run."""
     from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.export import ExportOptions, export
+    from limbeck.run.folder import RunFolder
 
     settings = read_settings(arguments.settings, SETTINGS)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
-    with open_finished_run(arguments.run) as study:
+    with (
+        RunFolder(arguments.run).keep_unchanged(),
+        open_finished_run(arguments.run) as study,
+    ):
         bundle = export(study.folder, study.data, ExportOptions(**settings), build=study.build)
     print(closing_message(bundle))
     return 0

@@ -6,18 +6,21 @@ Such a run was killed while its students were scored, or the disk was full.
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 
-from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
+from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.cli.config.groups import CONF
 from limbeck.cli.config.reopen import recompose
 from limbeck.cli.run import execute
 from limbeck.report.formats import plural
+from limbeck.report.page import write_report
+from limbeck.run.completeness import untrained_models
 from limbeck.run.folder import RunFolder
-from limbeck.run.manifest import Manifest, now, read_manifest, write_manifest
+from limbeck.run.manifest import now, read_manifest, write_manifest
 from limbeck.run.renamed_targets import MOVED, REPLACED
 from limbeck.study.run_folder import remove_checkpoints
 
@@ -55,48 +58,23 @@ def finish(run: RunFolder) -> int:
         return execute(config, run.path, command, resume=True)
 
 
-def close(run: RunFolder) -> None:
-    """Record in the manifest that a run is finished, if only its report was missing."""
+def close(run: RunFolder) -> Path | None:
+    """Write the report of a run that lacks nothing else, and record that it is finished.
+
+    Returns:
+        The path of the report; None if the run is still running, or lacks more.
+    """
     manifest = read_manifest(run)
-    with suppress(LimbeckError):  # it is still running, or lacks files that are not needed here
+    with suppress(LimbeckError):
         if not untrained_models(run, manifest):
             with run.claim(resume=True):
-                state = manifest.final_state
-                write_manifest(run, replace(manifest, state=state, finished=now(), error=None))
-                if state == "finished":
+                final = replace(manifest, state=manifest.final_state, finished=now(), error=None)
+                path = write_report(run.path, final)
+                if final.state == "finished":
                     remove_checkpoints(run)
-
-
-def untrained_models(run: RunFolder, manifest: Manifest) -> list[str]:
-    """Return the names of the models of a run that are neither saved nor have failed."""
-    settings = _read_config(run)
-    folders = {}
-    if manifest.facts.get("verb") != "train":
-        for arm in settings.get("arms") or {}:
-            for seed in manifest.seeds:
-                folders[f"{arm}/seed{seed}"] = run.student(arm, seed)
-    teacher = settings.get("teacher") or {}
-    if teacher.get("model") and not teacher.get("from"):
-        for number, folder in enumerate(run.teachers()):
-            folders[f"teacher {number}"] = folder
-    return [
-        name
-        for name, folder in folders.items()
-        if name not in manifest.failed and not (folder / "model.json").is_file()
-    ]
-
-
-def _read_config(run: RunFolder) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{run.config} is missing, so the run cannot be finished.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UntrustedFileError(f"{run.config} is damaged: {reason}.") from None
-    if not isinstance(settings, dict):
-        raise UntrustedFileError(f"{run.config} is damaged: it should contain settings by name.")
-    return settings
+                write_manifest(run, final)
+                return path
+    return None
 
 
 def foreign_objects(settings: Any) -> list[str]:

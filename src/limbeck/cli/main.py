@@ -53,8 +53,8 @@ examples:
   limbeck predict BUNDLE photo.png                       classify an image with an exported student
 
 exit codes: 0 success, 2 configuration, 3 data, 4 teacher, 5 training diverged, 6 disk, memory,
-network or missing library, 7 untrusted or damaged file, 8 exported model differs, 130 or 143
-interrupted
+network or missing library, 7 untrusted or damaged file, 8 exported model differs, 129, 130
+or 143 interrupted
 """
 
 SLOW_START = {"run", "train", "distill", "resume", "export", "cost", "demo", "sample"}

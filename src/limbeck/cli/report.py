@@ -26,11 +26,14 @@ def run(arguments: argparse.Namespace) -> int:
 
         return finish(folder)
     summary = read_summary(folder)
-    path = write_report(arguments.run)
+    path = None
     if folder.manifest.is_file() and read_manifest(folder).state in UNFINISHED:
         from limbeck.cli.finish import close
 
-        close(folder)
+        path = close(folder)
+    if path is None:
+        with folder.keep_unchanged():
+            path = write_report(folder.path)
     print_summary(summary)
     print(f"report: {path}")
     return 0

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from limbeck._base.errors import ConfigError
+from limbeck.cli import report
 from limbeck.cli.parsers import add_verb
 
 
@@ -16,6 +17,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compose the settings of the run again and continue in its folder."""
+    from limbeck.run.completeness import missing_results, untrained_models
     from limbeck.run.folder import RunFolder
     from limbeck.run.manifest import read_manifest
     from limbeck.run.saved_files import damaged_files
@@ -25,8 +27,17 @@ def run(arguments: argparse.Namespace) -> int:
     # The other processes of a distributed run repeat this command in another working directory.
     sys.argv = [sys.argv[0], "resume", str(folder.path)]
     manifest = read_manifest(folder)
-    if manifest.state == "finished" and not damaged_files(folder, manifest):
-        raise ConfigError(f"{arguments.run} is already finished. Its report is {folder.report}.")
+    if manifest.state == "finished":
+        missing = [*missing_results(folder), *untrained_models(folder, manifest)]
+        damaged = damaged_files(folder, manifest)
+        if not missing and not damaged:
+            raise ConfigError(
+                f"{arguments.run} is already finished. Its report is {folder.report}."
+            )
+        if missing:
+            print(f"{arguments.run} lacks {', '.join(missing[:3])}", file=sys.stderr)
+        if missing == [folder.report.name] and not damaged:
+            return report.run(arguments)
     from limbeck.cli.config.reopen import recompose
     from limbeck.cli.run import execute
 

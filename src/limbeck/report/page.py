@@ -24,11 +24,12 @@ from limbeck.run.saved_files import check_results
 from limbeck.run.summary import Summary, read_summary
 
 
-def write_report(run: str | Path) -> Path:
+def write_report(run: str | Path, manifest: Manifest | None = None) -> Path:
     """Write ``report.html`` of a finished run.
 
     Args:
         run: Folder of the run.
+        manifest: Manifest of the run; None to read it from the folder.
 
     Returns:
         The path of the page.
@@ -40,7 +41,8 @@ def write_report(run: str | Path) -> Path:
     folder = RunFolder(run)
     check_results(folder, folder.summary, folder.metrics, folder.predictions, folder.examples)
     summary = read_summary(folder)
-    manifest = read_manifest(folder) if folder.manifest.is_file() else Manifest()
+    if manifest is None:
+        manifest = read_manifest(folder) if folder.manifest.is_file() else Manifest()
     html = render(folder, summary, manifest)
     write_text(folder.report, html)
     return folder.report

@@ -4,9 +4,9 @@ All files are written atomically: a file that exists is complete.
 """
 
 import csv
-import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -15,17 +15,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import remove_leftovers, write_atomically
+from limbeck.run.lock import hold_lock
 
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
-LOCK = ".lock"
-"""Name of the lock file in a run folder, which is there only while a process works in the folder.
-"""
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Errors of file systems without locks."""
+_LEFTOVER = re.compile(r"\.lock(\.[0-9a-f]{8})?|\.manifest\.json\..*")
+"""Names of the files of a process that is killed before its first manifest is complete."""
 
 
 class RunFolder:
@@ -72,7 +68,7 @@ class RunFolder:
             raise ConfigError(
                 f"out={self.path} cannot be created. Choose another folder."
             ) from None
-        with self._lock():
+        with hold_lock(self.path.resolve()):
             # Another process may have used the folder since the first check.
             self.check(resume=resume, overwrite=overwrite)
             if overwrite and not resume:
@@ -81,40 +77,40 @@ class RunFolder:
             yield
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
-        file = self.path.resolve() / LOCK
-        lock = FileLock(file)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ConfigError(
-                f"Another process is working in {self.path}. Choose another folder with out=, or "
-                "wait until that process has finished."
-            ) from None
-        except NotImplementedError:
-            pass
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-        try:
+    def keep_unchanged(self) -> Iterator[None]:
+        """Keep other processes from running, resuming or replacing the run during a block.
+
+        Several processes may do so at the same time.
+
+        Raises:
+            ConfigError: If another process works in the folder.
+        """
+        if not self.path.is_dir():
+            yield  # the block reports what is missing
+            return
+        with hold_lock(self.path.resolve(), shared=True):
             yield
-        finally:
-            file.unlink(missing_ok=True)
-            lock.release()
 
     def _clear(self) -> None:
-        """Delete the content of the folder, but not the folder: it may be the working directory."""
-        for path in self._content():
+        """Delete the content of the folder, but not the folder: it may be the working directory.
+
+        The manifest is deleted last: without it, a run whose deletion is interrupted could be
+        neither resumed nor overwritten.
+        """
+        for path in sorted(self._content(), key=lambda path: path == self.manifest):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
 
     def _content(self) -> list[Path]:
-        """The files and folders of the run; empty if there is no folder."""
+        """The files and folders of the run; empty if there is no folder.
+
+        What a process leaves that is killed before it writes the manifest does not count.
+        """
         if not self.path.is_dir():
             return []
-        return sorted(path for path in self.path.iterdir() if path.name != LOCK)
+        return sorted(p for p in self.path.iterdir() if not _LEFTOVER.fullmatch(p.name))
 
     def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Check that the folder may be written to, without changing anything.
@@ -132,9 +128,11 @@ class RunFolder:
         self._check_permission()
         if resume:
             if not self.manifest.is_file():
+                advice = "Check the path."
+                if self.path.is_dir() and not self._content():
+                    advice = "If it was stopped before it wrote anything, start it again."
                 raise ConfigError(
-                    f"{self.path} contains no run to resume: manifest.json is missing. Check the "
-                    "path."
+                    f"{self.path} contains no run to resume: manifest.json is missing. {advice}"
                 )
             return
         content = self._content()

@@ -187,8 +187,17 @@ class ManifestWriter:
         return Seconds(**stages, total=round(sum(stages.values()), 3))
 
     def finish(self, state: str, error: str | None = None) -> None:
-        """Record how the run ended: ``finished``, ``incomplete``, ``interrupted`` or ``failed``."""
+        """Record how the run ended: ``interrupted`` or ``failed``."""
         self._update(state=state, finished=now(), error=error)
+
+    def final(self) -> Manifest:
+        """Return the manifest with which the run will be closed, for its report."""
+        return replace(self.content, state=self.content.final_state, finished=now(), error=None)
+
+    def close(self, final: Manifest) -> None:
+        """Write the last manifest of a run whose results are all written."""
+        self.content = final
+        self._write()
 
     def add_digest(self, name: str, digest: str) -> str:
         """Record a digest unless there is one of that name, and return the recorded one."""

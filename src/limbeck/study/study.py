@@ -283,13 +283,13 @@ class Study:
         return summary
 
     def _finish(self, manifest: ManifestWriter) -> None:
-        """Close the manifest, write the report and remove the checkpoints of a finished run."""
-        state = manifest.content.final_state
-        manifest.finish(state)
+        """Write the report, then close the manifest: a run is finished when all is written."""
+        final = manifest.final()
         if self.rank == 0:
-            write_report(self.run_folder.path)
-            if state == "finished":
+            write_report(self.run_folder.path, final)
+            if final.state == "finished":
                 remove_checkpoints(self.run_folder)
+        manifest.close(final)
 
     # Parts ----------------------------------------------------------------------------------------
 
