@@ -1,6 +1,7 @@
 """Descriptions that build no model are refused, and none of them runs code or takes memory."""
 
 import json
+import time
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from support.saved_models import NAMES, Own, rewrite
 from torch import nn
 
 from limbeck._base.errors import LimbeckError, TeacherError, UntrustedFileError
-from limbeck.models import MLP, load_model, load_weights, save_model
+from limbeck.models import MLP, Classifier, load_model, load_weights, save_model
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,52 @@ def test_absurd_sizes_take_no_memory(saved, arguments, monkeypatch):
     with pytest.raises(LimbeckError, match=r"cannot be built|does not fit") as caught:
         load_model(saved)
     assert str(saved) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("builder", "arguments"),
+    [
+        ("mlp", {"shape": [4], "classes": 3, "hidden": [1] * 100_000}),
+        ("convnet", {"classes": 3, "channels": [1] * 100_000, "strides": [1] * 100_000}),
+        ("gpt", {"shape": [8], "classes": 3, "layers": 100_000}),
+        ("torchvision", {"classes": 3, "name": "vit_h_14"}),
+        ("torchvision", {"classes": 3, "name": "regnet_y_128gf"}),
+        ("timm", {"classes": 3, "name": "vit_giant_patch14_224"}),
+        ("classifier", {"classes": 3, "encoder": "torchvision/vgg19"}),
+        ("graded", {"builder": "torchvision", "name": "regnet_y_128gf"}),
+    ],
+    ids=lambda value: str(value)[-40:],
+)
+def test_large_models_beside_small_files_take_neither_memory_nor_time(saved, builder, arguments):
+    arguments = {"shape": [3, 224, 224], **arguments}
+    if builder == "graded":
+        inner = {"builder": arguments.pop("builder"), "arguments": arguments | {"classes": 5}}
+        arguments = {"classes": 3, "encoder": inner}
+    rewrite(saved, builder=builder, arguments=arguments, normalize=None)
+    start = time.monotonic()
+    with pytest.raises(UntrustedFileError, match="in a file of"):
+        load_model(saved)
+    assert time.monotonic() - start < 5
+
+
+def test_a_saved_classifier_of_large_images_reads_none_of_them(tmp_path, monkeypatch):
+    """The number of features is found on the meta device, since an image would take minutes."""
+    model = Classifier("torchvision/squeezenet1_1", 3, shape=(3, 64, 64))
+    save_model(model, tmp_path, class_names=NAMES)
+    arguments = json.loads((tmp_path / "model.json").read_text())["arguments"]
+    rewrite(tmp_path, arguments=arguments | {"shape": [3, 4096, 4096]})
+    devices = []
+    forward = nn.Conv2d.forward
+
+    def note(self, inputs):
+        devices.append(inputs.device.type)
+        return forward(self, inputs)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", note)
+    loaded = load_model(tmp_path).model
+    assert set(devices) == {"meta"}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
 
 
 def test_a_target_is_never_imported(saved, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import sys
 import types
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -259,3 +260,38 @@ def test_former_names_of_weight_norm_are_translated(tmp_path):
     torch.save(state, tmp_path / "it.pt")
     with pytest.raises(TeacherError, match=r"also has module\.layer\.weight_g"):
         load_model(tmp_path / "it.pt", lambda: Weighted(norm))
+
+
+def write_bomb(file, kind):
+    """A file of torch.save that is small but asks for much memory or time."""
+    if kind == "views":
+        torch.save({"weight": torch.zeros(1).expand(100_000, 100_000)}, file)
+    elif kind == "nested":
+        content = {"weights": torch.zeros(2), "epoch": 1}
+        for _ in range(3):
+            content = {f"key{number}": content for number in range(300)}
+        torch.save(content, file)
+    elif kind == "bytes":
+        torch.save({"weights": bytearray(10)}, file)
+    else:
+        torch.save({"weights": torch.zeros(2 << 20)}, file.with_suffix(".plain"))
+        with zipfile.ZipFile(file.with_suffix(".plain")) as plain:
+            entries = [(entry.filename, plain.read(entry)) for entry in plain.infolist()]
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in entries:
+                archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("views", "take more than 16 times the size of the file"),
+        ("nested", "expected a state dict"),
+        ("bytes", "contains a bytearray"),
+        ("compressed", "unpacks to 8,388,608 bytes"),
+    ],
+)
+def test_small_files_that_take_much_memory_or_time_are_refused(tmp_path, kind, message):
+    write_bomb(tmp_path / "it.pt", kind)
+    with pytest.raises((TeacherError, UntrustedFileError), match=message):
+        load_model(tmp_path / "it.pt", whole)

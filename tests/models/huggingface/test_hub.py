@@ -182,6 +182,13 @@ def test_weights_of_another_architecture_are_refused(folder):
         HuggingFace((LENGTH,), CLASSES, path=folder)
 
 
+@pytest.mark.parametrize("settings", [{"n_layer": 100_000}, {"n_embd": 100_000, "n_head": 1000}])
+def test_settings_of_a_larger_model_take_no_memory(folder, settings):
+    rewrite(folder / "config.json", **settings)
+    with pytest.raises(ConfigError, match=r"do not fit config\.json: .* in a file of"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
 def test_code_in_a_folder_is_never_run(folder):
     (folder / "evil.py").write_text("raise SystemExit('it ran')")
     rewrite(

@@ -4,7 +4,6 @@ It names one of limbeck's builders and its arguments.
 """
 
 import json
-from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,14 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import LimbeckError, UntrustedFileError
 from limbeck.models.builders import BUILDERS, Builder, class_path, describe_network
+from limbeck.models.files.sizes import (
+    Sizes,
+    check_depth,
+    check_images,
+    check_lengths,
+    check_library_model,
+    check_memory,
+)
 from limbeck.models.huggingface.hub import require_transformers
 from limbeck.models.normalized import (
     Normalized,
@@ -22,22 +29,6 @@ from limbeck.models.normalized import (
     without_normalization,
 )
 from limbeck.models.protocols import CustomFiles
-
-MAX_SIDE = 4096
-DEPTHS = (
-    "layers",
-    "n_layer",
-    "n_layers",
-    "num_layers",
-    "num_hidden_layers",
-    "encoder_layers",
-    "decoder_layers",
-)
-"""Names of settings for the number of layers."""
-MAX_SMALL_COUNT = 1024
-"""Number of heads, experts and so on that is accepted for every model."""
-MAX_BUFFER_VALUES = 1 << 28
-"""Maximum number of values in tables that transformers creates itself, such as masks."""
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
@@ -127,68 +118,30 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
         network, arguments = BUILDERS[encoder["builder"]], encoder["arguments"]
         if network.name == "graded" or network.reads_tokens:
             raise ValueError(f"grades of {network.name}")  # its sizes would not be checked
+    file_sizes = Sizes.of({name: tensor.shape for name, tensor in weights.items()})
+    check_lengths(arguments, file_sizes)
     if network.from_library:
-        _check_sizes(arguments, weights)
+        check_images(arguments, file_sizes)
+        arguments = check_library_model(network, arguments, file_sizes)
     elif network.reads_tokens:
-        _check_depth(description, weights)
+        _check_tokens_model(description)
+        check_depth(arguments, file_sizes)
+    if builder.name == "graded":
+        encoder = {**description["arguments"]["encoder"], "arguments": arguments}
+        arguments = {**description["arguments"], "encoder": encoder}
     device = nullcontext() if network.from_library else torch.device("meta")
     with torch.random.fork_rng(devices=[]), device:
-        model = builder(**description["arguments"])
+        model = builder(**arguments)
         if isinstance(model, CustomFiles):
-            _check_memory(model, weights)
+            check_memory(model, file_sizes)
         normalize = description.get("normalize")
         if normalize is None:
             return model
         return Normalized(model, normalize["mean"], normalize["std"])
 
 
-def _check_sizes(arguments: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuse sizes that the weights do not have, since memory is allocated for them."""
-    channels, *sides = arguments["shape"]
-    sizes = {size for tensor in weights.values() for size in tensor.shape}
-    for size in (arguments["classes"], channels):
-        if type(size) is not int or size not in sizes:
-            raise ValueError(f"no weight has the size {size!r}")
-    if any(type(side) is not int or not 1 <= side <= MAX_SIDE for side in sides):
-        raise ValueError(f"images of {sides} pixels")
-    if arguments.get("pretrained"):
-        raise ValueError("a saved model has its own weights, not pretrained ones")
-
-
-def _check_depth(description: dict[str, Any], weights: dict[str, Tensor]) -> None:
-    """Refuse numbers of layers, heads or experts that do not match the number of weights.
-
-    Building each of them takes time.
-    """
+def _check_tokens_model(description: dict[str, Any]) -> None:
     if description.get("normalize") is not None:
         raise ValueError("token ids have no normalisation")
     if description["arguments"].get("path") is not None:
         raise ValueError("a saved model has its own weights, not those of another folder")
-    sizes = [size for tensor in weights.values() for size in tensor.shape]
-    most = max([MAX_SMALL_COUNT, *sizes])
-    for name, value in _numbers(description["arguments"]):
-        too_deep = name in DEPTHS and value > len(weights)
-        too_many = name.startswith(("num_", "n_")) and value > most
-        if too_deep or too_many:
-            raise ValueError(f"{name} {value} in a file of {len(weights)} weights")
-
-
-def _numbers(settings: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """Yield the whole numbers in settings, at any depth, with their names."""
-    if isinstance(settings, Mapping):
-        for key, value in settings.items():
-            yield from _numbers(value, str(key))
-    elif isinstance(settings, list):
-        for value in settings:
-            yield from _numbers(value, name)
-    elif type(settings) is int:
-        yield name, settings
-
-
-def _check_memory(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Refuse a model on the meta device that would need more memory than its weights."""
-    available = sum(tensor.numel() for tensor in weights.values())
-    if count_parameters(model) > available:
-        raise ValueError(f"{count_parameters(model)} parameters in a file of {available}")
-    if sum(buffer.numel() for buffer in model.buffers()) > max(MAX_BUFFER_VALUES, available):
-        raise ValueError("tables that are larger than the weights")

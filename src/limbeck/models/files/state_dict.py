@@ -6,18 +6,23 @@ state. So the tensors of a whole module, or next to a configuration, can be read
 
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from limbeck._base.bundle_runtime import check_archive
 from limbeck._base.errors import TeacherError, UntrustedFileError
 from limbeck.models.files.kinds import kind_of, unreadable
 
 MAX_DEPTH = 3
 """Maximum depth at which a state dict is searched for in a dictionary of dictionaries."""
+MAX_RATIO, SMALL_BYTES = 16, 64 << 20
+"""Largest size of all tensors, as a multiple of the size of their file, and in addition to it."""
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _DAMAGE = (
     RuntimeError,
@@ -67,13 +72,49 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
     """
     if kind_of(file) is not None:
         raise unreadable(file, "a file of torch.save")
+    max_bytes = MAX_RATIO * file.stat().st_size + SMALL_BYTES
+    if not trust:
+        _check_archive(file, max_bytes)
     try:
         content = _read_trusted(file) if trust else _read_data(file)
     except pickle.UnpicklingError as error:
         raise _needs_code(file, error) from None
     except _DAMAGE as error:
         raise unreadable(file, "a file of torch.save", error) from None
-    return _weights_in(content, file)
+    weights = _weights_in(content, file)
+    if not trust and isinstance(weights, dict) and sum(map(_size_of, weights.values())) > max_bytes:
+        raise UntrustedFileError(
+            f"{file} contains tensors that take more than {MAX_RATIO} times the size of the file "
+            "(views of a small one?). Save a state dict of tensors with contiguous()."
+        )
+    return weights
+
+
+def _check_archive(file: Path, max_bytes: int) -> None:
+    """Refuse a file that takes much more memory than its size, unlike those of torch.save."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            check_archive(archive, max_bytes)
+            names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            has_bytearray = any(b"\nbytearray\n" in archive.read(name) for name in names)
+    except zipfile.BadZipFile:  # a plain pickle, or a damaged file, which torch reports
+        with file.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+            has_bytearray = content.find(b"\nbytearray\n") >= 0
+    except ValueError as error:
+        raise UntrustedFileError(
+            f"{file} is compressed, which torch.save does not do ({error}). Unpack it, or download "
+            "it again."
+        ) from None
+    if has_bytearray:
+        raise UntrustedFileError(
+            f"{file} contains a bytearray, which may be of any size although its file is small. "
+            "Save a state dict of the model with torch.save."
+        )
+
+
+def _size_of(tensor: Tensor) -> int:
+    """Return the size of a tensor in bytes, as if each of its values took memory of its own."""
+    return tensor.numel() * tensor.element_size()
 
 
 def _read_data(file: Path) -> Any:
@@ -167,9 +208,11 @@ def _candidates(content: Any) -> dict[str, dict[str, Tensor] | nn.Module]:
 def _next_level(level: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of all dictionaries. Numbers as keys are those of an optimizer's state."""
     values = {}
+    visited = set()  # a dictionary in many places would be read again and again
     for path, content in level.items():
-        if not isinstance(content, Mapping):
+        if not isinstance(content, Mapping) or id(content) in visited:
             continue
+        visited.add(id(content))
         for key, value in content.items():
             if isinstance(key, str):
                 values[f"{path}[{key!r}]"] = value

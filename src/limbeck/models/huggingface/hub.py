@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck.models.files.shards import INDEX, parts_of
 from limbeck.models.files.state_dict import is_pickle
@@ -141,6 +143,28 @@ def _check_weights(folder: Path) -> None:
     raise ConfigError(
         f"{folder} contains no model.safetensors; expected a folder written by save_pretrained."
     )
+
+
+def read_shapes(folder: Path) -> dict[str, list[int]]:
+    """Read the names and shapes of the weights in a folder, without the weights.
+
+    Raises:
+        UntrustedFileError: If a file is damaged.
+    """
+    files = [folder / "model.safetensors"]
+    if not files[0].is_file():
+        files = parts_of(folder / INDEX)
+    shapes = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="numpy") as weights:
+                for name in weights.keys():  # noqa: SIM118 - it is no mapping
+                    shapes[name] = weights.get_slice(name).get_shape()
+        except Exception as error:  # safetensors may raise anything on a damaged file
+            raise UntrustedFileError(
+                f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
+            ) from None
+    return shapes
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import move, temporary_folder
+from limbeck.models.files.sizes import Sizes, check_depth, check_memory
 from limbeck.models.gpt import check_length, check_tokens
 from limbeck.models.huggingface.config import architecture_settings, check_sizes, make_config
 from limbeck.models.huggingface.hub import (
@@ -18,6 +19,7 @@ from limbeck.models.huggingface.hub import (
     one_line,
     quiet,
     read_json,
+    read_shapes,
     read_vocabulary,
     require_transformers,
 )
@@ -273,6 +275,7 @@ def _pretrained(config: Any, folder: Path) -> nn.Module:
     from transformers import AutoModelForCausalLM
 
     kind: Any = AutoModelForCausalLM
+    _check_sizes(config, folder)
     try:
         with quiet():
             net, report = kind.from_pretrained(
@@ -293,6 +296,21 @@ def _pretrained(config: Any, folder: Path) -> nn.Module:
     if problems:
         raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {'; '.join(problems[:3])}.")
     return net
+
+
+def _check_sizes(config: Any, folder: Path) -> None:
+    """Compare the settings of a model with its weights, before memory is taken for them.
+
+    Raises:
+        ConfigError: If the settings ask for more than the weights have.
+    """
+    try:
+        sizes = Sizes.of(read_shapes(folder))
+        check_depth(config.to_dict(), sizes)
+        with torch.device("meta"):
+            check_memory(_create(config, str(folder / CONFIG)), sizes)
+    except ValueError as error:
+        raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {error}.") from None
 
 
 def _mismatches(report: Mapping[str, Any]) -> Iterator[str]:
