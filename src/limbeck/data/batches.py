@@ -4,6 +4,7 @@ The order of an epoch is a pure function of (seed, epoch), and the view of a sam
 index). So a resumed run, or a run with another number of processes, sees the same batches.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -142,6 +143,14 @@ class TrainBatches:
         return math.ceil(len(self.index) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
+        return self.batches_from(0)
+
+    def batches_from(self, first: int) -> Iterator[Batch]:
+        """Iterate over the batches of an epoch, without the first ones.
+
+        Args:
+            first: Number of batches to leave out.
+        """
         epoch = self.epoch()
         rank, processes = self.share
         all_rows, all_views = self._draw(epoch)
@@ -150,7 +159,7 @@ class TrainBatches:
             all_views.split(self.batch_size, dim=1),
             strict=True,
         )
-        for rows, view in parts:
+        for rows, view in itertools.islice(parts, first, None):
             counts = self._counts(rows, view)
             if processes > 1:
                 rows, view = rows[:, rank::processes], view[:, rank::processes]

@@ -1,7 +1,8 @@
 """Check of a teacher's answers while students learn from them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,6 +39,19 @@ class AnswerCheck:
     def reset(self) -> None:
         """Begin a new epoch."""
         self._batch = -1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Number of the last batch, and the record in CPU memory."""
+        return {
+            "batch": self._batch,
+            "record": None if self._record is None else self._record.cpu(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Continue after the batch of :meth:`state_dict`."""
+        self._batch = state["batch"]
+        record = state["record"]
+        self._record = None if record is None else record.to(device)
 
     def add(self, logits: Tensor, batch: Batch, first: int = 0) -> None:
         """Check the answers to a batch, or to a part of its positions.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.signals import check_interrupt
+from limbeck.data.batches import TrainBatches
 from limbeck.training.options import TrainerOptions
 
 
@@ -58,6 +59,7 @@ def read_epoch(
     loader: Iterable[Any],
     length: float,
     *,
+    first: int = 0,
     look_ahead: bool = False,
     accepts: Callable[[Any], bool] | None = None,
 ) -> Iterator[NumberedBatch]:
@@ -66,14 +68,16 @@ def read_epoch(
     Args:
         loader: Iterable of batches.
         length: Number of batches to read; infinite for all of a loader without a length.
+        first: Number of batches to leave out, because a checkpoint was saved after them.
         look_ahead: Whether to read one batch ahead, to mark the last one.
         accepts: Function that returns False for a batch to leave out; None to use all.
 
     Raises:
         Interrupted: If the user has interrupted the process.
     """
-    limited = loader if length == math.inf else itertools.islice(loader, int(length))
-    batches = enumerate(limited if accepts is None else filter(accepts, limited), start=1)
+    remaining = batches_from(loader, first)
+    limited = remaining if length == math.inf else itertools.islice(remaining, int(length) - first)
+    batches = enumerate(limited if accepts is None else filter(accepts, limited), start=first + 1)
     if not look_ahead:
         for number, batch in batches:
             check_interrupt()
@@ -85,3 +89,17 @@ def read_epoch(
         check_interrupt()
         yield NumberedBatch(*current, following is None)
         current = following
+
+
+def batches_from(loader: Iterable[Any], first: int) -> Iterable[Any]:
+    """Batches of an epoch without the first ones, which are not computed if the loader can skip.
+
+    Args:
+        loader: Iterable of batches, such as :class:`~limbeck.data.batches.TrainBatches`.
+        first: Number of batches to leave out.
+    """
+    if first == 0:
+        return loader
+    if isinstance(loader, TrainBatches):
+        return loader.batches_from(first)
+    return itertools.islice(loader, first, None)

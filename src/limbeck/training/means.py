@@ -1,6 +1,7 @@
 """Means of losses and metrics over an epoch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +30,20 @@ class RunningMeans:
         """Begin a new epoch."""
         self._sums = None
         self._counts = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and counts so far, in CPU memory."""
+        counts = self._counts
+        return {
+            "sums": None if self._sums is None else self._sums.cpu(),
+            "counts": counts.cpu() if isinstance(counts, Tensor) else counts,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Continue from the sums and counts of :meth:`state_dict`."""
+        sums, counts = state["sums"], state["counts"]
+        self._sums = None if sums is None else sums.to(device)
+        self._counts = counts.to(device) if isinstance(counts, Tensor) else counts
 
     def add(self, values: Tensor, counts: Tensor | float) -> None:
         """Add a batch.

@@ -1,6 +1,6 @@
 """Computation of a training step: outputs of students and teacher, losses and their means."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -189,6 +189,23 @@ class DistillationTask(nn.Module):
             others = (rank,) if rank else ()
             numbers = [hash((seed, epoch, *others)) & 0x7FFFFFFF for seed in self.seeds]
             self.cohort.set_streams(numbers)
+
+    def epoch_state(self) -> dict[str, Any]:
+        """What a checkpoint holds besides weights: means, random numbers, diverged students."""
+        return {
+            "means": self._train.state_dict(),
+            "answers": self.answer_check.state_dict(),
+            "streams": self.cohort.streams_state(),
+            "diverged": self.diverged,
+        }
+
+    def load_epoch_state(self, state: Mapping[str, Any]) -> None:
+        """Continue the epoch of :meth:`epoch_state`."""
+        device = next(self.cohort.parameters()).device
+        self._train.load_state_dict(state["means"], device)
+        self.answer_check.load_state_dict(state["answers"], device)
+        self.cohort.load_streams_state(state["streams"])
+        self._diverged = {(arm, seed): reason for arm, seed, reason in state["diverged"]}
 
     def can_train_on(self, batch: Any) -> bool:
         """Whether the students can be trained on a batch, see :class:`SingleSampleCheck`."""

@@ -1,24 +1,21 @@
-"""The training loop: what it computes, where it stops, and how it goes on from a checkpoint."""
+"""The training loop: what it computes and where it stops."""
 
 import copy
-import resource
 
 import pytest
 import torch
 import torch._dynamo.testing
-from lightning_fabric import Fabric
 from support.plain_loop import Loader, far, trainer
 from torch import nn
 
 from limbeck import DistillationModule
-from limbeck._base.errors import DivergedError, LimbeckWarning, UntrustedFileError
+from limbeck._base.errors import DivergedError
 from limbeck.data import Affine, Chain, Dataset, Elastic, Shift, TransferSet
 from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP
 from limbeck.teacher.signal import StoredTeacher
 from limbeck.training.cohort import loop
-from limbeck.training.cohort.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.fit import Loaders, fit
 from limbeck.training.loggers import csv_logger, gather_scalars
@@ -71,14 +68,12 @@ def batches(views=None):
     )
 
 
-def trained(
-    *, arms=2, epochs=3, optimizer=None, views=None, model=None, checkpoints=None, **options
-):
+def trained(*, arms=2, epochs=3, optimizer=None, views=None, model=None, **options):
     """Students trained by the loop, and the number of steps; ``model`` has options of students."""
     positional, keywords = settings_of(arms, optimizer)
     task = DistillationTask(cohort(arms, **(model or {})), *positional, **keywords)
     settings = TrainerOptions.of({"accelerator": "cpu", "max_epochs": epochs, **options})
-    steps = fit(task, batches(views), options=settings, checkpoints=checkpoints)
+    steps = fit(task, batches(views), options=settings)
     return task, steps
 
 
@@ -286,105 +281,6 @@ def test_progress_is_shown_within_an_epoch(monkeypatch):
     assert amounts[-1] == 2
     assert len(reports) == 2 * (STEPS + 1)
     assert reports[-1][1].startswith("validation error")
-
-
-# Checkpoints --------------------------------------------------------------------------------------
-
-
-class Stopped(BaseException):
-    """A kill in the middle of a training."""
-
-
-def stop_at(patch, epoch):
-    begin = DistillationTask.begin_epoch
-
-    def stop(task, number, rank=0):
-        if number == epoch:
-            raise Stopped
-        begin(task, number, rank)
-
-    patch.setattr(DistillationTask, "begin_epoch", stop)
-
-
-@pytest.mark.parametrize("seeds", [True, False])
-def test_a_resumed_training_goes_on_bit_for_bit(tmp_path, monkeypatch, seeds):
-    """Without seeds dropout draws from PyTorch's generator, whose state the checkpoint holds."""
-
-    def train(checkpoints=None):
-        positional, keywords = settings_of(2, None)
-        task = DistillationTask(cohort(), *positional, **{**keywords, "seeds": None})
-        if seeds:
-            task = DistillationTask(cohort(), *positional, **keywords)
-        torch.manual_seed(8)
-        options = TrainerOptions(accelerator="cpu", max_epochs=4)
-        return task, fit(task, batches(), options=options, checkpoints=checkpoints)
-
-    straight, steps = train()
-    with monkeypatch.context() as patch:
-        stop_at(patch, 2)
-        with pytest.raises(Stopped):
-            train(tmp_path)
-    resumed, others = train(tmp_path)
-    assert others == steps == 4 * STEPS
-    assert alike(resumed, straight)
-
-
-def test_a_training_has_about_twenty_checkpoints(tmp_path, monkeypatch):
-    saved = []
-    save = loop.save_checkpoint
-    monkeypatch.setattr(
-        loop, "save_checkpoint", lambda *a, **facts: [saved.append(facts), save(*a, **facts)]
-    )
-    trained(arms=1, epochs=40, checkpoints=tmp_path, limit_train_batches=1)
-    assert [facts["epoch"] for facts in saved] == list(range(2, 41, 2))
-    saved.clear()
-    trained(arms=1, epochs=3)
-    assert saved == []
-
-
-def test_a_checkpoint_holds_no_code(tmp_path):
-    trained(arms=1, epochs=1, checkpoints=tmp_path)
-    content = torch.load(tmp_path / CHECKPOINT, weights_only=True)
-    assert content["epoch"] == 1
-    assert content["step"] == STEPS
-    assert {"task", "optimizer", "scheduler", "random"} <= content.keys()
-
-
-def test_a_checkpoint_of_lightning_is_not_resumed_from(tmp_path):
-    expected, _ = trained(arms=1, epochs=1)
-    torch.save({"pytorch-lightning_version": "2.6.6", "state_dict": {}}, tmp_path / CHECKPOINT)
-    with pytest.warns(LimbeckWarning, match="written by another version of limbeck"):
-        again, _ = trained(arms=1, epochs=1, checkpoints=tmp_path)
-    assert alike(again, expected)
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    trained(arms=1, epochs=1, checkpoints=tmp_path)
-    content = (tmp_path / CHECKPOINT).read_bytes()
-    (tmp_path / CHECKPOINT).write_bytes(content[: len(content) // 2])
-    with pytest.raises(UntrustedFileError, match=r"last\.ckpt is damaged"):
-        trained(arms=1, epochs=2, checkpoints=tmp_path)
-
-
-def test_a_checkpoint_that_cannot_be_written_keeps_the_last_one(tmp_path):
-    """As on a full disk: the training resumes from the last checkpoint once there is room."""
-    fabric, path = Fabric(accelerator="cpu", devices=1), tmp_path / "checkpoints" / CHECKPOINT
-    save_checkpoint(fabric, path, {}, epoch=1)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, hard))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            save_checkpoint(fabric, path, {}, epoch=2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [file.name for file in path.parent.iterdir()] == [CHECKPOINT]
-    assert load_checkpoint(fabric, path, {})["epoch"] == 1
-
-
-def test_a_checkpoint_of_other_students_is_named(tmp_path):
-    trained(arms=1, epochs=1, checkpoints=tmp_path)
-    with pytest.raises(UntrustedFileError, match="belongs to other students"):
-        trained(arms=2, epochs=2, checkpoints=tmp_path)
 
 
 def test_layers_keep_their_modes_through_validation():

@@ -1,27 +1,271 @@
-"""Checkpoints of the training loop, from which a training resumes with identical results."""
+"""Checkpoints of the training loop, from which a training resumes with identical results.
 
-import os
-import pickle
+A checkpoint is saved after about every twentieth of the epochs, and each minute in between. The
+newest two are kept: if one is damaged, the training goes on from the one before.
+"""
+
+import io
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning_fabric import Fabric
 
-from limbeck._base.errors import LimbeckWarning, UntrustedFileError
+from limbeck._base.errors import LimbeckWarning
+from limbeck.training.cohort.checkpoint_file import (
+    LOAD_ERRORS,
+    UnusableError,
+    checkpoint_files,
+    first_line,
+    read_checkpoint,
+    step_of,
+    write_checkpoint,
+)
+from limbeck.training.task import DistillationTask
 
-CHECKPOINT = "last.ckpt"
-CHECKPOINTS = 20
-"""About the number of checkpoints of a training."""
-FORMAT = "limbeck 2"
-"""Format of these checkpoints; version 0.1.0 wrote checkpoints of Lightning's Trainer."""
+EPOCH_CHECKPOINTS = 20
+"""About the number of checkpoints at the end of an epoch of a training."""
+SECONDS = 60.0
+"""Number of seconds between checkpoints in the middle of an epoch."""
+MAX_SHARE = 0.05
+"""Share of the time that saving may take; large models are saved less often than every minute."""
+DECISION_SECONDS = 5.0
+"""About the number of seconds between the decisions of several processes whether to save."""
+GENERATIONS = 2
+FORMAT = "limbeck 3"
+EARLIER_FILE = "last.ckpt"
+"""Name of the checkpoints of version 0.1.0, which were those of Lightning's Trainer."""
 
 
-def is_due(epochs_done: int, epochs: int) -> bool:
-    """Whether a checkpoint is saved after so many of the epochs of a training."""
-    return epochs_done % max(1, epochs // CHECKPOINTS) == 0
+class Position(NamedTuple):
+    """Position in a training.
+
+    Attributes:
+        epoch: Number of finished epochs.
+        batch: Number of batches of the next epoch that are done.
+        step: Number of optimizer steps.
+    """
+
+    epoch: int
+    batch: int
+    step: int
+
+
+START = Position(0, 0, 0)
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        folder: Folder of the checkpoints; None to save none.
+        fabric: Fabric of the training; its first process writes.
+        task: Students and their losses.
+        parts: Other objects with a ``state_dict``, by name.
+    """
+
+    def __init__(
+        self, folder: Path | None, fabric: Fabric, task: DistillationTask, parts: dict[str, Any]
+    ):
+        self.folder = folder
+        self.fabric = fabric
+        self.task = task
+        self.parts = {"task": task, **parts}
+        self._files: list[Path] = []  # those that can be read, the newest first
+        self._can_write = True
+        self._next_time = float("inf") if folder is None else time.monotonic() + SECONDS
+        self._next_decision = 0
+        self._last_decision = (time.monotonic(), 0)
+
+    # Loading --------------------------------------------------------------------------------------
+
+    def load(self) -> Position:
+        """Restore the training from the newest checkpoint that can be used.
+
+        Returns:
+            The position of the checkpoint; the start of the training if there is none.
+
+        Warns:
+            LimbeckWarning: If a checkpoint is damaged, or of other students or another version.
+        """
+        files = [] if self.folder is None else checkpoint_files(self.folder)
+        unusable: list[tuple[Path, str]] = []
+        if not files and self.folder is not None and (self.folder / EARLIER_FILE).is_file():
+            unusable.append((self.folder / EARLIER_FILE, "was written by an earlier version"))
+        for number, file in enumerate(files):
+            try:
+                position = self._restore(file)
+            except UnusableError as error:
+                unusable.append((file, str(error)))
+                continue
+            self._files = files[number:][:GENERATIONS]
+            if unusable:
+                steps = step_of(files[0]) - position.step
+                self._warn(
+                    f"{_list(unusable)}. The training goes on from the checkpoint before it, so "
+                    f"{steps} steps are repeated."
+                )
+            return position
+        if unusable:
+            self._warn(f"{_list(unusable)}. These students are trained from the first epoch.")
+        return START
+
+    def _warn(self, message: str) -> None:
+        if self.fabric.is_global_zero:
+            warnings.warn(message, LimbeckWarning, stacklevel=3)
+
+    def _restore(self, file: Path) -> Position:
+        """Restore the training from a checkpoint, or leave it as it is.
+
+        Raises:
+            UnusableError: If the checkpoint is damaged, or of other students or another version.
+        """
+        content = read_checkpoint(file)
+        if content.get("format") != FORMAT:
+            raise UnusableError("was written by another version")
+        if content.get("students") != self.task.prefixes:
+            raise UnusableError("belongs to other students")
+        initial = io.BytesIO()
+        torch.save(self._state(), initial)
+        try:
+            position = _position_of(content["position"])
+            states = content["processes"]
+            if len(states) != self.fabric.world_size:
+                raise UnusableError(f"was written by {len(states)} processes")
+            self._load_state(content | states[self.fabric.global_rank])
+        except (*LOAD_ERRORS, UnusableError) as error:
+            initial.seek(0)
+            self._load_state(torch.load(initial, map_location="cpu", weights_only=True))
+            if isinstance(error, UnusableError):
+                raise
+            raise UnusableError(f"belongs to other students ({first_line(error)})") from None
+        return position
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.task.load_epoch_state(state["epoch"])
+        restore_random_state(state["random"])
+
+    # Saving ---------------------------------------------------------------------------------------
+
+    def is_due_after(self, epochs_done: int, epochs: int) -> bool:
+        """Whether a checkpoint is saved after so many of the epochs."""
+        if self.folder is None:
+            return False
+        return epochs_done % max(1, epochs // EPOCH_CHECKPOINTS) == 0
+
+    def is_due(self, now: float, step: int) -> bool:
+        """Whether a checkpoint is saved in the middle of an epoch; the same in all processes.
+
+        Args:
+            now: Value of ``time.monotonic()``.
+            step: Number of optimizer steps.
+        """
+        if self.folder is None or self.fabric.world_size == 1:
+            return now >= self._next_time
+        if step < self._next_decision:
+            return False
+        # The clocks of the processes differ, so the first one decides, every few seconds.
+        start, first_step = self._last_decision
+        steps = DECISION_SECONDS * (step - first_step) / max(now - start, 1e-3)
+        self._last_decision = (now, step)
+        decision = (now >= self._next_time, step + min(max(int(steps), 1), 1000))
+        is_due, self._next_decision = self.fabric.broadcast(decision)
+        return is_due
+
+    def save(self, position: Position) -> None:
+        """Save a checkpoint, and remove all but the newest two.
+
+        If it cannot be written, as on a full disk, the training goes on and the earlier checkpoints
+        stay.
+
+        Args:
+            position: Position of the training, right after an optimizer step.
+
+        Warns:
+            LimbeckWarning: If it cannot be written.
+        """
+        assert self.folder is not None
+        start = time.monotonic()
+        processes = self._gather(self._own_state())
+        if self.fabric.is_global_zero:
+            file = self.folder / f"step{position.step}.ckpt"
+            facts = {
+                "format": FORMAT,
+                "position": list(position),
+                "students": self.task.prefixes,
+                "processes": processes,
+            }
+            try:
+                write_checkpoint(file, {**self._common_state(), **facts})
+            except OSError as error:
+                self._warn_once(error)
+            else:
+                self._can_write = True
+                self._keep(file)
+        now = time.monotonic()
+        self._next_time = now + max(SECONDS, (now - start) / MAX_SHARE)
+
+    def _state(self) -> dict[str, Any]:
+        return {**self._common_state(), **self._own_state()}
+
+    def _common_state(self) -> dict[str, Any]:
+        """State that is the same in all processes."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def _own_state(self) -> dict[str, Any]:
+        """State that each process has of its own."""
+        return {"epoch": self.task.epoch_state(), "random": random_state()}
+
+    def _gather(self, state: dict[str, Any]) -> list[dict[str, Any]]:
+        """Gather the states of all processes, in order."""
+        states: list[Any] = [state] * self.fabric.world_size
+        if self.fabric.world_size > 1:
+            torch.distributed.all_gather_object(states, state)
+        return states
+
+    def _keep(self, file: Path) -> None:
+        """Keep this checkpoint and the last one before it; remove all others."""
+        assert self.folder is not None
+        earlier = [path for path in self._files if path != file]
+        self._files = [file, *earlier][:GENERATIONS]
+        for path in checkpoint_files(self.folder):
+            if path not in self._files:
+                with suppress(OSError):
+                    path.unlink()
+
+    def _warn_once(self, error: OSError) -> None:
+        """Warn about the first of several checkpoints that cannot be written."""
+        if not self._can_write:
+            return
+        self._can_write = False
+        place = f"step {step_of(self._files[0])}" if self._files else "the first epoch"
+        self._warn(
+            f"{error.filename} cannot be written ({error.strerror}). The training goes on and "
+            "limbeck tries again every minute. If the run is interrupted before that, it is "
+            f"resumed from {place}."
+        )
+
+
+def _position_of(values: Any) -> Position:
+    position = Position(*values)
+    if not all(type(value) is int and value >= 0 for value in position):
+        raise ValueError(f"its position is {values!r}")
+    return position
+
+
+def _list(unusable: list[tuple[Path, str]]) -> str:
+    """List files and what is wrong with them, the first with its folder."""
+    file, reason = unusable[0]
+    others = "".join(f", and {other.name} {why}" for other, why in unusable[1:])
+    return f"{file} {reason}{others}"
+
+
+# Random numbers -----------------------------------------------------------------------------------
 
 
 def random_state() -> dict[str, Any]:
@@ -35,68 +279,3 @@ def restore_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state["cpu"])
     if len(state["gpus"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["gpus"])
-
-
-def save_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any], **facts: Any) -> None:
-    """Save a checkpoint atomically: a process that is killed, or a full disk, keeps the last one.
-
-    Args:
-        fabric: Fabric of the training; its first process writes.
-        path: File to write.
-        parts: Objects with a ``state_dict``, by name.
-        facts: Plain values.
-    """
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        fabric.save(temporary, {**parts, **facts, "random": random_state(), "format": FORMAT})
-        if fabric.is_global_zero:
-            os.replace(temporary, path)
-    finally:
-        if fabric.is_global_zero:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-
-
-def load_checkpoint(fabric: Fabric, path: Path, parts: dict[str, Any]) -> dict[str, Any] | None:
-    """Restore parts and random state from a checkpoint, without running code in the file.
-
-    Args:
-        fabric: Fabric of the training.
-        path: File of :func:`save_checkpoint`.
-        parts: Objects with a ``load_state_dict``, by name.
-
-    Returns:
-        The plain values; None if there is no checkpoint, or it has another format.
-
-    Raises:
-        UntrustedFileError: If the file is damaged or belongs to other students.
-    """
-    if not path.is_file():
-        return None
-    try:
-        content = fabric.load(path, weights_only=True)
-    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise _damaged(path, error) from None
-    if content.get("format") != FORMAT:
-        warnings.warn(
-            f"{path} was written by another version of limbeck and cannot be resumed. These "
-            "students are trained from the first epoch.",
-            LimbeckWarning,
-            stacklevel=2,
-        )
-        return None
-    try:
-        for name, part in parts.items():
-            part.load_state_dict(content[name])
-        restore_random_state(content["random"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise _damaged(path, error) from None
-    return content
-
-
-def _damaged(path: Path, error: Exception) -> UntrustedFileError:
-    reason = str(error).splitlines()[0]
-    return UntrustedFileError(
-        f"{path} is damaged or belongs to other students ({reason}). Delete it to train these "
-        "students from the first epoch."
-    )

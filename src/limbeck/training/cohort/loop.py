@@ -18,12 +18,7 @@ from torch.optim import Optimizer
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance
 from limbeck.data.batches import Batch, as_batch
-from limbeck.training.cohort.checkpoint import (
-    CHECKPOINT,
-    is_due,
-    load_checkpoint,
-    save_checkpoint,
-)
+from limbeck.training.cohort.checkpoint import Checkpoints, Position
 from limbeck.training.epochs import count_batches, count_steps, read_epoch
 from limbeck.training.fabric import (
     can_fuse,
@@ -101,25 +96,27 @@ def train_epochs(
         steps=lambda: count_steps(epoch_length, options),
         fused=can_fuse(fabric),
     )
-    parts = {"task": task, "optimizer": optimizer, "precision": fabric.strategy.precision}
+    parts = {"optimizer": optimizer, "precision": fabric.strategy.precision}
     if scheduler is not None:
         parts["scheduler"] = scheduler
-    first_epoch, step = 0, 0
-    if checkpoints is not None:
-        state = load_checkpoint(fabric, checkpoints / CHECKPOINT, parts)
-        if state is not None:
-            first_epoch, step = state["epoch"], state["step"]
+    saver = Checkpoints(checkpoints, fabric, task, parts)
+    start = saver.load()
+    step = start.step
 
     clear_gradients(parameters)
-    for epoch in range(first_epoch, epochs):
+    for epoch in range(start.epoch, epochs):
+        if step >= options.step_limit:
+            break
         data.set_epoch(epoch)
-        task.begin_epoch(epoch, rank)
+        first = number = start.batch if epoch == start.epoch else 0
+        if first == 0:  # otherwise the checkpoint holds the state in the middle of the epoch
+            task.begin_epoch(epoch, rank)
         last_report = time.monotonic()
 
-        number = 0
         for number, batch, is_last in read_epoch(
             train_batches,
             epoch_length,
+            first=first,
             look_ahead=accumulate > 1,
             accepts=task.can_train_on,
         ):
@@ -143,11 +140,14 @@ def train_epochs(
             task.cohort.bound_norms()
             step += 1
 
-            if time.monotonic() - last_report > PROGRESS_SECONDS:
-                last_report = time.monotonic()
-                advance(epoch + min(number / epoch_length, 0.99))
             if step >= options.step_limit:
                 break
+            now = time.monotonic()
+            if now - last_report > PROGRESS_SECONDS:
+                last_report = now
+                advance(epoch + min(number / epoch_length, 0.99))
+            if saver.is_due(now, step):
+                saver.save(Position(epoch, number, step))
 
         if number == 0:
             raise no_batch_error(epoch, task)
@@ -161,11 +161,9 @@ def train_epochs(
             fabric.log_dict({**scalars, "epoch": epoch}, step=step)
         task.check_divergence()
 
-        if checkpoints is not None and is_due(epoch + 1, epochs):
-            save_checkpoint(fabric, checkpoints / CHECKPOINT, parts, epoch=epoch + 1, step=step)
+        if saver.is_due_after(epoch + 1, epochs):
+            saver.save(Position(epoch + 1, 0, step))
         advance(epoch + 1, note=validation_note(val_scalars, task.predicts_tokens))
-        if step >= options.step_limit:
-            break
     return step
 
 

@@ -4,8 +4,9 @@ So the dropout of a student depends neither on the other seeds nor on the other 
 the same student trained alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,27 @@ class SeedStreams:
         for part, generator in zip(factors, self.generators(like.device), strict=True):
             part.bernoulli_(1 - p, generator=generator)
         return factors.div_(1 - p)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Start of each stream, and the state of its generators by device."""
+        states = {}
+        for device, generators in self._generators.items():
+            states[str(device)] = [generator.get_state() for generator in generators]
+        return {
+            "numbers": None if self._numbers is None else list(self._numbers),
+            "states": states,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue the streams of :meth:`state_dict` on the devices that this machine has."""
+        self._numbers = state["numbers"]
+        self._generators = {}
+        for name, states in state["states"].items():
+            device = torch.device(name)
+            if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+                continue
+            for generator, values in zip(self.generators(device), states, strict=True):
+                generator.set_state(values)
 
     @contextmanager
     def restored(self) -> Iterator[None]:

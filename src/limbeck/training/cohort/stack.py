@@ -154,6 +154,17 @@ class Cohort(nn.Module):
         torch.manual_seed(numbers[0])
         self._streams = SeedStreams(self.seeds, numbers)
 
+    def streams_state(self) -> dict[str, Any] | None:
+        """State of the random numbers since :meth:`set_streams`; None if it was not called."""
+        return None if self._streams is None else self._streams.state_dict()
+
+    def load_streams_state(self, state: dict[str, Any] | None) -> None:
+        """Continue the random numbers of :meth:`streams_state`."""
+        self._streams = None
+        if state is not None:
+            self._streams = SeedStreams(self.seeds)
+            self._streams.load_state_dict(state)
+
     def restored_streams(self) -> AbstractContextManager[None]:
         """Return a context that leaves the random numbers of the students as they are."""
         return nullcontext() if self._streams is None else self._streams.restored()
