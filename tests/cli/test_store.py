@@ -44,6 +44,16 @@ def both(root):
     return folder_of(root), folder_of(root, image_pass(**OTHER), "float16")
 
 
+def test_names_in_the_table_are_harmless(root, capsys):
+    one, _ = both(root)
+    header = json.loads((one / HEADER).read_text())
+    header["label"] = {"data": "\x1b[2J\nx", "teacher": "a\u202e"}
+    (one / HEADER).write_text(json.dumps(header))
+    assert main(["store", "list"]) == 0
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable()
+
+
 def test_a_table_of_stores(root, capsys):
     one, two = both(root)
     checksums = json.loads((one / CHECKSUMS).read_text())

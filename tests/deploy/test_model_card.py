@@ -1,16 +1,20 @@
 """The model card states facts of the run, and names in it are escaped."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
+from limbeck._base.printable import printable
 from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.parity import Stage
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import read_summary
 
+CODE = ("code_inline", "softbreak")
 FACTS = CardFacts(
     arm="soft",
     seed=1,
@@ -80,6 +84,49 @@ def test_the_card_of_a_control_does_not_claim_a_teacher(summary):
 
 def test_constants_are_declared(summary):
     assert "`bias=prior`" in text(summary, adjusted="prior")
+
+
+HOSTILE = (
+    "[Sign in](https://evil.example)",
+    "![x](https://evil.example/x.png)",
+    "<img src=x onerror=alert(1)>",
+    "<https://evil.example>",
+    "https://evil.example",
+    "www.evil.example",
+    "a@evil.example",
+    "&lt;b&gt; | | cell",
+    "**bold** _it_ `code` ~~gone~~",
+    "`` ``` https://evil.example | x",
+    "# heading",
+    "- item",
+    "1. item",
+    "1) item",
+    "\x1b[31mred\u202e",
+    "a\nb",
+)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_and_sentences_are_neither_markup_nor_links(summary, name):
+    teacher = replace(summary.teacher, name=name)
+    data = replace(summary.data, name=name.replace("/", ""))
+    arms = tuple(replace(arm, student=name, transfer=name, views=name) for arm in summary.arms)
+    foreign = replace(
+        summary, recipe=name, teacher=teacher, data=data, arms=arms, warnings=(name, "harmless")
+    )
+    card = text(foreign, class_names=[name, "cross", name], note=name)
+    assert card.replace("\n", "").isprintable()
+    expected = text(replace(summary, warnings=("harmless", "harmless")))
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(card)
+    plain = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(expected)
+    assert [token.type for token in tokens] == [token.type for token in plain]
+    spans = [span for token in tokens for span in token.children or ()]
+    assert {span.type for span in spans} <= {"text", "strong_open", "strong_close", *CODE}
+    for span in spans:
+        assert span.type in CODE or not re.search("://|www|@", span.content)
+    words = " ".join(printable(" ".join(name.split())).replace("|", "").split())
+    content = "".join(span.content for span in spans).replace("\\|", "").replace("|", "")
+    assert words in " ".join(content.split())
 
 
 def test_names_cannot_add_markup_or_paths(summary):

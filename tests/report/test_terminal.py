@@ -7,6 +7,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from support.summaries import make_arm, make_control, make_text_summary
 
+from limbeck._base.printable import printable
 from limbeck.report.terminal import print_summary
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import Summary, read_summary
@@ -106,7 +107,7 @@ def test_hostile_names_are_no_markup(hostile_run):
     summary = summary_of(hostile_run)
     table = "\n".join(table_in(printed(summary, 140)))
     for arm in summary.arms:
-        assert f"\n{arm.name} " in table
+        assert f"\n{printable(arm.name)} " in table
 
 
 def test_verdicts_come_before_warnings_and_the_table(full_run):

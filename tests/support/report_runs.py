@@ -33,6 +33,8 @@ HOSTILE = (
     "$x^2$",
     "_hidden",
     "[red]bold[/red]",
+    "\x1b[31mred\x07",
+    "abc\u202ecba",
     "猫",
 )
 T_QUANTILE = {2: 12.706, 3: 4.303}

@@ -32,7 +32,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
@@ -68,6 +68,16 @@ FULL_RANGE = (0.0, 65535.0)
 SYSTEM_FILES = ("__macosx", "__pycache__", "desktop.ini", "thumbs.db")
 _BLACK, _BRIGHT_SHARE = 8, 0.02
 """A row or column is border unless more than 2 % of its pixels are brighter than 8."""
+_HARMFUL = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\u2028\u2029"
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f\ud800-\udfff]"
+)
+"""Control characters, and characters that hide or turn the text around them."""
+_FORMULA = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""Beginnings of a formula in spreadsheets; the last four are their full-width forms."""
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_SUM = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>[^/\\\x00-\x1f\x7f]{1,255})")
+"""One line of ``SHA256SUMS``: the checksum and the name of a file in the bundle itself."""
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
 """The key ``location``, under which a tensor names an external data file. ONNX files store the
 length of a string before its bytes: 8, which may be padded to end in 0.
@@ -749,11 +759,17 @@ class Bundle:
 
     def _read_sums(self) -> dict[str, str]:
         sums = {}
-        for line in self._read(SUMS).decode("utf-8", "replace").splitlines():
-            digest, _, name = line.partition("  ")
-            if len(digest) != 64 or name != os.path.basename(name) or name in ("", ".", "..", SUMS):
-                raise self._error(f"{SUMS} is damaged at {line[:80]!r}")
-            sums[name] = digest
+        lines = self._read(SUMS).decode("utf-8", "backslashreplace").split("\n")
+        for number, line in enumerate(lines, 1):
+            if not line and number == len(lines):
+                continue
+            entry = _SUM.fullmatch(line.removesuffix("\r"))
+            if entry is None or entry["name"] in (".", "..", SUMS) or entry["name"] in sums:
+                raise self._error(
+                    f"{SUMS} is damaged in line {number}: expected a checksum, two spaces and the "
+                    f"name of a file, found {line[:80]!r}"
+                )
+            sums[entry["name"]] = entry["digest"]
         if len(sums) > MAX_FILES:
             raise self._error(f"{SUMS} lists more than {MAX_FILES} files")
         required = (METADATA, LABELS, PREPROCESS, GOLDEN, KINDS["fp32"])
@@ -898,6 +914,33 @@ def _as_type(array: np.ndarray, dtype: str, path: Path) -> np.ndarray:
 
 def _one_line(error: BaseException) -> str:
     return " ".join((str(error) or type(error).__name__).split())[:300]
+
+
+# Output -------------------------------------------------------------------------------------------
+
+
+def printable(text: object) -> str:
+    """Return a text on one line, with escapes such as ``\\x1b`` in place of harmful characters."""
+    return _HARMFUL.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def csv_cell(text: str) -> str:
+    """Return a cell of a CSV file that spreadsheets show as text, or as a number.
+
+    A name such as ``=1+1.png`` would be computed as a formula, so an apostrophe is put before it.
+    """
+    text = printable(text)
+    is_formula = _FORMULA.match(text) is not None and _NUMBER.fullmatch(text) is None
+    return f"'{text}" if is_formula else text
+
+
+def json_line(row: dict[str, Any]) -> str:
+    """Return a JSON object on one line, with escapes that JSON readers turn back."""
+    return _HARMFUL.sub(_json_escape, json.dumps(row, ensure_ascii=False))
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    return json.dumps(match[0])[1:-1]
 
 
 # Verbs --------------------------------------------------------------------------------------------
@@ -1059,23 +1102,23 @@ class _Table:
         """Write the classes of a file; an empty name means no class."""
         pairs = list(zip(names, confidences, strict=True))
         if self._csv is not None:
-            cells = [cell for name, value in pairs for cell in (name, f"{value:.6f}")]
-            self._csv.writerow([str(file), *cells, ""])
+            cells = [cell for name, value in pairs for cell in (csv_cell(name), f"{value:.6f}")]
+            self._csv.writerow([csv_cell(str(file)), *cells, ""])
             return
         answers = [{"label": name or None, "confidence": value} for name, value in pairs]
         row: dict[str, Any] = {"file": str(file), **answers[0]}
         if self.top > 1:
             row["top"] = answers
-        print(json.dumps(row, ensure_ascii=False), file=self.out)
+        print(json_line(row), file=self.out)
 
     def write_error(self, file: Path, error: str) -> None:
         """Write the reason why a file cannot be read."""
         self.errors += 1
         if self._csv is not None:
-            self._csv.writerow([str(file), *[""] * (2 * self.top), error])
+            self._csv.writerow([csv_cell(str(file)), *[""] * (2 * self.top), csv_cell(error)])
             return
         row = {"file": str(file), "label": None, "confidence": None, "error": error}
-        print(json.dumps(row, ensure_ascii=False), file=self.out)
+        print(json_line(row), file=self.out)
 
 
 def _is_same(file: Path, other: Path | None) -> bool:
@@ -1106,6 +1149,14 @@ def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[Tex
             temporary.unlink(missing_ok=True)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Parser whose messages hold no control characters of the arguments, such as file names."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print a message and exit with code 2."""
+        super().error(printable(message))
+
+
 def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     """Create the parser of the command line.
 
@@ -1117,7 +1168,7 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         "verify": "check the files of a bundle and its outputs on this device",
         "predict": "classify images with a bundle",
     }
-    top = argparse.ArgumentParser(program, description="Check or use an exported model.")
+    top = _Parser(program, description="Check or use an exported model.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
     parsers = {
         verb: verbs.add_parser(verb, help=text, description=text)
@@ -1142,7 +1193,7 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
 
 def _execute(bundle_path: Path, arguments: argparse.Namespace) -> None:
     if arguments.verb == "verify":
-        print("\n".join(verify(bundle_path)), flush=True)
+        print("\n".join(map(printable, verify(bundle_path))), flush=True)
         return
     with _open_table(arguments.out, arguments.paths) as out:
         failures = predict(
@@ -1194,7 +1245,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: 
         message, code = "interrupted.", 130
     with contextlib.suppress(OSError):
         sys.stdout.flush()
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     return code
 
 

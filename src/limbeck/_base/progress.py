@@ -8,6 +8,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from limbeck._base.printable import printable
 from limbeck._base.signals import check_interrupt
 
 LOG_SECONDS = 20.0
@@ -42,7 +43,7 @@ class StageProgress:
     def say(self, message: str) -> None:
         """Print a line."""
         if self.enabled:
-            self.console.print(message, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(printable(message), highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, label: str, total: float) -> Iterator[Advance]:
@@ -75,13 +76,13 @@ class StageProgress:
             TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
-            task = progress.add_task(label, total=total, note="")
+            task = progress.add_task(printable(label), total=total, note="")
 
             def advance(done: float, note: str = "") -> None:
                 check_interrupt()
                 progress.update(task, completed=done)
                 if note:
-                    progress.update(task, note=note)
+                    progress.update(task, note=printable(note))
 
             yield advance
 

@@ -3,7 +3,9 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base.printable import printable_record
 from limbeck.cli.parsers import add_verb
+from limbeck.cli.terminal import say
 
 if TYPE_CHECKING:
     from limbeck.run.cost import Cost
@@ -26,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
         open_finished_run(arguments.run) as study,
     ):
         result = cost(study.folder, study.data, build=study.build, combine=study.combine)
-    print(cost_table(result))
-    print(f"report: {arguments.run / 'report.html'}")
+    say(cost_table(result))
+    say(f"report: {arguments.run / 'report.html'}")
     return 0
 
 
@@ -35,6 +37,7 @@ def cost_table(cost: "Cost") -> str:
     """Format the costs as a table."""
     from limbeck.report.cost import heading, note, rows
 
+    cost = printable_record(cost)
     table = [heading(cost)]
     for row in rows(cost):
         table.append([cell.partition("\n")[0] for cell in row])

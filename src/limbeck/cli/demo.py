@@ -6,6 +6,7 @@ from typing import Any
 
 from limbeck._base import signals
 from limbeck.cli.parsers import add_settings, add_verb
+from limbeck.cli.terminal import say
 from limbeck.cli.verb_settings import Setting, read_settings
 
 SETTINGS = {
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_finished_run(arguments.run) as study:
         models = models_of_run(study.folder, build=study.build, combine=study.combine, **settings)
         demo = Demo(models, study.data, port=port)
-    print(f"Open {demo.url} in a browser on this machine. Press Ctrl-C to stop.", flush=True)
+    say(f"Open {demo.url} in a browser on this machine. Press Ctrl-C to stop.")
     try:
         demo.serve()
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.parsers import add_settings, add_verb
+from limbeck.cli.terminal import say
 from limbeck.cli.verb_settings import Setting, read_settings
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         open_finished_run(arguments.run) as study,
     ):
         bundle = export(study.folder, study.data, ExportOptions(**settings), build=study.build)
-    print(closing_message(bundle))
+    say(closing_message(bundle))
     return 0
 
 

@@ -25,6 +25,7 @@ from limbeck.cli import (
     sample,
     store,
 )
+from limbeck.cli.parsers import Parser
 from limbeck.cli.terminal import (
     LIMITS,
     announce_start,
@@ -94,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of the command line, and the parser of each verb by its name."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "limbeck",
         description=DESCRIPTION,
         epilog=EPILOG,

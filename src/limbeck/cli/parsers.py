@@ -3,9 +3,18 @@
 import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from limbeck._base.printable import printable
 from limbeck.cli.verb_settings import Setting
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser whose messages hold no control characters of the arguments, such as file names."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print a message and exit with code 2."""
+        super().error(printable(message))
 
 
 def add_verb(

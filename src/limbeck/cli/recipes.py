@@ -7,7 +7,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from limbeck._base.printable import printable
 from limbeck.cli.parsers import add_verb
+from limbeck.cli.terminal import say
 
 
 def add_parser(verbs: Any) -> None:
@@ -26,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     recipes = choices("recipe", arguments.config_dir)
     width = max(map(len, recipes))
     for name, file in recipes.items():
-        print(_fit_terminal(f"{name:<{width}}  {description(file)}", indent=width + 2))
+        line = printable(f"{name:<{width}}  {description(file)}")
+        say(_fit_terminal(line, indent=width + 2))
     return 0
 
 

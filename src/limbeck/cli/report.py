@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from limbeck.cli.parsers import add_verb
+from limbeck.cli.terminal import say
 
 
 def add_parser(verbs: Any) -> None:
@@ -35,5 +36,5 @@ def run(arguments: argparse.Namespace) -> int:
         with folder.keep_unchanged():
             path = write_report(folder.path)
     print_summary(summary)
-    print(f"report: {path}")
+    say(f"report: {path}")
     return 0

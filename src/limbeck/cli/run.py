@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck._base import signals
 from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
+from limbeck._base.printable import printable_lines
 from limbeck._base.version import __version__
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
-from limbeck.cli.terminal import LIMITS, fail
+from limbeck.cli.terminal import LIMITS, fail, note, say
 from limbeck.run.folder import RunFolder, default_folder, reserve_folder
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cfg:
         from omegaconf import OmegaConf
 
-        print(OmegaConf.to_yaml(config), end="")
+        settings = OmegaConf.to_yaml(config)
+        print(printable_lines(settings) if sys.stdout.isatty() else settings, end="")
         return 0
     if arguments.verb == "distill" and config.teacher.get("from") is None:
         raise ConfigError(
@@ -125,9 +127,9 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
     study.check()
     if study.rank == 0:
         action = "resuming" if resume else "results in"
-        print(f"limbeck {__version__}: {config.recipe}, {action} {out}", file=sys.stderr)
+        note(f"limbeck {__version__}: {config.recipe}, {action} {out}")
         if config.sweep:
-            print(study.size(), file=sys.stderr)
+            note(study.size())
     resume_command = f"limbeck resume {shlex.quote(str(out))}"
     manifest = RunFolder(out.absolute()).manifest
 
@@ -156,7 +158,7 @@ def _print_results(summary: "Summary", out: Path) -> int:
     from limbeck.report.terminal import print_summary
 
     print_summary(summary)
-    print(f"report: {out / 'report.html'}")
+    say(f"report: {out / 'report.html'}")
     if summary.failed:
         return _report_failed_students(summary)
     return 0

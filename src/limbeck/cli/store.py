@@ -9,7 +9,9 @@ from typing import Any
 
 from limbeck._base import cache
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
+from limbeck._base.printable import printable_record
 from limbeck.cli.parsers import add_verb
+from limbeck.cli.terminal import say
 from limbeck.store.files import (
     StoreFolder,
     describe_shards,
@@ -30,7 +32,7 @@ def table(root: Path) -> list[str]:
     paths = find_stores(root)
     if not paths:
         return [f"no stores in {root}"]
-    rows = [COLUMNS, *map(_row, paths)]
+    rows = printable_record([COLUMNS, *map(_row, paths)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -213,5 +215,5 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.action == "clear":
         lines = clear(root, arguments.keys, everything=arguments.all)
     for line in lines:
-        print(line)
+        say(line)
     return 0

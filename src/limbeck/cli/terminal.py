@@ -1,4 +1,4 @@
-"""Errors and warnings on the terminal, one message each."""
+"""Errors, warnings and results on the terminal, without the control characters of names."""
 
 import errno
 import io
@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from limbeck._base.errors import LimbeckWarning
+from limbeck._base.printable import printable_lines
 from limbeck._base.version import __version__
 
 LIMITS = {
@@ -28,13 +29,23 @@ def announce_start() -> None:
         print(f"limbeck {__version__}: loading PyTorch", file=sys.stderr, flush=True)
 
 
+def say(text: object) -> None:
+    """Print a text of one or more lines to standard output."""
+    print(printable_lines(text), flush=True)
+
+
+def note(text: object) -> None:
+    """Print a remark to standard error, apart from the results."""
+    print(printable_lines(text), file=sys.stderr)
+
+
 def fail(message: str, exit_code: int) -> int:
     """Print an error message to standard error and return the exit code."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True)
-    console.print(Text("error: ", style="bold red") + Text(message))
+    console.print(Text("error: ", style="bold red") + Text(printable_lines(message, indent="  ")))
     return exit_code
 
 
@@ -61,5 +72,5 @@ def _format_warning(
     message: Warning | str, category: type[Warning], *location: Any, **line: Any
 ) -> str:
     if issubclass(category, LimbeckWarning):
-        return f"warning: {message}\n"
+        return f"warning: {printable_lines(message, indent='  ')}\n"
     return _python_format(message, category, *location, **line)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limbeck._base.errors import ConfigError
+from limbeck._base.printable import printable_record
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.demo_server import Server, make_server
@@ -47,7 +48,7 @@ class Demo:
             )
         self.models = models
         self.data = data
-        self.facts = json.dumps(_facts(models, data)).encode()
+        self.facts = json.dumps(printable_record(_facts(models, data))).encode()
         """Facts for the page, as JSON."""
         self._lock = Lock()
         self.server: Server = make_server(self, port)

@@ -14,6 +14,7 @@ import numpy as np
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError
+from limbeck._base.printable import printable
 from limbeck.data import Dataset
 from limbeck.report.examples import png_of
 
@@ -84,7 +85,7 @@ class Server(ThreadingHTTPServer):
         """Print an error, unless the browser closed the connection."""
         error = sys.exception()
         if not isinstance(error, ConnectionError):
-            print(f"A request failed: {type(error).__name__}: {error}", file=sys.stderr)
+            print(printable(f"A request failed: {type(error).__name__}: {error}"), file=sys.stderr)
 
 
 def make_server(classifiers: Classifiers, port: int) -> Server:
@@ -242,4 +243,4 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_error(self, format: str, *args: Any) -> None:
         """Print errors."""
-        print(format % args, file=sys.stderr)
+        print(printable(format % args), file=sys.stderr)

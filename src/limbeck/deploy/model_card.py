@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from limbeck._base.printable import printable
 from limbeck._base.version import __version__
 from limbeck.deploy.calibration import operating_points
 from limbeck.deploy.parity import Stage
@@ -17,6 +18,9 @@ from limbeck.run.summary import ArmResult, Summary
 
 MAX_NAMES, MAX_ARMS, MAX_CLASSES = 12, 20, 10
 """Limits of the class names in the introduction, of the arms, and of the classes with recall."""
+
+_LINK = re.compile(r"://|www\.|@|mailto:|xmpp:", re.IGNORECASE)
+"""Signs of an address, which some readers of Markdown turn into a link."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def _data(summary: Summary, entry: ArmResult) -> list[str]:
         "## Training data",
         f"{_plain(_last_part(data.name))}: {data.train:,} training samples, "
         f"{data.val:,} validation samples, {data.test:,} test samples. Transfer set of this "
-        f"student: {entry.transfer}; views: {entry.views or 'none'}.",
+        f"student: {_plain(entry.transfer)}; views: {_plain(entry.views or 'none')}.",
         "TODO: source of the data, people whom it represents and whom it leaves out, licence, "
         "consent, known gaps.",
     ]
@@ -126,13 +130,13 @@ def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]
     verdicts = []
     for verdict, sentence in headlines(summary):
         if verdict != "none":
-            verdicts.append(f"**{sentence}**")
+            verdicts.append(f"**{_plain(sentence)}**")
     return [
         "## Training",
         _recipe(summary, entry),
         _arms(summary, facts.arm),
         *verdicts,
-        *(f"* {warning}" for warning in summary.warnings),
+        *(f"* {_plain(warning)}" for warning in summary.warnings),
         f"In this bundle: arm {_plain(facts.arm)}, seed {facts.seed}, {choice}",
     ]
 
@@ -148,9 +152,9 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
         )
     return (
         f"{teacher_sentence} Student: {_plain(entry.student)}, {entry.params:,} parameters. "
-        f"Objective: {objective(entry.objective)}. {summary.epochs} epochs, "
+        f"Objective: {_plain(objective(entry.objective))}. {summary.epochs} epochs, "
         f"batch size {summary.batch_size}, "
-        f"{optimizer(entry.optimizer)}."
+        f"{_plain(optimizer(entry.optimizer))}."
     )
 
 
@@ -163,7 +167,7 @@ def _arms(summary: Summary, exported_arm: str) -> str:
         rows.append(
             [
                 name,
-                objective(arm.objective),
+                _plain(objective(arm.objective)),
                 mean_and_sd(arm.mean.errors, arm.sd.errors),
                 percent(arm.mean.accuracy),
             ]
@@ -249,12 +253,22 @@ def _last_part(name: str) -> str:
 
 
 def _plain(text: object) -> str:
-    """Put a name on one line and escape Markdown in it."""
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
+    """Return a text on one line, in which Markdown finds neither markup nor HTML nor a link."""
+    line = printable(" ".join(str(text).split()))
+    if _LINK.search(line):  # escapes do not keep all readers from linking an address
+        fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+        return f"{fence} {line} {fence}".replace("|", r"\|")
+    line = re.sub(r"([\\`*_\[\]<>#|&~])", r"\\\1", line)
+    return re.sub(r"^([-+=]|\d+(?=[.)]))", _escape_start, line)
+
+
+def _escape_start(match: re.Match[str]) -> str:
+    """Escape the beginning of a list: a hyphen, or the full stop after a number."""
+    return f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}"
 
 
 def _day(manifest: Manifest) -> str:
-    return f" on {manifest.finished[:10]}" if manifest.finished else ""
+    return f" on {_plain(manifest.finished[:10])}" if manifest.finished else ""
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

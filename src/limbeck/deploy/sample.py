@@ -11,6 +11,7 @@ from torch import Tensor
 
 from limbeck._base.checks import check_count, check_seed
 from limbeck._base.errors import ConfigError
+from limbeck._base.printable import printable
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
 from limbeck.deploy.models_of_run import Build, RunModel, check_data_of_run, models_of_run
@@ -187,13 +188,13 @@ def print_samples(prompt: str, samples: list[Sample], console: "Console | None" 
     texts = []
     for sample in samples:
         continuation = Text(_without_control_characters(sample.text), style="default")
-        texts.append(Text(prompt, style="dim") + continuation)
+        texts.append(Text(_without_control_characters(prompt), style="dim") + continuation)
     if console.is_terminal and console.width >= MIN_COLUMN_WIDTH * len(samples):
         _print_side_by_side(samples, texts, console)
         return
     for sample, text in zip(samples, texts, strict=True):
         title = Text(_title(sample), style="bold")
-        console.print(title + Text(f" ({sample.description})", style="dim"))
+        console.print(title + Text(printable(f" ({sample.description})"), style="dim"))
         console.print(text)
         console.print()
 
@@ -205,15 +206,15 @@ def _print_side_by_side(samples: list[Sample], texts: list["Text"], console: "Co
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=True, expand=True)
     for sample in samples:
         title = Text(_title(sample), style="bold")
-        table.add_column(title + Text(f"\n{sample.description}\n", style="dim"), ratio=1)
+        table.add_column(title + Text(f"\n{printable(sample.description)}\n", style="dim"), ratio=1)
     table.add_row(*texts)
     console.print(table)
 
 
 def _title(sample: Sample) -> str:
     if sample.role == sample.name:
-        return sample.role
-    return f"{sample.role}: {sample.name}"
+        return printable(sample.role)
+    return printable(f"{sample.role}: {sample.name}")
 
 
 def _without_control_characters(text: str) -> str:

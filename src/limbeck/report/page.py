@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from limbeck._base.files import write_text
+from limbeck._base.printable import printable_record
 from limbeck.report import page_tables, settings, wording
 from limbeck.report.adjusted_table import adjusted_table
 from limbeck.report.cost import note
@@ -50,9 +51,10 @@ def write_report(run: str | Path, manifest: Manifest | None = None) -> Path:
 
 def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
     """Render the page of a run as HTML."""
+    summary, manifest = printable_record(summary), printable_record(manifest)
     words = wording_of(summary)
     reading = f"reading_{words.measure.key}.html"
-    examples = read_examples(folder)
+    examples = printable_record(read_examples(folder))
     return _template().render(
         style=Markup(_asset("report.css")),
         summary=summary,
@@ -123,7 +125,7 @@ def _adjusted(summary: Summary) -> dict[str, Any] | None:
 
 def _cost(folder: RunFolder) -> dict[str, Any] | None:
     """The cost of running the models; None if it was not measured."""
-    cost = read_cost(folder)
+    cost = printable_record(read_cost(folder))
     if cost is None:
         return None
     return {"table": page_tables.cost(cost), "note": note(cost)}

@@ -6,6 +6,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from limbeck._base.printable import printable, printable_record
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted_table import AdjustedTable, adjusted_table
 from limbeck.report.formats import plural, seconds
@@ -40,6 +41,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         summary: Summary of the study.
         console: Console to print on; standard output by default.
     """
+    summary = printable_record(summary)
     console = console or Console(highlight=False)
     plain = _PlainText(console)
     first, *others = headlines(summary)
@@ -71,7 +73,7 @@ class _PlainText:
         self._ascii_only = console.options.ascii_only
 
     def __call__(self, text: str, style: str = "") -> Text:
-        text = text.replace("−", "-")
+        text = printable(text).replace("−", "-")
         if self._ascii_only:
             for mark, spelling in (("±", "+-"), ("–", "-"), ("²", "^2")):
                 text = text.replace(mark, spelling)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from limbeck._base.printable import printable_record
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.figures.by_size import by_size
 from limbeck.report.figures.by_temperature import by_temperature
@@ -106,13 +107,14 @@ def draw_figures(folder: RunFolder, summary: Summary) -> Figures:
     Raises:
         UntrustedFileError: If a file is damaged.
     """
+    summary = printable_record(summary)
     gaps: dict[Source, str] = {}
     contents: dict[Source, Any] = {}
     for source in dict.fromkeys(figure.source for figure in FIGURES):
         if source is None or (source.needs_logits and not wording_of(summary).has_logits):
             continue
         if source.file(folder).is_file():
-            contents[source] = source.read(folder)
+            contents[source] = printable_record(source.read(folder))
         else:
             gaps[source] = source.gap
     figures: dict[Section, list[ReportFigure]] = {"sweep": [], "results": [], "cost": []}

@@ -1,0 +1,69 @@
+"""Text from files, models and users, made harmless before people see it.
+
+A name may contain control characters that move the cursor or colour a terminal, and characters that
+turn the direction of the text around it. Every output replaces them by escapes such as ``\\x1b``.
+The runtime of bundles has its own copy of :func:`printable`, because it stands alone.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_HARMFUL = re.compile(
+    "["
+    "\\x00-\\x1f\\x7f-\\x9f"  # control characters, with the escapes of terminals
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of the text
+    "\u2028\u2029"  # ends of lines and paragraphs
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # invisible marks
+    "\ud800-\udfff"  # bytes of file names that are not UTF-8
+    "]"
+)
+_LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
+
+
+def printable(text: object) -> str:
+    """Return a text on one line, with escapes in place of harmful characters."""
+    return _HARMFUL.sub(_escape, str(text))
+
+
+def printable_lines(text: object, indent: str = "") -> str:
+    """Return a text of several lines, with escapes in place of harmful characters.
+
+    Args:
+        text: Text with line breaks.
+        indent: Start of all lines but the first. With one, a name that contains a line break cannot
+            pretend to be a message of its own.
+    """
+    lines = [printable(line.replace("\t", "    ")) for line in str(text).split("\n")]
+    return f"\n{indent}".join(lines)
+
+
+def printable_record(value: T) -> T:
+    """Return a copy of a record in which every text is harmless and on one line.
+
+    Args:
+        value: Record, mapping, list or tuple, with texts at any depth. Other values stay the same.
+    """
+    return _printable_value(value)  # type: ignore[no-any-return]
+
+
+def _printable_value(value: object):  # type: ignore[no-untyped-def]
+    if isinstance(value, str):
+        return printable(_LINE_BREAK.sub(" ", value))
+    if isinstance(value, Mapping):
+        return {_printable_value(key): _printable_value(inner) for key, inner in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_printable_value, value))
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_printable_value, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        content = {item.name: getattr(value, item.name) for item in fields(value) if item.init}
+        return replace(value, **_printable_value(content))
+    return value
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
