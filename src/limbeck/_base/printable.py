@@ -8,7 +8,7 @@ The runtime of bundles has its own copy of :func:`printable`, because it stands 
 import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -47,10 +47,11 @@ def printable_record(value: T) -> T:
     Args:
         value: Record, mapping, list or tuple, with texts at any depth. Other values stay the same.
     """
-    return _printable_value(value)  # type: ignore[no-any-return]
+    result: T = _printable_value(value)
+    return result
 
 
-def _printable_value(value: object):  # type: ignore[no-untyped-def]
+def _printable_value(value: Any) -> Any:
     if isinstance(value, str):
         return printable(_LINE_BREAK.sub(" ", value))
     if isinstance(value, Mapping):

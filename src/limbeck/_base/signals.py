@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
 
+from limbeck._base.printable import printable
+
 GRACE_SECONDS = 4.0
 """Number of seconds after a signal at which the process ends at the latest."""
 SIGNALS = tuple(
@@ -96,7 +98,7 @@ def set_advice(advice: Callable[[], str]) -> None:
 def interrupt_message() -> str:
     """The message about an interrupt; call it when the message is shown."""
     _state.is_reported = True
-    return f"interrupted. {_state.advice()}".rstrip()
+    return printable(f"interrupted. {_state.advice()}".rstrip())
 
 
 def install_handlers() -> None:

@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code
 
 
-def parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def parsers() -> tuple[Parser, dict[str, Parser]]:
     """The parser of the command line, and the parser of each verb by its name."""
     parser = Parser(
         "limbeck",
