@@ -7,6 +7,7 @@ from typing import Any
 from limbeck._base.errors import ConfigError
 from limbeck.cli import report
 from limbeck.cli.parsers import add_verb
+from limbeck.cli.terminal import note
 
 
 def add_parser(verbs: Any) -> None:
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
                 f"{arguments.run} is already finished. Its report is {folder.report}."
             )
         if missing:
-            print(f"{arguments.run} lacks {', '.join(missing[:3])}", file=sys.stderr)
+            note(f"{arguments.run} lacks {', '.join(missing[:3])}")
         if missing == [folder.report.name] and not damaged:
             return report.run(arguments)
     from limbeck.cli.config.reopen import recompose
