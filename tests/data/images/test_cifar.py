@@ -191,6 +191,14 @@ def test_strange_members_are_skipped(tmp_path):
     assert [p.name for p in tmp_path.rglob("*")] == ["root", path.name]
 
 
+def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    cifar_files.archive(path, cifar_files.cifar10_files(), "cifar-10-batches-bin/")
+    monkeypatch.setattr(cifar, "MAX_FILE_BYTES", 100_000)
+    with pytest.raises(DataError, match="it unpacks to more than 100,000 bytes"):
+        cifar10(tmp_path, val=10)
+
+
 # The download -------------------------------------------------------------------------------------
 
 

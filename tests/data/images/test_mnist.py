@@ -1,6 +1,10 @@
 import gzip
+import hashlib
+import http.client
 import os
+import shutil
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +13,9 @@ import torch
 import torchvision
 from support.idx_files import NAMES, idx, mnist_files, write_mnist
 
-from limbeck._base.errors import ConfigError, DataError, ResourceError
+from limbeck._base.errors import ConfigError, DataError, ResourceError, UntrustedFileError
 from limbeck.data import fashion_mnist, mnist
+from limbeck.data.images import download as downloads
 from limbeck.data.images import mnist as module
 
 BESIDE_REPOSITORY = Path(__file__).resolve().parents[3].parent / "shared" / "data"
@@ -23,7 +28,7 @@ def _no_debian_no_network(monkeypatch, tmp_path):
         raise AssertionError("a test must not use the network")
 
     monkeypatch.setattr(module, "DEBIAN_FASHION_MNIST", tmp_path / "no-debian")
-    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refuse)
+    monkeypatch.setattr(downloads, "urlopen", refuse)
 
 
 @pytest.mark.parametrize("gz", [True, False])
@@ -179,7 +184,7 @@ def test_the_folder_of_debian(tmp_path, monkeypatch):
     "failure",
     [
         urllib.error.URLError("no route to host"),
-        RuntimeError("Tried https://one.example/, got:\n<urlopen error>\n"),
+        http.client.BadStatusLine("\n\n"),
         TimeoutError("timed out"),
     ],
     ids=lambda error: type(error).__name__,
@@ -189,7 +194,7 @@ def test_no_network(tmp_path, monkeypatch, load, failure):
     def refuse(*args, **kwargs):
         raise failure
 
-    monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refuse)
+    monkeypatch.setattr(downloads, "urlopen", refuse)
     root = tmp_path / "data"
     with pytest.raises(ResourceError, match="could not be downloaded") as caught:
         load(root, download=True)
@@ -205,45 +210,66 @@ def test_a_download_to_a_root_that_is_a_file(tmp_path):
         mnist(tmp_path / "a-file", download=True)
 
 
-def write_small_file(url, download_root, filename, md5):
-    name = filename.removesuffix(".gz")
-    Path(download_root, name).write_bytes(mnist_files(size=28)[name])
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder in place of the network: the first mirror lacks the files."""
+    folder = write_mnist(tmp_path / "site")
+    resources = []
+    for name in NAMES:
+        content = (folder / f"{name}.gz").read_bytes()
+        resources.append((f"{name}.gz", hashlib.md5(content).hexdigest()))
+    for dataset in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
+        mirrors = [(tmp_path / "gone").as_uri() + "/", folder.as_uri() + "/"]
+        monkeypatch.setattr(dataset, "mirrors", mirrors)
+        monkeypatch.setattr(dataset, "resources", resources)
+    monkeypatch.setattr(downloads, "urlopen", urllib.request.urlopen)
+    return folder
+
+
+@pytest.mark.parametrize(("load", "name"), [(mnist, "MNIST"), (fashion_mnist, "FashionMNIST")])
+def test_download(tmp_path, site, load, name, capsys):
+    data = load(tmp_path / "new", download=True, val=5)
+    assert len(data.train) == 25
+    assert sorted(os.listdir(tmp_path / "new" / name / "raw")) == sorted(os.listdir(site))
+    assert f"download of {NAMES[0]}.gz: 100 %" in capsys.readouterr().err
+    shutil.rmtree(site)
+    assert load(tmp_path / "new", val=5, download=True).digest() == data.digest()
+
+
+def test_only_missing_files_are_downloaded(tmp_path, site):
+    folder = write_mnist(tmp_path / "MNIST" / "raw", gz=False, seed=1)
+    before = (folder / NAMES[0]).read_bytes()
+    (folder / NAMES[3]).unlink()
+    assert len(mnist(tmp_path, download=True, val=5).train) == 25
+    assert sorted(os.listdir(folder)) == sorted([*NAMES[:3], f"{NAMES[3]}.gz"])
+    assert (folder / NAMES[0]).read_bytes() == before
 
 
 @pytest.mark.parametrize("load", [mnist, fashion_mnist])
-def test_download(tmp_path, monkeypatch, load):
-    monkeypatch.setattr(
-        torchvision.datasets.mnist, "download_and_extract_archive", write_small_file
-    )
-    data = load(tmp_path / "new", download=True, val=5)
-    assert (len(data.train), data.shape) == (25, (1, 28, 28))
-    assert load(tmp_path / "new", val=5).digest() == data.digest()
+def test_a_download_with_another_md5_is_deleted(tmp_path, site, load):
+    (site / f"{NAMES[0]}.gz").write_bytes(b"another file")
+    with pytest.raises(UntrustedFileError, match="is not the published file: its MD5 is") as caught:
+        load(tmp_path / "new", download=True)
+    assert caught.value.exit_code == 7
+    assert not (tmp_path / "new").exists()
 
 
-def test_a_download_that_leaves_out_a_file(tmp_path, monkeypatch):
-    class Forgetful:
-        def __init__(self, root, *, download):
-            write_mnist(Path(root) / "MNIST" / "raw")
-            (Path(root) / "MNIST" / "raw" / f"{NAMES[3]}.gz").unlink()
+def test_a_download_follows_no_planted_link(tmp_path, site):
+    folder, victim = tmp_path / "MNIST" / "raw", tmp_path / "victim"
+    folder.mkdir(parents=True)
+    (folder / f"{NAMES[0]}.gz").symlink_to(victim)
+    (folder / f".{NAMES[1]}.gz.7-01234567.tmp").write_text("of a killed process")
+    (folder / f".{NAMES[1]}.gz.lock").touch()
+    mnist(tmp_path, download=True, val=5)
+    assert not victim.exists()
+    assert sorted(os.listdir(folder)) == sorted(os.listdir(site))
 
-    monkeypatch.setattr(torchvision.datasets, "MNIST", Forgetful)
-    with pytest.raises(DataError, match=rf"{NAMES[3]} .*not found"):
-        mnist(tmp_path, download=True)
 
-
-@pytest.mark.parametrize("damage", [b"", b"\0\0\x08", b"\0\0\x08\x03\0\0", b"hello, world"])
-def test_a_download_beside_a_damaged_file(tmp_path, monkeypatch, damage):
-    """torchvision keeps existing files and reads them at once; its errors should not get out."""
-
-    def write_and_damage(url, download_root, filename, md5):
-        write_small_file(url, download_root, filename, md5)
-        Path(download_root, NAMES[0]).write_bytes(damage)
-
-    monkeypatch.setattr(
-        torchvision.datasets.mnist, "download_and_extract_archive", write_and_damage
-    )
-    with pytest.raises(DataError, match=NAMES[0]):
-        mnist(tmp_path, download=True)
+def test_a_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    write_mnist(tmp_path)
+    monkeypatch.setattr("limbeck.data.images.idx.MAX_BYTES", 1000)
+    with pytest.raises(DataError, match="it unpacks to more than 1,000 bytes"):
+        mnist(tmp_path)
 
 
 # The real files -----------------------------------------------------------------------------------

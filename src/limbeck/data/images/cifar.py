@@ -6,24 +6,20 @@ Features from Tiny Images", 2009).
 """
 
 import gzip
-import hashlib
 import tarfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, NamedTuple
-from urllib.request import urlopen
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from limbeck._base.errors import DataError, ResourceError, UntrustedFileError
-from limbeck._base.files import open_atomically, remove_new_folder_on_failure
-from limbeck._base.progress import StageProgress
+from limbeck._base.errors import DataError
 from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
+from limbeck.data.images.download import download as download_file
 
 SITE = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
@@ -38,9 +34,7 @@ squirrel streetcar sunflower sweet_pepper table tank telephone television tiger 
 trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 MAX_FILE_BYTES = 1 << 30
-"""Largest size of a file in an archive; the real files have 154 million bytes."""
-TIMEOUT = 30.0
-"""Timeout of a download without an answer, in seconds."""
+"""Largest size of an archive's content; the real files have 184 million bytes."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +122,7 @@ def cifar10(
     Raises:
         DataError: If a file is missing or damaged.
         ResourceError: If the archive could not be downloaded.
+        UntrustedFileError: If the download is not the published archive.
     """
     return _load(CIFAR10, Path(root), download, val, split_seed)
 
@@ -146,8 +141,7 @@ def cifar100(
 def _load(kind: CifarKind, root: Path, download: bool, val: int, split_seed: int) -> Dataset:
     files = _find(kind, root)
     if files is None and download:
-        with remove_new_folder_on_failure(root):
-            _download(kind, root)
+        download_file([SITE + kind.archive], root / kind.archive, kind.md5, dataset=kind.name)
         files = _find(kind, root)
     if files is None:
         raise DataError(
@@ -246,8 +240,10 @@ def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
     try:
         with tarfile.open(archive, "r|gz") as members:
             for member in members:
+                if member.offset_data + member.size > MAX_FILE_BYTES:
+                    raise tarfile.TarError(f"it unpacks to more than {MAX_FILE_BYTES:,} bytes")
                 name = names.get(member.name.removeprefix("./"))
-                if name is None or not member.isfile() or member.size > MAX_FILE_BYTES:
+                if name is None or not member.isfile():
                     continue
                 file = members.extractfile(member)
                 assert file is not None
@@ -263,39 +259,3 @@ def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
             "again."
         )
     return files
-
-
-def _download(kind: CifarKind, root: Path) -> None:
-    """Download the archive from the authors' site, and keep it if its MD5 is correct."""
-    url = SITE + kind.archive
-    try:
-        with (
-            urlopen(url, timeout=TIMEOUT) as response,
-            open_atomically(root / kind.archive) as file,
-        ):
-            size = int(response.headers.get("Content-Length") or 0)
-            md5 = _copy(response, file, f"download of {kind.archive}", size)
-            if md5 != kind.md5:
-                raise UntrustedFileError(
-                    f"The download of {url} is not the published archive: its MD5 is {md5}, "
-                    f"expected {kind.md5}. Try again later."
-                )
-    except (OSError, HTTPException, ValueError) as error:  # the server may not speak HTTP
-        reason = str(error).strip() or type(error).__name__
-        raise ResourceError(
-            f"{kind.name} could not be downloaded from {url} to {root} ({reason}). Check the "
-            f"network and the disk, or copy {kind.archive} there by hand."
-        ) from None
-
-
-def _copy(source: IO[bytes], target: IO[bytes], label: str, size: int) -> str:
-    """Copy with a progress bar and return the MD5 of the content."""
-    digest = hashlib.md5(usedforsecurity=False)
-    done = 0
-    with StageProgress().stage(label, size or MAX_FILE_BYTES) as advance:
-        while chunk := source.read(1 << 20):
-            target.write(chunk)
-            digest.update(chunk)
-            done += len(chunk)
-            advance(done, f"{done / 1e6:.0f} MB")
-    return digest.hexdigest()

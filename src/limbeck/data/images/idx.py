@@ -6,12 +6,16 @@ handwritten digits").
 """
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 
 import numpy as np
 
 from limbeck._base.errors import DataError
+
+MAX_BYTES = 1 << 30
+"""Largest size of an unpacked file; MNIST's largest one has 47 million bytes."""
 
 
 def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
@@ -60,6 +64,10 @@ def _read(file: Path) -> bytes:
     if content[:2] != b"\x1f\x8b":
         return content
     try:
-        return gzip.decompress(content)
+        with gzip.open(io.BytesIO(content)) as packed:
+            content = packed.read(MAX_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{file} is damaged ({error}). Download it again.") from None
+    if len(content) > MAX_BYTES:
+        raise DataError(f"{file} is damaged: it unpacks to more than {MAX_BYTES:,} bytes.")
+    return content

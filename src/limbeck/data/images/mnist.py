@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from limbeck._base.checks import check_count
-from limbeck._base.errors import DataError, ResourceError
-from limbeck._base.files import remove_new_folder_on_failure
+from limbeck._base.errors import DataError
 from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
+from limbeck.data.images.download import download as download_file
 from limbeck.data.images.idx import read_idx
 from limbeck.data.images.resize import draw_samples, resize
 
@@ -50,7 +50,7 @@ def mnist(
 
     Args:
         root: Folder with the files, or torchvision's root above ``MNIST/raw``.
-        download: Whether to download missing files there with torchvision.
+        download: Whether to download missing files to ``MNIST/raw`` there.
         val: Number of training images for validation.
         split_seed: Seed of the validation split, and of the draws of ``train`` and ``test``.
         train: Number of training images, without validation images; None for all.
@@ -147,20 +147,16 @@ class _Files:
         )
 
     def _download(self) -> None:
+        """Download the missing files to torchvision's folder, from the addresses it knows."""
         import torchvision
 
         dataset = getattr(torchvision.datasets, self.torchvision_name)
-        try:
-            with remove_new_folder_on_failure(self.root / self.torchvision_name / "raw"):
-                dataset(str(self.root), download=True)
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise ResourceError(
-                f"{self.torchvision_name} could not be downloaded to {self.root} ({reason}). Check "
-                "the network, or copy the four idx files there by hand."
-            ) from None
-        except (ValueError, LookupError, AssertionError):
-            pass  # torchvision fails on damaged files, which read_idx reports
+        folder = self.root / self.torchvision_name / "raw"
+        missing = _missing(folder)
+        for name, md5 in dataset.resources:
+            if name.removesuffix(".gz") in missing:
+                urls = [mirror + name for mirror in dataset.mirrors]
+                download_file(urls, folder / name, md5, dataset=self.name)
 
 
 def _missing(folder: Path) -> list[str]:
