@@ -1,11 +1,15 @@
 """A bundle goes where nothing is lost, and earlier ones survive a failure."""
 
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
+from support.crashes import crash_at
 
+from limbeck._base.cache import hold_lock
 from limbeck._base.errors import ConfigError
+from limbeck._base.open_folder import OpenFolder
 from limbeck.deploy.destination import Destination
 
 
@@ -100,3 +104,67 @@ def test_the_slower_of_two_exports_fails(tmp_path, bundle):
     with pytest.raises(ConfigError, match="already exists"):
         place.publish(bundle, overwrite=False)
     assert [path.name for path in place.folder.parent.iterdir()] == ["out"]
+
+
+# Crashes and planted links ------------------------------------------------------------------------
+
+
+def content_of(place):
+    folder = {file.name: file.read_text() for file in place.folder.iterdir()}
+    with zipfile.ZipFile(place.archive) as archive:
+        return folder, archive.read("out/SHA256SUMS").decode()
+
+
+@pytest.mark.slow
+def test_every_crash_leaves_the_earlier_or_the_new_bundle(tmp_path, bundle):
+    place = destination(tmp_path)
+    (bundle / "card.md").write_text("card")
+    point, states = 0, set()
+    while True:
+        point += 1
+        (bundle / "SHA256SUMS").write_text("old")
+        place.publish(bundle, overwrite=True)
+        (bundle / "SHA256SUMS").write_text("new")
+        crashed = crash_at(point, lambda: place.publish(bundle, overwrite=True), tmp_path)
+        place.recover()
+        assert sorted(os.listdir(place.folder.parent)) == ["out", "out.zip"]
+        folder, archive = content_of(place)
+        assert sorted(folder) == ["SHA256SUMS", "card.md"]
+        states.add((folder["SHA256SUMS"], archive))
+        if not crashed:
+            break
+    assert states == {("old", "old"), ("new", "old"), ("new", "new")}
+    assert point > 15
+
+
+def test_an_export_in_progress_is_not_recovered(tmp_path, bundle):
+    place = destination(tmp_path)
+    with OpenFolder.open(place.folder.parent) as parent, hold_lock(parent, ".out"):
+        staging = place.folder.parent / ".out.1-00000000.tmp"
+        staging.mkdir()
+        place.recover()
+        assert staging.exists()
+
+
+@pytest.mark.parametrize("kind", ["a bundle", "an empty folder"])
+def test_a_planted_link_is_replaced_and_not_followed(tmp_path, bundle, kind):
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    if kind == "a bundle":
+        (victim / "SHA256SUMS").write_text("precious")
+    place = destination(tmp_path)
+    place.folder.symlink_to(victim)
+    place.archive.symlink_to(tmp_path / "victim.zip")
+    place.publish(bundle, overwrite=kind == "a bundle")
+    assert not place.folder.is_symlink()
+    assert not (tmp_path / "victim.zip").exists()
+    if kind == "a bundle":
+        assert (victim / "SHA256SUMS").read_text() == "precious"
+    else:
+        assert list(victim.iterdir()) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/1"), reason="there is no /proc")
+def test_a_place_that_takes_no_files(tmp_path):
+    with pytest.raises(ConfigError, match=r"/proc/1 is not writable \(.*\)\. Choose another"):
+        Destination.of("/proc/1/out", tmp_path, zipped=True)

@@ -7,6 +7,7 @@ unless another user could have put it there unasked, as everybody can in ``/tmp`
 import errno
 import os
 import stat
+import tempfile
 import warnings
 from contextlib import suppress
 from itertools import pairwise
@@ -123,6 +124,18 @@ def warn_if_open(folder: Path, status: os.stat_result) -> None:
             LimbeckWarning,
             stacklevel=4,
         )
+
+
+def check_writable(folder: Path) -> None:
+    """Check that files can be created in a folder, by creating one without a name.
+
+    Permissions do not tell: root has all of them, also on a read-only disk and in ``/proc``.
+
+    Raises:
+        OSError: If not.
+    """
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def _is_ours(status: os.stat_result) -> bool:

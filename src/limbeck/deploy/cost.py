@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ResourceError
 from limbeck._base.progress import Advance
+from limbeck._base.scratch import scratch_folder
 from limbeck.data.dataset import as_float
 from limbeck.run.cost import RUNTIMES, CostRow, Latency, Precision, Runtime, Timing
 
@@ -106,7 +107,7 @@ def measure(
         ResourceError: If a measuring process fails.
     """
     candidates = _candidates(models)
-    with tempfile.TemporaryDirectory(prefix="limbeck-") as temporary, ExitStack() as stack:
+    with scratch_folder() as temporary, ExitStack() as stack:
         batch = Path(temporary) / "inputs.npy"
         np.save(batch, np.resize(inputs, (BATCH, *inputs.shape[1:])))
         stopwatches = []

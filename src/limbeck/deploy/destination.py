@@ -2,14 +2,20 @@
 
 import errno
 import os
+import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from limbeck._base import bundle_runtime as runtime
+from limbeck._base import cache, ownership
 from limbeck._base.errors import ConfigError
-from limbeck._base.files import move, temporary_folder, write_bytes
+from limbeck._base.files import is_temporary, move, temporary_folder, write_bytes
+from limbeck._base.open_folder import OpenFolder
 from limbeck.deploy.bundle import zip_bundle
+
+BACKUP = "backup "
+"""Start of the name of an earlier file or folder while it is replaced."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,36 @@ class Destination:
             raise ConfigError(
                 f"to={folder} cannot be created ({error.strerror}). Choose another folder."
             ) from None
-        if not os.access(folder.parent, os.W_OK):
+        try:
+            ownership.check_writable(folder.parent)
+        except OSError as error:
             raise ConfigError(
-                f"to={folder}: {folder.parent} is not writable. Choose another folder."
-            )
+                f"to={folder}: {folder.parent} is not writable ({error.strerror or error}). "
+                "Choose another folder."
+            ) from None
         return cls(folder, folder.with_name(f"{folder.name}.zip") if zipped else None)
+
+    def recover(self) -> None:
+        """Restore what a killed export had moved away, and remove its temporary files.
+
+        Nothing happens while another export to the same destination is at work.
+        """
+        with OpenFolder.open(self.folder.parent) as parent:
+            cache.clean_up(parent, self._lock, self._recover)
+
+    def _recover(self) -> None:
+        for staging in sorted(self.folder.parent.iterdir()):
+            is_folder = staging.is_dir() and not staging.is_symlink()
+            if not is_folder or not is_temporary(staging.name, self.folder.name):
+                continue
+            for path in (self.folder, self.folder.with_name(f"{self.folder.name}.zip")):
+                _restore([(staging / f"{BACKUP}{path.name}", path)])
+            shutil.rmtree(staging, ignore_errors=True)
+
+    @property
+    def _lock(self) -> str:
+        """Key of the lock that an export holds while it moves files to the destination."""
+        return f".{self.folder.name}"
 
     def check_free(self, *, overwrite: bool) -> None:
         """Check that the destination is free, or may be replaced.
@@ -93,7 +124,12 @@ class Destination:
         Raises:
             ConfigError: If another process has written there in the meantime.
         """
-        with temporary_folder(self.folder) as staging:
+        with (
+            OpenFolder.open(self.folder.parent) as parent,
+            cache.hold_lock(parent, self._lock),
+            temporary_folder(self.folder) as staging,
+        ):
+            ownership.warn_if_open(self.folder.parent, parent.folder_status())
             new_folder = staging / self.folder.name
             for file in sorted(bundle.iterdir()):
                 write_bytes(new_folder / file.name, file.read_bytes())
@@ -110,8 +146,8 @@ class Destination:
         backups: list[tuple[Path, Path]] = []
         try:
             for new, path in moves:
-                if path.exists():
-                    backup = staging / f"backup {path.name}"
+                if os.path.lexists(path):
+                    backup = staging / f"{BACKUP}{path.name}"
                     backups.append((backup, path))
                     os.replace(path, backup)
                 move(new, path)
@@ -126,7 +162,7 @@ class Destination:
 
 def _restore(backups: list[tuple[Path, Path]]) -> None:
     for backup, path in backups:
-        if backup.exists() and not path.exists():
+        if os.path.lexists(backup) and not os.path.lexists(path):
             os.replace(backup, path)
 
 

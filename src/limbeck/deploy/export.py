@@ -1,6 +1,5 @@
 """Export of a student as a bundle: ONNX models, checked against the student on the test split."""
 
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, UntrustedFileError
 from limbeck._base.progress import Advance, StageProgress
+from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
@@ -144,6 +144,7 @@ def export(
     arm, seed = choose_student(summary, options.arm, options.seed, with_controls=True)
     note = describe_choice(summary, arm) if options.arm is None else ""
     destination = Destination.of(options.to, folder.path, zipped=options.zipped)
+    destination.recover()
     destination.check_free(overwrite=options.overwrite)
     check_data_of_run(folder, data)
     student = _load(folder, arm, seed, options.adjusted, build)
@@ -151,10 +152,10 @@ def export(
 
     stages = StageProgress(enabled=progress)
     with (
-        tempfile.TemporaryDirectory(prefix="limbeck-") as temporary,
+        scratch_folder() as temporary,
         stages.stage("export", 1.0) as advance,
     ):
-        conversion = _convert(student, run_logits, data, options, Path(temporary), advance)
+        conversion = _convert(student, run_logits, data, options, temporary, advance)
         val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
         temperature = fit_temperature(val_logits, labels)
         facts = CardFacts(
@@ -181,7 +182,7 @@ def export(
             value_range=data.value_range,
             card=model_card(summary, manifest, facts),
         )
-        bundle = write_bundle(Path(temporary) / "bundle", contents)
+        bundle = write_bundle(temporary / "bundle", contents)
         runtime.verify(bundle)
         destination.publish(bundle, overwrite=options.overwrite)
         advance(1.0)

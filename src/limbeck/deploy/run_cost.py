@@ -1,7 +1,6 @@
 """Cost and test errors of the models of a finished run: ``cost.json``."""
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
+from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.deploy.choice import best_student, check_is_classifier
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
@@ -76,7 +76,7 @@ def cost(
     arms = _arms_by_architecture(summary)
     _check_models(folder, summary, arms)
     stages = StageProgress(enabled=progress)
-    with tempfile.TemporaryDirectory(prefix="limbeck-") as temporary:
+    with scratch_folder() as temporary:
         exporter = _Exporter(data, Path(temporary), combine)
         with stages.stage("exporting", len(arms) + 1) as advance:
             models = _export_models(folder, summary, arms, exporter, build, advance)

@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import tempfile
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -104,8 +103,7 @@ def check_folder(root: Path) -> None:
             f"store.folder={root}: permission denied for {existing}. {ALTERNATIVES}"
         )
     try:
-        with tempfile.TemporaryFile(dir=existing):  # os.access is wrong for root and about /proc
-            pass
+        ownership.check_writable(existing)
     except OSError as error:
         reason = f"{existing} cannot be written to ({error.strerror or error})"
         if existing != root or not find_stores(root):
