@@ -150,12 +150,16 @@ class StackedObjective:
             if counts is None:
                 counts = _counts(labels, mixed, ignored)
             labelled, samples = counts
-            hard = soft = student.new_zeros(student.shape[:-2], dtype=_dtype(student))
+            hard = soft = None
             if self._learns_from_labels:
                 hard = self._hard(student, labels, mixed) / _safe_divisor(labelled)
             if self._soft_groups:
                 targets = None if mixed else labels
                 soft = self._soft(student, teacher, targets, ignored) / _safe_divisor(samples)
+            if hard is None or soft is None:
+                zeros = student.new_zeros(student.shape[:-2], dtype=_dtype(student))
+                hard = zeros if hard is None else hard
+                soft = zeros if soft is None else soft
             return Terms(self._weighted_sum(hard, soft), hard, soft)
 
     def _weighted_sum(self, hard: Tensor, soft: Tensor) -> Tensor:

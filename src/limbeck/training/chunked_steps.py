@@ -28,8 +28,10 @@ def last_layer(model: nn.Module | None) -> LastLayer | None:
 
 def should_chunk(student: nn.Module | None, objective: StackedObjective, y: Tensor) -> bool:
     """Whether the loss of a batch with labels ``[S, B, T]`` should be computed in chunks."""
+    if y.ndim != 3:  # checked first, as it takes no time and the protocol's check takes some
+        return False
     output = last_layer(student)
-    if y.ndim != 3 or output is None or y.numel() * len(output[0]) < MIN_CHUNKED_LOGITS:
+    if output is None or y.numel() * len(output[0]) < MIN_CHUNKED_LOGITS:
         return False
     device = y.device.type
     if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
