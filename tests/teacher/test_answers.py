@@ -81,6 +81,21 @@ def test_excluded_classes_are_valid_but_for_the_squared_error_of_logits(deferred
         distill(teacher, spoilt_loader(6), soft="logits")
 
 
+def test_a_resumed_check_counts_the_batches_from_the_start_of_the_epoch(deferred):
+    check, resumed = AnswerCheck(), AnswerCheck()
+    batch = Batch(torch.ones(1, 4, 6), torch.zeros(1, 4, dtype=torch.long))
+    for _ in range(2):
+        check.add(torch.zeros(1, 4, 3), batch)
+    resumed.load_state_dict(check.state_dict(), torch.device("cpu"))
+
+    def read_bad_answer():
+        resumed.add(torch.full((1, 4, 3), math.nan), batch)
+        resumed.check_record(lambda values: values)
+
+    with pytest.raises(TeacherError, match="sample 0 of batch 2 "):
+        read_bad_answer()
+
+
 def test_weights_that_are_not_finite_are_named_before_the_training():
     teacher = nn.Sequential(nn.Linear(6, 3))
     with torch.no_grad():

@@ -99,9 +99,9 @@ def move(source: Path, target: Path) -> None:
     with _errors_of(target, source):
         for path in (*source.rglob("*"), source):
             if not path.is_symlink():
-                _sync(path)
+                sync(path)
         os.replace(source, target)
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def remove_leftovers(folder: Path, name: str | None = None, *, subfolders: bool = False) -> None:
@@ -145,13 +145,13 @@ def _temporary_file(path: Path) -> Iterator[Path]:
         os.close(os.open(temporary, _CREATE, 0o666))  # the umask applies
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def temporary_name(name: str) -> str:
@@ -187,10 +187,10 @@ def _make_folder(folder: Path) -> None:
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in new:
-        _sync(path.parent)
+        sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Bring a file, or the names in a folder, to the disk, where the file system can.
 
     Raises:

@@ -17,6 +17,7 @@ from urllib.request import getproxies
 from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
+from limbeck._base.files import sync
 from limbeck._base.signals import received_signal
 
 CLOSING_SECONDS = 1.5
@@ -24,9 +25,19 @@ CLOSING_SECONDS = 1.5
 WANDB_MODES = ("auto", "online", "offline", "off")
 
 
-def csv_logger(logs: Path, stage: str) -> CSVLogger:
+class SyncedCSVLogger(CSVLogger):
+    """A CSV logger whose file is brought to the disk before a checkpoint that counts on it."""
+
+    def sync(self) -> None:
+        """Bring all rows to the disk."""
+        file = Path(self.log_dir) / "metrics.csv"
+        if file.is_file():  # only the first of several processes writes it
+            sync(file)
+
+
+def csv_logger(logs: Path, stage: str) -> SyncedCSVLogger:
     """Create a CSV logger for one stage; a resumed stage gets a new version folder."""
-    return CSVLogger(logs, name=stage, flush_logs_every_n_steps=1)
+    return SyncedCSVLogger(logs, name=stage, flush_logs_every_n_steps=1)
 
 
 def tensorboard_logger(save_dir: str | Path, **options: Any) -> TensorBoardLogger:

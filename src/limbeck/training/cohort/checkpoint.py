@@ -15,6 +15,7 @@ import torch
 from lightning_fabric import Fabric
 
 from limbeck._base.errors import LimbeckWarning
+from limbeck._base.signals import received_signal
 from limbeck.training.cohort.checkpoint_file import (
     LOAD_ERRORS,
     UnusableError,
@@ -24,6 +25,7 @@ from limbeck.training.cohort.checkpoint_file import (
     step_of,
     write_checkpoint,
 )
+from limbeck.training.loggers import SyncedCSVLogger
 from limbeck.training.task import DistillationTask
 
 EPOCH_CHECKPOINTS = 20
@@ -34,6 +36,8 @@ MAX_SHARE = 0.05
 """Share of the time that saving may take; large models are saved less often than every minute."""
 DECISION_SECONDS = 5.0
 """About the number of seconds between the decisions of several processes whether to save."""
+FAST_SECONDS = 1.0
+"""Number of seconds below which a checkpoint is saved when the user interrupts the training."""
 GENERATIONS = 2
 FORMAT = "limbeck 3"
 EARLIER_FILE = "last.ckpt"
@@ -76,6 +80,7 @@ class Checkpoints:
         self.parts = {"task": task, **parts}
         self._files: list[Path] = []  # those that can be read, the newest first
         self._can_write = True
+        self._is_fast = False  # not known before the first one
         self._next_time = float("inf") if folder is None else time.monotonic() + SECONDS
         self._next_decision = 0
         self._last_decision = (time.monotonic(), 0)
@@ -166,7 +171,8 @@ class Checkpoints:
             step: Number of optimizer steps.
         """
         if self.folder is None or self.fabric.world_size == 1:
-            return now >= self._next_time
+            # After a signal, the process has a few seconds until it is ended.
+            return now >= self._next_time or (self._is_fast and received_signal() is not None)
         if step < self._next_decision:
             return False
         # The clocks of the processes differ, so the first one decides, every few seconds.
@@ -201,6 +207,7 @@ class Checkpoints:
                 "processes": processes,
             }
             try:
+                self._sync_logs()
                 write_checkpoint(file, {**self._common_state(), **facts})
             except OSError as error:
                 self._warn_once(error)
@@ -209,6 +216,7 @@ class Checkpoints:
                 self._keep(file)
         now = time.monotonic()
         self._next_time = now + max(SECONDS, (now - start) / MAX_SHARE)
+        self._is_fast = now - start < FAST_SECONDS
 
     def _state(self) -> dict[str, Any]:
         return {**self._common_state(), **self._own_state()}
@@ -227,6 +235,12 @@ class Checkpoints:
         if self.fabric.world_size > 1:
             torch.distributed.all_gather_object(states, state)
         return states
+
+    def _sync_logs(self) -> None:
+        """Bring the rows of finished epochs to the disk, which a resumed run does not log again."""
+        for logger in self.fabric.loggers:
+            if isinstance(logger, SyncedCSVLogger):
+                logger.sync()
 
     def _keep(self, file: Path) -> None:
         """Keep this checkpoint and the last one before it; remove all others."""

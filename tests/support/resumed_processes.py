@@ -1,0 +1,46 @@
+"""Two processes that train students, are stopped in the middle of an epoch, and resume.
+
+A script: its argument is an empty folder, in which each process writes its result.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from limbeck.training.cohort import checkpoint
+from limbeck.training.cohort.checkpoint import Checkpoints
+from limbeck.training.loggers import gather_scalars
+from support.resumed import Stopped, assert_same, cohort, train
+
+OPTIONS = {"devices": 2, "strategy": "ddp"}
+
+
+def main(folder):
+    checkpoint.SECONDS, checkpoint.MAX_SHARE = 0.0, 1e9  # a checkpoint at each decision
+    checkpoint.DECISION_SECONDS = 0.0
+    whole, _ = train(cohort, logs=folder / "whole", **OPTIONS)
+    rank = checkpoint.torch.distributed.get_rank()
+    time.sleep(rank)  # the clocks of the processes differ
+    is_due = Checkpoints.is_due
+
+    def stop(self, now, step):
+        if step == 11:
+            raise Stopped
+        return is_due(self, now + 1000 * rank, step)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "is_due", stop)
+        with pytest.raises(Stopped):
+            train(cohort, folder, folder / "logs", **OPTIONS)
+    saved = sorted(file.name for file in folder.glob("*.ckpt"))
+    assert saved == ["step10.ckpt", "step9.ckpt"], saved
+    task, _ = train(cohort, folder, folder / "logs", **OPTIONS)
+    assert_same(task, whole)
+    assert gather_scalars(folder / "logs") == gather_scalars(folder / "whole")
+    (folder / f"result{rank}").write_text(f"rank {rank}: same")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
