@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -130,6 +131,15 @@ def test_wrong_arguments(run, shared_bundle, pictures, words, code, message):
     result, _, err = run(verb, shared_bundle, *(word.format(pictures) for word in rest))
     assert result == code
     assert message in err
+
+
+def test_a_link_planted_beside_the_table_is_not_followed(run, shared_bundle, pictures, tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / f".out.csv.{os.getpid()}").symlink_to(tmp_path / "victim")
+    (tmp_path / "out.csv").symlink_to(tmp_path / "victim")
+    assert run("predict", shared_bundle, pictures, "--out", tmp_path / "out.csv")[0] == 0
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert rows_of((tmp_path / "out.csv").read_text())
 
 
 def test_a_folder_without_files(shared_bundle, tmp_path):

@@ -143,6 +143,23 @@ def test_resuming_keeps_everything(tmp_path, overwrite):
     assert listing(path) == before
 
 
+@pytest.mark.parametrize("target", ["../../victim", "/etc", "loop"])
+def test_a_run_with_links_that_lead_out_of_it_is_not_resumed(tmp_path, target):
+    path = ours(tmp_path / "run")
+    (tmp_path / "victim").mkdir()
+    (path / "logs").mkdir()
+    (path / "logs" / "latest").symlink_to("../students")
+    claim(path, resume=True)
+    (path / "students" / "loop").symlink_to(target)
+    if target == "loop":
+        claim(path, resume=True)
+        return
+    with pytest.raises(UntrustedFileError, match=r"students/loop is a link out of the run folder"):
+        claim(path, resume=True)
+    claim(path, overwrite=True)
+    assert (tmp_path / "victim").is_dir()
+
+
 @pytest.mark.parametrize("make", [lambda path: path, lambda path: path.mkdir(), strangers])
 def test_nothing_to_resume(tmp_path, make):
     make(tmp_path / "run")

@@ -1136,11 +1136,13 @@ def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[Tex
         raise RuntimeFailure(f"--out {file} is one of the files to classify. Choose another file.")
     if not file.parent.is_dir():
         raise RuntimeFailure(f"--out {file}: the folder {file.parent} does not exist.")
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    if file.exists() and not file.is_file():
-        temporary = file  # a device or a pipe cannot be replaced
+    temporary, flags = file, os.O_WRONLY  # a device or a pipe cannot be replaced
+    if file.is_file() or not file.exists():
+        temporary = file.with_name(f".{file.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
+        flags |= os.O_CREAT | os.O_EXCL  # an existing file or link would be another user's
     try:
-        with temporary.open("w", encoding="utf-8", newline="", errors="backslashreplace") as out:
+        handle = os.open(temporary, flags, 0o666)
+        with open(handle, "w", encoding="utf-8", newline="", errors="backslashreplace") as out:
             yield out
         if temporary != file:
             os.replace(temporary, file)

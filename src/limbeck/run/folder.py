@@ -17,6 +17,7 @@ from typing import Any
 
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import remove_leftovers, write_atomically
+from limbeck._base.printable import printable
 from limbeck.run.lock import hold_lock
 
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
@@ -60,6 +61,7 @@ class RunFolder:
 
         Raises:
             ConfigError: If another process works in the folder, or as for :meth:`check`.
+            UntrustedFileError: If a link in the folder leads out of it.
         """
         self.check(resume=resume, overwrite=overwrite)
         try:
@@ -73,6 +75,7 @@ class RunFolder:
             self.check(resume=resume, overwrite=overwrite)
             if overwrite and not resume:
                 self._clear()
+            self._check_links()
             remove_leftovers(self.path, subfolders=True)
             yield
 
@@ -102,6 +105,19 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def _check_links(self) -> None:
+        """Check that links in the folder do not lead out of it, before anything is written.
+
+        The run may come from someone else. Loggers make links within their folder.
+        """
+        root = self.path.resolve()
+        for path in self.path.rglob("*"):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                raise UntrustedFileError(
+                    f"{printable(path)} is a link out of the run folder, so files would be written "
+                    "or read elsewhere. Replace it by what it links to, or remove it."
+                )
 
     def _content(self) -> list[Path]:
         """The files and folders of the run; empty if there is no folder.
