@@ -32,9 +32,9 @@ CHEAP = (
     "out=run",
 )
 COMMANDS = {
-    "run": ("run", *CHEAP, "seeds=2", "epochs=60"),
-    "sweep": ("run", "-m", *CHEAP, "seeds=1", "epochs=20", "objective.temperature=1,4,8"),
-    "store": ("run", *CHEAP, "seeds=1", "epochs=20", "views=shift", "store.views=8"),
+    "run": ("run", *CHEAP, "seeds=2", "epochs=10"),
+    "sweep": ("run", "-m", *CHEAP, "seeds=1", "epochs=8", "objective.temperature=1,4,8"),
+    "store": ("run", *CHEAP, "seeds=1", "epochs=10", "views=shift", "store.views=4"),
     "export": ("export", "../source", "to=bundle"),
 }
 
@@ -49,7 +49,7 @@ class Outcome:
         moment: Seconds after the start at which it was sent.
         seconds: Seconds until the process ended.
         code: Exit code.
-        fault: What is wrong; empty if all is well.
+        fault: Description of what is wrong; empty if all is well.
     """
 
     kind: str
@@ -87,13 +87,13 @@ def measure(
     process = start(COMMANDS[kind], folder)
     time.sleep(moment)
     process.send_signal(number)
-    sent = time.monotonic()
+    begin = time.monotonic()
     try:
         _, err = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         _, err = process.communicate()
-    seconds = time.monotonic() - sent
+    seconds = time.monotonic() - begin
     code = process.returncode
     fault = find_fault(kind, number, seconds, code, err, folder)
     if not fault and continues:

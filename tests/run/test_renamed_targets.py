@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from limbeck.run.renamed_targets import MOVED, REPLACED, same_settings, with_moved_targets
+from limbeck.run.renamed_targets import MOVED, REPLACED, with_moved_targets
 
 
 @pytest.mark.parametrize("name", [*MOVED.values(), *REPLACED.values()])
@@ -24,11 +24,3 @@ def test_moved_targets_are_renamed_at_any_depth_and_others_stay():
         "logger": [{"_target_": "limbeck.training.loggers.wandb_logger"}, {"_target_": "own.Log"}],
         "recipe": "limbeck.data.text",
     }
-
-
-def test_settings_are_the_same_in_another_order_but_not_with_arms_in_another_order():
-    first = {"epochs": 2, "arms": {"hard": {}, "soft": {}}}
-    assert same_settings(first, {"arms": {"hard": {}, "soft": {}}, "epochs": 2})
-    assert not same_settings(first, {"epochs": 2, "arms": {"soft": {}, "hard": {}}})
-    assert not same_settings(first, {**first, "epochs": 3})
-    assert not same_settings(first, None)

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import yaml
-
-from limbeck._base.errors import ConfigError, UntrustedFileError
+from limbeck._base.errors import UntrustedFileError
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
+from limbeck.run.settings import read_settings
 
 
 def missing_results(run: RunFolder) -> list[str]:
@@ -22,7 +21,7 @@ def untrained_models(run: RunFolder, manifest: Manifest) -> list[str]:
         ConfigError: If the settings are missing.
         UntrustedFileError: If they are damaged.
     """
-    settings = _read_config(run)
+    settings = read_settings(run)
     folders = {}
     if manifest.facts.get("verb") != "train":
         for arm in _section(run, settings, "arms"):
@@ -37,19 +36,6 @@ def untrained_models(run: RunFolder, manifest: Manifest) -> list[str]:
         for name, folder in folders.items()
         if name not in manifest.failed and not (folder / "model.json").is_file()
     ]
-
-
-def _read_config(run: RunFolder) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{run.config} is missing, so the run cannot be finished.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UntrustedFileError(f"{run.config} is damaged: {reason}.") from None
-    if not isinstance(settings, dict):
-        raise UntrustedFileError(f"{run.config} is damaged: it should contain settings by name.")
-    return settings
 
 
 def _section(run: RunFolder, settings: dict[str, Any], name: str) -> dict[Any, Any]:

@@ -1,5 +1,6 @@
 """Names of objects that settings of version 0.1.0 give in ``_target_``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 MOVED = {
@@ -15,30 +16,22 @@ REPLACED = {
 
 def with_moved_targets(settings: Any) -> Any:
     """A copy of nested settings, in which objects that moved have their present names."""
-    return _rename(settings, MOVED)
+    return with_renamed_targets(settings, MOVED)
 
 
-def same_settings(first: Any, second: Any) -> bool:
-    """Whether nested settings are equal but for former names and the order of keys.
+def with_renamed_targets(value: Any, names: Mapping[str, str]) -> Any:
+    """A copy of nested settings, in which objects have other names.
 
-    The order of the arms counts, because the results are listed in it.
+    Args:
+        value: Nested settings.
+        names: New name of each object.
     """
-    names = {**MOVED, **REPLACED}
-    return _rename(first, names) == _rename(second, names) and _arms(first) == _arms(second)
-
-
-def _rename(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, list):
-        return [_rename(item, names) for item in value]
+        return [with_renamed_targets(item, names) for item in value]
     if not isinstance(value, dict):
         return value
-    renamed = {key: _rename(item, names) for key, item in value.items()}
+    renamed = {key: with_renamed_targets(item, names) for key, item in value.items()}
     target = renamed.get("_target_")
     if isinstance(target, str):
         renamed["_target_"] = names.get(target, target)
     return renamed
-
-
-def _arms(settings: Any) -> list[str]:
-    arms = settings.get("arms") if isinstance(settings, dict) else None
-    return list(arms) if isinstance(arms, dict) else []

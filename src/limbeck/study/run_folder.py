@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import yaml
 from limbeck._base.errors import ConfigError, DataError, TeacherError, is_out_of_memory
 from limbeck._base.files import write_text
 from limbeck._base.signals import check_interrupt, defer_interrupts, received_signal
+from limbeck.data import TransferSet
+from limbeck.losses import Objective
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
-from limbeck.run.renamed_targets import same_settings
-from limbeck.study.options import RunOptions
+from limbeck.run.settings import check_same_settings
+from limbeck.store.settings import StoreSettings
+from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.saved_models import record_models_of_earlier_version
+from limbeck.training.optimizer import Optimizer
 
 
 class TemporaryRunFolder(RunFolder):
@@ -60,12 +65,8 @@ def open_run(
         defer_interrupts(),
         run.claim(resume=options.resume, overwrite=options.overwrite),
     ):
-        if options.resume and run.config.is_file() and not _has_settings(run, text):
-            raise ConfigError(
-                f"{run.path}: the settings differ from those in {run.config.name}, with which this "
-                "run was started. Resume with the same settings, or start over with "
-                "overwrite=true."
-            )
+        if options.resume and run.config.is_file():
+            check_same_settings(run, yaml.safe_load(text), _defaults())
         manifest = ManifestWriter(run, recipe=options.name, seeds=seeds, facts=options.facts)
         out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
         manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
@@ -89,13 +90,24 @@ def _record_error(manifest: ManifestWriter, error: BaseException) -> None:
             manifest.finish("failed", f"{type(error).__name__}: {error}")
 
 
-def _has_settings(run: RunFolder, text: str) -> bool:
-    """Whether ``config.yaml`` holds these settings, possibly written by an earlier version."""
-    try:
-        earlier = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return False
-    return same_settings(earlier, yaml.safe_load(text))
+def _defaults() -> dict[str, dict[str, Any]]:
+    """Defaults of the settings of a study, which runs of earlier versions may lack."""
+    records = {
+        "": (Schedule, RunOptions),
+        "objective": (Objective,),
+        "optimizer": (Optimizer,),
+        "store": (StoreSettings,),
+        "transfer": (TransferSet,),
+    }
+    return {
+        section: {
+            item.name: list(item.default) if isinstance(item.default, tuple) else item.default
+            for kind in kinds
+            for item in fields(kind)
+            if item.default is not MISSING
+        }
+        for section, kinds in records.items()
+    }
 
 
 def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: str) -> None:
