@@ -91,7 +91,7 @@ def test_sha256sum_can_check_a_bundle(mlp_bundle):
         ["sha256sum", "-c", "SHA256SUMS"], cwd=mlp_bundle, capture_output=True, text=True
     )
     assert process.returncode == 0
-    assert process.stdout.count("OK") == 7
+    assert process.stdout.count("OK") == 8
 
 
 def test_the_same_student_gives_the_same_zip_file(data, mlp_run, mlp_export, tmp_path):

@@ -30,7 +30,7 @@ import threading
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO
 
@@ -42,6 +42,8 @@ SUMS, METADATA, LABELS = "SHA256SUMS", "bundle.json", "labels.json"
 PREPROCESS, GOLDEN = "preprocess.json", "golden.npz"
 CARD = "model_card.md"
 """The model card. It has no checksum, because users edit it."""
+SIGNATURE = f"{SUMS}.sig"
+"""Signature of the checksums by OpenSSH, which whoever signs a bundle adds."""
 KINDS = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
 MAX_MODEL_BYTES, MAX_GOLDEN_BYTES, MAX_TEXT_BYTES = 2 << 30, 256 << 20, 4 << 20
 """Largest sizes of a model, of the unpacked golden arrays, and of any other file."""
@@ -553,6 +555,7 @@ class Bundle:
     Attributes:
         name: Name of the model.
         labels: Names of the classes in the order of the logits.
+        sums: Content of ``SHA256SUMS``.
         preprocess: Settings for preparing inputs, from ``preprocess.json``.
         temperature: Divisor of the logits for calibrated confidences.
         tolerances: Largest difference of golden logits that is allowed on another device, by kind
@@ -565,6 +568,7 @@ class Bundle:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self._is_zip = _is_zip(self.path)
+        self.sums = self._read(SUMS)
         self._sums = self._read_sums()
         metadata = self._read_json(METADATA)
         if metadata.get("format") != FORMAT:
@@ -606,7 +610,7 @@ class Bundle:
         """Return the names of files in the folder that do not belong to the bundle."""
         if self._is_zip:
             return []
-        expected = (*self._sums, SUMS, CARD)
+        expected = (*self._sums, SUMS, CARD, SIGNATURE)
         return sorted(path.name for path in self.path.iterdir() if path.name not in expected)
 
     def read(self, name: str) -> bytes:
@@ -623,6 +627,14 @@ class Bundle:
                 f"{name} is damaged or was changed: its SHA-256 differs from the one in {SUMS}"
             )
         return content
+
+    def read_signature(self) -> bytes:
+        """Read the signature of the checksums.
+
+        Raises:
+            BundleError: If it is missing or cannot be read.
+        """
+        return self._read(SIGNATURE)
 
     def golden(self) -> dict[str, np.ndarray]:
         """Return the golden ``inputs``, and the logits of each model for them at export.
@@ -723,9 +735,11 @@ class Bundle:
         except BundleError:
             raise
         except FileNotFoundError:
-            hint = "it is not a bundle written by 'limbeck export'"
-            if name != SUMS:
-                hint = "the bundle is incomplete"
+            hint = "the bundle is incomplete"
+            if name == SUMS:
+                hint = "it is not a bundle written by 'limbeck export'"
+            elif name == SIGNATURE:
+                hint = "the bundle is not signed"
             raise self._error(f"{name} is missing; {hint}") from None
         except Exception as error:  # readers may raise anything on a damaged file
             raise self._error(f"{name} cannot be read ({_one_line(error)})") from None
@@ -759,7 +773,7 @@ class Bundle:
 
     def _read_sums(self) -> dict[str, str]:
         sums = {}
-        lines = self._read(SUMS).decode("utf-8", "backslashreplace").split("\n")
+        lines = self.sums.decode("utf-8", "backslashreplace").split("\n")
         for number, line in enumerate(lines, 1):
             if not line and number == len(lines):
                 continue
@@ -946,8 +960,15 @@ def _json_escape(match: re.Match[str]) -> str:
 # Verbs --------------------------------------------------------------------------------------------
 
 
-def verify(bundle_path: str | Path) -> list[str]:
+def verify(
+    bundle_path: str | Path, check_signature: Callable[[Bundle], str] | None = None
+) -> list[str]:
     """Check the files of a bundle against their checksums, and its outputs on this device.
+
+    Args:
+        bundle_path: Folder or zip file of the bundle.
+        check_signature: Function that checks who signed the checksums, and returns a line; None for
+            no check.
 
     Returns:
         Lines that describe the checks.
@@ -957,6 +978,7 @@ def verify(bundle_path: str | Path) -> list[str]:
         DifferentOutputsError: If the outputs of a model differ from the exported ones.
     """
     bundle = Bundle(bundle_path)
+    lines = [check_signature(bundle)] if check_signature else []
     for name in bundle.files():
         bundle.read(name)
     unexpected_files = bundle.unexpected_files()
@@ -965,7 +987,7 @@ def verify(bundle_path: str | Path) -> list[str]:
         raise BundleError(
             f"{bundle_path}: {names}: not part of this bundle (not listed in {SUMS})."
         )
-    lines = [f"{len(bundle.files())} files are unchanged (SHA-256)"]
+    lines.append(f"{len(bundle.files())} files are unchanged (SHA-256)")
     golden = bundle.golden()
     for kind in bundle.kinds:
         logits, expected = bundle.load(kind).logits(golden["inputs"]), golden[kind]
@@ -1159,6 +1181,9 @@ class _Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
+SignatureCheck = Callable[[argparse.Namespace], Callable[[Bundle], str] | None]
+
+
 def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     """Create the parser of the command line.
 
@@ -1180,6 +1205,12 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         for verb in parsers.values():
             text = "folder or zip file written by 'limbeck export'"
             verb.add_argument("bundle", type=Path, metavar="BUNDLE", help=text)
+        add = parsers["verify"].add_argument
+        text = "check the signature, with this file of the signers that you trust"
+        add("--allowed-signers", type=Path, metavar="FILE", help=text)
+        add("--identity", metavar="NAME", help="signer that you expect (default: any in the file)")
+        text = f"file of the signature (default: {SIGNATURE} in the bundle)"
+        add("--signature", type=Path, metavar="FILE", help=text)
     add = parsers["predict"].add_argument
     add("paths", nargs="+", metavar="IMAGE", help="image files, and folders of images")
     add("--model", choices=list(KINDS), help="kind of model; by default int8 if there is one")
@@ -1193,9 +1224,14 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     return top
 
 
-def _execute(bundle_path: Path, arguments: argparse.Namespace) -> None:
+def _execute(
+    bundle_path: Path, arguments: argparse.Namespace, check_signature: SignatureCheck | None
+) -> None:
     if arguments.verb == "verify":
-        print("\n".join(map(printable, verify(bundle_path))), flush=True)
+        check = None
+        if check_signature is not None:
+            check = check_signature(arguments)
+        print("\n".join(map(printable, verify(bundle_path, check))), flush=True)
         return
     with _open_table(arguments.out, arguments.paths) as out:
         failures = predict(
@@ -1212,13 +1248,21 @@ def _execute(bundle_path: Path, arguments: argparse.Namespace) -> None:
         raise InputError(f"{failures} of the files cannot be read. See the column error.")
 
 
-def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: bool = True) -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    program: str = "run.py",
+    inside: bool = True,
+    check_signature: SignatureCheck | None = None,
+) -> int:
     """Run ``run.py verify | predict IMAGE...`` of a bundle, or ``limbeck predict BUNDLE IMAGE...``.
 
     Args:
         argv: Arguments of the command line; None for those of the process.
         program: Name of the program.
         inside: Whether the program is in a bundle.
+        check_signature: Function that returns the check that the arguments of ``verify`` ask for,
+            or None.
 
     Returns:
         Exit code.
@@ -1232,7 +1276,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "run.py", inside: 
     arguments = parser(program, inside=inside).parse_args(argv)
     bundle_path = Path(__file__).resolve().parent if inside else arguments.bundle
     try:
-        _execute(bundle_path, arguments)
+        _execute(bundle_path, arguments, check_signature)
         return 0
     except RuntimeFailure as error:
         message, code = str(error), error.exit_code

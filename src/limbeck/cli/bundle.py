@@ -1,7 +1,12 @@
 """``limbeck verify`` and ``limbeck predict``: the runtime of bundles under limbeck's name."""
 
-from collections.abc import Sequence
-from typing import Any
+import argparse
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limbeck._base.bundle_runtime import Bundle
 
 HELP = {
     "verify": "check the files of a bundle and its outputs on this device",
@@ -19,4 +24,21 @@ def run(words: Sequence[str]) -> int:
     """Run a verb of the bundle runtime, which needs neither PyTorch nor the rest of limbeck."""
     from limbeck._base import bundle_runtime
 
-    return bundle_runtime.main(words, program="limbeck", inside=False)
+    return bundle_runtime.main(
+        words, program="limbeck", inside=False, check_signature=_signature_check
+    )
+
+
+def _signature_check(arguments: argparse.Namespace) -> "Callable[[Bundle], str] | None":
+    """Return the check of the signature that ``limbeck verify`` is asked for, if any."""
+    from limbeck._base.bundle_runtime import RuntimeFailure
+    from limbeck._base.bundle_signature import check_signature
+
+    signers, identity = arguments.allowed_signers, arguments.identity
+    if signers is None:
+        if identity is not None or arguments.signature is not None:
+            raise RuntimeFailure("--identity and --signature need --allowed-signers FILE.")
+        return None
+    return partial(
+        check_signature, signers=signers, identity=identity, signature=arguments.signature
+    )

@@ -17,8 +17,10 @@ from limbeck._base import bundle_runtime as runtime
 from limbeck._base.files import write_atomically, write_bytes
 from limbeck._base.version import __version__
 from limbeck.data import Dataset
+from limbeck.deploy.sbom import sbom_of_bundle
 
 GOLDEN_INPUTS = 16
+SBOM = "sbom.cdx.json"
 TOLERANCES = {"fp32": 1e-4, "int8": 0.05}
 """Tolerances of golden logits on a device, as a share of the largest logit (at least 1)."""
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -88,6 +90,9 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
         runtime.CARD: contents.card.encode(),
         "run.py": Path(runtime.__file__).read_bytes(),
     }
+    models = {name: files[name] for name in files if name.endswith(".onnx")}
+    others = {name: files[name] for name in files if name not in (*models, runtime.CARD)}
+    files[SBOM] = sbom_of_bundle(contents.name, models, others)
     files[runtime.SUMS] = _checksums(files)
     for name, content in files.items():
         write_bytes(folder / name, content)
