@@ -123,6 +123,31 @@ def test_no_batch_is_refused(loader):
     assert model.training
 
 
+class Odd(nn.Module):
+    """A model whose logits are changed by a function of them and of the number of calls."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change, self.calls = change, 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.change(x, self.calls)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, calls: x[:, :calls], r"shape \[5, 2\] for batch 1 but \[5, 1\] for the first"),
+        (lambda x, calls: x.to(torch.complex64), "complex numbers .*; expected real logits"),
+    ],
+)
+def test_logits_should_be_real_and_of_one_number(change, message):
+    batches = [(randn(5, 4), torch.zeros(5, dtype=torch.long))] * 2
+    with pytest.raises(ConfigError, match=message):
+        evaluate(Odd(change), batches)
+
+
 @pytest.mark.parametrize(
     ("batch", "message"),
     [

@@ -70,6 +70,8 @@ def test_convnet_refuses_images_of_other_channels():
         {"channels": [], "strides": []},
         {"channels": [4, 4], "strides": [1]},
         {"channels": [0], "strides": [1]},
+        {"channels": 4, "strides": [1]},
+        {"channels": [4], "strides": [None]},
         {"channels": [4], "strides": [0]},
         {"channels": [4], "strides": [-1]},
         {"dropout": 1.0},

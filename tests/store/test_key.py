@@ -167,6 +167,7 @@ def rewrite(folder, **changes):
         (lambda f: rewrite(f, classes=True), "its sizes are impossible"),
         (lambda f: rewrite(f, classes=-4), "its sizes are impossible"),
         (lambda f: rewrite(f, classes=1 << 62), "its sizes are impossible"),
+        (lambda f: rewrite(f, label={"data": {}}), "its label should consist of strings"),
         (lambda f: rewrite(f, classes=4), "classes is 4, should be 3"),
         (
             lambda f: rewrite(

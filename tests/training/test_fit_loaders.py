@@ -56,6 +56,13 @@ def test_bad_samples_are_named(damage, message):
     assert not model._forward_hooks
 
 
+@pytest.mark.parametrize("shape", [(4, 4), (4, 2), (4, 2, 2)])
+def test_labels_of_another_shape_are_named(shape):
+    batch = torch.ones(4, 16), torch.zeros(shape, dtype=torch.long)
+    with pytest.raises(DataError, match=r"labels of a batch have the shape|expected class numbers"):
+        limbeck.train(flat_net(0), [batch], epochs=1, progress=False)
+
+
 def test_bad_labels_for_validation_are_named():
     x, y = samples()
     bad = y.clone()

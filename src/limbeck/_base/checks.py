@@ -22,6 +22,19 @@ def check_count(name: str, value: Any) -> int:
     return value
 
 
+def check_counts(name: str, values: Any) -> list[int]:
+    """Check that a value is a list of whole numbers of at least 1, and return it.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    is_list = isinstance(values, Sequence) and not isinstance(values, str)
+    counts = list(values) if is_list else None
+    if counts is None or any(type(count) is not int or count < 1 for count in counts):
+        raise ConfigError(f"{name}={values!r} should be a list of whole numbers of at least 1.")
+    return counts
+
+
 def check_seed(name: str, value: Any) -> int:
     """Check that a value is a whole number from 0 to 2^31 - 1, and return it.
 

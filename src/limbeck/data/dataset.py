@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError
 from limbeck.data.arrays import convert_arrays, warn_of_absent_classes, warn_of_copies
 from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
@@ -99,6 +100,8 @@ class Dataset:
         split_seed: int = 0,
         ordinal: bool = False,
     ):
+        if not isinstance(class_names, Sequence):
+            raise ConfigError(f"class_names={class_names!r} should be a list of names.")
         for part, split in (("training", train), ("test", test)):
             where = f"{name}, {part} split"
             check_samples(split.inputs, split.labels, len(class_names), where=where)
@@ -107,7 +110,7 @@ class Dataset:
                 f"data.val={val!r} should be a whole number from 1 to {len(train) - 1}."
             )
         check_same_shape(train.inputs, test.inputs, name=name, part="test")
-        order = random_order(len(train), split_seed)
+        order = random_order(len(train), check_seed("data.split_seed", split_seed))
         self.name = str(name)
         self.class_names = [str(class_name) for class_name in class_names]
         self.ordinal = ordinal

@@ -34,13 +34,19 @@ def predict(model: nn.Module, inputs: Iterable[Tensor]) -> Tensor:
     first = next(model.parameters(), None)
     model.eval()
     try:
-        logits = []
+        logits: list[Tensor] = []
         for number, x in enumerate(inputs):
             on_device = match_double(x if first is None else x.to(first.device), model)
             own = on_device.clone()  # a model may change its inputs in place
             output = logits_of(_outputs(model, own), len(x), "model").float().cpu()
             if not bool(output.isfinite().all()):
                 check_finite(x, partial(name_in_batch, number))
+            if logits and output.shape[1:] != logits[0].shape[1:]:
+                raise ConfigError(
+                    f"The model returned logits of shape {list(output.shape)} for batch {number} "
+                    f"but {list(logits[0].shape)} for the first; expected the same number of "
+                    "logits for every input."
+                )
             logits.append(output)
     finally:
         for module, mode in was_training:

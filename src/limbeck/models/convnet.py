@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from limbeck._base.checks import check_counts
 from limbeck._base.errors import ConfigError
 from limbeck.models.mlp import check_probability
 
@@ -39,17 +40,18 @@ class ConvNet(nn.Module):
                 "ConvNet needs images [C, H, W], but the dataset has inputs of shape "
                 f"{list(shape)}."
             )
-        if len(channels) != len(strides) or not channels or min(*channels, *strides) < 1:
+        channels, strides = check_counts("channels", channels), check_counts("strides", strides)
+        if len(channels) != len(strides) or not channels:
             raise ConfigError(
-                f"channels={list(channels)} and strides={list(strides)} should be lists of the "
-                "same length, of whole numbers of at least 1."
+                f"channels={channels} and strides={strides} should be lists of the same "
+                "length, with at least one number each."
             )
         check_probability("dropout", dropout)
         self.arguments: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,
-            "channels": list(channels),
-            "strides": list(strides),
+            "channels": channels,
+            "strides": strides,
             "dropout": dropout,
         }
         blocks: list[nn.Module] = []

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from limbeck._base.checks import check_counts
 from limbeck._base.errors import ConfigError
 
 
@@ -48,19 +49,18 @@ class MLP(nn.Module):
         max_norm: float | None = None,
     ):
         super().__init__()
-        for width in hidden:
-            if isinstance(width, bool) or not isinstance(width, int) or width < 1:
-                raise ConfigError(f"hidden={list(hidden)} should be whole numbers of at least 1.")
+        hidden = check_counts("hidden", hidden)
         check_probability("dropout", dropout)
         check_probability("input_dropout", input_dropout)
-        if max_norm is not None and not 0 < max_norm < math.inf:
+        is_number = isinstance(max_norm, (int, float)) and not isinstance(max_norm, bool)
+        if max_norm is not None and not (is_number and 0 < max_norm < math.inf):
             raise ConfigError(
-                f"max_norm={max_norm} should be a number above 0, or null for no bound."
+                f"max_norm={max_norm!r} should be a number above 0, or null for no bound."
             )
         self.arguments: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,
-            "hidden": list(hidden),
+            "hidden": hidden,
             "dropout": dropout,
             "input_dropout": input_dropout,
             "max_norm": max_norm,

@@ -37,6 +37,8 @@ def logits_of(
             f"The {role} returned a tensor of shape {list(logits.shape)} for {samples} inputs; "
             f"expected logits [{samples}, C], one row per input.{hint}"
         )
+    if logits.is_complex():
+        raise error(f"The {role} returned complex numbers ({logits.dtype}); expected real logits.")
     return logits
 
 

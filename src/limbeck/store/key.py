@@ -183,13 +183,18 @@ class Header:
             expected = header.to_json()
             sizes = (header.shards, header.classes, header.size)
             possible = all(type(size) is int and 0 < size <= sys.maxsize for size in sizes)
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            is_text = all(isinstance(name, str) for name in header.label.values())
+        except LookupError as error:
             raise damage_error(path, f"a value is missing or of the wrong type ({error})") from None
+        except (TypeError, ValueError, AttributeError, ArithmeticError):
+            raise damage_error(path, "a value is missing or of the wrong type") from None
         for name, value in expected.items():
             if content.get(name) != value:
                 raise damage_error(path, f"{name} is {content.get(name)!r}, should be {value!r}")
         if not possible:
             raise damage_error(path, "its sizes are impossible")
+        if not is_text:
+            raise damage_error(path, "its label should consist of strings")
         if header.key != path.name:
             reason = f"it was edited, or belongs to another store ({header.key})"
             raise damage_error(path, reason)

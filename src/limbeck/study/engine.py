@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
 from limbeck.data.batches import StudyData
 from limbeck.run.folder import RunFolder
@@ -22,6 +23,10 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If a setting is unknown or not supported.
     """
+    if not isinstance(trainer, Mapping):
+        raise ConfigError(
+            f"trainer={trainer!r} should be a group of settings, as in {{'precision': '32-true'}}."
+        )
     TrainerOptions.of(dict(trainer))
 
 

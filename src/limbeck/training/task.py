@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
 from limbeck.data.batches import Batch, Mixed, as_batch
 from limbeck.data.loaders import match_double
 from limbeck.evaluation.metrics import top_class
@@ -258,6 +258,12 @@ class DistillationTask(nn.Module):
         self, x: Tensor, targets: Targets | None, y: Tensor, mixed: Mixed | None, counts: Counts
     ) -> Terms:
         logits = self.cohort(x)
+        if logits.shape[-y.ndim : -1] != y.shape[1:]:
+            raise DataError(
+                f"The labels of a batch have the shape {list(y.shape[1:])}, but the student "
+                f"returned logits of shape {list(logits.shape[1:])}; expected one label for each "
+                "row of logits."
+            )
         if y.ndim < 3:
             return self.objective(logits, targets, y, mixed=mixed, counts=counts)
         logits, y = logits.flatten(-3, -2), y.flatten(1)

@@ -80,6 +80,7 @@ def test_missing_labels_are_named(tmp_path):
     ("names", "pairs"),
     [
         (["0", "0.0", "1", "Cat", "cat "], "'0' and '0.0'; 'Cat' and 'cat '"),
+        (["1", "1e0", "2"], "'1' and '1e0'"),
         (["polar bear", "Polar_Bear"], "'polar bear' and 'Polar_Bear'"),
         (["caf\u00e9", "cafe\u0301"], "'caf\u00e9' and 'cafe\u0301'"),
     ],

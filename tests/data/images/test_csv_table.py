@@ -53,7 +53,7 @@ def test_a_number_that_is_a_name_is_the_name(tmp_path):
         read_csv(root, class_names=[1, 2])
 
 
-@pytest.mark.parametrize("names", [["a"], ["a", "a"], [], "ab"])
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], [], "ab", 0.5, {"a": 1, "b": 2}])
 def test_class_names_should_be_a_list_of_two_or_more(tmp_path, names):
     root = write_csv(tmp_path / "in", count=2)
     with pytest.raises(ConfigError, match=r"data\.class_names=.* at least two names"):
@@ -76,6 +76,7 @@ def test_class_names_should_be_a_list_of_two_or_more(tmp_path, names):
         ("file,label\n", r"train\.csv lists no images"),
         ("file,label\n0,low\n1\n,high\n", r"file or label is empty in line 3; line 4"),
         ("file,label\n0,low\n1,high\n0,low\n", r"1 image is listed more than once: 0\."),
+        ("file,label\n0,low\n1,high\n../in/0,low\n", r"more than once: 0 and \.\./in/0\."),
         (
             "file,label\n0,low\n1,low\n",
             r"column label contains only low; expected at least two",

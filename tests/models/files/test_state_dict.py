@@ -163,6 +163,17 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path_factory, cut, flip):
         load_model(file, own)
 
 
+def test_every_cut_of_the_old_format_is_an_error_without_words_of_pythons(tmp_path):
+    file = tmp_path / "old.pt"
+    torch.save(own().state_dict(), file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    for end in range(0, len(content), 7):
+        file.write_bytes(content[:end])
+        with pytest.raises((UntrustedFileError, TeacherError)) as caught:
+            load_model(file, own)
+        assert "buffer" not in str(caught.value)
+
+
 EXTRAS = {
     "args": argparse.Namespace(lr=0.1, out=Path("runs")),
     "best": np.float64(0.9),

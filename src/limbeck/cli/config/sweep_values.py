@@ -1,6 +1,7 @@
 """Values of swept keys, from the command line and from a recipe."""
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +44,8 @@ def split(
         try:
             hydra_override = OverridesParser.create().parse_override(override)
         except HydraException as error:
-            reason = f"{override} cannot be read: {error}"
+            cause = re.sub(r"\w+ while evaluating", "in", str(error))  # names a class of Hydra
+            reason = f"{override} cannot be read: {cause}"
             raise ConfigError(" ".join(reason.split())) from None
         key, value = parse(override)
         if not hydra_override.is_sweep_override():

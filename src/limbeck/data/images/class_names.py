@@ -4,13 +4,13 @@ import re
 import unicodedata
 import warnings
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError, LimbeckWarning
 from limbeck.data.checks import join_some
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _LEADING_NUMBER = re.compile(r"\d+(?![\d.])", re.ASCII)
 MISSING = ("nan", "-nan", "nat", "null", "<na>", "#n/a")
 """Labels that programs write for a missing one, in lower case."""
@@ -24,8 +24,9 @@ def parse_class_names(class_names: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: If there are fewer than two names, or if a name is repeated.
     """
-    names = [str(name) for name in class_names]
-    if isinstance(class_names, str) or len(names) < 2 or len(set(names)) < len(names):
+    is_list = isinstance(class_names, Iterable) and not isinstance(class_names, (str, Mapping))
+    names = [str(name) for name in class_names] if is_list else []
+    if len(names) < 2 or len(set(names)) < len(names):
         raise ConfigError(
             f"data.class_names={class_names!r} should list at least two names, each once."
         )
@@ -61,7 +62,7 @@ def sort_grades(names: Iterable[str], where: Path) -> list[str]:
 
 
 def is_number(label: str) -> bool:
-    """Whether a label is a number, such as 2 or -0.5."""
+    """Whether a label is a number, such as 2, -0.5 or 1e0."""
     return _NUMBER.fullmatch(label) is not None
 
 

@@ -1,7 +1,7 @@
 """Datasets of images that are listed in a CSV file."""
 
 import csv
-from collections import Counter
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,6 +79,7 @@ def image_csv(
     rows = _read_table(folder / table, str(file_column), str(label_column))
     labels, names = _number_labels(rows, class_names, ordinal)
     paths = [folder / (images or ".") / f"{file}{suffix or ''}" for file in rows.files]
+    _check_each_once(rows, paths)
     files = ImageFiles(folder / table, paths, labels, [TRAIN] * len(paths), names)
     return read_dataset(files, options)
 
@@ -139,11 +140,18 @@ def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
         raise DataError(f"{table}: {file_column} or {label_column} is empty in {join_some(gaps)}.")
     if not rows.files:
         raise DataError(f"{table} lists no images.")
-    repeated = [file for file, times in Counter(rows.files).items() if times > 1]
+    return rows
+
+
+def _check_each_once(rows: _Rows, paths: Sequence[Path]) -> None:
+    """Check that no image is listed twice, under one name or several, as ``0`` and ``a/../0``."""
+    names: dict[str, list[str]] = {}
+    for file, path in zip(rows.files, paths, strict=True):
+        names.setdefault(os.path.normpath(path), []).append(file)
+    repeated = [" and ".join(dict.fromkeys(group)) for group in names.values() if len(group) > 1]
     if repeated:
         images = "1 image is" if len(repeated) == 1 else f"{len(repeated)} images are"
-        raise DataError(f"{table}: {images} listed more than once: {join_some(repeated)}.")
-    return rows
+        raise DataError(f"{rows.table}: {images} listed more than once: {join_some(repeated)}.")
 
 
 def _find_delimiter(header: str, columns: Collection[str]) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.mnist import DIGIT_CLASSES
@@ -29,7 +30,7 @@ def digits(*, val: int = 200, test: int = 500, split_seed: int = 0) -> Dataset:
         raise ConfigError(
             f"data.test={test!r} should be a whole number from 1 to {len(labels) - 1}."
         )
-    order = random_order(len(labels), split_seed)
+    order = random_order(len(labels), check_seed("data.split_seed", split_seed))
     images_and_labels = Split(images, labels)
     return Dataset(
         "digits",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from limbeck._base.checks import check_count
+from limbeck._base.checks import check_count, check_seed
 from limbeck._base.errors import DataError
 from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
@@ -174,7 +174,7 @@ def _path(folder: Path, stem: str) -> Path | None:
 def _read(files: _Files, folder: Path, options: _Options) -> Dataset:
     train = _read_split(files, folder, "train")
     test = _read_split(files, folder, "test")
-    seed = options.split_seed
+    seed = check_seed("data.split_seed", options.split_seed)
     if options.train is not None:
         val = check_count("data.val", options.val)
         train = draw_samples(train, options.train, "data.train", seed, extra=val)

@@ -4,6 +4,7 @@ It names one of limbeck's builders and its arguments.
 """
 
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor])
         RuntimeError,
         AttributeError,
     ) as error:
-        raise UntrustedFileError(f"{file}: the model cannot be built from it ({error}).") from None
+        reason = re.sub(r"\w+\.__init__\(\)", "the model is", str(error))
+        if isinstance(error, (TypeError, AttributeError)) and reason == str(error):
+            reason = "a value has the wrong type"
+        raise UntrustedFileError(f"{file}: the model cannot be built from it ({reason}).") from None
 
 
 def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:

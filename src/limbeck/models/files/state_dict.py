@@ -6,6 +6,7 @@ state. So the tensors of a whole module, or next to a configuration, can be read
 
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from mmap import ACCESS_READ, mmap
@@ -33,6 +34,7 @@ _DAMAGE = (
     TypeError,
     AttributeError,
     AssertionError,
+    struct.error,
 )
 
 
@@ -79,8 +81,10 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
         content = _read_trusted(file) if trust else _read_data(file)
     except pickle.UnpicklingError as error:
         raise _needs_code(file, error) from None
-    except _DAMAGE as error:
+    except (RuntimeError, OSError) as error:
         raise unreadable(file, "a file of torch.save", error) from None
+    except _DAMAGE:  # whose messages are about the code that read the file
+        raise unreadable(file, "a file of torch.save") from None
     weights = _weights_in(content, file)
     if not trust and isinstance(weights, dict) and sum(map(_size_of, weights.values())) > max_bytes:
         raise UntrustedFileError(

@@ -1,0 +1,113 @@
+"""Bundles with changed files, and odd images for them."""
+
+import shutil
+import zipfile
+
+import pytest
+from hypothesis import strategies as st
+from support.bundles import write_bundle, write_sums
+from support.fuzz import attempt, examples, fuzz, snapshot
+from support.fuzz_images import image_bytes
+from support.fuzz_values import changed_bytes, changed_file, texts
+from support.image_files import picture
+
+from limbeck._base import bundle_runtime as runtime
+
+FILES = (
+    runtime.SUMS,
+    runtime.METADATA,
+    runtime.LABELS,
+    runtime.PREPROCESS,
+    runtime.PREPROCESS,
+    runtime.GOLDEN,
+    *runtime.KINDS.values(),
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "bundle")
+
+
+@st.composite
+def damages(draw, bundle):
+    """Contents of one or two files, and whether the checksums fit them."""
+    names = draw(st.lists(st.sampled_from(FILES), min_size=1, max_size=2, unique=True))
+    return {name: draw(changed_file(bundle / name)) for name in names}, draw(st.booleans())
+
+
+@examples(0.08)
+def test_changed_bundles_end_with_an_exit_code(count, bundle):
+    def check(folder, verb, damage):
+        contents, has_sums = damage
+        copy = folder / "bundle"
+        shutil.copytree(bundle, copy)
+        for name, content in contents.items():
+            (copy / name).write_bytes(content)
+        if has_sums and runtime.SUMS not in contents:
+            write_sums(copy)
+        picture(0).save(folder / "x.png")
+        before = snapshot(folder)
+        attempt(folder, verb, "bundle", *(["x.png"] if verb == "predict" else []))
+        assert snapshot(folder) == before
+
+    fuzz(count, check, st.sampled_from(["verify", "predict"]), damages(bundle))
+
+
+@examples(0.02)
+def test_changed_archives_end_with_an_exit_code(count, bundle, tmp_path):
+    file = tmp_path / "bundle.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(bundle.iterdir()):
+            archive.write(path, f"bundle/{path.name}")
+
+    def check(folder, content):
+        (folder / "bundle.zip").write_bytes(content)
+        attempt(folder, "verify", "bundle.zip")
+
+    fuzz(count, check, changed_bytes(file.read_bytes()))
+
+
+NAMES = ("x.png", "=1+1.png", "-x.png", "x\ny.png", "x,y.jpg", "\x1b[2J.png", '".png', "ü", ".png")
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            "--top",
+            "--model",
+            "--format",
+            "--abstain",
+            "--invert",
+            "--out",
+            "jsonl",
+            "int8",
+            "2",
+            "t.csv",
+            "images",
+            "nix",
+            "bundle",
+            "images/x.png",
+            "",
+            "--",
+            "nan",
+            "-1",
+            "1e9",
+            "/",
+        ]
+    )
+    | texts,
+    max_size=3,
+)
+
+
+@examples(0.06)
+def test_odd_images_end_with_an_exit_code(count, bundle):
+    def check(folder, content, name, words):
+        (folder / "images").mkdir()
+        (folder / "images" / name).write_bytes(content)
+        picture(1).save(folder / "images" / "fine.png")
+        (folder / "bundle").symlink_to(bundle)
+        before = snapshot(folder)
+        attempt(folder, "predict", "bundle", "images", *[word for word in words if word != "/"])
+        assert before.items() <= snapshot(folder).items()
+
+    fuzz(count, check, image_bytes, st.sampled_from(NAMES), WORDS)
