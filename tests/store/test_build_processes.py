@@ -23,7 +23,7 @@ from limbeck.store.verify import NUM_INPUTS
 
 
 def build_slowly(root, log, console, delay):
-    with open(console, "w", encoding="utf-8") as file:
+    with open(console, "w", encoding="utf-8", buffering=1) as file:
         open_quietly(counting(image_pass(), log, delay), root, console=file)
 
 
@@ -72,6 +72,27 @@ def test_two_processes_at_once_compute_each_answer_once(tmp_path):
     assert sum("waiting for another process" in message for message in messages) == 1
     alone = open_quietly(image_pass(), tmp_path / "alone")
     assert torch.equal(open_quietly(image_pass(), tmp_path / "stores").records, alone.records)
+
+
+def test_a_process_that_waits_takes_over_from_a_killed_one(tmp_path):
+    root = tmp_path / "stores"
+    killed = start_build(root, "killed", 0.2)
+    deadline = time.monotonic() + 60
+    while finished_shards(root) < 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    (tmp_path / "waiting.txt").touch()
+    waiting = start_build(root, "waiting", 0.0)
+    while "waiting for another process" not in (tmp_path / "waiting.txt").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.kill()
+    killed.join()
+    waiting.join(60)
+    assert waiting.exitcode == 0
+    sizes = map(int, (tmp_path / "waiting.log").read_text().split())
+    assert 0 < sum(sizes) - NUM_INPUTS < SAMPLES * VIEWS, "finished shards are kept"
+    assert [path.name for path in root.iterdir()] == [folder_of(root).name]
 
 
 # Runs ---------------------------------------------------------------------------------------------
