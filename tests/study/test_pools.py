@@ -149,11 +149,27 @@ def test_inputs_that_need_the_teacher_are_made_once_even_if_a_run_is_resumed(
         study(data, tmp_path / "run", arms).run()
     monkeypatch.setattr(Engine, "fit", fit)
     assert calls == [12, 12]
-    assert (tmp_path / "run" / "checkpoints" / "source0.npy").is_file()
+    assert (tmp_path / "run" / "checkpoints" / "source0" / "inputs.ckpt").is_file()
     resumed = study(data, tmp_path / "run", arms, resume=True).run()
     assert calls == [12, 12]
     assert not (tmp_path / "run" / "checkpoints").exists()
     assert [arm.seeds for arm in resumed.arms] == [arm.seeds for arm in whole.arms]
+
+
+def test_damaged_inputs_are_made_again(data, tmp_path, monkeypatch):
+    calls.clear()
+    arms = {"first": Arm(objective=SOFT, transfer=TransferSet(source=Adversary()))}
+    fit = Engine.fit
+    monkeypatch.setattr(Engine, "fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        study(data, tmp_path / "run", arms).run()
+    monkeypatch.setattr(Engine, "fit", fit)
+    file = tmp_path / "run" / "checkpoints" / "source0" / "inputs.ckpt"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    study(data, tmp_path / "run", arms, resume=True).run()
+    assert calls == [12, 12]
 
 
 def test_a_run_is_not_resumed_with_other_inputs(data, tmp_path, monkeypatch):

@@ -3,11 +3,12 @@ import math
 import pytest
 import torch
 
-from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, DivergedError, LimbeckWarning, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck.data.sources.noise import StrokeNoise, UniformNoise
 from limbeck.models import MLP, ConvNet
 from limbeck.teacher.signal import LiveTeacher
+from limbeck.training import generator_checkpoint
 from limbeck.training.generator import AdversarialTraining, Generated, Generator
 from limbeck.training.generator_losses import statistics_of
 
@@ -135,3 +136,40 @@ def test_what_a_generator_cannot_do_without():
 
 def test_a_quick_run_is_short():
     assert Generated(samples=5000, steps=900).small(2000) == Generated(samples=2000, steps=10)
+
+
+class Stopped(BaseException):
+    """A kill in the middle of a training."""
+
+
+def test_a_generator_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, monkeypatch):
+    source = Generated(samples=40, steps=6)
+
+    def make(folder=None):
+        return source.make(
+            shape=SHAPE, classes=4, teacher=teacher(), progress=SILENT, checkpoints=folder
+        )
+
+    whole = make()
+    steps = []
+    step = AdversarialTraining.step
+
+    def stop(self, terms):
+        steps.append(1)
+        if len(steps) == 4:
+            raise Stopped
+        return step(self, terms)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generator_checkpoint, "SECONDS", 0.0)
+        patch.setattr(AdversarialTraining, "step", stop)
+        with pytest.raises(Stopped):
+            make(tmp_path)
+        steps[:] = [0] * 10
+        resumed = make(tmp_path)
+    assert len(steps) == 10 + 6 - 3
+    assert torch.equal(resumed, whole)
+    file = tmp_path / "generator.ckpt"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.warns(LimbeckWarning, match=r"generator\.ckpt is damaged .* from the first step"):
+        assert torch.equal(make(tmp_path), whole)

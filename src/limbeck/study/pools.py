@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from limbeck._base.files import open_atomically
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, Source, Split, TransferSet
 from limbeck.data.sources.base import as_pool
 from limbeck.run.folder import RunFolder
 from limbeck.teacher.signal import LiveTeacher
+from limbeck.training.cohort.checkpoint_file import (
+    UnusableError,
+    read_checkpoint,
+    write_checkpoint,
+)
+from limbeck.training.generator import Generated
 
 
 class TransferPools:
@@ -65,19 +70,24 @@ class TransferPools:
         if teacher is not None:
             for model in teacher.models:
                 model.to(self.device).eval()
-        return source.for_data(self.data).make(
+        own = source.for_data(self.data)
+        options = {"checkpoints": self._folder(source)} if isinstance(own, Generated) else {}
+        return own.make(
             shape=self.data.shape,
             classes=self.data.classes,
             progress=self.progress,
             teacher=teacher,
+            **options,
         )
+
+    def _folder(self, source: Source) -> Path:
+        return self.run.checkpoints / f"source{self.sources.index(source)}"
 
     def _load_or_make(self, source: Source) -> Any:
         """Return inputs generated with a teacher, from the cache of a resumed run if possible."""
-        file = self.run.checkpoints / f"source{self.sources.index(source)}.npy"
-        with suppress(OSError, ValueError, EOFError):  # it does not exist or is damaged
-            return torch.from_numpy(np.load(file, allow_pickle=False))
+        file = self._folder(source) / "inputs.ckpt"
+        with suppress(UnusableError, KeyError):  # it does not exist or is damaged
+            return read_checkpoint(file)["inputs"]
         pool = as_pool(source, self._make(source), self.data.train.inputs)
-        with open_atomically(file) as content:
-            np.save(content, pool.inputs.numpy(), allow_pickle=False)
-        return torch.from_numpy(np.load(file, allow_pickle=False))
+        write_checkpoint(file, {"inputs": pool.inputs})
+        return read_checkpoint(file)["inputs"]

@@ -8,7 +8,8 @@ BatchNorm layers, and on which an auxiliary student, the adversary, disagrees wi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from limbeck.data.sources.noise import Noise, StrokeNoise
 from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
 from limbeck.models.output import logits_of
+from limbeck.training.generator_checkpoint import GeneratorCheckpoints
 from limbeck.training.generator_losses import (
     balance_loss,
     certainty_loss,
@@ -136,8 +138,16 @@ class Generated(Source):
         classes: int,
         teacher: SourceTeacher | None,
         progress: StageProgress,
+        checkpoints: Path | None = None,
     ) -> Tensor:
         """Train the generator and draw the images, uint8 ``[samples, C, H, W]``.
+
+        Args:
+            shape: Shape of an image.
+            classes: Number of classes of the teacher.
+            teacher: Teacher that the generator is trained against.
+            progress: Progress display.
+            checkpoints: Folder of checkpoints, which a resumed training goes on from.
 
         Raises:
             ConfigError: If the inputs are not images.
@@ -153,21 +163,27 @@ class Generated(Source):
         with torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(self.seed)
             training = AdversarialTraining(teacher.models, shape, classes, self, first.device)
-            images = self._train(training, self.samples // 2, progress)
+            images = self._train(training, self.samples // 2, progress, checkpoints)
         noise = replace(self.start, samples=self.samples - self.samples // 2, seed=self.seed)
         unchanged = noise.make(shape=shape, classes=classes, teacher=None, progress=progress)
         return torch.cat([unchanged, images])
 
     def _train(
-        self, training: "AdversarialTraining", samples: int, progress: StageProgress
+        self,
+        training: "AdversarialTraining",
+        samples: int,
+        progress: StageProgress,
+        checkpoints: Path | None,
     ) -> Tensor:
         """Train the generator, and draw a part of the samples after each tenth of the steps."""
         parts: list[Tensor] = []
+        saver = GeneratorCheckpoints(checkpoints, training, f"{self} {training.shape}")
+        first_step = saver.load(parts)
         with (
             statistics_of(training.models) as terms,
             progress.stage("generator", self.steps) as advance,
         ):
-            for step in range(1, self.steps + 1):
+            for step in range(first_step, self.steps + 1):
                 losses = training.step(terms)
                 if not all(map(math.isfinite, losses.values())):
                     raise DivergedError(
@@ -177,6 +193,7 @@ class Generated(Source):
                 while len(parts) < SNAPSHOTS and step * SNAPSHOTS >= (len(parts) + 1) * self.steps:
                     start, end = (samples * (len(parts) + k) // SNAPSHOTS for k in (0, 1))
                     parts.append(training.draw(end - start))
+                saver.save_if_due(step, parts)
                 advance(
                     step, note=", ".join(f"{name} {value:.2f}" for name, value in losses.items())
                 )
@@ -257,6 +274,29 @@ class AdversarialTraining:
                 shape, classes, channels=(16, 32, 64), strides=(2, 2, 1), dropout=0
             ).to(device)
             self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), settings.lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimizers and random numbers."""
+        state = {
+            "generator": self.generator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "noise": self.random.get_state(),
+            "random": torch.get_rng_state(),
+        }
+        if self.adversary is not None:
+            state["adversary"] = self.adversary.state_dict()
+            state["adversary_optimizer"] = self.adversary_optimizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from the state of :meth:`state_dict`."""
+        self.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.adversary is not None:
+            self.adversary.load_state_dict(state["adversary"])
+            self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+        self.random.set_state(state["noise"])
+        torch.set_rng_state(state["random"])
 
     def noise(self, count: int) -> Tensor:
         """Draw inputs ``[count, C, H, W]``, on the CPU so that they are equal on all devices."""
