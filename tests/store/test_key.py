@@ -193,6 +193,14 @@ def test_an_edited_size_is_refused(tmp_path, name):
         open_quietly(text_pass(), tmp_path, **SAMPLED)
 
 
+def test_infinity_in_a_part_is_refused(root):
+    folder = folder_of(root)
+    parts = json.loads((folder / HEADER).read_text(encoding="utf-8"))["parts"]
+    rewrite(folder, parts={**parts, "teacher": {"members": [float("inf")]}})
+    with pytest.raises(UntrustedFileError, match="store.json is damaged"):
+        open_quietly(image_pass(), root)
+
+
 def test_an_edited_part_is_refused(tmp_path):
     open_quietly(text_pass(), tmp_path, **SAMPLED)
     folder = folder_of(tmp_path, text_pass(), **SAMPLED)

@@ -184,6 +184,7 @@ class Header:
             sizes = (header.shards, header.classes, header.size)
             possible = all(type(size) is int and 0 < size <= sys.maxsize for size in sizes)
             is_text = all(isinstance(name, str) for name in header.label.values())
+            key = header.key
         except LookupError as error:
             raise damage_error(path, f"a value is missing or of the wrong type ({error})") from None
         except (TypeError, ValueError, AttributeError, ArithmeticError):
@@ -195,8 +196,8 @@ class Header:
             raise damage_error(path, "its sizes are impossible")
         if not is_text:
             raise damage_error(path, "its label should consist of strings")
-        if header.key != path.name:
-            reason = f"it was edited, or belongs to another store ({header.key})"
+        if key != path.name:
+            reason = f"it was edited, or belongs to another store ({key})"
             raise damage_error(path, reason)
         return header
 
