@@ -197,7 +197,7 @@ def test_infinity_in_a_part_is_refused(root):
     folder = folder_of(root)
     parts = json.loads((folder / HEADER).read_text(encoding="utf-8"))["parts"]
     rewrite(folder, parts={**parts, "teacher": {"members": [float("inf")]}})
-    with pytest.raises(UntrustedFileError, match="store.json is damaged"):
+    with pytest.raises(UntrustedFileError, match=r"store\.json is damaged"):
         open_quietly(image_pass(), root)
 
 
