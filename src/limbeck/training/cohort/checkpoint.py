@@ -80,6 +80,7 @@ class Checkpoints:
         self.parts = {"task": task, **parts}
         self._files: list[Path] = []  # those that can be read, the newest first
         self._can_write = True
+        self._decides_alone = folder is None or fabric.world_size == 1
         self._is_fast = False  # not known before the first one
         self._next_time = float("inf") if folder is None else time.monotonic() + SECONDS
         self._next_decision = 0
@@ -170,7 +171,7 @@ class Checkpoints:
             now: Value of ``time.monotonic()``.
             step: Number of optimizer steps.
         """
-        if self.folder is None or self.fabric.world_size == 1:
+        if self._decides_alone:
             # After a signal, the process has a few seconds until it is ended.
             return now >= self._next_time or (self._is_fast and received_signal() is not None)
         if step < self._next_decision:
