@@ -15,6 +15,7 @@ The commands run in forked processes that have imported PyTorch already, so that
 import argparse
 import contextlib
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -140,6 +141,11 @@ def start(words: Sequence[str], folder: Path, log: Path, temporary: Path) -> int
     process = os.fork()
     if process:
         return process
+    os._exit(call(words, folder, log, temporary))
+
+
+def call(words: Sequence[str], folder: Path, log: Path, temporary: Path) -> int:
+    """Call a command in this process, which does nothing else. Returns the exit code."""
     try:
         os.setsid()
         os.chdir(folder)
@@ -159,7 +165,7 @@ def start(words: Sequence[str], folder: Path, log: Path, temporary: Path) -> int
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code)
+    return code
 
 
 def wait(process: int, seconds: float | None) -> int | None:
@@ -175,7 +181,16 @@ def wait(process: int, seconds: float | None) -> int | None:
             _, status = os.waitpid(process, 0)
             code = os.waitstatus_to_exitcode(status)
             return None if code == -signal.SIGKILL else code
-        time.sleep(0.001)
+        time.sleep(0.005)
+
+
+def import_modules() -> None:
+    """Import what takes seconds, before processes are forked."""
+    import torch
+
+    torch.set_num_threads(1)
+    for module in MODULES:
+        importlib.import_module(module)
 
 
 # Files --------------------------------------------------------------------------------------------
@@ -332,13 +347,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2, help="number of trials at once")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     options = parser.parse_args()
-    import importlib
-
-    import torch
-
-    torch.set_num_threads(1)
-    for module in MODULES:
-        importlib.import_module(module)
+    import_modules()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kill-") as inputs:
         write_inputs(Path(inputs))

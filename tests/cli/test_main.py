@@ -183,7 +183,8 @@ def test_unknown_verbs_and_options_show_the_usage(arguments, capsys):
         (OSError(28, "No space left on device"), 6, "The disk is full"),
         (OSError(27, "File too large"), 6, "Raise the limit ('ulimit -f') and try again."),
         (OSError(24, "Too many open files"), 6, "Raise the limit ('ulimit -n') and try again."),
-        (OSError(13, "Permission denied", "there"), 2, "Permission denied: there."),
+        (OSError(5, "Input/output error", "there"), 6, "The disk reports an error"),
+        (OSError(13, "Permission denied", "there"), 2, "there cannot be written"),
         (OSError(20, "Not a directory", "there"), 2, "Cannot create the folder there"),
     ],
 )
@@ -213,10 +214,10 @@ def test_a_terminal_of_no_width_shows_the_table(quick_run, tmp_path):
 
 def test_other_errors_keep_their_traceback(monkeypatch):
     def fail(*arguments, **settings):
-        raise OSError(5, "Input/output error")
+        raise OSError("no number")
 
     monkeypatch.setattr("limbeck.cli.config.compose.compose", fail)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(OSError, match="no number"):
         main(["run"])
 
 

@@ -5,7 +5,6 @@ that only read files start without PyTorch.
 """
 
 import argparse
-import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -25,9 +24,9 @@ from limbeck.cli import (
     sample,
     store,
 )
+from limbeck.cli.os_errors import explain
 from limbeck.cli.parsers import Parser
 from limbeck.cli.terminal import (
-    LIMITS,
     announce_start,
     escape_unencodable_characters,
     fail,
@@ -156,15 +155,8 @@ def _discard_output() -> None:
 
 def _explain_os_error(error: OSError) -> int | None:
     """Explain a failed file operation. Returns the exit code, or None for any other error."""
-    if error.errno in LIMITS:
-        fault, advice = LIMITS[error.errno]
-        return fail(f"{fault}: {error}. {advice} and try again.", ResourceError.exit_code)
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
-        message = f"Cannot create the folder {error.filename}: {error.strerror}."
-        return fail(message, ConfigError.exit_code)
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        message = (
-            f"Permission denied: {error.filename}. Change its permissions, or choose another path."
-        )
-        return fail(message, ConfigError.exit_code)
-    return None
+    explanation = explain(error)
+    if explanation is None:
+        return None
+    again = " and try again" if explanation.exit_code == ResourceError.exit_code else ""
+    return fail(f"{explanation.fault}. {explanation.advice}{again}.", explanation.exit_code)

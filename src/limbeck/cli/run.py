@@ -12,9 +12,10 @@ from limbeck._base import signals
 from limbeck._base.errors import ConfigError, DivergedError, ResourceError, is_out_of_memory
 from limbeck._base.printable import printable_lines
 from limbeck._base.version import __version__
+from limbeck.cli.os_errors import explain
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.run_help import GROUPS_AND_SETTINGS
-from limbeck.cli.terminal import LIMITS, fail, note, say
+from limbeck.cli.terminal import fail, note, say
 from limbeck.run.folder import RunFolder, default_folder, reserve_folder
 
 if TYPE_CHECKING:
@@ -140,11 +141,11 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
     try:
         summary = study.fit_teacher() if command.verb == "train" else study.run()
     except OSError as error:
-        if error.errno not in LIMITS:
+        explanation = explain(error)
+        if explanation is None:
             raise
-        fault, advice = LIMITS[error.errno]
-        message = f"{fault}: {error}. {advice}, then continue with: "
-        return fail(message + resume_command, ResourceError.exit_code)
+        message = f"{explanation.fault}. {explanation.advice}, then continue with: {resume_command}"
+        return fail(message, explanation.exit_code)
     except DivergedError:
         if study.rank > 0:  # rank 0 prints the message, and a failing peer would kill it
             return 0

@@ -1,6 +1,5 @@
 """Errors, warnings and results on the terminal, without the control characters of names."""
 
-import errno
 import io
 import os
 import sys
@@ -10,14 +9,6 @@ from typing import Any
 from limbeck._base.errors import LimbeckWarning
 from limbeck._base.printable import printable_lines
 from limbeck._base.version import __version__
-
-LIMITS = {
-    errno.ENOSPC: ("The disk is full", "Free some space"),
-    errno.EDQUOT: ("The quota of the disk is used up", "Free some space"),
-    errno.EFBIG: ("A file is larger than this system allows", "Raise the limit ('ulimit -f')"),
-    errno.EMFILE: ("Too many files are open", "Raise the limit ('ulimit -n')"),
-}
-"""What is wrong and what to do, by the number of an error with which a run can continue later."""
 
 _python_format = warnings.formatwarning
 

@@ -1,0 +1,68 @@
+"""What failed file operations mean, and what to do about them."""
+
+import errno
+import os
+from typing import NamedTuple
+
+from limbeck._base.errors import ConfigError, ResourceError
+
+DISK_FAULTS = {
+    errno.ENOSPC: ("The disk is full", "Free some space"),
+    errno.EDQUOT: ("The quota of the disk is used up", "Free some space"),
+    errno.EFBIG: ("A file is larger than this system allows", "Raise the limit ('ulimit -f')"),
+    errno.EMFILE: ("Too many files are open", "Raise the limit ('ulimit -n')"),
+    errno.ENFILE: ("Too many files are open on this machine", "Close other programs"),
+    errno.EIO: ("The disk reports an error", "Check the disk"),
+    errno.ESTALE: ("The network disk has lost a file", "Check the connection"),
+    errno.EROFS: ("The disk is read-only", "Make it writable, or choose another folder"),
+}
+"""What is wrong and what to do, by the number of an error with which a run can continue later."""
+_PERMISSION = (errno.EACCES, errno.EPERM)
+_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+class Explanation(NamedTuple):
+    """Explanation of an error of the operating system.
+
+    Attributes:
+        fault: Name of the fault and of the file, without a full stop.
+        advice: Action that mends it, without a full stop.
+        exit_code: Exit code of the command line.
+    """
+
+    fault: str
+    advice: str
+    exit_code: int
+
+
+def explain(error: OSError) -> Explanation | None:
+    """Explain a failed file operation; None if it is no fault of the disk, files or settings."""
+    code, file = error.errno, error.filename
+    if code in DISK_FAULTS:
+        fault, advice = DISK_FAULTS[code]
+        return Explanation(f"{fault}: {error}", advice, ResourceError.exit_code)
+    if file is None:
+        return None
+    if code in _PATH:
+        fault = f"Cannot create the folder {file}: {error.strerror}"
+        return Explanation(fault, "Choose another path", ConfigError.exit_code)
+    if code in _PERMISSION and is_unreadable(file):
+        fault = f"Permission denied: {file} cannot be read"
+        return Explanation(fault, "Change its permissions", ConfigError.exit_code)
+    if code in _PERMISSION:
+        fault = f"Permission denied: {file} cannot be written"
+        advice = "Change the permissions of the file or its folder, or choose another path"
+        return Explanation(fault, advice, ConfigError.exit_code)
+    return Explanation(
+        f"{file} cannot be used: {error.strerror}", "Check the path", ResourceError.exit_code
+    )
+
+
+def is_unreadable(path: str | bytes | int) -> bool:
+    """Whether a file or folder exists that this user may not read."""
+    is_effective = os.access in os.supports_effective_ids
+    try:
+        needed = os.R_OK | os.X_OK if os.path.isdir(path) else os.R_OK
+        return os.path.exists(path) and not os.access(path, needed, effective_ids=is_effective)
+    except (OSError, ValueError):
+        return True
