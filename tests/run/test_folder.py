@@ -313,6 +313,8 @@ def test_json_round_trip(tmp_path_factory, content):
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"a": ' + b"9" * 5000 + b"}",
+        b'{"a": 1e400}',
+        b'{"a": NaN}',
         b"[]",
         b"null",
         b'"text"',

@@ -19,7 +19,7 @@ from types import FrameType
 
 from limbeck._base.printable import printable
 
-GRACE_SECONDS = 4.0
+GRACE_SECONDS = 3.0
 """Number of seconds after a signal at which the process ends at the latest."""
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)

@@ -7,11 +7,32 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
 from limbeck.run.settings import read_settings
 
+VERBS = ("run", "train", "distill")
+"""Verbs that start a run."""
+
 
 def missing_results(run: RunFolder) -> list[str]:
     """Return the names of the files that every finished run has, and this one lacks."""
     files = (run.summary, run.metrics, run.predictions, run.report)
     return [file.name for file in files if not file.is_file()]
+
+
+def check_verb(run: RunFolder, manifest: Manifest) -> None:
+    """Check the verb in a manifest: a wrong one would finish a study without its students.
+
+    Raises:
+        UntrustedFileError: If it is none, or does not fit the command or the run folder.
+    """
+    verb, command = manifest.facts.get("verb"), manifest.facts.get("command")
+    if verb is None and command is None:
+        return  # started from Python
+    where = f"{run.manifest} is damaged: verb is {verb!r}"
+    if verb not in VERBS:
+        raise UntrustedFileError(f"{where}, expected one of {', '.join(VERBS)}.")
+    if not isinstance(command, str) or command.split()[1:2] != [verb]:
+        raise UntrustedFileError(f"{where}, but the command is {command!r}.")
+    if verb == "train" and ((run.path / "students").is_dir() or any(run.logs.glob("cohort*"))):
+        raise UntrustedFileError(f"{where}, but {run.path} has students.")
 
 
 def untrained_models(run: RunFolder, manifest: Manifest) -> list[str]:
@@ -21,6 +42,7 @@ def untrained_models(run: RunFolder, manifest: Manifest) -> list[str]:
         ConfigError: If the settings are missing.
         UntrustedFileError: If they are damaged.
     """
+    check_verb(run, manifest)
     settings = read_settings(run)
     folders = {}
     if manifest.facts.get("verb") != "train":

@@ -5,6 +5,7 @@ All files are written atomically: a file that exists is complete.
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -195,7 +196,9 @@ class RunFolder:
             UntrustedFileError: If it is not JSON, or not an object.
         """
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(
+                file.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite
+            )
         except (FileNotFoundError, NotADirectoryError):
             if not self.path.is_dir():
                 raise ConfigError(
@@ -236,6 +239,14 @@ class RunFolder:
                 writer.writerows(rows)
 
         write_atomically(self.metrics, write)
+
+
+def _finite(text: str) -> float:
+    """Read a number of a JSON file, none of which limbeck writes as infinite or NaN."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]} is not finite")
+    return number
 
 
 def default_folder(recipe: str) -> Path:

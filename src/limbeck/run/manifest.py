@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from limbeck._base.digests import file_digest
 from limbeck._base.errors import is_out_of_memory
@@ -21,6 +21,7 @@ from limbeck.run.records import extra_keys, from_json, optional, to_json
 from limbeck.run.summary import Seconds
 
 PACKAGES = ("torch", "torchvision", "lightning", "hydra-core", "numpy", "scipy", "safetensors")
+State = Literal["running", "finished", "incomplete", "interrupted", "failed"]
 UNFINISHED = ("running", "interrupted", "failed")
 """States of a run that has not written all its results."""
 STAGES = ("teacher", "store", "training", "evaluation")
@@ -100,7 +101,7 @@ class Manifest:
     recipe: str | None = None
     seeds: tuple[int, ...] = ()
     facts: Mapping[str, Any] = extra_keys()
-    state: str | None = None
+    state: State | None = None
     started: str | None = None
     finished: str | None = None
     resumed: int = 0
@@ -116,7 +117,7 @@ class Manifest:
     error: str | None = optional()
 
     @property
-    def final_state(self) -> str:
+    def final_state(self) -> State:
         """``incomplete`` if students ran out of memory, which a resumed run trains again."""
         is_incomplete = any(map(is_out_of_memory, self.failed.values()))
         return "incomplete" if is_incomplete else "finished"
@@ -186,7 +187,7 @@ class ManifestWriter:
         stages = {stage: round(self.content.seconds[stage], 3) for stage in STAGES}
         return Seconds(**stages, total=round(sum(stages.values()), 3))
 
-    def finish(self, state: str, error: str | None = None) -> None:
+    def finish(self, state: State, error: str | None = None) -> None:
         """Record how the run ended: ``interrupted`` or ``failed``."""
         self._update(state=state, finished=now(), error=error)
 

@@ -1,6 +1,6 @@
 """Files of a study next to its summary: test predictions, examples and adjusted students."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,32 @@ from limbeck.models.bias import add_to_logits
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import Summary
+from limbeck.study.arms import ArmPlan
 from limbeck.study.saved_models import record_models
 from limbeck.study.scoring import ClassifierScores, Students, StudyScores
+from limbeck.training.loggers import gather_scalars, warn_of_missing_epochs
 
 PROBE_SIZE = 16
 """Number of inputs on which a model is compared before and after its constants are folded in."""
+
+
+def write_metrics(
+    run: RunFolder, students: Students, plans: Sequence[ArmPlan], trainer: Mapping[str, Any]
+) -> None:
+    """Write ``metrics.csv``, with a warning if the logs of trained students are incomplete.
+
+    Args:
+        run: Folder of the run.
+        students: Trained students.
+        plans: Arms of the study.
+        trainer: Settings of the group ``trainer``.
+    """
+    rows = gather_scalars(run.logs)
+    run.write_scalars(rows)
+    if trainer.get("max_steps") in (None, -1):
+        epochs = {plan.name: plan.epochs for plan in plans}
+        expected = {(arm, seed): epochs[arm] for arm, seed in students}
+        warn_of_missing_epochs(rows, expected, run.logs)
 
 
 def write_predictions(run: RunFolder, scores: StudyScores) -> None:

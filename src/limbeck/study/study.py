@@ -33,7 +33,12 @@ from limbeck.study.checks import (
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.engine import Engine
 from limbeck.study.options import RunOptions, Schedule
-from limbeck.study.output_files import save_adjusted, write_examples, write_predictions
+from limbeck.study.output_files import (
+    save_adjusted,
+    write_examples,
+    write_metrics,
+    write_predictions,
+)
 from limbeck.study.pools import TransferPools
 from limbeck.study.results import StudyFacts, check_summary, empty_summary, summarize
 from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
@@ -44,7 +49,6 @@ from limbeck.study.teacher import TeacherSource
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.features import check_features
-from limbeck.training.loggers import gather_scalars
 
 
 class Study:
@@ -262,10 +266,10 @@ class Study:
         if self.rank > 0:
             return empty_summary(self.options.name, data, manifest.seconds)
         with manifest.time_stage("evaluation"):
-            run.write_scalars(gather_scalars(run.logs))
             students: Students = {}
             if trainer is not None:
                 students = trainer.students(self._complete_arms(manifest), self.seeds)
+            write_metrics(run, students, self.plans, self.options.trainer)
             absent = {plan.name: plan.transfer.absent(data.class_names) for plan in self.plans}
             total = len(students) + (teacher is not None)
             with self.progress.stage("evaluation", total) as advance:

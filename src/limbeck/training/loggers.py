@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -178,32 +178,69 @@ def close_loggers(loggers: Sequence[Any], status: str) -> None:
 def gather_scalars(logs: Path) -> list[dict[str, Any]]:
     """Gather the scalars of all stages as rows of ``metrics.csv``.
 
-    If an epoch was trained twice, the later values are used.
+    If an epoch was trained twice, the later values are used. The rest of a damaged log is left out
+    with a warning.
 
     Args:
         logs: Folder of :func:`csv_logger`.
     """
     scalars: dict[tuple[str, str, int, int, str], float] = {}
-    for file in sorted(
-        logs.glob("*/version_*/metrics.csv"), key=lambda f: (f.parts[-3], _version(f))
-    ):
-        for name, epoch, value in _scalars(file):
-            arm, seed, metric = name.rsplit("/", 2)
-            stage = "teacher" if arm == "teacher" else "students"
-            scalars[stage, arm, int(seed.removeprefix("seed")), epoch, metric] = value
+    files = [file for file in logs.glob("*/version_*/metrics.csv") if _version(file) is not None]
+    for file in sorted(files, key=lambda file: (file.parts[-3], _version(file))):
+        try:
+            for arm, seed, metric, epoch, value in _scalars(file):
+                stage = "teacher" if arm == "teacher" else "students"
+                scalars[stage, arm, seed, epoch, metric] = value
+        except (OSError, ValueError, csv.Error) as error:
+            reason = " ".join(str(error).split())[:200]
+            warnings.warn(f"{file} is damaged: {reason}.", LimbeckWarning, stacklevel=2)
     keys = ("stage", "arm", "seed", "epoch", "metric")
     return [{**dict(zip(keys, key, strict=True)), "value": value} for key, value in scalars.items()]
 
 
-def _version(file: Path) -> int:
-    return int(file.parent.name.removeprefix("version_"))
+def warn_of_missing_epochs(
+    rows: Iterable[Mapping[str, Any]], epochs: Mapping[tuple[str, int], int], logs: Path
+) -> None:
+    """Warn if logs that were cut short make ``metrics.csv`` shorter than the training.
+
+    Args:
+        rows: Rows of :func:`gather_scalars`.
+        epochs: Number of training epochs of each trained model, by arm and seed.
+        logs: Folder of the logs.
+    """
+    present: dict[tuple[str, int], set[int]] = {student: set() for student in epochs}
+    for row in rows:
+        if row["metric"] == "train_loss":
+            present.get((row["arm"], row["seed"]), set()).add(row["epoch"])
+    lacking = []
+    for (arm, seed), count in epochs.items():
+        number = count - len(present[arm, seed])
+        if number > 0:
+            lacking.append(f"{arm}/seed{seed} ({number} of {count})")
+    if lacking:
+        names = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" * (len(lacking) > 3))
+        warnings.warn(
+            f"metrics.csv lacks epochs of {names}: files in {logs} are missing or were cut short. "
+            "The results are complete.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
 
 
-def _scalars(file: Path) -> Iterator[tuple[str, int, float]]:
+def _version(file: Path) -> int | None:
+    """Number of a log's folder; None if it is not one of :func:`csv_logger`."""
+    text = file.parent.name.removeprefix("version_")
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def _scalars(file: Path) -> Iterator[tuple[str, int, str, int, float]]:
+    """Yield arm, seed, metric, epoch and value of each scalar in a log."""
     with file.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
             if not row.get("epoch"):
                 continue  # an incomplete last line of a killed run
+            epoch = int(row["epoch"])
             for name, value in row.items():
-                if name.count("/") >= 2 and value:
-                    yield name, int(row["epoch"]), float(value)
+                if isinstance(name, str) and name.count("/") >= 2 and value:
+                    arm, seed, metric = name.rsplit("/", 2)
+                    yield arm, int(seed.removeprefix("seed")), metric, epoch, float(value)

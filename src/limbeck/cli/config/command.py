@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from limbeck._base.errors import ConfigError
+from limbeck.run.completeness import check_verb
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.records import from_json, to_json
@@ -47,10 +48,12 @@ def read_command(run: RunFolder, python_advice: str) -> Command:
         ConfigError: If the run was started from Python.
         UntrustedFileError: If the manifest is damaged.
     """
-    facts: Mapping[str, Any] = read_manifest(run).facts
+    manifest = read_manifest(run)
+    facts: Mapping[str, Any] = manifest.facts
     if facts.get("overrides") is None:
         raise ConfigError(
             f"{run.path} was started from Python, so its dataset and models cannot be built from "
             f"settings. {python_advice}"
         )
+    check_verb(run, manifest)
     return from_json(Command, dict(facts), where=str(run.manifest))
