@@ -74,8 +74,9 @@ def start(words: tuple[str, ...], folder: Path) -> subprocess.Popen[str]:
 
 
 def accept_interrupts() -> None:
-    """Undo that background jobs of a shell ignore interrupts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Undo that background jobs of a shell, and those of ``nohup``, ignore signals."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def measure(
