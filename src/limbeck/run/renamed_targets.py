@@ -19,6 +19,11 @@ def with_moved_targets(settings: Any) -> Any:
     return with_renamed_targets(settings, MOVED)
 
 
+def with_present_targets(settings: Any) -> Any:
+    """A copy of nested settings of any version, with the objects that this version would name."""
+    return with_renamed_targets(settings, {**MOVED, **REPLACED})
+
+
 def with_renamed_targets(value: Any, names: Mapping[str, str]) -> Any:
     """A copy of nested settings, in which objects have other names.
 

@@ -1,12 +1,13 @@
 """Construction of a study from composed settings."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
+from torch import nn
 
 from limbeck._base.checks import check_count, seed_list
 from limbeck._base.errors import ConfigError
@@ -19,7 +20,7 @@ from limbeck.cli.config.arms import (
     merge_objective,
 )
 from limbeck.cli.config.command import Command
-from limbeck.cli.config.groups import read_choice
+from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
@@ -91,28 +92,69 @@ TEACHER_KEYS = (
 NO_TEACHER_KEYS = ("model", "from", "trust_pickle")
 
 
-def build_study(
-    config: Any, *, out: Path, command: Command | None = None, resume: bool = False
-) -> Study:
-    """Build the study that composed settings describe.
+def plain_settings(config: Any, config_dir: str | Path | None = None) -> dict[str, Any]:
+    """Convert composed settings to plain ones, from which the study can be built without files.
 
     Args:
         config: Settings from :func:`~limbeck.cli.config.compose.compose`.
+        config_dir: Folder with config groups of the user.
+    """
+    settings: dict[str, Any] = with_moved_targets(OmegaConf.to_container(config, resolve=True))
+    own_files = choices("views")
+
+    def views(name: Any) -> Any:
+        is_of_user = isinstance(name, str) and name not in own_files and config_dir is not None
+        return read_choice("views", name, config_dir) if is_of_user else name
+
+    sections = [settings.get("teacher")]
+    if isinstance(settings.get("arms"), dict):
+        sections += settings["arms"].values()
+    for section in sections:
+        if isinstance(section, dict) and "views" in section:
+            section["views"] = views(section["views"])
+    return settings
+
+
+def build_study(
+    settings: dict[str, Any],
+    *,
+    out: Path,
+    command: Command | None = None,
+    resume: bool = False,
+    record: dict[str, Any] | None = None,
+) -> Study:
+    """Build the study that plain settings describe.
+
+    Args:
+        settings: Settings of the study.
         out: Run folder.
         command: Command that started the run, for the manifest.
         resume: Whether to resume the run in ``out``.
+        record: Content of ``config.yaml``; None for the settings.
 
     Raises:
         ConfigError: If a value is out of range.
         DataError: If the data is missing or damaged.
     """
-    settings = with_moved_targets(OmegaConf.to_container(config, resolve=True))
     _check(settings)
     with quiet_lightning():
         rank, _ = process_of(settings["trainer"])
     if rank == 0:
         RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
-    return _Builder(settings, command).study(out=out, resume=resume)
+    return _Builder(settings, command).study(out=out, resume=resume, record=record)
+
+
+def build_models(settings: dict[str, Any]) -> tuple[Dataset, dict[str, Callable[..., nn.Module]]]:
+    """Build the dataset that settings describe, and the builder of each arm's student by name.
+
+    Raises:
+        ConfigError: If a value is out of range.
+        DataError: If the data is missing or damaged.
+    """
+    _check(settings)
+    builder = _Builder(settings, None)
+    students = {name: builder.student(name, arm or {}) for name, arm in settings["arms"].items()}
+    return builder.data(), students
 
 
 def _check(settings: dict[str, Any]) -> None:
@@ -150,7 +192,6 @@ class _Builder:
 
     def __init__(self, settings: dict[str, Any], command: Command | None):
         self.settings, self.command = settings, command
-        self.config_dir = None if command is None else command.config_dir
         self.quick = settings["quick"]
         models = json.dumps([settings[key] for key in ("student", "teacher", "arms")], default=str)
         self.samples = QUICK_SAMPLES
@@ -160,13 +201,20 @@ class _Builder:
         self.head: Any = None  # the first samples of the dataset, for a quick run
         self.objects = ObjectFactory()
 
-    def study(self, *, out: Path, resume: bool) -> Study:
+    def data(self) -> Dataset:
+        """Create the dataset; for a quick run, its first samples."""
+        data = self.objects.create(self.settings["data"], Dataset, "data")
+        if not self.quick:
+            return data
+        if data.tokenizer is not None:
+            self.samples = QUICK_COSTLY_SAMPLES
+        self.head = data.head(self.samples)
+        return self.head
+
+    def study(self, *, out: Path, resume: bool, record: dict[str, Any] | None) -> Study:
         settings = self.settings
         if self.quick:
-            data = self.objects.create(settings["data"], Dataset, "data")
-            if data.tokenizer is not None:
-                self.samples = QUICK_COSTLY_SAMPLES
-            self.head = data.head(self.samples)
+            self.data()
         arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         seeds = seed_list(settings["seeds"])
         epochs = check_count("epochs", settings["epochs"])
@@ -187,11 +235,11 @@ class _Builder:
             loggers=self._loggers(),
             bias=settings["bias"],
             examples=settings["examples"],
-            config=settings,
+            config=record or settings,
             facts={**facts, "quick": self.quick},
         )
         return Study(
-            self.head or self.objects.create(settings["data"], Dataset, "data"),
+            self.head or self.data(),
             arms,
             teacher=teacher,
             seeds=seeds[:QUICK_SEEDS] if self.quick else seeds,
@@ -216,17 +264,21 @@ class _Builder:
             epochs = self._limit_epochs(check_count(f"arms.{name}.epochs", epochs))
         where = f"arms.{name}"
         objective = merge_objective(settings["objective"], arm.get("objective"))
-        student = merge_differences(settings["student"], arm.get("student"))
         optimizer = merge_differences(settings["optimizer"], arm.get("optimizer"))
         return Arm(
             objective=_record(Objective, objective, f"{where}.objective"),
-            student=self.objects.create_function(student, _path("student", arm, where)),
+            student=self.student(name, arm),
             views=self._views(arm.get("views", settings["views"]), _path("views", arm, where)),
             transfer=self._transfer(arm, where),
             optimizer=_record(Optimizer, optimizer, f"{where}.optimizer"),
             epochs=epochs,
             control=arm.get("control"),
         )
+
+    def student(self, name: str, arm: dict[str, Any]) -> Callable[..., nn.Module]:
+        """Create the builder of an arm's student."""
+        settings = merge_differences(self.settings["student"], arm.get("student"))
+        return self.objects.create_function(settings, _path("student", arm, f"arms.{name}"))
 
     def _limit_epochs(self, epochs: int) -> int:
         """Limit the number of epochs of a quick run."""
@@ -245,7 +297,7 @@ class _Builder:
     def _views(self, node: Any, where: str) -> Views:
         """Build views from their settings, or from the name of a config file."""
         if isinstance(node, str):
-            node = read_choice("views", node, self.config_dir)
+            node = read_choice("views", node)
         if not isinstance(node, Mapping):
             raise ConfigError(
                 f"{where}={node!r} should be a name, as in shift, or a group of settings."

@@ -1,6 +1,11 @@
-"""Reopening of command-line runs: their settings, dataset and student builders."""
+"""Reopening of command-line runs: their settings, dataset and student builders.
 
-from collections.abc import Callable, Iterator
+The settings come from ``config.yaml``, which is data. The command in the manifest is never repeated.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +14,16 @@ from typing import Any
 from torch import nn
 
 from limbeck.cli.config.command import Command, read_command
-from limbeck.cli.config.compose import compose
-from limbeck.cli.config.instantiate import build_study
+from limbeck.cli.config.groups import choice_names
+from limbeck.cli.config.instantiate import build_models
+from limbeck.cli.config.saved_settings import add_new_settings, read_saved_settings
+from limbeck.cli.config.trust import Trust
 from limbeck.data import Dataset
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
 from limbeck.study.arms import build
+
+NO_TRUST = Trust()
 
 
 @dataclass(frozen=True)
@@ -34,35 +43,55 @@ class FinishedRun:
     combine: str
 
 
+@dataclass(frozen=True)
+class SavedStudy:
+    """The study in a run folder.
+
+    Attributes:
+        record: Settings as the run folder holds them.
+        settings: The same with those that are new since then.
+        command: Command that started the run.
+    """
+
+    record: dict[str, Any]
+    settings: dict[str, Any]
+    command: Command
+
+
 @contextmanager
-def recompose(run: RunFolder, python_advice: str) -> Iterator[tuple[Any, Command]]:
-    """Compose the settings of a run again, in the working directory in which it was started.
+def reopen(run: RunFolder, python_advice: str, trust: Trust = NO_TRUST) -> Iterator[SavedStudy]:
+    """Read the study in a run folder, to continue it in the working directory of its start.
 
     Args:
         run: Run folder.
         python_advice: Sentence that says what to do with a run started from Python.
-
-    Yields:
-        Settings of the run, and the command that started it.
+        trust: Whether the user trusts the run folder.
 
     Raises:
-        ConfigError: If the run was started from Python, or its settings can no longer be composed.
-        UntrustedFileError: If its manifest is damaged.
+        ConfigError: If the run was started from Python, or its settings are missing.
+        UntrustedFileError: If a file is damaged, or the run is not trusted but asks for more than
+            limbeck's own objects.
     """
     command = read_command(run, python_advice)
-    folder = command.folder
-    with chdir(folder) if folder and Path(folder).is_dir() else nullcontext():
-        config = compose(command.overrides, command.config_dir, multirun=command.multirun)
-        yield config, command
+    record = read_saved_settings(run)
+    with _working_directory(command.folder, trust):
+        trust.check(run.path, record, choice_names("views"))
+        yield SavedStudy(record, add_new_settings(record), command)
 
 
 @contextmanager
-def open_finished_run(path: Path) -> Iterator[FinishedRun]:
+def open_finished_run(path: Path, trust: Trust = NO_TRUST) -> Iterator[FinishedRun]:
     """Open a finished run, in the working directory in which it was started.
+
+    Args:
+        path: Run folder.
+        trust: Whether the user trusts it.
 
     Raises:
         ConfigError: If the run is not finished, or was started from Python.
         DataError: If its dataset is missing.
+        UntrustedFileError: If a file is damaged, or the run is not trusted but asks for more than
+            limbeck's own objects.
     """
     run = RunFolder(path.absolute())
     read_summary(run)  # raises if the run is not finished
@@ -70,12 +99,60 @@ def open_finished_run(path: Path) -> Iterator[FinishedRun]:
         "In Python, pass the folder and the dataset to a function of limbeck.deploy, such as "
         "limbeck.deploy.export.export."
     )
-    with recompose(run, advice) as (config, command):
-        study = build_study(config, out=run.path, command=command, resume=True)
-        students = {plan.name: plan.student for plan in study.plans}
-        combine = config.teacher.get("combine", "probabilities")
+    command = read_command(run, advice)
+    settings = add_new_settings(read_saved_settings(run))
+    with _working_directory(command.folder, trust):
+        trust.check(run.path, _settings_of_models(settings), ())
+        data, students = build_models(settings)
+        teacher = settings["teacher"]
 
         def build_student(arm: str) -> nn.Module:
-            return build(students[arm], study.data, 0)
+            return build(students[arm], data, 0)
 
-        yield FinishedRun(run.path, study.data, build_student, combine)
+        yield FinishedRun(
+            run.path, data, build_student, str(teacher.get("combine", "probabilities"))
+        )
+
+
+def _settings_of_models(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings from which dataset and students are built, without all others."""
+    arms = {}
+    for name, arm in (settings.get("arms") or {}).items():
+        if isinstance(arm, dict):
+            arms[name] = {"student": arm.get("student")}
+    return {"data": settings.get("data"), "student": settings.get("student"), "arms": arms}
+
+
+@contextmanager
+def _working_directory(folder: str | None, trust: Trust) -> Iterator[None]:
+    """Change to the folder in which a run was started, without importing modules from it.
+
+    Args:
+        folder: Folder in the manifest; it is skipped if it does not exist here.
+        trust: Whether the user trusts the run.
+    """
+    if not folder or not Path(folder).is_dir():
+        folder = None
+    imports = nullcontext() if trust.is_given else _fixed_imports()
+    with imports, chdir(folder) if folder else nullcontext():
+        yield
+
+
+@contextmanager
+def _fixed_imports() -> Iterator[None]:
+    """Import modules from the same folders in any working directory, as do child processes."""
+    path, environment = list(sys.path), dict(os.environ)
+    sys.path[:] = [os.path.abspath(entry) for entry in sys.path]
+    python_path = os.environ.get("PYTHONPATH")
+    if python_path:
+        entries = [os.path.abspath(entry) for entry in python_path.split(os.pathsep)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(entries)
+    os.environ["PYTHONSAFEPATH"] = "1"  # no modules of the working directory
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in ("PYTHONPATH", "PYTHONSAFEPATH"):
+            os.environ.pop(name, None)
+            if name in environment:
+                os.environ[name] = environment[name]

@@ -1,0 +1,189 @@
+"""What a run folder may ask for: limbeck's own objects, and nothing else.
+
+A run folder may come from somebody else, so its settings are data. They may build the objects in
+:data:`BUILDERS`, which run no code that their arguments name. Everything else needs ``--trust`` on
+the command line: the word of the user, which no file can give.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from limbeck._base.errors import UntrustedFileError
+
+BUILDERS = frozenset(
+    {
+        "limbeck.data.Affine",
+        "limbeck.data.Chain",
+        "limbeck.data.Choice",
+        "limbeck.data.Crop",
+        "limbeck.data.Elastic",
+        "limbeck.data.Flip",
+        "limbeck.data.ImagesFrom",
+        "limbeck.data.Mixup",
+        "limbeck.data.NoViews",
+        "limbeck.data.Shift",
+        "limbeck.data.SparseNoise",
+        "limbeck.data.StrokeNoise",
+        "limbeck.data.UniformNoise",
+        "limbeck.data.aptos",
+        "limbeck.data.cifar10",
+        "limbeck.data.cifar100",
+        "limbeck.data.digits",
+        "limbeck.data.fashion_mnist",
+        "limbeck.data.image_csv",
+        "limbeck.data.image_folder",
+        "limbeck.data.mnist",
+        "limbeck.data.text_file",
+        "limbeck.data.text_folder",
+        "limbeck.models.Classifier",
+        "limbeck.models.ConvNet",
+        "limbeck.models.GPT",
+        "limbeck.models.Graded",
+        "limbeck.models.HuggingFace",
+        "limbeck.models.MLP",
+        "limbeck.models.TimmModel",
+        "limbeck.models.TorchvisionModel",
+        "limbeck.training.generator.Generated",
+        "limbeck.training.loggers.tensorboard_logger",
+    }
+)
+"""Objects that settings of a run folder may name in ``_target_``.
+
+Each of them treats its arguments as data: as numbers, words, and paths of files that are data
+themselves. Functions that read pickles, or send data elsewhere, are not among them.
+"""
+SPECIAL_KEYS = ("_target_", "_partial_")
+LOGGER = "limbeck.training.loggers.tensorboard_logger"
+MAX_PARTS = 3
+"""Maximum number of parts that a message names."""
+_CACHE_ENTRY = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whether the user trusts a run folder.
+
+    Attributes:
+        is_given: Whether ``--trust`` is on the command line.
+        command: The same command with ``--trust``, for messages.
+    """
+
+    is_given: bool = False
+    command: str = "the same command with --trust"
+
+    def check(self, run: Path, settings: Mapping[str, Any], own_views: Collection[str]) -> None:
+        """Check that a run folder asks for nothing that could run code, unless it is trusted.
+
+        Args:
+            run: Run folder.
+            settings: Settings that will be used.
+            own_views: Names of limbeck's own views.
+
+        Raises:
+            UntrustedFileError: If it does. The message names what it asks for.
+        """
+        if self.is_given:
+            return
+        parts = [*foreign_settings(settings, run, own_views), *foreign_links(run)]
+        if not parts:
+            return
+        names = ", ".join(parts[:MAX_PARTS])
+        if len(parts) > MAX_PARTS:
+            names += f" and {len(parts) - MAX_PARTS} more"
+        raise UntrustedFileError(
+            f"{run} asks for something that is not limbeck's own: {names}. A run folder may come "
+            f"from somebody else, so this needs your word. If you trust it: {self.command}"
+        )
+
+
+def foreign_settings(
+    settings: Mapping[str, Any], run: Path, own_views: Collection[str]
+) -> Iterator[str]:
+    """Yield the settings of a run that need the trust of the user.
+
+    Args:
+        settings: Settings of the run, or some sections of them.
+        run: Run folder.
+        own_views: Names of limbeck's own views.
+    """
+    yield from _foreign_values(settings, "")
+    for arm, differences in (settings.get("arms") or {}).items():
+        views = (differences or {}).get("views")
+        if isinstance(views, str) and views not in own_views:
+            yield f"arms.{arm}.views={views}"
+    views = (settings.get("teacher") or {}).get("views")
+    if isinstance(views, str) and views not in own_views:
+        yield f"teacher.views={views}"
+    for section, key in (("store", "folder"), ("data", "cache")):
+        folder = (settings.get(section) or {}).get(key)
+        if isinstance(folder, str) and not _may_hold_cache(Path(folder).expanduser(), run):
+            yield f"{section}.{key}={folder}, a folder that is no cache of limbeck yet"
+    data = settings.get("data") or {}
+    if data.get("download") and not _has_files(data.get("root", "data")):
+        yield "data.download=true"
+
+
+def _foreign_values(value: Any, path: str) -> Iterator[str]:
+    """Yield the values at any depth that name objects, run code or read other values."""
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _foreign_values(item, f"{path}[{number}]")
+    elif isinstance(value, Mapping):
+        if value.get("_target_") == LOGGER:
+            yield from _foreign_logger(value, path)
+        for key, item in value.items():
+            where = f"{path}.{key}" if path else str(key)
+            if _is_foreign(str(key), item):
+                yield f"{where}={item}"
+            else:
+                yield from _foreign_values(item, where)
+    elif isinstance(value, str) and "${" in value:
+        yield f"{path}={value}"
+
+
+def _is_foreign(key: str, value: Any) -> bool:
+    if key == "_target_":
+        return value not in BUILDERS if isinstance(value, str) else True
+    if key == "trust_pickle":
+        return value is not False
+    return key.startswith("_") and key not in SPECIAL_KEYS
+
+
+def _foreign_logger(logger: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Yield the options of a logger that could name a folder outside the run."""
+    for key, value in logger.items():
+        if key in SPECIAL_KEYS or value is None or isinstance(value, (bool, int)):
+            continue
+        is_name = key in ("name", "version", "prefix") and isinstance(value, str)
+        if not is_name or "/" in value or "\\" in value or ".." in value:
+            yield f"{path}.{key}={value}"
+
+
+def _may_hold_cache(folder: Path, run: Path) -> bool:
+    """Whether a cache may be written to a folder: it is in the run folder, or a cache already."""
+    if folder.resolve().is_relative_to(run.resolve()):
+        return True
+    return folder.is_dir() and any(_CACHE_ENTRY.match(path.name) for path in folder.iterdir())
+
+
+def _has_files(folder: Any) -> bool:
+    return isinstance(folder, str) and Path(folder).is_dir() and any(Path(folder).iterdir())
+
+
+def foreign_links(run: Path) -> Iterator[str]:
+    """Yield the first links in a run folder that lead out of it, and so to files of others."""
+    return islice(_links(run), MAX_PARTS)
+
+
+def _links(run: Path) -> Iterator[str]:
+    inside = run.resolve()
+    for folder, subfolders, files in os.walk(run):
+        for name in sorted([*subfolders, *files]):
+            path = Path(folder, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                yield f"the link {path.relative_to(run)}"
