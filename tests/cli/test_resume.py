@@ -108,7 +108,7 @@ def test_a_run_of_version_0_1_0_can_be_resumed(tmp_path, capsys):
     arms = settings.pop("arms")
     text = yaml.safe_dump(settings) + yaml.safe_dump({"arms": arms}, sort_keys=False)
     (out / "config.yaml").write_text(text, encoding="utf-8")
-    content = {**manifest(out), "state": "interrupted"}
+    content = {**manifest(out), "state": "interrupted", "files": None}
     (out / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
 
     assert main(["resume", str(out)]) == 0, capsys.readouterr().err

@@ -12,7 +12,7 @@ from support.run_files import manifest, students
 
 import limbeck
 from limbeck.cli.config.compose import compose
-from limbeck.cli.config.instantiate import build_study
+from limbeck.cli.config.instantiate import build_study, plain_settings
 from limbeck.cli.main import main
 from limbeck.run.summary import parse_summary
 
@@ -162,7 +162,7 @@ def test_divergence_ends_with_exit_code_5(tmp_path, capsys, monkeypatch):
 def test_all_views_can_be_chosen(overrides, hard, soft, tmp_path):
     """The study is built but not trained."""
     config = compose([*overrides, "store=off", "quick=true", *TINY])
-    study = build_study(config, out=tmp_path / "run")
+    study = build_study(plain_settings(config), out=tmp_path / "run")
     study.check()
     views = {plan.name: plan.views.name for plan in study.plans}
     assert views == {"hard": hard, "soft": soft}

@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from limbeck._base.printable import printable_record
-from limbeck.cli.parsers import add_verb
+from limbeck.cli.parsers import add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck cost``."""
     text = "measure size, memory and latency of the models of a run, and add them to its report"
-    add_verb(verbs, "cost", text, run, run="folder of a finished run")
+    add_trust(add_verb(verbs, "cost", text, run, run="folder of a finished run"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with (
         RunFolder(arguments.run).keep_unchanged(),
-        open_finished_run(arguments.run) as study,
+        open_finished_run(arguments.run, trust_of(arguments)) as study,
     ):
         result = cost(study.folder, study.data, build=study.build, combine=study.combine)
     say(cost_table(result))

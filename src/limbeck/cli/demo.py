@@ -5,7 +5,7 @@ import signal
 from typing import Any
 
 from limbeck._base import signals
-from limbeck.cli.parsers import add_settings, add_verb
+from limbeck.cli.parsers import add_settings, add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
 from limbeck.cli.verb_settings import Setting, read_settings
 
@@ -21,6 +21,7 @@ def add_parser(verbs: Any) -> None:
     text = "serve a local page on which teacher, control and student classify your drawings"
     parser = add_verb(verbs, "demo", text, run, run="folder of a finished run")
     add_settings(parser, SETTINGS)
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = read_settings(arguments.settings, SETTINGS)
     port = settings.pop("port", 0)
-    with open_finished_run(arguments.run) as study:
+    with open_finished_run(arguments.run, trust_of(arguments)) as study:
         models = models_of_run(study.folder, build=study.build, combine=study.combine, **settings)
         demo = Demo(models, study.data, port=port)
     say(f"Open {demo.url} in a browser on this machine. Press Ctrl-C to stop.")

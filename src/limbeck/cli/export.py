@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck.cli.parsers import add_settings, add_verb
+from limbeck.cli.parsers import add_settings, add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
 from limbeck.cli.verb_settings import Setting, read_settings
 
@@ -34,6 +34,7 @@ def add_parser(verbs: Any) -> None:
     text = "export the best student of a run to ONNX, as a bundle that runs without PyTorch"
     parser = add_verb(verbs, "export", text, run, run="folder of a finished run")
     add_settings(parser, SETTINGS)
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings["to"] = Path(settings["to"]).absolute()
     with (
         RunFolder(arguments.run).keep_unchanged(),
-        open_finished_run(arguments.run) as study,
+        open_finished_run(arguments.run, trust_of(arguments)) as study,
     ):
         bundle = export(study.folder, study.data, ExportOptions(**settings), build=study.build)
     say(closing_message(bundle))

@@ -3,39 +3,39 @@
 Such a run was killed while its students were scored, or the disk was full.
 """
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import yaml
-from omegaconf import OmegaConf
 
 from limbeck._base.errors import ConfigError, LimbeckError
-from limbeck.cli.config.groups import CONF
-from limbeck.cli.config.reopen import recompose
+from limbeck.cli.config.reopen import reopen
+from limbeck.cli.config.trust import Trust
+from limbeck.cli.parsers import repeat_command
 from limbeck.cli.run import execute
 from limbeck.report.formats import plural
 from limbeck.report.page import write_report
 from limbeck.run.completeness import untrained_models
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import now, read_manifest, write_manifest
-from limbeck.run.renamed_targets import MOVED, REPLACED
 from limbeck.study.run_folder import remove_checkpoints
 
 
-def finish(run: RunFolder) -> int:
+def finish(run: RunFolder, trust: Trust) -> int:
     """Score the students of a run, write its results, and print them.
+
+    Args:
+        run: Run folder.
+        trust: Whether the user trusts it.
 
     Returns:
         The exit code.
 
     Raises:
-        ConfigError: If a model is not trained yet, the run was started from Python, or its settings
-            name objects outside limbeck: these would be executed.
+        ConfigError: If a model is not trained yet, or the run was started from Python.
+        UntrustedFileError: If a file is damaged, or the run is not trusted but asks for more than
+            limbeck's own objects.
     """
-    run = RunFolder(run.path.absolute())  # its settings are composed in another folder
+    run = RunFolder(run.path.absolute())  # it is reopened in another working directory
     missing = untrained_models(run, read_manifest(run))
     resume = f"'limbeck resume {run.path}'"
     if missing:
@@ -43,19 +43,10 @@ def finish(run: RunFolder) -> int:
             f"{run.path} is not finished: {plural(len(missing), 'model')} to train, first "
             f"{missing[0]}. Continue with {resume}."
         )
-    with recompose(run, "Repeat the study with options=RunOptions(resume=True).") as (
-        config,
-        command,
-    ):
-        names = foreign_objects(OmegaConf.to_container(config))
-        if command.config_dir is not None:
-            names.append(command.config_dir)
-        if names:
-            raise ConfigError(
-                f"{run.path} has no summary.json, and its settings name {', '.join(names)}, which "
-                f"'limbeck report' does not execute. If you trust them, continue with {resume}."
-            )
-        return execute(config, run.path, command, resume=True)
+    repeat_command("report", run.path, trust)
+    advice = "Repeat the study with options=RunOptions(resume=True)."
+    with reopen(run, advice, trust) as study:
+        return execute(study.settings, run.path, study.command, record=study.record)
 
 
 def close(run: RunFolder) -> Path | None:
@@ -75,28 +66,3 @@ def close(run: RunFolder) -> Path | None:
                 write_manifest(run, final)
                 return path
     return None
-
-
-def foreign_objects(settings: Any) -> list[str]:
-    """Return the objects in nested settings that limbeck's own settings do not name.
-
-    Files of ``torch.save`` that may hold code count, too.
-    """
-    own = {*MOVED, *REPLACED}
-    for file in CONF.rglob("*.yaml"):
-        own.update(_targets(yaml.safe_load(file.read_text(encoding="utf-8"))))
-    return sorted(set(_targets(settings)) - own)
-
-
-def _targets(settings: Any) -> Iterator[str]:
-    """Yield each value of ``_target_`` in nested settings, and ``trust_pickle`` where it is set."""
-    if isinstance(settings, list):
-        for item in settings:
-            yield from _targets(item)
-    if isinstance(settings, dict):
-        for key, value in settings.items():
-            if key == "_target_":
-                yield str(value)
-            elif key == "trust_pickle" and value:
-                yield key
-            yield from _targets(value)

@@ -117,7 +117,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         return parser.parse_args(words)
     verb, *rest = words
     # Unlike a subparser, this accepts settings on both sides of an option.
-    return verbs[verb].parse_intermixed_args(rest, argparse.Namespace(verb=verb))
+    return verbs[verb].parse_intermixed_args(rest, argparse.Namespace(verb=verb, words=words))
 
 
 def _prepare_process() -> None:

@@ -1,12 +1,18 @@
 """Parts that the parsers of the verbs share."""
 
 import argparse
+import os
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from limbeck._base.printable import printable
 from limbeck.cli.verb_settings import Setting
+
+if TYPE_CHECKING:
+    from limbeck.cli.config.trust import Trust
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,6 +45,33 @@ def add_verb(
         parser.add_argument("run", type=Path, metavar="RUN", help=run)
     parser.set_defaults(command=command)
     return parser
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--trust`` of a verb that opens a run folder."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="use what the run folder names besides limbeck's own objects, such as your own "
+        "classes: this may run code",
+    )
+
+
+def trust_of(arguments: argparse.Namespace) -> "Trust":
+    """Return whether the command line says that its run folder is trusted."""
+    from limbeck.cli.config.trust import Trust
+
+    command = shlex.join(["limbeck", *arguments.words, "--trust"])
+    return Trust(is_given=arguments.trust, command=command)
+
+
+def repeat_command(verb: str, run: Path, trust: "Trust") -> None:
+    """Set the command that the other processes of a distributed run repeat.
+
+    They start in another working directory.
+    """
+    program = os.path.abspath(sys.argv[0])
+    sys.argv = [program, verb, str(run), *(["--trust"] if trust.is_given else [])]
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: Mapping[str, Setting]) -> None:

@@ -3,14 +3,14 @@
 import argparse
 from typing import Any
 
-from limbeck.cli.parsers import add_verb
+from limbeck.cli.parsers import add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck report``."""
     text = "print the results of a run and write its report.html again"
-    add_verb(verbs, "report", text, run, run="run folder")
+    add_trust(add_verb(verbs, "report", text, run, run="run folder"))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     if folder.manifest.is_file() and not folder.summary.is_file():
         from limbeck.cli.finish import finish
 
-        return finish(folder)
+        return finish(folder, trust_of(arguments))
     summary = read_summary(folder)
     path = None
     if folder.manifest.is_file() and read_manifest(folder).state in UNFINISHED:

@@ -1,23 +1,22 @@
 """``limbeck resume``."""
 
 import argparse
-import sys
 from typing import Any
 
 from limbeck._base.errors import ConfigError
 from limbeck.cli import report
-from limbeck.cli.parsers import add_verb
+from limbeck.cli.parsers import add_trust, add_verb, repeat_command, trust_of
 from limbeck.cli.terminal import note
 
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck resume``."""
     text = "continue an interrupted run with the same settings"
-    add_verb(verbs, "resume", text, run, run="run folder")
+    add_trust(add_verb(verbs, "resume", text, run, run="run folder"))
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compose the settings of the run again and continue in its folder."""
+    """Read the settings of the run and continue in its folder."""
     from limbeck.run.completeness import missing_results, untrained_models
     from limbeck.run.folder import RunFolder
     from limbeck.run.manifest import read_manifest
@@ -25,8 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = RunFolder(arguments.run.absolute())
     folder.check(resume=True)
-    # The other processes of a distributed run repeat this command in another working directory.
-    sys.argv = [sys.argv[0], "resume", str(folder.path)]
+    trust = trust_of(arguments)
+    repeat_command("resume", folder.path, trust)
     manifest = read_manifest(folder)
     if manifest.state == "finished":
         missing = [*missing_results(folder), *untrained_models(folder, manifest)]
@@ -39,11 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
             note(f"{arguments.run} lacks {', '.join(missing[:3])}")
         if missing == [folder.report.name] and not damaged:
             return report.run(arguments)
-    from limbeck.cli.config.reopen import recompose
+    from limbeck.cli.config.reopen import reopen
     from limbeck.cli.run import execute
 
-    with recompose(folder, "Repeat the study with options=RunOptions(resume=True).") as (
-        config,
-        command,
-    ):
-        return execute(config, folder.path, command, resume=True)
+    advice = "Repeat the study with options=RunOptions(resume=True)."
+    with reopen(folder, advice, trust) as study:
+        return execute(study.settings, folder.path, study.command, record=study.record)

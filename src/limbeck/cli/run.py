@@ -3,7 +3,7 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,25 +61,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cfg:
         from omegaconf import OmegaConf
 
-        settings = OmegaConf.to_yaml(config)
-        print(printable_lines(settings) if sys.stdout.isatty() else settings, end="")
+        text = OmegaConf.to_yaml(config)
+        print(printable_lines(text) if sys.stdout.isatty() else text, end="")
         return 0
     if arguments.verb == "distill" and config.teacher.get("from") is None:
         raise ConfigError(
             "'limbeck distill' needs an existing teacher. Set teacher.from to a run of 'limbeck "
             "train' or to a file of weights, or train a teacher first with 'limbeck run'."
         )
-    with _output_folder(config) as out:
-        return execute(config, out, _command(arguments))
+    from limbeck.cli.config.instantiate import plain_settings
+
+    settings = plain_settings(config, arguments.config_dir)
+    with _output_folder(settings) as out:
+        return execute(settings, out, _command(arguments))
 
 
 @contextmanager
-def _output_folder(config: Any) -> Iterator[Path]:
+def _output_folder(settings: Mapping[str, Any]) -> Iterator[Path]:
     """The folder ``out``, or a new folder named after the recipe and the time."""
     from lightning_fabric.utilities import rank_zero_only
 
-    out = config.get("out")
-    default = default_folder(str(config.get("recipe")))
+    out = settings.get("out")
+    default = default_folder(str(settings.get("recipe")))
     is_first_process = getattr(rank_zero_only, "rank", 0) == 0
     if isinstance(out, str):
         yield Path(out)
@@ -93,7 +96,7 @@ def _output_folder(config: Any) -> Iterator[Path]:
 
 
 def _command(arguments: argparse.Namespace) -> "Command":
-    """Return the command of this process, which is needed to resume the run."""
+    """Return the command of this process, for the manifest."""
     from limbeck.cli.config.command import Command
 
     config_dir = arguments.config_dir
@@ -110,32 +113,38 @@ def _command(arguments: argparse.Namespace) -> "Command":
     )
 
 
-def execute(config: Any, out: Path, command: "Command", *, resume: bool = False) -> int:
-    """Run a composed study and print its results.
+def execute(
+    settings: dict[str, Any],
+    out: Path,
+    command: "Command",
+    *,
+    record: dict[str, Any] | None = None,
+) -> int:
+    """Run a study and print its results.
 
     Args:
-        config: Composed settings.
+        settings: Settings of the study.
         out: Run folder.
         command: Command that started the run.
-        resume: Whether to continue the run in ``out``.
+        record: Settings that the run folder holds, if the run is resumed; None for a new run.
 
     Returns:
         The exit code.
     """
     from limbeck.cli.config.instantiate import build_study
 
-    study = build_study(config, out=out, command=command, resume=resume)
+    resume = record is not None
+    study = build_study(settings, out=out, command=command, resume=resume, record=record)
     study.check()
     if study.rank == 0:
         action = "resuming" if resume else "results in"
-        note(f"limbeck {__version__}: {config.recipe}, {action} {out}")
-        if config.sweep:
+        note(f"limbeck {__version__}: {settings['recipe']}, {action} {out}")
+        if settings["sweep"]:
             note(study.size())
-    resume_command = f"limbeck resume {shlex.quote(str(out))}"
     manifest = RunFolder(out.absolute()).manifest
 
     def how_to_continue() -> str:
-        return f"Continue with: {resume_command}" if manifest.is_file() else ""
+        return f"Continue with: {_resume_command(settings, out)}" if manifest.is_file() else ""
 
     signals.set_advice(how_to_continue)
     try:
@@ -144,7 +153,8 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
         explanation = explain(error)
         if explanation is None:
             raise
-        message = f"{explanation.fault}. {explanation.advice}, then continue with: {resume_command}"
+        command_line = _resume_command(settings, out)
+        message = f"{explanation.fault}. {explanation.advice}, then continue with: {command_line}"
         return fail(message, explanation.exit_code)
     except DivergedError:
         if study.rank > 0:  # rank 0 prints the message, and a failing peer would kill it
@@ -153,6 +163,17 @@ def execute(config: Any, out: Path, command: "Command", *, resume: bool = False)
     if study.rank > 0:
         return 0
     return _print_results(summary, out)
+
+
+def _resume_command(settings: Mapping[str, Any], out: Path) -> str:
+    """Return the command that continues the run, with ``--trust`` if it will be needed."""
+    from limbeck.cli.config.groups import choice_names
+    from limbeck.cli.config.trust import foreign_settings
+
+    words = ["limbeck", "resume", str(out)]
+    if any(foreign_settings(settings, out, choice_names("views"))):
+        words.append("--trust")
+    return shlex.join(words)
 
 
 def _print_results(summary: "Summary", out: Path) -> int:

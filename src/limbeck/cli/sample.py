@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from limbeck.cli.parsers import add_settings, add_verb
+from limbeck.cli.parsers import add_settings, add_trust, add_verb, trust_of
 from limbeck.cli.verb_settings import Setting, read_settings
 
 SETTINGS = {
@@ -22,6 +22,7 @@ def add_parser(verbs: Any) -> None:
     parser = add_verb(verbs, "sample", text, run, run="folder of a finished run on text")
     parser.add_argument("prompt", metavar="PROMPT", help="text to continue")
     add_settings(parser, SETTINGS)
+    add_trust(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.settings, SETTINGS)
     arm = settings.pop("arm", None)
     options = SampleOptions(**settings)
-    with open_finished_run(arguments.run) as study:
+    with open_finished_run(arguments.run, trust_of(arguments)) as study:
         samples = sample(
             study.folder,
             study.data,

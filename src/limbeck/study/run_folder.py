@@ -72,6 +72,7 @@ def open_run(
         manifest.remove_failures(out_of_memory)  # retry: more memory may be available now
         write_text(run.config, text)
         record_models_of_earlier_version(run, manifest)
+        manifest.add_files([run.config])
         try:
             check_interrupt()
             yield manifest
@@ -129,8 +130,10 @@ def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: st
 
 def remove_checkpoints(run: RunFolder) -> None:
     """Remove checkpoints and generated inputs, which only a resumed run needs."""
+    inside = run.path.resolve()
     for file in [*run.checkpoints.glob("*/*.ckpt"), *run.checkpoints.glob("source*.npy")]:
-        file.unlink()
+        if file.parent.resolve().is_relative_to(inside):  # a link may lead to files of others
+            file.unlink()
     for folder in [*run.checkpoints.glob("*"), run.checkpoints]:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -8,8 +8,8 @@ from support.markov import markov_text
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.cli.config.compose import compose
-from limbeck.cli.config.instantiate import build_study
-from limbeck.cli.config.reopen import recompose
+from limbeck.cli.config.instantiate import build_study, plain_settings
+from limbeck.cli.config.reopen import reopen
 from limbeck.run.folder import RunFolder
 from limbeck.training import loggers
 
@@ -30,7 +30,7 @@ def test_settings_of_version_0_1_0_still_build_a_study(tmp_path, monkeypatch):
         ],
         None,
     )
-    study = build_study(config, out=tmp_path / "run")
+    study = build_study(plain_settings(config), out=tmp_path / "run")
     assert study.data.name == "book.txt"
     [logger] = study.options.loggers
     assert isinstance(logger, partial)
@@ -43,7 +43,7 @@ def test_a_logger_without_target_is_refused(tmp_path):
     with pytest.raises(
         ConfigError, match=r"logger\.own=.* should be a group of settings with _target_"
     ):
-        build_study(config, out=tmp_path / "run")
+        build_study(plain_settings(config), out=tmp_path / "run")
 
 
 def test_settings_in_a_manifest_should_be_strings(tmp_path):
@@ -51,6 +51,6 @@ def test_settings_in_a_manifest_should_be_strings(tmp_path):
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with (
         pytest.raises(UntrustedFileError, match=r"overrides\[0\] should be a string, found 3"),
-        recompose(RunFolder(tmp_path), ""),
+        reopen(RunFolder(tmp_path), ""),
     ):
         pass

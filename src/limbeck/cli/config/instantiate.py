@@ -100,18 +100,23 @@ def plain_settings(config: Any, config_dir: str | Path | None = None) -> dict[st
         config_dir: Folder with config groups of the user.
     """
     settings: dict[str, Any] = with_moved_targets(OmegaConf.to_container(config, resolve=True))
-    own_files = choices("views")
+    return insert_views(settings, config_dir)
 
-    def views(name: Any) -> Any:
-        is_of_user = isinstance(name, str) and name not in own_files and config_dir is not None
-        return read_choice("views", name, config_dir) if is_of_user else name
 
+def insert_views(settings: dict[str, Any], config_dir: str | Path | None) -> dict[str, Any]:
+    """Replace the names of a user's own views by their settings. Limbeck's keep their names."""
+    if config_dir is None:
+        return settings
+    own = choices("views")
     sections = [settings.get("teacher")]
     if isinstance(settings.get("arms"), dict):
         sections += settings["arms"].values()
     for section in sections:
-        if isinstance(section, dict) and "views" in section:
-            section["views"] = views(section["views"])
+        if not isinstance(section, dict):
+            continue
+        views = section.get("views")
+        if isinstance(views, str) and views not in own:
+            section["views"] = read_choice("views", views, config_dir)
     return settings
 
 

@@ -1,8 +1,9 @@
 """Reopening of command-line runs: their settings, dataset and student builders.
 
-The settings come from ``config.yaml``, which is data. The command in the manifest is never repeated.
+The settings come from ``config.yaml``, which is data. The command in the manifest is not repeated.
 """
 
+import copy
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from torch import nn
 
 from limbeck.cli.config.command import Command, read_command
 from limbeck.cli.config.groups import choice_names
-from limbeck.cli.config.instantiate import build_models
+from limbeck.cli.config.instantiate import build_models, insert_views
 from limbeck.cli.config.saved_settings import add_new_settings, read_saved_settings
 from limbeck.cli.config.trust import Trust
 from limbeck.data import Dataset
@@ -76,7 +77,10 @@ def reopen(run: RunFolder, python_advice: str, trust: Trust = NO_TRUST) -> Itera
     record = read_saved_settings(run)
     with _working_directory(command.folder, trust):
         trust.check(run.path, record, choice_names("views"))
-        yield SavedStudy(record, add_new_settings(record), command)
+        settings = add_new_settings(record)
+        if trust.is_given:  # earlier versions wrote the names of views in the user's own folder
+            settings = insert_views(copy.deepcopy(settings), command.config_dir)
+        yield SavedStudy(record, settings, command)
 
 
 @contextmanager

@@ -6,11 +6,13 @@ from typing import Any
 
 import yaml
 
+from limbeck._base.digests import file_digest
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.cli.config.groups import CONF
 from limbeck.data import TransferSet
 from limbeck.losses import Objective
 from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import read_manifest
 from limbeck.run.renamed_targets import with_present_targets
 from limbeck.training.optimizer import Optimizer
 
@@ -24,6 +26,8 @@ RECORDS: dict[str, type] = {
     "optimizer": Optimizer,
 }
 """Sections that become records."""
+SECTIONS = (*RECORDS, "arms", "data", "logger", "store", "student", "teacher", "trainer", "views")
+"""Sections that are groups of settings."""
 
 
 def read_saved_settings(run: RunFolder) -> dict[str, Any]:
@@ -43,6 +47,13 @@ def read_saved_settings(run: RunFolder) -> dict[str, Any]:
         raise UntrustedFileError(
             f"{file} is damaged: it should be a file of at most {MAX_BYTES >> 20} MiB."
         )
+    digest = (read_manifest(run).files or {}).get(file.name)
+    if digest is not None and file_digest(file) != digest:
+        raise UntrustedFileError(
+            f"{file} is damaged, or not the file that this run wrote: its SHA-256 differs from the "
+            f"one in {run.manifest}. Restore it from a copy, or repeat the study with "
+            "overwrite=true."
+        )
     try:
         settings = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -51,7 +62,8 @@ def read_saved_settings(run: RunFolder) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise UntrustedFileError(f"{file} is damaged: it should contain settings by name.")
     try:
-        _Copy().check(settings, "", 0)
+        _Content().check(settings, "", 0)
+        _check_sections(settings)
     except ValueError as error:
         raise UntrustedFileError(f"{file} is damaged: {error}.") from None
     renamed: dict[str, Any] = with_present_targets(settings)
@@ -76,7 +88,22 @@ def _defaults_of(record: Any) -> dict[str, Any]:
     return {item.name: item.default for item in fields(record) if item.default is not MISSING}
 
 
-class _Copy:
+def _check_sections(settings: Mapping[str, Any]) -> None:
+    """Check that the sections of a study are groups of settings.
+
+    Raises:
+        ValueError: If one is not.
+    """
+    sections = {name: settings[name] for name in SECTIONS if name in settings}
+    arms = sections.get("arms")
+    if isinstance(arms, dict):
+        sections |= {f"arms.{name}": {} if arm is None else arm for name, arm in arms.items()}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise ValueError(f"{name} should be a group of settings, found {section!r}")
+
+
+class _Content:
     """Check that parsed YAML is what JSON can hold, and not too large."""
 
     def __init__(self) -> None:
