@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, UntrustedFileError
 from limbeck._base.progress import Advance, StageProgress
+from limbeck._base.reading import open_arrays
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
@@ -291,7 +292,7 @@ def _logits_of_run(
     """Read the student's test logits from the run folder, and add its constants."""
     check_results(folder, folder.predictions)
     try:
-        with np.load(folder.predictions, allow_pickle=False) as arrays:
+        with open_arrays(folder.predictions) as arrays:
             logits = arrays[f"students/{arm}/seed{seed}"]
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         raise UntrustedFileError(

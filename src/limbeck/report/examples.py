@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck._base.reading import open_arrays
 from limbeck.report.formats import fixed, percent
 from limbeck.run.folder import RunFolder
 
@@ -88,7 +89,7 @@ def read_examples(folder: RunFolder) -> Examples | None:
     if not folder.examples.is_file():
         return None
     try:
-        with np.load(folder.examples, allow_pickle=False) as file:
+        with open_arrays(folder.examples) as file:
             arrays = {name: file[name] for name in _ARRAYS}
             if "teacher" in file:
                 arrays["teacher"] = file["teacher"]

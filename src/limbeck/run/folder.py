@@ -4,7 +4,6 @@ All files are written atomically: a file that exists is complete.
 """
 
 import csv
-import json
 import math
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Any
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import remove_leftovers, write_atomically
 from limbeck._base.printable import printable
+from limbeck._base.reading import parse_json, read_text
 from limbeck.run.lock import hold_lock
 
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
@@ -196,9 +196,7 @@ class RunFolder:
             UntrustedFileError: If it is not JSON, or not an object.
         """
         try:
-            content = json.loads(
-                file.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite
-            )
+            content = parse_json(read_text(file), parse_constant=_finite, parse_float=_finite)
         except (FileNotFoundError, NotADirectoryError):
             if not self.path.is_dir():
                 raise ConfigError(
@@ -209,7 +207,7 @@ class RunFolder:
                 f"{file} is missing: {self.path} is not a finished run. Finish it with "
                 f"'limbeck resume {self.path}'."
             ) from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise UntrustedFileError(f"{file} is damaged: {error}.") from None
         if not isinstance(content, dict):
             kind = type(content).__name__

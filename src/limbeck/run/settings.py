@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
+from limbeck._base.reading import parse_yaml, read_text
 from limbeck.run.folder import RunFolder
 from limbeck.run.renamed_targets import MOVED, REPLACED, with_renamed_targets
 
@@ -34,10 +35,10 @@ def read_settings(run: RunFolder) -> dict[str, Any]:
         UntrustedFileError: If it is damaged.
     """
     try:
-        settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        settings = parse_yaml(read_text(run.config))
     except FileNotFoundError:
         raise ConfigError(f"{run.config} is missing, so the run cannot be finished.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UntrustedFileError(f"{run.config} is damaged: {reason}.") from None
     if not isinstance(settings, dict):

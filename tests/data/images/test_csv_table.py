@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 from support.image_files import (
@@ -149,3 +151,19 @@ def test_a_file_that_is_not_a_table(tmp_path):
     (root / "train.csv").unlink()
     with pytest.raises(DataError, match=r"train\.csv cannot be read \(No such file"):
         read_csv(root)
+
+
+def test_labels_and_lines_of_any_length_are_a_message(tmp_path):
+    write_csv(tmp_path / "long", "file,label\n0,low\n1," + "9" * 5000)
+    with pytest.raises(DataError, match="line 3: a label of 5,000 characters"):
+        read_csv(tmp_path / "long")
+    write_csv(tmp_path / "field", "file,label\n0,low\n1," + "x" * 200_000)
+    with pytest.raises(DataError, match="not a valid CSV file"):
+        read_csv(tmp_path / "field")
+    write_csv(tmp_path / "header", "x" * (3 << 20))
+    with pytest.raises(DataError, match="not a valid CSV file"):
+        read_csv(tmp_path / "header")
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "train.csv")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        read_csv(tmp_path / "pipe")

@@ -11,6 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from limbeck._base.errors import ConfigError
+from limbeck._base.reading import parse_yaml, read_text
 from limbeck.losses.soft import SOFT_LOSSES, own_settings
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -85,14 +86,15 @@ def check_choice(group: str, name: str, config_dir: str | Path) -> None:
 
 
 def check_encoding(config_dir: str | Path | None) -> None:
-    """Check that the files in the folder of the user are UTF-8.
+    """Check that the files in the folder of the user are UTF-8, and do not grow when read.
 
     Raises:
-        ConfigError: If a file is not.
+        ConfigError: If a file is not, or grows.
     """
     if config_dir is not None:
         for file in sorted(Path(config_dir).glob("*/*.yaml")):
-            _read_text(file)
+            if "*" in _read_text(file):  # perhaps an alias, which Hydra would copy
+                _check_settings(file)
 
 
 def yaml_message(error: yaml.YAMLError, file: Path | None = None) -> str:
@@ -113,7 +115,7 @@ def yaml_message(error: yaml.YAMLError, file: Path | None = None) -> str:
 def _check_settings(file: Path) -> None:
     """Check that a file contains settings."""
     try:
-        settings = yaml.safe_load(_read_text(file))
+        settings = parse_yaml(_read_text(file))
     except yaml.YAMLError as error:
         raise ConfigError(yaml_message(error, file)) from None
     if settings is not None and not isinstance(settings, dict):
@@ -123,12 +125,14 @@ def _check_settings(file: Path) -> None:
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_text(file)
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"{file} is not UTF-8 (byte {error.start} is {error.object[error.start]:#04x}). Save "
             "it as UTF-8."
         ) from None
+    except ValueError as error:
+        raise ConfigError(f"{file} cannot be read ({error}). Choose another file.") from None
 
 
 def register_objectives() -> None:

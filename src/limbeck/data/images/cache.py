@@ -24,6 +24,7 @@ from limbeck._base import cache
 from limbeck._base.errors import ResourceError
 from limbeck._base.open_folder import OpenFolder
 from limbeck._base.progress import StageProgress
+from limbeck._base.reading import parse_json
 from limbeck.data.images.decoding import Decoding, decode_all, range_of_files
 from limbeck.data.randomness import split_position
 
@@ -124,7 +125,7 @@ def _read(root: OpenFolder, name: str, count: int) -> DecodedImages | None:
     try:
         with root.subfolder(name) as folder:
             with folder.read(ROWS) as file:
-                rows = json.loads(file.read().decode())
+                rows = parse_json(file.read())
             with folder.read(IMAGES) as file:
                 images = _map(file, rows)
         tensor = torch.from_numpy(images)
@@ -133,7 +134,7 @@ def _read(root: OpenFolder, name: str, count: int) -> DecodedImages | None:
             tensor, rows["files"], rows["digests"], rows["positions"], value_range
         )
         complete = images.ndim == 4 and len(images) == len(entry.digests) == count
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     return entry if complete else None
 

@@ -1,11 +1,13 @@
 """Datasets of images that are listed in a CSV file."""
 
 import csv
+import io
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.checks import closest
 from limbeck._base.errors import DataError
 from limbeck.data.checks import join_some, require_folder
@@ -18,6 +20,9 @@ from limbeck.data.images.class_names import (
     warn_of_similar_names,
 )
 from limbeck.data.images.files import TRAIN, ImageFiles, ImageOptions, read_dataset
+
+MAX_HEADER, MAX_LABEL = 1 << 20, 1000
+"""Largest number of characters of the first line, and of a label."""
 
 
 def image_csv(
@@ -105,8 +110,11 @@ def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
     rows = _Rows(table, label_column, [], [])
     gaps, too_long = [], []
     try:
-        with table.open(newline="", encoding="utf-8-sig") as content:
-            header = content.readline()
+        with (
+            open_file(table) as stream,
+            io.TextIOWrapper(stream, "utf-8-sig", newline="") as content,
+        ):
+            header = content.readline(MAX_HEADER)
             delimiter = _find_delimiter(header, {file_column, label_column})
             columns = _split_line(header, delimiter)
             for column in (file_column, label_column):
@@ -116,6 +124,11 @@ def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
                 file, label = (row[file_column] or "").strip(), (row[label_column] or "").strip()
                 if not file or not label:
                     gaps.append(f"line {reader.line_num + 1}")
+                if len(label) > MAX_LABEL:
+                    raise DataError(
+                        f"{table}, line {reader.line_num + 1}: a label of {len(label):,} "
+                        f"characters; expected at most {MAX_LABEL}."
+                    )
                 if "\0" in file:
                     raise DataError(f"{table}, line {reader.line_num + 1}: a name contains NUL.")
                 if None in row:
@@ -124,13 +137,15 @@ def _read_table(table: Path, file_column: str, label_column: str) -> _Rows:
                 rows.labels.append(label)
     except OSError as error:
         raise DataError(f"{table} cannot be read ({error.strerror}).") from None
-    except csv.Error as error:
-        raise DataError(f"{table} is not a valid CSV file ({error}).") from None
     except UnicodeDecodeError as error:
         raise DataError(
             f"{table} is not a CSV file in UTF-8 ({error}). Spreadsheets save such files as "
             "'CSV UTF-8'."
         ) from None
+    except ValueError as error:
+        raise DataError(f"{table} cannot be read ({error}).") from None
+    except csv.Error as error:
+        raise DataError(f"{table} is not a valid CSV file ({error}).") from None
     if too_long:
         raise DataError(
             f"{table} has {len(columns)} columns, but more values in {join_some(too_long)}. Quote "
@@ -187,7 +202,8 @@ def _number_labels(
     """Return the labels as numbers from 0, and the names of the classes."""
     if class_names is None:
         names = _names_in(rows, ordinal)
-        return [names.index(label) for label in rows.labels], names
+        numbers = {name: number for number, name in enumerate(names)}
+        return [numbers[label] for label in rows.labels], names
     names = parse_class_names(class_names)
     numbers = {name: number for number, name in enumerate(names)}
     if not any(map(is_number, names)):  # otherwise a number would have two meanings

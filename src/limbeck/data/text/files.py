@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck._base.reading import decompress
 from limbeck.data.checks import files_below, join_some, subfolders, warn_of_unused
 
 SPLITS = ("train", "val", "test")
@@ -105,9 +106,11 @@ def _read(path: Path) -> bytes:
             raise DataError(f"{path} is neither a file nor a folder; expected a text.")
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+            content = decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is damaged ({error}). Download it again.") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from None
     _check_utf8(content, path)

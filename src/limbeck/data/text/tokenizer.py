@@ -16,6 +16,7 @@ import numpy as np
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.reading import parse_json
 
 FILE = "tokenizer.json"
 MAX_FILE_BYTES = 1 << 26
@@ -257,8 +258,8 @@ def _library() -> ModuleType:
 def _parse(definition: str | bytes, where: str) -> dict[str, Any]:
     """Parse ``tokenizer.json``, without truncation, padding and dropout."""
     try:
-        content = json.loads(definition)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(definition)
+    except ValueError as error:
         raise DataError(
             f"{where} is damaged: it is not JSON ({error}). Download or create it again."
         ) from None

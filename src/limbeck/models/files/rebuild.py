@@ -3,7 +3,6 @@
 It names one of limbeck's builders and its arguments.
 """
 
-import json
 import re
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import LimbeckError, UntrustedFileError
+from limbeck._base.reading import read_json
 from limbeck.models.builders import BUILDERS, Builder, class_path, describe_network
 from limbeck.models.files.sizes import (
     Sizes,
@@ -64,8 +64,8 @@ def read_description(file: Path) -> dict[str, Any]:
         UntrustedFileError: If it is damaged, or is not the description of a model.
     """
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        description = read_json(file)
+    except ValueError as error:
         raise UntrustedFileError(f"{file} is damaged: {error}.") from None
     if not isinstance(description, dict) or description.get("format") != 1:
         raise UntrustedFileError(f"{file} is not a model description of format 1.")

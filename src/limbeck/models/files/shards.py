@@ -1,13 +1,12 @@
 """Weights in several safetensors files, listed in ``model.safetensors.index.json``."""
 
-import json
 import re
 from pathlib import Path
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck._base.reading import read_json
 
 INDEX = "model.safetensors.index.json"
-MAX_INDEX_BYTES = 64 << 20
 _PART = re.compile(r"[\w.-]+\.safetensors")
 
 
@@ -32,11 +31,9 @@ def parts_of(index: Path) -> list[Path]:
 
 
 def _names_in(index: Path) -> set[str]:
-    if index.stat().st_size > MAX_INDEX_BYTES:
-        raise UntrustedFileError(f"{index} is larger than {MAX_INDEX_BYTES >> 20} MiB.")
     try:
-        content = json.loads(index.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = read_json(index)
+    except ValueError as error:
         raise UntrustedFileError(f"{index} is damaged: {error}.") from None
     parts = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(parts, dict) or not parts:

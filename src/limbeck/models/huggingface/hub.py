@@ -3,7 +3,6 @@
 Code is never loaded.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -15,12 +14,12 @@ from typing import Any
 from safetensors import safe_open
 
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
+from limbeck._base.reading import parse_json, read_bytes
 from limbeck.models.files.shards import INDEX, parts_of
 from limbeck.models.files.state_dict import is_pickle
 
 CONFIG = "config.json"
-MAX_TEXT_BYTES = 64 << 20
-"""Maximum size of a settings or tokenizer file."""
+MAX_TOKEN_ID = 1 << 26
 REACH_SECONDS = 5.0
 """Timeout of the first request to the hub, in seconds."""
 _DOWNLOADS = [
@@ -173,13 +172,9 @@ def read_json(file: Path) -> dict[str, Any]:
     Raises:
         UntrustedFileError: If it is damaged, too large, or not an object.
     """
-    if file.stat().st_size > MAX_TEXT_BYTES:
-        raise UntrustedFileError(
-            f"{file} is larger than {MAX_TEXT_BYTES >> 20} MiB, too large for settings."
-        )
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        content = parse_json(read_bytes(file))
+    except ValueError as error:
         raise UntrustedFileError(f"{file} is damaged: {one_line(error)}.") from None
     if not isinstance(content, dict):
         raise UntrustedFileError(
@@ -203,7 +198,7 @@ def read_vocabulary(file: Path) -> list[str]:
         raise UntrustedFileError(
             f"{file} is damaged, or not a tokenizer ({one_line(error)})."
         ) from None
-    if ids and max(ids.values()) > MAX_TEXT_BYTES:
+    if ids and max(ids.values()) > MAX_TOKEN_ID:
         raise UntrustedFileError(f"{file} is damaged: it has a token of id {max(ids.values())}.")
     names = [f"<unused {number}>" for number in range(max(ids.values(), default=-1) + 1)]
     for name, number in ids.items():

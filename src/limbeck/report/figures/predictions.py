@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck._base.reading import open_arrays
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import TEACHER, arm_styles
 from limbeck.run.summary import Summary
@@ -73,7 +74,7 @@ def read_predictions(file: Path) -> Predictions:
             fit together.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with open_arrays(file) as arrays:
             return _predictions(arrays)
     except (
         OSError,

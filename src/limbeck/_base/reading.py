@@ -1,0 +1,196 @@
+"""Files that others may have written, read within limits of memory and time.
+
+Such a file may be a pipe, from which a read waits forever; be larger than the memory; or grow when
+it is read, as nested JSON, aliases in YAML and compressed arrays do.
+"""
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from limbeck._base.bundle_runtime import check_archive, open_file
+
+if TYPE_CHECKING:
+    from numpy.lib.npyio import NpzFile
+
+MAX_TEXT_BYTES = 64 << 20
+MAX_NESTING, MAX_DIGITS = 100, 40
+"""Largest depth of lists and objects in JSON, and number of digits of a whole number."""
+MAX_NODES = 1_000_000
+"""Largest number of settings in a YAML file, in which an alias counts as what it stands for."""
+MIN_UNPACKED_BYTES, MAX_ARRAY_RATIO, MAX_GZIP_RATIO = 256 << 20, 64, 100
+"""Size up to which any compressed file may unpack, and largest ratios to the size of the file."""
+
+
+def read_bytes(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
+    """Read a file.
+
+    Args:
+        file: Path of the file.
+        max_bytes: Largest size in bytes.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is a pipe or device, or too large.
+    """
+    with open_file(file) as stream:
+        content = stream.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"it is larger than {max_bytes >> 20} MiB")
+    return content
+
+
+def read_text(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Read a text file in UTF-8; see :func:`read_bytes`.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not UTF-8, a pipe or device, or too large.
+    """
+    return read_bytes(file, max_bytes).decode("utf-8").replace("\r\n", "\n")
+
+
+def decompress(content: bytes) -> bytes:
+    """Decompress a gzip file.
+
+    Raises:
+        EOFError, BadGzipFile, zlib.error: If it is damaged.
+        ValueError: If it unpacks to much more than its size.
+    """
+    max_bytes = max(MIN_UNPACKED_BYTES, MAX_GZIP_RATIO * len(content))
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+        result = stream.read(max_bytes + 1)
+    if len(result) > max_bytes:
+        raise ValueError(
+            f"{len(content):,} bytes unpack to more than {max_bytes:,}; unpack the file yourself, "
+            "with gunzip, if it is right"
+        )
+    return result
+
+
+# JSON ---------------------------------------------------------------------------------------------
+
+
+def read_json(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> Any:
+    """Read a JSON file; see :func:`read_bytes`.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is damaged, nested too deeply, a pipe or device, or too large.
+    """
+    return parse_json(read_bytes(file, max_bytes))
+
+
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """Parse JSON.
+
+    Args:
+        text: JSON.
+        options: Further arguments of ``json.loads``.
+
+    Raises:
+        ValueError: If it is damaged or nested too deeply, or if a number is too long.
+    """
+    try:
+        content = json.loads(text, parse_int=_parse_integer, **options)
+    except RecursionError:
+        raise ValueError(f"it is nested more than {MAX_NESTING} levels deep") from None
+    _check_nesting(content)
+    return content
+
+
+def _parse_integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"it contains a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _check_nesting(content: Any) -> None:
+    level = [content]
+    for _ in range(MAX_NESTING + 1):
+        inner: list[Any] = []
+        for value in level:
+            values = value.values() if isinstance(value, dict) else value
+            if isinstance(value, (dict, list)):
+                inner.extend(one for one in values if isinstance(one, (dict, list)))
+        if not inner:
+            return
+        level = inner
+    raise ValueError(f"it is nested more than {MAX_NESTING} levels deep")
+
+
+# YAML ---------------------------------------------------------------------------------------------
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML without objects, such as settings.
+
+    Raises:
+        YAMLError: If it is damaged or nested too deeply, if aliases make it too large, or if a
+            number is too long.
+    """
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_nodes(node, {})
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    except ValueError as error:  # a date or number that is none
+        raise yaml.YAMLError(str(error)) from None
+    finally:
+        loader.dispose()
+
+
+def _count_nodes(node: yaml.Node, counts: dict[int, int]) -> int:
+    """Count the nodes below a node, those of an alias each time."""
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+            raise yaml.YAMLError(f"it contains a number of {len(node.value):,} digits")
+        return 1
+    if id(node) not in counts:
+        counts[id(node)] = 0  # while it is counted
+        children = node.value
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        counts[id(node)] = 1 + sum(_count_nodes(child, counts) for child in children)
+    elif counts[id(node)] == 0:
+        raise yaml.YAMLError("it contains itself, by an alias (*NAME)")
+    if counts[id(node)] > MAX_NODES:
+        raise yaml.YAMLError(f"it has more than {MAX_NODES:,} settings, aliases included")
+    return counts[id(node)]
+
+
+# Arrays -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_arrays(file: Path) -> Iterator["NpzFile"]:
+    """Open an archive of arrays (``.npz``), without pickles.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is a pipe or device, or unpacks to much more than its size.
+        BadZipFile: If it is damaged.
+    """
+    import numpy as np
+
+    with open_file(file) as stream:
+        with zipfile.ZipFile(stream) as archive:
+            max_bytes = max(MIN_UNPACKED_BYTES, MAX_ARRAY_RATIO * file.stat().st_size)
+            check_archive(archive, max_bytes, max_ratio=max_bytes)
+        stream.seek(0)
+        try:
+            with np.load(stream, allow_pickle=False) as arrays:
+                yield arrays
+        except MemoryError:
+            raise ValueError("an array does not fit into memory") from None
