@@ -29,7 +29,6 @@ UNLIMITED = re.compile(
 OWN_FILES = {
     # what limbeck itself has written in this process, or files of its own package
     "_base/reading.py",
-    "cli/finish.py",
     "cli/config/key_hints.py",
     "data/text/cache.py",
     "deploy/bundle.py",

@@ -26,7 +26,7 @@ def bundle(quick_run):
 def test_an_exported_student_can_be_verified_and_used(bundle, tmp_path):
     code, out, _ = run("verify", str(bundle), cwd=tmp_path)
     assert code == 0
-    assert "7 files are unchanged" in out
+    assert "8 files are unchanged" in out
     test = digits().open_test()
     images = ["0.png", "1.png", "2.png"]
     for row, name in enumerate(images):

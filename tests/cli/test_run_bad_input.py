@@ -111,8 +111,8 @@ def fails(tmp_path, capsys, monkeypatch):
         ("transfer=5", "transfer=5 should be a group of settings"),
         ("optimizer=sgd", "optimizer='sgd' should be a group of settings, as in optimizer.lr=0.01"),
         ("optimizer.lr=0", "optimizer.lr=0 would never learn"),
-        ("student.hidden=[0]", "hidden=[0] should be whole numbers"),
-        ("student.hidden=5", "could not be built"),
+        ("student.hidden=[0]", "hidden=[0] should be a list of whole numbers"),
+        ("student.hidden=5", "hidden=5 should be a list of whole numbers"),
         ("student._target_=nowhere.Nothing", "nowhere.Nothing could not be built"),
         ("teacher.members=0", "teacher.members=0"),
         ("teacher.seed=abc", "teacher.seed='abc'"),
@@ -157,7 +157,7 @@ def test_other_verbs(fails, tmp_path):
     (tmp_path / "empty" / "manifest.json").write_text('{"state": "failed"}', encoding="utf-8")
     assert "RunOptions(resume=True)" in fails(2, "empty", verb="resume", out=None)
     (tmp_path / "empty" / "manifest.json").write_text('{"state": "finished"}', encoding="utf-8")
-    assert "is already finished" in fails(2, "empty", verb="resume", out=None)
+    assert "config.yaml is missing" in fails(2, "empty", verb="resume", out=None)
 
 
 # Data ---------------------------------------------------------------------------------------------

@@ -87,6 +87,8 @@ class Reader:
             arguments[2] = self.key_of_store()
         if arguments[0] in ("run", "train", "distill") and "--cfg" not in arguments:
             arguments += ["quick=true", "logger=csv"]
+            if "recipe=cifar10" in line and "teacher." not in line:
+                arguments.append("teacher.model.name=resnet18")
             if re.search(r"(recipe|data)=(mnist|cifar10)", line):
                 arguments.append("data.val=100")
             elif re.search(r"(recipe|data)=text", line) and "teacher" not in line:

@@ -62,7 +62,7 @@ def test_a_student_that_branches_on_its_values_trains_alone(data, tmp_path):
 
 def test_a_run_is_not_resumed_with_other_settings(data, tmp_path):
     study(data, tmp_path / "run").run()
-    with pytest.raises(ConfigError, match="the settings differ from those in config"):
+    with pytest.raises(ConfigError, match="the settings differ from those with which"):
         study(data, tmp_path / "run", temperature=3.0, resume=True).run()
 
 
@@ -75,7 +75,7 @@ def test_a_run_is_not_resumed_with_other_views_or_stores(data, tmp_path, other):
         data, tmp_path / "run", views=Shift(1), store={"folder": tmp_path / "store"}, resume=True
     ).run()
     assert summary.arms[0].views_settings == Shift(1).settings()
-    with pytest.raises(ConfigError, match="the settings differ from those in config"):
+    with pytest.raises(ConfigError, match="the settings differ from those with which"):
         study(data, tmp_path / "run", **{"views": Shift(1), **other}, resume=True).run()
 
 

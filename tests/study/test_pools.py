@@ -253,7 +253,7 @@ def test_a_run_is_not_resumed_with_other_settings_of_a_source(data, tmp_path, mo
         patch.setattr(Engine, "fit", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             study(data, tmp_path / "run", arms(1.0)).run()
-    with pytest.raises(ConfigError, match=r"the settings differ from those in config\.yaml"):
+    with pytest.raises(ConfigError, match=r"the settings differ from those with which"):
         study(data, tmp_path / "run", arms(2.0), resume=True).run()
 
 

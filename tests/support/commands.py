@@ -44,8 +44,10 @@ def call(*arguments, cwd="."):
 
 
 def interruptible():
-    """Undo that background jobs of a shell, and all they start, ignore interrupts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Undo that background jobs of a shell, ``nohup`` and all they start ignore signals."""
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 def start(*arguments, cwd, **environment):

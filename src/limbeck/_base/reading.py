@@ -2,6 +2,8 @@
 
 Such a file may be a pipe, from which a read waits forever; be larger than the memory; or grow when
 it is read, as nested JSON, aliases in YAML and compressed arrays do.
+
+NumPy and PyYAML are imported only where they are used, because ``limbeck --help`` needs neither.
 """
 
 import gzip
@@ -13,11 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from limbeck._base.bundle_runtime import check_archive, open_file
-
 if TYPE_CHECKING:
+    import yaml
     from numpy.lib.npyio import NpzFile
 
 MAX_TEXT_BYTES = 64 << 20
@@ -40,6 +39,8 @@ def read_bytes(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
         OSError: If it cannot be read.
         ValueError: If it is a pipe or device, or too large.
     """
+    from limbeck._base.bundle_runtime import open_file
+
     with open_file(file) as stream:
         content = stream.read(max_bytes + 1)
     if len(content) > max_bytes:
@@ -136,6 +137,8 @@ def parse_yaml(text: str) -> Any:
         YAMLError: If it is damaged or nested too deeply, if aliases make it too large, or if a
             number is too long.
     """
+    import yaml
+
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -151,8 +154,10 @@ def parse_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def _count_nodes(node: yaml.Node, counts: dict[int, int]) -> int:
+def _count_nodes(node: "yaml.Node", counts: dict[int, int]) -> int:
     """Count the nodes below a node, those of an alias each time."""
+    import yaml
+
     if isinstance(node, yaml.ScalarNode):
         if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
             raise yaml.YAMLError(f"it contains a number of {len(node.value):,} digits")
@@ -183,6 +188,8 @@ def open_arrays(file: Path) -> Iterator["NpzFile"]:
         BadZipFile: If it is damaged.
     """
     import numpy as np
+
+    from limbeck._base.bundle_runtime import check_archive, open_file
 
     with open_file(file) as stream:
         with zipfile.ZipFile(stream) as archive:

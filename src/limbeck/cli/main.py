@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if exit_code is None:
             raise
         return exit_code
+    finally:
+        signals.set_advice(str)  # the next command in this process gives its own
 
 
 def parsers() -> tuple[Parser, dict[str, Parser]]:

@@ -5,19 +5,23 @@ setting that did not exist then, or no longer exists, is equal to its default.
 """
 
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import yaml
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
-from limbeck._base.reading import parse_yaml, read_text
+from limbeck._base.reading import parse_yaml, read_bytes
 from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import read_manifest
 from limbeck.run.renamed_targets import MOVED, REPLACED, with_renamed_targets
 
 REMOVED: dict[str, Any] = {}
 """Defaults of settings that earlier versions had, such as ``{"objective.alpha": 0.5}``."""
 MEANINGLESS = ("out", "overwrite")
 """Settings that do not affect the results."""
+MAX_DEPTH = 50
+"""Largest depth of groups of settings."""
 MAX_CHANGES = 5
 """Maximum number of changed settings in a message."""
 _ABSENT = object()
@@ -28,22 +32,63 @@ Defaults = Mapping[str, Mapping[str, Any]]
 
 
 def read_settings(run: RunFolder) -> dict[str, Any]:
-    """Read ``config.yaml`` of a run.
+    """Read ``config.yaml`` of a run, as data: nothing is imported, built or resolved.
 
     Raises:
         ConfigError: If it is missing.
-        UntrustedFileError: If it is damaged.
+        UntrustedFileError: If it is damaged, or not the file that the run wrote.
     """
+    file = run.config
     try:
-        settings = parse_yaml(read_text(run.config))
+        content = read_bytes(file)
     except FileNotFoundError:
-        raise ConfigError(f"{run.config} is missing, so the run cannot be finished.") from None
+        raise ConfigError(
+            f"{file} is missing, so the settings of this run are not known. Restore it, or repeat "
+            "the study with overwrite=true."
+        ) from None
+    except (IsADirectoryError, ValueError) as error:
+        raise UntrustedFileError(f"{file} is damaged: {error}.") from None
+    files = read_manifest(run).files if run.manifest.exists() else None
+    digest = (files or {}).get(file.name)
+    if digest is not None and sha256(content).hexdigest() != digest:
+        raise UntrustedFileError(
+            f"{file} is damaged, or not the file that this run wrote: its SHA-256 differs from the "
+            f"one in {run.manifest}. Restore it from a copy, or repeat the study with "
+            "overwrite=true."
+        )
+    try:
+        settings = parse_yaml(content.decode("utf-8"))
+        check_values(settings)
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise UntrustedFileError(f"{run.config} is damaged: {reason}.") from None
-    if not isinstance(settings, dict):
-        raise UntrustedFileError(f"{run.config} is damaged: it should contain settings by name.")
+        raise UntrustedFileError(f"{file} is damaged: {reason}.") from None
     return settings
+
+
+def check_values(settings: Any) -> None:
+    """Check that parsed settings are what JSON can hold.
+
+    Raises:
+        ValueError: If they are not settings by name, or a value is of another type, such as a date.
+    """
+    if not isinstance(settings, dict):
+        raise ValueError("it should contain settings by name")
+    _check_value(settings, "", 0)
+
+
+def _check_value(value: Any, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError("it is nested too deeply")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, (str, int)):
+                raise ValueError(f"{path or 'it'} has the key {key!r}, which is no name")
+            _check_value(inner, f"{path}.{key}" if path else str(key), depth + 1)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _check_value(inner, f"{path}[{number}]", depth + 1)
+    elif value is not None and not isinstance(value, (str, int, float)):
+        raise ValueError(f"{path} is a {type(value).__name__}")
 
 
 def check_same_settings(run: RunFolder, settings: Mapping[str, Any], defaults: Defaults) -> None:
