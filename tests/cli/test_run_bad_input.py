@@ -110,7 +110,7 @@ def fails(tmp_path, capsys, monkeypatch):
         ("transfer.seed=abc", "transfer.seed='abc'"),
         ("transfer=5", "transfer=5 should be a group of settings"),
         ("optimizer=sgd", "optimizer='sgd' should be a group of settings, as in optimizer.lr=0.01"),
-        ("optimizer.lr=0", "optimizer.lr=0 would never learn"),
+        ("optimizer.lr=0", "optimizer.lr=0 learns nothing"),
         ("student.hidden=[0]", "hidden=[0] should be a list of whole numbers"),
         ("student.hidden=5", "hidden=5 should be a list of whole numbers"),
         ("student._target_=nowhere.Nothing", "nowhere.Nothing could not be built"),

@@ -148,7 +148,7 @@ def test_settings_of_a_sweep_can_be_printed(capsys):
             "-m transfer={labelled:5},{labelled:6}",
             "Sweep a single setting instead, as in transfer.labelled=50,100",
         ),
-        ("-m optimizer.lr=0,1", "optimizer.lr=0 would never learn"),
+        ("-m optimizer.lr=0,1", "optimizer.lr=0 learns nothing"),
     ],
 )
 def test_wrong_sweeps_are_refused(arguments, message, tmp_path, capsys, monkeypatch):

@@ -18,7 +18,7 @@ OPTIONS = {"devices": 2, "strategy": "ddp"}
 
 
 def main(folder):
-    checkpoint.SECONDS, checkpoint.MAX_SHARE = 0.0, 1e9  # a checkpoint at each decision
+    checkpoint.SAVE_SECONDS, checkpoint.MAX_SHARE = 0.0, 1e9  # a checkpoint at each decision
     checkpoint.DECISION_SECONDS = 0.0
     whole, _ = train(cohort, logs=folder / "whole", **OPTIONS)
     rank = checkpoint.torch.distributed.get_rank()

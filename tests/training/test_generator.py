@@ -117,7 +117,7 @@ def test_losses_that_are_no_numbers_stop_it():
         ({"steps": 0}, "transfer.source.steps=0 should be a whole number"),
         ({"balance": -1.0}, "transfer.source.balance=-1.0 should be a finite number, not negative"),
         ({"start": "uniform"}, "transfer.source.start='uniform' should be noise"),
-        ({"lr": 0.0}, "transfer.source.lr=0 would never learn"),
+        ({"lr": 0.0}, "transfer.source.lr=0 learns nothing"),
     ],
 )
 def test_wrong_settings_are_named(settings_, message):
@@ -161,7 +161,7 @@ def test_a_generator_goes_on_from_its_checkpoint_bit_for_bit(tmp_path, monkeypat
         return step(self, terms)
 
     with monkeypatch.context() as patch:
-        patch.setattr(generator_checkpoint, "SECONDS", 0.0)
+        patch.setattr(generator_checkpoint, "SAVE_SECONDS", 0.0)
         patch.setattr(AdversarialTraining, "step", stop)
         with pytest.raises(Stopped):
             make(tmp_path)

@@ -92,7 +92,7 @@ def test_schedules_end_with_the_training(data, schedule, accumulate, first, last
     [
         ({"name": "adagrad"}, "optimizer.name='adagrad' is unknown"),
         ({"schedule": "step"}, "optimizer.schedule='step' is unknown"),
-        ({"lr": 0}, "optimizer.lr=0 would never learn"),
+        ({"lr": 0}, "optimizer.lr=0 learns nothing"),
         ({"lr": float("nan")}, "finite number"),
         ({"lr": -1.0}, "not negative"),
         ({"lr": "fast"}, "finite number"),

@@ -129,7 +129,7 @@ def warn_if_open(folder: Path, status: os.stat_result) -> None:
 def check_writable(folder: Path) -> None:
     """Check that files can be created in a folder, by creating one without a name.
 
-    Permissions do not tell: root has all of them, also on a read-only disk and in ``/proc``.
+    Permissions do not show this: root has all of them, even on a read-only disk and in ``/proc``.
 
     Raises:
         OSError: If not.

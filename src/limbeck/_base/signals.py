@@ -1,7 +1,7 @@
 """Signals that end a command: each sets a flag, which every long loop reads.
 
 An exception that a signal handler raises can get lost in the queue of a logger, a callback or a C
-extension, or break off a write. So a study is interrupted only where it calls
+extension, or cut a write short. So a study is interrupted only where it calls
 :func:`check_interrupt`. A watchdog ends the process if that takes too long, and at the second
 signal.
 """
@@ -20,7 +20,7 @@ from types import FrameType
 from limbeck._base.printable import printable
 
 GRACE_SECONDS = 3.0
-"""Number of seconds after a signal at which the process ends at the latest."""
+"""Maximum number of seconds between a signal and the end of the process."""
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )

@@ -1,1 +1,1 @@
-"""Command line: one module for each verb."""
+"""Command line: one module for each verb; ``bundle.py`` holds ``predict`` and ``verify``."""

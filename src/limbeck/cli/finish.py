@@ -49,7 +49,7 @@ def finish(run: RunFolder, trust: Trust) -> int:
         return execute(study.settings, run.path, study.command, record=study.record)
 
 
-def close(run: RunFolder) -> Path | None:
+def write_missing_report(run: RunFolder) -> Path | None:
     """Write the report of a run that lacks nothing else, and record that it is finished.
 
     Returns:

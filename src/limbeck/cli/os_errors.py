@@ -26,7 +26,7 @@ class Explanation(NamedTuple):
 
     Attributes:
         fault: Name of the fault and of the file, without a full stop.
-        advice: Action that mends it, without a full stop.
+        advice: Action that fixes it, without a full stop.
         exit_code: Exit code of the command line.
     """
 

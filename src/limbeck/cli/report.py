@@ -29,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     summary = read_summary(folder)
     path = None
     if folder.manifest.is_file() and read_manifest(folder).state in UNFINISHED:
-        from limbeck.cli.finish import close
+        from limbeck.cli.finish import write_missing_report
 
-        path = close(folder)
+        path = write_missing_report(folder)
     if path is None:
         with folder.keep_unchanged():
             path = write_report(folder.path)

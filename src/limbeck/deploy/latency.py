@@ -2,7 +2,8 @@
 
 The process reads one JSON object per line from standard input and answers each with one line. The
 first object names the model, each later one asks for a measurement. Only the libraries that the
-model needs are imported, so that its peak memory is that of a device.
+model needs are imported, so that its peak memory is that of a device. ``deploy/cost.py`` starts it,
+and repeats and summarises its measurements.
 """
 
 import json

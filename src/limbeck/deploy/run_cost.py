@@ -53,8 +53,7 @@ def cost(
         data: Dataset of the run.
         combine: Rule by which the run combined the answers of several teachers.
         build: Function that takes the name of an arm and returns its untrained student, for your
-            own classes. These
-            are measured in ONNX Runtime only.
+            own classes. These are measured in ONNX Runtime only.
         progress: Whether to show progress on standard error.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The tables of the page."""
+"""The tables of the page; ``results_table.py`` holds the columns of the first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

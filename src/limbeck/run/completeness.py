@@ -21,7 +21,7 @@ def check_verb(run: RunFolder, manifest: Manifest) -> None:
     """Check the verb in a manifest: a wrong one would finish a study without its students.
 
     Raises:
-        UntrustedFileError: If it is none, or does not fit the command or the run folder.
+        UntrustedFileError: If it is not a verb, or does not fit the command or the run folder.
     """
     verb, command = manifest.facts.get("verb"), manifest.facts.get("command")
     if verb is None and command is None:

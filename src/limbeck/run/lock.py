@@ -36,7 +36,7 @@ _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MAX_BYTES = 4096
 _OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 NAMING_SECONDS = 5.0
-"""Number of seconds after which a lock file that names no process is not just being written."""
+"""Number of seconds after which a lock file that names no process counts as abandoned."""
 _NAME = re.compile(r"[\w.:+/\[\]-]{0,255}")
 
 _descriptors: set[int] = set()
@@ -234,7 +234,7 @@ def _release(file: Path, descriptor: int) -> None:
         if error.errno in _BUSY:  # others read the run
             _close(descriptor)
             return
-    # Removed before it is released: who opens it now finds a file that is no longer in the folder.
+    # Removed before it is released: whoever opens it now sees a file that has left the folder.
     with suppress(OSError):
         if _is_at(file, descriptor):
             file.unlink()

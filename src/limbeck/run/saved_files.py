@@ -1,4 +1,4 @@
-"""The files that a run has saved, by which damaged, exchanged and foreign ones are found.
+"""The files that a run has saved, to detect damaged, replaced and foreign files.
 
 The manifest holds the SHA-256 of each file of a model and of each result. Runs of earlier versions
 have no such list, so nothing is compared.

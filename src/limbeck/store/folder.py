@@ -1,4 +1,7 @@
-"""The folder of all stores: finding, checking and deleting stores."""
+"""The folder of all stores: finding, checking and deleting stores.
+
+The default folder is in ``limbeck/_base/cache.py``.
+"""
 
 import os
 import re

@@ -51,7 +51,7 @@ class Generated(Source):
 
     Attributes:
         samples: Number of images. Half of them are the initial noise; the others are drawn in equal
-            parts at ten times during training.
+            parts at ten points during training.
         steps: Number of training steps, each with 128 images.
         seed: Seed of the weights and the random numbers.
         start: Noise that is turned into images; its own samples and seed are ignored.
@@ -103,11 +103,11 @@ class Generated(Source):
                 )
         if not isinstance(self.start, Noise):
             raise ConfigError(
-                f"transfer.source.start={self.start!r} should be noise, as "
+                f"transfer.source.start={self.start!r} should be noise, such as "
                 "limbeck.data.sources.noise.StrokeNoise."
             )
         if self.lr == 0:
-            raise ConfigError("transfer.source.lr=0 would never learn; 2e-3 is the default.")
+            raise ConfigError("transfer.source.lr=0 learns nothing; 2e-3 is the default.")
 
     @property
     def name(self) -> str:

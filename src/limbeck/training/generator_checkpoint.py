@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from limbeck._base.errors import LimbeckWarning
-from limbeck.training.cohort.checkpoint import SECONDS
+from limbeck.training.cohort.checkpoint import SAVE_SECONDS
 from limbeck.training.cohort.checkpoint_file import (
     UnusableError,
     read_checkpoint,
@@ -40,7 +40,7 @@ class GeneratorCheckpoints:
         self.file = None if folder is None else folder / "generator.ckpt"
         self.training = training
         self.description = description
-        self._next_time = time.monotonic() + SECONDS
+        self._next_time = time.monotonic() + SAVE_SECONDS
 
     def load(self, parts: list[Tensor]) -> int:
         """Restore the training and the images drawn so far, if there is a checkpoint.
@@ -83,4 +83,4 @@ class GeneratorCheckpoints:
         }
         with suppress(OSError):  # the images, which are larger, will tell
             write_checkpoint(self.file, content)
-        self._next_time = time.monotonic() + SECONDS
+        self._next_time = time.monotonic() + SAVE_SECONDS

@@ -52,7 +52,7 @@ class Optimizer:
         for name in ("lr", "weight_decay", "momentum"):
             self._check_number(name)
         if self.lr == 0:
-            raise ConfigError("optimizer.lr=0 would never learn; 1e-3 is usual for adam.")
+            raise ConfigError("optimizer.lr=0 learns nothing; 1e-3 is usual for adam.")
 
     def _check_choice(self, name: str, known: Iterable[str]) -> None:
         value = getattr(self, name)

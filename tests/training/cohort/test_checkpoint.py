@@ -118,7 +118,7 @@ def test_checkpoints_are_saved_by_time_and_by_epoch(tmp_path, monkeypatch):
     saved.clear()
     train(resumed.cohort, epochs=3)
     assert saved == []
-    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(checkpoint, "MAX_SHARE", 1e9)
     train(resumed.cohort, tmp_path / "b", epochs=1)
     assert saved == [*((0, step, step) for step in range(1, 7)), (1, 0, 6)]

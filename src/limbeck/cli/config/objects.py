@@ -41,8 +41,8 @@ class ObjectFactory:
         result = self._create(settings, where)
         if not isinstance(result, kind):
             raise ConfigError(
-                f"{where}: {settings['_target_']} returned {_describe(result)}, but expected a "
-                f"{kind.__name__}."
+                f"{where}: {settings['_target_']} returned {_describe(result)}, but a "
+                f"{kind.__name__} was expected."
             )
         return result
 
@@ -55,8 +55,9 @@ class ObjectFactory:
         result = self._create(settings, where)
         if not callable(result) or isinstance(result, nn.Module):
             raise ConfigError(
-                f"{where}: {settings['_target_']} returned {_describe(result)}, but expected a "
-                f"function. Set {where}._partial_=true to leave the missing arguments to limbeck."
+                f"{where}: {settings['_target_']} returned {_describe(result)}, but a "
+                f"function was expected. Set {where}._partial_=true to leave the missing arguments "
+                "to limbeck."
             )
         function: Callable[..., Any] = result
         return function

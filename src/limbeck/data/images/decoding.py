@@ -55,8 +55,7 @@ def read_images(paths: Sequence[str | Path], decoding: Decoding) -> Tensor:
     """Read image files into memory, cropped about the centre and resized to a square.
 
     Args:
-        paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files. Only the first image of
-            a file is read.
+        paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files. Only the first image of a file is read.
         decoding: Conversion of the files. Without a range, that of the files is used.
 
     Returns:

@@ -21,7 +21,7 @@ TIMEOUT = 30.0
 
 
 def download(urls: Sequence[str], file: Path, md5: str, *, dataset: str) -> None:
-    """Download a file, unless another process does so meanwhile.
+    """Download a file, unless another process is already doing so.
 
     Args:
         urls: Addresses of the file, tried one after the other.

@@ -55,7 +55,7 @@ class Views(ABC):
 
     @abstractmethod
     def apply(self, inputs: Tensor, view: Tensor, sample: Tensor) -> Tensor:
-        """Apply to each input its view.
+        """Apply its view to each input.
 
         Args:
             inputs: Inputs ``[N, ...]``.

@@ -1,7 +1,7 @@
 """Checkpoints of the training loop, from which a training resumes with identical results.
 
-A checkpoint is saved after about every twentieth of the epochs, and each minute in between. The
-newest two are kept: if one is damaged, the training goes on from the one before.
+A checkpoint is saved about 20 times at the end of an epoch, and every minute in between. The newest
+two are kept: if one is damaged, the training goes on from the one before.
 """
 
 import io
@@ -29,13 +29,13 @@ from limbeck.training.loggers import SyncedCSVLogger
 from limbeck.training.task import DistillationTask
 
 EPOCH_CHECKPOINTS = 20
-"""About the number of checkpoints at the end of an epoch of a training."""
-SECONDS = 60.0
+"""Approximate number of checkpoints of a training that are saved at the end of an epoch."""
+SAVE_SECONDS = 60.0
 """Number of seconds between checkpoints in the middle of an epoch."""
 MAX_SHARE = 0.05
 """Share of the time that saving may take; large models are saved less often than every minute."""
 DECISION_SECONDS = 5.0
-"""About the number of seconds between the decisions of several processes whether to save."""
+"""Approximate number of seconds between the decisions of several processes whether to save."""
 FAST_SECONDS = 1.0
 """Number of seconds below which a checkpoint is saved when the user interrupts the training."""
 GENERATIONS = 2
@@ -82,7 +82,7 @@ class Checkpoints:
         self._can_write = True
         self._decides_alone = folder is None or fabric.world_size == 1
         self._is_fast = False  # not known before the first one
-        self._next_time = float("inf") if folder is None else time.monotonic() + SECONDS
+        self._next_time = float("inf") if folder is None else time.monotonic() + SAVE_SECONDS
         self._next_decision = 0
         self._last_decision = (time.monotonic(), 0)
 
@@ -216,7 +216,7 @@ class Checkpoints:
                 self._can_write = True
                 self._keep(file)
         now = time.monotonic()
-        self._next_time = now + max(SECONDS, (now - start) / MAX_SHARE)
+        self._next_time = now + max(SAVE_SECONDS, (now - start) / MAX_SHARE)
         self._is_fast = now - start < FAST_SECONDS
 
     def _state(self) -> dict[str, Any]:
@@ -238,7 +238,7 @@ class Checkpoints:
         return states
 
     def _sync_logs(self) -> None:
-        """Bring the rows of finished epochs to the disk, which a resumed run does not log again."""
+        """Flush the rows of finished epochs to the disk, which a resumed run does not log again."""
         for logger in self.fabric.loggers:
             if isinstance(logger, SyncedCSVLogger):
                 logger.sync()
