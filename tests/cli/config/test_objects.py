@@ -44,7 +44,7 @@ def test_settings_of_no_object_of_the_class_are_refused(settings, message):
 def test_a_function_is_not_a_model():
     objects = ObjectFactory()
     mlp = {"_target_": "limbeck.models.MLP", "shape": [1, 2, 2], "classes": 2, "hidden": [3]}
-    with pytest.raises(ConfigError, match=r"expected a function\. Set student\._partial_=true"):
+    with pytest.raises(ConfigError, match=r"a function was expected\. Set student\._partial_=true"):
         objects.create_function(mlp, "student")
     with pytest.raises(ConfigError, match=r"os\.getpid returned an object of type int"):
         objects.create_function({"_target_": "os.getpid"}, "student")
