@@ -6,7 +6,6 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +13,12 @@ from typing import Any, final
 
 import numpy as np
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError
 from limbeck._base.reading import parse_json
+from limbeck._base.tokenizer_calls import call_tokenizer
+from limbeck.data.text.tokenizer_limits import PROBE, check_growth
 
 FILE = "tokenizer.json"
 MAX_FILE_BYTES = 1 << 26
@@ -113,6 +115,7 @@ class BPETokenizer(Tokenizer):
     Raises:
         ConfigError: If ``tokenizers`` is not installed.
         DataError: If the definition is damaged, or if its ids are out of range.
+        UntrustedFileError: If it may lengthen a text too much, or takes too long for a short one.
 
     References:
         Sennrich, Haddow and Birch, "Neural Machine Translation of Rare Words with Subword Units",
@@ -122,13 +125,18 @@ class BPETokenizer(Tokenizer):
 
     def __init__(self, definition: str | bytes, *, where: str = FILE):
         library = _library()
-        content = _parse(definition, where)
-        with _library_errors(where):
-            self._tokenizer = library.Tokenizer.from_str(json.dumps(content))
+        text = json.dumps(_parse(definition, where))
+        self._where = where
+
+        def load() -> dict[str, int]:
+            self._tokenizer = library.Tokenizer.from_str(text)
             self._tokenizer.encode_special_tokens = True
             self.definition = self._tokenizer.to_str()
-            vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
-        self._where = where
+            ids = self._tokenizer.encode_batch_fast([PROBE], add_special_tokens=False)[0].ids
+            self._tokenizer.decode(ids, skip_special_tokens=False)
+            return self._tokenizer.get_vocab(with_added_tokens=True)
+
+        vocabulary = call_tokenizer(load, len(text), where)
         description = json.loads(self.definition)
         alphabet = library.pre_tokenizers.ByteLevel.alphabet()
         self.names = _names(vocabulary, where)
@@ -148,19 +156,28 @@ class BPETokenizer(Tokenizer):
 
         Raises:
             DataError: If the tokenizer fails on this text.
+            UntrustedFileError: If it takes too long, or crashes.
         """
-        with _library_errors(self._where):
+
+        def run() -> np.ndarray:
             (encoding,) = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
             return np.array(encoding.ids, dtype=np.int32)
+
+        return call_tokenizer(run, len(text), self._where)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the text of token ids.
 
         Raises:
             DataError: If the tokenizer fails on these ids.
+            UntrustedFileError: If it takes too long, or crashes.
         """
-        with _library_errors(self._where):
-            return self._tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
+        numbers = np.asarray(ids).tolist()
+
+        def run() -> str:
+            return self._tokenizer.decode(numbers, skip_special_tokens=False)
+
+        return call_tokenizer(run, len(numbers), self._where)
 
 
 def check_vocabulary(vocabulary: int) -> int:
@@ -230,11 +247,12 @@ def load_tokenizer(path: Path) -> BPETokenizer:
     """
     path = path / FILE if os.path.isdir(path) else path
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"{path} cannot be read ({error.strerror}). data.tokenizer= should be a {FILE}, or a "
+            f"{path} cannot be read ({reason}). data.tokenizer= should be a {FILE}, or a "
             "folder that contains one."
         ) from None
     if len(content) > MAX_FILE_BYTES:
@@ -267,23 +285,9 @@ def _parse(definition: str | bytes, where: str) -> dict[str, Any]:
         raise DataError(
             f"{where} is not a {FILE} of the package tokenizers: expected an object with a model."
         )
+    check_growth(content, where)
     model = {**content["model"], "dropout": None}
     return {**content, "truncation": None, "padding": None, "model": model}
-
-
-@contextmanager
-def _library_errors(where: str) -> Iterator[None]:
-    """Turn any failure of the library on a damaged file into a message of one line."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except BaseException as error:  # a panic in Rust is not an Exception in Python
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"{where} cannot be used by the package tokenizers: {reason}. Download or create it "
-            "again."
-        ) from None
 
 
 def _names(vocabulary: Mapping[str, int], where: str) -> list[str]:

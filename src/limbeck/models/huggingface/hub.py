@@ -3,6 +3,7 @@
 Code is never loaded.
 """
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from typing import Any
 
 from safetensors import safe_open
 
-from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
+from limbeck._base.errors import ConfigError, DataError, ResourceError, UntrustedFileError
 from limbeck._base.reading import parse_json, read_bytes
+from limbeck._base.tokenizer_calls import call_tokenizer
 from limbeck.models.files.shards import INDEX, parts_of
 from limbeck.models.files.state_dict import is_pickle
 
@@ -189,15 +191,16 @@ def read_vocabulary(file: Path) -> list[str]:
     Raises:
         UntrustedFileError: If the file is damaged or too large.
     """
-    read_json(file)
+    text = json.dumps(read_json(file))
     from tokenizers import Tokenizer
 
+    def load() -> dict[str, int]:
+        return Tokenizer.from_str(text).get_vocab(with_added_tokens=True)
+
     try:
-        ids = Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True)
-    except Exception as error:  # the library raises plain exceptions
-        raise UntrustedFileError(
-            f"{file} is damaged, or not a tokenizer ({one_line(error)})."
-        ) from None
+        ids = call_tokenizer(load, len(text), str(file))
+    except DataError as error:
+        raise UntrustedFileError(str(error)) from None
     if ids and max(ids.values()) > MAX_TOKEN_ID:
         raise UntrustedFileError(f"{file} is damaged: it has a token of id {max(ids.values())}.")
     names = [f"<unused {number}>" for number in range(max(ids.values(), default=-1) + 1)]
