@@ -1,5 +1,6 @@
 """``limbeck report`` and ``resume`` on a run whose students are trained, but without a summary."""
 
+import errno
 import json
 import os
 import shutil
@@ -131,14 +132,51 @@ def test_a_missing_teacher_is_not_trained_by_a_report(unfinished):
     assert "1 model to train, first teacher 0" in err
 
 
-@pytest.mark.parametrize("verb", ["run", "resume", "report", "export", "cost"])
+@pytest.mark.parametrize(
+    "verb", ["run", "resume", "report", "export", "cost", "demo", "sample", "no summary"]
+)
 def test_a_live_run_is_left_alone_by_every_verb(quick_run, tmp_path, verb):
     run = tmp_path / "copy"
     shutil.copytree(quick_run, run)
     change_manifest(run, state="running")
-    arguments = [f"out={run}", "overwrite=true", *TINY] if verb == "run" else [run]
+    arguments = [run]
+    if verb == "run":
+        arguments = [f"out={run}", "overwrite=true", *TINY]
+    elif verb == "sample":
+        arguments = [run, "The "]
+    elif verb == "no summary":
+        verb = "report"
+        (run / "summary.json").unlink()
+        shutil.rmtree(run / "students" / "soft")
     with hold_lock(run):
         code, _, err = call(verb, *arguments)
     assert code == 2
     assert f"{run} is in use by another process (process {os.getpid()} on " in err
     assert manifest(run)["state"] == "running"
+
+
+def forbid(*arguments, **options):
+    raise AssertionError("work begins before the folder is checked")
+
+
+@pytest.mark.parametrize(
+    ("verb", "message"),
+    [
+        ("cost", "cost.json and report.html cannot be written: {run} is not writable (Read-only "),
+        ("export", "to={run}/bundle cannot be created: {run} is not writable (Read-only file "),
+        ("report", "report.html cannot be written: {run} is not writable (Read-only file "),
+        ("resume", "The run cannot be continued: {run} is not writable (Read-only file system"),
+    ],
+)
+def test_a_read_only_run_is_refused_before_any_work(quick_run, monkeypatch, verb, message):
+    def refuse(folder):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("limbeck._base.ownership.check_writable", refuse)
+    monkeypatch.setattr("limbeck.cli.config.reopen.build_models", forbid)
+    monkeypatch.setattr("limbeck.report.page.write_report", forbid)
+    code, out, err = call(verb, quick_run)
+    assert code == 2
+    assert message.format(run=quick_run) in err
+    assert "out=" not in err
+    assert ("test samples of digits" in out) == (verb == "report")

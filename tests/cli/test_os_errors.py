@@ -21,6 +21,8 @@ def test_reading_and_writing_are_told_apart(open_folder):
     locked = open_folder / "locked"
     locked.mkdir(mode=0)
     assert "cannot be read" in explain(error(errno.EACCES, locked)).fault
+    inside = explain(error(errno.EACCES, locked / "deep" / "model.json"))
+    assert inside.fault == f"Permission denied: {locked} cannot be read"
     assert "cannot be written" in explain(error(errno.EACCES, open_folder / "new")).fault
     closed.chmod(0o400)
     assert "cannot be written" in explain(error(errno.EACCES, closed)).fault

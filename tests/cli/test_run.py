@@ -190,7 +190,7 @@ def test_recipes_and_views_of_the_user_are_found(tmp_path, capsys, monkeypatch):
 def test_a_folder_without_write_permission_is_refused(tmp_path, capsys):
     tmp_path.chmod(0o555)
     assert main(["run", "quick=true", f"out={tmp_path / 'run'}", *TINY]) == 2
-    assert "Permission denied" in capsys.readouterr().err
+    assert f"{tmp_path} is not writable (Permission denied)" in capsys.readouterr().err
 
 
 def test_test_images_can_be_kept_out_of_the_report(tmp_path):

@@ -23,6 +23,7 @@ def bundle(tmp_path):
 
 
 def destination(tmp_path, *, zipped=True):
+    (tmp_path / "place").mkdir(exist_ok=True)
     return Destination.of(tmp_path / "place" / "out", tmp_path, zipped=zipped)
 
 
@@ -51,6 +52,15 @@ def test_a_file_is_refused(tmp_path):
 def test_without_a_name_the_bundle_goes_into_the_run_folder(tmp_path):
     place = Destination.of(None, tmp_path, zipped=True)
     assert (place.folder, place.archive) == (tmp_path / "bundle", tmp_path / "bundle.zip")
+
+
+def test_missing_folders_are_created_when_the_bundle_is_complete(tmp_path, bundle):
+    place = Destination.of(tmp_path / "a" / "b" / "out", tmp_path, zipped=False)
+    place.recover()
+    place.check_free(overwrite=False)
+    assert not (tmp_path / "a").exists()
+    place.publish(bundle, overwrite=False)
+    assert [path.name for path in place.folder.iterdir()] == ["SHA256SUMS"]
 
 
 def test_only_an_earlier_bundle_is_replaced_and_only_on_demand(tmp_path, bundle):
@@ -166,5 +176,5 @@ def test_a_planted_link_is_replaced_and_not_followed(tmp_path, bundle, kind):
 
 @pytest.mark.skipif(not os.path.isdir("/proc/1"), reason="there is no /proc")
 def test_a_place_that_takes_no_files(tmp_path):
-    with pytest.raises(ConfigError, match=r"/proc/1 is not writable \(.*\)\. Choose another"):
+    with pytest.raises(ConfigError, match=r"/proc/1 is not writable \(.*\)\. Choose .*to="):
         Destination.of("/proc/1/out", tmp_path, zipped=True)

@@ -217,3 +217,16 @@ def test_a_run_that_nobody_can_change_is_read_without_a_lock(tmp_path, monkeypat
         pass
     with pytest.raises(ConfigError, match="Read-only file system"), hold_lock(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_a_reader_may_call_other_readers(tmp_path, monkeypatch, has_locks):
+    if not has_locks:
+        monkeypatch.setattr("limbeck.run.lock.fcntl", None)
+    with hold_lock(tmp_path, shared=True):
+        with hold_lock(tmp_path, shared=True):
+            pass
+        assert (tmp_path / LOCK).exists()
+        with pytest.raises(ConfigError, match="in use"), hold_lock(tmp_path):
+            pass
+    assert not (tmp_path / LOCK).exists()

@@ -19,6 +19,15 @@ PRIVATE = 0o700
 _SHARED = stat.S_ISGID | stat.S_IWGRP
 """Permissions of a folder that its owner shares with a group on purpose."""
 _HAS_OWNERS = hasattr(os, "geteuid")
+_DISK_FAULTS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EIO,
+    errno.ESTALE,
+)
+"""Errors that say nothing about a folder, but are faults of the disk or the machine."""
 
 
 def make_folders(folder: Path) -> None:
@@ -136,6 +145,21 @@ def check_writable(folder: Path) -> None:
     """
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def reason_not_writable(folder: Path) -> str | None:
+    """Return the reason why no files can be created in a folder; None if they can.
+
+    Raises:
+        OSError: If the disk is full or faulty, or too many files are open.
+    """
+    try:
+        check_writable(folder)
+    except OSError as error:
+        if error.errno in _DISK_FAULTS:
+            raise
+        return error.strerror or str(error)
+    return None
 
 
 def _is_ours(status: os.stat_result) -> bool:

@@ -9,6 +9,7 @@ from limbeck.cli.terminal import say
 
 if TYPE_CHECKING:
     from limbeck.run.cost import Cost
+    from limbeck.run.folder import RunFolder
 
 
 def add_parser(verbs: Any) -> None:
@@ -20,13 +21,12 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure the models of a run."""
     from limbeck.cli.config.reopen import open_finished_run
-    from limbeck.deploy.run_cost import cost
-    from limbeck.run.folder import RunFolder
+    from limbeck.deploy.run_cost import RESULTS, cost
 
-    with (
-        RunFolder(arguments.run).keep_unchanged(),
-        open_finished_run(arguments.run, trust_of(arguments)) as study,
-    ):
+    def check(folder: "RunFolder") -> None:
+        folder.check_writable(RESULTS)
+
+    with open_finished_run(arguments.run, trust_of(arguments), check) as study:
         result = cost(study.folder, study.data, build=study.build, combine=study.combine)
     say(cost_table(result))
     say(f"report: {arguments.run / 'report.html'}")

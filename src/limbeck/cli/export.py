@@ -10,6 +10,7 @@ from limbeck.cli.verb_settings import Setting, read_settings
 
 if TYPE_CHECKING:
     from limbeck.deploy.export import ExportResult
+    from limbeck.run.folder import RunFolder
 
 SETTINGS = {
     "to": Setting(str, "to=FOLDER", "folder of the bundle (default: bundle in the run folder)"),
@@ -40,17 +41,18 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export a student of a run."""
     from limbeck.cli.config.reopen import open_finished_run
-    from limbeck.deploy.export import ExportOptions, export
-    from limbeck.run.folder import RunFolder
+    from limbeck.deploy.export import ExportOptions, export, open_destination
 
     settings = read_settings(arguments.settings, SETTINGS)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
-    with (
-        RunFolder(arguments.run).keep_unchanged(),
-        open_finished_run(arguments.run, trust_of(arguments)) as study,
-    ):
-        bundle = export(study.folder, study.data, ExportOptions(**settings), build=study.build)
+    options = ExportOptions(**settings)
+
+    def check(folder: "RunFolder") -> None:
+        open_destination(folder.path, options)
+
+    with open_finished_run(arguments.run, trust_of(arguments), check) as study:
+        bundle = export(study.folder, study.data, options, build=study.build)
     say(closing_message(bundle))
     return 0
 

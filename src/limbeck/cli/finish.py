@@ -36,7 +36,8 @@ def finish(run: RunFolder, trust: Trust) -> int:
             limbeck's own objects.
     """
     run = RunFolder(run.path.absolute())  # it is reopened in another working directory
-    missing = untrained_models(run, read_manifest(run))
+    with run.keep_unchanged():
+        missing = untrained_models(run, read_manifest(run))
     resume = f"'limbeck resume {run.path}'"
     if missing:
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 from limbeck._base.errors import ConfigError, ResourceError
@@ -46,8 +47,9 @@ def explain(error: OSError) -> Explanation | None:
     if code in _PATH:
         fault = f"Cannot create the folder {file}: {error.strerror}"
         return Explanation(fault, "Choose another path", ConfigError.exit_code)
-    if code in _PERMISSION and is_unreadable(file):
-        fault = f"Permission denied: {file} cannot be read"
+    blocked = _unreadable_part(file) if code in _PERMISSION else None
+    if blocked is not None:
+        fault = f"Permission denied: {blocked} cannot be read"
         return Explanation(fault, "Change its permissions", ConfigError.exit_code)
     if code in _PERMISSION:
         fault = f"Permission denied: {file} cannot be written"
@@ -56,6 +58,19 @@ def explain(error: OSError) -> Explanation | None:
     return Explanation(
         f"{file} cannot be used: {error.strerror}", "Check the path", ResourceError.exit_code
     )
+
+
+def _unreadable_part(file: str | bytes | int) -> str | None:
+    """Return a file, or the folder on the way to it, that this user may not read; None if all may
+    be read.
+    """
+    if isinstance(file, int):
+        return None
+    path = os.fsdecode(file)
+    for part in (path, *map(str, Path(path).parents)):
+        if is_unreadable(part):
+            return part
+    return None
 
 
 def is_unreadable(path: str | bytes | int) -> bool:

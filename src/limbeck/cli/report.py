@@ -15,6 +15,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report and print the summary. If the summary is missing, finish the run first."""
+    from limbeck._base.errors import ConfigError
     from limbeck.report.page import write_report
     from limbeck.report.terminal import print_summary
     from limbeck.run.folder import RunFolder
@@ -34,6 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
         path = write_missing_report(folder)
     if path is None:
         with folder.keep_unchanged():
+            summary = read_summary(folder)
+            try:
+                folder.check_writable(folder.report.name)
+            except ConfigError:  # the results can be read all the same
+                print_summary(summary)
+                raise
             path = write_report(folder.path)
     print_summary(summary)
     say(f"report: {path}")

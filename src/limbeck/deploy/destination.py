@@ -32,7 +32,7 @@ class Destination:
 
     @classmethod
     def of(cls, to: str | Path | None, run: Path, *, zipped: bool) -> "Destination":
-        """Create the destination from a user's setting ``to``.
+        """Return the destination of a user's setting ``to``, without creating anything.
 
         Args:
             to: Folder of the bundle. None for ``bundle`` in the run folder.
@@ -40,7 +40,7 @@ class Destination:
             zipped: Whether to write a zip file next to the folder.
 
         Raises:
-            ConfigError: If ``to`` is not a folder, or cannot be created.
+            ConfigError: If ``to`` cannot be a folder, or its place is not writable.
         """
         folder = run / "bundle" if to is None else Path(to).absolute()
         if not folder.name or folder.suffix == ".zip":
@@ -50,19 +50,17 @@ class Destination:
             )
         if folder.is_symlink() and not folder.exists():
             raise ConfigError(f"to={folder} is a broken link. Choose another folder.")
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        parent = next(path for path in folder.absolute().parents if os.path.lexists(path))
+        if not parent.is_dir():
             raise ConfigError(
-                f"to={folder} cannot be created ({error.strerror}). Choose another folder."
-            ) from None
-        try:
-            ownership.check_writable(folder.parent)
-        except OSError as error:
+                f"to={folder} cannot be created: {parent} is not a folder. Choose another folder."
+            )
+        reason = ownership.reason_not_writable(parent)
+        if reason is not None:
             raise ConfigError(
-                f"to={folder}: {folder.parent} is not writable ({error.strerror or error}). "
-                "Choose another folder."
-            ) from None
+                f"to={folder} cannot be created: {parent} is not writable ({reason}). Choose "
+                "another folder with to=."
+            )
         return cls(folder, folder.with_name(f"{folder.name}.zip") if zipped else None)
 
     def recover(self) -> None:
@@ -70,6 +68,8 @@ class Destination:
 
         Nothing happens while another export to the same destination is at work.
         """
+        if not self.folder.parent.is_dir():
+            return
         with OpenFolder.open(self.folder.parent) as parent:
             cache.clean_up(parent, self._lock, self._recover)
 
@@ -124,6 +124,7 @@ class Destination:
         Raises:
             ConfigError: If another process has written there in the meantime.
         """
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
         with (
             OpenFolder.open(self.folder.parent) as parent,
             cache.hold_lock(parent, self._lock),

@@ -22,7 +22,12 @@ from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.choice import check_is_classifier, choose_student, describe_choice
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.model_card import CardFacts, model_card
-from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student
+from limbeck.deploy.models_of_run import (
+    Build,
+    check_data_of_run,
+    load_student,
+    reads_run,
+)
 from limbeck.deploy.onnx_export import (
     calibration_inputs,
     check_onnx_is_installed,
@@ -106,6 +111,19 @@ class ExportResult:
         return table(self.stages, self.samples)
 
 
+def open_destination(run: str | Path, options: ExportOptions) -> Destination:
+    """Return the destination of an export after what a killed one had moved away is restored.
+
+    Raises:
+        ConfigError: If the bundle cannot be written there, or may not replace what is there.
+    """
+    destination = Destination.of(options.to, RunFolder(run).path, zipped=options.zipped)
+    destination.recover()
+    destination.check_free(overwrite=options.overwrite)
+    return destination
+
+
+@reads_run
 def export(
     run: str | Path,
     data: Dataset,
@@ -129,8 +147,8 @@ def export(
         progress: Whether to show progress on standard error.
 
     Raises:
-        ConfigError: If the run has no such student, the dataset is text, the folder exists, or the
-            model cannot be exported to ONNX.
+        ConfigError: If the run has no such student, another process works in its folder, the
+            dataset is text, the bundle cannot be written, or the model cannot be exported to ONNX.
         DataError: If the dataset differs from the one the run used.
         ExportError: If the outputs of the exported model differ. Nothing is written.
         ResourceError: If a library is missing.
@@ -144,9 +162,7 @@ def export(
     manifest = read_manifest(folder)
     arm, seed = choose_student(summary, options.arm, options.seed, with_controls=True)
     note = describe_choice(summary, arm) if options.arm is None else ""
-    destination = Destination.of(options.to, folder.path, zipped=options.zipped)
-    destination.recover()
-    destination.check_free(overwrite=options.overwrite)
+    destination = open_destination(run, options)
     check_data_of_run(folder, data)
     student = _load(folder, arm, seed, options.adjusted, build)
     run_logits = _logits_of_run(folder, summary, arm, seed, options.adjusted)

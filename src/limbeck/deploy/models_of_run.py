@@ -3,8 +3,9 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -21,6 +22,22 @@ from limbeck.teacher.signal import LiveTeacher
 
 Build = Callable[[str], nn.Module]
 """Function from the name of an arm to its untrained student."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def reads_run(function: Function) -> Function:
+    """Let a function keep other processes from changing the run that it reads.
+
+    Args:
+        function: Function whose first argument is ``run``, the folder of a run.
+    """
+
+    @wraps(function)
+    def wrapper(run: str | Path, *arguments: Any, **options: Any) -> Any:
+        with RunFolder(run).keep_unchanged():
+            return function(run, *arguments, **options)
+
+    return cast(Function, wrapper)
 
 
 @dataclass(frozen=True)
@@ -41,6 +58,7 @@ class RunModel:
     logits: Callable[[Tensor], Tensor]
 
 
+@reads_run
 def models_of_run(
     run: str | Path,
     *,
@@ -60,7 +78,7 @@ def models_of_run(
             own classes.
 
     Raises:
-        ConfigError: If the run has no such student.
+        ConfigError: If the run has no such student, or another process works in its folder.
     """
     folder = RunFolder(run)
     check_results(folder, folder.summary)

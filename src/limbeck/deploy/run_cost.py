@@ -14,7 +14,13 @@ from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.deploy.choice import best_student, check_is_classifier
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
-from limbeck.deploy.models_of_run import Build, check_data_of_run, load_student, load_teacher
+from limbeck.deploy.models_of_run import (
+    Build,
+    check_data_of_run,
+    load_student,
+    load_teacher,
+    reads_run,
+)
 from limbeck.deploy.onnx_export import (
     calibration_inputs,
     check_onnx_is_installed,
@@ -34,7 +40,11 @@ from limbeck.run.records import to_json
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import ArmResult, Summary, read_summary
 
+RESULTS = "cost.json and report.html"
+"""Names of the files that are written."""
 
+
+@reads_run
 def cost(
     run: str | Path,
     data: Dataset,
@@ -60,7 +70,8 @@ def cost(
         The content of ``cost.json``.
 
     Raises:
-        ConfigError: If a model cannot be exported to ONNX, or the dataset is text.
+        ConfigError: If a model cannot be exported to ONNX, the dataset is text, the folder is not
+            writable, or another process works in it.
         DataError: If the dataset differs from the one the run used.
         ResourceError: If a library is missing or a measurement fails.
     """
@@ -69,6 +80,7 @@ def cost(
     folder = RunFolder(run)
     check_results(folder, folder.summary)
     summary = read_summary(folder)
+    folder.check_writable(RESULTS)
     check_data_of_run(folder, data)
     if not summary.arms and summary.teacher is None:
         raise ConfigError(f"{folder.path} has no models to measure.")

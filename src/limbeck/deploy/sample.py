@@ -14,7 +14,13 @@ from limbeck._base.errors import ConfigError
 from limbeck._base.printable import printable
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
-from limbeck.deploy.models_of_run import Build, RunModel, check_data_of_run, models_of_run
+from limbeck.deploy.models_of_run import (
+    Build,
+    RunModel,
+    check_data_of_run,
+    models_of_run,
+    reads_run,
+)
 from limbeck.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -71,6 +77,7 @@ class Sample:
     text: str
 
 
+@reads_run
 def sample(
     run: str | Path,
     data: Dataset,
@@ -98,7 +105,8 @@ def sample(
         progress: Whether to show progress on standard error.
 
     Raises:
-        ConfigError: If the run is not on text, or the prompt is empty or not valid UTF-8.
+        ConfigError: If the run is not on text, another process works in its folder, or the prompt
+            is empty or not valid UTF-8.
         DataError: If the text differs from the one the run used.
     """
     options = options or SampleOptions()

@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from limbeck._base import ownership
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import remove_leftovers, write_atomically
 from limbeck._base.printable import printable
@@ -142,7 +143,6 @@ class RunFolder:
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"out={self.path} is a file. Choose a folder.")
-        self._check_permission()
         if resume:
             if not self.manifest.is_file():
                 advice = "Check the path."
@@ -151,7 +151,9 @@ class RunFolder:
                 raise ConfigError(
                     f"{self.path} contains no run to resume: manifest.json is missing. {advice}"
                 )
+            self.check_writable("The run", "be continued")
             return
+        self._check_place()
         content = self._content()
         if not content:
             return
@@ -175,11 +177,32 @@ class RunFolder:
             folder = folder.parent
         return folder
 
-    def _check_permission(self) -> None:
-        """Check that this user may write to the folder, or to its closest existing parent."""
+    def _check_place(self) -> None:
+        """Check that files can be created in the folder, or in its closest existing parent."""
         folder = self.existing_folder()
-        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-            raise ConfigError(f"Permission denied: {folder}. Choose another folder with out=.")
+        reason = ownership.reason_not_writable(folder) if folder.is_dir() else None
+        if reason is not None:
+            raise ConfigError(
+                f"{folder} is not writable ({reason}). Choose another folder with out=."
+            )
+
+    def check_writable(self, name: str, action: str = "be written") -> None:
+        """Check that files can be created in the folder of a run, before any work is done.
+
+        Args:
+            name: Name of what is written, for the message.
+            action: Verb in the passive voice that says what is to be done with it.
+
+        Raises:
+            ConfigError: If not.
+            OSError: If the disk is full or faulty.
+        """
+        reason = ownership.reason_not_writable(self.path)
+        if reason is not None:
+            raise ConfigError(
+                f"{name} cannot {action}: {self.path} is not writable ({reason}). Make it "
+                "writable, or use a copy of the folder."
+            )
 
     def _is_run(self) -> bool:
         """Whether limbeck wrote the manifest; other programs write a ``manifest.json`` too."""

@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +42,8 @@ _NAME = re.compile(r"[\w.:+/\[\]-]{0,255}")
 
 _descriptors: set[int] = set()
 """Open lock files of this process."""
+_shared: ContextVar[frozenset[Path]] = ContextVar("shared", default=frozenset())
+"""Folders whose shared lock the current function or one of its callers holds."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +129,17 @@ def hold_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
     Raises:
         ConfigError: If another process holds the lock, or may hold it on another machine.
     """
+    if shared and folder in _shared.get():
+        yield
+        return
     file = folder / LOCK
     with defer_interrupts():  # an interrupt between two steps would leave the file
         descriptor = _open_and_lock(file, shared=shared)
+    token = _shared.set(_shared.get() | {folder} if shared else _shared.get())
     try:
         yield
     finally:
+        _shared.reset(token)
         if descriptor is not None:
             _release(file, descriptor)
 

@@ -84,21 +84,38 @@ def reopen(run: RunFolder, python_advice: str, trust: Trust = NO_TRUST) -> Itera
 
 
 @contextmanager
-def open_finished_run(path: Path, trust: Trust = NO_TRUST) -> Iterator[FinishedRun]:
+def open_finished_run(
+    path: Path,
+    trust: Trust = NO_TRUST,
+    check: Callable[[RunFolder], None] | None = None,
+) -> Iterator[FinishedRun]:
     """Open a finished run, in the working directory in which it was started.
+
+    Other processes cannot change the run during the block.
 
     Args:
         path: Run folder.
         trust: Whether the user trusts it.
+        check: Function that checks what is needed before the dataset is loaded, which takes time.
 
     Raises:
-        ConfigError: If the run is not finished, or was started from Python.
+        ConfigError: If the run is not finished, was started from Python, or another process works
+            in its folder.
         DataError: If its dataset is missing.
         UntrustedFileError: If a file is damaged, or the run is not trusted but asks for more than
             limbeck's own objects.
     """
     run = RunFolder(path.absolute())
-    read_summary(run)  # raises if the run is not finished
+    with run.keep_unchanged():
+        read_summary(run)  # raises if the run is not finished
+        if check is not None:
+            check(run)
+        with _finished_run(run, trust) as study:
+            yield study
+
+
+@contextmanager
+def _finished_run(run: RunFolder, trust: Trust) -> Iterator[FinishedRun]:
     advice = (
         "In Python, pass the folder and the dataset to a function of limbeck.deploy, such as "
         "limbeck.deploy.export.export."
