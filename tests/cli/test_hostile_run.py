@@ -130,13 +130,35 @@ def test_links_out_of_a_run_are_not_followed(run, tmp_path):
     mine.mkdir(parents=True)
     (mine / "last.ckpt").write_text("mine")
     (run / "checkpoints").symlink_to(tmp_path / "mine")
-    for verb in ("export", "cost"):
+    for verb in ("export", "cost", "report", "resume"):
         code, _, err = call(verb, run)
         assert code == 7
         assert "the link checkpoints" in err
-    change(run, state="running")
-    assert call("report", run)[0] == 0
+        assert err.rstrip().endswith(f"limbeck {verb} {run} --trust")
     assert (mine / "last.ckpt").is_file()
+
+
+def test_links_of_a_run_that_is_trusted_are_followed(run, tmp_path):
+    """A user may keep checkpoints and models on another disk, and the run folder, too."""
+    disk = tmp_path / "disk"
+    (disk / "cohort0").mkdir(parents=True)
+    (disk / "cohort0" / "last.ckpt").write_text("an old checkpoint")
+    (run / "checkpoints").symlink_to(disk)
+    (run / "students" / "loop").symlink_to("loop")
+    change(run, state="running")
+    (tmp_path / "link").symlink_to(run)
+    assert call("report", tmp_path / "link")[0] == 7
+    assert manifest(run)["state"] == "running"
+    code, _, err = call("report", tmp_path / "link", "--trust")
+    assert code == 0, err
+    assert manifest(run)["state"] == "finished"
+    assert list(disk.iterdir()) == []
+    unfinish(run)
+    assert call("resume", tmp_path / "link")[0] == 7
+    code, _, err = call("resume", tmp_path / "link", "--trust")
+    assert code == 0, err
+    assert (tmp_path / "link").is_symlink()
+    assert (run / "summary.json").is_file()
 
 
 def test_a_user_who_trusts_a_run_says_so(run, tmp_path, monkeypatch):

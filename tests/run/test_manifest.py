@@ -118,6 +118,16 @@ def test_keys_of_another_version_are_kept_among_the_facts(tmp_path):
     assert manifest.seeds == ()
 
 
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "a/../../x", "..", "C:\\x", "\\\\host\\x", "", "a\0"]
+)
+def test_files_outside_the_run_are_refused(tmp_path, name):
+    content = {"files": {"students/soft/seed0/model.json": "0", name: "0"}}
+    (tmp_path / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UntrustedFileError, match=r"expected paths inside the run folder"):
+        read_manifest(RunFolder(tmp_path))
+
+
 def test_a_damaged_manifest_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"digests": [1]}')
     with pytest.raises(UntrustedFileError, match=r"manifest\.json: digests should be an object"):

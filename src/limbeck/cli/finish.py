@@ -47,7 +47,13 @@ def finish(run: RunFolder, trust: Trust) -> int:
     repeat_command("report", run.path, trust)
     advice = "Repeat the study with options=RunOptions(resume=True)."
     with reopen(run, advice, trust) as study:
-        return execute(study.settings, run.path, study.command, record=study.record)
+        return execute(
+            study.settings,
+            run.path,
+            study.command,
+            record=study.record,
+            follow_links=trust.is_given,
+        )
 
 
 def write_missing_report(run: RunFolder) -> Path | None:

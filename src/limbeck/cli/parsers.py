@@ -53,7 +53,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         "--trust",
         action="store_true",
         help="use what the run folder names besides limbeck's own objects, such as your own "
-        "classes: this may run code",
+        "classes, and follow its links: this may run code",
     )
 
 

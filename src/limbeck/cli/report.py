@@ -22,11 +22,13 @@ def run(arguments: argparse.Namespace) -> int:
     from limbeck.run.manifest import UNFINISHED, read_manifest
     from limbeck.run.summary import read_summary
 
-    folder = RunFolder(arguments.run)
+    trust = trust_of(arguments)
+    folder = RunFolder(arguments.run, follow_links=trust.is_given)
+    trust.check_links(folder.path)
     if folder.manifest.is_file() and not folder.summary.is_file():
         from limbeck.cli.finish import finish
 
-        return finish(folder, trust_of(arguments))
+        return finish(folder, trust)
     summary = read_summary(folder)
     path = None
     if folder.manifest.is_file() and read_manifest(folder).state in UNFINISHED:

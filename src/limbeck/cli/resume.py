@@ -25,6 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = RunFolder(arguments.run.absolute())
     folder.check(resume=True)
     trust = trust_of(arguments)
+    trust.check_links(folder.path)
     repeat_command("resume", folder.path, trust)
     manifest = read_manifest(folder)
     if manifest.state == "finished":
@@ -43,4 +44,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     advice = "Repeat the study with options=RunOptions(resume=True)."
     with reopen(folder, advice, trust) as study:
-        return execute(study.settings, folder.path, study.command, record=study.record)
+        return execute(
+            study.settings,
+            folder.path,
+            study.command,
+            record=study.record,
+            follow_links=trust.is_given,
+        )

@@ -119,6 +119,7 @@ def execute(
     command: "Command",
     *,
     record: dict[str, Any] | None = None,
+    follow_links: bool = False,
 ) -> int:
     """Run a study and print its results.
 
@@ -127,6 +128,7 @@ def execute(
         out: Run folder.
         command: Command that started the run.
         record: Settings that the run folder holds, if the run is resumed; None for a new run.
+        follow_links: Whether links in the folder of a resumed run may lead out of it.
 
     Returns:
         The exit code.
@@ -134,7 +136,14 @@ def execute(
     from limbeck.cli.config.instantiate import build_study
 
     resume = record is not None
-    study = build_study(settings, out=out, command=command, resume=resume, record=record)
+    study = build_study(
+        settings,
+        out=out,
+        command=command,
+        resume=resume,
+        record=record,
+        follow_links=follow_links,
+    )
     study.check()
     if study.rank == 0:
         action = "resuming" if resume else "results in"

@@ -28,10 +28,16 @@ _LEFTOVER = re.compile(r"\.lock(\.[0-9a-f]{8})?|\.manifest\.json\..*")
 
 
 class RunFolder:
-    """The paths of a run and atomic access to its files."""
+    """The paths of a run and atomic access to its files.
 
-    def __init__(self, path: str | Path):
+    Args:
+        path: Path of the folder. It may be a link to the folder.
+        follow_links: Whether links in the folder may lead out of it when it is resumed.
+    """
+
+    def __init__(self, path: str | Path, *, follow_links: bool = False):
         self.path = Path(path)
+        self.follow_links = follow_links
         self.config = self.path / "config.yaml"
         self.manifest = self.path / "manifest.json"
         self.summary = self.path / "summary.json"
@@ -108,18 +114,35 @@ class RunFolder:
             else:
                 path.unlink()
 
-    def _check_links(self) -> None:
-        """Check that links in the folder do not lead out of it, before anything is written.
+    def links_outside(self) -> Iterator[Path]:
+        """Yield the links in the folder that lead out of it, and so to files of others.
 
-        The run may come from someone else. Loggers make links within their folder.
+        Loggers make links within their folder.
         """
-        root = self.path.resolve()
-        for path in self.path.rglob("*"):
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-                raise UntrustedFileError(
-                    f"{printable(path)} is a link out of the run folder, so files would be written "
-                    "or read elsewhere. Replace it by what it links to, or remove it."
-                )
+        for folder, subfolders, files in os.walk(self.path):
+            for name in sorted([*subfolders, *files]):
+                path = Path(folder, name)
+                if path.is_symlink() and not self.holds(path):
+                    yield path
+
+    def holds(self, path: Path) -> bool:
+        """Whether a path leads to a file or folder inside the run folder."""
+        real = Path(os.path.realpath(path))  # unlike resolve, it accepts links to themselves
+        return real.is_relative_to(os.path.realpath(self.path))
+
+    def _check_links(self) -> None:
+        """Check that links do not lead out of the folder, before anything is written.
+
+        The run may come from someone else.
+        """
+        if self.follow_links:
+            return
+        for path in self.links_outside():
+            raise UntrustedFileError(
+                f"{printable(path)} is a link out of the run folder, so files would be written or "
+                "read elsewhere. Replace it by what it links to, or remove it. If you trust the "
+                "run: --trust on the command line, RunOptions(follow_links=True) in Python."
+            )
 
     def _content(self) -> list[Path]:
         """The files and folders of the run; empty if there is no folder.

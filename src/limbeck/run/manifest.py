@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 from limbeck._base.digests import file_digest
-from limbeck._base.errors import is_out_of_memory
+from limbeck._base.errors import UntrustedFileError, is_out_of_memory
 from limbeck._base.files import write_json
 from limbeck._base.version import __version__
 from limbeck.run.folder import RunFolder
@@ -131,7 +131,20 @@ def read_manifest(run: RunFolder) -> Manifest:
         UntrustedFileError: If it is damaged.
     """
     content = run.read_json(run.manifest)
-    return from_json(Manifest, content, where=str(run.manifest))
+    manifest = from_json(Manifest, content, where=str(run.manifest))
+    for name in manifest.files or {}:
+        if not _is_inside(name):
+            raise UntrustedFileError(
+                f"{run.manifest} is damaged: files names {name!r}, expected paths inside the run "
+                "folder."
+            )
+    return manifest
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path stays below the folder to which it refers, on any system."""
+    path = PureWindowsPath(name)  # it knows the separators of all systems
+    return bool(path.parts) and not path.anchor and ".." not in path.parts and "\0" not in name
 
 
 def write_manifest(run: RunFolder, manifest: Manifest) -> None:

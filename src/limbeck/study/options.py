@@ -48,6 +48,7 @@ class RunOptions:
         name: Name of the study, as shown in tables.
         overwrite: Whether to replace an earlier run in the same folder.
         resume: Whether to continue the run in the folder.
+        follow_links: Whether links in the folder of a resumed run may lead out of it.
         progress: Whether to show progress on standard error.
         store: Settings of the store for the teacher's answers; ``auto`` for the defaults, ``off``
             to run the teacher in every step.
@@ -71,6 +72,7 @@ class RunOptions:
     name: str = "study"
     overwrite: bool = False
     resume: bool = False
+    follow_links: bool = False
     progress: bool = True
     store: StoreLike = "auto"
     trainer: Mapping[str, Any] = field(default_factory=dict)

@@ -130,10 +130,10 @@ def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: st
 
 def remove_checkpoints(run: RunFolder) -> None:
     """Remove checkpoints and generated inputs, which only a resumed run needs."""
-    inside = run.path.resolve()
     for file in [*run.checkpoints.glob("*/*.ckpt"), *run.checkpoints.glob("source*.npy")]:
-        if file.parent.resolve().is_relative_to(inside):  # a link may lead to files of others
+        # a link may lead to files of others
+        if run.follow_links or run.holds(file.parent):
             file.unlink()
     for folder in [*run.checkpoints.glob("*"), run.checkpoints]:
-        if folder.is_dir() and not any(folder.iterdir()):
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
             folder.rmdir()

@@ -113,7 +113,7 @@ class Study:
                 )
         with quiet_lightning():
             self.rank, self.processes = process_of(dict(self.options.trainer))
-        self.run_folder = RunFolder(out)
+        self.run_folder = RunFolder(out, follow_links=self.options.follow_links)
         if self.rank > 0:
             self.run_folder = TemporaryRunFolder(Path(out), resume=self.options.resume)
         self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)

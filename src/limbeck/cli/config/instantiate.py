@@ -127,6 +127,7 @@ def build_study(
     command: Command | None = None,
     resume: bool = False,
     record: dict[str, Any] | None = None,
+    follow_links: bool = False,
 ) -> Study:
     """Build the study that plain settings describe.
 
@@ -136,6 +137,7 @@ def build_study(
         command: Command that started the run, for the manifest.
         resume: Whether to resume the run in ``out``.
         record: Content of ``config.yaml``; None for the settings.
+        follow_links: Whether links in the folder of a resumed run may lead out of it.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -146,7 +148,8 @@ def build_study(
         rank, _ = process_of(settings["trainer"])
     if rank == 0:
         RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
-    return _Builder(settings, command).study(out=out, resume=resume, record=record)
+    builder = _Builder(settings, command)
+    return builder.study(out=out, resume=resume, record=record, follow_links=follow_links)
 
 
 def build_models(settings: dict[str, Any]) -> tuple[Dataset, dict[str, Callable[..., nn.Module]]]:
@@ -216,7 +219,9 @@ class _Builder:
         self.head = data.head(self.samples)
         return self.head
 
-    def study(self, *, out: Path, resume: bool, record: dict[str, Any] | None) -> Study:
+    def study(
+        self, *, out: Path, resume: bool, record: dict[str, Any] | None, follow_links: bool
+    ) -> Study:
         settings = self.settings
         if self.quick:
             self.data()
@@ -235,6 +240,7 @@ class _Builder:
             name=settings["recipe"],
             overwrite=settings["overwrite"],
             resume=resume,
+            follow_links=follow_links,
             store=settings["store"],
             trainer=settings["trainer"],
             loggers=self._loggers(),

@@ -5,15 +5,15 @@ A run folder may come from somebody else, so its settings are data. They may bui
 the command line: the word of the user, which no file can give.
 """
 
-import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck.run.folder import RunFolder
 
 BUILDERS = frozenset(
     {
@@ -87,10 +87,18 @@ class Trust:
         Raises:
             UntrustedFileError: If it does. The message names what it asks for.
         """
-        if self.is_given:
-            return
-        parts = [*foreign_settings(settings, run, own_views), *foreign_links(run)]
-        if not parts:
+        self._refuse(run, [*foreign_settings(settings, run, own_views), *foreign_links(run)])
+
+    def check_links(self, run: Path) -> None:
+        """Check that no link in a run folder leads out of it, unless the folder is trusted.
+
+        Raises:
+            UntrustedFileError: If one does.
+        """
+        self._refuse(run, list(foreign_links(run)))
+
+    def _refuse(self, run: Path, parts: Sequence[str]) -> None:
+        if self.is_given or not parts:
             return
         names = ", ".join(parts[:MAX_PARTS])
         if len(parts) > MAX_PARTS:
@@ -177,13 +185,5 @@ def _has_files(folder: Any) -> bool:
 
 def foreign_links(run: Path) -> Iterator[str]:
     """Yield the first links in a run folder that lead out of it, and so to files of others."""
-    return islice(_links(run), MAX_PARTS)
-
-
-def _links(run: Path) -> Iterator[str]:
-    inside = run.resolve()
-    for folder, subfolders, files in os.walk(run):
-        for name in sorted([*subfolders, *files]):
-            path = Path(folder, name)
-            if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                yield f"the link {path.relative_to(run)}"
+    for path in islice(RunFolder(run).links_outside(), MAX_PARTS):
+        yield f"the link {path.relative_to(run)}"
