@@ -11,7 +11,7 @@ from support.commands import call
 from support.run_files import manifest
 
 from limbeck.cli.config.groups import CONF
-from limbeck.cli.config.trust import BUILDERS
+from limbeck.cli.config.trust import BUILDERS, foreign_settings
 from limbeck.cli.main import parsers
 
 TOUCH = "pathlib.Path.touch"
@@ -65,6 +65,8 @@ SETTINGS = [
     ("data.name", "${oc.env:HOME}"),
     ("data.cache", "/"),
     ("data._target_", "limbeck.models.load_model"),
+    ("data.val", {"_target_": "limbeck.models.HuggingFace", "path": "someone/model"}),
+    ("data.val", {"_target_": "limbeck.data.mnist", "download": True, "root": "nowhere"}),
     ("student._target_", TOUCH),
     ("arms.soft", {"student": {"_target_": TOUCH}}),
 ]
@@ -77,6 +79,8 @@ MORE_SETTINGS = [
     ("store.folder", "/"),
     ("arms.soft", {"views": "evil"}),
     ("data.download", True),
+    ("student.pretrained", True),
+    ("student", {"_target_": "limbeck.models.HuggingFace", "path": "someone/model"}),
 ]
 
 
@@ -123,6 +127,29 @@ def test_the_command_of_a_stranger_is_not_repeated(run, tmp_path, monkeypatch):
     code, _, err = call("distill", f"teacher.from={run}", "quick=true", f"out={tmp_path / 'new'}")
     assert code == 0, err
     assert not (tmp_path / "sentinel").exists()
+
+
+def test_a_student_that_names_no_builder_needs_trust(run):
+    """Otherwise its settings, such as a model on the hub, would be used after all."""
+    file = run / "students" / "soft" / "seed0" / "model.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "builder": None}))
+    change(run)
+    code, _, err = call("export", run, "arm=soft", "seed=0")
+    assert code == 7, err
+    assert "a class of its own for the student of soft" in err
+
+
+def test_notes_of_transformers_and_local_folders_need_no_trust(tmp_path):
+    settings = {
+        "data": {"_target_": "limbeck.data.text_file", "path": "book.txt"},
+        "student": {"_target_": "limbeck.models.HuggingFace", "path": str(tmp_path)},
+        "teacher": {"from": [str(tmp_path)], "model": {"config": {"_name_or_path": "x"}}},
+    }
+    assert list(foreign_settings(settings, tmp_path, ())) == []
+    settings["teacher"]["from"] = ["gpt2", str(tmp_path)]
+    assert list(foreign_settings(settings, tmp_path, ())) == [
+        "teacher.from=gpt2, which may be a model on the hub"
+    ]
 
 
 def test_links_out_of_a_run_are_not_followed(run, tmp_path):

@@ -156,6 +156,13 @@ def test_pickled_weights_are_refused_unread(folder):
         HuggingFace((LENGTH,), CLASSES, path=folder)
 
 
+def test_an_adapter_is_refused(folder):
+    """transformers would load the model that it names instead of the one in the folder."""
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/model"}')
+    with pytest.raises(ConfigError, match="contains an adapter"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
 @pytest.mark.parametrize("name", ["../model.safetensors", "/model.safetensors", 3, None])
 def test_parts_outside_of_the_folder_are_refused(folder, name):
     (folder / "model.safetensors").unlink()
@@ -195,6 +202,8 @@ def test_code_in_a_folder_is_never_run(folder):
         folder / "config.json",
         auto_map={"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"},
         attn_implementation="someone/kernels",
+        _attn_implementation_internal="someone/kernels",
+        _name_or_path="someone/model",
         trust_remote_code=True,
     )
     model = HuggingFace((LENGTH,), CLASSES, path=folder).eval()

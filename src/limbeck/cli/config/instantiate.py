@@ -152,8 +152,14 @@ def build_study(
     return builder.study(out=out, resume=resume, record=record, follow_links=follow_links)
 
 
-def build_models(settings: dict[str, Any]) -> tuple[Dataset, dict[str, Callable[..., nn.Module]]]:
+def build_models(
+    settings: dict[str, Any], *, with_students: bool = True
+) -> tuple[Dataset, dict[str, Callable[..., nn.Module]]]:
     """Build the dataset that settings describe, and the builder of each arm's student by name.
+
+    Args:
+        settings: Settings of the study.
+        with_students: Whether to create the builders of students; there are none otherwise.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -161,7 +167,10 @@ def build_models(settings: dict[str, Any]) -> tuple[Dataset, dict[str, Callable[
     """
     _check(settings)
     builder = _Builder(settings, None)
-    students = {name: builder.student(name, arm or {}) for name, arm in settings["arms"].items()}
+    students = {}
+    if with_students:
+        for name, arm in settings["arms"].items():
+            students[name] = builder.student(name, arm or {})
     return builder.data(), students
 
 

@@ -124,10 +124,11 @@ def _finished_run(run: RunFolder, trust: Trust) -> Iterator[FinishedRun]:
     settings = add_new_settings(read_saved_settings(run))
     with _working_directory(command.folder, trust):
         trust.check(run.path, _settings_of_models(settings), ())
-        data, students = build_models(settings)
+        data, students = build_models(settings, with_students=trust.is_given)
         teacher = settings["teacher"]
 
         def build_student(arm: str) -> nn.Module:
+            trust.require(run.path, f"a class of its own for the student of {arm}")
             return build(students[arm], data, 0)
 
         yield FinishedRun(
@@ -136,12 +137,22 @@ def _finished_run(run: RunFolder, trust: Trust) -> Iterator[FinishedRun]:
 
 
 def _settings_of_models(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings from which dataset and students are built, without all others."""
+    """Return the settings from which dataset and students are built, without all others.
+
+    Limbeck's own students come from their files, so nothing is downloaded for them.
+    """
     arms = {}
     for name, arm in (settings.get("arms") or {}).items():
         if isinstance(arm, dict):
-            arms[name] = {"student": arm.get("student")}
-    return {"data": settings.get("data"), "student": settings.get("student"), "arms": arms}
+            arms[name] = {"student": _without_downloads(arm.get("student"))}
+    student = _without_downloads(settings.get("student"))
+    return {"data": settings.get("data"), "student": student, "arms": arms}
+
+
+def _without_downloads(student: Any) -> Any:
+    if not isinstance(student, dict):
+        return student
+    return {key: value for key, value in student.items() if key not in ("path", "pretrained")}
 
 
 @contextmanager

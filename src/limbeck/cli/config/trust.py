@@ -59,6 +59,8 @@ themselves. Functions that read pickles, or send data elsewhere, are not among t
 """
 SPECIAL_KEYS = ("_target_", "_partial_")
 LOGGER = "limbeck.training.loggers.tensorboard_logger"
+HUB_MODEL = "limbeck.models.HuggingFace"
+TEXT_DATA = ("limbeck.data.text_file", "limbeck.data.text_folder")
 MAX_PARTS = 3
 """Maximum number of parts that a message names."""
 _CACHE_ENTRY = re.compile(r"[0-9a-f]{32}")
@@ -97,6 +99,18 @@ class Trust:
         """
         self._refuse(run, list(foreign_links(run)))
 
+    def require(self, run: Path, part: str) -> None:
+        """Check that a run folder is trusted, since a part of it needs that.
+
+        Args:
+            run: Run folder.
+            part: Part of the run that needs it.
+
+        Raises:
+            UntrustedFileError: If it is not.
+        """
+        self._refuse(run, [part])
+
     def _refuse(self, run: Path, parts: Sequence[str]) -> None:
         if self.is_given or not parts:
             return
@@ -131,9 +145,11 @@ def foreign_settings(
         folder = (settings.get(section) or {}).get(key)
         if isinstance(folder, str) and not _may_hold_cache(Path(folder).expanduser(), run):
             yield f"{section}.{key}={folder}, a folder that is no cache of limbeck yet"
-    data = settings.get("data") or {}
-    if data.get("download") and not _has_files(data.get("root", "data")):
-        yield "data.download=true"
+    if (settings.get("data") or {}).get("_target_") in TEXT_DATA:
+        sources = (settings.get("teacher") or {}).get("from") or []
+        for source in [sources] if isinstance(sources, str) else sources:
+            if not _exists(source):
+                yield f"teacher.from={source}, which may be a model on the hub"
 
 
 def _foreign_values(value: Any, path: str) -> Iterator[str]:
@@ -144,6 +160,7 @@ def _foreign_values(value: Any, path: str) -> Iterator[str]:
     elif isinstance(value, Mapping):
         if value.get("_target_") == LOGGER:
             yield from _foreign_logger(value, path)
+        yield from _downloads(value, path)
         for key, item in value.items():
             where = f"{path}.{key}" if path else str(key)
             if _is_foreign(str(key), item):
@@ -159,7 +176,20 @@ def _is_foreign(key: str, value: Any) -> bool:
         return value not in BUILDERS if isinstance(value, str) else True
     if key == "trust_pickle":
         return value is not False
-    return key.startswith("_") and key not in SPECIAL_KEYS
+    # the settings of transformers may contain names such as _name_or_path, which are not used
+    is_of_hydra = key.startswith("_") and key.endswith("_")
+    return is_of_hydra and key not in SPECIAL_KEYS
+
+
+def _downloads(settings: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Yield the settings of an object that would download files."""
+    if settings.get("pretrained"):
+        yield f"{path}.pretrained=true"
+    if settings.get("download") and not _has_files(settings.get("root", "data")):
+        yield f"{path}.download=true"
+    name = settings.get("path")
+    if settings.get("_target_") == HUB_MODEL and name is not None and not _exists(name):
+        yield f"{path}.path={name}, which may be a model on the hub"
 
 
 def _foreign_logger(logger: Mapping[str, Any], path: str) -> Iterator[str]:
@@ -177,6 +207,10 @@ def _may_hold_cache(folder: Path, run: Path) -> bool:
     if folder.resolve().is_relative_to(run.resolve()):
         return True
     return folder.is_dir() and any(_CACHE_ENTRY.match(path.name) for path in folder.iterdir())
+
+
+def _exists(path: Any) -> bool:
+    return isinstance(path, str) and Path(path).exists()
 
 
 def _has_files(folder: Any) -> bool:

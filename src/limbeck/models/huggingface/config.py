@@ -12,20 +12,19 @@ _NOT_ARCHITECTURE = frozenset(
         "auto_map",
         "custom_pipelines",
         "attn_implementation",
-        "_attn_implementation",
         "experts_implementation",
-        "_experts_implementation",
         "trust_remote_code",
         "dtype",
         "torch_dtype",
         "name_or_path",
-        "_name_or_path",
-        "_commit_hash",
         "transformers_version",
         "architectures",
     }
 )
-"""Settings that name code, paths or number formats and do not belong to the architecture."""
+"""Settings that name code, paths or number formats and do not belong to the architecture.
+
+Settings that start with an underscore do not, either: transformers keeps its own notes in them.
+"""
 
 
 def make_config(
@@ -100,7 +99,7 @@ def architecture_settings(settings: Any) -> Any:
     if isinstance(settings, Mapping):
         architecture = {}
         for key, value in settings.items():
-            if key not in _NOT_ARCHITECTURE:
+            if key not in _NOT_ARCHITECTURE and not str(key).startswith("_"):
                 architecture[str(key)] = architecture_settings(value)
         return architecture
     if isinstance(settings, (list, tuple)):

@@ -21,6 +21,7 @@ from limbeck.models.files.shards import INDEX, parts_of
 from limbeck.models.files.state_dict import is_pickle
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
 MAX_TOKEN_ID = 1 << 26
 REACH_SECONDS = 5.0
 """Timeout of the first request to the hub, in seconds."""
@@ -128,7 +129,12 @@ def _no_download(name: str, error: Exception) -> ResourceError:
 
 
 def _check_weights(folder: Path) -> None:
-    """Check that a folder's weights are safetensors inside it."""
+    """Check that a folder's weights are safetensors inside it, and no addition to others."""
+    if (folder / ADAPTER).exists():
+        raise ConfigError(
+            f"{folder} contains an adapter ({ADAPTER}), whose weights belong to another model. "
+            "Merge them (merge_and_unload) and save the model with save_pretrained."
+        )
     if (folder / "model.safetensors").is_file():
         return
     if (folder / INDEX).is_file():
