@@ -4,7 +4,9 @@ import csv
 import io
 import json
 import os
+import resource
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +72,41 @@ def test_a_table_is_written_whole_or_not_at_all(run, shared_bundle, pictures, tm
     assert (code, "is one of the files to classify" in err) == (2, True)
     assert image.read_bytes() == (pictures / "0.png").read_bytes()
     code, _, err = run("predict", shared_bundle, image, "--out", "/dev/full")
-    assert code == 2
-    assert "No space left" in err
+    assert code == 6
+    assert err == "error: /dev/full: No space left on device.\n"
     assert run("predict", shared_bundle, pictures, "--out", target)[0] == 0
     assert target.read_text().startswith("file,label")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out.csv"]
+
+
+@contextmanager
+def soft_limit(kind, value):
+    """Lower a limit of this process."""
+    soft, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (value, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(kind, (soft, hard))
+
+
+def test_limits_of_the_system_are_no_fault_of_the_files(run, shared_bundle, pictures, tmp_path):
+    """Neither the bundle nor an image is called damaged when too many files are open."""
+    free = os.dup(0)
+    os.close(free)
+    with soft_limit(resource.RLIMIT_NOFILE, free):
+        code, _, err = run("predict", shared_bundle, pictures)
+    assert (code, "Too many open files" in err) == (6, True)
+    with (
+        soft_limit(resource.RLIMIT_NOFILE, free),
+        pytest.raises(OSError, match="Too many open files"),
+    ):
+        runtime.decode(pictures / "0.png", size=(8, 8), channels=3)
+    target = tmp_path / "table.csv"
+    with soft_limit(resource.RLIMIT_FSIZE, 10):
+        code, _, err = run("predict", shared_bundle, pictures, "--out", target)
+    assert (code, err) == (6, f"error: {target}: File too large.\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_names_that_no_terminal_can_show(run, shared_bundle, pictures, tmp_path):

@@ -24,12 +24,12 @@ from limbeck._base.reading import (
 SOURCE = Path(limbeck.__file__).parent
 UNLIMITED = re.compile(
     r"\bjson\.loads?\(|yaml\.(safe_)?load\(|\bnp\.load\(|\.read_(text|bytes)\(|\.decompress\("
+    r"|\.open\((\)|\"r|newline|encoding)"
 )
 """Calls that read a file, or parse its content, without limits."""
 OWN_FILES = {
     # what limbeck itself has written in this process, or files of its own package
     "_base/reading.py",
-    "cli/config/key_hints.py",
     "data/text/cache.py",
     "deploy/bundle.py",
     "deploy/cost.py",
@@ -42,19 +42,12 @@ OWN_FILES = {
     "study/results.py",
     "study/study.py",
     # files of the system, and of limited size
+    "run/git.py",
     "run/manifest.py",
     "run/lock.py",
     "store/files.py",
-    # files that the user names, which may be as large as the memory allows
-    "cli/config/groups.py",
-    "cli/recipes.py",
-    "cli/verb_settings.py",
-    "data/images/cifar.py",
-    "data/images/idx.py",
+    # an array that the user names, which is mapped into memory
     "data/sources/images.py",
-    "data/text/files.py",
-    "data/text/tokenizer.py",
-    "study/run_folder.py",
     # the runtime of bundles, with limits of its own
     "_base/bundle_runtime.py",
 }

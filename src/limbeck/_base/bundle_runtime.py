@@ -6,8 +6,9 @@ and runs no code that comes with a model::
     python BUNDLE/run.py verify
     python BUNDLE/run.py predict photo.png folder --top 3
 
-Exit codes: 0 success, 2 wrong arguments, 3 some images cannot be read, 6 ONNX Runtime is missing or
-memory is exhausted, 7 the bundle is damaged, 8 the model's outputs differ from the exported ones.
+Exit codes: 0 success, 2 wrong arguments, 3 some images cannot be read, 6 ONNX Runtime is missing,
+or memory or disk is exhausted, 7 the bundle is damaged, 8 the model's outputs differ from the
+exported ones.
 """
 
 import os
@@ -20,6 +21,7 @@ if __name__ == "__main__":  # a bundle is data: no other file in its folder is i
 import argparse
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -88,6 +90,12 @@ length of a string before its bytes: 8, which may be padded to end in 0.
 
 # Colour profiles and other metadata may be larger than 1 MiB, the default, which refuses the image.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
+
+SHORTAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+"""Errors of the system that no file is to blame for."""
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of writing a file that its name is not to blame for."""
 
 
 class RuntimeFailure(Exception):
@@ -266,6 +274,8 @@ def _explain_errors(file: Path | BinaryIO, name: str) -> Iterator[None]:
     except MemoryError:
         reason = "its pixels do not fit into memory"
     except Exception as error:  # decoders may raise anything on a damaged file
+        if getattr(error, "errno", None) in SHORTAGES:
+            raise
         reason = getattr(error, "strerror", None) or _one_line(error)
     raise InputError(f"{name} ({reason})")
 
@@ -526,6 +536,8 @@ def _walk(folder: Path, folders_above: tuple[Path, ...], paths_to: Counter[Path]
         paths = sorted(folder.iterdir())
         is_folder = {path: path.is_dir() for path in paths}
     except OSError as error:
+        if error.errno in SHORTAGES:
+            raise
         raise InputError(f"{folder} (the folder cannot be read: {error.strerror})") from None
     for path in paths:
         if is_system_file(path.name):
@@ -707,6 +719,8 @@ class Bundle:
         except FileNotFoundError:
             raise InputError(f"{path} (missing)") from None
         except Exception as error:  # readers may raise anything on a damaged file
+            if getattr(error, "errno", None) in SHORTAGES:
+                raise
             reason = _one_line(error)
             raise InputError(f"{path} (not an array in NumPy's format: {reason})") from None
         if not isinstance(array, np.ndarray) or array.shape != self.shape:
@@ -742,6 +756,8 @@ class Bundle:
                 hint = "the bundle is not signed"
             raise self._error(f"{name} is missing; {hint}") from None
         except Exception as error:  # readers may raise anything on a damaged file
+            if getattr(error, "errno", None) in SHORTAGES:
+                raise
             raise self._error(f"{name} cannot be read ({_one_line(error)})") from None
 
     def _read_zipped(self, name: str) -> bytes:
@@ -879,6 +895,8 @@ def _is_zip(path: Path) -> bool:
         exists = path.exists()
         is_zip = path.is_file() and zipfile.is_zipfile(path)
     except OSError as error:
+        if error.errno in SHORTAGES:
+            raise
         raise BundleError(f"{path} cannot be read ({error.strerror}).") from None
     if not exists:
         advice = "Choose a bundle: a folder or zip file written by 'limbeck export'."
@@ -1284,7 +1302,10 @@ def main(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        message, code = f"{error.filename or 'the table'}: {error.strerror}.", 2
+        file = error.filename or getattr(arguments, "out", None) or "the table"
+        message, code = f"{file}: {error.strerror}.", RuntimeFailure.exit_code
+        if error.errno in SHORTAGES + DISK_ERRORS:
+            code = MissingLibraryError.exit_code
     except MemoryError:
         message, code = "out of memory.", MissingLibraryError.exit_code
     except KeyboardInterrupt:

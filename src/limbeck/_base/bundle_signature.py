@@ -13,6 +13,7 @@ from limbeck._base.bundle_runtime import (
     BundleError,
     MissingLibraryError,
     RuntimeFailure,
+    open_file,
 )
 
 NAMESPACE = "limbeck"
@@ -63,10 +64,11 @@ def check_signature(
 
 def _read(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             return stream.read(MAX_BYTES)
-    except OSError as error:
-        raise RuntimeFailure(f"--signature {file}: {error.strerror}.") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RuntimeFailure(f"--signature {file}: {reason}.") from None
 
 
 def _signers_of(signature: Path, signers: Path) -> list[str]:

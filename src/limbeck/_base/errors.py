@@ -7,7 +7,16 @@ OUT_OF_MEMORY = "Memory"
 """First word of all messages about a lack of memory."""
 
 
-MEMORY_PHRASES = ("can't allocate memory", "not enough memory", "out of memory")
+MEMORY_PHRASES = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "failed to allocate memory",
+    "bad_alloc",
+    "could not create a primitive",  # oneDNN, whose convolutions need memory of their own
+    "can't start new thread",  # the stack of a thread
+)
 """Phrases in the messages with which PyTorch reports that memory ran out."""
 
 
@@ -66,7 +75,8 @@ class ExportError(LimbeckError):
 def is_memory_error(error: BaseException) -> bool:
     """Whether an error of Python or PyTorch says that memory ran out."""
     if isinstance(error, RuntimeError):  # torch.OutOfMemoryError is one
-        return any(phrase in str(error) for phrase in MEMORY_PHRASES)
+        message = str(error).lower()
+        return any(phrase in message for phrase in MEMORY_PHRASES)
     return isinstance(error, MemoryError)
 
 

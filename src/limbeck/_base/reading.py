@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     import yaml
@@ -46,6 +46,20 @@ def read_bytes(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     if len(content) > max_bytes:
         raise ValueError(f"it is larger than {max_bytes >> 20} MiB")
     return content
+
+
+@contextmanager
+def open_text(file: Path) -> Iterator[TextIO]:
+    """Open a text file in UTF-8, such as a table, for reading line by line.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is a pipe or device.
+    """
+    from limbeck._base.bundle_runtime import open_file
+
+    with open_file(file) as stream, io.TextIOWrapper(stream, "utf-8", newline="") as text:
+        yield text
 
 
 def read_text(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from limbeck._base import signals
-from limbeck._base.errors import ConfigError, LimbeckError, ResourceError
+from limbeck._base.errors import ConfigError, LimbeckError, ResourceError, is_memory_error
 from limbeck._base.version import __version__
 from limbeck.cli import (
     bundle,
@@ -142,8 +142,10 @@ def _explain(error: BaseException) -> int | None:
     """Print what is wrong and what to do. Returns the exit code, or None for any other error."""
     if isinstance(error, LimbeckError):
         return fail(str(error), error.exit_code)
-    if isinstance(error, MemoryError):
-        return fail("Memory ran out. Lower batch_size or seeds.", ResourceError.exit_code)
+    if is_memory_error(error):
+        reason = " ".join(str(error).split())[:200]
+        message = f"Memory ran out{f' ({reason})' if reason else ''}. Lower batch_size or seeds."
+        return fail(message, ResourceError.exit_code)
     if isinstance(error, BrokenPipeError):
         _discard_output()
         return 0

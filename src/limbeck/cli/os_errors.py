@@ -13,6 +13,7 @@ DISK_FAULTS = {
     errno.EFBIG: ("A file is larger than this system allows", "Raise the limit ('ulimit -f')"),
     errno.EMFILE: ("Too many files are open", "Raise the limit ('ulimit -n')"),
     errno.ENFILE: ("Too many files are open on this machine", "Close other programs"),
+    errno.ENOMEM: ("Memory ran out", "Close other programs"),
     errno.EIO: ("The disk reports an error", "Check the disk"),
     errno.ESTALE: ("The network disk has lost a file", "Check the connection"),
     errno.EROFS: ("The disk is read-only", "Make it writable, or choose another folder"),
@@ -42,6 +43,9 @@ def explain(error: OSError) -> Explanation | None:
     if code in DISK_FAULTS:
         fault, advice = DISK_FAULTS[code]
         return Explanation(f"{fault}: {error}", advice, ResourceError.exit_code)
+    if code == errno.ENOENT and "temporary directory" in str(error.strerror):
+        advice = "Free some space there, or set TMPDIR to a folder that can be written"
+        return Explanation(f"{error.strerror}", advice, ResourceError.exit_code)
     if file is None:
         return None
     if code in _PATH:

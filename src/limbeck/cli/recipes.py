@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._base.printable import printable
+from limbeck._base.reading import read_bytes
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.terminal import say
 
@@ -43,7 +44,11 @@ def _fit_terminal(line: str, indent: int) -> str:
 
 def description(recipe: Path) -> str:
     """The first comment of a recipe, less Hydra's ``@package`` directive."""
-    for line in recipe.read_text(encoding="utf-8-sig", errors="replace").splitlines():
+    try:
+        text = read_bytes(recipe).decode("utf-8-sig", errors="replace")
+    except ValueError:  # too large, or a pipe
+        return ""
+    for line in text.splitlines():
         comment = line.lstrip("# ")
         if line.startswith("#") and not comment.startswith("@package"):
             return comment

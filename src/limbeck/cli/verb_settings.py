@@ -7,6 +7,7 @@ from typing import Any
 
 from limbeck._base.checks import closest
 from limbeck._base.errors import ConfigError
+from limbeck._base.reading import parse_yaml
 
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number"}
 
@@ -61,7 +62,7 @@ def _parse_value(key: str, text: str, setting: Setting) -> Any:
     import yaml
 
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
         if setting.type is float and math.isfinite(float(text)):
             value = float(text)  # YAML reads 1e-3 as text
     except (ValueError, yaml.YAMLError):

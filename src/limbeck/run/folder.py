@@ -19,7 +19,7 @@ from limbeck._base import ownership
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
 from limbeck._base.files import remove_leftovers, write_atomically
 from limbeck._base.printable import printable
-from limbeck._base.reading import parse_json, read_text
+from limbeck._base.reading import open_text, parse_json, read_text
 from limbeck.run.lock import hold_lock
 
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
@@ -262,7 +262,7 @@ class RunFolder:
 
     def read_scalars(self) -> list[dict[str, Any]]:
         """Read ``metrics.csv``: stage, arm, seed (int), epoch (int), metric, value (float)."""
-        with self.metrics.open(newline="", encoding="utf-8") as file:
+        with open_text(self.metrics) as file:
             return [
                 {
                     **row,

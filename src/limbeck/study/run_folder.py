@@ -12,6 +12,7 @@ import yaml
 
 from limbeck._base.errors import ConfigError, DataError, TeacherError, is_out_of_memory
 from limbeck._base.files import write_text
+from limbeck._base.reading import parse_yaml
 from limbeck._base.signals import check_interrupt, defer_interrupts, received_signal
 from limbeck.data import TransferSet
 from limbeck.losses import Objective
@@ -66,7 +67,7 @@ def open_run(
         run.claim(resume=options.resume, overwrite=options.overwrite),
     ):
         if options.resume and run.config.is_file():
-            check_same_settings(run, yaml.safe_load(text), _defaults())
+            check_same_settings(run, parse_yaml(text), _defaults())
         manifest = ManifestWriter(run, recipe=options.name, seeds=seeds, facts=options.facts)
         out_of_memory = [name for name, why in manifest.failed.items() if is_out_of_memory(why)]
         manifest.remove_failures(out_of_memory)  # retry: more memory may be available now

@@ -18,6 +18,7 @@ from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
 
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 from limbeck._base.files import sync
+from limbeck._base.reading import open_text
 from limbeck._base.signals import received_signal
 
 CLOSING_SECONDS = 1.5
@@ -235,7 +236,7 @@ def _version(file: Path) -> int | None:
 
 def _scalars(file: Path) -> Iterator[tuple[str, int, str, int, float]]:
     """Yield arm, seed, metric, epoch and value of each scalar in a log."""
-    with file.open(newline="", encoding="utf-8") as lines:
+    with open_text(file) as lines:
         for row in csv.DictReader(lines):
             if not row.get("epoch"):
                 continue  # an incomplete last line of a killed run

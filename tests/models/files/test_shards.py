@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 import torch
@@ -7,6 +8,9 @@ from support.saved_models import Own
 
 from limbeck._base.errors import UntrustedFileError
 from limbeck.models import load_model
+from limbeck.models.files import shards as module
+from limbeck.models.files.shards import check_header
+from limbeck.models.files.weights import read_weights
 
 INDEX = "model.safetensors.index.json"
 
@@ -53,3 +57,25 @@ def test_a_damaged_index_is_refused(shards, content, message):
     (folder / INDEX).write_text(content)
     with pytest.raises(UntrustedFileError, match=rf"index\.json .*{message}"):
         load_model(folder, Own)
+
+
+def test_an_index_of_very_many_files_is_refused(shards):
+    folder, _ = shards
+    files = {f"w{i}": f"model-{i}.safetensors" for i in range(1001)}
+    (folder / INDEX).write_text(json.dumps({"weight_map": files}))
+    with pytest.raises(UntrustedFileError, match="lists 1,001 files; expected at most 1,000"):
+        load_model(folder, Own)
+
+
+def test_a_header_of_very_many_tensors_is_refused(tmp_path, monkeypatch):
+    save_file({f"w{i}": torch.zeros(0) for i in range(200)}, tmp_path / "a.safetensors")
+    assert len(read_weights(tmp_path / "a.safetensors")) == 200
+    monkeypatch.setattr(module, "MAX_HEADER_BYTES", 10_000)
+    with pytest.raises(UntrustedFileError, match=r"with the names of perhaps 1\d\d tensors"):
+        read_weights(tmp_path / "a.safetensors")
+
+
+def test_a_pipe_is_no_file_of_weights(tmp_path):
+    os.mkfifo(tmp_path / "a.safetensors")
+    with pytest.raises(UntrustedFileError, match="is neither a file nor a folder; expected a safe"):
+        check_header(tmp_path / "a.safetensors")

@@ -68,7 +68,7 @@ def check_choice(group: str, name: str, config_dir: str | Path) -> None:
     if not file.is_file():
         return
     own_file = CONF / group / file.name
-    if own_file.is_file() and own_file.read_bytes() != file.read_bytes():
+    if own_file.is_file() and _read_text(own_file) != _read_text(file):
         raise ConfigError(
             f"{file} has the name of one of limbeck's own files, which {group}={name} chooses. "
             "Rename your file."

@@ -6,10 +6,10 @@ A hint names another spelling, the name of a setting in other tools, or a key of
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 
 from limbeck._base.checks import closest
+from limbeck._base.reading import parse_yaml, read_text
 from limbeck.cli.config.groups import CONF, GROUPS, choices
 
 OTHER_NAMES = {
@@ -130,7 +130,7 @@ def _keys_of_choice(group: str, name: str) -> set[str]:
     file = CONF / group / f"{name}.yaml"
     if not file.is_file():  # an objective without a file of its own
         return set()
-    settings = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    settings = parse_yaml(read_text(file)) or {}
     keys = {f"{group}.{key}" for key in _paths(settings)}
     for included in settings.get("defaults", []):
         if isinstance(included, str) and included != "_self_":

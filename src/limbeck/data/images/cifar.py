@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import DataError
+from limbeck._base.reading import read_bytes
 from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.download import download as download_file
@@ -34,7 +36,7 @@ squirrel streetcar sunflower sweet_pepper table tank telephone television tiger 
 trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 MAX_FILE_BYTES = 1 << 30
-"""Largest size of an archive's content; the real files have 184 million bytes."""
+"""Largest size of a file, and of an archive's content; the real files have 184 million bytes."""
 
 
 @dataclass(frozen=True)
@@ -228,9 +230,11 @@ def _find(kind: CifarKind, root: Path) -> dict[str, _File] | None:
 
 def _read(file: Path) -> _File:
     try:
-        return _File(file.read_bytes(), str(file))
+        return _File(read_bytes(file, MAX_FILE_BYTES), str(file))
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}).") from None
+    except ValueError as error:
+        raise DataError(f"{file} is not a file of {SITE}: {error}.") from None
 
 
 def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
@@ -238,9 +242,9 @@ def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
     names = {f"{kind.folder}/{name}": name for name in kind.files}
     files: dict[str, _File] = {}
     try:
-        with tarfile.open(archive, "r|gz") as members:
+        with open_file(archive) as stream, tarfile.open(fileobj=stream, mode="r|gz") as members:
             for member in members:
-                if member.offset_data + member.size > MAX_FILE_BYTES:
+                if member.offset_data + member.size > MAX_FILE_BYTES or member.issparse():
                     raise tarfile.TarError(f"it unpacks to more than {MAX_FILE_BYTES:,} bytes")
                 name = names.get(member.name.removeprefix("./"))
                 if name is None or not member.isfile():
@@ -248,7 +252,7 @@ def _unpack(kind: CifarKind, archive: Path) -> dict[str, _File]:
                 file = members.extractfile(member)
                 assert file is not None
                 files[name] = _File(file.read(), f"{archive}: {name}")
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError) as error:
         raise DataError(
             f"{archive} is damaged ({error}). Delete it and download it again."
         ) from None

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from limbeck._base.errors import DataError
+from limbeck._base.reading import read_bytes
 
 MAX_BYTES = 1 << 30
-"""Largest size of an unpacked file; MNIST's largest one has 47 million bytes."""
+"""Largest size of a file, also unpacked; MNIST's largest one has 47 million bytes."""
 
 
 def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
@@ -58,9 +59,11 @@ def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
 
 def _read(file: Path) -> bytes:
     try:
-        content = file.read_bytes()
+        content = read_bytes(file, MAX_BYTES)
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}).") from None
+    except ValueError as error:
+        raise DataError(f"{file} is not an idx file: {error}.") from None
     if content[:2] != b"\x1f\x8b":
         return content
     try:

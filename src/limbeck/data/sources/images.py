@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.checks import check_count
 from limbeck._base.errors import DataError
 from limbeck._base.progress import StageProgress
@@ -112,6 +113,7 @@ def _read_array(file: Path, dimensions: int) -> np.ndarray:
     if file.suffix != ".npy":
         return read_idx(file, dimensions=dimensions)
     try:
+        open_file(file).close()  # NumPy would wait for a pipe
         images = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(

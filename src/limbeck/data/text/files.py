@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck._base.reading import decompress
 from limbeck.data.checks import files_below, join_some, subfolders, warn_of_unused
@@ -104,7 +105,8 @@ def _read(path: Path) -> bytes:
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             raise DataError(f"{path} is neither a file nor a folder; expected a text.")
-        content = path.read_bytes()
+        with open_file(path) as file:
+            content = file.read()
         if content[:2] == b"\x1f\x8b":
             content = decompress(content)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

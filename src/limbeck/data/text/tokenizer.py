@@ -64,7 +64,7 @@ class Tokenizer(ABC):
 
         It does not depend on the layout of the file.
         """
-        content = json.loads(self.definition)
+        content = parse_json(self.definition)
         parts = {key: content.get(key) for key in _PARTS_OF_DEFINITION}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -137,7 +137,7 @@ class BPETokenizer(Tokenizer):
             return self._tokenizer.get_vocab(with_added_tokens=True)
 
         vocabulary = call_tokenizer(load, len(text), where)
-        description = json.loads(self.definition)
+        description = parse_json(self.definition)
         alphabet = library.pre_tokenizers.ByteLevel.alphabet()
         self.names = _names(vocabulary, where)
         self.lengths = _lengths(self.names, set(vocabulary), description, alphabet)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import UntrustedFileError
 
 DOWNLOAD_AGAIN = "Download it again"
@@ -85,7 +86,7 @@ _SUFFIXES = {".onnx": _ONNX, ".pb": _TENSORFLOW, ".h5": _KERAS, ".keras": _KERAS
 
 def kind_of(file: Path) -> Kind | None:
     """Recognise the kind of a file that holds no readable weights; None if it is unknown."""
-    with file.open("rb") as content:
+    with open_file(file) as content:
         head = content.read(HEAD)
     if not head:
         return _EMPTY

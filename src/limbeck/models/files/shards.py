@@ -1,11 +1,20 @@
-"""Weights in several safetensors files, listed in ``model.safetensors.index.json``."""
+"""Safetensors files: the size of their headers, and weights in several of them.
 
+The parts are listed in ``model.safetensors.index.json``.
+"""
+
+import os
 import re
 from pathlib import Path
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.reading import read_json
 
+MAX_HEADER_BYTES = 4 << 20
+"""Largest header of a safetensors file; with about 70 bytes a tensor, it takes seconds to read."""
+MAX_PARTS = 1000
+"""Largest number of parts in use: those of the largest models are a few hundred."""
 INDEX = "model.safetensors.index.json"
 _PART = re.compile(r"[\w.-]+\.safetensors")
 
@@ -15,6 +24,27 @@ def is_index(file: Path) -> bool:
     return file.name.endswith(".safetensors.index.json")
 
 
+def check_header(file: Path) -> None:
+    """Check the size of a safetensors file's header, which holds the names of the tensors.
+
+    Raises:
+        OSError: If the file cannot be read.
+        UntrustedFileError: If it is too large, or if the file is a pipe or device.
+    """
+    try:
+        with open_file(file) as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            file_size = os.fstat(stream.fileno()).st_size
+    except ValueError as error:
+        raise UntrustedFileError(f"{file} is {error}; expected a safetensors file.") from None
+    if MAX_HEADER_BYTES < size < file_size:  # safetensors itself refuses a larger one
+        raise UntrustedFileError(
+            f"{file} has a header of {size >> 20} MiB, with the names of perhaps {size // 70:,} "
+            f"tensors; expected at most {MAX_HEADER_BYTES >> 20} MiB. Use the weights of a model "
+            "that you trust."
+        )
+
+
 def parts_of(index: Path) -> list[Path]:
     """Return the files that an index lists; they have to lie next to it.
 
@@ -22,6 +52,11 @@ def parts_of(index: Path) -> list[Path]:
         UntrustedFileError: If the index is damaged or names other files, or a part is missing.
     """
     names = sorted(_names_in(index))
+    if len(names) > MAX_PARTS:
+        raise UntrustedFileError(
+            f"{index} lists {len(names):,} files; expected at most {MAX_PARTS:,}. Use the weights "
+            "of a model that you trust."
+        )
     for name in names:
         if not (index.parent / name).is_file():
             raise UntrustedFileError(

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck._base.bundle_runtime import check_archive
+from limbeck._base.bundle_runtime import check_archive, open_file
 from limbeck._base.errors import TeacherError, UntrustedFileError
 from limbeck.models.files.kinds import kind_of, unreadable
 
@@ -56,7 +56,7 @@ class Placeholder:
 
 def is_pickle(file: Path) -> bool:
     """Whether a file may be one of ``torch.save``: a zip archive, or a plain pickle."""
-    with file.open("rb") as content:
+    with open_file(file) as content:
         return content.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
@@ -102,7 +102,7 @@ def _check_archive(file: Path, max_bytes: int) -> None:
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             has_bytearray = any(b"\nbytearray\n" in archive.read(name) for name in names)
     except zipfile.BadZipFile:  # a plain pickle, or a damaged file, which torch reports
-        with file.open("rb") as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
+        with open_file(file) as stream, mmap(stream.fileno(), 0, access=ACCESS_READ) as content:
             has_bytearray = content.find(b"\nbytearray\n") >= 0
     except ValueError as error:
         raise UntrustedFileError(

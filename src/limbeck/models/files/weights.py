@@ -24,7 +24,7 @@ from limbeck._base.files import write_atomically, write_json, write_text
 from limbeck.models.files.kinds import explain_folder, kind_of, unreadable
 from limbeck.models.files.matching import Match, compare, matches
 from limbeck.models.files.rebuild import describe, read_description, rebuild
-from limbeck.models.files.shards import INDEX, is_index, parts_of
+from limbeck.models.files.shards import INDEX, check_header, is_index, parts_of
 from limbeck.models.files.state_dict import is_pickle, read_pickled
 from limbeck.models.normalized import model_name, without_normalization
 from limbeck.models.protocols import CustomFiles
@@ -134,6 +134,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         for part in parts_of(file):
             weights |= read_weights(part)
         return weights
+    check_header(file)
     try:
         return load_file(file)
     except SafetensorError as error:

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from limbeck._base.errors import ConfigError, DataError, ResourceError, UntrustedFileError
 from limbeck._base.reading import parse_json, read_bytes
 from limbeck._base.tokenizer_calls import call_tokenizer
-from limbeck.models.files.shards import INDEX, parts_of
+from limbeck.models.files.shards import INDEX, check_header, parts_of
 from limbeck.models.files.state_dict import is_pickle
 
 CONFIG = "config.json"
@@ -163,6 +163,7 @@ def read_shapes(folder: Path) -> dict[str, list[int]]:
         files = parts_of(folder / INDEX)
     shapes = {}
     for file in files:
+        check_header(file)
         try:
             with safe_open(file, framework="numpy") as weights:
                 for name in weights.keys():  # noqa: SIM118 - it is no mapping

@@ -8,6 +8,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from limbeck._base.bundle_runtime import open_file
 from limbeck._base.files import open_atomically
 
 LOAD_ERRORS = (
@@ -59,7 +60,7 @@ def read_checkpoint(file: Path) -> dict[str, Any]:
         UnusableError: If it is damaged.
     """
     try:
-        with file.open("rb") as stream:
+        with open_file(file) as stream:
             remaining = file.stat().st_size - _DIGEST_LENGTH
             digest = hashlib.sha256()
             while remaining > 0:
