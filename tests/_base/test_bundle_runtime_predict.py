@@ -238,3 +238,38 @@ def test_deep_images_are_scaled_by_their_set_or_by_that_of_training(run, tmp_pat
         )
         tables.append(out)
     assert tables[0] == tables[1] != tables[2]
+
+
+def test_models_whose_outputs_are_nan(run, tmp_path, pictures, monkeypatch):
+    """No class is named for them, and the bundle does not pass."""
+    bundle = write_bundle(tmp_path / "bundle")
+    logits = runtime.Model.logits
+
+    def broken(model, inputs):
+        result = logits(model, inputs).copy()
+        result[0, 0] = np.nan
+        return result
+
+    monkeypatch.setattr(runtime.Model, "logits", broken)
+    code, out, err = run("predict", bundle, pictures)
+    first, second = rows_of(out)[:2]
+    assert (code, first["label"], first["confidence"]) == (3, "", "")
+    assert "the model's outputs for it are NaN or infinite" in first["error"]
+    assert (bool(second["label"]), second["error"]) == (True, "")
+    code, out, err = run("verify", bundle)
+    assert (code, "golden inputs are NaN or infinite" in err) == (8, True)
+
+
+def test_memory_that_runs_out_in_the_model_is_no_damage(run, shared_bundle, pictures, monkeypatch):
+    class Session:
+        def run(self, *arguments):
+            raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for 8 bytes")
+
+    load = runtime.Model.__init__
+
+    def load_and_replace(model, *arguments, **settings):
+        load(model, *arguments, **settings)
+        model._session = Session()
+
+    monkeypatch.setattr(runtime.Model, "__init__", load_and_replace)
+    assert run("predict", shared_bundle, pictures)[::2] == (6, "error: out of memory.\n")

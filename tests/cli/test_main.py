@@ -180,8 +180,10 @@ def test_unknown_verbs_and_options_show_the_usage(arguments, capsys):
     [
         (KeyboardInterrupt(), 130, "interrupted."),
         (MemoryError(), 6, "Memory ran out. Lower batch_size or seeds."),
+        (ImportError("libtorch_cpu.so: failed to map segment"), 6, "('ulimit -v')."),
         (RuntimeError("could not create a primitive"), 6, "(could not create a primitive)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 6, "Memory ran out ("),
+        (RuntimeError("unable to open file <a>: Too many open files (24)"), 6, "open file <a>"),
         (OSError(12, "Cannot allocate memory"), 6, "Memory ran out: [Errno 12]"),
         (FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"), 6, "set TMPDIR"),
         (OSError(28, "No space left on device"), 6, "The disk is full"),

@@ -120,3 +120,13 @@ def test_a_failing_quantiser_suggests_to_leave_8_bits_out(tmp_path, monkeypatch)
         ConfigError, match=r"cannot be quantised to 8 bits: ValueError: no such.*int8=false"
     ):
         onnx_export.quantize(exported, np.zeros((2, 3), np.float32), tmp_path)
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
+def test_errors_of_the_system_are_no_fault_of_the_model(monkeypatch, tmp_path, error):
+    def fail(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr("limbeck.deploy.onnx_export._quantize", fail)
+    with pytest.raises(type(error)):
+        onnx_export.quantize(onnx.ModelProto(), np.zeros((1, 1)), tmp_path)

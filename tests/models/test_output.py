@@ -50,6 +50,7 @@ def test_such_models_are_teachers_scored_and_adjusted():
     ("output", "message"),
     [
         (None, r"The teacher returned None; .* end with a return statement\?"),
+        (LOGITS.to_sparse(), r"returned a sparse_coo tensor; .* Return logits\.to_dense\(\)"),
         ((LOGITS, LOGITS), r"returned a tuple \(Tensor, Tensor\); expected logits as a tensor"),
         (
             {"out": LOGITS},

@@ -79,6 +79,7 @@ _HARMFUL = re.compile(
 """Control characters, and characters that hide or turn the text around them."""
 _FORMULA = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20]")
 """Beginnings of a formula in spreadsheets; the last four are their full-width forms."""
+_NO_MEMORY = ("bad_alloc", "Failed to allocate memory", "bad allocation")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _SUM = re.compile(r"(?P<digest>[0-9a-f]{64})  (?P<name>[^/\\\x00-\x1f\x7f]{1,255})")
 """One line of ``SHA256SUMS``: the checksum and the name of a file in the bundle itself."""
@@ -131,7 +132,7 @@ class DifferentOutputsError(RuntimeFailure):
 # Files --------------------------------------------------------------------------------------------
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a file for reading, but no pipe or device, from which a read may wait forever.
 
     Raises:
@@ -860,6 +861,7 @@ class Model:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         except Exception as error:
+            _raise_shortage(error)
             raise BundleError(f"{name} cannot be loaded ({_one_line(error)}).") from None
         self._input = self._session.get_inputs()[0].name
         self.name, self.labels, self.temperature = name, labels, temperature
@@ -873,6 +875,7 @@ class Model:
         try:
             (logits,) = self._session.run(None, {self._input: inputs})
         except Exception as error:
+            _raise_shortage(error)
             raise BundleError(f"{self.name} cannot be run ({_one_line(error)}).") from None
         shape = getattr(logits, "shape", None)
         if shape != (len(inputs), len(self.labels)):
@@ -881,11 +884,21 @@ class Model:
         return logits
 
     def confidences(self, inputs: np.ndarray) -> np.ndarray:
-        """Compute the softmax of logits divided by the temperature, float64 ``[N, classes]``."""
+        """Compute the softmax of logits divided by the temperature, float64 ``[N, classes]``.
+
+        A row is NaN if its logits are NaN or infinite.
+        """
         scaled = self.logits(inputs).astype(np.float64) / self.temperature
+        scaled[~np.isfinite(scaled).all(1)] = np.nan
         scaled -= scaled.max(1, keepdims=True)
         weights = np.exp(scaled)
         return weights / weights.sum(1, keepdims=True)
+
+
+def _raise_shortage(error: Exception) -> None:
+    """Raise an error of memory that ONNX Runtime reports as one of its own."""
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+        raise MemoryError from None
 
 
 def _is_zip(path: Path) -> bool:
@@ -1014,6 +1027,11 @@ def verify(
             raise BundleError(
                 f"{bundle_path}: {GOLDEN} has logits of shape {shape} for {KINDS[kind]}."
             )
+        if not np.isfinite(logits).all():
+            raise DifferentOutputsError(
+                f"{bundle_path}: {KINDS[kind]}: its logits for the golden inputs are NaN or "
+                "infinite. Do not use it on this device."
+            )
         difference, tolerance = float(np.abs(logits - expected).max()), bundle.tolerances[kind]
         line = (
             f"{KINDS[kind]}: {len(expected)} golden inputs, logits differ by at most "
@@ -1087,6 +1105,8 @@ def predict(
                 zip(arrays, session.confidences(np.stack([*arrays.values()])), strict=True)
             )
         for file in batch:
+            if file not in errors and not np.isfinite(answers[file]).all():
+                errors[file] = f"{file} (the model's outputs for it are NaN or infinite)"
             if file in errors:
                 table.write_error(file, errors[file])
                 continue

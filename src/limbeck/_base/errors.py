@@ -15,6 +15,7 @@ MEMORY_PHRASES = (
     "failed to allocate memory",
     "bad_alloc",
     "could not create a primitive",  # oneDNN, whose convolutions need memory of their own
+    "failed to map segment",  # a library that does not fit into memory
     "can't start new thread",  # the stack of a thread
 )
 """Phrases in the messages with which PyTorch reports that memory ran out."""
@@ -74,7 +75,7 @@ class ExportError(LimbeckError):
 
 def is_memory_error(error: BaseException) -> bool:
     """Whether an error of Python or PyTorch says that memory ran out."""
-    if isinstance(error, RuntimeError):  # torch.OutOfMemoryError is one
+    if isinstance(error, (RuntimeError, ImportError)):  # torch.OutOfMemoryError is a RuntimeError
         message = str(error).lower()
         return any(phrase in message for phrase in MEMORY_PHRASES)
     return isinstance(error, MemoryError)

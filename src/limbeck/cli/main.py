@@ -24,7 +24,7 @@ from limbeck.cli import (
     sample,
     store,
 )
-from limbeck.cli.os_errors import explain
+from limbeck.cli.os_errors import explain, system_error_in
 from limbeck.cli.parsers import Parser
 from limbeck.cli.terminal import (
     announce_start,
@@ -144,12 +144,16 @@ def _explain(error: BaseException) -> int | None:
         return fail(str(error), error.exit_code)
     if is_memory_error(error):
         reason = " ".join(str(error).split())[:200]
-        message = f"Memory ran out{f' ({reason})' if reason else ''}. Lower batch_size or seeds."
+        advice = "Lower batch_size or seeds."
+        if isinstance(error, ImportError):
+            advice = "Close other programs, or raise the limit ('ulimit -v')."
+        message = f"Memory ran out{f' ({reason})' if reason else ''}. {advice}"
         return fail(message, ResourceError.exit_code)
     if isinstance(error, BrokenPipeError):
         _discard_output()
         return 0
-    return _explain_os_error(error) if isinstance(error, OSError) else None
+    system_error = system_error_in(error)
+    return _explain_os_error(system_error) if system_error is not None else None
 
 
 def _discard_output() -> None:

@@ -37,6 +37,20 @@ class Explanation(NamedTuple):
     exit_code: int
 
 
+def system_error_in(error: BaseException) -> OSError | None:
+    """Return the fault of the disk or system that a library reports as an error of its own.
+
+    Args:
+        error: Any error, such as a ``RuntimeError`` of PyTorch.
+    """
+    if isinstance(error, OSError):
+        return error
+    for code in DISK_FAULTS:
+        if os.strerror(code) in str(error):
+            return OSError(code, " ".join(str(error).split())[:300])
+    return None
+
+
 def explain(error: OSError) -> Explanation | None:
     """Explain a failed file operation; None if it is no fault of the disk, files or settings."""
     code, file = error.errno, error.filename

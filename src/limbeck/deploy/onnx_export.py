@@ -90,6 +90,8 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
                 output_names=[OUTPUT],
                 dynamic_shapes={"inputs": {0: torch.export.Dim("N")}},
             )
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # the exporter documents no common base class
         raise ConfigError(f"This model cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
@@ -128,9 +130,11 @@ def quantize(model: "ModelProto", calibration: np.ndarray, folder: Path) -> "Mod
     import onnx
 
     source, target = folder / "plain.onnx", folder / "small.onnx"
-    onnx.save(model, source)
+    write_bytes(source, model.SerializeToString())
     try:
         _quantize(source, target, calibration, static=is_convolutional(model))
+    except (OSError, MemoryError):
+        raise
     except Exception as error:  # the quantiser documents no common base class
         raise ConfigError(
             f"This model cannot be quantised to 8 bits: {_reason(error)}. Export with int8=false."

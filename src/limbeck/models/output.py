@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from limbeck._base.errors import ConfigError, LimbeckError
@@ -30,6 +31,12 @@ def logits_of(
         raise error(
             f"The {role} returned {_describe(output)}; expected logits as a tensor [B, C], or an "
             f"output with the logits as `logits`.{_hint(output)}"
+        )
+    if logits.layout != torch.strided or logits.is_quantized:
+        kind = "quantized" if logits.is_quantized else str(logits.layout).removeprefix("torch.")
+        raise error(
+            f"The {role} returned a {kind} tensor; expected a dense one. Return "
+            f"logits.{'dequantize' if logits.is_quantized else 'to_dense'}()."
         )
     if logits.ndim < 2 or len(logits) != samples:
         hint = f" {TWO_LOGITS}" if list(logits.shape) == [samples] else ""

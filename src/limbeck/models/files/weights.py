@@ -136,7 +136,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         return weights
     check_header(file)
     try:
-        return load_file(file)
+        with _errors_of_the_system(file):
+            return load_file(file)
     except SafetensorError as error:
         reason = error
     # checked after reading fails, since a safetensors file may start like a pickle
