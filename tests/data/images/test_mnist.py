@@ -130,10 +130,10 @@ def test_a_folder_without_access_is_named(open_folder):
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     write_mnist(tmp_path)
 
-    def refuse(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(file):
+        raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("limbeck._base.bundle_runtime.open_file", refuse)
     with pytest.raises(
         DataError, match=r"train-images-idx3-ubyte\.gz cannot be read \(Permission denied\)"
     ):

@@ -1,7 +1,6 @@
 """Files and folders of text."""
 
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,7 +205,7 @@ def test_a_path_that_is_not_a_file(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("limbeck.data.text.files.open_file", refuse)
     with pytest.raises(DataError, match=r"a\.txt cannot be read \(Permission denied\)"):
         text_file(file)
 
