@@ -131,17 +131,17 @@ def check_words(folder, words):
     assert files.items() <= snapshot(folder).items()
 
 
-@examples(0.1)
+@examples(0.07)
 def test_studies_end_with_an_exit_code(count):
     fuzz(count, check_words, study_words())
 
 
-@examples(0.12)
+@examples(0.15)
 def test_other_verbs_end_with_an_exit_code(count):
     fuzz(count, check_words, other_words())
 
 
-@examples(0.05)
+@examples(0.03)
 def test_settings_are_printed(count):
     def check(folder, words):
         attempt(folder, "run", *words, "--cfg", "job")

@@ -58,7 +58,7 @@ def sections():
     return st.one_of(st.just(""), st.sampled_from(EXTRA), added)
 
 
-@examples(0.06)
+@examples(0.04)
 def test_recipes_end_with_an_exit_code(count):
     data = st.just(DATA) | changed_yaml(DATA)
     objective = st.just(OBJECTIVE) | changed_yaml(OBJECTIVE)

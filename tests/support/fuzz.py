@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from limbeck._base.errors import LimbeckError
@@ -93,6 +93,7 @@ def fuzz(count, test, *strategies):
         database=None,
         derandomize="LIMBECK_FUZZ_SEED" not in os.environ,
         print_blob=True,
+        phases=(Phase.generate, Phase.shrink),  # to explain a failure takes a trace of each line
         suppress_health_check=list(HealthCheck),
     )
 

@@ -12,6 +12,7 @@ from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import join_some
 
 MAX_CHANNELS = 4
+MAX_CLASSES = 1 << 20
 """Largest number of channels of an image that is not a stack of feature maps."""
 
 
@@ -53,6 +54,25 @@ def convert_arrays(
     elif inputs.ndim == 3:
         inputs = inputs.unsqueeze(1)
     return inputs, labels.long()
+
+
+def numbered_classes(labels: Tensor, where: str) -> list[str]:
+    """Return names for classes that have none: the numbers from 0 to the largest label.
+
+    Args:
+        labels: Training labels ``[N]``.
+        where: Name of the dataset, for messages.
+
+    Raises:
+        DataError: If the largest label is too large for a number of classes.
+    """
+    classes = int(labels.max()) + 1 if labels.numel() else 0
+    if classes > MAX_CLASSES:
+        raise DataError(
+            f"{where}: the largest label is {classes - 1:,}; labels should be the numbers of "
+            f"classes, from 0 to C - 1, with at most {MAX_CLASSES:,} classes."
+        )
+    return [str(number) for number in range(classes)]
 
 
 def warn_of_copies(train: Tensor, test: Tensor, where: str, *, stacklevel: int) -> None:

@@ -16,7 +16,12 @@ from torch import Tensor
 
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError
-from limbeck.data.arrays import convert_arrays, warn_of_absent_classes, warn_of_copies
+from limbeck.data.arrays import (
+    convert_arrays,
+    numbered_classes,
+    warn_of_absent_classes,
+    warn_of_copies,
+)
 from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
 from limbeck.data.randomness import random_order
 from limbeck.data.statistics import Statistics, input_statistics
@@ -212,8 +217,7 @@ class Dataset:
         train = Split(*convert_arrays(x, y, name))
         test = Split(*convert_arrays(x_test, y_test, name))
         if class_names is None:
-            classes = int(train.labels.max()) + 1 if train.labels.numel() else 0
-            class_names = [str(number) for number in range(classes)]
+            class_names = numbered_classes(train.labels, name)
         data = cls(
             name,
             train,
