@@ -9,7 +9,7 @@ from rich.console import Console
 
 import limbeck
 from limbeck._base import bundle_runtime
-from limbeck._base.printable import printable, printable_lines, printable_record
+from limbeck._base.printable import cut, printable, printable_lines, printable_record
 from limbeck._base.progress import StageProgress
 
 HOSTILE = "\x1b[2J\x1b]8;;http://evil\x07a\r\nerror: b\x85\u202ec\u2066\udcff[red]x[/red]\x00"
@@ -43,6 +43,14 @@ def test_every_text_of_a_record_is_harmless():
     record = Record("a\x1b", ("b\nc", "d"), {"e\u202e": ["f\x00", 1, None]})
     expected = Record("a\\x1b", ("b c", "d"), {"e\\u202e": ["f\\x00", 1, None]})
     assert printable_record(record) == expected
+
+
+def test_long_texts_of_a_record_lose_their_middle():
+    (text,) = printable_record(["a" * 5000 + "b" * 5000])
+    assert len(text) == 2000
+    assert (text[0], text[1333], text[-1]) == ("a", "\N{HORIZONTAL ELLIPSIS}", "b")
+    assert printable_record("a" * 2000) == "a" * 2000
+    assert cut("abcdef", 5) == "abc\N{HORIZONTAL ELLIPSIS}f"
 
 
 def test_the_runtime_of_bundles_escapes_the_same_characters():

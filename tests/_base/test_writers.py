@@ -61,7 +61,6 @@ ALLOWED = {
     "deploy/cost.py": {"TemporaryFile": "a file without a name", "save": SCRATCH},
     "deploy/destination.py": {"os.replace": "of complete bundles, with a way back"},
     "deploy/latency.py": {"fdopen": "standard output"},
-    "deploy/onnx_export.py": {"save": SCRATCH},
     "deploy/run_cost.py": {"write_text": SCRATCH},
     "models/files/weights.py": {
         "save": "a model with files of its own, which are moved when complete",

@@ -71,7 +71,7 @@ def test_studies_end_complete_or_with_an_exit_code(count):
         for name in ("config.yaml", "summary.json", "report.html", "predictions.npz"):
             assert (run / name).stat().st_size, name
         assert attempt(folder, "report", "run").code == 0
-        assert attempt(folder, "resume", "run").code == 0
+        assert "already finished" in attempt(folder, "resume", "run").err
         if exports and attempt(folder, "export", "run", "int8=false", "zipped=false").code == 0:
             assert attempt(folder, "verify", "run/bundle").code == 0
 

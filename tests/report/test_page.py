@@ -267,3 +267,16 @@ def test_a_run_without_arms_has_no_figures(tmp_path):
     run = build_run(tmp_path, arms=(), teacher=False)
     np.savez(run / "predictions.npz", labels=np.array([0, 1]), **{"students/gone/seed0": np.eye(2)})
     assert page_of(run).figures == []
+
+
+@pytest.mark.slow
+def test_pages_of_very_many_arms_and_very_long_names_stay_small(tmp_path):
+    folder = build_run(
+        tmp_path / "run",
+        arms=[f"arm{number}" for number in range(500)],
+        seeds=1,
+        classes=20,
+        class_names=[f"{number} {'c' * 10_000}" for number in range(20)],
+        recipe="r" * 100_000,
+    )
+    assert write_report(folder).stat().st_size < 2 << 20

@@ -201,6 +201,12 @@ def test_an_unknown_verdict_is_refused(verdict):
     assert "comparisons[0].verdict should be one of 'helps', 'hurts'" in message_of(summary)
 
 
+def test_names_of_arms_are_names_of_folders():
+    summary = copy.deepcopy(SHORTEST)
+    summary["arms"][0]["name"] = "x" * 256
+    assert f"arm {'x' * 40}... cannot be a folder's name" in message_of(summary)
+
+
 def test_an_unknown_measure_is_refused():
     assert "measure should be one of" in message_of({**SHORTEST, "measure": "smell"})
 

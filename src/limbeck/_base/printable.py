@@ -12,6 +12,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+MAX_NAME, MAX_TEXT = 200, 2000
+"""Largest number of characters of a name on the demo page, and of any text in a report."""
+
 _HARMFUL = re.compile(
     "["
     "\\x00-\\x1f\\x7f-\\x9f"  # control characters, with the escapes of terminals
@@ -41,8 +44,16 @@ def printable_lines(text: object, indent: str = "") -> str:
     return f"\n{indent}".join(lines)
 
 
+def cut(text: str, limit: int) -> str:
+    """Return a text without its middle if it has more characters than a limit."""
+    if len(text) <= limit:
+        return text
+    tail = limit // 3
+    return f"{text[: limit - tail - 1]}\N{HORIZONTAL ELLIPSIS}{text[-tail:]}"
+
+
 def printable_record(value: T) -> T:
-    """Return a copy of a record in which every text is harmless and on one line.
+    """Return a copy of a record in which every text is harmless, on one line, and not very long.
 
     Args:
         value: Record, mapping, list or tuple, with texts at any depth. Other values stay the same.
@@ -53,7 +64,7 @@ def printable_record(value: T) -> T:
 
 def _printable_value(value: Any) -> Any:
     if isinstance(value, str):
-        return printable(_LINE_BREAK.sub(" ", value))
+        return cut(printable(_LINE_BREAK.sub(" ", value)), MAX_TEXT)
     if isinstance(value, Mapping):
         return {_printable_value(key): _printable_value(inner) for key, inner in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from limbeck._base.errors import ConfigError
-from limbeck._base.printable import printable_record
+from limbeck._base.printable import MAX_NAME, cut, printable_record
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.demo_server import Server, make_server
@@ -77,19 +77,20 @@ class Demo:
 def _facts(models: Sequence[RunModel], data: Dataset) -> dict[str, Any]:
     channels, height, width = data.shape
     dark, fill = drawing_style(data.train.inputs)
+    class_names = [cut(name, MAX_NAME) for name in data.class_names]
     examples = []
     for row in _example_rows(data, EXAMPLES):
         image = data.val.inputs[row].numpy()
         examples.append(
             {
-                "label": data.class_names[int(data.val.labels[row])],
+                "label": class_names[int(data.val.labels[row])],
                 "png": png_of(image),
                 "pixels": base64.b64encode(image.tobytes()).decode(),
             }
         )
     return {
         "data": data.name,
-        "classes": data.class_names,
+        "classes": class_names,
         "channels": channels,
         "height": height,
         "width": width,

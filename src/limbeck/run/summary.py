@@ -340,6 +340,9 @@ def parse_summary(content: Any, *, where: str = "summary.json") -> Summary:
     if isinstance(content, dict):
         _check_schema(content, where)
     summary = from_json(Summary, content, where=where)
+    for arm in summary.arms:
+        if len(arm.name) > 255:
+            raise UntrustedFileError(f"{where}: arm {arm.name[:40]}... cannot be a folder's name.")
     if summary.measure == "bits_per_byte":
         _check_text(summary, where)
     return summary

@@ -17,6 +17,7 @@ from limbeck._base.errors import ConfigError, DataError, ResourceError, Untruste
 from limbeck.data import fashion_mnist, mnist
 from limbeck.data.images import download as downloads
 from limbeck.data.images import mnist as module
+from limbeck.data.images.idx import read_idx
 
 BESIDE_REPOSITORY = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 REAL_FILES = Path(os.environ.get("LIMBECK_DATA", BESIDE_REPOSITORY))
@@ -268,7 +269,11 @@ def test_a_download_follows_no_planted_link(tmp_path, site):
 def test_a_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
     write_mnist(tmp_path)
     monkeypatch.setattr("limbeck.data.images.idx.MAX_BYTES", 1000)
+    with gzip.open(tmp_path / "zeros.gz", "wb") as file:
+        file.write(bytes(2000))
     with pytest.raises(DataError, match="it unpacks to more than 1,000 bytes"):
+        read_idx(tmp_path / "zeros.gz", dimensions=1)
+    with pytest.raises(DataError, match="is not an idx file: it is larger than"):
         mnist(tmp_path)
 
 
