@@ -67,8 +67,16 @@ def check_arms(arms: Any, settings: Settings) -> None:
                 "objective.temperature."
             )
         check_keys(arm, ARM_KEYS, f"arms.{name}")
+        _check_control(arm.get("control"), f"arms.{name}.control")
         for section in EXAMPLES:
             _check_section(arm.get(section), settings[section], section, f"arms.{name}.{section}")
+
+
+def _check_control(control: Any, where: str) -> None:
+    """Check that the control of an arm is named, or several of them."""
+    names = control if isinstance(control, list) else [control]
+    if control is not None and not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{where}={control!r} should be the name of an arm, or a list of names.")
 
 
 def _check_section(differences: Any, base: Any, section: str, where: str) -> None:
@@ -126,6 +134,23 @@ def check_keys(settings: Iterable[str], allowed: Collection[str], where: str) ->
         else:
             hint = f"Known keys: {', '.join(allowed)}."
         raise ConfigError(f"Unknown key `{_path(where, key)}`. {hint}")
+
+
+def check_groups(settings: Settings, names: Iterable[str]) -> None:
+    """Check that sections of a study exist and are groups of settings.
+
+    Raises:
+        ConfigError: If one is missing, or is something else.
+    """
+    for name in names:
+        if name not in settings:
+            raise ConfigError(
+                f"The setting `{name}` is missing. A recipe may override a group, but not remove "
+                f"it: set {name}, or leave out its override."
+            )
+        if not isinstance(settings[name], Mapping):
+            example = f", as in {EXAMPLES[name]}" if name in EXAMPLES else ""
+            raise ConfigError(f"{name}={settings[name]!r} should be a group of settings{example}.")
 
 
 def check_flags(settings: Settings) -> None:

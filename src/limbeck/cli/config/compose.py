@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from limbeck._base.checks import check_text
 from limbeck._base.errors import ConfigError
+from limbeck.cli.config.arms import check_arms, check_groups
 from limbeck.cli.config.groups import (
     CONF,
     GROUPS,
@@ -43,7 +44,7 @@ from limbeck.cli.config.overrides import (
     quote_words,
     section_of,
 )
-from limbeck.cli.config.sweep import Point, expand, points
+from limbeck.cli.config.sweep import SWEEPABLE, Point, expand, points
 from limbeck.cli.config.sweep_values import Sweeps, group_choices, recipe_sweeps, split
 
 
@@ -150,6 +151,9 @@ def _sweep_arms(
     config_dir: str | Path | None,
 ) -> dict[str, Any]:
     """Return the arms of a sweep, with the settings of each point composed as for a single run."""
+    study: Any = OmegaConf.to_container(base)
+    check_groups(study, SWEEPABLE)
+    check_arms(study.get("arms"), study)
     by_choice: dict[tuple[str, ...], Any] = {}
     sweep = []
     for values in points(sweeps):
@@ -163,12 +167,14 @@ def _sweep_arms(
             is_part = isinstance(values[key], dict) and not names_object(values[key])
             OmegaConf.update(settings, key, values[key], merge=is_part)
         OmegaConf.resolve(settings)
-        sweep.append(Point(values, OmegaConf.to_container(settings)))  # type: ignore[arg-type]
+        point: Any = OmegaConf.to_container(settings)
+        check_groups(point, (*SWEEPABLE, "arms"))
+        sweep.append(Point(values, point))
 
     def views(name: str) -> Any:
         return read_choice("views", name, config_dir)
 
-    return expand(OmegaConf.to_container(base), sweep, views)  # type: ignore[arg-type]
+    return expand(study, sweep, views)
 
 
 def _compose_with_choices(

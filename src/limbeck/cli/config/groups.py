@@ -121,6 +121,34 @@ def _check_settings(file: Path) -> None:
     if settings is not None and not isinstance(settings, dict):
         content = "a list" if isinstance(settings, list) else repr(settings)
         raise ConfigError(f"{file} should list settings as KEY: VALUE, but contains {content}.")
+    _check_defaults(file, (settings or {}).get("defaults", []))
+
+
+def _check_defaults(file: Path, defaults: Any) -> None:
+    """Check the list of files that a file includes or overrides."""
+    items = defaults if isinstance(defaults, list) else [None]
+    for item in items:
+        if not _is_default(item):
+            what = f"contains {item!r}" if isinstance(defaults, list) else f"is {defaults!r}"
+            raise ConfigError(
+                f"{file}: defaults {what}. Expected a list of names, such as `- digits`, and of "
+                "choices, such as `- override /views: shift`."
+            )
+
+
+def _is_default(item: Any) -> bool:
+    """Whether an item of ``defaults`` is a name, or one group with its choice or choices."""
+    if isinstance(item, str):
+        return bool(item.strip("/@: "))
+    if not isinstance(item, dict):
+        return False
+    groups = [key for key in item if key != "optional"]
+    if len(groups) != 1 or not isinstance(groups[0], str):
+        return False
+    name = groups[0].removeprefix("optional ").removeprefix("override ").strip("/@: ")
+    choices = item[groups[0]]
+    choices = choices if isinstance(choices, list) else [choices]
+    return bool(name) and all(choice is None or isinstance(choice, str) for choice in choices)
 
 
 def _read_text(file: Path) -> str:

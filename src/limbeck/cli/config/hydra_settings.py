@@ -1,6 +1,7 @@
 """Composition of settings with Hydra, and messages about invalid overrides."""
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,17 @@ from limbeck.cli.config.overrides import (
 )
 
 MISSING = object()
+INVALID_DEFAULTS = "an item in its list `defaults` that is not valid"
+_WORDS_OF_LIBRARIES = (
+    (re.compile(r" Config search path:.*"), ""),
+    (re.compile(r" full_key:.*"), ""),
+    (re.compile(r"\w+ raised while composing config: "), ""),
+    (
+        re.compile(r"Cannot merge (DictConfig with ListConfig|ListConfig with DictConfig)"),
+        "a list and a group of settings have the same key",
+    ),
+)
+"""Words of Hydra and OmegaConf in messages, with those that replace them."""
 OPEN_GROUPS = ("trainer", "arms", "student.config", "teacher.model.config")
 """Groups that accept new keys on the command line."""
 
@@ -43,8 +55,9 @@ class Composer:
         if key not in self._configs:
             try:
                 config = hydra_compose("config", overrides=[*self.search_path, *overrides])
-            except TypeError as error:  # Hydra joins the names of choices, which may not be text
-                raise ValueError(str(error)) from None
+            except (AssertionError, AttributeError, LookupError, TypeError):
+                # Hydra trusts the lists of defaults in files, such as that each item has a name
+                raise ValueError(f"a file has {INVALID_DEFAULTS}") from None
             self._configs[key] = config
         return copy.deepcopy(self._configs[key])
 
@@ -181,6 +194,8 @@ def explain(error: Exception, parsed: Sequence[Parsed], config_dir: str | Path |
         if key in GROUPS and value not in choice_names(key, config_dir):
             return unknown_choice(key, value, config_dir)
     reason = " ".join(str(error).split()) or type(error).__name__
+    for pattern, text in _WORDS_OF_LIBRARIES:
+        reason = pattern.sub(text, reason)
     return f"The settings cannot be read: {reason}"
 
 

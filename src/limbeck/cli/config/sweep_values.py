@@ -77,7 +77,9 @@ def recipe_sweeps(composer: Composer, overrides: SplitOverrides) -> Sweeps:
     """
     groups = [o for o in overrides.plain if key_of(o) in GROUPS or key_of(o) in ("sweep", "quick")]
     config = composer(groups)
-    sweep: Any = OmegaConf.to_object(config.get("sweep") or OmegaConf.create())
+    sweep: Any = config.get("sweep") or {}
+    if OmegaConf.is_config(sweep):
+        sweep = OmegaConf.to_object(sweep)
     if not isinstance(sweep, dict):
         raise ConfigError(
             f"sweep={sweep!r} should list values by key, as in {{objective.temperature: [1, 2, "
