@@ -119,6 +119,15 @@ def test_pipes_among_the_images_are_refused_at_once(tmp_path):
         runtime.decode(tmp_path / "a.png", size=(2, 2), channels=1)
 
 
+def test_content_behind_a_link_is_not_shown(bundle, tmp_path):
+    (tmp_path / "secret").write_text("password=1234")
+    (bundle / "SHA256SUMS").unlink()
+    (bundle / "SHA256SUMS").symlink_to(tmp_path / "secret")
+    with pytest.raises(runtime.BundleError, match="found something else behind a link") as caught:
+        runtime.verify(bundle)
+    assert "1234" not in str(caught.value)
+
+
 def test_folders_behind_many_links_or_very_deep_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(runtime, "MAX_PATHS", 50)
     folder = tmp_path

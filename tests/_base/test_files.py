@@ -210,6 +210,18 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
     assert listing(tmp_path) == [".mine.tmp", "a.txt", "runs"]
 
 
+def test_what_a_killed_process_was_replacing_is_restored(tmp_path):
+    staging = tmp_path / "run" / ".bundle.12-0123abcd.tmp"
+    write_text(staging / "backup bundle" / "a.txt", "old")
+    write_text(staging / "backup bundle.zip", "old")
+    write_text(staging / "bundle" / "a.txt", "half")
+    write_text(tmp_path / "run" / "bundle.zip", "new")
+    remove_leftovers(tmp_path, subfolders=True)
+    assert listing(tmp_path / "run") == ["bundle", "bundle.zip", "bundle/a.txt"]
+    assert (tmp_path / "run" / "bundle" / "a.txt").read_text() == "old"
+    assert (tmp_path / "run" / "bundle.zip").read_text() == "new"
+
+
 def test_a_name_of_the_longest_length_is_written(tmp_path):
     file = tmp_path / ("ä" * 120 + ".txt")
     write_text(file, "x")

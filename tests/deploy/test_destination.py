@@ -9,8 +9,10 @@ from support.crashes import crash_at
 
 from limbeck._base.cache import hold_lock
 from limbeck._base.errors import ConfigError
+from limbeck._base.files import write_json
 from limbeck._base.open_folder import OpenFolder
 from limbeck.deploy.destination import Destination
+from limbeck.run.folder import RunFolder
 
 
 @pytest.fixture
@@ -126,8 +128,11 @@ def content_of(place):
 
 
 @pytest.mark.slow
-def test_every_crash_leaves_the_earlier_or_the_new_bundle(tmp_path, bundle):
+@pytest.mark.parametrize("next_command", ["export", "resume"])
+def test_every_crash_leaves_the_earlier_or_the_new_bundle(tmp_path, bundle, next_command):
     place = destination(tmp_path)
+    run = RunFolder(place.folder.parent)
+    write_json(run.manifest, {})
     (bundle / "card.md").write_text("card")
     point, states = 0, set()
     while True:
@@ -136,8 +141,12 @@ def test_every_crash_leaves_the_earlier_or_the_new_bundle(tmp_path, bundle):
         place.publish(bundle, overwrite=True)
         (bundle / "SHA256SUMS").write_text("new")
         crashed = crash_at(point, lambda: place.publish(bundle, overwrite=True), tmp_path)
+        if next_command == "resume":
+            with run.claim(resume=True):
+                assert place.folder.is_dir()
+                assert place.archive.is_file()
         place.recover()
-        assert sorted(os.listdir(place.folder.parent)) == ["out", "out.zip"]
+        assert sorted(os.listdir(run.path)) == ["manifest.json", "out", "out.zip"]
         folder, archive = content_of(place)
         assert sorted(folder) == ["SHA256SUMS", "card.md"]
         states.add((folder["SHA256SUMS"], archive))

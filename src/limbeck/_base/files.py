@@ -19,6 +19,8 @@ from typing import IO
 
 TEMPORARY_FILE = re.compile(r"\..*\.\d+-[0-9a-f]{8}\.tmp")
 """Names of temporary files: ``.NAME.PID-RANDOM.tmp``."""
+BACKUP = "backup "
+"""Start of the name, in a temporary folder, of an earlier file or folder that is being replaced."""
 _NAME_LENGTH = 50
 """Number of characters of a file's name in the name of its temporary file, which has a limit."""
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -107,7 +109,7 @@ def move(source: Path, target: Path) -> None:
 def remove_leftovers(folder: Path, name: str | None = None, *, subfolders: bool = False) -> None:
     """Remove temporary files and folders that killed processes have left in a folder.
 
-    Call it only while no other process writes there, as under the lock of the folder.
+    What such a process was replacing, and had not replaced yet, is restored. Call it only while no other process writes there, as under the lock of the folder.
 
     Args:
         folder: Folder, which need not exist.
@@ -118,6 +120,12 @@ def remove_leftovers(folder: Path, name: str | None = None, *, subfolders: bool 
         for path in list(folder.rglob("*") if subfolders else folder.iterdir()):
             if is_temporary(path.name, name):
                 _remove(path)
+
+
+def restore(backup: Path, path: Path) -> None:
+    """Move an earlier file or folder back to its path, unless its successor is there."""
+    if os.path.lexists(backup) and not os.path.lexists(path):
+        os.replace(backup, path)
 
 
 @contextmanager
@@ -175,6 +183,8 @@ def _start(name: str) -> str:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
+        for backup in path.glob(f"{BACKUP}*"):
+            restore(backup, path.parent / backup.name.removeprefix(BACKUP))
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,16 @@ from pathlib import Path
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base import cache, ownership
 from limbeck._base.errors import ConfigError
-from limbeck._base.files import is_temporary, move, temporary_folder, write_bytes
+from limbeck._base.files import (
+    BACKUP,
+    move,
+    remove_leftovers,
+    restore,
+    temporary_folder,
+    write_bytes,
+)
 from limbeck._base.open_folder import OpenFolder
 from limbeck.deploy.bundle import zip_bundle
-
-BACKUP = "backup "
-"""Start of the name of an earlier file or folder while it is replaced."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,10 @@ class Destination:
         if not self.folder.parent.is_dir():
             return
         with OpenFolder.open(self.folder.parent) as parent:
-            cache.clean_up(parent, self._lock, self._recover)
+            cache.clean_up(parent, self._lock, self._remove_leftovers)
 
-    def _recover(self) -> None:
-        for staging in sorted(self.folder.parent.iterdir()):
-            is_folder = staging.is_dir() and not staging.is_symlink()
-            if not is_folder or not is_temporary(staging.name, self.folder.name):
-                continue
-            for path in (self.folder, self.folder.with_name(f"{self.folder.name}.zip")):
-                _restore([(staging / f"{BACKUP}{path.name}", path)])
-            shutil.rmtree(staging, ignore_errors=True)
+    def _remove_leftovers(self) -> None:
+        remove_leftovers(self.folder.parent, self.folder.name)
 
     @property
     def _lock(self) -> str:
@@ -153,18 +150,13 @@ class Destination:
                     os.replace(path, backup)
                 move(new, path)
         except BaseException as error:
-            _restore(backups)
+            for backup, path in backups:
+                restore(backup, path)
             if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise ConfigError(
                     f"to={self.folder} already exists: another export finished first."
                 ) from None
             raise
-
-
-def _restore(backups: list[tuple[Path, Path]]) -> None:
-    for backup, path in backups:
-        if os.path.lexists(backup) and not os.path.lexists(path):
-            os.replace(backup, path)
 
 
 def _is_empty_folder(path: Path) -> bool:
