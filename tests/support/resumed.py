@@ -12,8 +12,9 @@ from limbeck.models import GPT, MLP, ConvNet
 from limbeck.teacher.signal import StoredTeacher
 from limbeck.training.cohort.checkpoint import Checkpoints
 from limbeck.training.cohort.stack import Cohort
+from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fit import fit
-from limbeck.training.loggers import csv_logger, gather_scalars
+from limbeck.training.loggers import gather_scalars
 from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
 
@@ -110,7 +111,7 @@ def train(make, checkpoints=None, logs=None, *, epochs=3, **options):
     """Train what a function makes, and return the task and the number of steps."""
     task, data = make()
     settings = TrainerOptions.of({"accelerator": "cpu", "max_epochs": epochs, **options})
-    loggers = [] if logs is None else [csv_logger(logs, "cohort0")]
+    loggers = [] if logs is None else [CSVLogger(logs, "cohort0")]
     torch.manual_seed(8)
     return task, fit(task, data, options=settings, loggers=loggers, checkpoints=checkpoints)
 

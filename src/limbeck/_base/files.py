@@ -109,7 +109,8 @@ def move(source: Path, target: Path) -> None:
 def remove_leftovers(folder: Path, name: str | None = None, *, subfolders: bool = False) -> None:
     """Remove temporary files and folders that killed processes have left in a folder.
 
-    What such a process was replacing, and had not replaced yet, is restored. Call it only while no other process writes there, as under the lock of the folder.
+    What such a process was replacing, and had not replaced yet, is restored. Call it only while no
+    other process writes there, as under the lock of the folder.
 
     Args:
         folder: Folder, which need not exist.

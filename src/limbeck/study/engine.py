@@ -10,9 +10,9 @@ from limbeck._base.progress import StageProgress
 from limbeck.data.batches import StudyData
 from limbeck.run.folder import RunFolder
 from limbeck.store.answers import Precision
+from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fabric import make_fabric
 from limbeck.training.fit import fit
-from limbeck.training.loggers import csv_logger
 from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
 
@@ -68,7 +68,7 @@ class Engine:
             ResourceError: If there is not enough memory.
         """
         options = TrainerOptions.of({**self.options, "max_epochs": epochs})
-        loggers = [csv_logger(self.run.logs, stage), *self._user_loggers()]
+        loggers = [CSVLogger(self.run.logs, stage), *self._user_loggers()]
         with self.progress.stage(label, epochs) as advance:
             fit(
                 task,

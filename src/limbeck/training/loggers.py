@@ -1,4 +1,4 @@
-"""Loggers: a CSV file per stage, gathered into ``metrics.csv``; TensorBoard; Weights & Biases."""
+"""Loggers of the user's choice, and the gathering of all CSV logs into ``metrics.csv``."""
 
 import csv
 import netrc
@@ -14,31 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from lightning_fabric.loggers import CSVLogger, TensorBoardLogger
+from lightning_fabric.loggers import TensorBoardLogger
 
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
-from limbeck._base.files import sync
 from limbeck._base.reading import open_text
 from limbeck._base.signals import received_signal
 
 CLOSING_SECONDS = 1.5
 """Number of seconds in which all loggers close after an interrupt."""
 WANDB_MODES = ("auto", "online", "offline", "off")
-
-
-class SyncedCSVLogger(CSVLogger):
-    """A CSV logger whose file is brought to the disk before a checkpoint that counts on it."""
-
-    def sync(self) -> None:
-        """Bring all rows to the disk."""
-        file = Path(self.log_dir) / "metrics.csv"
-        if file.is_file():  # only the first of several processes writes it
-            sync(file)
-
-
-def csv_logger(logs: Path, stage: str) -> SyncedCSVLogger:
-    """Create a CSV logger for one stage; a resumed stage gets a new version folder."""
-    return SyncedCSVLogger(logs, name=stage, flush_logs_every_n_steps=1)
 
 
 def tensorboard_logger(save_dir: str | Path, **options: Any) -> TensorBoardLogger:
@@ -183,7 +167,7 @@ def gather_scalars(logs: Path) -> list[dict[str, Any]]:
     with a warning.
 
     Args:
-        logs: Folder of :func:`csv_logger`.
+        logs: Folder of all logs of :class:`~limbeck.training.csv_logger.CSVLogger`.
     """
     scalars: dict[tuple[str, str, int, int, str], float] = {}
     files = [file for file in logs.glob("*/version_*/metrics.csv") if _version(file) is not None]
@@ -229,7 +213,7 @@ def warn_of_missing_epochs(
 
 
 def _version(file: Path) -> int | None:
-    """Number of a log's folder; None if it is not one of :func:`csv_logger`."""
+    """Number of a log's folder; None if it is not one of limbeck's logger."""
     text = file.parent.name.removeprefix("version_")
     return int(text) if text.isdecimal() and len(text) < 10 else None
 
@@ -237,9 +221,11 @@ def _version(file: Path) -> int | None:
 def _scalars(file: Path) -> Iterator[tuple[str, int, str, int, float]]:
     """Yield arm, seed, metric, epoch and value of each scalar in a log."""
     with open_text(file) as lines:
-        for row in csv.DictReader(lines):
+        # Half a last line, of a killed run, may look like another number.
+        complete = (line for line in lines if line.endswith(("\n", "\r")))
+        for row in csv.DictReader(complete):
             if not row.get("epoch"):
-                continue  # an incomplete last line of a killed run
+                continue
             epoch = int(row["epoch"])
             for name, value in row.items():
                 if isinstance(name, str) and name.count("/") >= 2 and value:

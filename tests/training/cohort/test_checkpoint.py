@@ -17,7 +17,7 @@ from limbeck import Optimizer
 from limbeck._base.errors import LimbeckWarning
 from limbeck._base.signals import Interrupted
 from limbeck.data import Shift
-from limbeck.training import chunked_steps, epochs, loggers
+from limbeck.training import chunked_steps, csv_logger, epochs
 from limbeck.training.cohort import checkpoint
 from limbeck.training.cohort.checkpoint import Checkpoints
 from limbeck.training.cohort.checkpoint_file import (
@@ -170,7 +170,7 @@ def test_an_interrupt_costs_no_step_if_saving_is_fast(tmp_path, monkeypatch):
 def test_logs_reach_the_disk_before_a_checkpoint(tmp_path, monkeypatch):
     order = []
     write = checkpoint.write_checkpoint
-    monkeypatch.setattr(loggers, "sync", lambda file: order.append(file.name))
+    monkeypatch.setattr(csv_logger, "sync", lambda file: order.append(file.name))
     monkeypatch.setattr(
         checkpoint, "write_checkpoint", lambda *a: [order.append("checkpoint"), write(*a)]
     )

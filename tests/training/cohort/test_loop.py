@@ -17,8 +17,9 @@ from limbeck.models import MLP
 from limbeck.teacher.signal import StoredTeacher
 from limbeck.training.cohort import loop
 from limbeck.training.cohort.stack import Cohort
+from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fit import Loaders, fit
-from limbeck.training.loggers import csv_logger, gather_scalars
+from limbeck.training.loggers import gather_scalars
 from limbeck.training.optimizer import Optimizer
 from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
@@ -119,7 +120,7 @@ def test_logged_scalars_are_those_of_lightnings_trainer(tmp_path):
     positional, keywords = settings_of(2, None)
     task = DistillationTask(cohort(), *positional, **keywords)
     options = TrainerOptions(accelerator="cpu", max_epochs=2)
-    fit(task, batches(), options=options, loggers=[csv_logger(tmp_path, "cohort0")])
+    fit(task, batches(), options=options, loggers=[CSVLogger(tmp_path, "cohort0")])
     logged = {
         f"{row['arm']}/seed{row['seed']}/{row['metric']}": row["value"]
         for row in gather_scalars(tmp_path)
@@ -233,7 +234,7 @@ def test_validation_can_be_rare_and_short(tmp_path):
     task = DistillationTask(student(0), seeds=[0], arm_names=["a"])
     data = StudyData(dataset(), seeds=[0], batch_size=BATCH_SIZE)
     options = TrainerOptions(accelerator="cpu", max_epochs=4, check_val_every_n_epoch=2)
-    fit(task, data, options=options, loggers=[csv_logger(tmp_path, "cohort0")])
+    fit(task, data, options=options, loggers=[CSVLogger(tmp_path, "cohort0")])
     rows = gather_scalars(tmp_path)
     assert {row["epoch"] for row in rows if row["metric"] == "val_loss"} == {1, 3}
     assert {row["epoch"] for row in rows if row["metric"] == "train_loss"} == {0, 1, 2, 3}

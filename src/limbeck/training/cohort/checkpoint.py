@@ -25,7 +25,7 @@ from limbeck.training.cohort.checkpoint_file import (
     step_of,
     write_checkpoint,
 )
-from limbeck.training.loggers import SyncedCSVLogger
+from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.task import DistillationTask
 
 EPOCH_CHECKPOINTS = 20
@@ -240,7 +240,7 @@ class Checkpoints:
     def _sync_logs(self) -> None:
         """Flush the rows of finished epochs to the disk, which a resumed run does not log again."""
         for logger in self.fabric.loggers:
-            if isinstance(logger, SyncedCSVLogger):
+            if isinstance(logger, CSVLogger):
                 logger.sync()
 
     def _keep(self, file: Path) -> None:
