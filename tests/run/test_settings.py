@@ -93,3 +93,9 @@ def test_damaged_settings_are_named(tmp_path, content):
     run.config.write_bytes(content)
     with pytest.raises(UntrustedFileError, match=r"config\.yaml is damaged"):
         read_settings(run)
+
+
+def test_a_folder_in_place_of_the_settings_is_named(tmp_path):
+    (tmp_path / "config.yaml").mkdir()
+    with pytest.raises(UntrustedFileError, match=r"config\.yaml is damaged: it is a folder\."):
+        read_settings(RunFolder(tmp_path))

@@ -238,5 +238,7 @@ def test_a_builder_that_fails_is_named(data, tmp_path):
 
     with pytest.raises(ConfigError, match=r"The model could not be built: 'width'"):
         study(data, tmp_path / "run", student=fail).run()
+    with pytest.raises(ConfigError, match="could not be built: MLP got an unexpected keyword"):
+        study(data, tmp_path / "run", student=partial(MLP, channels=3)).run()
     with pytest.raises(ResourceError, match="Memory ran out while a model was built"):
         study(data, tmp_path / "run", student=run_out).run()

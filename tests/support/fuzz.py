@@ -165,6 +165,7 @@ def guarded(folder):
     with pytest.MonkeyPatch.context() as patch, _limited_memory(), _deadline():
         patch.setenv("LIMBECK_STORE", str(folder / "store"))
         patch.setenv("LIMBECK_CACHE", str(folder / "cache"))
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(scratch))  # which torch.onnx creates
         patch.setattr(tempfile, "tempdir", str(scratch))
         _GUARD.escapes.clear()
         _GUARD.folder = str(folder)

@@ -47,7 +47,8 @@ def read_settings(run: RunFolder) -> dict[str, Any]:
             "the study with overwrite=true."
         ) from None
     except (IsADirectoryError, ValueError) as error:
-        raise UntrustedFileError(f"{file} is damaged: {error}.") from None
+        reason = "it is a folder" if isinstance(error, OSError) else error
+        raise UntrustedFileError(f"{file} is damaged: {reason}.") from None
     files = read_manifest(run).files if run.manifest.exists() else None
     digest = (files or {}).get(file.name)
     if digest is not None and sha256(content).hexdigest() != digest:

@@ -250,6 +250,7 @@ def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
                     f"{OUT_OF_MEMORY} ran out while a model was built ({error}). Make it smaller."
                 ) from None
             reason = " ".join(str(error).split()) or type(error).__name__
+            reason = reason.replace(".__init__()", "")  # MLP got an unexpected keyword argument
             raise ConfigError(f"The model could not be built: {reason}.") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(
