@@ -146,8 +146,34 @@ def test_a_store_that_cannot_be_read(root, capsys, monkeypatch):
 def test_no_stores(tmp_path, capsys):
     assert main(["store", "list", "--folder", str(tmp_path / "none")]) == 0
     assert capsys.readouterr().out == f"no stores in {tmp_path / 'none'}\n"
-    assert main(["store", "verify", "--folder", str(tmp_path / "none")]) == 0
-    assert main(["store", "clear", "--all", "--folder", str(tmp_path / "none")]) == 0
+    for words in (["verify"], ["clear", "--all"]):
+        assert main(["store", *words, "--folder", str(tmp_path / "none")]) == 0
+        assert capsys.readouterr().out == f"no stores in {tmp_path / 'none'}\n"
+    (tmp_path / "file").touch()
+    for words in (["list"], ["verify"], ["clear", "--all"]):
+        assert main(["store", *words, "--folder", str(tmp_path / "file")]) == 2
+        assert "file is not a folder" in capsys.readouterr().err
+
+
+def test_a_store_without_permission_is_neither_sound_nor_removed(open_folder, capsys):
+    store = open_folder / ("0" * 32)
+    store.mkdir(mode=0)
+    folder = ["--folder", str(open_folder)]
+    assert main(["store", "list", *folder]) == 0
+    assert "unreadable" in capsys.readouterr().out
+    assert main(["store", "verify", *folder]) == 6
+    err = capsys.readouterr().err
+    assert f"{store} cannot be read (Permission denied). Check" in err
+    assert main(["store", "clear", "--all", *folder]) == 6
+    err = capsys.readouterr().err
+    assert f"{store} cannot be removed (Permission denied)" in err
+    assert "store=off" not in err
+
+
+def test_a_key_may_be_given_twice(root, capsys):
+    one, _ = both(root)
+    assert main(["store", "clear", one.name, one.name[:8]]) == 0
+    assert capsys.readouterr().out.count("removed") == 1
 
 
 def test_verify_names_every_damage(root, capsys):

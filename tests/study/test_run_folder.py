@@ -1,5 +1,6 @@
 """A study that fails or is killed is resumed, and ends as if it had never stopped."""
 
+import gc
 from functools import partial
 
 import pytest
@@ -27,6 +28,7 @@ from limbeck._base.errors import (
 )
 from limbeck.data import Shift
 from limbeck.models import MLP
+from limbeck.study import run_folder
 from limbeck.study.engine import Engine
 
 
@@ -149,3 +151,15 @@ def test_a_run_is_not_resumed_with_another_teacher(data, tmp_path, monkeypatch):
             study_of(data, out).run()
     with pytest.raises(TeacherError, match="the teacher has changed since this run was started"):
         study_of(data, out, teacher=teacher_model(seed=8), resume=True).run()
+
+
+def test_the_temporary_folder_of_another_process_is_swept_and_goes_with_it(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    run = run_folder.TemporaryRunFolder(tmp_path / "run", resume=True)
+    parent = run.path.parent
+    assert run.config.is_file()
+    assert (parent / ".lock").is_file()  # by which later processes recognise one that was killed
+    del run
+    gc.collect()
+    assert not parent.exists()

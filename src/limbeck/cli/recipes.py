@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from limbeck._base.errors import ConfigError
 from limbeck._base.printable import printable
 from limbeck._base.reading import read_bytes
 from limbeck.cli.parsers import add_verb
@@ -26,7 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the name and the description of every recipe."""
     from limbeck.cli.config.groups import choices
 
-    recipes = choices("recipe", arguments.config_dir)
+    folder = arguments.config_dir
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"--config-dir {folder} is not a folder. Name one that contains recipe/.")
+    recipes = choices("recipe", folder)
     width = max(map(len, recipes))
     for name, file in recipes.items():
         line = printable(f"{name:<{width}}  {description(file)}")
@@ -46,8 +50,8 @@ def description(recipe: Path) -> str:
     """The first comment of a recipe, less Hydra's ``@package`` directive."""
     try:
         text = read_bytes(recipe).decode("utf-8-sig", errors="replace")
-    except ValueError:  # too large, or a pipe
-        return ""
+    except (OSError, ValueError):  # without permission, a broken link, too large, or a pipe
+        return "(cannot be read)"
     for line in text.splitlines():
         comment = line.lstrip("# ")
         if line.startswith("#") and not comment.startswith("@package"):

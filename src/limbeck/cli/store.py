@@ -1,6 +1,7 @@
 """``limbeck store``: list, verify and clear the stores of a folder."""
 
 import argparse
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -14,9 +15,9 @@ from limbeck.cli.parsers import add_verb
 from limbeck.cli.terminal import say
 from limbeck.store.files import (
     StoreFolder,
+    UnreadableStoreError,
     describe_shards,
     format_bytes,
-    translate_write_errors,
 )
 from limbeck.store.folder import find_stores, remove_store, size_of
 from limbeck.store.key import Header
@@ -104,13 +105,17 @@ def verify(root: Path, keys: Sequence[str]) -> Iterator[str]:
         UntrustedFileError: If stores are damaged; raised at the end, naming all of them.
         ResourceError: If a store cannot be read.
     """
-    errors = []
+    errors: list[str] = []
+    unreadable: list[str] = []
     for path in select(root, keys) if keys else find_stores(root):
         try:
             store = StoreFolder.open(path)
             shards = store.check().damaged_shards if store else []
         except UntrustedFileError as error:
             errors.append(str(error))
+            continue
+        except UnreadableStoreError as error:
+            unreadable.append(error.fault)
             continue
         if shards:
             errors.append(f"{path}: {describe_shards(shards)} damaged.")
@@ -125,6 +130,9 @@ def verify(root: Path, keys: Sequence[str]) -> Iterator[str]:
             "removes a store."
         )
         raise UntrustedFileError("\n".join(errors))
+    if unreadable:
+        faults = "; ".join(unreadable)
+        raise ResourceError(f"{faults}. Check the permissions and the disk.")
 
 
 def clear(root: Path, keys: Sequence[str], *, everything: bool) -> Iterator[str]:
@@ -146,8 +154,13 @@ def clear(root: Path, keys: Sequence[str], *, everything: bool) -> Iterator[str]
         )
     for path in find_stores(root) if everything else select(root, keys):
         size = size_of(path)
-        with translate_write_errors(root):
+        try:
             _remove(path)
+        except OSError as error:
+            raise ResourceError(
+                f"{path} cannot be removed ({error.strerror or error}). Check the permissions of "
+                "the folder and of the one that contains it."
+            ) from None
         yield f"{path.name[:KEY_DIGITS]}  removed, {format_bytes(size)} freed"
 
 
@@ -179,7 +192,7 @@ def select(root: Path, keys: Sequence[str]) -> list[Path]:
             count = f"{len(matches)} stores" if matches else "no store"
             raise ConfigError(f"{key} matches {count} in {root}. Known stores: {names}.")
         selected += matches
-    return selected
+    return list(dict.fromkeys(selected))  # a key may be given twice
 
 
 # The verb -----------------------------------------------------------------------------------------
@@ -209,11 +222,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.keys and arguments.action == "list":
         raise ConfigError("'limbeck store list' takes no key: it lists every store.")
     root = arguments.folder or cache.ANSWERS.default_folder
+    if os.path.lexists(root) and not root.is_dir():
+        raise ConfigError(f"{root} is not a folder. Name the folder of the stores with --folder.")
     lines: Iterable[str] = table(root)
     if arguments.action == "verify":
         lines = verify(root, arguments.keys)
     elif arguments.action == "clear":
         lines = clear(root, arguments.keys, everything=arguments.all)
+    is_empty = True
     for line in lines:
+        is_empty = False
         say(line)
+    if is_empty:
+        say(f"no stores in {root}")
     return 0

@@ -10,9 +10,10 @@ import re
 import shutil
 import stat
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from limbeck._base.scratch import scratch_folder
 
 MAX_LINE = 4096
 MAX_REFS_BYTES = 64 << 20
@@ -122,8 +123,9 @@ def _has_changes(repository: _Repository, commit: str) -> bool:
         SubprocessError: If git fails or takes too long.
     """
     program = _find_git()
-    with tempfile.TemporaryDirectory(prefix="limbeck-") as name:
-        twin = Path(name)
+    with scratch_folder() as folder:
+        twin = folder / "twin.git"
+        twin.mkdir()
         _write_twin(twin, repository, commit)
         process = subprocess.run(
             [

@@ -274,9 +274,19 @@ def describe_shards(shards: list[int]) -> str:
     return f"shards {', '.join(map(str, shards))} are"
 
 
-def unreadable(file: Path, error: OSError) -> ResourceError:
+class UnreadableStoreError(ResourceError):
+    """A file of a store cannot be read.
+
+    Args:
+        fault: Name of the file and the reason, without advice.
+    """
+
+    def __init__(self, fault: str):
+        super().__init__(f"{fault}, so the teacher's stored answers cannot be used. {ALTERNATIVES}")
+        self.fault = fault
+
+
+def unreadable(file: Path, error: OSError) -> UnreadableStoreError:
     """The error for a file of a store that cannot be read."""
-    return ResourceError(
-        f"{error.filename or file} cannot be read ({error.strerror or error}), so the teacher's "
-        f"stored answers cannot be used. {ALTERNATIVES}"
-    )
+    reason = error.strerror or error
+    return UnreadableStoreError(f"{error.filename or file} cannot be read ({reason})")

@@ -48,7 +48,9 @@ def is_store(path: Path) -> bool:
                 _STORE_FILE.fullmatch(name) and not stat.S_ISDIR(folder.status(name).st_mode)
                 for name in folder.names()
             )
-    except OSError:  # a link or a file, removed by another process, or owned by another user
+    except PermissionError:  # it is listed as unreadable, rather than passed over as sound
+        return True
+    except OSError:  # a link or a file, or removed by another process
         return False
 
 

@@ -1,9 +1,9 @@
 """Opening, checking and cleaning up of the run folder of a study."""
 
 import shutil
-import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import yaml
 from limbeck._base.errors import ConfigError, DataError, TeacherError, is_out_of_memory
 from limbeck._base.files import write_text
 from limbeck._base.reading import parse_yaml
+from limbeck._base.scratch import scratch_folder
 from limbeck._base.signals import check_interrupt, defer_interrupts, received_signal
 from limbeck.data import TransferSet
 from limbeck.losses import Objective
@@ -36,8 +37,9 @@ class TemporaryRunFolder(RunFolder):
     """
 
     def __init__(self, original: Path, *, resume: bool):
-        self._parent = tempfile.TemporaryDirectory(prefix="limbeck-")
-        super().__init__(Path(self._parent.name) / "run")
+        self._stack = ExitStack()
+        super().__init__(self._stack.enter_context(scratch_folder()) / "run")
+        weakref.finalize(self, self._stack.close)
         if resume and original.is_dir():
             unfinished = shutil.ignore_patterns(".*")  # temporary files of writes in progress
             shutil.copytree(original, self.path, ignore=unfinished)
