@@ -63,6 +63,7 @@ SETTINGS = [
     ("data.val", {"_target_": TOUCH}),
     ("data._args_", [1]),
     ("data.name", "${oc.env:HOME}"),
+    ("data.val", {"_target_": "limbeck.data.text_file", "cache": "elsewhere"}),
     ("data.cache", "/"),
     ("data._target_", "limbeck.models.load_model"),
     ("data.val", {"_target_": "limbeck.models.HuggingFace", "path": "someone/model"}),
@@ -150,6 +151,18 @@ def test_notes_of_transformers_and_local_folders_need_no_trust(tmp_path):
     assert list(foreign_settings(settings, tmp_path, ())) == [
         "teacher.from=gpt2, which may be a model on the hub"
     ]
+
+
+def test_an_arm_whose_name_leads_out_of_the_run_is_refused(run, tmp_path):
+    """The student would come from another place on the user's disk."""
+    shutil.copytree(run / "students" / "soft", tmp_path / "outside")
+    text = (run / "summary.json").read_text(encoding="utf-8")
+    (run / "summary.json").write_text(text.replace('"soft"', '"../../outside"'), encoding="utf-8")
+    change(run)
+    for verb in ("export", "demo"):
+        code, _, err = call(verb, run, "arm=../../outside")
+        assert code == 7, err
+        assert "has an arm of the name '../../outside'" in err
 
 
 def test_links_out_of_a_run_are_not_followed(run, tmp_path):

@@ -142,3 +142,9 @@ def test_a_warning_names_a_control_that_differs_in_more_than_the_objective(data,
     ]
     alike = study_of(data, tmp_path / "alike", seeds=5).run()
     assert not [w for w in alike.warnings if "differ in" in w]
+
+
+def test_the_number_of_teachers_is_limited():
+    """A number in a run folder must not take the memory of a billion folders."""
+    with pytest.raises(ConfigError, match=r"teacher\.members=10001 is more than a study can hold"):
+        Teacher(model=own(8), members=10_001)

@@ -25,6 +25,7 @@ from limbeck.run.lock import hold_lock
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
 _LEFTOVER = re.compile(r"\.lock(\.[0-9a-f]{8})?|\.manifest\.json\..*")
 """Names of the files of a process that is killed before its first manifest is complete."""
+_NO_NAME = re.compile(r"[/\\\0]|^\.*$")
 
 
 class RunFolder:
@@ -51,7 +52,17 @@ class RunFolder:
         self.logs = self.path / "logs"
 
     def student(self, arm: str, seed: int) -> Path:
-        """Return the folder of one trained student."""
+        """Return the folder of one trained student.
+
+        Raises:
+            UntrustedFileError: If the name of the arm, which may come from a file of somebody else,
+                is not that of a folder.
+        """
+        if _NO_NAME.search(arm):
+            raise UntrustedFileError(
+                f"{printable(self.path)} has an arm of the name {arm!r}, which is not the name of "
+                "a folder."
+            )
         return self.path / "students" / arm / f"seed{seed}"
 
     def teachers(self) -> list[Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from limbeck._base.checks import check_arm_names, check_count, check_seed
+from limbeck._base.checks import MAX_SEEDS, check_arm_names, check_count, check_seed
 from limbeck._base.errors import (
     OUT_OF_MEMORY,
     ConfigError,
@@ -88,6 +88,10 @@ class Teacher:
         check_count("teacher.epochs", self.epochs)
         check_count("teacher.batch_size", self.batch_size)
         check_count("teacher.members", self.members)
+        if self.members > MAX_SEEDS:
+            raise ConfigError(
+                f"teacher.members={self.members} is more than a study can hold ({MAX_SEEDS:,})."
+            )
         check_seed("teacher.seed", self.seed)
         if self.combine not in COMBINE:
             raise ConfigError(

@@ -163,7 +163,7 @@ def _foreign_values(value: Any, path: str) -> Iterator[str]:
         yield from _downloads(value, path)
         for key, item in value.items():
             where = f"{path}.{key}" if path else str(key)
-            if _is_foreign(str(key), item):
+            if _is_foreign(str(key), item) or _is_inner_cache(where, item):
                 yield f"{where}={item}"
             else:
                 yield from _foreign_values(item, where)
@@ -179,6 +179,11 @@ def _is_foreign(key: str, value: Any) -> bool:
     # the settings of transformers may contain names such as _name_or_path, which are not used
     is_of_hydra = key.startswith("_") and key.endswith("_")
     return is_of_hydra and key not in SPECIAL_KEYS
+
+
+def _is_inner_cache(path: str, value: Any) -> bool:
+    """Whether an object inside the dataset, or elsewhere, names a folder for its cache."""
+    return path.endswith(".cache") and path != "data.cache" and value is not None
 
 
 def _downloads(settings: Mapping[str, Any], path: str) -> Iterator[str]:
