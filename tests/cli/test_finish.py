@@ -180,3 +180,16 @@ def test_a_read_only_run_is_refused_before_any_work(quick_run, monkeypatch, verb
     assert message.format(run=quick_run) in err
     assert "out=" not in err
     assert ("test samples of digits" in out) == (verb == "report")
+
+
+def test_a_report_names_the_files_that_it_lacks(quick_run, tmp_path, monkeypatch):
+    run = tmp_path / "copy"
+    shutil.copytree(quick_run, run)
+    monkeypatch.setattr("limbeck.report.page.write_report", lambda path: run / "report.html")
+    assert call("report", run)[::2] == (0, "")
+    (run / "metrics.csv").unlink()
+    (run / "predictions.npz").unlink()
+    code, _, err = call("report", run)
+    assert code == 0
+    assert f"metrics.csv and predictions.npz missing in {run}, so the report lacks figures" in err
+    assert f"'limbeck resume {run}' restores them" in err

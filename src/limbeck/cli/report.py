@@ -1,10 +1,13 @@
 """``limbeck report``."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limbeck.cli.parsers import add_trust, add_verb, trust_of
-from limbeck.cli.terminal import say
+from limbeck.cli.terminal import note, say
+
+if TYPE_CHECKING:
+    from limbeck.run.folder import RunFolder
 
 
 def add_parser(verbs: Any) -> None:
@@ -46,4 +49,18 @@ def run(arguments: argparse.Namespace) -> int:
             path = write_report(folder.path)
     print_summary(summary)
     say(f"report: {path}")
+    if folder.manifest.is_file():
+        _name_missing_files(folder)
     return 0
+
+
+def _name_missing_files(folder: "RunFolder") -> None:
+    """Say which figures the report lacks because a file is missing, and how to get it back."""
+    from limbeck.run.completeness import missing_results
+
+    missing = missing_results(folder)
+    if missing:
+        note(
+            f"warning: {' and '.join(missing)} missing in {folder.path}, so the report lacks "
+            f"figures. 'limbeck resume {folder.path}' restores them."
+        )
