@@ -23,7 +23,11 @@ There is one page per recipe, with the command, commit, machine, time, results o
 whether the goals were met. The table shows test errors (for text, bits per byte), mean ± standard
 deviation over seeds, of the arm that is best on the validation split and of its control.
 [results.json](results.json) contains the same numbers for programs. See also [Speed](speed.md) and
-[Exported students](export.md)."""
+[Exported students](export.md).
+
+A page with a column *McNemar p* was made with version 0.1, whose
+[rule](../concepts/verdict.md#the-rule) needed more evidence: some of its *not shown* would be
+decided now."""
 
 
 def write_pages(
@@ -243,7 +247,8 @@ def _comparisons(entry: Entry, names: Sequence[str]) -> str:
     words = wording_of(entry)
     beyond = "samples" if words.measure.key == "errors" else "text"
     heading = ["comparison", words.unit, "95 % over seeds", f"95 % over seeds and {beyond}"]
-    heading += [words.p_title, "gap closed", "verdict"]
+    is_earlier_rule = any(content.get("mcnemar_p") is not None for content in entry["comparisons"])
+    heading += ["McNemar p" if is_earlier_rule else "p", "gap closed", "verdict"]
     has_choice = len(entry["comparisons"]) > 1
     rows = []
     for content in entry["comparisons"]:
@@ -265,8 +270,8 @@ def _comparison_row(
     return [
         name,
         words.change(comparison),
+        words.interval(comparison, over_seeds=True),
         words.interval(comparison),
-        words.interval(comparison, total=True),
         p.removeprefix("p = ").removeprefix("p "),
         _share_with_interval(gap, getattr(comparison.gap_closed, f"{gap_key}_ci95", None)),
         comparison.verdict,

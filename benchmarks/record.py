@@ -52,6 +52,7 @@ COMPARISON_KEYS = (
     "delta_bits_per_byte",
     "gap_closed",
     "verdict",
+    "mcnemar_by_seed",
     "mcnemar_p",
     "p_value",
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from limbeck.evaluation.comparison import ArmErrors, compare_classifiers, gap_closed
+from limbeck.evaluation.statistics import crossed_test
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import GapClosed
 
@@ -45,7 +46,11 @@ def test_a_comparison_of_a_known_case():
     assert delta.mean == pytest.approx(-61 / 3)
     half = 4.302652729911275 * math.sqrt(1 / 3) / math.sqrt(3)
     assert delta.ci95 == pytest.approx((-61 / 3 - half, -61 / 3 + half), rel=1e-9)
-    assert comparison.mcnemar_p == pytest.approx(1.5 * 2 * 0.5**20, rel=1e-9)
+    assert comparison.mcnemar_by_seed == pytest.approx(
+        (2 * 0.5**20, 2 * 0.5**21, 2 * 0.5**20), rel=1e-9
+    )
+    test = crossed_test(wrong(20, 21, 24).astype(int) - wrong(40, 42, 44))
+    assert (delta.ci95_total, comparison.p_value) == (test.ci95, test.p_value)
     assert comparison.gap_closed.errors == pytest.approx((42 - 65 / 3) / 30)
     assert comparison.gap_closed.nll == pytest.approx(0.5)
     assert comparison.verdict == "helps"
@@ -56,7 +61,8 @@ def test_a_comparison_is_antisymmetric():
     arm, control = wrong(20, 21, 24), wrong(40, 42, 44)
     helps, hurts = compared(arm, control), compared(control, arm)
     assert (helps.verdict, hurts.verdict) == ("helps", "hurts")
-    assert helps.mcnemar_p == hurts.mcnemar_p
+    assert helps.mcnemar_by_seed == hurts.mcnemar_by_seed
+    assert helps.p_value == pytest.approx(hurts.p_value, rel=1e-9)
     assert hurts.delta_errors.mean == -helps.delta_errors.mean
     assert helps.gap_closed == GapClosed(errors=None, nll=None, nll_ci95=None)
 

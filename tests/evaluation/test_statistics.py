@@ -8,12 +8,11 @@ import pytest
 from scipy import stats
 
 from limbeck.evaluation.statistics import (
+    CrossedTest,
     Interval,
-    combine_p_values,
+    crossed_test,
     mcnemar_exact,
     paired_interval,
-    paired_t_test,
-    total_interval,
 )
 
 
@@ -78,82 +77,111 @@ def test_mcnemar_looks_at_discordant_samples_only():
     assert mcnemar_exact(*discordant(0, 0)) == 1
 
 
-def test_combining_one_p_value_is_that_value():
-    for p in (0.0, 0.03, 0.5, 1.0):
-        assert combine_p_values([p]) == p
-
-
-@pytest.mark.parametrize(
-    ("p_values", "want"),
-    [
-        ([0.01, 0.5], 0.02),
-        ([0.9, 0.01, 0.02], 0.03),
-        ([0.01, 0.02, 0.03, 0.9], 0.04),
-        ([0.03, 0.9, 0.01, 0.02, 0.8], 0.05),
-        ([0.7, 0.8, 0.9], 1.0),
-    ],
-)
-def test_combined_by_hand(p_values, want):
-    assert combine_p_values(p_values) == pytest.approx(want, rel=1e-12)
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
-def test_combining_is_monotone_symmetric_and_at_most_one(count):
-    rng = np.random.default_rng(count)
-    for _ in range(50):
-        p = rng.random(count)
-        larger = p + (1 - p) * rng.random(count) * (rng.random(count) < 0.5)
-        combined = combine_p_values(p)
-        assert combined <= combine_p_values(larger) <= 1
-        assert combined == combine_p_values(rng.permutation(p))
-
-
-def dependent_p_values(kind, studies, seeds, rng):
-    """Uniform p-values, one row per study."""
-    if kind == "independent":
-        return rng.random((studies, seeds))
-    if kind == "the same":
-        return np.repeat(rng.random((studies, 1)), seeds, axis=1)
-    if kind == "correlated":
-        shared = rng.normal(size=(studies, 1))
-        return stats.norm.cdf((shared + rng.normal(size=(studies, seeds))) / math.sqrt(2))
-    u = rng.random((studies, 1))  # opposed
-    return np.where(np.arange(seeds) % 2, u, 1 - u)
-
-
-@pytest.mark.parametrize("kind", ["independent", "the same", "correlated", "opposed"])
-@pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_combined_p_values_keep_their_level(kind, seeds):
-    """Tolerance: 4 binomial standard errors."""
-    studies = 4000
-    rows = dependent_p_values(kind, studies, seeds, np.random.default_rng(seeds))
-    rate = np.mean([combine_p_values(row) < 0.05 for row in rows])
-    assert rate <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / studies)
-
-
-def test_total_interval_holds_the_interval_over_seeds_and_adds_the_samples():
-    rng = np.random.default_rng(5)
-    differences = rng.integers(-1, 2, size=(4, 300))
-    total = total_interval(differences)
-    seeds = paired_interval(differences.sum(1))
-    by_hand = math.sqrt(
-        (seeds.ci95[1] - seeds.mean) ** 2
-        + 1.959963984540054**2 * 300 * differences.mean(0).var(ddof=1)
+def layout(rng, seeds, samples, of_seed=1.0, of_sample=1.0, of_rest=1.0, mean=0.0):
+    """Differences with a normal effect of the seed, of the sample, and a residual."""
+    return (
+        mean
+        + of_seed * rng.normal(size=(seeds, 1))
+        + of_sample * rng.normal(size=(1, samples))
+        + of_rest * rng.normal(size=(seeds, samples))
     )
-    assert total.mean == seeds.mean
-    assert total.ci95 == pytest.approx((total.mean - by_hand, total.mean + by_hand), rel=1e-12)
-    assert total.ci95[0] < seeds.ci95[0] < seeds.ci95[1] < total.ci95[1]
-    assert total_interval(differences[:1]).ci95 is None
 
 
-def test_paired_t_test_equals_scipy():
-    differences = np.random.default_rng(2).normal(0.3, 1, 20)
-    want = stats.ttest_1samp(differences, 0).pvalue
-    assert paired_t_test(differences) == pytest.approx(want, rel=1e-12)
+def by_direct_sums(differences):
+    """The parts of the variance, as sums over the whole matrix."""
+    d = differences.astype(float)
+    seeds, samples = d.shape
+    sums, means = d.sum(1), d.mean(0)
+    squares = (
+        (d**2).sum()
+        - seeds * (means**2).sum()
+        - (sums**2).sum() / samples
+        + d.sum() ** 2 / (seeds * samples)
+    )
+    a = sums.var(ddof=1) / seeds
+    b = samples * means.var(ddof=1)
+    e = samples / (samples - 1) * squares / (seeds * (seeds - 1))
+    return a, b, e
 
 
-@pytest.mark.parametrize(
-    ("differences", "p_value"), [([0.5], 1.0), ([0.0, 0.0], 1.0), ([0.5, 0.5], 0.0)]
-)
-def test_paired_t_test_where_nothing_varies(differences, p_value):
-    assert paired_t_test(np.array(differences)) == p_value
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("of_seed", [0.0, 0.05, 1.0])
+def test_crossed_test_by_direct_sums(seeds, of_seed):
+    rng = np.random.default_rng(seeds)
+    for _ in range(20):
+        differences = layout(rng, seeds, 40, of_seed, 0.5, 1.0, mean=0.3)
+        a, b, e = by_direct_sums(differences)
+        variance = max(a, e) + max(b - e, 0)
+        bound = max(a * (seeds - 1) / stats.chi2.ppf(min(seeds / 10, 0.5), seeds - 1), e)
+        df = (bound + max(b - e, 0)) ** 2 / (bound**2 / (seeds - 1) + b**2 / 39)
+        test = crossed_test(differences)
+        mean = differences.sum(1).mean()
+        half = stats.t.ppf(0.975, df) * math.sqrt(variance)
+        assert test.mean == pytest.approx(mean, rel=1e-12)
+        assert test.standard_error**2 == pytest.approx(variance, rel=1e-9)
+        assert test.df == pytest.approx(df, rel=1e-9)
+        assert test.ci95 == pytest.approx((mean - half, mean + half), rel=1e-9)
+        assert (test.p_value < 0.05) == (not test.ci95[0] <= 0 <= test.ci95[1])
+
+
+def test_the_variances_are_those_of_a_mixed_model():
+    """Parts of the variance in expectation; tolerance: 4 standard errors of the simulation."""
+    rng, seeds, samples = np.random.default_rng(0), 4, 30
+    parts = np.array(
+        [by_direct_sums(layout(rng, seeds, samples, 0.5, 2.0, 1.5)) for _ in range(4000)]
+    )
+    residual = samples * 1.5**2 / seeds
+    want = [samples**2 * 0.5**2 / seeds + residual, samples * 2.0**2 + residual, residual]
+    errors = parts.std(0) / math.sqrt(len(parts))
+    assert np.all(np.abs(parts.mean(0) - want) < 4 * errors)
+    means = [layout(rng, seeds, samples, 0.5, 2.0, 1.5).sum(1).mean() for _ in range(4000)]
+    assert np.var(means) == pytest.approx(want[0] + want[1] - want[2], rel=0.1)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize(("of_seed", "of_sample"), [(0.0, 1.0), (0.1, 0.3), (0.3, 1.0), (1.0, 0.3)])
+def test_crossed_test_keeps_its_level(seeds, of_seed, of_sample):
+    """At most 6 % of false alarms; tolerance: 3 binomial standard errors."""
+    studies, rng = 1500, np.random.default_rng(7)
+    alarms = [
+        crossed_test(layout(rng, seeds, 50, of_seed, of_sample)).p_value < 0.05
+        for _ in range(studies)
+    ]
+    assert np.mean(alarms) <= 0.06 + 3 * math.sqrt(0.06 * 0.94 / studies)
+
+
+@pytest.mark.parametrize("samples", [20, 400])
+def test_with_many_seeds_and_no_residual_it_is_a_t_test_over_samples(samples):
+    row = np.random.default_rng(1).normal(0.2, 1, samples)
+    want = stats.ttest_1samp(row, 0)
+    test = crossed_test(np.repeat(row[None], 6, 0))
+    assert test.p_value == pytest.approx(want.pvalue, rel=1e-9)
+    assert test.ci95 == pytest.approx(np.array(want.confidence_interval(0.95)) * samples, rel=1e-9)
+
+
+def test_if_only_seeds_vary_it_is_a_t_test_over_seeds():
+    changes = np.array([-3.0, -5.0, -2.0, -6.0])
+    test = crossed_test(np.repeat(changes[:, None] / 10, 10, 1))
+    assert test.p_value == pytest.approx(stats.ttest_1samp(changes, 0).pvalue, rel=1e-9)
+    assert test.ci95 == pytest.approx(paired_interval(changes).ci95, rel=1e-9)
+
+
+def test_crossed_test_of_few_or_equal_differences():
+    ones = np.ones((3, 4), dtype=int)
+    assert crossed_test(ones) == CrossedTest(4.0, (4.0, 4.0), 0.0, 0.0, math.inf)
+    assert crossed_test(0 * ones) == CrossedTest(0.0, (0.0, 0.0), 1.0, 0.0, math.inf)
+    assert crossed_test(ones[:1]) == CrossedTest(4.0)
+    assert crossed_test(ones[:, :1]) == CrossedTest(1.0)
+    with pytest.raises(ValueError, match="at least one seed"):
+        crossed_test(ones[:0])
+
+
+def test_crossed_test_does_not_depend_on_the_order_or_on_equal_samples():
+    rng = np.random.default_rng(3)
+    differences = rng.integers(-1, 2, size=(4, 200))
+    test = crossed_test(differences)
+    shuffled = crossed_test(rng.permutation(rng.permutation(differences), axis=1))
+    assert shuffled.p_value == pytest.approx(test.p_value, rel=1e-9)
+    opposite = crossed_test(-differences)
+    assert opposite.p_value == pytest.approx(test.p_value, rel=1e-12)
+    assert opposite.ci95 == pytest.approx((-test.ci95[1], -test.ci95[0]), rel=1e-12)

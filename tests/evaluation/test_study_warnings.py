@@ -48,7 +48,7 @@ def comparison(name, control="hard"):
         arm=name,
         control=control,
         delta_errors=Delta(mean=0.0, ci95=None),
-        mcnemar_p=1.0,
+        p_value=1.0,
         gap_closed=GapClosed(errors=None, nll=None),
         verdict="not shown",
     )

@@ -14,7 +14,12 @@ from scipy.signal import lfilter
 from scipy.special import log_softmax, rel_entr
 from torch import nn
 
-from limbeck.evaluation.comparison import ArmTokens, compare_language_models
+from limbeck.evaluation.comparison import (
+    MAX_SEGMENTS,
+    ArmTokens,
+    compare_language_models,
+)
+from limbeck.evaluation.statistics import crossed_test
 from limbeck.evaluation.text import MAX_NATS, TokenScores, score_tokens, token_metrics
 
 few = settings(max_examples=10, deadline=None, derandomize=True, database=None)
@@ -184,24 +189,17 @@ def test_a_comparison_equals_scipy_over_segments(seed, seeds, n, effect):
         (arm.astype(np.float32) - control.astype(np.float32)).astype(float) / math.log(2) / 777
     )
     bits = np.array(
-        [[part.sum() for part in np.array_split(row, min(100, n))] for row in difference]
+        [[part.sum() for part in np.array_split(row, min(MAX_SEGMENTS, n))] for row in difference]
     )
     per_seed = bits.sum(1)
     delta = result.delta_bits_per_byte
     assert delta.per_seed == pytest.approx(per_seed, rel=1e-4, abs=1e-7)
     low, high = stats.ttest_1samp(per_seed, 0).confidence_interval(0.95)
     assert delta.ci95 == pytest.approx([low, high], rel=1e-3, abs=1e-6)
-    half = math.hypot(
-        (high - low) / 2,
-        stats.norm.ppf(0.975) * math.sqrt(bits.shape[1] * bits.mean(0).var(ddof=1)),
-    )
-    assert delta.ci95_total == pytest.approx(
-        [delta.mean - half, delta.mean + half], rel=1e-3, abs=1e-6
-    )
-    p = np.sort(stats.ttest_1samp(bits, 0, axis=1).pvalue)
-    k = math.ceil(seeds / 2)
-    assert result.p_value == pytest.approx(min(1, seeds / k * p[k - 1]), rel=1e-2, abs=1e-9)
-    assert result.mcnemar_p is None
+    test = crossed_test(bits)
+    assert delta.ci95_total == pytest.approx(test.ci95, rel=1e-3, abs=1e-6)
+    assert result.p_value == pytest.approx(test.p_value, rel=1e-2, abs=1e-9)
+    assert result.mcnemar_by_seed is None
 
 
 @few
@@ -217,7 +215,8 @@ def test_exchanged_arms_exchange_the_verdict(seed, seeds, effect):
             assert getattr(back, key).ci95 == pytest.approx(
                 [-bound for bound in getattr(there, key).ci95[::-1]], rel=1e-6
             )
-    assert back.p_value == pytest.approx(there.p_value, rel=1e-6)
+    if seeds > 1:
+        assert back.p_value == pytest.approx(there.p_value, rel=1e-6)
     opposite = {"helps": "hurts", "hurts": "helps", "not shown": "not shown"}
     assert back.verdict == opposite[there.verdict]
 
@@ -240,7 +239,7 @@ def test_identical_arms_show_nothing(seeds):
     _, control = arms(1, seeds)
     result = compared(control, control)
     assert result.verdict == "not shown"
-    assert result.p_value == 1
+    assert result.p_value == (None if seeds == 1 else 1)
     assert result.delta_bits_per_byte.mean == 0
 
 
@@ -254,7 +253,8 @@ def test_a_clear_win_helps_and_a_clear_loss_hurts():
 def test_the_same_change_of_every_token_helps():
     control = np.full((3, 10, 4), 2.0)
     result = compared(control - 0.5, control)
-    assert (result.verdict, result.p_value) == ("helps", 0)
+    assert result.verdict == "helps"
+    assert result.p_value < 1e-9
 
 
 @pytest.mark.parametrize(("seeds", "n"), [(1, 150), (3, 1)])
@@ -270,29 +270,6 @@ def test_seeds_that_disagree_show_nothing():
     arm, control = arms(4, 2)
     arm[0], arm[1] = control[0] - 0.3, control[1] + 0.28
     assert compared(arm, control).verdict == "not shown"
-
-
-@pytest.mark.parametrize(
-    ("sums", "seeds_alone", "p"),
-    [
-        (
-            [-25.5, -22.5],
-            True,
-            0.0246,
-        ),  # the interval over seeds and the test exclude 0, but not both together
-        ([-21.0, -21.001, -20.999], True, 0.0574),  # both intervals do, the test does not
-        ([-40.0, 2.0, -30.0], False, 0.00512),  # the test alone does
-    ],
-)
-def test_a_verdict_needs_every_part_of_the_rule(sums, seeds_alone, p):
-    """A hundred segments whose sum has a standard error of 10, the same in each seed."""
-    noise = np.random.default_rng(0).normal(size=100)
-    noise = (noise - noise.mean()) / noise.std(ddof=1)
-    nll = np.stack([3 + 0.1 * (total / 100 + noise) for total in sums])[:, :, None]
-    result = compared(nll, np.full_like(nll, 3.0))
-    assert (result.delta_bits_per_byte.ci95[1] < 0) == seeds_alone
-    assert result.p_value == pytest.approx(p, rel=0.02)
-    assert result.verdict == "not shown"
 
 
 def test_a_gain_in_a_single_segment_shows_nothing():

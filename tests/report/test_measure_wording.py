@@ -29,7 +29,9 @@ def test_a_mean_of_errors_has_a_decimal(interval, change):
     delta = Delta(mean=-4.0, ci95=interval, ci95_total=(-7.0, -1.0))
     comparison = make_comparison("soft", "hard", delta_errors=delta)
     assert ERRORS.change(comparison) == change
-    assert ERRORS.interval(comparison, total=True) == "−7.0 to −1.0"
+    assert ERRORS.interval(comparison) == "−7.0 to −1.0"
+    over_seeds = "–" if interval is None else "−5.0 to −3.0"
+    assert ERRORS.interval(comparison, over_seeds=True) == over_seeds
 
 
 def test_a_spread_is_formatted_like_its_mean():

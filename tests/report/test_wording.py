@@ -14,7 +14,7 @@ from limbeck.report import wording
 from limbeck.run.summary import Delta, FailedStudent, GapClosed, TeacherResult
 
 FINDING = "soft makes 23.3 fewer errors than hard on 500 test samples"
-EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; McNemar p = 0.0004)"
+EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; p = 0.0004)"
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; McNemar p = 0.0004)"
                 "gap_closed": GapClosed(errors=-0.2, nll=None),
             },
             "Distillation hurts: soft makes 4.0 more errors than hard on 500 test samples (95 % "
-            "interval 1.0 to 7.0 over 2 seeds; McNemar p = 0.0004). It widens the gap to the "
+            "interval 1.0 to 7.0 over 2 seeds; p = 0.0004). It widens the gap to the "
             "teacher by 20 %.",
         ),
         (
@@ -39,22 +39,22 @@ EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; McNemar p = 0.0004)"
                 "verdict": "not shown",
                 "delta_errors": Delta(mean=-4.0, ci95=(-9.0, 1.0), per_seed=(1, 2)),
             },
-            "No difference shown: soft makes 4.0 fewer errors than hard on 500 test samples (95 % "
-            "interval −9.0 to 1.0 over 2 seeds; McNemar p = 0.0004). The interval contains 0, so "
+            "Not enough evidence: soft makes 4.0 fewer errors than hard on 500 test samples (95 % "
+            "interval −9.0 to 1.0 over 2 seeds; p = 0.0004). The interval contains 0, so "
             "other seeds could reverse the result.",
         ),
         (
-            {"verdict": "not shown", "mcnemar_p": 0.2},
-            f"No difference shown: {FINDING} (95 % interval −30.1 to −16.5 over 3 seeds; McNemar "
+            {"verdict": "not shown", "p_value": 0.2},
+            f"Not enough evidence: {FINDING} (95 % interval −30.1 to −16.5 over 3 seeds; "
             "p = 0.20). The seeds agree, but the test set is too small to be sure.",
         ),
         (
             {
                 "verdict": "not shown",
                 "delta_errors": Delta(mean=0.0, ci95=None, per_seed=(0,)),
-                "mcnemar_p": None,
+                "p_value": None,
             },
-            "No difference shown: soft makes as many errors as hard on 500 test samples (one seed, "
+            "Not enough evidence: soft makes as many errors as hard on 500 test samples (one seed, "
             "so no interval). One seed cannot tell an effect from chance.",
         ),
         (
@@ -63,7 +63,7 @@ EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; McNemar p = 0.0004)"
             "so there is no gap to close.",
         ),
     ],
-    ids=["helps", "hurts", "interval", "mcnemar", "one seed", "no gap"],
+    ids=["helps", "hurts", "interval", "samples", "one seed", "no gap"],
 )
 def test_a_headline_about_errors(fields, sentence):
     comparison = make_comparison("soft", "hard", **fields)
@@ -74,7 +74,7 @@ def test_a_headline_about_errors(fields, sentence):
 TEXT_DELTA = Delta(mean=-0.0524, ci95=(-0.0611, -0.0434), per_seed=(-0.05,) * 5)
 TEXT_FINDING = "soft needs 2.341 bits per byte, 0.052 fewer than hard"
 TEXT_INTERVAL = "95 % interval −0.061 to −0.043 over 5 seeds"
-TEXT_P = "p = 0.0004 over segments of the test text"
+TEXT_P = "p = 0.0004"
 
 
 @pytest.mark.parametrize(
@@ -93,17 +93,17 @@ TEXT_P = "p = 0.0004 over segments of the test text"
                 "p_value": 1e-9,
             },
             "Distillation hurts: soft needs 2.341 bits per byte, 0.0041 more than hard (95 % "
-            "interval 0.0012 to 0.0069 over 2 seeds; p < 0.0001 over segments of the test text). "
+            "interval 0.0012 to 0.0069 over 2 seeds; p < 0.0001). "
             "It widens the gap to the teacher by 20 %.",
         ),
         (
             {"verdict": "not shown", "p_value": 0.2},
-            f"No difference shown: {TEXT_FINDING} ({TEXT_INTERVAL}; p = 0.20 over segments of the "
-            "test text). The seeds agree, but the test text is too short to be sure.",
+            f"Not enough evidence: {TEXT_FINDING} ({TEXT_INTERVAL}; p = 0.20). The seeds agree, "
+            "but the test text is too short to be sure.",
         ),
         (
             {"verdict": "not shown", "p_value": None},
-            f"No difference shown: {TEXT_FINDING} ({TEXT_INTERVAL}). The seeds agree, but the test "
+            f"Not enough evidence: {TEXT_FINDING} ({TEXT_INTERVAL}). The seeds agree, but the test "
             "text is too short to be sure.",
         ),
         (
@@ -112,7 +112,7 @@ TEXT_P = "p = 0.0004 over segments of the test text"
                 "p_value": None,
                 "delta_bits_per_byte": Delta(mean=0.0, ci95=None, per_seed=(0.0,)),
             },
-            "No difference shown: soft needs 2.341 bits per byte, as many as hard (one seed, so no "
+            "Not enough evidence: soft needs 2.341 bits per byte, as many as hard (one seed, so no "
             "interval). One seed cannot tell an effect from chance.",
         ),
         (
@@ -125,7 +125,6 @@ TEXT_P = "p = 0.0004 over segments of the test text"
 )
 def test_a_headline_about_text_ignores_errors(fields, sentence):
     defaults = {
-        "mcnemar_p": None,
         "p_value": 0.00041,
         "delta_errors": Delta(mean=9.0, ci95=(8.0, 10.0), per_seed=(9,) * 5),
         "delta_bits_per_byte": TEXT_DELTA,
@@ -135,6 +134,16 @@ def test_a_headline_about_text_ignores_errors(fields, sentence):
     arm = make_arm("soft", [9], bits=[2.3412])
     summary = make_text_summary([arm], [comparison])
     assert wording.headlines(summary) == [(comparison.verdict, sentence)]
+
+
+def test_the_interval_that_decides_is_shown():
+    delta = Delta(mean=-4.0, ci95=(-7.0, -1.0), ci95_total=(-7.6, -0.4), per_seed=(-4,) * 5)
+    comparison = make_comparison("soft", "hard", delta_errors=delta)
+    (sentence,) = wording.headlines(make_summary(comparisons=[comparison]))
+    assert "(95 % interval −7.6 to −0.4 over 5 seeds and the test samples; p" in sentence.text
+    comparison = make_comparison("soft", "hard", delta_bits_per_byte=delta)
+    (sentence,) = wording.headlines(make_text_summary(comparisons=[comparison]))
+    assert "over 5 seeds and the segments of the test text; p" in sentence.text
 
 
 def test_labels_alone_are_not_called_distillation():

@@ -146,7 +146,9 @@ def test_a_summary_with_constants_is_read():
     assert to_json(summary.arms[0].adjusted[0]) == ADJUSTED
 
 
-@pytest.mark.parametrize("path", [p for p in PLACES if isinstance(p[-1], str)], ids=spelt)
+@pytest.mark.parametrize(
+    "path", [p for p in PLACES if isinstance(p[-1], str) and p[-1] != "mcnemar_p"], ids=spelt
+)
 def test_every_key_is_required(path):
     summary = copy.deepcopy(SHORTEST)
     del parent(summary, path)[path[-1]]

@@ -55,5 +55,5 @@ def test_the_comparison_of_text_is_in_bits_per_byte(text_run):
     assert (
         delta.ci95_total[0] <= delta.ci95[0] <= delta.mean <= delta.ci95[1] <= delta.ci95_total[1]
     )
-    assert comparison.mcnemar_p is None
+    assert comparison.mcnemar_by_seed is None
     assert 0 <= comparison.p_value <= 1

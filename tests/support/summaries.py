@@ -102,7 +102,7 @@ def make_comparison(arm: str, control: str, **fields: Any) -> Comparison:
     """A comparison; by default of errors, with the verdict "helps"."""
     defaults = {
         "delta_errors": Delta(mean=-23.333, ci95=(-30.1, -16.5), per_seed=(-25, -20, -25)),
-        "mcnemar_p": 0.00041,
+        "p_value": 0.00041,
         "gap_closed": GapClosed(errors=0.62, nll=0.5),
         "verdict": "helps",
         "main": False,

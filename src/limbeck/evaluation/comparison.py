@@ -9,20 +9,22 @@ from torch import Tensor
 
 from limbeck.evaluation.measure import Measure
 from limbeck.evaluation.statistics import (
-    Interval,
-    combine_p_values,
+    CrossedTest,
+    crossed_test,
     mcnemar_exact,
     paired_interval,
-    paired_t_test,
-    total_interval,
 )
 from limbeck.evaluation.text import TokenScores
 from limbeck.evaluation.verdict import verdict
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult, Comparison, Delta, GapClosed
 
-MAX_SEGMENTS = 100
-"""Maximum number of segments of the test text in the t-test. Single tokens are not independent."""
+MAX_SEGMENTS = 30
+"""Maximum number of segments of the test text in the test.
+
+Neighbouring tokens are not independent, and neither are neighbouring short segments. Fewer segments
+are longer, and cost little power: the quantile of t grows from 1.98 for 100 of them to 2.05.
+"""
 
 
 @dataclass(frozen=True)
@@ -101,23 +103,22 @@ def compare_classifiers(
     """
     arm_errors, control_errors = arm.wrong.sum(1), control.wrong.sum(1)
     per_seed = [int(a) - int(c) for a, c in zip(arm_errors, control_errors, strict=True)]
-    total = total_interval(arm.wrong.astype(int) - control.wrong.astype(int))
-    p_value = combine_p_values(
-        [mcnemar_exact(a, c) for a, c in zip(arm.wrong, control.wrong, strict=True)]
-    )
+    test = crossed_test(arm.wrong.astype(int) - control.wrong.astype(int))
+    mcnemar = [mcnemar_exact(a, c) for a, c in zip(arm.wrong, control.wrong, strict=True)]
     teacher_errors = None if teacher is None else teacher.errors
     teacher_nll = None if teacher is None else teacher.nll
     return Comparison(
         arm=arm.name,
         control=control.name,
-        delta_errors=_delta(paired_interval(per_seed), total, per_seed),
-        mcnemar_p=p_value,
+        delta_errors=_delta(per_seed, test),
+        mcnemar_by_seed=tuple(mcnemar),
+        p_value=test.p_value,
         gap_closed=GapClosed(
             errors=gap_closed(_mean(arm_errors), _mean(control_errors), teacher_errors),
             nll=gap_closed(_mean(arm.nll), _mean(control.nll), teacher_nll),
             nll_ci95=gap_interval(arm.nll, control.nll, teacher_nll),
         ),
-        verdict=verdict(total, p_value),
+        verdict=verdict(test),
     )
 
 
@@ -126,7 +127,7 @@ def compare_language_models(
 ) -> Comparison:
     """Compare two arms of language models by their bits per byte.
 
-    The test is a paired t-test over segments of the text.
+    The samples of the test are segments of the text.
 
     Args:
         arm: Results of the arm.
@@ -138,9 +139,7 @@ def compare_language_models(
     nats = np.stack([_by_segment(first.nll - second.nll) for first, second in pairs])
     bits = nats / (math.log(2) * size)
     per_seed = bits.sum(1).tolist()
-    total = total_interval(bits)
-    p_value = combine_p_values([paired_t_test(row) for row in bits])
-
+    test = crossed_test(bits)
     arm_errors = [_errors(scores) for scores in arm.scores]
     control_errors = [_errors(scores) for scores in control.scores]
     changes = [a - c for a, c in zip(arm_errors, control_errors, strict=True)]
@@ -151,16 +150,15 @@ def compare_language_models(
     return Comparison(
         arm=arm.name,
         control=control.name,
-        delta_errors=_delta(paired_interval(changes), None, changes),
-        delta_bits_per_byte=_delta(paired_interval(per_seed), total, per_seed),
-        mcnemar_p=None,  # McNemar's test needs independent samples, which tokens are not
-        p_value=p_value,
+        delta_errors=_delta(changes),
+        delta_bits_per_byte=_delta(per_seed, test),
+        p_value=test.p_value,
         gap_closed=GapClosed(
             errors=gap_closed(_mean(arm_errors), _mean(control_errors), teacher_errors),
             nll=gap_closed(_mean(arm_nll), _mean(control_nll), teacher_nll),
             nll_ci95=gap_interval(arm_nll, control_nll, teacher_nll),
         ),
-        verdict=verdict(total, p_value),
+        verdict=verdict(test),
     )
 
 
@@ -191,11 +189,12 @@ def mark_main(
     return [replace(entry, main=entry is best) for entry in comparisons]
 
 
-def _delta(interval: Interval, total: Interval | None, per_seed: Sequence[float]) -> Delta:
+def _delta(per_seed: Sequence[float], test: CrossedTest | None = None) -> Delta:
+    over_seeds = paired_interval(per_seed)
     return Delta(
-        mean=interval.mean,
-        ci95=interval.ci95,
-        ci95_total=None if total is None else total.ci95,
+        mean=over_seeds.mean,
+        ci95=over_seeds.ci95,
+        ci95_total=None if test is None else test.ci95,
         per_seed=tuple(per_seed),
     )
 

@@ -52,7 +52,9 @@ class Measure:
 
     def p_value(self, comparison: Comparison) -> float | None:
         """Return the p-value behind the verdict; None if it is unknown."""
-        return comparison.mcnemar_p if self.key == "errors" else comparison.p_value
+        if comparison.p_value is None:
+            return comparison.mcnemar_p  # written by a version before 0.2
+        return comparison.p_value
 
 
 ERRORS = Measure(key="errors", unit="errors", is_integer=True)

@@ -1,20 +1,14 @@
 """The verdict on the difference between an arm and its control."""
 
-from limbeck.evaluation.statistics import LEVEL, Interval
+from limbeck.evaluation.statistics import LEVEL, CrossedTest
 from limbeck.run.summary import Verdict
 
 
-def verdict(interval: Interval, p_value: float) -> Verdict:
+def verdict(test: CrossedTest) -> Verdict:
     """Return the verdict on a difference, where lower is better.
 
-    The verdict is ``helps`` or ``hurts`` if both the interval and the test exclude 0, otherwise
-    ``not shown``.
+    The verdict is ``helps`` or ``hurts`` if the p-value is below 0.05, otherwise ``not shown``.
     """
-    if interval.ci95 is None or p_value >= LEVEL:
+    if test.p_value is None or not test.p_value < LEVEL:  # NaN shows nothing
         return "not shown"
-    low, high = interval.ci95
-    if high < 0:
-        return "helps"
-    if low > 0:
-        return "hurts"
-    return "not shown"
+    return "helps" if test.mean < 0 else "hurts"

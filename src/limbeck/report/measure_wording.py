@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS, Measure
-from limbeck.report.formats import MISSING, is_number, is_zero, p_value, plural
+from limbeck.report.formats import MISSING, is_zero, plural
 from limbeck.report.wording_base import Column, Decimals, MeasureWording
 from limbeck.run.summary import Comparison, DataFacts, Summary
 
@@ -29,9 +29,9 @@ class _ErrorsWording(MeasureWording):
         *_IMITATION,
     )
     decimals = Decimals(single=None, mean=1, by_seed=None)
-    p_title = "McNemar p"
     gaps = (("errors", "Gap closed"), ("nll", "Gap closed, NLL"))
     beats_teacher = "it makes fewer errors than the teacher"
+    samples_in_interval = "test samples"
     too_small = "the test set is too small"
     validation_curve = "val_acc"
     has_logits = True
@@ -52,11 +52,6 @@ class _ErrorsWording(MeasureWording):
             amount = "as many errors as"
         test_split = self.test_split(summary.data)
         return f"{comparison.arm} makes {amount} {comparison.control} on {test_split}"
-
-    def evidence(self, comparison: Comparison) -> str:
-        if not is_number(comparison.mcnemar_p):
-            return ""
-        return f"McNemar {p_value(comparison.mcnemar_p)}"
 
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
         return [
@@ -80,9 +75,9 @@ class _BitsPerByteWording(MeasureWording):
         *_IMITATION,
     )
     decimals = Decimals(single=3, mean=3, by_seed=4)
-    p_title = "p"
     gaps = (("nll", "Gap closed"),)
     beats_teacher = "it needs fewer bits than the teacher"
+    samples_in_interval = "segments of the test text"
     too_small = "the test text is too short"
     validation_curve = "val_loss"
     has_logits = False
@@ -110,11 +105,6 @@ class _BitsPerByteWording(MeasureWording):
         means = {arm.name: self.measure.value(arm.mean) for arm in summary.arms}
         value = self.mean(means.get(comparison.arm))
         return f"{comparison.arm} needs {value} bits per byte, {amount} {comparison.control}"
-
-    def evidence(self, comparison: Comparison) -> str:
-        if not is_number(comparison.p_value):
-            return ""
-        return f"{p_value(comparison.p_value)} over segments of the test text"
 
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
         blocks = _splits(_samples(data))

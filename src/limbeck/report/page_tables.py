@@ -62,7 +62,7 @@ def results(summary: Summary) -> Table:
 def comparisons(summary: Summary) -> Table:
     """Each arm and its control; the verdict is the last column."""
     words = wording_of(summary)
-    heading = ["Arm", "Control", "Change", "95 % interval", words.p_title]
+    heading = ["Arm", "Control", "Change", "95 % interval", "p"]
     heading += [title for _, title in words.gaps]
     rows = []
     for comparison in summary.comparisons:

@@ -18,12 +18,12 @@ VERDICTS: tuple[Verdict, ...] = ("helps", "hurts", "not shown")
 _OPENINGS: dict[Verdict, str] = {
     "helps": "Distillation helps",
     "hurts": "Distillation hurts",
-    "not shown": "No difference shown",
+    "not shown": "Not enough evidence",
 }
 _OPENINGS_WITHOUT_TEACHER: dict[Verdict, str] = {
     "helps": "The change helps",
     "hurts": "The change hurts",
-    "not shown": "No difference shown",
+    "not shown": "Not enough evidence",
 }
 """The openings for arms that learn from labels alone."""
 
@@ -73,7 +73,7 @@ def headlines(summary: Summary) -> list[Sentence]:
 def headline(comparison: Comparison, summary: Summary) -> str:
     """The verdict of one comparison: the change, its evidence, and what it means."""
     words = wording_of(summary)
-    evidence = "; ".join(filter(None, (_interval(comparison, summary), words.evidence(comparison))))
+    evidence = "; ".join(filter(None, (_interval(comparison, summary), words.p_value(comparison))))
     sentences = [
         f"{_opening(comparison, summary)}: {words.finding(comparison, summary)} ({evidence}).",
         _consequence(comparison, summary),
@@ -90,8 +90,12 @@ def _opening(comparison: Comparison, summary: Summary) -> str:
 def _interval(comparison: Comparison, summary: Summary) -> str:
     words = wording_of(summary)
     seeds = _number_of_seeds(comparison, summary)
-    if words.measure.delta(comparison).ci95:
-        return f"95 % interval {words.interval(comparison)} over {plural(seeds, 'seed')}"
+    delta = words.measure.delta(comparison)
+    if delta.ci95:
+        scope = plural(seeds, "seed")
+        if delta.ci95_total:
+            scope += f" and the {words.samples_in_interval}"
+        return f"95 % interval {words.interval(comparison)} over {scope}"
     if seeds == 1:
         return "one seed, so no interval"
     return "no interval"
@@ -106,7 +110,7 @@ def _number_of_seeds(comparison: Comparison, summary: Summary) -> int:
 
 
 def _consequence(comparison: Comparison, summary: Summary) -> str:
-    """The change relative to the teacher's gap, or the reason why no difference is shown."""
+    """The change relative to the teacher's gap, or the reason why the evidence is not enough."""
     words = wording_of(summary)
     if comparison.verdict == "not shown":
         return _doubt(comparison, words)
@@ -123,15 +127,11 @@ def _consequence(comparison: Comparison, summary: Summary) -> str:
 
 def _doubt(comparison: Comparison, words: MeasureWording) -> str:
     delta = words.measure.delta(comparison)
-    p_value = words.measure.p_value(comparison)
     if not delta.ci95:
         return "One seed cannot tell an effect from chance."
     if _contains_zero(delta.ci95):
         return "The interval contains 0, so other seeds could reverse the result."
-    is_significant = p_value is not None and p_value < 0.05
-    if not is_significant or (delta.ci95_total and _contains_zero(delta.ci95_total)):
-        return f"The seeds agree, but {words.too_small} to be sure."
-    return ""
+    return f"The seeds agree, but {words.too_small} to be sure."
 
 
 def _contains_zero(interval: tuple[float, float]) -> bool:

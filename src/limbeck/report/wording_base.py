@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from limbeck.evaluation.measure import Measure
-from limbeck.report.formats import count, fixed, is_number
+from limbeck.report.formats import count, fixed, is_number, p_value
 from limbeck.run.summary import Comparison, DataFacts, Summary
 
 
@@ -51,9 +51,9 @@ class MeasureWording(ABC):
         verb: Verb between an arm and its number.
         columns: Columns of the results table.
         decimals: Decimals of the numbers.
-        p_title: Heading of the p-values.
         gaps: Keys and headings of the shares in ``gap_closed``; the first is in the headline.
         beats_teacher: Clause for an arm that is better than the teacher.
+        samples_in_interval: Name of what the interval covers besides seeds, in the plural.
         too_small: Clause for a test split that is too small for a verdict.
         validation_curve: Metric of ``metrics.csv`` to draw next to the training loss.
         has_logits: Whether ``predictions.npz`` holds the logits that some figures need.
@@ -64,9 +64,9 @@ class MeasureWording(ABC):
     verb: str
     columns: tuple[Column, ...]
     decimals: Decimals
-    p_title: str
     gaps: tuple[tuple[str, str], ...]
     beats_teacher: str
+    samples_in_interval: str
     too_small: str
     validation_curve: str
     has_logits: bool
@@ -98,12 +98,13 @@ class MeasureWording(ABC):
         """Difference between an arm and its control, as a sentence without its period."""
 
     @abstractmethod
-    def evidence(self, comparison: Comparison) -> str:
-        """The p-value and its test; empty if there is none."""
-
-    @abstractmethod
     def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
         """Names and values that describe the data."""
+
+    def p_value(self, comparison: Comparison) -> str:
+        """The p-value, such as ``p = 0.03``; empty if there is none."""
+        p = self.measure.p_value(comparison)
+        return p_value(p) if is_number(p) else ""
 
     def number(self, value: object) -> str:
         """The number of one model."""
@@ -131,15 +132,16 @@ class MeasureWording(ABC):
             return count(value, signed=signed)
         return fixed(value, self._decimals_of(value), signed=signed)
 
-    def interval(self, comparison: Comparison, *, total: bool = False) -> str:
+    def interval(self, comparison: Comparison, *, over_seeds: bool = False) -> str:
         """The 95 % interval of the change, such as ``−30.1 to −16.5``; a dash with one seed.
 
         Args:
             comparison: Arm and control.
-            total: Whether to return the interval over both seeds and test samples.
+            over_seeds: Whether to return the interval over seeds alone, for these test samples,
+                instead of the one that decides.
         """
         delta = self.measure.delta(comparison)
-        bounds = delta.ci95_total if total else delta.ci95
+        bounds = delta.ci95 if over_seeds else delta.ci95_total or delta.ci95
         decimals = self._decimals_of(delta.mean)
         return " to ".join(fixed(bound, decimals) for bound in bounds or (None,))
 

@@ -176,8 +176,9 @@ class Delta:
 
     Attributes:
         mean: Mean over seeds.
-        ci95: 95 % interval over seeds; None with one seed.
-        ci95_total: 95 % interval over seeds and test samples; None where it is unknown.
+        ci95: 95 % interval over seeds, for these test samples; None with one seed.
+        ci95_total: 95 % interval over seeds and test samples, on which the verdict is based; None
+            where it is unknown.
         per_seed: Difference of each seed.
     """
 
@@ -212,8 +213,11 @@ class Comparison:
         control: Name of its control.
         delta_errors: Difference in test errors.
         delta_bits_per_byte: Difference in bits per byte, if the data is text.
-        mcnemar_p: The p-value of McNemar's test; None if the data is text.
-        p_value: The p-value of the t-test over segments of text, if the data is text.
+        mcnemar_by_seed: The p-values of McNemar's test of each seed, unless the data is text. They
+            describe the seeds; the verdict does not depend on them.
+        mcnemar_p: The p-value that versions before 0.2 combined from those of McNemar's test.
+        p_value: The p-value of the test over seeds and test samples (segments of text, if the data
+            is text), on which the verdict is based; None with one seed.
         gap_closed: Share of the gap to the teacher that the arm closes.
         verdict: Outcome of the comparison.
         main: Whether this comparison is the headline; None in ``adjusted_comparisons``.
@@ -224,8 +228,9 @@ class Comparison:
     control: str
     delta_errors: Delta
     delta_bits_per_byte: Delta | None = optional()
-    mcnemar_p: float | None
-    p_value: float | None = optional()
+    mcnemar_by_seed: tuple[float, ...] | None = optional()
+    mcnemar_p: float | None = optional()
+    p_value: float | None = None
     gap_closed: GapClosed
     verdict: Verdict
     main: bool | None = optional()
