@@ -243,7 +243,7 @@ def test_files_that_are_not_text_are_refused(fails, tmp_path, content, message):
             ["data.path=fine.txt", "transfer.source={_target_: limbeck.data.UniformNoise}"],
             "cannot generate text",
         ),
-        (2, ["data.path=fine.txt", "arms.soft.control=[{a: 1}]"], "is not another arm"),
+        (2, ["data.path=fine.txt", "arms.soft.control=[{a: 1}]"], "should be the name of an arm"),
         (
             2,
             ["data.path=fine.txt", "student=huggingface", "student.config=x"],
