@@ -16,7 +16,7 @@ SOFT = "students/soft"
 @pytest.fixture
 def run(quick_run, tmp_path):
     # Other tests may have exported a bundle into the shared run.
-    return shutil.copytree(quick_run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle"))
+    return shutil.copytree(quick_run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle*"))
 
 
 def exchange(run):
