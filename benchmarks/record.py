@@ -55,6 +55,8 @@ COMPARISON_KEYS = (
     "mcnemar_by_seed",
     "mcnemar_p",
     "p_value",
+    "p_holm",
+    "p_bh",
 )
 LIMITS = {"at_least": operator.ge, "at_most": operator.le, "equals": operator.eq}
 

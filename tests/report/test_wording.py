@@ -136,6 +136,15 @@ def test_a_headline_about_text_ignores_errors(fields, sentence):
     assert wording.headlines(summary) == [(comparison.verdict, sentence)]
 
 
+def test_a_verdict_that_fails_only_the_correction_says_so():
+    comparison = make_comparison("soft", "hard", verdict="not shown", p_value=0.03, p_holm=0.09)
+    (sentence,) = wording.headlines(make_summary(comparisons=[comparison]))
+    assert sentence.text.endswith(
+        "Alone, this would be enough; corrected for all comparisons of the study, it is not (Holm, "
+        "p = 0.090)."
+    )
+
+
 def test_the_interval_that_decides_is_shown():
     delta = Delta(mean=-4.0, ci95=(-7.0, -1.0), ci95_total=(-7.6, -0.4), per_seed=(-4,) * 5)
     comparison = make_comparison("soft", "hard", delta_errors=delta)

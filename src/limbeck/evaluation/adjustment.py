@@ -9,6 +9,7 @@ from torch import Tensor
 from limbeck.evaluation.bias import CHOSEN_ON_TEST, bias_chosen_on_test, recall
 from limbeck.evaluation.comparison import ArmErrors, compare_classifiers
 from limbeck.evaluation.metrics import classification_metrics, mean_and_sd, nll, top_class
+from limbeck.evaluation.multiple_tests import correct_comparisons
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import AdjustedResult, AdjustedSeedResult, Comparison, TeacherResult
@@ -62,7 +63,7 @@ class Adjustment:
         for arm, control in pairs:
             entry = compare_classifiers(self._errors(arm), self._errors(control), teacher_metrics)
             comparisons.append(replace(entry, how=self.how))
-        return tuple(comparisons)
+        return tuple(correct_comparisons(comparisons))
 
     def _chosen_on_test(self, student: StudentKey, absent: Sequence[int]) -> Tensor:
         return bias_chosen_on_test(self.test.logits[student], self.test.labels, absent)

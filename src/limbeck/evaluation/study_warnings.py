@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from limbeck.evaluation.measure import measure_of
-from limbeck.evaluation.statistics import LEVEL
 from limbeck.run.summary import ArmResult, Comparison, Summary
 
 FEW_COMPARISONS = 4
@@ -113,13 +112,13 @@ def _failed_controls(summary: Summary) -> Iterator[str]:
 
 
 def _many_comparisons(summary: Summary) -> Iterator[str]:
-    """Warn of so many comparisons that some verdicts may be due to chance."""
+    """Tell that verdicts are corrected for the number of comparisons."""
     number = len(summary.comparisons)
     if number > FEW_COMPARISONS:
         yield (
-            f"{number} comparisons: if distillation changed nothing, chance alone could still call "
-            f"up to 5 % of them, here {number * LEVEL:.1f}, 'helps' or 'hurts'. The headline was "
-            "chosen on the validation split; confirm any other with new seeds."
+            f"{number} comparisons: their verdicts are corrected for that number, except the "
+            "headline, which was chosen on the validation split. So an arm needs a larger effect "
+            "than in a study of its own; confirm a promising one with new seeds."
         )
 
 

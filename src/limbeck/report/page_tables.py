@@ -62,7 +62,9 @@ def results(summary: Summary) -> Table:
 def comparisons(summary: Summary) -> Table:
     """Each arm and its control; the verdict is the last column."""
     words = wording_of(summary)
+    is_corrected = any(comparison.p_holm is not None for comparison in summary.comparisons)
     heading = ["Arm", "Control", "Change", "95 % interval", "p"]
+    heading += ["p, Holm", "p, BH"] if is_corrected else []
     heading += [title for _, title in words.gaps]
     rows = []
     for comparison in summary.comparisons:
@@ -73,6 +75,8 @@ def comparisons(summary: Summary) -> Table:
             words.interval(comparison),
             bare_p_value(words.measure.p_value(comparison)),
         ]
+        if is_corrected:
+            cells += [bare_p_value(comparison.p_holm), bare_p_value(comparison.p_bh)]
         cells += [_gap(comparison.gap_closed, key) for key, _ in words.gaps]
         rows.append([*cells, comparison.verdict])
     return Table("comparisons", [*heading, "Verdict"], rows, range(2, len(heading)))

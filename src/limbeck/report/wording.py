@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 from limbeck.evaluation.measure import measure_of
-from limbeck.report.formats import is_number, percent, plural
+from limbeck.evaluation.statistics import LEVEL
+from limbeck.report.formats import is_number, p_value, percent, plural
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording
 from limbeck.run.summary import Comparison, FailedStudent, Summary, Verdict
@@ -129,9 +130,20 @@ def _doubt(comparison: Comparison, words: MeasureWording) -> str:
     delta = words.measure.delta(comparison)
     if not delta.ci95:
         return "One seed cannot tell an effect from chance."
+    if _is_shown_alone(comparison, words):
+        return (
+            "Alone, this would be enough; corrected for all comparisons of the study, it is not "
+            f"(Holm, {p_value(comparison.p_holm)})."
+        )
     if _contains_zero(delta.ci95):
         return "The interval contains 0, so other seeds could reverse the result."
     return f"The seeds agree, but {words.too_small} to be sure."
+
+
+def _is_shown_alone(comparison: Comparison, words: MeasureWording) -> bool:
+    """Whether only the correction for several comparisons keeps a difference from being shown."""
+    p = words.measure.p_value(comparison)
+    return p is not None and p < LEVEL and comparison.p_holm is not None
 
 
 def _contains_zero(interval: tuple[float, float]) -> bool:

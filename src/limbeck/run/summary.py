@@ -218,6 +218,9 @@ class Comparison:
         mcnemar_p: The p-value that versions before 0.2 combined from those of McNemar's test.
         p_value: The p-value of the test over seeds and test samples (segments of text, if the data
             is text), on which the verdict is based; None with one seed.
+        p_holm: The p-value with Holm's correction for the number of comparisons, if there are
+            several. The verdict is based on it, except that of the headline.
+        p_bh: The p-value with the correction of Benjamini and Hochberg, if there are several.
         gap_closed: Share of the gap to the teacher that the arm closes.
         verdict: Outcome of the comparison.
         main: Whether this comparison is the headline; None in ``adjusted_comparisons``.
@@ -231,6 +234,8 @@ class Comparison:
     mcnemar_by_seed: tuple[float, ...] | None = optional()
     mcnemar_p: float | None = optional()
     p_value: float | None = None
+    p_holm: float | None = optional()
+    p_bh: float | None = optional()
     gap_closed: GapClosed
     verdict: Verdict
     main: bool | None = optional()

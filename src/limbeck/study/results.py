@@ -9,6 +9,7 @@ from limbeck.data import Dataset
 from limbeck.evaluation.comparison import mark_main
 from limbeck.evaluation.measure import MEASURES
 from limbeck.evaluation.metrics import mean_and_sd
+from limbeck.evaluation.multiple_tests import correct_comparisons
 from limbeck.evaluation.split_predictions import StudentKey
 from limbeck.evaluation.study_warnings import study_warnings
 from limbeck.run.metrics import Metrics
@@ -80,6 +81,7 @@ def summarize(
         arms.append(replace(arm, failed_control=failed_controls.get(plan.name)))
     measure: MeasureKey = "errors" if data.tokenizer is None else "bits_per_byte"
     comparisons = [scores.compare(arm, control) for arm, control in comparable]
+    marked = mark_main(comparisons, arms, MEASURES[measure])
     failed = [
         FailedStudent(arm=arm, seed=seed, reason=reason)
         for (arm, seed), reason in facts.failed.items()
@@ -94,7 +96,7 @@ def summarize(
         classes=tuple(data.class_names) if data.tokenizer is None else (),
         teacher=scores.teacher,
         arms=tuple(arms),
-        comparisons=tuple(mark_main(comparisons, arms, MEASURES[measure])),
+        comparisons=tuple(correct_comparisons(marked)),
         seconds=facts.seconds,
         failed=tuple(failed),
         adjusted_comparisons=_adjusted_comparisons(scores, comparable),
