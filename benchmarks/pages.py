@@ -9,8 +9,8 @@ from limbeck.report.formats import MISSING, fixed, nats, p_value, percent, plura
 from limbeck.report.measure_wording import WORDINGS
 from limbeck.report.objectives import objective
 from limbeck.report.wording_base import MeasureWording
+from limbeck.run.comparison import Comparison, Interval
 from limbeck.run.records import from_json
-from limbeck.run.summary import Comparison, Interval
 
 MAX_ROWS = 24
 NO_BREAK = "\N{NO-BREAK SPACE}"

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from support.commands import call
-from support.run_files import manifest, students
+from support.run_files import copy_run, manifest, students
 
 from limbeck._base.errors import LimbeckWarning
 
@@ -15,8 +15,7 @@ SOFT = "students/soft"
 
 @pytest.fixture
 def run(quick_run, tmp_path):
-    # Other tests may have exported a bundle into the shared run.
-    return shutil.copytree(quick_run, tmp_path / "run", ignore=shutil.ignore_patterns("bundle*"))
+    return copy_run(quick_run, tmp_path / "run")
 
 
 def exchange(run):

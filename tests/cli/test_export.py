@@ -1,13 +1,12 @@
 """``limbeck export``, and ``verify`` and ``predict`` on its bundle."""
 
 import json
-import shutil
 import zipfile
-from pathlib import Path
 
 import pytest
 from PIL import Image
 from support.commands import call, run
+from support.run_files import copy_run
 
 from limbeck.cli.main import main
 from limbeck.data import digits
@@ -75,7 +74,7 @@ def test_an_unquick_run_run_is_refused(tmp_path, capsys, verb):
 
 
 def test_a_run_made_in_python_is_exported_in_python(tmp_path, quick_run, capsys):
-    copy = Path(shutil.copytree(quick_run, tmp_path / "run"))
+    copy = copy_run(quick_run, tmp_path / "run")
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps(manifest | {"overrides": None}))
     assert main(["export", str(copy), "to=x"]) == 2

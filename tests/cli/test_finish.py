@@ -8,7 +8,7 @@ import shutil
 import pytest
 import yaml
 from support.commands import TINY, call
-from support.run_files import manifest
+from support.run_files import copy_run, manifest
 
 from limbeck.run.lock import hold_lock
 
@@ -30,7 +30,7 @@ def change_manifest(run, **changes):
 def unfinished(quick_run, tmp_path):
     """A run that was killed after its predictions were written."""
     run = tmp_path / "copy"
-    shutil.copytree(quick_run, run)
+    copy_run(quick_run, run)
     (run / "summary.json").unlink()
     (run / "report.html").unlink()
     change_manifest(run, state="running", finished=None)
@@ -51,7 +51,7 @@ def test_a_run_killed_before_its_summary_is_finished(unfinished, quick_run, verb
 def test_what_a_finished_run_lacks_is_written_by_resume(quick_run, tmp_path, missing):
     """The manifest used to say "finished" before the report was written."""
     run = tmp_path / "copy"
-    shutil.copytree(quick_run, run)
+    copy_run(quick_run, run)
     (run / missing).unlink()
     code, _, err = call("resume", run)
     assert code == 0, err
@@ -137,7 +137,7 @@ def test_a_missing_teacher_is_not_trained_by_a_report(unfinished):
 )
 def test_a_live_run_is_left_alone_by_every_verb(quick_run, tmp_path, verb):
     run = tmp_path / "copy"
-    shutil.copytree(quick_run, run)
+    copy_run(quick_run, run)
     change_manifest(run, state="running")
     arguments = [run]
     if verb == "run":
@@ -184,7 +184,7 @@ def test_a_read_only_run_is_refused_before_any_work(quick_run, monkeypatch, verb
 
 def test_a_report_names_the_files_that_it_lacks(quick_run, tmp_path, monkeypatch):
     run = tmp_path / "copy"
-    shutil.copytree(quick_run, run)
+    copy_run(quick_run, run)
     monkeypatch.setattr("limbeck.report.page.write_report", lambda path: run / "report.html")
     assert call("report", run)[::2] == (0, "")
     (run / "metrics.csv").unlink()

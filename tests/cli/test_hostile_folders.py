@@ -1,14 +1,13 @@
 """Every verb, with hostile folders of each kind: no file that it reads runs code."""
 
 import json
-import shutil
 
 import pytest
 import yaml
 from support.bundles import write_bundle, write_sums
 from support.commands import TINY, call
 from support.payloads import KINDS, Canaries
-from support.run_files import manifest
+from support.run_files import copy_run, manifest
 
 from limbeck.cli.main import parsers
 
@@ -36,7 +35,7 @@ def hostile(quick_run, tmp_path, canaries):
 
     def make(kind, state="finished"):
         run = tmp_path / "run"
-        shutil.copytree(quick_run, run, ignore=shutil.ignore_patterns("bundle*", "cost.json"))
+        copy_run(quick_run, run)
         content = {**manifest(run), "files": None, "state": state, "folder": str(run)}
         if kind == "pickle":
             content["overrides"] = ["teacher.from=evil.pt", "teacher.trust_pickle=true"]

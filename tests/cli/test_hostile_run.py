@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 from support.commands import call
-from support.run_files import manifest
+from support.run_files import copy_run, manifest
 
 from limbeck.cli.config.groups import CONF
 from limbeck.cli.config.trust import BUILDERS, foreign_settings
@@ -41,7 +41,7 @@ def change(run, changes=(), **facts):
 def run(quick_run, tmp_path):
     """A copy of a finished run, with modules that leave a sign when they are imported."""
     folder = tmp_path / "run"
-    shutil.copytree(quick_run, folder)
+    copy_run(quick_run, folder)
     for module in ("numpy", "torch", "limbeck", "evil", "wandb"):
         code = f"open({str(tmp_path / 'sentinel')!r}, 'w').close()"
         (folder / f"{module}.py").write_text(code, encoding="utf-8")

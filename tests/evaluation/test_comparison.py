@@ -7,8 +7,8 @@ import pytest
 
 from limbeck.evaluation.comparison import ArmErrors, compare_classifiers, gap_closed
 from limbeck.evaluation.statistics import crossed_test
+from limbeck.run.comparison import GapClosed
 from limbeck.run.metrics import Metrics
-from limbeck.run.summary import GapClosed
 
 TEACHER = Metrics(errors=12, accuracy=0.88, nll=0.2, ece=0.1, agreement=None, kl_to_teacher=None)
 

@@ -6,14 +6,12 @@ import pytest
 
 from limbeck.data import Affine
 from limbeck.evaluation.study_warnings import study_warnings
+from limbeck.run.comparison import Comparison, Delta, GapClosed
 from limbeck.run.metrics import Metrics, TextMetrics
 from limbeck.run.summary import (
     ArmResult,
-    Comparison,
     DataFacts,
-    Delta,
     FailedStudent,
-    GapClosed,
     Seconds,
     SeedResult,
     Summary,

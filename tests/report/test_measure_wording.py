@@ -5,7 +5,7 @@ from support.summaries import IMAGES, TEXT, make_comparison
 
 from limbeck.report.measure_wording import BITS_PER_BYTE_WORDING as BITS
 from limbeck.report.measure_wording import ERRORS_WORDING as ERRORS
-from limbeck.run.summary import Delta
+from limbeck.run.comparison import Delta
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from support.summaries import (
 )
 
 from limbeck.report import wording
-from limbeck.run.summary import Delta, FailedStudent, GapClosed, TeacherResult
+from limbeck.run.comparison import Delta, GapClosed
+from limbeck.run.summary import FailedStudent, TeacherResult
 
 FINDING = "soft makes 23.3 fewer errors than hard on 500 test samples"
 EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; p = 0.0004)"

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from limbeck._base.files import write_json
+from limbeck.run.comparison import Comparison, Delta, GapClosed
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import (
     ArmResult,
-    Comparison,
     DataFacts,
-    Delta,
-    GapClosed,
     Metrics,
     SeedResult,
     Summary,

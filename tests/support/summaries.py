@@ -5,12 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from limbeck.run.comparison import Comparison, Delta, GapClosed
 from limbeck.run.summary import (
     ArmResult,
-    Comparison,
     DataFacts,
-    Delta,
-    GapClosed,
     Metrics,
     Seconds,
     SeedResult,

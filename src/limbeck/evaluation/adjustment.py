@@ -11,8 +11,9 @@ from limbeck.evaluation.comparison import ArmErrors, compare_classifiers
 from limbeck.evaluation.metrics import classification_metrics, mean_and_sd, nll, top_class
 from limbeck.evaluation.multiple_tests import correct_comparisons
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
+from limbeck.run.comparison import Comparison
 from limbeck.run.metrics import Metrics
-from limbeck.run.summary import AdjustedResult, AdjustedSeedResult, Comparison, TeacherResult
+from limbeck.run.summary import AdjustedResult, AdjustedSeedResult, TeacherResult
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from limbeck.evaluation.statistics import (
 )
 from limbeck.evaluation.text import TokenScores
 from limbeck.evaluation.verdict import verdict
+from limbeck.run.comparison import Comparison, Delta, GapClosed
 from limbeck.run.metrics import Metrics
-from limbeck.run.summary import ArmResult, Comparison, Delta, GapClosed
+from limbeck.run.summary import ArmResult
 
 MAX_SEGMENTS = 30
 """Maximum number of segments of the test text in the test.

@@ -7,8 +7,9 @@ import math
 import statistics
 from dataclasses import dataclass
 
+from limbeck.run.comparison import Comparison, Delta
 from limbeck.run.metrics import Metrics
-from limbeck.run.summary import ArmResult, Comparison, Delta, MeasureKey, Summary
+from limbeck.run.summary import ArmResult, MeasureKey, Summary
 
 
 @dataclass(frozen=True)

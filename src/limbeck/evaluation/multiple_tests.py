@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from limbeck.evaluation.statistics import LEVEL
-from limbeck.run.summary import Comparison
+from limbeck.run.comparison import Comparison
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

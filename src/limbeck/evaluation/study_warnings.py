@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from limbeck.evaluation.measure import measure_of
-from limbeck.run.summary import ArmResult, Comparison, Summary
+from limbeck.run.comparison import Comparison
+from limbeck.run.summary import ArmResult, Summary
 
 FEW_COMPARISONS = 4
 FEW_SEEDS = 5

@@ -1,7 +1,7 @@
 """The verdict on the difference between an arm and its control."""
 
 from limbeck.evaluation.statistics import LEVEL, CrossedTest
-from limbeck.run.summary import Verdict
+from limbeck.run.comparison import Verdict
 
 
 def verdict(test: CrossedTest) -> Verdict:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS, Measure
 from limbeck.report.formats import MISSING, is_zero, plural
 from limbeck.report.wording_base import Column, Decimals, MeasureWording
-from limbeck.run.summary import Comparison, DataFacts, Summary
+from limbeck.run.comparison import Comparison
+from limbeck.run.summary import DataFacts, Summary
 
 _IMITATION = (
     Column("agreement", "Agreement", "agree", "percent"),

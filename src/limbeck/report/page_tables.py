@@ -12,8 +12,9 @@ from limbeck.report.formats import MISSING, bare_p_value, percent, seconds
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import results_table
 from limbeck.report.settings import epochs_of
+from limbeck.run.comparison import GapClosed
 from limbeck.run.cost import Cost
-from limbeck.run.summary import GapClosed, Summary
+from limbeck.run.summary import Summary
 
 _STAGES = {
     "teacher": "Teacher",

@@ -8,7 +8,8 @@ from limbeck.evaluation.statistics import LEVEL
 from limbeck.report.formats import is_number, p_value, percent, plural
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording
-from limbeck.run.summary import Comparison, FailedStudent, Summary, Verdict
+from limbeck.run.comparison import Comparison, Verdict
+from limbeck.run.summary import FailedStudent, Summary
 
 MAX_HEADLINES = 4
 """With more comparisons, only the main one gets a sentence; the others are counted."""

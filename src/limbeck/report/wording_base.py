@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from limbeck.evaluation.measure import Measure
 from limbeck.report.formats import count, fixed, is_number, p_value
-from limbeck.run.summary import Comparison, DataFacts, Summary
+from limbeck.run.comparison import Comparison
+from limbeck.run.summary import DataFacts, Summary
 
 
 @dataclass(frozen=True)

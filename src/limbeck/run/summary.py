@@ -5,10 +5,11 @@ Every key of the file is a field of the same name. Keys are added, never renamed
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_json
+from limbeck.run.comparison import Comparison
 from limbeck.run.folder import RunFolder
 from limbeck.run.metrics import AnyMetrics, Metrics, TextMetrics
 from limbeck.run.records import from_json, optional, to_json
@@ -17,9 +18,6 @@ SCHEMA = 1
 
 MeasureKey = Literal["errors", "bits_per_byte"]
 """The metric by which a study is judged."""
-Verdict = Literal["helps", "hurts", "not shown"]
-Interval: TypeAlias = tuple[float, float]
-"""Lower and upper bound of a 95 % interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,77 +166,6 @@ class ArmResult:
     def is_shuffled(self) -> bool:
         """Whether the arm is a negative control: its soft targets belong to other samples."""
         return bool(self.objective.get("shuffled"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delta:
-    """Paired differences, arm minus control.
-
-    Attributes:
-        mean: Mean over seeds.
-        ci95: 95 % interval over seeds, for these test samples; None with one seed.
-        ci95_total: 95 % interval over seeds and test samples, on which the verdict is based; None
-            where it is unknown.
-        per_seed: Difference of each seed.
-    """
-
-    mean: float
-    ci95: Interval | None
-    ci95_total: Interval | None = None
-    per_seed: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class GapClosed:
-    """Share of the gap between control and teacher that the arm closes.
-
-    Attributes:
-        errors: Share of the gap in errors; None without a teacher that is better than the control.
-        nll: Share of the gap in NLL; None as for ``errors``.
-        nll_ci95: 95 % interval of ``nll`` over seeds.
-    """
-
-    errors: float | None
-    nll: float | None
-    nll_ci95: Interval | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """An arm compared with its control over the same seeds and test samples.
-
-    Attributes:
-        how: Method that set the constants of both arms; None without constants.
-        arm: Name of the arm.
-        control: Name of its control.
-        delta_errors: Difference in test errors.
-        delta_bits_per_byte: Difference in bits per byte, if the data is text.
-        mcnemar_by_seed: The p-values of McNemar's test of each seed, unless the data is text. They
-            describe the seeds; the verdict does not depend on them.
-        mcnemar_p: The p-value that versions before 0.2 combined from those of McNemar's test.
-        p_value: The p-value of the test over seeds and test samples (segments of text, if the data
-            is text), on which the verdict is based; None with one seed.
-        p_holm: The p-value with Holm's correction for the number of comparisons, if there are
-            several. The verdict is based on it, except that of the headline.
-        p_bh: The p-value with the correction of Benjamini and Hochberg, if there are several.
-        gap_closed: Share of the gap to the teacher that the arm closes.
-        verdict: Outcome of the comparison.
-        main: Whether this comparison is the headline; None in ``adjusted_comparisons``.
-    """
-
-    how: str | None = optional()
-    arm: str
-    control: str
-    delta_errors: Delta
-    delta_bits_per_byte: Delta | None = optional()
-    mcnemar_by_seed: tuple[float, ...] | None = optional()
-    mcnemar_p: float | None = optional()
-    p_value: float | None = None
-    p_holm: float | None = optional()
-    p_bh: float | None = optional()
-    gap_closed: GapClosed
-    verdict: Verdict
-    main: bool | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)

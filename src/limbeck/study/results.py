@@ -12,11 +12,11 @@ from limbeck.evaluation.metrics import mean_and_sd
 from limbeck.evaluation.multiple_tests import correct_comparisons
 from limbeck.evaluation.split_predictions import StudentKey
 from limbeck.evaluation.study_warnings import study_warnings
+from limbeck.run.comparison import Comparison
 from limbeck.run.metrics import Metrics
 from limbeck.run.records import to_json
 from limbeck.run.summary import (
     ArmResult,
-    Comparison,
     DataFacts,
     FailedStudent,
     MeasureKey,

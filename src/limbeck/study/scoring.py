@@ -26,8 +26,9 @@ from limbeck.evaluation.metrics import classification_metrics, nll, top_class
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.evaluation.text import TokenBatch, TokenScores, score_tokens, token_metrics
 from limbeck.models import count_parameters, model_name
+from limbeck.run.comparison import Comparison
 from limbeck.run.metrics import Metrics
-from limbeck.run.summary import Comparison, SeedResult, TeacherResult
+from limbeck.run.summary import SeedResult, TeacherResult
 from limbeck.teacher.signal import LiveTeacher
 
 MAX_CACHED_LOGITS = 1 << 28

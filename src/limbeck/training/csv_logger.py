@@ -12,6 +12,7 @@ from lightning_fabric.loggers import Logger
 from lightning_fabric.utilities import rank_zero_only
 
 from limbeck._base.files import sync, write_text
+from limbeck._base.reading import open_text
 
 FILE = "metrics.csv"
 STEP = "step"
@@ -81,7 +82,7 @@ class CSVLogger(Logger):
     def _read(self) -> list[dict[str, str]]:
         if not self._columns:
             return []
-        with self.file.open(newline="", encoding="utf-8") as lines:
+        with open_text(self.file) as lines:
             return list(csv.DictReader(lines))
 
     def _append(self, text: str) -> None:
