@@ -5,6 +5,8 @@ import json
 import os
 import secrets
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from limbeck._base.files import (
     move,
     open_atomically,
     remove_leftovers,
+    remove_leftovers_of_ended,
     temporary_folder,
     write_atomically,
     write_bytes,
@@ -208,6 +211,26 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
     assert listing(tmp_path) == [".mine.tmp", "a.txt", "runs", "runs/.c.12-0123abcd.tmp"]
     remove_leftovers(tmp_path, subfolders=True)
     assert listing(tmp_path) == [".mine.tmp", "a.txt", "runs"]
+
+
+def test_leftovers_of_processes_that_still_run_or_have_just_begun_stay(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {
+        f".a.json.{ended.pid}-00000000.tmp": False,
+        f".a.json.{ended.pid}-00000001.tmp": True,  # new: maybe of another machine
+        f".a.json.{os.getpid()}-00000000.tmp": True,
+        f".b.json.{ended.pid}-00000000.tmp": True,  # of another file
+        ".a.json.99999999999999999999-00000000.tmp": False,
+        "a.json": True,
+    }
+    for name in names:
+        (tmp_path / name).touch()
+        if not name.endswith("1.tmp"):
+            os.utime(tmp_path / name, (0, 0))
+    remove_leftovers_of_ended(tmp_path / "a.json")
+    assert {name: (tmp_path / name).exists() for name in names} == names
+    remove_leftovers_of_ended(tmp_path / "missing" / "a.json")
 
 
 def test_what_a_killed_process_was_replacing_is_restored(tmp_path):

@@ -71,6 +71,7 @@ class CacheKind:
 ANSWERS = CacheKind("store", "LIMBECK_STORE")
 IMAGES = CacheKind("images", "LIMBECK_CACHE")
 TOKENS = CacheKind("tokens", "LIMBECK_CACHE", "tokens")
+COMPILED = CacheKind("compiled", "TORCHINDUCTOR_CACHE_DIR")
 
 
 def key_of(description: str) -> str:
@@ -104,7 +105,7 @@ def open_root(folder: Path, *, create: bool = False) -> OpenFolder:
 def is_private(folder: Path) -> bool:
     """Whether a folder is in the user's cache, rather than one that the user named."""
     with suppress(ResourceError):  # there is no home folder
-        return folder in [kind.private_folder for kind in (ANSWERS, IMAGES, TOKENS)]
+        return folder in [kind.private_folder for kind in (ANSWERS, IMAGES, TOKENS, COMPILED)]
     return False
 
 

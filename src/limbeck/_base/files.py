@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ BACKUP = "backup "
 """Start of the name, in a temporary folder, of an earlier file or folder that is being replaced."""
 _NAME_LENGTH = 50
 """Number of characters of a file's name in the name of its temporary file, which has a limit."""
+MAX_WRITE_SECONDS = 2.0
+"""Age in seconds from which the temporary file of a process that is not known here is left over."""
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _BINARY = getattr(os, "O_BINARY", 0)
 _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
@@ -121,6 +124,38 @@ def remove_leftovers(folder: Path, name: str | None = None, *, subfolders: bool 
         for path in list(folder.rglob("*") if subfolders else folder.iterdir()):
             if is_temporary(path.name, name):
                 _remove(path)
+
+
+def remove_leftovers_of_ended(path: Path) -> None:
+    """Remove the temporary files of a file whose processes have ended.
+
+    Unlike :func:`remove_leftovers`, this may be called while others write the file: a temporary
+    file stays if its process runs on this machine, or may be in the middle of a write on another.
+    """
+    with suppress(OSError):
+        for temporary in path.parent.iterdir():
+            if not is_temporary(temporary.name, path.name):
+                continue
+            age = time.time() - temporary.lstat().st_mtime
+            if age > MAX_WRITE_SECONDS and not _is_running(_process_of(temporary.name)):
+                _remove(temporary)
+
+
+def _process_of(name: str) -> int:
+    """Number of the process that created a temporary file."""
+    return int(name.rsplit(".", 2)[1].partition("-")[0])
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # its processes cannot be looked up
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def restore(backup: Path, path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base import bundle_runtime as runtime
+from limbeck._base.compiler_cache import use_private_compiler_cache
 from limbeck._base.errors import ConfigError, ExportError, ResourceError
 from limbeck._base.files import write_bytes
 from limbeck.data.dataset import as_float
@@ -77,6 +78,7 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
     check_onnx_is_installed()
     import onnx
 
+    use_private_compiler_cache()
     raw_model = _FromRawInputs(model.float().cpu().eval()).eval()
     try:
         with _quiet(), torch.no_grad():

@@ -17,11 +17,17 @@ from typing import Any
 
 from limbeck._base import ownership
 from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
-from limbeck._base.files import remove_leftovers, write_atomically
+from limbeck._base.files import (
+    remove_leftovers,
+    remove_leftovers_of_ended,
+    write_atomically,
+)
 from limbeck._base.printable import printable
 from limbeck._base.reading import open_text, parse_json, read_text
 from limbeck.run.lock import hold_lock
 
+WRITTEN_BY_READERS = ("cost.json", "report.html")
+"""Files that commands write which otherwise only read the run, several of them at once."""
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
 _LEFTOVER = re.compile(r"\.lock(\.[0-9a-f]{8})?|\.manifest\.json\..*")
 """Names of the files of a process that is killed before its first manifest is complete."""
@@ -111,6 +117,8 @@ class RunFolder:
             yield  # the block reports what is missing
             return
         with hold_lock(self.path.resolve(), shared=True):
+            for name in WRITTEN_BY_READERS:
+                remove_leftovers_of_ended(self.path / name)
             yield
 
     def _clear(self) -> None:

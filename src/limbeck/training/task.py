@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from limbeck._base.compiler_cache import use_private_compiler_cache
 from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
 from limbeck.data.batches import Batch, Mixed, as_batch
 from limbeck.data.loaders import match_double
@@ -162,6 +163,7 @@ class DistillationTask(nn.Module):
         self._compute = self._terms
         if not mode:
             return
+        use_private_compiler_cache()
         # Students of many shapes would exceed PyTorch's limit of recompilations.
         torch.compiler.reset()
         compiled = torch.compile(self._terms, dynamic=False, mode=None if mode is True else mode)
