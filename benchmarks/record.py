@@ -57,6 +57,7 @@ COMPARISON_KEYS = (
     "p_value",
     "p_holm",
     "p_bh",
+    "needed",
 )
 LIMITS = {"at_least": operator.ge, "at_most": operator.le, "equals": operator.eq}
 

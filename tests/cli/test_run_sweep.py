@@ -62,11 +62,14 @@ def test_a_sweep_is_one_study(sweep):
         for t in (1, 4, 20)
         for h in ("4", "6-6")
     }
+    assert all(
+        c["p_value"] <= c["p_holm"] and c["p_value"] <= c["p_bh"] for c in summary["comparisons"]
+    )
     assert summary["failed"] == []
     assert "6 comparisons" in " ".join(out.split())
     assert "the fewest errors on the validation split" in " ".join(out.split())
     assert any(
-        warning.startswith("6 comparisons: if distillation changed nothing")
+        warning.startswith("6 comparisons: their verdicts are corrected")
         for warning in summary["warnings"]
     )
     page = (run / "report.html").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from scipy import stats
 from limbeck.evaluation.statistics import (
     CrossedTest,
     Interval,
+    Variances,
     crossed_test,
     mcnemar_exact,
     paired_interval,
@@ -168,8 +169,11 @@ def test_if_only_seeds_vary_it_is_a_t_test_over_seeds():
 
 def test_crossed_test_of_few_or_equal_differences():
     ones = np.ones((3, 4), dtype=int)
-    assert crossed_test(ones) == CrossedTest(4.0, (4.0, 4.0), 0.0, 0.0, math.inf)
-    assert crossed_test(0 * ones) == CrossedTest(0.0, (0.0, 0.0), 1.0, 0.0, math.inf)
+    nothing_varies = Variances(0.0, 0.0, 0.0)
+    want = CrossedTest(4.0, (4.0, 4.0), 0.0, 0.0, math.inf, nothing_varies)
+    assert crossed_test(ones) == want
+    want = CrossedTest(0.0, (0.0, 0.0), 1.0, 0.0, math.inf, nothing_varies)
+    assert crossed_test(0 * ones) == want
     assert crossed_test(ones[:1]) == CrossedTest(4.0)
     assert crossed_test(ones[:, :1]) == CrossedTest(1.0)
     with pytest.raises(ValueError, match="at least one seed"):

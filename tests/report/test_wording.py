@@ -11,7 +11,7 @@ from support.summaries import (
 )
 
 from limbeck.report import wording
-from limbeck.run.comparison import Delta, GapClosed
+from limbeck.run.comparison import Delta, GapClosed, Needed
 from limbeck.run.summary import FailedStudent, TeacherResult
 
 FINDING = "soft makes 23.3 fewer errors than hard on 500 test samples"
@@ -144,6 +144,30 @@ def test_a_verdict_that_fails_only_the_correction_says_so():
         "Alone, this would be enough; corrected for all comparisons of the study, it is not (Holm, "
         "p = 0.090)."
     )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "factor", "sentence"),
+    [
+        (9, 2.345, "use about 9 seeds, or 2.3 times as many test samples with the same seeds."),
+        (9, 200.0, "use about 9 seeds."),
+        (9, None, "use about 9 seeds."),
+        (
+            None,
+            200.0,
+            "use about 200.0 times as many test samples; more seeds alone are not enough.",
+        ),
+        (None, None, "A difference this small would not be shown by 100 seeds either."),
+    ],
+)
+def test_what_would_be_enough_is_said(seeds, factor, sentence):
+    needed = Needed(power=0.3, seeds=seeds, samples_factor=factor)
+    comparison = make_comparison("soft", "hard", verdict="not shown", p_value=0.2, needed=needed)
+    (headline,) = wording.headlines(make_summary(comparisons=[comparison]))
+    assert headline.text.endswith(sentence)
+    shown = make_comparison("soft", "hard", needed=None)
+    (headline,) = wording.headlines(make_summary(comparisons=[shown]))
+    assert "in 4 of 5 studies" not in headline.text
 
 
 def test_the_interval_that_decides_is_shown():

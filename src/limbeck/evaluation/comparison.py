@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from limbeck.evaluation.measure import Measure
+from limbeck.evaluation.power import needed
 from limbeck.evaluation.statistics import (
     CrossedTest,
     crossed_test,
@@ -16,7 +17,7 @@ from limbeck.evaluation.statistics import (
 )
 from limbeck.evaluation.text import TokenScores
 from limbeck.evaluation.verdict import verdict
-from limbeck.run.comparison import Comparison, Delta, GapClosed
+from limbeck.run.comparison import Comparison, Delta, GapClosed, Needed
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult
 
@@ -120,6 +121,7 @@ def compare_classifiers(
             nll_ci95=gap_interval(arm.nll, control.nll, teacher_nll),
         ),
         verdict=verdict(test),
+        needed=_needed(test, arm.wrong.shape),
     )
 
 
@@ -160,6 +162,7 @@ def compare_language_models(
             nll_ci95=gap_interval(arm_nll, control_nll, teacher_nll),
         ),
         verdict=verdict(test),
+        needed=_needed(test, bits.shape),
     )
 
 
@@ -198,6 +201,14 @@ def _delta(per_seed: Sequence[float], test: CrossedTest | None = None) -> Delta:
         ci95_total=None if test is None else test.ci95,
         per_seed=tuple(per_seed),
     )
+
+
+def _needed(test: CrossedTest, shape: tuple[int, ...]) -> Needed | None:
+    """Seeds and samples that would be enough, unless the test shows the difference."""
+    if verdict(test) != "not shown":
+        return None
+    seeds, samples = shape
+    return needed(test, seeds=seeds, samples=samples)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

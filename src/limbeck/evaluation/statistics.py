@@ -62,6 +62,21 @@ class Variances:
         """Variance due to samples, without the residual."""
         return max(self.samples - self.residual, 0.0)
 
+    def scaled(self, *, seeds: float = 1.0, samples: float = 1.0) -> "Variances":
+        """Return the variances of a sum over other numbers of seeds and samples.
+
+        Args:
+            seeds: Factor of the number of seeds, over which the mean is taken.
+            samples: Factor of the number of samples, over which the sum is taken.
+        """
+        residual = self.residual * samples / seeds
+        seeds_alone = max(self.seeds - self.residual, 0.0) * samples**2 / seeds
+        return Variances(
+            seeds=seeds_alone + residual,
+            samples=self.samples_alone * samples + residual,
+            residual=residual,
+        )
+
 
 @dataclass(frozen=True)
 class CrossedTest:
@@ -73,6 +88,7 @@ class CrossedTest:
         p_value: Two-sided p-value; None with fewer than two seeds or samples.
         standard_error: Standard error of the mean; None as for ``p_value``.
         df: Degrees of freedom of the t distribution; None as for ``p_value``.
+        variances: Estimates behind the standard error; None as for ``p_value``.
     """
 
     mean: float
@@ -80,6 +96,7 @@ class CrossedTest:
     p_value: float | None = None
     standard_error: float | None = None
     df: float | None = None
+    variances: Variances | None = None
 
     @classmethod
     def from_variances(
@@ -95,11 +112,12 @@ class CrossedTest:
         """
         error = math.sqrt(max(variances.seeds, variances.residual) + variances.samples_alone)
         if error == 0:
-            return cls(mean, (mean, mean), 1.0 if mean == 0 else 0.0, 0.0, math.inf)
-        df = _degrees_of_freedom(variances, seeds, samples)
+            p_value = 1.0 if mean == 0 else 0.0
+            return cls(mean, (mean, mean), p_value, 0.0, math.inf, variances)
+        df = degrees_of_freedom(variances, seeds, samples)
         half = float(stats.t.ppf(1 - LEVEL / 2, df)) * error
         p_value = 2 * float(stats.t.sf(abs(mean) / error, df))
-        return cls(mean, (mean - half, mean + half), p_value, error, df)
+        return cls(mean, (mean - half, mean + half), p_value, error, df, variances)
 
 
 def crossed_test(differences: np.ndarray) -> CrossedTest:
@@ -155,7 +173,7 @@ def _variances(differences: np.ndarray) -> Variances:
     )
 
 
-def _degrees_of_freedom(variances: Variances, seeds: int, samples: int) -> float:
+def degrees_of_freedom(variances: Variances, seeds: int, samples: int) -> float:
     """Compute degrees of freedom by Satterthwaite's formula, with an upper bound for the seeds."""
     quantile = min(seeds / 10, 0.5)
     factor = (seeds - 1) / float(stats.chi2.ppf(quantile, seeds - 1))

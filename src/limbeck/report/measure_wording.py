@@ -33,6 +33,7 @@ class _ErrorsWording(MeasureWording):
     gaps = (("errors", "Gap closed"), ("nll", "Gap closed, NLL"))
     beats_teacher = "it makes fewer errors than the teacher"
     samples_in_interval = "test samples"
+    more_samples = "as many test samples"
     too_small = "the test set is too small"
     validation_curve = "val_acc"
     has_logits = True
@@ -79,6 +80,7 @@ class _BitsPerByteWording(MeasureWording):
     gaps = (("nll", "Gap closed"),)
     beats_teacher = "it needs fewer bits than the teacher"
     samples_in_interval = "segments of the test text"
+    more_samples = "as much test text"
     too_small = "the test text is too short"
     validation_curve = "val_loss"
     has_logits = False

@@ -8,9 +8,11 @@ from limbeck.evaluation.statistics import LEVEL
 from limbeck.report.formats import is_number, p_value, percent, plural
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording
-from limbeck.run.comparison import Comparison, Verdict
+from limbeck.run.comparison import Comparison, Needed, Verdict
 from limbeck.run.summary import FailedStudent, Summary
 
+MAX_FACTOR = 20
+"""Largest factor of more test samples that is suggested beside a number of seeds."""
 MAX_HEADLINES = 4
 """With more comparisons, only the main one gets a sentence; the others are counted."""
 
@@ -136,9 +138,27 @@ def _doubt(comparison: Comparison, words: MeasureWording) -> str:
             "Alone, this would be enough; corrected for all comparisons of the study, it is not "
             f"(Holm, {p_value(comparison.p_holm)})."
         )
+    doubt = f"The seeds agree, but {words.too_small} to be sure."
     if _contains_zero(delta.ci95):
-        return "The interval contains 0, so other seeds could reverse the result."
-    return f"The seeds agree, but {words.too_small} to be sure."
+        doubt = "The interval contains 0, so other seeds could reverse the result."
+    return " ".join(filter(None, (doubt, _remedy(comparison.needed, words))))
+
+
+def _remedy(needed: Needed | None, words: MeasureWording) -> str:
+    """Seeds and samples that would be enough; empty if unknown."""
+    if needed is None:
+        return ""
+    factor = needed.samples_factor
+    more_samples = "" if factor is None else f"{factor:.1f} times {words.more_samples}"
+    if needed.seeds is not None:
+        enough = f"about {needed.seeds} seeds"
+        if factor is not None and factor <= MAX_FACTOR:
+            enough += f", or {more_samples} with the same seeds"
+    elif factor is not None:
+        enough = f"about {more_samples}; more seeds alone are not enough"
+    else:
+        return "A difference this small would not be shown by 100 seeds either."
+    return f"To show a difference of this size in 4 of 5 studies, use {enough}."
 
 
 def _is_shown_alone(comparison: Comparison, words: MeasureWording) -> bool:

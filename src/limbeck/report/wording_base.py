@@ -55,6 +55,7 @@ class MeasureWording(ABC):
         gaps: Keys and headings of the shares in ``gap_closed``; the first is in the headline.
         beats_teacher: Clause for an arm that is better than the teacher.
         samples_in_interval: Name of what the interval covers besides seeds, in the plural.
+        more_samples: Words for more of the test split, after "3.0 times".
         too_small: Clause for a test split that is too small for a verdict.
         validation_curve: Metric of ``metrics.csv`` to draw next to the training loss.
         has_logits: Whether ``predictions.npz`` holds the logits that some figures need.
@@ -68,6 +69,7 @@ class MeasureWording(ABC):
     gaps: tuple[tuple[str, str], ...]
     beats_teacher: str
     samples_in_interval: str
+    more_samples: str
     too_small: str
     validation_curve: str
     has_logits: bool

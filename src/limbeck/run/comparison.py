@@ -44,6 +44,22 @@ class GapClosed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Needed:
+    """What would show a difference as large as the one seen, in four of five studies.
+
+    Attributes:
+        power: Probability with which the study itself would have shown it.
+        seeds: Number of seeds, with the same test samples; None if 100 are not enough.
+        samples_factor: Factor of the number of test samples, with the same seeds; None if 1,000
+            times as many are not enough.
+    """
+
+    power: float
+    seeds: int | None
+    samples_factor: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """An arm compared with its control over the same seeds and test samples.
 
@@ -61,6 +77,7 @@ class Comparison:
         p_holm: The p-value with Holm's correction for the number of comparisons, if there are
             several. The verdict is based on it, except that of the headline.
         p_bh: The p-value with the correction of Benjamini and Hochberg, if there are several.
+        needed: Seeds and test samples that would be enough, if the verdict is ``not shown``.
         gap_closed: Share of the gap to the teacher that the arm closes.
         verdict: Outcome of the comparison.
         main: Whether this comparison is the headline; None in ``adjusted_comparisons``.
@@ -76,6 +93,7 @@ class Comparison:
     p_value: float | None = None
     p_holm: float | None = optional()
     p_bh: float | None = optional()
+    needed: Needed | None = optional()
     gap_closed: GapClosed
     verdict: Verdict
     main: bool | None = optional()

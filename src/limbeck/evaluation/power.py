@@ -1,0 +1,79 @@
+"""Power of a comparison: how likely a real difference is shown, and what would show it."""
+
+import math
+
+from scipy import stats
+
+from limbeck.evaluation.statistics import LEVEL, CrossedTest, Variances, degrees_of_freedom
+from limbeck.run.comparison import Needed
+
+POWER = 0.8
+"""Probability of a verdict that is regarded as enough."""
+MAX_SEEDS = 100
+MAX_FACTOR = 1000
+"""Largest factor by which more test samples are considered."""
+
+
+def power(effect: float, variances: Variances, *, seeds: int, samples: int) -> float:
+    """Compute the probability that a difference is shown.
+
+    Args:
+        effect: Real mean difference.
+        variances: Real variances of the mean difference.
+        seeds: Number of seeds, at least 2.
+        samples: Number of samples, at least 2.
+    """
+    variance = max(variances.seeds, variances.residual) + variances.samples_alone
+    if variance == 0:
+        return float(effect != 0)
+    df = degrees_of_freedom(variances, seeds, samples)
+    quantile = stats.t.ppf(1 - LEVEL / 2, df)
+    shift = abs(effect) / math.sqrt(variance)
+    return float(stats.nct.sf(quantile, df, shift) + stats.nct.cdf(-quantile, df, shift))
+
+
+def needed(test: CrossedTest, *, seeds: int, samples: int) -> Needed | None:
+    """Estimate what would show a difference as large as the one seen, with a power of 80 %.
+
+    The estimate takes the difference and the variances seen for the real ones. So it is rough, and
+    too low if chance has made the difference look large.
+
+    Args:
+        test: Test of the comparison.
+        seeds: Its number of seeds.
+        samples: Its number of samples.
+
+    Returns:
+        The seeds needed with the same samples, and the factor of samples needed with the same
+        seeds; None without a difference or a test.
+    """
+    if test.variances is None or test.mean == 0:
+        return None
+    return Needed(
+        power=power(test.mean, test.variances, seeds=seeds, samples=samples),
+        seeds=_needed_seeds(test, seeds, samples),
+        samples_factor=_needed_factor(test, seeds, samples),
+    )
+
+
+def _needed_seeds(test: CrossedTest, seeds: int, samples: int) -> int | None:
+    """Smallest number of seeds with enough power; None if more than 100 are needed."""
+    assert test.variances is not None
+    for number in range(2, MAX_SEEDS + 1):
+        variances = test.variances.scaled(seeds=number / seeds)
+        if power(test.mean, variances, seeds=number, samples=samples) >= POWER:
+            return number
+    return None
+
+
+def _needed_factor(test: CrossedTest, seeds: int, samples: int) -> float | None:
+    """Smallest factor of samples with enough power, about; None if there is none."""
+    assert test.variances is not None
+    factor = 1.0
+    while factor <= MAX_FACTOR:
+        variances = test.variances.scaled(samples=factor)
+        number = round(samples * factor)
+        if power(test.mean * factor, variances, seeds=seeds, samples=number) >= POWER:
+            return factor
+        factor *= 1.1
+    return None
