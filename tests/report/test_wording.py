@@ -155,7 +155,7 @@ def test_a_verdict_that_fails_only_the_correction_says_so():
         (
             None,
             200.0,
-            "use about 200.0 times as many test samples; more seeds alone are not enough.",
+            "use about 200 times as many test samples; more seeds alone are not enough.",
         ),
         (None, None, "A difference this small would not be shown by 100 seeds either."),
     ],
@@ -165,8 +165,8 @@ def test_what_would_be_enough_is_said(seeds, factor, sentence):
     comparison = make_comparison("soft", "hard", verdict="not shown", p_value=0.2, needed=needed)
     (headline,) = wording.headlines(make_summary(comparisons=[comparison]))
     assert headline.text.endswith(sentence)
-    shown = make_comparison("soft", "hard", needed=None)
-    (headline,) = wording.headlines(make_summary(comparisons=[shown]))
+    comparison = make_comparison("soft", "hard", needed=None)
+    (headline,) = wording.headlines(make_summary(comparisons=[comparison]))
     assert "in 4 of 5 studies" not in headline.text
 
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from limbeck.evaluation.measure import measure_of
 from limbeck.evaluation.statistics import LEVEL
-from limbeck.report.formats import is_number, p_value, percent, plural
+from limbeck.report.formats import fixed, is_number, p_value, percent, plural
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording
 from limbeck.run.comparison import Comparison, Needed, Verdict
@@ -149,7 +149,11 @@ def _remedy(needed: Needed | None, words: MeasureWording) -> str:
     if needed is None:
         return ""
     factor = needed.samples_factor
-    more_samples = "" if factor is None else f"{factor:.1f} times {words.more_samples}"
+    more_samples = (
+        ""
+        if factor is None
+        else f"{fixed(factor, 1 if factor < 10 else 0)} times {words.more_samples}"
+    )
     if needed.seeds is not None:
         enough = f"about {needed.seeds} seeds"
         if factor is not None and factor <= MAX_FACTOR:
