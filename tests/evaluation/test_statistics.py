@@ -176,6 +176,9 @@ def test_crossed_test_of_few_or_equal_differences():
     assert crossed_test(0 * ones) == want
     assert crossed_test(ones[:1]) == CrossedTest(4.0)
     assert crossed_test(ones[:, :1]) == CrossedTest(1.0)
+    with np.errstate(invalid="ignore"):
+        infinite = crossed_test(np.array([[1.0, np.inf], [2.0, 3.0]]))
+    assert infinite.p_value is infinite.ci95 is None
     with pytest.raises(ValueError, match="at least one seed"):
         crossed_test(ones[:0])
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 from scipy import stats
 
 from limbeck.evaluation.statistics import LEVEL, CrossedTest, Variances, degrees_of_freedom
@@ -10,6 +11,9 @@ from limbeck.run.comparison import Needed
 POWER = 0.8
 """Probability of a verdict that is regarded as enough."""
 MAX_SEEDS = 100
+MAX_DF = 1e6
+"""Degrees of freedom from which t is normal."""
+_PROBABILITIES = (np.arange(500) + 0.5) / 500
 MAX_FACTOR = 1000
 """Largest factor by which more test samples are considered."""
 
@@ -27,9 +31,14 @@ def power(effect: float, variances: Variances, *, seeds: int, samples: int) -> f
     if variance == 0:
         return float(effect != 0)
     df = degrees_of_freedom(variances, seeds, samples)
-    quantile = stats.t.ppf(1 - LEVEL / 2, df)
+    quantile = float(stats.t.ppf(1 - LEVEL / 2, df))
     shift = abs(effect) / math.sqrt(variance)
-    return float(stats.nct.sf(quantile, df, shift) + stats.nct.cdf(-quantile, df, shift))
+    # The noncentral t distribution as a mean over the chi-squared one: SciPy's own is NaN for some
+    # large shifts.
+    ratios = np.sqrt(stats.chi2.ppf(_PROBABILITIES, df) / df) if df < MAX_DF else np.ones(1)
+    bounds = quantile * ratios
+    power_by_ratio = stats.norm.sf(bounds - shift) + stats.norm.cdf(-bounds - shift)
+    return float(power_by_ratio.mean())
 
 
 def needed(test: CrossedTest, *, seeds: int, samples: int) -> Needed | None:

@@ -111,6 +111,8 @@ class CrossedTest:
             samples: Number of samples, at least 2.
         """
         error = math.sqrt(max(variances.seeds, variances.residual) + variances.samples_alone)
+        if not math.isfinite(error):  # a model's outputs are not finite
+            return cls(mean)
         if error == 0:
             p_value = 1.0 if mean == 0 else 0.0
             return cls(mean, (mean, mean), p_value, 0.0, math.inf, variances)

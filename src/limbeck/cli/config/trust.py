@@ -2,7 +2,7 @@
 
 A run folder may come from somebody else, so its settings are data. They may build the objects in
 :data:`BUILDERS`, which run no code that their arguments name. Everything else needs ``--trust`` on
-the command line: the word of the user, which no file can give.
+the command line: the user's explicit consent, which no file can give.
 """
 
 import re
@@ -119,7 +119,7 @@ class Trust:
             names += f" and {len(parts) - MAX_PARTS} more"
         raise UntrustedFileError(
             f"{run} asks for something that is not limbeck's own: {names}. A run folder may come "
-            f"from somebody else, so this needs your word. If you trust it: {self.command}"
+            f"from somebody else, so it needs your permission. If you trust it: {self.command}"
         )
 
 
@@ -208,10 +208,20 @@ def _foreign_logger(logger: Mapping[str, Any], path: str) -> Iterator[str]:
 
 
 def _may_hold_cache(folder: Path, run: Path) -> bool:
-    """Whether a cache may be written to a folder: it is in the run folder, or a cache already."""
-    if folder.resolve().is_relative_to(run.resolve()):
+    """Whether a cache may be written to a folder.
+
+    It is in the run folder, or a cache already, or will be a new folder in the working directory,
+    as that of a run that was interrupted before it stored anything.
+    """
+    path = folder.resolve()
+    if path.is_relative_to(run.resolve()):
         return True
-    return folder.is_dir() and any(_CACHE_ENTRY.match(path.name) for path in folder.iterdir())
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    if names or (os.path.lexists(folder) and not folder.is_dir()):
+        return any(_CACHE_ENTRY.match(name) for name in names)
+    if not path.is_relative_to(Path.cwd()):
+        return False
+    return not any(part.startswith(".") for part in path.relative_to(Path.cwd()).parts)
 
 
 def _exists(path: Any) -> bool:

@@ -1,0 +1,31 @@
+"""Folders that the settings of a run may name for caches."""
+
+import pytest
+
+from limbeck.cli.config.trust import foreign_settings
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_foreign"),
+    [
+        ("run/store", False),
+        ("new/store", False),  # of a run that was interrupted before it stored anything
+        ("empty", False),
+        ("answers", False),
+        ("work", True),
+        ("work/notes.txt", True),
+        (".ssh/new", True),
+        ("../outside", True),
+        ("link/new", True),
+        ("/", True),
+    ],
+)
+def test_a_cache_is_new_or_one_of_limbeck(folder, is_foreign, tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    for name in ("run", "empty", "work", f"answers/{'0' * 32}"):
+        (here / name).mkdir(parents=True)
+    (here / "work" / "notes.txt").write_text("mine", encoding="utf-8")
+    (here / "link").symlink_to(tmp_path)
+    monkeypatch.chdir(here)
+    settings = list(foreign_settings({"store": {"folder": folder}}, here / "run", []))
+    assert bool(settings) == is_foreign, settings
