@@ -216,9 +216,12 @@ def _may_hold_cache(folder: Path, run: Path) -> bool:
     path = folder.resolve()
     if path.is_relative_to(run.resolve()):
         return True
-    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-    if names or (os.path.lexists(folder) and not folder.is_dir()):
-        return any(_CACHE_ENTRY.match(name) for name in names)
+    if folder.is_dir():
+        names = [entry.name for entry in folder.iterdir()]
+        if names:
+            return any(_CACHE_ENTRY.match(name) for name in names)
+    elif folder.exists() or folder.is_symlink():
+        return False
     if not path.is_relative_to(Path.cwd()):
         return False
     return not any(part.startswith(".") for part in path.relative_to(Path.cwd()).parts)
