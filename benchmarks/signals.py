@@ -172,8 +172,6 @@ def main() -> int:
     print(f"{len(outcomes) - len(faults)} of {len(outcomes)} well, slowest {slowest:.2f} s")
     for (name, code), count in sorted(codes.items()):
         print(f"  {name} {code}: {count}")
-    if not faults:
-        shutil.rmtree(root)
     return 1 if faults else 0
 
 
