@@ -25,9 +25,9 @@ from limbeck.run.manifest import hardware, installed_versions, now
 from limbeck.store.answers import TeacherPass
 from limbeck.store.build import open_store
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher
+from limbeck.training.csv_logger import CSVLogger
 from limbeck.training.fabric import quiet_lightning
 from limbeck.training.fit import fit
-from limbeck.training.loggers import csv_logger
 from limbeck.training.options import TrainerOptions
 from limbeck.training.task import DistillationTask
 
@@ -195,7 +195,7 @@ def epoch_of_fit(task: DistillationTask, data: StudyData, options: argparse.Name
             task,
             data,
             options=TrainerOptions.of(trainer_options(options)).with_epochs(epochs),
-            loggers=[csv_logger(folder / "logs", "fit")],
+            loggers=[CSVLogger(folder / "logs", "fit")],
             checkpoints=folder / "checkpoints",
             advance=advance,
         )
