@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from limbeck._base.processes import may_run
+
 TEMPORARY_FILE = re.compile(r"\..*\.\d+-[0-9a-f]{8}\.tmp")
 """Names of temporary files: ``.NAME.PID-RANDOM.tmp``."""
 BACKUP = "backup "
@@ -137,25 +139,13 @@ def remove_leftovers_of_ended(path: Path) -> None:
             if not is_temporary(temporary.name, path.name):
                 continue
             age = time.time() - temporary.lstat().st_mtime
-            if age > MAX_WRITE_SECONDS and not _is_running(_process_of(temporary.name)):
+            if age > MAX_WRITE_SECONDS and not may_run(_process_of(temporary.name)):
                 _remove(temporary)
 
 
 def _process_of(name: str) -> int:
     """Number of the process that created a temporary file."""
     return int(name.rsplit(".", 2)[1].partition("-")[0])
-
-
-def _is_running(process: int) -> bool:
-    if os.name == "nt":
-        return True  # its processes cannot be looked up
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def restore(backup: Path, path: Path) -> None:

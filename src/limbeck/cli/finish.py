@@ -45,6 +45,11 @@ def finish(run: RunFolder, trust: Trust) -> int:
             f"{missing[0]}. Continue with {resume}."
         )
     repeat_command("report", run.path, trust)
+    return continue_run(run, trust)
+
+
+def continue_run(run: RunFolder, trust: Trust) -> int:
+    """Run the study of a run folder again, which keeps what is finished; returns the exit code."""
     advice = "Repeat the study with options=RunOptions(resume=True)."
     with reopen(run, advice, trust) as study:
         return execute(

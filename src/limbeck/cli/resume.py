@@ -39,15 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
             note(f"{arguments.run} lacks {', '.join(missing[:3])}")
         if missing == [folder.report.name] and not damaged:
             return report.run(arguments)
-    from limbeck.cli.config.reopen import reopen
-    from limbeck.cli.run import execute
+    from limbeck.cli.finish import continue_run
 
-    advice = "Repeat the study with options=RunOptions(resume=True)."
-    with reopen(folder, advice, trust) as study:
-        return execute(
-            study.settings,
-            folder.path,
-            study.command,
-            record=study.record,
-            follow_links=trust.is_given,
-        )
+    return continue_run(folder, trust)

@@ -27,12 +27,11 @@ def power(effect: float, variances: Variances, *, seeds: int, samples: int) -> f
         seeds: Number of seeds, at least 2.
         samples: Number of samples, at least 2.
     """
-    variance = max(variances.seeds, variances.residual) + variances.samples_alone
-    if variance == 0:
+    if variances.total == 0:
         return float(effect != 0)
     df = degrees_of_freedom(variances, seeds, samples)
     quantile = float(stats.t.ppf(1 - LEVEL / 2, df))
-    shift = abs(effect) / math.sqrt(variance)
+    shift = abs(effect) / math.sqrt(variances.total)
     # The noncentral t distribution as a mean over the chi-squared one: SciPy's own is NaN for some
     # large shifts.
     ratios = np.sqrt(stats.chi2.ppf(_PROBABILITIES, df) / df) if df < MAX_DF else np.ones(1)

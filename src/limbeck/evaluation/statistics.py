@@ -58,6 +58,11 @@ class Variances:
     residual: float
 
     @property
+    def total(self) -> float:
+        """Variance of the mean difference. Seeds cannot contribute less than the residual."""
+        return max(self.seeds, self.residual) + self.samples_alone
+
+    @property
     def samples_alone(self) -> float:
         """Variance due to samples, without the residual."""
         return max(self.samples - self.residual, 0.0)
@@ -110,7 +115,7 @@ class CrossedTest:
             seeds: Number of seeds, at least 2.
             samples: Number of samples, at least 2.
         """
-        error = math.sqrt(max(variances.seeds, variances.residual) + variances.samples_alone)
+        error = math.sqrt(variances.total)
         if not math.isfinite(error):  # a model's outputs are not finite
             return cls(mean)
         if error == 0:

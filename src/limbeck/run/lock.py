@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError
+from limbeck._base.processes import may_run
 from limbeck._base.signals import defer_interrupts
 
 try:
@@ -102,15 +103,9 @@ class Holder:
             return True
         if _boot(self.system) != _boot(own.system):
             return False  # the machine has been restarted since
-        if self.system != own.system or os.name == "nt":
-            return True  # another container, or a system whose processes cannot be looked up
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except OSError:
-            return True
-        return True
+        if self.system != own.system:
+            return True  # another container, whose processes cannot be looked up
+        return may_run(self.pid)
 
     def __str__(self) -> str:
         since = datetime.fromisoformat(self.since).astimezone(UTC)

@@ -160,9 +160,9 @@ def _differences(
 def _default(path: str, defaults: Defaults) -> Any:
     """Default of a setting: of a section, also in an arm, or of a setting that was removed."""
     section, _, key = path.rpartition(".")
-    known = defaults.get(section.rpartition(".")[2], {})
-    if key in known:
-        return known[key]
+    of_section = defaults.get(section.rpartition(".")[2], {})
+    if key in of_section:
+        return of_section[key]
     endings = [name for name in REMOVED if path == name or path.endswith(f".{name}")]
     return REMOVED[endings[0]] if endings else _ABSENT
 
