@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from limbeck._base.files import write_text
@@ -55,8 +55,8 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
     words = wording_of(summary)
     reading = f"reading_{words.measure.key}.html"
     examples = printable_record(read_examples(folder))
-    return _template().render(
-        style=Markup(_asset("report.css")),
+    return template("report.html").render(
+        style=Markup(asset("report.css")),
         summary=summary,
         words=words,
         verdicts=wording.headlines(summary),
@@ -73,23 +73,29 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         models=page_tables.models(summary),
         stages=page_tables.stages(summary),
         cost=_cost(folder),
-        reading=Markup(_asset(reading).rstrip()),
+        reading=Markup(asset(reading).rstrip()),
         arms=page_tables.arms(summary),
         settings=settings.common_settings(summary, manifest),
         machine=settings.machine(manifest),
     )
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """The template of a page; ``parts.html`` holds what pages share."""
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["together"] = _with_no_break_spaces
     environment.filters["breakable"] = _breakable
-    return environment.from_string(_asset("report.html"))
+    return environment.get_template(name)
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of this package, such as a style sheet."""
     return files("limbeck.report").joinpath(name).read_text(encoding="utf-8")
 
 
