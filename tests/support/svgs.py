@@ -13,4 +13,4 @@ def texts(svg: str) -> list[str]:
 
 def markers(svg: str, colour: str) -> int:
     """The number of markers of a colour."""
-    return len(re.findall(rf"<use [^>]*fill: {colour}", svg))
+    return len(re.findall(rf"<use [^>]*fill: var\(--[\w-]+, {colour}\)", svg))

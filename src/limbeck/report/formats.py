@@ -43,6 +43,19 @@ def percent(value: object, decimals: int = 2) -> str:
     return f"{fixed(100 * value, decimals)} %"
 
 
+def share(value: object) -> str:
+    """The relative size of a model: ``53.3 %``; a small share keeps two digits: ``0.050 %``."""
+    if not is_number(value):
+        return MISSING
+    per_cent = 100 * value
+    if per_cent >= 10:
+        return percent(value, 0 if per_cent >= 99.95 else 1)
+    if 0 < per_cent < 0.001:
+        return "< 0.001 %"
+    decimals = 1 if per_cent >= 1 or per_cent == 0 else 1 - math.floor(math.log10(per_cent))
+    return percent(value, decimals)
+
+
 def nats(value: object) -> str:
     """A small number with four decimals, one of at least 10 with two."""
     is_large = is_number(value) and abs(value) >= 10
@@ -69,6 +82,8 @@ def seconds(value: object) -> str:
     """A duration: ``0.8 s``, ``42 s``, ``3 min 05 s``, ``2 h 07 min``."""
     if not is_number(value):
         return MISSING
+    if 0 < value < 0.05:
+        return "< 0.1 s"
     if value < 9.95:
         return f"{value:.1f} s"
     whole = round(value)

@@ -1,12 +1,9 @@
 """``report.html``: a finished run on one page, without scripts or network access."""
 
-import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from limbeck._base.files import write_text
 from limbeck._base.printable import printable_record
@@ -18,6 +15,7 @@ from limbeck.report.families import MAX_COLOURED, highlighted_arms
 from limbeck.report.figures.catalogue import draw_figures
 from limbeck.report.figures.style import TEACHER, arm_styles
 from limbeck.report.measure_wording import wording_of
+from limbeck.report.template import asset, style, template
 from limbeck.run.cost import read_cost
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest, read_manifest
@@ -56,7 +54,7 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
     reading = f"reading_{words.measure.key}.html"
     examples = printable_record(read_examples(folder))
     return template("report.html").render(
-        style=Markup(asset("report.css")),
+        style=style(),
         summary=summary,
         words=words,
         verdicts=wording.headlines(summary),
@@ -78,36 +76,6 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         settings=settings.common_settings(summary, manifest),
         machine=settings.machine(manifest),
     )
-
-
-def template(name: str) -> Any:
-    """The template of a page; ``parts.html`` holds what pages share."""
-    environment = Environment(
-        loader=FunctionLoader(asset),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["together"] = _with_no_break_spaces
-    environment.filters["breakable"] = _breakable
-    return environment.get_template(name)
-
-
-def asset(name: str) -> str:
-    """The text of a file of this package, such as a style sheet."""
-    return files("limbeck.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _breakable(name: str) -> Markup:
-    """Allow line breaks after the commas and equals signs of an arm's name."""
-    parts = re.split(r"(?<=[,=])", str(name))
-    return Markup("<wbr>").join(escape(part) for part in parts)
-
-
-def _with_no_break_spaces(sentence: str) -> str:
-    """Put no-break spaces into ``95 %`` and ``p = 0.03``."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<])|(?<=\bp [=<]) (?=\d)", "\u00a0", sentence)
 
 
 def _example_colours(summary: Summary, examples: Examples | None) -> dict[str, str]:

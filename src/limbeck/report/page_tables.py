@@ -8,7 +8,7 @@ from limbeck.report import objectives
 from limbeck.report.adjusted_table import AdjustedTable
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import TEACHER, arm_styles
-from limbeck.report.formats import MISSING, bare_p_value, percent, seconds
+from limbeck.report.formats import MISSING, bare_p_value, percent, seconds, share
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import results_table
 from limbeck.report.settings import epochs_of
@@ -35,6 +35,7 @@ class Table:
         rows: Cells of each row; the second line of a cell is set in small type.
         numeric: Indices of the right-aligned columns.
         colours: Colour of each row, as in the figures.
+        caption: Title for screen readers.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Table:
     rows: list[list[str]]
     numeric: Sequence[int] = ()
     colours: list[str] = field(default_factory=list)
+    caption: str = ""
 
 
 def results(summary: Summary) -> Table:
@@ -57,7 +59,14 @@ def results(summary: Summary) -> Table:
     for row, note in zip(table.rows, notes, strict=True):
         rows.append([f"{row['name']}\n{note}", *(row[column.key] for column in table.columns)])
     heading = ["Arm", *(column.title for column in table.columns)]
-    return Table("results", heading, rows, range(1, len(heading)), colours)
+    return Table(
+        "results",
+        heading,
+        rows,
+        range(1, len(heading)),
+        colours,
+        caption="Results of the teacher and every arm",
+    )
 
 
 def comparisons(summary: Summary) -> Table:
@@ -80,17 +89,23 @@ def comparisons(summary: Summary) -> Table:
             cells += [bare_p_value(comparison.p_holm), bare_p_value(comparison.p_bh)]
         cells += [_gap(comparison.gap_closed, key) for key, _ in words.gaps]
         rows.append([*cells, comparison.verdict])
-    return Table("comparisons", [*heading, "Verdict"], rows, range(2, len(heading)))
+    return Table(
+        "comparisons",
+        [*heading, "Verdict"],
+        rows,
+        range(2, len(heading)),
+        caption="Each arm compared with its control",
+    )
 
 
 def _gap(closed: GapClosed, key: str) -> str:
     """The share of the gap that is closed, and its 95 % interval if it is known."""
-    share = percent(getattr(closed, key), 0)
+    closed_share = percent(getattr(closed, key), 0)
     interval = getattr(closed, f"{key}_ci95", None)
     if interval is None:
-        return share
+        return closed_share
     low, high = (percent(bound, 0) for bound in interval)
-    return f"{share}\n{low} to {high}"
+    return f"{closed_share}\n{low} to {high}"
 
 
 def seeds(summary: Summary) -> Table:
@@ -107,7 +122,7 @@ def seeds(summary: Summary) -> Table:
             name = f"{comparison.arm} − {comparison.control}"
             rows.append([name, *(words.seed_value(change, signed=True) for change in changes)])
     heading = ["Arm", *(f"seed {number}" for number in numbers)]
-    return Table("seeds", heading, rows, range(1, len(heading)))
+    return Table("seeds", heading, rows, range(1, len(heading)), caption="Results seed by seed")
 
 
 def models(summary: Summary) -> Table:
@@ -118,33 +133,47 @@ def models(summary: Summary) -> Table:
         rows = [
             [arm.name, arm.student, f"{arm.params:,}", seconds(arm.seconds)] for arm in summary.arms
         ]
-        return Table("models", heading, rows, (2, 3))
+        return Table(
+            "models", heading, rows, (2, 3), caption="Size and training time of the models"
+        )
     heading.insert(3, "Relative size")
     time = seconds(summary.seconds.teacher or None)
     rows = [["teacher", teacher.name, f"{teacher.params:,}", "100 %", time]]
     for arm in summary.arms:
-        share = percent(arm.params / teacher.params, 1) if teacher.params else MISSING
-        rows.append([arm.name, arm.student, f"{arm.params:,}", share, seconds(arm.seconds)])
-    return Table("models", heading, rows, (2, 3, 4))
+        relative = share(arm.params / teacher.params) if teacher.params else MISSING
+        rows.append([arm.name, arm.student, f"{arm.params:,}", relative, seconds(arm.seconds)])
+    return Table("models", heading, rows, (2, 3, 4), caption="Size and training time of the models")
 
 
 def stages(summary: Summary) -> Table:
     """The duration of each stage, without stages that took no time."""
     durations = [(name, getattr(summary.seconds, key)) for key, name in _STAGES.items()]
     rows = [[name, seconds(duration)] for name, duration in durations if duration]
-    return Table("stages", ["Stage", "Time"], rows, (1,))
+    return Table("stages", ["Stage", "Time"], rows, (1,), caption="Duration of each stage")
 
 
 def cost(content: Cost) -> Table:
     """The cost of running the models."""
     heading = cost_table.heading(content)
-    return Table("cost", heading, cost_table.rows(content), range(2, len(heading)))
+    return Table(
+        "cost",
+        heading,
+        cost_table.rows(content),
+        range(2, len(heading)),
+        caption="Size, memory and speed of the models",
+    )
 
 
 def adjusted(table: AdjustedTable) -> Table:
     """The results with constants added to the logits."""
     heading = [column.capitalize() for column in table.heading]
-    return Table("adjusted", heading, table.rows, range(2, len(heading)))
+    return Table(
+        "adjusted",
+        heading,
+        table.rows,
+        range(2, len(heading)),
+        caption="Results with constants added to the logits",
+    )
 
 
 def arms(summary: Summary) -> Table:
@@ -162,4 +191,4 @@ def arms(summary: Summary) -> Table:
         columns["Optimizer"] = [objectives.optimizer(arm.optimizer) for arm in summary.arms]
     rows = [list(row) for row in zip(*columns.values(), strict=True)]
     numeric = (4,) if "Epochs" in columns else ()
-    return Table("objectives", list(columns), rows, numeric)
+    return Table("objectives", list(columns), rows, numeric, caption="Settings of each arm")

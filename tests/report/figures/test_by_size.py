@@ -21,7 +21,7 @@ def test_points_teacher_and_front_are_drawn():
     for colour in COLOURS[:2]:
         assert markers(figure.svg, colour) == 1 + 3
     (front,) = re.findall(
-        r'<path d="([^"]+)"[^>]*stroke-dasharray: [^"]*stroke: #2b2e33', figure.svg
+        r'<path d="([^"]+)"[^>]*stroke-dasharray: [^"]*stroke: var\(--ink', figure.svg
     )[:1]
     assert len(re.findall("[ML]", front)) == 3, "one step; a smaller student beats the largest"
 

@@ -17,7 +17,7 @@ def test_every_cell_has_its_recall_in_percent():
     assert cells == ["91.2", "100", "–", "50.5", "25.0", "75.0"]
     names = [text for text in shown_texts if text not in cells]
     assert names == ["cat", "dog", "eel", "teacher", "soft"]
-    assert (heat_map.classes, heat_map.darkest) == (3, 25.0)
+    assert (heat_map.classes, heat_map.lowest) == (3, 25.0)
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_classes_without_names_are_numbered():
     predictions = Predictions(labels, 2, arms={"soft": {0: student}})
     figure = recall_by_class(make_summary([make_arm("soft", [1])], classes=("a",)), predictions)
     assert texts(figure.svg) == ["0", "1", "soft", "100", "50.0"]
-    assert "100 % (lightest) to 50.0 % (darkest)" in figure.caption
+    assert "from 100 % to 50.0 %" in figure.caption
     assert recall_by_class(make_summary(), Predictions(labels, 2)) is None

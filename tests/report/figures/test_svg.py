@@ -33,5 +33,12 @@ def test_references_stay_inside_the_drawing(drawings):
 
 def test_a_drawing_describes_itself_and_has_no_metadata(drawings):
     for svg in drawings:
-        assert re.match(r'<svg role="img" aria-label="[^"]+" data-figure="\w+" ', svg)
+        name = re.match(r'<svg role="img" aria-labelledby="(\w+)-title" data-figure="\1" ', svg)
+        assert re.search(rf'><title id="{name[1]}-title">[^<]{{20,}}</title>', svg)
         assert "metadata" not in svg
+
+
+def test_every_colour_of_a_drawing_follows_the_page(drawings):
+    for svg in drawings:
+        styles = " ".join(re.findall(r'style="([^"]*)"', svg))
+        assert not re.search(r"#[0-9a-f]{6}", re.sub(r"var\(--[\w-]+, #[0-9a-f]{6}\)", "", styles))

@@ -17,7 +17,12 @@ ROW = {"stage": "students", "arm": "soft", "seed": 0, "epoch": 0, "metric": "val
 def test_each_arm_has_a_line_in_its_colour():
     figure = training_curves(STUDY, scalars(NAMES, 2, teacher=True))
     for colour in COLOURS[:2]:
-        assert len(re.findall(rf"<path [^>]*style=\"[^\"]*stroke: {colour}", figure.svg)) >= 3
+        assert (
+            len(
+                re.findall(rf"<path [^>]*style=\"[^\"]*stroke: var\(--[\w-]+, {colour}", figure.svg)
+            )
+            >= 3
+        )
     assert COLOURS[2] not in figure.svg
     shown_texts = texts(figure.svg)
     assert [text for text in shown_texts if text in NAMES] == list(NAMES)

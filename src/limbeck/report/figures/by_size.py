@@ -16,6 +16,7 @@ from limbeck.report.figures.style import (
     COLOURS,
     INK,
     OTHER,
+    PAGE,
     TEACHER,
     canvas,
     figure_settings,
@@ -160,7 +161,7 @@ def _draw_group(axes: Axes, group: Group, measure: Measure, *, shift: float) -> 
             "o",
             color=group.colour,
             markersize=4 if is_faint else 6,
-            markeredgecolor="white",
+            markeredgecolor=PAGE,
             zorder=2 if is_faint else 3,
         )
         values += interval if interval and len(seeds) > 2 else [mean]
@@ -204,5 +205,5 @@ def _dot(colour: str, marker: str, size: float = 6) -> Line2D:
         marker=marker,
         markersize=size,
         linestyle="none",
-        markeredgecolor="white",
+        markeredgecolor=PAGE,
     )

@@ -6,13 +6,19 @@ from itertools import combinations
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.families import Family, families, is_control, labels, settings
 from limbeck.report.figures.panels import MAX_PANELS, make_panels, set_panel_title
-from limbeck.report.figures.style import INK, SHADES, figure_settings, only_grid
+from limbeck.report.figures.style import (
+    INK,
+    PAGE,
+    figure_settings,
+    ink_on_shade,
+    only_grid,
+    shades,
+)
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording
@@ -25,7 +31,6 @@ SETTING_LABELS = {
     "optimizer.lr": "learning rate",
 }
 """Axis labels of the settings that heat maps support."""
-_SHADES = LinearSegmentedColormap.from_list("errors", SHADES)
 
 Pair = tuple[str, str]
 
@@ -59,7 +64,7 @@ def by_two_settings(summary: Summary) -> ReportFigure | None:
 def _caption(words: MeasureWording, panels: int, maps: int) -> str:
     sentences = [
         f"Each cell is the mean of {words.title_in_sentence} over seeds.",
-        "Darker cells have higher values.",
+        "The more a cell stands out from the page, the higher its value.",
         f"The outlined cell has the fewest {words.unit} on the validation split.",
     ]
     if panels > 1:
@@ -112,16 +117,15 @@ def _draw_map(
         np.arange(len(columns) + 1) - 0.5,
         np.arange(len(rows) + 1) - 0.5,
         np.ma.masked_invalid(means),
-        cmap=_SHADES,
+        cmap=shades(),
         vmin=low,
         vmax=high,
-        edgecolors="white",
+        edgecolors=PAGE,
     )
     numbers = len(columns) * (3 if is_small else 1)
     for (row, column), mean in np.ndenumerate(means):
         if math.isnan(mean):
             continue
-        is_dark = mean > low + 0.55 * (high - low)
         axes.text(
             column,
             row,
@@ -129,7 +133,7 @@ def _draw_map(
             ha="center",
             va="center",
             fontsize=8.5 if numbers <= 15 else 7,
-            color="white" if is_dark else INK,
+            color=ink_on_shade(mean, low, high),
         )
     _outline(axes, *cell(min(family, key=words.measure.validation_mean)))
     axes.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
@@ -143,5 +147,5 @@ def _draw_map(
 def _outline(axes: Axes, row: int, column: int) -> None:
     corner = (column - 0.46, row - 0.46)
     axes.add_patch(
-        Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="#d55e00", linewidth=2.2, gid="best")
+        Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=INK, linewidth=2.2, gid="best")
     )

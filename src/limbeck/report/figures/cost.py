@@ -11,6 +11,7 @@ from limbeck.report.figures.axes import set_y_label, set_y_limits
 from limbeck.report.figures.style import (
     COLOURS,
     INK,
+    PAGE,
     TEACHER,
     canvas,
     figure_settings,
@@ -74,7 +75,7 @@ def _colours(rows: list[CostRow]) -> dict[str, str]:
 
 
 def _draw_point(axes: Axes, x: float, y: float, marker: str, colour: str) -> None:
-    axes.plot([x], [y], marker, color=colour, markersize=7, markeredgecolor="white", zorder=3)
+    axes.plot([x], [y], marker, color=colour, markersize=7, markeredgecolor=PAGE, zorder=3)
 
 
 def _finish(axes: Axes, title: str, text_of: Callable[[float], str]) -> None:

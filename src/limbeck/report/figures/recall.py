@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from limbeck.report.figures.predictions import Predictions, hidden_arms, models_of
 from limbeck.report.figures.statistics import mean_recall
 from limbeck.report.figures.style import (
-    INK,
-    SHADES,
+    PAGE,
     canvas,
     figure_settings,
+    ink_on_shade,
     only_grid,
+    shades,
     shorten,
     shorten_apart,
 )
@@ -26,7 +26,6 @@ from limbeck.run.summary import Summary
 MAX_CLASSES = 100
 MAX_NUMBERED = 60
 """Maximum number of classes for which cells have numbers."""
-_COLOUR_MAP = LinearSegmentedColormap.from_list("miss rate", SHADES).with_extremes(bad="#ececec")
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,12 @@ class HeatMap:
     Attributes:
         svg: Drawing as an SVG element.
         classes: Number of classes in the drawing.
-        darkest: Recall in % of the darkest shade.
+        lowest: Recall in % of the last shade.
     """
 
     svg: str
     classes: int
-    darkest: float
+    lowest: float
 
 
 def recall_by_class(summary: Summary, predictions: Predictions) -> ReportFigure | None:
@@ -60,8 +59,8 @@ def recall_by_class(summary: Summary, predictions: Predictions) -> ReportFigure 
     heat_map = recall_heat_map(recalls, classes)
     caption = (
         "Each cell is the share of the test samples of a class that a model assigns to this "
-        "class, in %, mean over seeds. Darker cells have a lower recall: "
-        f"the scale runs from 100 % (lightest) to {heat_map.darkest:.1f} % (darkest)."
+        "class, in %, mean over seeds. The more a cell stands out from the page, the lower the "
+        f"recall: the shades run from 100 % to {heat_map.lowest:.1f} %."
     )
     if heat_map.classes < len(classes):
         caption += (
@@ -128,10 +127,10 @@ def _draw_recall(axes: Axes, values: NDArray[np.float64], lowest: float, *, numb
         np.arange(columns + 1) - 0.5,
         np.arange(rows + 1) - 0.5,
         miss_rate,
-        cmap=_COLOUR_MAP,
+        cmap=shades(),
         vmin=0,
         vmax=100 - lowest,
-        edgecolors="white",
+        edgecolors=PAGE,
         linewidth=1,
     )
     axes.invert_yaxis()
@@ -142,14 +141,13 @@ def _draw_recall(axes: Axes, values: NDArray[np.float64], lowest: float, *, numb
         return
     decimals = 1 if columns <= 12 else 0
     for (row, column), value in np.ndenumerate(values):
-        is_dark = (100 - value) > 0.6 * (100 - lowest)
         axes.text(
             column,
             row,
             _percentage(value, decimals),
             ha="center",
             va="center",
-            color="white" if is_dark else INK,
+            color=ink_on_shade(100 - value, 0, 100 - lowest),
             fontsize=8.5 if decimals else 7.5,
         )
 

@@ -11,6 +11,7 @@ from limbeck.report.figures.predictions import Predictions, hidden_arms, models_
 from limbeck.report.figures.statistics import Bins, pooled_bins
 from limbeck.report.figures.style import (
     INK,
+    PAGE,
     QUIET,
     break_at_commas,
     canvas,
@@ -95,7 +96,7 @@ def _draw_diagram(axes: Axes, diagram: Diagram) -> None:
         color=colour,
         alpha=0.85,
         linewidth=0.6,
-        edgecolor="white",
+        edgecolor=PAGE,
         zorder=3,
     )
     axes.set_xlim(-4, 104)

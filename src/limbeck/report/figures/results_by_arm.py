@@ -11,6 +11,7 @@ from limbeck.report.figures.axes import set_ticks
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
     INK,
+    PAGE,
     TEACHER,
     Style,
     arm_styles,
@@ -147,10 +148,8 @@ def _draw_arm(
         dots = [y + 0.16] * len(seeds)
         axes.plot(seeds, dots, "o", color=colour, alpha=0.55, markersize=4.5, markeredgewidth=0)
         axes.plot(interval, [y - 0.1] * 2, color=colour, linewidth=2.2, zorder=2)
-    axes.plot(
-        [mean], [y - 0.1], "D", color=colour, markersize=5.5, markeredgecolor="white", zorder=3
-    )
-    box = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 0.3}
+    axes.plot([mean], [y - 0.1], "D", color=colour, markersize=5.5, markeredgecolor=PAGE, zorder=3)
+    box = {"facecolor": PAGE, "alpha": 0.85, "linewidth": 0, "pad": 0.3}
     point = (mean, y - 0.1)
     text = _number(seeds, words)
     _write_near(axes, text, point, (0, 6), ha="center", va="bottom", fontsize=8.5, bbox=box)
@@ -168,7 +167,7 @@ def _draw_arm_on_one_line(
     if interval:
         axes.plot(interval, [y] * 2, color=colour, linewidth=1.8, zorder=2)
         axes.plot(seeds, [y] * len(seeds), "|", color=colour, markersize=6, zorder=2)
-    axes.plot([mean], [y], "D", color=colour, markersize=4.5, markeredgecolor="white", zorder=3)
+    axes.plot([mean], [y], "D", color=colour, markersize=4.5, markeredgecolor=PAGE, zorder=3)
     point = (max([*seeds, *(interval or ())]), y)
     _write_near(axes, _number(seeds, words), point, (5, 0), va="center", fontsize=8)
 

@@ -9,17 +9,23 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-TEACHER = "#3d4045"
-INK = "#2b2e33"
-QUIET = "#6a6f78"
-GRID = "#e6e8eb"
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b24d8f", "#c28800", "#3f9fd8", "#7d5a3c", "#7a7a7a")
+from limbeck.report.palette import light
+
+TEACHER = light("teacher")
+PAGE = light("page")
+INK = light("ink")
+QUIET = light("quiet")
+STRONG = light("strong")
+COLOURS = tuple(light(f"arm-{number}") for number in range(1, 9))
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
-SHADES = ("#f4f8fb", "#bcd9ea", "#7fb2d3", "#1c679f", "#08406b")
-"""The colours of a heat map, from light to dark."""
+SHADES = tuple(light(f"shade-{number}") for number in range(1, 10))
+"""The colours of a heat map, from few errors to many."""
+DARK_SHADES = 4
+"""Number of the last shades, on which numbers are bright."""
 
 WIDTH = 7.5
 """Width of every figure in inches."""
@@ -34,15 +40,15 @@ _SETTINGS: Any = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.labelcolor": INK,
-    "axes.edgecolor": "#b9bec6",
+    "axes.edgecolor": STRONG,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.grid": True,
-    "grid.color": GRID,
+    "grid.color": light("line"),
     "grid.linewidth": 0.7,
-    "xtick.color": "#b9bec6",
-    "ytick.color": "#b9bec6",
+    "xtick.color": STRONG,
+    "ytick.color": STRONG,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "text.color": INK,
@@ -59,7 +65,7 @@ class Style:
     dash: Any = "solid"
 
 
-OTHER = Style("#aab0b8")
+OTHER = Style(light("other"))
 """The style of arms without a colour of their own."""
 
 
@@ -76,6 +82,18 @@ def arm_styles(arms: Sequence[str], highlighted: Sequence[str] | None = None) ->
         dash = DASHES[(i // len(COLOURS)) % len(DASHES)]
         styles[arm] = Style(COLOURS[i % len(COLOURS)], dash)
     return styles
+
+
+def shades() -> Colormap:
+    """The colour map of a heat map; cells without a value have the colour of lines."""
+    return ListedColormap(list(SHADES), "shades").with_extremes(bad=light("line"))
+
+
+def ink_on_shade(value: float, low: float, high: float) -> str:
+    """The colour of a number in a cell of a heat map from ``low`` to ``high``."""
+    share = (value - low) / (high - low) if high > low else 0.0
+    is_dark = share * len(SHADES) >= len(SHADES) - DARK_SHADES
+    return PAGE if is_dark else INK
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from html import escape
 
 from matplotlib.figure import Figure
 
+from limbeck.report.palette import with_variables
+
 PAGE_WIDTH = 720
 """Width of a figure on the page in pixels."""
 
@@ -32,7 +34,8 @@ class ReportFigure:
 
 
 def to_svg(figure: Figure, name: str, label: str) -> str:
-    """Render a figure as an SVG element whose text stays selectable.
+    """Render a figure as an SVG element whose text stays selectable and whose colours are CSS
+    variables.
 
     Args:
         figure: Figure to render.
@@ -45,8 +48,10 @@ def to_svg(figure: Figure, name: str, label: str) -> str:
     svg = text[text.index("<svg") :].rstrip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<[a-zA-Z][^>]*>", lambda tag: _prefix_ids(tag[0], name), svg)
-    opening = f'<svg role="img" aria-label="{escape(label)}" data-figure="{name}"'
-    return re.sub(r"<svg[^>]*>", lambda tag: _root(tag[0], opening), svg, count=1)
+    svg = with_variables(svg)
+    opening = f'<svg role="img" aria-labelledby="{name}-title" data-figure="{name}"'
+    title = f'<title id="{name}-title">{escape(label)}</title>'
+    return re.sub(r"<svg[^>]*>", lambda tag: _root(tag[0], opening) + title, svg, count=1)
 
 
 def _prefix_ids(tag: str, name: str) -> str:

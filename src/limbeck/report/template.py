@@ -1,0 +1,60 @@
+"""What the pages of this package share: templates, the style sheet, and filters for names."""
+
+import re
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from limbeck.report import palette
+
+MAX_UNBROKEN = 28
+"""Longest part of a name that is never broken into two lines."""
+
+
+def template(name: str) -> Any:
+    """The template of a page; ``parts.html`` holds what pages share."""
+    environment = Environment(
+        loader=FunctionLoader(asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["together"] = _with_no_break_spaces
+    environment.filters["breakable"] = breakable
+    environment.filters["variable"] = palette.variable
+    return environment.get_template(name)
+
+
+def style() -> Markup:
+    """The style sheet of all pages: the colours, then the rules."""
+    return Markup(palette.css() + asset("report.css"))
+
+
+def asset(name: str) -> str:
+    """The text of a file of this package, such as a template."""
+    return files("limbeck.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def breakable(name: object) -> Markup:
+    """Allow line breaks after the commas between the settings in an arm's name, and only there.
+
+    Very long parts, and parts with spaces, may be broken elsewhere.
+    """
+    parts = re.split(r"(?<=,)(?=[^\d\s.-])", str(name))
+    return Markup("<wbr>").join(_part(part) for part in parts)
+
+
+def _part(part: str) -> Markup:
+    is_short = len(part) <= MAX_UNBROKEN and not re.search(r"\s", part)
+    is_whole_word = part.replace("_", "").isalnum()
+    if is_short and not is_whole_word:
+        return Markup('<span class="part">{}</span>').format(part)
+    return escape(part)
+
+
+def _with_no_break_spaces(sentence: str) -> str:
+    """Put no-break spaces into ``95 %`` and ``p = 0.03``."""
+    return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<])|(?<=\bp [=<]) (?=\d)", "\u00a0", sentence)
