@@ -21,6 +21,7 @@ VERBS_OF_RUNS = {
     "demo": ("port=0",),
     "sample": ("The ",),
 }
+VERBS_OF_SEVERAL_RUNS = {"compare"}
 VERBS_OF_OTHERS = {"run", "train", "distill", "predict", "verify", "store", "recipes"}
 
 
@@ -90,7 +91,8 @@ def attack(canaries, *words, cwd=".", code=None):
 
 
 def test_every_verb_is_attacked():
-    assert {*VERBS_OF_RUNS, *VERBS_OF_OTHERS} == set(parsers()[1])
+    known = {*VERBS_OF_RUNS, *VERBS_OF_SEVERAL_RUNS, *VERBS_OF_OTHERS}
+    assert known == set(parsers()[1])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -122,6 +124,14 @@ def test_verbs_of_runs(hostile, canaries, tmp_path, verb, kind):
     attack(canaries, verb, run, *VERBS_OF_RUNS[verb], cwd=tmp_path, code=code)
     if verb != "report":  # it would write the same report
         attack(canaries, verb, ".", *VERBS_OF_RUNS[verb], cwd=run)
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_comparison_with_a_run_of_others(hostile, quick_run, canaries, tmp_path, kind):
+    run, own = hostile(kind), copy_run(quick_run, tmp_path / "own")
+    code = 7 if kind == "pickle" else 0  # it reads no settings
+    attack(canaries, "compare", own, run, "to=page.html", cwd=tmp_path, code=code)
+    attack(canaries, "compare", ".", own, cwd=run, code=code)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ WITHOUT_RUN = {"predict", "verify", "recipes", "store"}
 NEW = {"run", "train"}
 FINISHED = {"export": (), "cost": (), "demo": ("port=0",), "sample": ("The ",)}
 RESUMED = {"resume": (), "report": ()}
-VERBS = {*WITHOUT_RUN, *NEW, *FINISHED, *RESUMED, "distill"}
+WITHOUT_SETTINGS = {"compare"}
+"""Verbs that read the results of runs, but not their settings."""
+VERBS = {*WITHOUT_RUN, *NEW, *FINISHED, *RESUMED, *WITHOUT_SETTINGS, "distill"}
 
 
 def change(run, changes=(), **facts):

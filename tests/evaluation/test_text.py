@@ -14,12 +14,8 @@ from scipy.signal import lfilter
 from scipy.special import log_softmax, rel_entr
 from torch import nn
 
-from limbeck.evaluation.comparison import (
-    MAX_SEGMENTS,
-    ArmTokens,
-    compare_language_models,
-)
-from limbeck.evaluation.statistics import crossed_test
+from limbeck.evaluation.comparison import ArmTokens, compare_language_models
+from limbeck.evaluation.statistics import MAX_SEGMENTS, crossed_test
 from limbeck.evaluation.text import MAX_NATS, TokenScores, score_tokens, token_metrics
 
 few = settings(max_examples=10, deadline=None, derandomize=True, database=None)

@@ -14,6 +14,7 @@ from limbeck._base.errors import ConfigError, LimbeckError, ResourceError, is_me
 from limbeck._base.version import __version__
 from limbeck.cli import (
     bundle,
+    compare,
     cost,
     demo,
     export,
@@ -48,6 +49,7 @@ examples:
   limbeck distill recipe=cifar10 teacher.from=RUN        train students with the teacher of a run
   limbeck run student=torchvision/resnet18               any model of torchvision or timm
   limbeck run --cfg job                                  print all settings and exit
+  limbeck compare RUN RUN                                compare runs of one data set
   limbeck export RUN                                     export the best student, no PyTorch needed
   limbeck sample RUN "The "                              generate text with the models of a run
   limbeck predict BUNDLE photo.png                       classify an image with an exported student
@@ -105,7 +107,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"limbeck {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     run.add_parsers(verbs)
-    for module in (resume, report, export, cost, demo, sample):
+    for module in (resume, report, compare, export, cost, demo, sample):
         module.add_parser(verbs)
     bundle.add_parsers(verbs)
     store.add_parser(verbs)

@@ -10,6 +10,7 @@ from torch import Tensor
 from limbeck.evaluation.measure import Measure
 from limbeck.evaluation.power import needed
 from limbeck.evaluation.statistics import (
+    MAX_SEGMENTS,
     CrossedTest,
     crossed_test,
     mcnemar_exact,
@@ -20,13 +21,6 @@ from limbeck.evaluation.verdict import verdict
 from limbeck.run.comparison import Comparison, Delta, GapClosed, Needed
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult
-
-MAX_SEGMENTS = 30
-"""Maximum number of segments of the test text in the test.
-
-Neighbouring tokens are not independent, and neither are neighbouring short segments. Fewer segments
-are longer, and cost little power: the quantile of t grows from 1.98 for 100 of them to 2.05.
-"""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,12 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05
+MAX_SEGMENTS = 30
+"""Maximum number of segments of the test text in the test.
+
+Neighbouring tokens are not independent, and neither are neighbouring short segments. Fewer segments
+are longer, and cost little power: the quantile of t grows from 1.98 for 100 of them to 2.05.
+"""
 
 
 @dataclass(frozen=True)

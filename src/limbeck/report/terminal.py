@@ -16,7 +16,7 @@ from limbeck.report.wording import choice, failures, headlines
 from limbeck.report.wording_base import Column
 from limbeck.run.summary import Summary
 
-_COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
+COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
 _OPTIONAL_COLUMNS = (
     "kl_to_teacher",
     "seconds",
@@ -43,19 +43,19 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     """
     summary = printable_record(summary)
     console = console or Console(highlight=False)
-    plain = _PlainText(console)
+    plain = PlainText(console)
     first, *others = headlines(summary)
-    colour = _COLOURS[first.verdict]
+    colour = COLOURS[first.verdict]
     console.print(Panel(plain(first.text, f"bold {colour}"), border_style=colour))
     if choice(summary):
         console.print(plain(choice(summary), "dim"))
     for verdict, text in others:
-        console.print(_bullet(plain, text, _COLOURS[verdict]))
+        console.print(bullet(plain, text, COLOURS[verdict]))
     for failure in failures(summary):
         text = f"failed: {failure.arm} ({failure.seeds}): {failure.reason}"
-        console.print(_bullet(plain, text, "red"))
+        console.print(bullet(plain, text, "red"))
     for warning in summary.warnings:
-        console.print(_bullet(plain, f"warning: {warning}", "yellow"))
+        console.print(bullet(plain, f"warning: {warning}", "yellow"))
     console.print()
     table = results_table(summary)
     columns = _fitting_columns(table, console.width)
@@ -66,13 +66,14 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         _print_adjusted(adjusted, console, plain)
 
 
-class _PlainText:
+class PlainText:
     """Plain text without markup, in ASCII if the terminal needs it."""
 
     def __init__(self, console: Console):
         self._ascii_only = console.options.ascii_only
 
     def __call__(self, text: str, style: str = "") -> Text:
+        """Return the text in a style."""
         text = printable(text).replace("−", "-")
         if self._ascii_only:
             for mark, spelling in (("±", "+-"), ("–", "-"), ("²", "^2")):
@@ -81,7 +82,8 @@ class _PlainText:
         return Text(text, style=style)
 
 
-def _bullet(plain: _PlainText, sentence: str, colour: str) -> Table:
+def bullet(plain: PlainText, sentence: str, colour: str) -> Table:
+    """A sentence of a list."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=1)
     grid.add_column(overflow="fold")
@@ -89,16 +91,17 @@ def _bullet(plain: _PlainText, sentence: str, colour: str) -> Table:
     return grid
 
 
-def _empty_table() -> Table:
+def empty_table() -> Table:
+    """A table without lines."""
     return Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
 
 
-def _print_adjusted(adjusted: AdjustedTable, console: Console, plain: _PlainText) -> None:
+def _print_adjusted(adjusted: AdjustedTable, console: Console, plain: PlainText) -> None:
     console.print()
     console.print(plain(f"{adjusted.title}:", "bold"))
     for verdict, text in adjusted.sentences:
-        console.print(_bullet(plain, text, _COLOURS[verdict]))
-    table = _empty_table()
+        console.print(bullet(plain, text, COLOURS[verdict]))
+    table = empty_table()
     for number, column in enumerate(adjusted.heading):
         table.add_column(column, overflow="fold", justify="left" if number < 2 else "right")
     for row in adjusted.rows:
@@ -129,9 +132,9 @@ def _width(column: Column, table: ResultsTable) -> int:
 
 
 def _table(
-    summary: Summary, results: ResultsTable, columns: list[Column], plain: _PlainText
+    summary: Summary, results: ResultsTable, columns: list[Column], plain: PlainText
 ) -> Table:
-    table = _empty_table()
+    table = empty_table()
     table.add_column("arm", overflow="fold")
     for column in columns:
         table.add_column(_heading(column), justify="right", no_wrap=True)

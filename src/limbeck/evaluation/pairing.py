@@ -1,0 +1,75 @@
+"""Comparison of arms of different runs, which share the test samples but perhaps not the seeds."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from limbeck.evaluation.statistics import CrossedTest, crossed_test, paired_interval
+from limbeck.evaluation.verdict import verdict
+from limbeck.run.comparison import Comparison, Delta, GapClosed
+from limbeck.run.summary import MeasureKey
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """Test results of an arm.
+
+    Attributes:
+        name: Name of the arm, unique among the runs.
+        values: Value of each test sample by seed, ``[N]``: 1 for an error and 0 otherwise, or the
+            bits per byte that a segment of text adds.
+        errors: Number of test errors by seed.
+    """
+
+    name: str
+    values: Mapping[int, np.ndarray]
+    errors: Mapping[int, float]
+
+
+def pair_seeds(first: Collection[int], second: Collection[int]) -> list[tuple[int, int]]:
+    """Pair the seeds of two arms: equal seeds with each other, the others in their order.
+
+    Students of equal seeds have the same data order, and the same initial weights if their
+    architectures are equal, which makes a test of their differences more powerful. Other students
+    are independent, so any fixed pairing of them is valid. Surplus seeds are left out.
+    """
+    common = set(first) & set(second)
+    pairs = [(seed, seed) for seed in common]
+    pairs += zip(sorted(set(first) - common), sorted(set(second) - common), strict=False)
+    return sorted(pairs)
+
+
+def compare_scores(arm: ArmScores, control: ArmScores, measure: MeasureKey) -> Comparison:
+    """Compare two arms over the same test samples.
+
+    Args:
+        arm: Results of one arm.
+        control: Results of the other, from which the differences are taken.
+        measure: Metric of the values.
+    """
+    pairs = pair_seeds(arm.values.keys(), control.values.keys())
+    differences = np.stack([arm.values[mine] - control.values[other] for mine, other in pairs])
+    test = crossed_test(differences)
+    changes = [arm.errors[mine] - control.errors[other] for mine, other in pairs]
+    is_text = measure == "bits_per_byte"
+    return Comparison(
+        arm=arm.name,
+        control=control.name,
+        delta_errors=_delta(np.array(changes), None if is_text else test),
+        delta_bits_per_byte=_delta(differences.sum(1), test) if is_text else None,
+        p_value=test.p_value,
+        gap_closed=GapClosed(errors=None, nll=None),
+        verdict=verdict(test),
+    )
+
+
+def _delta(per_seed: np.ndarray, test: CrossedTest | None) -> Delta:
+    values = per_seed.tolist()
+    over_seeds = paired_interval(values)
+    return Delta(
+        mean=over_seeds.mean,
+        ci95=over_seeds.ci95,
+        ci95_total=None if test is None else test.ci95,
+        per_seed=tuple(values),
+    )

@@ -1,0 +1,1 @@
+"""Several runs on one page: compared over the same test samples, or ranked across data sets."""

@@ -1,0 +1,109 @@
+"""The test results of single arms, read from ``predictions.npz``."""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limbeck._base.errors import ConfigError, UntrustedFileError
+from limbeck._base.reading import open_arrays
+from limbeck.evaluation.pairing import ArmScores
+from limbeck.evaluation.statistics import MAX_SEGMENTS
+from limbeck.report.figures.predictions import predict
+from limbeck.report.runs.read import FinishedRun
+from limbeck.run.saved_files import check_results
+from limbeck.run.summary import ArmResult
+
+
+def read_scores(
+    run: FinishedRun, arms: Sequence[ArmResult]
+) -> tuple[list[ArmScores], NDArray | None]:
+    """Read the test results of arms of a run.
+
+    Args:
+        run: Finished run.
+        arms: Arms of the run.
+
+    Returns:
+        The scores of each arm, with its name in the run, and the labels; None if the data is text.
+
+    Raises:
+        ConfigError: If the file is missing.
+        UntrustedFileError: If it is damaged, or does not fit the summary.
+    """
+    folder = run.folder
+    file = folder.predictions
+    if not file.is_file():
+        raise ConfigError(
+            f"{file} is missing, so the run cannot be compared. 'limbeck resume {folder.path}' "
+            "restores it."
+        )
+    with folder.keep_unchanged():
+        check_results(folder, file)
+        try:
+            with open_arrays(file) as arrays:
+                return _scores(run, arms, arrays)
+        except (
+            OSError,
+            EOFError,
+            LookupError,
+            ValueError,
+            AttributeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            reason = error.args[0] if error.args else type(error).__name__
+            raise UntrustedFileError(
+                f"{file} is damaged: {reason}. Restore it from a copy, or score the students again "
+                f"with 'limbeck resume {folder.path}'."
+            ) from None
+
+
+def _scores(
+    run: FinishedRun, arms: Sequence[ArmResult], arrays: Mapping[str, NDArray]
+) -> tuple[list[ArmScores], NDArray | None]:
+    data = run.summary.data
+    if run.summary.measure == "errors":
+        labels = _array(arrays, "labels", 1, np.integer)
+        if len(labels) != data.test:
+            raise ValueError(f"it has {len(labels)} labels, but the summary {data.test}")
+    else:
+        labels = None
+    scores = []
+    for arm in arms:
+        if not arm.seeds:
+            raise ValueError(f"arm {arm.name!r} has no seeds in the summary")
+        values = {}
+        for seed in arm.seeds:
+            name = f"students/{arm.name}/seed{seed.seed}"
+            if labels is None:
+                assert data.bytes is not None  # the reader of summaries requires it
+                nll = _array(arrays, f"nll/{name}", 2, np.floating)
+                values[seed.seed] = _bits(nll, data.bytes["test"])
+            else:
+                logits = _array(arrays, name, 2, np.floating)
+                if len(logits) != len(labels):
+                    raise ValueError(f"{name!r} has {len(logits)} rows, expected {len(labels)}")
+                values[seed.seed] = (predict(logits).top != labels).astype(int)
+        errors = {seed.seed: float(seed.test.errors or 0) for seed in arm.seeds}
+        scores.append(ArmScores(arm.name, values, errors))
+    return scores, labels
+
+
+def _array(arrays: Mapping[str, NDArray], name: str, ndim: int, kind: type) -> NDArray:
+    values = arrays[name]
+    if values.ndim != ndim or not np.issubdtype(values.dtype, kind) or not values.size:
+        raise ValueError(f"{name!r} is an array {values.dtype} of shape {values.shape}")
+    return values
+
+
+def _bits(nll: NDArray, size: int) -> NDArray:
+    """Bits per byte that each segment of the test text adds."""
+    if size < 1:
+        raise ValueError(f"the test text has {size} bytes in the summary")
+    parts = np.array_split(nll, min(MAX_SEGMENTS, len(nll)))
+    nats = np.array([part.sum(dtype=float) for part in parts])
+    return nats / (math.log(2) * size)
