@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import shutil
@@ -280,3 +281,37 @@ def test_pages_of_very_many_arms_and_very_long_names_stay_small(tmp_path):
         recipe="r" * 100_000,
     )
     assert write_report(folder).stat().st_size < 2 << 20
+
+
+@pytest.mark.parametrize("name", ["full", "small", "hostile", "text"])
+def test_a_screen_reader_finds_its_way(pages, name):
+    page = pages[name]
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    tags = [tag for tag, _ in page.tags]
+    assert tags.count("caption") == tags.count("table") > 2
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    for tag, attributes in page.tags:
+        if tag == "svg":
+            assert attributes["role"] == "img"
+            assert f'<title id="{attributes["aria-labelledby"]}">' in page.html
+        if tag == "a":
+            assert f'id="{attributes["href"].removeprefix("#")}"' in page.html
+
+
+@pytest.mark.parametrize("name", ["full", "text"])
+def test_the_top_answers_the_questions_of_a_newcomer(pages, name):
+    top = pages[name].html.partition("<table")[0]
+    for question in ("By how much?", "How sure is it?", "What was compared?", "On what data?"):
+        assert f"<dt>{question}</dt>" in top
+    assert "What to do next" in top
+    for arm in ("hard", "soft", "teacher"):
+        assert arm in top.partition('class="levels"')[2]
+
+
+def test_cells_carry_their_heading_for_narrow_screens(pages):
+    labels = [attributes.get("data-label") for tag, attributes in pages["full"].tags if tag == "td"]
+    assert {"Test errors", "95 % interval", "Verdict", "Relative size"} <= set(labels)
+    assert all(labels)

@@ -29,6 +29,7 @@ class _ErrorsWording(MeasureWording):
         Column("ece", "ECE", "ECE", "nats", always=True),
         *_IMITATION,
     )
+    main_metric = "accuracy"
     decimals = Decimals(single=None, mean=1, by_seed=None)
     gaps = (("errors", "Gap closed"), ("nll", "Gap closed, NLL"))
     beats_teacher = "it makes fewer errors than the teacher"
@@ -76,6 +77,7 @@ class _BitsPerByteWording(MeasureWording):
         Column("ece", "ECE", "ECE", "nats", always=True),
         *_IMITATION,
     )
+    main_metric = "bits_per_byte"
     decimals = Decimals(single=3, mean=3, by_seed=4)
     gaps = (("nll", "Gap closed"),)
     beats_teacher = "it needs fewer bits than the teacher"

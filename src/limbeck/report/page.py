@@ -15,6 +15,8 @@ from limbeck.report.families import MAX_COLOURED, highlighted_arms
 from limbeck.report.figures.catalogue import draw_figures
 from limbeck.report.figures.style import TEACHER, arm_styles
 from limbeck.report.measure_wording import wording_of
+from limbeck.report.next_steps import next_steps
+from limbeck.report.overview import overview
 from limbeck.report.template import asset, style, template
 from limbeck.run.cost import read_cost
 from limbeck.run.folder import RunFolder
@@ -58,6 +60,8 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         summary=summary,
         words=words,
         verdicts=wording.headlines(summary),
+        overview=overview(summary, printable_record(read_cost(folder))),
+        steps=next_steps(folder, summary, manifest),
         choice=wording.choice(summary),
         failures=wording.failures(summary),
         results=page_tables.results(summary),

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from limbeck.report import palette
 
-MAX_UNBROKEN = 28
+MAX_UNBROKEN = 20
 """Longest part of a name that is never broken into two lines."""
 
 

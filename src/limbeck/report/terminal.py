@@ -11,6 +11,7 @@ from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted_table import AdjustedTable, adjusted_table
 from limbeck.report.formats import plural, seconds
 from limbeck.report.measure_wording import wording_of
+from limbeck.report.overview import by_how_much, compared
 from limbeck.report.results_table import ResultsTable, results_table
 from limbeck.report.wording import choice, failures, headlines
 from limbeck.report.wording_base import Column
@@ -47,6 +48,9 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
     first, *others = headlines(summary)
     colour = COLOURS[first.verdict]
     console.print(Panel(plain(first.text, f"bold {colour}"), border_style=colour))
+    main = summary.main_comparison
+    if main is not None:
+        console.print(plain(f"{by_how_much(main, summary)} {compared(main, summary)}", "dim"))
     if choice(summary):
         console.print(plain(choice(summary), "dim"))
     for verdict, text in others:

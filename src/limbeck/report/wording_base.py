@@ -51,6 +51,7 @@ class MeasureWording(ABC):
         title: Heading of a column or a figure.
         verb: Verb between an arm and its number.
         columns: Columns of the results table.
+        main_metric: Key of the column whose numbers are at the top of the page.
         decimals: Decimals of the numbers.
         gaps: Keys and headings of the shares in ``gap_closed``; the first is in the headline.
         beats_teacher: Clause for an arm that is better than the teacher.
@@ -65,6 +66,7 @@ class MeasureWording(ABC):
     title: str
     verb: str
     columns: tuple[Column, ...]
+    main_metric: str
     decimals: Decimals
     gaps: tuple[tuple[str, str], ...]
     beats_teacher: str
