@@ -21,7 +21,7 @@ VERBS_OF_RUNS = {
     "demo": ("port=0",),
     "sample": ("The ",),
 }
-VERBS_OF_SEVERAL_RUNS = {"compare"}
+VERBS_OF_RESULTS = {"compare", "runs", "open"}
 VERBS_OF_OTHERS = {"run", "train", "distill", "predict", "verify", "store", "recipes"}
 
 
@@ -91,7 +91,7 @@ def attack(canaries, *words, cwd=".", code=None):
 
 
 def test_every_verb_is_attacked():
-    known = {*VERBS_OF_RUNS, *VERBS_OF_SEVERAL_RUNS, *VERBS_OF_OTHERS}
+    known = {*VERBS_OF_RUNS, *VERBS_OF_RESULTS, *VERBS_OF_OTHERS}
     assert known == set(parsers()[1])
 
 
@@ -124,6 +124,17 @@ def test_verbs_of_runs(hostile, canaries, tmp_path, verb, kind):
     attack(canaries, verb, run, *VERBS_OF_RUNS[verb], cwd=tmp_path, code=code)
     if verb != "report":  # it would write the same report
         attack(canaries, verb, ".", *VERBS_OF_RUNS[verb], cwd=run)
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_lists_and_reports_with_a_run_of_others(hostile, canaries, tmp_path, kind, monkeypatch):
+    pages = []
+    monkeypatch.setattr("webbrowser.open", lambda page: pages.append(page) or True)
+    run = hostile(kind)
+    attack(canaries, "runs", tmp_path, cwd=tmp_path, code=0)
+    attack(canaries, "runs", ".", cwd=run, code=0)
+    attack(canaries, "open", ".", cwd=run, code=0)
+    assert pages == [(run / "report.html").as_uri()]
 
 
 @pytest.mark.parametrize("kind", RUNS)

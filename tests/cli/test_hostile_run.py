@@ -19,7 +19,7 @@ WITHOUT_RUN = {"predict", "verify", "recipes", "store"}
 NEW = {"run", "train"}
 FINISHED = {"export": (), "cost": (), "demo": ("port=0",), "sample": ("The ",)}
 RESUMED = {"resume": (), "report": ()}
-WITHOUT_SETTINGS = {"compare"}
+WITHOUT_SETTINGS = {"compare", "runs", "open"}
 """Verbs that read the results of runs, but not their settings."""
 VERBS = {*WITHOUT_RUN, *NEW, *FINISHED, *RESUMED, *WITHOUT_SETTINGS, "distill"}
 

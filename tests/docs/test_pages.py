@@ -111,5 +111,6 @@ def test_a_page_works_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("LIMBECK_STORE", str(tmp_path / "store"))
     reader = Reader(page, tmp_path, monkeypatch)
     monkeypatch.setattr(Demo, "serve", lambda demo: None)
+    monkeypatch.setattr("webbrowser.open", lambda page: True)
     monkeypatch.setattr("limbeck.report.page.draw_figures", lambda *_: Figures([], [], [], []))
     reader.follow()

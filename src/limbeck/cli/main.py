@@ -22,9 +22,11 @@ from limbeck.cli import (
     report,
     resume,
     run,
+    runs,
     sample,
     store,
 )
+from limbeck.cli import open as open_report
 from limbeck.cli.os_errors import explain, system_error_in
 from limbeck.cli.parsers import Parser
 from limbeck.cli.terminal import (
@@ -49,6 +51,7 @@ examples:
   limbeck distill recipe=cifar10 teacher.from=RUN        train students with the teacher of a run
   limbeck run student=torchvision/resnet18               any model of torchvision or timm
   limbeck run --cfg job                                  print all settings and exit
+  limbeck open RUN                                       open the report in the browser
   limbeck compare RUN RUN                                compare runs of one data set
   limbeck export RUN                                     export the best student, no PyTorch needed
   limbeck sample RUN "The "                              generate text with the models of a run
@@ -107,7 +110,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"limbeck {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     run.add_parsers(verbs)
-    for module in (resume, report, compare, export, cost, demo, sample):
+    for module in (resume, report, open_report, runs, compare, export, cost, demo, sample):
         module.add_parser(verbs)
     bundle.add_parsers(verbs)
     store.add_parser(verbs)

@@ -55,6 +55,21 @@ def _part(part: str) -> Markup:
     return escape(part)
 
 
+def is_own_page(html: str) -> bool:
+    """Whether a report begins as this version writes it, so that the browser runs no scripts.
+
+    Its head forbids scripts and other sources before anything else, and nothing may redirect the
+    reader: ``<meta`` can only come from the template, because names are escaped.
+    """
+    page = asset("report.html")
+    start = page[page.index("<!doctype") : page.index("<title")]
+    return html.startswith(start) and _count_meta(html) == _count_meta(page)
+
+
+def _count_meta(html: str) -> int:
+    return len(re.findall(r"<\s*meta\b", html, re.IGNORECASE))
+
+
 def _with_no_break_spaces(sentence: str) -> str:
     """Put no-break spaces into ``95 %`` and ``p = 0.03``."""
     return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[=<])|(?<=\bp [=<]) (?=\d)", "\u00a0", sentence)

@@ -206,7 +206,7 @@ class RunFolder:
                 f"continue that run with 'limbeck resume {self.path}', or replace it with "
                 "overwrite=true."
             )
-        if not self._is_run():
+        if not self.is_run():
             raise ConfigError(
                 f"out={self.path} is not a run folder (it has no manifest.json of limbeck), so "
                 "overwrite=true does not delete it. Choose another folder."
@@ -246,7 +246,7 @@ class RunFolder:
                 "writable, or use a copy of the folder."
             )
 
-    def _is_run(self) -> bool:
+    def is_run(self) -> bool:
         """Whether limbeck wrote the manifest; other programs write a ``manifest.json`` too."""
         try:
             return {"recipe", "seeds", "state"} <= self.read_json(self.manifest).keys()

@@ -139,6 +139,19 @@ def hold_lock(folder: Path, *, shared: bool = False) -> Iterator[None]:
             _release(file, descriptor)
 
 
+def is_at_work(folder: Path) -> bool:
+    """Whether the process that the lock of a run folder names may still run; takes no lock."""
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDONLY | (_OPEN & ~os.O_RDWR))
+    except OSError:
+        return False
+    try:
+        holder = Holder.read(descriptor)
+    finally:
+        os.close(descriptor)
+    return holder is not None and holder.is_alive
+
+
 def _open_and_lock(file: Path, *, shared: bool) -> int | None:
     """Return the descriptor of the locked file; None if there is nothing to release."""
     while True:
