@@ -204,6 +204,18 @@ def test_a_folder_of_a_process_that_was_killed_at_once_is_used_again(tmp_path):
         claim(tmp_path)
 
 
+def test_a_folder_of_a_process_that_was_killed_before_its_settings_is_used_again(tmp_path):
+    path = tmp_path / "run"
+    path.mkdir()
+    first_manifest = {"recipe": "digits", "seeds": [0], "state": "running", "files": {}}
+    (path / "manifest.json").write_text(json.dumps(first_manifest))
+    (path / ".config.yaml.7-0a1b2c3d.tmp").touch()
+    with pytest.raises(ConfigError, match=r"config\.yaml is missing\. If it .* start it again"):
+        claim(path, resume=True)
+    claim(path)
+    assert listing(path) == []
+
+
 def test_a_deletion_that_is_interrupted_can_be_repeated(tmp_path, monkeypatch):
     path = ours(tmp_path / "run")
     (path / "teacher").mkdir()

@@ -29,8 +29,8 @@ from limbeck.run.lock import hold_lock
 WRITTEN_BY_READERS = ("cost.json", "report.html")
 """Files that commands write which otherwise only read the run, several of them at once."""
 SCALAR_COLUMNS = ("stage", "arm", "seed", "epoch", "metric", "value")
-_LEFTOVER = re.compile(r"\.lock(\.[0-9a-f]{8})?|\.manifest\.json\..*")
-"""Names of the files of a process that is killed before its first manifest is complete."""
+_LEFTOVER = re.compile(r"\.lock(\.[0-9a-f]{8})?|\.(manifest\.json|config\.yaml)\..*")
+"""Names of the files of a process that is killed before its manifest or settings are complete."""
 _NO_NAME = re.compile(r"[/\\\0]|^\.*$")
 
 
@@ -98,8 +98,8 @@ class RunFolder:
         with hold_lock(self.path.resolve()):
             # Another process may have used the folder since the first check.
             self.check(resume=resume, overwrite=overwrite)
-            if overwrite and not resume:
-                self._clear()
+            if not resume:
+                self._clear()  # empty, unless it may be overwritten or was never used
             self._check_links()
             remove_leftovers(self.path, subfolders=True)
             yield
@@ -127,7 +127,7 @@ class RunFolder:
         The manifest is deleted last: without it, a run whose deletion is interrupted could be
         neither resumed nor overwritten.
         """
-        for path in sorted(self._content(), key=lambda path: path == self.manifest):
+        for path in sorted(self._entries(), key=lambda path: path == self.manifest):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -166,11 +166,26 @@ class RunFolder:
     def _content(self) -> list[Path]:
         """The files and folders of the run; empty if there is no folder.
 
-        What a process leaves that is killed before it writes the manifest does not count.
+        What a process leaves that is killed before it writes the settings does not count: nothing
+        has been trained, and without settings the run could not be resumed.
         """
+        entries = self._entries()
+        if entries == [self.manifest] and self._has_no_files():
+            return []
+        return entries
+
+    def _entries(self) -> list[Path]:
+        """All files and folders except locks and temporary files."""
         if not self.path.is_dir():
             return []
         return sorted(p for p in self.path.iterdir() if not _LEFTOVER.fullmatch(p.name))
+
+    def _has_no_files(self) -> bool:
+        """Whether the manifest is that of a run that has written nothing else."""
+        if not self._is_run():
+            return False
+        manifest = self.read_json(self.manifest)
+        return manifest["state"] == "running" and not manifest.get("files")
 
     def check(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Check that the folder may be written to, without changing anything.
@@ -186,12 +201,14 @@ class RunFolder:
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"out={self.path} is a file. Choose a folder.")
         if resume:
-            if not self.manifest.is_file():
+            content = self._content()
+            if not content or self.manifest not in content:
+                missing = "config.yaml" if self.manifest.is_file() else "manifest.json"
                 advice = "Check the path."
-                if self.path.is_dir() and not self._content():
+                if self.path.is_dir() and not content:
                     advice = "If it was stopped before it wrote anything, start it again."
                 raise ConfigError(
-                    f"{self.path} contains no run to resume: manifest.json is missing. {advice}"
+                    f"{self.path} contains no run to resume: {missing} is missing. {advice}"
                 )
             self.check_writable("The run", "be continued")
             return
