@@ -23,6 +23,7 @@ VERBS_OF_RUNS = {
 }
 VERBS_OF_RESULTS = {"compare", "runs", "open"}
 VERBS_OF_OTHERS = {"run", "train", "distill", "predict", "verify", "store", "recipes"}
+VERBS_OF_OTHERS |= {"plan"}  # reads the summary alone
 
 
 @pytest.fixture

@@ -125,6 +125,22 @@ def test_crossed_test_by_direct_sums(seeds, of_seed):
         assert (test.p_value < 0.05) == (not test.ci95[0] <= 0 <= test.ci95[1])
 
 
+def test_mean_and_standard_error_are_those_of_statsmodels():
+    """REML estimates of crossed random effects (MixedLM of statsmodels 0.15, three optimizers)."""
+    seeds, samples = 5, 60
+    s, i = np.arange(seeds)[:, None], np.arange(samples)[None]
+    noise = 0.8 * np.sin(5 * s * i + s + 2 * i)
+    test = crossed_test(0.3 + 0.5 * np.sin(7 * s + 1) + np.cos(3 * i) + noise)
+    of_seeds = (test.variances.seeds - test.variances.residual) * seeds / samples**2
+    of_samples = (test.variances.samples - test.variances.residual) / samples
+    residual = test.variances.residual * seeds / samples
+    assert (of_seeds, of_samples, residual) == pytest.approx(
+        (0.113142, 0.453613, 0.357363), rel=2e-4
+    )
+    assert test.mean / samples == pytest.approx(0.5033603575, rel=1e-9)
+    assert test.standard_error / samples == pytest.approx(0.177143, rel=1e-4)
+
+
 def test_the_variances_are_those_of_a_mixed_model():
     """Parts of the variance in expectation; tolerance: 4 standard errors of the simulation."""
     rng, seeds, samples = np.random.default_rng(0), 4, 30

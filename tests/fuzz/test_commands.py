@@ -10,7 +10,7 @@ from support.fuzz import attempt, examples, fuzz, snapshot, stop
 from support.fuzz_values import TEXTS, texts
 
 import limbeck
-from limbeck.cli import demo, export, sample
+from limbeck.cli import demo, export, plan, sample
 from limbeck.cli.config.compose import compose
 from limbeck.study.study import Study
 
@@ -101,13 +101,14 @@ def study_words(draw):
 
 
 SETTINGS = {"export": export.SETTINGS, "sample": sample.SETTINGS, "demo": demo.SETTINGS}
-VERBS = ("resume", "report", "export", "cost", "demo", "sample", "verify", "predict", "recipes")
+SETTINGS["plan"] = plan.SETTINGS
+VERBS = ("resume", "report", "plan", "export", "cost", "demo", "sample", "verify", "predict")
 
 
 @st.composite
 def other_words(draw):
     """Words of the verbs that take a run, a bundle or a store."""
-    verb = draw(st.sampled_from((*VERBS, "store", "nix", "", "-h", "--version")))
+    verb = draw(st.sampled_from((*VERBS, "recipes", "store", "nix", "", "-h", "--version")))
     words = draw(st.lists(st.sampled_from(FILES) | texts, max_size=2))
     if verb == "store":
         words.insert(0, draw(st.sampled_from(["list", "verify", "clear", "nix", ""])))

@@ -12,7 +12,7 @@ from support.fuzz_values import changed_file
 from limbeck.deploy.demo import Demo
 from limbeck.study.study import Study
 
-VERBS = ("report", "report", "resume", "export", "cost", "demo", "sample", "run", "distill")
+VERBS = ("report", "report", "plan", "resume", "export", "cost", "demo", "sample", "run", "distill")
 FILES = (
     "manifest.json",
     "manifest.json",

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 from support.image_studies import ARMS, scalars, small, study_of, teacher_model
 
-from limbeck import RunOptions, Teacher
+from limbeck import Arm, Objective, RunOptions, Teacher
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data import NoViews
 from limbeck.models import MLP
@@ -197,3 +197,35 @@ def test_results_that_could_not_be_written_are_refused_before_training(data, tmp
     with pytest.raises(ConfigError, match="name=5 should be a string"):
         RunOptions(name=5)
     assert not out.exists()
+
+
+# Margins ------------------------------------------------------------------------------------------
+
+
+def test_a_margin_adds_tests_of_equivalence_and_of_replacements(data, tmp_path):
+    arms = {**ARMS, "wide": Arm(objective=Objective(), student=partial(MLP, hidden=[12]))}
+    summary = study_of(data, tmp_path / "run", arms, seeds=3, margin="50%").run()
+    assert summary.margin == 20.0
+    assert summary == parse_summary(json.loads((tmp_path / "run" / "summary.json").read_text()))
+    for comparison in summary.comparisons:
+        assert comparison.margin_test is not None
+        assert comparison.verdict != "not shown"  # all are within 20 of 40 samples
+    pairs = {(entry.arm, entry.reference) for entry in summary.replacements}
+    teachers = {("hard", None), ("soft", None), ("wide", None)}
+    assert pairs == {*teachers, ("hard", "wide"), ("soft", "wide")}
+    for entry in summary.replacements:
+        errors = summary.arm(entry.arm).mean.errors
+        reference = summary.teacher.test
+        if entry.reference is not None:
+            reference = summary.arm(entry.reference).mean
+        assert entry.delta == pytest.approx(errors - reference.errors)
+        assert entry.ci95[0] <= entry.delta <= entry.ci95[1]
+
+
+@pytest.mark.parametrize(
+    ("margin", "message"), [(40, "as large as the test split"), ("5 %%", "not a difference above")]
+)
+def test_a_wrong_margin_is_refused_before_anything_is_trained(data, tmp_path, margin, message):
+    with pytest.raises(ConfigError, match=message):
+        study_of(data, tmp_path / "run", margin=margin).run()
+    assert not (tmp_path / "run").exists()

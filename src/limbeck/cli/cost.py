@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from limbeck._base.printable import printable_record
 from limbeck.cli.parsers import add_trust, add_verb, trust_of
-from limbeck.cli.terminal import say
+from limbeck.cli.terminal import say, text_table
 
 if TYPE_CHECKING:
     from limbeck.run.cost import Cost
@@ -41,12 +41,4 @@ def cost_table(cost: "Cost") -> str:
     table = [heading(cost)]
     for row in rows(cost):
         table.append([cell.partition("\n")[0] for cell in row])
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for row in table:
-        cells = []
-        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            is_name = number < 2
-            cells.append(cell.ljust(width) if is_name else cell.rjust(width))
-        lines.append("  ".join(cells))
-    return "\n".join([*lines, note(cost)])
+    return f"{text_table(table, names=2)}\n{note(cost)}"

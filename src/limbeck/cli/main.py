@@ -18,6 +18,7 @@ from limbeck.cli import (
     cost,
     demo,
     export,
+    plan,
     recipes,
     report,
     resume,
@@ -51,6 +52,7 @@ examples:
   limbeck distill recipe=cifar10 teacher.from=RUN        train students with the teacher of a run
   limbeck run student=torchvision/resnet18               any model of torchvision or timm
   limbeck run --cfg job                                  print all settings and exit
+  limbeck plan RUN                                       seeds that a verdict would need
   limbeck open RUN                                       open the report in the browser
   limbeck compare RUN RUN                                compare runs of one data set
   limbeck export RUN                                     export the best student, no PyTorch needed
@@ -110,7 +112,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"limbeck {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     run.add_parsers(verbs)
-    for module in (resume, report, open_report, runs, compare, export, cost, demo, sample):
+    for module in (resume, report, open_report, runs, plan, compare, export, cost, demo, sample):
         module.add_parser(verbs)
     bundle.add_parsers(verbs)
     store.add_parser(verbs)

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from limbeck._base.errors import LimbeckWarning
@@ -23,6 +24,23 @@ def announce_start() -> None:
 def say(text: object) -> None:
     """Print a text of one or more lines to standard output."""
     print(printable_lines(text), flush=True)
+
+
+def text_table(rows: Sequence[Sequence[str]], *, names: int) -> str:
+    """Align the columns of a table.
+
+    Args:
+        rows: Heading and rows.
+        names: Number of columns on the left that hold names; the others are right-aligned.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            cells.append(cell.ljust(width) if number < names else cell.rjust(width))
+        lines.append("  ".join(cells))
+    return "\n".join(lines)
 
 
 def note(text: object) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -18,7 +18,7 @@ from limbeck.evaluation.statistics import (
 )
 from limbeck.evaluation.text import TokenScores
 from limbeck.evaluation.verdict import verdict
-from limbeck.run.comparison import Comparison, Delta, GapClosed, Needed
+from limbeck.run.comparison import Comparison, Delta, GapClosed, Needed, VarianceParts
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult
 
@@ -116,6 +116,7 @@ def compare_classifiers(
         ),
         verdict=verdict(test),
         needed=_needed(test, arm.wrong.shape),
+        variances=_variance_parts(test, samples=arm.wrong.shape[1]),
     )
 
 
@@ -132,9 +133,7 @@ def compare_language_models(
         size: Number of bytes of text that the test labels encode.
         teacher: Scores of the teacher on the same tokens, if there is one.
     """
-    pairs = zip(arm.scores, control.scores, strict=True)
-    nats = np.stack([_by_segment(first.nll - second.nll) for first, second in pairs])
-    bits = nats / (math.log(2) * size)
+    bits = bits_by_segment(arm.scores, control.scores, size)
     per_seed = bits.sum(1).tolist()
     test = crossed_test(bits)
     arm_errors = [_errors(scores) for scores in arm.scores]
@@ -157,7 +156,26 @@ def compare_language_models(
         ),
         verdict=verdict(test),
         needed=_needed(test, bits.shape),
+        variances=_variance_parts(test, samples=bits.shape[1]),
     )
+
+
+def bits_by_segment(
+    first: Sequence[TokenScores], second: Sequence[TokenScores], size: int
+) -> np.ndarray:
+    """Compute the difference in bits per byte due to each segment of the test text.
+
+    Args:
+        first: Scores of one model per seed.
+        second: Scores that are subtracted, for the same seeds and tokens.
+        size: Number of bytes of text that the test labels encode.
+
+    Returns:
+        The differences ``[S, N]``, which sum to the difference of each seed.
+    """
+    pairs = zip(first, second, strict=True)
+    nats = np.stack([_by_segment(one.nll - other.nll) for one, other in pairs])
+    return nats / (math.log(2) * size)
 
 
 def mark_main(
@@ -195,6 +213,12 @@ def _delta(per_seed: Sequence[float], test: CrossedTest | None = None) -> Delta:
         ci95_total=None if test is None else test.ci95,
         per_seed=tuple(per_seed),
     )
+
+
+def _variance_parts(test: CrossedTest, *, samples: int) -> VarianceParts | None:
+    if test.variances is None:
+        return None
+    return VarianceParts(**asdict(test.variances), number_of_samples=samples)
 
 
 def _needed(test: CrossedTest, shape: tuple[int, ...]) -> Needed | None:

@@ -32,12 +32,32 @@ def power(effect: float, variances: Variances, *, seeds: int, samples: int) -> f
     df = degrees_of_freedom(variances, seeds, samples)
     quantile = float(stats.t.ppf(1 - LEVEL / 2, df))
     shift = abs(effect) / math.sqrt(variances.total)
-    # The noncentral t distribution as a mean over the chi-squared one: SciPy's own is NaN for some
-    # large shifts.
+    return _probability_above(quantile, shift, df) + _probability_above(quantile, -shift, df)
+
+
+def power_within(margin: float, variances: Variances, *, seeds: int, samples: int) -> float:
+    """Compute the probability that an arm that is as good is shown to be not worse by a margin.
+
+    Args:
+        margin: Margin in the measure of the study.
+        variances: Real variances of the mean difference.
+        seeds: Number of seeds, at least 2.
+        samples: Number of samples, at least 2.
+    """
+    if variances.total == 0:
+        return 1.0
+    df = degrees_of_freedom(variances, seeds, samples)
+    quantile = float(stats.t.ppf(1 - LEVEL / 2, df))
+    return _probability_above(quantile, margin / math.sqrt(variances.total), df)
+
+
+def _probability_above(quantile: float, shift: float, df: float) -> float:
+    """The probability that noncentral t is above a quantile.
+
+    It is a mean over the chi-squared distribution: SciPy's own is NaN for some large shifts.
+    """
     ratios = np.sqrt(stats.chi2.ppf(_PROBABILITIES, df) / df) if df < MAX_DF else np.ones(1)
-    bounds = quantile * ratios
-    power_by_ratio = stats.norm.sf(bounds - shift) + stats.norm.cdf(-bounds - shift)
-    return float(power_by_ratio.mean())
+    return float(stats.norm.sf(quantile * ratios - shift).mean())
 
 
 def needed(test: CrossedTest, *, seeds: int, samples: int) -> Needed | None:

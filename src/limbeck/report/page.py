@@ -14,6 +14,7 @@ from limbeck.report.examples import Examples, read_examples
 from limbeck.report.families import MAX_COLOURED, highlighted_arms
 from limbeck.report.figures.catalogue import draw_figures
 from limbeck.report.figures.style import TEACHER, arm_styles
+from limbeck.report.margin_wording import margin_text
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.next_steps import next_steps
 from limbeck.report.overview import overview
@@ -66,6 +67,8 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         failures=wording.failures(summary),
         results=page_tables.results(summary),
         comparisons=page_tables.comparisons(summary),
+        margin="" if summary.margin is None else margin_text(summary),
+        replacements=page_tables.replacements(summary),
         adjusted=_adjusted(summary),
         seeds=page_tables.seeds(summary),
         examples=examples,

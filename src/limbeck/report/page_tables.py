@@ -9,6 +9,7 @@ from limbeck.report.adjusted_table import AdjustedTable
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import TEACHER, arm_styles
 from limbeck.report.formats import MISSING, bare_p_value, percent, seconds, share
+from limbeck.report.margin_wording import replacement_rows
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.results_table import results_table
 from limbeck.report.settings import epochs_of
@@ -95,6 +96,19 @@ def comparisons(summary: Summary) -> Table:
         rows,
         range(2, len(heading)),
         caption="Each arm compared with its control",
+    )
+
+
+def replacements(summary: Summary) -> Table:
+    """Each student and the larger model that it could replace; the verdict is the last column."""
+    unit = wording_of(summary).title
+    heading = ["Student", "Instead of", "Parameters", f"{unit}, difference", "95 % interval"]
+    return Table(
+        "replacements",
+        [*heading, "Verdict"],
+        replacement_rows(summary),
+        range(2, len(heading)),
+        caption="Students compared with a larger model, within the margin",
     )
 
 

@@ -17,7 +17,14 @@ from limbeck.report.wording import choice, failures, headlines
 from limbeck.report.wording_base import Column
 from limbeck.run.summary import Summary
 
-COLOURS = {"helps": "green", "hurts": "red", "not shown": "yellow", "none": "cyan"}
+COLOURS = {
+    "helps": "green",
+    "hurts": "red",
+    "equivalent": "green",
+    "not worse": "green",
+    "not shown": "yellow",
+    "none": "cyan",
+}
 _OPTIONAL_COLUMNS = (
     "kl_to_teacher",
     "seconds",

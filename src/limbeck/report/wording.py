@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from limbeck.evaluation.measure import measure_of
 from limbeck.evaluation.statistics import LEVEL
 from limbeck.report.formats import fixed, is_number, p_value, percent, plural
+from limbeck.report.margin_wording import margin_clause, margin_remark, replacement_sentences
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording
 from limbeck.run.comparison import Comparison, Needed, Verdict
@@ -17,17 +18,19 @@ MAX_HEADLINES = 4
 """With more comparisons, only the main one gets a sentence; the others are counted."""
 
 Kind: TypeAlias = Verdict | Literal["none"]
-VERDICTS: tuple[Verdict, ...] = ("helps", "hurts", "not shown")
+VERDICTS: tuple[Verdict, ...] = ("helps", "hurts", "equivalent", "not worse", "not shown")
 
 _OPENINGS: dict[Verdict, str] = {
     "helps": "Distillation helps",
     "hurts": "Distillation hurts",
+    "equivalent": "Equivalent within the margin",
+    "not worse": "Not worse within the margin",
     "not shown": "Not enough evidence",
 }
 _OPENINGS_WITHOUT_TEACHER: dict[Verdict, str] = {
+    **_OPENINGS,
     "helps": "The change helps",
     "hurts": "The change hurts",
-    "not shown": "Not enough evidence",
 }
 """The openings for arms that learn from labels alone."""
 
@@ -57,11 +60,15 @@ class Failure(NamedTuple):
 
 
 def headlines(summary: Summary) -> list[Sentence]:
-    """The verdict of each comparison, the main one first.
+    """The verdict of each comparison, the main one first; then what can replace a larger model.
 
-    If there are many, the others are only counted. Without a comparison, a neutral sentence says
-    why.
+    If there are many comparisons, all but the main one are only counted. Without a comparison, a
+    neutral sentence says why.
     """
+    return [*_verdicts(summary), *(Sentence("none", s) for s in replacement_sentences(summary))]
+
+
+def _verdicts(summary: Summary) -> list[Sentence]:
     main_first = sorted(summary.comparisons, key=lambda comparison: not comparison.main)
     if not main_first:
         return [Sentence("none", _no_comparison(summary))]
@@ -77,10 +84,13 @@ def headlines(summary: Summary) -> list[Sentence]:
 def headline(comparison: Comparison, summary: Summary) -> str:
     """The verdict of one comparison: the change, its evidence, and what it means."""
     words = wording_of(summary)
-    evidence = "; ".join(filter(None, (_interval(comparison, summary), words.p_value(comparison))))
+    is_within_margin = comparison.verdict in ("equivalent", "not worse")
+    reason = margin_clause(summary) if is_within_margin else words.p_value(comparison)
+    evidence = "; ".join(filter(None, (_interval(comparison, summary), reason)))
     sentences = [
         f"{_opening(comparison, summary)}: {words.finding(comparison, summary)} ({evidence}).",
         _consequence(comparison, summary),
+        margin_remark(comparison, summary),
     ]
     return " ".join(filter(None, sentences))
 
@@ -118,6 +128,8 @@ def _consequence(comparison: Comparison, summary: Summary) -> str:
     words = wording_of(summary)
     if comparison.verdict == "not shown":
         return _doubt(comparison, words)
+    if comparison.verdict in ("equivalent", "not worse"):
+        return ""
     if summary.teacher is None:
         return ""
     gap = getattr(comparison.gap_closed, words.gaps[0][0])

@@ -150,6 +150,10 @@ class MeasureWording(ABC):
         decimals = self._decimals_of(delta.mean)
         return " to ".join(fixed(bound, decimals) for bound in bounds or (None,))
 
+    def difference(self, value: float, *, signed: bool = False) -> str:
+        """A difference or a bound of one, such as ``−16.5``."""
+        return fixed(value, self._decimals_of(value), signed=signed)
+
     def _decimals_of(self, change: float) -> int:
         """Decimals of a change; a small change has one more, to keep its digits."""
         decimals = self.decimals.mean

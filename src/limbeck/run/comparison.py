@@ -5,7 +5,9 @@ from typing import Literal, TypeAlias
 
 from limbeck.run.records import optional
 
-Verdict = Literal["helps", "hurts", "not shown"]
+Verdict = Literal["helps", "hurts", "equivalent", "not worse", "not shown"]
+MarginVerdict = Literal["equivalent", "not worse", "worse", "not shown"]
+"""Outcome of a test within a margin."""
 Interval: TypeAlias = tuple[float, float]
 """Lower and upper bound of a 95 % interval."""
 
@@ -60,6 +62,64 @@ class Needed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VarianceParts:
+    """Estimates of the variance of a mean difference, from the mean squares of a two-way layout.
+
+    Attributes:
+        seeds: Variance that follows from the sums of the seeds; includes the residual.
+        samples: Variance that follows from the means of the samples; includes the residual.
+        residual: Variance due to what neither the seed nor the sample explains.
+        number_of_samples: Number of test samples, or of segments of the test text.
+    """
+
+    seeds: float
+    samples: float
+    residual: float
+    number_of_samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginTest:
+    """One-sided tests whether a difference is smaller than the margin of the study.
+
+    Each is significant if its p-value is below 0.025, as is customary for such tests. So a single
+    test agrees with the 95 % interval.
+
+    Attributes:
+        p_equivalent: The p-value of the hypothesis that the difference is as large as the margin,
+            in either direction.
+        p_not_worse: The p-value of the hypothesis that the arm is worse by the margin or more.
+        p_worse: The p-value of the hypothesis that it is worse by the margin at most.
+    """
+
+    p_equivalent: float
+    p_not_worse: float
+    p_worse: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replacement:
+    """Test whether an arm can replace the teacher, or a larger student, within the margin.
+
+    Attributes:
+        arm: Name of the arm.
+        reference: Name of the arm with the larger student; None for the teacher.
+        delta: Difference, arm minus reference, in the measure of the study.
+        ci95: 95 % interval of the difference over seeds and test samples.
+        margin_test: Test within the margin, with Holm's correction for the number of arms that are
+            compared with the same reference.
+        verdict: Outcome of the test.
+    """
+
+    arm: str
+    reference: str | None
+    delta: float
+    ci95: Interval
+    margin_test: MarginTest
+    verdict: MarginVerdict
+
+
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """An arm compared with its control over the same seeds and test samples.
 
@@ -78,6 +138,8 @@ class Comparison:
             several. The verdict is based on it, except that of the headline.
         p_bh: The p-value with the correction of Benjamini and Hochberg, if there are several.
         needed: Seeds and test samples that would be enough, if the verdict is ``not shown``.
+        variances: Parts of the variance of the mean difference; None with one seed.
+        margin_test: Test within the margin, if the study has one.
         gap_closed: Share of the gap to the teacher that the arm closes.
         verdict: Outcome of the comparison.
         main: Whether this comparison is the headline; None in ``adjusted_comparisons``.
@@ -94,6 +156,8 @@ class Comparison:
     p_holm: float | None = optional()
     p_bh: float | None = optional()
     needed: Needed | None = optional()
+    variances: VarianceParts | None = optional()
+    margin_test: MarginTest | None = optional()
     gap_closed: GapClosed
     verdict: Verdict
     main: bool | None = optional()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_json
-from limbeck.run.comparison import Comparison
+from limbeck.run.comparison import Comparison, Replacement
 from limbeck.run.folder import RunFolder
 from limbeck.run.metrics import AnyMetrics, Metrics, TextMetrics
 from limbeck.run.records import from_json, optional, to_json
@@ -213,6 +213,9 @@ class Summary:
         seconds: Duration of each stage.
         failed: Students that failed.
         adjusted_comparisons: Comparisons with constants added to the logits, if the study sets any.
+        margin: Difference in the measure below which two models count as equally good, if the study
+            has a margin.
+        replacements: Tests which students could replace a larger model within the margin.
         warnings: Warnings to read before trusting the verdict.
     """
 
@@ -230,6 +233,8 @@ class Summary:
     seconds: Seconds
     failed: tuple[FailedStudent, ...] = ()
     adjusted_comparisons: tuple[Comparison, ...] | None = optional()
+    margin: float | None = optional()
+    replacements: tuple[Replacement, ...] | None = optional()
     warnings: tuple[str, ...] = ()
 
     def arm(self, name: str) -> ArmResult:

@@ -12,6 +12,7 @@ from torch import nn
 from limbeck._base.checks import check_text
 from limbeck._base.errors import ConfigError, ResourceError, TeacherError
 from limbeck.data import Dataset, NoViews, Split, Views
+from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS
 from limbeck.study.arms import ArmPlan, build
 from limbeck.study.options import RunOptions
 from limbeck.teacher.checks import check_vocabulary, probe
@@ -129,6 +130,37 @@ def check_records(plans: Sequence[ArmPlan], data: Dataset, options: RunOptions) 
         _check_json(plan.objective.as_dict(), f"arms.{plan.name}.objective")
         _check_json(plan.transfer.settings(), f"arms.{plan.name}.transfer")
         _check_json(plan.views.settings(), f"arms.{plan.name}.views")
+
+
+def check_bias(options: RunOptions, data: Dataset) -> None:
+    """Check that the method that fits constants fits the data.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if options.bias is not None and data.tokenizer is not None:
+        raise ConfigError(
+            f"bias={options.bias} is for classifiers, but {data.name} is a text dataset. Use "
+            "bias=null."
+        )
+    if options.bias == "kappa" and not data.ordinal:
+        raise ConfigError(
+            f"bias=kappa is for graded classes, but those of {data.name} are not graded. If they "
+            "are, set data.ordinal=true (in Python Dataset.from_arrays(..., ordinal=True)); "
+            "otherwise use bias=prior."
+        )
+
+
+def check_margin(options: RunOptions, data: Dataset, *, has_teacher: bool) -> None:
+    """Check that the margin of a study fits its data.
+
+    Raises:
+        ConfigError: If it is in another unit, or as large as the test split.
+    """
+    margin = options.parsed_margin
+    if margin is not None:
+        measure = ERRORS if data.tokenizer is None else BITS_PER_BYTE
+        margin.check(measure, samples=data.test_size, has_teacher=has_teacher)
 
 
 def _check_json(value: Any, where: str) -> None:

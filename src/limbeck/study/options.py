@@ -7,6 +7,7 @@ from typing import Any
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
 from limbeck.evaluation.bias import BIASES
+from limbeck.evaluation.margin import Margin
 from limbeck.store.settings import StoreLike
 from limbeck.study.engine import check_trainer
 from limbeck.training.optimizer import Optimizer
@@ -60,6 +61,10 @@ class RunOptions:
             over the training inputs equal to the class frequencies, which needs no label of any
             input; if the transfer set lacks classes, only these get constants. ``kappa`` maximises
             the quadratic kappa on the validation split.
+        margin: Difference below which two models count as equally good, to test whether arms are
+            equivalent or not worse: a number of errors (for text, bits per byte), a share of the
+            test samples (``"0.5%"``) or of the gap between control and teacher (``"10%gap"``);
+            None for no such tests.
         examples: Number of test images on which the main arm and its control differ, to save in
             the run folder and to show in the report; 0 to publish no images.
         config: Content of ``config.yaml``; None to write a description of the study.
@@ -78,6 +83,7 @@ class RunOptions:
     trainer: Mapping[str, Any] = field(default_factory=dict)
     loggers: Sequence[Callable[..., Any]] = ()
     bias: str | None = None
+    margin: float | str | None = None
     examples: int = 8
     config: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -91,9 +97,16 @@ class RunOptions:
                 f"bias={self.bias!r} is unknown; choose one of {', '.join(BIASES)}, or null for "
                 "none."
             )
+        if self.margin is not None:
+            Margin.parse(self.margin)
         is_number = isinstance(self.examples, int) and not isinstance(self.examples, bool)
         if not is_number or not 0 <= self.examples <= MAX_EXAMPLES:
             raise ConfigError(
                 f"examples={self.examples!r} should be a number of test images from 0 to "
                 f"{MAX_EXAMPLES}."
             )
+
+    @property
+    def parsed_margin(self) -> Margin | None:
+        """The margin; None without one."""
+        return None if self.margin is None else Margin.parse(self.margin)

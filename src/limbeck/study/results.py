@@ -7,6 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.evaluation.comparison import mark_main
+from limbeck.evaluation.margin import (
+    Margin,
+    decide_within_margin,
+    find_replacements,
+    margin_of_study,
+)
 from limbeck.evaluation.measure import MEASURES
 from limbeck.evaluation.metrics import mean_and_sd
 from limbeck.evaluation.multiple_tests import correct_comparisons
@@ -31,6 +37,12 @@ NO_METRICS = Metrics(
     errors=None, accuracy=None, nll=None, ece=None, agreement=None, kl_to_teacher=None
 )
 
+NO_GAP = (
+    "The margin is a share of the gap between control and teacher, but the teacher is no better "
+    "than the control, so nothing was tested within it. Set it as a number or a share of the test "
+    "samples, such as margin=0.5%."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
@@ -45,6 +57,7 @@ class StudyFacts:
         arm_seconds: Training time of each arm.
         failed: Reason of the failure of each failed student. Tables and comparisons leave out arms
             with a failed student, because their pairs are incomplete.
+        margin: Difference below which two models count as equally good; None for no tests of it.
         warnings: Additional warnings.
     """
 
@@ -55,6 +68,7 @@ class StudyFacts:
     seconds: Seconds
     arm_seconds: Mapping[str, float]
     failed: Mapping[StudentKey, str]
+    margin: Margin | None = None
     warnings: Sequence[str] = ()
 
 
@@ -101,7 +115,24 @@ def summarize(
         failed=tuple(failed),
         adjusted_comparisons=_adjusted_comparisons(scores, comparable),
     )
-    return replace(summary, warnings=(*study_warnings(summary), *facts.warnings))
+    warnings = list(facts.warnings)
+    if facts.margin is not None:
+        margin = margin_of_study(facts.margin, summary, MEASURES[measure])
+        if margin is None:
+            warnings.append(NO_GAP)
+        else:
+            summary = _decide_within_margin(summary, margin, scores)
+    return replace(summary, warnings=(*study_warnings(summary), *warnings))
+
+
+def _decide_within_margin(summary: Summary, margin: float, scores: StudyScores) -> Summary:
+    """Add the tests within a margin to a summary."""
+    test, measure = scores.test_difference, MEASURES[summary.measure]
+    comparisons = decide_within_margin(summary.comparisons, margin, test)
+    replacements = find_replacements(summary.arms, summary.teacher, measure, margin, test)
+    return replace(
+        summary, margin=margin, comparisons=tuple(comparisons), replacements=replacements
+    )
 
 
 def check_summary(name: str, plans: Sequence[ArmPlan], data: Dataset) -> None:

@@ -17,6 +17,7 @@ from limbeck.evaluation.bias import class_prior, prior_bias, recall
 from limbeck.evaluation.comparison import (
     ArmErrors,
     ArmTokens,
+    bits_by_segment,
     compare_classifiers,
     compare_language_models,
 )
@@ -24,6 +25,7 @@ from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.kappa import fit_offsets
 from limbeck.evaluation.metrics import classification_metrics, nll, top_class
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
+from limbeck.evaluation.statistics import CrossedTest, crossed_test
 from limbeck.evaluation.text import TokenBatch, TokenScores, score_tokens, token_metrics
 from limbeck.models import count_parameters, model_name
 from limbeck.run.comparison import Comparison
@@ -72,6 +74,22 @@ class StudyScores(ABC):
         """Compare two arms by name."""
 
     @abstractmethod
+    def differences(self, arm: str, reference: str | None) -> np.ndarray:
+        """Return the differences of an arm from another, or from the teacher.
+
+        Args:
+            arm: Name of the arm.
+            reference: Name of the other arm; None for the teacher.
+
+        Returns:
+            The difference of each seed on each test sample (segment of text), ``[S, N]``.
+        """
+
+    def test_difference(self, arm: str, reference: str | None) -> CrossedTest:
+        """Test the difference between an arm and another, or the teacher."""
+        return crossed_test(self.differences(arm, reference))
+
+    @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of ``predictions.npz``."""
 
@@ -101,11 +119,23 @@ class ClassifierScores(StudyScores):
         teacher = None if self.teacher is None else self.teacher.test
         return compare_classifiers(self._errors(arm), self._errors(control), teacher)
 
+    def differences(self, arm: str, reference: str | None) -> np.ndarray:
+        """Return the differences in errors."""
+        return self._wrong(arm).astype(int) - self._wrong(reference).astype(int)
+
+    def _wrong(self, arm: str | None) -> np.ndarray:
+        """Whether the student of each seed errs on each sample, ``[S, N]``; None: the teacher."""
+        if arm is not None:
+            logits = [self.test.logits[student] for student in self.students_of(arm)]
+        else:
+            assert self.test.teacher is not None
+            logits = [self.test.teacher]
+        return np.stack([(top_class(part) != self.test.labels).numpy() for part in logits])
+
     def _errors(self, arm: str) -> ArmErrors:
         logits = [self.test.logits[student] for student in self.students_of(arm)]
-        labels = self.test.labels
-        wrong = [(top_class(part) != labels).numpy() for part in logits]
-        return ArmErrors(arm, np.stack(wrong), [float(nll(part, labels)) for part in logits])
+        nlls = [float(nll(part, self.test.labels)) for part in logits]
+        return ArmErrors(arm, self._wrong(arm), nlls)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the labels and the test logits."""
@@ -136,6 +166,16 @@ class LanguageModelScores(StudyScores):
         return compare_language_models(
             self._tokens(arm), self._tokens(control), self.size, self.test_teacher
         )
+
+    def differences(self, arm: str, reference: str | None) -> np.ndarray:
+        """Return the differences in bits per byte, by segment of the text."""
+        first = self._tokens(arm).scores
+        if reference is not None:
+            second = self._tokens(reference).scores
+        else:
+            assert self.test_teacher is not None
+            second = [self.test_teacher] * len(first)
+        return bits_by_segment(first, second, self.size)
 
     def _tokens(self, arm: str) -> ArmTokens:
         return ArmTokens(arm, [self.test[student] for student in self.students_of(arm)])

@@ -24,7 +24,9 @@ from limbeck.store.folder import check_folder
 from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
 from limbeck.study.checks import (
+    check_bias,
     check_disk,
+    check_margin,
     check_records,
     check_source,
     check_student,
@@ -166,7 +168,8 @@ class Study:
         self.run_folder.check(resume=self.options.resume, overwrite=self.options.overwrite)
         if self._is_checked:
             return
-        self._check_bias()
+        check_bias(self.options, self.data)
+        check_margin(self.options, self.data, has_teacher=self._teacher is not None)
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
             check_kind(self.plans, self.store, self.data.classes)
@@ -304,20 +307,6 @@ class Study:
             arms = {name: replace(arm, epochs=self.epochs) for name, arm in arms.items()}
         return limit_views(plan_arms(arms, defaults), self.store)
 
-    def _check_bias(self) -> None:
-        bias = self.options.bias
-        if bias is not None and self.data.tokenizer is not None:
-            raise ConfigError(
-                f"bias={bias} is for classifiers, but {self.data.name} is a text dataset. Use "
-                "bias=null."
-            )
-        if bias == "kappa" and not self.data.ordinal:
-            raise ConfigError(
-                f"bias=kappa is for graded classes, but those of {self.data.name} are not graded. "
-                "If they are, set data.ordinal=true (in Python "
-                "Dataset.from_arrays(..., ordinal=True)); otherwise use bias=prior."
-            )
-
     def _check_features(self, teacher: TeacherSource) -> None:
         for plan in self.plans:
             if plan.objective.features:
@@ -361,6 +350,7 @@ class Study:
             seconds=manifest.seconds,
             arm_seconds=training_seconds(self.plans, cohorts, manifest.content.cohort_seconds),
             failed=failed,
+            margin=self.options.parsed_margin,
             warnings=warnings,
         )
 
@@ -378,8 +368,9 @@ class Study:
             "trainer": dict(self.options.trainer),
             "store": store,
         }
-        if self.options.bias is not None:
-            settings["bias"] = self.options.bias
+        for name in ("bias", "margin"):
+            if getattr(self.options, name) is not None:
+                settings[name] = getattr(self.options, name)
         return settings
 
     def _arm_settings(self, plan: ArmPlan) -> dict[str, Any]:

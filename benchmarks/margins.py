@@ -1,0 +1,100 @@
+"""Claim: at most 5 % of studies call an arm ``not worse`` or ``equivalent`` that is worse by the
+margin; in most conditions, at most 2.5 %. 2,000 simulated studies per row.
+
+The studies are those of ``false_alarms.py``. The margin is the real difference between the arms, so
+the arm is at the boundary: every verdict within the margin is a false one. The columns count
+``not worse`` (which includes ``equivalent``) and ``equivalent``. Then both arms are equally good,
+with a margin of the same size, and the share of verdicts is the power. No time is measured.
+
+The first table takes normal differences with the mixture of variances that has most false verdicts.
+"""
+
+import argparse
+import itertools
+import math
+
+import numpy as np
+from false_alarms import ERRORS, FEWER_ERRORS, MANY_SAMPLES, Cell, studies
+
+from limbeck.evaluation.margin import ONE_SIDED_LEVEL, compare_with_margin
+from limbeck.evaluation.statistics import CrossedTest, Variances, crossed_test
+
+FEWER_OF_500 = 15
+
+
+def shares(cell: Cell, count: int, errors: tuple[int, int], margin: float) -> tuple[float, float]:
+    """Compute the shares of studies that are not worse, and equivalent, within a margin."""
+    verdicts = []
+    for wrong in studies(cell, count, errors):
+        test = crossed_test(wrong[0].astype(np.int8) - wrong[1].astype(np.int8))
+        within = compare_with_margin(test, margin)
+        assert within is not None
+        verdicts.append((within.p_not_worse, within.p_equivalent))
+    not_worse, equivalent = (np.array(verdicts) < ONE_SIDED_LEVEL).mean(0)
+    return float(not_worse), float(equivalent)
+
+
+def share_of_mixture(
+    mixture: tuple[float, float, float], seeds: int, count: int, *, seed: int
+) -> float:
+    """Compute the share of ``not worse`` at the boundary, if differences are normal.
+
+    Args:
+        mixture: Variances due to seeds, samples and residual.
+        seeds: Number of seeds.
+        count: Number of simulated studies.
+        seed: Seed of the random numbers.
+    """
+    rng = np.random.default_rng(seed)
+    of_seeds, of_samples, residual = mixture
+    estimates = (of_seeds + residual) * rng.chisquare(seeds - 1, count) / (seeds - 1)
+    margin = 50.0
+    means = margin + math.sqrt(of_seeds + of_samples + residual) * rng.standard_normal(count)
+    false = 0
+    for mean, estimate in zip(means, estimates, strict=True):
+        variances = Variances(estimate, of_samples + residual, residual)
+        test = CrossedTest.from_variances(mean, variances, seeds=seeds, samples=MANY_SAMPLES)
+        within = compare_with_margin(test, margin)
+        false += within is not None and within.p_not_worse < ONE_SIDED_LEVEL
+    return false / count
+
+
+def worst_mixture(seeds: int, count: int) -> tuple[float, float, float]:
+    """Search the variances of seeds, samples and residual with the most false verdicts."""
+    mixtures = itertools.product((0.0, 0.3, 3.0, 100.0), (0.0, 0.3, 3.0), (0.0, 0.5))
+    possible = [mixture for mixture in mixtures if mixture[0] + mixture[2] > 0]
+    return max(possible, key=lambda mixture: share_of_mixture(mixture, seeds, count, seed=1))
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="False verdicts and power within a margin.")
+    parser.add_argument(
+        "--short",
+        action="store_true",
+        help="a small version that only checks that the script works",
+    )
+    is_short = parser.parse_args().short
+    count = 4 if is_short else 2000
+    print("seeds  most false verdicts  with variances of seeds, samples, residual")
+    for seeds in (2, 3, 4, 5, 10):
+        mixture = worst_mixture(seeds, count)
+        share = share_of_mixture(mixture, seeds, 10 * count, seed=2)
+        print(f"{seeds:5}  {share:19.4f}  {mixture}", flush=True)
+    print()
+    print("errors      samples  seeds  interaction  shift  not worse  equivalent")
+    for samples, seeds in itertools.product(ERRORS, (2, 3, 5, 10)):
+        many, few = ERRORS[samples], FEWER_ERRORS if samples > 500 else FEWER_OF_500
+        for interaction, shift in itertools.product((0.0, 1.0), (0.02, 0.3)):
+            cell = Cell(samples, seeds, interaction, shift)
+            for errors in ((many, few), (many, many)):
+                not_worse, equivalent = shares(cell, count, errors, many - few)
+                print(
+                    f"{errors[0]}, {errors[1]:<6}  {samples:7}  {seeds:5}  {interaction:11}"
+                    f"  {shift:5}  {not_worse:9.4f}  {equivalent:10.4f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
