@@ -21,9 +21,8 @@ VERBS_OF_RUNS = {
     "demo": ("port=0",),
     "sample": ("The ",),
 }
-VERBS_OF_RESULTS = {"compare", "runs", "open"}
+VERBS_OF_RESULTS = {"compare", "runs", "open", "plan"}
 VERBS_OF_OTHERS = {"run", "train", "distill", "predict", "verify", "store", "recipes"}
-VERBS_OF_OTHERS |= {"plan"}  # reads the summary alone
 
 
 @pytest.fixture

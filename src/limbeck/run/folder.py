@@ -182,7 +182,7 @@ class RunFolder:
 
     def _has_no_files(self) -> bool:
         """Whether the manifest is that of a run that has written nothing else."""
-        if not self._is_run():
+        if not self.is_run():
             return False
         manifest = self.read_json(self.manifest)
         return manifest["state"] == "running" and not manifest.get("files")
