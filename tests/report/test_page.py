@@ -71,8 +71,8 @@ def test_ids_are_unique(pages, name):
 
 
 def test_each_kind_of_study_has_its_figures(pages):
-    assert pages["full"].figures == ["errors", "curves", "recall", "reliability"]
-    assert pages["text"].figures == ["bits_per_byte", "curves"]
+    assert pages["full"].figures == ["changes", "errors", "curves", "recall", "reliability"]
+    assert pages["text"].figures == ["changes", "bits_per_byte", "curves"]
 
 
 @pytest.mark.parametrize("name", ["full", "small", "hostile"])

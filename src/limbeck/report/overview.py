@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from limbeck.report import objectives
-from limbeck.report.families import highlighted_arms, is_control
-from limbeck.report.figures.style import TEACHER, arm_styles
+from limbeck.report.families import is_control
+from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.report.formats import FORMATS, file_size, fixed, is_number, plural, share
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.settings import epochs_of
@@ -97,7 +97,7 @@ def main_column(words: MeasureWording) -> Column:
 
 def _levels(summary: Summary) -> list[Level]:
     words = wording_of(summary)
-    styles = arm_styles([arm.name for arm in summary.arms], highlighted_arms(summary))
+    styles = styles_of(summary)
     levels = []
     for arm in _arms_at_the_top(summary):
         role = "without the teacher" if is_control(arm) else "with the teacher"

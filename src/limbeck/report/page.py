@@ -11,9 +11,9 @@ from limbeck.report import page_tables, settings, wording
 from limbeck.report.adjusted_table import adjusted_table
 from limbeck.report.cost import note
 from limbeck.report.examples import Examples, read_examples
-from limbeck.report.families import MAX_COLOURED, highlighted_arms
+from limbeck.report.families import MAX_COLOURED
 from limbeck.report.figures.catalogue import draw_figures
-from limbeck.report.figures.style import TEACHER, arm_styles
+from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.report.margin_wording import margin_text
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.next_steps import next_steps
@@ -89,7 +89,7 @@ def _example_colours(summary: Summary, examples: Examples | None) -> dict[str, s
     """The colours of the bars below the examples, the same as in the figures."""
     if examples is None:
         return {}
-    styles = arm_styles([arm.name for arm in summary.arms], highlighted_arms(summary))
+    styles = styles_of(summary)
     colours = {"teacher": TEACHER}
     for model, name in (("control", examples.control), ("arm", examples.arm)):
         colours[model] = styles[name].colour if name in styles else TEACHER

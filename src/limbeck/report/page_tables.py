@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from limbeck.report import cost as cost_table
 from limbeck.report import objectives
 from limbeck.report.adjusted_table import AdjustedTable
-from limbeck.report.families import highlighted_arms
-from limbeck.report.figures.style import TEACHER, arm_styles
+from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.report.formats import MISSING, bare_p_value, percent, seconds, share
 from limbeck.report.margin_wording import replacement_rows
 from limbeck.report.measure_wording import wording_of
@@ -50,7 +49,7 @@ class Table:
 def results(summary: Summary) -> Table:
     """The results of the teacher and every arm."""
     table = results_table(summary)
-    styles = arm_styles([arm.name for arm in summary.arms], highlighted_arms(summary))
+    styles = styles_of(summary)
     notes = ["control: labels only" if arm.control else arm.transfer for arm in summary.arms]
     colours = [styles[arm.name].colour for arm in summary.arms]
     if summary.teacher is not None:

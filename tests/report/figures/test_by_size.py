@@ -5,7 +5,7 @@ from support.svgs import markers, texts
 
 from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS
 from limbeck.report.figures.by_size import by_size, pareto_front
-from limbeck.report.figures.style import COLOURS, OTHER
+from limbeck.report.figures.style import COLOURS, INK, OTHER
 
 
 def test_points_teacher_and_front_are_drawn():
@@ -18,8 +18,8 @@ def test_points_teacher_and_front_are_drawn():
     assert {"hard", "soft", "teacher", "Pareto front", "parameters"} | ticks <= set(
         texts(figure.svg)
     )
-    for colour in COLOURS[:2]:
-        assert markers(figure.svg, colour) == 1 + 3
+    for colour in COLOURS[:6]:
+        assert markers(figure.svg, colour) == 1, "each arm has its own colour"
     (front,) = re.findall(
         r'<path d="([^"]+)"[^>]*stroke-dasharray: [^"]*stroke: var\(--ink', figure.svg
     )[:1]
@@ -52,6 +52,6 @@ def test_many_families_become_three_kinds():
     figure = by_size(make_sweep(weights=(0.1, 0.5, 0.9), sizes=(100, 200)))
     kinds = ["other distilled", "control", "distilled, chosen"]
     assert [text for text in texts(figure.svg) if text in kinds] == kinds
-    assert markers(figure.svg, OTHER.colour) == 1 + 2 * 8
-    assert markers(figure.svg, COLOURS[1]) == 1 + 2
+    assert markers(figure.svg, INK) == 3
+    assert markers(figure.svg, OTHER.colour) == 20 - 6, "six of twenty arms have a colour"
     assert "“Chosen” is" in figure.caption

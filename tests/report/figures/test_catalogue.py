@@ -49,7 +49,11 @@ def test_figures_of_text_show_bits_per_byte_and_choose_by_them():
                 params=arm.params,
             )
         )
-    figures = sweep_figures(make_text_summary(arms, sweep.comparisons))
+    comparisons = [
+        replace(comparison, delta_bits_per_byte=comparison.delta_errors)
+        for comparison in sweep.comparisons
+    ]
+    figures = sweep_figures(make_text_summary(arms, comparisons))
     assert [figure.title for figure in figures] == [
         "Bits per byte against temperature",
         "Bits per byte by temperature T and soft weight",
@@ -69,6 +73,7 @@ def test_every_module_that_draws_has_an_entry():
         "__init__",
         "axes",
         "catalogue",
+        "critical_difference",  # of `limbeck compare`
         "panels",
         "predictions",
         "statistics",

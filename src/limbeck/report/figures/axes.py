@@ -13,16 +13,17 @@ from limbeck.report.wording_base import MeasureWording
 from limbeck.run.summary import DataFacts
 
 
-def spaced_ticks(values: Sequence[float]) -> list[float]:
+def spaced_ticks(values: Sequence[float], room: int = 12) -> list[float]:
     """Choose ticks that do not overlap on a log axis: both ends, and some values between them.
 
     Args:
         values: Positive values, ascending.
+        room: Number of labels for which the axis has room.
     """
     first, last = values[0], values[-1]
     if first == last:
         return [first]
-    min_distance = (math.log(last) - math.log(first)) / 12
+    min_distance = (math.log(last) - math.log(first)) / room
     ticks = [first]
     for value in values[1:-1]:
         left_distance = math.log(value) - math.log(ticks[-1])
@@ -30,6 +31,26 @@ def spaced_ticks(values: Sequence[float]) -> list[float]:
         if min(left_distance, right_distance) >= min_distance:
             ticks.append(value)
     return [*ticks, last]
+
+
+def log_ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Choose two to ``most`` round ticks for a log axis.
+
+    Args:
+        low: Lower end of the axis, above 0.
+        high: Upper end of the axis.
+        most: Maximum number of ticks.
+    """
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [factor * 10.0**exponent for exponent in exponents for factor in factors]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if 2 <= len(ticks) <= most:
+            return ticks
+    if len(ticks) > most:
+        return ticks[:: math.ceil(len(ticks) / most)]
+    ticks = [float(tick) for tick in MaxNLocator(most - 1).tick_values(low, high)]
+    return [tick for tick in ticks if low <= tick <= high][:most]
 
 
 def set_y_limits(axes: Axes, values: Sequence[float], words: MeasureWording) -> None:

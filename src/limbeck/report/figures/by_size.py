@@ -1,7 +1,8 @@
 """Results against the size of the student."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,15 +14,17 @@ from limbeck.report.families import Family, families, is_control, labels
 from limbeck.report.figures.axes import set_y_label, set_y_limits, spaced_ticks
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
-    COLOURS,
     INK,
+    MARKERS,
     OTHER,
     PAGE,
     TEACHER,
+    Style,
     canvas,
     figure_settings,
     legend,
     only_grid,
+    styles_of,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
@@ -34,17 +37,21 @@ SIZE = ("student", "params")
 
 @dataclass(frozen=True)
 class Group:
-    """Arms that share a colour.
+    """Arms whose points have one shape.
 
     Attributes:
         name: Name in the legend.
-        colour: Colour of the points.
+        shape: Shape of the points.
         arms: Arms of the group.
+        is_family: Whether its arms differ only in size, so that a line connects them.
+        size: Size of the points.
     """
 
     name: str
-    colour: str
+    shape: str
     arms: Sequence[ArmResult]
+    is_family: bool = True
+    size: float = 6
 
 
 def by_size(summary: Summary) -> ReportFigure | None:
@@ -60,23 +67,24 @@ def by_size(summary: Summary) -> ReportFigure | None:
     lines = families(arms, SIZE)
     is_large = len(lines) > MAX_FAMILIES
     groups = _by_kind(arms, measure) if is_large else _by_family(lines)
-    handles = {group.name: _dot(group.colour, "o") for group in groups}
+    handles = {group.name: _point(INK, group.shape, group.size) for group in groups}
     sizes = [arm.params for arm in arms]
+    styles = styles_of(summary)
     with figure_settings():
         figure = canvas(3.6)
         axes = figure.subplots()
         values: list[float] = []
         middle = (len(groups) - 1) / 2
         for i, group in enumerate(groups):
-            values += _draw_group(axes, group, measure, shift=1.02 ** (i - middle))
+            values += _draw_group(axes, group, measure, styles, shift=1.02 ** (i - middle))
         _draw_front(axes, pareto_front(arms, measure))
         if summary.teacher is not None:
             teacher = summary.teacher
             sizes.append(teacher.params)
             level = measure.value(teacher.test)
             if level is not None:
-                axes.plot([teacher.params], [level], "*", color=TEACHER, markersize=12, zorder=4)
-                handles["teacher"] = _dot(TEACHER, "*", 10)
+                axes.plot([teacher.params], [level], "p", color=TEACHER, markersize=10, zorder=4)
+                handles["teacher"] = _point(TEACHER, "p", 9)
                 values.append(level)
         handles["Pareto front"] = Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
         _finish(axes, sizes, values, words)
@@ -90,7 +98,8 @@ def by_size(summary: Summary) -> ReportFigure | None:
 
 def _caption(words: MeasureWording, *, has_kinds: bool) -> str:
     sentences = [
-        "Points are means over seeds with their 95 % intervals.",
+        "Points are means over seeds with the 95 % intervals of these means, in the colours of "
+        "their arms.",
         f"The Pareto front considers, for each size, the arm with the fewest validation "
         f"{words.unit}.",
         f"Such an arm is on the front if it has fewer test {words.unit} than those of all smaller "
@@ -107,7 +116,7 @@ def _caption(words: MeasureWording, *, has_kinds: bool) -> str:
 def _by_family(lines: Sequence[Family]) -> list[Group]:
     names = labels(lines, SIZE)
     return [
-        Group(name, COLOURS[i], line)
+        Group(name, MARKERS[i], line)
         for i, (name, line) in enumerate(zip(names, lines, strict=True))
     ]
 
@@ -119,9 +128,9 @@ def _by_kind(arms: Sequence[ArmResult], measure: Measure) -> list[Group]:
     best = best_of_each_size(distilled, measure)
     others = [arm for arm in distilled if arm not in best]
     groups = [
-        Group("other distilled", OTHER.colour, others),
-        Group("control", COLOURS[0], controls),
-        Group("distilled, chosen", COLOURS[1], best),
+        Group("other distilled", "o", others, is_family=False, size=4),
+        Group("control", "s", controls, is_family=False),
+        Group("distilled, chosen", "D", best, is_family=False),
     ]
     return [group for group in groups if group.arms]
 
@@ -144,27 +153,32 @@ def pareto_front(arms: Sequence[ArmResult], measure: Measure) -> list[tuple[int,
     return front
 
 
-def _draw_group(axes: Axes, group: Group, measure: Measure, *, shift: float) -> list[float]:
+def _draw_group(
+    axes: Axes, group: Group, measure: Measure, styles: Mapping[str, Style], *, shift: float
+) -> list[float]:
     """Draw the arms of a group; return the y values that the axis should show."""
-    is_faint = group.colour == OTHER.colour
     values: list[float] = []
+    points: list[tuple[float, float]] = []
     for arm in group.arms:
         seeds = measure.seed_values(arm)
         x = arm.params * shift
         mean = float(np.mean(seeds))
+        style = styles[arm.name]
+        is_faint = style == OTHER and group.size < 6
         interval = None if is_faint else t_interval(seeds)
         if interval:
-            axes.vlines(x, *interval, color=group.colour, linewidth=1.4, alpha=0.7, zorder=2)
-        axes.plot(
-            [x],
-            [mean],
-            "o",
-            color=group.colour,
-            markersize=4 if is_faint else 6,
-            markeredgecolor=PAGE,
-            zorder=2 if is_faint else 3,
-        )
+            axes.vlines(x, *interval, color=style.colour, linewidth=1.4, alpha=0.7, zorder=2)
+        look: dict[str, Any] = {
+            "color": style.colour,
+            "markersize": group.size,
+            "markeredgecolor": PAGE,
+        }
+        axes.plot([x], [mean], group.shape, **look, zorder=2 if is_faint else 3)
+        points.append((x, mean))
         values += interval if interval and len(seeds) > 2 else [mean]
+    if group.is_family:
+        across, along = zip(*sorted(points), strict=True)
+        axes.plot(across, along, color=OTHER.colour, linewidth=0.8, zorder=1.9)
     return values
 
 
@@ -197,7 +211,7 @@ def _short(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _dot(colour: str, marker: str, size: float = 6) -> Line2D:
+def _point(colour: str, marker: str, size: float) -> Line2D:
     return Line2D(
         [],
         [],

@@ -1,7 +1,8 @@
 """Results against the temperature of the soft loss."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,15 +12,18 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from limbeck.evaluation.measure import Measure, measure_of
 from limbeck.report.families import Family, control_of, families, is_control, labels, settings
 from limbeck.report.figures.axes import set_y_label, set_y_limits, spaced_ticks
-from limbeck.report.figures.panels import MAX_PANELS, make_panels, set_panel_title
+from limbeck.report.figures.panels import MAX_PANELS, columns_of, make_panels, set_panel_title
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
-    COLOURS,
-    QUIET,
+    INK,
+    MARKERS,
     TEACHER,
+    Style,
     figure_settings,
     legend,
     only_grid,
+    style_of_family,
+    styles_of,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
@@ -31,10 +35,6 @@ MAX_LINES = 8
 MIN_TEMPERATURES = 3
 """Minimum number of temperatures for a line."""
 TEMPERATURE = "objective.temperature"
-_LEVELS = {
-    "control": Line2D([], [], color=QUIET, linestyle=(0, (5, 2)), linewidth=1.3),
-    "teacher": Line2D([], [], color=TEACHER, linestyle=(0, (1, 1.6)), linewidth=1.5),
-}
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,30 @@ class Panel:
         return labels(self.lines, [TEMPERATURE], self.control.name if self.control else "")
 
 
+@dataclass(frozen=True)
+class Line:
+    """A line of the figure.
+
+    Attributes:
+        family: Arms that differ only in temperature.
+        styles: Style of each arm of the study.
+        shape: Shape of its points.
+        shift: Factor of the positions, so that lines do not hide each other.
+        has_dots: Whether to draw single seeds.
+    """
+
+    family: Family
+    styles: Mapping[str, Style]
+    shape: str
+    shift: float
+    has_dots: bool
+
+    def handle(self, measure: Measure, *, is_alone: bool) -> Line2D:
+        """Entry of the legend; in ink if lines in other panels share it."""
+        colour = style_of_family(self.family, self.styles, measure).colour if is_alone else INK
+        return Line2D([], [], color=colour, marker=self.shape, markersize=4, linewidth=1.6)
+
+
 def by_temperature(summary: Summary) -> ReportFigure | None:
     """Draw means and their 95 % t-intervals against the temperature.
 
@@ -62,29 +86,33 @@ def by_temperature(summary: Summary) -> ReportFigure | None:
     Returns:
         The figure, or None if no family has at least three temperatures.
     """
-    words, measure = wording_of(summary), measure_of(summary)
+    words = wording_of(summary)
     lines = _lines(summary)
     panels = _panels(lines, summary)
     if not panels:
         return None
+    styles = styles_of(summary)
     names = list(dict.fromkeys(name for panel in panels for name in panel.names()))
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+    shapes = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(names)}
     has_dots = len(names) <= 3 and len(panels) == 1
+    handles: dict[str, Line2D] = {}
     with figure_settings():
         figure, grid = make_panels(len(panels), 3.4)
         for axes, panel in zip(grid, panels, strict=True):
-            values = _draw_levels(axes, panel.control, summary)
+            values = _draw_levels(axes, panel.control, summary, styles)
             middle = (len(panel.lines) - 1) / 2
             for i, (name, line) in enumerate(zip(panel.names(), panel.lines, strict=True)):
                 shift = 1.035 ** (i - middle)  # so that lines do not hide each other
-                values += _draw_line(axes, line, measure, colours[name], shift, dots=has_dots)
+                drawing = Line(line, styles, shapes[name], shift, has_dots)
+                values += _draw_line(axes, drawing, words.measure)
+                handles[name] = drawing.handle(words.measure, is_alone=len(panels) == 1)
             temperatures = [_temperature(arm) for line in panel.lines for arm in line]
-            _finish(axes, temperatures, values, words)
+            _finish(axes, temperatures, values, words, 12 // columns_of(len(panels)))
             control = panel.control.name if panel.control else "no control"
             set_panel_title(axes, control, len(panels))
         set_y_label(grid[0], words, summary.data)
-        handles = [_handle(colours[name]) for name in names]
-        legend(figure, [*handles, *_LEVELS.values()], [*names, *_LEVELS])
+        handles |= _levels(panels, styles)
+        legend(figure, list(handles.values()), list(handles))
         label = f"{words.title} against the temperature of the soft loss"
         svg = to_svg(figure, "temperature", label)
     hidden = len(lines) - sum(len(panel.lines) for panel in panels)
@@ -92,9 +120,21 @@ def by_temperature(summary: Summary) -> ReportFigure | None:
     return ReportFigure(title, svg, _caption(words, len(panels), hidden, dots=has_dots))
 
 
+def _levels(panels: Sequence[Panel], styles: Mapping[str, Style]) -> dict[str, Line2D]:
+    """Entries of the legend for control and teacher."""
+    colour = INK
+    if len(panels) == 1 and panels[0].control is not None:
+        colour = styles[panels[0].control.name].colour
+    return {
+        "control": Line2D([], [], color=colour, linestyle=(0, (5, 2)), linewidth=1.3),
+        "teacher": Line2D([], [], color=TEACHER, linestyle=(0, (1, 1.6)), linewidth=1.5),
+    }
+
+
 def _caption(words: MeasureWording, panels: int, hidden: int, *, dots: bool) -> str:
     sentences = [
-        "Points are means over seeds with their 95 % intervals.",
+        "Points are means over seeds with the 95 % intervals of these means.",
+        "Each has the colour of its arm; a line has the colour of its best arm on validation.",
         "The band is the interval of the control.",
     ]
     if dots:
@@ -142,17 +182,20 @@ def _panels(lines: Sequence[Family], summary: Summary) -> list[Panel]:
     return panels_to_draw
 
 
-def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> list[float]:
+def _draw_levels(
+    axes: Axes, control: ArmResult | None, summary: Summary, styles: Mapping[str, Style]
+) -> list[float]:
     """Draw control and teacher; return the y values that the axis should show."""
     measure = measure_of(summary)
     values: list[float] = []
     if control is not None:
         seeds = measure.seed_values(control)
         level = float(np.mean(seeds))
-        axes.axhline(level, color=QUIET, linestyle=(0, (5, 2)), linewidth=1.3, zorder=1.5)
+        colour = styles[control.name].colour
+        axes.axhline(level, color=colour, linestyle=(0, (5, 2)), linewidth=1.3, zorder=1.5)
         interval = t_interval(seeds)
         if interval:
-            axes.axhspan(*interval, color=QUIET, alpha=0.12, linewidth=0)
+            axes.axhspan(*interval, color=colour, alpha=0.12, linewidth=0)
         values += [level, *_y_range(seeds)]
     if summary.teacher is not None:
         teacher = measure.value(summary.teacher.test)
@@ -162,30 +205,24 @@ def _draw_levels(axes: Axes, control: ArmResult | None, summary: Summary) -> lis
     return values
 
 
-def _draw_line(
-    axes: Axes, line: Family, measure: Measure, colour: str, shift: float, *, dots: bool
-) -> list[float]:
+def _draw_line(axes: Axes, line: Line, measure: Measure) -> list[float]:
     """Draw a family of arms; return the y values that the axis should show."""
-    arms = sorted(line, key=_temperature)
-    positions = [_temperature(arm) * shift for arm in arms]
+    arms = sorted(line.family, key=_temperature)
+    positions = [_temperature(arm) * line.shift for arm in arms]
     means = [float(np.mean(measure.seed_values(arm))) for arm in arms]
-    axes.plot(positions, means, color=colour, marker="o", markersize=4.5, linewidth=1.6, zorder=3)
+    colour = style_of_family(arms, line.styles, measure).colour
+    axes.plot(positions, means, color=colour, linewidth=1.6, zorder=2.5)
     values = list(means)
-    for x, arm in zip(positions, arms, strict=True):
+    for x, mean, arm in zip(positions, means, arms, strict=True):
+        colour = line.styles[arm.name].colour
+        axes.plot([x], [mean], line.shape, color=colour, markersize=4.5, zorder=3)
         seeds = measure.seed_values(arm)
         interval = t_interval(seeds)
         if interval:
             axes.vlines(x, *interval, color=colour, linewidth=1.3, alpha=0.75, zorder=2)
-        if dots and len(seeds) > 1:
-            axes.plot(
-                [x] * len(seeds),
-                seeds,
-                "o",
-                color=colour,
-                alpha=0.35,
-                markersize=3.2,
-                markeredgewidth=0,
-            )
+        if line.has_dots and len(seeds) > 1:
+            dots: dict[str, Any] = {"alpha": 0.35, "markersize": 3.2, "markeredgewidth": 0}
+            axes.plot([x] * len(seeds), seeds, "o", color=colour, **dots)
         values += _y_range(seeds)
     return values
 
@@ -197,16 +234,16 @@ def _y_range(seeds: Sequence[float]) -> Sequence[float]:
 
 
 def _finish(
-    axes: Axes, temperatures: Sequence[float], values: Sequence[float], words: MeasureWording
+    axes: Axes,
+    temperatures: Sequence[float],
+    values: Sequence[float],
+    words: MeasureWording,
+    room: int,
 ) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(sorted(set(temperatures)))))
+    axes.xaxis.set_major_locator(FixedLocator(spaced_ticks(sorted(set(temperatures)), room)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.set_xlabel("temperature T")
     set_y_limits(axes, values, words)
     only_grid(axes, "y")
-
-
-def _handle(colour: str) -> Line2D:
-    return Line2D([], [], color=colour, marker="o", markersize=4, linewidth=1.6)

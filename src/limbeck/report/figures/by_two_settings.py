@@ -10,10 +10,11 @@ from matplotlib.patches import Rectangle
 
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.families import Family, families, is_control, labels, settings
-from limbeck.report.figures.panels import MAX_PANELS, make_panels, set_panel_title
+from limbeck.report.figures.panels import MAX_PANELS, columns_of, make_panels, set_panel_title
 from limbeck.report.figures.style import (
     INK,
     PAGE,
+    WIDTH,
     figure_settings,
     ink_on_shade,
     only_grid,
@@ -31,6 +32,9 @@ SETTING_LABELS = {
     "optimizer.lr": "learning rate",
 }
 """Axis labels of the settings that heat maps support."""
+
+ROOM_FOR_AXIS = 0.65
+"""Inches of a panel that its labels take."""
 
 Pair = tuple[str, str]
 
@@ -54,7 +58,7 @@ def by_two_settings(summary: Summary) -> ReportFigure | None:
     with figure_settings():
         figure, grid = make_panels(len(panels), 0.95 + 0.34 * rows)
         for axes, family, name in zip(grid, panels, labels(panels, pair), strict=True):
-            _draw_map(axes, family, words, pair, is_small=len(panels) > 1)
+            _draw_map(axes, family, words, pair, WIDTH / columns_of(len(panels)))
             set_panel_title(axes, name, len(panels))
         svg = to_svg(figure, "settings", f"Mean {words.title_in_sentence} by {names}")
     title = f"{words.unit.capitalize()} by {names}"
@@ -100,9 +104,8 @@ def _values(family: Family, key: str) -> list[float]:
     return sorted({settings(arm)[key] for arm in family})
 
 
-def _draw_map(
-    axes: Axes, family: Family, words: MeasureWording, pair: Pair, *, is_small: bool
-) -> None:
+def _draw_map(axes: Axes, family: Family, words: MeasureWording, pair: Pair, width: float) -> None:
+    """Draw a map on a panel of ``width`` inches."""
     columns, rows = _values(family, pair[0]), _values(family, pair[1])
 
     def cell(arm: ArmResult) -> tuple[int, int]:
@@ -122,9 +125,10 @@ def _draw_map(
         vmax=high,
         edgecolors=PAGE,
     )
-    numbers = len(columns) * (3 if is_small else 1)
+    longest = max(len(words.mean(mean)) for mean in means[~np.isnan(means)])
+    size = _font_size(longest, (width - ROOM_FOR_AXIS) / len(columns))
     for (row, column), mean in np.ndenumerate(means):
-        if math.isnan(mean):
+        if math.isnan(mean) or not size:
             continue
         axes.text(
             column,
@@ -132,7 +136,7 @@ def _draw_map(
             words.mean(mean),
             ha="center",
             va="center",
-            fontsize=8.5 if numbers <= 15 else 7,
+            fontsize=size,
             color=ink_on_shade(mean, low, high),
         )
     _outline(axes, *cell(min(family, key=words.measure.validation_mean)))
@@ -142,6 +146,14 @@ def _draw_map(
     axes.set_ylabel(SETTING_LABELS[pair[1]])
     only_grid(axes, "none")
     axes.spines[:].set_visible(False)
+
+
+def _font_size(letters: int, width: float) -> float:
+    """The size of numbers in cells of ``width`` inches; 0 if they do not fit."""
+    for size in (8.5, 7.0, 6.0):
+        if 0.66 * size * letters / 72 <= width:
+            return size
+    return 0.0
 
 
 def _outline(axes: Axes, row: int, column: int) -> None:

@@ -10,6 +10,7 @@ from limbeck.evaluation.measure import measure_of
 from limbeck.report.figures.by_size import by_size
 from limbeck.report.figures.by_temperature import by_temperature
 from limbeck.report.figures.by_two_settings import by_two_settings
+from limbeck.report.figures.changes import changes
 from limbeck.report.figures.cost import results_by_cost
 from limbeck.report.figures.predictions import read_predictions
 from limbeck.report.figures.recall import recall_by_class
@@ -92,6 +93,7 @@ FIGURES = (
     Figure("sweep", by_temperature),
     Figure("sweep", by_two_settings),
     Figure("sweep", by_size),
+    Figure("results", changes),
     Figure("results", results_by_arm),
     Figure("results", training_curves, METRICS),
     Figure("results", recall_by_class, PREDICTIONS),

@@ -4,12 +4,11 @@ from collections.abc import Callable
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from limbeck.report.cost import RUNTIME_NAMES
-from limbeck.report.figures.axes import set_y_label, set_y_limits
+from limbeck.report.figures.axes import log_ticks, set_y_label, set_y_limits
 from limbeck.report.figures.style import (
-    COLOURS,
     INK,
     PAGE,
     TEACHER,
@@ -17,6 +16,7 @@ from limbeck.report.figures.style import (
     figure_settings,
     legend,
     only_grid,
+    styles_of,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.formats import file_size, is_number
@@ -38,7 +38,7 @@ def results_by_cost(summary: Summary, cost: Cost) -> ReportFigure | None:
     points = [(row, value) for row, value in points if is_number(value)]
     if not points:
         return None
-    colours = _colours([row for row, _ in points])
+    colours = _colours([row for row, _ in points], summary)
     with figure_settings():
         figure = canvas(3.2)
         left, right = figure.subplots(1, 2, sharey=True)
@@ -62,16 +62,11 @@ def results_by_cost(summary: Summary, cost: Cost) -> ReportFigure | None:
     return ReportFigure(title, svg, caption)
 
 
-def _colours(rows: list[CostRow]) -> dict[str, str]:
-    colours = {}
-    students = 0
-    for row in rows:
-        if row.model == "teacher":
-            colours[row.model] = TEACHER
-        elif row.model not in colours:
-            colours[row.model] = COLOURS[students % len(COLOURS)]
-            students += 1
-    return colours
+def _colours(rows: list[CostRow], summary: Summary) -> dict[str, str]:
+    """The colour of each model, as in all figures."""
+    styles = styles_of(summary)
+    names = dict.fromkeys(row.model for row in rows)
+    return {name: styles[name].colour if name in styles else TEACHER for name in names}
 
 
 def _draw_point(axes: Axes, x: float, y: float, marker: str, colour: str) -> None:
@@ -80,12 +75,10 @@ def _draw_point(axes: Axes, x: float, y: float, marker: str, colour: str) -> Non
 
 def _finish(axes: Axes, title: str, text_of: Callable[[float], str]) -> None:
     axes.set_xscale("log")
-    low, high = axes.dataLim.intervalx
-    subs = (1, 2, 5) if high < 60 * low else (1,)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text_of(value)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(FixedLocator(log_ticks(*axes.get_xlim())))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: text_of(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(title)
     only_grid(axes, "y")
 

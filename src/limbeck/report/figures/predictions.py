@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.reading import open_arrays
 from limbeck.report.families import highlighted_arms
-from limbeck.report.figures.style import TEACHER, arm_styles
+from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.run.summary import Summary
 
 _STUDENT = re.compile(r"students/(.+)/seed(-?\d+)", re.DOTALL)
@@ -149,7 +149,7 @@ def models_of(summary: Summary, predictions: Predictions) -> list[Model]:
         ece = None if summary.teacher is None else summary.teacher.test.ece
         models.append(Model("teacher", TEACHER, ece, [predictions.teacher]))
     highlighted = highlighted_arms(summary)
-    styles = arm_styles([arm.name for arm in summary.arms], highlighted)
+    styles = styles_of(summary)
     for arm in summary.arms:
         students = list(predictions.arms.get(arm.name, {}).values())
         if students and (highlighted is None or arm.name in highlighted):

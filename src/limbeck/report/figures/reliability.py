@@ -106,7 +106,7 @@ def _draw_diagram(axes: Axes, diagram: Diagram) -> None:
         axis.set_major_locator(FixedLocator([0, 25, 50, 75, 100]))
     axes.grid(True)
     axes.tick_params(length=0)
-    axes.set_title(break_at_commas(diagram.name, 24), color=colour)
+    axes.set_title(break_at_commas(diagram.name, 24))
     ece = bins.ece if diagram.ece is None else diagram.ece
     axes.text(
         0.96,

@@ -14,11 +14,11 @@ from limbeck.report.figures.style import (
     PAGE,
     TEACHER,
     Style,
-    arm_styles,
     canvas,
     figure_settings,
     only_grid,
     shorten_apart,
+    styles_of,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
@@ -35,8 +35,7 @@ def results_by_arm(summary: Summary) -> ReportFigure | None:
     if not summary.arms:
         return None
     words = wording_of(summary)
-    highlighted = highlighted_arms(summary)
-    styles = arm_styles([arm.name for arm in summary.arms], highlighted)
+    styles = styles_of(summary)
     is_large = len(summary.arms) > MAX_COLOURED
     positions, end = _y_positions(summary)
     with figure_settings():
@@ -69,7 +68,7 @@ def _caption(summary: Summary, words: MeasureWording) -> str:
         mark = "stroke" if len(summary.arms) > MAX_COLOURED else "dot"
         sentences = [
             f"Each {mark} is one seed.",
-            "The diamond is the mean over seeds, the bar its 95 % interval.",
+            "The diamond is the mean over seeds, the bar the 95 % interval of this mean.",
         ]
     if summary.teacher is not None:
         sentences.append("The dashed line is the teacher.")

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,10 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from limbeck.evaluation.measure import Measure
+from limbeck.report.families import highlighted_arms
 from limbeck.report.palette import light
+from limbeck.run.summary import ArmResult, Summary
 
 TEACHER = light("teacher")
 PAGE = light("page")
@@ -65,6 +68,8 @@ class Style:
     dash: Any = "solid"
 
 
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+"""Shapes of the points of families, in figures where colours stand for arms."""
 OTHER = Style(light("other"))
 """The style of arms without a colour of their own."""
 
@@ -82,6 +87,21 @@ def arm_styles(arms: Sequence[str], highlighted: Sequence[str] | None = None) ->
         dash = DASHES[(i // len(COLOURS)) % len(DASHES)]
         styles[arm] = Style(COLOURS[i % len(COLOURS)], dash)
     return styles
+
+
+def styles_of(summary: Summary) -> dict[str, Style]:
+    """The style of each arm of a study, on the page, in every figure, and in the demo."""
+    return arm_styles([arm.name for arm in summary.arms], highlighted_arms(summary))
+
+
+def style_of_family(
+    family: Sequence[ArmResult], styles: Mapping[str, Style], measure: Measure
+) -> Style:
+    """The style of a line through several arms: that of its best coloured arm on validation."""
+    coloured = [arm for arm in family if styles[arm.name] != OTHER]
+    if not coloured:
+        return OTHER
+    return styles[min(coloured, key=measure.validation_mean).name]
 
 
 def shades() -> Colormap:

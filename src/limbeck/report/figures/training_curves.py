@@ -18,11 +18,11 @@ from limbeck.report.figures.style import (
     OTHER,
     TEACHER,
     Style,
-    arm_styles,
     canvas,
     figure_settings,
     legend,
     only_grid,
+    styles_of,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
@@ -95,7 +95,7 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
     if not panels:
         return None
     highlighted = highlighted_arms(summary)
-    styles = arm_styles(names, highlighted)
+    styles = styles_of(summary)
     with figure_settings():
         figure = canvas(3.3 if highlighted is None else 4.1)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
