@@ -229,3 +229,25 @@ def test_a_wrong_margin_is_refused_before_anything_is_trained(data, tmp_path, ma
     with pytest.raises(ConfigError, match=message):
         study_of(data, tmp_path / "run", margin=margin).run()
     assert not (tmp_path / "run").exists()
+
+
+# Abstention ---------------------------------------------------------------------------------------
+
+
+def test_answers_above_a_threshold_are_counted_on_the_test_split(data, tmp_path):
+    """By plain counting from the stored logits."""
+    run = tmp_path / "run"
+    summary = study_of(data, run, seeds=2, epochs=20).run()
+    content = summary.abstention
+    assert content.candidates == 4
+    assert content.arm in ("hard", "soft")
+    with np.load(run / "predictions.npz") as arrays:
+        labels, teacher = arrays["labels"], arrays["teacher"]
+        logits = arrays[f"students/{content.arm}/seed{content.seed}"]
+    probabilities = torch.tensor(logits).double().div(content.temperature).softmax(1).numpy()
+    for row in content.rows:
+        is_answered = probabilities.max(1) >= row.threshold
+        wrong = np.where(is_answered, logits.argmax(1), teacher.argmax(1)) != labels
+        assert row.answered == is_answered.sum()
+        assert row.errors == (wrong & is_answered).sum()
+        assert row.cascade_errors == wrong.sum()

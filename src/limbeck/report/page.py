@@ -8,6 +8,7 @@ from markupsafe import Markup
 from limbeck._base.files import write_text
 from limbeck._base.printable import printable_record
 from limbeck.report import page_tables, settings, wording
+from limbeck.report.abstention import abstention_lead
 from limbeck.report.adjusted_table import adjusted_table
 from limbeck.report.cost import note
 from limbeck.report.examples import Examples, read_examples
@@ -69,6 +70,8 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         comparisons=page_tables.comparisons(summary),
         margin="" if summary.margin is None else margin_text(summary),
         replacements=page_tables.replacements(summary),
+        abstention_lead=abstention_lead(summary),
+        abstention=page_tables.abstention(summary),
         adjusted=_adjusted(summary),
         seeds=page_tables.seeds(summary),
         examples=examples,

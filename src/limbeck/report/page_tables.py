@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from limbeck.report import cost as cost_table
 from limbeck.report import objectives
+from limbeck.report.abstention import abstention_heading, abstention_rows
 from limbeck.report.adjusted_table import AdjustedTable
 from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.report.formats import MISSING, bare_p_value, percent, seconds, share
@@ -109,6 +110,17 @@ def replacements(summary: Summary) -> Table:
         range(2, len(heading)),
         caption="Students compared with a larger model, within the margin",
     )
+
+
+def abstention(summary: Summary) -> Table:
+    """What the best student answers if it may abstain."""
+    content = summary.abstention
+    caption = "Answers of the student that may abstain, by the error rate they may have"
+    if content is None:
+        return Table("abstention", [], [], caption=caption)
+    heading = abstention_heading(content)
+    rows = abstention_rows(content, summary.data.test)
+    return Table("abstention", heading, rows, range(1, len(heading)), caption=caption)
 
 
 def _gap(closed: GapClosed, key: str) -> str:

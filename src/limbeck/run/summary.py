@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.files import write_json
+from limbeck.run.abstention import Abstention
 from limbeck.run.comparison import Comparison, Replacement
 from limbeck.run.folder import RunFolder
 from limbeck.run.metrics import AnyMetrics, Metrics, TextMetrics
@@ -216,6 +217,8 @@ class Summary:
         margin: Difference in the measure below which two models count as equally good, if the study
             has a margin.
         replacements: Tests which students could replace a larger model within the margin.
+        abstention: Answers of the best student if it may abstain; None for text and without
+            students.
         warnings: Warnings to read before trusting the verdict.
     """
 
@@ -235,6 +238,7 @@ class Summary:
     adjusted_comparisons: tuple[Comparison, ...] | None = optional()
     margin: float | None = optional()
     replacements: tuple[Replacement, ...] | None = optional()
+    abstention: Abstention | None = optional()
     warnings: tuple[str, ...] = ()
 
     def arm(self, name: str) -> ArmResult:

@@ -30,6 +30,7 @@ from limbeck.run.summary import (
     Summary,
     parse_summary,
 )
+from limbeck.study.abstention import find_abstention
 from limbeck.study.arms import ArmPlan, controls_of
 from limbeck.study.scoring import ClassifierScores, LanguageModelScores, ModelFacts, StudyScores
 
@@ -115,6 +116,8 @@ def summarize(
         failed=tuple(failed),
         adjusted_comparisons=_adjusted_comparisons(scores, comparable),
     )
+    if isinstance(scores, ClassifierScores) and arms:
+        summary = replace(summary, abstention=find_abstention(summary, scores))
     warnings = list(facts.warnings)
     if facts.margin is not None:
         margin = margin_of_study(facts.margin, summary, MEASURES[measure])
