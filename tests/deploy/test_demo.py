@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import shutil
 import socket
 import threading
 import time
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from support.browser import open_browser
 from support.deploy_runs import images
 
 from limbeck._base.errors import ConfigError
@@ -45,6 +45,8 @@ def test_the_page_knows_teacher_control_and_student(demo):
     facts = json.loads(content)
     assert reply.status == 200
     assert [model["role"] for model in facts["models"]] == ["teacher", "control", "student"]
+    colours = [model["colour"] for model in facts["models"]]
+    assert colours == ["teacher", "arm-1", "arm-2"], "as in the report"
     assert facts["classes"] == ["square", "cross", "bar"]
     assert (facts["channels"], facts["height"], facts["width"]) == (1, 12, 10)
     assert len(facts["examples"]) == 12
@@ -174,22 +176,8 @@ def test_the_style_of_drawings_is_detected():
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    chromium = (
-        shutil.which("chromium")
-        or shutil.which("chromium-browser")
-        or shutil.which("google-chrome")
-    )
-    if chromium is None:
-        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
-    with playwright.sync_playwright() as api:
-        browser = api.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

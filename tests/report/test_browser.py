@@ -1,7 +1,7 @@
 """Pages of reports in a real browser: nothing is cut off, on any screen."""
 
 import pytest
-from support.browser import browser, chromium
+from support.browser import open_browser
 from support.report_runs import build_run
 
 from limbeck.report.page import write_report
@@ -14,16 +14,20 @@ OVERFLOW = """
 """
 """The elements that are wider inside than outside."""
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(chromium() is None, reason="no Chromium is installed"),
-]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def tab(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
+def tab():
+    with open_browser() as browser:
+        yield browser.new_page()
+
+
+def show(tab, page, width, *, dark=False):
+    """Show a page in a window of a width."""
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.emulate_media(color_scheme="dark" if dark else "light")
+    tab.goto(page.resolve().as_uri())
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def hundred_run(tmp_path_factory):
 def test_no_page_is_wider_than_the_screen(tab, request, name):
     page = write_report(request.getfixturevalue(f"{name}_run"))
     for width in (360, 400, 700, 1200):
-        tab.open(page, width)
+        show(tab, page, width)
         assert tab.evaluate("document.scrollingElement.scrollWidth") <= width
         assert tab.evaluate(OVERFLOW) == [], f"at {width} pixels"
 
@@ -54,7 +58,7 @@ def test_figures_are_dark_on_a_dark_page(tab, full_run):
     page = write_report(full_run)
     colours = []
     for dark in (False, True):
-        tab.open(page, 800, dark=dark)
+        show(tab, page, 800, dark=dark)
         script = 'getComputedStyle(document.querySelector("svg text")).fill'
         colours.append(
             (tab.evaluate("getComputedStyle(document.body).color"), tab.evaluate(script))

@@ -10,7 +10,7 @@ from support.summaries import (
     make_text_summary,
 )
 
-from limbeck.report.figures.style import COLOURS, TEACHER
+from limbeck.report.arm_styles import COLOURS, TEACHER
 from limbeck.report.overview import by_how_much, compared, overview
 from limbeck.run.comparison import Delta
 

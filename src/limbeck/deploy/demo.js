@@ -289,6 +289,7 @@ function element(name, text = "", className = "") {
 
 function buildCard(model) {
   const card = element("article", "", `model ${model.role}`);
+  card.style.setProperty("--model", `var(--${model.colour})`); // as in the report
   const title = element("h2", model.role);
   if (model.name !== model.role) title.append(element("b", ` ${model.name}`));
   card.append(title, element("p", model.description), element("p", "", "top"));

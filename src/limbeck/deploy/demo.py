@@ -98,7 +98,12 @@ def _facts(models: Sequence[RunModel], data: Dataset) -> dict[str, Any]:
         "fill": fill,
         "examples": examples,
         "models": [
-            {"role": model.role, "name": model.name, "description": model.description}
+            {
+                "role": model.role,
+                "name": model.name,
+                "description": model.description,
+                "colour": model.colour,
+            }
             for model in models
         ],
     }

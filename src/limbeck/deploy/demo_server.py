@@ -16,6 +16,7 @@ from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError
 from limbeck._base.printable import printable
 from limbeck.data import Dataset
+from limbeck.report import palette
 from limbeck.report.examples import png_of
 
 MAX_UPLOAD = 32 << 20
@@ -126,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path in PAGE:
             name, content_type = PAGE[self.path]
             content = files("limbeck.deploy").joinpath(name).read_bytes()
+            if content_type == "text/css":
+                content = palette.css().encode() + content
             self._send(HTTPStatus.OK, content, content_type)
         elif self.path == "/favicon.ico":
             self._send(HTTPStatus.NO_CONTENT, b"", "image/x-icon")

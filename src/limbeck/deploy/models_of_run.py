@@ -13,6 +13,8 @@ from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import Dataset
 from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model
+from limbeck.report.arm_styles import styles_of
+from limbeck.report.palette import name_of
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.metrics import AnyMetrics, TextMetrics
@@ -50,12 +52,14 @@ class RunModel:
         description: Architecture, size and test result.
         logits: Function from inputs ``[N, ...]`` to logits ``[N, classes]``. For text, from tokens
             ``[N, T]`` to logits ``[N, T, vocabulary]``.
+        colour: Name of its colour in the report, see :mod:`limbeck.report.palette`.
     """
 
     role: str
     name: str
     description: str
     logits: Callable[[Tensor], Tensor]
+    colour: str = "teacher"
 
 
 @reads_run
@@ -172,7 +176,8 @@ def _student(
     entry = summary.arm(arm)
     result = next(result for result in entry.seeds if result.seed == seed)
     description = _describe(entry.student, entry.params, result.test)
-    return RunModel(role, arm, description, LiveTeacher(model).answer)
+    colour = name_of(styles_of(summary)[arm].colour)
+    return RunModel(role, arm, description, LiveTeacher(model).answer, colour)
 
 
 def _describe(architecture: str, parameters: int, test: AnyMetrics) -> str:

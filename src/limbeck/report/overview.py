@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from limbeck.report import objectives
+from limbeck.report.arm_styles import TEACHER, styles_of
 from limbeck.report.families import is_control
-from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.report.formats import FORMATS, file_size, fixed, is_number, plural, share
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.settings import epochs_of

@@ -10,11 +10,11 @@ from limbeck._base.printable import printable_record
 from limbeck.report import page_tables, settings, wording
 from limbeck.report.abstention import abstention_lead
 from limbeck.report.adjusted_table import adjusted_table
+from limbeck.report.arm_styles import TEACHER, styles_of
 from limbeck.report.cost import note
 from limbeck.report.examples import Examples, read_examples
 from limbeck.report.families import MAX_COLOURED
 from limbeck.report.figures.catalogue import draw_figures
-from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.report.margin_wording import margin_text
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.next_steps import next_steps

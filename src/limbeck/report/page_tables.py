@@ -7,7 +7,7 @@ from limbeck.report import cost as cost_table
 from limbeck.report import objectives
 from limbeck.report.abstention import abstention_heading, abstention_rows
 from limbeck.report.adjusted_table import AdjustedTable
-from limbeck.report.figures.style import TEACHER, styles_of
+from limbeck.report.arm_styles import TEACHER, styles_of
 from limbeck.report.formats import MISSING, bare_p_value, percent, seconds, share
 from limbeck.report.margin_wording import replacement_rows
 from limbeck.report.measure_wording import wording_of

@@ -63,6 +63,11 @@ def light(name: str) -> str:
     return PALETTE[name].light
 
 
+def name_of(colour: str) -> str:
+    """The name of a colour for light screens."""
+    return _NAMES[colour]
+
+
 def variable(colour: str) -> str:
     """The CSS variable of a colour for light screens; any other colour as it is."""
     name = _NAMES.get(colour)

@@ -4,8 +4,9 @@ from support.summaries import make_arm, make_control, make_summary, make_sweep
 from support.svgs import markers, texts
 
 from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS
+from limbeck.report.arm_styles import COLOURS, OTHER
 from limbeck.report.figures.by_size import by_size, pareto_front
-from limbeck.report.figures.style import COLOURS, INK, OTHER
+from limbeck.report.figures.style import INK
 
 
 def test_points_teacher_and_front_are_drawn():

@@ -1,8 +1,9 @@
 from support.summaries import make_arm, make_comparison, make_control, make_summary, make_sweep
 from support.svgs import markers, texts
 
+from limbeck.report.arm_styles import COLOURS
 from limbeck.report.figures.by_temperature import by_temperature
-from limbeck.report.figures.style import COLOURS, INK
+from limbeck.report.figures.style import INK
 
 HARD = make_control("hard", [40, 42, 44])
 

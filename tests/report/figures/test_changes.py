@@ -1,8 +1,8 @@
 from support.summaries import make_arm, make_comparison, make_control, make_summary, make_sweep
 from support.svgs import markers, texts
 
+from limbeck.report.arm_styles import COLOURS
 from limbeck.report.figures.changes import changes
-from limbeck.report.figures.style import COLOURS
 from limbeck.run.comparison import Delta
 
 

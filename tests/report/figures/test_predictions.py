@@ -4,6 +4,7 @@ from scipy.special import softmax
 from support.summaries import make_arm, make_summary, make_sweep
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck.report.arm_styles import COLOURS, TEACHER
 from limbeck.report.figures.predictions import (
     Predictions,
     hidden_arms,
@@ -11,7 +12,6 @@ from limbeck.report.figures.predictions import (
     predict,
     read_predictions,
 )
-from limbeck.report.figures.style import COLOURS, TEACHER
 
 LABELS = np.array([0, 1, 1])
 TWO_CLASSES = np.zeros((3, 2), np.float32)

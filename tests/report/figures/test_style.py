@@ -6,9 +6,8 @@ import matplotlib
 import pytest
 from matplotlib.lines import Line2D
 
+from limbeck.report.arm_styles import OTHER, arm_styles
 from limbeck.report.figures.style import (
-    OTHER,
-    arm_styles,
     break_at_commas,
     canvas,
     figure_settings,

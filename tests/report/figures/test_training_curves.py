@@ -5,8 +5,9 @@ from support.report_runs import scalars
 from support.summaries import make_arm, make_control, make_summary, make_sweep, make_text_summary
 from support.svgs import texts
 
+from limbeck.report.arm_styles import COLOURS
 from limbeck.report.families import highlighted_arms
-from limbeck.report.figures.style import COLOURS, shorten_apart
+from limbeck.report.figures.style import shorten_apart
 from limbeck.report.figures.training_curves import training_curves
 
 NAMES = ("hard", "soft")

@@ -10,22 +10,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from limbeck.evaluation.measure import Measure, measure_of
+from limbeck.report.arm_styles import MARKERS, OTHER, TEACHER, Style, styles_of
 from limbeck.report.families import Family, families, is_control, labels
 from limbeck.report.figures.axes import set_y_label, set_y_limits, spaced_ticks
 from limbeck.report.figures.statistics import t_interval
-from limbeck.report.figures.style import (
-    INK,
-    MARKERS,
-    OTHER,
-    PAGE,
-    TEACHER,
-    Style,
-    canvas,
-    figure_settings,
-    legend,
-    only_grid,
-    styles_of,
-)
+from limbeck.report.figures.style import INK, PAGE, canvas, figure_settings, legend, only_grid
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording

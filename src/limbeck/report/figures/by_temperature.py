@@ -10,21 +10,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from limbeck.evaluation.measure import Measure, measure_of
+from limbeck.report.arm_styles import MARKERS, TEACHER, Style, style_of_family, styles_of
 from limbeck.report.families import Family, control_of, families, is_control, labels, settings
 from limbeck.report.figures.axes import set_y_label, set_y_limits, spaced_ticks
 from limbeck.report.figures.panels import MAX_PANELS, columns_of, make_panels, set_panel_title
 from limbeck.report.figures.statistics import t_interval
-from limbeck.report.figures.style import (
-    INK,
-    MARKERS,
-    TEACHER,
-    Style,
-    figure_settings,
-    legend,
-    only_grid,
-    style_of_family,
-    styles_of,
-)
+from limbeck.report.figures.style import INK, figure_settings, legend, only_grid
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording

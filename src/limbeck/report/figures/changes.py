@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from limbeck.report.arm_styles import Style, styles_of
 from limbeck.report.families import MAX_COLOURED
 from limbeck.report.figures.axes import set_ticks
 from limbeck.report.figures.style import (
     INK,
     PAGE,
-    Style,
     canvas,
     figure_settings,
     only_grid,
     shorten_apart,
-    styles_of,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of

@@ -6,18 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from limbeck.report.arm_styles import TEACHER, styles_of
 from limbeck.report.cost import RUNTIME_NAMES
 from limbeck.report.figures.axes import log_ticks, set_y_label, set_y_limits
-from limbeck.report.figures.style import (
-    INK,
-    PAGE,
-    TEACHER,
-    canvas,
-    figure_settings,
-    legend,
-    only_grid,
-    styles_of,
-)
+from limbeck.report.figures.style import INK, PAGE, canvas, figure_settings, legend, only_grid
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.formats import file_size, is_number
 from limbeck.report.measure_wording import wording_of

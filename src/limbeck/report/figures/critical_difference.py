@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from limbeck.evaluation.ranks import RankTest, groups_without_difference
+from limbeck.report.arm_styles import arm_styles
 from limbeck.report.figures.style import (
     INK,
     QUIET,
-    arm_styles,
     canvas,
     figure_settings,
     only_grid,

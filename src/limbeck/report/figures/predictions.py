@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.reading import open_arrays
+from limbeck.report.arm_styles import TEACHER, styles_of
 from limbeck.report.families import highlighted_arms
-from limbeck.report.figures.style import TEACHER, styles_of
 from limbeck.run.summary import Summary
 
 _STUDENT = re.compile(r"students/(.+)/seed(-?\d+)", re.DOTALL)

@@ -9,14 +9,7 @@ from matplotlib.ticker import FixedLocator
 
 from limbeck.report.figures.predictions import Predictions, hidden_arms, models_of
 from limbeck.report.figures.statistics import Bins, pooled_bins
-from limbeck.report.figures.style import (
-    INK,
-    PAGE,
-    QUIET,
-    break_at_commas,
-    canvas,
-    figure_settings,
-)
+from limbeck.report.figures.style import INK, PAGE, QUIET, break_at_commas, canvas, figure_settings
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.formats import nats
 from limbeck.run.summary import Summary

@@ -6,19 +6,17 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from limbeck.report.arm_styles import TEACHER, Style, styles_of
 from limbeck.report.families import MAX_COLOURED, highlighted_arms
 from limbeck.report.figures.axes import set_ticks
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
     INK,
     PAGE,
-    TEACHER,
-    Style,
     canvas,
     figure_settings,
     only_grid,
     shorten_apart,
-    styles_of,
 )
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of

@@ -2,9 +2,8 @@
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -13,18 +12,12 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from limbeck.evaluation.measure import Measure
-from limbeck.report.families import highlighted_arms
 from limbeck.report.palette import light
-from limbeck.run.summary import ArmResult, Summary
 
-TEACHER = light("teacher")
 PAGE = light("page")
 INK = light("ink")
 QUIET = light("quiet")
 STRONG = light("strong")
-COLOURS = tuple(light(f"arm-{number}") for number in range(1, 9))
-DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 SHADES = tuple(light(f"shade-{number}") for number in range(1, 10))
 """The colours of a heat map, from few errors to many."""
 DARK_SHADES = 4
@@ -58,50 +51,6 @@ _SETTINGS: Any = {
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
 }
-
-
-@dataclass(frozen=True)
-class Style:
-    """Colour and dash pattern of an arm, the same in every figure."""
-
-    colour: str
-    dash: Any = "solid"
-
-
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-"""Shapes of the points of families, in figures where colours stand for arms."""
-OTHER = Style(light("other"))
-"""The style of arms without a colour of their own."""
-
-
-def arm_styles(arms: Sequence[str], highlighted: Sequence[str] | None = None) -> dict[str, Style]:
-    """Assign a style to each arm.
-
-    With more than eight arms, colours repeat with another dash. Arms that are not ``highlighted``
-    are grey; with None, all arms are highlighted.
-    """
-    if highlighted is None:
-        highlighted = arms
-    styles = dict.fromkeys(arms, OTHER)
-    for i, arm in enumerate(arm for arm in arms if arm in highlighted):
-        dash = DASHES[(i // len(COLOURS)) % len(DASHES)]
-        styles[arm] = Style(COLOURS[i % len(COLOURS)], dash)
-    return styles
-
-
-def styles_of(summary: Summary) -> dict[str, Style]:
-    """The style of each arm of a study, on the page, in every figure, and in the demo."""
-    return arm_styles([arm.name for arm in summary.arms], highlighted_arms(summary))
-
-
-def style_of_family(
-    family: Sequence[ArmResult], styles: Mapping[str, Style], measure: Measure
-) -> Style:
-    """The style of a line through several arms: that of its best coloured arm on validation."""
-    coloured = [arm for arm in family if styles[arm.name] != OTHER]
-    if not coloured:
-        return OTHER
-    return styles[min(coloured, key=measure.validation_mean).name]
 
 
 def shades() -> Colormap:

@@ -13,17 +13,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck.report.arm_styles import OTHER, TEACHER, Style, styles_of
 from limbeck.report.families import highlighted_arms
-from limbeck.report.figures.style import (
-    OTHER,
-    TEACHER,
-    Style,
-    canvas,
-    figure_settings,
-    legend,
-    only_grid,
-    styles_of,
-)
+from limbeck.report.figures.style import canvas, figure_settings, legend, only_grid
 from limbeck.report.figures.svg import ReportFigure, to_svg
 from limbeck.report.measure_wording import wording_of
 from limbeck.run.folder import RunFolder

@@ -1,7 +1,7 @@
 """The tables of a comparison of runs, shared by the page and the terminal."""
 
+from limbeck.report.arm_styles import TEACHER, arm_styles
 from limbeck.report.families import settings
-from limbeck.report.figures.style import TEACHER, arm_styles
 from limbeck.report.formats import bare_p_value
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.page_tables import Table
