@@ -3,10 +3,12 @@
 import sys
 
 from limbeck._base import signals
+from limbeck._base.streams import prepare_standard_streams
 
 
 def main() -> int:
     """Run the command line; an interrupt is no traceback, even while modules are imported."""
+    prepare_standard_streams()
     try:
         signals.install_handlers()
         from limbeck.cli.main import main as run_verb

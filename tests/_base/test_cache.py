@@ -1,5 +1,6 @@
 """What all caches on the disk share."""
 
+import errno
 import multiprocessing
 import os
 import time
@@ -110,6 +111,42 @@ def test_the_lock_of_a_killed_process_passes_to_the_one_that_waits(tmp_path):
     with cache.open_root(tmp_path) as root, cache.hold_lock(root, "a", process.kill):
         assert (tmp_path / "a.lock").exists()
     process.join()
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, code):
+    """Three of these errors used to end with the advice to choose another folder."""
+
+    def refuse(*arguments):
+        raise OSError(code, os.strerror(code))
+
+    def wait():
+        raise TimeoutError
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with cache.open_root(tmp_path) as root:
+        with cache.hold_lock(root, "a"):
+            with pytest.raises(TimeoutError), cache.hold_lock(root, "a", wait):
+                pytest.fail("two hold the lock")
+            with cache.hold_lock(root, "b"):
+                pass
+        assert os.listdir(tmp_path) == []
+        with cache.hold_lock(root, "a", wait):
+            pass
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_killed_process_releases_a_lock_without_locks(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    process = start_holder(tmp_path, 60)
+    process.kill()
+    process.join()
+    with cache.open_root(tmp_path) as root, cache.hold_lock(root, "a"):
+        pass
     assert os.listdir(tmp_path) == ["a"]
 
 

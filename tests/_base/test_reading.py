@@ -24,6 +24,7 @@ from limbeck._base.reading import (
 SOURCE = Path(limbeck.__file__).parent
 UNLIMITED = re.compile(
     r"\bjson\.loads?\(|yaml\.(safe_)?load\(|\bnp\.load\(|\.read_(text|bytes)\(|\.decompress\("
+    r"|\bgzip\.\w+\("
     r"|\.open\((\)|\"r|newline|encoding)"
 )
 """Calls that read a file, or parse its content, without limits."""

@@ -57,6 +57,7 @@ def files(tmp_path_factory, mlp_run, mlp_bundle):
     (folder / "run").symlink_to(mlp_run)
     (folder / "bundle").symlink_to(mlp_bundle)
     Image.new("L", (10, 12)).save(folder / "image.png")
+    (folder / "matplotlibrc").write_bytes(b"\xff\x00")  # no verb reads Matplotlib's settings
     return folder
 
 

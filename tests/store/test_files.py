@@ -1,10 +1,12 @@
 """Folders of stores."""
 
+import errno
+
 import pytest
 from support.store_cases import image_pass, open_quietly
 
 from limbeck._base.errors import ResourceError
-from limbeck.store.files import format_bytes
+from limbeck.store.files import translate_write_errors, unreadable
 from limbeck.store.folder import check_folder
 
 
@@ -20,7 +22,26 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_sizes_for_people():
-    sizes = [0, 999, 1000, 30_040_000, 2e9, 3.21e12, 5e15]
-    expected = ["0 bytes", "999 bytes", "1.0 kB", "30.0 MB", "2.0 GB", "3.2 TB", "5000.0 TB"]
-    assert list(map(format_bytes, sizes)) == expected
+def check(folder, monkeypatch):
+    monkeypatch.setattr("limbeck._base.ownership.check_writable", refuse)
+    check_folder(folder)
+
+
+def write(folder, monkeypatch):
+    with translate_write_errors(folder):
+        refuse()
+
+
+def read(folder, monkeypatch):
+    raise unreadable(folder, OSError(errno.EMFILE, "Too many open files"))
+
+
+def refuse(*arguments):
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize("use", [check, write, read])
+def test_too_many_open_files_are_not_the_fault_of_the_folder(tmp_path, monkeypatch, use):
+    with pytest.raises(ResourceError, match=r"Too many open files.*'ulimit -n'\) and try") as error:
+        use(tmp_path, monkeypatch)
+    assert "Choose another folder" not in str(error.value)

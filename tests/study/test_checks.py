@@ -217,7 +217,7 @@ def test_a_disk_without_room_for_the_students_is_refused(data, tmp_path, monkeyp
     monkeypatch.setattr(
         "shutil.disk_usage", lambda folder: usage._replace(free=4 * 4 * (78 + 60) - 1)
     )
-    with pytest.raises(ResourceError, match=r"The results need at least .* GB free"):
+    with pytest.raises(ResourceError, match=r"at least 2\.2 kB, but .* has 2\.2 kB free"):
         study(data, tmp_path / "run").run()
     assert not (tmp_path / "run").exists()
 

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from limbeck._base import ownership
 from limbeck._base.errors import ResourceError
 from limbeck._base.open_folder import OpenFolder
 
 Entry = TypeVar("Entry")
+
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+"""Errors of file systems without locks."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def hold_lock(
 ) -> Iterator[None]:
     """Hold the lock of a cache entry, so that one process at a time writes it.
 
-    The lock file is removed at the end. If one is there and free, its process was killed.
+    The lock file is removed at the end. If one is there and free, its process was killed. On a file
+    system without locks, another file is created that only one process can create.
 
     Args:
         root: Folder of the cache.
@@ -143,17 +147,16 @@ def hold_lock(
         OSError: If the lock file cannot be created, or something else is in its place.
     """
     file = root.path.resolve() / f"{key}.lock"
-    with suppress(FileNotFoundError):
-        status = root.status(file.name)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            reason = "it is a link or a folder, not the lock file of limbeck. Remove it"
-            raise OSError(errno.EEXIST, reason, str(file))
-    lock = FileLock(file)
+    _check_lock_file(root, file)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        on_wait()
-        lock.acquire()
+        lock = _acquire(FileLock(file), on_wait)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        # The existence of a second file is the lock: the first one proves nothing here.
+        file_instead = file.with_suffix(".softlock")
+        _check_lock_file(root, file_instead)
+        lock = _acquire(SoftFileLock(file_instead), on_wait)
     try:
         yield
     finally:
@@ -161,6 +164,23 @@ def hold_lock(
         with suppress(OSError):
             root.remove(file.name)
         lock.release()
+
+
+def _check_lock_file(root: OpenFolder, file: Path) -> None:
+    with suppress(FileNotFoundError):
+        status = root.status(file.name)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            reason = "it is a link or a folder, not the lock file of limbeck. Remove it"
+            raise OSError(errno.EEXIST, reason, str(file))
+
+
+def _acquire(lock: BaseFileLock, on_wait: Callable[[], object]) -> BaseFileLock:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire()
+    return lock
 
 
 def read_or_write(

@@ -3,6 +3,8 @@
 The command line prints the message without a traceback. In Python they are ordinary exceptions.
 """
 
+import errno
+
 OUT_OF_MEMORY = "Memory"
 """First word of all messages about a lack of memory."""
 
@@ -19,6 +21,13 @@ MEMORY_PHRASES = (
     "can't start new thread",  # the stack of a thread
 )
 """Phrases in the messages with which PyTorch reports that memory ran out."""
+
+SHORTAGES = {
+    errno.EMFILE: ("Too many files are open", "Raise the limit ('ulimit -n')"),
+    errno.ENFILE: ("Too many files are open on this machine", "Close other programs"),
+    errno.ENOMEM: ("Memory ran out", "Close other programs"),
+}
+"""What the machine lacks and what to do, by the number of an error. No file is at fault."""
 
 
 class LimbeckError(Exception):
@@ -71,6 +80,19 @@ class ExportError(LimbeckError):
     """The outputs of an exported model differ from those of the student."""
 
     exit_code = 8
+
+
+def shortage_error(error: OSError) -> ResourceError | None:
+    """The error for something that the machine lacks; None if a file or folder is at fault.
+
+    Args:
+        error: Error of a file operation, whose usual advice is another folder.
+    """
+    shortage = SHORTAGES.get(error.errno or 0)
+    if shortage is None:
+        return None
+    fault, advice = shortage
+    return ResourceError(f"{fault}: {error}. {advice} and try again.")
 
 
 def is_memory_error(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ NumPy and PyYAML are imported only where they are used, because ``limbeck --help
 import gzip
 import io
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,8 +43,9 @@ def read_bytes(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     from limbeck._base.bundle_runtime import open_file
 
     with open_file(file) as stream:
-        content = stream.read(max_bytes + 1)
-    if len(content) > max_bytes:
+        is_larger = os.fstat(stream.fileno()).st_size > max_bytes
+        content = b"" if is_larger else stream.read(max_bytes + 1)
+    if is_larger or len(content) > max_bytes:
         raise ValueError(f"it is larger than {max_bytes >> 20} MiB")
     return content
 

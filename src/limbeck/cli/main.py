@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from limbeck._base import signals
 from limbeck._base.errors import ConfigError, LimbeckError, ResourceError, is_memory_error
+from limbeck._base.matplotlib_import import import_matplotlib
 from limbeck._base.version import __version__
 from limbeck.cli import (
     bundle,
@@ -66,6 +67,8 @@ or 143 interrupted
 
 SLOW_START = {"run", "train", "distill", "resume", "export", "cost", "demo", "sample"}
 """Verbs that import PyTorch, which takes seconds."""
+DRAWS = SLOW_START | {"report"}
+"""Verbs that import Matplotlib, some of them only through Lightning."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,6 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         announce_start()
     try:
         _check_working_directory()
+        if arguments.verb in DRAWS:
+            import_matplotlib(with_settings=False)
         return arguments.command(arguments)
     except BaseException as error:
         # Libraries turn an interrupt into errors of their own, so the flag decides.

@@ -5,18 +5,16 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from limbeck._base.errors import ConfigError, ResourceError
+from limbeck._base.errors import SHORTAGES, ConfigError, ResourceError
 
 DISK_FAULTS = {
     errno.ENOSPC: ("The disk is full", "Free some space"),
     errno.EDQUOT: ("The quota of the disk is used up", "Free some space"),
     errno.EFBIG: ("A file is larger than this system allows", "Raise the limit ('ulimit -f')"),
-    errno.EMFILE: ("Too many files are open", "Raise the limit ('ulimit -n')"),
-    errno.ENFILE: ("Too many files are open on this machine", "Close other programs"),
-    errno.ENOMEM: ("Memory ran out", "Close other programs"),
     errno.EIO: ("The disk reports an error", "Check the disk"),
     errno.ESTALE: ("The network disk has lost a file", "Check the connection"),
     errno.EROFS: ("The disk is read-only", "Make it writable, or choose another folder"),
+    **SHORTAGES,
 }
 """What is wrong and what to do, by the number of an error with which a run can continue later."""
 _PERMISSION = (errno.EACCES, errno.EPERM)

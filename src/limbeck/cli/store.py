@@ -11,13 +11,13 @@ from typing import Any
 from limbeck._base import cache
 from limbeck._base.errors import ConfigError, ResourceError, UntrustedFileError
 from limbeck._base.printable import printable_record
+from limbeck._base.sizes import format_bytes
 from limbeck.cli.parsers import add_verb
 from limbeck.cli.terminal import say
 from limbeck.store.files import (
     StoreFolder,
     UnreadableStoreError,
     describe_shards,
-    format_bytes,
 )
 from limbeck.store.folder import find_stores, remove_store, size_of
 from limbeck.store.key import Header

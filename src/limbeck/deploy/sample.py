@@ -189,10 +189,11 @@ def print_samples(prompt: str, samples: list[Sample], console: "Console | None" 
         samples: Text of each model.
         console: Console to print to, standard output by default.
     """
-    from rich.console import Console
     from rich.text import Text
 
-    console = console or Console(highlight=False)
+    from limbeck._base.console import OutputConsole
+
+    console = console or OutputConsole(highlight=False)
     texts = []
     for sample in samples:
         continuation = Text(_without_control_characters(sample.text), style="default")

@@ -6,6 +6,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from limbeck._base.console import OutputConsole
 from limbeck._base.printable import printable, printable_record
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted_table import AdjustedTable, adjusted_table
@@ -50,7 +51,7 @@ def print_summary(summary: Summary, console: Console | None = None) -> None:
         console: Console to print on; standard output by default.
     """
     summary = printable_record(summary)
-    console = console or Console(highlight=False)
+    console = console or OutputConsole(highlight=False)
     plain = PlainText(console)
     first, *others = headlines(summary)
     colour = COLOURS[first.verdict]

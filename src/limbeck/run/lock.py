@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from limbeck._base.cache import NO_LOCKS
 from limbeck._base.errors import ConfigError
 from limbeck._base.processes import may_run
 from limbeck._base.signals import defer_interrupts
@@ -31,8 +32,6 @@ except ImportError:  # Windows
 LOCK = ".lock"
 """Name of the lock file in a run folder, which is there only while a process works in the folder.
 """
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-"""Errors of file systems without locks."""
 _BUSY = (errno.EAGAIN, errno.EACCES)
 _NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS)
 _MAX_BYTES = 4096
@@ -203,7 +202,7 @@ def _lock(file: Path, descriptor: int, *, shared: bool) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _NO_LOCKS:
+        if error.errno in NO_LOCKS:
             return False
         if error.errno not in _BUSY:
             raise

@@ -25,8 +25,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from limbeck._base import cache
-from limbeck._base.errors import ResourceError, UntrustedFileError
+from limbeck._base.errors import (
+    SHORTAGES,
+    ResourceError,
+    UntrustedFileError,
+    shortage_error,
+)
 from limbeck._base.open_folder import OpenFolder, PlantedFileError
+from limbeck._base.sizes import format_bytes
 from limbeck.store.key import FORMAT, HEADER, Header, damage_error
 
 ANSWERS, CHECKSUMS = "answers.bin", "shards.json"
@@ -242,7 +248,7 @@ def translate_write_errors(root: Path, size: int = 0) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno not in _FULL:
-            raise ResourceError(
+            raise shortage_error(error) or ResourceError(
                 f"{error.filename or root} cannot be written ({error.strerror}), so the teacher's "
                 f"answers cannot be stored. {ALTERNATIVES}"
             ) from None
@@ -254,17 +260,6 @@ def translate_write_errors(root: Path, size: int = 0) -> Iterator[None]:
             f"{format_bytes(free)} are free. Free some space ('limbeck store list' shows all "
             f"stores). {ALTERNATIVES}"
         ) from None
-
-
-def format_bytes(size: float) -> str:
-    """Format a size in bytes, such as ``30.0 MB``."""
-    if size < 1000:
-        return f"{size:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 1000:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1000:.1f} TB"
 
 
 def describe_shards(shards: list[int]) -> str:
@@ -279,14 +274,18 @@ class UnreadableStoreError(ResourceError):
 
     Args:
         fault: Name of the file and the reason, without advice.
+        advice: Sentence that says what to do.
     """
 
-    def __init__(self, fault: str):
-        super().__init__(f"{fault}, so the teacher's stored answers cannot be used. {ALTERNATIVES}")
+    def __init__(self, fault: str, advice: str = ALTERNATIVES):
+        super().__init__(f"{fault}, so the teacher's stored answers cannot be used. {advice}")
         self.fault = fault
 
 
 def unreadable(file: Path, error: OSError) -> UnreadableStoreError:
     """The error for a file of a store that cannot be read."""
     reason = error.strerror or error
-    return UnreadableStoreError(f"{error.filename or file} cannot be read ({reason})")
+    fault = f"{error.filename or file} cannot be read ({reason})"
+    if error.errno in SHORTAGES:
+        return UnreadableStoreError(fault, f"{SHORTAGES[error.errno][1]} and try again.")
+    return UnreadableStoreError(fault)

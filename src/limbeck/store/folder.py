@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from limbeck._base import cache, ownership
-from limbeck._base.errors import LimbeckWarning, ResourceError
+from limbeck._base.errors import LimbeckWarning, ResourceError, shortage_error
 from limbeck._base.open_folder import OpenFolder
 from limbeck.store.files import ALTERNATIVES, unreadable
 from limbeck.store.key import HEADER
@@ -99,7 +99,7 @@ def check_folder(root: Path) -> None:
         if existing == root and cache.is_private(root):
             ownership.make_private(root)
     except OSError as error:
-        raise ResourceError(
+        raise shortage_error(error) or ResourceError(
             f"store.folder={root}: {error.filename} cannot be used ({error.strerror}). "
             f"{ALTERNATIVES}"
         ) from None
@@ -110,6 +110,8 @@ def check_folder(root: Path) -> None:
     try:
         ownership.check_writable(existing)
     except OSError as error:
+        if shortage := shortage_error(error):
+            raise shortage from None
         reason = f"{existing} cannot be written to ({error.strerror or error})"
         if existing != root or not find_stores(root):
             raise ResourceError(f"store.folder={root}: {reason}. {ALTERNATIVES}") from None

@@ -11,6 +11,7 @@ from torch import nn
 
 from limbeck._base.checks import check_text
 from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck._base.sizes import format_bytes
 from limbeck.data import Dataset, NoViews, Split, Views
 from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS
 from limbeck.study.arms import ArmPlan, build
@@ -215,6 +216,6 @@ def check_disk(folder: Path, plans: Sequence[ArmPlan], seeds: int, data: Dataset
     is_real = disk.total > 0  # unlike /proc
     if is_real and needed > disk.free:
         raise ResourceError(
-            f"The results need at least {needed / 1e9:,.3f} GB, but the disk of {folder} has "
-            f"{disk.free / 1e9:,.3f} GB free. Free some space, or choose another folder with out=."
+            f"The results need at least {format_bytes(needed)}, but the disk of {folder} has "
+            f"{format_bytes(disk.free)} free. Free some space, or choose another folder with out=."
         )

@@ -76,7 +76,7 @@ def test_no_room(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     with monkeypatch.context() as patch:
         patch.setattr(image_cache.shutil, "disk_usage", lambda path: usage)
-        with pytest.raises(ResourceError, match=r"cache has 0\.0 GB free"):
+        with pytest.raises(ResourceError, match=r"has 1\.0 kB free, but .* takes \d[\d.]* kB"):
             image_folder(root, **SIZE)
 
     def full(*arguments):
@@ -87,6 +87,14 @@ def test_no_room(tmp_path, monkeypatch):
         with pytest.raises(ResourceError, match=r"No space left.*LIMBECK_CACHE=DIR"):
             image_folder(root, **SIZE)
     assert not list(tmp_path.glob("cache/*/*"))
+
+    def no_handles(*arguments):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache, "_write_array", no_handles)
+        with pytest.raises(ResourceError, match=r"Raise the limit \('ulimit -n'\)"):
+            image_folder(root, **SIZE)
     monkeypatch.setenv("LIMBECK_CACHE", str(root / "cat" / "0.png"))
     with pytest.raises(ResourceError, match="LIMBECK_CACHE"):
         image_folder(root, **SIZE)

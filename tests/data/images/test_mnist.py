@@ -269,9 +269,10 @@ def test_a_download_follows_no_planted_link(tmp_path, site):
 def test_a_file_that_unpacks_to_too_much(tmp_path, monkeypatch):
     write_mnist(tmp_path)
     monkeypatch.setattr("limbeck.data.images.idx.MAX_BYTES", 1000)
+    monkeypatch.setattr("limbeck._base.reading.MIN_UNPACKED_BYTES", 1000)
     with gzip.open(tmp_path / "zeros.gz", "wb") as file:
-        file.write(bytes(2000))
-    with pytest.raises(DataError, match="it unpacks to more than 1,000 bytes"):
+        file.write(bytes(20_000))
+    with pytest.raises(DataError, match=r"not an idx file: \d+ bytes unpack to more than \d,\d+"):
         read_idx(tmp_path / "zeros.gz", dimensions=1)
     with pytest.raises(DataError, match="is not an idx file: it is larger than"):
         mnist(tmp_path)

@@ -16,6 +16,14 @@ SPACE = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
 SPACES = {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}
 TABLE = base64.b64encode((4).to_bytes(4, "little") + bytes(4) + b"y" * 5000 + b"\0").decode()
 
+TOKEN = {
+    "single_word": False,
+    "lstrip": False,
+    "rstrip": False,
+    "normalized": True,
+    "special": False,
+}
+
 
 @pytest.fixture(scope="module")
 def content():
@@ -98,3 +106,16 @@ def test_a_call_that_takes_too_long_is_left(monkeypatch):
 def test_a_call_without_standard_error_works(monkeypatch):
     monkeypatch.setattr("sys.stderr", None)
     assert call_tokenizer(lambda: 3, 1, "here") == 3
+
+
+@pytest.mark.parametrize("part", ["vocab", "added"])
+def test_ids_are_compared_with_the_limit_before_memory_is_allocated(content, part, monkeypatch):
+    """The library makes room for the largest id: 8 GB for one of 2^31."""
+    monkeypatch.setattr("limbeck.data.text.tokenizer.call_tokenizer", pytest.fail)
+    token = {**TOKEN, "id": 2**31, "content": "zz"}
+    changed = {**content, "added_tokens": [token]}
+    if part == "vocab":
+        vocabulary = {**content["model"]["vocab"], "zz": 2**31}
+        changed = {**content, "model": {**content["model"], "vocab": vocabulary}}
+    with pytest.raises(DataError, match=r"has 2,147,483,649 token ids; expected 2 to 1,048,576"):
+        BPETokenizer(json.dumps(changed))

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from limbeck._base import cache
-from limbeck._base.errors import ResourceError
+from limbeck._base.errors import ResourceError, shortage_error
 from limbeck._base.open_folder import OpenFolder
 from limbeck._base.progress import StageProgress
 from limbeck._base.reading import parse_json
+from limbeck._base.sizes import format_bytes
 from limbeck.data.images.decoding import Decoding, decode_all, range_of_files
 from limbeck.data.randomness import split_position
 
@@ -94,7 +95,7 @@ def load_decoded_images(
     try:
         return cache.read_or_write(root, name, read, write, remove_leftovers)
     except OSError as error:
-        raise ResourceError(
+        raise shortage_error(error) or ResourceError(
             f"{error.filename or root}: the decoded images cannot be stored "
             f"({error.strerror or error}). Free some space there, or name another folder with "
             "LIMBECK_CACHE=DIR."
@@ -114,9 +115,9 @@ def _check_space(root: Path, size: int) -> None:
     if cache.lacks_space(root, size):
         free = shutil.disk_usage(root).free
         raise ResourceError(
-            f"{root} has {free / 1e9:.1f} GB free, but decoding the images takes "
-            f"{size / 1e9:.1f} GB. Free some space there, choose a smaller data.size, or name "
-            "another folder with LIMBECK_CACHE=DIR."
+            f"{root} has {format_bytes(free)} free, but decoding the images takes "
+            f"{format_bytes(size)}. Free some space there, choose a smaller data.size, or "
+            "name another folder with LIMBECK_CACHE=DIR."
         )
 
 

@@ -5,18 +5,17 @@ a big-endian 32-bit integer, and the data (LeCun, Cortes and Burges, "The MNIST 
 handwritten digits").
 """
 
-import gzip
-import io
 import zlib
+from gzip import BadGzipFile
 from pathlib import Path
 
 import numpy as np
 
 from limbeck._base.errors import DataError
-from limbeck._base.reading import read_bytes
+from limbeck._base.reading import decompress, read_bytes
 
 MAX_BYTES = 1 << 30
-"""Largest size of a file, also unpacked; MNIST's largest one has 47 million bytes."""
+"""Largest size of a file; MNIST's largest one has 47 million bytes."""
 
 
 def read_idx(file: Path, *, dimensions: int) -> np.ndarray:
@@ -67,10 +66,8 @@ def _read(file: Path) -> bytes:
     if content[:2] != b"\x1f\x8b":
         return content
     try:
-        with gzip.open(io.BytesIO(content)) as packed:
-            content = packed.read(MAX_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        return decompress(content)
+    except (EOFError, zlib.error, BadGzipFile) as error:
         raise DataError(f"{file} is damaged ({error}). Download it again.") from None
-    if len(content) > MAX_BYTES:
-        raise DataError(f"{file} is damaged: it unpacks to more than {MAX_BYTES:,} bytes.")
-    return content
+    except ValueError as error:
+        raise DataError(f"{file} is not an idx file: {error}.") from None

@@ -19,10 +19,12 @@ import torch
 from torch import Tensor
 
 from limbeck._base import cache
-from limbeck._base.errors import DataError, LimbeckWarning, ResourceError
+from limbeck._base.errors import SHORTAGES, DataError, LimbeckWarning, ResourceError
 from limbeck._base.open_folder import OpenFolder, PlantedFileError
 from limbeck._base.progress import StageProgress
 from limbeck.data.text.tokenizer import BPETokenizer, Tokenizer, train_bpe
+
+_OTHER_FOLDER = "Set another folder with data.cache=DIR"
 
 FORMAT = 1
 HEADER_BYTES = 512
@@ -123,17 +125,17 @@ class TokenCache:
                 return _read_or_write(self.folder / name, write, parse)
             except OSError as error:
                 reason = f"{self.folder} cannot hold the tokens ({error.strerror or error})"
-                _warn(reason, stacklevel=6)
+                _, advice = SHORTAGES.get(error.errno or 0, ("", _OTHER_FOLDER))
+                _warn(reason, advice, stacklevel=6)
                 self.folder = None
         memory = io.BytesIO()
         write(memory)
         return parse(np.frombuffer(memory.getbuffer(), np.uint8))
 
 
-def _warn(reason: str, *, stacklevel: int) -> None:
+def _warn(reason: str, advice: str = _OTHER_FOLDER, *, stacklevel: int) -> None:
     warnings.warn(
-        f"{reason}. They stay in memory, and the next run computes them again. Set another folder "
-        "with data.cache=DIR.",
+        f"{reason}. They stay in memory, and the next run computes them again. {advice}.",
         LimbeckWarning,
         stacklevel=stacklevel,
     )

@@ -17,7 +17,7 @@ from limbeck._base.bundle_runtime import open_file
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError
 from limbeck._base.reading import parse_json
-from limbeck._base.tokenizer_calls import call_tokenizer
+from limbeck._base.tokenizer_calls import call_tokenizer, largest_id
 from limbeck.data.text.tokenizer_limits import PROBE, check_growth
 
 FILE = "tokenizer.json"
@@ -286,15 +286,20 @@ def _parse(definition: str | bytes, where: str) -> dict[str, Any]:
             f"{where} is not a {FILE} of the package tokenizers: expected an object with a model."
         )
     check_growth(content, where)
+    _check_size(largest_id(content) + 1, where)
     model = {**content["model"], "dropout": None}
     return {**content, "truncation": None, "padding": None, "model": model}
+
+
+def _check_size(size: int, where: str) -> None:
+    if not 2 <= size <= MAX_TOKENS:
+        raise DataError(f"{where} has {size:,} token ids; expected 2 to {MAX_TOKENS:,}.")
 
 
 def _names(vocabulary: Mapping[str, int], where: str) -> list[str]:
     """Return a name for every id, including unused ids."""
     size = max(vocabulary.values(), default=-1) + 1
-    if not 2 <= size <= MAX_TOKENS:
-        raise DataError(f"{where} has {size:,} token ids; expected 2 to {MAX_TOKENS:,}.")
+    _check_size(size, where)
     names = {number: token for token, number in vocabulary.items()}
     return [names.get(number, f"<unused {number}>") for number in range(size)]
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from limbeck._base.errors import ConfigError, DataError, ResourceError, UntrustedFileError
 from limbeck._base.reading import parse_json, read_bytes
-from limbeck._base.tokenizer_calls import call_tokenizer
+from limbeck._base.tokenizer_calls import call_tokenizer, largest_id
 from limbeck.models.files.shards import INDEX, check_header, parts_of
 from limbeck.models.files.state_dict import is_pickle
 
@@ -198,7 +198,10 @@ def read_vocabulary(file: Path) -> list[str]:
     Raises:
         UntrustedFileError: If the file is damaged or too large.
     """
-    text = json.dumps(read_json(file))
+    content = read_json(file)
+    if largest_id(content) > MAX_TOKEN_ID:
+        raise UntrustedFileError(f"{file} is damaged: it has a token of id {largest_id(content)}.")
+    text = json.dumps(content)
     from tokenizers import Tokenizer
 
     def load() -> dict[str, int]:
@@ -208,8 +211,6 @@ def read_vocabulary(file: Path) -> list[str]:
         ids = call_tokenizer(load, len(text), str(file))
     except DataError as error:
         raise UntrustedFileError(str(error)) from None
-    if ids and max(ids.values()) > MAX_TOKEN_ID:
-        raise UntrustedFileError(f"{file} is damaged: it has a token of id {max(ids.values())}.")
     names = [f"<unused {number}>" for number in range(max(ids.values(), default=-1) + 1)]
     for name, number in ids.items():
         names[number] = name
