@@ -87,11 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return bundle.run(words)
     arguments = _parse(words)
     _prepare_process()
-    if arguments.verb in SLOW_START and not getattr(arguments, "cfg", None):
+    prints_settings = bool(getattr(arguments, "cfg", None))
+    if arguments.verb in SLOW_START and not prints_settings:
         announce_start()
     try:
         _check_working_directory()
-        if arguments.verb in DRAWS:
+        if arguments.verb in DRAWS and not prints_settings:
             import_matplotlib(with_settings=False)
         return arguments.command(arguments)
     except BaseException as error:

@@ -3,6 +3,7 @@
 from rich.console import Console, JustifyMethod
 from rich.panel import Panel
 
+from limbeck._base.console import OutputConsole
 from limbeck._base.printable import printable_record
 from limbeck.report.page_tables import Table
 from limbeck.report.runs import sentences, tables
@@ -19,7 +20,7 @@ def print_comparison(result: RunsComparison | RunsRanking, console: Console | No
         console: Console to print on; standard output by default.
     """
     result = printable_record(result)
-    console = console or Console(highlight=False)
+    console = console or OutputConsole(highlight=False)
     if isinstance(result, RunsComparison):
         verdicts, remarks = sentences.headlines(result), sentences.remarks(result)
         content = [tables.results(result), tables.comparisons(result), tables.differences(result)]
