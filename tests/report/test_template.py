@@ -1,7 +1,7 @@
 import re
 
 from limbeck.report.palette import PALETTE
-from limbeck.report.template import asset, breakable, style
+from limbeck.report.template import asset, breakable, class_name, style
 
 
 def test_names_break_between_settings_and_never_inside_a_number():
@@ -27,3 +27,8 @@ def test_names_with_spaces_and_very_long_parts_may_break_anywhere():
 def test_every_variable_of_the_style_sheet_is_a_colour():
     assert set(re.findall(r"var\(--([\w-]+)", asset("report.css"))) <= set(PALETTE)
     assert style().startswith(":root {")
+
+
+def test_names_of_classes_break_between_their_words():
+    assert class_name("golden_oyster-catcher") == "golden_<wbr>oyster-<wbr>catcher"
+    assert class_name("<b> -1") == "&lt;b&gt; -<wbr>1"

@@ -17,6 +17,8 @@ from limbeck.report.formats import fixed, percent
 from limbeck.run.folder import RunFolder
 
 MAX_CLASSES = 5
+MAX_LETTERS = 10
+"""Longest name of a class that stands on the left of its bars."""
 _ARRAYS = (
     "images",
     "labels",
@@ -78,6 +80,12 @@ class Examples:
     teacher: str
     lead: str
     cards: list[Card]
+
+    @property
+    def has_long_names(self) -> bool:
+        """Whether the names of classes need more room than digits and short words."""
+        names = [bar.name for card in self.cards for bar in card.bars]
+        return max(map(len, names), default=0) > MAX_LETTERS
 
 
 def read_examples(folder: RunFolder) -> Examples | None:

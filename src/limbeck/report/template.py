@@ -24,6 +24,7 @@ def template(name: str) -> Any:
     )
     environment.filters["together"] = _with_no_break_spaces
     environment.filters["breakable"] = breakable
+    environment.filters["class_name"] = class_name
     environment.filters["variable"] = palette.variable
     return environment.get_template(name)
 
@@ -45,6 +46,11 @@ def breakable(name: object) -> Markup:
     """
     parts = re.split(r"(?<=,)(?=[^\d\s.-])", str(name))
     return Markup("<wbr>").join(_part(part) for part in parts)
+
+
+def class_name(name: object) -> Markup:
+    """Allow line breaks after the marks between the words of a class's name."""
+    return Markup("<wbr>").join(map(escape, re.split(r"(?<=[_/.-])(?=\w)", str(name))))
 
 
 def _part(part: str) -> Markup:
