@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.bundles import images, write_bundle
+from support.bundles import images, write_bundle, write_sums
 from support.image_files import png_file
 
 from limbeck._base import bundle_runtime as runtime
@@ -128,6 +128,42 @@ def test_abstaining(shared_bundle, pictures):
     assert [row["confidence"] for row in sure] == [row["confidence"] for row in unsure]
     assert all(row["label"] for row in sure)
     assert not any(row["label"] for row in unsure if float(row["confidence"]) < 0.999999)
+
+
+def change_metadata(bundle, **changes):
+    file = bundle / runtime.METADATA
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+    return write_sums(bundle)
+
+
+def test_abstaining_for_an_error_rate(run, bundle, pictures):
+    change_metadata(bundle, thresholds={"int8": {"1%": 1.0, "5%": 0.0}})
+    for rate, is_answered in (("1%", False), ("5%", True)):
+        _, table, _ = run("predict", bundle, pictures, "--abstain", rate)
+        assert all(bool(row["label"]) == is_answered for row in rows_of(table)), table
+    code, _, message = run("predict", bundle, pictures, "--abstain", "2%")
+    assert code == 2
+    assert "an error rate that the bundle guarantees: 1%, 5%." in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"default": "fp16"},
+        {"default": ["fp32"]},
+        {"default": None},
+        {"thresholds": [1]},
+        {"thresholds": {"fp32": 0.5}},
+        {"thresholds": {"fp32": {"1%": "0.5"}}},
+        {"thresholds": {"fp32": {"1%": True}}},
+        {"thresholds": {"fp32": {"1%": 1.5}}},
+        {"thresholds": {"fp32": {"1%": float("nan")}}},
+    ],
+)
+def test_wrong_defaults_and_thresholds_are_damage(bundle, changes):
+    change_metadata(bundle, **changes)
+    with pytest.raises(runtime.BundleError, match=r"bundle\.json"):
+        runtime.Bundle(bundle)
 
 
 def test_arrays_are_inputs_too(tmp_path):

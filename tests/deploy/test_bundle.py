@@ -62,6 +62,8 @@ def test_the_range_of_deep_training_images_is_kept(tmp_path):
         image=True,
         crop_border=False,
         value_range=(0.0, 4095.0),
+        default="fp32",
+        thresholds={"fp32": {"1%": 0.9}},
         card="",
     )
     (tmp_path / "bundle").mkdir()

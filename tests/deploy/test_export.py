@@ -135,10 +135,14 @@ def test_an_8_bit_model_with_too_many_errors_is_not_written(data, mlp_run, tmp_p
 
     monkeypatch.setattr("limbeck.deploy.export.quantize", coarse)
     with pytest.raises(ExportError, match=r"stage 'onnx int8'.*Leave it out with int8=false"):
-        export(mlp_run, data, to=tmp_path / "out")
+        export(mlp_run, data, to=tmp_path / "out", int8=True)
     assert list(tmp_path.iterdir()) == []
-    result = export(mlp_run, data, to=tmp_path / "out", int8=False)
-    assert runtime.Bundle(result.folder).kinds == ["fp32"]
+    result = export(mlp_run, data, to=tmp_path / "out")
+    assert "8-bit model makes too many additional errors" in result.note
+    assert [stage.name for stage in result.stages] == ["student", "onnx fp32"]
+    bundle = runtime.Bundle(result.folder)
+    assert bundle.kinds == ["fp32"]
+    assert bundle.default_kind == "fp32"
 
 
 def test_a_student_that_differs_from_its_predictions_is_not_exported(data, mlp_run, tmp_path):

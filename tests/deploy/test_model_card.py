@@ -26,6 +26,7 @@ FACTS = CardFacts(
     logits=np.eye(3)[[0, 1, 2, 0]],
     labels=np.array([0, 1, 2, 2]),
     temperature=1.5,
+    thresholds={"5%": 0.4, "1%": 0.97},
 )
 
 
@@ -136,3 +137,11 @@ def test_names_cannot_add_markup_or_paths(summary):
     assert "/home" not in card
     assert "\n# Approved" not in card
     assert "secret: " in card
+
+
+def test_the_card_lists_the_confidences_that_guarantee_an_error_rate(summary):
+    card = text(summary)
+    assert "| at most 1 % | 0.970 | 0.0 % |" in card
+    assert "| at most 5 % | 0.40 | 100.0 % |" in card
+    assert "`--abstain 5%`" in card
+    assert "at most 1 %" not in text(summary, thresholds={})

@@ -571,6 +571,8 @@ class Bundle:
         sums: Content of ``SHA256SUMS``.
         preprocess: Settings for preparing inputs, from ``preprocess.json``.
         temperature: Divisor of the logits for calibrated confidences.
+        default_kind: Kind of the model that is used unless another is named.
+        thresholds: Smallest confidence for each error rate that answers may have, by kind of model.
         tolerances: Largest difference of golden logits that is allowed on another device, by kind
             of model (``fp32``, ``int8``).
 
@@ -592,6 +594,14 @@ class Bundle:
         self.temperature = self._positive(metadata, "temperature")
         tolerances = metadata.get("tolerances", {})
         self.tolerances = {kind: self._positive(tolerances, kind) for kind in self.kinds}
+        self.default_kind = metadata.get("default", self.kinds[-1])
+        if self.default_kind not in self.kinds:
+            raise self._error(
+                f"{METADATA}: default={self.default_kind!r} is no model of the bundle"
+            )
+        self.thresholds = metadata.get("thresholds", {})
+        if not _is_thresholds(self.thresholds):
+            raise self._error(f"{METADATA}: thresholds should map error rates to confidences")
         labels = self._read_json(LABELS).get("labels")
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise self._error(f"{LABELS} should list the names of the classes")
@@ -681,7 +691,7 @@ class Bundle:
             BundleError: If the model is missing, or reads other files.
             MissingLibraryError: If ONNX Runtime is not installed.
         """
-        kind = kind or self.kinds[-1]
+        kind = kind or self.default_kind
         if kind not in self.kinds:
             raise self._error(f"it contains no {kind} model, only {', '.join(self.kinds)}")
         name = f"{self.path}: {KINDS[kind]}"
@@ -922,6 +932,18 @@ def _is_zip(path: Path) -> bool:
     return True
 
 
+def _is_thresholds(content: Any) -> bool:
+    """Whether the content maps kinds of model to error rates, and those to confidences."""
+    if not isinstance(content, dict):
+        return False
+    if not all(isinstance(rates, dict) for rates in content.values()):
+        return False
+    values = [value for rates in content.values() for value in rates.values()]
+    if not all(type(value) in (int, float) for value in values):
+        return False
+    return all(0 <= value <= 1 for value in values)
+
+
 def _is_preprocess(content: dict[str, Any]) -> bool:
     shape = content.get("shape")
     if not isinstance(shape, list):
@@ -1055,7 +1077,7 @@ def predict(
     model: str | None = None,
     top: int = 1,
     table_format: str = "csv",
-    abstain: float = 0.0,
+    abstain: float | str = 0.0,
     invert: bool = False,
     out: TextIO | None = None,
 ) -> int:
@@ -1065,10 +1087,11 @@ def predict(
         bundle_path: Folder or zip file of the bundle.
         paths: Image files, and folders of images, with their subfolders. Every file in a folder has
             a row of the table; see :func:`files_below` for those that are skipped.
-        model: Kind of model, ``fp32`` or ``int8``; None for ``int8`` if there is one.
+        model: Kind of model, ``fp32`` or ``int8``; None for the bundle's default.
         top: Number of classes to list for each image.
         table_format: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
-        abstain: Smallest confidence for which a class is returned.
+        abstain: Smallest confidence for which a class is returned, from 0 to 1, or the error rate
+            that answers may have at most, such as ``1%``: one that the model card lists.
         invert: Whether to invert the brightness, for dark objects on a light ground.
         out: Stream to write to; None for standard output.
 
@@ -1083,8 +1106,7 @@ def predict(
     if not 1 <= top <= len(bundle.labels):
         classes = len(bundle.labels)
         raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
-    if not 0 <= abstain <= 1:
-        raise RuntimeFailure(f"--abstain {abstain} should be a confidence from 0 to 1.")
+    least_confidence = _least_confidence(bundle, model or bundle.default_kind, abstain)
     files = _input_files(paths)
     value_range = None
     if bundle.preprocess["kind"] == "image" and bundle.value_range is None:
@@ -1115,13 +1137,36 @@ def predict(
                 continue
             order = np.argsort(-answers[file], kind="stable")[:top]
             confidences = [float(answers[file][k]) for k in order]
-            names = [bundle.labels[k] if confidences[0] >= abstain else "" for k in order]
+            names = [bundle.labels[k] if confidences[0] >= least_confidence else "" for k in order]
             table.write(file, names, confidences)
         if shows_progress:
             print(f"\r{first + len(batch)} of {len(files)}", end="", file=sys.stderr)
     if shows_progress:
         print(file=sys.stderr)
     return table.errors
+
+
+def _least_confidence(bundle: Bundle, kind: str, abstain: float | str) -> float:
+    """Return the confidence that ``--abstain`` asks for.
+
+    Raises:
+        RuntimeFailure: If it is no confidence, and no error rate that the bundle knows.
+    """
+    text = str(abstain).strip()
+    thresholds = bundle.thresholds.get(kind, {})
+    if text in thresholds:
+        return float(thresholds[text])
+    try:
+        value = math.nan if "_" in text else float(text)
+    except ValueError:
+        value = math.nan
+    if 0 <= value <= 1:
+        return value
+    known = ", ".join(thresholds) or "none for this model"
+    raise RuntimeFailure(
+        f"--abstain {printable(text)} should be a confidence from 0 to 1, or an error rate that "
+        f"the bundle guarantees: {known}."
+    )
 
 
 def _input_files(paths: Sequence[str | Path]) -> list[Path]:
@@ -1254,11 +1299,12 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         add("--signature", type=Path, metavar="FILE", help=text)
     add = parsers["predict"].add_argument
     add("paths", nargs="+", metavar="IMAGE", help="image files, and folders of images")
-    add("--model", choices=list(KINDS), help="kind of model; by default int8 if there is one")
+    help_model = "kind of model; by default the one that was best at export"
+    add("--model", choices=list(KINDS), help=help_model)
     add("--top", type=int, default=1, metavar="K", help="list the K most likely classes")
     add("--format", choices=["csv", "jsonl"], default="csv", help="format of the table")
-    help_abstain = "return no class below this confidence"
-    add("--abstain", type=float, default=0.0, metavar="P", help=help_abstain)
+    help_abstain = "return no class below this confidence (0.9), or so that at most 1%% are wrong"
+    add("--abstain", default="0", metavar="P", help=help_abstain)
     help_invert = "invert the brightness, for dark objects on a light ground"
     add("--invert", action="store_true", help=help_invert)
     add("--out", type=Path, metavar="FILE", help="write the table to a file")

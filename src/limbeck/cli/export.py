@@ -16,7 +16,9 @@ SETTINGS = {
     "to": Setting(str, "to=FOLDER", "folder of the bundle (default: bundle in the run folder)"),
     "arm": Setting(str, "arm=soft", "arm of the student (default: the best in validation)"),
     "seed": Setting(int, "seed=0", "seed of the student (default: the best in validation)"),
-    "int8": Setting(bool, "int8=false", "whether to add a model in 8 bits (default: true)"),
+    "int8": Setting(
+        bool, "int8=false", "whether to add a model in 8 bits (default: if it errs little)"
+    ),
     "int8_share": Setting(
         float,
         "int8_share=0.002",

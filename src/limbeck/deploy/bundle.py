@@ -41,6 +41,9 @@ class BundleContents:
         crop_border: Whether a black border is cropped from images first.
         value_range: Range of image files with more than 8 bits that becomes 0 to 255; None if the
             training images had 8 bits.
+        default: Precision that is used unless another is named.
+        thresholds: Smallest confidence for each error rate that answers may have (``1%``), by
+            precision.
         card: Text of the model card.
     """
 
@@ -52,6 +55,8 @@ class BundleContents:
     image: bool
     crop_border: bool
     value_range: tuple[float, float] | None
+    default: str
+    thresholds: Mapping[str, Mapping[str, float]]
     card: str
 
 
@@ -80,6 +85,8 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
         "limbeck": __version__,
         "temperature": contents.temperature,
         "tolerances": tolerances,
+        "default": contents.default,
+        "thresholds": contents.thresholds,
     }
     files = {runtime.KINDS[precision]: model for precision, model in contents.models.items()}
     files |= {

@@ -20,6 +20,7 @@ from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
 from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.choice import check_is_classifier, choose_student, describe_choice
+from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.models_of_run import (
@@ -36,6 +37,7 @@ from limbeck.deploy.onnx_export import (
     to_onnx,
 )
 from limbeck.deploy.parity import Stage, check_same_outputs, check_similar_outputs, table
+from limbeck.evaluation.abstention import ERROR_RATES, answers_of, safe_threshold
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.evaluate import predict
 from limbeck.run.folder import RunFolder
@@ -57,7 +59,8 @@ class ExportOptions:
         seed: Seed of the student. None for the best one on the validation split.
         adjusted: Method that fitted constants to add to the student's logits (``prior`` or
             ``kappa``). None for the student without constants.
-        int8: Whether to add a model with 8-bit weights and activations.
+        int8: Whether to add a model with 8-bit weights and activations. None to add it unless it
+            makes too many additional errors.
         int8_share: Allowed share of additional test errors of the 8-bit model. A few errors are
             always allowed, unless it is 0.
         zipped: Whether to also write the bundle to a zip file next to the folder.
@@ -71,7 +74,7 @@ class ExportOptions:
     arm: str | None = None
     seed: int | None = None
     adjusted: str | None = None
-    int8: bool = True
+    int8: bool | None = None
     int8_share: float = 0.001
     zipped: bool = True
     overwrite: bool = False
@@ -96,7 +99,8 @@ class ExportResult:
         seed: Seed of the student.
         stages: Stages of the export with their test errors.
         samples: Number of test samples.
-        note: Reason why the student of a control was exported, or empty.
+        note: Reason why the student of a control was exported or the 8-bit model was left out, or
+            empty.
     """
 
     folder: Path
@@ -175,6 +179,8 @@ def export(
         conversion = _convert(student, run_logits, data, options, temporary, advance)
         val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
         temperature = fit_temperature(val_logits, labels)
+        candidates = _candidates(summary, options)
+        thresholds = _thresholds(conversion.models, data, temperature, candidates)
         facts = CardFacts(
             arm=arm,
             seed=seed,
@@ -186,6 +192,7 @@ def export(
             logits=val_logits,
             labels=labels,
             temperature=temperature,
+            thresholds=thresholds["fp32"],
         )
         suffix = ", with constants" if options.adjusted else ""
         contents = BundleContents(
@@ -197,6 +204,8 @@ def export(
             image=_is_image(data),
             crop_border=data.crop_border,
             value_range=data.value_range,
+            default=default_precision(conversion.models, golden_inputs(data), data.class_names),
+            thresholds=thresholds,
             card=model_card(summary, manifest, facts),
         )
         bundle = write_bundle(temporary / "bundle", contents)
@@ -210,16 +219,20 @@ def export(
         seed,
         conversion.stages,
         summary.data.test,
-        note,
+        " ".join(filter(None, (note, conversion.note))),
     )
 
 
 @dataclass(frozen=True)
 class _Conversion:
-    """ONNX models of a student as bytes by precision, and the stages that they passed."""
+    """ONNX models of a student as bytes by precision, and the stages that they passed.
+
+    The note says why there is no 8-bit model, if it was left out.
+    """
 
     models: Mapping[str, bytes]
     stages: list[Stage]
+    note: str = ""
 
 
 def _convert(
@@ -256,7 +269,8 @@ def _convert(
     stages.append(check_same_outputs("onnx fp32", fp32_logits, logits, labels))
     advance(0.8, "converting to 8 bits")
 
-    if options.int8 and all(stage.passed for stage in stages):
+    note = ""
+    if options.int8 is not False and all(stage.passed for stage in stages):
         small = quantize(model, calibration_inputs(data.train.inputs), folder)
         models["int8"] = small.SerializeToString(deterministic=True)
         int8_logits = onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
@@ -270,9 +284,41 @@ def _convert(
                 class_names=data.class_names,
             )
         )
+        if not stages[-1].passed and options.int8 is None:
+            del models["int8"], stages[-1]
+            note = (
+                "The 8-bit model makes too many additional errors, so it was left out. Allow more "
+                "with int8_share=, or set int8=true to see them."
+            )
     advance(0.95, "writing the bundle")
     _check_stages(stages, len(test))
-    return _Conversion(models, stages)
+    return _Conversion(models, stages, note)
+
+
+def _candidates(summary: Summary, options: ExportOptions) -> int:
+    """Return the number of students among which one was chosen on the validation split."""
+    if options.seed is not None and options.arm is not None:
+        return 1
+    arms = summary.arms if options.arm is None else [summary.arm(options.arm)]
+    return sum(len(arm.seeds) for arm in arms)
+
+
+def _thresholds(
+    models: Mapping[str, bytes], data: Dataset, temperature: float, candidates: int
+) -> dict[str, dict[str, float]]:
+    """Find the smallest confidence of each model for each error rate that can be guaranteed."""
+    labels = data.val.labels.numpy()
+    thresholds: dict[str, dict[str, float]] = {}
+    for precision, content in models.items():
+        logits = onnx_logits(content, precision, data.val.inputs, data.class_names)
+        answers = answers_of(logits, labels, temperature)
+        rates = {rate: safe_threshold(answers, rate, candidates=candidates) for rate in ERROR_RATES}
+        thresholds[precision] = {
+            f"{100 * rate:g}%": threshold
+            for rate, threshold in rates.items()
+            if threshold is not None
+        }
+    return thresholds
 
 
 def _check_stages(stages: Sequence[Stage], samples: int) -> None:

@@ -1,7 +1,7 @@
 """Model card of a bundle: facts about the run, and TODO marks for a person to fill in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,8 @@ from limbeck._base.printable import printable
 from limbeck._base.version import __version__
 from limbeck.deploy.calibration import operating_points
 from limbeck.deploy.parity import Stage
+from limbeck.evaluation.abstention import answers_of
+from limbeck.report.abstention import confidence
 from limbeck.report.formats import mean_and_sd, percent
 from limbeck.report.objectives import objective, optimizer
 from limbeck.report.wording import headlines
@@ -38,6 +40,7 @@ class CardFacts:
         logits: Logits of the validation samples, ``[N, classes]``.
         labels: Labels of the validation samples, ``[N]``.
         temperature: Temperature of the confidences.
+        thresholds: Smallest confidence for each error rate that answers may have, such as ``1%``.
     """
 
     arm: str
@@ -50,6 +53,7 @@ class CardFacts:
     logits: np.ndarray
     labels: np.ndarray
     temperature: float
+    thresholds: Mapping[str, float]
 
 
 def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
@@ -197,6 +201,26 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
         f"{facts.temperature:.3f}, a temperature fitted on the validation split. The model can "
         "abstain below a minimum confidence (`--abstain`). Results on the validation split:",
         _coverage(facts),
+        *_guarantees(facts),
+    ]
+
+
+def _guarantees(facts: CardFacts) -> list[str]:
+    """The confidences above which the error rate is guaranteed."""
+    if not facts.thresholds:
+        return []
+    answers = answers_of(facts.logits, facts.labels, facts.temperature)
+    rows = [["error rate of the answers", "minimum confidence", "coverage"]]
+    for rate, threshold in facts.thresholds.items():
+        _, answered = answers.errors_above(threshold)
+        share = percent(answered / len(facts.labels), 1)
+        rows.append([f"at most {rate.removesuffix('%')} %", confidence(threshold), share])
+    return [
+        "For inputs like those of the validation split, each error rate holds with a probability "
+        "of 95 % (exact binomial bound, corrected for the choice of the student). "
+        "`--abstain` with an error rate, such as "
+        f"`--abstain {next(iter(facts.thresholds))}`, uses the confidence of its row:",
+        _table(rows),
     ]
 
 
