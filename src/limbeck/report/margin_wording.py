@@ -24,7 +24,10 @@ def margin_text(summary: Summary) -> str:
 
 def margin_clause(summary: Summary) -> str:
     """The margin behind ``equivalent`` and ``not worse``; empty in a file that lacks it."""
-    return "" if summary.margin is None else f"the margin is {margin_text(summary)}"
+    if summary.margin is None:
+        return ""
+    words = wording_of(summary)
+    return f"the margin is {words.difference(summary.margin)} {words.unit}"
 
 
 def margin_remark(comparison: Comparison, summary: Summary) -> str:
