@@ -29,9 +29,12 @@ SMALLER = {
     "trainer.accelerator=gpu": "trainer.accelerator=cpu",
     "store.folder=/data/answers": "store.folder=answers",
     "logger=wandb": "logger=csv",
+    "logger=mlflow": "logger=csv",
+    "logger=trackio": "logger=csv",
 }
 """Settings that need a GPU, a network, another package or time, and what takes their place."""
-NOT_RUN = ("trainer.compile=", "trainer.strategy=ddp", "logger.wandb.")
+SERVICES = ("logger.wandb.", "logger.mlflow.", "logger.trackio.")
+NOT_RUN = ("trainer.compile=", "trainer.strategy=ddp", *SERVICES)
 """Settings that take minutes, or need what the tests do not install; their own tests run them."""
 OTHER_PROGRAMS = {"source", "pip", "python3"}
 """Programs that install; ``.ci/check_wheel`` runs them."""

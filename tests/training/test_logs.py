@@ -62,6 +62,6 @@ def test_loggers_that_do_not_close_are_left_behind_after_an_interrupt(monkeypatc
     monkeypatch.setattr("limbeck.training.loggers.CLOSING_SECONDS", 0.05)
     monkeypatch.setattr("limbeck._base.signals._state.first", 15)
     start = time.monotonic()
-    close_loggers([Slow(), Quick()], "failed")
+    close_loggers([Slow().finalize, Quick().finalize], "failed")
     assert time.monotonic() - start < 5
     assert statuses == ["failed"]

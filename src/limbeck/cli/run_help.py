@@ -11,7 +11,7 @@ groups: GROUP=NAME chooses one, then GROUP.KEY=VALUE changes its settings
   views       none, shift, flip, crop, crop_flip, affine, elastic, mixup ...
   store       auto, topk, sampled, off: which answers of the teacher are stored
   trainer     default: devices and precision
-  logger      default (TensorBoard), csv, wandb
+  logger      tensorboard (default), csv, wandb, mlflow, trackio
 
 main settings:
   seeds=5                          number of seeds, or a list: seeds=[3,7,11]

@@ -1,15 +1,13 @@
 """The study: teacher, students, scores, comparisons and report."""
 
-import json
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from limbeck._base.checks import seed_list, without_addresses
+from limbeck._base.checks import seed_list
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck._base.signals import check_interrupt
@@ -45,6 +43,7 @@ from limbeck.study.pools import TransferPools
 from limbeck.study.results import StudyFacts, check_summary, empty_summary, summarize
 from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
 from limbeck.study.scoring import Students, score
+from limbeck.study.settings import settings_of
 from limbeck.study.students import StudentTrainer, training_seconds
 from limbeck.study.targets import check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
@@ -203,11 +202,11 @@ class Study:
         if not self.plans:
             raise ConfigError("arms is empty; a study needs at least one arm.")
         self.check()
-        with self._open_run() as manifest, quiet_lightning():
+        with self._open_run() as manifest:
             teacher = self._get_teacher(manifest)
             trainer = self._train_students(manifest, teacher)
             summary = self._summarize(manifest, teacher, trainer)
-            self._finish(manifest)
+            self._finish(manifest, summary)
         return summary
 
     def fit_teacher(self) -> Summary:
@@ -222,10 +221,10 @@ class Study:
             )
         self.plans = []
         self.check()
-        with self._open_run() as manifest, quiet_lightning():
+        with self._open_run() as manifest:
             teacher = self._get_teacher(manifest)
             summary = self._summarize(manifest, teacher, trainer=None)
-            self._finish(manifest)
+            self._finish(manifest, summary)
         return summary
 
     # Stages ---------------------------------------------------------------------------------------
@@ -289,7 +288,7 @@ class Study:
         manifest.add_files([run.metrics, run.predictions, run.examples, run.summary])
         return summary
 
-    def _finish(self, manifest: ManifestWriter) -> None:
+    def _finish(self, manifest: ManifestWriter, summary: Summary) -> None:
         """Write the report, then close the manifest: a run is finished when all is written."""
         final = manifest.final()
         if self.rank == 0:
@@ -297,6 +296,8 @@ class Study:
             if final.state == "finished":
                 remove_checkpoints(self.run_folder)
         manifest.close(final)
+        if self.rank == 0:
+            self._engine.log_results(summary)
 
     # Parts ----------------------------------------------------------------------------------------
 
@@ -320,9 +321,16 @@ class Study:
             return None
         return self._pools.get(plan.transfer)
 
-    def _open_run(self) -> AbstractContextManager[ManifestWriter]:
-        settings = self.options.config or self._settings()
-        return open_run(self.run_folder, settings, self.seeds, self.options)
+    @contextmanager
+    def _open_run(self) -> Iterator[ManifestWriter]:
+        """Open the run folder and the loggers of the study."""
+        settings = self.options.config or settings_of(self)
+        with (
+            open_run(self.run_folder, settings, self.seeds, self.options) as manifest,
+            quiet_lightning(),
+            self._engine.open_loggers(settings),
+        ):
+            yield manifest
 
     def _complete_arms(self, manifest: ManifestWriter) -> list[ArmPlan]:
         """Return the arms without a failed student."""
@@ -353,37 +361,3 @@ class Study:
             margin=self.options.parsed_margin,
             warnings=warnings,
         )
-
-    def _settings(self) -> dict[str, Any]:
-        """Describe a study defined in Python as plain values, identical in every process."""
-        store = {key: value for key, value in asdict(self.store).items() if key != "folder"}
-        settings = {
-            "recipe": self.options.name,
-            "data": self.data.name,
-            "arms": {plan.name: self._arm_settings(plan) for plan in self.plans},
-            "seeds": self.seeds,
-            "epochs": self.schedule.epochs,
-            "batch_size": self.schedule.batch_size,
-            "optimizer": vars(self.schedule.optimizer),
-            "trainer": dict(self.options.trainer),
-            "store": store,
-        }
-        for name in ("bias", "margin"):
-            if getattr(self.options, name) is not None:
-                settings[name] = getattr(self.options, name)
-        return settings
-
-    def _arm_settings(self, plan: ArmPlan) -> dict[str, Any]:
-        views = json.dumps(plan.views.settings())
-        settings: dict[str, Any] = {
-            "objective": plan.objective.as_dict(),
-            "views": json.loads(without_addresses(views)),
-            "transfer": plan.transfer.name,
-        }
-        if plan.transfer.source is not None:
-            settings["source"] = plan.transfer.settings()["source"]
-        if plan.optimizer != self.schedule.optimizer:
-            settings["optimizer"] = vars(plan.optimizer)
-        if plan.epochs != self.epochs:
-            settings["epochs"] = plan.epochs
-        return settings

@@ -78,7 +78,7 @@ def fit(
             )
         status = "success"
     finally:
-        close_loggers(loggers, status)
+        close_loggers([logger.finalize for logger in loggers], status)
     return steps
 
 

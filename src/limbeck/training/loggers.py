@@ -6,7 +6,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
@@ -14,30 +14,34 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from lightning_fabric.loggers import TensorBoardLogger
+from lightning_fabric.utilities import rank_zero_only
 
 from limbeck._base.errors import ConfigError, LimbeckWarning, ResourceError
 from limbeck._base.reading import open_text
 from limbeck._base.signals import received_signal
+from limbeck.training.services.mlflow import MLflowStudy
+from limbeck.training.services.tensorboard import TensorBoardStudy
+from limbeck.training.services.trackio import TrackioStudy
+from limbeck.training.services.wandb import WandbStudy
 
 CLOSING_SECONDS = 1.5
 """Number of seconds in which all loggers close after an interrupt."""
 WANDB_MODES = ("auto", "online", "offline", "off")
 
 
-def tensorboard_logger(save_dir: str | Path, **options: Any) -> TensorBoardLogger:
+def tensorboard_logger(save_dir: str | Path, **options: Any) -> TensorBoardStudy:
     """Create a TensorBoard logger.
 
     Args:
         save_dir: Folder of the logs.
         options: Further arguments of Fabric's ``TensorBoardLogger``, such as ``name``.
     """
-    return TensorBoardLogger(save_dir, **options)
+    return TensorBoardStudy(save_dir, **options)
 
 
 def wandb_logger(
     save_dir: str | Path, *, project: str = "limbeck", mode: str = "auto", **options: Any
-) -> Any:
+) -> WandbStudy | None:
     """Create a logger for Weights & Biases.
 
     Args:
@@ -45,7 +49,7 @@ def wandb_logger(
         project: Name of the W&B project.
         mode: ``auto`` (online if there is a key and the server answers, offline otherwise),
             ``online``, ``offline`` or ``off``.
-        options: Further arguments of Lightning's ``WandbLogger``.
+        options: Further arguments of ``wandb.init``, such as ``name``, ``entity`` or ``tags``.
 
     Returns:
         The logger; None for mode ``off``.
@@ -61,29 +65,67 @@ def wandb_logger(
         )
     if mode == "off":
         return None
-    if find_spec("wandb") is None:
-        raise ConfigError("logger=wandb needs the package wandb: pip install 'limbeck[wandb]'.")
-    if mode == "auto":
-        mode = _detect_mode()
-    elif mode == "online":
+    _require("wandb")
+    if mode == "online":
         _check_online()
-    # Imported here, because it imports Lightning's Trainer, which takes seconds.
-    from lightning.pytorch.loggers import WandbLogger
+    chosen_mode = _detect_mode() if mode == "auto" else mode
+    logger = WandbStudy(save_dir, project=project, mode=chosen_mode, **options)
+    if mode == "online" and getattr(rank_zero_only, "rank", 0) == 0:
+        _start_online(logger)
+    return logger
 
-    logger = WandbLogger(
-        save_dir=str(save_dir), project=project, offline=mode == "offline", **options
-    )
+
+def mlflow_logger(save_dir: str | Path, **options: Any) -> MLflowStudy:
+    """Create a logger for MLflow.
+
+    Args:
+        save_dir: Folder of the logs. The runs are in a database in its folder ``mlflow``, unless
+            ``tracking_uri`` or the variable ``MLFLOW_TRACKING_URI`` names another place.
+        options: Further arguments of
+            :class:`~limbeck.training.services.mlflow.MLflowStudy`, such as ``experiment``.
+
+    Raises:
+        ConfigError: If mlflow is not installed.
+    """
+    _require("mlflow")
+    uri = options.pop("tracking_uri", None) or os.environ.get("MLFLOW_TRACKING_URI") or None
+    return MLflowStudy(save_dir, tracking_uri=uri, **options)
+
+
+def trackio_logger(save_dir: str | Path, **options: Any) -> TrackioStudy:
+    """Create a logger for trackio.
+
+    Args:
+        save_dir: Folder of the logs. The runs are in a database in its folder ``trackio``, unless
+            the variable ``TRACKIO_DIR`` names another folder.
+        options: Further arguments of
+            :class:`~limbeck.training.services.trackio.TrackioStudy`, such as ``project``.
+
+    Raises:
+        ConfigError: If trackio is not installed.
+    """
+    _require("trackio")
+    return TrackioStudy(save_dir, **options)
+
+
+def _require(package: str) -> None:
+    if find_spec(package) is None:
+        raise ConfigError(
+            f"logger={package} needs the package {package}: pip install 'limbeck[{package}]'."
+        )
+
+
+def _start_online(logger: WandbStudy) -> None:
     from wandb.errors import Error
 
     try:
-        logger.experiment  # starts the run now, before anything is trained  # noqa: B018
+        logger.start()
     except Error as error:
         reason = " ".join(str(error).split())[:300]
         raise ResourceError(
             f"W&B rejected the run: {reason} Use logger.wandb.mode=offline to keep the run on this "
             "machine."
         ) from None
-    return logger
 
 
 def _detect_mode() -> str:
@@ -141,19 +183,19 @@ def _has_wandb_key() -> bool:
         return False
 
 
-def close_loggers(loggers: Sequence[Any], status: str) -> None:
+def close_loggers(functions: Sequence[Callable[[str], None]], status: str) -> None:
     """Close loggers. After an interrupt, leave those behind that do not close soon.
 
     Args:
-        loggers: Loggers of Lightning.
+        functions: Function of each logger that closes it, such as ``finalize`` of Lightning's.
         status: ``success`` or ``failed``.
     """
     if received_signal() is None:
-        for logger in loggers:
-            logger.finalize(status)
+        for close in functions:
+            close(status)
         return
     deadline = time.monotonic() + CLOSING_SECONDS
-    threads = [Thread(target=logger.finalize, args=(status,), daemon=True) for logger in loggers]
+    threads = [Thread(target=close, args=(status,), daemon=True) for close in functions]
     for thread in threads:
         thread.start()
     for thread in threads:

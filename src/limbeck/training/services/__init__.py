@@ -1,0 +1,1 @@
+"""Loggers of a whole study, one module for each service that shows it."""
