@@ -14,7 +14,15 @@ import itertools
 import math
 
 import numpy as np
-from false_alarms import ERRORS, FEWER_ERRORS, MANY_SAMPLES, Cell, studies
+from false_alarms import (
+    ERRORS,
+    FEWER_ERRORS,
+    MANY_SAMPLES,
+    Cell,
+    Mixture,
+    studies,
+    worst_mixture,
+)
 
 from limbeck.evaluation.margin import ONE_SIDED_LEVEL, compare_with_margin
 from limbeck.evaluation.statistics import CrossedTest, Variances, crossed_test
@@ -34,9 +42,7 @@ def shares(cell: Cell, count: int, errors: tuple[int, int], margin: float) -> tu
     return float(not_worse), float(equivalent)
 
 
-def share_of_mixture(
-    mixture: tuple[float, float, float], seeds: int, count: int, *, seed: int
-) -> float:
+def share_of_mixture(mixture: Mixture, seeds: int, count: int, *, seed: int) -> float:
     """Compute the share of ``not worse`` at the boundary, if differences are normal.
 
     Args:
@@ -59,13 +65,6 @@ def share_of_mixture(
     return false / count
 
 
-def worst_mixture(seeds: int, count: int) -> tuple[float, float, float]:
-    """Search the variances of seeds, samples and residual with the most false verdicts."""
-    mixtures = itertools.product((0.0, 0.3, 3.0, 100.0), (0.0, 0.3, 3.0), (0.0, 0.5))
-    possible = [mixture for mixture in mixtures if mixture[0] + mixture[2] > 0]
-    return max(possible, key=lambda mixture: share_of_mixture(mixture, seeds, count, seed=1))
-
-
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="False verdicts and power within a margin.")
@@ -78,7 +77,7 @@ def main() -> None:
     count = 4 if is_short else 2000
     print("seeds  most false verdicts  with variances of seeds, samples, residual")
     for seeds in (2, 3, 4, 5, 10):
-        mixture = worst_mixture(seeds, count)
+        mixture = worst_mixture(share_of_mixture, seeds, count)
         share = share_of_mixture(mixture, seeds, 10 * count, seed=2)
         print(f"{seeds:5}  {share:19.4f}  {mixture}", flush=True)
     print()
