@@ -6,6 +6,9 @@ import json
 import os
 import resource
 import shutil
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +80,27 @@ def test_a_table_is_written_whole_or_not_at_all(run, shared_bundle, pictures, tm
     assert run("predict", shared_bundle, pictures, "--out", target)[0] == 0
     assert target.read_text().startswith("file,label")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out.csv"]
+
+
+def test_what_a_killed_process_left_beside_the_table_is_removed(
+    run, shared_bundle, pictures, tmp_path
+):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    names = {
+        f".a.csv.{ended.pid}-0a1b2c3d.tmp": 60,
+        f".a.csv.{ended.pid}-1a1b2c3d.tmp": 0,  # perhaps of another machine
+        f".a.csv.{os.getpid()}-0a1b2c3d.tmp": 60,
+        f".b.csv.{ended.pid}-0a1b2c3d.tmp": 60,
+        ".a.csv.tmp": 60,
+    }
+    for name, age in names.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    assert run("predict", shared_bundle, pictures, "--out", tmp_path / "a.csv")[0] == 0
+    first, *others = names
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", *others}
+    assert first not in others
 
 
 @contextmanager

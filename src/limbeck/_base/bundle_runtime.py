@@ -29,6 +29,7 @@ import math
 import re
 import stat
 import threading
+import time
 import warnings
 import zipfile
 from collections import Counter
@@ -69,6 +70,8 @@ MAX_DEPTH, MAX_PATHS = 64, 1000
 """Largest depth of folders to search, and number of paths by which links lead to one folder."""
 FULL_RANGE = (0.0, 65535.0)
 """Range of images that use all values of 16 bits."""
+LEFTOVER_SECONDS = 2.0
+"""Age at which the temporary file of a process that has ended is removed."""
 SYSTEM_FILES = ("__macosx", "__pycache__", "desktop.ini", "thumbs.db")
 _BLACK, _BRIGHT_SHARE = 8, 0.02
 """A row or column is border unless more than 2 % of its pixels are brighter than 8."""
@@ -1246,17 +1249,41 @@ def _open_table(file: Path | None, inputs: Sequence[str | Path]) -> Iterator[Tex
         raise RuntimeFailure(f"--out {file}: the folder {file.parent} does not exist.")
     temporary, flags = file, os.O_WRONLY  # a device or a pipe cannot be replaced
     if file.is_file() or not file.exists():
+        _remove_leftovers(file)
         temporary = file.with_name(f".{file.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
         flags |= os.O_CREAT | os.O_EXCL  # an existing file or link would be another user's
     try:
         handle = os.open(temporary, flags, 0o666)
         with open(handle, "w", encoding="utf-8", newline="", errors="backslashreplace") as out:
             yield out
+            if temporary != file:
+                out.flush()
+                os.fsync(handle)
         if temporary != file:
             os.replace(temporary, file)
     finally:
         if temporary != file:
             temporary.unlink(missing_ok=True)
+
+
+def _remove_leftovers(file: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote a table.
+
+    A recent one may belong to a process on another machine that shares the folder.
+    """
+    if os.name != "posix":  # elsewhere nothing tells whether a process runs
+        return
+    name = re.compile(rf"\.{re.escape(file.name)}\.([1-9][0-9]{{0,8}})-[0-9a-f]{{8}}\.tmp")
+    with contextlib.suppress(OSError):
+        for path in file.parent.iterdir():
+            match = name.fullmatch(path.name)
+            if match and time.time() - path.lstat().st_mtime > LEFTOVER_SECONDS:
+                try:
+                    os.kill(int(match[1]), 0)
+                except ProcessLookupError:
+                    path.unlink(missing_ok=True)
+                except PermissionError:
+                    pass  # it runs, as another user
 
 
 class _Parser(argparse.ArgumentParser):
