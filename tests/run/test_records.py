@@ -125,6 +125,8 @@ def test_further_keys_keep_their_place():
         ({"corners": [{"x": 1}, 2]}, "corners[1] should be an object, found 2."),
         ({"corners": [{"y": 1}]}, "corners[0].x is missing."),
         ({"corners": [{"x": 1, "z": "a"}]}, "corners[0].z should be a number, found 'a'."),
+        ({"corners": [{"x": 1, "z": 1e308}]}, "z should be at most 1e+300 in size, found 1e+308."),
+        ({"sides": -(10**301)}, f"sides should be at most 1e+300 in size, found {-(10**301)}."),
         ({"box": [1]}, "box should be a list of 2 items, found [1]."),
         ({"box": [1, "2"]}, "box[1] should be a number, found '2'."),
         ({"weights": {"a": "b"}}, "weights.a should be a number, found 'b'."),
@@ -148,7 +150,7 @@ def test_the_message_names_a_missing_key(key):
     assert message_of(content) == f"shape.json: {key} is missing."
 
 
-NUMBERS = st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.integers(-5, 5) | st.floats(-1e300, 1e300)
 
 
 @settings(max_examples=20, deadline=None)

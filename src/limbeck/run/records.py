@@ -14,6 +14,9 @@ from limbeck._base.errors import UntrustedFileError
 
 R = TypeVar("R")
 
+MAX_NUMBER = 1e300
+"""Largest number. Differences of larger ones overflow, and have no figure."""
+
 _OMIT_NONE = "omit_none"
 _EXTRA_KEYS = "extra_keys"
 _TYPE_NAMES = {
@@ -120,6 +123,8 @@ class _Reader:
         is_flag = isinstance(value, bool) and kind is not bool  # a bool is an int in Python
         if is_flag or not isinstance(value, accepted):
             raise self._wrong_type(path, _TYPE_NAMES[kind], value)
+        if isinstance(value, (int, float)) and abs(value) > MAX_NUMBER:
+            raise self._wrong_type(path, f"at most {MAX_NUMBER:g} in size", value)
         return value
 
     def _choice(self, choices: Sequence[str], value: Any, path: str) -> Any:

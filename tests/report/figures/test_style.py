@@ -15,6 +15,7 @@ from limbeck.report.figures.style import (
     shorten,
     shorten_apart,
 )
+from limbeck.report.figures.svg import to_svg
 
 
 def test_styles_differ_beyond_the_palette():
@@ -84,3 +85,14 @@ def test_a_backend_that_is_not_installed_does_not_matter(backend):
     environment, name = process.stdout.split()
     assert environment == backend
     assert (name == "svg") == (backend == "svg")
+
+
+def test_absurd_numbers_print_no_warning(recwarn):
+    """A summary may come from somebody else."""
+    with figure_settings():
+        figure = canvas(2)
+        axes = figure.add_subplot()
+        axes.bar(["a"], [1e40])
+        axes.yaxis.set_major_formatter(lambda value, position: f"{value:,.0f}")
+        to_svg(figure, "figure", "label")
+    assert not recwarn.list

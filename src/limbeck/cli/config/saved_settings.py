@@ -22,6 +22,10 @@ RECORDS: dict[str, type] = {
 """Sections that become records."""
 SECTIONS = (*RECORDS, "arms", "data", "logger", "store", "student", "teacher", "trainer", "views")
 """Sections that are groups of settings."""
+MAX_VALUES, MAX_DATA_VALUES = 2_000, 20_000
+"""Largest number of values in a section or an arm, and in that of the data, which may name classes.
+Each arm copies its section of the student: 100,000 layers in it took minutes.
+"""
 
 
 def read_saved_settings(run: RunFolder) -> dict[str, Any]:
@@ -58,7 +62,7 @@ def _defaults_of(record: Any) -> dict[str, Any]:
 
 
 def _check_sections(settings: Mapping[str, Any]) -> None:
-    """Check that the sections of a study are groups of settings.
+    """Check that the sections of a study are groups of settings, and of a usual size.
 
     Raises:
         ValueError: If one is not.
@@ -70,3 +74,12 @@ def _check_sections(settings: Mapping[str, Any]) -> None:
     for name, section in sections.items():
         if not isinstance(section, dict):
             raise ValueError(f"{name} should be a group of settings, found {section!r}")
+        limit = MAX_DATA_VALUES if name == "data" else MAX_VALUES
+        if name != "arms" and _count_values(section) > limit:
+            raise ValueError(f"{name} has more than {limit:,} values")
+
+
+def _count_values(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_count_values, value.values()))
+    return sum(map(_count_values, value)) if isinstance(value, list) else 1

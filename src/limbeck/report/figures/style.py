@@ -70,6 +70,8 @@ def figure_settings() -> Iterator[None]:
     """Apply the figures' Matplotlib settings, and restore the user's settings afterwards."""
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")
+        # Labels of absurd numbers leave no room for the axes.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
         yield
