@@ -32,7 +32,7 @@ def test_the_contrast_of_known_pairs():
 def test_text_and_drawings_have_enough_contrast(mode):
     colours = {name: getattr(colour, mode) for name, colour in PALETTE.items()}
     pairs = [(name, "page", TEXT) for name in ("ink", "quiet", "focus", "open", "bad")]
-    pairs += [(name, "page", GRAPHIC) for name in ARMS]
+    pairs += [(name, "page", GRAPHIC) for name in (*ARMS, "family-1", "family-2", "family-3")]
     for verdict in ("good", "bad", "open", "plain"):
         pairs.append((verdict, f"{verdict}-shade", TEXT))
     pairs.append(("ink", "plain-shade", TEXT))

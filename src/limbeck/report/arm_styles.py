@@ -1,16 +1,16 @@
 """One style for one arm: on the page, in every figure, and in the demo."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from limbeck.evaluation.measure import Measure
 from limbeck.report.families import highlighted_arms
 from limbeck.report.palette import light
-from limbeck.run.summary import ArmResult, Summary
+from limbeck.run.summary import Summary
 
 TEACHER = light("teacher")
 COLOURS = tuple(light(f"arm-{number}") for number in range(1, 9))
+FAMILIES = tuple(light(f"family-{number}") for number in range(1, 4))
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 """Shapes of the points of families, in figures where colours stand for arms."""
@@ -48,11 +48,7 @@ def styles_of(summary: Summary) -> dict[str, Style]:
     return arm_styles([arm.name for arm in summary.arms], highlighted_arms(summary))
 
 
-def style_of_family(
-    family: Sequence[ArmResult], styles: Mapping[str, Style], measure: Measure
-) -> Style:
-    """The style of a line through several arms: that of its best coloured arm on validation."""
-    coloured = [arm for arm in family if styles[arm.name] != OTHER]
-    if not coloured:
-        return OTHER
-    return styles[min(coloured, key=measure.validation_mean).name]
+def style_of_family(number: int) -> Style:
+    """The style of a line through several arms, in a tone that is no arm's colour."""
+    dash = DASHES[(number // len(FAMILIES)) % len(DASHES)]
+    return Style(FAMILIES[number % len(FAMILIES)], dash)

@@ -43,6 +43,10 @@ PALETTE = {
     "arm-7": Colour("#7d5a3c", "#b98f6b"),
     "arm-8": Colour("#66741c", "#b7c44d"),
     "other": Colour("#878d97", "#6d7580"),
+    # Lines through several arms.
+    "family-1": Colour("#27364d", "#e1e8f2"),
+    "family-2": Colour("#5b6f8e", "#a9b8cf"),
+    "family-3": Colour("#8192aa", "#71819a"),
     # Heat maps: numbers have the colour "ink" on the first five shades, "page" on the others.
     "shade-1": Colour("#f4f8fb", "#1b2530"),
     "shade-2": Colour("#dcebf5", "#1f3345"),

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from limbeck.evaluation.measure import Measure, measure_of
-from limbeck.report.arm_styles import MARKERS, TEACHER, Style, style_of_family, styles_of
+from limbeck.report.arm_styles import MARKERS, OTHER, TEACHER, Style, style_of_family, styles_of
 from limbeck.report.families import Family, control_of, families, is_control, labels, settings
 from limbeck.report.figures.axes import set_y_label, set_y_limits, spaced_ticks
 from limbeck.report.figures.panels import MAX_PANELS, columns_of, make_panels, set_panel_title
@@ -52,21 +52,36 @@ class Line:
     Attributes:
         family: Arms that differ only in temperature.
         styles: Style of each arm of the study.
-        shape: Shape of its points.
+        number: Number of the line in the legend.
         shift: Factor of the positions, so that lines do not hide each other.
         has_dots: Whether to draw single seeds.
     """
 
     family: Family
     styles: Mapping[str, Style]
-    shape: str
+    number: int
     shift: float
     has_dots: bool
 
-    def handle(self, measure: Measure, *, is_alone: bool) -> Line2D:
-        """Entry of the legend; in ink if lines in other panels share it."""
-        colour = style_of_family(self.family, self.styles, measure).colour if is_alone else INK
-        return Line2D([], [], color=colour, marker=self.shape, markersize=4, linewidth=1.6)
+    @property
+    def style(self) -> Style:
+        """Style of the line."""
+        return style_of_family(self.number)
+
+    @property
+    def shape(self) -> str:
+        """Shape of its points."""
+        return MARKERS[self.number % len(MARKERS)]
+
+    def colour_of(self, arm: ArmResult) -> str:
+        """The colour of the arm, or of the line if the arm has none."""
+        style = self.styles[arm.name]
+        return self.style.colour if style == OTHER else style.colour
+
+    def handle(self) -> Line2D:
+        """Entry of the legend."""
+        look: dict[str, Any] = {"color": self.style.colour, "linestyle": self.style.dash}
+        return Line2D([], [], marker=self.shape, markersize=4, linewidth=1.6, **look)
 
 
 def by_temperature(summary: Summary) -> ReportFigure | None:
@@ -84,7 +99,6 @@ def by_temperature(summary: Summary) -> ReportFigure | None:
         return None
     styles = styles_of(summary)
     names = list(dict.fromkeys(name for panel in panels for name in panel.names()))
-    shapes = {name: MARKERS[i % len(MARKERS)] for i, name in enumerate(names)}
     has_dots = len(names) <= 3 and len(panels) == 1
     handles: dict[str, Line2D] = {}
     with figure_settings():
@@ -94,9 +108,9 @@ def by_temperature(summary: Summary) -> ReportFigure | None:
             middle = (len(panel.lines) - 1) / 2
             for i, (name, line) in enumerate(zip(panel.names(), panel.lines, strict=True)):
                 shift = 1.035 ** (i - middle)  # so that lines do not hide each other
-                drawing = Line(line, styles, shapes[name], shift, has_dots)
+                drawing = Line(line, styles, names.index(name), shift, has_dots)
                 values += _draw_line(axes, drawing, words.measure)
-                handles[name] = drawing.handle(words.measure, is_alone=len(panels) == 1)
+                handles[name] = drawing.handle()
             temperatures = [_temperature(arm) for line in panel.lines for arm in line]
             _finish(axes, temperatures, values, words, 12 // columns_of(len(panels)))
             control = panel.control.name if panel.control else "no control"
@@ -125,7 +139,7 @@ def _levels(panels: Sequence[Panel], styles: Mapping[str, Style]) -> dict[str, L
 def _caption(words: MeasureWording, panels: int, hidden: int, *, dots: bool) -> str:
     sentences = [
         "Points are means over seeds with the 95 % intervals of these means.",
-        "Each has the colour of its arm; a line has the colour of its best arm on validation.",
+        "Each has the colour of its arm, or of its line if the arm has none.",
         "The band is the interval of the control.",
     ]
     if dots:
@@ -201,11 +215,11 @@ def _draw_line(axes: Axes, line: Line, measure: Measure) -> list[float]:
     arms = sorted(line.family, key=_temperature)
     positions = [_temperature(arm) * line.shift for arm in arms]
     means = [float(np.mean(measure.seed_values(arm))) for arm in arms]
-    colour = style_of_family(arms, line.styles, measure).colour
-    axes.plot(positions, means, color=colour, linewidth=1.6, zorder=2.5)
+    style = line.style
+    axes.plot(positions, means, color=style.colour, linestyle=style.dash, linewidth=1.4, zorder=2.5)
     values = list(means)
     for x, mean, arm in zip(positions, means, arms, strict=True):
-        colour = line.styles[arm.name].colour
+        colour = line.colour_of(arm)
         axes.plot([x], [mean], line.shape, color=colour, markersize=4.5, zorder=3)
         seeds = measure.seed_values(arm)
         interval = t_interval(seeds)
