@@ -10,7 +10,7 @@ from support.fuzz import attempt, examples, fuzz, snapshot, stop
 from support.fuzz_values import TEXTS, texts
 
 import limbeck
-from limbeck.cli import demo, export, plan, sample
+from limbeck.cli import compare, demo, export, plan, sample
 from limbeck.cli.config.compose import compose
 from limbeck.study.study import Study
 
@@ -101,14 +101,17 @@ def study_words(draw):
 
 
 SETTINGS = {"export": export.SETTINGS, "sample": sample.SETTINGS, "demo": demo.SETTINGS}
-SETTINGS["plan"] = plan.SETTINGS
+SETTINGS |= {"plan": plan.SETTINGS, "compare": compare.SETTINGS}
 VERBS = ("resume", "report", "plan", "export", "cost", "demo", "sample", "verify", "predict")
+READERS = ("compare", "runs", "open")
 
 
 @st.composite
 def other_words(draw):
     """Words of the verbs that take a run, a bundle or a store."""
-    verb = draw(st.sampled_from((*VERBS, "recipes", "store", "nix", "", "-h", "--version")))
+    verb = draw(
+        st.sampled_from((*VERBS, *READERS, "recipes", "store", "nix", "", "-h", "--version"))
+    )
     words = draw(st.lists(st.sampled_from(FILES) | texts, max_size=2))
     if verb == "store":
         words.insert(0, draw(st.sampled_from(["list", "verify", "clear", "nix", ""])))

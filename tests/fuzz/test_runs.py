@@ -13,6 +13,7 @@ from limbeck.deploy.demo import Demo
 from limbeck.study.study import Study
 
 VERBS = ("report", "report", "plan", "resume", "export", "cost", "demo", "sample", "run", "distill")
+READERS = ("compare", "compare", "runs", "open")
 FILES = (
     "manifest.json",
     "manifest.json",
@@ -47,10 +48,13 @@ def without_work(monkeypatch):
         monkeypatch.setattr(Study, name, stop)
     monkeypatch.setattr(torch.onnx, "export", stop)
     monkeypatch.setattr(Demo, "serve", stop)
+    monkeypatch.setattr("webbrowser.open", lambda page: True)
 
 
 def words_of(verb):
     match verb:
+        case "compare":
+            return [verb, "run", "other"]
         case "sample":
             return [verb, "run", "The "]
         case "run" | "distill":
@@ -70,14 +74,16 @@ def test_changed_run_folders_end_with_an_exit_code(count, run):
     def check(folder, verb, changes):
         copy = folder / "run"
         shutil.copytree(run, copy)
+        if verb == "compare":
+            shutil.copytree(run, folder / "other")
         for name, (kind, content) in changes.items():
             damage(copy / name, kind, content)
         before = snapshot(copy)
         attempt(folder, *words_of(verb))
-        if verb in ("run", "distill"):
+        if verb in ("run", "distill", *READERS):
             assert snapshot(copy) == before
 
-    fuzz(count, check, st.sampled_from(VERBS), changes())
+    fuzz(count, check, st.sampled_from((*VERBS, *READERS)), changes())
 
 
 def damage(file, kind, content):

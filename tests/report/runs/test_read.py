@@ -16,7 +16,8 @@ def run(tmp_path):
 
 def test_names_are_the_paths_without_their_common_folders(tmp_path):
     assert short_names([tmp_path / "x" / "1", tmp_path / "x" / "2"]) == ["1", "2"]
-    assert short_names([tmp_path / "x" / "1", tmp_path / "y" / "1"]) == ["x/1", "y/1"]
+    assert short_names([tmp_path / "x" / "1", tmp_path / "y" / "1"]) == ["x", "y"]
+    assert short_names([tmp_path / "x" / "1", tmp_path / "y" / "2"]) == ["x/1", "y/2"]
     assert short_names([tmp_path / "x", tmp_path / "x" / "1"]) == ["x", "x/1"]
 
 

@@ -127,7 +127,10 @@ def _read(folder: RunFolder, name: str) -> FinishedRun:
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """Return the paths without the folders that they have in common."""
+    """Return the paths without the folders that they have in common, at the start and the end."""
     whole = [Path(os.path.abspath(path)) for path in paths]
     common = os.path.commonpath([path.parent for path in whole])
-    return [path.relative_to(common).as_posix() for path in whole]
+    parts = [path.relative_to(common).parts for path in whole]
+    while len({names[-1] for names in parts}) == 1 and all(len(names) > 1 for names in parts):
+        parts = [names[:-1] for names in parts]
+    return ["/".join(names) for names in parts]

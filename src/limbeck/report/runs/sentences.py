@@ -38,7 +38,10 @@ def finding(comparison: Comparison, summary: Summary) -> str:
     """The verdict on two runs, and its evidence."""
     words = wording_of(summary)
     statement = words.finding(comparison, summary)
-    return f"{OPENINGS[comparison.verdict]}: {statement} ({evidence(comparison, summary)})."
+    opening = OPENINGS[comparison.verdict]
+    if words.measure.delta(comparison).ci95_total == (0.0, 0.0):
+        opening = "No difference"
+    return f"{opening}: {statement} ({evidence(comparison, summary)})."
 
 
 def evidence(comparison: Comparison, summary: Summary) -> str:

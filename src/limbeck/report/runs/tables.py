@@ -1,5 +1,7 @@
 """The tables of a comparison of runs, shared by the page and the terminal."""
 
+from collections.abc import Sequence
+
 from limbeck.report.arm_styles import TEACHER, arm_styles
 from limbeck.report.families import settings
 from limbeck.report.formats import bare_p_value
@@ -15,13 +17,20 @@ VERSIONS = ("limbeck", "torch")
 ABSENT = "–"
 UNRELATED = ("seconds",)
 """Columns of the report that differ for reasons other than the students."""
+OPTIONAL = ("ece", "agreement", "kl_to_teacher", "perplexity")
+"""Columns that a terminal has no room for, next to long names."""
 
 
-def results(comparison: RunsComparison) -> Table:
-    """The results of the students that are compared, and of their controls."""
+def results(comparison: RunsComparison, without: Sequence[str] = ()) -> Table:
+    """The results of the students that are compared, and of their controls.
+
+    Args:
+        comparison: Comparison of runs.
+        without: Keys of columns to leave out.
+    """
     summary = comparison.summary
     table = results_table(summary)
-    columns = [column for column in table.columns if column.key not in UNRELATED]
+    columns = [column for column in table.columns if column.key not in (*UNRELATED, *without)]
     styles = arm_styles([arm.name for arm in summary.arms])
     colours = [styles[arm.name].colour for arm in summary.arms]
     if summary.teacher is not None:

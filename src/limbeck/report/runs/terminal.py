@@ -23,7 +23,8 @@ def print_comparison(result: RunsComparison | RunsRanking, console: Console | No
     console = console or OutputConsole(highlight=False)
     if isinstance(result, RunsComparison):
         verdicts, remarks = sentences.headlines(result), sentences.remarks(result)
-        content = [tables.results(result), tables.comparisons(result), tables.differences(result)]
+        results = tables.results(result, without=tables.OPTIONAL)
+        content = [results, tables.comparisons(result), tables.differences(result)]
     else:
         verdicts = [sentences.ranking_headline(result)]
         remarks, content = sentences.ranking_remarks(result), [tables.ranks(result)]
