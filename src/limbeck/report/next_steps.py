@@ -122,7 +122,9 @@ def _better_studies(summary: Summary, manifest: Manifest) -> list[Step]:
     if main.verdict != "helps" and _can_sweep(summary, manifest):
         extra = (f"objective.temperature={TEMPERATURES}",)
         command = _command(manifest, without=("objective.temperature",), extra=extra, sweep=True)
-        steps.append(Step("Try other temperatures; the best is chosen on validation:", command))
+        if command:
+            text = "Try other temperatures; the best is chosen on validation:"
+            steps.append(Step(text, command))
     return steps
 
 

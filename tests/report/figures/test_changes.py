@@ -29,3 +29,10 @@ def test_controls_are_named_if_they_differ_and_many_rows_are_cut():
     assert len(names) == 2 * 6
     many = changes(make_sweep(temperatures=range(1, 41)))
     assert "Only 60 of 80 comparisons are drawn" in many.caption
+
+
+def test_equal_arms_have_an_axis_with_different_ticks():
+    arms = [make_control("hard", [3, 3]), make_arm("soft", [3, 3])]
+    delta = Delta(mean=0, ci95=(0, 0), ci95_total=(0, 0), per_seed=(0, 0))
+    figure = changes(make_summary(arms, [make_comparison("soft", "hard", delta_errors=delta)]))
+    assert {"−1", "0", "1"} <= set(texts(figure.svg))

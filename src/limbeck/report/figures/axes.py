@@ -64,6 +64,15 @@ def set_y_limits(axes: Axes, values: Sequence[float], words: MeasureWording) -> 
     set_ticks(axes.yaxis, 6, words)
 
 
+def widen_x_limits(axes: Axes, words: MeasureWording) -> None:
+    """Show at least two units of the measure, if all values are nearly equal."""
+    least = 2.0 if words.measure.is_integer else 0.002
+    low, high = axes.get_xlim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_xlim(middle - least / 2, middle + least / 2)
+
+
 def set_y_label(axes: Axes, words: MeasureWording, data: DataFacts) -> None:
     """Label the vertical axis, on two lines if the label is long."""
     axes.set_ylabel(fill(words.axis(data), 34))

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from limbeck.report.arm_styles import Style, styles_of
 from limbeck.report.families import MAX_COLOURED
-from limbeck.report.figures.axes import set_ticks
+from limbeck.report.figures.axes import set_ticks, widen_x_limits
 from limbeck.report.figures.style import (
     INK,
     PAGE,
@@ -46,6 +46,7 @@ def changes(summary: Summary) -> ReportFigure | None:
         axes.set_yticks(range(len(comparisons)), names)
         axes.set_ylim(len(comparisons) - 0.4, -0.6)
         axes.margins(x=0.08)
+        widen_x_limits(axes, words)
         set_ticks(axes.xaxis, 7, words)
         axes.set_xlabel(f"change in {words.title_in_sentence} (below 0 is better)")
         only_grid(axes, "x")

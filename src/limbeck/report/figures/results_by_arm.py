@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from limbeck.report.arm_styles import TEACHER, Style, styles_of
 from limbeck.report.families import MAX_COLOURED, highlighted_arms
-from limbeck.report.figures.axes import set_ticks
+from limbeck.report.figures.axes import set_ticks, widen_x_limits
 from limbeck.report.figures.statistics import t_interval
 from limbeck.report.figures.style import (
     INK,
@@ -50,6 +50,7 @@ def results_by_arm(summary: Summary) -> ReportFigure | None:
         axes.set_ylim(max(positions.values()) + 0.7, -0.7)
         axes.margins(x=0.08)
         _hide_negative_side(axes)
+        widen_x_limits(axes, words)
         set_ticks(axes.xaxis, 7, words)
         axes.set_xlabel(f"{words.axis(summary.data)} (fewer is better)")
         only_grid(axes, "x")
