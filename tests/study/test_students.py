@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import load_file
+from support.pages import Page
 from support.studies import make_study
 from torch import nn
 
@@ -98,9 +99,8 @@ def test_an_arm_with_a_failed_control_is_not_compared(data, tmp_path, real_repor
     assert summary.arms[0].failed_control == "hard"
     assert "Arm 'soft' has no comparison, because its control 'hard' failed." in summary.warnings
     assert not any("has no control to compare with" in warning for warning in summary.warnings)
-    assert "No comparison: the control hard failed." in (
-        tmp_path / "run" / "report.html"
-    ).read_text(encoding="utf-8")
+    page = Page((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
+    assert "No comparison: the control hard failed." in page.text
 
 
 def test_a_cohort_that_runs_out_of_memory_does_not_stop_the_others(data, tmp_path, monkeypatch):

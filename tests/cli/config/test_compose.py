@@ -104,6 +104,7 @@ def test_composed_settings_are_yaml(capsys, recipe):
         "trainer",
         "store",
         "bias",
+        "margin",
         "examples",
         "logger",
         "out",
