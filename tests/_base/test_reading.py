@@ -15,6 +15,7 @@ import limbeck
 from limbeck._base.reading import (
     decompress,
     open_arrays,
+    open_text,
     parse_json,
     parse_yaml,
     read_bytes,
@@ -38,10 +39,10 @@ OWN_FILES = {
     "deploy/destination.py",
     "deploy/latency.py",
     "deploy/run_cost.py",
-    "report/page.py",
+    "report/template.py",
     "store/answers.py",
     "study/results.py",
-    "study/study.py",
+    "study/settings.py",
     # files of the system, and of limited size
     "run/git.py",
     "run/manifest.py",
@@ -52,6 +53,16 @@ OWN_FILES = {
     # the runtime of bundles, with limits of its own
     "_base/bundle_runtime.py",
 }
+
+
+def use(open_it):
+    """Function that opens a file and closes it."""
+
+    def read(file):
+        with open_it(file):
+            pass
+
+    return read
 
 
 def test_files_are_read_within_limits_everywhere():
@@ -145,3 +156,12 @@ def test_compressed_files_that_unpack_to_much_more_are_refused(tmp_path, monkeyp
         open_arrays(tmp_path / "c.npz") as arrays,
     ):
         arrays["a"]
+
+
+@pytest.mark.parametrize("read", [read_bytes, read_json, use(open_text), use(open_arrays)])
+def test_a_file_with_a_terabyte_of_nothing_is_not_read(tmp_path, read):
+    """It takes no space on the disk. As one line of a table it filled the memory."""
+    with open(tmp_path / "file", "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match="gap that is not on the disk"):
+        read(tmp_path / "file")

@@ -96,6 +96,8 @@ length of a string before its bytes: 8, which may be padded to end in 0.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
+MAX_GAPS = 1 << 30
+"""Largest size of the parts of a file that are not on the disk, in bytes."""
 SHORTAGES = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 """Errors of the system that no file is to blame for."""
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -135,12 +137,22 @@ class DifferentOutputsError(RuntimeFailure):
 # Files --------------------------------------------------------------------------------------------
 
 
-def open_file(path: Path) -> io.BufferedReader:
+class GapError(ValueError):
+    """A file claims to be much larger than what is on the disk."""
+
+
+def open_file(path: Path, *, allow_gaps: bool = False) -> io.BufferedReader:
     """Open a file for reading, but no pipe or device, from which a read may wait forever.
+
+    A small file can claim terabytes that are not on the disk, and take as long to read.
+
+    Args:
+        path: Path of the file.
+        allow_gaps: Whether the file may have large gaps, because it is not read from end to end.
 
     Raises:
         OSError: If the file cannot be opened.
-        ValueError: If it is not a file.
+        ValueError: If it is not a file, or has large gaps.
     """
 
     def opener(name: str, flags: int) -> int:
@@ -150,7 +162,21 @@ def open_file(path: Path) -> io.BufferedReader:
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise ValueError("neither a file nor a folder")
+    if not allow_gaps and _has_large_gaps(stream.fileno()):
+        stream.close()
+        raise GapError("most of it is a gap that is not on the disk")
     return stream
+
+
+def _has_large_gaps(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    blocks = getattr(status, "st_blocks", None)
+    if blocks is None or status.st_size - 512 * blocks <= MAX_GAPS:
+        return False
+    # Some network file systems count no blocks. They report no gap either.
+    first_gap = os.lseek(descriptor, 0, os.SEEK_HOLE)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return first_gap < status.st_size
 
 
 def check_archive(archive: zipfile.ZipFile, max_bytes: int, max_ratio: int = MAX_RATIO) -> None:

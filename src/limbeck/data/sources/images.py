@@ -113,7 +113,7 @@ def _read_array(file: Path, dimensions: int) -> np.ndarray:
     if file.suffix != ".npy":
         return read_idx(file, dimensions=dimensions)
     try:
-        open_file(file).close()  # NumPy would wait for a pipe
+        open_file(file, allow_gaps=True).close()  # NumPy would wait for a pipe
         images = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
