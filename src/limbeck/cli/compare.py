@@ -50,12 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     else:
         result = rank(runs)
+    if page is not None:
+        write_page(result, Path(page))  # first: a reader such as head may close the output early
     print_comparison(result)
-    if page is None:
-        say("page: add to=FILE.html")
-    else:
-        write_page(result, Path(page))
-        say(f"page: {page}")
+    say("page: add to=FILE.html" if page is None else f"page: {page}")
     return 0
 
 
