@@ -37,7 +37,7 @@ def check(figures, *names):
         assert collisions(figure) == [], name
 
 
-@pytest.mark.parametrize("name", ["full", "text"])
+@pytest.mark.parametrize("name", ["full", pytest.param("text", marks=pytest.mark.slow)])
 def test_labels_of_a_study(figures, request, name):
     folder = RunFolder(request.getfixturevalue(f"{name}_run"))
     draw_figures(folder, read_summary(folder))
@@ -47,10 +47,10 @@ def test_labels_of_a_study(figures, request, name):
 @pytest.mark.parametrize(
     ("classes", "names"),
     [
-        (1, ["the only one"]),
+        pytest.param(1, ["the only one"], marks=pytest.mark.slow),
         (10, [f"sandpiper {'abcdefghij'[i]}" for i in range(10)]),
         pytest.param(30, [f"northern goshawk {i}" for i in range(30)], marks=pytest.mark.slow),
-        (100, [f"white-throated nightingale {i}" for i in range(100)]),
+        pytest.param(100, [f"blue nightingale {i}" for i in range(100)], marks=pytest.mark.slow),
     ],
 )
 def test_labels_of_many_classes_with_long_names(figures, tmp_path, classes, names):
@@ -60,7 +60,8 @@ def test_labels_of_many_classes_with_long_names(figures, tmp_path, classes, name
     check(figures, "recall", "reliability")
 
 
-@pytest.mark.parametrize("sizes", [(100,), pytest.param((100, 105, 5000), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [(100,), (100, 105, 5000)])
 def test_labels_of_a_sweep(figures, tmp_path, sizes):
     summary = make_sweep(temperatures=(0.5, 1, 1.5, 2, 4, 20), sizes=sizes)
     draw_figures(RunFolder(tmp_path), summary)
