@@ -236,3 +236,9 @@ def test_a_deleted_working_directory_is_named(tmp_path, monkeypatch, capsys, wor
     folder.rmdir()
     assert main(words) == 2
     assert "The working directory no longer exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["report", "resume"])
+def test_a_folder_whose_name_begins_with_a_dash(verb, capsys):
+    assert main([verb, "--", "-run"]) == 2
+    assert "-run " in capsys.readouterr().err  # a message about this folder, not about options

@@ -131,8 +131,11 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     if not words or words[0] not in verbs:
         return parser.parse_args(words)
     verb, *rest = words
+    namespace = argparse.Namespace(verb=verb, words=words)
+    if "--" in rest:  # which the other method forgets: a folder -x after it would be an option
+        return verbs[verb].parse_args(rest, namespace)
     # Unlike a subparser, this accepts settings on both sides of an option.
-    return verbs[verb].parse_intermixed_args(rest, argparse.Namespace(verb=verb, words=words))
+    return verbs[verb].parse_intermixed_args(rest, namespace)
 
 
 def _prepare_process() -> None:
