@@ -9,6 +9,8 @@ from support.summaries import make_arm, make_comparison, make_metrics
 
 from limbeck._base.errors import ConfigError
 from limbeck.evaluation.margin import (
+    MIN_ERRORS,
+    ONE_SIDED_LEVEL,
     Margin,
     compare_with_margin,
     correct_margin_tests,
@@ -72,12 +74,28 @@ def test_size_in_the_measure():
 def test_a_margin_that_does_not_fit_the_study_is_refused():
     Margin.parse(499).check(ERRORS, samples=500, has_teacher=False)
     Margin.parse(0.01).check(BITS_PER_BYTE, samples=1, has_teacher=False)
+    Margin.parse("0.1%").check(ERRORS, samples=4000, has_teacher=False)
+    Margin.parse(1).check(ERRORS, samples=500, has_teacher=False, name="effect", min_errors=0)
     with pytest.raises(ConfigError, match="as large as the test split"):
         Margin.parse(500).check(ERRORS, samples=500, has_teacher=True)
     with pytest.raises(ConfigError, match="text is judged by bits per byte"):
         Margin.parse("1%").check(BITS_PER_BYTE, samples=500, has_teacher=True)
+    with pytest.raises(ConfigError, match=r"margin=20 bits per byte is no difference.*0\.01"):
+        Margin.parse(20).check(BITS_PER_BYTE, samples=500, has_teacher=True)
     with pytest.raises(ConfigError, match="needs a teacher"):
         Margin.parse("1%gap").check(ERRORS, samples=500, has_teacher=False)
+
+
+@pytest.mark.parametrize("value", ["0.5%", 0.005, 3])
+def test_a_margin_of_few_errors_is_refused_because_no_study_can_show_it(value):
+    """Such as a share without its per cent sign."""
+    with pytest.raises(ConfigError, match=r"is less than 3\.7 errors on 500 test samples"):
+        Margin.parse(value).check(ERRORS, samples=500, has_teacher=True)
+
+
+def test_students_that_agree_on_all_samples_seldom_differ_by_the_smallest_margin():
+    unseen = (1 - MIN_ERRORS / 500) ** 500
+    assert 0.02 < unseen < ONE_SIDED_LEVEL
 
 
 # Tests --------------------------------------------------------------------------------------------

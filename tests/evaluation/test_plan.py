@@ -13,11 +13,11 @@ from limbeck.run.summary import TeacherResult
 PARTS = VarianceParts(seeds=20.0, samples=60.0, residual=8.0, number_of_samples=500)
 
 
-def pilot(mean=-10.0, variances=PARTS, **fields):
+def pilot(mean=-10.0, variances=PARTS, seeds=3, **fields):
     comparison = make_comparison(
         "soft",
         "hard",
-        delta_errors=Delta(mean=mean, ci95=(-30.0, 5.0), per_seed=(mean, mean, mean)),
+        delta_errors=Delta(mean=mean, ci95=(-30.0, 5.0), per_seed=(mean,) * seeds),
         variances=variances,
         main=True,
     )
@@ -66,6 +66,8 @@ def test_rows_hold_the_pilot_and_no_single_seed():
         (pilot(), {"effect": 1, "margin": 2}, "Choose one"),
         (pilot(), {"effect": "0"}, r"effect='0' is not a difference above 0.*effect=20"),
         (pilot(), {"margin": "600"}, "margin=600 is as large as the test split"),
+        (pilot(), {"margin": "0.5%"}, "less than 3.7 errors"),
+        (pilot(seeds=0), {"effect": 5}, "no estimate of its variance"),
         (
             pilot(teacher=TeacherResult(name="net", params=1, test=make_metrics(50))),
             {"margin": "10%gap"},

@@ -222,6 +222,14 @@ def test_a_margin_adds_tests_of_equivalence_and_of_replacements(data, tmp_path):
         assert entry.ci95[0] <= entry.delta <= entry.ci95[1]
 
 
+def test_a_share_of_a_small_gap_is_a_warning_and_no_test(data, tmp_path):
+    """A tenth of a gap of less than 37 errors is below 3.7."""
+    summary = study_of(data, tmp_path / "run", seeds=2, epochs=1, margin="10%gap").run()
+    assert summary.margin is None
+    assert summary.replacements is None
+    assert sum("nothing was tested within it" in text for text in summary.warnings) == 1
+
+
 @pytest.mark.parametrize(
     ("margin", "message"), [(40, "as large as the test split"), ("5 %%", "not a difference above")]
 )

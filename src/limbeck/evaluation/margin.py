@@ -22,6 +22,12 @@ _FORMS = (
 )
 
 ONE_SIDED_LEVEL = LEVEL / 2
+MIN_ERRORS = -math.log(ONE_SIDED_LEVEL)
+"""Smallest margin in errors, 3.7: with so many in the mean, none is seen in 2.5 % of studies.
+
+So models that differ on no test sample may still differ by more than a smaller margin.
+"""
+BITS_OF_A_BYTE = 8
 
 TestOf: TypeAlias = Callable[[str, str | None], CrossedTest]
 """Function that tests the difference between an arm and another arm, or the teacher (None)."""
@@ -71,7 +77,13 @@ class Margin:
         return cls(share, kind)
 
     def check(
-        self, measure: Measure, *, samples: int, has_teacher: bool, name: str = "margin"
+        self,
+        measure: Measure,
+        *,
+        samples: int,
+        has_teacher: bool,
+        name: str = "margin",
+        min_errors: float = MIN_ERRORS,
     ) -> None:
         """Check that the margin fits a study, before anything is trained.
 
@@ -80,25 +92,31 @@ class Margin:
             samples: Number of test samples.
             has_teacher: Whether the study has a teacher.
             name: Name of the setting, for messages.
+            min_errors: Smallest number of errors.
 
         Raises:
-            ConfigError: If it is in another unit, or every difference would be within it.
+            ConfigError: If it is in another unit, or no difference or every one would be within it.
         """
-        if self.kind == "samples" and measure.key != "errors":
-            raise ConfigError(
-                f"{name}={self.amount:.4%} is a share of test samples, but text is judged by bits "
-                f"per byte. {_FORMS.format(name)}"
+        is_errors = measure.key == "errors"
+        size = self.size(samples=samples, gap=None)
+        problem = ""
+        if self.kind == "samples" and not is_errors:
+            problem = "is a share of test samples, but text is judged by bits per byte"
+        elif self.kind == "gap" and not has_teacher:
+            problem = "of the gap needs a teacher, and the study has none"
+        elif self.kind == "measure" and not is_errors and self.amount >= BITS_OF_A_BYTE:
+            problem = f"bits per byte is no difference: text without a model has {BITS_OF_A_BYTE}"
+        elif is_errors and size is not None and size < min_errors:
+            problem = (
+                f"is less than {min_errors:.1f} errors on {samples:,} test samples, which no study "
+                "can show: even models that agree on all of them may differ by so many on others"
             )
-        if self.kind == "gap" and not has_teacher:
-            raise ConfigError(
-                f"{name}={self.amount:.4%} of the gap needs a teacher, and the study has none. "
-                f"{_FORMS.format(name)}"
-            )
-        if self.kind == "measure" and measure.key == "errors" and self.amount >= samples:
-            raise ConfigError(
-                f"{name}={self.amount:g} is as large as the test split, which has {samples:,} "
-                f"samples. {_FORMS.format(name)}"
-            )
+        elif self.kind == "measure" and is_errors and self.amount >= samples:
+            problem = f"is as large as the test split, which has {samples:,} samples"
+        if problem:
+            is_share = self.kind != "measure"
+            value = f"{self.amount * 100:g}%" if is_share else f"{self.amount:g}"
+            raise ConfigError(f"{name}={value} {problem}. {_FORMS.format(name)}")
 
     def size(self, *, samples: int, gap: float | None) -> float | None:
         """Return the margin in the measure of the study.
@@ -271,7 +289,9 @@ def margin_of_study(margin: Margin, summary: Summary, measure: Measure) -> float
     gap = None
     main = summary.main_comparison
     if main is not None and summary.teacher is not None:
-        control = measure.value(summary.arm(main.control).mean)
+        arms = {arm.name: arm for arm in summary.arms}
+        arm = arms.get(main.control)
+        control = None if arm is None else measure.value(arm.mean)
         teacher = measure.value(summary.teacher.test)
         gap = None if control is None or teacher is None else control - teacher
     return margin.size(samples=summary.data.test, gap=gap)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from limbeck._base.errors import ConfigError
-from limbeck.evaluation.margin import Margin, margin_of_study
+from limbeck.evaluation.margin import MIN_ERRORS, Margin, margin_of_study
 from limbeck.evaluation.measure import measure_of
 from limbeck.evaluation.power import MAX_SEEDS, POWER, power, power_within
 from limbeck.evaluation.statistics import Variances
@@ -59,12 +59,12 @@ def plan_study(
         raise ConfigError("Choose one of effect= (a difference to show) and margin= (not worse).")
     comparison = _comparison_of(summary, arm)
     parts = comparison.variances
-    if parts is None:
+    pilot_seeds = len(measure_of(summary).delta(comparison).per_seed or ())
+    if parts is None or pilot_seeds < 2:
         raise ConfigError(
             f"The comparison of {comparison.arm} has no estimate of its variance: it has one seed, "
             "or an earlier version of limbeck made it. Run a pilot with seeds=3 or more."
         )
-    pilot_seeds = len(measure_of(summary).delta(comparison).per_seed)
     variances = Variances(parts.seeds, parts.samples, parts.residual)
     name, value = ("effect", effect) if margin is None else ("margin", margin)
     amount = _amount(summary, comparison, name, value)
@@ -111,8 +111,13 @@ def _amount(summary: Summary, comparison: Comparison, name: str, value: object) 
             )
         return difference
     margin = Margin.parse(value, name)
-    has_teacher = summary.teacher is not None
-    margin.check(measure, samples=summary.data.test, has_teacher=has_teacher, name=name)
+    margin.check(
+        measure,
+        samples=summary.data.test,
+        has_teacher=summary.teacher is not None,
+        name=name,
+        min_errors=MIN_ERRORS if name == "margin" else 0,
+    )
     amount = margin_of_study(margin, summary, measure)
     if amount is None:
         raise ConfigError(

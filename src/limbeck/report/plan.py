@@ -35,13 +35,10 @@ def plan_table(plan: Plan, summary: Summary) -> list[list[str]]:
 
 
 def plan_cost(summary: Summary) -> str:
-    """How long one more seed takes; empty if the time is unknown."""
-    numbers = {len(arm.seeds) for arm in summary.arms}
-    most = max(numbers, default=0)
+    """How long one more seed takes, if that is known, and how rough the numbers are."""
+    doubt = "The numbers are rough: they take what the pilot saw for the truth."
+    most = max((len(arm.seeds) for arm in summary.arms), default=0)
     if not most or not summary.seconds.training:
-        return ""
+        return doubt
     time = seconds(summary.seconds.training / most)
-    return (
-        f"One more seed of all arms takes about {time} of training on this machine. The numbers "
-        "are rough: they take what the pilot saw for the truth."
-    )
+    return f"One more seed of all arms takes about {time} of training, as in the pilot. {doubt}"

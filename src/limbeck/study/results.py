@@ -8,6 +8,7 @@ from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.evaluation.comparison import mark_main
 from limbeck.evaluation.margin import (
+    MIN_ERRORS,
     Margin,
     decide_within_margin,
     find_replacements,
@@ -39,9 +40,14 @@ NO_METRICS = Metrics(
 )
 
 NO_GAP = (
-    "The margin is a share of the gap between control and teacher, but the teacher is no better "
-    "than the control, so nothing was tested within it. Set it as a number or a share of the test "
-    "samples, such as margin=0.5%."
+    "The margin is a share of the gap between control and teacher, but there is none: no arm was "
+    "compared, or the teacher is no better than the control. So nothing was tested within it. Set "
+    "it as a number or a share of the test samples, such as margin=0.5%."
+)
+SMALL_GAP = (
+    "The margin is a share of the gap between control and teacher, and that share is less than "
+    "3.7 errors, so nothing was tested within it: even models that agree on all test samples may "
+    "differ by so many on others."
 )
 
 
@@ -123,6 +129,8 @@ def summarize(
         margin = margin_of_study(facts.margin, summary, MEASURES[measure])
         if margin is None:
             warnings.append(NO_GAP)
+        elif measure == "errors" and margin < MIN_ERRORS:
+            warnings.append(SMALL_GAP)
         else:
             summary = _decide_within_margin(summary, margin, scores)
     return replace(summary, warnings=(*study_warnings(summary), *warnings))
