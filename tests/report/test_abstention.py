@@ -45,6 +45,10 @@ def test_the_lead_says_what_is_promised(abstention, text):
     assert bool(text) == bool(lead)
 
 
+def test_a_damaged_number_of_test_samples_is_no_division_by_zero():
+    assert abstention_rows(content(ROW), 0)
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.9, 0.901, 0.99, 0.9999, 0.99999, 1 - 1e-7])
 def test_a_threshold_is_rounded_up_a_little(threshold):
     rounded = float(confidence(threshold))

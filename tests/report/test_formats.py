@@ -28,6 +28,7 @@ from limbeck.report import formats
         (formats.share, 1e-9, "< 0.001 %"),
         (formats.share, 0, "0.0 %"),
         (formats.share, None, "–"),
+        (formats.share, -0.001, "–"),
         (formats.seconds, 0, "0.0 s"),
         (formats.seconds, 0.01, "< 0.1 s"),
         (formats.seconds, 0.84, "0.8 s"),

@@ -256,3 +256,34 @@ def test_a_study_of_text_needs_more_keys(path):
 def test_a_missing_summary_is_a_run_that_did_not_finish(tmp_path):
     with pytest.raises(ConfigError, match=r"summary\.json is missing: .*limbeck resume"):
         read_summary(RunFolder(tmp_path))
+
+
+VARIANCES = {"seeds": 4.0, "samples": 9.0, "residual": 1.0, "number_of_samples": 500}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"residual": -1.0}, "has a number below 0"),
+        ({"seeds": 1e200}, "above 1e100"),
+        ({"number_of_samples": 1}, r"should be from 2 to 1e\+15"),
+    ],
+)
+def test_variances_that_no_plan_can_be_made_from_are_refused(change, message):
+    summary = copy.deepcopy(SHORTEST)
+    summary["comparisons"][0]["variances"] = VARIANCES
+    parse_summary(summary)
+    summary["comparisons"][0]["variances"] = {**VARIANCES, **change}
+    with pytest.raises(UntrustedFileError, match=message):
+        parse_summary(summary)
+
+
+@pytest.mark.parametrize("key", ["arm", "reference"])
+def test_replacements_name_arms_of_the_study(key):
+    test = {"p_equivalent": 0.5, "p_not_worse": 0.5, "p_worse": 0.5}
+    entry = {"arm": "kd", "reference": "hard", "delta": 1.0, "ci95": [0.0, 2.0]}
+    entry |= {"margin_test": test, "verdict": "not shown"}
+    summary = {**copy.deepcopy(SHORTEST), "margin": 10.0, "replacements": [entry]}
+    parse_summary(summary)
+    entry[key] = "x"
+    assert "replacements[0] names 'x', which is no arm" in message_of(summary)

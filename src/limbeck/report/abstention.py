@@ -38,16 +38,17 @@ def abstention_heading(content: Abstention) -> list[str]:
 
 def abstention_rows(content: Abstention, test_samples: int) -> list[list[str]]:
     """The cells of each error rate."""
+    samples = max(test_samples, 1)
     rows = []
     for row in content.rows:
         cells = [
             f"at most {100 * row.error_rate:g} %",
             confidence(row.threshold),
-            percent(row.answered / test_samples, 1),
+            percent(row.answered / samples, 1),
             f"{row.errors:,} ({percent(row.errors / row.answered if row.answered else None)})",
         ]
         if row.cascade_errors is not None:
-            cells += [percent(1 - row.answered / test_samples, 1), f"{row.cascade_errors:,}"]
+            cells += [percent(1 - row.answered / samples, 1), f"{row.cascade_errors:,}"]
         rows.append(cells)
     return rows
 

@@ -45,7 +45,7 @@ def percent(value: object, decimals: int = 2) -> str:
 
 def share(value: object) -> str:
     """The relative size of a model: ``53.3 %``; a small share keeps two digits: ``0.050 %``."""
-    if not is_number(value):
+    if not is_number(value) or value < 0:
         return MISSING
     per_cent = 100 * value
     if per_cent >= 10:

@@ -16,6 +16,9 @@ from limbeck.run.metrics import AnyMetrics, Metrics, TextMetrics
 from limbeck.run.records import from_json, optional, to_json
 
 SCHEMA = 1
+MAX_VARIANCE = 1e100
+MAX_SAMPLES = 10**15
+"""Largest numbers that plans are computed from; what is above comes from no study."""
 
 MeasureKey = Literal["errors", "bits_per_byte"]
 """The metric by which a study is judged."""
@@ -291,6 +294,8 @@ def parse_summary(content: Any, *, where: str = "summary.json") -> Summary:
             raise UntrustedFileError(f"{where}: arm {arm.name[:40]}... cannot be a folder's name.")
     if summary.measure == "bits_per_byte":
         _check_text(summary, where)
+    _check_variances(summary, where)
+    _check_replacements(summary, where)
     return summary
 
 
@@ -330,6 +335,33 @@ def _check_text(summary: Summary, where: str) -> None:
             raise UntrustedFileError(
                 f"{where}: {path} needs bits_per_byte and perplexity; one of them is missing."
             )
+
+
+def _check_variances(summary: Summary, where: str) -> None:
+    """Check the numbers that plans are computed from."""
+    for number, comparison in enumerate(summary.comparisons):
+        parts = comparison.variances
+        if parts is None:
+            continue
+        path = f"comparisons[{number}].variances"
+        for value in (parts.seeds, parts.samples, parts.residual):
+            if not 0 <= value <= MAX_VARIANCE:
+                raise UntrustedFileError(f"{where}: {path} has a number below 0, or above 1e100.")
+        if not 2 <= parts.number_of_samples <= MAX_SAMPLES:
+            raise UntrustedFileError(
+                f"{where}: {path}.number_of_samples should be from 2 to {MAX_SAMPLES:.0e}."
+            )
+
+
+def _check_replacements(summary: Summary, where: str) -> None:
+    """Check that replacements name arms of the study."""
+    names = {arm.name for arm in summary.arms}
+    for number, entry in enumerate(summary.replacements or ()):
+        for name in (entry.arm, entry.reference):
+            if name is not None and name not in names:
+                raise UntrustedFileError(
+                    f"{where}: replacements[{number}] names {name[:40]!r}, which is no arm."
+                )
 
 
 def _all_metrics(summary: Summary) -> Iterator[tuple[str, Metrics]]:
