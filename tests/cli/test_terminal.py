@@ -7,7 +7,7 @@ import pytest
 
 from limbeck._base.errors import LimbeckWarning
 from limbeck.cli.main import main
-from limbeck.cli.terminal import show_warnings_in_one_line
+from limbeck.cli.terminal import show_warnings_in_one_line, text_table
 
 HOSTILE = "\x1b[2J\x1b[31mred\u202e[red]x[/red]"
 HARMLESS = "\\x1b[2J\\x1b[31mred\\u202e[red]x[/red]"
@@ -52,3 +52,9 @@ def test_warnings_show_names_as_escapes(capsys, monkeypatch):
     show_warnings_in_one_line()
     text = warnings.formatwarning(LimbeckWarning(f"{HOSTILE}\nerror: b"), LimbeckWarning, "f", 1)
     assert text == f"warning: {HARMLESS}\n  error: b\n"
+
+
+def test_columns_are_aligned_also_below_wide_letters():
+    rows = [["run", "errors"], ["数字", "7"], ["digits", "12"]]
+    assert text_table(rows, names=1) == "run     errors\n数字         7\ndigits      12"
+    assert text_table([["a", "b"], ["long", ""]], names=2) == "a     b\nlong"

@@ -44,6 +44,14 @@ def test_two_arms_are_compared_by_signs():
     assert rank_test(values[-1:]).p_value == 1.0
 
 
+def test_pairs_differ_only_if_the_test_of_all_arms_is_significant():
+    """With four data sets that agree, Nemenyi's difference is below 1, but p is 0.125."""
+    four, six = rank_test(np.array([[1, 2]] * 4)), rank_test(np.array([[1, 2]] * 6))
+    assert four.critical_difference < 1
+    assert groups_without_difference(four.mean_ranks, four.least_difference) == [[0, 1]]
+    assert six.least_difference == six.critical_difference
+
+
 def test_equal_arms_differ_nowhere():
     test = rank_test(np.ones((4, 3)))
     assert test.p_value == 1.0

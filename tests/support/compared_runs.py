@@ -43,7 +43,7 @@ def finish(folder, summary, arrays, digest="a" * 64, **facts):
     return Path(folder)
 
 
-def make_run(folder, *, soft=0.1, seeds=(0, 1, 2), hard=0.2, shift=0, quick=False, **options):
+def make_run(folder, *, soft=0.1, seeds=(0, 1, 2), hard=0.2, shift=0, summary=None, **options):
     """Write a run of images with the arms hard and soft.
 
     Args:
@@ -52,7 +52,7 @@ def make_run(folder, *, soft=0.1, seeds=(0, 1, 2), hard=0.2, shift=0, quick=Fals
         seeds: Seeds of the students.
         hard: Error rate of the control.
         shift: Number that makes the students of the arm soft other ones.
-        quick: Whether this was a quick run.
+        summary: Further content of the summary.
         options: Digest of the data, and other content of the manifest.
     """
     rates = {"hard": (hard, 0), "soft": (soft, 1000 + shift)}
@@ -67,8 +67,8 @@ def make_run(folder, *, soft=0.1, seeds=(0, 1, 2), hard=0.2, shift=0, quick=Fals
         numbered = [replace(entry, seed=seed) for entry, seed in zip(arm.seeds, seeds, strict=True)]
         arms.append(replace(arm, seeds=tuple(numbered)))
     comparison = make_comparison("soft", "hard", main=True)
-    summary = make_summary(arms, [comparison], data=DATA, batch_size=64, quick=quick)
-    return finish(folder, summary, arrays, **options)
+    facts = {"data": DATA, "batch_size": 64, **(summary or {})}
+    return finish(folder, make_summary(arms, [comparison], **facts), arrays, **options)
 
 
 def make_text_run(folder, scale, *, blocks=60, **options):

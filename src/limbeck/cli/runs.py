@@ -1,14 +1,13 @@
 """``limbeck runs``."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.printable import cut, printable
 from limbeck.cli.parsers import add_verb
-from limbeck.cli.terminal import say
+from limbeck.cli.terminal import say, text_table
 
 DEFAULT = Path("runs")
 HEADING = ("run", "recipe", "data", "verdict", "started (UTC)", "state")
@@ -42,16 +41,5 @@ def run(arguments: argparse.Namespace) -> int:
         cells = [entry.recipe, entry.data, entry.verdict, started, entry.state]
         names = [cut(printable(cell), MAX_CELL) for cell in cells]
         rows.append((printable(entry.path), *names))
-    for line in _aligned(rows):
-        say(line)
+    say(text_table(rows, names=len(HEADING)))
     return 0
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Align the cells of a table in columns."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return lines

@@ -33,13 +33,16 @@ def text_table(rows: Sequence[Sequence[str]], *, names: int) -> str:
         rows: Heading and rows.
         names: Number of columns on the left that hold names; the others are right-aligned.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    from rich.cells import cell_len  # some letters are two columns wide
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
         cells = []
         for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
-            cells.append(cell.ljust(width) if number < names else cell.rjust(width))
-        lines.append("  ".join(cells))
+            room = " " * (width - cell_len(cell))
+            cells.append(cell + room if number < names else room + cell)
+        lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
 
 

@@ -18,13 +18,22 @@ class RankTest:
         ranks: Rank of each arm on each data set, ``[D, A]``; 1 is the best, ties share their mean.
         mean_ranks: Mean rank of each arm, ``[A]``.
         p_value: The p-value of the hypothesis that all arms are equal.
-        critical_difference: Difference of two mean ranks from which it is shown.
+        critical_difference: Difference of two mean ranks from which it is shown, if the test of
+            all arms is significant.
     """
 
     ranks: np.ndarray
     mean_ranks: np.ndarray
     p_value: float
     critical_difference: float
+
+    @property
+    def least_difference(self) -> float:
+        """Difference of two mean ranks from which it is shown; infinite if none is shown.
+
+        Pairs are compared only if the test of all arms is significant.
+        """
+        return self.critical_difference if self.p_value < LEVEL else math.inf
 
 
 def rank_test(values: np.ndarray) -> RankTest:

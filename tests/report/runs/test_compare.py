@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.compared_runs import make_run, make_text_run, wrong
+from support.summaries import make_metrics
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.evaluation.comparison import ArmTokens, compare_language_models
@@ -16,6 +17,11 @@ from limbeck.report.runs.compare import compare_runs
 from limbeck.report.runs.page import render
 from limbeck.report.runs.sentences import headlines, remarks
 from limbeck.report.runs.tables import differences
+from limbeck.run.summary import TeacherResult
+
+
+def make_teacher(errors):
+    return TeacherResult(name="net", params=9000, test=make_metrics(errors))
 
 
 def difference(soft, seeds=range(3), shift=0):
@@ -111,13 +117,28 @@ def test_text_is_compared_by_segments_as_in_a_study(tmp_path):
 
 def test_what_differs_is_listed(runs, tmp_path):
     digests = {"data": "a" * 64, "teacher": "c" * 64}
-    other = make_run(tmp_path / "runs" / "d", quick=True, digests=digests)
+    other = make_run(tmp_path / "runs" / "d", summary={"quick": True}, digests=digests)
     result = compare_runs([runs[0], other])
     names = [row[0] for row in differences(result).rows]
     assert names == ["teacher"]
     assert "different teachers" in " ".join(remarks(result))
     assert "Quick runs (d) are smoke tests" in " ".join(remarks(result))
     assert result.summary.teacher is None
+
+
+def test_teachers_without_digests_are_told_apart_by_their_results(runs, tmp_path):
+    """Such as several teachers, or answers from a file."""
+    digests = {"data": "a" * 64}
+    teachers = [make_teacher(5), make_teacher(6)]
+    first, second = (
+        make_run(tmp_path / f"runs{number}", digests=digests, summary={"teacher": teacher})
+        for number, teacher in enumerate(teachers)
+    )
+    same = make_run(tmp_path / "runs2", digests=digests, summary={"teacher": teachers[0]})
+    assert compare_runs([first, second]).summary.teacher is None
+    assert "different teachers" in " ".join(remarks(compare_runs([first, second])))
+    assert compare_runs([first, same]).summary.teacher == teachers[0]
+    assert "different teachers" not in " ".join(remarks(compare_runs([first, same])))
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def critical_difference_figure(arms: Sequence[str], test: RankTest) -> ReportFig
         test: Test of their mean ranks.
     """
     order = sorted(range(len(arms)), key=lambda arm: test.mean_ranks[arm])
-    groups = groups_without_difference(test.mean_ranks.tolist(), test.critical_difference)
+    groups = groups_without_difference(test.mean_ranks.tolist(), test.least_difference)
     styles = arm_styles(arms)
     names = shorten_apart(arms, 40)
     bars = 0.35 * len(groups)

@@ -184,9 +184,14 @@ def _are_equal_labels(first: NDArray | None, second: NDArray | None) -> bool:
 def _common_teacher(runs: Sequence[FinishedRun]) -> TeacherResult | None:
     """The teacher, if it is the same in all runs."""
     first = runs[0]
-    if any(run.teacher_digest != first.teacher_digest for run in runs):
-        return None
-    return first.summary.teacher
+    return first.summary.teacher if all(same_teacher(run, first) for run in runs) else None
+
+
+def same_teacher(first: FinishedRun, second: FinishedRun) -> bool:
+    """Whether two runs have the same teacher, or none; without digests, as far as results tell."""
+    if first.teacher_digest is None and second.teacher_digest is None:
+        return first.summary.teacher == second.summary.teacher
+    return first.teacher_digest == second.teacher_digest
 
 
 # Controls -----------------------------------------------------------------------------------------

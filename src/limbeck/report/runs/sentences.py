@@ -3,7 +3,13 @@
 from limbeck.evaluation.statistics import LEVEL
 from limbeck.report.formats import p_value, plural
 from limbeck.report.measure_wording import wording_of
-from limbeck.report.runs.compare import ComparedRun, RunsComparison, are_equal, same_setting
+from limbeck.report.runs.compare import (
+    ComparedRun,
+    RunsComparison,
+    are_equal,
+    same_setting,
+    same_teacher,
+)
 from limbeck.report.runs.rank import RunsRanking
 from limbeck.report.wording import Sentence
 from limbeck.run.comparison import Comparison, Verdict
@@ -104,8 +110,8 @@ def _numbers(seeds: list[int]) -> str:
 
 
 def _teachers(runs: tuple[ComparedRun, ...]) -> str:
-    digests = {entry.run.teacher_digest for entry in runs}
-    if len(digests - {None}) < 2:
+    with_teacher = [entry.run for entry in runs if entry.run.summary.teacher is not None]
+    if all(same_teacher(run, with_teacher[0]) for run in with_teacher):
         return ""
     return (
         "The runs have different teachers, so a difference may come from the teacher. "
@@ -174,7 +180,7 @@ def ranking_headline(ranking: RunsRanking) -> Sentence:
     worse = [
         ranking.arms[arm]
         for arm in range(len(ranking.arms))
-        if test.mean_ranks[arm] - mean >= test.critical_difference
+        if test.mean_ranks[arm] - mean >= test.least_difference
     ]
     consequence = "It is not shown which arms differ"
     if worse:
@@ -188,8 +194,9 @@ def ranking_remarks(ranking: RunsRanking) -> list[str]:
         "On each data set, rank 1 is the arm with the best mean over seeds on the test split. The "
         "test regards the data sets as random; it needs many of them, and is rough with fewer than "
         "ten.",
-        f"Mean ranks that differ by {ranking.test.critical_difference:.2f} or more differ with 95 "
-        "% confidence, for all pairs of arms at once.",
+        "If the arms differ at all, mean ranks that differ by "
+        f"{ranking.test.critical_difference:.2f} or more are shown to differ, with 95 % confidence "
+        "for all pairs of arms at once.",
     ]
     quick = [run.name for run in ranking.runs if run.summary.quick]
     if quick:
