@@ -3,10 +3,12 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from support.deploy_runs import dataset, export, images, small_mlp, study
 from support.run_files import manifest
 from torch import nn
@@ -23,8 +25,11 @@ from limbeck._base.errors import (
 from limbeck._base.files import write_json
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
+from limbeck.deploy.export import ExportOptions, thresholds_of
 from limbeck.deploy.onnx_export import to_onnx
 from limbeck.models import MLP, Normalized, load_model
+from limbeck.run.folder import RunFolder
+from limbeck.run.summary import read_summary
 
 
 def test_the_stages_are_reported(mlp_export):
@@ -81,6 +86,19 @@ def test_a_class_of_the_user_is_exported(data, tmp_path):
         export(run, data, to=tmp_path / "other", build=Linear)
     with pytest.raises(TeacherError, match=r"names your own class.*pass build="):
         export(run, data, to=tmp_path / "other")
+
+
+def test_constants_fitted_on_the_validation_split_leave_no_guarantee(data, mlp_run, mlp_export):
+    summary = read_summary(RunFolder(mlp_run))
+    models = {"fp32": (mlp_export.folder / "model.onnx").read_bytes()}
+    inputs = data.train.inputs
+    answers = runtime.Bundle(mlp_export.folder).load("fp32").logits(inputs.numpy()).argmax(1)
+    val = SimpleNamespace(inputs=inputs, labels=torch.tensor(answers))
+    perfect = SimpleNamespace(val=val, class_names=data.class_names)
+    plain = thresholds_of(models, perfect, 1.0, summary, ExportOptions())
+    assert plain["fp32"]["5%"] == 0.0
+    fitted = thresholds_of(models, perfect, 1.0, summary, ExportOptions(adjusted="kappa"))
+    assert fitted == {"fp32": {}}
 
 
 def test_constants_of_a_student_are_exported(tmp_path):

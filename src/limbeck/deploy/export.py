@@ -179,8 +179,7 @@ def export(
         conversion = _convert(student, run_logits, data, options, temporary, advance)
         val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
         temperature = fit_temperature(val_logits, labels)
-        candidates = _candidates(summary, options)
-        thresholds = _thresholds(conversion.models, data, temperature, candidates)
+        thresholds = thresholds_of(conversion.models, data, temperature, summary, options)
         facts = CardFacts(
             arm=arm,
             seed=seed,
@@ -303,12 +302,30 @@ def _candidates(summary: Summary, options: ExportOptions) -> int:
     return sum(len(arm.seeds) for arm in arms)
 
 
-def _thresholds(
-    models: Mapping[str, bytes], data: Dataset, temperature: float, candidates: int
+def thresholds_of(
+    models: Mapping[str, bytes],
+    data: Dataset,
+    temperature: float,
+    summary: Summary,
+    options: ExportOptions,
 ) -> dict[str, dict[str, float]]:
-    """Find the smallest confidence of each model for each error rate that can be guaranteed."""
-    labels = data.val.labels.numpy()
-    thresholds: dict[str, dict[str, float]] = {}
+    """Find the smallest confidence of each model for each error rate that can be guaranteed.
+
+    Args:
+        models: ONNX models by precision.
+        data: Dataset of the run.
+        temperature: Temperature of the confidences.
+        summary: Summary of the run.
+        options: Settings of the export, which tell among how many students one was chosen.
+
+    Returns:
+        The confidences by precision and error rate. There are none with the constants of ``kappa``,
+        which were fitted on the same validation samples.
+    """
+    labels, candidates = data.val.labels.numpy(), _candidates(summary, options)
+    thresholds: dict[str, dict[str, float]] = {precision: {} for precision in models}
+    if options.adjusted == "kappa":
+        return thresholds
     for precision, content in models.items():
         logits = onnx_logits(content, precision, data.val.inputs, data.class_names)
         answers = answers_of(logits, labels, temperature)
