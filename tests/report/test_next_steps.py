@@ -1,4 +1,5 @@
 import shlex
+from dataclasses import replace
 
 import pytest
 from support.summaries import make_arm, make_comparison, make_control, make_summary
@@ -89,6 +90,13 @@ def test_a_smoke_test_is_repeated_in_earnest(folder):
     summary = make_summary(study().arms, study().comparisons, quick=True)
     lines = commands(folder, summary, manifest(overrides=("recipe=text", "quick=true")))
     assert lines[-1] == "limbeck run recipe=text"
+
+
+def test_a_damaged_summary_without_arms_or_seeds_has_no_students_to_use(folder):
+    comparisons = study().comparisons
+    for arms in ([], [replace(arm, seeds=()) for arm in study().arms]):
+        lines = commands(folder, make_summary(arms, comparisons), manifest())
+        assert [shlex.split(line)[1] for line in lines] == ["run"]
 
 
 def test_a_student_that_is_gone_or_has_no_folder_is_not_suggested(tmp_path):

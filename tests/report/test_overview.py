@@ -75,6 +75,20 @@ def test_the_interval_that_decides_is_said_in_words(delta, text):
     assert text in answers(study(delta))["How sure is it?"]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "text"), [((100, 100), " 100 of the training"), ((100, 50), ""), (([], []), "")]
+)
+def test_a_number_of_labelled_samples_that_all_arms_share_is_named(numbers, text):
+    summary = study()
+    settings = [{"labelled": number} for number in numbers]
+    arms = [
+        replace(arm, transfer_settings=s) for arm, s in zip(summary.arms, settings, strict=True)
+    ]
+    data = answers(replace(summary, arms=tuple(arms)))["On what data?"]
+    assert ("have labels" in data) == bool(text)
+    assert text in data
+
+
 def test_other_networks_epochs_and_objectives_are_named():
     soft = make_arm("soft", [20], objective={"hard_weight": 0.0})
     small = make_control("small", [30], params=50, epochs=4)

@@ -49,7 +49,7 @@ def next_steps(folder: RunFolder, summary: Summary, manifest: Manifest) -> list[
 def _uses(folder: RunFolder, summary: Summary) -> list[Step]:
     """Uses of the best student that is still in the run folder."""
     arm = _arm_to_use(summary)
-    student = None if arm is None else _student(folder, arm, summary)
+    student = _student(folder, arm, summary) if arm is not None and arm.seeds else None
     if arm is None or student is None:
         return []
     run = _path(folder.path)
@@ -131,7 +131,7 @@ def _better_studies(summary: Summary, manifest: Manifest) -> list[Step]:
 def _seeds(summary: Summary) -> int:
     """A number of seeds that is worth a new study; 0 if more seeds are not worth it."""
     main = summary.main_comparison
-    seeds = max(len(arm.seeds) for arm in summary.arms)
+    seeds = max((len(arm.seeds) for arm in summary.arms), default=0)
     needed = None if main is None else main.needed
     if main is not None and main.verdict == "not shown" and needed is not None:
         return needed.seeds if needed.seeds and seeds < needed.seeds <= MAX_SEEDS else 0

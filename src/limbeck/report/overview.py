@@ -243,9 +243,9 @@ def _way_of_learning(arm: ArmResult, control: ArmResult) -> str:
 def _data(summary: Summary) -> str:
     (_, name), *_, (unit, sizes) = wording_of(summary).data_settings(summary.data)
     text = f"{name}. {unit}: {sizes}."
-    numbers = {arm.transfer_settings.get("labelled") for arm in summary.arms}
-    labelled = numbers.pop() if len(numbers) == 1 else None
-    if is_number(labelled):
+    numbers = [arm.transfer_settings.get("labelled") for arm in summary.arms]
+    labelled = numbers[0] if numbers else None
+    if is_number(labelled) and numbers.count(labelled) == len(numbers):
         text += f" {int(labelled):,} of the training samples have labels."
     return f"{text} The test split was used once, for these results."
 
