@@ -99,7 +99,7 @@ class Margin:
         """
         is_errors = measure.key == "errors"
         size = self.size(samples=samples, gap=None)
-        problem = ""
+        problem, advice = "", _FORMS.format(name)
         if self.kind == "samples" and not is_errors:
             problem = "is a share of test samples, but text is judged by bits per byte"
         elif self.kind == "gap" and not has_teacher:
@@ -111,12 +111,13 @@ class Margin:
                 f"is less than {min_errors:.1f} errors on {samples:,} test samples, which no study "
                 "can show: even models that agree on all of them may differ by so many on others"
             )
+            advice = f"Use at least {name}={math.ceil(min_errors)}, or more test samples."
         elif self.kind == "measure" and is_errors and self.amount >= samples:
             problem = f"is as large as the test split, which has {samples:,} samples"
         if problem:
             is_share = self.kind != "measure"
             value = f"{self.amount * 100:g}%" if is_share else f"{self.amount:g}"
-            raise ConfigError(f"{name}={value} {problem}. {_FORMS.format(name)}")
+            raise ConfigError(f"{name}={value} {problem}. {advice}")
 
     def size(self, *, samples: int, gap: float | None) -> float | None:
         """Return the margin in the measure of the study.
