@@ -53,6 +53,8 @@ def test_other_shapes_are_read_as_they_are(shape):
         (floats(3), list("ab") * 10, "labels should be an array of numbers, got <U1.*class_names"),
         (floats(3), 1.0 * LABELS, r"labels should be integers, got torch\.float64.*astype"),
         (floats(3), LABELS + 10**12, r"the largest label is 1,000,000,000,\d+; .* from 0 to C - 1"),
+        (floats(3), 2**63, "expected one label per input, got a single number"),
+        (floats(3).astype(np.longdouble), LABELS, "inputs are float128, which PyTorch does not"),
         (floats(3), 1, "expected one label per input, got a single number"),
         (floats(3).astype(object), LABELS, "inputs should be an array of numbers, got object"),
         (np.ma.masked_less(floats(3), 0.5), LABELS, "inputs have masked values"),

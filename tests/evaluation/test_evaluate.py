@@ -162,6 +162,12 @@ def test_bad_batches_are_named(batch, message):
         evaluate(nn.Identity(), [good, batch])
 
 
+def test_labels_of_another_shape_are_refused():
+    labels = torch.zeros(4, 3, dtype=torch.long)
+    with pytest.raises(DataError, match=r"labels of shape \[4, 3\] for logits of shape \[4, 2\]"):
+        evaluate(nn.Identity(), [(randn(4, 2), labels)])
+
+
 def test_unlabelled_samples_are_not_counted():
     logits = torch.eye(3)
     assert evaluate(nn.Identity(), [(logits, [0, -100, 1])])["total"] == 2

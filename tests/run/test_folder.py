@@ -184,6 +184,8 @@ def test_one_process_at_a_time_works_in_a_folder(tmp_path):
 
 
 def test_readers_of_a_run_keep_others_from_changing_it(tmp_path):
+    with RunFolder(tmp_path).keep_unchanged():
+        assert listing(tmp_path) == []  # no lock in a folder that is no run
     path = ours(tmp_path / "run")
     with RunFolder(path).keep_unchanged(), RunFolder(path).keep_unchanged():
         for options in ({"resume": True}, {"overwrite": True}):

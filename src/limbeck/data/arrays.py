@@ -147,4 +147,9 @@ def _as_tensor(values: ArrayLike | Tensor, where: str) -> Tensor:
             f"{where} should be an array of numbers, got {array.dtype}. Number classes from 0, and "
             "pass their names as class_names."
         )
-    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    # the name of the type, because a platform may have two of the same size and byte order
+    name = f"{array.dtype.kind}{array.dtype.itemsize}" if array.dtype.kind != "b" else "bool"
+    try:
+        return torch.from_numpy(array.astype(name, order="C"))
+    except TypeError:  # such as long double
+        raise DataError(f"{where} are {array.dtype}, which PyTorch does not have.") from None

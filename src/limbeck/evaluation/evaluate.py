@@ -94,6 +94,12 @@ def evaluate(model: nn.Module, loader: Iterable[Any]) -> dict[str, Any]:
     logits = predict(model, inputs())
     check_several_classes(logits.shape[-1], "model")
     y = torch.cat(labels)
+    if y.shape != logits.shape[:-1]:
+        raise DataError(
+            f"The loader has labels of shape {list(y.shape)} for logits of shape "
+            f"{list(logits.shape)}; expected {list(logits.shape[:-1])}, an integer for each row "
+            "of logits."
+        )
     check_labels(y, logits.shape[-1], "Sample {} of the loader".format)
     logits, y = logits[y != UNLABELLED], y[y != UNLABELLED]
     if not len(y):

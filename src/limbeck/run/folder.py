@@ -113,8 +113,8 @@ class RunFolder:
         Raises:
             ConfigError: If another process works in the folder.
         """
-        if not self.path.is_dir():
-            yield  # the block reports what is missing
+        if not any(file.exists() for file in (self.manifest, self.summary, self.config)):
+            yield  # no run, so there is no lock to leave; the block reports what is missing
             return
         with hold_lock(self.path.resolve(), shared=True):
             for name in WRITTEN_BY_READERS:

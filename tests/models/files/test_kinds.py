@@ -17,6 +17,7 @@ from support.saved_models import Own
 
 from limbeck._base.errors import TeacherError, UntrustedFileError
 from limbeck.models import load_model
+from limbeck.models.files.kinds import unreadable
 
 PICTURE = torch.rand(2, 5)
 
@@ -75,6 +76,12 @@ def test_an_incomplete_file_is_damaged(tmp_path):
     (tmp_path / "it.pt").write_bytes(content[:-100])
     with pytest.raises(UntrustedFileError, match=r"is damaged or incomplete.*download it again"):
         load_model(tmp_path / "it.pt", Own)
+
+
+def test_messages_have_no_error_numbers(tmp_path):
+    (tmp_path / "it.pt").write_bytes(bytes(9))
+    error = unreadable(tmp_path / "it.pt", "a file of torch.save", OSError(22, "Invalid argument"))
+    assert "(Invalid argument)" in str(error)
 
 
 def save_torchscript(model, file):

@@ -155,6 +155,8 @@ def unreadable(file: Path, expected: str, reason: object = "") -> UntrustedFileE
     """
     kind = kind_of(file)
     if kind is None:
+        if isinstance(reason, OSError) and reason.strerror:
+            reason = reason.strerror  # without its number
         line = " ".join(str(reason).split()).partition(". ")[0][:200].rstrip(".")
         return UntrustedFileError(
             f"{file} is damaged or incomplete, or not {expected} ({line}). Copy or download it "
