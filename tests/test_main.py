@@ -14,7 +14,11 @@ class Interrupted(ModuleType):
 
 
 def test_an_interrupt_during_the_imports_is_no_traceback(monkeypatch, capsys):
-    monkeypatch.setattr("limbeck._base.signals.install_handlers", lambda: None)
+    for name in (
+        "limbeck.__main__.prepare_standard_streams",
+        "limbeck._base.signals.install_handlers",
+    ):
+        monkeypatch.setattr(name, lambda: None)
     monkeypatch.setitem(sys.modules, "limbeck.cli.main", Interrupted("limbeck.cli.main"))
     assert main() == 130
     assert capsys.readouterr().err == "error: interrupted.\n"

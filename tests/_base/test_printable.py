@@ -86,6 +86,7 @@ OUTPUTS = {
     "deploy/demo_server.py",
     "deploy/latency.py",  # a protocol between two processes
     "deploy/sample.py",
+    "report/runs/terminal.py",
     "report/terminal.py",
 }
 """The modules that print; a new one needs a look at what it prints."""
