@@ -55,6 +55,7 @@ def weights(folder):
     return {str(file.relative_to(folder)): load_file(file) for file in files}
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_trains(tmp_path, monkeypatch, capsys):
     # 501 samples in batches of 250: the last step has a single one, so one process has none.
     alone, shared = tmp_path / "alone", tmp_path / "shared"

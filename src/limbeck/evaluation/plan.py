@@ -1,12 +1,12 @@
 """The plan of a larger study, from the variances that a pilot study has seen."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from limbeck._base.errors import ConfigError
 from limbeck.evaluation.margin import MIN_ERRORS, Margin, margin_of_study
 from limbeck.evaluation.measure import measure_of
-from limbeck.evaluation.power import MAX_SEEDS, POWER, power, power_within
+from limbeck.evaluation.power import SEEDS_TO_TRY, power, power_within, smallest_with_power
 from limbeck.evaluation.statistics import Variances
 from limbeck.run.comparison import Comparison
 from limbeck.run.summary import Summary
@@ -83,7 +83,10 @@ def plan_study(
         seeds=tuple(rows),
         factors=FACTORS,
         power=tuple(tuple(power_of(number, factor) for factor in FACTORS) for number in rows),
-        enough=tuple(_enough_seeds(power_of, factor) for factor in FACTORS),
+        enough=tuple(
+            smallest_with_power(SEEDS_TO_TRY, partial(power_of, factor=factor))
+            for factor in FACTORS
+        ),
     )
 
 
@@ -125,8 +128,3 @@ def _amount(summary: Summary, comparison: Comparison, name: str, value: object) 
             "no better than the control. Use a number or a share of the test samples."
         )
     return amount
-
-
-def _enough_seeds(power_of: Callable[[int, int], float], factor: int) -> int | None:
-    numbers: Sequence[int] = range(2, MAX_SEEDS + 1)
-    return next((number for number in numbers if power_of(number, factor) >= POWER), None)
