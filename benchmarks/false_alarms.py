@@ -153,16 +153,21 @@ def alarms_of_mixture(mixture: Mixture, seeds: int, count: int, *, seed: int) ->
         count: Number of simulated studies.
         seed: Seed of the random numbers.
     """
+    tests = tests_of_mixture(mixture, seeds, count, seed=seed, effect=0.0)
+    return sum(test.p_value is not None and test.p_value < LEVEL for test in tests) / count
+
+
+def tests_of_mixture(
+    mixture: Mixture, seeds: int, count: int, *, seed: int, effect: float
+) -> Iterator[CrossedTest]:
+    """Yield the tests of studies whose differences are normal, with this real mean."""
     rng = np.random.default_rng(seed)
     of_seeds, of_samples, residual = mixture
     estimates = (of_seeds + residual) * rng.chisquare(seeds - 1, count) / (seeds - 1)
-    means = math.sqrt(of_seeds + of_samples + residual) * rng.standard_normal(count)
-    alarms = 0
+    means = effect + math.sqrt(of_seeds + of_samples + residual) * rng.standard_normal(count)
     for mean, estimate in zip(means, estimates, strict=True):
         variances = Variances(estimate, of_samples + residual, residual)
-        test = CrossedTest.from_variances(mean, variances, seeds=seeds, samples=MANY_SAMPLES)
-        alarms += test.p_value is not None and test.p_value < LEVEL
-    return alarms / count
+        yield CrossedTest.from_variances(mean, variances, seeds=seeds, samples=MANY_SAMPLES)
 
 
 def main() -> None:

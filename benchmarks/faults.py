@@ -1,4 +1,4 @@
-"""Claim: whatever fails on the disk, nothing is lost, and one message says so. n = 845.
+"""Claim: whatever fails on the disk, nothing is lost, and one message says so. n = 840.
 
 Each trial runs a command (``run``, ``distill``, ``export``, ``cost`` or ``predict``) of a small
 study in a forked process in which one file operation fails: the disk is full from there on

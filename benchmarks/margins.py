@@ -11,21 +11,20 @@ The first table takes normal differences with the mixture of variances that has 
 
 import argparse
 import itertools
-import math
 
 import numpy as np
 from false_alarms import (
     ERRORS,
     FEWER_ERRORS,
-    MANY_SAMPLES,
     Cell,
     Mixture,
     studies,
+    tests_of_mixture,
     worst_mixture,
 )
 
 from limbeck.evaluation.margin import ONE_SIDED_LEVEL, compare_with_margin
-from limbeck.evaluation.statistics import CrossedTest, Variances, crossed_test
+from limbeck.evaluation.statistics import crossed_test
 
 FEWER_OF_500 = 15
 
@@ -51,18 +50,10 @@ def share_of_mixture(mixture: Mixture, seeds: int, count: int, *, seed: int) -> 
         count: Number of simulated studies.
         seed: Seed of the random numbers.
     """
-    rng = np.random.default_rng(seed)
-    of_seeds, of_samples, residual = mixture
-    estimates = (of_seeds + residual) * rng.chisquare(seeds - 1, count) / (seeds - 1)
     margin = 50.0
-    means = margin + math.sqrt(of_seeds + of_samples + residual) * rng.standard_normal(count)
-    false = 0
-    for mean, estimate in zip(means, estimates, strict=True):
-        variances = Variances(estimate, of_samples + residual, residual)
-        test = CrossedTest.from_variances(mean, variances, seeds=seeds, samples=MANY_SAMPLES)
-        within = compare_with_margin(test, margin)
-        false += within is not None and within.p_not_worse < ONE_SIDED_LEVEL
-    return false / count
+    tests = tests_of_mixture(mixture, seeds, count, seed=seed, effect=margin)
+    within = (compare_with_margin(test, margin) for test in tests)
+    return sum(test is not None and test.p_not_worse < ONE_SIDED_LEVEL for test in within) / count
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from limbeck._base.errors import (
 from limbeck._base.files import write_json
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
-from limbeck.deploy.export import ExportOptions, thresholds_of
+from limbeck.deploy.guarantees import find_thresholds
 from limbeck.deploy.onnx_export import to_onnx
 from limbeck.models import MLP, Normalized, load_model
 from limbeck.run.folder import RunFolder
@@ -95,10 +95,24 @@ def test_constants_fitted_on_the_validation_split_leave_no_guarantee(data, mlp_r
     answers = runtime.Bundle(mlp_export.folder).load("fp32").logits(inputs.numpy()).argmax(1)
     val = SimpleNamespace(inputs=inputs, labels=torch.tensor(answers))
     perfect = SimpleNamespace(val=val, class_names=data.class_names)
-    plain = thresholds_of(models, perfect, 1.0, summary, ExportOptions())
+    plain = find_thresholds(models, perfect, 1.0, summary)
     assert plain["fp32"]["5%"] == 0.0
-    fitted = thresholds_of(models, perfect, 1.0, summary, ExportOptions(adjusted="kappa"))
-    assert fitted == {"fp32": {}}
+    assert find_thresholds(models, perfect, 1.0, summary, "kappa") == {"fp32": {}}
+
+
+def test_the_guarantee_is_corrected_for_all_students_of_the_run(
+    data, mlp_run, tmp_path, monkeypatch
+):
+    """A student that the user names may have been suggested by the validation split."""
+    candidates = []
+
+    def record(*arguments, **options):
+        candidates.append(options["candidates"])
+
+    monkeypatch.setattr("limbeck.deploy.guarantees.safe_threshold", record)
+    export(mlp_run, data, to=tmp_path / "out", arm="hard", seed=1, int8=False)
+    summary = read_summary(RunFolder(mlp_run))
+    assert set(candidates) == {sum(len(arm.seeds) for arm in summary.arms)}
 
 
 def test_constants_of_a_student_are_exported(tmp_path):

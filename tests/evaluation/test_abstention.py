@@ -3,21 +3,9 @@
 import numpy as np
 import pytest
 from scipy import stats
+from support.answers import draw, real_error_rate
 
 from limbeck.evaluation.abstention import GRID, Answers, answers_of, error_bound, safe_threshold
-
-
-def draw(rng, samples, overconfidence=1.0):
-    """Answers whose probability of an error is a multiple of the missing confidence."""
-    confidence = 1 - 0.5 * rng.beta(0.5, 2.0, samples)
-    return Answers(confidence, rng.random(samples) < overconfidence * (1 - confidence))
-
-
-def real_error_rate(threshold, overconfidence=1.0):
-    """Error rate above a threshold, by integration over the density of the confidence."""
-    missing = np.linspace(0, 1, 200_001)[1:]
-    weights = stats.beta(0.5, 2.0).pdf(missing) * (0.5 * missing <= 1 - threshold)
-    return overconfidence * float((weights * 0.5 * missing).sum() / weights.sum())
 
 
 def test_the_bound_is_that_of_the_exact_binomial_test():
@@ -44,18 +32,8 @@ def test_the_guarantee_holds_in_simulated_studies(error_rate, overconfidence, st
     for _ in range(studies):
         threshold = safe_threshold(draw(rng, 1000, overconfidence), error_rate)
         if threshold is not None:
-            broken += real_error_rate_at(threshold, overconfidence) > error_rate
+            broken += real_error_rate(threshold, overconfidence) > error_rate
     assert broken / studies <= 0.05 + 3 * (0.05 * 0.95 / studies) ** 0.5
-
-
-_cache = {}
-
-
-def real_error_rate_at(threshold, overconfidence):
-    key = threshold, overconfidence
-    if key not in _cache:
-        _cache[key] = real_error_rate(*key)
-    return _cache[key]
 
 
 def test_the_guarantee_holds_for_the_best_of_several_models():
@@ -68,7 +46,7 @@ def test_the_guarantee_holds_for_the_best_of_several_models():
         for candidates in broken:
             threshold = safe_threshold(best, 0.18, candidates=candidates)
             if threshold is not None:
-                broken[candidates] += real_error_rate_at(threshold, 1.9) > 0.18
+                broken[candidates] += real_error_rate(threshold, 1.9) > 0.18
     assert broken[20] / 100 <= 0.05 + 3 * 0.0218
     assert broken[1] / 100 > 0.2
 

@@ -1191,10 +1191,10 @@ def _least_confidence(bundle: Bundle, kind: str, abstain: float | str) -> float:
         value = math.nan
     if 0 <= value <= 1:
         return value
-    known = ", ".join(thresholds) or "none for this model"
+    rates = ", ".join(thresholds) or "none for this model"
     raise RuntimeFailure(
         f"--abstain {printable(text)} should be a confidence from 0 to 1, or an error rate that "
-        f"the bundle guarantees: {known}."
+        f"the bundle guarantees: {rates}."
     )
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -192,6 +193,19 @@ def _count_nodes(node: "yaml.Node", counts: dict[int, int]) -> int:
 
 
 # Arrays -------------------------------------------------------------------------------------------
+
+
+DAMAGED_ARRAYS = (
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""Errors of reading arrays from a damaged archive, or from one of somebody else."""
 
 
 @contextmanager

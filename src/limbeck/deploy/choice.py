@@ -76,6 +76,11 @@ def best_student(
     return arm.name, result.seed
 
 
+def number_of_students(summary: Summary) -> int:
+    """Count the students of a run, among which one is chosen on the validation split."""
+    return sum(len(arm.seeds) for arm in summary.arms)
+
+
 def describe_choice(summary: Summary, name: str) -> str:
     """Explain why a control is preferred to the distilled arms; empty for other arms.
 

@@ -1,7 +1,5 @@
 """Export of a student as a bundle: ONNX models, checked against the student on the test split."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, UntrustedFileError
 from limbeck._base.progress import Advance, StageProgress
-from limbeck._base.reading import open_arrays
+from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
@@ -22,6 +20,7 @@ from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.choice import check_is_classifier, choose_student, describe_choice
 from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
+from limbeck.deploy.guarantees import find_thresholds
 from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.models_of_run import (
     Build,
@@ -37,7 +36,6 @@ from limbeck.deploy.onnx_export import (
     to_onnx,
 )
 from limbeck.deploy.parity import Stage, check_same_outputs, check_similar_outputs, table
-from limbeck.evaluation.abstention import ERROR_RATES, answers_of, safe_threshold
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.evaluate import predict
 from limbeck.run.folder import RunFolder
@@ -179,7 +177,9 @@ def export(
         conversion = _convert(student, run_logits, data, options, temporary, advance)
         val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
         temperature = fit_temperature(val_logits, labels)
-        thresholds = thresholds_of(conversion.models, data, temperature, summary, options)
+        thresholds = find_thresholds(
+            conversion.models, data, temperature, summary, options.adjusted
+        )
         facts = CardFacts(
             arm=arm,
             seed=seed,
@@ -294,50 +294,6 @@ def _convert(
     return _Conversion(models, stages, note)
 
 
-def _candidates(summary: Summary, options: ExportOptions) -> int:
-    """Return the number of students among which one was chosen on the validation split."""
-    if options.seed is not None and options.arm is not None:
-        return 1
-    arms = summary.arms if options.arm is None else [summary.arm(options.arm)]
-    return sum(len(arm.seeds) for arm in arms)
-
-
-def thresholds_of(
-    models: Mapping[str, bytes],
-    data: Dataset,
-    temperature: float,
-    summary: Summary,
-    options: ExportOptions,
-) -> dict[str, dict[str, float]]:
-    """Find the smallest confidence of each model for each error rate that can be guaranteed.
-
-    Args:
-        models: ONNX models by precision.
-        data: Dataset of the run.
-        temperature: Temperature of the confidences.
-        summary: Summary of the run.
-        options: Settings of the export, which tell among how many students one was chosen.
-
-    Returns:
-        The confidences by precision and error rate. There are none with the constants of ``kappa``,
-        which were fitted on the same validation samples.
-    """
-    labels, candidates = data.val.labels.numpy(), _candidates(summary, options)
-    thresholds: dict[str, dict[str, float]] = {precision: {} for precision in models}
-    if options.adjusted == "kappa":
-        return thresholds
-    for precision, content in models.items():
-        logits = onnx_logits(content, precision, data.val.inputs, data.class_names)
-        answers = answers_of(logits, labels, temperature)
-        rates = {rate: safe_threshold(answers, rate, candidates=candidates) for rate in ERROR_RATES}
-        thresholds[precision] = {
-            f"{100 * rate:g}%": threshold
-            for rate, threshold in rates.items()
-            if threshold is not None
-        }
-    return thresholds
-
-
 def _check_stages(stages: Sequence[Stage], samples: int) -> None:
     for stage in stages:
         if stage.passed:
@@ -373,7 +329,7 @@ def _logits_of_run(
     try:
         with open_arrays(folder.predictions) as arrays:
             logits = arrays[f"students/{arm}/seed{seed}"]
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+    except DAMAGED_ARRAYS:
         raise UntrustedFileError(
             f"{folder.predictions} is missing, damaged or lacks arm {arm}, seed {seed}."
         ) from None

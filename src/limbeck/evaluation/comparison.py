@@ -17,8 +17,8 @@ from limbeck.evaluation.statistics import (
     paired_interval,
 )
 from limbeck.evaluation.text import TokenScores
-from limbeck.evaluation.verdict import verdict
-from limbeck.run.comparison import Comparison, Delta, GapClosed, Needed, VarianceParts
+from limbeck.evaluation.verdict import delta_of, verdict
+from limbeck.run.comparison import Comparison, GapClosed, Needed, VarianceParts
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import ArmResult
 
@@ -106,7 +106,7 @@ def compare_classifiers(
     return Comparison(
         arm=arm.name,
         control=control.name,
-        delta_errors=_delta(per_seed, test),
+        delta_errors=delta_of(per_seed, test),
         mcnemar_by_seed=tuple(mcnemar),
         p_value=test.p_value,
         gap_closed=GapClosed(
@@ -146,8 +146,8 @@ def compare_language_models(
     return Comparison(
         arm=arm.name,
         control=control.name,
-        delta_errors=_delta(changes),
-        delta_bits_per_byte=_delta(per_seed, test),
+        delta_errors=delta_of(changes),
+        delta_bits_per_byte=delta_of(per_seed, test),
         p_value=test.p_value,
         gap_closed=GapClosed(
             errors=gap_closed(_mean(arm_errors), _mean(control_errors), teacher_errors),
@@ -203,16 +203,6 @@ def mark_main(
     candidates = [entry for entry in comparisons if is_distilled(entry)] or comparisons
     best = min(candidates, key=validation_mean, default=None)
     return [replace(entry, main=entry is best) for entry in comparisons]
-
-
-def _delta(per_seed: Sequence[float], test: CrossedTest | None = None) -> Delta:
-    over_seeds = paired_interval(per_seed)
-    return Delta(
-        mean=over_seeds.mean,
-        ci95=over_seeds.ci95,
-        ci95_total=None if test is None else test.ci95,
-        per_seed=tuple(per_seed),
-    )
 
 
 def _variance_parts(test: CrossedTest, *, samples: int) -> VarianceParts | None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from limbeck.evaluation.statistics import CrossedTest, crossed_test, paired_interval
-from limbeck.evaluation.verdict import verdict
-from limbeck.run.comparison import Comparison, Delta, GapClosed
+from limbeck.evaluation.statistics import crossed_test
+from limbeck.evaluation.verdict import delta_of, verdict
+from limbeck.run.comparison import Comparison, GapClosed
 from limbeck.run.summary import MeasureKey
 
 
@@ -56,20 +56,9 @@ def compare_scores(arm: ArmScores, control: ArmScores, measure: MeasureKey) -> C
     return Comparison(
         arm=arm.name,
         control=control.name,
-        delta_errors=_delta(np.array(changes), None if is_text else test),
-        delta_bits_per_byte=_delta(differences.sum(1), test) if is_text else None,
+        delta_errors=delta_of(changes, None if is_text else test),
+        delta_bits_per_byte=delta_of(differences.sum(1).tolist(), test) if is_text else None,
         p_value=test.p_value,
         gap_closed=GapClosed(errors=None, nll=None),
         verdict=verdict(test),
-    )
-
-
-def _delta(per_seed: np.ndarray, test: CrossedTest | None) -> Delta:
-    values = per_seed.tolist()
-    over_seeds = paired_interval(values)
-    return Delta(
-        mean=over_seeds.mean,
-        ci95=over_seeds.ci95,
-        ci95_total=None if test is None else test.ci95,
-        per_seed=tuple(values),
     )

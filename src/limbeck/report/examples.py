@@ -2,8 +2,6 @@
 
 import base64
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck._base.reading import open_arrays
+from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck.report.formats import fixed, percent
 from limbeck.run.folder import RunFolder
 
@@ -102,15 +100,7 @@ def read_examples(folder: RunFolder) -> Examples | None:
             if "teacher" in file:
                 arrays["teacher"] = file["teacher"]
         return _examples(arrays)
-    except (
-        OSError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGED_ARRAYS as error:
         reason = str(error) or type(error).__name__
         raise UntrustedFileError(
             f"{folder.examples} is damaged: {reason}. Delete it to write the report without "

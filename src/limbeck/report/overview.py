@@ -172,7 +172,7 @@ def _certainty(comparison: Comparison, summary: Summary) -> str:
     if delta.ci95_total is None:
         scope = f"other seeds and the same {words.samples_in_interval}"
     if low <= 0 <= high and comparison.verdict in ("equivalent", "not worse"):
-        return f"Sure enough for the margin. With 95 % confidence, {claim}, for {scope}."
+        return f"Sure within the margin, not beyond. With 95 % confidence, {claim}, for {scope}."
     if low <= 0 <= high:
         return f"Not sure. With 95 % confidence, {claim}, for {scope}."
     return f"With 95 % confidence, {claim}, for {scope}."

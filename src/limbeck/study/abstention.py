@@ -4,16 +4,13 @@ import numpy as np
 from torch import Tensor
 
 from limbeck.deploy.calibration import fit_temperature
-from limbeck.deploy.choice import choose_student
+from limbeck.deploy.choice import choose_student, number_of_students
 from limbeck.evaluation.abstention import ERROR_RATES, Answers, answers_of, safe_threshold
 from limbeck.evaluation.metrics import top_class
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.run.abstention import Abstention, AbstentionRow
 from limbeck.run.summary import Summary
 from limbeck.study.scoring import ClassifierScores
-
-MAX_SAMPLES = 10_000
-"""Maximum number of validation samples that the temperature is fitted on."""
 
 
 def find_abstention(summary: Summary, scores: ClassifierScores) -> Abstention | None:
@@ -27,11 +24,11 @@ def find_abstention(summary: Summary, scores: ClassifierScores) -> Abstention | 
         The thresholds; None if the student's logits are not finite.
     """
     student = choose_student(summary, with_controls=True)
-    candidates = sum(len(arm.seeds) for arm in summary.arms)
+    candidates = number_of_students(summary)
     val_logits, labels = scores.val.logits[student].numpy(), scores.val.labels.numpy()
     if not len(labels) or not np.isfinite(val_logits).all():
         return None
-    temperature = fit_temperature(val_logits[:MAX_SAMPLES], labels[:MAX_SAMPLES])
+    temperature = fit_temperature(val_logits, labels)
     val, test = (_answers(split, student, temperature) for split in (scores.val, scores.test))
     rows: list[AbstentionRow] = []
     for error_rate in ERROR_RATES:

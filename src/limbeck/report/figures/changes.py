@@ -77,10 +77,10 @@ def _caption(summary: Summary, rows: int) -> str:
 def _best_on_validation(summary: Summary, words: MeasureWording) -> list[Comparison]:
     """The comparisons to draw, in their order."""
     arms = {arm.name: arm for arm in summary.arms}
-    known = [comparison for comparison in summary.comparisons if comparison.arm in arms]
-    ranked = sorted(known, key=lambda entry: words.measure.validation_mean(arms[entry.arm]))
+    comparisons = [comparison for comparison in summary.comparisons if comparison.arm in arms]
+    ranked = sorted(comparisons, key=lambda entry: words.measure.validation_mean(arms[entry.arm]))
     best = ranked[:MAX_ROWS]
-    return [comparison for comparison in known if comparison in best]
+    return [comparison for comparison in comparisons if comparison in best]
 
 
 def _names(comparisons: Sequence[Comparison]) -> list[str]:

@@ -1,8 +1,6 @@
 """The test predictions of all models of a run, read from ``predictions.npz``."""
 
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck._base.reading import open_arrays
+from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck.report.arm_styles import TEACHER, styles_of
 from limbeck.report.families import highlighted_arms
 from limbeck.run.summary import Summary
@@ -76,15 +74,7 @@ def read_predictions(file: Path) -> Predictions:
     try:
         with open_arrays(file) as arrays:
             return _predictions(arrays)
-    except (
-        OSError,
-        EOFError,
-        LookupError,
-        ValueError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGED_ARRAYS as error:
         reason = error.args[0] if error.args else type(error).__name__
         raise UntrustedFileError(
             f"{file} is damaged: {reason}. Delete it to write the report without recall and "

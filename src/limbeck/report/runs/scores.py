@@ -1,15 +1,13 @@
 """The test results of single arms, read from ``predictions.npz``."""
 
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
-from limbeck._base.reading import open_arrays
+from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck.evaluation.pairing import ArmScores
 from limbeck.evaluation.statistics import MAX_SEGMENTS
 from limbeck.report.figures.predictions import predict
@@ -46,15 +44,7 @@ def read_scores(
         try:
             with open_arrays(file) as arrays:
                 return _scores(run, arms, arrays)
-        except (
-            OSError,
-            EOFError,
-            LookupError,
-            ValueError,
-            AttributeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except DAMAGED_ARRAYS as error:
             reason = error.args[0] if error.args else type(error).__name__
             raise UntrustedFileError(
                 f"{file} is damaged: {reason}. Restore it from a copy, or score the students again "
