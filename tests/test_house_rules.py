@@ -46,6 +46,7 @@ MANY_ARGUMENTS = {
     "src/limbeck/data/dataset.py": {"from_arrays"},
     "src/limbeck/data/images/csv_table.py": {"image_csv"},
     "src/limbeck/data/images/folders.py": {"image_folder"},
+    "src/limbeck/data/images/image_table.py": {"image_table"},
     "src/limbeck/data/text/datasets.py": {"text_file", "text_folder"},
     "src/limbeck/study/study.py": {"__init__"},
     "src/limbeck/training/fit.py": {"distill"},

@@ -159,7 +159,7 @@ def test_teachers_of_others(hostile, canaries, tmp_path, verb, name):
     attack(canaries, verb, f"teacher.from={teacher}", *TINY, "out=new", cwd=tmp_path, code=7)
 
 
-SLOW_DATA = ("image_csv", "mnist", "cifar10", "text")
+SLOW_DATA = ("image_csv", "image_table", "mnist", "cifar10", "text")
 
 
 @pytest.mark.parametrize(

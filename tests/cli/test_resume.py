@@ -10,8 +10,10 @@ import pytest
 import torch
 import yaml
 from support.commands import TINY, killed_at_the_end, start
+from support.image_files import write_folder
 from support.run_files import manifest, students
 
+from limbeck._base.digests import file_digest
 from limbeck.cli.main import main
 
 
@@ -114,3 +116,31 @@ def test_a_run_of_version_0_1_0_can_be_resumed(tmp_path, capsys):
     assert main(["resume", str(out)]) == 0, capsys.readouterr().err
     assert manifest(out)["state"] == "finished"
     assert former not in (out / "config.yaml").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_a_run_of_an_earlier_version_keeps_its_order_of_classes(tmp_path, monkeypatch, capsys):
+    """Before version 0.2, classes of images were sorted as text, and no setting said so."""
+    monkeypatch.chdir(tmp_path)
+    write_folder(Path("in"), ("class2", "class10"), count=20)
+    words = ["data=image_folder", "data.root=in", "data.size=6", *TINY]
+    run, config = Path("run"), Path("run") / "config.yaml"
+    assert main(["run", "quick=true", "out=run", "data.class_order=text", *words]) == 0
+    expected = students(run)
+
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    del settings["data"]["class_order"]
+    config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    content = manifest(run)
+    content["files"][config.name] = file_digest(config)
+    (run / "manifest.json").write_text(json.dumps({**content, "state": "failed"}), encoding="utf-8")
+    (run / "summary.json").unlink()
+    assert main(["resume", "run"]) == 0
+    for name, tensor in students(run).items():
+        assert torch.equal(tensor, expected[name]), name
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    assert summary["classes"] == ["class10", "class2"]
+    assert main(["export", "run"]) == 0
+    capsys.readouterr()
+    assert main(["run", "quick=true", "out=new", "teacher.from=run", *words]) == 4
+    assert "data.class_order=text" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -84,6 +85,8 @@ class Reader:
     def limbeck(self, arguments: list[str]) -> None:
         line = shlex.join(arguments)
         if any(setting in line for setting in NOT_RUN):
+            return
+        if "data=image_table" in line and find_spec("pyarrow") is None:
             return
         arguments = [SMALLER.get(word, word) for word in arguments]
         if arguments[0] == "store" and len(arguments) > 2 and "--all" not in arguments:

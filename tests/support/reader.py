@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,25 @@ def _scans(folder: Path) -> None:
     findings = ("normal", "benign", "malignant")
     rows = [f"{number},{findings[number % 3]}" for number in range(45)]
     (folder / "scans" / "train.csv").write_text("\n".join(["id,finding", *rows]) + "\n")
+
+
+def _tables_of_images(folder: Path) -> None:
+    if find_spec("pyarrow") is None:
+        return
+    import pyarrow
+    from pyarrow import parquet
+
+    files = sorted((folder / "scans" / "images").glob("*.png"))
+    images = [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+    labels = [number % 2 for number in range(len(files))]
+    parquet.write_table(
+        pyarrow.table({"picture": images, "finding": labels}), folder / "scans.parquet"
+    )
+    (folder / "beans").mkdir()
+    parquet.write_table(
+        pyarrow.table({"image": images, "label": labels}),
+        folder / "beans" / "train-00000-of-00001.parquet",
+    )
 
 
 def _aptos(folder: Path) -> None:
@@ -168,6 +188,7 @@ FILES = (
     (("README.md", "how-to/own-images.md", "how-to/teacher.md"), _photos),
     (("how-to/transfer-sets.md",), _letters),
     (("how-to/csv.md",), _scans),
+    (("how-to/csv.md",), _tables_of_images),
     (("how-to/csv.md",), _aptos),
     (
         ("README.md", "how-to/own-text.md", "how-to/teacher.md", "tutorials/language-model.md"),

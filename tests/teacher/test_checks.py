@@ -52,9 +52,25 @@ def test_number_of_classes(classes):
 
 def test_order_of_classes():
     with pytest.raises(
-        TeacherError, match=r"runs/a: the teacher's class 1 is 'fox', but the dataset's is 'dog'"
+        TeacherError,
+        match=r"runs/a: the classes .* the teacher's class 1 is 'fox', but the dataset's is 'dog'",
     ):
         check(mlp(), theirs=["cat", "fox", "dog"])
+
+
+def test_classes_sorted_as_text_are_told_the_setting():
+    names = ["class1", "class2", "class10"]
+    message = r"the classes are the same, but in another order.*1 is 'class10'.*class_order=text"
+    with pytest.raises(TeacherError, match=message):
+        check(mlp(), theirs=sorted(names), names=names)
+    message = r"class 0 is 'class10'.*order: data\.class_names=\[class10,class2,class1\]"
+    with pytest.raises(TeacherError, match=message):
+        check(mlp(), theirs=names[::-1], names=names)
+
+
+def test_names_in_the_form_of_an_earlier_version_fit():
+    check(mlp(), theirs=["0.0", "1.0", "2.0"], names=["0", "1", "2"])
+    check(mlp(), theirs=["cafe\u0301", "b", "c"], names=["caf\u00e9", "b", "c"])
 
 
 @pytest.mark.parametrize("theirs", [["cat", "dog"], [*NAMES, "owl"], []])

@@ -23,8 +23,10 @@ import contextlib
 import csv
 import errno
 import hashlib
+import importlib.util
 import io
 import json
+import logging
 import math
 import re
 import stat
@@ -72,7 +74,7 @@ FULL_RANGE = (0.0, 65535.0)
 """Range of images that use all values of 16 bits."""
 LEFTOVER_SECONDS = 2.0
 """Age at which the temporary file of a process that has ended is removed."""
-SYSTEM_FILES = ("__macosx", "__pycache__", "desktop.ini", "thumbs.db")
+SYSTEM_FILES = ("__macosx", "__pycache__", "desktop.ini", "thumbs.db", "dicomdir")
 _BLACK, _BRIGHT_SHARE = 8, 0.02
 """A row or column is border unless more than 2 % of its pixels are brighter than 8."""
 _HARMFUL = re.compile(
@@ -218,11 +220,12 @@ def decode(
     """Read an image file and prepare it as model input.
 
     The image is rotated by its EXIF orientation. Transparent parts become black. Values of more
-    than 8 bits are scaled to 8 bits. The image is cropped about its centre to the aspect ratio of
-    ``size`` and resized.
+    than 8 bits are scaled to 8 bits, those of a DICOM file by the window that it contains. The
+    image is cropped about its centre to the aspect ratio of ``size`` and resized.
 
     Args:
-        file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM file. Only its first picture is read.
+        file: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM file, of which only the first picture is read,
+            or a DICOM file with one frame.
         size: Height and width in pixels.
         channels: Number of channels: 1 for grey, 3 for RGB.
         crop_border: Whether to crop a black border first.
@@ -236,6 +239,7 @@ def decode(
 
     Raises:
         InputError: If the file is missing, damaged, too large or not an image.
+        MissingLibraryError: If it is a DICOM file, and pydicom is not installed.
     """
     name = name or str(file)
     with _open_image(file, name) as original:
@@ -244,27 +248,29 @@ def decode(
 
 
 def decode_with_digest(
-    file: Path,
+    file: Path | BinaryIO,
     *,
     size: tuple[int, int],
     channels: int,
     crop_border: bool = False,
     value_range: Sequence[float] | None = None,
+    name: str | None = None,
 ) -> tuple[np.ndarray, str]:
     """Read an image file as :func:`decode` does, and compute a digest of its content.
 
     The digest is the SHA-256 of the upright image in RGB, in hexadecimal. It does not depend on
     the other arguments.
     """
-    with _open_image(file, str(file)) as original:
-        image = _to_8_bits(original, None, str(file))
+    name = name or str(file)
+    with _open_image(file, name) as original:
+        image = _to_8_bits(original, None, name)
         # The digest must not depend on the range of the other images.
         content = original.tobytes() if original.mode == "F" else image.convert("RGB").tobytes()
         digest = hashlib.sha256(repr(image.size).encode())
         digest.update(content)
         del content
         if _is_deep(original) and value_range is not None:
-            image = _to_8_bits(original, value_range, str(file))
+            image = _to_8_bits(original, value_range, name)
         return _prepare(image, size, channels, crop_border=crop_border), digest.hexdigest()
 
 
@@ -275,15 +281,26 @@ def _open_image(file: Path | BinaryIO, name: str) -> Iterator[Image.Image]:
     Only one thread at a time has a large image open.
     """
     with contextlib.ExitStack() as stack:
-        with _explain_errors(file, name), _open_file(file) as image:
-            if image.width * image.height > SMALL_PIXELS:
-                stack.enter_context(_LARGE_IMAGE)
-            has_16_bits = any(";16" in str(tile) for tile in image.tile)
-            image.load()
-            if has_16_bits and not _is_deep(image):
-                _check_upper_bits(image, name)
-            upright = _upright(image)
+        with _explain_errors(file, name), _open_stream(file) as stream:
+            if is_dicom(stream):
+                scan = _read_header(stream)
+                if scan.Rows * scan.Columns > SMALL_PIXELS:
+                    stack.enter_context(_LARGE_IMAGE)
+                upright = _read_scan(stream)
+            else:
+                upright = _read_picture(stream, name, stack)
         yield upright
+
+
+def _read_picture(stream: BinaryIO, name: str, stack: contextlib.ExitStack) -> Image.Image:
+    with _open_picture(stream) as image:
+        if image.width * image.height > SMALL_PIXELS:
+            stack.enter_context(_LARGE_IMAGE)
+        has_16_bits = any(";16" in str(tile) for tile in image.tile)
+        image.load()
+        if has_16_bits and not _is_deep(image):
+            _check_upper_bits(image, name)
+        return _upright(image)
 
 
 @contextlib.contextmanager
@@ -292,13 +309,13 @@ def _explain_errors(file: Path | BinaryIO, name: str) -> Iterator[None]:
     try:
         yield
         return
-    except InputError:
+    except RuntimeFailure:
         raise
     except FileNotFoundError:
         is_link = isinstance(file, Path) and file.is_symlink()
         reason = "a link to a missing file" if is_link else "missing"
     except UnidentifiedImageError:
-        reason = f"not an image of a known format: {', '.join(FORMATS)}"
+        reason = f"not an image of a known format: {', '.join(FORMATS)}, DICOM"
     except Image.DecompressionBombError:
         reason = f"more than {MAX_PIXELS:,} pixels"
     except MemoryError:
@@ -311,29 +328,55 @@ def _explain_errors(file: Path | BinaryIO, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open_file(file: Path | BinaryIO) -> Iterator[ImageFile.ImageFile]:
-    """Open an image file without decoding it.
+def _open_stream(file: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """Open an image file of any kind for reading.
 
     Pillow maps files that it opens itself into memory, and then confuses height and width of TIFF
     files that are stored on their side.
     """
     with open_file(file) if isinstance(file, Path) else contextlib.nullcontext(file) as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(0)
-        if size > MAX_IMAGE_BYTES:
+        if _size_of(stream) > MAX_IMAGE_BYTES:
             raise ValueError(f"larger than {MAX_IMAGE_BYTES >> 30} GiB")
-        with Image.open(stream, formats=FORMATS) as image:
-            _check_pixels(image, size)
-            _check_scans(image, stream)
-            yield image
+        yield stream
 
 
-def _check_pixels(image: ImageFile.ImageFile, file_size: int) -> None:
-    """Check the size of an image that is not decoded yet against the size of its file."""
-    tags = getattr(image, "tag_v2", {})  # of TIFF files, whose tiles may be larger than the image
-    tile = tags.get(322, 1), tags.get(323, 1)
+def _size_of(stream: BinaryIO) -> int:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return size
+
+
+@contextlib.contextmanager
+def _open_picture(stream: BinaryIO) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file for Pillow without decoding it."""
+    size = _size_of(stream)
+    with Image.open(stream, formats=FORMATS) as image:
+        tags = getattr(image, "tag_v2", {})  # of TIFF files, whose tiles may be larger
+        _check_pixels([image.size, (tags.get(322, 1), tags.get(323, 1))], size)
+        _check_scans(image, stream)
+        yield image
+
+
+def is_image(file: Path) -> bool:
+    """Whether the content of a file is that of an image, damaged or not.
+
+    A file that cannot be read counts as an image, so that whoever decodes it reports it.
+    """
+    try:
+        with _open_stream(file) as stream:
+            if not is_dicom(stream):
+                Image.open(stream, formats=FORMATS).close()
+    except UnidentifiedImageError:
+        return False
+    except Exception:  # decoders may raise anything on a damaged file
+        return True
+    return True
+
+
+def _check_pixels(sizes: Iterable[tuple[int, int]], file_size: int) -> None:
+    """Check widths and heights of an image that is not decoded yet against its file."""
     max_pixels = min(MAX_PIXELS, max(SMALL_PIXELS, PIXELS_PER_BYTE * file_size))
-    for width, height in (image.size, tile):
+    for width, height in sizes:
         if width * height > MAX_PIXELS:
             raise ValueError(f"more than {MAX_PIXELS:,} pixels")
         if width * height > max_pixels:
@@ -391,19 +434,22 @@ class ValueLimits(NamedTuple):
     is_whole: bool
 
 
-def value_limits(file: Path) -> ValueLimits | None:
+def value_limits(file: Path | BinaryIO) -> ValueLimits | None:
     """Return the limits of the values in an image file.
 
     Returns:
         None if the image has at most 8 bits per channel or cannot be read.
     """
     try:
-        with _open_file(file) as image:
-            if not _is_deep(image):
-                return None
-            is_large = image.width * image.height > SMALL_PIXELS
-            with _LARGE_IMAGE if is_large else contextlib.nullcontext():
-                return _limits_of(np.asarray(image))
+        with _open_stream(file) as stream:
+            if is_dicom(stream):
+                return _limits_of_scan(stream)
+            with _open_picture(stream) as image:
+                if not _is_deep(image):
+                    return None
+                is_large = image.width * image.height > SMALL_PIXELS
+                with _LARGE_IMAGE if is_large else contextlib.nullcontext():
+                    return _limits_of(np.asarray(image))
     except Exception:  # decode reports files that cannot be read
         return None
 
@@ -536,6 +582,237 @@ def largest_box(
         min(left + box_width, float(image_width)),
         min(top + box_height, float(image_height)),
     )
+
+
+# DICOM --------------------------------------------------------------------------------------------
+
+_SCAN_TAGS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "ModalityLUTSequence",
+    "PixelData",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+)
+"""Elements of a DICOM file that are read: those of the image, none of the patient."""
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""Transfer syntax of files that are compressed as a whole, and may unpack to any size."""
+_LIBJPEG, _OPENJPEG = "pylibjpeg pylibjpeg-libjpeg", "pylibjpeg pylibjpeg-openjpeg"
+_PLUGINS = {
+    "1.2.840.10008.1.2.4.50": _LIBJPEG,
+    "1.2.840.10008.1.2.4.51": _LIBJPEG,
+    "1.2.840.10008.1.2.4.57": _LIBJPEG,
+    "1.2.840.10008.1.2.4.70": _LIBJPEG,
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": _OPENJPEG,
+    "1.2.840.10008.1.2.4.91": _OPENJPEG,
+    "1.2.840.10008.1.2.4.201": _OPENJPEG,
+    "1.2.840.10008.1.2.4.202": _OPENJPEG,
+    "1.2.840.10008.1.2.4.203": _OPENJPEG,
+}
+"""Packages with which pydicom reads compressed images, by transfer syntax."""
+
+
+def is_dicom(stream: BinaryIO) -> bool:
+    """Whether an open file is a DICOM file, as its first bytes tell."""
+    stream.seek(128)
+    is_scan = stream.read(4) == b"DICM"
+    stream.seek(0)
+    return is_scan
+
+
+def _read_header(stream: BinaryIO, *, with_pixels: bool = False) -> Any:
+    """Read the elements of a DICOM file that describe its image, as pydicom's ``Dataset``.
+
+    Messages of pydicom may quote the header, which contains the patient's name. So none is passed
+    on.
+
+    Raises:
+        ValueError: If the file is damaged, or contains no image of one frame, or a too large one.
+        MissingLibraryError: If pydicom is not installed.
+    """
+    try:
+        import pydicom
+    except ImportError:
+        raise MissingLibraryError(
+            "DICOM files are read with pydicom, which is not installed: pip install pydicom"
+        ) from None
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    size = _size_of(stream)
+    is_deflated = _DEFLATED in stream.read(1024)
+    stream.seek(0)
+    if is_deflated:
+        raise ValueError("a deflated DICOM file; convert it, as with DCMTK's 'dcmconv +te'")
+    try:
+        scan = pydicom.dcmread(
+            stream, stop_before_pixels=not with_pixels, specific_tags=list(_SCAN_TAGS)
+        )
+        frames = int(scan.get("NumberOfFrames") or 1)
+        rows, columns = int(scan.get("Rows") or 0), int(scan.get("Columns") or 0)
+    except MemoryError:
+        raise
+    except Exception:  # pydicom may raise anything on a damaged file
+        raise ValueError("a damaged DICOM file") from None
+    finally:
+        stream.seek(0)
+    if not rows or not columns:
+        raise ValueError("a DICOM file without an image")
+    if frames > 1:
+        raise ValueError(f"a DICOM file of {frames} frames; save each frame to use as a file")
+    _check_pixels([(columns, rows)], size)
+    return scan
+
+
+def _read_scan(stream: BinaryIO) -> Image.Image:
+    """Read the image of a DICOM file: 8 bits, or the values of one that has no window."""
+    scan = _read_header(stream, with_pixels=True)
+    syntax: Any = getattr(scan.file_meta, "TransferSyntaxUID", None)
+    package = _PLUGINS.get(str(syntax))
+    try:
+        return _image_of_scan(scan)
+    except (MemoryError, _WindowError):
+        raise
+    except Exception:  # pydicom and its plugins may raise anything on a damaged file
+        reason = "a DICOM file whose pixels are damaged, or compressed in an unknown way"
+        if package is not None and not _has_package(package):
+            reason = f"a DICOM file compressed as {syntax.name}; to read it, pip install {package}"
+    raise ValueError(reason)
+
+
+def _has_package(package: str) -> bool:
+    modules = {_LIBJPEG: "libjpeg", _OPENJPEG: "openjpeg", "pyjpegls": "jpeg_ls"}
+    return importlib.util.find_spec(modules[package]) is not None
+
+
+class _WindowError(ValueError):
+    """The window of a DICOM file cannot be applied."""
+
+
+def _image_of_scan(scan: Any) -> Image.Image:
+    """Return the image of a DICOM file: RGB, 8 bits of grey, or values (mode ``I`` or ``F``)."""
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    pixels = pixel_array(scan, index=0)
+    kind = scan.PhotometricInterpretation
+    if kind == "PALETTE COLOR":
+        colours = apply_color_lut(pixels, scan)
+        return Image.fromarray((colours >> 8 * (colours.itemsize - 1)).astype(np.uint8))
+    if scan.get("SamplesPerPixel", 1) != 1:
+        return Image.fromarray((pixels >> max(scan.BitsStored - 8, 0)).astype(np.uint8))
+    values, low, high = _modality_values(pixels, scan)
+    shares = _through_window(values, scan)
+    if shares is not None:
+        shares = 1 - shares if kind == "MONOCHROME1" else shares
+        return Image.fromarray(np.rint(255 * shares).astype(np.uint8))
+    if kind == "MONOCHROME1":
+        values = low + high - values
+    if not _has_deep_values(scan):
+        return Image.fromarray(np.rint(values * (255 / high)).astype(np.uint8))
+    is_whole = bool((values == np.rint(values)).all()) and np.abs(values).max() < 2**31
+    return Image.fromarray(values.astype(np.int32 if is_whole else np.float32))
+
+
+def _modality_values(pixels: np.ndarray, scan: Any) -> tuple[np.ndarray, float, float]:
+    """Return the values that the pixels stand for, such as Hounsfield units, and their limits."""
+    values = pixels.astype(np.float64)
+    if pixels.dtype.kind == "f":
+        return values, float(values.min()), float(values.max())
+    if scan.get("ModalityLUTSequence"):
+        return _look_up(values, scan.ModalityLUTSequence[0], scan)
+    is_signed = scan.PixelRepresentation == 1
+    low = -(2.0 ** (scan.BitsStored - 1)) if is_signed else 0.0
+    high = low + 2.0**scan.BitsStored - 1
+    if scan.get("RescaleSlope") is None or scan.get("RescaleIntercept") is None:
+        return values, low, high
+    slope, intercept = float(scan.RescaleSlope), float(scan.RescaleIntercept)
+    return values * slope + intercept, low * slope + intercept, high * slope + intercept
+
+
+def _through_window(values: np.ndarray, scan: Any) -> np.ndarray | None:
+    """Apply the first window of a DICOM file, as its standard defines it (PS3.3 C.11.2).
+
+    Returns:
+        Brightness from 0 to 1; None if there is no window.
+
+    Raises:
+        _WindowError: If the window is none.
+    """
+    if scan.get("VOILUTSequence"):
+        brightness, _, highest = _look_up(values, scan.VOILUTSequence[0], scan)
+        return (brightness / highest).clip(0, 1)
+    if not _has_window(scan):
+        return None
+    centre, width = _first_number(scan.WindowCenter), _first_number(scan.WindowWidth)
+    function = str(scan.get("VOILUTFunction") or "LINEAR").upper()
+    least = 1 if function == "LINEAR" else 1e-9
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID") or not width >= least:
+        raise _WindowError(f"a DICOM file with a window of width {width:g} ({function})")
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp((-4 * (values - centre) / width).clip(-700, 700)))
+    if function == "LINEAR":
+        centre, width = centre - 0.5, max(width - 1, 1e-9)
+    return ((values - centre) / width + 0.5).clip(0, 1)
+
+
+def _look_up(values: np.ndarray, item: Any, scan: Any) -> tuple[np.ndarray, float, float]:
+    """Return the entries of a table of a DICOM file, and the limits of their bit depth."""
+    count, first, bits = (int(number) for number in item.LUTDescriptor)
+    entries = item.LUTData
+    if isinstance(entries, bytes):
+        is_little = scan.file_meta.TransferSyntaxUID.is_little_endian
+        entries = np.frombuffer(entries, "<u2" if is_little else ">u2")
+    table = np.asarray(entries, np.float64)[: count or 1 << 16]
+    index = np.rint(values).astype(np.int64) - first
+    return table[index.clip(0, len(table) - 1)], 0.0, 2.0**bits - 1
+
+
+def _has_window(scan: Any) -> bool:
+    centre, width = scan.get("WindowCenter"), scan.get("WindowWidth")
+    has_numbers = centre not in (None, "") and width not in (None, "")
+    return bool(scan.get("VOILUTSequence")) or has_numbers
+
+
+def _first_number(value: Any) -> float:
+    return float(value[0] if hasattr(value, "__getitem__") else value)
+
+
+def _has_deep_values(scan: Any) -> bool:
+    """Whether the values of a grey DICOM image are more than 8 bits, or no brightness."""
+    has_scale = scan.get("RescaleSlope", 1) not in (None, 1) or scan.get("RescaleIntercept", 0)
+    is_other = "BitsStored" not in scan or scan.PixelRepresentation == 1
+    return bool(has_scale or is_other or scan.get("ModalityLUTSequence") or scan.BitsStored > 8)
+
+
+def _limits_of_scan(stream: BinaryIO) -> ValueLimits | None:
+    """Return the limits of the values of a DICOM file; None if it is not scaled by them."""
+    scan = _read_header(stream)
+    is_colour = scan.get("SamplesPerPixel", 1) != 1 or "PALETTE" in scan.PhotometricInterpretation
+    if is_colour or _has_window(scan) or not _has_deep_values(scan):
+        return None
+    is_large = scan.Rows * scan.Columns > SMALL_PIXELS
+    with _LARGE_IMAGE if is_large else contextlib.nullcontext():
+        return _limits_of(np.asarray(_read_scan(stream)))
 
 
 # Folders ------------------------------------------------------------------------------------------
@@ -1416,6 +1693,7 @@ def main(
             stream.reconfigure(errors="backslashreplace")
     # decode has its own limit on the size, and damaged EXIF data is of no importance
     warnings.filterwarnings("ignore", module="PIL")
+    warnings.filterwarnings("ignore", module="pydicom")  # it quotes headers of patients
     arguments = parser(program, inside=inside).parse_args(argv)
     bundle_path = Path(__file__).resolve().parent if inside else arguments.bundle
     try:

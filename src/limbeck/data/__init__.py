@@ -6,6 +6,7 @@ from limbeck.data.images.cifar import cifar10, cifar100
 from limbeck.data.images.csv_table import image_csv
 from limbeck.data.images.digits import digits
 from limbeck.data.images.folders import image_folder
+from limbeck.data.images.image_table import image_table
 from limbeck.data.images.mnist import fashion_mnist, mnist
 from limbeck.data.sources.base import Source
 from limbeck.data.sources.images import ImagesFrom
@@ -44,6 +45,7 @@ __all__ = [
     "fashion_mnist",
     "image_csv",
     "image_folder",
+    "image_table",
     "mnist",
     "text_file",
     "text_folder",

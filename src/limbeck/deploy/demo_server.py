@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
                 crop_border=self.classifiers.data.crop_border,
                 value_range=self.classifiers.data.value_range,
             )
-        except runtime.InputError as error:
+        except runtime.RuntimeFailure as error:
             self._send_error_message(str(error))
             return
         self._answer(pixels)

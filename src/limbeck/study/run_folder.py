@@ -103,7 +103,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "store": (StoreSettings,),
         "transfer": (TransferSet,),
     }
-    return {
+    defaults: dict[str, dict[str, Any]] = {
         section: {
             item.name: list(item.default) if isinstance(item.default, tuple) else item.default
             for kind in kinds
@@ -112,6 +112,8 @@ def _defaults() -> dict[str, dict[str, Any]]:
         }
         for section, kinds in records.items()
     }
+    defaults["data"] = {"class_order": "text"}  # of images, before there was another order
+    return defaults
 
 
 def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: str) -> None:

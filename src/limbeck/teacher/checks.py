@@ -7,11 +7,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from limbeck._base.errors import TeacherError
+from limbeck.data.images.class_names import same_classes
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.losses.stacked import MAX_PADDING
 from limbeck.models import HuggingFace, LoadedModel, model_name
 from limbeck.models.output import without_wrapper
 
+MAX_LISTED = 400
+"""Largest number of characters of the classes that a message lists."""
 DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
 
@@ -53,7 +56,7 @@ def check_teacher(
             f"{len(class_names)}. {advice}"
         )
     names = loaded.description.get("class_names")
-    if names is not None and list(names) != list(class_names):
+    if names is not None and not same_classes(names, class_names):
         raise TeacherError(f"{where}: {_difference(names, class_names, kind)}")
     check_vocabulary(loaded.model, class_names, where=where)
 
@@ -155,10 +158,26 @@ def _difference(names: Sequence[str], expected: Sequence[str], kind: str) -> str
         return f"the teacher has {len(names)} {kind}, but the dataset has {len(expected)}. {advice}"
     pairs = enumerate(zip(names, expected, strict=True))
     number = next(i for i, (name, other) in pairs if name != other)
-    return (
+    first = (
         f"the teacher's {singular} {number} is {names[number]!r}, but the dataset's is "
-        f"{expected[number]!r}. {advice}"
+        f"{expected[number]!r}."
     )
+    if kind == "classes" and sorted(names) == sorted(expected):
+        return f"the classes are the same, but in another order: {first} {_order_advice(names)}"
+    return f"{first} {advice}"
+
+
+def _order_advice(names: Sequence[str]) -> str:
+    """Return the setting that gives the dataset the teacher's order of classes."""
+    if list(names) == sorted(names):
+        return (
+            "The teacher's are sorted as text, as limbeck did before version 0.2 and other "
+            "programs do. For images, data.class_order=text sorts the dataset in the same way."
+        )
+    text = ",".join(names)
+    if len(text) > MAX_LISTED:
+        return "Give the dataset the teacher's order: data.class_names=[...], with every class."
+    return f"Give the dataset the teacher's order: data.class_names=[{text}]."
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck.cli.config.saved_settings import read_saved_settings
+from limbeck.cli.config.saved_settings import add_new_settings, read_saved_settings
 from limbeck.run.folder import RunFolder
 
 
@@ -32,3 +32,13 @@ def test_large_sweeps_and_many_classes_are_read(tmp_path):
     arms = {f"t{number}": {"objective": {"temperature": number}} for number in range(1, 3000)}
     run = write(tmp_path, arms=arms, data={"class_names": ["a"] * 19_999})
     assert len(read_saved_settings(run)["arms"]) == 2999
+
+
+@pytest.mark.parametrize("target", ["limbeck.data.image_folder", "limbeck.data.image_csv"])
+def test_images_of_runs_before_version_0_2_keep_their_order_of_classes(tmp_path, target):
+    run = write(tmp_path, data={"_target_": target, "root": "in"})
+    assert add_new_settings(read_saved_settings(run))["data"]["class_order"] == "text"
+    run = write(tmp_path, data={"_target_": target, "root": "in", "class_order": "natural"})
+    assert add_new_settings(read_saved_settings(run))["data"]["class_order"] == "natural"
+    run = write(tmp_path, data={"_target_": "limbeck.data.digits"})
+    assert "class_order" not in add_new_settings(read_saved_settings(run))["data"]

@@ -73,6 +73,8 @@ def test_class_names_should_be_a_list_of_two_or_more(tmp_path, names):
         ),
         ("file,labels\n0,low\n", r"the columns are file, labels\. Did you mean labels\?"),
         ("file label\n0 low\n", r"column file is missing; the columns are file label"),
+        ("id;label\n0;low\n", r"column file is missing; the columns are id, label"),
+        ("\n" * 200 + "file,label\n0,low\n", r"column file is missing"),
         ("file,label,label\n0,a,b\n", r"has several columns label"),
         ("file,label\n0,low\n1,high, very\n", r"has 2 columns, but more values in line 3\. Quote"),
         ("file,label\n", r"train\.csv lists no images"),
@@ -119,14 +121,13 @@ def test_numbers_of_classes_may_be_floats(tmp_path):
 
 def test_a_table_in_another_encoding(tmp_path):
     root = write_csv(tmp_path / "in", count=2)
-    for content in (
-        "file,label\n0,l\u00f6w".encode("latin1"),
-        "file,label\n0,low".encode("utf-16"),
+    for content, kind in (
+        ("file,label\n0,l\u00f6w".encode("latin1"), "not a CSV file in UTF-8 or UTF-16"),
+        (b"PK\x03\x04\xff\xff", "an Excel workbook, not a CSV file"),
+        ("file,label\n0,low".encode("utf-16")[:-1], "not a CSV file in UTF-8 or UTF-16"),
     ):
         (root / "train.csv").write_bytes(content)
-        with pytest.raises(
-            DataError, match=r"not a CSV file in UTF-8 .* save such files as 'CSV U"
-        ):
+        with pytest.raises(DataError, match=rf"{kind}.* save such files as 'CSV U"):
             read_csv(root)
 
 

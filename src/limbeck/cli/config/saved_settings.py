@@ -20,6 +20,9 @@ RECORDS: dict[str, type] = {
     "optimizer": Optimizer,
 }
 """Sections that become records."""
+IMAGES = ("limbeck.data.image_folder", "limbeck.data.image_csv")
+IMAGES_OF_EARLIER_VERSION = {"class_order": "text"}
+"""Settings of images in runs of versions that did not have them."""
 SECTIONS = (*RECORDS, "arms", "data", "logger", "store", "student", "teacher", "trainer", "views")
 """Sections that are groups of settings."""
 MAX_VALUES, MAX_DATA_VALUES = 2_000, 20_000
@@ -54,6 +57,9 @@ def add_new_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         section = complete.get(name)
         if isinstance(section, dict):
             complete[name] = {**_defaults_of(record), **section}
+    data = complete.get("data")
+    if isinstance(data, dict) and data.get("_target_") in IMAGES:
+        complete["data"] = {**IMAGES_OF_EARLIER_VERSION, **data}
     return complete
 
 

@@ -37,6 +37,7 @@ BUILDERS = frozenset(
         "limbeck.data.fashion_mnist",
         "limbeck.data.image_csv",
         "limbeck.data.image_folder",
+        "limbeck.data.image_table",
         "limbeck.data.mnist",
         "limbeck.data.text_file",
         "limbeck.data.text_folder",

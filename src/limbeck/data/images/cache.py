@@ -26,7 +26,7 @@ from limbeck._base.open_folder import OpenFolder
 from limbeck._base.progress import StageProgress
 from limbeck._base.reading import parse_json
 from limbeck._base.sizes import format_bytes
-from limbeck.data.images.decoding import Decoding, decode_all, range_of_files
+from limbeck.data.images.decoding import Decoding, ImageSource, decode_all, range_of_files
 from limbeck.data.randomness import split_position
 
 FORMAT = 3
@@ -56,12 +56,12 @@ class DecodedImages:
 
 
 def load_decoded_images(
-    paths: Sequence[Path], parts: Sequence[int], decoding: Decoding, *, split_seed: int
+    paths: Sequence[ImageSource], parts: Sequence[int], decoding: Decoding, *, split_seed: int
 ) -> DecodedImages:
     """Load the images of files from the cache, after decoding them if they are not in it.
 
     Args:
-        paths: Paths of the image files.
+        paths: Paths of the image files, or images within tables.
         parts: Number of the split of each file, by which rows are sorted first.
         decoding: Conversion of the files. The range of values is that of the files.
         split_seed: Seed of the positions.
@@ -102,8 +102,10 @@ def load_decoded_images(
         ) from None
 
 
-def _identity(path: Path, part: int) -> list[str | int]:
+def _identity(path: ImageSource, part: int) -> list[str | int]:
     """Describe a file, so that the cache key changes with its content."""
+    if not isinstance(path, Path):
+        return [*path.identity(), part]
     identity: list[str | int] = [str(path.absolute()), part]
     with suppress(OSError):  # the decoder reports files that cannot be read
         status = path.stat()
@@ -162,7 +164,7 @@ def _map(file: BinaryIO, rows: Any) -> np.memmap:
 def _write(
     folder: OpenFolder,
     root: Path,
-    paths: Sequence[Path],
+    paths: Sequence[ImageSource],
     parts: Sequence[int],
     decoding: Decoding,
     split_seed: int,

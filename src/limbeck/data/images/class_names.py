@@ -11,7 +11,9 @@ from limbeck._base.errors import ConfigError, LimbeckWarning
 from limbeck.data.checks import join_some
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_LEADING_NUMBER = re.compile(r"\d+(?![\d.])", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
+_FIRST_NUMBER = re.compile(r"(\D*)(\d+)(?![\d.])", re.ASCII)
+_DIGITS = re.compile(r"(\d+)", re.ASCII)
 MISSING = ("nan", "-nan", "nat", "null", "<na>", "#n/a")
 """Labels that programs write for a missing one, in lower case."""
 MISSING_AMONG_NUMBERS = ("na", "n/a", "none")
@@ -25,7 +27,7 @@ def parse_class_names(class_names: Sequence[str]) -> list[str]:
         ConfigError: If there are fewer than two names, or if a name is repeated.
     """
     is_list = isinstance(class_names, Iterable) and not isinstance(class_names, (str, Mapping))
-    names = [str(name) for name in class_names] if is_list else []
+    names = [normal_name(str(name)) for name in class_names] if is_list else []
     if len(names) < 2 or len(set(names)) < len(names):
         raise ConfigError(
             f"data.class_names={class_names!r} should list at least two names, each once."
@@ -33,11 +35,83 @@ def parse_class_names(class_names: Sequence[str]) -> list[str]:
     return names
 
 
+def normal_name(name: str) -> str:
+    """Return a name in the Unicode form NFC; macOS writes names of files in NFD."""
+    return unicodedata.normalize("NFC", name)
+
+
+CLASS_ORDERS = ("natural", "text")
+"""Orders of classes: with numbers by value, or by characters, as other programs sort names."""
+
+
+def check_class_order(class_order: str) -> None:
+    """Check the setting ``data.class_order``.
+
+    Raises:
+        ConfigError: If it is not one of the orders.
+    """
+    if class_order not in CLASS_ORDERS:
+        raise ConfigError(
+            f"data.class_order={class_order!r} should be {' or '.join(CLASS_ORDERS)}."
+        )
+
+
+def natural_sort(names: Iterable[str]) -> list[str]:
+    """Sort names of classes as people do: numbers by value, also within names.
+
+    Names that are all numbers are sorted by value, also if they are negative or fractions. In other
+    names only digits count as numbers, so ``class2`` is before ``class10``.
+    """
+    names = sorted(names)
+    if all(map(is_number, names)):
+        return sorted(names, key=float)
+    return sorted(names, key=_natural_key)
+
+
+def _natural_key(name: str) -> list[tuple[str, int, str]]:
+    """Return texts and the numbers after them: ``[("class", 2, "10")]`` of ``class10``.
+
+    Digits are compared by their count first, so that a number may have any length.
+    """
+    parts = [*_DIGITS.split(name), ""]
+    key = []
+    for text, digits in zip(parts[::2], parts[1::2], strict=True):
+        number = digits.lstrip("0")
+        key.append((text, len(number), number))
+    return key
+
+
+def whole_numbers(labels: Iterable[str]) -> dict[str, str]:
+    """Return labels without the decimals that pandas gives to whole numbers: ``3`` for ``3.0``.
+
+    Returns:
+        Each label with its new form. Labels that are not all whole numbers stay as they are.
+    """
+    labels = set(labels)
+    matches = {label: _WHOLE_NUMBER.fullmatch(label) for label in labels}
+    forms = {label: match[1] for label, match in matches.items() if match}
+    return forms if len(forms) == len(labels) else {label: label for label in labels}
+
+
+def same_classes(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two lists of classes are the same, in spite of another form of their names.
+
+    Earlier versions kept names in the Unicode form of their folder, and ``3.0`` as it was.
+    """
+    return _plain_names(names) == _plain_names(others)
+
+
+def _plain_names(names: Sequence[str]) -> list[str]:
+    forms = whole_numbers(names)
+    return [normal_name(forms[name]) for name in names]
+
+
 def sort_grades(names: Iterable[str], where: Path) -> list[str]:
     """Sort the names of ordered grades.
 
     Args:
-        names: Numbers, names that begin with different numbers, or two words.
+        names: Numbers, names that begin with different numbers or that differ in the number after
+            one word, or two words.
         where: Folder or table, for messages.
 
     Returns:
@@ -49,8 +123,9 @@ def sort_grades(names: Iterable[str], where: Path) -> list[str]:
     names = sorted(names)
     if all(map(is_number, names)):
         return sorted(names, key=float)
-    numbers = [int(match[0]) for match in map(_LEADING_NUMBER.match, names) if match]
-    if len(set(numbers)) == len(names):
+    matches = [match for match in map(_FIRST_NUMBER.match, names) if match]
+    words, numbers = {match[1] for match in matches}, [int(match[2]) for match in matches]
+    if len(words) == 1 and len(set(numbers)) == len(names):
         return [name for _, name in sorted(zip(numbers, names, strict=True))]
     if len(names) > 2:  # both orders of two grades give the same kappa
         raise ConfigError(

@@ -8,10 +8,10 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +19,25 @@ from torch import Tensor
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_count
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError, DataError, ResourceError
 from limbeck.data.checks import join_some
 
 MAX_SIDE = 4096
 MAX_THREADS = 16
 Result = TypeVar("Result")
+
+
+class StoredImage(Protocol):
+    """An image file within another file, such as a row of a table. Its text is its name."""
+
+    def open(self) -> BinaryIO:
+        """Return the content of the image file."""
+
+    def identity(self) -> list[str | int]:
+        """Return what changes with its content, for the keys of caches."""
+
+
+ImageSource: TypeAlias = Path | StoredImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +68,8 @@ def read_images(paths: Sequence[str | Path], decoding: Decoding) -> Tensor:
     """Read image files into memory, cropped about the centre and resized to a square.
 
     Args:
-        paths: PNG, JPEG, TIFF, BMP, WebP, GIF or PPM files. Only the first image of a file is read.
+        paths: PNG, JPEG, TIFF, BMP, WebP, GIF, PPM or DICOM files. Only the first image of a file
+            is read.
         decoding: Conversion of the files. Without a range, that of the files is used.
 
     Returns:
@@ -75,14 +89,14 @@ def read_images(paths: Sequence[str | Path], decoding: Decoding) -> Tensor:
 
 
 def decode_all(
-    paths: Sequence[Path],
+    paths: Sequence[ImageSource],
     decoding: Decoding,
     advance: Callable[[int], object] = lambda done: None,
 ) -> Iterator[tuple[np.ndarray, str]]:
     """Decode image files with several threads and yield them one by one.
 
     Args:
-        paths: Image files.
+        paths: Image files, in folders or within tables.
         decoding: Conversion of the files.
         advance: Callback that receives the number of files read so far.
 
@@ -94,7 +108,7 @@ def decode_all(
     """
     problems: list[str] = []
 
-    def decode_or_explain(path: Path) -> tuple[np.ndarray, str] | str:
+    def decode_or_explain(path: ImageSource) -> tuple[np.ndarray, str] | str:
         try:
             return decode(path, decoding)
         except DataError as error:
@@ -113,31 +127,40 @@ def decode_all(
         )
 
 
-def range_of_files(paths: Sequence[Path]) -> tuple[float, float] | None:
+def range_of_files(paths: Sequence[ImageSource]) -> tuple[float, float] | None:
     """Return the range of image files with more than 8 bits that becomes 0 to 255.
 
     Files that cannot be read are skipped. See :func:`limbeck._base.bundle_runtime.common_range`.
     """
-    with _map_files(runtime.value_limits, paths) as limits:
+
+    def limits_of(path: ImageSource) -> runtime.ValueLimits | None:
+        if isinstance(path, Path):
+            return runtime.value_limits(path)
+        with suppress(DataError):  # decode reports it
+            return runtime.value_limits(path.open())
+        return None
+
+    with _map_files(limits_of, paths) as limits:
         return runtime.common_range(limits)
 
 
 @contextmanager
 def _map_files(
-    function: Callable[[Path], Result], paths: Sequence[Path]
+    function: Callable[[ImageSource], Result], paths: Sequence[ImageSource]
 ) -> Iterator[Iterator[Result]]:
-    """Call a function for each image file, with several threads and without Pillow's warnings."""
+    """Call a function for each image file, with several threads and without warnings of readers."""
     pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
     try:
         with warnings.catch_warnings():
             # decode has its own limit on the size, and damaged EXIF data is of no importance
             warnings.filterwarnings("ignore", module="PIL")
+            warnings.filterwarnings("ignore", module="pydicom")  # it quotes headers of patients
             yield pool.map(function, paths)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def decode(path: Path, decoding: Decoding) -> tuple[np.ndarray, str]:
+def decode(path: ImageSource, decoding: Decoding) -> tuple[np.ndarray, str]:
     """Decode one image file as exported models do.
 
     Returns:
@@ -146,17 +169,23 @@ def decode(path: Path, decoding: Decoding) -> tuple[np.ndarray, str]:
 
     Raises:
         DataError: If the file is missing, damaged, too large or not an image.
+        ResourceError: If it is a DICOM file, and pydicom is not installed.
     """
     try:
         return runtime.decode_with_digest(
-            path,
+            path if isinstance(path, Path) else path.open(),
             size=(decoding.size, decoding.size),
             channels=decoding.channels,
             crop_border=decoding.crop_border,
             value_range=decoding.value_range,
+            name=str(path),
         )
     except runtime.InputError as error:
         raise DataError(str(error)) from None
+    except runtime.MissingLibraryError:
+        raise ResourceError(
+            f"{path} is a DICOM file. To read it, install pydicom: pip install 'limbeck[dicom]'."
+        ) from None
 
 
 def check_size(size: int, channels: int) -> None:

@@ -9,10 +9,10 @@ import torch
 
 from limbeck._base.bundle_runtime import FULL_RANGE, describe_range
 from limbeck._base.errors import DataError, LimbeckWarning
-from limbeck.data.checks import SplitShares, check_flag, files_below, join_some
+from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
-from limbeck.data.images.decoding import Decoding, check_size
+from limbeck.data.images.decoding import Decoding, ImageSource, check_size
 
 TEST, VAL, TRAIN = range(3)
 PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
@@ -24,14 +24,14 @@ class ImageFiles:
 
     Attributes:
         where: Folder or table of the files, for messages.
-        paths: Paths of the files.
+        paths: Paths of the files, or images within tables.
         labels: Label of each file.
         parts: Split of each file. A split without files is cut from the training files.
         class_names: Names of the classes, in the order of the labels.
     """
 
     where: Path
-    paths: list[Path]
+    paths: list[ImageSource]
     labels: list[int]
     parts: list[int]
     class_names: list[str]
@@ -39,7 +39,9 @@ class ImageFiles:
     def name_of(self, file: int) -> str:
         """Return the path of a file within the folder of the dataset."""
         path = self.paths[file]
-        return str(path.relative_to(self.where)) if path.is_relative_to(self.where) else str(path)
+        if isinstance(path, Path) and path.is_relative_to(self.where):
+            return str(path.relative_to(self.where))
+        return str(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +70,6 @@ class ImageOptions(SplitShares):
         check_flag("data.crop_border", self.crop_border)
         check_flag("data.ordinal", self.ordinal)
         self.check_shares("the images")
-
-
-def list_files(folder: Path) -> list[Path]:
-    """Return all files below a folder, sorted, without hidden and system files.
-
-    Raises:
-        DataError: If there is none, or if a folder cannot be read.
-    """
-    files = files_below(folder)
-    if not files:
-        raise DataError(f"{folder} is empty; expected images.")
-    return files
 
 
 def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:

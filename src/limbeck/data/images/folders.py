@@ -2,27 +2,22 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from limbeck._base.bundle_runtime import FORMATS
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
-from limbeck.data.checks import require_folder, subfolders, warn_of_unused
+from limbeck.data.checks import join_some, require_folder, subfolders, warn_of_unused
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.class_names import (
+    check_class_order,
+    natural_sort,
+    normal_name,
     parse_class_names,
     sort_grades,
     warn_of_similar_names,
 )
-from limbeck.data.images.files import (
-    PARTS,
-    TRAIN,
-    ImageFiles,
-    ImageOptions,
-    list_files,
-    read_dataset,
-)
+from limbeck.data.images.files import PARTS, TRAIN, ImageFiles, ImageOptions, read_dataset
+from limbeck.data.images.listing import IMAGE_SUFFIXES, list_images, report_others
 
 _SPLIT_NAMES = (
     "train",
@@ -48,12 +43,14 @@ def image_folder(
     crop_border: bool = False,
     ordinal: bool = False,
     class_names: Sequence[str] | None = None,
+    class_order: str = "natural",
     name: str = "images",
 ) -> Dataset:
     """Load images from one folder per class; the name of a folder is the name of its class.
 
     The class folders may be in folders ``train``, ``val`` and ``test``. If ``val`` or ``test`` is
-    missing, it is cut from ``train``. Copies of an image are always in the same split.
+    missing, it is cut from ``train``. Copies of an image are always in the same split. Files that
+    are no images are skipped, unless they are many.
 
     Args:
         root: Folder of the class folders.
@@ -63,9 +60,11 @@ def image_folder(
         val: Share of the images for validation.
         split_seed: Seed of the splits.
         crop_border: Whether to crop a black border first.
-        ordinal: Whether the classes are ordered grades. Folders that are numbers, or begin with
+        ordinal: Whether the classes are ordered grades. Folders that are numbers, or contain
             different numbers, are sorted by them; for others ``class_names`` gives the order.
         class_names: Names of the class folders in their order; None to sort them by name.
+        class_order: Order of names: ``natural`` with ``class2`` before ``class10``, or ``text`` by
+            characters, as for a teacher of a program that sorts them so, such as torchvision.
         name: Name for tables and messages.
 
     Raises:
@@ -74,8 +73,10 @@ def image_folder(
         ResourceError: If there is no space for the decoded images.
 
     Warns:
-        LimbeckWarning: If classes have similar names.
+        LimbeckWarning: If classes have similar names, if a class folder contains no images, or if
+            files are no images.
     """
+    check_class_order(class_order)
     options = ImageOptions(
         size=size,
         channels=channels,
@@ -86,25 +87,72 @@ def image_folder(
         ordinal=ordinal,
         name=name,
     )
-    return read_dataset(_files_by_folder(require_folder(root), ordinal, class_names), options)
+    order = "grades" if ordinal else class_order
+    return read_dataset(_files_by_folder(require_folder(root), class_names, order), options)
 
 
-def _files_by_folder(root: Path, ordinal: bool, class_names: Sequence[str] | None) -> ImageFiles:
+@dataclass(frozen=True)
+class _ClassFolder:
+    """A folder of images of one class.
+
+    Attributes:
+        path: Path of the folder.
+        part: Number of its split.
+        images: Image files in it, and in its subfolders.
+    """
+
+    path: Path
+    part: int
+    images: list[Path]
+
+    @property
+    def name(self) -> str:
+        """Name of the class."""
+        return normal_name(self.path.name)
+
+
+def _files_by_folder(root: Path, class_names: Sequence[str] | None, order: str) -> ImageFiles:
     """List the image files with the class and the split of their folders."""
-    splits = _class_folders(root)
-    names = _class_names(splits[TRAIN], ordinal, class_names, root)
+    folders = _list_folders(root)
+    train = [folder for folder in folders if folder.part == TRAIN]
+    names = _class_names(root, train, class_names, order)
     if len(names) < 2:
         count = f"only {names[0]} was found" if names else "none was found"
         raise DataError(f"{root} should hold a folder for each of at least two classes, {count}.")
+    _check_class_names(folders, names, root)
     files = ImageFiles(root, [], [], [], names)
-    for part, folders in splits.items():
-        _check_class_names(folders, names, root, part)
-        for class_name, folder in sorted(folders.items()):
-            paths = list_files(folder)
-            files.paths.extend(paths)
-            files.labels.extend([names.index(class_name)] * len(paths))
-            files.parts.extend([part] * len(paths))
+    for folder in folders:
+        if folder.images:
+            files.paths.extend(folder.images)
+            files.labels.extend([names.index(folder.name)] * len(folder.images))
+            files.parts.extend([folder.part] * len(folder.images))
     return files
+
+
+def _list_folders(root: Path) -> list[_ClassFolder]:
+    """List the class folders with their images, after reporting files that are none."""
+    folders, images, others = [], [], []
+    for part, class_folders in _class_folders(root).items():
+        for path in class_folders.values():
+            folder = _ClassFolder(path, part, [])
+            files, skipped = list_images(path)
+            folder.images.extend(files)
+            folders.append(folder)
+            images += files
+            others += skipped
+    report_others(root, images, others)
+    empty = [str(one.path.relative_to(root)) for one in folders if not one.images]
+    if empty:
+        count = (
+            "1 class folder contains" if len(empty) == 1 else f"{len(empty)} class folders contain"
+        )
+        warnings.warn(
+            f"{root}: {count} no images: {join_some(empty)}. Without training images a folder is "
+            "no class, unless data.class_names lists it.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
+    return folders
 
 
 def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
@@ -137,28 +185,45 @@ def _class_folders(root: Path) -> dict[int, dict[str, Path]]:
 
 def _images_in(folder: Path) -> list[str]:
     """Return the names of the images in a folder, as their suffixes tell, without subfolders."""
-    suffixes = Image.registered_extensions()
     names = []
     for path in sorted(folder.iterdir()):
-        if suffixes.get(path.suffix.lower()) in FORMATS and not path.name.startswith("."):
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             names.append(path.name)
     return names
 
 
 def _class_names(
-    folders: Mapping[str, Path], ordinal: bool, class_names: Sequence[str] | None, root: Path
+    root: Path, train: Sequence[_ClassFolder], class_names: Sequence[str] | None, order: str
 ) -> list[str]:
-    """Return the names of the class folders in the order of the labels."""
-    if class_names is not None:
-        names = parse_class_names(class_names)
-        if set(names) != set(folders):
-            raise ConfigError(
-                f"data.class_names={names} should list the class folders in {root}: "
-                f"{', '.join(sorted(folders)) or 'none'}."
-            )
-        return names
-    warn_of_similar_names(sorted(folders), root)
-    return sort_grades(folders, root) if ordinal else sorted(folders)
+    """Return the names of the classes in the order of the labels."""
+    full = [folder.path.name for folder in train if folder.images]
+    if class_names is None:
+        return _sort_names(root, full, order)
+    names = parse_class_names(class_names)
+    folders = {folder.name for folder in train}
+    if not {normal_name(name) for name in full} <= set(names) <= folders:
+        raise ConfigError(
+            f"data.class_names={names} should list the class folders in {root}: "
+            f"{', '.join(natural_sort(folders)) or 'none'}."
+        )
+    return names
+
+
+def _sort_names(root: Path, folders: Sequence[str], order: str) -> list[str]:
+    """Return the classes of folders in an order; folders of one name are one class."""
+    names = list(dict.fromkeys(map(normal_name, sorted(folders))))
+    if len(names) < len(folders):
+        twins = [name for name in names if list(map(normal_name, folders)).count(name) > 1]
+        warnings.warn(
+            f"{root}: folders whose names differ only in their Unicode form are one class: "
+            f"{join_some(twins)}.",
+            LimbeckWarning,
+            stacklevel=2,
+        )
+    warn_of_similar_names(names, root)
+    if order == "grades":
+        return sort_grades(names, root)
+    return natural_sort(names) if order == "natural" else names
 
 
 def _check_no_splits(folders: Mapping[str, Path], root: Path) -> None:
@@ -179,13 +244,13 @@ def _check_no_splits(folders: Mapping[str, Path], root: Path) -> None:
         )
 
 
-def _check_class_names(
-    folders: Mapping[str, Path], names: Sequence[str], root: Path, part: int
-) -> None:
-    unknown = sorted(set(folders) - set(names))
-    if unknown:
-        split = next(name for name, number in PARTS.items() if number == part)
-        raise DataError(
-            f"{root / split}: {', '.join(unknown)} is not in training, which has the classes "
-            f"{', '.join(names)}."
-        )
+def _check_class_names(folders: Sequence[_ClassFolder], names: Sequence[str], root: Path) -> None:
+    """Check that every class of a split is a class of training."""
+    for split, part in PARTS.items():
+        used = {folder.name for folder in folders if folder.part == part and folder.images}
+        unknown = natural_sort(used - set(names))
+        if unknown:
+            raise DataError(
+                f"{root / split}: {', '.join(unknown)} is not in training, which has the classes "
+                f"{', '.join(names)}."
+            )

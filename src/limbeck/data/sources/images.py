@@ -14,8 +14,8 @@ from limbeck._base.errors import DataError
 from limbeck._base.progress import StageProgress
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.decoding import Decoding, read_images
-from limbeck.data.images.files import list_files
 from limbeck.data.images.idx import read_idx
+from limbeck.data.images.listing import require_images
 from limbeck.data.sources.base import Source, SourceTeacher
 
 
@@ -92,7 +92,7 @@ class ImagesFrom(Source):
 
     def _decode_folder(self, folder: Path, shape: Sequence[int]) -> np.ndarray:
         """Decode the files of a folder in the order of their paths, uint8 ``[N, *shape]``."""
-        files = list_files(folder)
+        files = require_images(folder)
         if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
             raise DataError(
                 f"transfer.source: the dataset has inputs of shape {list(shape)}, but image files "

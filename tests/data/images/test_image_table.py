@@ -1,0 +1,172 @@
+"""Images within tables: splits, columns, hidden labels, and damaged or hostile files."""
+
+import json
+import os
+
+import pytest
+from support.image_files import images_of, labels_by_image, picture, pixels_of
+
+from limbeck._base.errors import DataError, LimbeckWarning, ResourceError
+from limbeck.data import image_table
+from limbeck.data.images import arrow
+
+pyarrow = pytest.importorskip("pyarrow", reason="tables of images need pyarrow (limbeck[parquet])")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+SIZE = {"size": 6, "channels": 3, "test": 0.3, "val": 0.3}
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(40):
+        picture(number).save(folder / f"{number}.png")
+    return [(folder / f"{number}.png").read_bytes() for number in range(40)]
+
+
+def write(file, content, **options):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pyarrow.table(content), file, **options)
+    return file
+
+
+def halves(images):
+    return {"image": images, "label": [number % 2 for number in range(len(images))]}
+
+
+def read(root, **options):
+    return image_table(root, **(SIZE | options))
+
+
+def test_images_may_be_plain_bytes_and_labels_words(images, tmp_path):
+    labels = [("yes", "no")[number % 2] for number in range(40)]
+    file = write(tmp_path / "a.parquet", {"picture": images, "finding": labels, "id": range(40)})
+    data = read(file, label_column="finding")
+    assert data.class_names == ["no", "yes"]
+    assert labels_by_image(data) == {pixels_of(number): 1 - number % 2 for number in range(40)}
+    assert read(file, label_column="finding", class_names=["yes", "no"]).class_names[0] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/0.parquet", "valid/0.parquet"], None),
+        (["my-train-0.parquet", "my-val-0.pq"], None),
+        (["a.parquet", "test.parquet"], r"the names of 1 files name no split.*: a\.parquet\."),
+    ],
+)
+def test_names_of_files_tell_the_splits(images, tmp_path, names, message):
+    for name, part in zip(names, (slice(0, 30), slice(30, 40)), strict=True):
+        write(tmp_path / name, halves(images[part]))
+    if message is None:
+        assert set(images_of(read(tmp_path).val)) == set(map(pixels_of, range(30, 40)))
+    else:
+        with pytest.raises(DataError, match=message):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("hidden", [-1, None])
+def test_a_split_with_hidden_labels_is_not_used(images, tmp_path, hidden):
+    write(tmp_path / "train.parquet", halves(images[:30]))
+    write(tmp_path / "test.parquet", {"image": images[30:], "label": [hidden] * 10})
+    with pytest.warns(LimbeckWarning, match=r"the images of test have no labels and are not used"):
+        data = read(tmp_path)
+    assert set(labels_by_image(data)) == set(map(pixels_of, range(30)))
+
+
+def test_few_row_groups_are_in_memory(images, tmp_path, monkeypatch):
+    file = write(tmp_path / "a.parquet", halves(images), row_group_size=2)
+    calls = []
+    plain = arrow.TableFile._read_images
+    monkeypatch.setattr(arrow.TableFile, "_read_images", lambda *a: calls.append(a[2]) or plain(*a))
+    table = arrow.TableFile(file)
+    assert [table.image("image", row) for row in range(40)] == images
+    assert calls == list(range(20))
+    assert len(table._images) == arrow.PARTS_IN_MEMORY
+
+
+def test_a_changed_table_is_decoded_again(images, tmp_path, capsys):
+    file = write(tmp_path / "a.parquet", halves(images))
+    read(file)
+    assert "decoding 40 images" in capsys.readouterr().err
+    read(file)
+    assert capsys.readouterr().err == ""
+    write(file, halves(images[:30]))
+    read(file)
+    assert "decoding 30 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"image": [b"x"] * 4, "more": [b"y"] * 4}, r"one column of images .* found image, more"),
+        ({"file": ["a"] * 4, "label": [0, 1] * 2}, r"images .* found none.*data=image_csv"),
+        ({"image": [b"x"] * 4, "kind": [0, 1] * 2}, r"one column of labels, found none.*kind"),
+        ({"image": [b"x"] * 4, "label": [0, None, 1, 1]}, r"1 labels are missing: .* row 1\."),
+        ({"image": [b"x"] * 4, "label": [0, 1] * 2}, r"4 of 4 .*a\.parquet row 0 \(not an image"),
+        ({"image": [None] * 3 + [b"x"], "label": [0, 1] * 2}, r"row 0 \(contains no image\)"),
+    ],
+)
+def test_bad_tables_are_explained(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        read(write(tmp_path / "a.parquet", content))
+
+
+def test_bad_files_are_explained(images, tmp_path):
+    good = write(tmp_path / "good.parquet", halves(images)).read_bytes()
+    for name, content in (
+        ("empty", b""),
+        ("text", b"hello " * 50),
+        ("cut", good[: len(good) // 2]),
+        ("arrow", b"ARROW1\0\0" + b"\xff" * 100),
+    ):
+        (tmp_path / f"{name}.parquet").write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name}\.parquet (is damaged|cannot be read)"):
+            read(tmp_path / f"{name}.parquet")
+    os.mkfifo(tmp_path / "pipe.parquet")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "pipe.parquet").symlink_to(tmp_path / "pipe.parquet")
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        read(tmp_path / "in")
+    with pytest.raises(DataError, match="nowhere is missing"):
+        read(tmp_path / "nowhere")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match="contains no Parquet or Arrow files"):
+        read(tmp_path / "out")
+
+
+def test_row_groups_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrow, "MIN_UNPACKED_BYTES", 1000)
+    images = [b"\0" * 100_000] * 40
+    file = write(tmp_path / "a.parquet", halves(images), use_dictionary=False, compression="zstd")
+    with pytest.raises(
+        DataError, match=r"row group unpack to 4,\d+,\d+ bytes; write it with row_g"
+    ):
+        arrow.TableFile(file).image("image", 0)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("dataset_dict.json", {"splits": ["../out"]}, "should list the names of the splits"),
+        ("dataset_dict.json", {"splits": ["extra"]}, "has the splits extra, but no train"),
+        ("dataset_dict.json", [1], "should list the names of the splits"),
+        ("state.json", {"_data_files": [{"filename": "/etc/passwd"}]}, "should list the names"),
+        ("state.json", {"_data_files": 3}, "should list the names"),
+        ("state.json", {"_indices_data_files": [{"filename": "i.arrow"}]}, "flatten_indices"),
+    ],
+)
+def test_descriptions_that_lead_elsewhere_are_refused(tmp_path, file, content, message):
+    (tmp_path / file).write_text(json.dumps(content))
+    with pytest.raises(DataError, match=message):
+        read(tmp_path)
+
+
+def test_pyarrow_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    def missing():
+        raise ResourceError("Parquet and Arrow files need the package pyarrow")
+
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(arrow, "import_pyarrow", missing)
+    with pytest.raises(ResourceError, match="pyarrow"):
+        read(tmp_path / "a.parquet")
