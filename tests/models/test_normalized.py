@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from limbeck._base.errors import ConfigError
 from limbeck.models import MLP, Normalized, count_parameters, model_name
 
 
@@ -43,6 +44,40 @@ def test_normalized_refuses_other_channels():
     for x in (torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4, 4), torch.zeros(2, 16)):
         with pytest.raises(RuntimeError):
             model(x)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(6, (6, 6)), ([3, 8], (3, 8)), (4, (4, 4))])
+def test_images_are_resized_first(size, expected):
+    x = torch.rand(2, 3, 4, 4)
+    result = Normalized(Echo(), [0.1, 0.2, 0.3], [1.0, 2.0, 4.0], size=size)(x)
+    assert result.shape == (2, 3, *expected)
+    constant = Normalized(Echo(), [0.5], [0.25], size=size)(torch.full((2, 3, 4, 4), 0.75))
+    torch.testing.assert_close(constant, torch.ones(2, 3, *expected))
+
+
+def test_an_image_is_averaged_when_it_shrinks():
+    x = torch.rand(2, 1, 8, 8)
+    x[:, :, ::2] = 0
+    result = Normalized(Echo(), [0.0], [1.0], size=2)(x)
+    assert result.mean() == pytest.approx(float(x.mean()), abs=0.05)
+
+
+def test_grey_images_are_repeated_for_a_model_of_colours_of_another_size():
+    x = torch.full((2, 1, 4, 4), 0.5)
+    result = Normalized(Echo(), [0.1, 0.2, 0.3], [1.0, 1.0, 1.0], size=4)(x)
+    torch.testing.assert_close(result[0, :, 0, 0], torch.tensor([0.4, 0.3, 0.2]))
+
+
+@pytest.mark.parametrize("size", [0, -1, 4096, 2.5, True, "8", [8], [8, 8, 8], [8, 0], [8, "8"]])
+def test_sizes_that_are_none(size):
+    with pytest.raises(ConfigError, match="should be a side in pixels, or height and width"):
+        Normalized(Echo(), [0.0], [1.0], size=size)
+
+
+def test_a_model_may_say_how_many_parameters_it_has():
+    model = nn.Linear(2, 2)
+    model.parameter_count = 7
+    assert count_parameters(Normalized(model, [0.0], [1.0])) == 7
 
 
 def test_normalized_keeps_channels_last():

@@ -58,6 +58,7 @@ def edited_images():
         ("views", {"views": Shift(2)}),
         ("views", {"views": NoViews()}),
         ("normalisation", {"teacher": LiveTeacher(model(mean=0.4))}),
+        ("normalisation", {"teacher": LiveTeacher(model(size=4))}),
         ("precision", {"precision": Renamed("bf16-mixed")}),
         ("format", {}),
     ],

@@ -19,6 +19,7 @@ from support.cifar_files import write as write_cifar
 from support.fundus import write_aptos
 from support.huggingface_models import new_model
 from support.idx_files import write_mnist
+from support.onnx_files import content
 
 WORDS = "the teacher shows what the student learns and the control does without it "
 IMAGES, LARGE_IMAGES = (1, 28, 28), (3, 64, 64)
@@ -131,6 +132,9 @@ def _checkpoints(folder: Path) -> None:
     torch.save(MLP(IMAGES, 10, hidden=[800, 800]).state_dict(), folder / "teacher.pt")
     resnet = TorchvisionModel(LARGE_IMAGES, 2, name="resnet18")
     torch.save({"state_dict": resnet.net.state_dict()}, folder / "resnet50.pt")
+    (folder / "teacher.onnx").write_bytes(
+        content(weight=np.zeros((784, 10), np.float32), shape=("N", *IMAGES))
+    )
     convnext = TimmModel(LARGE_IMAGES, 2, name="convnext_atto")
     torch.save(convnext.net.state_dict(), folder / "convnext.pt")
 

@@ -30,9 +30,9 @@ def images(samples=SAMPLES):
     return torch.randint(256, (samples, *SHAPE), generator=draw).to(torch.uint8)
 
 
-def model(seed=0, mean=0.5, **arguments):
+def model(seed=0, mean=0.5, size=None, **arguments):
     torch.manual_seed(seed)
-    return Normalized(MLP(SHAPE, CLASSES, hidden=[7], **arguments), [mean], [0.25])
+    return Normalized(MLP(SHAPE, CLASSES, hidden=[7], **arguments), [mean], [0.25], size=size)
 
 
 class Mixed(Views):

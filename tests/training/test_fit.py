@@ -353,7 +353,7 @@ def test_a_caller_may_have_switched_gradients_off(switch):
     ("student", "teacher", "message"),
     [
         ("resnet18", flat_net(1), "The student should be a torch.nn.Module; got str."),
-        (flat_net(0), nn.Linear, "The teacher should be a torch.nn.Module; got the class Linear."),
+        (flat_net(0), nn.Linear, "The teacher is the class Linear; expected a torch.nn.Module"),
     ],
 )
 def test_a_model_that_is_no_module_is_refused(student, teacher, message):

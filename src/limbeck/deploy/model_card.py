@@ -150,9 +150,9 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
     if teacher is None:
         teacher_sentence = "There was no teacher."
     else:
+        size = f"{teacher.params:,} parameters, " if teacher.params else ""
         teacher_sentence = (
-            f"Teacher: {_plain(teacher.name)}, {teacher.params:,} parameters, "
-            f"{teacher.test.errors:,} test errors."
+            f"Teacher: {_plain(teacher.name)}, {size}{teacher.test.errors:,} test errors."
         )
     return (
         f"{teacher_sentence} Student: {_plain(entry.student)}, {entry.params:,} parameters. "

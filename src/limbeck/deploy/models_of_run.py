@@ -13,6 +13,7 @@ from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import Dataset
 from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model
+from limbeck.models.files.weights import WEIGHTS
 from limbeck.report.arm_styles import styles_of
 from limbeck.report.palette import name_of
 from limbeck.run.folder import RunFolder
@@ -20,6 +21,7 @@ from limbeck.run.manifest import read_manifest
 from limbeck.run.metrics import AnyMetrics, TextMetrics
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import Summary, read_summary
+from limbeck.teacher.files import NoCopyError, load_member
 from limbeck.teacher.signal import LiveTeacher
 
 Build = Callable[[str], nn.Module]
@@ -90,8 +92,8 @@ def models_of_run(
     arm, seed = choose_student(summary, arm, seed)
     models = []
     teacher = summary.teacher
-    if teacher is not None:
-        members = load_teacher(folder)
+    members = [] if teacher is None else load_teacher(folder)
+    if teacher is not None and members:
         description = _describe(teacher.name, teacher.params, teacher.test)
         logits = LiveTeacher(members, combine=combine).answer
         models.append(RunModel("teacher", "teacher", description, logits))
@@ -124,11 +126,18 @@ def check_data_of_run(folder: RunFolder, data: Dataset) -> None:
 def load_teacher(run: RunFolder) -> list[nn.Module]:
     """Load the members of the teacher of a run.
 
+    Returns:
+        The members; none if the teacher was an object of a Python program, of which a run folder
+        holds no copy.
+
     Raises:
         UntrustedFileError: If a file is damaged, or not the one that the run saved.
     """
     check_model_folders(run, run.teachers())
-    return [load_model(member).model for member in run.teachers()]
+    try:
+        return [load_member(member / WEIGHTS).model for member in run.teachers()]
+    except NoCopyError:
+        return []
 
 
 def load_student(run: RunFolder, path: Path, arm: str, build: Build | None) -> nn.Module:
@@ -185,4 +194,5 @@ def _describe(architecture: str, parameters: int, test: AnyMetrics) -> str:
         result = f"{test.bits_per_byte:.3f} bits per byte"
     else:
         result = f"{test.errors:,} test errors"
-    return f"{architecture}, {parameters:,} parameters, {result}"
+    size = f", {parameters:,} parameters" if parameters else ""
+    return f"{architecture}{size}, {result}"

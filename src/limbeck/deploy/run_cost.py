@@ -39,6 +39,7 @@ from limbeck.run.manifest import hardware, installed_versions
 from limbeck.run.records import to_json
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import ArmResult, Summary, read_summary
+from limbeck.teacher.adapter import adapter_of
 
 RESULTS = "cost.json and report.html"
 """Names of the files that are written."""
@@ -128,8 +129,9 @@ def _export_models(
     advance: Advance,
 ) -> list[CostModel]:
     models = []
-    if summary.teacher is not None:
-        models.append(exporter.export("teacher", load_teacher(folder), folder.teachers()))
+    members = [] if summary.teacher is None else load_teacher(folder)
+    if members and not any(map(adapter_of, members)):  # others cannot be exported
+        models.append(exporter.export("teacher", members, folder.teachers()))
     advance(1)
     for number, group in enumerate(arms, start=2):
         arm, seed = best_student(group)

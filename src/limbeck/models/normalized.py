@@ -1,28 +1,48 @@
 """Models that normalise their inputs, and helpers for names and sizes of models."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limbeck._base.errors import ConfigError
+
+MAX_SIDE = 2048
+"""Largest height or width to which a model resizes its inputs."""
 
 
 class Normalized(nn.Module):
-    """A model that normalises its inputs.
+    """A model that normalises its inputs, and may resize them first.
 
-    Teacher and student can then use different normalisations.
+    Teacher and student can then use different normalisations and sizes.
 
     Args:
         net: Model that takes normalised inputs.
         mean: Values to subtract, one per channel or one for all.
         std: Values to divide by, one per channel or one for all.
+        size: Height and width, or the side of a square, to which images are resized; None for the
+            size of the data. With a size, grey images get as many channels as ``mean`` has values.
+
+    Raises:
+        ConfigError: If the size is not one of images.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, mean: Sequence[float], std: Sequence[float]):
+    def __init__(
+        self,
+        net: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        size: int | Sequence[int] | None = None,
+    ):
         super().__init__()
         self.net = net
+        self.size = None if size is None else image_size(size)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
@@ -37,11 +57,49 @@ class Normalized(nn.Module):
         Images have values from 0 to 1.
         """
         channels = self.mean.numel()
+        if self.size is not None:
+            x = resize(x, self.size)
+            if x.shape[1] == 1:
+                x = x.expand(-1, channels, -1, -1)
         if channels == 1:
             return self.net((x - self.mean.view(())).div_(self.std.view(())))
         images = x.unflatten(1, (channels, -1)) if x.ndim == 2 else x
         shape = (-1, *[1] * (images.ndim - 2))
         return self.net((images - self.mean.view(shape)).div_(self.std.view(shape)).view_as(x))
+
+
+def image_size(size: Any) -> tuple[int, int]:
+    """Check a size of images, and return its height and width.
+
+    Args:
+        size: Height and width, or the side of a square.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    sides = [size, size] if isinstance(size, int) else size
+    is_pair = isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == 2
+    if not is_pair or not all(type(side) is int and 1 <= side <= MAX_SIDE for side in sides):
+        raise ConfigError(
+            f"size={size!r} should be a side in pixels, or height and width, as in [224, 224]; "
+            f"each at most {MAX_SIDE:,}."
+        )
+    return sides[0], sides[1]
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images ``[B, C, H, W]`` to a height and width; those of that size stay the same."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def normalize_settings(model: Normalized) -> dict[str, Any]:
+    """Return ``mean`` and ``std`` of a model, and ``size`` if it resizes its inputs."""
+    settings: dict[str, Any] = {"mean": model.mean.tolist(), "std": model.std.tolist()}
+    if model.size is not None:
+        settings["size"] = list(model.size)
+    return settings
 
 
 def without_normalization(model: nn.Module) -> nn.Module:
@@ -56,5 +114,12 @@ def model_name(model: nn.Module) -> str:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Count the parameters of a model; shared parameters count once."""
+    """Count the parameters of a model; shared parameters count once.
+
+    A model of another library says how many it has, if it knows, in ``parameter_count``.
+    """
+    net = without_normalization(model)
+    count = getattr(net, "parameter_count", None)
+    if type(count) is int:
+        return count
     return sum(parameter.numel() for parameter in model.parameters())

@@ -163,7 +163,8 @@ def models(summary: Summary) -> Table:
         )
     heading.insert(3, "Relative size")
     time = seconds(summary.seconds.teacher or None)
-    rows = [["teacher", teacher.name, f"{teacher.params:,}", "100 %", time]]
+    size = [f"{teacher.params:,}", "100 %"] if teacher.params else [MISSING, MISSING]
+    rows = [["teacher", teacher.name, *size, time]]
     for arm in summary.arms:
         relative = share(arm.params / teacher.params) if teacher.params else MISSING
         rows.append([arm.name, arm.student, f"{arm.params:,}", relative, seconds(arm.seconds)])

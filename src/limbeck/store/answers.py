@@ -18,8 +18,10 @@ from limbeck._base.signals import check_interrupt
 from limbeck._base.version import __version__
 from limbeck.data.dataset import as_float
 from limbeck.data.views.base import Views
-from limbeck.models import Normalized, model_name
+from limbeck.models import Normalized
+from limbeck.models.normalized import normalize_settings
 from limbeck.store.key import FORMAT, SPARSE_DTYPE, Header, rows_per_shard
+from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.signal import LiveTeacher
 
 CONVOLUTION_BATCH, LINEAR_BATCH = 128, 2048
@@ -110,6 +112,8 @@ class TeacherPass:
         if self.positions is not None:
             return max(1, min(TOKEN_BLOCKS_BATCH, MAX_LOGITS // (self.positions * self.classes)))
         for model in self.teacher.models:
+            if adapter_of(model) is not None:
+                return CONVOLUTION_BATCH
             if any(parameter.ndim > 2 for parameter in model.parameters()):
                 return CONVOLUTION_BATCH
             if any(isinstance(m, (nn.Embedding, nn.MultiheadAttention)) for m in model.modules()):
@@ -170,11 +174,7 @@ class TeacherPass:
         return json.loads(without_addresses(json.dumps(parts, default=_as_text)))
 
     def _label(self) -> dict[str, str]:
-        members = self.teacher.models
-        teacher = model_name(members[0])
-        if len(members) > 1:
-            teacher = f"{len(members)} x {teacher}"
-        return {"data": self.data_name, "teacher": teacher, "views": self.views.name}
+        return {"data": self.data_name, "teacher": self.teacher.name, "views": self.views.name}
 
     def to_device(self) -> "TeacherPass":
         """The same pass with inputs and rows on the device."""
@@ -268,10 +268,10 @@ def _model_digest(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _normalisation(model: nn.Module) -> dict[str, list[float]] | None:
+def _normalisation(model: nn.Module) -> dict[str, Any] | None:
     if not isinstance(model, Normalized):
         return None
-    return {"mean": model.mean.tolist(), "std": model.std.tolist()}
+    return normalize_settings(model)
 
 
 def _as_text(value: Any) -> str:

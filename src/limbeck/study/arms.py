@@ -64,10 +64,10 @@ class Teacher:
         members: Number of models to train; the teacher is their mean.
         combine: Outputs of the members to average: ``probabilities`` or ``logits``.
         seed: Seed of the first member; each further member uses the next integer.
-        source: Run folders, model folders or files of weights (safetensors, or a state dict of
-            ``torch.save``) to load instead of training.
+        source: Run folders, model folders, files of weights (safetensors, or a state dict of
+            ``torch.save``), ONNX models, bundles or exported programs to load instead of training.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
-            tensors.
+            tensors, or of ``torch.export``.
 
     Raises:
         ConfigError: If a value is out of range, or neither ``model`` nor ``source`` is set.

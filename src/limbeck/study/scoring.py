@@ -309,10 +309,9 @@ def _logits(model: nn.Module, split: Split) -> Tensor:
 
 
 def _teacher_result(teacher: LiveTeacher, val: Metrics, test: Metrics) -> TeacherResult:
-    names = [model_name(model) for model in teacher.models]
-    name = names[0]
-    if len(names) > 1:
-        name = f"{len(names)} x {name} ({teacher.combine})"
+    name = teacher.name
+    if len(teacher.models) > 1:
+        name += f" ({teacher.combine})"
     params = sum(count_parameters(model) for model in teacher.models)
     return TeacherResult(name=name, params=params, val=val, test=test)
 

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from torch import nn
-
 from limbeck._base.checks import seed_list
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
@@ -47,6 +45,7 @@ from limbeck.study.settings import settings_of
 from limbeck.study.students import StudentTrainer, training_seconds
 from limbeck.study.targets import check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
+from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.features import check_features
@@ -59,8 +58,8 @@ class Study:
         data: Dataset with training, validation and test splits.
         arms: Arms by name; each is trained once per seed.
         student: Function that builds the untrained student, for arms without one of their own.
-        teacher: Teacher to train or load, a trained model, several trained models, or None for
-            controls alone.
+        teacher: Teacher to train or load; a trained model of any kind, as for
+            :func:`limbeck.distill`, or several of them; or None for controls alone.
         views: Views of the inputs, for arms without views of their own.
         transfer: Samples to train students on, for arms without a transfer set of their own.
         seeds: Number of seeds (5 means 0 to 4), or a list of seeds.
@@ -79,7 +78,7 @@ class Study:
         arms: Mapping[str, Arm],
         *,
         student: Builder | None = None,
-        teacher: Teacher | nn.Module | Sequence[nn.Module] | None = None,
+        teacher: Teacher | TeacherModels | None = None,
         views: Views | None = None,
         transfer: TransferSet | None = None,
         seeds: int | Sequence[int] = 5,
@@ -233,6 +232,8 @@ class Study:
         check_digest(manifest, self.run_folder, "data", self.data.digest())
         if self._teacher is None:
             return None
+        for note in self._teacher.notes():
+            self.progress.say(note)
         with manifest.time_stage("teacher"):
             return self._teacher.get(manifest)
 

@@ -11,16 +11,18 @@ from limbeck._base.errors import DivergedError, TeacherError
 from limbeck.data import Dataset
 from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
-from limbeck.models import HuggingFace, LoadedModel, load_model, save_model
-from limbeck.models.files.weights import DESCRIPTION, WEIGHTS, find_weights
+from limbeck.models import HuggingFace, LoadedModel, load_model
+from limbeck.models.files.weights import DESCRIPTION, WEIGHTS
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
-from limbeck.run.saved_files import check_model_folders
 from limbeck.study.arms import Builder, Teacher, build
 from limbeck.study.checks import check_views
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
+from limbeck.teacher.adapt import TeacherModels, as_models
+from limbeck.teacher.adapter import adapter_of, identify
 from limbeck.teacher.checks import check_teacher, check_vocabulary
+from limbeck.teacher.files import find_members, load_member, load_other, save_teacher
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
@@ -34,7 +36,7 @@ class TeacherSource:
     """Provider of the teacher of a study, which saves a copy in the run folder.
 
     Args:
-        teacher: Teacher to train or load, a trained model, or several trained models.
+        teacher: Teacher to train or load, a trained model of any kind, or several of them.
         data: Dataset of the study.
         run: Folder of the run.
         fit: Function that fits a model.
@@ -43,7 +45,7 @@ class TeacherSource:
 
     def __init__(
         self,
-        teacher: Teacher | nn.Module | Sequence[nn.Module],
+        teacher: Teacher | TeacherModels,
         data: Dataset,
         run: RunFolder,
         fit: Fit,
@@ -54,10 +56,8 @@ class TeacherSource:
         self.data, self.run, self.fit = data, run, fit
         self.together = together
         self._models: list[nn.Module] = []
-        if isinstance(teacher, nn.Module):
-            self._models = [teacher]
-        elif not isinstance(teacher, Teacher):
-            self._models = list(teacher)
+        if not isinstance(teacher, Teacher):
+            self._models = as_models(teacher, data.class_names)
         self._existing: list[nn.Module] | None = None
 
     def check(self) -> None:
@@ -99,6 +99,8 @@ class TeacherSource:
             TeacherError: If the teacher has changed since the run was started.
         """
         if self._existing:
+            for number, folder in enumerate(self._folders(len(self._existing))):
+                identify(self._existing[number], self.data.train.inputs, folder)
             self._save(self._existing)
             models = self._existing
         else:
@@ -109,6 +111,11 @@ class TeacherSource:
             check_digest(manifest, self.run, name, file_digest(folder / WEIGHTS))
         record_models(manifest, folders)
         return LiveTeacher(models, combine=self.plan.combine if self.plan else "probabilities")
+
+    def notes(self) -> list[str]:
+        """Return sentences about what is done to inputs and outputs of an existing teacher."""
+        adapters = [adapter_of(model) for model in self._existing or ()]
+        return [note for adapter in adapters if adapter is not None for note in adapter.notes]
 
     def _folders(self, members: int) -> list[Path]:
         if members == 1:
@@ -183,7 +190,7 @@ class TeacherSource:
 
     def _save(self, models: Sequence[nn.Module]) -> None:
         for model, folder in zip(models, self._folders(len(models)), strict=True):
-            save_model(
+            save_teacher(
                 model, folder, class_names=self.data.class_names, tokenizer=self.data.tokenizer_file
             )
 
@@ -229,12 +236,13 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
 
 
 def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
-    files = sorted(path.glob(f"teacher/member*/{WEIGHTS}")) or [find_weights(path)]
-    run = RunFolder(path)
-    if files[0].is_relative_to(run.teacher):
-        check_model_folders(run, [file.parent for file in files])
+    other = load_other(path, classes=data.classes, trust_pickle=teacher.trust_pickle)
+    if other is not None:
+        return [other]
     empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
-    return [load_model(file, empty, trust_pickle=teacher.trust_pickle) for file in files]
+    return [
+        load_member(file, empty, trust_pickle=teacher.trust_pickle) for file in find_members(path)
+    ]
 
 
 def _is_language_model(path: Path, data: Dataset) -> bool:

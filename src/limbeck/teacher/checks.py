@@ -44,7 +44,8 @@ def check_teacher(
     check_weights(loaded.model, where)
     kind = "classes" if len(answer_shape) == 1 else "tokens"
     outputs = probe(loaded.model, blank, answer_shape, where=where)
-    if outputs != len(class_names):
+    is_binary = outputs == 1 and len(class_names) == 2 and len(answer_shape) == 1
+    if outputs != len(class_names) and not is_binary:
         advice = (
             "Choose the dataset it was trained on (data=...), or another teacher "
             "(teacher.from=...)."

@@ -4,6 +4,7 @@ A signal is not a module: it never enters a student's module tree, its checkpoin
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,9 +13,13 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
+from limbeck.models import model_name
 from limbeck.models.output import logits_of
+from limbeck.teacher.probabilities import two_logits
 
 COMBINE = ("probabilities", "logits")
+MAX_NAMES = 4
+"""Maximum number of parts in the name of an ensemble."""
 MAX_DEVICE_BYTES = 2 << 30
 """Maximum size of stored answers that are moved to an accelerator; larger ones stay on the CPU."""
 
@@ -50,7 +55,7 @@ class LiveTeacher(TeacherSignal):
     Args:
         models: Models that return logits ``[B, C]`` for inputs ``[B, *shape]``, or ``[B, T, C]``
             for token ids ``[B, T]``. They are put into eval mode; their weights and buffers never
-            change.
+            change. A single logit ``[B, 1]`` is that of the second of two classes.
         combine: Combination of several answers: ``probabilities`` is the log of the mean
             probability (arithmetic mean), ``logits`` the mean of the logits (geometric mean of the
             probabilities at every temperature).
@@ -68,6 +73,15 @@ class LiveTeacher(TeacherSignal):
                 f"teacher.combine={combine!r} is unknown; choose one of {', '.join(COMBINE)}."
             )
         self.combine = combine
+
+    @property
+    def name(self) -> str:
+        """Names of the members, such as ``3 x MLP`` or ``ConvNet + MLP``."""
+        counts = Counter(model_name(model) for model in self.models)
+        names = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
+        if len(names) > MAX_NAMES:
+            names[MAX_NAMES - 1 :] = [f"{len(names) - MAX_NAMES + 1} more"]
+        return " + ".join(names)
 
     def __call__(
         self, x: Tensor, sample: Tensor | None = None, view: Tensor | None = None
@@ -107,6 +121,8 @@ class LiveTeacher(TeacherSignal):
             if first is not None and x.is_floating_point():
                 inputs = inputs.to(first.dtype)
             output = logits_of(model(inputs), len(x), "teacher", TeacherError)
+            if output.shape[-1] == 1:
+                output = two_logits(output)
             logits.append(upcast(output))
         if len(logits) == 1:
             return logits[0]

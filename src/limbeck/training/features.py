@@ -34,7 +34,9 @@ def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
     if path in names:
         return inner.get_submodule(path)
     nearest = difflib.get_close_matches(path, names, n=MAX_SUGGESTIONS)
-    if nearest:
+    if not names:
+        hint = "It has no layers."
+    elif nearest:
         hint = f"Did you mean {', '.join(nearest)}?"
     else:
         outer = [name for name in names if "." not in name] or names

@@ -14,6 +14,7 @@ from limbeck._base.progress import Advance, StageProgress
 from limbeck.data.loaders import dtype_fault, find_fault, read_pair
 from limbeck.losses import Feature, Objective
 from limbeck.models.output import logits_of
+from limbeck.teacher.adapt import TeacherModels
 from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.epochs import count_batches
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
@@ -127,7 +128,7 @@ def train(
 
 def distill(
     student: nn.Module,
-    teacher: nn.Module,
+    teacher: TeacherModels,
     loader: Iterable[Any],
     *,
     epochs: int,
@@ -150,7 +151,9 @@ def distill(
     Args:
         student: Model that returns logits ``[B, C]``; trained in place, on its current device.
         teacher: Model that returns logits ``[B, C]`` for the same inputs; its weights and buffers
-            never change. It is moved to the student's device and left in eval mode.
+            never change. It is moved to the student's device and left in eval mode. Or an estimator
+            with ``predict_proba``, a function from a batch on the CPU to logits, a program of
+            ``torch.export``, the path of a model, such as ``teacher.onnx``, or a list of these.
         loader: Iterable of batches ``(x, y)`` that can be read once per epoch, such as a
             DataLoader or a list.
         epochs: Number of training epochs.
@@ -188,7 +191,6 @@ def distill(
         features=tuple(map(Feature.of, features)),
     )
     _check_module(student, "student")
-    _check_module(teacher, "teacher")
     task = DistillationTask(student, teacher, objective, optimizer=_optimizer(optimizer, lr))
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(

@@ -23,6 +23,7 @@ from limbeck.data.sources.noise import Noise, StrokeNoise
 from limbeck.losses.divergences import kl_divergence
 from limbeck.models import ConvNet
 from limbeck.models.output import logits_of
+from limbeck.teacher.adapter import adapter_of
 from limbeck.training.generator_checkpoint import GeneratorCheckpoints
 from limbeck.training.generator_losses import (
     balance_loss,
@@ -151,12 +152,17 @@ class Generated(Source):
 
         Raises:
             ConfigError: If the inputs are not images.
-            TeacherError: If there is no teacher.
+            TeacherError: If there is no teacher, or it has no gradients.
             DivergedError: If a loss is infinite or not a number.
         """
         if teacher is None:
             raise TeacherError(
                 "transfer.source: a generator is trained against a teacher, and the study has none."
+            )
+        for adapter in filter(None, map(adapter_of, teacher.models)):
+            raise TeacherError(
+                "transfer.source: a generator learns from the gradients of its teacher, but "
+                f"{adapter.name} has none. Use a teacher of PyTorch."
             )
         self.check(shape)
         first = next(teacher.models[0].parameters(), torch.empty(0))

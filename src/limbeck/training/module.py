@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from limbeck._base.errors import DivergedError
 from limbeck.data.loaders import find_fault
 from limbeck.losses import Objective
+from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.signal import TeacherSignal
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.fabric import check_loss_scale
@@ -32,8 +33,9 @@ class DistillationModule(L.LightningModule):
     Args:
         student: Model that returns logits ``[B, C]``, or a
             :class:`~limbeck.training.cohort.stack.Cohort`.
-        teacher: Frozen model, or a :class:`~limbeck.teacher.signal.TeacherSignal`. It is
-            neither trained nor saved in checkpoints.
+        teacher: Frozen model of any kind, as for :func:`limbeck.distill`, or a
+            :class:`~limbeck.teacher.signal.TeacherSignal`. It is neither trained nor saved in
+            checkpoints.
         objective: One objective, or one per arm of the cohort. By default the distillation
             objective with a teacher, labels only without.
         optimizer: Settings; or a ``torch.optim.Optimizer`` that holds the student's parameters; or
@@ -52,7 +54,7 @@ class DistillationModule(L.LightningModule):
     def __init__(
         self,
         student: nn.Module | Cohort,
-        teacher: nn.Module | TeacherSignal | None = None,
+        teacher: TeacherModels | TeacherSignal | None = None,
         objective: Objective | Sequence[Objective] | None = None,
         *,
         optimizer: OptimizerLike | None = None,

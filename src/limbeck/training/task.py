@@ -13,8 +13,9 @@ from limbeck.data.loaders import match_double
 from limbeck.evaluation.metrics import top_class
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.losses.sparse import SparseTargets
+from limbeck.teacher.adapt import TeacherModels, as_signal
 from limbeck.teacher.answers import AnswerCheck
-from limbeck.teacher.checks import check_separate, check_weights
+from limbeck.teacher.checks import check_separate
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher, TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.stack import Cohort
@@ -52,7 +53,7 @@ class DistillationTask(nn.Module):
     def __init__(
         self,
         student: nn.Module | Cohort,
-        teacher: nn.Module | TeacherSignal | None = None,
+        teacher: TeacherModels | TeacherSignal | None = None,
         objective: Objective | Sequence[Objective] | None = None,
         *,
         optimizer: OptimizerLike | None = None,
@@ -66,9 +67,8 @@ class DistillationTask(nn.Module):
         objective = objective or Objective()
         objectives = [objective] if isinstance(objective, Objective) else objective
         self.objective = StackedObjective(objectives)
-        if isinstance(teacher, nn.Module):
-            check_weights(teacher, "teacher")
-            teacher = LiveTeacher(teacher)
+        if teacher is not None and not isinstance(teacher, TeacherSignal):
+            teacher = as_signal(teacher)
         self.signal = teacher
         self.optimizer = optimizer if optimizer is not None else Optimizer()
         self.seeds = None if seeds is None else list(seeds)

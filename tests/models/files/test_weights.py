@@ -36,8 +36,9 @@ def trained_convnet():
         (lambda: MLP((1, 2, 2), 3), (1, 2, 2)),
         (trained_convnet, (3, 8, 8)),
         (lambda: Normalized(MLP((4,), 3), 0.5, 2.0), (4,)),
+        (lambda: Normalized(MLP((3, 6, 6), 3), [0.1, 0.2, 0.3], [1.0] * 3, size=6), (1, 8, 8)),
     ],
-    ids=["mlp", "no hidden layer", "bare mlp", "convnet", "scalar normalisation"],
+    ids=["mlp", "no hidden layer", "bare mlp", "convnet", "scalar normalisation", "resized"],
 )
 def test_round_trip_is_bitwise(tmp_path, make, shape):
     model = make()

@@ -27,6 +27,7 @@ from limbeck.models.normalized import (
     Normalized,
     count_parameters,
     model_name,
+    normalize_settings,
     without_normalization,
 )
 from limbeck.models.protocols import CustomFiles
@@ -42,7 +43,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
     network = describe_network(net) or {"builder": None, "arguments": None}
     normalize = None
     if isinstance(model, Normalized):
-        normalize = {"mean": model.mean.tolist(), "std": model.std.tolist()}
+        normalize = normalize_settings(model)
     description = {
         "format": 1,
         "name": model_name(model),
@@ -141,7 +142,7 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
         normalize = description.get("normalize")
         if normalize is None:
             return model
-        return Normalized(model, normalize["mean"], normalize["std"])
+        return Normalized(model, normalize["mean"], normalize["std"], size=normalize.get("size"))
 
 
 def _check_tokens_model(description: dict[str, Any]) -> None:

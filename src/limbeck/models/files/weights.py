@@ -32,8 +32,8 @@ from limbeck.models.zoo import TimmModel, TorchvisionModel
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
-MODEL_FILES = (WEIGHTS, DESCRIPTION, "config.json", "tokenizer.json")
-"""Names of all files that :func:`save_model` may write."""
+MODEL_FILES = (WEIGHTS, DESCRIPTION, "config.json", "tokenizer.json", "model.onnx")
+"""Names of all files of a model; the last is that of an ONNX teacher."""
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,8 @@ def by_size(summary: Summary) -> ReportFigure | None:
         for i, group in enumerate(groups):
             values += _draw_group(axes, group, measure, styles, shift=1.02 ** (i - middle))
         _draw_front(axes, pareto_front(arms, measure))
-        if summary.teacher is not None:
-            teacher = summary.teacher
+        teacher = summary.teacher
+        if teacher is not None and teacher.params:  # of some teachers the size is not known
             sizes.append(teacher.params)
             level = measure.value(teacher.test)
             if level is not None:

@@ -1,0 +1,173 @@
+"""Teachers in files without PyTorch weights: ONNX models, bundles, programs; copies in a run."""
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck._base import bundle_runtime as runtime
+from limbeck._base.errors import ConfigError, TeacherError, UntrustedFileError
+from limbeck.models import LoadedModel, Normalized, load_model, save_model
+from limbeck.models.files.rebuild import read_description
+from limbeck.models.files.weights import (
+    DESCRIPTION,
+    WEIGHTS,
+    find_weights,
+    read_checked_description,
+    read_weights,
+)
+from limbeck.run.folder import RunFolder
+from limbeck.run.saved_files import check_model_folders
+from limbeck.teacher.adapter import adapter_of
+from limbeck.teacher.onnx_file import read_onnx
+from limbeck.teacher.onnx_model import ONNX_FILE, OnnxTeacher
+from limbeck.teacher.program import SUFFIX, load_program
+
+ADAPTERS, ONNX_CLASS = "limbeck.teacher.", "limbeck.teacher.onnx_model.OnnxTeacher"
+"""Start of the classes of adapters in ``model.json``, and the one of which there is a copy."""
+BUNDLE = runtime.METADATA
+"""File by which a bundle is recognised."""
+
+
+class NoCopyError(TeacherError):
+    """A run folder holds no copy of its teacher, which was an object of a Python program."""
+
+
+def load_other(
+    path: Path, *, classes: int | None = None, trust_pickle: bool = False
+) -> LoadedModel | None:
+    """Load an ONNX model, a bundle or an exported program.
+
+    Args:
+        path: Path of a file or folder.
+        classes: Number of classes of the data; None if it is not known.
+        trust_pickle: Whether to run the code in an exported program.
+
+    Returns:
+        The model with its description; None if the path is something else.
+
+    Raises:
+        TeacherError: If there is no such model, or it does not fit.
+        UntrustedFileError: If a file is damaged, or loading it would run code.
+    """
+    if _is_bundle(path):
+        return _load_bundle(path, classes)
+    if path.suffix.lower() == ".onnx":
+        return LoadedModel(OnnxTeacher(read_onnx(path), path.name, classes=classes), {})
+    if path.suffix.lower() == SUFFIX:
+        return LoadedModel(load_program(path, trust=trust_pickle), {})
+    return None
+
+
+def find_members(path: Path) -> list[Path]:
+    """Return the files of weights of a teacher; that of a run folder may consist of several.
+
+    Raises:
+        TeacherError: If there are none.
+        UntrustedFileError: If a file of a run is not the one that it saved.
+    """
+    files = sorted(path.glob(f"teacher/member*/{WEIGHTS}")) or [find_weights(path)]
+    run = RunFolder(path)
+    if files[0].is_relative_to(run.teacher):
+        check_model_folders(run, [file.parent for file in files])
+    return files
+
+
+def load_member(
+    file: Path, build: Callable[[], nn.Module] | None = None, *, trust_pickle: bool = False
+) -> LoadedModel:
+    """Load a model from its file of weights, see :func:`~limbeck.models.load_model`.
+
+    Of an ONNX teacher, the copy in the run folder is loaded.
+
+    Raises:
+        NoCopyError: If it was an object of a Python program.
+        TeacherError: If there is no model, or the weights do not fit.
+        UntrustedFileError: If a file is damaged, or loading it would run code.
+    """
+    description = _adapter_description(file)
+    if description is None:
+        return load_model(file, build, trust_pickle=trust_pickle)
+    if description["class"] != ONNX_CLASS:
+        raise NoCopyError(
+            f"{file.parent}: the teacher was an object of a Python program "
+            f"({description.get('name')}), of which a run folder holds no copy. Pass it again in "
+            "Python, limbeck.Study(teacher=...)."
+        )
+    return LoadedModel(_load_copy(file, description), description)
+
+
+def save_teacher(
+    model: nn.Module, folder: Path, *, class_names: Sequence[str], tokenizer: str | None = None
+) -> None:
+    """Save a teacher in a run folder, see :func:`~limbeck.models.save_model`.
+
+    An ONNX model is copied. Of an estimator, a function or a program, whose files could run code,
+    only the answers or the digest that identify it are saved.
+    """
+    adapter = adapter_of(model)
+    if adapter is not None:
+        adapter.save_files(folder)
+    save_model(model, folder, class_names=class_names, tokenizer=tokenizer)
+
+
+def _adapter_description(file: Path) -> dict[str, Any] | None:
+    """Return the description of a saved adapter; None for other models."""
+    if file.suffix != ".safetensors" or not file.with_name(DESCRIPTION).is_file():
+        return None
+    path = read_description(file.with_name(DESCRIPTION)).get("class")
+    if not isinstance(path, str) or not path.startswith(ADAPTERS):
+        return None
+    return read_checked_description(file)
+
+
+def _load_copy(file: Path, description: dict[str, Any]) -> nn.Module:
+    """Load the copy of an ONNX model in a run folder."""
+    names = description.get("class_names")
+    classes = len(names) if isinstance(names, list) else None
+    name = str(description.get("name"))
+    adapter = OnnxTeacher(read_onnx(file.with_name(ONNX_FILE)), name, classes=classes)
+    model: nn.Module = adapter
+    normalize = description.get("normalize")
+    try:
+        if normalize is not None:
+            mean, std = normalize["mean"], normalize["std"]
+            model = Normalized(adapter, mean, std, size=normalize.get("size"))
+    except (ConfigError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UntrustedFileError(
+            f"{file.with_name(DESCRIPTION)}: its normalisation is damaged ({error})."
+        ) from None
+    saved = {key.rpartition(".")[2]: value for key, value in read_weights(file).items()}
+    digest = saved.get("digest")
+    if digest is None or not torch.equal(digest, adapter.digest):
+        raise UntrustedFileError(
+            f"{file.with_name(ONNX_FILE)} is damaged or was changed: its SHA-256 differs from the "
+            f"one in {file}."
+        )
+    return model.eval()
+
+
+def _is_bundle(path: Path) -> bool:
+    if path.is_dir():
+        return (path / BUNDLE).is_file()
+    if path.suffix.lower() != ".zip" or not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.rpartition("/")[2] == BUNDLE for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def _load_bundle(path: Path, classes: int | None) -> LoadedModel:
+    """Load the fp32 model of a bundle, with the names of its classes."""
+    try:
+        bundle = runtime.Bundle(path)
+        content = bundle.read(runtime.KINDS["fp32"])
+    except runtime.BundleError as error:
+        raise UntrustedFileError(str(error)) from None
+    model = OnnxTeacher(content, bundle.name, classes=classes)
+    return LoadedModel(model, {"class_names": bundle.labels})

@@ -1,0 +1,66 @@
+"""Teachers of other libraries on the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.commands import call
+from support.onnx_files import content
+
+TINY = ("quick=true", "logger=csv", "student.hidden=[4]", "examples=0")
+WEIGHT = np.random.default_rng(3).normal(size=(64, 10)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def no_report(monkeypatch):
+    monkeypatch.setattr("limbeck.study.study.write_report", lambda folder, final: None)
+
+
+def test_an_onnx_model_is_used_and_copied(tmp_path):
+    file = tmp_path / "digits.onnx"
+    file.write_bytes(content(weight=WEIGHT, shape=("N", 1, 8, 8), end=["Softmax"]))
+    code, _, err = call("distill", *TINY, "teacher.from=digits.onnx", "out=run", cwd=tmp_path)
+    assert code == 0
+    assert err.count("digits.onnx ends with a softmax: its logarithm gives the logits") == 1
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["teacher"]["name"] == "digits.onnx"
+    files = json.loads((tmp_path / "run" / "manifest.json").read_text())["files"]
+    assert "teacher/model.onnx" in files
+    assert (tmp_path / "run" / "teacher" / "model.onnx").read_bytes() == file.read_bytes()
+    (tmp_path / "run" / "teacher" / "model.onnx").write_bytes(content())
+    code, _, err = call("distill", *TINY, "teacher.from=run", "out=next", cwd=tmp_path)
+    assert code == 7
+    assert "model.onnx is damaged, or not the file that this run wrote" in err
+
+
+@pytest.mark.parametrize(
+    ("write", "code", "message"),
+    [
+        (lambda file: file.write_bytes(b"nonsense"), 7, "is damaged, or not an ONNX model"),
+        (
+            lambda file: file.write_bytes(content(shape=("N", 7), weight=WEIGHT[:7])),
+            4,
+            "takes inputs of shape",
+        ),
+        (lambda file: file.mkdir(), 7, "cannot be read"),
+        (lambda file: None, 4, "does not exist. Choose an ONNX model"),
+    ],
+)
+def test_bad_onnx_files_are_one_message(write, code, message, tmp_path):
+    write(tmp_path / "bad.onnx")
+    result = call("run", *TINY, "teacher.from=bad.onnx", "out=run", cwd=tmp_path)
+    assert result[0] == code
+    assert message in result[2]
+    assert "Traceback" not in result[2]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_program_needs_the_word_of_the_user(tmp_path):
+    program = torch.export.export(torch.nn.Linear(4, 3), (torch.zeros(2, 4),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    code, _, err = call("run", *TINY, "teacher.from=model.pt2", "out=run", cwd=tmp_path)
+    assert code == 7
+    assert "add teacher.trust_pickle=true" in err
+    assert not Path(tmp_path / "run").exists()
