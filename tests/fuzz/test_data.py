@@ -1,7 +1,10 @@
 """Odd tables, images, texts and other files of data."""
 
 import gzip
+import io
+from functools import cache
 
+import pytest
 from hypothesis import strategies as st
 from support.fuzz import attempt_call, examples, fuzz, snapshot
 from support.fuzz_images import image_bytes
@@ -97,6 +100,44 @@ def check_image(folder, content, name, settings):
 @examples(0.06)
 def test_images_are_read_or_refused(count):
     fuzz(count, check_image, image_bytes, st.sampled_from(ENDINGS), SETTINGS)
+
+
+# Tables of images ---------------------------------------------------------------------------------
+
+
+@cache
+def table_of_images(kind):
+    """The bytes of a Parquet file, or of a stream of Arrow, with 20 images."""
+    import pyarrow
+    from pyarrow import parquet
+
+    files = [io.BytesIO() for _ in range(20)]
+    for number, file in enumerate(files):
+        picture(number).save(file, "PNG")
+    images = [{"bytes": file.getvalue(), "path": None} for file in files]
+    table = pyarrow.table({"image": images, "label": [number % 2 for number in range(20)]})
+    content = io.BytesIO()
+    if kind == "parquet":
+        parquet.write_table(table, content, row_group_size=7)
+    else:
+        with pyarrow.ipc.new_stream(content, table.schema) as stream:
+            stream.write_table(table)
+    return content.getvalue()
+
+
+def check_table_of_images(folder, content, settings):
+    file = folder / "data.parquet"
+    file.write_bytes(content)
+    before = snapshot(folder)
+    attempt_call(folder, lambda: data.image_table(file, **{"size": 6, **settings}), str(settings))
+    assert before.items() <= snapshot(folder).items()
+
+
+@examples(0.02)
+def test_tables_of_images_are_read_or_refused(count):
+    pytest.importorskip("pyarrow", reason="tables of images need pyarrow")
+    kinds = st.sampled_from(["parquet", "arrow"]).map(table_of_images)
+    fuzz(count, check_table_of_images, kinds.flatmap(changed_bytes), SETTINGS)
 
 
 # Folders ------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Odd image files."""
 
 import io
+from importlib.util import find_spec
 
+import numpy as np
 from hypothesis import strategies as st
 
 from support.fuzz_values import changed_bytes
@@ -15,7 +17,22 @@ def encoded(kind, mode):
     return file.getvalue()
 
 
-IMAGES = (
+def scans():
+    """The bytes of DICOM files, if there is pydicom."""
+    if find_spec("pydicom") is None:
+        return []
+    from support.dicom_files import lookup_table, write_dicom
+
+    values = np.arange(81, dtype=np.uint16).reshape(9, 9)
+    kinds = [{"WindowCenter": 40, "WindowWidth": 50}, {}]
+    kinds.append({"VOILUTSequence": lookup_table(range(64), bits=10)})
+    files = [io.BytesIO() for _ in kinds]
+    for file, elements in zip(files, kinds, strict=True):
+        write_dicom(file, values, bits=12, **elements)
+    return [file.getvalue() for file in files]
+
+
+WHOLE = (
     encoded("PNG", "RGB"),
     encoded("PNG", "RGBA"),
     encoded("PNG", "P"),
@@ -27,6 +44,10 @@ IMAGES = (
     encoded("BMP", "RGB"),
     encoded("TIFF", "F"),
     encoded("WEBP", "RGB"),
+    *scans(),
+)
+IMAGES = (
+    *WHOLE,
     png_file(60000, 60000),
     png_file(1, 2**28),
     png_file(0, 5),
@@ -35,5 +56,5 @@ IMAGES = (
     b"<svg/>",
 )
 
-image_bytes = st.sampled_from(IMAGES) | st.sampled_from(IMAGES[:11]).flatmap(changed_bytes)
+image_bytes = st.sampled_from(IMAGES) | st.sampled_from(WHOLE).flatmap(changed_bytes)
 """Contents of image files: of every mode and kind, of odd sizes, and damaged ones."""

@@ -104,6 +104,7 @@ def test_a_changed_table_is_decoded_again(images, tmp_path, capsys):
         ({"image": [b"x"] * 4, "kind": [0, 1] * 2}, r"one column of labels, found none.*kind"),
         ({"image": [b"x"] * 4, "label": [0, None, 1, 1]}, r"1 labels are missing: .* row 1\."),
         ({"image": [b"x"] * 4, "label": [0, 1] * 2}, r"4 of 4 .*a\.parquet row 0 \(not an image"),
+        ({"image": [b"x"] * 4, "label": [[0, 1]] * 4}, r"contains list<.*expected one label for"),
         ({"image": [None] * 3 + [b"x"], "label": [0, 1] * 2}, r"row 0 \(contains no image\)"),
     ],
 )
@@ -133,6 +134,19 @@ def test_bad_files_are_explained(images, tmp_path):
     (tmp_path / "out").mkdir()
     with pytest.raises(DataError, match="contains no Parquet or Arrow files"):
         read(tmp_path / "out")
+
+
+def test_compressed_arrow_files_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
+    table = pyarrow.table(halves([b"\0" * 100_000] * 40))
+    for compression in (None, "zstd"):
+        options = pyarrow.ipc.IpcWriteOptions(compression=compression)
+        file = str(tmp_path / f"{compression}.arrow")
+        with pyarrow.ipc.new_stream(file, table.schema, options=options) as stream:
+            stream.write_table(table)
+    monkeypatch.setattr(arrow, "MIN_UNPACKED_BYTES", 1000)
+    assert len(arrow.TableFile(tmp_path / "None.arrow").image("image", 39)) == 100_000
+    with pytest.raises(DataError, match=r"zstd\.arrow cannot be read \(it unpacks to more than"):
+        arrow.TableFile(tmp_path / "zstd.arrow")
 
 
 def test_row_groups_that_unpack_to_much_are_refused(tmp_path, monkeypatch):

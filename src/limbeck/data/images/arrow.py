@@ -166,7 +166,7 @@ class TableFile:
                 status.st_size,
                 status.st_mtime_ns,
             ]
-            self._size = status.st_size
+            self._max_bytes = max(MIN_UNPACKED_BYTES, MAX_RATIO * status.st_size)
             self._is_parquet = stream.read(4) == b"PAR1"
             if self._is_parquet:
                 table = import_pyarrow().parquet.ParquetFile(stream)
@@ -186,8 +186,19 @@ class TableFile:
         with open_file(self.file) as stream:
             is_stream = stream.read(6) != b"ARROW1"
         source = pyarrow.memory_map(str(self.file))
-        reader = pyarrow.ipc.open_stream(source) if is_stream else pyarrow.ipc.open_file(source)
-        return reader.read_all()
+        if is_stream:
+            reader = pyarrow.ipc.open_stream(source)
+            parts = iter(reader)
+        else:
+            reader = pyarrow.ipc.open_file(source)
+            parts = map(reader.get_batch, range(reader.num_record_batches))
+        batches, size = [], 0
+        for batch in parts:  # memory-mapped, unless the file is compressed
+            batches.append(batch)
+            size += batch.nbytes
+            if size > self._max_bytes:
+                raise ValueError(f"it unpacks to more than {self._max_bytes:,} bytes")
+        return pyarrow.Table.from_batches(batches, reader.schema)
 
     def values(self, column: str) -> list[Any]:
         """Return the values of a column that contains no images."""
@@ -233,7 +244,7 @@ class TableFile:
             with open_file(self.file) as stream:
                 table = import_pyarrow().parquet.ParquetFile(stream)
                 size = _column_size(table.metadata.row_group(part), [column])
-                if size > min(MAX_COLUMN_BYTES, max(MIN_UNPACKED_BYTES, MAX_RATIO * self._size)):
+                if size > min(MAX_COLUMN_BYTES, self._max_bytes):
                     raise ValueError(
                         f"the images of a row group unpack to {size:,} bytes; write it with "
                         "row_group_size=1000"

@@ -1,10 +1,5 @@
-"""Datasets of images that are stored within tables: Parquet files, and folders of Hugging Face.
+"""Datasets of images that are stored within tables: Parquet files, and folders of Hugging Face."""
 
-A folder that the library ``datasets`` has saved (``save_to_disk``) contains Arrow files and their
-description as JSON. Both are read as data: the library itself is not used, and no code is run.
-"""
-
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,31 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._base.errors import DataError, LimbeckWarning
-from limbeck._base.reading import parse_json, read_json
-from limbeck.data.checks import files_below, join_some
+from limbeck._base.reading import parse_json
+from limbeck.data.checks import join_some
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.arrow import ImageInTable, TableFile, as_text
 from limbeck.data.images.class_names import check_class_order
 from limbeck.data.images.decoding import ImageSource
 from limbeck.data.images.files import PARTS, TRAIN, ImageFiles, ImageOptions, read_dataset
+from limbeck.data.images.table_files import Table, as_mapping, list_tables
 from limbeck.data.images.table_labels import number_labels
 from limbeck.data.images.table_rows import Rows
 
-SUFFIXES = (".parquet", ".pq", ".arrow")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Split by the words that name it in files and folders."""
 LABEL_COLUMNS = ("label", "labels", "class", "target")
 """Names of a column of labels that need not be given."""
-_WORD = re.compile(r"[a-z]+")
 
 
 def image_table(
@@ -91,7 +74,7 @@ def image_table(
     )
     root = Path(root).expanduser()
     columns = _Columns(image_column, label_column)
-    tables = [_read_table(table, root, columns) for table in _list_tables(root)]
+    tables = [_read_table(table, root, columns) for table in list_tables(root)]
     order = "grades" if ordinal else class_order
     return read_dataset(_number_classes(root, tables, class_names, order), options)
 
@@ -102,21 +85,6 @@ class _Columns:
 
     image: str | None
     label: str | None
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A file of a table.
-
-    Attributes:
-        file: Path of the file.
-        part: Number of its split.
-        features: Description of the columns by Hugging Face, by name.
-    """
-
-    file: Path
-    part: int
-    features: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -131,111 +99,17 @@ class _Images:
         label_column: Name of the column of the labels.
     """
 
-    table: _Table
+    table: Table
     images: list[ImageSource]
     labels: list[str]
     class_names: list[str] | None
     label_column: str
 
 
-# Files and splits ---------------------------------------------------------------------------------
-
-
-def _list_tables(root: Path) -> list[_Table]:
-    """List the files of a table with their splits."""
-    if root.is_file():
-        return [_Table(root, TRAIN, {})]
-    if not root.is_dir():
-        raise DataError(f"{root} is missing. Set data.root= to a Parquet file or a folder.")
-    if (root / "dataset_dict.json").is_file():
-        return _list_saved_splits(root)
-    if (root / "state.json").is_file():
-        return _list_saved(root, TRAIN)
-    files = [file for file in files_below(root) if file.suffix.lower() in SUFFIXES]
-    if not files:
-        raise DataError(f"{root} contains no Parquet or Arrow files ({', '.join(SUFFIXES)}).")
-    splits = {file: _split_of(file.relative_to(root)) for file in files}
-    unknown = [str(file.relative_to(root)) for file in files if splits[file] is None]
-    if unknown and len(unknown) < len(files):
-        raise DataError(
-            f"{root}: the names of {len(unknown)} files name no split, those of others do: "
-            f"{join_some(unknown)}. Names should contain {', '.join(PARTS)}, or none of them."
-        )
-    return [_Table(file, PARTS[splits[file] or "train"], {}) for file in files]
-
-
-def _split_of(path: Path) -> str | None:
-    """Return the split that a file or its folders are named after."""
-    for part in reversed(path.parts):
-        for word in _WORD.findall(part.lower()):
-            if word in SPLIT_NAMES:
-                return SPLIT_NAMES[word]
-    return None
-
-
-def _list_saved_splits(root: Path) -> list[_Table]:
-    """List the files of several splits that ``datasets`` has saved."""
-    names = _read_description(root / "dataset_dict.json").get("splits")
-    if not isinstance(names, list) or not all(_is_plain_name(name) for name in names):
-        raise DataError(f"{root / 'dataset_dict.json'} should list the names of the splits.")
-    tables, unused = [], []
-    for name in names:
-        split = _split_of(Path(name))
-        if split is None:
-            unused.append(name)
-        else:
-            tables += _list_saved(root / name, PARTS[split])
-    if not tables:
-        raise DataError(f"{root} has the splits {', '.join(names)}, but no train.")
-    if unused:
-        warnings.warn(
-            f"{root}: splits other than {', '.join(PARTS)} are not used: {join_some(unused)}.",
-            LimbeckWarning,
-            stacklevel=2,
-        )
-    return tables
-
-
-def _list_saved(folder: Path, part: int) -> list[_Table]:
-    """List the files of a split that ``datasets`` has saved."""
-    state = _read_description(folder / "state.json")
-    if state.get("_indices_data_files"):
-        raise DataError(
-            f"{folder} contains an order of its rows (indices). Save it again with a version of "
-            "datasets from 2.0, or after flatten_indices()."
-        )
-    entries = state.get("_data_files")
-    names: list[Any] = []
-    if isinstance(entries, list):
-        names = [entry.get("filename") for entry in entries if isinstance(entry, dict)]
-    if not names or not all(_is_plain_name(name) for name in names):
-        raise DataError(f"{folder / 'state.json'} should list the names of the Arrow files.")
-    features = _read_description(folder / "dataset_info.json").get("features")
-    return [_Table(folder / name, part, _mapping(features)) for name in names]
-
-
-def _read_description(file: Path) -> Mapping[str, Any]:
-    try:
-        return _mapping(read_json(file))
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}).") from None
-    except ValueError as error:
-        raise DataError(f"{file} is damaged ({error}).") from None
-
-
-def _is_plain_name(name: object) -> bool:
-    """Whether a name is one of a file or folder in the same folder."""
-    return isinstance(name, str) and Path(name).name == name and name not in ("", ".", "..")
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 # Images and labels --------------------------------------------------------------------------------
 
 
-def _read_table(table: _Table, root: Path, columns: _Columns) -> _Images:
+def _read_table(table: Table, root: Path, columns: _Columns) -> _Images:
     """Read the labels of a file, and list its images."""
     content = TableFile(table.file)
     features = table.features or _features_of(content)
@@ -248,8 +122,14 @@ def _read_table(table: _Table, root: Path, columns: _Columns) -> _Images:
                 f"{', '.join(content.schema.names)}. Set data.{setting}=."
             )
     _check_images(table.file, content, image_column)
+    kind = str(content.schema.field(label_column).type)
+    if "<" in kind and not kind.startswith("dictionary<"):
+        raise DataError(
+            f"{table.file}: column {label_column} contains {kind}, expected one label for each "
+            "image. Set data.label_column=."
+        )
     values = content.values(label_column)
-    names = _mapping(features.get(label_column)).get("names")
+    names = as_mapping(features.get(label_column)).get("names")
     if isinstance(names, list) and all(isinstance(name, str) for name in names):
         labels = [_class_of(value, names) for value in values]
     else:
@@ -272,14 +152,15 @@ def _features_of(content: TableFile) -> Mapping[str, Any]:
     """Return the description of the columns that Hugging Face puts into a file."""
     text = (content.schema.metadata or {}).get(b"huggingface")
     try:
-        description = _mapping(parse_json(text)) if text else {}
+        description = as_mapping(parse_json(text)) if text else {}
     except ValueError:  # it is of no importance
         return {}
-    return _mapping(_mapping(description.get("info")).get("features"))
+    return as_mapping(as_mapping(description.get("info")).get("features"))
 
 
 def _find_images(file: Path, content: TableFile, features: Mapping[str, Any]) -> str:
-    described = [name for name, kind in features.items() if _mapping(kind).get("_type") == "Image"]
+    kinds = {name: as_mapping(kind).get("_type") for name, kind in features.items()}
+    described = [name for name, kind in kinds.items() if kind == "Image"]
     columns = described or [name for name in content.schema.names if _has_bytes(content, name)]
     if len(columns) != 1:
         raise DataError(
@@ -306,7 +187,7 @@ def _check_images(file: Path, content: TableFile, column: str) -> None:
 
 
 def _find_labels(file: Path, content: TableFile, features: Mapping[str, Any]) -> str:
-    described = [name for name, kind in features.items() if _mapping(kind).get("names")]
+    described = [name for name, kind in features.items() if as_mapping(kind).get("names")]
     names = content.schema.names
     columns = described or [name for name in names if name.lower() in LABEL_COLUMNS]
     if len(columns) != 1:
