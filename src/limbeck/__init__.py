@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from limbeck.study.arms import Arm, Teacher
     from limbeck.study.options import RunOptions, Schedule
     from limbeck.study.study import Study
+    from limbeck.teacher.answer_files.read import Answers
     from limbeck.training.fit import distill, train
     from limbeck.training.module import DistillationModule
     from limbeck.training.optimizer import Optimizer
 
 __all__ = [
+    "Answers",
     "Arm",
     "DistillationModule",
     "Objective",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answers": "limbeck.teacher.answer_files.read",
     "Arm": "limbeck.study.arms",
     "DistillationModule": "limbeck.training.module",
     "Objective": "limbeck.losses",

@@ -20,6 +20,7 @@ VERBS_OF_RUNS = {
     "cost": (),
     "demo": ("port=0",),
     "sample": ("The ",),
+    "answers": ("to=answers.npz",),
 }
 VERBS_OF_RESULTS = {"compare", "runs", "open", "plan"}
 VERBS_OF_OTHERS = {"run", "train", "distill", "predict", "verify", "store", "recipes"}

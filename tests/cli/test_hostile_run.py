@@ -17,7 +17,13 @@ from limbeck.cli.main import parsers
 TOUCH = "pathlib.Path.touch"
 WITHOUT_RUN = {"predict", "verify", "recipes", "store", "plan"}
 NEW = {"run", "train"}
-FINISHED = {"export": (), "cost": (), "demo": ("port=0",), "sample": ("The ",)}
+FINISHED = {
+    "export": (),
+    "cost": (),
+    "demo": ("port=0",),
+    "sample": ("The ",),
+    "answers": ("to=answers.npz",),
+}
 RESUMED = {"resume": (), "report": ()}
 WITHOUT_SETTINGS = {"compare", "runs", "open"}
 """Verbs that read the results of runs, but not their settings."""

@@ -271,3 +271,37 @@ def test_statistics_of_many_images_are_summed_in_parts(monkeypatch):
     monkeypatch.setattr(statistics, "VALUES_AT_ONCE", 100)
     del data.statistics
     assert data.statistics == whole
+
+
+def test_ids_are_row_numbers_of_the_users_array():
+    x, y = np.random.default_rng(0).random((12, 2)), np.arange(12) % 2
+    data = Dataset.from_arrays(x[:9], y[:9], x[9:], y[9:], val=3)
+    for split in (data.train, data.val):
+        rows = split.sample_ids
+        assert rows.dtype == np.int64
+        assert torch.equal(split.inputs, torch.from_numpy(x[rows]).float())
+    assert data.test_ids.tolist() == [0, 1, 2]
+    assert data.head(2).train.sample_ids.tolist() == data.train.sample_ids[:2].tolist()
+
+
+def test_names_of_samples_follow_them_and_are_no_part_of_the_digest():
+    x, y = np.random.default_rng(0).random((12, 2)), np.arange(12) % 2
+    arrays = x[:9], y[:9], x[9:], y[9:]
+    names = [f"{number}.png" for number in range(9)]
+    data = Dataset.from_arrays(*arrays, val=3, ids=names, test_ids=range(3))
+    plain = Dataset.from_arrays(*arrays, val=3)
+    assert data.digest() == plain.digest()
+    for split, other in ((data.train, plain.train), (data.val, plain.val)):
+        assert split.sample_ids.tolist() == [names[row] for row in other.sample_ids]
+    assert data.test_ids.tolist() == ["0", "1", "2"]
+    assert data.train.to(torch.device("cpu")).ids is data.train.ids
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [(["a"] * 9, "1 ids are given more than once: a"), (["a"], "has 1 ids"), ("a", "a list of")],
+)
+def test_ids_that_do_not_fit_are_refused(ids, message):
+    x, y = np.random.default_rng(0).random((12, 2)), np.arange(12) % 2
+    with pytest.raises(DataError, match=message):
+        Dataset.from_arrays(x[:9], y[:9], x[9:], y[9:], val=3, ids=ids)

@@ -103,7 +103,7 @@ def study_words(draw):
 SETTINGS = {"export": export.SETTINGS, "sample": sample.SETTINGS, "demo": demo.SETTINGS}
 SETTINGS |= {"plan": plan.SETTINGS, "compare": compare.SETTINGS}
 VERBS = ("resume", "report", "plan", "export", "cost", "demo", "sample", "verify", "predict")
-READERS = ("compare", "runs", "open")
+READERS = ("compare", "runs", "open", "answers")
 
 
 @st.composite

@@ -14,6 +14,7 @@ from limbeck._base.errors import ConfigError, LimbeckError, ResourceError, is_me
 from limbeck._base.matplotlib_import import import_matplotlib
 from limbeck._base.version import __version__
 from limbeck.cli import (
+    answers,
     bundle,
     compare,
     cost,
@@ -57,6 +58,7 @@ examples:
   limbeck open RUN                                       open the report in the browser
   limbeck compare RUN RUN                                compare runs of one data set
   limbeck export RUN                                     export the best student, no PyTorch needed
+  limbeck answers RUN to=answers.csv                     write the teacher's answers to a file
   limbeck sample RUN "The "                              generate text with the models of a run
   limbeck predict BUNDLE photo.png                       classify an image with an exported student
 
@@ -65,7 +67,7 @@ network or missing library, 7 untrusted or damaged file, 8 exported model differ
 or 143 interrupted
 """
 
-SLOW_START = {"run", "train", "distill", "resume", "export", "cost", "demo", "sample"}
+SLOW_START = {"run", "train", "distill", "resume", "export", "cost", "demo", "sample", "answers"}
 """Verbs that import PyTorch, which takes seconds."""
 DRAWS = SLOW_START | {"report"}
 """Verbs that import Matplotlib, some of them only through Lightning."""
@@ -118,7 +120,8 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"limbeck {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     run.add_parsers(verbs)
-    for module in (resume, report, open_report, runs, plan, compare, export, cost, demo, sample):
+    after_run = (resume, report, open_report, runs, plan, compare, export, cost, demo, sample)
+    for module in (*after_run, answers):
         module.add_parser(verbs)
     bundle.add_parsers(verbs)
     store.add_parser(verbs)

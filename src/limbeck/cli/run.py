@@ -64,10 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
         text = OmegaConf.to_yaml(config)
         print(printable_lines(text) if sys.stdout.isatty() else text, end="")
         return 0
-    if arguments.verb == "distill" and config.teacher.get("from") is None:
+    teacher = config.teacher
+    is_new = teacher.get("from") is None and teacher.get("answers") is None
+    if arguments.verb == "distill" and is_new:
         raise ConfigError(
             "'limbeck distill' needs an existing teacher. Set teacher.from to a run of 'limbeck "
-            "train' or to a file of weights, or train a teacher first with 'limbeck run'."
+            "train' or to a file of weights, teacher.answers to a file of answers, or train a "
+            "teacher first with 'limbeck run'."
         )
     from limbeck.cli.config.instantiate import plain_settings
 

@@ -1,6 +1,7 @@
 """Conversion of a user's arrays to the tensors of a dataset, and checks of their form."""
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -54,6 +55,32 @@ def convert_arrays(
     elif inputs.ndim == 3:
         inputs = inputs.unsqueeze(1)
     return inputs, labels.long()
+
+
+def convert_ids(ids: Sequence[object] | None, where: str) -> np.ndarray | None:
+    """Convert the names of samples to an array of text ``[N]``.
+
+    Args:
+        ids: Names, as text or whole numbers; None for none.
+        where: Name of the dataset, for messages.
+
+    Raises:
+        DataError: If they are no list of names, or if one is there twice.
+    """
+    if ids is None:
+        return None
+    values = ids.tolist() if isinstance(ids, (np.ndarray, Tensor)) else ids
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise DataError(f"{where}: ids should be a list of names, got {type(ids).__name__}.")
+    names = np.array([str(value) for value in values], dtype=object)
+    counts = Counter(names)
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{where}: {len(repeated)} ids are given more than once: {join_some(repeated)}. Each "
+            "sample needs an id of its own."
+        )
+    return names
 
 
 def numbered_classes(labels: Tensor, where: str) -> list[str]:

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from limbeck._base.checks import check_seed
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.arrays import (
     convert_arrays,
+    convert_ids,
     numbered_classes,
     warn_of_absent_classes,
     warn_of_copies,
@@ -36,21 +38,41 @@ class Split:
         inputs: Inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` (0 to 255), floats of any shape,
             or int32 token ids ``[N, T]``.
         labels: Classes, int64 ``[N]``; for text the next token at each position, int32 ``[N, T]``.
+        ids: Names of the samples in the user's files, text ``[N]``; or the row numbers, int64
+            ``[N]``, of the samples in an array from which they were taken. None for the row numbers
+            0 to N - 1.
+
+    Raises:
+        DataError: If there is not one id for each sample.
     """
 
     inputs: Tensor
     labels: Tensor
+    ids: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.ids is not None and len(self.ids) != len(self.labels):
+            raise DataError(
+                f"A split of {len(self.labels)} samples has {len(self.ids)} ids; expected one for "
+                "each sample."
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def sample_ids(self) -> np.ndarray:
+        """Ids of the samples: names, or row numbers as int64."""
+        return np.arange(len(self)) if self.ids is None else self.ids
+
     def take(self, index: Tensor) -> "Split":
-        """Return the samples at ``index``, int64 ``[M]``."""
-        return Split(self.inputs[index], self.labels[index])
+        """Return the samples at ``index``, int64 ``[M]``, with their ids."""
+        ids = self.sample_ids[index.cpu().numpy()]
+        return Split(self.inputs[index], self.labels[index], ids)
 
     def to(self, device: torch.device) -> "Split":
         """Return the split on a device."""
-        return Split(self.inputs.to(device), self.labels.to(device))
+        return Split(self.inputs.to(device), self.labels.to(device), self.ids)
 
 
 def as_float(inputs: Tensor) -> Tensor:
@@ -190,6 +212,8 @@ class Dataset:
         val: int | None = None,
         split_seed: int = 0,
         ordinal: bool = False,
+        ids: Sequence[object] | None = None,
+        test_ids: Sequence[object] | None = None,
     ) -> "Dataset":
         """Create a dataset from arrays or tensors.
 
@@ -204,18 +228,21 @@ class Dataset:
             val: Number of validation samples; None for a tenth of the training samples.
             split_seed: Seed of the validation split.
             ordinal: Whether the classes are grades in their order.
+            ids: Names of the training samples, such as file names, by which a file of a teacher's
+                answers may name them; None for their row numbers in ``x``.
+            test_ids: Names of the test samples, likewise.
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.
-            DataError: If inputs and labels are not numbers of these types or do not match, or if
-                the inputs look like images ``[N, H, W, C]``.
+            DataError: If inputs and labels are not numbers of these types or do not match, if
+                the inputs look like images ``[N, H, W, C]``, or if an id is given twice.
 
         Warns:
             LimbeckWarning: If test inputs are also training inputs, or if classes have no training
                 sample.
         """
-        train = Split(*convert_arrays(x, y, name))
-        test = Split(*convert_arrays(x_test, y_test, name))
+        train = Split(*convert_arrays(x, y, name), convert_ids(ids, name))
+        test = Split(*convert_arrays(x_test, y_test, name), convert_ids(test_ids, name))
         if class_names is None:
             class_names = numbered_classes(train.labels, name)
         data = cls(
@@ -262,6 +289,11 @@ class Dataset:
         """Return a model input of zeros, ``[*batch, *shape]``; for text, of token 0."""
         dtype = torch.float32 if self.tokenizer is None else torch.int64
         return torch.zeros(*batch, *self.shape, dtype=dtype)
+
+    @property
+    def test_ids(self) -> np.ndarray:
+        """Ids of the test samples, see :class:`Split`."""
+        return self._test.sample_ids
 
     def open_test(self) -> Split:
         """Return the test split. A study calls this once, after its last arm has finished."""

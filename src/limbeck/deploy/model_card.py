@@ -65,7 +65,8 @@ def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
         facts: Facts about the exported student.
     """
     entry = summary.arm(facts.arm)
-    is_distilled = not entry.control and summary.teacher is not None
+    has_teacher = summary.teacher is not None or summary.answers is not None
+    is_distilled = not entry.control and has_teacher
     parts = [
         f"# Model card: {_plain(summary.recipe)}, {_plain(facts.arm)}",
         *_introduction(summary, manifest, entry, facts, is_distilled),
@@ -147,7 +148,15 @@ def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]
 
 def _recipe(summary: Summary, entry: ArmResult) -> str:
     teacher = summary.teacher
-    if teacher is None:
+    if summary.answers is not None:
+        answers = summary.answers
+        teacher_sentence = (
+            f"Teacher: a file of {answers.samples:,} answers ({_plain(answers.name)}, "
+            f"{_plain(answers.kind)})."
+        )
+        if teacher is not None:
+            teacher_sentence = f"{teacher_sentence[:-1]}, {teacher.test.errors:,} test errors."
+    elif teacher is None:
         teacher_sentence = "There was no teacher."
     else:
         size = f"{teacher.params:,} parameters, " if teacher.params else ""

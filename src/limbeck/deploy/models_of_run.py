@@ -92,7 +92,7 @@ def models_of_run(
     arm, seed = choose_student(summary, arm, seed)
     models = []
     teacher = summary.teacher
-    members = [] if teacher is None else load_teacher(folder)
+    members = [] if teacher is None or summary.answers is not None else load_teacher(folder)
     if teacher is not None and members:
         description = _describe(teacher.name, teacher.params, teacher.test)
         logits = LiveTeacher(members, combine=combine).answer

@@ -114,9 +114,14 @@ def _arms_by_architecture(summary: Summary) -> list[list[ArmResult]]:
     return list(groups.values())
 
 
+def _has_model(summary: Summary) -> bool:
+    """Whether the run has a model of the teacher, not only a file of answers."""
+    return summary.teacher is not None and summary.answers is None
+
+
 def _check_models(folder: RunFolder, summary: Summary, arms: Sequence[Sequence[ArmResult]]) -> None:
     """Check all models before the first one is exported."""
-    paths = [] if summary.teacher is None else folder.teachers()
+    paths = folder.teachers() if _has_model(summary) else []
     check_model_folders(folder, [*paths, *(folder.student(*best_student(group)) for group in arms)])
 
 
@@ -129,7 +134,7 @@ def _export_models(
     advance: Advance,
 ) -> list[CostModel]:
     models = []
-    members = [] if summary.teacher is None else load_teacher(folder)
+    members = load_teacher(folder) if _has_model(summary) else []
     if members and not any(map(adapter_of, members)):  # others cannot be exported
         models.append(exporter.export("teacher", members, folder.teachers()))
     advance(1)

@@ -142,6 +142,8 @@ def _can_sweep(summary: Summary, manifest: Manifest) -> bool:
     """Whether the command trained one distilled arm and its control."""
     is_pair = len(summary.arms) == 2 and sum(map(is_control, summary.arms)) == 1
     has_teacher = summary.teacher is not None
+    if summary.answers is not None:
+        has_teacher = summary.answers.kind != "labels"  # which have no temperature
     return (
         is_pair and has_teacher and bool(manifest.facts.get("command")) and not _is_sweep(manifest)
     )

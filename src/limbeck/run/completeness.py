@@ -50,7 +50,7 @@ def untrained_models(run: RunFolder, manifest: Manifest) -> list[str]:
             for seed in manifest.seeds:
                 folders[f"{arm}/seed{seed}"] = run.student(arm, seed)
     teacher = _section(run, settings, "teacher")
-    if teacher.get("model") and not teacher.get("from"):
+    if teacher.get("model") and not (teacher.get("from") or teacher.get("answers")):
         for number, folder in enumerate(run.teachers()):
             folders[f"teacher {number}"] = folder
     return [

@@ -52,6 +52,26 @@ class DataFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswersFacts:
+    """A file of answers from which students learned, instead of a model.
+
+    Attributes:
+        name: Name of the file.
+        kind: Kind of the answers: ``logits``, ``probabilities``, ``log_probabilities`` or
+            ``labels``.
+        samples: Number of answers.
+        top: Number of classes per answer, if not all are there.
+        every_view: Whether the answer to a plain input was used for its views.
+    """
+
+    name: str
+    kind: str
+    samples: int
+    top: int | None = optional()
+    every_view: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeacherResult:
     """The teacher and its metrics.
 
@@ -211,7 +231,9 @@ class Summary:
         data: The dataset.
         measure: Metric by which the study is judged.
         classes: Names of the classes; empty if the data is text.
-        teacher: The teacher's result; None without a teacher.
+        teacher: The teacher's result; None without a teacher, and for a file of answers without
+            answers to the test samples.
+        answers: The file of answers from which students learned, if the teacher is one.
         arms: Result of each arm in which no student failed.
         comparisons: Arms compared with their controls.
         seconds: Duration of each stage.
@@ -234,6 +256,7 @@ class Summary:
     measure: MeasureKey = "errors"
     classes: tuple[str, ...] = ()
     teacher: TeacherResult | None
+    answers: AnswersFacts | None = optional()
     arms: tuple[ArmResult, ...]
     comparisons: tuple[Comparison, ...]
     seconds: Seconds

@@ -23,6 +23,7 @@ from limbeck.run.comparison import Comparison
 from limbeck.run.metrics import Metrics
 from limbeck.run.records import to_json
 from limbeck.run.summary import (
+    AnswersFacts,
     ArmResult,
     DataFacts,
     FailedStudent,
@@ -66,6 +67,7 @@ class StudyFacts:
             with a failed student, because their pairs are incomplete.
         margin: Difference below which two models count as equally good; None for no tests of it.
         warnings: Additional warnings.
+        answers: File of answers that is the teacher; None for models.
     """
 
     recipe: str
@@ -77,6 +79,7 @@ class StudyFacts:
     failed: Mapping[StudentKey, str]
     margin: Margin | None = None
     warnings: Sequence[str] = ()
+    answers: AnswersFacts | None = None
 
 
 def summarize(
@@ -116,6 +119,7 @@ def summarize(
         measure=measure,
         classes=tuple(data.class_names) if data.tokenizer is None else (),
         teacher=scores.teacher,
+        answers=facts.answers,
         arms=tuple(arms),
         comparisons=tuple(correct_comparisons(marked)),
         seconds=facts.seconds,

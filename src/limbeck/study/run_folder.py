@@ -23,6 +23,7 @@ from limbeck.run.settings import check_same_settings
 from limbeck.store.settings import StoreSettings
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.saved_models import record_models_of_earlier_version
+from limbeck.teacher.answer_files.read import Answers
 from limbeck.training.optimizer import Optimizer
 
 
@@ -102,6 +103,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "optimizer": (Optimizer,),
         "store": (StoreSettings,),
         "transfer": (TransferSet,),
+        "teacher": (Answers,),
     }
     defaults: dict[str, dict[str, Any]] = {
         section: {

@@ -31,6 +31,8 @@ from limbeck.models import count_parameters, model_name
 from limbeck.run.comparison import Comparison
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import SeedResult, TeacherResult
+from limbeck.study.teacher_scores import describe_teacher, teacher_logits
+from limbeck.teacher.file_teacher import DatasetAnswers
 from limbeck.teacher.signal import LiveTeacher
 
 MAX_CACHED_LOGITS = 1 << 28
@@ -193,7 +195,7 @@ class LanguageModelScores(StudyScores):
 def score(
     data: Dataset,
     students: Students,
-    teacher: LiveTeacher | None,
+    teacher: LiveTeacher | DatasetAnswers | None,
     advance: Advance,
     *,
     bias: str | None = None,
@@ -211,6 +213,7 @@ def score(
         absent: Classes without samples in the transfer set of an arm, by the arm's name.
     """
     if data.tokenizer is not None:
+        assert not isinstance(teacher, DatasetAnswers)
         return _score_language_models(data, students, teacher, advance)
     return _score_classifiers(data, students, teacher, advance, bias, absent or {})
 
@@ -241,14 +244,16 @@ class _ClassifierSplit:
 def _score_classifiers(
     data: Dataset,
     students: Students,
-    teacher: LiveTeacher | None,
+    teacher: LiveTeacher | DatasetAnswers | None,
     advance: Advance,
     bias: str | None,
     absent: Mapping[str, Sequence[int]],
 ) -> ClassifierScores:
+    splits = (data.val, data.open_test())
+    logits = teacher_logits(teacher, *splits)
     val, test = (
-        _ClassifierSplit(split, _teacher_logits(teacher, split), data.ordinal)
-        for split in (data.val, data.open_test())
+        _ClassifierSplit(split, answers, data.ordinal)
+        for split, answers in zip(splits, logits, strict=True)
     )
     scored_teachers = int(teacher is not None)
     advance(scored_teachers)
@@ -275,12 +280,9 @@ def _score_classifiers(
     if bias is not None:
         adjustment = Adjustment(bias, biases, val.predictions(), test.predictions(), data.ordinal)
     teacher_result = None
-    if teacher is not None:
-        assert val.teacher is not None
-        assert test.teacher is not None
-        teacher_result = _teacher_result(
-            teacher, val.metrics(val.teacher), test.metrics(test.teacher)
-        )
+    if teacher is not None and test.teacher is not None:
+        val_metrics = None if val.teacher is None else val.metrics(val.teacher)
+        teacher_result = describe_teacher(teacher, val_metrics, test.metrics(test.teacher))
     return ClassifierScores(
         seeds=seeds,
         models=models,
@@ -298,22 +300,8 @@ def _prior_bias(model: nn.Module, data: Dataset, absent: Sequence[int]) -> Tenso
     return prior_bias(_logits(model, data.train), prior, absent)
 
 
-def _teacher_logits(teacher: LiveTeacher | None, split: Split) -> Tensor | None:
-    if teacher is None:
-        return None
-    return torch.cat([teacher(batch.x[0]).cpu() for batch in EvaluationBatches(split)])
-
-
 def _logits(model: nn.Module, split: Split) -> Tensor:
     return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
-
-
-def _teacher_result(teacher: LiveTeacher, val: Metrics, test: Metrics) -> TeacherResult:
-    name = teacher.name
-    if len(teacher.models) > 1:
-        name += f" ({teacher.combine})"
-    params = sum(count_parameters(model) for model in teacher.models)
-    return TeacherResult(name=name, params=params, val=val, test=test)
 
 
 # Language models ----------------------------------------------------------------------------------
@@ -329,7 +317,7 @@ def _score_language_models(
     if teacher is not None:
         val_metrics = token_metrics(score_tokens(val), val_size)
         test_teacher = score_tokens(test)
-        teacher_result = _teacher_result(
+        teacher_result = describe_teacher(
             teacher, val_metrics, token_metrics(test_teacher, test_size)
         )
     scored_teachers = int(teacher is not None)

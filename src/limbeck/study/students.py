@@ -23,6 +23,7 @@ from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
 from limbeck.study.scoring import Students
 from limbeck.study.targets import TeacherSignals
+from limbeck.teacher.file_teacher import DatasetAnswers
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.task import DistillationTask
@@ -54,7 +55,7 @@ class StudentTrainer:
     engine: Engine
     pools: TransferPools
     store: StoreSettings
-    teacher: LiveTeacher | None
+    teacher: LiveTeacher | DatasetAnswers | None
     cohorts: Sequence[CohortPlan]
     batch_size: int
     processes: int = 1

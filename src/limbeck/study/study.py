@@ -18,6 +18,7 @@ from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import Summary, write_summary
 from limbeck.store.folder import check_folder
 from limbeck.store.settings import StoreSettings
+from limbeck.study.answers import AnswersSource, no_score, no_training
 from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
 from limbeck.study.checks import (
     check_bias,
@@ -46,6 +47,8 @@ from limbeck.study.students import StudentTrainer, training_seconds
 from limbeck.study.targets import check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
 from limbeck.teacher.adapt import TeacherModels
+from limbeck.teacher.answer_files.read import Answers
+from limbeck.teacher.file_teacher import DatasetAnswers
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.features import check_features
@@ -59,7 +62,8 @@ class Study:
         arms: Arms by name; each is trained once per seed.
         student: Function that builds the untrained student, for arms without one of their own.
         teacher: Teacher to train or load; a trained model of any kind, as for
-            :func:`limbeck.distill`, or several of them; or None for controls alone.
+            :func:`limbeck.distill`, or several of them; a file of answers
+            (:class:`limbeck.Answers`); or None for controls alone.
         views: Views of the inputs, for arms without views of their own.
         transfer: Samples to train students on, for arms without a transfer set of their own.
         seeds: Number of seeds (5 means 0 to 4), or a list of seeds.
@@ -78,7 +82,7 @@ class Study:
         arms: Mapping[str, Arm],
         *,
         student: Builder | None = None,
-        teacher: Teacher | TeacherModels | None = None,
+        teacher: Teacher | TeacherModels | Answers | None = None,
         views: Views | None = None,
         transfer: TransferSet | None = None,
         seeds: int | Sequence[int] = 5,
@@ -95,7 +99,9 @@ class Study:
         self.seeds = seed_list(seeds)
         self.schedule = schedule or Schedule()
         self.options = options or RunOptions()
-        self.store = StoreSettings.of(self.options.store)
+        # answers of a file need no store
+        is_file = isinstance(teacher, Answers)
+        self.store = StoreSettings.of("off" if is_file else self.options.store)
         defaults = Arm(
             objective=Objective(),
             student=student,
@@ -120,8 +126,10 @@ class Study:
         self._engine = Engine(
             self.run_folder, self.options.trainer, self.options.loggers, self.progress
         )
-        self._teacher: TeacherSource | None = None
-        if teacher is not None:
+        self._teacher: TeacherSource | AnswersSource | None = None
+        if isinstance(teacher, Answers):
+            self._teacher = AnswersSource(teacher, data, self.run_folder, self.plans)
+        elif teacher is not None:
             self._teacher = TeacherSource(
                 teacher,
                 data,
@@ -167,7 +175,8 @@ class Study:
         if self._is_checked:
             return
         check_bias(self.options, self.data)
-        check_margin(self.options, self.data, has_teacher=self._teacher is not None)
+        has_teacher = self._teacher is not None and self._teacher.is_scored
+        check_margin(self.options, self.data, has_teacher=has_teacher)
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
             check_kind(self.plans, self.store, self.data.classes)
@@ -218,6 +227,8 @@ class Study:
             raise TeacherError(
                 "There is no teacher to train (teacher=none). Choose one, as in teacher=mlp."
             )
+        if isinstance(self._teacher, AnswersSource):
+            raise no_training(self._teacher.teacher)
         self.plans = []
         self.check()
         with self._open_run() as manifest:
@@ -228,7 +239,7 @@ class Study:
 
     # Stages ---------------------------------------------------------------------------------------
 
-    def _get_teacher(self, manifest: ManifestWriter) -> LiveTeacher | None:
+    def _get_teacher(self, manifest: ManifestWriter) -> LiveTeacher | DatasetAnswers | None:
         check_digest(manifest, self.run_folder, "data", self.data.digest())
         if self._teacher is None:
             return None
@@ -238,9 +249,10 @@ class Study:
             return self._teacher.get(manifest)
 
     def _train_students(
-        self, manifest: ManifestWriter, teacher: LiveTeacher | None
+        self, manifest: ManifestWriter, teacher: LiveTeacher | DatasetAnswers | None
     ) -> StudentTrainer:
-        self._pools.teacher, self._pools.device = teacher, self._engine.device
+        self._pools.teacher = teacher if isinstance(teacher, LiveTeacher) else None
+        self._pools.device = self._engine.device
         trainer = StudentTrainer(
             data=self.data,
             run=self.run_folder,
@@ -261,7 +273,7 @@ class Study:
     def _summarize(
         self,
         manifest: ManifestWriter,
-        teacher: LiveTeacher | None,
+        teacher: LiveTeacher | DatasetAnswers | None,
         trainer: StudentTrainer | None,
     ) -> Summary:
         """Score all models, on the test split only here, and write the results."""
@@ -309,7 +321,7 @@ class Study:
             arms = {name: replace(arm, epochs=self.epochs) for name, arm in arms.items()}
         return limit_views(plan_arms(arms, defaults), self.store)
 
-    def _check_features(self, teacher: TeacherSource) -> None:
+    def _check_features(self, teacher: TeacherSource | AnswersSource) -> None:
         for plan in self.plans:
             if plan.objective.features:
                 student, blank = build(plan.student, self.data, 0), self.data.blank(1)
@@ -351,6 +363,11 @@ class Study:
                 if reason is not None:
                     failed[plan.name, seed] = reason
         cohorts = () if trainer is None else trainer.cohorts
+        answers = None
+        if isinstance(self._teacher, AnswersSource):
+            answers = self._teacher.facts()
+            if not self._teacher.is_scored:
+                warnings = [*warnings, no_score(self._teacher.teacher)]
         return StudyFacts(
             recipe=self.options.name,
             epochs=self.epochs,
@@ -361,4 +378,5 @@ class Study:
             failed=failed,
             margin=self.options.parsed_margin,
             warnings=warnings,
+            answers=answers,
         )

@@ -18,6 +18,7 @@ from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import ArmPlan
 from limbeck.study.cohorts import CohortPlan
 from limbeck.study.pools import TransferPools
+from limbeck.teacher.file_teacher import DatasetAnswers
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 
 
@@ -97,7 +98,7 @@ class TeacherSignals:
 
     def __init__(
         self,
-        teacher: LiveTeacher,
+        teacher: LiveTeacher | DatasetAnswers,
         pools: TransferPools,
         settings: StoreSettings,
         cohorts: Sequence[CohortPlan],
@@ -127,20 +128,23 @@ class TeacherSignals:
             UntrustedFileError: If stored answers are damaged and cannot be repaired.
             TeacherError: If the answers do not fit the store, or differ from those of the teacher.
         """
+        teacher = self.teacher
+        if isinstance(teacher, DatasetAnswers):
+            return teacher.signal
         if self.settings.mode == "off" or plan.objective.features:
-            return self.teacher
+            return teacher
         key = _sharing_key(plan)
         if key not in self._signals:
-            self._signals[key] = self._choose_signal(plan)
+            self._signals[key] = self._choose_signal(plan, teacher)
         return self._signals[key]
 
-    def _choose_signal(self, plan: ArmPlan) -> TeacherSignal:
+    def _choose_signal(self, plan: ArmPlan, teacher: LiveTeacher) -> TeacherSignal:
         """Return stored answers, or the teacher if running it in every step is less work."""
-        teacher_pass, live_count = self._teacher_pass(plan)
+        teacher_pass, live_count = self._teacher_pass(plan, teacher)
         settings = self.settings
         header = teacher_pass.header(settings.dtype, kind=settings.kind, k=settings.k)
         if teacher_pass.count > live_count and not is_complete(settings.root, header):
-            return self.teacher
+            return teacher
         signal = open_store(teacher_pass, header, settings.root, self.progress)
         self.stores[header.key] = StoreUse(
             rows=header.rows,
@@ -154,7 +158,7 @@ class TeacherSignals:
         )
         return signal
 
-    def _teacher_pass(self, plan: ArmPlan) -> tuple[TeacherPass, int]:
+    def _teacher_pass(self, plan: ArmPlan, teacher: LiveTeacher) -> tuple[TeacherPass, int]:
         """Return the pass over all answers, and the number of teacher inputs without a store."""
         data, pool = self.pools.data, self.pools.get(plan.transfer)
         rows = {}
@@ -175,7 +179,7 @@ class TeacherSignals:
         if plan.views.mixes:
             partners = mixing_pool(*plan.transfer.select(pool, data.class_names))
         teacher_pass = TeacherPass(
-            teacher=self.teacher,
+            teacher=teacher,
             inputs=pool.inputs,
             rows=torch.cat(list(rows.values())).unique(),
             views=plan.views,

@@ -77,6 +77,11 @@ class TeacherSource:
             model = build(_builder(plan), self.data, plan.seed)
             check_vocabulary(model, self.data.class_names, where="teacher.model")
 
+    @property
+    def is_scored(self) -> bool:
+        """Whether the teacher has a test result; a model always does."""
+        return True
+
     def preview(self) -> LiveTeacher:
         """Return the untrained teacher, to inspect its layers. Call :meth:`check` first."""
         if self._existing:

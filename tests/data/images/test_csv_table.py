@@ -168,3 +168,10 @@ def test_labels_and_lines_of_any_length_are_a_message(tmp_path):
     os.mkfifo(tmp_path / "pipe" / "train.csv")
     with pytest.raises(DataError, match="neither a file nor a folder"):
         read_csv(tmp_path / "pipe")
+
+
+def test_ids_are_the_names_in_the_table(tmp_path):
+    data = read_csv(write_csv(tmp_path / "in"))
+    for split in splits_of(data).values():
+        for name, label in zip(split.sample_ids, split.labels.tolist(), strict=True):
+            assert label == 1 - int(name) % 2

@@ -279,3 +279,14 @@ def test_another_order_of_classes_decodes_nothing_again(tmp_path, capsys):
 def test_bad_settings_are_named(tmp_path, setting, message):
     with pytest.raises(ConfigError, match=message):
         image_folder(tmp_path, **(SIZE | setting))
+
+
+def test_ids_are_the_paths_of_the_files(tmp_path):
+    root = write_folder(tmp_path / "in")
+    for _ in range(2):  # the second time from the cache
+        data = image_folder(root, **SIZE)
+        for split in splits_of(data).values():
+            assert split.sample_ids[0].startswith(("cat/", "dog/"))
+            for name, label in zip(split.sample_ids, split.labels, strict=True):
+                assert (root / name).is_file()
+                assert name.partition("/")[0] == data.class_names[label]

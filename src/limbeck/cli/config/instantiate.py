@@ -22,6 +22,7 @@ from limbeck.cli.config.arms import (
 from limbeck.cli.config.command import Command
 from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
+from limbeck.cli.config.teacher import NO_TEACHER_KEYS, TEACHER_KEYS, as_list, take_answers
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
@@ -30,6 +31,7 @@ from limbeck.run.renamed_targets import with_moved_targets
 from limbeck.study.arms import Arm, Teacher
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.study import Study
+from limbeck.teacher.answer_files.read import Answers
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.optimizer import Optimizer
 
@@ -78,19 +80,6 @@ STUDY_KEYS = (
     "overwrite",
     "quick",
 )
-TEACHER_KEYS = (
-    "model",
-    "views",
-    "epochs",
-    "batch_size",
-    "optimizer",
-    "members",
-    "combine",
-    "seed",
-    "from",
-    "trust_pickle",
-)
-NO_TEACHER_KEYS = ("model", "from", "trust_pickle")
 
 
 def plain_settings(config: Any, config_dir: str | Path | None = None) -> dict[str, Any]:
@@ -151,6 +140,24 @@ def build_study(
         RunFolder(out).check(resume=resume, overwrite=settings["overwrite"])
     builder = _Builder(settings, command)
     return builder.study(out=out, resume=resume, record=record, follow_links=follow_links)
+
+
+def build_data_and_teacher(settings: dict[str, Any]) -> tuple[Dataset, Teacher]:
+    """Build the dataset and the teacher that settings describe.
+
+    Args:
+        settings: Settings of a study whose teacher is loaded (``teacher.from``).
+
+    Raises:
+        ConfigError: If a value is out of range, or the teacher is a file of answers.
+        DataError: If the data is missing or damaged.
+    """
+    _check(settings)
+    builder = _Builder(settings, None)
+    teacher = builder.teacher()
+    if not isinstance(teacher, Teacher):
+        raise ConfigError("teacher.answers names a file, but a model is needed to answer.")
+    return builder.data(), teacher
 
 
 def build_models(
@@ -239,7 +246,7 @@ class _Builder:
         seeds = seed_list(settings["seeds"])
         epochs = check_count("epochs", settings["epochs"])
         optimizer = _record(Optimizer, settings["optimizer"], "optimizer")
-        teacher = self._teacher()
+        teacher = self.teacher()
         schedule = Schedule(
             epochs=self._limit_epochs(epochs),
             batch_size=settings["batch_size"],
@@ -327,9 +334,13 @@ class _Builder:
         settings = merge_differences(self.settings["views"], node)
         return self.objects.create(settings, Views, where)
 
-    def _teacher(self) -> Teacher | None:
+    def teacher(self) -> Teacher | Answers | None:
+        """Create the teacher; None for controls alone."""
         settings = dict(self.settings["teacher"])
-        source = _as_list(settings.pop("from"))
+        answers = take_answers(settings)
+        if answers is not None:
+            return answers
+        source = as_list(settings.pop("from"))
         trust = settings.pop("trust_pickle", False)
         if not isinstance(trust, bool):
             raise ConfigError(f"teacher.trust_pickle={trust!r} should be true or false.")
@@ -368,11 +379,3 @@ def _record(kind: type[R], settings: Any, where: str) -> R:
 def _path(section: str, arm: Mapping[str, Any], where: str) -> str:
     """Return the key of a section: the arm's if it sets the section, otherwise the study's."""
     return f"{where}.{section}" if section in arm else section
-
-
-def _as_list(source: Any) -> list[str] | None:
-    """Return one or several sources of a teacher as a list of strings."""
-    if source is None:
-        return None
-    sources = source if isinstance(source, list) else [source]
-    return [str(path) for path in sources]

@@ -26,6 +26,7 @@ PATHS = (
     "data.tokenizer",
     "data.cache",
     "store.folder",
+    "teacher.answers",
     "teacher.from",
     "teacher.model.path",
     "student.path",

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from limbeck._base.addresses import is_address
 from limbeck._base.errors import UntrustedFileError
 from limbeck.run.folder import RunFolder
 
@@ -146,6 +147,9 @@ def foreign_settings(
         folder = (settings.get(section) or {}).get(key)
         if isinstance(folder, str) and not _may_hold_cache(Path(folder).expanduser(), run):
             yield f"{section}.{key}={folder}, a folder that is no cache of limbeck yet"
+    answers = (settings.get("teacher") or {}).get("answers")
+    if isinstance(answers, str) and is_address(answers):
+        yield f"teacher.answers={answers}, which may be read over the network"
     if (settings.get("data") or {}).get("_target_") in TEXT_DATA:
         sources = (settings.get("teacher") or {}).get("from") or []
         for source in [sources] if isinstance(sources, str) else sources:

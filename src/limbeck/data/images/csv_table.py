@@ -80,7 +80,8 @@ def image_csv(
     labels, names = number_labels(rows, class_names, "grades" if ordinal else class_order)
     paths = find_files(rows.files, folder / (images or "."), suffix or "", folder / table)
     _check_each_once(rows, paths)
-    files = ImageFiles(folder / table, [*paths], labels, [TRAIN] * len(paths), names)
+    parts = [TRAIN] * len(paths)
+    files = ImageFiles(folder / table, [*paths], labels, parts, names, rows.files)
     return read_dataset(files, options)
 
 

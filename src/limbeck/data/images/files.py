@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from limbeck._base.bundle_runtime import FULL_RANGE, describe_range
@@ -28,6 +29,7 @@ class ImageFiles:
         labels: Label of each file.
         parts: Split of each file. A split without files is cut from the training files.
         class_names: Names of the classes, in the order of the labels.
+        ids: Name of each file in the user's table; None for its path within ``where``.
     """
 
     where: Path
@@ -35,6 +37,13 @@ class ImageFiles:
     labels: list[int]
     parts: list[int]
     class_names: list[str]
+    ids: list[str] | None = None
+
+    def id_of(self, file: int) -> str:
+        """Return the id of a sample, with slashes on any system."""
+        if self.ids is not None:
+            return self.ids[file]
+        return Path(self.name_of(file)).as_posix()
 
     def name_of(self, file: int) -> str:
         """Return the path of a file within the folder of the dataset."""
@@ -100,6 +109,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     _report_range(images, files)
     parts = _parts_of_rows(images, files, options)
     labels = torch.tensor([files.labels[file] for file in images.files])
+    ids = np.array([files.id_of(file) for file in images.files], dtype=object)
     splits = {}
     for key, part in PARTS.items():
         count = parts.count(part)
@@ -110,7 +120,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
             )
         first = parts.index(part)  # the rows of a split are contiguous
         rows = slice(first, first + count)
-        splits[key] = Split(images.pixels[rows], labels[rows])
+        splits[key] = Split(images.pixels[rows], labels[rows], ids[rows])
     _check_classes(splits, files)
     data = Dataset.from_splits(
         options.name,

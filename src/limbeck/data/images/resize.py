@@ -60,7 +60,7 @@ def resize(split: Split, *, size: int | None, channels: int) -> Split:
             images = torch.cat([_resize(part, size) for part in images.split(_IMAGES_AT_ONCE)])
     if channels > 1:
         images = images.repeat(1, channels, 1, 1)
-    return Split(images, split.labels)
+    return Split(images, split.labels, split.ids)
 
 
 def _resize(images: Tensor, size: int) -> Tensor:

@@ -1,0 +1,103 @@
+"""``limbeck answers``."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limbeck._base.errors import ConfigError
+from limbeck.cli.parsers import add_trust, add_verb, trust_of
+from limbeck.cli.terminal import say
+
+if TYPE_CHECKING:
+    from limbeck.data import Dataset
+    from limbeck.teacher.signal import LiveTeacher
+
+EPILOG = """\
+settings:
+  to=FILE      .csv, .parquet, .npz, .npy or .jsonl file to write, or a folder for Parquet files
+  data=...     dataset to answer, and all other settings of `limbeck run`; without any, RUN's own
+
+examples:
+  limbeck answers runs/first to=answers.csv
+  limbeck answers teacher.pt to=answers.parquet data=mnist teacher=mlp
+"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Add the parser of ``limbeck answers``."""
+    text = "write the answers of a teacher to all samples of a dataset, to learn from without it"
+    parser = add_verb(
+        verbs, "answers", text, run, run="folder of a finished run, or a model as in teacher.from"
+    )
+    parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings, see below")
+    parser.epilog = EPILOG
+    add_trust(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the answers of a teacher."""
+    from limbeck._base.progress import StageProgress
+    from limbeck.study.answer_export import write_answers
+    from limbeck.teacher.answer_files.write import check_target
+
+    to, overrides = _read_settings(arguments.settings)
+    check_target(to)
+    if overrides or not (arguments.run / "manifest.json").is_file():
+        teacher, data = _from_settings(arguments.run, overrides)
+        count = write_answers(teacher, data, to, progress=StageProgress())
+    else:
+        count = _from_run(arguments, to)
+    say(f"{count:,} answers: {to}")
+    say(f"learn from them: limbeck run teacher.answers={to}")
+    return 0
+
+
+def _read_settings(words: list[str]) -> tuple[Path, list[str]]:
+    """Split the settings into the file to write and those of a study."""
+    targets = [word.removeprefix("to=") for word in words if word.startswith("to=")]
+    if len(targets) != 1 or not targets[0]:
+        raise ConfigError("'limbeck answers' needs one file to write. Example: to=answers.parquet.")
+    return Path(targets[0]).absolute(), [word for word in words if not word.startswith("to=")]
+
+
+def _from_settings(model: Path, overrides: list[str]) -> tuple["LiveTeacher", "Dataset"]:
+    """Load a model as a teacher for the dataset that settings describe."""
+    from limbeck.cli.config.compose import compose
+    from limbeck.cli.config.instantiate import build_data_and_teacher, plain_settings
+    from limbeck.study.teacher import load_teachers
+    from limbeck.teacher.signal import LiveTeacher
+
+    settings = plain_settings(compose(overrides, None, multirun=False))
+    if settings["teacher"].get("from") is not None:
+        raise ConfigError("The model is named before the settings; leave out teacher.from.")
+    settings["teacher"]["from"] = str(model)
+    data, teacher = build_data_and_teacher(settings)
+    models = [loaded.model for loaded in load_teachers(teacher, data)]
+    return LiveTeacher(models, combine=teacher.combine), data
+
+
+def _from_run(arguments: argparse.Namespace, to: Path) -> int:
+    """Write the answers of the teacher of a run to the dataset of the run."""
+    from limbeck._base.progress import StageProgress
+    from limbeck.cli.config.reopen import open_finished_run
+    from limbeck.deploy.models_of_run import check_data_of_run, load_teacher
+    from limbeck.run.folder import RunFolder
+    from limbeck.study.answer_export import write_answers
+    from limbeck.teacher.signal import LiveTeacher
+
+    with open_finished_run(arguments.run, trust_of(arguments), _check_has_teacher) as study:
+        folder = RunFolder(study.folder)
+        check_data_of_run(folder, study.data)
+        models = load_teacher(folder)
+        if not models:
+            raise ConfigError(f"{folder.path} holds no copy of its teacher, so nothing can answer.")
+        teacher = LiveTeacher(models, combine=study.combine)
+        return write_answers(teacher, study.data, to, progress=StageProgress())
+
+
+def _check_has_teacher(folder: Any) -> None:
+    from limbeck.run.summary import read_summary
+
+    summary = read_summary(folder)
+    if summary.teacher is None or summary.answers is not None:
+        raise ConfigError(f"{folder.path} has no model of a teacher, so nothing can answer.")

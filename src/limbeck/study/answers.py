@@ -1,0 +1,179 @@
+"""The teacher of a study that is a file of answers."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from limbeck._base.errors import ConfigError, TeacherError
+from limbeck.data import Dataset
+from limbeck.losses.soft import SOFT_LOSSES
+from limbeck.run.folder import RunFolder
+from limbeck.run.manifest import ManifestWriter
+from limbeck.run.summary import AnswersFacts
+from limbeck.study.arms import ArmPlan
+from limbeck.study.run_folder import check_digest
+from limbeck.teacher.answer_files.answers import StoredAnswers
+from limbeck.teacher.answer_files.columns import LABELS
+from limbeck.teacher.answer_files.read import Answers
+from limbeck.teacher.file_teacher import DatasetAnswers
+from limbeck.teacher.signal import LiveTeacher
+
+
+class AnswersSource:
+    """Provider of the teacher of a study that is a file of answers.
+
+    The file is read, not copied: the run folder holds its digest alone.
+
+    Args:
+        teacher: File and settings.
+        data: Dataset of the study.
+        run: Folder of the run.
+        plans: Arms of the study.
+    """
+
+    def __init__(self, teacher: Answers, data: Dataset, run: RunFolder, plans: Sequence[ArmPlan]):
+        self.teacher, self.data, self.run = teacher, data, run
+        self.plans = [plan for plan in plans if plan.objective.needs_teacher]
+        self._answers: DatasetAnswers | None = None
+        self._digest = ""
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the file answers all test samples, so that the teacher has a test result."""
+        is_text = self.data.tokenizer is not None
+        return not is_text and self._read().test_logits() is not None
+
+    def check(self) -> None:
+        """Check the file before anything is written or trained.
+
+        Raises:
+            ConfigError: If an arm needs more than answers to plain inputs.
+            TeacherError: If the file is missing or damaged, does not fit the dataset, or lacks an
+                answer.
+        """
+        if self.data.tokenizer is not None:
+            raise ConfigError(
+                f"teacher.answers={self.teacher.name} is for classifiers, but {self.data.name} is "
+                "a text dataset. Use teacher.from= with a language model."
+            )
+        for plan in self.plans:
+            self._check_inputs(plan)
+        answers = self._read()
+        for plan in self.plans:
+            _check_objective(plan, answers.answers)
+            rows, _ = plan.transfer.select(self.data.train, self.data.class_names)
+            answers.check(rows)
+
+    def preview(self) -> LiveTeacher:
+        """Raise an error, because a file of answers has no layers to inspect.
+
+        Raises:
+            ConfigError: If this is called.
+        """
+        raise ConfigError(
+            f"objective.features needs layers of the teacher, but {self.teacher.name} holds only "
+            "its answers. Use teacher.from= with the model."
+        )
+
+    def get(self, manifest: ManifestWriter) -> DatasetAnswers:
+        """Return the answers, after a check that the file is still the one of the run.
+
+        Raises:
+            TeacherError: If the file has changed since the run was started.
+        """
+        answers = self._read()
+        check_digest(manifest, self.run, "teacher", self._digest)
+        return answers
+
+    def notes(self) -> list[str]:
+        """Return what people should know about the answers: what they are, and what was changed."""
+        return [f"teacher: {self._read().answers.describe()}"]
+
+    def facts(self) -> AnswersFacts:
+        """Return the facts about the answers for the summary."""
+        answers = self._read().answers
+        return AnswersFacts(
+            name=PurePath(self.teacher.name).name,
+            kind=answers.kind,
+            samples=len(answers.records),
+            top=answers.top if answers.kind != LABELS else None,
+            every_view=self.teacher.every_view,
+        )
+
+    def _read(self) -> DatasetAnswers:
+        """Read the file at first use."""
+        if self._answers is None:
+            answers, digest = self.teacher.read(self.data.class_names)
+            self._answers = DatasetAnswers(answers, self.data)
+            teacher = self.teacher
+            settings = f"{teacher.kind} {teacher.combine} {teacher.every_view}"
+            self._digest = hashlib.sha256(f"{digest} {settings}".encode()).hexdigest()
+        return self._answers
+
+    def _check_inputs(self, plan: ArmPlan) -> None:
+        """Check that students see the inputs that were answered."""
+        name = self.teacher.name
+        if plan.transfer.source is not None:
+            raise ConfigError(
+                f"arms.{plan.name}: {name} has no answers for the inputs of transfer.source="
+                f"{plan.transfer.source.name}. Use transfer.source=null, or a teacher that can be "
+                "run (teacher.from=)."
+            )
+        if plan.views.mixes:
+            raise ConfigError(
+                f"arms.{plan.name}: {name} has no answers for mixtures of two samples (views: "
+                f"{plan.views.name}). Use views=none, or a teacher that can be run (teacher.from=)."
+            )
+        if plan.views.count > 1 and not self.teacher.every_view:
+            raise ConfigError(
+                f"arms.{plan.name}: {name} answers the plain inputs, but students see other views "
+                f"of them ({plan.views.name}). Set views=none to train on the plain inputs, or "
+                "teacher.every_view=true to use the answer to a plain input for each of its views."
+            )
+
+
+def _check_objective(plan: ArmPlan, answers: StoredAnswers) -> None:
+    """Check that an objective can use the answers.
+
+    Raises:
+        ConfigError: If it needs a logit for each class or another temperature.
+    """
+    if answers.top is None:
+        return
+    objective = plan.objective
+    where = f"arms.{plan.name}: {answers.where} holds"
+    what = "labels" if answers.kind == LABELS else "the most probable classes alone"
+    if SOFT_LOSSES[objective.soft].sparse is None or objective.standardise:
+        setting = "standardise=true" if objective.standardise else f"soft={objective.soft}"
+        names = [loss.name for loss in SOFT_LOSSES.values() if loss.sparse]
+        raise ConfigError(
+            f"{where} {what}, but objective.{setting} needs a value for each class. Use "
+            f"objective.soft={' or '.join(names)}."
+        )
+    if answers.kind == LABELS and objective.temperature != 1:
+        raise ConfigError(
+            f"{where} labels, which have no temperature: students learn them as they learn from "
+            "labels, by cross-entropy. Set objective.temperature=1."
+        )
+    if answers.has_rest and objective.temperature < 1:
+        raise ConfigError(
+            f"{where} {what}, which do not determine the probability of all others at "
+            f"objective.temperature={objective.temperature:g}. Use a temperature of at least 1."
+        )
+
+
+def no_score(teacher: Answers) -> str:
+    """Return the warning that the teacher has no test result."""
+    return (
+        f"The file of answers ({PurePath(teacher.name).name}) does not answer all test samples, so "
+        "the teacher has no test result. Add rows for them, with test in the column split, to see "
+        "how much of the teacher's accuracy the students reach."
+    )
+
+
+def no_training(teacher: Answers) -> TeacherError:
+    """Return the error that there is no teacher to train."""
+    return TeacherError(
+        f"There is no teacher to train: {teacher.name} holds answers. Start the students with "
+        "'limbeck run'."
+    )

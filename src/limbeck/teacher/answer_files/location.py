@@ -1,0 +1,121 @@
+"""Where a file of answers lies: on the disk, or at an address that fsspec reads."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from limbeck._base.addresses import is_address
+from limbeck._base.digests import file_digest
+from limbeck._base.errors import LimbeckError, ResourceError, TeacherError
+from limbeck._base.scratch import scratch_folder
+
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".npz": "npz",
+    ".npy": "npy",
+}
+"""Form of a file by its suffix."""
+
+
+def form_of(path: Path) -> str:
+    """Return the form of a file, or ``folder``.
+
+    Raises:
+        TeacherError: If its suffix is unknown.
+    """
+    if path.is_dir():
+        return "folder"
+    form = SUFFIXES.get(path.suffix.lower())
+    if form is None:
+        raise TeacherError(
+            f"{path}: unknown kind of file. Answers can be in a .csv, .parquet, .npz, .npy or "
+            ".jsonl file, or in a folder of .parquet files."
+        )
+    return form
+
+
+@contextmanager
+def local_path(source: str) -> Iterator[Path]:
+    """Return the path of a file or folder; what lies elsewhere is copied to a temporary folder.
+
+    Args:
+        source: Path, or address for fsspec.
+
+    Raises:
+        TeacherError: If it is missing.
+        ResourceError: If it cannot be reached.
+    """
+    if not is_address(source):
+        path = Path(source).expanduser()
+        if not path.exists():
+            raise TeacherError(f"{path} is missing. Set teacher.answers= to a file of answers.")
+        yield path
+        return
+    with scratch_folder() as folder:
+        yield _download(source, folder)
+
+
+def _download(source: str, folder: Path) -> Path:
+    import fsspec
+
+    target = folder / _file_name(source)
+    try:
+        system, remote = fsspec.url_to_fs(source)
+        if not system.isdir(remote):
+            system.get_file(remote, str(target))
+            return target
+        target.mkdir()
+        for file in sorted(system.ls(remote, detail=False)):
+            if file.endswith((".parquet", ".pq")):
+                system.get_file(file, str(target / file.rpartition("/")[2]))
+        return target
+    except FileNotFoundError:
+        raise TeacherError(f"{source} is missing.") from None
+    except LimbeckError:
+        raise
+    except Exception as error:  # a file system may raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ResourceError(f"{source} cannot be read ({reason}).") from None
+
+
+def _file_name(source: str) -> str:
+    """Return the name of the file at an address, whose suffix tells its form."""
+    address = next((part for part in source.split("::") if "://" in part), source)
+    path = address.partition("?")[0].rstrip("/")
+    return path.rpartition("/")[2] or "answers"
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """Return the Parquet files in a folder, sorted.
+
+    Raises:
+        TeacherError: If there are none.
+    """
+    files = sorted(path for path in folder.iterdir() if SUFFIXES.get(path.suffix) == "parquet")
+    if not files:
+        raise TeacherError(f"{folder} contains no .parquet files.")
+    return files
+
+
+def digest_of_answers(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and digests of a folder's parts."""
+    if not path.is_dir():
+        return file_digest(path)
+    digest = hashlib.sha256()
+    for part in parts_of(path):
+        digest.update(f"{part.name} {file_digest(part)}\n".encode())
+    return digest.hexdigest()
+
+
+def name_of(source: Any) -> str:
+    """Return the name of a source for messages."""
+    return str(source) if isinstance(source, (str, Path)) else "the array of answers"
