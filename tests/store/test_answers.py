@@ -20,6 +20,7 @@ from limbeck._base.errors import TeacherError
 from limbeck.models import ConvNet
 from limbeck.store import answers
 from limbeck.store.answers import CONVOLUTION_BATCH, LINEAR_BATCH, digest_of
+from limbeck.teacher.function import FunctionTeacher
 from limbeck.teacher.signal import LiveTeacher
 
 
@@ -27,6 +28,8 @@ def test_batches_fit_the_kind_of_teacher():
     assert image_pass().batch_size == LINEAR_BATCH
     convolution = ConvNet((1, 4, 4), 3, channels=[2], strides=[1])
     assert image_pass(teacher=LiveTeacher(convolution)).batch_size == CONVOLUTION_BATCH
+    function = FunctionTeacher(lambda x: x.flatten(1)[:, :3])
+    assert image_pass(teacher=LiveTeacher(function)).batch_size == CONVOLUTION_BATCH
 
 
 def test_tokens_are_asked_a_few_logits_at_a_time(tmp_path, monkeypatch):

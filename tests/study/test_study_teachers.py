@@ -83,9 +83,10 @@ def test_an_onnx_model_teaches(digits, weight, tmp_path):
     ],
     ids=["boosting", "pipeline"],
 )
-def test_an_estimator_teaches(digits, features, estimator, tmp_path):
+def test_an_estimator_teaches(digits, features, estimator, tmp_path, capsys):
     estimator.fit(*features)
-    summary = study_of(digits, tmp_path / "run", estimator).run()
+    summary = study_of(digits, tmp_path / "run", estimator, progress=True).run()
+    assert capsys.readouterr().err.count("probabilities become logits by their logarithm") == 1
     assert summary.comparisons[0].verdict in VERDICTS
     test = digits.open_test()
     x = as_float(test.inputs).flatten(1).numpy()
@@ -113,6 +114,7 @@ def test_a_boosting_library_teaches(digits, features, library, tmp_path):
     assert summary.comparisons[0].verdict in VERDICTS
 
 
+@pytest.mark.slow
 def test_an_image_model_of_hugging_face_teaches(digits, tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
     torch.manual_seed(0)
@@ -191,6 +193,7 @@ def test_unlike_models_are_one_teacher(digits, features, weight, tmp_path):
     torch.testing.assert_close(teacher_logits(tmp_path / "run").softmax(-1), expected)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_the_same_function(digits, weight, tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -233,12 +236,6 @@ def test_onnx_models_that_do_not_fit_stop_before_training(
     with pytest.raises(TeacherError, match=message):
         study_of(digits, tmp_path / "run", Teacher(source=[file])).check()
     assert not (tmp_path / "run").exists()
-
-
-def test_what_is_done_to_a_teacher_is_said_once(digits, features, tmp_path, capsys):
-    estimator = LogisticRegression(max_iter=5).fit(*features)
-    study_of(digits, tmp_path / "run", estimator, progress=True).run()
-    assert capsys.readouterr().err.count("probabilities become logits by their logarithm") == 1
 
 
 def test_hints_and_generators_need_a_module(digits, weight, tmp_path):

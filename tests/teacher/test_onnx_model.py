@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from support.onnx_files import (
     two_inputs,
 )
 
-from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck._base.errors import ResourceError, TeacherError, UntrustedFileError
 from limbeck.models import Normalized
 from limbeck.teacher.onnx_model import OnnxTeacher
 from limbeck.teacher.probabilities import FLOOR
@@ -215,3 +217,11 @@ def test_a_model_of_an_unknown_operator_is_one_message():
 def test_output_without_rows_is_one_message():
     with pytest.raises(TeacherError, match=r"one row per input|cannot compute"):
         answers(end=["ReduceSum"])
+
+
+@pytest.mark.parametrize("library", ["onnx", "onnxruntime"])
+def test_a_missing_library_is_named(library, monkeypatch):
+    model = content()
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ResourceError, match=rf"not installed\. .*pip install .*{library}"):
+        OnnxTeacher(model, "m.onnx")
