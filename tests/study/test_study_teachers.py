@@ -106,7 +106,10 @@ def test_a_boosting_library_teaches(digits, features, library, tmp_path):
     names = {
         "xgboost": ("XGBClassifier", {"n_estimators": 3, "max_depth": 2}),
         "lightgbm": ("LGBMClassifier", {"n_estimators": 3, "verbose": -1}),
-        "catboost": ("CatBoostClassifier", {"iterations": 3, "verbose": False, "depth": 2}),
+        "catboost": (
+            "CatBoostClassifier",
+            {"iterations": 3, "verbose": False, "allow_writing_files": False},
+        ),
     }
     name, options = names[library]
     estimator = getattr(module, name)(**options).fit(*features)
