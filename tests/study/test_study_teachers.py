@@ -24,6 +24,7 @@ from limbeck.training.generator import Generated
 pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 VERDICTS = ("helps", "hurts", "not shown")
 SAMPLES = 160
+SILENT = {"verbose": False, "allow_writing_files": False}
 FEW = np.zeros((63, 10), np.float32)
 
 
@@ -106,10 +107,7 @@ def test_a_boosting_library_teaches(digits, features, library, tmp_path):
     names = {
         "xgboost": ("XGBClassifier", {"n_estimators": 3, "max_depth": 2}),
         "lightgbm": ("LGBMClassifier", {"n_estimators": 3, "verbose": -1}),
-        "catboost": (
-            "CatBoostClassifier",
-            {"iterations": 3, "verbose": False, "allow_writing_files": False},
-        ),
+        "catboost": ("CatBoostClassifier", {"iterations": 3, **SILENT}),
     }
     name, options = names[library]
     estimator = getattr(module, name)(**options).fit(*features)
