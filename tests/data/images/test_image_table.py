@@ -65,6 +65,17 @@ def test_names_of_files_tell_the_splits(images, tmp_path, names, message):
             read(tmp_path)
 
 
+def test_ids_are_rows_of_the_splits(images, tmp_path):
+    write(tmp_path / "train-0.parquet", halves(images[:20]))
+    write(tmp_path / "train-1.parquet", halves(images[20:30]))
+    write(tmp_path / "validation.parquet", halves(images[30:]))
+    data = read(tmp_path)
+    for split in (data.train, data.val, data.open_test()):
+        for pixels, name in zip(images_of(split), split.ids, strict=True):
+            part, _, row = name.partition("/")
+            assert pixels == pixels_of(int(row) + 30 * (part == "val"))
+
+
 @pytest.mark.parametrize("hidden", [-1, None])
 def test_a_split_with_hidden_labels_is_not_used(images, tmp_path, hidden):
     write(tmp_path / "train.parquet", halves(images[:30]))

@@ -1,5 +1,6 @@
 """Datasets of images that are stored within tables: Parquet files, and folders of Hugging Face."""
 
+import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -215,7 +216,14 @@ def _number_classes(
     rows = Rows(root, tables[0].label_column, [str(image) for image in images], labels)
     numbers, names = number_labels(rows, class_names, order)
     parts = [table.table.part for table in tables for _ in table.images]
-    return ImageFiles(root, images, numbers, parts, names)
+    return ImageFiles(root, images, numbers, parts, names, _ids_of(parts))
+
+
+def _ids_of(parts: Sequence[int]) -> list[str]:
+    """Return the id of each sample: its split, and its row in the files of the split."""
+    counts = {part: itertools.count() for part in PARTS.values()}
+    splits = {part: split for split, part in PARTS.items()}
+    return [f"{splits[part]}/{next(counts[part])}" for part in parts]
 
 
 def _drop_unlabelled(root: Path, tables: Sequence[_Images]) -> list[_Images]:
