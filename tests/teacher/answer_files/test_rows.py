@@ -81,6 +81,14 @@ def test_names_are_matched_with_and_without_folder_and_suffix():
         rows(data, ambiguous).find(data.train.sample_ids, "train")
 
 
+def test_names_are_matched_in_both_unicode_forms():
+    composed = [f"caf\u00e9 {number}.png" for number in range(10)]
+    decomposed = [f"cafe\u0301 {number}.png" for number in range(10)]
+    for ids, names in ((composed, decomposed), (decomposed, composed)):
+        data = dataset(ids[:7], ids[7:])
+        assert all_rows(rows(data, names), data)["test"] == [7, 8, 9]
+
+
 def test_equal_names_in_two_splits_are_told_apart_by_the_column_of_splits():
     data = dataset(list("abcdefg"), list("abc"))
     splits = ["train"] * 7 + ["test"] * 3

@@ -1,5 +1,6 @@
 """The answer to each sample of a dataset, found by its id."""
 
+import unicodedata
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import Any
@@ -210,8 +211,8 @@ class NameLookup(Lookup):
 
 
 def _path(name: str) -> str:
-    """Return a path with slashes and without ``./``."""
-    return str(PurePosixPath(name.replace("\\", "/")))
+    """Return a path with slashes, without ``./``, and in one Unicode form (macOS has another)."""
+    return str(PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/")))
 
 
 def _file_name(name: str) -> str:
