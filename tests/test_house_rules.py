@@ -49,7 +49,8 @@ MANY_ARGUMENTS = {
     "src/limbeck/data/images/image_table.py": {"image_table"},
     "src/limbeck/data/text/datasets.py": {"text_file", "text_folder"},
     "src/limbeck/study/study.py": {"__init__"},
-    "src/limbeck/training/fit.py": {"distill"},
+    "src/limbeck/training/fit.py": {"distill", "train"},
+    "src/limbeck/training/module.py": {"__init__"},
     # The oracle of the losses has the settings of an objective.
     "tests/losses/conftest.py": {"objective"},
 }

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.data import Dataset, NoViews, Shift, Split, TransferSet
-from limbeck.data.batches import EvaluationBatches, StudyData, TrainBatches, as_batch, epoch_order
+from limbeck.data.batches import EvaluationBatches, StudyData, TrainBatches, epoch_order
 
 IMAGES = torch.arange(30 * 12, dtype=torch.int64).remainder(251).to(torch.uint8).view(30, 1, 3, 4)
 SPLIT = Split(IMAGES, torch.arange(30) % 3)
@@ -157,17 +157,6 @@ def test_evaluation_is_in_order():
     for seed in range(3):
         assert torch.equal(torch.cat([b.x[seed] for b in all_batches]), IMAGES.float() / 255)
         assert torch.equal(torch.cat([b.y[seed] for b in all_batches]), SPLIT.labels)
-
-
-def test_a_pair_becomes_a_batch_for_one_seed():
-    x, y = torch.rand(4, 3), torch.arange(4)
-    for pair in ((x, y), [x, y], (x.numpy(), y.tolist())):
-        batch = as_batch(pair)
-        assert torch.equal(batch.x, x[None])
-        assert torch.equal(batch.y, y[None])
-        assert batch.sample is None
-        assert batch.view is None
-    assert as_batch(batch) is batch
 
 
 def test_study_data_gives_the_transfer_set_and_never_the_test_split():

@@ -1,6 +1,4 @@
-"""Batches of users' loaders: the forms that are read, and messages about the others."""
-
-from collections import UserDict
+"""Faults in the values of users' loaders."""
 
 import numpy as np
 import pytest
@@ -9,61 +7,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from limbeck._base.errors import DataError
-from limbeck.data.loaders import check_labels, dtype_fault, find_fault, match_double, read_pair
+from limbeck.data.inputs import match_double
+from limbeck.data.loaders import check_labels, dtype_fault, find_fault
 
 X, Y = torch.rand(4, 3), torch.tensor([0, 1, 2, 1])
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [
-        (X, Y),
-        [X, Y],
-        (X.numpy(), Y.tolist()),
-        (X, Y.int()),
-        (X, Y.byte().numpy()),
-        (X, Y[:, None]),
-        {"pixel_values": X, "labels": Y},
-        UserDict(label=Y, image=X),
-    ],
-    ids=str,
-)
-def test_pairs_and_dictionaries_of_two_are_read(batch):
-    x, y = read_pair(batch)
-    assert torch.equal(x, X)
-    assert torch.equal(y, Y)
-    assert y.dtype == torch.int64
-
-
-def test_labels_of_a_text_of_one_token_keep_their_shape():
-    tokens = torch.tensor([[3], [4]])
-    assert read_pair((tokens, tokens))[1].shape == (2, 1)
-
-
-@pytest.mark.parametrize(
-    ("batch", "message"),
-    [
-        (X, r"should be a pair \(x, y\), got Tensor"),
-        (None, "got NoneType"),
-        ((X, Y, Y), r"got a tuple of 3 \(Tensor, Tensor, Tensor\)\. Return .*collate_fn"),
-        ((X,), r"got a tuple of 1 \(Tensor\)"),
-        ({"input_ids": X, "attention_mask": X, "labels": Y}, "keys input_ids, attention_mask, lab"),
-        ({"x": X, "z": Y}, "with the keys x, z. A dictionary may have one key for the inputs"),
-        (({"input_ids": X}, Y), "inputs of a batch should be one tensor .* got dict"),
-        ((X, list("abca")), "labels of a batch should be one tensor .* got list"),
-        ((X, None), "labels of a batch should be one tensor"),
-        ((X, Y[:-1]), r"inputs of shape \[4, 3\] and labels of shape \[3\]"),
-        ((1, [2]), r"inputs of shape \[\] and labels"),
-        ((X[0], Y[0]), r"has a single label.*wrap it: DataLoader"),
-        ((X[:0], Y[:0]), "A batch of the loader is empty"),
-        ((X, Y.float()), r"labels of a batch are torch\.float32 of shape \[4\].*y\.long\(\)"),
-        ((X, Y > 1), r"torch\.bool"),
-        ((X, torch.eye(3)[Y]), r"of shape \[4, 3\].*y\.argmax\(-1\)"),
-    ],
-)
-def test_other_forms_are_explained(batch, message):
-    with pytest.raises(DataError, match=message):
-        read_pair(batch)
 
 
 def test_double_inputs_become_float32_unless_the_model_is_double():

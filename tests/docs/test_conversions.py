@@ -10,7 +10,7 @@ from math import sqrt
 import pytest
 import torch
 import torch.nn.functional as F
-from support.documents import DOCS
+from support.documents import DOCS, rows
 from support.tensors import labels, randn
 from torch import nn
 
@@ -20,14 +20,6 @@ SAMPLES, CLASSES, LENGTH = 6, 5, 3
 DISTILLATION = DOCS / "concepts" / "distillation.md"
 COMING_FROM = DOCS / "coming-from.md"
 LOSSES = DOCS / "reference" / "losses.md"
-
-
-def rows(page, heading):
-    """The cells of the table below a heading, without its first two rows."""
-    text = page.read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
-    table = re.search(r"(^\|.*\n)+", text, re.MULTILINE)[0]
-    lines = table.strip().splitlines()[2:]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
 def number(cell, values):

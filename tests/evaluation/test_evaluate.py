@@ -1,5 +1,7 @@
 """Scoring a model on batches: what it counts, and that it leaves everything as it was."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.evaluation import metrics
 from limbeck.evaluation.evaluate import evaluate, predict
+from limbeck.evaluation.text import score_tokens, token_metrics
 
 
 def randn(*shape, seed=0):
@@ -138,7 +141,10 @@ class Odd(nn.Module):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda x, calls: x[:, :calls], r"shape \[5, 2\] for batch 1 but \[5, 1\] for the first"),
+        (
+            lambda x, calls: x[:, : calls + 1],
+            r"shape \[5, 3\] for batch 1 but \[5, 2\] for the first",
+        ),
         (lambda x, calls: x.to(torch.complex64), "complex numbers .*; expected real logits"),
     ],
 )
@@ -151,7 +157,7 @@ def test_logits_should_be_real_and_of_one_number(change, message):
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ({"x": randn(2, 4), "mask": 1, "y": [0, 1]}, "got a dictionary with the keys x, mask, y"),
+        ({"a": randn(2, 4), "b": randn(2, 4), "y": [0, 1]}, "with the keys a, b, of which none"),
         ((randn(2, 4), [0, 4]), "Sample 6 of the loader has the label 4, but the model has 4 out"),
         ((randn(2, 4) / 0, [0, 1]), "Sample 0 of batch 1 of the loader contains -?inf"),
     ],
@@ -219,6 +225,53 @@ def test_a_language_model_is_scored_by_its_tokens():
     assert result["nll"] == pytest.approx(
         float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-6
     )
+
+
+def test_all_metrics_of_a_report_are_there():
+    teacher, model, x = flat_model(), flat_model(), randn(30, 6)
+    y = torch.arange(30) % 4
+    y[5] = -100
+    with torch.no_grad():
+        logits, other = model.eval()(x)[y >= 0], teacher.eval()(x)[y >= 0]
+    want = metrics.classification_metrics(logits, y[y >= 0], other, ordinal=True)
+    teacher.train()
+    result = evaluate(model, [(x[:9], y[:9]), (x[9:], y[9:])], teacher=teacher, ordinal=True)
+    assert teacher.training
+    assert list(result) == ["total", "correct", *asdict(want)]
+    for key, value in asdict(want).items():
+        assert result[key] == pytest.approx(value, rel=1e-5), key
+
+
+def test_a_teacher_of_other_classes_is_refused():
+    with pytest.raises(DataError, match=r"teacher returned logits of shape \[5, 3\], the model of"):
+        evaluate(nn.Linear(6, 2), [(randn(5, 6), [0] * 5)], teacher=nn.Linear(6, 3))
+
+
+def test_a_language_model_has_the_metrics_of_a_report():
+    model, teacher = torch.nn.Embedding(5, 5), torch.nn.Embedding(5, 5)
+    x, y = torch.randint(5, (4, 6)), torch.randint(5, (4, 6))
+    scores = score_tokens([(x, y, teacher(x).detach())], model)
+    want = asdict(token_metrics(scores, 40))
+    result = evaluate(model, [(x[:1], y[:1]), (x[1:], y[1:])], teacher=teacher, text_bytes=40)
+    assert list(result) == ["total", "correct", *want]
+    for key, value in want.items():
+        assert result[key] == pytest.approx(value, rel=1e-5), key
+    assert "bits_per_byte" not in evaluate(model, [(x, y)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_models_of_any_precision_are_scored(dtype):
+    model, x = nn.Linear(6, 4).to(dtype), randn(9, 6)
+    expected = model(x.to(dtype)).float().detach()
+    assert torch.equal(predict(model, [x]), expected)
+    assert evaluate(model, [(x, [0] * 9)])["errors"] == int((expected.argmax(1) != 0).sum())
+
+
+def test_batches_may_be_dictionaries_with_names():
+    model, x = flat_model(), randn(9, 6)
+    expected = evaluate(model, [(x, [1] * 9)])
+    batch = {"a": x, "b": x + 1, "c": [1] * 9}
+    assert evaluate(model, [batch], inputs="a", labels="c") == expected
 
 
 def test_batches_may_be_numpy_arrays():

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from transformers.modeling_outputs import ImageClassifierOutput
+from torchvision.models import GoogLeNetOutputs
+from transformers.modeling_outputs import ImageClassifierOutput, SequenceClassifierOutput
 
 import limbeck
 from limbeck._base.errors import ConfigError, TeacherError
@@ -19,7 +20,21 @@ class Output:
     logits = LOGITS
 
 
-@pytest.mark.parametrize("output", [LOGITS, Output(), {"loss": None, "logits": LOGITS}])
+@pytest.mark.parametrize(
+    "output",
+    [
+        LOGITS,
+        Output(),
+        {"loss": None, "logits": LOGITS},
+        {"features": torch.rand(4, 9), "out": LOGITS},
+        (LOGITS, torch.rand(4, 9)),
+        [LOGITS],
+        (torch.tensor(0.3), LOGITS),
+        ([torch.rand(4, 9)], LOGITS),
+        SequenceClassifierOutput(loss=torch.tensor(0.3), logits=LOGITS),
+        GoogLeNetOutputs(LOGITS, None, None),
+    ],
+)
 def test_logits_are_a_tensor_or_a_part_of_the_output(output):
     assert logits_of(output, 4, "student") is LOGITS
 
@@ -51,10 +66,10 @@ def test_such_models_are_teachers_scored_and_adjusted():
     [
         (None, r"The teacher returned None; .* end with a return statement\?"),
         (LOGITS.to_sparse(), r"returned a sparse_coo tensor; .* Return logits\.to_dense\(\)"),
-        ((LOGITS, LOGITS), r"returned a tuple \(Tensor, Tensor\); expected logits as a tensor"),
+        ((LOGITS.sum(), None), r"returned a tuple \(Tensor, NoneType\); expected logits as a tens"),
         (
-            {"out": LOGITS},
-            "a dictionary with the keys out; expected logits",
+            {"features": LOGITS},
+            "a dictionary with the keys features; expected logits",
         ),
         (3.0, "a value of type float"),
         (LOGITS[:1], r"a tensor of shape \[1, 3\] for 4 inputs; expected logits \[4, C\]"),

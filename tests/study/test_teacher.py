@@ -14,6 +14,7 @@ from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.models import MLP, ConvNet
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
+from limbeck.study.teacher import load_teachers
 
 
 def test_a_study_of_labels_alone_needs_no_teacher(data, tmp_path):
@@ -60,6 +61,18 @@ def test_a_teacher_is_loaded_from_weights_with_and_without_normalisation(data, t
     assert loaded.teacher.test == trained.teacher.test
     with pytest.raises(TeacherError, match="does not fit the model"):
         study_of(data, tmp_path / "e", teacher=Teacher(model=own(13), source=[file])).run()
+
+
+def test_a_key_chooses_the_teacher_in_a_checkpoint(data, tmp_path):
+    states = {"model": teacher_model(1).state_dict(), "ema": teacher_model(2).state_dict()}
+    torch.save({"epoch": 3, **states}, tmp_path / "it.ckpt")
+    for key, state in states.items():
+        teacher = Teacher(model=own(12), source=[tmp_path / "it.ckpt"], key=key)
+        (loaded,) = load_teachers(teacher, data)
+        weights = loaded.model.state_dict().values()
+        assert all(map(torch.equal, weights, state.values()))
+    with pytest.raises(ConfigError, match=r"Set teacher\.from=FILE, too"):
+        Teacher(model=own(12), key="ema")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,15 @@ class Block:
     is_slow: bool
 
 
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading, without its first two rows."""
+    text = page.read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
+    table = re.search(r"(^\|.*\n)+", text, re.MULTILINE)
+    assert table, heading
+    lines = table[0].strip().splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
 def guide() -> list[Path]:
     """Return the pages written by hand; results and the log only quote commands that once ran."""
     pages = sorted(DOCS.rglob("*.md"))

@@ -111,8 +111,8 @@ def test_inputs_that_it_cannot_read(model, shape):
         (lambda x: x.sum(), r"outputs shape \[\]"),
         (lambda x: torch.zeros(3), r"outputs shape \[3\]"),
         (lambda x: torch.zeros(3, 3), r"outputs shape \[3, 3\]"),
-        (lambda x: (torch.zeros(1, 3), x), "outputs tuple for one input"),
-        (lambda x: {"out": torch.zeros(1, 3)}, "outputs dict for one input"),
+        (lambda x: (x.sum(), [x]), "outputs tuple for one input"),
+        (lambda x: {"features": torch.zeros(1, 3)}, "outputs dict for one input"),
         (lambda x: None, "outputs NoneType for one input"),
     ],
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from limbeck._base.signals import check_interrupt
 from limbeck.data.dataset import Dataset, Split, as_float
-from limbeck.data.loaders import read_pair
+from limbeck.data.inputs import Inputs, ModelInputs
 from limbeck.data.randomness import random_order, replayable_integers
 from limbeck.data.transfer_set import TransferSet, mixing_pool
 from limbeck.data.views.base import NoViews, Views
@@ -55,6 +55,9 @@ class Batch(NamedTuple):
         counts: Number of labelled predictions (a number or ``[S]``) and number of predictions, by
             which the losses are divided; None to count them. A sample counts as one prediction, a
             block of text as one per position.
+        inputs: All inputs of a single student if it takes several, ``[B, ...]`` each; ``x`` is then
+            the first of them. None otherwise.
+        teacher_inputs: Inputs of the teacher, ``[B, ...]``, if they are not those of the student.
     """
 
     x: Tensor
@@ -63,21 +66,25 @@ class Batch(NamedTuple):
     view: Tensor | None = None
     mixed: Mixed | None = None
     counts: tuple[Tensor | float, float] | None = None
+    inputs: Inputs | None = None
+    teacher_inputs: ModelInputs | None = None
 
 
-def as_batch(batch: object) -> Batch:
-    """Convert a user's batch to a batch for one seed; a :class:`Batch` is not changed.
+def student_inputs(batch: Batch) -> ModelInputs:
+    """Return the inputs of a cohort, ``[S, B, ...]``, or several of one student, ``[B, ...]``."""
+    return batch.x if batch.inputs is None else batch.inputs
 
-    Args:
-        batch: Batch, or what :func:`~limbeck.data.loaders.read_pair` accepts.
 
-    Raises:
-        DataError: If the batch has another form.
-    """
-    if isinstance(batch, Batch):
-        return batch
-    x, y = read_pair(batch)
-    return Batch(x[None], y[None])
+def own_inputs(batch: Batch) -> ModelInputs:
+    """Return the inputs of the only student, ``[B, ...]`` each."""
+    return batch.x[0] if batch.inputs is None else batch.inputs
+
+
+def teacher_inputs(batch: Batch) -> ModelInputs:
+    """Return the inputs of the teacher for a batch of a user, ``[S * B, ...]`` each."""
+    if batch.teacher_inputs is not None:
+        return batch.teacher_inputs
+    return batch.x.flatten(0, 1) if batch.inputs is None else batch.inputs
 
 
 class Share(NamedTuple):

@@ -1,21 +1,21 @@
-"""Batches of a user's own loaders: their form, and faults in their values."""
+"""Faults in the values of a user's own loaders."""
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from limbeck._base.errors import DataError
+from limbeck.data.batch_reader import BatchReader
 from limbeck.data.checks import check_finite
+from limbeck.data.inputs import tensors_of
 from limbeck.losses.base import UNLABELLED
 
-LABEL_KEYS = ("label", "labels", "target", "targets", "y")
-"""Keys under which a batch that is a dictionary may have its labels."""
 TYPE_NAMES = {
     torch.float16: "Half",
     torch.bfloat16: "BFloat16",
@@ -23,45 +23,6 @@ TYPE_NAMES = {
     torch.float64: "Double",
 }
 """Names of types in PyTorch's messages; some messages have those of C++ in lower case."""
-
-
-def read_pair(batch: object) -> tuple[Tensor, Tensor]:
-    """Return the inputs and the labels of a batch.
-
-    Args:
-        batch: Pair ``(x, y)`` of tensors, NumPy arrays or lists; or a dictionary of two entries, of
-            which one has a key of :data:`LABEL_KEYS`.
-
-    Returns:
-        Inputs ``[B, ...]`` and labels, int64 ``[B]`` or ``[B, T]``.
-
-    Raises:
-        DataError: If the batch has another form, if it is empty, or if inputs and labels do not
-            match.
-    """
-    inputs, labels = _pair(batch)
-    x, y = _as_tensor(inputs, "inputs"), _as_tensor(labels, "labels")
-    if y.ndim == 0:
-        raise DataError(
-            "A batch should have a label for each input, but has a single label. If the loader is "
-            "a dataset, wrap it: DataLoader(dataset, batch_size=64)."
-        )
-    if x.ndim == 0 or len(x) != len(y):
-        raise DataError(
-            f"A batch should have one label per input, but has inputs of shape {list(x.shape)} and "
-            f"labels of shape {list(y.shape)}."
-        )
-    if len(x) == 0:
-        raise DataError("A batch of the loader is empty; expected at least one sample.")
-    return x, _class_numbers(x, y)
-
-
-def match_double(x: Tensor, model: nn.Module) -> Tensor:
-    """Convert float64 inputs, NumPy's default, to float32 unless the model has float64 weights."""
-    if x.dtype != torch.float64:
-        return x
-    dtypes = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
-    return x if torch.float64 in dtypes or not dtypes else x.float()
 
 
 def check_labels(y: Tensor, classes: int, name: Callable[[int], str]) -> None:
@@ -113,30 +74,41 @@ def dtype_fault(x: Tensor, error: RuntimeError) -> DataError | None:
     )
 
 
-def find_fault(loader: Iterable[Any], *, batches: float, classes: int | None) -> DataError | None:
+def find_fault(
+    loader: Iterable[Any],
+    *,
+    batches: float,
+    classes: int | None,
+    reader: BatchReader | None = None,
+) -> DataError | None:
     """Read a loader in search of values that no model can learn from.
 
     Args:
         loader: Loader of a training that failed.
         batches: Maximum number of batches to read.
         classes: Number of outputs of the model; None if it is unknown.
+        reader: Reader of the batches; None for one without names.
 
     Returns:
         The error that names the first bad sample; None if there is none.
     """
     in_order = _in_order(loader)
+    reader = reader or BatchReader()
     samples = 0
     last = None if batches == math.inf else int(batches)
     try:
         for number, batch in enumerate(itertools.islice(in_order or loader, last)):
-            x, y = read_pair(batch)
+            read = reader.read(batch)
+            y = read.y[0]
             name = partial(name_in_batch, number)
             if in_order is not None:
                 name = partial(_name_in_dataset, samples)
-            check_finite(x, name)
+            for inputs in (read.x[0], read.inputs, read.teacher_inputs):
+                for values in () if inputs is None else tensors_of(inputs):
+                    check_finite(values, name)
             if classes is not None:
                 check_labels(y, classes, name)
-            samples += len(x)
+            samples += len(y)
     except DataError as error:
         return error
     return None
@@ -149,56 +121,6 @@ def name_in_batch(number: int, row: int) -> str:
 
 def _name_in_dataset(first: int, row: int) -> str:
     return f"Sample {first + row} of the loader's dataset"
-
-
-def _pair(batch: object) -> tuple[Any, Any]:
-    """Split a batch into inputs and labels."""
-    if isinstance(batch, (tuple, list)) and len(batch) == 2:
-        return batch[0], batch[1]
-    if isinstance(batch, Mapping):
-        label_keys = [key for key in batch if key in LABEL_KEYS]
-        if len(batch) == 2 and len(label_keys) == 1:
-            (input_key,) = batch.keys() - label_keys
-            return batch[input_key], batch[label_keys[0]]
-        keys = ", ".join(map(str, batch))
-        raise DataError(
-            f"A batch should be a pair (x, y), got a dictionary with the keys {keys}. A dictionary "
-            f"may have one key for the inputs and one of {', '.join(LABEL_KEYS)}. Select them in "
-            "the loader's collate_fn."
-        )
-    if isinstance(batch, (tuple, list)):
-        kinds = ", ".join(type(part).__name__ for part in batch)
-        raise DataError(
-            f"A batch should be a pair (x, y), got a {type(batch).__name__} of {len(batch)} "
-            f"({kinds}). Return inputs and labels alone, for example with "
-            "collate_fn=lambda samples: default_collate([sample[:2] for sample in samples])."
-        )
-    raise DataError(f"A batch should be a pair (x, y), got {type(batch).__name__}.")
-
-
-def _as_tensor(values: object, part: str) -> Tensor:
-    try:
-        return torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(
-            f"The {part} of a batch should be one tensor or array of numbers, got "
-            f"{type(values).__name__} ({reason})."
-        ) from None
-
-
-def _class_numbers(x: Tensor, y: Tensor) -> Tensor:
-    """Return labels as int64, without a last dimension of size 1."""
-    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        remedy = "y.argmax(-1)" if y.ndim > 1 and y.shape[-1] > 1 else "y.long()"
-        raise DataError(
-            f"The labels of a batch are {y.dtype} of shape {list(y.shape)}; expected class numbers "
-            f"as integers [{len(y)}]. Convert them, for example with {remedy}."
-        )
-    is_text = x.shape == y.shape and not x.is_floating_point()
-    if y.ndim == 2 and y.shape[1] == 1 and not is_text:
-        y = y[:, 0]
-    return y.long()
 
 
 def _in_order(loader: Any) -> DataLoader[Any] | None:

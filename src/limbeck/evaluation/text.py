@@ -63,11 +63,18 @@ def score_tokens(batches: Iterable[TokenBatch], model: nn.Module | None = None) 
         check_interrupt()
         logits = teacher if model is None else logits_of(model(x.to(device)), len(x), "model")
         assert logits is not None
-        parts.append(_score_batch(logits, y.to(logits.device), teacher))
-    return _concatenate(parts)
+        parts.append(score_batch(logits, y.to(logits.device), teacher))
+    return concatenate_scores(parts)
 
 
-def _score_batch(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> TokenScores:
+def score_batch(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> TokenScores:
+    """Score the tokens of a batch.
+
+    Args:
+        logits: Logits ``[..., V]``.
+        labels: Labels ``[...]``.
+        teacher: Logits of the teacher ``[..., V]``, if there is one.
+    """
     log_q = torch.log_softmax(logits.float(), -1)
     nll = -log_q.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
     nll = torch.where(nll.isfinite(), nll, MAX_NATS)
@@ -82,7 +89,9 @@ def _score_batch(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Toke
     return TokenScores(scores.nll, scores.right, scores.confidence, agrees.cpu(), kl.cpu())
 
 
-def _concatenate(parts: Sequence[TokenScores]) -> TokenScores:
+def concatenate_scores(parts: Sequence[TokenScores]) -> TokenScores:
+    """Join the scores of several batches."""
+
     def column(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts])
 

@@ -8,6 +8,9 @@ from torch import Tensor
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.losses.base import TWO_LOGITS
 
+OUTPUT_KEYS = ("logits", "out", "output", "outputs", "prediction", "predictions", "pred", "y_hat")
+"""Keys under which an output that is a dictionary may have its logits."""
+
 
 def logits_of(
     output: object, samples: int, role: str, error: type[LimbeckError] = ConfigError
@@ -15,7 +18,9 @@ def logits_of(
     """Return the logits of a model's output.
 
     Args:
-        output: Logits, or an output that has them as ``logits``, such as those of transformers.
+        output: Logits; an output that has them as ``logits``, such as those of transformers; a
+            dictionary with a key of :data:`OUTPUT_KEYS`; or a tuple, whose first tensor that is not
+            a single number they are.
         samples: Number of samples in the batch, B.
         role: Role of the model for messages: ``student``, ``teacher`` or ``model``.
         error: Class of the error to raise.
@@ -29,8 +34,8 @@ def logits_of(
     logits = without_wrapper(output)
     if not isinstance(logits, Tensor):
         raise error(
-            f"The {role} returned {_describe(output)}; expected logits as a tensor [B, C], or an "
-            f"output with the logits as `logits`.{_hint(output)}"
+            f"The {role} returned {_describe(output)}; expected logits as a tensor [B, C], or as "
+            f"`logits` of a dictionary or output.{_hint(output)}"
         )
     if logits.layout != torch.strided or logits.is_quantized:
         kind = "quantized" if logits.is_quantized else str(logits.layout).removeprefix("torch.")
@@ -50,12 +55,22 @@ def logits_of(
 
 
 def without_wrapper(output: object) -> object:
-    """Return the logits of an output that has them as ``logits``; any other output as it is."""
+    """Return the logits of an output, see :func:`logits_of`; any other output as it is."""
     if isinstance(output, Tensor):
         return output
     if isinstance(output, Mapping):
-        return output.get("logits", output)
-    return getattr(output, "logits", output)
+        for key in OUTPUT_KEYS:
+            if isinstance(output.get(key), Tensor):
+                return output[key]
+        return output
+    logits = getattr(output, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits
+    if isinstance(output, (tuple, list)):
+        for part in output:
+            if isinstance(part, Tensor) and part.ndim > 1:  # a loss has no dimensions
+                return part
+    return output
 
 
 def _describe(output: object) -> str:

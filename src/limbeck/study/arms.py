@@ -66,6 +66,8 @@ class Teacher:
         seed: Seed of the first member; each further member uses the next integer.
         source: Run folders, model folders, files of weights (safetensors, or a state dict of
             ``torch.save``), ONNX models, bundles or exported programs to load instead of training.
+        key: Model to take from a file with several: its key in the checkpoint, such as ``ema``, or
+            the first part of the names of its tensors.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
             tensors, or of ``torch.export``.
 
@@ -82,6 +84,7 @@ class Teacher:
     combine: str = "probabilities"
     seed: int = 0
     source: Sequence[str | Path] | None = None
+    key: str | None = None
     trust_pickle: bool = False
 
     def __post_init__(self) -> None:
@@ -93,6 +96,10 @@ class Teacher:
                 f"teacher.members={self.members} is more than a study can hold ({MAX_SEEDS:,})."
             )
         check_seed("teacher.seed", self.seed)
+        if self.key is not None and self.source is None:
+            raise ConfigError(
+                f"teacher.key={self.key} is for a teacher from a file. Set teacher.from=FILE, too."
+            )
         if self.combine not in COMBINE:
             raise ConfigError(
                 f"teacher.combine={self.combine!r} is unknown; choose one of {', '.join(COMBINE)}."

@@ -245,9 +245,8 @@ def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel
     if other is not None:
         return [other]
     empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
-    return [
-        load_member(file, empty, trust_pickle=teacher.trust_pickle) for file in find_members(path)
-    ]
+    load = partial(load_member, build=empty, trust_pickle=teacher.trust_pickle, key=teacher.key)
+    return [load(file) for file in find_members(path)]
 
 
 def _is_language_model(path: Path, data: Dataset) -> bool:

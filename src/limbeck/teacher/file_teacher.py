@@ -8,6 +8,7 @@ from torch import Tensor
 
 from limbeck._base.errors import TeacherError
 from limbeck.data import Dataset
+from limbeck.data.inputs import Inputs, ModelInputs
 from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.answer_files.answers import StoredAnswers
 from limbeck.teacher.answer_files.rows import MISSING, TEST, TRAIN, VAL, AnswerRows
@@ -31,14 +32,14 @@ class FileTeacher(TeacherSignal):
         self._decode: Callable[[Tensor], Tensor | SparseTargets] = answers.decode
 
     def __call__(
-        self, x: Tensor, sample: Tensor | None, view: Tensor | None = None
+        self, x: ModelInputs, sample: Tensor | None, view: Tensor | None = None
     ) -> Tensor | SparseTargets:
         """Return the answers to a batch, see :class:`TeacherSignal`.
 
         Raises:
             TeacherError: If the batch has no row numbers, or a sample has no answer.
         """
-        if sample is None:
+        if sample is None or isinstance(x, Inputs):
             raise TeacherError(
                 "Stored answers need the number of each sample; a plain (x, y) batch has none."
             )

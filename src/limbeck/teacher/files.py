@@ -77,7 +77,11 @@ def find_members(path: Path) -> list[Path]:
 
 
 def load_member(
-    file: Path, build: Callable[[], nn.Module] | None = None, *, trust_pickle: bool = False
+    file: Path,
+    build: Callable[[], nn.Module] | None = None,
+    *,
+    trust_pickle: bool = False,
+    key: str | None = None,
 ) -> LoadedModel:
     """Load a model from its file of weights, see :func:`~limbeck.models.load_model`.
 
@@ -90,7 +94,7 @@ def load_member(
     """
     description = _adapter_description(file)
     if description is None:
-        return load_model(file, build, trust_pickle=trust_pickle)
+        return load_model(file, build, trust_pickle=trust_pickle, key=key)
     if description["class"] != ONNX_CLASS:
         raise NoCopyError(
             f"{file.parent}: the teacher was an object of a Python program "

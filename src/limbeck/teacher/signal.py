@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, TeacherError
+from limbeck.data.inputs import Inputs, ModelInputs, call, fit_to_model, tensors_of
 from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
 from limbeck.models import model_name
@@ -32,12 +33,13 @@ class TeacherSignal(ABC):
 
     @abstractmethod
     def __call__(
-        self, x: Tensor, sample: Tensor | None, view: Tensor | None
+        self, x: ModelInputs, sample: Tensor | None, view: Tensor | None
     ) -> Tensor | SparseTargets:
         """Answer a batch.
 
         Args:
-            x: Inputs as the student sees them, ``[..., B, *shape]``.
+            x: Inputs as the student sees them, ``[..., B, *shape]``; or several inputs from a
+                loader of a user, ``[B, ...]`` each.
             sample: Row numbers of the samples in the training split, int64 ``[..., B]``; None
                 outside a study.
             view: View of each sample, int64 ``[..., B]``; None outside a study.
@@ -84,9 +86,11 @@ class LiveTeacher(TeacherSignal):
         return " + ".join(names)
 
     def __call__(
-        self, x: Tensor, sample: Tensor | None = None, view: Tensor | None = None
+        self, x: ModelInputs, sample: Tensor | None = None, view: Tensor | None = None
     ) -> Tensor:
         """Return logits for a batch, see :class:`TeacherSignal`."""
+        if isinstance(x, Inputs):
+            return self.answer(x)
         batch_dims = 1 if sample is None else sample.ndim
         return self.answer(x.flatten(0, batch_dims - 1)).unflatten(0, x.shape[:batch_dims])
 
@@ -100,11 +104,12 @@ class LiveTeacher(TeacherSignal):
                 model.eval()
 
     @torch.no_grad()
-    def answer(self, x: Tensor) -> Tensor:
+    def answer(self, x: ModelInputs) -> Tensor:
         """Compute logits.
 
         Args:
-            x: Inputs ``[B, *shape]``, or token ids ``[B, T]`` for a language model.
+            x: Inputs ``[B, *shape]``, or token ids ``[B, T]`` for a language model; or several
+                inputs.
 
         Returns:
             Logits ``[B, C]``, or ``[B, T, C]`` for a language model.
@@ -113,14 +118,12 @@ class LiveTeacher(TeacherSignal):
             TeacherError: If a member returns no logits, or the members differ in the number of
                 classes.
         """
-        self.prepare(x.device)
+        first = tensors_of(x)[0]
+        self.prepare(first.device)
         logits = []
         for model in self.models:
-            first = next(model.parameters(), None)
-            inputs = x.clone()  # a model may change its inputs in place
-            if first is not None and x.is_floating_point():
-                inputs = inputs.to(first.dtype)
-            output = logits_of(model(inputs), len(x), "teacher", TeacherError)
+            outputs = call(model, fit_to_model(x, model))
+            output = logits_of(outputs, len(first), "teacher", TeacherError)
             if output.shape[-1] == 1:
                 output = two_logits(output)
             logits.append(upcast(output))
@@ -167,14 +170,14 @@ class StoredTeacher(TeacherSignal):
             self._index[rows] = torch.arange(len(rows))
 
     def __call__(
-        self, x: Tensor, sample: Tensor | None, view: Tensor | None
+        self, x: ModelInputs, sample: Tensor | None, view: Tensor | None
     ) -> Tensor | SparseTargets:
         """Return the answers to a batch, see :class:`TeacherSignal`.
 
         Raises:
             TeacherError: If the batch has no rows and views, or a sample has no answer.
         """
-        if sample is None or view is None:
+        if sample is None or view is None or isinstance(x, Inputs):
             raise TeacherError(
                 "Stored answers need each sample's row and view; a plain (x, y) batch has none."
             )

@@ -61,6 +61,7 @@ def read_epoch(
     *,
     first: int = 0,
     look_ahead: bool = False,
+    read: Callable[[Any], Any] | None = None,
     accepts: Callable[[Any], bool] | None = None,
 ) -> Iterator[NumberedBatch]:
     """Iterate over the numbered batches of an epoch.
@@ -70,6 +71,7 @@ def read_epoch(
         length: Number of batches to read; infinite for all of a loader without a length.
         first: Number of batches to leave out, because a checkpoint was saved after them.
         look_ahead: Whether to read one batch ahead, to mark the last one.
+        read: Function that converts a batch of the loader; None to use it as it is.
         accepts: Function that returns False for a batch to leave out; None to use all.
 
     Raises:
@@ -77,6 +79,8 @@ def read_epoch(
     """
     remaining = batches_from(loader, first)
     limited = remaining if length == math.inf else itertools.islice(remaining, int(length) - first)
+    if read is not None:
+        limited = map(read, limited)
     batches = enumerate(limited if accepts is None else filter(accepts, limited), start=first + 1)
     if not look_ahead:
         for number, batch in batches:

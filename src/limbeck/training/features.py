@@ -3,11 +3,13 @@
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
+from limbeck.data.inputs import ModelInputs, call, map_inputs
 from limbeck.losses.features import Feature, feature_loss, projection
 from limbeck.models import Normalized
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
@@ -42,6 +44,15 @@ def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
         outer = [name for name in names if "." not in name] or names
         hint = f"Its layers are {', '.join(outer)}."
     raise ConfigError(f"objective.features: the {role} has no layer {path}. {hint}")
+
+
+class GuidedTerms(NamedTuple):
+    """Loss terms of a student with features, ``[A, S]`` each; ``feature`` includes its weights."""
+
+    loss: Tensor
+    hard: Tensor
+    soft: Tensor
+    feature: Tensor
 
 
 class FeatureTerm(nn.Module):
@@ -131,21 +142,25 @@ class FeatureTerm(nn.Module):
         return self._outputs[side, i]
 
     @torch.no_grad()
-    def fit_to(self, x: Tensor) -> None:
+    def fit_to(self, x: ModelInputs, teacher_x: ModelInputs | None = None) -> None:
         """Create the projections for the shapes of a sample's features in student and teacher.
 
         Args:
-            x: Inputs ``[B, *shape]``.
+            x: Inputs ``[B, *shape]``, or several inputs.
+            teacher_x: Inputs of the teacher; None for the same inputs.
 
         Raises:
             ConfigError: If the shapes of a pair of layers cannot be matched.
         """
         student, signal = self._models
         first = next(student.parameters(), None)
-        x = x[:1] if first is None else x[:1].to(first.device)
+
+        def sample(values: Tensor) -> Tensor:
+            return values[:1] if first is None else values[:1].to(first.device)
+
         with self.record_outputs(), eval_mode(student):
-            student(x)
-            signal.answer(x)
+            call(student, map_inputs(x, sample))
+            signal.answer(map_inputs(x if teacher_x is None else teacher_x, sample))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             projections = [

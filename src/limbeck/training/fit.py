@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
 from limbeck._base.progress import Advance, StageProgress
-from limbeck.data.loaders import dtype_fault, find_fault, read_pair
+from limbeck.data.batch_forms import BatchNames, Key, Names
+from limbeck.data.batch_reader import BatchReader
+from limbeck.data.batches import own_inputs
+from limbeck.data.inputs import tensors_of
+from limbeck.data.loaders import dtype_fault, find_fault
 from limbeck.losses import Feature, Objective
-from limbeck.models.output import logits_of
+from limbeck.models.output import without_wrapper
 from limbeck.teacher.adapt import TeacherModels
 from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.epochs import count_batches
@@ -93,13 +97,16 @@ def train(
     val_loader: Iterable[Any] | None = None,
     progress: bool = True,
     trainer: Mapping[str, Any] | None = None,
+    inputs: Names | None = None,
+    labels: Key | None = None,
 ) -> nn.Module:
     """Train a model on labels.
 
     Args:
-        model: Model that returns logits ``[B, C]``; trained in place, on its current device.
-        loader: Iterable of batches ``(x, y)`` that can be read once per epoch, such as a
-            DataLoader or a list.
+        model: Model that returns logits ``[B, C]``, in any of the usual forms of outputs; trained
+            in place, on its current device.
+        loader: Iterable of batches that can be read once per epoch, such as a DataLoader or a list.
+            A batch is a pair ``(x, y)``, a tuple of more parts, or a dictionary.
         epochs: Number of training epochs.
         optimizer: None for Adam; a name (``adam``, ``adamw``, ``sgd``), a ``torch.optim.Optimizer``
             over the model's parameters, a function that creates one from parameters, or
@@ -108,6 +115,10 @@ def train(
         val_loader: Batches to validate on after each epoch, for the progress bar only.
         progress: Whether to show a progress bar.
         trainer: Options of the group ``trainer``, as in ``{"precision": "bf16-mixed"}``.
+        inputs: Key or position of the input in a batch, if it is not recognised. Several are a list
+            of keys, which are the names of the model's arguments, or a dictionary of keys by
+            argument.
+        labels: Key or position of the labels in a batch, if they are not recognised.
 
     Returns:
         The model.
@@ -119,7 +130,8 @@ def train(
         DivergedError: If the loss became infinite or not a number.
     """
     _check_module(model, "model")
-    task = DistillationTask(model, optimizer=_optimizer(optimizer, lr))
+    names = BatchNames(inputs, labels)
+    task = DistillationTask(model, optimizer=_optimizer(optimizer, lr), names=names)
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(
         task, model, loaders, epochs, label="train", progress=progress, trainer=trainer
@@ -143,6 +155,9 @@ def distill(
     val_loader: Iterable[Any] | None = None,
     progress: bool = True,
     trainer: Mapping[str, Any] | None = None,
+    inputs: Names | None = None,
+    labels: Key | None = None,
+    teacher_inputs: Names | None = None,
 ) -> nn.Module:
     """Train a student on labels and on a teacher's soft targets.
 
@@ -150,12 +165,12 @@ def distill(
 
     Args:
         student: Model that returns logits ``[B, C]``; trained in place, on its current device.
-        teacher: Model that returns logits ``[B, C]`` for the same inputs; its weights and buffers
-            never change. It is moved to the student's device and left in eval mode. Or an estimator
-            with ``predict_proba``, a function from a batch on the CPU to logits, a program of
-            ``torch.export``, the path of a model, such as ``teacher.onnx``, or a list of these.
-        loader: Iterable of batches ``(x, y)`` that can be read once per epoch, such as a
-            DataLoader or a list.
+        teacher: Model that returns logits ``[B, C]`` for the same samples; its weights and buffers
+            never change, and may be of lower precision. It is moved to the student's device and
+            left in eval mode. Or an estimator with ``predict_proba``, a function from a batch on
+            the CPU to logits, a program of ``torch.export``, the path of a model, such as
+            ``teacher.onnx``, or a list of these.
+        loader: Iterable of batches, as for :func:`train`.
         epochs: Number of training epochs.
         temperature: Temperature T of the soft loss.
         hard_weight: Weight of the cross-entropy with the labels.
@@ -170,6 +185,10 @@ def distill(
         val_loader: Batches to validate on after each epoch, for the progress bar only.
         progress: Whether to show a progress bar.
         trainer: Options of the group ``trainer``, as for :func:`train`.
+        inputs: Key or position of the student's input in a batch, as for :func:`train`.
+        labels: Key or position of the labels in a batch.
+        teacher_inputs: Key or position of the teacher's input, if it has another than the student,
+            such as larger images.
 
     Returns:
         The student.
@@ -191,7 +210,10 @@ def distill(
         features=tuple(map(Feature.of, features)),
     )
     _check_module(student, "student")
-    task = DistillationTask(student, teacher, objective, optimizer=_optimizer(optimizer, lr))
+    names = BatchNames(inputs, labels, teacher_inputs)
+    task = DistillationTask(
+        student, teacher, objective, optimizer=_optimizer(optimizer, lr), names=names
+    )
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(
         task, student, loaders, epochs, label="distill", progress=progress, trainer=trainer
@@ -262,7 +284,8 @@ def _check_loader(loader: Any, name: str) -> None:
         )
     if loader is not None and not isinstance(loader, Iterable):
         raise ConfigError(
-            f"The {name} should be an iterable of batches (x, y); got {type(loader).__name__}."
+            f"The {name} should be an iterable of batches, such as pairs (x, y); got "
+            f"{type(loader).__name__}."
         )
 
 
@@ -285,7 +308,7 @@ def _fit_user_model(
         torch.inference_mode(False),  # the caller may have switched gradients off
         torch.enable_grad(),
         quiet_lightning(),
-        _name_bad_samples(model, loaders, options),
+        _name_bad_samples(model, loaders, options, task.reader),
         StageProgress(enabled=progress).stage(label, epochs) as advance,
     ):
         fit(task, loaders, options=options, advance=advance)
@@ -294,7 +317,7 @@ def _fit_user_model(
 
 @contextmanager
 def _name_bad_samples(
-    model: nn.Module, loaders: Loaders, options: TrainerOptions
+    model: nn.Module, loaders: Loaders, options: TrainerOptions, reader: BatchReader
 ) -> Iterator[None]:
     """When a training fails, look for inputs and labels in the loaders that explain it.
 
@@ -305,14 +328,16 @@ def _name_bad_samples(
 
     def record_classes(module: nn.Module, inputs: Any, outputs: Any) -> None:
         hook.remove()
-        classes.append(logits_of(outputs, len(inputs[0]), "model").shape[-1])
+        logits = without_wrapper(outputs)
+        if isinstance(logits, Tensor):
+            classes.append(logits.shape[-1])
 
     hook = model.register_forward_hook(record_classes)
     try:
         yield
     except (DivergedError, TeacherError, DataError, IndexError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not _is_index_error(error):
-            fault = _dtype_fault_in(loaders.train, error)
+            fault = _dtype_fault_in(loaders.train, error, reader)
             if fault is not None:
                 raise fault from None
             raise
@@ -321,7 +346,12 @@ def _name_bad_samples(
         if loaders.val is not None:
             limits.append((loaders.val, count_batches(loaders.val, options.limit_val_batches)))
         for loader, limit in limits:
-            fault = find_fault(loader, batches=limit, classes=classes[0] if classes else None)
+            fault = find_fault(
+                loader,
+                batches=limit,
+                classes=classes[0] if classes else None,
+                reader=reader,
+            )
             if fault is not None:
                 raise fault from None
         raise
@@ -329,13 +359,15 @@ def _name_bad_samples(
         hook.remove()
 
 
-def _dtype_fault_in(loader: Iterable[Any], error: RuntimeError) -> DataError | None:
+def _dtype_fault_in(
+    loader: Iterable[Any], error: RuntimeError, reader: BatchReader
+) -> DataError | None:
     """Return the error about the type of a loader's inputs; None if there is no further batch."""
     batch = next(iter(loader), None)
     if batch is None:
         return None
-    x, _ = read_pair(batch)
-    return dtype_fault(x, error)
+    faults = [dtype_fault(x, error) for x in tensors_of(own_inputs(reader.read(batch)))]
+    return next(filter(None, faults), None)
 
 
 def _is_index_error(error: RuntimeError) -> bool:

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from limbeck._base.errors import DivergedError
+from limbeck.data.batch_forms import BatchNames, Key, Names
+from limbeck.data.inputs import Inputs, ModelInputs
 from limbeck.data.loaders import find_fault
 from limbeck.losses import Objective
 from limbeck.teacher.adapt import TeacherModels
@@ -21,9 +23,10 @@ from limbeck.training.task import DistillationTask
 class DistillationModule(L.LightningModule):
     """Trains students from labels and, if there is one, from a teacher.
 
-    Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches. Without a teacher it
-    is plain supervised training. Labels ``[B, T]`` are those of a language model, whose logits are
-    ``[B, T, C]``: the losses count each position, but not those whose label is -100.
+    Works with any ``lightning.Trainer`` and any loader of ``(x, y)`` batches, tuples of more parts
+    or dictionaries. Without a teacher it is plain supervised training. Labels ``[B, T]`` are those
+    of a language model, whose logits are ``[B, T, C]``: the losses count each position, but not
+    those whose label is -100.
 
     Logs per epoch ``train_loss``, ``train_hard``, ``train_soft``, ``val_loss`` (cross-entropy with
     the labels, nats) and ``val_acc``, and ``train_feature`` where layers guide the student; for a
@@ -43,6 +46,9 @@ class DistillationModule(L.LightningModule):
         arm_names: Names of the cohort's arms.
         seeds: Seeds of the cohort. The dropout of a student then depends on its seed and the epoch
             alone, so that a resumed training repeats it.
+        inputs: Key or position of the student's input in a batch, as for :func:`limbeck.train`.
+        labels: Key or position of the labels in a batch.
+        teacher_inputs: Key or position of the teacher's input, as for :func:`limbeck.distill`.
 
     Raises:
         TeacherError: If an objective needs a teacher and there is none, its weights are not finite,
@@ -60,10 +66,19 @@ class DistillationModule(L.LightningModule):
         optimizer: OptimizerLike | None = None,
         arm_names: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None,
+        inputs: Names | None = None,
+        labels: Key | None = None,
+        teacher_inputs: Names | None = None,
     ):
         super().__init__()
         task = DistillationTask(
-            student, teacher, objective, optimizer=optimizer, arm_names=arm_names, seeds=seeds
+            student,
+            teacher,
+            objective,
+            optimizer=optimizer,
+            arm_names=arm_names,
+            seeds=seeds,
+            names=BatchNames(inputs, labels, teacher_inputs),
         )
         # A tuple keeps the task out of the names of weights in checkpoints.
         self._task = (task,)
@@ -79,11 +94,13 @@ class DistillationModule(L.LightningModule):
         """Students whose loss became infinite or not a number: arm and seed by position, reason."""
         return self.task.diverged
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: ModelInputs) -> Tensor:
         """Logits ``[B, C]`` of a single student for ``[B, ...]``, else ``[A, S, B, C]`` for
         ``[S, B, ...]``.
         """
-        return self.cohort(x[None])[0, 0] if self.cohort.student is not None else self.cohort(x)
+        if self.cohort.student is None:
+            return self.cohort(x)
+        return self.cohort(x if isinstance(x, Inputs) else x[None])[0, 0]
 
     def setup(self, stage: str) -> None:
         """Create the projections of hints, before the optimizer is created."""
@@ -122,6 +139,7 @@ class DistillationModule(L.LightningModule):
 
         None, which leaves the batch out, for a single sample on which they cannot be trained.
         """
+        batch = self.task.reader.read(batch)
         return self.task(batch) if self.task.can_train_on(batch) else None
 
     def configure_gradient_clipping(
@@ -155,7 +173,7 @@ class DistillationModule(L.LightningModule):
             loader = self.trainer.train_dataloader
             if isinstance(loader, DataLoader):
                 batches = self.trainer.num_training_batches
-                fault = find_fault(loader, batches=batches, classes=None)
+                fault = find_fault(loader, batches=batches, classes=None, reader=self.task.reader)
                 if fault is not None:
                     raise fault from None
             raise

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckWarning
-from limbeck.data.batches import Batch
+from limbeck.data.batches import Batch, own_inputs
+from limbeck.data.inputs import ModelInputs, call, map_inputs
 from limbeck.models.output import logits_of
 from limbeck.training.cohort.stack import Cohort
 
@@ -37,32 +38,40 @@ class SingleSampleCheck:
         if samples >= 2:
             return True
         if self.needs_two is None:
-            self.needs_two = _needs_two(self.cohort, batch.x[0])
+            self.needs_two = _needs_two(self.cohort, own_inputs(batch))
             if self.needs_two:
                 _warn()
         return not self.needs_two
 
 
-def _needs_two(cohort: Cohort, x: Tensor) -> bool:
+def _needs_two(cohort: Cohort, x: ModelInputs) -> bool:
     """Whether a student in training mode fails on one sample but not on two.
 
     Args:
         cohort: Students.
-        x: Inputs ``[B, *shape]`` of any number of samples.
+        x: Inputs, ``[B, *shape]`` each, of any number of samples.
     """
     student = cohort.member(0, 0) if cohort.student is None else copy.deepcopy(cohort.student)
-    first = next(student.parameters(), x)
-    inputs = x.new_zeros(2, *x.shape[1:]).to(first.device)
-    if inputs.is_floating_point() and first.is_floating_point():
-        inputs = inputs.to(first.dtype)  # before the batch is converted to bf16-true or 64-true
-    return not _can_run(student, inputs[:1]) and _can_run(student, inputs)
+    first = next(student.parameters(), torch.empty(0))
+
+    def zeros(values: Tensor, samples: int) -> Tensor:
+        blank = values.new_zeros(samples, *values.shape[1:]).to(first.device)
+        if blank.is_floating_point() and first.is_floating_point():
+            return blank.to(first.dtype)  # before the batch is converted to bf16-true or 64-true
+        return blank
+
+    def can_run(samples: int) -> bool:
+        inputs = map_inputs(x, lambda values: zeros(values, samples))
+        return _can_run(student, inputs, samples, first.device)
+
+    return not can_run(1) and can_run(2)
 
 
-def _can_run(student: nn.Module, inputs: Tensor) -> bool:
-    devices = [inputs.device] if inputs.device.type == "cuda" else []
+def _can_run(student: nn.Module, inputs: ModelInputs, samples: int, device: torch.device) -> bool:
+    devices = [device] if device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices=devices):
         try:
-            logits_of(student(inputs), len(inputs), "student")
+            logits_of(call(student, inputs), samples, "student")
         except (ConfigError, ValueError, RuntimeError, IndexError):
             return False
     return True

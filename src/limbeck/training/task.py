@@ -1,15 +1,17 @@
 """Computation of a training step: outputs of students and teacher, losses and their means."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from limbeck._base.compiler_cache import use_private_compiler_cache
 from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
-from limbeck.data.batches import Batch, Mixed, as_batch
-from limbeck.data.loaders import match_double
+from limbeck.data.batch_forms import BatchNames
+from limbeck.data.batch_reader import BatchReader
+from limbeck.data.batches import Batch, Mixed, own_inputs, student_inputs, teacher_inputs
+from limbeck.data.inputs import ModelInputs, map_inputs
 from limbeck.evaluation.metrics import top_class
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
 from limbeck.losses.sparse import SparseTargets
@@ -19,7 +21,7 @@ from limbeck.teacher.checks import check_separate
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher, TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.stack import Cohort
-from limbeck.training.features import FeatureTerm
+from limbeck.training.features import FeatureTerm, GuidedTerms
 from limbeck.training.means import Counts, Reduce, RunningMeans, weights_of_terms
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.single_samples import SingleSampleCheck
@@ -28,15 +30,6 @@ Targets = Tensor | SparseTargets
 """A teacher's answer: logits, or a part of its distribution."""
 TRAIN_METRICS = ("train_loss", "train_hard", "train_soft", "train_feature")
 VAL_METRICS = ("loss", "acc")
-
-
-class GuidedTerms(NamedTuple):
-    """Loss terms of a student with features, ``[A, S]`` each; ``feature`` includes its weights."""
-
-    loss: Tensor
-    hard: Tensor
-    soft: Tensor
-    feature: Tensor
 
 
 class DistillationTask(nn.Module):
@@ -59,6 +52,7 @@ class DistillationTask(nn.Module):
         optimizer: OptimizerLike | None = None,
         arm_names: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None,
+        names: BatchNames | None = None,
     ):
         super().__init__()
         self.cohort = student if isinstance(student, Cohort) else Cohort.of_one(student)
@@ -74,6 +68,9 @@ class DistillationTask(nn.Module):
         self.seeds = None if seeds is None else list(seeds)
         self.prefixes = self._prefixes(arm_names)
         self._check()
+        model = self.cohort if self.cohort.student is None else self.cohort.student
+        teachers = self.signal.models if isinstance(self.signal, LiveTeacher) else [None]
+        self.reader = BatchReader(names, model, teachers[0])
         self.answer_check = AnswerCheck(self.objective.finite_loss)
         self.feature_term = self._feature_term()
         self.predicts_tokens = False
@@ -137,7 +134,8 @@ class DistillationTask(nn.Module):
             first = next(iter(batches), None)
         if first is None:
             raise ConfigError("The loader returned no batch, so nothing can be learnt.")
-        self.feature_term.fit_to(as_batch(first).x[0])
+        batch = self.reader.read(first)
+        self.feature_term.fit_to(own_inputs(batch), batch.teacher_inputs)
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """Parameters that the optimizer trains: the students' and those of projections.
@@ -211,53 +209,52 @@ class DistillationTask(nn.Module):
 
     def can_train_on(self, batch: Any) -> bool:
         """Whether the students can be trained on a batch, see :class:`SingleSampleCheck`."""
-        return self.single_samples.accepts(self._batch(batch))
+        return self.single_samples.accepts(self.reader.read(batch))
 
     def forward(self, batch: Any) -> Tensor:
         """Sum of the students' losses."""
-        batch = self._batch(batch)
+        batch = self.reader.read(batch)
         counts = batch.counts or _count(batch.y)
         terms = self._terms_of(batch, counts)
         values = torch.stack([term.detach() for term in terms])
         self._train.add(values, weights_of_terms(values, counts))
         return terms.loss.sum()
 
-    def inputs_of(self, batch: Any) -> Tensor:
+    def inputs_of(self, batch: Any) -> ModelInputs:
         """Inputs for :class:`limbeck.DistillationModule` of a batch with or without labels."""
-        if isinstance(batch, Tensor):
-            return match_double(batch, self.cohort)
-        if not isinstance(batch, Batch) and isinstance(batch, (tuple, list)):
-            return self.inputs_of(torch.as_tensor(batch[0]))
-        x = self._batch(batch).x
-        return x if self.cohort.student is None else x[0]
-
-    def _batch(self, batch: Any) -> Batch:
-        batch = as_batch(batch)
-        if batch.x.dtype != torch.float64:
-            return batch
-        return batch._replace(x=match_double(batch.x, self.cohort))
+        if not isinstance(batch, Batch):
+            return self.reader.read_inputs(batch)
+        batch = self.reader.read(batch)
+        return batch.x if self.cohort.student is None else own_inputs(batch)
 
     def _terms_of(self, batch: Batch, counts: Counts) -> Terms | GuidedTerms:
         if self.feature_term is not None:
             return self._guided_terms(self.feature_term, batch, counts)
-        if should_chunk(self.cohort.student, self.objective, batch.y):
+        is_plain = batch.inputs is None and batch.teacher_inputs is None
+        if is_plain and should_chunk(self.cohort.student, self.objective, batch.y):
             signal = self.signal if self.objective.needs_teacher else None
             return chunked_terms(
                 self.cohort.student, self.objective, batch, signal, counts, self._check_answers
             )
-        return self._compute(batch.x, self._targets(batch), batch.y, batch.mixed, counts)
+        inputs = student_inputs(batch)
+        return self._compute(inputs, self._targets(batch), batch.y, batch.mixed, counts)
 
     def _guided_terms(self, feature_term: FeatureTerm, batch: Batch, counts: Counts) -> GuidedTerms:
         """Compute the terms of a student with features, without compilation."""
         with feature_term.record_outputs():
             targets = self._targets(batch)
-            terms = self._terms(batch.x, targets, batch.y, batch.mixed, counts)
+            terms = self._terms(student_inputs(batch), targets, batch.y, batch.mixed, counts)
         predictions = batch.y.shape[2:].numel()  # per sample
         feature = (feature_term().sum() * predictions / counts[1]).view(1, 1)
         return GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
 
     def _terms(
-        self, x: Tensor, targets: Targets | None, y: Tensor, mixed: Mixed | None, counts: Counts
+        self,
+        x: ModelInputs,
+        targets: Targets | None,
+        y: Tensor,
+        mixed: Mixed | None,
+        counts: Counts,
     ) -> Terms:
         logits = self.cohort(x)
         if logits.shape[-y.ndim : -1] != y.shape[1:]:
@@ -281,7 +278,7 @@ class DistillationTask(nn.Module):
         if batch.sample is not None:
             answers = self.signal(batch.x, batch.sample, batch.view)
         else:
-            answers = self.signal(batch.x.flatten(0, 1), None, None)
+            answers = self.signal(teacher_inputs(batch), None, None)
             answers = _map(answers, lambda part: part.unflatten(0, batch.x.shape[:2]))
         self._check_answers(answers, batch)
         return answers
@@ -297,8 +294,9 @@ class DistillationTask(nn.Module):
 
     def validate(self, batch: Any, loader: int = 0) -> None:
         """Add cross-entropy and accuracy of every student on a batch of a loader."""
-        batch = self._batch(batch)
-        logits, y = self.cohort(batch.x.clone()), batch.y  # a model may change x in place
+        batch = self.reader.read(batch)
+        copies = map_inputs(student_inputs(batch), Tensor.clone)  # a model may change its inputs
+        logits, y = self.cohort(copies), batch.y
         self.predicts_tokens = y.ndim == 3
         if self.predicts_tokens:
             logits, y = logits.flatten(-3, -2), y.flatten(1)

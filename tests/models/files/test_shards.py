@@ -35,6 +35,31 @@ def test_weights_in_several_files_are_read(shards):
         assert torch.equal(load_model(place, Own).model(x), model(x))
 
 
+def test_a_part_stands_for_all_of_them(shards):
+    folder, model = shards
+    x = torch.rand(2, 5)
+    part = folder / "model-00002-of-00002.safetensors"
+    assert torch.equal(load_model(part, Own).model(x), model(x))
+
+
+@pytest.mark.parametrize("place", ["", "pytorch_model.bin.index.json", "part"])
+def test_parts_of_torch_save_are_read(tmp_path, place):
+    model = Own().eval()
+    names = {}
+    for number, name in enumerate(model.state_dict()):
+        names[name] = f"pytorch_model-0000{1 + number % 2}-of-00002.bin"
+    for file in set(names.values()):
+        state = {name: model.state_dict()[name] for name in names if names[name] == file}
+        torch.save(state, tmp_path / file)
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": names}))
+    place = place if place != "part" else "pytorch_model-00001-of-00002.bin"
+    x = torch.rand(2, 5)
+    assert torch.equal(load_model(tmp_path / place, Own).model(x), model(x))
+    (tmp_path / "pytorch_model-00001-of-00002.bin").write_bytes(b"<html>")
+    with pytest.raises(UntrustedFileError, match=r"00001-of-00002\.bin is a web page"):
+        load_model(tmp_path, Own)
+
+
 def test_a_missing_part_is_named(shards):
     folder, _ = shards
     (folder / "model-00002-of-00002.safetensors").unlink()

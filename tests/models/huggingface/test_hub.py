@@ -147,12 +147,37 @@ def test_damaged_weights_are_refused(folder, damage):
 def test_pickled_weights_are_refused_unread(folder):
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Exploding()))
-    with pytest.raises(UntrustedFileError, match=r"pytorch_model\.bin, a pickle"):
+    with pytest.raises(
+        UntrustedFileError, match=r"pytorch_model\.bin is a pickle that torch\.save"
+    ):
         HuggingFace((LENGTH,), CLASSES, path=folder)
     (folder / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": {"x": "pytorch_model.bin"}})
     )
     with pytest.raises(UntrustedFileError, match=r"names the file 'pytorch_model\.bin'"):
+        HuggingFace((LENGTH,), CLASSES, path=folder)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_weights_of_torch_save_are_read_as_data(folder, parts):
+    state = dict(new_model().net.state_dict())
+    names = {}
+    for number, name in enumerate(state):
+        names[name] = f"pytorch_model-0000{1 + number % parts}-of-0000{parts}.bin"
+    if parts == 1:
+        torch.save(state, folder / "pytorch_model.bin")
+    else:
+        for file in set(names.values()):
+            torch.save({name: state[name] for name in state if names[name] == file}, folder / file)
+        index = {"metadata": {}, "weight_map": names}
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+    model = HuggingFace((LENGTH,), CLASSES, path=folder).eval()
+    assert torch.equal(model(ids_of()), new_model().eval()(ids_of()))
+    rewrite(folder / "config.json", n_layer=3)
+    with pytest.raises(
+        ConfigError, match=r"do not fit config\.json: transformer\.h\.2.*is missing"
+    ):
         HuggingFace((LENGTH,), CLASSES, path=folder)
 
 

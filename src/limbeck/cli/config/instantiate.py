@@ -341,6 +341,8 @@ class _Builder:
         if answers is not None:
             return answers
         source = as_list(settings.pop("from"))
+        key = settings.pop("key", None)
+        key = None if key is None else str(key)
         trust = settings.pop("trust_pickle", False)
         if not isinstance(trust, bool):
             raise ConfigError(f"teacher.trust_pickle={trust!r} should be true or false.")
@@ -350,7 +352,7 @@ class _Builder:
         if model is not None:
             model = self.objects.create_function(model, "teacher.model")
         if not settings:  # teacher=none with teacher.from
-            return Teacher(model=model, source=source, trust_pickle=trust)
+            return Teacher(model=model, source=source, key=key, trust_pickle=trust)
         epochs = check_count("teacher.epochs", settings.pop("epochs"))
         views = settings.pop("views")
         if views is None:
@@ -363,6 +365,7 @@ class _Builder:
             optimizer=_record(Optimizer, settings.pop("optimizer"), "teacher.optimizer"),
             epochs=self._limit_epochs(epochs),
             source=source,
+            key=key,
             trust_pickle=trust,
             **settings,
         )

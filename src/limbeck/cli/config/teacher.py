@@ -16,10 +16,11 @@ TEACHER_KEYS = (
     "combine",
     "seed",
     "from",
+    "key",
     "trust_pickle",
     *ANSWERS_KEYS,
 )
-NO_TEACHER_KEYS = ("model", "from", "trust_pickle", *ANSWERS_KEYS)
+NO_TEACHER_KEYS = ("model", "from", "key", "trust_pickle", *ANSWERS_KEYS)
 
 
 def take_answers(settings: dict[str, Any]) -> Answers | None:

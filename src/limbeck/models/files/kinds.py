@@ -1,5 +1,7 @@
 """Kinds of files and folders that hold no weights limbeck can read, and what to do about each."""
 
+import itertools
+import re
 import tarfile
 import zipfile
 from collections.abc import Sequence
@@ -38,6 +40,8 @@ _STARTS: Sequence[tuple[bytes, Kind]] = (
         ),
     ),
     (b"\x89HDF\r\n\x1a\n", Kind("an HDF5 file (Keras?)", OTHER_FRAMEWORK)),
+    (b"PAR1", Kind("a Parquet file, perhaps of data or answers", OTHER_FRAMEWORK)),
+    (b"Rar!", Kind("a compressed archive (rar)", "Unpack it first")),
     (b"GGUF", Kind("a GGUF file (llama.cpp)", OTHER_FRAMEWORK)),
     (
         b"\x93NUMPY",
@@ -52,6 +56,18 @@ _STARTS: Sequence[tuple[bytes, Kind]] = (
 _EMPTY = Kind("empty", "Copy or download it again")
 _WEB_PAGE = Kind("a web page, perhaps the error message of a failed download", DOWNLOAD_AGAIN)
 _TAR = Kind("a tar archive", "Unpack it first")
+_OLD_TAR = Kind(
+    "a checkpoint in the tar format that PyTorch wrote in 2016",
+    "If you trust it, convert it: torch.save(torch.load('FILE', weights_only=False), 'weights.pt')",
+)
+_OLD_TAR_NAMES = {"sys_info", "pickle", "storages", "tensors"}
+_CUT_ZIP = Kind(
+    "damaged or incomplete: it begins like a zip archive but has no end, as after an interrupted "
+    "download",
+    "Copy or download it again",
+)
+_OPENVINO = Kind("a model of OpenVINO", OTHER_FRAMEWORK)
+_EXECUTORCH = Kind("a program of ExecuTorch", OTHER_FRAMEWORK)
 _ONNX = Kind(
     "an ONNX model",
     f"{OTHER_FRAMEWORK}. Choose the checkpoint that it was exported from; for a student of "
@@ -81,7 +97,21 @@ _PICKLE = Kind(
 )
 _TORCH_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
 """Number at the start of files that torch.save wrote before version 1.6."""
-_SUFFIXES = {".onnx": _ONNX, ".pb": _TENSORFLOW, ".h5": _KERAS, ".keras": _KERAS}
+_SUFFIXES = {
+    ".onnx": _ONNX,
+    ".pb": _TENSORFLOW,
+    ".index": _TENSORFLOW,
+    ".h5": _KERAS,
+    ".keras": _KERAS,
+    ".msgpack": Kind("a Flax model", OTHER_FRAMEWORK),
+    ".params": Kind("a model of MXNet", OTHER_FRAMEWORK),
+    ".caffemodel": Kind("a model of Caffe", OTHER_FRAMEWORK),
+    ".mlmodel": Kind("a Core ML model", OTHER_FRAMEWORK),
+    ".engine": Kind("a TensorRT engine", OTHER_FRAMEWORK),
+    ".plan": Kind("a TensorRT engine", OTHER_FRAMEWORK),
+}
+_PADDLE = Kind("a model of PaddlePaddle", OTHER_FRAMEWORK)
+_PADDLE_SUFFIXES = (".pdparams", ".pdopt", ".pdmodel", ".pdiparams")
 
 
 def kind_of(file: Path) -> Kind | None:
@@ -96,10 +126,16 @@ def kind_of(file: Path) -> Kind | None:
     if head.startswith(b"PK\x03\x04"):
         return _kind_of_zip(file)
     text = head.lstrip().lower()
+    if text.startswith(b"<?xml") and b"<net " in text:
+        return _OPENVINO
     if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
         return _WEB_PAGE
     if head[4:8] == b"TFL3":
         return _TFLITE
+    if head[4:6] == b"ET" and head[6:8].isdigit():
+        return _EXECUTORCH
+    if file.suffix in _PADDLE_SUFFIXES:
+        return _PADDLE
     if head.startswith(b"\x08") and (b"pytorch" in head[:64] or b"limbeck" in head[:64]):
         return _ONNX
     if head.startswith(b"\x80"):
@@ -108,8 +144,10 @@ def kind_of(file: Path) -> Kind | None:
         return _ONNX
     if file.suffix in _SUFFIXES:
         return _SUFFIXES[file.suffix]
+    if re.fullmatch(r"\.data-\d{5}-of-\d{5}", file.suffix):
+        return _TENSORFLOW
     if head[257:262] == b"ustar" and tarfile.is_tarfile(file):
-        return _TAR
+        return _kind_of_tar(file)
     return _kind_of_text(head)
 
 
@@ -124,8 +162,20 @@ def _kind_of_text(head: bytes) -> Kind | None:
     return Kind(f"a text file, which begins with {lines[0].strip()[:60]!r}", DOWNLOAD_AGAIN)
 
 
+def _kind_of_tar(file: Path) -> Kind:
+    """Recognise the tar format of PyTorch among tar archives, by the names of its first files."""
+    try:
+        with tarfile.open(file) as archive:
+            names = {entry.name for entry in itertools.islice(archive, len(_OLD_TAR_NAMES))}
+    except (tarfile.TarError, ValueError, EOFError, OSError):
+        return _TAR
+    return _OLD_TAR if names & _OLD_TAR_NAMES else _TAR
+
+
 def _kind_of_zip(file: Path) -> Kind | None:
     """Recognise the kind of a zip archive; None for one of torch.save, or a damaged one."""
+    if not zipfile.is_zipfile(file):
+        return _CUT_ZIP
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -164,29 +214,3 @@ def unreadable(file: Path, expected: str, reason: object = "") -> UntrustedFileE
         )
     advice = kind.advice.replace("'FILE'", repr(str(file)))
     return UntrustedFileError(f"{file} is {kind.name}. {advice}.")
-
-
-def explain_folder(folder: Path) -> str:
-    """Describe what a folder without weights contains, and what to do; the end of a sentence."""
-    names = sorted(file.name for file in folder.iterdir() if file.is_file())
-    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
-        return (
-            "is a distributed checkpoint. Convert it: python -m "
-            f"torch.distributed.checkpoint.format_utils dcp_to_torch {folder} weights.pt"
-        )
-    if "bundle.json" in names:
-        return (
-            "is a bundle, which holds ONNX models. Choose the run it was exported from, or a "
-            "student's folder in RUN/students"
-        )
-    checkpoints = [name for name in names if name.endswith(CHECKPOINT_SUFFIXES)]
-    if checkpoints:
-        others = f" and {len(checkpoints) - 3} more" if len(checkpoints) > 3 else ""
-        return (
-            f"has no model.safetensors but {', '.join(checkpoints[:3])}{others}. Choose a file: "
-            f"{folder / checkpoints[0]}"
-        )
-    return (
-        f"has no model.safetensors, and neither has {folder / 'teacher'}. Choose a run folder, a "
-        "model folder or a file"
-    )

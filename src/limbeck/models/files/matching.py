@@ -1,7 +1,7 @@
 """Matching a state dict with a model, by names and shapes."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +19,17 @@ _TRAINING_ONLY = re.compile(
 """Names that training adds next to the layers of a model, and on which no answer depends."""
 _WRAPPERS = ("module", "_orig_mod", "model", "net", "network", "teacher", "student")
 """Names under which training scripts hold the model itself."""
+_INSERTED = (
+    "module",
+    "model",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_checkpoint_wrapped_module",
+    "_forward_module",
+)
+"""Names that wrappers for devices, compilation or memory add, at any place in a name."""
+_DENSENET = re.compile(r"\b(denselayer\d+\.(?:norm|conv))\.([12])\b")
+"""Names in torchvision's files of DenseNets, whose models have ``norm1`` instead of ``norm.1``."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,11 @@ def compare(module: nn.Module, weights: Mapping[str, Tensor], prefix: str = "") 
     for name, tensor in weights.items():
         if name.startswith(prefix):
             inner[name.removeprefix(prefix)] = tensor
+    _fill_ties(inner, module)
     shapes = []
     for name, tensor in own.items():
-        if name in inner and inner[name].shape != tensor.shape:
-            shapes.append(
-                f"{name} has the shape {list(inner[name].shape)}, the model's has "
-                f"{list(tensor.shape)}"
-            )
+        if name in inner:
+            shapes += _misfit(name, inner[name], tensor)
     return Match(
         prefix=prefix,
         weights=inner,
@@ -113,6 +122,68 @@ def compare(module: nn.Module, weights: Mapping[str, Tensor], prefix: str = "") 
         shapes=shapes,
         names=own.keys(),
     )
+
+
+def _fill_ties(weights: dict[str, Tensor], module: nn.Module) -> None:
+    """Add the tensors that a module shares between names and a file has only once."""
+    names = defaultdict(list)
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names[id(parameter)].append(name)
+    for name, buffer in module.named_buffers(remove_duplicate=False):
+        names[id(buffer)].append(name)
+    for group in names.values():
+        saved = [name for name in group if name in weights]
+        if saved:
+            weights |= {name: weights[saved[0]] for name in group if name not in weights}
+
+
+def _misfit(name: str, tensor: Tensor, own: Tensor) -> list[str]:
+    """Describe why a tensor of a file cannot be one of a module; empty if it can."""
+    if tensor.shape != own.shape:
+        return [f"{name} has the shape {list(tensor.shape)}, the model's has {list(own.shape)}"]
+    if own.is_floating_point() and not tensor.is_floating_point():
+        return [
+            f"{name} has integers ({tensor.dtype}), as in quantised models, the model's has "
+            f"{own.dtype}"
+        ]
+    return []
+
+
+def without_wrappers(module: nn.Module, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of a file whose names differ from a module's by those of wrappers.
+
+    Wrappers such as DataParallel or ``torch.compile`` may be around any part of a model, as in
+    ``features.module.0.weight`` for ``features.0.weight``.
+
+    Returns:
+        The tensors by their new names; the same names if two of them would become one.
+    """
+    own: dict[str, str] = {}
+    for name in module.state_dict():
+        if own.setdefault(_plain(name), name) != name:
+            return dict(weights)
+    renamed = {}
+    for name, tensor in weights.items():
+        target = _own_name(_plain(name), own)
+        if target in renamed:
+            return dict(weights)
+        renamed[target] = tensor
+    return renamed
+
+
+def _plain(name: str) -> str:
+    parts = [part for part in name.split(".") if part not in _INSERTED]
+    return _DENSENET.sub(r"\1\2", ".".join(parts))
+
+
+def _own_name(plain: str, own: Mapping[str, str]) -> str:
+    """Return the name of a module's tensor with the prefix of the file."""
+    parts = plain.split(".")
+    for start in range(min(len(parts), _MAX_PREFIX_PARTS + 1)):
+        rest = ".".join(parts[start:])
+        if rest in own:
+            return ".".join([*parts[:start], own[rest]])
+    return plain
 
 
 def _prefixes(name: str) -> list[str]:

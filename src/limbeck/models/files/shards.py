@@ -1,6 +1,6 @@
-"""Safetensors files: the size of their headers, and weights in several of them.
+"""Weights in several files, and the size of the headers of safetensors files.
 
-The parts are listed in ``model.safetensors.index.json``.
+The parts are listed in ``model.safetensors.index.json``, or ``pytorch_model.bin.index.json``.
 """
 
 import os
@@ -16,12 +16,22 @@ MAX_HEADER_BYTES = 4 << 20
 MAX_PARTS = 1000
 """Largest number of parts in use: those of the largest models are a few hundred."""
 INDEX = "model.safetensors.index.json"
-_PART = re.compile(r"[\w.-]+\.safetensors")
+_INDEX_SUFFIX = re.compile(r"(\.safetensors|\.bin)\.index\.json$")
+_PART = re.compile(r"(?P<model>[\w.-]+)-\d{5}-of-\d{5}(?P<suffix>\.safetensors|\.bin)")
 
 
 def is_index(file: Path) -> bool:
     """Whether a file lists the parts of sharded weights, by its name."""
-    return file.name.endswith(".safetensors.index.json")
+    return _INDEX_SUFFIX.search(file.name) is not None
+
+
+def index_of(part: Path) -> Path | None:
+    """Return the index next to one of several files of weights; None if there is none."""
+    match = _PART.fullmatch(part.name)
+    if match is None:
+        return None
+    index = part.with_name(f"{match['model']}{match['suffix']}.index.json")
+    return index if index.is_file() else None
 
 
 def check_header(file: Path) -> None:
@@ -76,9 +86,11 @@ def _names_in(index: Path) -> set[str]:
             f"{index} is damaged: weight_map should name the file of each tensor."
         )
     names = set(map(str, parts.values()))
+    match = _INDEX_SUFFIX.search(index.name)
+    suffix = match[1] if match else ".safetensors"
     for name in names:
-        if not _PART.fullmatch(name):
+        if not re.fullmatch(rf"[\w.-]+\{suffix}", name):
             raise UntrustedFileError(
-                f"{index} names the file {name!r}; expected a .safetensors file next to it."
+                f"{index} names the file {name!r}; expected a {suffix} file next to it."
             )
     return names

@@ -1,9 +1,10 @@
 """State dicts in files of ``torch.save``, read without running code.
 
-Classes that a file names are replaced by :class:`Placeholder`, which does nothing but keep its
-state. So the tensors of a whole module, or next to a configuration, can be read as data.
+Classes that a file names are replaced by a placeholder, which does nothing but keep its state. So
+the tensors of a whole module, or next to a configuration, can be read as data.
 """
 
+import itertools
 import pickle
 import re
 import struct
@@ -19,11 +20,18 @@ from torch import Tensor, nn
 from limbeck._base.bundle_runtime import check_archive, open_file
 from limbeck._base.errors import TeacherError, UntrustedFileError
 from limbeck.models.files.kinds import kind_of, unreadable
+from limbeck.models.files.pickle_data import Placeholder, read_data
 
 MAX_DEPTH = 3
 """Maximum depth at which a state dict is searched for in a dictionary of dictionaries."""
+MAX_NAMES = 1 << 20
+"""Maximum number of tensors of a module; the same part may be in many places."""
+AVERAGES = ("ema", "average", "swa")
+"""Parts of the keys under which training scripts save a moving average of the weights."""
 MAX_RATIO, SMALL_BYTES = 16, 64 << 20
 """Largest size of all tensors, as a multiple of the size of their file, and in addition to it."""
+MAX_KEYS = 8
+"""Maximum number of keys in a message."""
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _DAMAGE = (
     RuntimeError,
@@ -31,27 +39,12 @@ _DAMAGE = (
     OSError,
     ValueError,
     LookupError,
+    ArithmeticError,
     TypeError,
     AttributeError,
     AssertionError,
     struct.error,
 )
-
-
-class Placeholder:
-    """An object of a class that is not loaded. It keeps its state, and runs no code."""
-
-    state: Any = None
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Placeholder":
-        """Create an empty placeholder, whatever the arguments."""
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
 
 
 def is_pickle(file: Path) -> bool:
@@ -60,13 +53,17 @@ def is_pickle(file: Path) -> bool:
         return content.read(4).startswith((b"PK\x03\x04", b"\x80"))
 
 
-def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.Module:
+def read_pickled(
+    file: Path, *, trust: bool = False, key: str | None = None
+) -> dict[str, Tensor] | nn.Module:
     """Read the tensors of a file of ``torch.save``, or the whole module of a trusted file.
 
     Args:
         file: File with a state dict or a module, possibly next to other objects (an optimizer, an
             epoch).
         trust: Whether to run the code in it, if there is any.
+        key: Entry of the file that holds the model, or first part of the names of its tensors;
+            None if there is only one model.
 
     Raises:
         TeacherError: If it contains no state dict, or several.
@@ -85,7 +82,7 @@ def read_pickled(file: Path, *, trust: bool = False) -> dict[str, Tensor] | nn.M
         raise unreadable(file, "a file of torch.save", error) from None
     except _DAMAGE:  # whose messages are about the code that read the file
         raise unreadable(file, "a file of torch.save") from None
-    weights = _weights_in(content, file)
+    weights = _weights_in(content, file, key)
     if not trust and isinstance(weights, dict) and sum(map(_size_of, weights.values())) > max_bytes:
         raise UntrustedFileError(
             f"{file} contains tensors that take more than {MAX_RATIO} times the size of the file "
@@ -122,14 +119,28 @@ def _size_of(tensor: Tensor) -> int:
 
 
 def _read_data(file: Path) -> Any:
-    """Read a file with a placeholder for each class that is not among torch's safe ones."""
+    """Read a file with a placeholder for each class that is not among torch's safe ones.
+
+    What torch refuses all the same, such as kinds of dictionaries, is interpreted as data.
+    """
+    try:
+        return _read_with_torch(file)
+    except pickle.UnpicklingError as error:
+        reason = error
+    try:
+        return read_data(file)
+    except _DAMAGE:
+        raise reason from None
+
+
+def _read_with_torch(file: Path) -> Any:
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(str(file))
     except _DAMAGE:
         names = []  # torch cannot list the classes in its format of before version 1.6
     stand_ins: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
     for name in sorted(names):
-        stand_ins.append((type(name, (Placeholder,), {}), name))
+        stand_ins.append((type(name, (Placeholder,), {"name": name}), name))
     with torch.serialization.safe_globals(stand_ins):
         return torch.load(file, map_location="cpu", weights_only=True)
 
@@ -163,21 +174,24 @@ def _needs_code(file: Path, error: pickle.UnpicklingError) -> UntrustedFileError
 # The state dict in the content --------------------------------------------------------------------
 
 
-def _weights_in(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
+def _weights_in(content: Any, file: Path, key: str | None) -> dict[str, Tensor] | nn.Module:
     """Return the state dict in a file, also if it is nested under a key."""
+    if key is not None:
+        return _weights_of(key, content, file)
     candidates = _candidates(content)
     if len(candidates) == 1:
         (model,) = candidates.values()
         return model
     if candidates:
+        names = list(candidates)
+        average = [name for name in names if any(part in name.lower() for part in AVERAGES)]
         raise TeacherError(
-            f"{file} contains several models: {', '.join(candidates)}. If you trust it, save only "
-            f"the teacher's: torch.save(torch.load({str(file)!r}, weights_only=False)"
-            f"{next(iter(candidates))}, 'weights.pt')."
+            f"{file} contains several models: {', '.join(names[:MAX_KEYS])}. Choose one, as with "
+            f"teacher.key={(average or names)[0]} (in Python: key=)."
         )
     if isinstance(content, Placeholder):
         raise UntrustedFileError(
-            f"{file} contains an object of {type(content).__name__} without a state dict in it: "
+            f"{file} contains an object of {content.name} without a state dict in it: "
             "reading it could run code, so limbeck does not. Save a state dict of the model "
             "with torch.save."
         )
@@ -187,11 +201,47 @@ def _weights_in(content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
     )
 
 
-def _candidates(content: Any) -> dict[str, dict[str, Tensor] | nn.Module]:
-    """Return the models at the highest level that has any.
+def _weights_of(key: str, content: Any, file: Path) -> dict[str, Tensor] | nn.Module:
+    """Return the state dict under a key at any depth, or the part of one below a prefix."""
+    level: dict[str, Any] = {"": content}
+    for _ in range(MAX_DEPTH + 1):
+        for path, value in level.items():
+            models = _candidates(value) if path == key or path.endswith(f".{key}") else {}
+            if len(models) == 1:
+                return next(iter(models.values()))
+            if models:
+                keys = [f"{key}.{name}" for name in models]
+                raise TeacherError(
+                    f"{file}: {key} contains several models. Set teacher.key to one of "
+                    f"{', '.join(keys[:MAX_KEYS])}."
+                )
+        level = _next_level(level)
+    candidates = _candidates(content)
+    for model in candidates.values():
+        part = weights_below(key, model) if isinstance(model, dict) else {}
+        if part:
+            return part
+    names = ", ".join(list(candidates)[:MAX_KEYS]) or "none"
+    raise TeacherError(
+        f"teacher.key={key}: {file} contains no model of that key, and no tensors below {key}. "
+        f"Keys of models in it: {names}."
+    )
 
-    The keys are the code for their weights, such as ``['model']``. A model further down belongs to
-    something else, such as the hyper-parameters.
+
+def weights_below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix and a period, without them."""
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in weights.items()
+        if name.startswith(start)
+    }
+
+
+def _candidates(content: Any) -> dict[str, dict[str, Tensor] | nn.Module]:
+    """Return the models at the highest level that has any, by their keys, such as ``model``.
+
+    A model further down belongs to something else, such as the hyper-parameters.
     """
     level: dict[str, Any] = {"": content}
     for _ in range(MAX_DEPTH + 1):
@@ -199,10 +249,10 @@ def _candidates(content: Any) -> dict[str, dict[str, Tensor] | nn.Module]:
         for path, value in level.items():
             if _is_state_dict(value):
                 models[path] = dict(value)
-            elif weights := dict(_state_of(value)):
-                models[f"{path}.state_dict()"] = weights
+            elif weights := dict(itertools.islice(_state_of(value), MAX_NAMES)):
+                models[path] = weights
             elif isinstance(value, nn.Module):
-                models[f"{path}.state_dict()"] = value
+                models[path] = value
         if models:
             return models
         level = _next_level(level)
@@ -219,7 +269,7 @@ def _next_level(level: Mapping[str, Any]) -> dict[str, Any]:
         visited.add(id(content))
         for key, value in content.items():
             if isinstance(key, str):
-                values[f"{path}[{key!r}]"] = value
+                values[f"{path}.{key}" if path else key] = value
     return values
 
 
@@ -253,5 +303,5 @@ def _state_of(module: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[s
 def _describe(content: Any) -> str:
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__}"
-    keys = ", ".join(map(str, list(content)[:8]))
+    keys = ", ".join(map(str, list(content)[:MAX_KEYS]))
     return f"a dictionary of {keys}" if keys else "an empty dictionary"

@@ -6,7 +6,6 @@ classes are built by the user and filled with :func:`load_weights`.
 
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,21 +18,28 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from limbeck._base.digests import file_digest
-from limbeck._base.errors import LimbeckWarning, TeacherError, UntrustedFileError
+from limbeck._base.errors import TeacherError, UntrustedFileError
 from limbeck._base.files import write_atomically, write_json, write_text
-from limbeck.models.files.kinds import explain_folder, kind_of, unreadable
-from limbeck.models.files.matching import Match, compare, matches
+from limbeck.models.files.fill import build_and_fill, fill, fill_rebuilt
+from limbeck.models.files.folders import explain_folder, only_checkpoint
+from limbeck.models.files.kinds import kind_of, unreadable
 from limbeck.models.files.rebuild import describe, read_description, rebuild
-from limbeck.models.files.shards import INDEX, check_header, is_index, parts_of
-from limbeck.models.files.state_dict import is_pickle, read_pickled
-from limbeck.models.normalized import model_name, without_normalization
+from limbeck.models.files.shards import INDEX, check_header, index_of, is_index, parts_of
+from limbeck.models.files.state_dict import is_pickle, read_pickled, weights_below
 from limbeck.models.protocols import CustomFiles
-from limbeck.models.zoo import TimmModel, TorchvisionModel
 
 WEIGHTS = "model.safetensors"
 DESCRIPTION = "model.json"
 MODEL_FILES = (WEIGHTS, DESCRIPTION, "config.json", "tokenizer.json", "model.onnx")
 """Names of all files of a model; the last is that of an ONNX teacher."""
+PLACES = (
+    WEIGHTS,
+    INDEX,
+    f"teacher/{WEIGHTS}",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Paths of weights in a folder, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True)
@@ -103,24 +109,28 @@ def _errors_of_the_system(file: Path) -> Iterator[None]:
 
 
 def find_weights(place: str | Path) -> Path:
-    """Find the weights at a path: a file, or ``model.safetensors`` in a model's or run's folder.
+    """Find the weights at a path: a file, or those in the folder of a model or run.
 
-    Weights in several files are found by their index.
+    Weights in several files are found by their index. In another folder they are the only file with
+    a suffix of weights.
 
     Raises:
         TeacherError: If there is none.
     """
     path = Path(place)
     if path.is_dir():
-        for candidate in (path / WEIGHTS, path / INDEX, path / "teacher" / WEIGHTS):
-            if candidate.is_file():
-                return candidate
+        for candidate in PLACES:
+            if (path / candidate).is_file():
+                return path / candidate
+        only = only_checkpoint(path)
+        if only is not None:
+            return only
         raise TeacherError(f"{path} {explain_folder(path)}.")
     if not path.is_file():
         raise TeacherError(
             f"{path} does not exist. Choose a run folder, a {WEIGHTS} or a state dict (.pt)."
         )
-    return path
+    return index_of(path) or path
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -132,7 +142,10 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     if is_index(file):
         weights: dict[str, Tensor] = {}
         for part in parts_of(file):
-            weights |= read_weights(part)
+            if part.suffix == ".safetensors" or not is_pickle(part):
+                weights |= read_weights(part)
+            else:
+                weights |= read_pickled(part)  # type: ignore[arg-type] # no module without trust
         return weights
     check_header(file)
     try:
@@ -156,32 +169,15 @@ def load_weights(model: nn.Module, file: Path) -> None:
         TeacherError: If they do not match.
         UntrustedFileError: If the file is damaged, or a pickle.
     """
-    _fill(model, read_weights(file), file)
-
-
-def _fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    if not isinstance(model, CustomFiles):
-        match = compare(model, weights)
-        if match.missing or match.surplus or match.shapes:
-            raise TeacherError(
-                f"{file} does not fit the model {model_name(model)}: {match.difference()}."
-            )
-    _load(model, weights, file)
-
-
-def _load(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    try:
-        if isinstance(model, CustomFiles):
-            model.load_weights(weights)
-        else:
-            model.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise TeacherError(f"{file} does not fit the model {model_name(model)}: {reason}") from None
+    fill(model, read_weights(file), file)
 
 
 def load_model(
-    place: str | Path, build: Callable[[], nn.Module] | None = None, *, trust_pickle: bool = False
+    place: str | Path,
+    build: Callable[[], nn.Module] | None = None,
+    *,
+    trust_pickle: bool = False,
+    key: str | None = None,
 ) -> LoadedModel:
     """Load a saved model in eval mode, with weights in float32.
 
@@ -194,6 +190,8 @@ def load_model(
             inside its normalisation.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
             tensors.
+        key: Model to take from a file with several: its key in the checkpoint, such as ``ema``, or
+            the first part of the names of its tensors.
 
     Raises:
         TeacherError: If there is no model, or the weights do not fit.
@@ -201,26 +199,41 @@ def load_model(
     """
     file = find_weights(place)
     if file.suffix != ".safetensors" and is_pickle(file):
-        return _load_pickled(file, build, trust=trust_pickle)
+        return _load_pickled(file, build, trust=trust_pickle, key=key)
     description_file = file.with_name(DESCRIPTION)
     description = read_checked_description(file)
     weights = read_weights(file)
+    if key is not None:
+        weights = _part_of(key, weights, file)
     if description.get("builder"):
         model = rebuild(description, description_file, weights)
-        _fill_rebuilt(model, weights, file)
+        fill_rebuilt(model, weights, file)
     elif description:
         reason = f"{description_file} names your own class"
-        model = _build_and_fill(weights, build, file, reason)
+        model = build_and_fill(weights, build, file, reason)
     else:
-        model = _build_and_fill(weights, build, file, f"{description_file} is missing")
+        model = build_and_fill(weights, build, file, f"{description_file} is missing")
     return LoadedModel(model.eval(), description)
 
 
-def _load_pickled(file: Path, build: Callable[[], nn.Module] | None, *, trust: bool) -> LoadedModel:
-    content = read_pickled(file, trust=trust)
+def _part_of(key: str, weights: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
+    part = weights_below(key, weights)
+    if not part:
+        names = ", ".join(dict.fromkeys(name.partition(".")[0] for name in list(weights)[:8]))
+        raise TeacherError(
+            f"teacher.key={key}: {file} contains no tensors below {key}. Its names begin with "
+            f"{names}."
+        )
+    return part
+
+
+def _load_pickled(
+    file: Path, build: Callable[[], nn.Module] | None, *, trust: bool, key: str | None
+) -> LoadedModel:
+    content = read_pickled(file, trust=trust, key=key)
     if isinstance(content, nn.Module):
         return LoadedModel(content.float().eval(), {})
-    model = _build_and_fill(content, build, file, "it contains only weights")
+    model = build_and_fill(content, build, file, "it contains only weights")
     return LoadedModel(model.eval(), {})
 
 
@@ -240,86 +253,3 @@ def read_checked_description(file: Path) -> dict[str, Any]:
             f"{description_file}."
         )
     return description
-
-
-def _fill_rebuilt(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    """Fill a model that may be on the meta device, after checking names and shapes."""
-    is_meta = any(parameter.is_meta for parameter in model.parameters())
-    if is_meta and not isinstance(model, CustomFiles):
-        _fill(model, {name: tensor.to("meta") for name, tensor in weights.items()}, file)
-        model.to_empty(device="cpu")
-    _fill(model, weights, file)
-
-
-def _build_and_fill(
-    weights: dict[str, Tensor], build: Callable[[], nn.Module] | None, file: Path, reason: str
-) -> nn.Module:
-    """Build a user's model, and fill it or the network in it that the weights belong to."""
-    if build is None:
-        raise TeacherError(
-            f"{file}: {reason}, so limbeck cannot rebuild the model. Set the model that it belongs "
-            "to (teacher.model), or in Python pass build=, a function that returns the untrained "
-            "model."
-        )
-    model = build()
-    net = without_normalization(model)
-    if isinstance(net, CustomFiles):
-        _fill(net, weights, file)
-        return model
-    # pairs of the part that the weights may belong to and the model to return: weights may come
-    # with or without normalisation, and for library networks without limbeck's wrapper
-    parts = [(model, model), (net, net)]
-    if isinstance(net, (TorchvisionModel, TimmModel)):
-        parts.append((net.net, net))
-    closest: Match | None = None
-    for part, whole in parts:
-        candidates = matches(part, weights)
-        if candidates[0].is_complete:
-            _check_unique(candidates, file)
-            _warn_of_dropped(candidates[0], file)
-            _load(part, candidates[0].module_weights(), file)
-            return whole
-        if _loads_with_hooks(part, candidates[0]):
-            return whole
-        if closest is None or candidates[0].fit > closest.fit:
-            closest = candidates[0]
-    assert closest is not None
-    raise TeacherError(
-        f"{file} does not fit the model {model_name(model)}: {closest.difference()}. Describe the "
-        "architecture of the file with teacher= (in Python: build=)."
-    )
-
-
-def _loads_with_hooks(module: nn.Module, match: Match) -> bool:
-    """Load weights whose names only the module's own hooks translate; return whether they fit.
-
-    An example is ``weight_norm``, whose tensors had other names before PyTorch 2.0.
-    """
-    if not match.missing or not match.surplus or match.dropped:
-        return False
-    try:
-        module.load_state_dict(match.weights, strict=True)
-    except RuntimeError:
-        return False
-    return True
-
-
-def _check_unique(candidates: Sequence[Match], file: Path) -> None:
-    """Refuse a file with several models that fit, such as a model and its moving average."""
-    complete = [match.prefix for match in candidates if match.is_complete]
-    if len(complete) > 1:
-        raise TeacherError(
-            f"{file} contains several models that fit: the tensors below {' and '.join(complete)}. "
-            "Save only the teacher's, without the others."
-        )
-
-
-def _warn_of_dropped(match: Match, file: Path) -> None:
-    if match.dropped:
-        names = dict.fromkeys(name.partition(".")[0] for name in match.dropped)
-        warnings.warn(
-            f"{file}: only the tensors below {match.prefix} are read; others are left out "
-            f"({', '.join(names)}).",
-            LimbeckWarning,
-            stacklevel=2,
-        )

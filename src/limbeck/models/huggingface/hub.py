@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import safe_open
+from torch import Tensor
 
 from limbeck._base.errors import ConfigError, DataError, ResourceError, UntrustedFileError
 from limbeck._base.reading import parse_json, read_bytes
 from limbeck._base.tokenizer_calls import call_tokenizer, largest_id
-from limbeck.models.files.shards import INDEX, check_header, parts_of
-from limbeck.models.files.state_dict import is_pickle
+from limbeck.models.files.shards import INDEX, check_header, is_index, parts_of
+from limbeck.models.files.state_dict import read_pickled
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+"""Files of weights in the format of before safetensors."""
 MAX_TOKEN_ID = 1 << 26
 REACH_SECONDS = 5.0
 """Timeout of the first request to the hub, in seconds."""
@@ -71,7 +74,7 @@ def find_folder(path: str | Path) -> Path:
     Raises:
         ConfigError: If there is no such folder, and no model of that name on the hub.
         ResourceError: If the hub cannot be reached.
-        UntrustedFileError: If its weights are pickled.
+        UntrustedFileError: If the list of its parts is damaged.
     """
     folder = Path(str(path))
     if not folder.is_dir():
@@ -129,7 +132,7 @@ def _no_download(name: str, error: Exception) -> ResourceError:
 
 
 def _check_weights(folder: Path) -> None:
-    """Check that a folder's weights are safetensors inside it, and no addition to others."""
+    """Check that a folder's weights are inside it, and no addition to others."""
     if (folder / ADAPTER).exists():
         raise ConfigError(
             f"{folder} contains an adapter ({ADAPTER}), whose weights belong to another model. "
@@ -140,16 +143,40 @@ def _check_weights(folder: Path) -> None:
     if (folder / INDEX).is_file():
         parts_of(folder / INDEX)
         return
-    pickled = sorted(file.name for file in folder.glob("*.bin") if is_pickle(file))
-    if pickled:
-        raise UntrustedFileError(
-            f"{folder} has its weights in {pickled[0]}, a pickle: reading it could run code, so "
-            "limbeck does not. If you trust it, convert it: "
-            "AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(OTHER)."
-        )
+    if pickled_weights(folder) is not None:
+        return
     raise ConfigError(
         f"{folder} contains no model.safetensors; expected a folder written by save_pretrained."
     )
+
+
+def pickled_weights(folder: Path) -> Path | None:
+    """Return the file of ``torch.save`` with a folder's weights, or the index of several.
+
+    Returns:
+        None if there is none, or if there are safetensors as well.
+    """
+    if any((folder / name).is_file() for name in ("model.safetensors", INDEX)):
+        return None
+    for name in PICKLED:
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def read_pickled_weights(file: Path) -> dict[str, Tensor]:
+    """Read the tensors of a file of ``torch.save``, or of all parts that an index lists.
+
+    Raises:
+        TeacherError: If there are none.
+        UntrustedFileError: If a file is damaged, or of another kind.
+    """
+    weights: dict[str, Tensor] = {}
+    for part in parts_of(file) if is_index(file) else [file]:
+        content = read_pickled(part)
+        assert isinstance(content, dict)  # a module would be code
+        weights |= content
+    return weights
 
 
 def read_shapes(folder: Path) -> dict[str, list[int]]:

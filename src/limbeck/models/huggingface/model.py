@@ -17,8 +17,10 @@ from limbeck.models.huggingface.hub import (
     CONFIG,
     find_folder,
     one_line,
+    pickled_weights,
     quiet,
     read_json,
+    read_pickled_weights,
     read_shapes,
     read_vocabulary,
     require_transformers,
@@ -38,7 +40,7 @@ class HuggingFace(nn.Module, CustomFiles):
         classes: Size V of the data's vocabulary. A model with a larger (padded) vocabulary is cut
             to the first V entries.
         path: Folder written by ``save_pretrained``, or name of a model on the hub, from whose
-            safetensors training starts. No code is loaded.
+            weights training starts. No code is loaded.
         config: Settings of a model with random weights if ``path`` is None: ``model_type`` and the
             settings of that type, such as ``{"model_type": "gpt2", "n_embd": 64, "n_layer": 2,
             "n_head": 2}``. Missing sizes of vocabulary and block are taken from the data.
@@ -48,7 +50,7 @@ class HuggingFace(nn.Module, CustomFiles):
             vocabulary is smaller than the data's, or the block is longer than the model's
             positions.
         ResourceError: If the hub cannot be reached.
-        UntrustedFileError: If a file is damaged, or the weights are pickled.
+        UntrustedFileError: If a file is damaged, or its weights can only be read by running code.
     """
 
     def __init__(
@@ -274,19 +276,31 @@ def _pretrained(config: Any, folder: Path) -> nn.Module:
     """
     from transformers import AutoModelForCausalLM
 
-    kind: Any = AutoModelForCausalLM
-    _check_sizes(config, folder)
+    pickled = pickled_weights(folder)
+    if pickled is None:
+        kind: Any = AutoModelForCausalLM
+        _check_sizes(config, folder, read_shapes(folder))
+        options: dict[str, Any] = {
+            "use_safetensors": True,
+            "local_files_only": True,
+            "trust_remote_code": False,
+        }
+        source: Path | None = folder
+    else:
+        weights = read_pickled_weights(pickled)
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
+        kind = type(_check_sizes(config, folder, shapes))
+        options = {"state_dict": weights}
+        source = None
     try:
         with quiet():
             net, report = kind.from_pretrained(
-                folder,
+                source,
                 config=config,
-                trust_remote_code=False,
-                use_safetensors=True,
-                local_files_only=True,
                 dtype=torch.float32,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **options,
             )
     except Exception as error:  # transformers and safetensors may raise anything on a damaged file
         raise UntrustedFileError(
@@ -298,17 +312,22 @@ def _pretrained(config: Any, folder: Path) -> nn.Module:
     return net
 
 
-def _check_sizes(config: Any, folder: Path) -> None:
+def _check_sizes(config: Any, folder: Path, shapes: Mapping[str, Sequence[int]]) -> nn.Module:
     """Compare the settings of a model with its weights, before memory is taken for them.
+
+    Returns:
+        The model without memory.
 
     Raises:
         ConfigError: If the settings ask for more than the weights have.
     """
     try:
-        sizes = Sizes.of(read_shapes(folder))
+        sizes = Sizes.of(shapes)
         check_depth(config.to_dict(), sizes)
         with torch.device("meta"):
-            check_memory(_create(config, str(folder / CONFIG)), sizes)
+            model = _create(config, str(folder / CONFIG))
+        check_memory(model, sizes)
+        return model
     except ValueError as error:
         raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {error}.") from None
 

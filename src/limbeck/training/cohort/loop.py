@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance
-from limbeck.data.batches import Batch, as_batch
+from limbeck.data.batches import Batch
 from limbeck.training.cohort.checkpoint import Checkpoints, Position
 from limbeck.training.epochs import count_batches, count_steps, read_epoch
 from limbeck.training.fabric import (
@@ -118,6 +118,7 @@ def train_epochs(
             epoch_length,
             first=first,
             look_ahead=accumulate > 1,
+            read=task.reader.read,
             accepts=task.can_train_on,
         ):
             is_step = is_last or number % accumulate == 0
@@ -185,9 +186,8 @@ def no_batch_error(epoch: int, task: DistillationTask) -> ConfigError:
     )
 
 
-def prepare(batch: Any, fabric: Fabric) -> Batch:
+def prepare(batch: Batch, fabric: Fabric) -> Batch:
     """Convert a batch to the device and the precision of the training."""
-    batch = as_batch(batch)
     if batch.x.device != fabric.device:
         batch = fabric.to_device(batch)
     return fabric.strategy.precision.convert_input(batch)
@@ -222,7 +222,7 @@ def clip_gradients(
 def validate(task: DistillationTask, batches: Iterable[Any], length: float, fabric: Fabric) -> None:
     """Add the validation batches to the task's means, in eval mode."""
     with eval_mode(task):
-        for _, batch, _ in read_epoch(batches, length):
+        for _, batch, _ in read_epoch(batches, length, read=task.reader.read):
             inputs = prepare(batch, fabric)
             with fabric.autocast():
                 task.validate(inputs)

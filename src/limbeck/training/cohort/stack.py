@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from limbeck._base.errors import ConfigError
+from limbeck.data.inputs import Inputs, ModelInputs, call, tensors_of
 from limbeck.models import HuggingFace
 from limbeck.models.mlp import BoundedLinear
 from limbeck.models.output import logits_of
@@ -120,18 +121,27 @@ class Cohort(nn.Module):
         """The cohort whose only member is ``student`` itself."""
         return cls([[student]])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: ModelInputs) -> Tensor:
         """Logits of every student.
 
         Args:
-            x: Inputs ``[S, B, *shape]``, one batch for each seed.
+            x: Inputs ``[S, B, *shape]``, one batch for each seed; or several inputs of a single
+                student, ``[B, ...]`` each.
 
         Returns:
             ``[A, S, B, C]``.
+
+        Raises:
+            ConfigError: If several students should read several inputs, or return no logits.
         """
         if self.student is not None:
-            logits = logits_of(self.student(x[0]), len(x[0]), "student")
+            own = x if isinstance(x, Inputs) else x[0]
+            logits = logits_of(call(self.student, own), len(tensors_of(own)[0]), "student")
             return logits.reshape(1, 1, *logits.shape)  # a single step of the backward pass
+        if isinstance(x, Inputs):
+            raise ConfigError(
+                "Students with several inputs cannot be stacked. Train each as a cohort of one."
+            )
         self._set_modes()
         shared, parameters = self._shared(), self._parameters_by_name()
         streams = self._streams or SeedStreams(self.seeds)

@@ -1,0 +1,68 @@
+"""Labels of batches as class numbers."""
+
+import torch
+from torch import Tensor
+
+from limbeck._base.errors import DataError
+from limbeck.losses.base import UNLABELLED
+
+
+def as_tensor(values: object, part: str) -> Tensor:
+    """Convert a part of a batch to a tensor.
+
+    Args:
+        values: Tensor, array or list of numbers.
+        part: Name of the part for messages: ``inputs`` or ``labels``.
+
+    Raises:
+        DataError: If the part is something else.
+    """
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"The {part} of a batch should be one tensor or array of numbers, got "
+            f"{type(values).__name__} ({reason})."
+        ) from None
+
+
+def as_class_numbers(x: Tensor, y: Tensor) -> Tensor:
+    """Return labels as int64, without a last dimension of size 1.
+
+    Args:
+        x: Inputs ``[B, ...]``.
+        y: Labels ``[B]``, ``[B, 1]`` or, of a text, ``[B, T]``.
+
+    Raises:
+        DataError: If the labels are no whole numbers.
+    """
+    if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        remedy = "y.argmax(-1)" if y.ndim > 1 and y.shape[-1] > 1 else "y.long()"
+        raise DataError(
+            f"The labels of a batch are {y.dtype} of shape {list(y.shape)}; expected class numbers "
+            f"as integers [{len(y)}]. Convert them, for example with {remedy}."
+        )
+    is_text = x.shape == y.shape and not x.is_floating_point()
+    if y.ndim == 2 and y.shape[1] == 1 and not is_text:
+        y = y[:, 0]
+    return y.long()
+
+
+def repeats_tokens(ids: Tensor, y: Tensor) -> bool:
+    """Whether the labels of a text are its own tokens, as transformers expects them.
+
+    Args:
+        ids: Token ids ``[B, T]``.
+        y: Labels ``[B, T]``; -100 at ignored positions.
+    """
+    if ids.shape != y.shape or y.shape[1] < 2:
+        return False
+    counts = y != UNLABELLED
+    return bool(counts.any()) and torch.equal(ids[counts].long(), y[counts])
+
+
+def shift_labels(y: Tensor) -> Tensor:
+    """Move the labels ``[B, T]`` of a text to the positions that predict them."""
+    last = torch.full_like(y[:, :1], UNLABELLED)
+    return torch.cat((y[:, 1:], last), 1)
