@@ -85,6 +85,21 @@ def test_a_split_with_hidden_labels_is_not_used(images, tmp_path, hidden):
     assert set(labels_by_image(data)) == set(map(pixels_of, range(30)))
 
 
+def test_paths_of_images_without_their_bytes_are_explained(tmp_path):
+    images = [{"bytes": None, "path": f"/elsewhere/{n}.png"} for n in range(4)]
+    file = write(tmp_path / "a.parquet", {"image": images, "label": [0, 1] * 2})
+    with pytest.raises(DataError, match=r"row 0 \(contains only the path of an image, /elsewh"):
+        read(file)
+
+
+@pytest.mark.parametrize("locked", [".", "in"])
+def test_folders_without_access_are_named(open_folder, locked):
+    (open_folder / "in").mkdir()
+    (open_folder / locked).chmod(0)
+    with pytest.raises(DataError, match=r"cannot be read.*Permission denied"):
+        read(open_folder / "in")
+
+
 def test_few_row_groups_are_in_memory(images, tmp_path, monkeypatch):
     file = write(tmp_path / "a.parquet", halves(images), row_group_size=2)
     calls = []

@@ -71,6 +71,11 @@ def test_index_columns_of_pandas_and_r(table, expected, header):
     first, *rows = table_of().splitlines()
     lines = [header + first, *(f'"{number}",{row}' for number, row in enumerate(rows, 1))]
     assert digest_of(table, "\n".join(lines)) == expected
+    more = [f"{line},{('', 'x')[number == 3]}" for number, line in enumerate(lines)]
+    more[0] = f"{header}{first},note"
+    assert digest_of(table, "\n".join(more)) == expected
+    ends = [first, *(f"{row}," for row in rows)]
+    assert digest_of(table, "\n".join(ends)) == expected
 
 
 @form("labels such as 3.0")

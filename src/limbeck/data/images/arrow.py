@@ -230,11 +230,12 @@ class TableFile:
             while len(self._images) > PARTS_IN_MEMORY:
                 self._images.popitem(last=False)
         value = images[row - self.starts[part]].as_py()
-        if isinstance(value, dict):
-            value = value.get("bytes")
-        if not isinstance(value, bytes):
-            raise DataError(f"{self.file}, row {row} (contains no image)")
-        return value
+        record = value if isinstance(value, dict) else {"bytes": value}
+        content, path = record.get("bytes"), record.get("path")
+        if isinstance(content, bytes):
+            return content
+        kind = "no image" if path is None else f"only the path of an image, {path}"
+        raise DataError(f"{self.file}, row {row} (contains {kind})")
 
     def _read_images(self, column: str, part: int) -> Any:
         """Read the images of a part."""

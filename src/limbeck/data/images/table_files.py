@@ -13,7 +13,7 @@ from typing import Any
 
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.reading import read_json
-from limbeck.data.checks import files_below, join_some
+from limbeck.data.checks import files_below, is_file, join_some, require_folder
 from limbeck.data.images.files import PARTS, TRAIN
 
 SUFFIXES = (".parquet", ".pq", ".arrow")
@@ -58,13 +58,12 @@ def list_tables(root: Path) -> list[Table]:
     Warns:
         LimbeckWarning: If a split is not used.
     """
-    if root.is_file():
+    if is_file(root):
         return [Table(root, TRAIN, {})]
-    if not root.is_dir():
-        raise DataError(f"{root} is missing. Set data.root= to a Parquet file or a folder.")
-    if (root / "dataset_dict.json").is_file():
+    require_folder(root)
+    if is_file(root / "dataset_dict.json"):
         return _list_saved_splits(root)
-    if (root / "state.json").is_file():
+    if is_file(root / "state.json"):
         return _list_saved(root, TRAIN)
     files = [file for file in files_below(root) if file.suffix.lower() in SUFFIXES]
     if not files:

@@ -60,7 +60,7 @@ class _Finder:
             names += [one.replace("\\", "/") for one in names]
         paths = [self.folder / one for one in dict.fromkeys(names)]
         for path in paths:
-            if os.path.lexists(path) and not path.is_dir():
+            if os.path.lexists(path) and not os.path.isdir(path):
                 return path
         for path in paths:
             files = self._files_in(path.parent).get(_plain(path.name), [])

@@ -153,13 +153,15 @@ class _Line(NamedTuple):
 
     Attributes:
         number: Number of the line in the file.
-        values: Number of values in it, without empty ones after the last column.
+        values: Number of values in it.
+        columns: Number of values in it without empty ones after the last column.
         cells: File and label, if the columns are those of the header.
         next_cells: File and label, if there is one column more before them.
     """
 
     number: int
     values: int
+    columns: int
     cells: tuple[str, str]
     next_cells: tuple[str, str]
 
@@ -172,16 +174,14 @@ def _parse_csv(table: Path, content: TextIO, file_column: str, label_column: str
     picks = columns.index(file_column), columns.index(label_column)
     reader = csv.reader(content, delimiter=delimiter)
     lines = list(_read_lines(reader, header_lines, picks, len(columns)))
-    # R writes the numbers of the rows into a first column that the header does not name.
-    has_numbers = bool(lines) and all(line.values == len(columns) + 1 for line in lines)
-
+    has_numbers = _has_row_numbers(lines, len(columns))
     rows, gaps, too_long = Rows(table, label_column), [], []
     for line in lines:
         place = f"line {line.number}"
         file, label = line.next_cells if has_numbers else line.cells
         if not file or not label:
             gaps.append(place)
-        if line.values > len(columns) + has_numbers:
+        if line.columns > len(columns) + has_numbers:
             too_long.append(place)
         _append(rows, file, label, place)
     if too_long:
@@ -191,6 +191,16 @@ def _parse_csv(table: Path, content: TextIO, file_column: str, label_column: str
         )
     _check_gaps(table, gaps, file_column, label_column)
     return rows
+
+
+def _has_row_numbers(lines: Sequence[_Line], columns: int) -> bool:
+    """Whether the header names one column less than there are, as in files of R.
+
+    Their first column contains the numbers of the rows. If instead the last one is always empty,
+    each line ends with a separator.
+    """
+    has_one_more = all(line.values == columns + 1 for line in lines)
+    return has_one_more and any(line.columns == columns + 1 for line in lines)
 
 
 def _read_header(content: TextIO) -> tuple[str, int]:
@@ -217,7 +227,7 @@ def _read_lines(
             count -= 1
         padded = [*values, *[""] * (columns + 1)]
         cells, next_cells = ((padded[picks[0] + k], padded[picks[1] + k]) for k in (0, 1))
-        yield _Line(header_lines + lines.line_num, count, cells, next_cells)
+        yield _Line(header_lines + lines.line_num, len(values), count, cells, next_cells)
 
 
 def _find_delimiter(header: str, columns: Collection[str]) -> str:
