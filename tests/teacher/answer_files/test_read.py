@@ -240,3 +240,18 @@ def test_pickles_unknown_suffixes_and_missing_files_are_refused(tmp_path):
     }.items():
         with pytest.raises(TeacherError, match=message):
             read(tmp_path / name)
+
+
+def test_lines_may_have_the_same_classes_or_others(tmp_path, monkeypatch):
+    monkeypatch.setattr("limbeck.teacher.answer_files.json_lines.BLOCK_ROWS", 2)
+    orders = [("cat", "dog", "owl")] * 3 + [("owl", "cat", "dog")]
+    for count in (3, 4):
+        rows = []
+        for number in range(count):
+            logits = dict(zip(NAMES, map(float, LOGITS[number]), strict=True))
+            rows.append({"id": number, "logits": {name: logits[name] for name in orders[number]}})
+        answers = read(write_lines(tmp_path / f"{count}.jsonl", rows))
+        assert torch.equal(answers.records, torch.from_numpy(LOGITS[:count]))
+    same = [{"id": number, "probs": {"cat": 0.5, "owl": 0.25}} for number in range(3)]
+    targets = read(write_lines(tmp_path / "same.jsonl", same))
+    assert (targets.top, targets.has_rest) == (2, True)

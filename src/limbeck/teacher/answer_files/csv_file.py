@@ -3,7 +3,8 @@
 import csv
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,13 @@ class _Blocks:
 
     def _numbers(self, block: Sequence[Sequence[str]], names: Sequence[str], first: int) -> NDArray:
         indices = [self.names.index(name) for name in names]
+        cells = itertools.chain.from_iterable(map(_getter(indices), block))
+        count = len(block) * len(indices)
         try:
-            values = [list(map(float, map(row.__getitem__, indices))) for row in block]
+            values = np.fromiter(map(float, cells), np.float32, count)
         except ValueError:
             raise self._no_number(block, indices, first) from None
-        return np.array(values, dtype=np.float32)
+        return values.reshape(len(block), len(indices))
 
     def _no_number(
         self, block: Sequence[Sequence[str]], indices: Sequence[int], first: int
@@ -120,6 +123,16 @@ class _Blocks:
                     f"{self.where}: {what} in column {self.names[index]}, row {first + number}."
                 )
         raise AssertionError("one of the values is no number")
+
+
+def _getter(indices: Sequence[int]) -> Callable[[Sequence[str]], Sequence[str]]:
+    """Return a function from a row to its cells at some positions."""
+    first, last = indices[0], indices[-1] + 1
+    if list(indices) == list(range(first, last)):
+        return operator.itemgetter(slice(first, last))  # twice as fast
+    if len(indices) == 1:
+        return lambda row: [row[first]]
+    return operator.itemgetter(*indices)
 
 
 def _cells(

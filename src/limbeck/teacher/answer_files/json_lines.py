@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def read_json_lines(file: Path, class_names: Sequence[str] | None, where: str) -
         raise TeacherError(f"{where} is not UTF-8 ({error}).") from None
     if lines is None:
         raise TeacherError(f"{where} has no rows.")
-    return lines.build()
+    return lines.build(class_names)
 
 
 def _rows(file: Path, where: str) -> Iterator[dict[str, Any]]:
@@ -86,10 +87,11 @@ class _Lines:
     def __init__(self, where: str, columns: Columns):
         self.where, self.columns = where, columns
         self.builder = TableBuilder(where, columns)
-        self.by_class: tuple[str, ...] | None = None
         self._rows: list[Mapping[str, Any]] = []
         self._values: list[list[float]] = []
         self._top: list[list[Any]] = []
+        self._keys: list[tuple[str, ...]] = []
+        self._key_blocks: list[NDArray | tuple[str, ...]] = []
 
     def add(self, row: Mapping[str, Any], line: int) -> None:
         """Add a line."""
@@ -125,7 +127,12 @@ class _Lines:
         if not isinstance(values, dict):
             raise ValueError(f"{self.columns.values[0]} should be a list or an object")
         self._values.append(list(map(float, values.values())))
-        self._top.append(list(values))
+        self._add_keys(tuple(values))
+
+    def _add_keys(self, keys: tuple[str, ...]) -> None:
+        """Add the classes of an object of values; equal ones share one tuple."""
+        is_known = bool(self._keys) and self._keys[-1] == keys
+        self._keys.append(self._keys[-1] if is_known else keys)
 
     def _flush(self) -> None:
         columns, rows = self.columns, self._rows
@@ -142,7 +149,16 @@ class _Lines:
             self.builder.add("values", self._matrix(self._values, np.float32))
         if self._top:
             self.builder.add("top", self._matrix(self._top, object))
-        self._rows, self._values, self._top = [], [], []
+        if self._keys:
+            self._key_blocks.append(self._join_keys())
+        self._rows, self._values, self._top, self._keys = [], [], [], []
+
+    def _join_keys(self) -> NDArray | tuple[str, ...]:
+        """Return the classes of a block: one tuple if all rows have the same."""
+        first = self._keys[0]
+        if all(keys is first for keys in self._keys):
+            return first
+        return self._matrix(self._keys, object)
 
     def _matrix(self, rows: Sequence[Sequence[Any]], dtype: Any) -> NDArray:
         widths = sorted({len(row) for row in rows})
@@ -155,7 +171,26 @@ class _Lines:
         matrix[:] = rows
         return matrix
 
-    def build(self) -> AnswerTable:
-        """Return the table of all lines."""
+    def build(self, class_names: Sequence[str] | None) -> AnswerTable:
+        """Return the table of all lines.
+
+        Args:
+            class_names: Classes of the dataset; None if they are unknown.
+        """
         self._flush()
-        return self.builder.build()
+        table = self.builder.build()
+        if not self._key_blocks:
+            return table
+        first = self._key_blocks[0]
+        is_same = all(isinstance(keys, tuple) and keys == first for keys in self._key_blocks)
+        if is_same and (class_names is None or len(first) == len(class_names)):
+            return replace(table, classes=tuple(first))
+        tops = []
+        for start, keys in enumerate(self._key_blocks):
+            rows = min(BLOCK_ROWS, len(table) - start * BLOCK_ROWS)
+            tops.append(np.tile(np.array(keys, object), (rows, 1)) if _is_row(keys) else keys)
+        return replace(table, top=np.concatenate(tops))
+
+
+def _is_row(keys: NDArray | tuple[str, ...]) -> bool:
+    return isinstance(keys, tuple)
