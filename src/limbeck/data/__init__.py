@@ -8,6 +8,7 @@ from limbeck.data.images.digits import digits
 from limbeck.data.images.folders import image_folder
 from limbeck.data.images.image_table import image_table
 from limbeck.data.images.mnist import fashion_mnist, mnist
+from limbeck.data.indexed import Indexed
 from limbeck.data.sources.base import Source
 from limbeck.data.sources.images import ImagesFrom
 from limbeck.data.sources.noise import SparseNoise, StrokeNoise, UniformNoise
@@ -28,6 +29,7 @@ __all__ = [
     "Elastic",
     "Flip",
     "ImagesFrom",
+    "Indexed",
     "Mixup",
     "NoViews",
     "Shift",

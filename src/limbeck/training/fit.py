@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,9 +20,11 @@ from limbeck.data.loaders import dtype_fault, find_fault
 from limbeck.losses import Feature, Objective
 from limbeck.models.output import without_wrapper
 from limbeck.teacher.adapt import TeacherModels
+from limbeck.teacher.answer_files.read import Answers
 from limbeck.training.cohort.loop import TrainingData, train_epochs
 from limbeck.training.epochs import count_batches
 from limbeck.training.fabric import make_fabric, quiet_lightning, reproducible, sync_batchnorm
+from limbeck.training.indexed import IndexedReader, IndexedTeacher, as_answers
 from limbeck.training.loggers import close_loggers
 from limbeck.training.machine import fast_device_checks, keep_freed_memory, translate_errors
 from limbeck.training.optimizer import Optimizer, OptimizerLike
@@ -140,7 +143,7 @@ def train(
 
 def distill(
     student: nn.Module,
-    teacher: TeacherModels,
+    teacher: TeacherModels | Answers | np.ndarray | Tensor,
     loader: Iterable[Any],
     *,
     epochs: int,
@@ -169,8 +172,10 @@ def distill(
             never change, and may be of lower precision. It is moved to the student's device and
             left in eval mode. Or an estimator with ``predict_proba``, a function from a batch on
             the CPU to logits, a program of ``torch.export``, the path of a model, such as
-            ``teacher.onnx``, or a list of these.
-        loader: Iterable of batches, as for :func:`train`.
+            ``teacher.onnx``, or a list of these. Or its answers: an array ``[N, C]``, a file such
+            as ``answers.csv``, or :class:`limbeck.Answers`.
+        loader: Iterable of batches, as for :func:`train`. With answers, a batch ends with the index
+            of each sample (:class:`limbeck.data.Indexed`): row of the array, or id in the file.
         epochs: Number of training epochs.
         temperature: Temperature T of the soft loss.
         hard_weight: Weight of the cross-entropy with the labels.
@@ -198,7 +203,8 @@ def distill(
             ``features`` does not exist or fit.
         DataError: If a batch has another form, if a label is out of range, or if an input is
             infinite or NaN.
-        TeacherError: If teacher and student have different numbers of classes.
+        TeacherError: If teacher and student have different numbers of classes, or answers are
+            missing or damaged.
         DivergedError: If the loss became infinite or not a number.
     """
     objective = Objective(
@@ -211,9 +217,13 @@ def distill(
     )
     _check_module(student, "student")
     names = BatchNames(inputs, labels, teacher_inputs)
+    answers = as_answers(teacher)
+    signal: Any = teacher if answers is None else IndexedTeacher(answers)
     task = DistillationTask(
-        student, teacher, objective, optimizer=_optimizer(optimizer, lr), names=names
+        student, signal, objective, optimizer=_optimizer(optimizer, lr), names=names
     )
+    if answers is not None:
+        task.reader = IndexedReader(names, student, signal)
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(
         task, student, loaders, epochs, label="distill", progress=progress, trainer=trainer
