@@ -615,6 +615,8 @@ _SCAN_TAGS = (
     "DoubleFloatPixelData",
 )
 """Elements of a DICOM file that are read: those of the image, none of the patient."""
+_ROWS = 256
+"""Number of rows of a DICOM image that are computed at once."""
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 """Transfer syntax of files that are compressed as a whole, and may unpack to any size."""
 _LIBJPEG, _OPENJPEG = "pylibjpeg pylibjpeg-libjpeg", "pylibjpeg pylibjpeg-openjpeg"
@@ -720,49 +722,70 @@ def _image_of_scan(scan: Any) -> Image.Image:
         return Image.fromarray((colours >> 8 * (colours.itemsize - 1)).astype(np.uint8))
     if scan.get("SamplesPerPixel", 1) != 1:
         return Image.fromarray((pixels >> max(scan.BitsStored - 8, 0)).astype(np.uint8))
-    values, low, high = _modality_values(pixels, scan)
-    shares = _through_window(values, scan)
-    if shares is not None:
-        shares = 1 - shares if kind == "MONOCHROME1" else shares
-        return Image.fromarray(np.rint(255 * shares).astype(np.uint8))
-    if kind == "MONOCHROME1":
-        values = low + high - values
-    if not _has_deep_values(scan):
-        return Image.fromarray(np.rint(values * (255 / high)).astype(np.uint8))
-    is_whole = bool((values == np.rint(values)).all()) and np.abs(values).max() < 2**31
-    return Image.fromarray(values.astype(np.int32 if is_whole else np.float32))
+    return Image.fromarray(_grey_values(pixels, scan))
 
 
-def _modality_values(pixels: np.ndarray, scan: Any) -> tuple[np.ndarray, float, float]:
-    """Return the values that the pixels stand for, such as Hounsfield units, and their limits."""
-    values = pixels.astype(np.float64)
+def _grey_values(pixels: np.ndarray, scan: Any) -> np.ndarray:
+    """Return the grey values of a DICOM file: uint8, or int32 or float32 if it has no window."""
+    low, high = _value_ends(pixels, scan)
+    has_window, is_inverted = _has_window(scan), scan.PhotometricInterpretation == "MONOCHROME1"
+    is_8_bits = has_window or not _has_deep_values(scan)
+    dtype = np.uint8 if is_8_bits else _dtype_of_values(pixels, scan, max(abs(low), abs(high)))
+    result = np.empty(pixels.shape, dtype)
+    for first in range(0, len(pixels), _ROWS):  # in float64, the whole image may be too large
+        rows = slice(first, first + _ROWS)
+        values = _modality_values(pixels[rows], scan)
+        if has_window:
+            values, low, high = _through_window(values, scan), 0.0, 1.0
+        if is_inverted:
+            values = low + high - values
+        if is_8_bits:
+            values = np.rint(values * (255 / high))
+        result[rows] = values
+    return result
+
+
+def _dtype_of_values(pixels: np.ndarray, scan: Any, largest: float) -> type[np.generic]:
+    """Return int32 for values that are whole numbers, and else float32."""
+    numbers = [float(scan.get(name) or 0) for name in ("RescaleSlope", "RescaleIntercept")]
+    is_whole = pixels.dtype.kind != "f" and all(number.is_integer() for number in numbers)
+    return np.int32 if is_whole and largest < 2**31 else np.float32
+
+
+def _value_ends(pixels: np.ndarray, scan: Any) -> tuple[float, float]:
+    """Return the values of the lowest and the highest number that a DICOM file can store."""
     if pixels.dtype.kind == "f":
-        return values, float(values.min()), float(values.max())
+        return float(pixels.min()), float(pixels.max())
     if scan.get("ModalityLUTSequence"):
-        return _look_up(values, scan.ModalityLUTSequence[0], scan)
-    is_signed = scan.PixelRepresentation == 1
-    low = -(2.0 ** (scan.BitsStored - 1)) if is_signed else 0.0
-    high = low + 2.0**scan.BitsStored - 1
+        return 0.0, 2.0 ** int(scan.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+    low = -(2.0 ** (scan.BitsStored - 1)) if scan.PixelRepresentation == 1 else 0.0
+    low, high = _modality_values(np.array([low, low + 2.0**scan.BitsStored - 1]), scan).tolist()
+    return low, high
+
+
+def _modality_values(pixels: np.ndarray, scan: Any) -> np.ndarray:
+    """Return the values that the pixels stand for, such as Hounsfield units, in float64."""
+    if scan.get("ModalityLUTSequence"):
+        return _look_up(pixels, scan.ModalityLUTSequence[0], scan)
+    values = pixels.astype(np.float64)
     if scan.get("RescaleSlope") is None or scan.get("RescaleIntercept") is None:
-        return values, low, high
-    slope, intercept = float(scan.RescaleSlope), float(scan.RescaleIntercept)
-    return values * slope + intercept, low * slope + intercept, high * slope + intercept
+        return values
+    return values * float(scan.RescaleSlope) + float(scan.RescaleIntercept)
 
 
-def _through_window(values: np.ndarray, scan: Any) -> np.ndarray | None:
+def _through_window(values: np.ndarray, scan: Any) -> np.ndarray:
     """Apply the first window of a DICOM file, as its standard defines it (PS3.3 C.11.2).
 
     Returns:
-        Brightness from 0 to 1; None if there is no window.
+        Brightness from 0 to 1.
 
     Raises:
         _WindowError: If the window is none.
     """
     if scan.get("VOILUTSequence"):
-        brightness, _, highest = _look_up(values, scan.VOILUTSequence[0], scan)
-        return (brightness / highest).clip(0, 1)
-    if not _has_window(scan):
-        return None
+        table = scan.VOILUTSequence[0]
+        highest = 2.0 ** int(table.LUTDescriptor[2]) - 1
+        return (_look_up(values, table, scan) / highest).clip(0, 1)
     centre, width = _first_number(scan.WindowCenter), _first_number(scan.WindowWidth)
     function = str(scan.get("VOILUTFunction") or "LINEAR").upper()
     least = 1 if function == "LINEAR" else 1e-9
@@ -775,16 +798,16 @@ def _through_window(values: np.ndarray, scan: Any) -> np.ndarray | None:
     return ((values - centre) / width + 0.5).clip(0, 1)
 
 
-def _look_up(values: np.ndarray, item: Any, scan: Any) -> tuple[np.ndarray, float, float]:
-    """Return the entries of a table of a DICOM file, and the limits of their bit depth."""
-    count, first, bits = (int(number) for number in item.LUTDescriptor)
+def _look_up(values: np.ndarray, item: Any, scan: Any) -> np.ndarray:
+    """Return the entries of a table of a DICOM file for some values."""
+    count, first = (int(number) for number in item.LUTDescriptor[:2])
     entries = item.LUTData
     if isinstance(entries, bytes):
         is_little = scan.file_meta.TransferSyntaxUID.is_little_endian
         entries = np.frombuffer(entries, "<u2" if is_little else ">u2")
     table = np.asarray(entries, np.float64)[: count or 1 << 16]
     index = np.rint(values).astype(np.int64) - first
-    return table[index.clip(0, len(table) - 1)], 0.0, 2.0**bits - 1
+    return table[index.clip(0, len(table) - 1)]
 
 
 def _has_window(scan: Any) -> bool:
