@@ -198,7 +198,10 @@ def test_a_student_that_differs_from_its_predictions_is_not_exported(data, mlp_r
 def test_another_dataset_is_refused(mlp_run, tmp_path):
     x, y = images(400, 5)
     other = Dataset.from_arrays(x, y, x, y, class_names=["square", "cross", "bar"])
-    with pytest.raises(DataError, match="the dataset differs from the one the run used"):
+    with pytest.raises(DataError, match=r"the dataset differs from the one the run used.*data\.$"):
+        export(mlp_run, other, to=tmp_path / "out")
+    other.class_names = ["1", "2", "10"]
+    with pytest.raises(DataError, match=r"the dataset differs.*class_order='text'"):
         export(mlp_run, other, to=tmp_path / "out")
 
 

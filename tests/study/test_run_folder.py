@@ -139,7 +139,9 @@ def test_a_run_is_not_resumed_with_other_data(data, tmp_path, monkeypatch):
             resumable(data, out).run()
     other = dataset()
     other.train.labels[0] = (other.train.labels[0] + 1) % 3
-    with pytest.raises(DataError, match="the data has changed since this run was started"):
+    other.class_names = ["class1", "class2", "class10"]
+    message = "the data has changed since this run was started.*class_order='text'"
+    with pytest.raises(DataError, match=message):
         resumable(other, out, resume=True).run()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import Dataset
+from limbeck.data.images.class_names import class_order_hint
 from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model
 from limbeck.models.files.weights import WEIGHTS
@@ -120,6 +121,7 @@ def check_data_of_run(folder: RunFolder, data: Dataset) -> None:
         )
     raise DataError(
         f"{folder.path}: the dataset differs from the one the run used. Restore the original data."
+        f"{class_order_hint(data.class_names)}"
     )
 
 

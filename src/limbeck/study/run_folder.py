@@ -118,8 +118,17 @@ def _defaults() -> dict[str, dict[str, Any]]:
     return defaults
 
 
-def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: str) -> None:
+def check_digest(
+    manifest: ManifestWriter, run: RunFolder, name: str, digest: str, hint: str = ""
+) -> None:
     """Record a digest in the manifest, or compare it with the one recorded there.
+
+    Args:
+        manifest: Manifest of the run.
+        run: Folder of the run.
+        name: Name of what has the digest.
+        digest: Digest in hexadecimal.
+        hint: Further sentence of the message.
 
     Raises:
         DataError: If the dataset or generated inputs have changed since the run was started.
@@ -131,7 +140,7 @@ def check_digest(manifest: ManifestWriter, run: RunFolder, name: str, digest: st
     error_class = DataError if is_data else TeacherError
     raise error_class(
         f"{run.path}: the {name} has changed since this run was started, so the run cannot be "
-        "resumed. Restore it, or start over with overwrite=true."
+        f"resumed. Restore it, or start over with overwrite=true.{hint}"
     )
 
 

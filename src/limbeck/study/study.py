@@ -10,6 +10,7 @@ from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck._base.signals import check_interrupt
 from limbeck.data import Dataset, Split, TransferSet, Views
+from limbeck.data.images.class_names import class_order_hint
 from limbeck.losses import Objective
 from limbeck.report.formats import plural
 from limbeck.report.page import write_report
@@ -240,7 +241,9 @@ class Study:
     # Stages ---------------------------------------------------------------------------------------
 
     def _get_teacher(self, manifest: ManifestWriter) -> LiveTeacher | DatasetAnswers | None:
-        check_digest(manifest, self.run_folder, "data", self.data.digest())
+        is_text = self.data.tokenizer is not None
+        hint = "" if is_text else class_order_hint(self.data.class_names)
+        check_digest(manifest, self.run_folder, "data", self.data.digest(), hint)
         if self._teacher is None:
             return None
         for note in self._teacher.notes():

@@ -8,6 +8,7 @@ from support.image_files import SIZE, read_csv, write_csv, write_folder
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data import image_folder
 from limbeck.data.images.class_names import (
+    class_order_hint,
     missing_labels,
     natural_sort,
     sort_grades,
@@ -47,6 +48,14 @@ def test_grades_are_sorted_by_their_numbers(grades):
 )
 def test_names_are_sorted_as_people_do(names):
     assert natural_sort(names[::-1]) == names
+
+
+@pytest.mark.parametrize(
+    ("names", "is_given"),
+    [(["2", "10"], True), (["10", "2"], False), (["a", "b"], False), (["z", "a"], False)],
+)
+def test_another_order_before_version_0_2_is_a_hint(names, is_given):
+    assert ("class_order='text'" in class_order_hint(names)) == is_given
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,20 @@ def whole_numbers(labels: Iterable[str]) -> dict[str, str]:
     return forms if len(forms) == len(labels) else {label: label for label in labels}
 
 
+def class_order_hint(names: Sequence[str]) -> str:
+    """Return a sentence for a run with other data than these, or an empty text.
+
+    Args:
+        names: Names of the classes of the dataset.
+    """
+    if list(names) == sorted(names) or list(names) != natural_sort(names):
+        return ""
+    return (
+        " If it was started with limbeck before version 0.2, its classes were sorted as text: read "
+        "the images with class_order='text'."
+    )
+
+
 def same_classes(names: Sequence[str], others: Sequence[str]) -> bool:
     """Whether two lists of classes are the same, in spite of another form of their names.
 
