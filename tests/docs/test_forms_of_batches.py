@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 import limbeck
-from limbeck._base.errors import LimbeckWarning
+from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.training import single_samples
 
 CASES = Cases("## Batches of a loader", "## Outputs of a model")
@@ -122,8 +122,10 @@ def _nested_names():
 
 @case('`{"image": x, "label": y}`')
 def _image():
-    for key in ("label", "labels", "label_ids", "target", "targets", "y"):
-        check({"image": X, key: Y})
+    check({"image": X, "label": Y})
+    expected = limbeck.evaluate(Net(), [(X, Y)])
+    for key in ("labels", "label_ids", "target", "targets", "y"):
+        assert limbeck.evaluate(Net(), [{"anything": X, key: Y}]) == expected
 
 
 @case('`{"image": x, "label": y, "path": paths}`')
@@ -195,6 +197,17 @@ def _names():
 @case("`(y, x)`")
 def _positions():
     check((Y, X), inputs=1, labels=0)
+
+
+@case("`x`")
+def _unlabelled():
+    teacher = wide()
+    for batch in (X, (X,), {"image": X}):
+        student = limbeck.distill(Net(), teacher, [batch], hard_weight=0, **OPTIONS)
+        expected = limbeck.distill(Net(), teacher, [(X, Y)], hard_weight=0, **OPTIONS)
+        assert far(student, expected) == 0
+    with pytest.raises(DataError, match="without labels need a teacher and hard_weight=0"):
+        limbeck.distill(Net(), teacher, [X], **OPTIONS)
 
 
 class Stream(IterableDataset):

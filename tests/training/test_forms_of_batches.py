@@ -132,6 +132,17 @@ def test_a_trainer_takes_dictionaries_of_several_inputs(expected):
     torch.testing.assert_close(module(Inputs((A, B), {})), student(A, B))
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_several_inputs_get_the_precision_of_the_training(precision):
+    options = {"trainer": {"precision": precision}}
+    student = trained(FORMS["dictionary"], **options)
+    assert same(student, trained(FORMS["tuple"], **options))
+    batch = {"a": A, "b": B, "z": A, "y": Y}
+    teacher_inputs = {"epochs": 1, "teacher_inputs": "z", "progress": False, **options}
+    student = limbeck.distill(Sum(), large().half(), [batch], **teacher_inputs)
+    assert 1e-4 < far(student, Sum()) < 0.1
+
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter([{"a": a, "b": b, "y": y} for a, b, y in zip(A, B, Y, strict=True)])

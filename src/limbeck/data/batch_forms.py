@@ -73,7 +73,10 @@ def fields_of(batch: object) -> dict[Key, Any]:
         return dict(batch)
     if isinstance(batch, (tuple, list)) and len(batch) > 0:
         return dict(enumerate(batch))
-    raise DataError(f"A batch should be a pair (x, y) or a dictionary, got {type(batch).__name__}.")
+    raise DataError(
+        f"A batch should be a pair (x, y) or a dictionary, got {type(batch).__name__}. Batches "
+        "without labels need a teacher and hard_weight=0."
+    )
 
 
 def inner_fields(others: dict[Key, Any], samples: int | None) -> dict[Key, Any]:

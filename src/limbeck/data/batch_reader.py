@@ -36,6 +36,7 @@ from limbeck.data.inputs import (
     tensors_of,
 )
 from limbeck.data.labels import as_class_numbers, as_tensor, repeats_tokens, shift_labels
+from limbeck.losses.base import UNLABELLED
 
 
 class BatchReader:
@@ -50,6 +51,8 @@ class BatchReader:
         student: Model that takes the inputs; None if it takes a single one. Floats of NumPy's
             default type, float64, are converted to float32 unless the model has such weights.
         teacher: Teacher, if there is one.
+        needs_labels: Whether a batch without labels is an error. Otherwise its samples are
+            unlabelled.
     """
 
     def __init__(
@@ -57,9 +60,12 @@ class BatchReader:
         names: BatchNames | None = None,
         student: nn.Module | None = None,
         teacher: nn.Module | None = None,
+        *,
+        needs_labels: bool = True,
     ):
         self.names = names or BatchNames()
         self._model = student
+        self._needs_labels = needs_labels
         self._student = parameters_of(student)
         self._teacher = None if teacher is None else parameters_of(teacher)
         self._shifts: bool | None = None
@@ -74,6 +80,8 @@ class BatchReader:
         """
         if isinstance(batch, Batch):
             return self._match_double(batch)
+        if not self._needs_labels and not self._has_labels(batch):
+            return self._read_unlabelled(batch)
         fields = fields_of(batch)
         label_key = self._label_key(fields)
         y = as_tensor(get_part(fields, label_key, "labels"), "labels")
@@ -95,9 +103,30 @@ class BatchReader:
         if len(x) == 0:
             raise DataError("A batch of the loader is empty; expected at least one sample.")
         y = self._shift(as_class_numbers(x, y), others)
+        return self._batch(inputs, y, teacher_inputs)
+
+    def _batch(self, inputs: ModelInputs, y: Tensor, teacher_inputs: ModelInputs | None) -> Batch:
+        x = tensors_of(inputs)[0]
         several = inputs if isinstance(inputs, Inputs) else None
-        read = Batch(x[None], y[None], inputs=several, teacher_inputs=teacher_inputs)
-        return self._match_double(read)
+        batch = Batch(x[None], y[None], inputs=several, teacher_inputs=teacher_inputs)
+        return self._match_double(batch)
+
+    def _has_labels(self, batch: object) -> bool:
+        """Whether a batch may have labels: it is a pair, or has the key of labels."""
+        if isinstance(batch, Mapping):
+            return any(key in LABEL_KEYS or key == self.names.labels for key in batch)
+        return isinstance(batch, (tuple, list)) and len(batch) > 1
+
+    def _read_unlabelled(self, batch: object) -> Batch:
+        fields: dict[Key, Any] = {0: batch}
+        if not isinstance(batch, Tensor):
+            fields = fields_of(batch)
+        inputs, teacher_inputs = self._inputs(inner_fields(fields, None), None, None)
+        x = tensors_of(inputs)[0]
+        if x.ndim == 0 or len(x) == 0:
+            raise DataError("A batch of the loader is empty; expected at least one sample.")
+        y = torch.full((len(x),), UNLABELLED, device=x.device)
+        return self._batch(inputs, y, teacher_inputs)
 
     def read_inputs(self, batch: object) -> ModelInputs:
         """Return the student's inputs of a batch with or without labels."""

@@ -174,8 +174,9 @@ def distill(
             the CPU to logits, a program of ``torch.export``, the path of a model, such as
             ``teacher.onnx``, or a list of these. Or its answers: an array ``[N, C]``, a file such
             as ``answers.csv``, or :class:`limbeck.Answers`.
-        loader: Iterable of batches, as for :func:`train`. With answers, a batch ends with the index
-            of each sample (:class:`limbeck.data.Indexed`): row of the array, or id in the file.
+        loader: Iterable of batches, as for :func:`train`; without labels if ``hard_weight`` is 0.
+            With answers, a batch ends with the index of each sample
+            (:class:`limbeck.data.Indexed`): row of the array, or id in the file.
         epochs: Number of training epochs.
         temperature: Temperature T of the soft loss.
         hard_weight: Weight of the cross-entropy with the labels.

@@ -70,7 +70,8 @@ class DistillationTask(nn.Module):
         self._check()
         model = self.cohort if self.cohort.student is None else self.cohort.student
         teachers = self.signal.models if isinstance(self.signal, LiveTeacher) else [None]
-        self.reader = BatchReader(names, model, teachers[0])
+        learns_labels = any(o.hard_weight for o in self.objective.objectives)
+        self.reader = BatchReader(names, model, teachers[0], needs_labels=learns_labels)
         self.answer_check = AnswerCheck(self.objective.finite_loss)
         self.feature_term = self._feature_term()
         self.predicts_tokens = False
