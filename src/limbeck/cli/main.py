@@ -16,6 +16,7 @@ from limbeck._base.version import __version__
 from limbeck.cli import (
     answers,
     bundle,
+    check,
     compare,
     cost,
     demo,
@@ -53,6 +54,7 @@ examples:
   limbeck train recipe=cifar10 data.download=true        train only the teacher
   limbeck distill recipe=cifar10 teacher.from=RUN        train students with the teacher of a run
   limbeck run student=torchvision/resnet18               any model of torchvision or timm
+  limbeck check data=image_folder data.root=photos       examine data and teacher before a run
   limbeck run --cfg job                                  print all settings and exit
   limbeck plan RUN                                       seeds that a verdict would need
   limbeck open RUN                                       open the report in the browser
@@ -67,7 +69,10 @@ network or missing library, 7 untrusted or damaged file, 8 exported model differ
 or 143 interrupted
 """
 
-SLOW_START = {"run", "train", "distill", "resume", "export", "cost", "demo", "sample", "answers"}
+SLOW_START = {
+    *("run", "train", "distill", "check", "resume"),
+    *("export", "cost", "demo", "sample", "answers"),
+}
 """Verbs that import PyTorch, which takes seconds."""
 DRAWS = SLOW_START | {"report"}
 """Verbs that import Matplotlib, some of them only through Lightning."""
@@ -121,7 +126,7 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     run.add_parsers(verbs)
     after_run = (resume, report, open_report, runs, plan, compare, export, cost, demo, sample)
-    for module in (*after_run, answers):
+    for module in (check, *after_run, answers):
         module.add_parser(verbs)
     bundle.add_parsers(verbs)
     store.add_parser(verbs)

@@ -299,6 +299,20 @@ class Dataset:
         """Return the test split. A study calls this once, after its last arm has finished."""
         return self._test
 
+    @property
+    def test_inputs(self) -> Tensor:
+        """Inputs of the test split, to compare them with those of other splits."""
+        return self._test.inputs
+
+    def absent_classes(self) -> dict[str, list[int]]:
+        """Return the numbers of the classes without a sample, by the name of the split."""
+        splits = {"training": self.train, "validation": self.val, "test": self._test}
+        absent = {}
+        for name, split in splits.items():
+            classes = set(split.labels.unique().tolist())
+            absent[name] = sorted(set(range(self.classes)) - classes)
+        return absent
+
     def head(self, samples: int) -> "Dataset":
         """Return a small dataset with the first samples of each split.
 

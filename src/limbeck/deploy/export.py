@@ -16,7 +16,6 @@ from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
-from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.choice import check_is_classifier, choose_student, describe_choice
 from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
@@ -37,6 +36,7 @@ from limbeck.deploy.onnx_export import (
 )
 from limbeck.deploy.parity import Stage, check_same_outputs, check_similar_outputs, table
 from limbeck.evaluation.bias import BIASES
+from limbeck.evaluation.calibration import fit_temperature
 from limbeck.evaluation.evaluate import predict
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest

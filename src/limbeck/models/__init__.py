@@ -8,6 +8,7 @@ from limbeck.models.graded import Graded
 from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
+from limbeck.models.output_map import OutputMap
 from limbeck.models.protocols import HasLastLayer, LastLayer
 from limbeck.models.zoo import TimmModel, TorchvisionModel
 
@@ -22,6 +23,7 @@ __all__ = [
     "LastLayer",
     "LoadedModel",
     "Normalized",
+    "OutputMap",
     "TimmModel",
     "TorchvisionModel",
     "count_parameters",

@@ -51,6 +51,10 @@ class Normalized(nn.Module):
         """Name of the model inside."""
         return model_name(self.net)
 
+    def extra_repr(self) -> str:
+        """Return the size of the inputs, if the model resizes them; it is part of a store's key."""
+        return "" if self.size is None else f"size={self.size}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits ``[B, classes]`` of inputs ``[B, ...]`` before normalisation.
 

@@ -3,9 +3,9 @@
 import numpy as np
 from torch import Tensor
 
-from limbeck.deploy.calibration import fit_temperature
 from limbeck.deploy.choice import choose_student, number_of_students
 from limbeck.evaluation.abstention import ERROR_RATES, Answers, answers_of, safe_threshold
+from limbeck.evaluation.calibration import fit_temperature
 from limbeck.evaluation.metrics import top_class
 from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
 from limbeck.run.abstention import Abstention, AbstentionRow

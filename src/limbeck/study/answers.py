@@ -4,9 +4,12 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import PurePath
 
+import torch
+
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data import Dataset
 from limbeck.losses.soft import SOFT_LOSSES
+from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import AnswersFacts
@@ -15,7 +18,9 @@ from limbeck.study.run_folder import check_digest
 from limbeck.teacher.answer_files.answers import StoredAnswers
 from limbeck.teacher.answer_files.columns import LABELS
 from limbeck.teacher.answer_files.read import Answers
+from limbeck.teacher.examination import examine_answers
 from limbeck.teacher.file_teacher import DatasetAnswers
+from limbeck.teacher.remedies import AnswersRemedies
 from limbeck.teacher.signal import LiveTeacher
 
 
@@ -84,6 +89,28 @@ class AnswersSource:
         answers = self._read()
         check_digest(manifest, self.run, "teacher", self._digest)
         return answers
+
+    @property
+    def exists(self) -> bool:
+        """Whether the teacher is there already; a file always is."""
+        return True
+
+    def existing(self) -> None:
+        """Return no model: answers cannot be computed for other inputs."""
+        return None
+
+    def examine(self, device: torch.device) -> list[Finding]:
+        """Examine the answers to the validation split; those to training samples if it has none.
+
+        Args:
+            device: Device of the study, which is not used.
+        """
+        return examine_answers(*self._read().labelled_logits(), self.data, AnswersRemedies())
+
+    @property
+    def switch_off(self) -> str:
+        """Sentence that says how to go on without an examination."""
+        return AnswersRemedies.switch_off
 
     def notes(self) -> list[str]:
         """Return what people should know about the answers: what they are, and what was changed."""

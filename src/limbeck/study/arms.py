@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,6 +20,8 @@ from limbeck._base.errors import (
 from limbeck.data import Dataset, NoViews, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models import Normalized
+from limbeck.models.normalizations import Normalization, check_normalization
+from limbeck.teacher.outputs import TeacherOutputs
 from limbeck.teacher.signal import COMBINE
 from limbeck.training.optimizer import Optimizer
 
@@ -70,6 +73,13 @@ class Teacher:
             the first part of the names of its tensors.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
             tensors, or of ``torch.export``.
+        classes: Names of the outputs of a teacher from files, in their order, with None for outputs
+            that are no class of the data; None for those of its ``model.json`` or of the data.
+        map: File with these names: one per line, or JSON.
+        outputs: Kind of the outputs of a teacher from files: ``logits`` or ``probabilities``.
+        normalization: Normalisation with which a teacher from files was trained: ``none`` (inputs
+            from 0 to 1), ``symmetric`` (-1 to 1), ``imagenet``, ``data``, or ``mean`` and ``std``;
+            None for that of its file.
 
     Raises:
         ConfigError: If a value is out of range, or neither ``model`` nor ``source`` is set.
@@ -86,6 +96,10 @@ class Teacher:
     source: Sequence[str | Path] | None = None
     key: str | None = None
     trust_pickle: bool = False
+    classes: Sequence[str | None] | None = None
+    map: str | Path | None = None
+    outputs: str = "logits"
+    normalization: Normalization | None = None
 
     def __post_init__(self) -> None:
         check_count("teacher.epochs", self.epochs)
@@ -108,6 +122,19 @@ class Teacher:
             raise ConfigError(
                 "A teacher needs a model to train (teacher.model) or files to load (teacher.from)."
             )
+        if self.normalization is not None:
+            check_normalization(self.normalization)
+        is_adapted = self.output_settings.is_given or self.normalization is not None
+        if self.source is None and is_adapted:
+            raise ConfigError(
+                "teacher.classes, map, outputs and normalization describe a teacher from files. "
+                "Set teacher.from, or remove them."
+            )
+
+    @cached_property
+    def output_settings(self) -> TeacherOutputs:
+        """What the outputs of a teacher from files are."""
+        return TeacherOutputs(classes=self.classes, map=self.map, kind=self.outputs)
 
 
 @dataclass(frozen=True)
@@ -233,16 +260,22 @@ def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
     return ()
 
 
-def build(builder: Builder, data: Dataset, seed: int) -> nn.Module:
+def build(builder: Builder, data: Dataset, seed: int, *, outputs: int | None = None) -> nn.Module:
     """Build an untrained model for the data with the initial weights of a seed.
 
     The model normalises its inputs, unless the dataset is text.
+
+    Args:
+        builder: Function that builds the model.
+        data: Dataset of the study.
+        seed: Seed of the initial weights.
+        outputs: Number of outputs; None for that of the classes.
 
     Raises:
         ConfigError: If the builder raises an error, or does not return a module.
         ResourceError: If memory ran out.
     """
-    available = {"shape": data.shape, "classes": data.classes}
+    available = {"shape": data.shape, "classes": outputs or data.classes}
     try:
         signature = inspect.signature(builder)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())

@@ -65,6 +65,8 @@ class RunOptions:
             equivalent or not worse: a number of errors (for text, bits per byte), a share of the
             test samples (``"0.5%"``) or of the gap between control and teacher (``"10%gap"``);
             None for no such tests.
+        check_teacher: Whether a teacher that exists already is examined before anything is trained;
+            see :func:`limbeck.teacher.examination.examine_models`.
         examples: Number of test images on which the main arm and its control differ, to save in
             the run folder and to show in the report; 0 to publish no images.
         config: Content of ``config.yaml``; None to write a description of the study.
@@ -84,6 +86,7 @@ class RunOptions:
     loggers: Sequence[Callable[..., Any]] = ()
     bias: str | None = None
     margin: float | str | None = None
+    check_teacher: bool = True
     examples: int = 8
     config: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from limbeck.data.images.class_names import class_order_hint
 from limbeck.losses import Objective
 from limbeck.report.formats import plural
 from limbeck.report.page import write_report
+from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import Summary, write_summary
@@ -32,6 +33,7 @@ from limbeck.study.checks import (
 )
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.engine import Engine
+from limbeck.study.examination import examine_study, examine_teacher
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.output_files import (
     save_adjusted,
@@ -165,8 +167,11 @@ class Study:
             f"{plural(students, 'student')} in {plural(len(self.cohorts()), 'cohort')}"
         )
 
-    def check(self) -> None:
+    def check(self, *, examine: bool = True) -> None:
         """Check all settings before anything is written or trained; called by :meth:`run`.
+
+        Args:
+            examine: Whether a teacher that exists already is examined on the validation split.
 
         Raises:
             ConfigError: If a setting does not fit the dataset or machine, or ``out`` is in use.
@@ -193,7 +198,17 @@ class Study:
         if not self.options.resume:
             folder = self.run_folder.existing_folder()
             check_disk(folder, self.plans, len(self.seeds), self.data)
-        self._is_checked = True
+            if examine and self.options.check_teacher:
+                examine_teacher(self._teacher, self._engine.device)
+        self._is_checked = examine
+
+    def examine(self) -> list[Finding]:
+        """Examine data, teacher and losses without training; returns the findings.
+
+        Raises:
+            ConfigError: If a setting does not fit the dataset or machine, or ``out`` is in use.
+        """
+        return examine_study(self, self._teacher, self._engine.device)
 
     def run(self) -> Summary:
         """Run the whole study.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from limbeck._base.digests import file_digest
@@ -13,16 +14,20 @@ from limbeck.data.batches import StudyData
 from limbeck.losses import Objective
 from limbeck.models import HuggingFace, LoadedModel, load_model
 from limbeck.models.files.weights import DESCRIPTION, WEIGHTS
+from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.study.arms import Builder, Teacher, build
 from limbeck.study.checks import check_views
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
+from limbeck.study.teacher_form import adapt, check_loaded, load_file
 from limbeck.teacher.adapt import TeacherModels, as_models
 from limbeck.teacher.adapter import adapter_of, identify
-from limbeck.teacher.checks import check_teacher, check_vocabulary
+from limbeck.teacher.checks import check_vocabulary
+from limbeck.teacher.examination import examine_models
 from limbeck.teacher.files import find_members, load_member, load_other, save_teacher
+from limbeck.teacher.remedies import ModuleRemedies, Remedies, SettingRemedies
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
@@ -82,6 +87,42 @@ class TeacherSource:
         """Whether the teacher has a test result; a model always does."""
         return True
 
+    @property
+    def exists(self) -> bool:
+        """Whether the teacher is there already, after :meth:`check`."""
+        return bool(self._existing)
+
+    def existing(self) -> LiveTeacher | None:
+        """Return a teacher that exists already; None if it is yet to be trained.
+
+        Call :meth:`check` first.
+        """
+        if not self._existing:
+            return None
+        return LiveTeacher(
+            self._existing, combine=self.plan.combine if self.plan else "probabilities"
+        )
+
+    def examine(self, device: torch.device) -> list[Finding]:
+        """Examine a teacher that exists already. Call :meth:`check` first.
+
+        Args:
+            device: Device on which the teacher runs.
+        """
+        if not self._existing:
+            return []
+        return examine_models(self._existing, self.data, self._remedies(), device=device)
+
+    @property
+    def switch_off(self) -> str:
+        """Sentence that says how to go on without an examination."""
+        return self._remedies()[0].switch_off
+
+    def _remedies(self) -> Sequence[Remedies]:
+        if self.plan is not None:
+            return [SettingRemedies()] * len(self._existing or [1])
+        return [ModuleRemedies(model) for model in self._models]
+
     def preview(self) -> LiveTeacher:
         """Return the untrained teacher, to inspect its layers. Call :meth:`check` first."""
         if self._existing:
@@ -133,13 +174,7 @@ class TeacherSource:
                 "teacher=[] names no model. Pass one model, several, or None for controls alone."
             )
         for model in self._models:
-            check_teacher(
-                LoadedModel(model, {}),
-                self.data.blank(1),
-                self.data.answer_shape,
-                class_names=self.data.class_names,
-                where="teacher",
-            )
+            check_loaded(LoadedModel(model, {}), self.data, "teacher", ModuleRemedies(model))
         return self._models
 
     def _load_from_run(self, manifest: ManifestWriter) -> list[nn.Module] | None:
@@ -227,14 +262,9 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
         else:
             models = _load_files(Path(path), teacher, data)
         for model in models:
-            check_teacher(
-                model,
-                data.blank(1),
-                data.answer_shape,
-                class_names=data.class_names,
-                where=str(path),
-            )
-        loaded += models
+            model = adapt(model, teacher, data, str(path))
+            check_loaded(model, data, str(path), SettingRemedies())
+            loaded.append(model)
     if not loaded:
         raise TeacherError("teacher.from names no model.")
     return loaded
@@ -244,9 +274,8 @@ def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel
     other = load_other(path, classes=data.classes, trust_pickle=teacher.trust_pickle)
     if other is not None:
         return [other]
-    empty = None if teacher.model is None else partial(build, teacher.model, data, 0)
-    load = partial(load_member, build=empty, trust_pickle=teacher.trust_pickle, key=teacher.key)
-    return [load(file) for file in find_members(path)]
+    load = partial(load_member, trust_pickle=teacher.trust_pickle, key=teacher.key)
+    return [load_file(load, file, teacher, data) for file in find_members(path)]
 
 
 def _is_language_model(path: Path, data: Dataset) -> bool:

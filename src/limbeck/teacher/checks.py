@@ -1,6 +1,6 @@
 """Checks that a teacher fits the dataset, before training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ def check_teacher(
     *,
     class_names: Sequence[str],
     where: str,
+    more_outputs: Callable[[int], str] | None = None,
 ) -> None:
     """Check that a teacher fits the dataset.
 
@@ -37,6 +38,8 @@ def check_teacher(
         answer_shape: Shape of the logits of one input: ``[C]``, or ``[T, C]`` for text.
         class_names: Classes of the dataset in the order of the logits; for text, the tokens by id.
         where: Origin of the teacher, for messages.
+        more_outputs: Function that explains a teacher with more outputs than classes, called with
+            their number; None for the usual advice.
 
     Raises:
         TeacherError: If the teacher does not fit.
@@ -52,6 +55,8 @@ def check_teacher(
         )
         if outputs == 1:
             advice = TWO_LOGITS
+        elif outputs > len(class_names) and more_outputs is not None:
+            advice = more_outputs(outputs)
         raise TeacherError(
             f"{where}: the teacher outputs {outputs} {kind}, but the dataset has "
             f"{len(class_names)}. {advice}"

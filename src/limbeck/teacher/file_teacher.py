@@ -102,6 +102,15 @@ class DatasetAnswers:
         """Return logits ``[N, C]`` for the test split; None unless all samples have an answer."""
         return self._logits(self.data.test_ids, TEST)
 
+    def labelled_logits(self) -> tuple[Tensor, Tensor]:
+        """Return logits and labels of the validation split; without them, of training samples."""
+        logits = self.val_logits()
+        if logits is not None:
+            return logits, self.data.val.labels
+        answered = (self.signal.rows != MISSING).nonzero().flatten().cpu()
+        logits = self.answers.logits(self.signal.rows[answered].cpu()).float()
+        return logits, self.data.train.labels[answered]
+
     def _logits(self, ids: NDArray, part: str) -> Tensor | None:
         rows = torch.from_numpy(self._rows.find(ids, part))
         if bool((rows == MISSING).any()):

@@ -18,6 +18,7 @@ from limbeck.models.files.weights import (
     find_weights,
     read_checked_description,
     read_weights,
+    with_map,
 )
 from limbeck.run.folder import RunFolder
 from limbeck.run.saved_files import check_model_folders
@@ -144,6 +145,9 @@ def _load_copy(file: Path, description: dict[str, Any]) -> nn.Module:
         raise UntrustedFileError(
             f"{file.with_name(DESCRIPTION)}: its normalisation is damaged ({error})."
         ) from None
+    outputs = description.get("outputs")
+    if outputs is not None:
+        model = with_map(model, outputs, file.with_name(DESCRIPTION))
     saved = {key.rpartition(".")[2]: value for key, value in read_weights(file).items()}
     digest = saved.get("digest")
     if digest is None or not torch.equal(digest, adapter.digest):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError
 from limbeck.data.inputs import ModelInputs, call, map_inputs
 from limbeck.losses.features import Feature, feature_loss, projection
-from limbeck.models import Normalized
+from limbeck.models import Normalized, OutputMap
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.fabric import eval_mode
 
@@ -19,7 +19,7 @@ MAX_SUGGESTIONS = 3
 
 
 def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
-    """Find the layer at a path; paths do not include the wrapper for normalisation.
+    """Find the layer at a path; paths do not include the wrappers of inputs and outputs.
 
     Args:
         model: Model to search.
@@ -29,6 +29,7 @@ def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
     Raises:
         ConfigError: If there is no such layer; the message suggests similar names.
     """
+    model = model.net if isinstance(model, OutputMap) else model
     inner = model.net if isinstance(model, Normalized) else model
     names = [name for name, _ in inner.named_modules() if name]
     if isinstance(model, Normalized) and path not in names:

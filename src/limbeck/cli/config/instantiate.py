@@ -22,7 +22,15 @@ from limbeck.cli.config.arms import (
 from limbeck.cli.config.command import Command
 from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
-from limbeck.cli.config.teacher import NO_TEACHER_KEYS, TEACHER_KEYS, as_list, take_answers
+from limbeck.cli.config.teacher import (
+    NO_TEACHER_KEYS,
+    TEACHER_KEYS,
+    as_list,
+    check_no_form,
+    checks_teacher,
+    take_answers,
+    take_form,
+)
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
@@ -263,6 +271,7 @@ class _Builder:
             loggers=self._loggers(),
             bias=settings["bias"],
             margin=settings["margin"],
+            check_teacher=checks_teacher(settings["teacher"]),
             examples=settings["examples"],
             config=record or settings,
             facts={**facts, "quick": self.quick},
@@ -338,7 +347,9 @@ class _Builder:
         """Create the teacher; None for controls alone."""
         settings = dict(self.settings["teacher"])
         answers = take_answers(settings)
+        form = take_form(settings)
         if answers is not None:
+            check_no_form(form)
             return answers
         source = as_list(settings.pop("from"))
         key = settings.pop("key", None)
@@ -346,13 +357,15 @@ class _Builder:
         trust = settings.pop("trust_pickle", False)
         if not isinstance(trust, bool):
             raise ConfigError(f"teacher.trust_pickle={trust!r} should be true or false.")
+        settings.pop("check", None)
         model = settings.pop("model")
         if model is None and source is None:
+            check_no_form(form)
             return None
         if model is not None:
             model = self.objects.create_function(model, "teacher.model")
         if not settings:  # teacher=none with teacher.from
-            return Teacher(model=model, source=source, key=key, trust_pickle=trust)
+            return Teacher(model=model, source=source, key=key, trust_pickle=trust, **form)
         epochs = check_count("teacher.epochs", settings.pop("epochs"))
         views = settings.pop("views")
         if views is None:
@@ -367,6 +380,7 @@ class _Builder:
             source=source,
             key=key,
             trust_pickle=trust,
+            **form,
             **settings,
         )
 

@@ -28,6 +28,7 @@ PATHS = (
     "store.folder",
     "teacher.answers",
     "teacher.from",
+    "teacher.map",
     "teacher.model.path",
     "student.path",
 )

@@ -1,11 +1,15 @@
 """Settings of the group ``teacher``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from limbeck._base.errors import ConfigError
 from limbeck.teacher.answer_files.read import Answers
 
 ANSWERS_KEYS = ("answers", "kind", "every_view")
+FORM_KEYS = ("classes", "map", "outputs", "normalization")
+SOURCE_KEYS = ("from", "key", "trust_pickle", "check", *FORM_KEYS, *ANSWERS_KEYS)
+"""Settings of a teacher that is there already."""
 TEACHER_KEYS = (
     "model",
     "views",
@@ -15,12 +19,9 @@ TEACHER_KEYS = (
     "members",
     "combine",
     "seed",
-    "from",
-    "key",
-    "trust_pickle",
-    *ANSWERS_KEYS,
+    *SOURCE_KEYS,
 )
-NO_TEACHER_KEYS = ("model", "from", "key", "trust_pickle", *ANSWERS_KEYS)
+NO_TEACHER_KEYS = ("model", *SOURCE_KEYS)
 
 
 def take_answers(settings: dict[str, Any]) -> Answers | None:
@@ -55,6 +56,44 @@ def take_answers(settings: dict[str, Any]) -> Answers | None:
         combine=settings.get("combine", "probabilities"),
         every_view=False if every_view is None else every_view,
     )
+
+
+def checks_teacher(settings: Mapping[str, Any]) -> bool:
+    """Whether an existing teacher is examined.
+
+    Args:
+        settings: Settings of the group ``teacher``.
+
+    Raises:
+        ConfigError: If the setting is neither true nor false.
+    """
+    check = settings.get("check", True)
+    if not isinstance(check, bool):
+        raise ConfigError(f"teacher.check={check!r} should be true or false.")
+    return check
+
+
+def take_form(settings: dict[str, Any]) -> dict[str, Any]:
+    """Remove the settings of the inputs and outputs of a teacher, and return those that are set.
+
+    Args:
+        settings: Settings of the group ``teacher``.
+    """
+    form = {key: settings.pop(key, None) for key in FORM_KEYS}
+    return {key: value for key, value in form.items() if value not in (None, "logits")}
+
+
+def check_no_form(form: Mapping[str, Any]) -> None:
+    """Check that no setting describes a teacher from files, because there is none.
+
+    Raises:
+        ConfigError: If one does.
+    """
+    if form:
+        raise ConfigError(
+            f"teacher.{next(iter(form))} describes a model from files. Set teacher.from, or remove "
+            "it."
+        )
 
 
 def as_list(source: Any) -> list[str] | None:

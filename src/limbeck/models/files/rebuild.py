@@ -30,15 +30,20 @@ from limbeck.models.normalized import (
     normalize_settings,
     without_normalization,
 )
+from limbeck.models.output_map import OutputMap
 from limbeck.models.protocols import CustomFiles
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
     """Describe how to rebuild a model: its builder and arguments.
 
-    Both are None for a user's own class. Models of transformers also have ``padded``, the number of
-    vocabulary entries beyond those of the data.
+    Both are None for a user's own class. An :class:`OutputMap` is described by the model inside,
+    and ``outputs``. Models of transformers also have ``padded``, the number of vocabulary entries
+    beyond those of the data.
     """
+    outputs = None
+    if isinstance(model, OutputMap):
+        outputs, model = model.settings(), model.net
     net = without_normalization(model)
     network = describe_network(net) or {"builder": None, "arguments": None}
     normalize = None
@@ -53,6 +58,8 @@ def describe(model: nn.Module) -> dict[str, Any]:
         "normalize": normalize,
         "params": count_parameters(model),
     }
+    if outputs is not None:
+        description["outputs"] = outputs
     if isinstance(net, CustomFiles):
         description |= net.extra_facts()
     return description

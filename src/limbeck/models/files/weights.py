@@ -26,6 +26,7 @@ from limbeck.models.files.kinds import kind_of, unreadable
 from limbeck.models.files.rebuild import describe, read_description, rebuild
 from limbeck.models.files.shards import INDEX, check_header, index_of, is_index, parts_of
 from limbeck.models.files.state_dict import is_pickle, read_pickled, weights_below
+from limbeck.models.output_map import map_from_settings
 from limbeck.models.protocols import CustomFiles
 
 WEIGHTS = "model.safetensors"
@@ -162,6 +163,22 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     raise unreadable(file, "a safetensors file", reason)
 
 
+def read_tensors(file: Path, key: str | None = None) -> dict[str, Tensor]:
+    """Read the tensors of a file of any kind; none from a pickled module.
+
+    Args:
+        file: File of weights.
+        key: Key of the model in a checkpoint with several.
+
+    Raises:
+        UntrustedFileError: If the file is damaged, or reading it would run code.
+    """
+    if file.suffix == ".safetensors" or not is_pickle(file):
+        return read_weights(file)
+    content = read_pickled(file, trust=False, key=key)
+    return {} if isinstance(content, nn.Module) else content
+
+
 def load_weights(model: nn.Module, file: Path) -> None:
     """Fill a model with the tensors of a safetensors file; names and shapes must match exactly.
 
@@ -205,6 +222,9 @@ def load_model(
     weights = read_weights(file)
     if key is not None:
         weights = _part_of(key, weights, file)
+    outputs = description.get("outputs")
+    if outputs is not None:  # the other entries describe the model inside the map
+        weights = {name.removeprefix("net."): tensor for name, tensor in weights.items()}
     if description.get("builder"):
         model = rebuild(description, description_file, weights)
         fill_rebuilt(model, weights, file)
@@ -213,7 +233,26 @@ def load_model(
         model = build_and_fill(weights, build, file, reason)
     else:
         model = build_and_fill(weights, build, file, f"{description_file} is missing")
+    if outputs is not None:
+        model = with_map(model, outputs, description_file)
     return LoadedModel(model.eval(), description)
+
+
+def with_map(model: nn.Module, outputs: Any, file: Path) -> nn.Module:
+    """Return a model with the map of outputs that its description holds.
+
+    Args:
+        model: Model.
+        outputs: Settings of the map.
+        file: File of the description, for messages.
+
+    Raises:
+        UntrustedFileError: If the settings are damaged.
+    """
+    try:
+        return map_from_settings(model, outputs)
+    except ValueError as error:
+        raise UntrustedFileError(f"{file} is damaged: {error}.") from None
 
 
 def _part_of(key: str, weights: dict[str, Tensor], file: Path) -> dict[str, Tensor]:

@@ -1,0 +1,93 @@
+"""Examination of a dataset: near copies across splits, absent classes, labels from 1."""
+
+from collections.abc import Iterator
+
+import torch
+
+from limbeck.data.checks import join_some
+from limbeck.data.dataset import Dataset
+from limbeck.data.near_copies import NearCopies, near_copies
+from limbeck.run.finding import NOTE, STOP, WARNING, Finding
+
+MAX_FALSE_COPIES = 0.003
+"""Share of different images that count as near copies on the data sets of the documentation."""
+
+
+def examine_data(data: Dataset) -> list[Finding]:
+    """Examine a dataset; of the test split only its inputs and the classes that it has are used.
+
+    Args:
+        data: Dataset of the study. Of text only the sizes are named.
+
+    Returns:
+        The findings.
+    """
+    sizes = (
+        f"{len(data.train):,} training, {len(data.val):,} validation and {data.test_size:,} test "
+        "samples."
+    )
+    findings: list[Finding] = []
+    if data.tokenizer is None:
+        findings = [*_classes(data), *_copies(data)]
+    if not findings:
+        text = f"{data.name} has {sizes}"
+        findings.append(_finding(NOTE, text))
+    return findings
+
+
+def _finding(level: str, text: str, evidence: str = "", remedy: str = "") -> Finding:
+    return Finding(level=level, subject="data", text=text, evidence=evidence, remedy=remedy)
+
+
+def _classes(data: Dataset) -> Iterator[Finding]:
+    absent = data.absent_classes()
+    everywhere = set.intersection(*(set(numbers) for numbers in absent.values()))
+    if everywhere == {0} and data.classes > 2:
+        yield _finding(
+            STOP,
+            "No sample has class 0, so the labels seem to be numbered from 1.",
+            f"All splits have the classes 1 to {data.classes - 1} only.",
+            "subtract 1 from all labels, y - 1",
+        )
+        return
+    for split, numbers in absent.items():
+        if numbers:
+            names = join_some([data.class_names[number] for number in numbers])
+            yield _finding(
+                WARNING,
+                f"{_count(len(numbers), 'class has', 'classes have')} no {split} sample: {names}.",
+                f"The {split} split has {data.classes - len(numbers)} of {data.classes} classes.",
+                _advice_about(split),
+            )
+
+
+def _advice_about(split: str) -> str:
+    if split == "training":
+        return "add samples, or remove the class from the data"
+    return f"use a larger {split} split (data.{'val' if split == 'validation' else 'test'}=)"
+
+
+def _copies(data: Dataset) -> Iterator[Finding]:
+    is_image = data.train.inputs.dtype == torch.uint8 and data.train.inputs.ndim == 4
+    if not is_image:
+        return
+    splits = {"validation": data.val.inputs, "test": data.test_inputs}
+    for split, copies in near_copies(data.train.inputs, splits).items():
+        if copies.share > MAX_FALSE_COPIES:
+            yield _finding(
+                WARNING,
+                f"{len(copies.rows):,} of {copies.queries:,} {split} images are nearly the same as "
+                "training images.",
+                f"Compared with {copies.images:,} training images at {_pairs(copies)} At most "
+                f"{100 * MAX_FALSE_COPIES:g} % are expected by chance.",
+                "remove them from one of the two splits, or split by patient, film or place",
+            )
+
+
+def _pairs(copies: NearCopies) -> str:
+    rows = [f"{row} and {train}" for row, train in copies.rows[:3]]
+    return f"16 x 16 pixels; such rows are {'; '.join(rows)}."
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

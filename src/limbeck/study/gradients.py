@@ -1,0 +1,131 @@
+"""Sizes of the gradients of hard and soft loss, for an untrained student."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from limbeck.data import Dataset, Split
+from limbeck.data.dataset import as_float
+from limbeck.losses import Objective
+from limbeck.losses.base import UNLABELLED
+from limbeck.models.output import logits_of
+from limbeck.run.finding import NOTE, WARNING, Finding
+from limbeck.study.arms import ArmPlan, build
+from limbeck.teacher.signal import LiveTeacher
+
+MAX_BATCH, MAX_BLOCKS = 256, 8
+"""Largest number of samples of the batch, and of blocks of text."""
+MAX_RATIO = 30.0
+"""Ratio of the two gradients above which the smaller one hardly matters."""
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Norms of the gradients of the weighted losses of an arm.
+
+    Attributes:
+        hard: Norm of the gradient of ``hard_weight`` times the hard loss.
+        soft: Norm of the gradient of ``soft_weight`` times the soft loss.
+    """
+
+    hard: float
+    soft: float
+
+
+def examine_losses(
+    plan: ArmPlan, teacher: LiveTeacher, data: Dataset, pool: Split, batch_size: int
+) -> list[Finding]:
+    """Compare the gradients of the two losses of an arm at its weights and temperature.
+
+    Args:
+        plan: Arm with all defaults filled in.
+        teacher: Trained teacher.
+        data: Dataset of the study.
+        pool: Samples that the transfer set selects from.
+        batch_size: Batch size of the training.
+
+    Returns:
+        One finding; none for an arm without hard or soft loss.
+    """
+    objective = plan.objective
+    rows, labels = plan.transfer.select(pool, data.class_names)
+    is_labelled = bool((labels != UNLABELLED).any())
+    if objective.hard_weight == 0 or objective.soft_weight == 0 or not is_labelled:
+        return []
+    count = min(batch_size, MAX_BATCH if data.tokenizer is None else MAX_BLOCKS)
+    if data.tokenizer is None:  # the batch has labelled samples, if there are any
+        order = (labels == UNLABELLED).int().argsort(stable=True)
+        rows, labels = rows[order], labels[order]
+    x = as_float(pool.inputs[rows[:count]])
+    student = build(plan.student, data, 0).train()
+    loss = objective.for_labels(labels, data.classes)
+    return [_finding(plan, gradients(student, teacher.answer(x), loss, x, labels[:count]))]
+
+
+def gradients(
+    student: nn.Module, answers: Tensor, objective: Objective, x: Tensor, labels: Tensor
+) -> Gradients:
+    """Compute the norms of the gradients of the weighted losses.
+
+    Args:
+        student: Student.
+        answers: Logits of the teacher, ``[B, C]``, or ``[B, T, C]`` for text.
+        objective: Objective.
+        x: Inputs, ``[B, ...]``.
+        labels: Labels, ``[B]``, or ``[B, T]`` for text.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        logits = logits_of(student(x.clone()), len(x), "student")
+    classes = logits.shape[-1]
+    terms = objective(
+        logits.reshape(-1, classes),
+        answers.to(logits).reshape(-1, classes),
+        labels.flatten().long(),
+    )
+    weights = [weight for weight in student.parameters() if weight.requires_grad]
+    norms = []
+    for weight, term in (
+        (objective.hard_weight, terms.hard),
+        (objective.soft_weight, terms.soft),
+    ):
+        parts = torch.autograd.grad(weight * term, weights, retain_graph=True, allow_unused=True)
+        squares = [float(part.double().square().sum()) for part in parts if part is not None]
+        norms.append(math.sqrt(sum(squares)))
+    return Gradients(*norms)
+
+
+def _finding(plan: ArmPlan, norms: Gradients) -> Finding:
+    objective, (hard, soft) = plan.objective, (norms.hard, norms.soft)
+    evidence = (
+        f"Norms at hard_weight={objective.hard_weight:g}, soft_weight={objective.soft_weight:g}, "
+        f"temperature={objective.temperature:g}, for one batch of the untrained student: "
+        f"{hard:.2g} (hard), {soft:.2g} (soft)."
+    )
+    names = {"hard": (hard, soft), "soft": (soft, hard)}
+    for name, (own, other) in names.items():
+        if own * MAX_RATIO < other:
+            larger = "soft" if name == "hard" else "hard"
+            text = (
+                f"arms.{plan.name}: the gradient of the {larger} loss drowns that of the {name} "
+                "loss."
+            )
+            remedy = _remedy(plan, name, other / own if own > 0 else math.inf)
+            return Finding(
+                level=WARNING, subject="loss", text=text, evidence=evidence, remedy=remedy
+            )
+    text = f"arms.{plan.name}: both losses count in the gradient."
+    return Finding(level=NOTE, subject="loss", text=text, evidence=evidence)
+
+
+def _remedy(plan: ArmPlan, name: str, ratio: float) -> str:
+    """Return the setting that makes the two gradients about equally large."""
+    objective = plan.objective
+    if name == "soft" and not objective.scale_by_t2 and objective.temperature > 1:
+        return "objective.scale_by_t2=true"
+    if not math.isfinite(ratio):
+        return ""
+    weight = getattr(objective, f"{name}_weight") * ratio
+    return f"objective.{name}_weight={float(f'{weight:.1g}'):g}"

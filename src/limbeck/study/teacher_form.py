@@ -1,0 +1,104 @@
+"""A teacher from files, brought to the inputs and classes of a dataset."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from limbeck._base.errors import ConfigError, TeacherError
+from limbeck.data import Dataset
+from limbeck.models import LoadedModel
+from limbeck.models.files.outputs import outputs_in
+from limbeck.models.files.weights import read_tensors
+from limbeck.models.normalizations import statistics_for, with_statistics
+from limbeck.study.arms import Teacher, build
+from limbeck.teacher.checks import check_teacher
+from limbeck.teacher.examination import explain_outputs
+from limbeck.teacher.remedies import Remedies
+
+Load = Callable[[Path, Callable[[], nn.Module] | None], LoadedModel]
+"""Function that loads a model, with a function that builds it if the file holds only weights."""
+
+
+def load_file(load: Load, file: Path, teacher: Teacher, data: Dataset) -> LoadedModel:
+    """Load a model; weights alone may have another number of outputs than the data has classes.
+
+    Args:
+        load: Function that loads a model.
+        file: File of the model.
+        teacher: Teacher that the file belongs to.
+        data: Dataset of the study.
+
+    Raises:
+        TeacherError: If the weights do not fit the model.
+        UntrustedFileError: If the file is damaged, or loading it would run code.
+    """
+    if teacher.model is None:
+        return load(file, None)
+    names = teacher.output_settings.names
+    outputs = None if names is None else len(names)
+    empty = partial(build, teacher.model, data, 0)
+    try:
+        return load(file, partial(empty, outputs=outputs))
+    except TeacherError:
+        weights = read_tensors(file, teacher.key) if outputs is None and file.is_file() else {}
+        outputs = outputs_in(weights, empty(), data.classes)
+        if outputs is None:
+            raise
+    return load(file, partial(empty, outputs=outputs))
+
+
+def adapt(loaded: LoadedModel, teacher: Teacher, data: Dataset, where: str) -> LoadedModel:
+    """Bring the inputs and outputs of a teacher to those of a dataset.
+
+    Args:
+        loaded: Teacher.
+        teacher: Settings of the teacher.
+        data: Dataset of the study.
+        where: Origin of the teacher, for messages.
+
+    Raises:
+        ConfigError: If the settings do not fit the dataset.
+        TeacherError: If the names of its outputs do not fit.
+    """
+    normalization = teacher.normalization
+    if normalization is not None:
+        if data.tokenizer is not None:
+            raise ConfigError(
+                f"teacher.normalization is not for text, but {data.name} is a text dataset."
+            )
+        statistics = statistics_for(loaded.model, normalization, data.shape, data.statistics)
+        model = with_statistics(loaded.model, statistics).eval()
+        loaded = replace(loaded, model=model)
+    return teacher.output_settings.apply(loaded, data, where)
+
+
+def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remedies) -> None:
+    """Check that a teacher fits the dataset.
+
+    Args:
+        loaded: Teacher.
+        data: Dataset of the study.
+        where: Origin of the teacher, for messages.
+        remedies: Lines that mend the teacher.
+
+    Raises:
+        TeacherError: If it does not fit. For a teacher with more outputs than the data has classes,
+            the message says which outputs fit best.
+    """
+
+    def more_outputs(outputs: int) -> str:
+        device = next((weight.device for weight in loaded.model.parameters()), torch.device("cpu"))
+        return explain_outputs(loaded.model, outputs, data, remedies, device)
+
+    check_teacher(
+        loaded,
+        data.blank(1),
+        data.answer_shape,
+        class_names=data.class_names,
+        where=where,
+        more_outputs=more_outputs if data.tokenizer is None else None,
+    )
