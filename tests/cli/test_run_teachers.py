@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.commands import call
 from support.onnx_files import content
+
+from limbeck.models import MLP
 
 TINY = ("quick=true", "logger=csv", "student.hidden=[4]", "examples=0")
 WEIGHT = np.random.default_rng(3).normal(size=(64, 10)).astype(np.float32)
@@ -62,3 +65,32 @@ def test_a_program_needs_the_word_of_the_user(tmp_path):
     assert code == 7
     assert "add teacher.trust_pickle=true" in err
     assert not Path(tmp_path / "run").exists()
+
+
+def test_members_in_braces_have_their_own_settings(tmp_path):
+    torch.manual_seed(0)
+    torch.save(MLP((1, 12, 12), 10, hidden=[5]).state_dict(), tmp_path / "large.pt")
+    (tmp_path / "small.onnx").write_bytes(content(weight=WEIGHT, shape=("N", 1, 8, 8)))
+    model = "model:{_target_:limbeck.models.MLP,hidden:[5]}"
+    member = f"{{from:large.pt,size:12,normalization:symmetric,{model}}}"
+    sources = f"teacher.from=[small.onnx,{member}]"
+    code, _, err = call("run", *TINY, sources, "teacher.check=false", "out=run", cwd=tmp_path)
+    assert code == 0, err
+    saved = json.loads((tmp_path / "run" / "teacher" / "member1" / "model.json").read_text())
+    assert saved["normalize"] == {"mean": [0.5], "std": [0.5], "size": [12, 12]}
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ("{from:x.pt,sise:3}", "Unknown key `teacher.from[0].sise`. Did you mean"),
+        ("{size:3}", "teacher.from[0].from=None should be the path of a model"),
+        ("{from:x.pt,model:mlp}", "teacher.from[0].model='mlp' should be a group of settings"),
+        ("{from:x.pt,trust_pickle:1}", "teacher.from[0].trust_pickle=1 should be true or false"),
+        ("{from:x.onnx,size:0}", "size=0 should be a side in pixels"),
+    ],
+)
+def test_bad_members_are_one_message(member, message, tmp_path):
+    code, _, err = call("run", *TINY, f"teacher.from=[{member}]", "out=run", cwd=tmp_path)
+    assert code == 2
+    assert message in err

@@ -1,5 +1,7 @@
 """Studies with teachers of other libraries, each to a verdict, on some of the digits."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,17 +10,19 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from support.bundles import write_bundle
 from support.image_studies import ARMS, Killed, interrupt, same_students, small
 from support.onnx_files import content
 from support.studies import make_study
 
 from limbeck import Arm, Objective, Teacher
 from limbeck._base.errors import ConfigError, TeacherError
-from limbeck.data import TransferSet
+from limbeck.data import Dataset, TransferSet
 from limbeck.data import digits as all_digits
 from limbeck.data.dataset import as_float
 from limbeck.deploy.models_of_run import models_of_run
 from limbeck.models import MLP, Normalized
+from limbeck.models.normalized import resize
 from limbeck.training.generator import Generated
 
 pytestmark = pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
@@ -192,6 +196,49 @@ def test_unlike_models_are_one_teacher(digits, features, weight, tmp_path):
         ]
     expected = torch.stack(parts).mean(0)
     torch.testing.assert_close(teacher_logits(tmp_path / "run").softmax(-1), expected)
+
+
+def test_each_file_of_an_ensemble_has_its_own_settings(digits, weight, tmp_path):
+    torch.manual_seed(0)
+    net = partial(MLP, hidden=[5])
+    large = net((1, 12, 12), 10).eval()
+    torch.save(large.state_dict(), tmp_path / "large.pt")
+    (tmp_path / "small.onnx").write_bytes(content(weight=weight, shape=("N", 1, 8, 8)))
+    file = Teacher(source=[tmp_path / "large.pt"], model=net, size=12, normalization="symmetric")
+    x = as_float(digits.open_test().inputs)
+    with torch.no_grad():
+        parts = [
+            (x.flatten(1) @ torch.from_numpy(weight)).softmax(-1),
+            large(resize(x, (12, 12)) * 2 - 1).softmax(-1),
+        ]
+    expected = torch.stack(parts).mean(0)
+    teachers = {"list": [tmp_path / "small.onnx", file]}
+    teachers["teacher"] = Teacher(source=teachers["list"])
+    for name, teacher in teachers.items():
+        study_of(digits, tmp_path / name, teacher, check_teacher=False).run()
+        torch.testing.assert_close(teacher_logits(tmp_path / name).softmax(-1), expected)
+    members = Teacher(source=[tmp_path / "list"])  # the copies keep size and normalisation
+    study_of(digits, tmp_path / "again", members, check_teacher=False).run()
+    assert same_students(tmp_path / "list", tmp_path / "again")
+
+
+def test_teachers_among_others_come_from_files(digits, tmp_path):
+    with pytest.raises(ConfigError, match="has to come from files"):
+        study_of(digits, tmp_path / "run", [Teacher(model=small)])
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.rand(40, 4, generator=draw), torch.arange(40) % 2
+    data = Dataset.from_arrays(x[:20], y[:20], x[20:], y[20:])
+    file = tmp_path / "m.onnx"
+    file.write_bytes(content(weight=np.zeros((4, 2), np.float32), shape=("N", 4)))
+    study = study_of(data, tmp_path / "run", Teacher(source=[file], size=8))
+    with pytest.raises(ConfigError, match=r"teacher\.size is for images"):
+        study.check()
+
+
+def test_a_path_is_checked_as_a_teacher_from_files(digits, tmp_path):
+    bundle = write_bundle(tmp_path / "bundle")
+    with pytest.raises(TeacherError, match=r"outputs 3 classes|has 3 classes|the dataset has 10"):
+        study_of(digits, tmp_path / "run", bundle).check()
 
 
 @pytest.mark.slow

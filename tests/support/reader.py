@@ -135,6 +135,8 @@ def _checkpoints(folder: Path) -> None:
     (folder / "teacher.onnx").write_bytes(
         content(weight=np.zeros((784, 10), np.float32), shape=("N", *IMAGES))
     )
+    large = ConvNet((1, 32, 32), 10, channels=[8], strides=[2])
+    torch.save(large.state_dict(), folder / "large.pt")
     convnext = TimmModel(LARGE_IMAGES, 2, name="convnext_atto")
     torch.save(convnext.net.state_dict(), folder / "convnext.pt")
 

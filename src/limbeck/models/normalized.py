@@ -98,6 +98,13 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
 
 
+def with_size(model: nn.Module, size: int | Sequence[int]) -> Normalized:
+    """Return a model that resizes images first, with the normalisation that it has."""
+    if isinstance(model, Normalized):
+        return Normalized(model.net, model.mean.tolist(), model.std.tolist(), size=size)
+    return Normalized(model, [0.0], [1.0], size=size)
+
+
 def normalize_settings(model: Normalized) -> dict[str, Any]:
     """Return ``mean`` and ``std`` of a model, and ``size`` if it resizes its inputs."""
     settings: dict[str, Any] = {"mean": model.mean.tolist(), "std": model.std.tolist()}

@@ -21,6 +21,7 @@ from limbeck.data import Dataset, NoViews, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models import Normalized
 from limbeck.models.normalizations import Normalization, check_normalization
+from limbeck.models.normalized import image_size
 from limbeck.teacher.outputs import TeacherOutputs
 from limbeck.teacher.signal import COMBINE
 from limbeck.training.optimizer import Optimizer
@@ -69,6 +70,7 @@ class Teacher:
         seed: Seed of the first member; each further member uses the next integer.
         source: Run folders, model folders, files of weights (safetensors, or a state dict of
             ``torch.save``), ONNX models, bundles or exported programs to load instead of training.
+            Each may also be a :class:`Teacher` with settings of its own.
         key: Model to take from a file with several: its key in the checkpoint, such as ``ema``, or
             the first part of the names of its tensors.
         trust_pickle: Whether to run the code in a file of ``torch.save`` that holds more than
@@ -80,6 +82,8 @@ class Teacher:
         normalization: Normalisation with which a teacher from files was trained: ``none`` (inputs
             from 0 to 1), ``symmetric`` (-1 to 1), ``imagenet``, ``data``, or ``mean`` and ``std``;
             None for that of its file.
+        size: Height and width, or the side of a square, for which a teacher from files was trained.
+            Images are resized to it; None for the size of the data.
 
     Raises:
         ConfigError: If a value is out of range, or neither ``model`` nor ``source`` is set.
@@ -93,13 +97,14 @@ class Teacher:
     members: int = 1
     combine: str = "probabilities"
     seed: int = 0
-    source: Sequence[str | Path] | None = None
+    source: "Sequence[str | Path | Teacher] | None" = None
     key: str | None = None
     trust_pickle: bool = False
     classes: Sequence[str | None] | None = None
     map: str | Path | None = None
     outputs: str = "logits"
     normalization: Normalization | None = None
+    size: int | Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         check_count("teacher.epochs", self.epochs)
@@ -124,12 +129,27 @@ class Teacher:
             )
         if self.normalization is not None:
             check_normalization(self.normalization)
+        if self.size is not None:
+            image_size(self.size)
         is_adapted = self.output_settings.is_given or self.normalization is not None
-        if self.source is None and is_adapted:
+        if self.source is None and (is_adapted or self.size is not None):
             raise ConfigError(
-                "teacher.classes, map, outputs and normalization describe a teacher from files. "
-                "Set teacher.from, or remove them."
+                "teacher.classes, map, outputs, normalization and size describe a teacher from "
+                "files. Set teacher.from, or remove them."
             )
+        for part in self.source or ():
+            if isinstance(part, Teacher) and part.source is None:
+                raise ConfigError("A teacher among others has to come from files: set its source.")
+
+    def input_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the inputs of a teacher from files.
+
+        Args:
+            shape: Shape of an input of the data.
+        """
+        if self.size is None:
+            return tuple(shape)
+        return (*shape[:-2], *image_size(self.size))
 
     @cached_property
     def output_settings(self) -> TeacherOutputs:
@@ -260,7 +280,14 @@ def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
     return ()
 
 
-def build(builder: Builder, data: Dataset, seed: int, *, outputs: int | None = None) -> nn.Module:
+def build(
+    builder: Builder,
+    data: Dataset,
+    seed: int,
+    *,
+    shape: Sequence[int] | None = None,
+    outputs: int | None = None,
+) -> nn.Module:
     """Build an untrained model for the data with the initial weights of a seed.
 
     The model normalises its inputs, unless the dataset is text.
@@ -269,13 +296,14 @@ def build(builder: Builder, data: Dataset, seed: int, *, outputs: int | None = N
         builder: Function that builds the model.
         data: Dataset of the study.
         seed: Seed of the initial weights.
+        shape: Shape of an input; None for that of the data.
         outputs: Number of outputs; None for that of the classes.
 
     Raises:
         ConfigError: If the builder raises an error, or does not return a module.
         ResourceError: If memory ran out.
     """
-    available = {"shape": data.shape, "classes": outputs or data.classes}
+    available = {"shape": tuple(shape or data.shape), "classes": outputs or data.classes}
     try:
         signature = inspect.signature(builder)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())

@@ -32,7 +32,17 @@ from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
 
-FILE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".json")
+FILE_SUFFIXES = (
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".bin",
+    ".ckpt",
+    ".json",
+    ".onnx",
+    ".pt2",
+    ".zip",
+)
 Fit = Callable[[str, str, DistillationTask, StudyData, int], None]
 """Function that fits a model, called with stage, label, task, batches and number of epochs."""
 
@@ -60,9 +70,9 @@ class TeacherSource:
         self.plan = teacher if isinstance(teacher, Teacher) else None
         self.data, self.run, self.fit = data, run, fit
         self.together = together
-        self._models: list[nn.Module] = []
+        self._parts: list[nn.Module | Teacher] = []
         if not isinstance(teacher, Teacher):
-            self._models = as_models(teacher, data.class_names)
+            self._parts = _parts_of(teacher, data)
         self._existing: list[nn.Module] | None = None
 
     def check(self) -> None:
@@ -121,7 +131,7 @@ class TeacherSource:
     def _remedies(self) -> Sequence[Remedies]:
         if self.plan is not None:
             return [SettingRemedies()] * len(self._existing or [1])
-        return [ModuleRemedies(model) for model in self._models]
+        return [ModuleRemedies(model) for model in self._existing or ()]
 
     def preview(self) -> LiveTeacher:
         """Return the untrained teacher, to inspect its layers. Call :meth:`check` first."""
@@ -169,13 +179,18 @@ class TeacherSource:
         return [self.run.teacher / f"member{i}" for i in range(members)]
 
     def _check_models(self) -> list[nn.Module]:
-        if not self._models:
+        if not self._parts:
             raise TeacherError(
                 "teacher=[] names no model. Pass one model, several, or None for controls alone."
             )
-        for model in self._models:
-            check_loaded(LoadedModel(model, {}), self.data, "teacher", ModuleRemedies(model))
-        return self._models
+        models: list[nn.Module] = []
+        for part in self._parts:
+            if isinstance(part, Teacher):
+                models += [loaded.model for loaded in load_teachers(part, self.data)]
+            else:
+                check_loaded(LoadedModel(part, {}), self.data, "teacher", ModuleRemedies(part))
+                models.append(part)
+        return models
 
     def _load_from_run(self, manifest: ManifestWriter) -> list[nn.Module] | None:
         """Load the teacher that was trained before; None if it is not there or damaged."""
@@ -235,6 +250,15 @@ class TeacherSource:
             )
 
 
+def _parts_of(teacher: object, data: Dataset) -> list[nn.Module | Teacher]:
+    """Return the models of a teacher, and the teachers that have to be loaded."""
+    if isinstance(teacher, (list, tuple)):
+        return [part for item in teacher for part in _parts_of(item, data)]
+    if isinstance(teacher, (str, Path, Teacher)):
+        return [Teacher(source=[teacher])]
+    return [*as_models(teacher, data.class_names)]
+
+
 def _builder(plan: Teacher) -> Builder:
     assert plan.model is not None
     return plan.model
@@ -257,6 +281,9 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
     """
     loaded: list[LoadedModel] = []
     for path in teacher.source or ():
+        if isinstance(path, Teacher):
+            loaded += load_teachers(path, data)
+            continue
         if _is_language_model(Path(path), data):
             models = [_load_language_model(path, data)]
         else:

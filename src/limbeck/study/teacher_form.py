@@ -14,9 +14,12 @@ from limbeck.models import LoadedModel
 from limbeck.models.files.outputs import outputs_in
 from limbeck.models.files.weights import read_tensors
 from limbeck.models.normalizations import statistics_for, with_statistics
+from limbeck.models.normalized import with_size
 from limbeck.study.arms import Teacher, build
+from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.checks import check_teacher
 from limbeck.teacher.examination import explain_outputs
+from limbeck.teacher.onnx_model import OnnxTeacher
 from limbeck.teacher.remedies import Remedies
 
 Load = Callable[[Path, Callable[[], nn.Module] | None], LoadedModel]
@@ -40,7 +43,7 @@ def load_file(load: Load, file: Path, teacher: Teacher, data: Dataset) -> Loaded
         return load(file, None)
     names = teacher.output_settings.names
     outputs = None if names is None else len(names)
-    empty = partial(build, teacher.model, data, 0)
+    empty = partial(build, teacher.model, data, 0, shape=teacher.input_shape(data.shape))
     try:
         return load(file, partial(empty, outputs=outputs))
     except TeacherError:
@@ -66,13 +69,17 @@ def adapt(loaded: LoadedModel, teacher: Teacher, data: Dataset, where: str) -> L
     """
     normalization = teacher.normalization
     if normalization is not None:
-        if data.tokenizer is not None:
-            raise ConfigError(
-                f"teacher.normalization is not for text, but {data.name} is a text dataset."
-            )
+        _check_inputs(loaded, data)
         statistics = statistics_for(loaded.model, normalization, data.shape, data.statistics)
         model = with_statistics(loaded.model, statistics).eval()
         loaded = replace(loaded, model=model)
+    if teacher.size is not None:
+        if data.tokenizer is not None or len(data.shape) != 3:
+            raise ConfigError(
+                f"teacher.size is for images, but {data.name} has inputs of shape "
+                f"{list(data.shape)}."
+            )
+        loaded = replace(loaded, model=with_size(loaded.model, teacher.size).eval())
     return teacher.output_settings.apply(loaded, data, where)
 
 
@@ -102,3 +109,17 @@ def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remed
         where=where,
         more_outputs=more_outputs if data.tokenizer is None else None,
     )
+
+
+def _check_inputs(loaded: LoadedModel, data: Dataset) -> None:
+    """Check that a normalisation makes sense for the inputs of a teacher."""
+    if data.tokenizer is not None:
+        raise ConfigError(
+            f"teacher.normalization is not for text, but {data.name} is a text dataset."
+        )
+    adapter = adapter_of(loaded.model)
+    if isinstance(adapter, OnnxTeacher) and adapter.takes_bytes:
+        raise ConfigError(
+            f"{adapter.name} takes bytes (0 to 255) and normalises them itself. Remove "
+            "teacher.normalization."
+        )

@@ -25,9 +25,11 @@ from limbeck.cli.config.objects import ObjectFactory
 from limbeck.cli.config.teacher import (
     NO_TEACHER_KEYS,
     TEACHER_KEYS,
-    as_list,
     check_no_form,
+    check_trust,
     checks_teacher,
+    key_of,
+    sources_of,
     take_answers,
     take_form,
 )
@@ -351,12 +353,9 @@ class _Builder:
         if answers is not None:
             check_no_form(form)
             return answers
-        source = as_list(settings.pop("from"))
-        key = settings.pop("key", None)
-        key = None if key is None else str(key)
-        trust = settings.pop("trust_pickle", False)
-        if not isinstance(trust, bool):
-            raise ConfigError(f"teacher.trust_pickle={trust!r} should be true or false.")
+        source = sources_of(settings.pop("from"), self.objects)
+        key = key_of(settings.pop("key", None))
+        trust = check_trust(settings.pop("trust_pickle", False))
         settings.pop("check", None)
         model = settings.pop("model")
         if model is None and source is None:

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from limbeck._base.errors import ConfigError
+from limbeck.cli.config.arms import check_keys
+from limbeck.cli.config.objects import ObjectFactory
+from limbeck.study.arms import Teacher
 from limbeck.teacher.answer_files.read import Answers
 
 ANSWERS_KEYS = ("answers", "kind", "every_view")
-FORM_KEYS = ("classes", "map", "outputs", "normalization")
+FORM_KEYS = ("classes", "map", "outputs", "normalization", "size")
+MEMBER_KEYS = ("from", "model", "key", "trust_pickle", *FORM_KEYS)
+"""Settings of one of several teachers that are loaded."""
 SOURCE_KEYS = ("from", "key", "trust_pickle", "check", *FORM_KEYS, *ANSWERS_KEYS)
 """Settings of a teacher that is there already."""
 TEACHER_KEYS = (
@@ -96,9 +101,60 @@ def check_no_form(form: Mapping[str, Any]) -> None:
         )
 
 
-def as_list(source: Any) -> list[str] | None:
-    """Return one or several sources of a teacher as a list of strings."""
+def sources_of(source: Any, objects: ObjectFactory) -> list[str | Teacher] | None:
+    """Return one or several sources of a teacher.
+
+    Args:
+        source: Path, mapping of :data:`MEMBER_KEYS`, or list of both.
+        objects: Factory of the models that the weights belong to.
+
+    Raises:
+        ConfigError: If a mapping has unknown keys, or values of the wrong type.
+    """
     if source is None:
         return None
-    sources = source if isinstance(source, list) else [source]
-    return [str(path) for path in sources]
+    sources: list[str | Teacher] = []
+    for number, item in enumerate(source if isinstance(source, list) else [source]):
+        if isinstance(item, Mapping):
+            sources.append(_member(dict(item), f"teacher.from[{number}]", objects))
+        else:
+            sources.append(str(item))
+    return sources
+
+
+def _member(settings: dict[str, Any], where: str, objects: ObjectFactory) -> Teacher:
+    check_keys(settings, MEMBER_KEYS, where)
+    form = take_form(settings)
+    path, model = settings.get("from"), settings.get("model")
+    if not isinstance(path, str):
+        raise ConfigError(f"{where}.from={path!r} should be the path of a model.")
+    if isinstance(model, Mapping):
+        model = objects.create_function({"_partial_": True, **model}, f"{where}.model")
+    elif model is not None:
+        raise ConfigError(
+            f"{where}.model={model!r} should be a group of settings with _target_, as in "
+            "{_target_: limbeck.models.TorchvisionModel, name: resnet50}."
+        )
+    return Teacher(
+        source=[path],
+        model=model,
+        key=key_of(settings.get("key")),
+        trust_pickle=check_trust(settings.get("trust_pickle", False), where),
+        **form,
+    )
+
+
+def key_of(key: Any) -> str | None:
+    """Return the key of a model in a file as text; None if there is none."""
+    return None if key is None else str(key)
+
+
+def check_trust(trust: Any, where: str = "teacher") -> bool:
+    """Check that ``trust_pickle`` is true or false, and return it.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if not isinstance(trust, bool):
+        raise ConfigError(f"{where}.trust_pickle={trust!r} should be true or false.")
+    return trust
