@@ -1,12 +1,14 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.onnx_files import content
 from torch import nn
 
 from limbeck._base.errors import TeacherError
 from limbeck.models import MLP, Normalized
 from limbeck.teacher.adapter import PROBES, adapter_of, identify, probes_of
 from limbeck.teacher.function import FunctionTeacher
+from limbeck.teacher.onnx_model import OnnxTeacher
 
 INPUTS = torch.randint(
     256, (100, 1, 2, 2), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -66,6 +68,12 @@ def test_an_adapter_is_found_in_wrappers():
     model = teacher()
     assert adapter_of(Normalized(nn.Sequential(model), [0.5], [1.0])) is model
     assert adapter_of(MLP((4,), 3, hidden=[2])) is None
+
+
+def test_other_adapters_take_one_input():
+    model = OnnxTeacher(content(), "m.onnx")
+    with pytest.raises(TeacherError, match=r"m\.onnx takes one input, but .* several \(0, mask\)"):
+        model(torch.zeros(1, 1, 4, 4), mask=torch.zeros(1))
 
 
 def test_modules_of_pytorch_are_not_identified_by_answers(tmp_path):

@@ -48,6 +48,11 @@ def test_half_precision_arrives_in_float32():
     assert kinds == [torch.float32, torch.int64]
 
 
+def test_several_inputs_arrive_as_they_are():
+    function = FunctionTeacher(lambda x, *, mask: linear(x) * mask)
+    torch.testing.assert_close(function(X, mask=torch.tensor(2.0)), 2 * linear(X))
+
+
 def test_there_is_no_gradient():
     model = MLP((1, 2, 2), 3, hidden=[4])
     assert not LiveTeacher(FunctionTeacher(model.forward))(X).requires_grad

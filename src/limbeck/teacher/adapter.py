@@ -40,6 +40,24 @@ class Adapter(nn.Module, ABC):
         self.name = name
         self.notes: list[str] = []
 
+    def forward(self, *inputs: Tensor, **named: Tensor) -> object:
+        """Compute logits ``[B, C]`` of inputs ``[B, ...]``.
+
+        Raises:
+            TeacherError: If there are several inputs, or they do not fit the model.
+        """
+        if len(inputs) != 1 or named:
+            names = [*(str(number) for number in range(len(inputs))), *named]
+            raise TeacherError(
+                f"{self.name} takes one input, but a batch has several ({', '.join(names)}). "
+                "Choose one with teacher_inputs, or pass a function that takes all of them."
+            )
+        return self.compute(inputs[0])
+
+    @abstractmethod
+    def compute(self, x: Tensor) -> object:
+        """Compute logits ``[B, C]`` of inputs ``[B, ...]``, see :meth:`forward`."""
+
     def _note(self, text: str) -> None:
         """Add a note, once."""
         if text not in self.notes:

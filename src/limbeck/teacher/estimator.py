@@ -55,7 +55,7 @@ class EstimatorTeacher(ProbedModel):
         text = without_addresses(repr(self.estimator))
         return f"{type(self.estimator).__module__} {' '.join(text.split())}"
 
-    def forward(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor:
         """Return log-probabilities ``[B, C]`` of inputs ``[B, ...]``.
 
         Raises:

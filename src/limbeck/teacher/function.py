@@ -31,32 +31,41 @@ class FunctionTeacher(ProbedModel):
         module = getattr(function, "__module__", None)
         return f"{module}.{self.name}"
 
-    def forward(self, x: Tensor) -> object:
-        """Return the function's logits for inputs ``[B, ...]``.
+    def forward(self, *inputs: Tensor, **named: Tensor) -> object:
+        """Return the function's logits for one input ``[B, ...]``, or several.
 
         Raises:
             TeacherError: If the function raises an error.
         """
         (function,) = self._function
-        inputs = x.detach().cpu()
-        if inputs.dtype in (torch.float16, torch.bfloat16):
-            inputs = inputs.float()
+        by_position = [_on_cpu(x) for x in inputs]
+        by_name = {name: _on_cpu(x) for name, x in named.items()}
+        first = [*inputs, *named.values()][0]
         try:
-            output = without_wrapper(function(inputs))
+            output = without_wrapper(function(*by_position, **by_name))
         except Exception as error:  # a function of the user may raise anything
             reason = " ".join(str(error).split())[:200]
             raise TeacherError(
-                f"The teacher {self.name} failed for inputs of shape {list(x.shape)} "
-                f"({inputs.dtype}): "
-                f"{type(error).__name__}: {reason}"
+                f"The teacher {self.name} failed for inputs of shape {list(first.shape)} "
+                f"({first.dtype}): {type(error).__name__}: {reason}"
             ) from error
         if isinstance(output, (np.ndarray, list)):
             output = torch.as_tensor(np.asarray(output, dtype=np.float32))
         if not isinstance(output, Tensor):
             return output  # the error of what is no tensor is the same for all teachers
-        if output.ndim == 1 and len(output) == len(x):
+        if output.ndim == 1 and len(output) == len(first):
             output = output.unsqueeze(1)
-        return output.to(x.device)
+        return output.to(first.device)
+
+    def compute(self, x: Tensor) -> object:
+        """Return the function's logits for one input, see :meth:`forward`."""
+        return self.forward(x)
+
+
+def _on_cpu(x: Tensor) -> Tensor:
+    """Return an input on the CPU, in a type that NumPy has."""
+    x = x.detach().cpu()
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _name(function: Callable[..., Any]) -> str:

@@ -86,7 +86,7 @@ class OnnxTeacher(Adapter):
         """Write a copy of the model."""
         write_bytes(folder / ONNX_FILE, self._content)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def compute(self, x: Tensor) -> Tensor:
         """Compute logits of inputs ``[B, ...]``.
 
         Raises:

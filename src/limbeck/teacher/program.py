@@ -44,7 +44,7 @@ class ProgramTeacher(Adapter):
         self.parameter_count = sum(w.numel() for w in weights if w.is_floating_point())
         self.register_buffer("digest", _digest(program))
 
-    def forward(self, x: Tensor) -> object:
+    def compute(self, x: Tensor) -> object:
         """Compute the program's outputs for inputs ``[B, ...]``.
 
         Raises:
