@@ -1,4 +1,5 @@
 import os
+import random
 
 import numpy as np
 import onnx
@@ -7,7 +8,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from support.onnx_files import WEIGHT, as_model, content, linear
 
-from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck._base.errors import LimbeckError, TeacherError, UntrustedFileError
 from limbeck.teacher.onnx_file import parse_onnx, read_onnx
 from limbeck.teacher.onnx_model import OnnxTeacher
 
@@ -133,3 +134,33 @@ def test_files_that_cannot_be_read(tmp_path):
         file.truncate((2 << 30) + 1)
     with pytest.raises(UntrustedFileError, match="cannot be read"):
         read_onnx(tmp_path / "large.onnx")
+
+
+def changed(content, draw):
+    """The content with some bytes changed, removed or added."""
+    data = bytearray(content)
+    for _ in range(draw.choice([1, 2, 8])):
+        place, kind = draw.randrange(len(data)), draw.random()
+        if kind < 0.6:
+            data[place] = draw.randrange(256)
+        elif kind < 0.8:
+            del data[place : place + draw.randrange(1, 8)]
+        else:
+            data[place:place] = draw.randbytes(draw.randrange(1, 8))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("has_data_file", [False, True])
+def test_any_damage_is_a_message(has_data_file, tmp_path, capfd):
+    file = with_data_file(tmp_path / "a")
+    original = file.read_bytes() if has_data_file else content(end=["Softmax"])
+    draw = random.Random(0)
+    errors = 0
+    for _ in range(60):
+        file.write_bytes(changed(original, draw))
+        try:
+            OnnxTeacher(read_onnx(file), "m.onnx", classes=3)(X)
+        except LimbeckError:
+            errors += 1
+    assert errors > 30
+    assert capfd.readouterr().out == ""

@@ -148,7 +148,7 @@ def _read(file: Path) -> bytes:
 def _read_into(tensor: Any, file: Path, files: dict[str, bytes]) -> None:
     """Read the values of a tensor from another file in the folder of its model."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    location = entries.get("location", "")
+    location = str(entries.get("location", ""))  # bytes if it is not UTF-8
     other = file.parent / location
     if location not in files:
         if Path(location).name != location:
@@ -223,7 +223,7 @@ def _meaning(model: "ModelProto", output: str) -> str:
         return MEANINGS[node.op_type]
     is_classifier = any(node.op_type in CLASSIFIERS for node in model.graph.node)
     is_label = node is not None and node.op_type in CLASSIFIERS
-    if is_label or (is_classifier and "prob" in output.lower()):
+    if is_label or (is_classifier and "prob" in str(output).lower()):
         return PROBABILITIES
     return LOGITS
 

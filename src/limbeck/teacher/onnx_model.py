@@ -1,8 +1,9 @@
 """ONNX models as teachers, run by ONNX Runtime on the CPU."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +46,20 @@ TYPES = {
 GREY, COLOUR = 1, 3
 
 
+class OnnxInput(NamedTuple):
+    """An input of a model.
+
+    Attributes:
+        name: Name of the input.
+        type: Type in ONNX Runtime, such as ``tensor(float)``.
+        shape: Sides; one that is not fixed is a name or None.
+    """
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
 class OnnxTeacher(Adapter):
     """An ONNX model as a teacher.
 
@@ -72,8 +87,8 @@ class OnnxTeacher(Adapter):
         self.output = choose_output(model, name, classes)
         del model
         self._content = content
-        self._session = _start(content, name)
-        self._input = self._find_input()
+        self._session, inputs = _start(content, name)
+        self._input = self._check_inputs(inputs)
         sha256 = hashlib.sha256(content).digest()
         self.register_buffer("digest", torch.tensor(list(sha256), dtype=torch.uint8))
         self._add_notes()
@@ -178,8 +193,8 @@ class OnnxTeacher(Adapter):
             x = x.float()
         return np.ascontiguousarray(x.numpy(), dtype=kind)
 
-    def _find_input(self) -> Any:
-        inputs = self._session.get_inputs()
+    def _check_inputs(self, inputs: Sequence[OnnxInput]) -> OnnxInput:
+        """Return the only input of the model."""
         if len(inputs) != 1:
             names = ", ".join(printable(value.name) for value in inputs)
             raise TeacherError(
@@ -207,8 +222,8 @@ class OnnxTeacher(Adapter):
             self._note(f"{self.name} ends with a sigmoid: its inverse gives the logits")
 
 
-def _start(content: bytes, name: str) -> Any:
-    """Start a session of ONNX Runtime, which reads no other file."""
+def _start(content: bytes, name: str) -> tuple[Any, list[OnnxInput]]:
+    """Start a session of ONNX Runtime, which reads no other file, and return its inputs."""
     try:
         import onnxruntime
     except ImportError:
@@ -222,7 +237,12 @@ def _start(content: bytes, name: str) -> Any:
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+        # names that are no text are errors here
+        inputs = [OnnxInput(one.name, one.type, tuple(one.shape)) for one in session.get_inputs()]
+        return session, inputs
     except Exception as error:  # ONNX Runtime documents no common base class
         if _is_memory_error(error):
             raise ResourceError(f"{OUT_OF_MEMORY} ran out while {name} was loaded.") from None
