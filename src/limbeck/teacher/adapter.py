@@ -40,14 +40,14 @@ class Adapter(nn.Module, ABC):
         self.name = name
         self.notes: list[str] = []
 
-    def forward(self, *inputs: Tensor, **named: Tensor) -> object:
+    def forward(self, *inputs: Tensor, **by_name: Tensor) -> object:
         """Compute logits ``[B, C]`` of inputs ``[B, ...]``.
 
         Raises:
             TeacherError: If there are several inputs, or they do not fit the model.
         """
-        if len(inputs) != 1 or named:
-            names = [*(str(number) for number in range(len(inputs))), *named]
+        if len(inputs) != 1 or by_name:
+            names = [*(str(number) for number in range(len(inputs))), *by_name]
             raise TeacherError(
                 f"{self.name} takes one input, but a batch has several ({', '.join(names)}). "
                 "Choose one with teacher_inputs, or pass a function that takes all of them."

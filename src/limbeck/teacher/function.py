@@ -31,18 +31,18 @@ class FunctionTeacher(ProbedModel):
         module = getattr(function, "__module__", None)
         return f"{module}.{self.name}"
 
-    def forward(self, *inputs: Tensor, **named: Tensor) -> object:
+    def forward(self, *inputs: Tensor, **by_name: Tensor) -> object:
         """Return the function's logits for one input ``[B, ...]``, or several.
 
         Raises:
             TeacherError: If the function raises an error.
         """
         (function,) = self._function
-        by_position = [_on_cpu(x) for x in inputs]
-        by_name = {name: _on_cpu(x) for name, x in named.items()}
-        first = [*inputs, *named.values()][0]
+        first = [*inputs, *by_name.values()][0]
+        arguments = [_on_cpu(x) for x in inputs]
+        options = {name: _on_cpu(x) for name, x in by_name.items()}
         try:
-            output = without_wrapper(function(*by_position, **by_name))
+            output = without_wrapper(function(*arguments, **options))
         except Exception as error:  # a function of the user may raise anything
             reason = " ".join(str(error).split())[:200]
             raise TeacherError(
