@@ -80,8 +80,9 @@ def _letters(folder: Path) -> None:
 def _scans(folder: Path) -> None:
     _pictures(folder / "scans" / "images", 45)
     findings = ("normal", "benign", "malignant")
-    rows = [f"{number},{findings[number % 3]}" for number in range(45)]
-    (folder / "scans" / "train.csv").write_text("\n".join(["id,finding", *rows]) + "\n")
+    splits = ("train", "train", "train", "val", "test")
+    rows = [f"{number},{findings[number % 3]},{splits[number % 5]}" for number in range(45)]
+    (folder / "scans" / "train.csv").write_text("\n".join(["id,finding,split", *rows]) + "\n")
 
 
 def _tables_of_images(folder: Path) -> None:

@@ -3,6 +3,7 @@ import os
 import pytest
 import torch
 from support.image_files import (
+    images_of,
     labels_by_image,
     picture,
     pixels_of,
@@ -175,3 +176,18 @@ def test_ids_are_the_names_in_the_table(tmp_path):
     for split in splits_of(data).values():
         for name, label in zip(split.sample_ids, split.labels.tolist(), strict=True):
             assert label == 1 - int(name) % 2
+
+
+def test_a_column_tells_the_splits(tmp_path):
+    words = ("train", "Train", "validation", "test")
+    rows = [f"{number},{'ab'[number % 3 % 2]},{words[number % 4]}" for number in range(40)]
+    root = write_csv(tmp_path / "in", "\n".join(["file,label,split", *rows]))
+    data = read_csv(root, split_column="split")
+    for part, numbers in (("train", (0, 1)), ("val", (2,)), ("test", (3,))):
+        images = {pixels_of(number) for number in range(40) if number % 4 in numbers}
+        assert set(images_of(splits_of(data)[part])) == images
+    (root / "train.csv").write_text("\n".join(["file,label,split", *rows]).replace("valid", "rest"))
+    with pytest.raises(DataError, match=r"column of splits contains restation; expected train, tr"):
+        read_csv(root, split_column="split")
+    with pytest.raises(DataError, match=r"column fold is missing"):
+        read_csv(root, split_column="fold")

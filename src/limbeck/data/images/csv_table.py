@@ -8,7 +8,14 @@ from limbeck._base.errors import DataError
 from limbeck.data.checks import join_some, require_folder
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.class_names import check_class_order
-from limbeck.data.images.files import TRAIN, ImageFiles, ImageOptions, read_dataset
+from limbeck.data.images.files import (
+    PARTS,
+    SPLIT_NAMES,
+    TRAIN,
+    ImageFiles,
+    ImageOptions,
+    read_dataset,
+)
 from limbeck.data.images.table_labels import number_labels
 from limbeck.data.images.table_paths import find_files
 from limbeck.data.images.table_rows import Rows, read_rows
@@ -19,6 +26,7 @@ def image_csv(
     *,
     file_column: str,
     label_column: str,
+    split_column: str | None = None,
     table: str = "train.csv",
     images: str = ".",
     suffix: str = "",
@@ -43,6 +51,8 @@ def image_csv(
         file_column: Column with the names of the image files, with or without their suffixes, or
             with absolute paths.
         label_column: Column with the labels: names of classes, or numbers.
+        split_column: Column with the names of the splits: train, val (or validation) and test. A
+            split that it does not contain is cut from train. None to cut both.
         table: CSV file in ``root``, in UTF-8 or UTF-16, separated by commas, semicolons or tabs,
             whose first line names the columns; or a Parquet file.
         images: Folder of the images in ``root``.
@@ -76,13 +86,28 @@ def image_csv(
     )
     folder = require_folder(root)
     # Hydra parses a column name such as 0 as a number.
-    rows = read_rows(folder / table, str(file_column), str(label_column))
+    split_column = None if split_column is None else str(split_column)
+    rows = read_rows(folder / table, str(file_column), str(label_column), split_column)
     labels, names = number_labels(rows, class_names, "grades" if ordinal else class_order)
     paths = find_files(rows.files, folder / (images or "."), suffix or "", folder / table)
     _check_each_once(rows, paths)
-    parts = [TRAIN] * len(paths)
+    parts = _parts_of(rows)
     files = ImageFiles(folder / table, [*paths], labels, parts, names, rows.files)
     return read_dataset(files, options)
+
+
+def _parts_of(rows: Rows) -> list[int]:
+    """Return the number of the split of each row."""
+    if not rows.splits:
+        return [TRAIN] * len(rows.files)
+    splits = [SPLIT_NAMES.get(split.lower()) for split in rows.splits]
+    unknown = {name for name, split in zip(rows.splits, splits, strict=True) if split is None}
+    if unknown:
+        raise DataError(
+            f"{rows.table}: the column of splits contains {join_some(sorted(unknown))}; expected "
+            f"{', '.join(SPLIT_NAMES)}."
+        )
+    return [PARTS[split] for split in splits if split is not None]
 
 
 def _check_each_once(rows: Rows, paths: Sequence[Path]) -> None:

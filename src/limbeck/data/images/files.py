@@ -17,6 +17,17 @@ from limbeck.data.images.decoding import Decoding, ImageSource, check_size
 
 TEST, VAL, TRAIN = range(3)
 PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Split by the words that name it in tables, files and folders of tables."""
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,9 @@ from typing import Any
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.reading import read_json
 from limbeck.data.checks import files_below, is_file, join_some, require_folder
-from limbeck.data.images.files import PARTS, TRAIN
+from limbeck.data.images.files import PARTS, SPLIT_NAMES, TRAIN
 
 SUFFIXES = (".parquet", ".pq", ".arrow")
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Split by the words that name it in files and folders."""
 _WORD = re.compile(r"[a-z]+")
 
 

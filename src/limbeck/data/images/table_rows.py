@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
 
 from limbeck._base.bundle_runtime import open_file
 from limbeck._base.checks import closest
@@ -36,15 +36,19 @@ class Rows:
         column: Name of the column with the labels, for messages.
         files: Name of the image file of each row.
         labels: Label of each row.
+        splits: Name of the split of each row; empty if the table has no column of splits.
     """
 
     table: Path
     column: str
     files: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
 
 
-def read_rows(table: Path, file_column: str, label_column: str) -> Rows:
+def read_rows(
+    table: Path, file_column: str, label_column: str, split_column: str | None = None
+) -> Rows:
     """Read the names of image files and their labels from a table.
 
     Args:
@@ -52,49 +56,48 @@ def read_rows(table: Path, file_column: str, label_column: str) -> Rows:
             file. Rows without any value are skipped.
         file_column: Column of the names.
         label_column: Column of the labels.
+        split_column: Column of the names of splits, or None.
 
     Raises:
         DataError: If the table is damaged, if a column is missing, or if a value is.
         ResourceError: If it is a Parquet file, and pyarrow is not installed.
     """
-    if table.suffix.lower() in (".parquet", ".pq"):
-        rows = _read_parquet(table, file_column, label_column)
-    else:
-        rows = _read_csv(table, file_column, label_column)
+    columns = [file_column, label_column, *([split_column] if split_column else [])]
+    is_parquet = table.suffix.lower() in (".parquet", ".pq")
+    cells = _read_parquet(table, columns) if is_parquet else _read_csv(table, columns)
+    unit = "row" if is_parquet else "line"
+    rows, gaps = Rows(table, label_column), []
+    for number, values in cells:
+        if not all(values):
+            gaps.append(f"{unit} {number}")
+        if reason := _fault_of(values):
+            raise DataError(f"{table}, {unit} {number}: {reason}.")
+        file, label, *split = values
+        rows.files.append(file)
+        rows.labels.append(label)
+        rows.splits.extend(split)
+    if gaps:
+        raise DataError(f"{table}: {' or '.join(columns)} is empty in {join_some(gaps)}.")
     if not rows.files:
         raise DataError(f"{table} lists no images.")
     return rows
 
 
-def _read_parquet(table: Path, file_column: str, label_column: str) -> Rows:
-    columns = read_texts(table, (file_column, label_column), _check_columns)
-    rows = Rows(table, label_column)
-    gaps = []
-    for number, (file, label) in enumerate(zip(*columns, strict=True), 1):
-        if not file and not label:
-            continue
-        if not file or not label:
-            gaps.append(f"row {number}")
-        _append(rows, file, label, f"row {number}")
-    _check_gaps(table, gaps, file_column, label_column)
-    return rows
-
-
-def _append(rows: Rows, file: str, label: str, place: str) -> None:
+def _fault_of(values: Sequence[str]) -> str | None:
+    """Return what is wrong with the values of a row, if anything is."""
+    file, label = values[:2]
     if len(label) > MAX_LABEL:
-        raise DataError(
-            f"{rows.table}, {place}: a label of {len(label):,} characters; expected at most "
-            f"{MAX_LABEL}."
-        )
-    if "\0" in file:
-        raise DataError(f"{rows.table}, {place}: a name contains NUL.")
-    rows.files.append(file)
-    rows.labels.append(label)
+        return f"a label of {len(label):,} characters; expected at most {MAX_LABEL}"
+    return "a name contains NUL" if "\0" in file else None
 
 
-def _check_gaps(table: Path, gaps: Sequence[str], file_column: str, label_column: str) -> None:
-    if gaps:
-        raise DataError(f"{table}: {file_column} or {label_column} is empty in {join_some(gaps)}.")
+Cells: TypeAlias = list[tuple[int, tuple[str, ...]]]
+"""Number of each row or line in its table, and the values of the columns that are used."""
+
+
+def _read_parquet(table: Path, columns: Sequence[str]) -> Cells:
+    rows = zip(*read_texts(table, columns, _check_columns), strict=True)
+    return [(number, values) for number, values in enumerate(rows, 1) if any(values)]
 
 
 def _check_columns(table: Path, names: Sequence[str], columns: Sequence[str]) -> None:
@@ -115,12 +118,12 @@ def _check_columns(table: Path, names: Sequence[str], columns: Sequence[str]) ->
 # CSV ----------------------------------------------------------------------------------------------
 
 
-def _read_csv(table: Path, file_column: str, label_column: str) -> Rows:
+def _read_csv(table: Path, names: Sequence[str]) -> Cells:
     try:
         with open_file(table) as stream:
             encoding = _encoding(stream.peek(100)[:100])
             with io.TextIOWrapper(stream, encoding, newline="") as content:
-                return _parse_csv(table, content, file_column, label_column)
+                return _parse_csv(table, content, names)
     except OSError as error:
         raise DataError(f"{table} cannot be read ({error.strerror}).") from None
     except UnicodeError as error:
@@ -155,42 +158,34 @@ class _Line(NamedTuple):
         number: Number of the line in the file.
         values: Number of values in it.
         columns: Number of values in it without empty ones after the last column.
-        cells: File and label, if the columns are those of the header.
-        next_cells: File and label, if there is one column more before them.
+        cells: Values of the columns that are used, if the columns are those of the header.
+        next_cells: These values, if there is one column more before them.
     """
 
     number: int
     values: int
     columns: int
-    cells: tuple[str, str]
-    next_cells: tuple[str, str]
+    cells: tuple[str, ...]
+    next_cells: tuple[str, ...]
 
 
-def _parse_csv(table: Path, content: TextIO, file_column: str, label_column: str) -> Rows:
+def _parse_csv(table: Path, content: TextIO, names: Sequence[str]) -> Cells:
     header, header_lines = _read_header(content)
-    delimiter = _find_delimiter(header, {file_column, label_column})
+    delimiter = _find_delimiter(header, names)
     columns = _split_line(header, delimiter)
-    _check_columns(table, (file_column, label_column), columns)
-    picks = columns.index(file_column), columns.index(label_column)
+    _check_columns(table, names, columns)
+    picks = [columns.index(name) for name in names]
     reader = csv.reader(content, delimiter=delimiter)
     lines = list(_read_lines(reader, header_lines, picks, len(columns)))
     has_numbers = _has_row_numbers(lines, len(columns))
-    rows, gaps, too_long = Rows(table, label_column), [], []
-    for line in lines:
-        place = f"line {line.number}"
-        file, label = line.next_cells if has_numbers else line.cells
-        if not file or not label:
-            gaps.append(place)
-        if line.columns > len(columns) + has_numbers:
-            too_long.append(place)
-        _append(rows, file, label, place)
+    too_long = [line for line in lines if line.columns > len(columns) + has_numbers]
     if too_long:
+        places = join_some([f"line {line.number}" for line in too_long])
         raise DataError(
-            f"{table} has {len(columns)} columns, but more values in {join_some(too_long)}. Quote "
-            'values that contain the separator, as in "a, b".'
+            f"{table} has {len(columns)} columns, but more values in {places}. Quote values that "
+            'contain the separator, as in "a, b".'
         )
-    _check_gaps(table, gaps, file_column, label_column)
-    return rows
+    return [(line.number, line.next_cells if has_numbers else line.cells) for line in lines]
 
 
 def _has_row_numbers(lines: Sequence[_Line], columns: int) -> bool:
@@ -215,7 +210,7 @@ def _read_header(content: TextIO) -> tuple[str, int]:
 
 
 def _read_lines(
-    lines: "_csv.Reader", header_lines: int, picks: tuple[int, int], columns: int
+    lines: "_csv.Reader", header_lines: int, picks: Sequence[int], columns: int
 ) -> Iterator[_Line]:
     """Yield the lines that contain a value."""
     for values in lines:
@@ -226,7 +221,10 @@ def _read_lines(
         while count > columns and not values[count - 1]:
             count -= 1
         padded = [*values, *[""] * (columns + 1)]
-        cells, next_cells = ((padded[picks[0] + k], padded[picks[1] + k]) for k in (0, 1))
+        cells = tuple([padded[pick] for pick in picks])
+        next_cells: tuple[str, ...] = ()
+        if len(values) > columns:
+            next_cells = tuple([padded[pick + 1] for pick in picks])
         yield _Line(header_lines + lines.line_num, len(values), count, cells, next_cells)
 
 
