@@ -1,5 +1,6 @@
 """Studies with teachers of other libraries, each to a verdict, on some of the digits."""
 
+import json
 from functools import partial
 
 import numpy as np
@@ -142,6 +143,11 @@ def test_an_image_model_of_hugging_face_teaches(digits, tmp_path):
     with torch.no_grad():
         expected = model(pixel_values=x * 2 - 1).logits
     torch.testing.assert_close(teacher_logits(tmp_path / "run"), expected, atol=1e-5, rtol=1e-4)
+    model.save_pretrained(tmp_path / "vit")
+    processor = {"image_mean": [0.5], "image_std": [0.5], "size": 8}
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(processor))
+    study_of(digits, tmp_path / "again", Teacher(source=[tmp_path / "vit"])).run()
+    assert same_students(tmp_path / "run", tmp_path / "again"), "the folder is the same teacher"
 
 
 class Counting:

@@ -142,6 +142,17 @@ def _checkpoints(folder: Path) -> None:
     torch.save(convnext.net.state_dict(), folder / "convnext.pt")
 
 
+def _image_classifier(folder: Path) -> None:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    names = {"id2label": {0: "cat", 1: "horse"}, "label2id": {"cat": 0, "horse": 1}}
+    config = ViTConfig(**sizes, intermediate_size=8, image_size=16, patch_size=8, **names)
+    ViTForImageClassification(config).save_pretrained(folder / "VIT")
+    processor = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 16}
+    (folder / "VIT" / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
 def _language_model(folder: Path) -> None:
     from limbeck.data.text.tokenizer import train_bpe
 
@@ -203,6 +214,7 @@ FILES = (
     ),
     (("README.md",), _convnet),
     (("how-to/teacher.md",), _checkpoints),
+    (("how-to/teacher.md",), _image_classifier),
     (("how-to/own-text.md", "how-to/teacher.md"), _language_model),
     (("how-to/export.md",), _classifier_run),
     (("how-to/own-text.md",), _text_run),

@@ -20,6 +20,7 @@ from limbeck.models.files.weights import (
     read_weights,
     with_map,
 )
+from limbeck.models.huggingface.image import is_image_classifier, load_image_classifier
 from limbeck.run.folder import RunFolder
 from limbeck.run.saved_files import check_model_folders
 from limbeck.teacher.adapter import adapter_of
@@ -40,7 +41,7 @@ class NoCopyError(TeacherError):
 def load_other(
     path: Path, *, classes: int | None = None, trust_pickle: bool = False
 ) -> LoadedModel | None:
-    """Load an ONNX model, a bundle or an exported program.
+    """Load an ONNX model, a bundle, an exported program or an image classifier of transformers.
 
     Args:
         path: Path of a file or folder.
@@ -60,6 +61,9 @@ def load_other(
         return LoadedModel(OnnxTeacher(read_onnx(path), path.name, classes=classes), {})
     if path.suffix.lower() == SUFFIX:
         return LoadedModel(load_program(path, trust=trust_pickle), {})
+    if is_image_classifier(path):
+        model, class_names = load_image_classifier(path)
+        return LoadedModel(model, {"class_names": class_names} if class_names else {})
     return None
 
 

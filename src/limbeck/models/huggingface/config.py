@@ -19,6 +19,7 @@ _NOT_ARCHITECTURE = frozenset(
         "name_or_path",
         "transformers_version",
         "architectures",
+        "use_pretrained_backbone",
     }
 )
 """Settings that name code, paths or number formats and do not belong to the architecture.

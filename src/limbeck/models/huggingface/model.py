@@ -1,6 +1,6 @@
 """Causal language models of transformers, from a folder, from the hub, or new."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck._base.errors import ConfigError, LimbeckError, UntrustedFileError
+from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck._base.files import move, temporary_folder
-from limbeck.models.files.sizes import Sizes, check_depth, check_memory
 from limbeck.models.gpt import check_length, check_tokens
 from limbeck.models.huggingface.config import architecture_settings, check_sizes, make_config
 from limbeck.models.huggingface.hub import (
     CONFIG,
     find_folder,
     one_line,
-    pickled_weights,
     quiet,
     read_json,
-    read_pickled_weights,
-    read_shapes,
     read_vocabulary,
     require_transformers,
 )
+from limbeck.models.huggingface.pretrained import create, mismatches, pretrained
 from limbeck.models.protocols import CustomFiles, LastLayer
 
 WEIGHTS = "model.safetensors"
@@ -92,7 +89,7 @@ class HuggingFace(nn.Module, CustomFiles):
         if folder is not None and (folder / "tokenizer.json").is_file():
             self._tokenizer = folder / "tokenizer.json"
         self._set_net(
-            _create(net_config, where) if folder is None else _pretrained(net_config, folder)
+            create(net_config, where) if folder is None else pretrained(net_config, folder)
         )
         self.train()
 
@@ -236,7 +233,7 @@ class HuggingFace(nn.Module, CustomFiles):
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-        problems = list(_mismatches(report))
+        problems = list(mismatches(report))
         for name in sorted(report["unexpected_keys"]):
             problems.append(f"{name} does not belong to this model")
         if problems:
@@ -253,92 +250,6 @@ class HuggingFace(nn.Module, CustomFiles):
             self.net.save_pretrained(temporary, max_shard_size="1000TB")
             for name in (WEIGHTS, CONFIG):
                 move(temporary / name, folder / name)
-
-
-def _create(config: Any, where: str) -> nn.Module:
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with quiet():
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except Exception as error:  # models of transformers may raise anything
-        raise ConfigError(
-            f"{where}: transformers cannot build the model ({one_line(error)})."
-        ) from None
-
-
-def _pretrained(config: Any, folder: Path) -> nn.Module:
-    """Load the model in a folder.
-
-    Raises:
-        ConfigError: If the weights do not match the settings.
-        UntrustedFileError: If they cannot be read.
-    """
-    from transformers import AutoModelForCausalLM
-
-    pickled = pickled_weights(folder)
-    if pickled is None:
-        kind: Any = AutoModelForCausalLM
-        _check_sizes(config, folder, read_shapes(folder))
-        options: dict[str, Any] = {
-            "use_safetensors": True,
-            "local_files_only": True,
-            "trust_remote_code": False,
-        }
-        source: Path | None = folder
-    else:
-        weights = read_pickled_weights(pickled)
-        shapes = {name: tensor.shape for name, tensor in weights.items()}
-        kind = type(_check_sizes(config, folder, shapes))
-        options = {"state_dict": weights}
-        source = None
-    try:
-        with quiet():
-            net, report = kind.from_pretrained(
-                source,
-                config=config,
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-                **options,
-            )
-    except Exception as error:  # transformers and safetensors may raise anything on a damaged file
-        raise UntrustedFileError(
-            f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
-        ) from None
-    problems = list(_mismatches(report))
-    if problems:
-        raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {'; '.join(problems[:3])}.")
-    return net
-
-
-def _check_sizes(config: Any, folder: Path, shapes: Mapping[str, Sequence[int]]) -> nn.Module:
-    """Compare the settings of a model with its weights, before memory is taken for them.
-
-    Returns:
-        The model without memory.
-
-    Raises:
-        ConfigError: If the settings ask for more than the weights have.
-    """
-    try:
-        sizes = Sizes.of(shapes)
-        check_depth(config.to_dict(), sizes)
-        with torch.device("meta"):
-            model = _create(config, str(folder / CONFIG))
-        check_memory(model, sizes)
-        return model
-    except ValueError as error:
-        raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {error}.") from None
-
-
-def _mismatches(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the problems in transformers' report on loaded weights, one line each."""
-    for name in sorted(report["missing_keys"]):
-        yield f"{name} is missing"
-    for name, actual, expected in sorted(report["mismatched_keys"]):
-        yield f"{name} has the shape {list(actual)}, not {list(expected)}"
-    yield from map(str, report["error_msgs"])
 
 
 def _is_close(first: Tensor, second: Tensor) -> bool:

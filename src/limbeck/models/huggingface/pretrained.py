@@ -1,0 +1,125 @@
+"""Networks of transformers: built from settings, and filled with the weights of a folder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from limbeck._base.errors import ConfigError, UntrustedFileError
+from limbeck.models.files.sizes import Sizes, check_depth, check_memory
+from limbeck.models.huggingface.hub import (
+    CONFIG,
+    one_line,
+    pickled_weights,
+    quiet,
+    read_pickled_weights,
+    read_shapes,
+)
+
+CAUSAL_LM, IMAGE_CLASSIFICATION = "AutoModelForCausalLM", "AutoModelForImageClassification"
+"""Classes of transformers that build a network for a task."""
+
+
+def create(config: Any, where: str, kind: str = CAUSAL_LM) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        config: Configuration of transformers.
+        where: Origin of the configuration, for messages.
+        kind: Class of transformers for the task.
+
+    Raises:
+        ConfigError: If transformers cannot build it.
+    """
+    import transformers
+
+    try:
+        with quiet():
+            return getattr(transformers, kind).from_config(config, trust_remote_code=False)
+    except Exception as error:  # models of transformers may raise anything
+        raise ConfigError(
+            f"{where}: transformers cannot build the model ({one_line(error)})."
+        ) from None
+
+
+def pretrained(config: Any, folder: Path, kind: str = CAUSAL_LM) -> nn.Module:
+    """Load the network in a folder.
+
+    Args:
+        config: Configuration of transformers, made from the settings in the folder.
+        folder: Folder of safetensors, or of files of ``torch.save``, which are read as data.
+        kind: Class of transformers for the task.
+
+    Raises:
+        ConfigError: If the weights do not match the settings.
+        UntrustedFileError: If they cannot be read.
+    """
+    import transformers
+
+    pickled = pickled_weights(folder)
+    if pickled is None:
+        loader: Any = getattr(transformers, kind)
+        _check_sizes(config, folder, read_shapes(folder), kind)
+        options: dict[str, Any] = {
+            "use_safetensors": True,
+            "local_files_only": True,
+            "trust_remote_code": False,
+        }
+        source: Path | None = folder
+    else:
+        weights = read_pickled_weights(pickled)
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
+        loader = type(_check_sizes(config, folder, shapes, kind))
+        options = {"state_dict": weights}
+        source = None
+    try:
+        with quiet():
+            net, report = loader.from_pretrained(
+                source,
+                config=config,
+                dtype=torch.float32,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **options,
+            )
+    except Exception as error:  # transformers and safetensors may raise anything on a damaged file
+        raise UntrustedFileError(
+            f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
+        ) from None
+    problems = list(mismatches(report))
+    if problems:
+        raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {'; '.join(problems[:3])}.")
+    return net
+
+
+def _check_sizes(
+    config: Any, folder: Path, shapes: Mapping[str, Sequence[int]], kind: str
+) -> nn.Module:
+    """Compare the settings of a model with its weights, before memory is taken for them.
+
+    Returns:
+        The model without memory.
+
+    Raises:
+        ConfigError: If the settings ask for more than the weights have.
+    """
+    try:
+        sizes = Sizes.of(shapes)
+        check_depth(config.to_dict(), sizes)
+        with torch.device("meta"):
+            model = create(config, str(folder / CONFIG), kind)
+        check_memory(model, sizes)
+        return model
+    except ValueError as error:
+        raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {error}.") from None
+
+
+def mismatches(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the problems in transformers' report on loaded weights, one line each."""
+    for name in sorted(report["missing_keys"]):
+        yield f"{name} is missing"
+    for name, actual, expected in sorted(report["mismatched_keys"]):
+        yield f"{name} has the shape {list(actual)}, not {list(expected)}"
+    yield from map(str, report["error_msgs"])
