@@ -23,7 +23,7 @@ from common import (
     small_or_whole,
 )
 
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.teacher.signal import StoredTeacher

@@ -20,7 +20,7 @@ from torch import nn
 
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, Views, mnist
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.run.manifest import hardware, installed_versions, now
 from limbeck.store.answers import TeacherPass
 from limbeck.store.build import open_store

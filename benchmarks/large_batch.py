@@ -32,7 +32,7 @@ from limit import Products, matrix_rate, rate
 from textbook import Textbook, distillation_loss, loaders, network
 
 from limbeck.data import NoViews, Shift
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.teacher.signal import StoredTeacher

@@ -31,7 +31,7 @@ from common import (
 from peers import PlainModule, epoch_of_lightning
 from textbook import Bare, Textbook, distillation_loss, loaders, network
 
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.teacher.signal import StoredTeacher

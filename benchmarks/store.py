@@ -30,8 +30,9 @@ from common import (
 from limit import Products, matrix_rate, rate
 
 from limbeck.data import Dataset, Shift
-from limbeck.data.batches import StudyData, TrainBatches
+from limbeck.data.batches import TrainBatches
 from limbeck.data.dataset import Split
+from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP, Normalized
 from limbeck.store.answers import LINEAR_BATCH

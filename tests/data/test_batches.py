@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck.data import Dataset, NoViews, Shift, Split, TransferSet
-from limbeck.data.batches import EvaluationBatches, StudyData, TrainBatches, epoch_order
+from limbeck.data.batches import EvaluationBatches, TrainBatches, epoch_order
+from limbeck.data.study_data import StudyData
 
 IMAGES = torch.arange(30 * 12, dtype=torch.int64).remainder(251).to(torch.uint8).view(30, 1, 3, 4)
 SPLIT = Split(IMAGES, torch.arange(30) % 3)

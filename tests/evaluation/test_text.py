@@ -171,9 +171,8 @@ def compared(arm, control, size=1000, teacher=None):
         ArmTokens(name, [scores_of(nll) for nll in side])
         for name, side in (("arm", arm), ("control", control))
     )
-    return compare_language_models(
-        arm, control, size, None if teacher is None else scores_of(teacher)
-    )
+    metrics = None if teacher is None else token_metrics(scores_of(teacher), size)
+    return compare_language_models(arm, control, size, metrics)
 
 
 @few

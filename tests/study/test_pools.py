@@ -14,6 +14,7 @@ from limbeck import Arm, Objective, StoreSettings, Teacher
 from limbeck._base.errors import ConfigError, DataError, ResourceError
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, ImagesFrom, Shift, Source, TransferSet, UniformNoise
+from limbeck.data.resampling import ResampledSplits
 from limbeck.models import MLP, load_model
 from limbeck.run.folder import RunFolder
 from limbeck.study.engine import Engine
@@ -281,7 +282,8 @@ def test_inputs_of_a_source_are_cached_until_all_students_are_trained(data, tmp_
 def test_a_source_uses_the_teacher_on_the_device_of_the_study(data, tmp_path):
     """Wherever another arm has moved it, so that a resumed run makes the same inputs."""
     model = teacher().train()
-    pools = TransferPools(data, [], RunFolder(tmp_path), StageProgress(enabled=False))
+    splits = ResampledSplits(data, [0])
+    pools = TransferPools(splits, [], RunFolder(tmp_path), StageProgress(enabled=False))
     pools.teacher, pools.device = LiveTeacher(model), torch.device("meta")
     models = []
     source = Adversary()

@@ -7,6 +7,7 @@ from support.markov import markov_text
 from torch import nn
 
 from limbeck.data import Dataset, Split, text_file
+from limbeck.data.resampling import ResampledSplits
 from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.models import GPT, count_parameters
 from limbeck.study import scoring
@@ -97,7 +98,8 @@ def test_bytes_of_bpe_tokens_are_those_of_the_decoded_text(tmp_path):
 def scored(data, teacher, advance=lambda done: None):
     """Two students and perhaps a teacher."""
     students = {("arm", seed): (lambda seed=seed: gpt(seed)) for seed in (0, 1)}
-    return score(data, students, None if teacher is None else LiveTeacher(teacher), advance)
+    teachers = [] if teacher is None else [LiveTeacher(teacher)]
+    return score(ResampledSplits(data, (0, 1)), students, teachers, advance)
 
 
 def test_cached_answers_give_the_same_scores(data, monkeypatch):

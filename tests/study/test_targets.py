@@ -14,6 +14,7 @@ from limbeck.data import Dataset, Mixup, NoViews, Shift, TransferSet, Views
 from limbeck.data.batches import TrainBatches
 from limbeck.data.dataset import as_float
 from limbeck.data.randomness import replayable_integers
+from limbeck.data.resampling import ResampledSplits
 from limbeck.data.views.base import ENDLESS
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
@@ -80,8 +81,8 @@ def signals_of(data, teacher, arms=None, **options):
     """The signals of a study, and that of each arm with a teacher."""
     tiny = study(data, "unused", arms, teacher=teacher, **options)
     signals = TeacherSignals(
-        LiveTeacher(teacher),
-        TransferPools(data, [], RunFolder("unused"), tiny.progress),
+        [LiveTeacher(teacher)],
+        TransferPools(ResampledSplits(data, tiny.seeds), [], RunFolder("unused"), tiny.progress),
         tiny.store,
         list(tiny.cohorts()),
         precision=FullPrecision(),
@@ -89,7 +90,7 @@ def signals_of(data, teacher, arms=None, **options):
         progress=tiny.progress,
     )
     learners = [plan for plan in tiny.plans if plan.objective.needs_teacher]
-    return signals, {plan.name: signals.get(plan) for plan in learners}
+    return signals, {plan.name: signals.get(plan, tiny.seeds) for plan in learners}
 
 
 def stores_of(signals):

@@ -7,7 +7,7 @@ import torch
 
 from limbeck import Objective, Optimizer
 from limbeck.data import Chain, Dataset, Elastic, Mixup, Shift, TransferSet, text_file
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.models import GPT, MLP, ConvNet
 from limbeck.teacher.signal import StoredTeacher
 from limbeck.training.cohort.checkpoint import Checkpoints

@@ -15,7 +15,7 @@ import limbeck
 from limbeck import DistillationModule, Objective, Optimizer
 from limbeck._base.errors import ConfigError
 from limbeck.data import digits
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.losses import Feature
 from limbeck.models import Normalized
 from limbeck.teacher.signal import LiveTeacher, StoredTeacher

@@ -12,7 +12,7 @@ import limbeck
 from limbeck import DistillationModule
 from limbeck._base.errors import ConfigError, LimbeckWarning
 from limbeck.data import digits
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.training import single_samples
 from limbeck.training.fit import fit
 from limbeck.training.options import TrainerOptions

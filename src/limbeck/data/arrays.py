@@ -102,6 +102,18 @@ def numbered_classes(labels: Tensor, where: str) -> list[str]:
     return [str(number) for number in range(classes)]
 
 
+def row_hashes(inputs: Tensor) -> Tensor:
+    """Hash each input; equal inputs have equal hashes within a process.
+
+    Args:
+        inputs: Inputs ``[N, ...]`` in CPU memory.
+
+    Returns:
+        int64 ``[N]``.
+    """
+    return torch.tensor([hash(row.tobytes()) for row in inputs.numpy()], dtype=torch.int64)
+
+
 def warn_of_copies(train: Tensor, test: Tensor, where: str, *, stacklevel: int) -> None:
     """Warn if test inputs are also training inputs.
 
@@ -111,8 +123,7 @@ def warn_of_copies(train: Tensor, test: Tensor, where: str, *, stacklevel: int) 
         where: Name of the dataset, for messages.
         stacklevel: Level of the caller to which the warning is attributed.
     """
-    in_training = {hash(row.tobytes()) for row in train.numpy()}
-    copies = sum(hash(row.tobytes()) in in_training for row in test.numpy())
+    copies = int(torch.isin(row_hashes(test), row_hashes(train)).sum())
     if copies:
         warnings.warn(
             f"{where}: {copies} of {len(test)} test inputs are also training inputs, so the test "

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from limbeck._base.signals import check_interrupt
-from limbeck.data.dataset import Dataset, Split, as_float
+from limbeck.data.dataset import Split, as_float
 from limbeck.data.inputs import Inputs, ModelInputs
 from limbeck.data.randomness import random_order, replayable_integers
-from limbeck.data.transfer_set import TransferSet, mixing_pool
-from limbeck.data.views.base import NoViews, Views
+from limbeck.data.transfer_set import mixing_pool
+from limbeck.data.views.base import Views
 from limbeck.losses import UNLABELLED, is_labelled
 
 EVALUATION_BATCH = 1000
@@ -254,65 +254,3 @@ class EvaluationBatches:
             x = as_float(self.split.inputs[rows])
             y = self.split.labels[rows].long()
             yield Batch(x.expand(self.seeds, *x.shape), y.expand(self.seeds, *y.shape))
-
-
-class StudyData:
-    """Training and validation batches of one cohort, without the test split.
-
-    Args:
-        data: Dataset of the study.
-        seeds: Seeds of the cohort.
-        batch_size: Number of samples in a batch.
-        views: Views of the training inputs; validation inputs are shown without views.
-        transfer: Rule that selects samples and labels; None for all.
-        pool: Split to select from; None for the training split.
-    """
-
-    def __init__(
-        self,
-        data: Dataset,
-        *,
-        seeds: Sequence[int],
-        batch_size: int,
-        views: Views | None = None,
-        transfer: TransferSet | None = None,
-        pool: Split | None = None,
-    ):
-        self.data = data
-        self.seeds = list(seeds)
-        self.batch_size = batch_size
-        self.epoch = 0
-        self.views = views or NoViews()
-        self.pool = data.train if pool is None else pool
-        self.index, self.labels = (transfer or TransferSet()).select(self.pool, data.class_names)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Set the number of the next epoch."""
-        self.epoch = epoch
-
-    def train_batches(
-        self, device: torch.device, *, rank: int = 0, processes: int = 1
-    ) -> TrainBatches:
-        """Return the batches of the transfer set.
-
-        Args:
-            device: Device of the training.
-            rank: Number of this process.
-            processes: Number of processes that share each batch.
-        """
-        labels = None if self.data.tokenizer is not None else self.labels.to(device)
-        return TrainBatches(
-            self.pool.to(device),
-            self.index.to(device),
-            labels,
-            views=self.views,
-            seeds=self.seeds,
-            batch_size=self.batch_size,
-            epoch=lambda: self.epoch,
-            share=Share(rank, processes),
-        )
-
-    def val_batches(self, device: torch.device) -> EvaluationBatches:
-        """Return the batches of the validation split on a device."""
-        val = self.data.val.to(device)
-        return EvaluationBatches(val, seeds=len(self.seeds), classes=self.data.classes)

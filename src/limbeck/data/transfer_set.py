@@ -122,7 +122,10 @@ class TransferSet:
         return settings
 
     def select(
-        self, pool: Split, class_names: Sequence[str] | None = None
+        self,
+        pool: Split,
+        class_names: Sequence[str] | None = None,
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Select the samples.
 
@@ -130,6 +133,7 @@ class TransferSet:
             pool: Training split, or the inputs of the source.
             class_names: Names of the classes, in the order of the labels; None for the numbers
                 from 0.
+            rows: Rows of ``pool`` to select from, int64 ``[P]``, ascending; None for all.
 
         Returns:
             Rows of ``pool`` (int64 ``[M]``, ascending) and their labels, -100 for unlabelled ones
@@ -139,21 +143,24 @@ class TransferSet:
             ConfigError: If a count is out of range, if a class is unknown, or if the rule needs
                 classes that text does not have.
         """
+        if rows is not None:
+            index, labels = self.select(Split(pool.inputs, pool.labels[rows]), class_names)
+            return rows[index], labels
         if pool.labels.ndim > 1:
             return self._select_blocks(pool)
         labels = pool.labels.cpu()
         names = class_names or [str(number) for number in range(int(labels.max()) + 1)]
-        rows = torch.arange(len(labels))
+        usable = torch.arange(len(labels))
         absent = self.absent(names)
         if absent:
-            rows = rows[~torch.isin(labels, torch.tensor(absent))]
-        if absent and not len(rows):
+            usable = usable[~torch.isin(labels, torch.tensor(absent))]
+        if absent and not len(usable):
             raise ConfigError(
                 f"transfer.classes={list(self.classes or ())}: the training split has no sample of "
                 "these classes."
             )
-        order = rows[balanced_order(labels[rows], self.seed)]
-        selected = order[: _count(self.samples, "transfer.samples", len(rows))]
+        order = usable[balanced_order(labels[usable], self.seed)]
+        selected = order[: _count(self.samples, "transfer.samples", len(usable))]
         labelled = selected[: _count(self.labelled, "transfer.labelled", len(selected), minimum=0)]
         selected_labels = torch.full((len(labels),), UNLABELLED)
         selected_labels[labelled] = labels[labelled]

@@ -24,6 +24,7 @@ from limbeck.deploy.model_card import CardFacts, model_card
 from limbeck.deploy.models_of_run import (
     Build,
     check_data_of_run,
+    data_of_student,
     load_student,
     reads_run,
 )
@@ -166,6 +167,7 @@ def export(
     note = describe_choice(summary, arm) if options.arm is None else ""
     destination = open_destination(run, options)
     check_data_of_run(folder, data)
+    data = data_of_student(data, summary, arm, seed)
     student = _load(folder, arm, seed, options.adjusted, build)
     run_logits = _logits_of_run(folder, summary, arm, seed, options.adjusted)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import Dataset
 from limbeck.data.images.class_names import class_order_hint
+from limbeck.data.resampling import ResampledSplits
 from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model
 from limbeck.models.files.weights import WEIGHTS
@@ -123,6 +124,21 @@ def check_data_of_run(folder: RunFolder, data: Dataset) -> None:
         f"{folder.path}: the dataset differs from the one the run used. Restore the original data."
         f"{class_order_hint(data.class_names)}"
     )
+
+
+def data_of_student(data: Dataset, summary: Summary, arm: str, seed: int) -> Dataset:
+    """Return the dataset with the training and validation split of a student.
+
+    Args:
+        data: Dataset of the run.
+        summary: Summary of the run.
+        arm: Name of the arm.
+        seed: Seed of the student.
+    """
+    student = next(entry for entry in summary.arm(arm).seeds if entry.seed == seed)
+    if not student.split:
+        return data
+    return ResampledSplits(data, [seed], student.split + 1).dataset(student.split)
 
 
 def load_teacher(run: RunFolder) -> list[nn.Module]:

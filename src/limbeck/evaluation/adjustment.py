@@ -10,7 +10,7 @@ from limbeck.evaluation.bias import CHOSEN_ON_TEST, bias_chosen_on_test, recall
 from limbeck.evaluation.comparison import ArmErrors, compare_classifiers
 from limbeck.evaluation.metrics import classification_metrics, mean_and_sd, nll, top_class
 from limbeck.evaluation.multiple_tests import correct_comparisons
-from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
+from limbeck.evaluation.predictions import Predictions, StudentKey
 from limbeck.run.comparison import Comparison
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import AdjustedResult, AdjustedSeedResult, TeacherResult
@@ -23,16 +23,18 @@ class Adjustment:
     Attributes:
         how: Method that set the constants, one of :data:`limbeck.evaluation.bias.BIASES`.
         biases: Constants of each student, ``[C]``.
-        val: Predictions on the validation split, without the constants.
-        test: Predictions on the test split, without the constants.
+        val: Predictions of each student on its validation split, without the constants.
+        test: Predictions of each student on the test split, without the constants.
         ordinal: Whether the classes are grades.
+        splits: Number of training and validation splits, over which the seeds are spread.
     """
 
     how: str
     biases: Mapping[StudentKey, Tensor]
-    val: SplitPredictions
-    test: SplitPredictions
+    val: Mapping[StudentKey, Predictions]
+    test: Mapping[StudentKey, Predictions]
     ordinal: bool = False
+    splits: int = 1
 
     def results(self, arm: str, absent: Sequence[int]) -> tuple[AdjustedResult, ...]:
         """Return results with the study's constants, then with constants chosen on the test split.
@@ -62,38 +64,43 @@ class Adjustment:
         teacher_metrics = None if teacher is None else teacher.test
         comparisons = []
         for arm, control in pairs:
-            entry = compare_classifiers(self._errors(arm), self._errors(control), teacher_metrics)
+            entry = compare_classifiers(
+                self._errors(arm), self._errors(control), teacher_metrics, splits=self.splits
+            )
             comparisons.append(replace(entry, how=self.how))
         return tuple(correct_comparisons(comparisons))
 
     def _chosen_on_test(self, student: StudentKey, absent: Sequence[int]) -> Tensor:
-        return bias_chosen_on_test(self.test.logits[student], self.test.labels, absent)
+        test = self.test[student]
+        return bias_chosen_on_test(test.logits, test.labels, absent)
 
     def _result(self, how: str, biases: Mapping[StudentKey, Tensor]) -> AdjustedResult:
         seeds = []
         for student, bias in biases.items():
-            val = self.val.logits[student] + bias
-            test = self.test.logits[student] + bias
+            val, test = self.val[student], self.test[student]
+            test_logits = test.logits + bias
             result = AdjustedSeedResult(
                 seed=student[1],
                 bias=tuple(bias.tolist()),
-                val=self._metrics(val, self.val),
-                test=self._metrics(test, self.test),
-                recall=tuple(recall(test, self.test.labels)),
+                val=self._metrics(val.logits + bias, val),
+                test=self._metrics(test_logits, test),
+                recall=tuple(recall(test_logits, test.labels)),
             )
             seeds.append(result)
         mean, sd = mean_and_sd([seed.test for seed in seeds])
         return AdjustedResult(how=how, seeds=tuple(seeds), mean=mean, sd=sd)
 
-    def _metrics(self, logits: Tensor, split: SplitPredictions) -> Metrics:
-        return classification_metrics(logits, split.labels, split.teacher, ordinal=self.ordinal)
+    def _metrics(self, logits: Tensor, original: Predictions) -> Metrics:
+        return classification_metrics(
+            logits, original.labels, original.teacher, ordinal=self.ordinal
+        )
 
     def _errors(self, arm: str) -> ArmErrors:
-        labels = self.test.labels
         wrong, nlls = [], []
         for student, bias in self.biases.items():
             if student[0] == arm:
-                logits = self.test.logits[student] + bias
+                labels = self.test[student].labels
+                logits = self.test[student].logits + bias
                 wrong.append((top_class(logits) != labels).numpy())
                 nlls.append(float(nll(logits, labels)))
         return ArmErrors(arm, np.stack(wrong), nlls)

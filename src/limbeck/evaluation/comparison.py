@@ -14,6 +14,7 @@ from limbeck.evaluation.statistics import (
     CrossedTest,
     crossed_test,
     mcnemar_exact,
+    mean_by_split,
     paired_interval,
 )
 from limbeck.evaluation.text import TokenScores
@@ -88,7 +89,7 @@ def gap_interval(
 
 
 def compare_classifiers(
-    arm: ArmErrors, control: ArmErrors, teacher: Metrics | None = None
+    arm: ArmErrors, control: ArmErrors, teacher: Metrics | None = None, *, splits: int = 1
 ) -> Comparison:
     """Compare two arms of classifiers by their errors.
 
@@ -96,10 +97,12 @@ def compare_classifiers(
         arm: Results of the arm.
         control: Results of its control, for the same seeds and samples.
         teacher: Metrics of the teacher on the same samples, if there is one.
+        splits: Number of training and validation splits, over which the seeds are spread.
     """
     arm_errors, control_errors = arm.wrong.sum(1), control.wrong.sum(1)
     per_seed = [int(a) - int(c) for a, c in zip(arm_errors, control_errors, strict=True)]
-    test = crossed_test(arm.wrong.astype(int) - control.wrong.astype(int))
+    differences = mean_by_split(arm.wrong.astype(int) - control.wrong.astype(int), splits)
+    test = crossed_test(differences)
     mcnemar = [mcnemar_exact(a, c) for a, c in zip(arm.wrong, control.wrong, strict=True)]
     teacher_errors = None if teacher is None else teacher.errors
     teacher_nll = None if teacher is None else teacher.nll
@@ -115,13 +118,18 @@ def compare_classifiers(
             nll_ci95=gap_interval(arm.nll, control.nll, teacher_nll),
         ),
         verdict=verdict(test),
-        needed=_needed(test, arm.wrong.shape),
-        variances=_variance_parts(test, samples=arm.wrong.shape[1]),
+        needed=_needed(test, differences.shape, seeds_per_split=len(arm.wrong) // len(differences)),
+        variances=_variance_parts(test, samples=differences.shape[1]),
     )
 
 
 def compare_language_models(
-    arm: ArmTokens, control: ArmTokens, size: int, teacher: TokenScores | None = None
+    arm: ArmTokens,
+    control: ArmTokens,
+    size: int,
+    teacher: Metrics | None = None,
+    *,
+    splits: int = 1,
 ) -> Comparison:
     """Compare two arms of language models by their bits per byte.
 
@@ -131,18 +139,20 @@ def compare_language_models(
         arm: Results of the arm.
         control: Results of its control, for the same seeds and tokens.
         size: Number of bytes of text that the test labels encode.
-        teacher: Scores of the teacher on the same tokens, if there is one.
+        teacher: Metrics of the teacher on the same tokens, if there is one.
+        splits: Number of training and validation splits, over which the seeds are spread.
     """
     bits = bits_by_segment(arm.scores, control.scores, size)
     per_seed = bits.sum(1).tolist()
-    test = crossed_test(bits)
+    differences = mean_by_split(bits, splits)
+    test = crossed_test(differences)
     arm_errors = [_errors(scores) for scores in arm.scores]
     control_errors = [_errors(scores) for scores in control.scores]
     changes = [a - c for a, c in zip(arm_errors, control_errors, strict=True)]
     arm_nll = [_nll(scores) for scores in arm.scores]
     control_nll = [_nll(scores) for scores in control.scores]
-    teacher_errors = None if teacher is None else _errors(teacher)
-    teacher_nll = None if teacher is None else _nll(teacher)
+    teacher_errors = None if teacher is None else teacher.errors
+    teacher_nll = None if teacher is None else teacher.nll
     return Comparison(
         arm=arm.name,
         control=control.name,
@@ -155,8 +165,8 @@ def compare_language_models(
             nll_ci95=gap_interval(arm_nll, control_nll, teacher_nll),
         ),
         verdict=verdict(test),
-        needed=_needed(test, bits.shape),
-        variances=_variance_parts(test, samples=bits.shape[1]),
+        needed=_needed(test, differences.shape, seeds_per_split=len(bits) // len(differences)),
+        variances=_variance_parts(test, samples=differences.shape[1]),
     )
 
 
@@ -211,12 +221,18 @@ def _variance_parts(test: CrossedTest, *, samples: int) -> VarianceParts | None:
     return VarianceParts(**asdict(test.variances), number_of_samples=samples)
 
 
-def _needed(test: CrossedTest, shape: tuple[int, ...]) -> Needed | None:
-    """Seeds and samples that would be enough, unless the test shows the difference."""
+def _needed(test: CrossedTest, shape: tuple[int, ...], *, seeds_per_split: int) -> Needed | None:
+    """Seeds and samples that would be enough, unless the test shows the difference.
+
+    With several splits, these are the seeds of the test.
+    """
     if verdict(test) != "not shown":
         return None
     seeds, samples = shape
-    return needed(test, seeds=seeds, samples=samples)
+    enough = needed(test, seeds=seeds, samples=samples)
+    if enough is None or enough.seeds is None:
+        return enough
+    return replace(enough, seeds=enough.seeds * seeds_per_split)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

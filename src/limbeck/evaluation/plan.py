@@ -60,7 +60,9 @@ def plan_study(
     comparison = _comparison_of(summary, arm)
     parts = comparison.variances
     pilot_seeds = len(measure_of(summary).delta(comparison).per_seed or ())
-    if parts is None or pilot_seeds < 2:
+    # Seeds of one split are not independent, so the test is one of splits with as many seeds each.
+    pilot_splits = summary.splits or pilot_seeds
+    if parts is None or pilot_splits < 2:
         raise ConfigError(
             f"The comparison of {comparison.arm} has no estimate of its variance: it has one seed, "
             "or an earlier version of limbeck made it. Run a pilot with seeds=3 or more."
@@ -69,24 +71,25 @@ def plan_study(
     name, value = ("effect", effect) if margin is None else ("margin", margin)
     amount = _amount(summary, comparison, name, value)
 
-    def power_of(seeds: int, factor: int) -> float:
-        scaled = variances.scaled(seeds=seeds / pilot_seeds, samples=factor)
+    def power_of(splits: int, factor: int) -> float:
+        scaled = variances.scaled(seeds=splits / pilot_splits, samples=factor)
         compute = power if margin is None else power_within
         samples = parts.number_of_samples * factor
-        return compute(amount * factor, scaled, seeds=seeds, samples=samples)
+        return compute(amount * factor, scaled, seeds=splits, samples=samples)
 
-    rows = sorted({pilot_seeds, *SEEDS} - {1})
+    per_split = pilot_seeds // pilot_splits
+    rows = sorted({pilot_splits, *SEEDS} - {1})
+    enough = [
+        smallest_with_power(SEEDS_TO_TRY, partial(power_of, factor=factor)) for factor in FACTORS
+    ]
     return Plan(
         comparison=comparison,
         effect=amount,
         is_margin=margin is not None,
-        seeds=tuple(rows),
+        seeds=tuple(number * per_split for number in rows),
         factors=FACTORS,
         power=tuple(tuple(power_of(number, factor) for factor in FACTORS) for number in rows),
-        enough=tuple(
-            smallest_with_power(SEEDS_TO_TRY, partial(power_of, factor=factor))
-            for factor in FACTORS
-        ),
+        enough=tuple(None if number is None else number * per_split for number in enough),
     )
 
 

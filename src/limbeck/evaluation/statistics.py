@@ -172,6 +172,26 @@ def crossed_test(differences: np.ndarray) -> CrossedTest:
     return CrossedTest.from_variances(mean, variances, seeds=seeds, samples=samples)
 
 
+def mean_by_split(differences: np.ndarray, splits: int) -> np.ndarray:
+    """Average differences over the seeds of each training and validation split.
+
+    Seeds of one split have a part of their difference in common, so that they are not independent,
+    but their means are.
+
+    Args:
+        differences: Difference of each seed and sample, ``[S, N]``; each split has as many seeds,
+            one after the other.
+        splits: Number of splits, K; with one, seeds vary for the same split and are returned as
+            they are.
+
+    Returns:
+        The differences ``[K, N]``, or ``[S, N]`` for one split.
+    """
+    if splits == 1:
+        return differences
+    return differences.reshape(splits, -1, differences.shape[1]).mean(1)
+
+
 def _variances(differences: np.ndarray) -> Variances:
     """Estimate the parts of the variance from the mean squares of a two-way layout."""
     seeds, samples = differences.shape

@@ -22,6 +22,7 @@ def study_warnings(summary: Summary) -> tuple[str, ...]:
         *_failed_controls(summary),
         *_many_comparisons(summary),
         *_few_seeds(summary),
+        *_shared_teacher(summary),
         *_arms_without_control(summary),
     ]
     return tuple(dict.fromkeys(warnings))
@@ -48,7 +49,7 @@ def _weak_teacher(summary: Summary) -> Iterator[str]:
     if not better:
         return
     if measure.is_integer:
-        decimals, result = 1, f"{teacher} test errors"
+        decimals, result = 1, f"{teacher:.4g} test errors"
     else:
         decimals, result = 3, f"{teacher:.3f} bits per byte of the test text"
     controls = [f"'{name}' ({value:.{decimals}f})" for name, value in better.items()]
@@ -131,6 +132,21 @@ def _few_seeds(summary: Summary) -> Iterator[str]:
         yield "One seed gives no interval and therefore no verdict. Use seeds=5 or more."
     elif seeds < FEW_SEEDS:
         yield f"{seeds} seeds give a wide interval. Use seeds=5 or more for a firmer verdict."
+    elif summary.splits is not None and summary.splits < FEW_SEEDS:
+        yield (
+            f"{summary.splits} splits give a wide interval, however many seeds each has. Use "
+            "splits=5 or more for a firmer verdict."
+        )
+
+
+def _shared_teacher(summary: Summary) -> Iterator[str]:
+    """Warn that a teacher may have been trained on validation samples of a split."""
+    if summary.splits is not None and summary.teacher is not None and summary.teacher.sd is None:
+        yield (
+            f"One teacher serves all {summary.splits} splits. It may have been trained on samples "
+            "of a validation split, so results on validation may be too good. The test split is "
+            "not affected."
+        )
 
 
 def _arms_without_control(summary: Summary) -> Iterator[str]:

@@ -131,6 +131,12 @@ def bare_p_value(value: object) -> str:
     return p_value(value).removeprefix("p ").removeprefix("= ")
 
 
+def seeds_and_splits(seeds: int, splits: int | None) -> str:
+    """Numbers of seeds and of training and validation splits: ``10 seeds on 5 splits``."""
+    text = plural(seeds, "seed")
+    return text if splits is None else f"{text} on {plural(splits, 'split')}"
+
+
 def plural(number: int, noun: str) -> str:
     """A number and its noun: ``1 seed``, ``3 seeds``, ``1,200 samples``."""
     ending = "" if number == 1 else "s"

@@ -1,5 +1,6 @@
 """Next steps for the reader of a report, as commands to copy."""
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from limbeck._base.errors import UntrustedFileError
 from limbeck._base.printable import printable
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.families import is_control
+from limbeck.report.formats import seeds_and_splits
+from limbeck.report.wording import splits_for
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import ArmResult, Summary
@@ -116,8 +119,10 @@ def _better_studies(summary: Summary, manifest: Manifest) -> list[Step]:
     steps = []
     seeds = _seeds(summary)
     if seeds:
-        command = _command(manifest, without=("seeds",), extra=(f"seeds={seeds}",))
-        text = f"Repeat the study with {seeds} seeds, for a firmer verdict:"
+        splits = splits_for(seeds, summary)
+        extra = [f"seeds={seeds}"] if splits is None else [f"seeds={seeds}", f"splits={splits}"]
+        command = _command(manifest, without=("seeds", "splits"), extra=extra)
+        text = f"Repeat the study with {seeds_and_splits(seeds, splits)}, for a firmer verdict:"
         steps.append(Step(text, command or f"study = Study(..., seeds={seeds})"))
     if main.verdict != "helps" and _can_sweep(summary, manifest):
         extra = (f"objective.temperature={TEMPERATURES}",)
@@ -135,7 +140,8 @@ def _seeds(summary: Summary) -> int:
     needed = None if main is None else main.needed
     if main is not None and main.verdict == "not shown" and needed is not None:
         return needed.seeds if needed.seeds and seeds < needed.seeds <= MAX_SEEDS else 0
-    return ENOUGH_SEEDS if seeds < ENOUGH_SEEDS else 0
+    per_split = seeds // summary.splits if summary.splits else 1
+    return per_split * math.ceil(ENOUGH_SEEDS / per_split) if seeds < ENOUGH_SEEDS else 0
 
 
 def _can_sweep(summary: Summary, manifest: Manifest) -> bool:

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from limbeck.report import objectives
 from limbeck.report.arm_styles import TEACHER, styles_of
 from limbeck.report.families import is_control
-from limbeck.report.formats import FORMATS, file_size, fixed, is_number, plural, share
+from limbeck.report.formats import (
+    FORMATS,
+    file_size,
+    fixed,
+    is_number,
+    plural,
+    seeds_and_splits,
+    share,
+)
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.settings import epochs_of
 from limbeck.report.wording_base import Column, MeasureWording
@@ -105,7 +113,7 @@ def _levels(summary: Summary) -> list[Level]:
         note = ", ".join(filter(None, (role, number)))
         levels.append(Level(arm.name, value, note, styles[arm.name].colour))
     if summary.teacher is not None:
-        value, number = _result(words, summary.teacher.test, None)
+        value, number = _result(words, summary.teacher.test, summary.teacher.sd, over="splits")
         note = ", ".join(filter(None, (summary.teacher.name, number)))
         levels.append(Level("teacher", value, note, TEACHER))
     return levels
@@ -120,15 +128,17 @@ def _arms_at_the_top(summary: Summary) -> list[ArmResult]:
     return [arms[name] for name in (main.control, main.arm) if name in arms]
 
 
-def _result(words: MeasureWording, mean: AnyMetrics, sd: AnyMetrics | None) -> tuple[str, str]:
-    """The main metric of a model; its errors, or the standard deviation over seeds."""
+def _result(
+    words: MeasureWording, mean: AnyMetrics, sd: AnyMetrics | None, over: str = "seeds"
+) -> tuple[str, str]:
+    """The main metric of a model; its errors, or the standard deviation over seeds or splits."""
     key = words.measure.key
     column = main_column(words)
     level, spread = getattr(mean, key, None), getattr(sd, key, None)
     value = FORMATS[column.kind](getattr(mean, column.key, None))
     if column.key != key:
         return value, f"{words.mean_and_sd(level, spread)} {words.unit}"
-    return value, f"± {words.mean(spread)} over seeds" if is_number(spread) else ""
+    return value, f"± {words.mean(spread)} over {over}" if is_number(spread) else ""
 
 
 # The answers --------------------------------------------------------------------------------------
@@ -147,7 +157,7 @@ def by_how_much(comparison: Comparison, summary: Summary) -> str:
     if column.kind == "percent" and is_number(values[0]) and is_number(values[1]):
         text += f" ({fixed(100 * (values[0] - values[1]), 2, signed=True)} points)"
     if len(arm.seeds) > 1:
-        text += f", mean of {plural(len(arm.seeds), 'seed')}"
+        text += f", mean of {seeds_and_splits(len(arm.seeds), summary.splits)}"
     if summary.teacher is not None:
         text += f". The teacher has {_result(words, summary.teacher.test, None)[0]}"
     return f"{text}."
@@ -168,9 +178,10 @@ def _certainty(comparison: Comparison, summary: Summary) -> str:
     claim = f"{comparison.arm} {words.verb} {_range(bounds, words)} than {comparison.control}"
     if words.main_metric == "accuracy":
         claim += _points(bounds, summary.data.test)
-    scope = f"other seeds and {words.samples_in_interval} of the same kind"
+    others = "other seeds" if summary.splits is None else "other seeds, other splits"
+    scope = f"{others} and {words.samples_in_interval} of the same kind"
     if delta.ci95_total is None:
-        scope = f"other seeds and the same {words.samples_in_interval}"
+        scope = f"{others} and the same {words.samples_in_interval}"
     if low <= 0 <= high and comparison.verdict in ("equivalent", "not worse"):
         return f"Sure within the margin, not beyond. With 95 % confidence, {claim}, for {scope}."
     if low <= 0 <= high:
@@ -218,7 +229,16 @@ def compared(comparison: Comparison, summary: Summary) -> str:
     ]
     if is_same_network and epochs[0] == epochs[1]:
         sentences.append("Both start from the same weights and see the same data in every seed.")
+    if summary.splits is not None:
+        sentences.append(_splits(summary))
     return " ".join(sentences)
+
+
+def _splits(summary: Summary) -> str:
+    """How the samples were divided several times."""
+    text = f"The samples were divided into training and validation {summary.splits} times"
+    has_own_teachers = summary.teacher is not None and summary.teacher.sd is not None
+    return f"{text}, each time with a new teacher." if has_own_teachers else f"{text}."
 
 
 def _sources(arm: ArmResult) -> str:

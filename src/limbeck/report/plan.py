@@ -1,7 +1,7 @@
 """The words and the table of a plan, for the terminal."""
 
 from limbeck.evaluation.plan import Plan
-from limbeck.report.formats import percent, plural, seconds
+from limbeck.report.formats import percent, seconds, seeds_and_splits
 from limbeck.report.measure_wording import wording_of
 from limbeck.run.summary import Summary
 
@@ -9,7 +9,7 @@ from limbeck.run.summary import Summary
 def plan_sentence(plan: Plan, summary: Summary) -> str:
     """What the pilot saw, and what the table shows."""
     words, comparison = wording_of(summary), plan.comparison
-    pilot = plural(len(words.measure.delta(comparison).per_seed), "seed")
+    pilot = seeds_and_splits(len(words.measure.delta(comparison).per_seed), summary.splits)
     amount = f"{words.difference(plan.effect)} {words.unit}"
     if plan.is_margin:
         question = (
@@ -37,6 +37,8 @@ def plan_table(plan: Plan, summary: Summary) -> list[list[str]]:
 def plan_cost(summary: Summary) -> str:
     """How long one more seed takes, if that is known, and how rough the numbers are."""
     doubt = "The numbers are rough: they take what the pilot saw for the truth."
+    if summary.splits is not None:
+        doubt += " The number of splits grows with that of the seeds."
     most = max((len(arm.seeds) for arm in summary.arms), default=0)
     if not most or not summary.seconds.training:
         return doubt

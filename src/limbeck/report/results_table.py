@@ -49,7 +49,8 @@ def _numbers(summary: Summary) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if summary.teacher is not None:
         row = asdict(summary.teacher.test)
-        row |= {"name": "teacher", "sd": None, "seconds": summary.seconds.teacher or None}
+        row |= {"name": "teacher", "sd": getattr(summary.teacher.sd, key, None)}
+        row |= {"seconds": summary.seconds.teacher or None}
         row |= {"agreement": None, "kl_to_teacher": None}
         rows.append(row)
     for arm in summary.arms:

@@ -21,6 +21,7 @@ def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str
         ("Recipe", summary.recipe),
         *wording_of(summary).data_settings(summary.data),
         ("Seeds", ", ".join(map(str, seeds))),
+        ("Splits", summary.splits),
         ("Epochs", epochs.pop() if len(epochs) == 1 else None),
         ("Batch size", summary.batch_size),
         ("Teacher's answers", stored_answers(summary, manifest)),

@@ -10,7 +10,7 @@ from limbeck._base.console import OutputConsole
 from limbeck._base.printable import printable, printable_record
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.adjusted_table import AdjustedTable, adjusted_table
-from limbeck.report.formats import plural, seconds
+from limbeck.report.formats import seconds, seeds_and_splits
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.overview import by_how_much, compared
 from limbeck.report.results_table import ResultsTable, results_table
@@ -186,7 +186,7 @@ def _footer(summary: Summary, table: ResultsTable, columns: list[Column]) -> str
     parts = [f"{wording_of(summary).test_split(summary.data)} of {summary.data.name}"]
     if seeds:
         spread = " (mean ± sd)" if seeds > 1 else ""
-        parts.append(plural(seeds, "seed") + spread)
+        parts.append(seeds_and_splits(seeds, summary.splits) + spread)
     parts.append(f"{seconds(summary.seconds.total)} in total")
     footer = ", ".join(parts) + "."
     missing = [column.title for column in table.columns if column not in columns]

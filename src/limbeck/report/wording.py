@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from limbeck.evaluation.measure import measure_of
 from limbeck.evaluation.statistics import LEVEL
-from limbeck.report.formats import fixed, is_number, p_value, percent, plural
+from limbeck.report.formats import fixed, is_number, p_value, percent, plural, seeds_and_splits
 from limbeck.report.margin_wording import margin_clause, margin_remark, replacement_sentences
 from limbeck.report.measure_wording import wording_of
 from limbeck.report.wording_base import MeasureWording
@@ -106,7 +106,7 @@ def _interval(comparison: Comparison, summary: Summary) -> str:
     seeds = _number_of_seeds(comparison, summary)
     delta = words.measure.delta(comparison)
     if delta.ci95:
-        scope = plural(seeds, "seed")
+        scope = seeds_and_splits(seeds, summary.splits)
         if delta.ci95_total:
             scope += f" and the {words.samples_in_interval}"
         return f"95 % interval {words.interval(comparison)} over {scope}"
@@ -127,7 +127,7 @@ def _consequence(comparison: Comparison, summary: Summary) -> str:
     """The change relative to the teacher's gap, or the reason why the evidence is not enough."""
     words = wording_of(summary)
     if comparison.verdict == "not shown":
-        return _doubt(comparison, words)
+        return _doubt(comparison, summary, words)
     if comparison.verdict in ("equivalent", "not worse"):
         return ""
     if summary.teacher is None:
@@ -141,7 +141,7 @@ def _consequence(comparison: Comparison, summary: Summary) -> str:
     return f"{closes}, so {words.beats_teacher}." if gap > 1 else f"{closes}."
 
 
-def _doubt(comparison: Comparison, words: MeasureWording) -> str:
+def _doubt(comparison: Comparison, summary: Summary, words: MeasureWording) -> str:
     delta = words.measure.delta(comparison)
     if not delta.ci95:
         return "One seed cannot tell an effect from chance."
@@ -153,10 +153,10 @@ def _doubt(comparison: Comparison, words: MeasureWording) -> str:
     doubt = f"The seeds agree, but {words.too_small} to be sure."
     if _contains_zero(delta.ci95):
         doubt = "The interval contains 0, so other seeds could reverse the result."
-    return " ".join(filter(None, (doubt, _remedy(comparison.needed, words))))
+    return " ".join(filter(None, (doubt, _remedy(comparison.needed, summary, words))))
 
 
-def _remedy(needed: Needed | None, words: MeasureWording) -> str:
+def _remedy(needed: Needed | None, summary: Summary, words: MeasureWording) -> str:
     """Seeds and samples that would be enough; empty if unknown."""
     if needed is None:
         return ""
@@ -167,7 +167,8 @@ def _remedy(needed: Needed | None, words: MeasureWording) -> str:
         else f"{fixed(factor, 1 if factor < 10 else 0)} times {words.more_samples}"
     )
     if needed.seeds is not None:
-        enough = f"about {needed.seeds} seeds"
+        splits = splits_for(needed.seeds, summary)
+        enough = f"about {seeds_and_splits(needed.seeds, splits)}"
         if factor is not None and factor <= MAX_FACTOR:
             enough += f", or {more_samples} with the same seeds"
     elif factor is not None:
@@ -211,6 +212,14 @@ def _no_comparison(summary: Summary) -> str:
         other = "no other arm finished" if summary.failed else "no other arm was trained"
         return f"Nothing to compare: {result}, and {other}."
     return f"No comparison: none of the {plural(len(arms), 'arm')} has a control."
+
+
+def splits_for(seeds: int, summary: Summary) -> int | None:
+    """Number of splits for a number of seeds, with as many seeds per split as in a study."""
+    if summary.splits is None:
+        return None
+    most = max((len(arm.seeds) for arm in summary.arms), default=summary.splits)
+    return max(1, seeds * summary.splits // most)
 
 
 # Other sentences ----------------------------------------------------------------------------------

@@ -79,13 +79,15 @@ class TeacherResult:
         name: Architecture, such as ``convnet 16-32-32``.
         params: Number of parameters of all members.
         val: Metrics on the validation split.
-        test: Metrics on the test split.
+        test: Metrics on the test split; the mean over splits, if each has a teacher of its own.
+        sd: Standard deviation of the test metrics over splits, if each has a teacher of its own.
     """
 
     name: str
     params: int
     val: AnyMetrics | None = optional()
     test: AnyMetrics
+    sd: AnyMetrics | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +100,14 @@ class SeedResult:
         test: Metrics on the test split.
         recall: Recall of each class on the test split (None for a class without samples), if the
             study sets constants.
+        split: Number of its training and validation split, if the study has several.
     """
 
     seed: int
     val: AnyMetrics
     test: AnyMetrics
     recall: tuple[float | None, ...] | None = optional()
+    split: int | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +233,8 @@ class Summary:
         batch_size: Batch size of the students.
         quick: Whether this was a quick run, which is only a smoke test.
         data: The dataset.
+        splits: Number of training and validation splits, over which the seeds are spread; None for
+            one.
         measure: Metric by which the study is judged.
         classes: Names of the classes; empty if the data is text.
         teacher: The teacher's result; None without a teacher, and for a file of answers without
@@ -253,6 +259,7 @@ class Summary:
     batch_size: int | None = None
     quick: bool = False
     data: DataFacts
+    splits: int | None = optional()
     measure: MeasureKey = "errors"
     classes: tuple[str, ...] = ()
     teacher: TeacherResult | None

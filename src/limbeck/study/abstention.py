@@ -7,10 +7,10 @@ from limbeck.deploy.choice import choose_student, number_of_students
 from limbeck.evaluation.abstention import ERROR_RATES, Answers, answers_of, safe_threshold
 from limbeck.evaluation.calibration import fit_temperature
 from limbeck.evaluation.metrics import top_class
-from limbeck.evaluation.split_predictions import SplitPredictions, StudentKey
+from limbeck.evaluation.predictions import Predictions
 from limbeck.run.abstention import Abstention, AbstentionRow
 from limbeck.run.summary import Summary
-from limbeck.study.scoring import ClassifierScores
+from limbeck.study.scores import ClassifierScores
 
 
 def find_abstention(summary: Summary, scores: ClassifierScores) -> Abstention | None:
@@ -25,11 +25,12 @@ def find_abstention(summary: Summary, scores: ClassifierScores) -> Abstention | 
     """
     student = choose_student(summary, with_controls=True)
     candidates = number_of_students(summary)
-    val_logits, labels = scores.val.logits[student].numpy(), scores.val.labels.numpy()
+    on_val, on_test = scores.val[student], scores.test[student]
+    val_logits, labels = on_val.logits.numpy(), on_val.labels.numpy()
     if not len(labels) or not np.isfinite(val_logits).all():
         return None
     temperature = fit_temperature(val_logits, labels)
-    val, test = (_answers(split, student, temperature) for split in (scores.val, scores.test))
+    val, test = (_answers(predictions, temperature) for predictions in (on_val, on_test))
     rows: list[AbstentionRow] = []
     for error_rate in ERROR_RATES:
         threshold = safe_threshold(val, error_rate, candidates=candidates)
@@ -42,7 +43,7 @@ def find_abstention(summary: Summary, scores: ClassifierScores) -> Abstention | 
                 threshold=threshold,
                 answered=answered,
                 errors=errors,
-                cascade_errors=_cascade_errors(scores.test, test, threshold),
+                cascade_errors=_cascade_errors(on_test, test, threshold),
             )
         )
     arm, seed = student
@@ -51,14 +52,15 @@ def find_abstention(summary: Summary, scores: ClassifierScores) -> Abstention | 
     )
 
 
-def _answers(split: SplitPredictions, student: StudentKey, temperature: float) -> Answers:
-    return answers_of(split.logits[student].numpy(), split.labels.numpy(), temperature)
+def _answers(predictions: Predictions, temperature: float) -> Answers:
+    logits, labels = predictions.logits.numpy(), predictions.labels.numpy()
+    return answers_of(logits, labels, temperature)
 
 
-def _cascade_errors(split: SplitPredictions, answers: Answers, threshold: float) -> int | None:
+def _cascade_errors(predictions: Predictions, answers: Answers, threshold: float) -> int | None:
     """Count the errors if the teacher answers what the student does not."""
-    if split.teacher is None:
+    if predictions.teacher is None:
         return None
-    teacher: Tensor = top_class(split.teacher) != split.labels
+    teacher: Tensor = top_class(predictions.teacher) != predictions.labels
     is_answered = answers.confidence >= threshold
     return int((answers.wrong & is_answered).sum() + (teacher.numpy() & ~is_answered).sum())

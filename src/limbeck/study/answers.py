@@ -7,7 +7,7 @@ from pathlib import PurePath
 import torch
 
 from limbeck._base.errors import ConfigError, TeacherError
-from limbeck.data import Dataset
+from limbeck.data.resampling import ResampledSplits
 from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
@@ -31,13 +31,20 @@ class AnswersSource:
 
     Args:
         teacher: File and settings.
-        data: Dataset of the study.
+        splits: Training and validation splits of the study.
         run: Folder of the run.
         plans: Arms of the study.
     """
 
-    def __init__(self, teacher: Answers, data: Dataset, run: RunFolder, plans: Sequence[ArmPlan]):
-        self.teacher, self.data, self.run = teacher, data, run
+    def __init__(
+        self,
+        teacher: Answers,
+        splits: ResampledSplits,
+        run: RunFolder,
+        plans: Sequence[ArmPlan],
+    ):
+        self.teacher, self.splits, self.run = teacher, splits, run
+        self.data = splits.data
         self.plans = [plan for plan in plans if plan.objective.needs_teacher]
         self._answers: DatasetAnswers | None = None
         self._digest = ""
@@ -66,8 +73,10 @@ class AnswersSource:
         answers = self._read()
         for plan in self.plans:
             _check_objective(plan, answers.answers)
-            rows, _ = plan.transfer.select(self.data.train, self.data.class_names)
-            answers.check(rows)
+            for number in range(self.splits.count):
+                rows = self.splits.train_rows(number)
+                pool, names = self.splits.pool, self.data.class_names
+                answers.check(plan.transfer.select(pool, names, rows)[0])
 
     def preview(self) -> LiveTeacher:
         """Raise an error, because a file of answers has no layers to inspect.
@@ -80,15 +89,15 @@ class AnswersSource:
             "its answers. Use teacher.from= with the model."
         )
 
-    def get(self, manifest: ManifestWriter) -> DatasetAnswers:
-        """Return the answers, after a check that the file is still the one of the run.
+    def get(self, manifest: ManifestWriter) -> list[DatasetAnswers]:
+        """Return the answers for each split, after a check that the file is that of the run.
 
         Raises:
             TeacherError: If the file has changed since the run was started.
         """
         answers = self._read()
         check_digest(manifest, self.run, "teacher", self._digest)
-        return answers
+        return [answers] * self.splits.count
 
     @property
     def exists(self) -> bool:
@@ -131,7 +140,7 @@ class AnswersSource:
         """Read the file at first use."""
         if self._answers is None:
             answers, digest = self.teacher.read(self.data.class_names)
-            self._answers = DatasetAnswers(answers, self.data)
+            self._answers = DatasetAnswers(answers, self.splits)
             teacher = self.teacher
             settings = f"{teacher.kind} {teacher.combine} {teacher.every_view}"
             self._digest = hashlib.sha256(f"{digest} {settings}".encode()).hexdigest()

@@ -102,6 +102,32 @@ def check_source(plan: ArmPlan, data: Dataset) -> None:
         )
 
 
+def check_splits(splits: int, seeds: Sequence[int], plans: Sequence[ArmPlan]) -> None:
+    """Check that seeds can be spread over training and validation splits.
+
+    Args:
+        splits: Number of splits.
+        seeds: Seeds of the study.
+        plans: Arms of the study.
+
+    Raises:
+        ConfigError: If the number of seeds is no multiple of it, or an arm needs one teacher.
+    """
+    if len(seeds) % splits:
+        more = splits * math.ceil(len(seeds) / splits)
+        raise ConfigError(
+            f"splits={splits} spreads {len(seeds)} seeds over {splits} splits, so their number "
+            f"should be a multiple of {splits}. Use seeds={more}."
+        )
+    for plan in plans:
+        source = plan.transfer.source
+        if splits > 1 and source is not None and source.needs_teacher:
+            raise ConfigError(
+                f"arms.{plan.name}: the inputs of {source.name} are made with one teacher, but "
+                f"splits={splits} trains one for each split. Use splits=1, or another source."
+            )
+
+
 def check_views(views: Views, split: Split, data: Dataset) -> None:
     """Check that views fit the inputs of a split.
 

@@ -9,7 +9,7 @@ import torch
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
 from limbeck._base.signals import received_signal
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import Summary
 from limbeck.store.answers import Precision

@@ -65,6 +65,9 @@ class RunOptions:
             equivalent or not worse: a number of errors (for text, bits per byte), a share of the
             test samples (``"0.5%"``) or of the gap between control and teacher (``"10%gap"``);
             None for no such tests.
+        splits: Number of training and validation splits, over which the seeds are spread, so that
+            the verdict holds for other splits as well. The teacher is trained on each. The number
+            of seeds has to be a multiple of it.
         check_teacher: Whether a teacher that exists already is examined before anything is trained;
             see :func:`limbeck.teacher.examination.examine_models`.
         examples: Number of test images on which the main arm and its control differ, to save in
@@ -86,6 +89,7 @@ class RunOptions:
     loggers: Sequence[Callable[..., Any]] = ()
     bias: str | None = None
     margin: float | str | None = None
+    splits: int = 1
     check_teacher: bool = True
     examples: int = 8
     config: Mapping[str, Any] | None = None
@@ -95,6 +99,7 @@ class RunOptions:
         if not isinstance(self.name, str):
             raise ConfigError(f"name={self.name!r} should be a string.")
         check_trainer(self.trainer)
+        check_count("splits", self.splits)
         if self.bias is not None and self.bias not in BIASES:
             raise ConfigError(
                 f"bias={self.bias!r} is unknown; choose one of {', '.join(BIASES)}, or null for "

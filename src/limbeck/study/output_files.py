@@ -18,7 +18,7 @@ from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import Summary
 from limbeck.study.arms import ArmPlan
 from limbeck.study.saved_models import record_models
-from limbeck.study.scoring import ClassifierScores, Students, StudyScores
+from limbeck.study.scores import ClassifierScores, Students, StudyScores
 from limbeck.training.loggers import gather_scalars, warn_of_missing_epochs
 
 PROBE_SIZE = 16
@@ -64,27 +64,34 @@ def write_examples(run: RunFolder, scores: StudyScores, summary: Summary, count:
     main = summary.main_comparison
     if main is None or not count or not isinstance(scores, ClassifierScores):
         return
-    images, test = scores.test_inputs, scores.test
+    images, labels = scores.test_inputs, scores.test_labels
     is_image = images.dtype == torch.uint8 and images.ndim == 4 and images.shape[1] in (1, 3)
     if not is_image:
         return
     arm, control = _stacked_logits(scores, main.arm), _stacked_logits(scores, main.control)
-    examples = select_examples(arm, control, test.labels.numpy(), count)
+    examples = select_examples(arm, control, labels.numpy(), count)
     if not examples.rows:
         return
     arrays = {
         "arm": arm[examples.seeds, examples.rows],
         "control": control[examples.seeds, examples.rows],
         "images": images[examples.rows].numpy(),
-        "labels": test.labels[examples.rows].numpy(),
+        "labels": labels[examples.rows].numpy(),
         "rows": np.array(examples.rows),
         "names": np.array([main.arm, main.control]),
         "classes": np.array(summary.classes),
         "temperature": np.array(summary.arm(main.arm).objective.get("temperature", 1.0)),
         "alone": np.array([examples.arm_alone, examples.control_alone]),
     }
-    if test.teacher is not None:
-        arrays["teacher"] = test.teacher[examples.rows].numpy()
+    students = scores.students_of(main.arm)
+    teachers = [scores.test[students[seed]].teacher for seed in examples.seeds]
+    answers = [
+        logits[row].numpy()
+        for logits, row in zip(teachers, examples.rows, strict=True)
+        if logits is not None
+    ]
+    if answers:
+        arrays["teacher"] = np.stack(answers)
     _write_arrays(run.examples, arrays)
 
 
@@ -95,7 +102,7 @@ def _write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _stacked_logits(scores: ClassifierScores, arm: str) -> np.ndarray:
     """Return the test logits of all seeds of an arm, ``[S, N, C]``."""
-    return np.stack([scores.test.logits[student].numpy() for student in scores.students_of(arm)])
+    return np.stack([scores.test[student].logits.numpy() for student in scores.students_of(arm)])
 
 
 def save_adjusted(

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from limbeck._base.progress import StageProgress
-from limbeck.data import Dataset, Source, Split, TransferSet
+from limbeck.data import Source, Split, TransferSet
+from limbeck.data.resampling import ResampledSplits
 from limbeck.data.sources.base import as_pool
 from limbeck.run.folder import RunFolder
 from limbeck.teacher.signal import LiveTeacher
@@ -24,7 +26,7 @@ class TransferPools:
     """Sample pools of the transfer sets of a study. Each source generates its inputs once.
 
     Args:
-        data: Dataset of the study.
+        splits: Training and validation splits of the study.
         sources: Sources of all transfer sets.
         run: Folder of the run.
         progress: Progress display.
@@ -36,9 +38,14 @@ class TransferPools:
     """
 
     def __init__(
-        self, data: Dataset, sources: Sequence[Source], run: RunFolder, progress: StageProgress
+        self,
+        splits: ResampledSplits,
+        sources: Sequence[Source],
+        run: RunFolder,
+        progress: StageProgress,
     ):
-        self.data, self.run, self.progress = data, run, progress
+        self.splits, self.run, self.progress = splits, run, progress
+        self.data = splits.data
         self.sources = list(dict.fromkeys(sources))
         self.teacher: LiveTeacher | None = None
         self.device = torch.device("cpu")
@@ -53,11 +60,21 @@ class TransferPools:
         """
         source = transfer.source
         if source is None:
-            return self.data.train
+            return self.splits.pool
         if source not in self._pools:
             inputs = self._load_or_make(source) if source.needs_teacher else self._make(source)
             self._pools[source] = as_pool(source, inputs, self.data.train.inputs)
         return self._pools[source]
+
+    def select(self, transfer: TransferSet, number: int) -> tuple[Tensor, Tensor]:
+        """Return the rows and labels of a transfer set, see :meth:`TransferSet.select`.
+
+        Args:
+            transfer: Transfer set.
+            number: Number of the training split to select from.
+        """
+        rows = self.splits.train_rows(number) if transfer.source is None else None
+        return transfer.select(self.get(transfer), self.data.class_names, rows)
 
     def label(self, source: Source) -> str:
         """Return the name of a source, numbered if an earlier source has the same name."""

@@ -17,7 +17,7 @@ from limbeck.evaluation.margin import (
 from limbeck.evaluation.measure import MEASURES
 from limbeck.evaluation.metrics import mean_and_sd
 from limbeck.evaluation.multiple_tests import correct_comparisons
-from limbeck.evaluation.split_predictions import StudentKey
+from limbeck.evaluation.predictions import StudentKey
 from limbeck.evaluation.study_warnings import study_warnings
 from limbeck.run.comparison import Comparison
 from limbeck.run.metrics import Metrics
@@ -34,7 +34,7 @@ from limbeck.run.summary import (
 )
 from limbeck.study.abstention import find_abstention
 from limbeck.study.arms import ArmPlan, controls_of
-from limbeck.study.scoring import ClassifierScores, LanguageModelScores, ModelFacts, StudyScores
+from limbeck.study.scores import ClassifierScores, LanguageModelScores, ModelFacts, StudyScores
 
 NO_METRICS = Metrics(
     errors=None, accuracy=None, nll=None, ece=None, agreement=None, kl_to_teacher=None
@@ -116,6 +116,7 @@ def summarize(
         batch_size=facts.batch_size,
         quick=facts.quick,
         data=_data_facts(data, scores),
+        splits=scores.splits if scores.splits > 1 else None,
         measure=measure,
         classes=tuple(data.class_names) if data.tokenizer is None else (),
         teacher=scores.teacher,

@@ -28,6 +28,8 @@ def settings_of(study: "Study") -> dict[str, Any]:
     for name in ("bias", "margin"):
         if getattr(study.options, name) is not None:
             settings[name] = getattr(study.options, name)
+    if study.options.splits != 1:
+        settings["splits"] = study.options.splits
     return settings
 
 

@@ -1,14 +1,15 @@
 """Training of the students, cohort by cohort."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
 
 from limbeck._base.errors import DivergedError, LimbeckError, ResourceError
 from limbeck.data import Dataset
-from limbeck.data.batches import StudyData
+from limbeck.data.resampling import SplitPart
+from limbeck.data.study_data import StudyData
 from limbeck.models import load_model, save_model
 from limbeck.report.formats import plural
 from limbeck.run.folder import RunFolder
@@ -21,10 +22,10 @@ from limbeck.study.engine import Engine
 from limbeck.study.pools import TransferPools
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
-from limbeck.study.scoring import Students
+from limbeck.study.scores import Students
 from limbeck.study.targets import TeacherSignals
-from limbeck.teacher.file_teacher import DatasetAnswers
-from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.study.teacher_scores import Teachers
+from limbeck.teacher.signal import TeacherSignal
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.task import DistillationTask
 
@@ -43,7 +44,7 @@ class StudentTrainer:
         engine: Engine that fits the cohorts.
         pools: Sample pools of the transfer sets.
         store: Settings of the store for the teacher's answers.
-        teacher: Teacher of the study; None without a teacher.
+        teachers: Teacher of each training and validation split; none without a teacher.
         cohorts: Cohorts of the study.
         batch_size: Batch size of every student.
         processes: Number of processes that train together.
@@ -55,7 +56,7 @@ class StudentTrainer:
     engine: Engine
     pools: TransferPools
     store: StoreSettings
-    teacher: LiveTeacher | DatasetAnswers | None
+    teachers: Teachers
     cohorts: Sequence[CohortPlan]
     batch_size: int
     processes: int = 1
@@ -120,6 +121,7 @@ class StudentTrainer:
                 views=first.views,
                 transfer=first.transfer,
                 pool=pool,
+                parts=self._parts(plan),
             )
             classes = self.data.classes
             task = DistillationTask(
@@ -144,14 +146,21 @@ class StudentTrainer:
             self._save(plan, cohort)
         return None
 
+    def _parts(self, plan: CohortPlan) -> list[SplitPart]:
+        """Seeds of a cohort with their samples."""
+        parts = self.pools.splits.parts(plan.seeds)
+        if plan.arms[0].transfer.source is not None:  # its inputs are those of no split
+            parts = [replace(part, rows=None) for part in parts]
+        return parts
+
     def _signal(self, plan: CohortPlan) -> TeacherSignal | None:
         """Return the teacher's signal for a cohort; None if all its arms are controls."""
         if not any(arm.objective.needs_teacher for arm in plan.arms):
             return None
         if self._signals is None:
-            assert self.teacher is not None
+            assert self.teachers
             self._signals = TeacherSignals(
-                self.teacher,
+                self.teachers,
                 self.pools,
                 self.store,
                 self.cohorts,
@@ -160,7 +169,7 @@ class StudentTrainer:
                 progress=self.engine.progress,
             )
         with self.manifest.time_stage("store"):
-            signal = self._signals.get(plan.arms[0])
+            signal = self._signals.get(plan.arms[0], plan.seeds)
             self.manifest.add_stores(self._signals.stores)
         return signal
 

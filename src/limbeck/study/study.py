@@ -11,6 +11,7 @@ from limbeck._base.progress import StageProgress
 from limbeck._base.signals import check_interrupt
 from limbeck.data import Dataset, Split, TransferSet, Views
 from limbeck.data.images.class_names import class_order_hint
+from limbeck.data.resampling import ResampledSplits
 from limbeck.losses import Objective
 from limbeck.report.formats import plural
 from limbeck.report.page import write_report
@@ -28,6 +29,7 @@ from limbeck.study.checks import (
     check_margin,
     check_records,
     check_source,
+    check_splits,
     check_student,
     check_transfer,
 )
@@ -44,14 +46,15 @@ from limbeck.study.output_files import (
 from limbeck.study.pools import TransferPools
 from limbeck.study.results import StudyFacts, check_summary, empty_summary, summarize
 from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints
-from limbeck.study.scoring import Students, score
+from limbeck.study.scores import Students
+from limbeck.study.scoring import score
 from limbeck.study.settings import settings_of
 from limbeck.study.students import StudentTrainer, training_seconds
 from limbeck.study.targets import check_kind, limit_views
 from limbeck.study.teacher import TeacherSource
+from limbeck.study.teacher_scores import Teachers
 from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.answer_files.read import Answers
-from limbeck.teacher.file_teacher import DatasetAnswers
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.fabric import process_of, quiet_lightning
 from limbeck.training.features import check_features
@@ -129,19 +132,21 @@ class Study:
         self._engine = Engine(
             self.run_folder, self.options.trainer, self.options.loggers, self.progress
         )
+        check_splits(self.options.splits, self.seeds, self.plans)
+        self._splits = ResampledSplits(data, self.seeds, self.options.splits)
         self._teacher: TeacherSource | AnswersSource | None = None
         if isinstance(teacher, Answers):
-            self._teacher = AnswersSource(teacher, data, self.run_folder, self.plans)
+            self._teacher = AnswersSource(teacher, self._splits, self.run_folder, self.plans)
         elif teacher is not None:
             self._teacher = TeacherSource(
                 teacher,
-                data,
+                self._splits,
                 self.run_folder,
                 self._engine.fit,
                 together=self._engine.trains_cohorts,
             )
         sources = [plan.transfer.source for plan in self.plans if plan.transfer.source is not None]
-        self._pools = TransferPools(data, sources, self.run_folder, self.progress)
+        self._pools = TransferPools(self._splits, sources, self.run_folder, self.progress)
         self._is_checked = False
 
     @property
@@ -227,9 +232,9 @@ class Study:
             raise ConfigError("arms is empty; a study needs at least one arm.")
         self.check()
         with self._open_run() as manifest:
-            teacher = self._get_teacher(manifest)
-            trainer = self._train_students(manifest, teacher)
-            summary = self._summarize(manifest, teacher, trainer)
+            teachers = self._get_teachers(manifest)
+            trainer = self._train_students(manifest, teachers)
+            summary = self._summarize(manifest, teachers, trainer)
             self._finish(manifest, summary)
         return summary
 
@@ -248,28 +253,28 @@ class Study:
         self.plans = []
         self.check()
         with self._open_run() as manifest:
-            teacher = self._get_teacher(manifest)
-            summary = self._summarize(manifest, teacher, trainer=None)
+            teachers = self._get_teachers(manifest)
+            summary = self._summarize(manifest, teachers, trainer=None)
             self._finish(manifest, summary)
         return summary
 
     # Stages ---------------------------------------------------------------------------------------
 
-    def _get_teacher(self, manifest: ManifestWriter) -> LiveTeacher | DatasetAnswers | None:
+    def _get_teachers(self, manifest: ManifestWriter) -> Teachers:
+        """Return the teacher of each split; none without a teacher."""
         is_text = self.data.tokenizer is not None
         hint = "" if is_text else class_order_hint(self.data.class_names)
         check_digest(manifest, self.run_folder, "data", self.data.digest(), hint)
         if self._teacher is None:
-            return None
+            return []
         for note in self._teacher.notes():
             self.progress.say(note)
         with manifest.time_stage("teacher"):
             return self._teacher.get(manifest)
 
-    def _train_students(
-        self, manifest: ManifestWriter, teacher: LiveTeacher | DatasetAnswers | None
-    ) -> StudentTrainer:
-        self._pools.teacher = teacher if isinstance(teacher, LiveTeacher) else None
+    def _train_students(self, manifest: ManifestWriter, teachers: Teachers) -> StudentTrainer:
+        first = teachers[0] if teachers else None
+        self._pools.teacher = first if isinstance(first, LiveTeacher) else None
         self._pools.device = self._engine.device
         trainer = StudentTrainer(
             data=self.data,
@@ -278,7 +283,7 @@ class Study:
             engine=self._engine,
             pools=self._pools,
             store=self.store,
-            teacher=teacher,
+            teachers=teachers,
             cohorts=self.cohorts(),
             batch_size=self.schedule.batch_size,
             processes=self.processes,
@@ -291,7 +296,7 @@ class Study:
     def _summarize(
         self,
         manifest: ManifestWriter,
-        teacher: LiveTeacher | DatasetAnswers | None,
+        teachers: Teachers,
         trainer: StudentTrainer | None,
     ) -> Summary:
         """Score all models, on the test split only here, and write the results."""
@@ -304,10 +309,10 @@ class Study:
                 students = trainer.students(self._complete_arms(manifest), self.seeds)
             write_metrics(run, students, self.plans, self.options.trainer)
             absent = {plan.name: plan.transfer.absent(data.class_names) for plan in self.plans}
-            total = len(students) + (teacher is not None)
+            total = len(students) + bool(teachers)
             with self.progress.stage("evaluation", total) as advance:
                 bias = self.options.bias
-                scores = score(data, students, teacher, advance, bias=bias, absent=absent)
+                scores = score(self._splits, students, teachers, advance, bias=bias, absent=absent)
             check_interrupt()
             write_predictions(run, scores)
             warnings = save_adjusted(scores, students, data, run, manifest)
@@ -348,9 +353,9 @@ class Study:
     def _available_pool(self, plan: ArmPlan) -> Split | None:
         """Return the pool of an arm; None if its source needs the trained teacher."""
         source = plan.transfer.source
-        if source is not None and source.needs_teacher:
-            return None
-        return self._pools.get(plan.transfer)
+        if source is None:
+            return self.data.train
+        return None if source.needs_teacher else self._pools.get(plan.transfer)
 
     @contextmanager
     def _open_run(self) -> Iterator[ManifestWriter]:

@@ -18,8 +18,9 @@ from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import ArmPlan
 from limbeck.study.cohorts import CohortPlan
 from limbeck.study.pools import TransferPools
+from limbeck.study.teacher_scores import Teachers
 from limbeck.teacher.file_teacher import DatasetAnswers
-from limbeck.teacher.signal import LiveTeacher, TeacherSignal
+from limbeck.teacher.signal import JoinedTeachers, LiveTeacher, TeacherSignal
 
 
 def limit_views(plans: Sequence[ArmPlan], settings: StoreSettings) -> list[ArmPlan]:
@@ -84,7 +85,7 @@ class TeacherSignals:
     """Teacher signals of a study. Cohorts with the same inputs and views share one signal.
 
     Args:
-        teacher: Teacher of the study.
+        teachers: Teacher of each training and validation split.
         pools: Sample pools of the transfer sets.
         settings: Settings of the store.
         cohorts: Cohorts of the study.
@@ -98,7 +99,7 @@ class TeacherSignals:
 
     def __init__(
         self,
-        teacher: LiveTeacher | DatasetAnswers,
+        teachers: Teachers,
         pools: TransferPools,
         settings: StoreSettings,
         cohorts: Sequence[CohortPlan],
@@ -107,7 +108,7 @@ class TeacherSignals:
         device: torch.device,
         progress: StageProgress,
     ):
-        self.teacher = teacher
+        self.teachers = list(teachers)
         self.pools = pools
         self.settings = settings
         self.cohorts = [cohort for cohort in cohorts if any(map(_learns_from_answers, cohort.arms))]
@@ -117,30 +118,51 @@ class TeacherSignals:
         self.stores: dict[str, StoreUse] = {}
         self._signals: dict[tuple[Any, ...], TeacherSignal] = {}
 
-    def get(self, plan: ArmPlan) -> TeacherSignal:
+    def get(self, plan: ArmPlan, seeds: Sequence[int]) -> TeacherSignal:
         """Return the signal for the cohort of an arm. Answers are computed at first use.
 
         Args:
             plan: Any arm of the cohort, possibly a control.
+            seeds: Seeds of the cohort.
 
         Raises:
             ResourceError: If the answers cannot be stored.
             UntrustedFileError: If stored answers are damaged and cannot be repaired.
             TeacherError: If the answers do not fit the store, or differ from those of the teacher.
         """
-        teacher = self.teacher
+        parts = []
+        for part in self.pools.splits.parts(seeds):
+            parts.append((self._signal_of_split(plan, part.number), len(part.seeds)))
+        first = parts[0][0]
+        if all(signal is first for signal, _ in parts):
+            return first
+        return JoinedTeachers(parts)
+
+    def _signal_of_split(self, plan: ArmPlan, number: int) -> TeacherSignal:
+        """Return the signal for the students of one split."""
+        teacher = self.teachers[number]
         if isinstance(teacher, DatasetAnswers):
             return teacher.signal
         if self.settings.mode == "off" or plan.objective.features:
             return teacher
-        key = _sharing_key(plan)
+        numbers = self._splits_with_store_of(plan, number)
+        key = (*_sharing_key(plan), numbers)
         if key not in self._signals:
-            self._signals[key] = self._choose_signal(plan, teacher)
+            self._signals[key] = self._choose_signal(plan, teacher, numbers)
         return self._signals[key]
 
-    def _choose_signal(self, plan: ArmPlan, teacher: LiveTeacher) -> TeacherSignal:
+    def _splits_with_store_of(self, plan: ArmPlan, number: int) -> tuple[int, ...]:
+        """Numbers of the splits that share a store: of one teacher, unless views mix samples."""
+        if plan.views.mixes:
+            return (number,)
+        teacher = self.teachers[number]
+        return tuple(other for other, owner in enumerate(self.teachers) if owner is teacher)
+
+    def _choose_signal(
+        self, plan: ArmPlan, teacher: LiveTeacher, numbers: Sequence[int]
+    ) -> TeacherSignal:
         """Return stored answers, or the teacher if running it in every step is less work."""
-        teacher_pass, live_count = self._teacher_pass(plan, teacher)
+        teacher_pass, live_count = self._teacher_pass(plan, teacher, numbers)
         settings = self.settings
         header = teacher_pass.header(settings.dtype, kind=settings.kind, k=settings.k)
         if teacher_pass.count > live_count and not is_complete(settings.root, header):
@@ -158,9 +180,11 @@ class TeacherSignals:
         )
         return signal
 
-    def _teacher_pass(self, plan: ArmPlan, teacher: LiveTeacher) -> tuple[TeacherPass, int]:
+    def _teacher_pass(
+        self, plan: ArmPlan, teacher: LiveTeacher, numbers: Sequence[int]
+    ) -> tuple[TeacherPass, int]:
         """Return the pass over all answers, and the number of teacher inputs without a store."""
-        data, pool = self.pools.data, self.pools.get(plan.transfer)
+        data, splits = self.pools.data, self.pools.splits
         rows = {}
         live_count = 0
         temperature = 1.0
@@ -168,8 +192,11 @@ class TeacherSignals:
             first = cohort.arms[0]
             if _sharing_key(first) != _sharing_key(plan):
                 continue
-            rows[first.transfer] = first.transfer.select(pool, data.class_names)[0]
-            live_count += len(rows[first.transfer]) * len(cohort.seeds) * first.epochs
+            for part in splits.parts(cohort.seeds):
+                if part.number in numbers:
+                    selected = self.pools.select(first.transfer, part.number)[0]
+                    rows[first.transfer, part.number] = selected
+                    live_count += len(selected) * len(part.seeds) * first.epochs
             # Arms that share a store of sampled classes have one temperature, see check_kind.
             temperature = next(
                 p.objective.temperature for p in cohort.arms if _learns_from_answers(p)
@@ -177,10 +204,10 @@ class TeacherSignals:
         source = plan.transfer.source
         partners = None
         if plan.views.mixes:
-            partners = mixing_pool(*plan.transfer.select(pool, data.class_names))
+            partners = mixing_pool(*self.pools.select(plan.transfer, numbers[0]))
         teacher_pass = TeacherPass(
             teacher=teacher,
-            inputs=pool.inputs,
+            inputs=self.pools.get(plan.transfer).inputs,
             rows=torch.cat(list(rows.values())).unique(),
             views=plan.views,
             classes=data.classes,

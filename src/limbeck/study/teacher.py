@@ -1,7 +1,9 @@
 """The teacher of a study: given as a model, loaded from files or a resumed run, or trained."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 
 import torch
@@ -10,7 +12,8 @@ from torch import nn
 from limbeck._base.digests import file_digest
 from limbeck._base.errors import DivergedError, TeacherError
 from limbeck.data import Dataset
-from limbeck.data.batches import StudyData
+from limbeck.data.resampling import ResampledSplits
+from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.models import HuggingFace, LoadedModel, load_model
 from limbeck.models.files.weights import DESCRIPTION, WEIGHTS
@@ -52,7 +55,8 @@ class TeacherSource:
 
     Args:
         teacher: Teacher to train or load, a trained model of any kind, or several of them.
-        data: Dataset of the study.
+        splits: Training and validation splits of the study. A teacher that is trained is trained on
+            each of them; one that exists serves all.
         run: Folder of the run.
         fit: Function that fits a model.
         together: Whether members that can be stacked are trained at once.
@@ -61,19 +65,20 @@ class TeacherSource:
     def __init__(
         self,
         teacher: Teacher | TeacherModels,
-        data: Dataset,
+        splits: ResampledSplits,
         run: RunFolder,
         fit: Fit,
         *,
         together: bool = True,
     ):
         self.plan = teacher if isinstance(teacher, Teacher) else None
-        self.data, self.run, self.fit = data, run, fit
+        self.splits, self.run, self.fit = splits, run, fit
+        self.data = splits.data
         self.together = together
         self._parts: list[nn.Module | Teacher] = []
         if not isinstance(teacher, Teacher):
-            self._parts = _parts_of(teacher, data)
-        self._existing: list[nn.Module] | None = None
+            self._parts = _parts_of(teacher, self.data)
+        self._existing: list[list[nn.Module]] = []
 
     def check(self) -> None:
         """Check the teacher before anything is written or trained.
@@ -84,9 +89,9 @@ class TeacherSource:
         """
         plan = self.plan
         if plan is None:
-            self._existing = self._check_models()
+            self._existing = [self._check_models()]
         elif plan.source is not None:
-            self._existing = [loaded.model for loaded in load_teachers(plan, self.data)]
+            self._existing = self._load_source(plan)
         else:
             check_views(plan.views, self.data.train, self.data)
             model = build(_builder(plan), self.data, plan.seed)
@@ -109,9 +114,7 @@ class TeacherSource:
         """
         if not self._existing:
             return None
-        return LiveTeacher(
-            self._existing, combine=self.plan.combine if self.plan else "probabilities"
-        )
+        return LiveTeacher(self._existing[0], combine=self._combine)
 
     def examine(self, device: torch.device) -> list[Finding]:
         """Examine a teacher that exists already. Call :meth:`check` first.
@@ -121,7 +124,7 @@ class TeacherSource:
         """
         if not self._existing:
             return []
-        return examine_models(self._existing, self.data, self._remedies(), device=device)
+        return examine_models(self._existing[0], self.data, self._remedies(), device=device)
 
     @property
     def switch_off(self) -> str:
@@ -129,20 +132,26 @@ class TeacherSource:
         return self._remedies()[0].switch_off
 
     def _remedies(self) -> Sequence[Remedies]:
+        models = self._existing[0] if self._existing else []
         if self.plan is not None:
-            return [SettingRemedies()] * len(self._existing or [1])
-        return [ModuleRemedies(model) for model in self._existing or ()]
+            return [SettingRemedies()] * max(len(models), 1)
+        return [ModuleRemedies(model) for model in models]
+
+    @property
+    def _combine(self) -> str:
+        """Outputs of the members to average."""
+        return self.plan.combine if self.plan else "probabilities"
 
     def preview(self) -> LiveTeacher:
         """Return the untrained teacher, to inspect its layers. Call :meth:`check` first."""
         if self._existing:
-            return LiveTeacher(self._existing)
+            return LiveTeacher(self._existing[0])
         assert self.plan is not None
         builder, members = _builder(self.plan), range(self.plan.members)
         return LiveTeacher([build(builder, self.data, self.plan.seed) for _ in members])
 
-    def get(self, manifest: ManifestWriter) -> LiveTeacher:
-        """Return the trained teacher. Call :meth:`check` first.
+    def get(self, manifest: ManifestWriter) -> list[LiveTeacher]:
+        """Return the trained teacher of each split. Call :meth:`check` first.
 
         A damaged teacher of a resumed run is trained again. Its weights have to be the same as
         before, since students may have learned from its answers.
@@ -150,33 +159,53 @@ class TeacherSource:
         Args:
             manifest: Manifest of the run, where the teacher is listed.
 
+        Returns:
+            One teacher per split; the same one several times if it exists already.
+
         Raises:
             DivergedError: If the training diverged.
             TeacherError: If the teacher has changed since the run was started.
         """
         if self._existing:
-            for number, folder in enumerate(self._folders(len(self._existing))):
-                identify(self._existing[number], self.data.train.inputs, folder)
-            self._save(self._existing)
+            for members, folders in zip(self._existing, self._folders(self._existing), strict=True):
+                for model, folder in zip(members, folders, strict=True):
+                    identify(model, self.data.train.inputs, folder)
             models = self._existing
+            self._save(models)
         else:
             models = self._load_from_run(manifest) or self._train()
-        folders = self._folders(len(models))
+        folders = [path for part in self._folders(models) for path in part]
         for folder in folders:
             name = folder.relative_to(self.run.path).as_posix()
             check_digest(manifest, self.run, name, file_digest(folder / WEIGHTS))
         record_models(manifest, folders)
-        return LiveTeacher(models, combine=self.plan.combine if self.plan else "probabilities")
+        teachers = [LiveTeacher(members, combine=self._combine) for members in models]
+        return teachers if len(teachers) > 1 else teachers * self.splits.count
 
     def notes(self) -> list[str]:
         """Return sentences about what is done to inputs and outputs of an existing teacher."""
-        adapters = [adapter_of(model) for model in self._existing or ()]
+        models = self._existing[0] if self._existing else []
+        adapters = [adapter_of(model) for model in models]
         return [note for adapter in adapters if adapter is not None for note in adapter.notes]
 
-    def _folders(self, members: int) -> list[Path]:
-        if members == 1:
-            return [self.run.teacher]
-        return [self.run.teacher / f"member{i}" for i in range(members)]
+    def _folders(self, models: Sequence[Sequence[object]]) -> list[list[Path]]:
+        """Folders of the members of each teacher; that of the first split has no number."""
+        folders = []
+        for number, members in enumerate(models):
+            root = self.run.teacher / f"split{number}" if number else self.run.teacher
+            of_members = [root / f"member{i}" for i in range(len(members))]
+            folders.append([root] if len(members) == 1 else of_members)
+        return folders
+
+    def _load_source(self, plan: Teacher) -> list[list[nn.Module]]:
+        """Load the teacher of each split, if they come from such a run, or one for all splits."""
+        source = list(plan.source or ())
+        root = Path(source[0]) / "teacher" if len(source) == 1 else None
+        numbers = range(1, self.splits.count)
+        plans = [plan]
+        if root is not None and all((root / f"split{number}").is_dir() for number in numbers):
+            plans += [replace(plan, source=[root / f"split{number}"]) for number in numbers]
+        return [[loaded.model for loaded in load_teachers(each, self.data)] for each in plans]
 
     def _check_models(self) -> list[nn.Module]:
         if not self._parts:
@@ -192,23 +221,23 @@ class TeacherSource:
                 models.append(part)
         return models
 
-    def _load_from_run(self, manifest: ManifestWriter) -> list[nn.Module] | None:
-        """Load the teacher that was trained before; None if it is not there or damaged."""
+    def _load_from_run(self, manifest: ManifestWriter) -> list[list[nn.Module]] | None:
+        """Load the teachers that were trained before; None if one is not there or damaged."""
         plan = self.plan
         assert plan is not None
-        folders = self._folders(plan.members)
-        unsaved, damages = unsaved_models(self.run, manifest, folders)
+        folders = self._folders([range(plan.members)] * self.splits.count)
+        unsaved, damages = unsaved_models(self.run, manifest, list(chain.from_iterable(folders)))
         warn_of_damage(damages, "The teacher is")
         if unsaved:
             return None
         empty = partial(build, _builder(plan), self.data, 0)
-        return [load_model(folder, empty).model for folder in folders]
+        return [[load_model(folder, empty).model for folder in part] for part in folders]
 
-    def _train(self) -> list[nn.Module]:
-        """Train all members, together if they can be stacked."""
+    def _train(self) -> list[list[nn.Module]]:
+        """Train the members for all splits, together if they can be stacked."""
         plan = self.plan
         assert plan is not None
-        seeds = list(range(plan.seed, plan.seed + plan.members))
+        seeds = list(range(plan.seed, plan.seed + plan.members * self.splits.count))
         models = [build(_builder(plan), self.data, seed) for seed in seeds]
         if self.together and reason_not_to_stack(models[0], len(models)) is None:
             groups = [(Cohort([models]), seeds)]
@@ -223,8 +252,10 @@ class TeacherSource:
                 label = f"teachers {members[0]} to {members[-1]}"
             self._fit(plan, f"teacher{number}", label, cohort, members)
             trained += [model for _, _, model in cohort.members()]
-        self._save(trained)
-        return [model.eval() for model in trained]
+        size = plan.members
+        teachers = [trained[first : first + size] for first in range(0, len(trained), size)]
+        self._save(teachers)
+        return [[model.eval() for model in members] for members in teachers]
 
     def _fit(
         self, plan: Teacher, stage: str, label: str, cohort: Cohort, seeds: Sequence[int]
@@ -237,14 +268,23 @@ class TeacherSource:
             arm_names=["teacher"],
             seeds=seeds,
         )
-        data = StudyData(self.data, seeds=seeds, batch_size=plan.batch_size, views=plan.views)
+        groups = groupby(seeds, lambda seed: (seed - plan.seed) // plan.members)
+        data = StudyData(
+            self.data,
+            seeds=seeds,
+            batch_size=plan.batch_size,
+            views=plan.views,
+            pool=self.splits.pool,
+            parts=[self.splits.part(number, list(group)) for number, group in groups],
+        )
         self.fit(stage, label, task, data, plan.epochs)
         if task.diverged:
             _, _, reason = task.diverged[0]
             raise DivergedError(reason)
 
-    def _save(self, models: Sequence[nn.Module]) -> None:
-        for model, folder in zip(models, self._folders(len(models)), strict=True):
+    def _save(self, teachers: Sequence[Sequence[nn.Module]]) -> None:
+        folders = chain.from_iterable(self._folders(teachers))
+        for model, folder in zip(chain.from_iterable(teachers), folders, strict=True):
             save_teacher(
                 model, folder, class_names=self.data.class_names, tokenizer=self.data.tokenizer_file
             )

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from limbeck._base.errors import TeacherError
-from limbeck.data import Dataset
 from limbeck.data.inputs import Inputs, ModelInputs
+from limbeck.data.resampling import ResampledSplits
 from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.answer_files.answers import StoredAnswers
 from limbeck.teacher.answer_files.rows import MISSING, TEST, TRAIN, VAL, AnswerRows
@@ -65,54 +65,61 @@ class DatasetAnswers:
 
     Args:
         answers: Answers of the file.
-        data: Dataset of the study.
+        splits: Dataset of the study, and its training and validation splits.
 
     Attributes:
-        signal: Signal for the training split.
+        signal: Signal for the samples of the training splits.
 
     Raises:
         TeacherError: If ids are of another form or there twice.
     """
 
-    def __init__(self, answers: StoredAnswers, data: Dataset):
+    def __init__(self, answers: StoredAnswers, splits: ResampledSplits):
         self.answers = answers
-        self.data = data
+        self.splits = splits
+        data = splits.data
         self._rows = AnswerRows(answers, data)
-        rows = torch.from_numpy(self._rows.find(data.train.sample_ids, TRAIN))
-        self.signal = FileTeacher(answers, rows)
+        rows = [self._rows.find(data.train.sample_ids, TRAIN)]
+        self._val = torch.from_numpy(self._rows.find(data.val.sample_ids, VAL))
+        if splits.count > 1:  # the pool holds the validation samples too
+            rows.append(self._val.numpy())
+        self.signal = FileTeacher(answers, torch.from_numpy(np.concatenate(rows)))
 
     def check(self, needed: Tensor) -> None:
         """Check that training samples have an answer.
 
         Args:
-            needed: Rows of the training split, int64 ``[M]``.
+            needed: Rows of the pool of the splits, int64 ``[M]``.
 
         Raises:
             TeacherError: If one has none.
         """
         missing = needed[self.signal.rows[needed] == MISSING]
         if len(missing):
-            raise self._rows.describe_missing(self.data.train.sample_ids, missing.numpy())
+            data = self.splits.data
+            ids = np.concatenate([data.train.sample_ids, data.val.sample_ids])
+            raise self._rows.describe_missing(ids, missing.numpy())
 
-    def val_logits(self) -> Tensor | None:
-        """Return logits ``[N, C]`` for the validation split; None unless all have an answer."""
-        return self._logits(self.data.val.sample_ids, VAL)
+    def val_logits(self, number: int = 0) -> Tensor | None:
+        """Return logits ``[N, C]`` for a validation split; None unless all have an answer."""
+        if number == 0:
+            return self._logits(self._val)
+        return self._logits(self.signal.rows.cpu()[self.splits.val_rows(number)])
 
     def test_logits(self) -> Tensor | None:
         """Return logits ``[N, C]`` for the test split; None unless all samples have an answer."""
-        return self._logits(self.data.test_ids, TEST)
+        return self._logits(torch.from_numpy(self._rows.find(self.splits.data.test_ids, TEST)))
 
     def labelled_logits(self) -> tuple[Tensor, Tensor]:
         """Return logits and labels of the validation split; without them, of training samples."""
         logits = self.val_logits()
         if logits is not None:
-            return logits, self.data.val.labels
+            return logits, self.splits.data.val.labels
         answered = (self.signal.rows != MISSING).nonzero().flatten().cpu()
         logits = self.answers.logits(self.signal.rows[answered].cpu()).float()
-        return logits, self.data.train.labels[answered]
+        return logits, self.splits.pool.labels[answered]
 
-    def _logits(self, ids: NDArray, part: str) -> Tensor | None:
-        rows = torch.from_numpy(self._rows.find(ids, part))
+    def _logits(self, rows: Tensor) -> Tensor | None:
         if bool((rows == MISSING).any()):
             return None
         return self.answers.logits(rows).float()

@@ -29,7 +29,14 @@ class TeacherSignal(ABC):
     """A teacher's answers to a batch: raw logits, or the part of them that a store keeps.
 
     They are never softened: the temperature belongs to the loss.
+
+    Attributes:
+        models: Models that compute the answers; empty if they are stored.
+        is_stored: Whether the answers are stored, and were checked before.
     """
+
+    models: Sequence[nn.Module] = ()
+    is_stored: bool = False
 
     @abstractmethod
     def __call__(
@@ -141,6 +148,33 @@ class LiveTeacher(TeacherSignal):
         return torch.log_softmax(stacked, -1).logsumexp(0) - log_members
 
 
+class JoinedTeachers(TeacherSignal):
+    """One teacher for each part of the seeds of a cohort.
+
+    Args:
+        parts: Teacher of each part, and its number of seeds.
+    """
+
+    def __init__(self, parts: Sequence[tuple[TeacherSignal, int]]):
+        self.teachers = [teacher for teacher, _ in parts]
+        self.sizes = [size for _, size in parts]
+        self.models = [model for teacher in self.teachers for model in teacher.models]
+        self.is_stored = all(teacher.is_stored for teacher in self.teachers)
+
+    def __call__(
+        self, x: Tensor, sample: Tensor | None, view: Tensor | None
+    ) -> Tensor | SparseTargets:
+        """Return the answers to a batch, see :class:`TeacherSignal`. The first dimension is S."""
+        assert sample is not None
+        assert view is not None
+        batches = (values.split(self.sizes) for values in (x, sample, view))
+        answers = [
+            teacher(*batch)
+            for teacher, batch in zip(self.teachers, zip(*batches, strict=True), strict=True)
+        ]
+        return join_answers(answers)
+
+
 class StoredTeacher(TeacherSignal):
     """Answers computed once, looked up by sample and view.
 
@@ -152,6 +186,8 @@ class StoredTeacher(TeacherSignal):
         samples: Size of the training split; needed only with ``rows``.
         decode: Function that converts records ``[..., B, ...]`` to answers.
     """
+
+    is_stored = True
 
     def __init__(
         self,
@@ -208,3 +244,18 @@ class StoredTeacher(TeacherSignal):
                 "use store=off."
             )
         return index
+
+
+def join_answers(answers: Sequence[Tensor | SparseTargets]) -> Tensor | SparseTargets:
+    """Join the answers of several teachers along the first dimension."""
+    dense = [part for part in answers if isinstance(part, Tensor)]
+    if dense:
+        return torch.cat(dense)
+    sparse = [part for part in answers if isinstance(part, SparseTargets)]
+    tails = [part.tail for part in sparse if part.tail is not None]
+    return SparseTargets(
+        torch.cat([part.ids for part in sparse]),
+        torch.cat([part.log_p for part in sparse]),
+        torch.cat(tails) if tails else None,
+        sparse[0].classes,
+    )

@@ -18,7 +18,7 @@ from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.adapt import TeacherModels, as_signal
 from limbeck.teacher.answers import AnswerCheck
 from limbeck.teacher.checks import check_separate
-from limbeck.teacher.signal import LiveTeacher, StoredTeacher, TeacherSignal
+from limbeck.teacher.signal import TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm, GuidedTerms
@@ -91,7 +91,7 @@ class DistillationTask(nn.Module):
             raise TeacherError(
                 "An objective with soft_weight above 0 needs a teacher, but got none."
             )
-        if isinstance(self.signal, LiveTeacher):
+        if self.signal is not None and self.signal.models:
             student = self.cohort if self.cohort.student is None else self.cohort.student
             check_separate(self.signal.models, student)
 
@@ -286,7 +286,7 @@ class DistillationTask(nn.Module):
 
     def _check_answers(self, answers: Targets, batch: Batch, first: int = 0) -> None:
         """Check answers of a live teacher; stored ones were checked before they were stored."""
-        if isinstance(answers, Tensor) and not isinstance(self.signal, StoredTeacher):
+        if isinstance(answers, Tensor) and not (self.signal and self.signal.is_stored):
             self.answer_check.add(answers, batch, first)
 
     def begin_validation(self) -> None:

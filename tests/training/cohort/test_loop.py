@@ -11,7 +11,7 @@ from torch import nn
 from limbeck import DistillationModule
 from limbeck._base.errors import DivergedError
 from limbeck.data import Affine, Chain, Dataset, Elastic, Shift, TransferSet
-from limbeck.data.batches import StudyData
+from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.models import MLP
 from limbeck.teacher.signal import StoredTeacher

@@ -77,6 +77,7 @@ STUDY_KEYS = (
     "sweep",
     "transfer",
     "seeds",
+    "splits",
     "epochs",
     "batch_size",
     "optimizer",
@@ -254,6 +255,8 @@ class _Builder:
             self.data()
         arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         seeds = seed_list(settings["seeds"])
+        if self.quick:
+            seeds = seeds[:QUICK_SEEDS]
         epochs = check_count("epochs", settings["epochs"])
         optimizer = _record(Optimizer, settings["optimizer"], "optimizer")
         teacher = self.teacher()
@@ -273,6 +276,7 @@ class _Builder:
             loggers=self._loggers(),
             bias=settings["bias"],
             margin=settings["margin"],
+            splits=self._splits(len(seeds)),
             check_teacher=checks_teacher(settings["teacher"]),
             examples=settings["examples"],
             config=record or settings,
@@ -282,11 +286,16 @@ class _Builder:
             self.head or self.data(),
             arms,
             teacher=teacher,
-            seeds=seeds[:QUICK_SEEDS] if self.quick else seeds,
+            seeds=seeds,
             schedule=schedule,
             out=out,
             options=options,
         )
+
+    def _splits(self, seeds: int) -> int:
+        """Number of training and validation splits; at most one per seed in a quick run."""
+        splits = check_count("splits", self.settings["splits"])
+        return min(splits, seeds) if self.quick else splits
 
     def _loggers(self) -> list[Any]:
         """Create the functions that create loggers."""

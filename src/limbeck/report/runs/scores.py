@@ -79,8 +79,22 @@ def _scores(
                     raise ValueError(f"{name!r} has {len(logits)} rows, expected {len(labels)}")
                 values[seed.seed] = (predict(logits).top != labels).astype(int)
         errors = {seed.seed: float(seed.test.errors or 0) for seed in arm.seeds}
-        scores.append(ArmScores(arm.name, values, errors))
+        scores.append(_mean_by_split(ArmScores(arm.name, values, errors), arm))
     return scores, labels
+
+
+def _mean_by_split(scores: ArmScores, arm: ArmResult) -> ArmScores:
+    """Average the seeds of each split, which are not independent, under the first of them."""
+    if all(seed.split is None for seed in arm.seeds):
+        return scores
+    groups: dict[int | None, list[int]] = {}
+    for seed in arm.seeds:
+        groups.setdefault(seed.split, []).append(seed.seed)
+    values, errors = {}, {}
+    for group in groups.values():
+        values[group[0]] = np.mean([scores.values[seed] for seed in group], 0)
+        errors[group[0]] = float(np.mean([scores.errors[seed] for seed in group]))
+    return ArmScores(scores.name, values, errors)
 
 
 def _array(arrays: Mapping[str, NDArray], name: str, ndim: int, kind: type) -> NDArray:

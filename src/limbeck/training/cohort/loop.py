@@ -35,7 +35,7 @@ PROGRESS_SECONDS = 0.2
 
 
 class TrainingData(Protocol):
-    """Source of batches, such as :class:`~limbeck.data.batches.StudyData`."""
+    """Source of batches, such as :class:`~limbeck.data.study_data.StudyData`."""
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next training batches."""

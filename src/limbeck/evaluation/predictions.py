@@ -1,6 +1,5 @@
-"""Logits of all students of a study on one split."""
+"""Predictions of a student on one split, with what they are judged by."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -11,15 +10,15 @@ StudentKey: TypeAlias = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class SplitPredictions:
-    """Logits on one split, with the labels and the teacher's logits.
+class Predictions:
+    """Logits of a student on a split, with the labels and the logits of its teacher.
 
     Attributes:
-        logits: Logits ``[N, C]`` of each student.
+        logits: Logits ``[N, C]``.
         labels: Labels, int64 ``[N]``.
         teacher: Logits of the teacher ``[N, C]``; None without a teacher.
     """
 
-    logits: Mapping[StudentKey, Tensor]
+    logits: Tensor
     labels: Tensor
     teacher: Tensor | None
