@@ -64,9 +64,9 @@ def test_splits_divide_the_same_samples_with_as_many_of_each_class():
 def test_splits_differ_and_do_not_depend_on_their_number():
     data = dataset()
     four, two = ResampledSplits(data, SEEDS, 4), ResampledSplits(data, SEEDS, 2)
-    drawn = [tuple(values(four.val(number))) for number in range(4)]
-    assert len(set(drawn)) == 4
-    assert tuple(values(two.val(1))) == drawn[1]
+    draws = [tuple(values(four.val(number))) for number in range(4)]
+    assert len(set(draws)) == 4
+    assert tuple(values(two.val(1))) == draws[1]
 
 
 def test_every_sample_is_as_likely_to_be_drawn():
@@ -182,7 +182,7 @@ def test_students_never_see_their_validation_samples():
     splits = ResampledSplits(data, SEEDS, 4)
     study = StudyData(data, seeds=SEEDS, batch_size=16, pool=splits.pool, parts=splits.parts(SEEDS))
     device = torch.device("cpu")
-    seen = torch.cat([batch.x for batch in study.train_batches(device)], 1)[..., 0]
+    inputs = torch.cat([batch.x for batch in study.train_batches(device)], 1)[..., 0]
     held_out = torch.cat([batch.x for batch in study.val_batches(device)], 1)[..., 0]
     for place in range(4):
-        assert not set(seen[place].tolist()) & set(held_out[place].tolist())
+        assert not set(inputs[place].tolist()) & set(held_out[place].tolist())

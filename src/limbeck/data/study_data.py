@@ -41,7 +41,7 @@ class JoinedBatches:
 def join_seeds(batches: Sequence[Batch]) -> Batch:
     """Join batches of equal sizes along the seeds."""
     first = batches[0]
-    x, y = (torch.cat([batch[field] for batch in batches]) for field in (0, 1))
+    x, y = torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches])
     if first.sample is None or first.view is None:
         return Batch(x, y)
     mixed = None

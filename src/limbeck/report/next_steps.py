@@ -120,8 +120,10 @@ def _better_studies(summary: Summary, manifest: Manifest) -> list[Step]:
     seeds = _seeds(summary)
     if seeds:
         splits = splits_for(seeds, summary)
-        extra = [f"seeds={seeds}"] if splits is None else [f"seeds={seeds}", f"splits={splits}"]
-        command = _command(manifest, without=("seeds", "splits"), extra=extra)
+        settings = [f"seeds={seeds}"]
+        if splits is not None:
+            settings.append(f"splits={splits}")
+        command = _command(manifest, without=("seeds", "splits"), extra=settings)
         text = f"Repeat the study with {seeds_and_splits(seeds, splits)}, for a firmer verdict:"
         steps.append(Step(text, command or f"study = Study(..., seeds={seeds})"))
     if main.verdict != "helps" and _can_sweep(summary, manifest):

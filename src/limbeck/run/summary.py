@@ -3,7 +3,7 @@
 Every key of the file is a field of the same name. Keys are added, never renamed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,14 +12,16 @@ from limbeck._base.files import write_json
 from limbeck.run.abstention import Abstention
 from limbeck.run.comparison import Comparison, Replacement
 from limbeck.run.folder import RunFolder
-from limbeck.run.metrics import AnyMetrics, Metrics, TextMetrics
+from limbeck.run.metrics import AnyMetrics
 from limbeck.run.records import from_json, optional, to_json
+from limbeck.run.summary_checks import (
+    check_replacements,
+    check_schema,
+    check_text,
+    check_variances,
+)
 
 SCHEMA = 1
-MAX_VARIANCE = 1e100
-MAX_SAMPLES = 10**15
-"""Largest numbers that plans are computed from; what is above comes from no study."""
-
 MeasureKey = Literal["errors", "bits_per_byte"]
 """The metric by which a study is judged."""
 
@@ -317,90 +319,13 @@ def parse_summary(content: Any, *, where: str = "summary.json") -> Summary:
         UntrustedFileError: If a key is missing or has a wrong value, or the schema is unknown.
     """
     if isinstance(content, dict):
-        _check_schema(content, where)
+        check_schema(content, where, SCHEMA)
     summary = from_json(Summary, content, where=where)
     for arm in summary.arms:
         if len(arm.name) > 255:
             raise UntrustedFileError(f"{where}: arm {arm.name[:40]}... cannot be a folder's name.")
     if summary.measure == "bits_per_byte":
-        _check_text(summary, where)
-    _check_variances(summary, where)
-    _check_replacements(summary, where)
+        check_text(summary, where)
+    check_variances(summary, where)
+    check_replacements(summary, where)
     return summary
-
-
-def _check_schema(content: Mapping[str, Any], where: str) -> None:
-    if "schema" not in content:
-        raise UntrustedFileError(f"{where}: schema is missing.")
-    schema = content["schema"]
-    if isinstance(schema, bool) or not isinstance(schema, int):
-        raise UntrustedFileError(f"{where}: schema should be an integer, found {schema!r}.")
-    if schema != SCHEMA:
-        raise UntrustedFileError(
-            f"{where}: schema {schema} is not supported, expected {SCHEMA}. Update limbeck to "
-            "read it."
-        )
-
-
-def _check_text(summary: Summary, where: str) -> None:
-    """Check the keys that a study of text requires."""
-    data = summary.data
-    required: dict[str, Any] = {
-        "data.tokenizer": data.tokenizer,
-        "data.block": data.block,
-        "data.tokens": data.tokens,
-        "data.bytes": data.bytes,
-    }
-    for split in ("train", "val", "test"):
-        required[f"data.tokens.{split}"] = (data.tokens or {}).get(split)
-    required["data.bytes.test"] = (data.bytes or {}).get("test")
-    for number, comparison in enumerate(summary.comparisons):
-        path = f"comparisons[{number}].delta_bits_per_byte"
-        required[path] = comparison.delta_bits_per_byte
-    for path, value in required.items():
-        if value is None:
-            raise UntrustedFileError(f"{where}: {path} is missing.")
-    for path, metrics in _all_metrics(summary):
-        if not isinstance(metrics, TextMetrics):
-            raise UntrustedFileError(
-                f"{where}: {path} needs bits_per_byte and perplexity; one of them is missing."
-            )
-
-
-def _check_variances(summary: Summary, where: str) -> None:
-    """Check the numbers that plans are computed from."""
-    for number, comparison in enumerate(summary.comparisons):
-        parts = comparison.variances
-        if parts is None:
-            continue
-        path = f"comparisons[{number}].variances"
-        for value in (parts.seeds, parts.samples, parts.residual):
-            if not 0 <= value <= MAX_VARIANCE:
-                raise UntrustedFileError(f"{where}: {path} has a number below 0, or above 1e100.")
-        if not 2 <= parts.number_of_samples <= MAX_SAMPLES:
-            raise UntrustedFileError(
-                f"{where}: {path}.number_of_samples should be from 2 to {MAX_SAMPLES:.0e}."
-            )
-
-
-def _check_replacements(summary: Summary, where: str) -> None:
-    """Check that replacements name arms of the study."""
-    names = {arm.name for arm in summary.arms}
-    for number, entry in enumerate(summary.replacements or ()):
-        for name in (entry.arm, entry.reference):
-            if name is not None and name not in names:
-                raise UntrustedFileError(
-                    f"{where}: replacements[{number}] names {name[:40]!r}, which is no arm."
-                )
-
-
-def _all_metrics(summary: Summary) -> Iterator[tuple[str, Metrics]]:
-    """Yield the path and the value of all metrics in a summary."""
-    if summary.teacher is not None:
-        yield "teacher.test", summary.teacher.test
-    for i, arm in enumerate(summary.arms):
-        yield f"arms[{i}].mean", arm.mean
-        yield f"arms[{i}].sd", arm.sd
-        for j, seed in enumerate(arm.seeds):
-            yield f"arms[{i}].seeds[{j}].val", seed.val
-            yield f"arms[{i}].seeds[{j}].test", seed.test

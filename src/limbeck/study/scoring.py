@@ -186,7 +186,7 @@ def _score_language_models(
 ) -> LanguageModelScores:
     data, test_split = splits.data, splits.data.open_test()
     test_size = text_bytes(data, test_split)
-    owners = list(dict.fromkeys(teachers)) or [None]
+    owners: list[LiveTeacher | None] = [*dict.fromkeys(teachers)] or [None]
     test = [_TextBatches(test_split, teacher, data.classes) for teacher in owners]
     test_teachers = [score_tokens(batches) for batches in test] if teachers else []
     val = []

@@ -17,7 +17,7 @@ from limbeck.run.summary import TeacherResult
 from limbeck.teacher.file_teacher import DatasetAnswers
 from limbeck.teacher.signal import LiveTeacher
 
-Teachers: TypeAlias = Sequence[LiveTeacher] | Sequence[DatasetAnswers]
+Teachers: TypeAlias = Sequence[LiveTeacher | DatasetAnswers]
 """Teacher of each training and validation split: one for all, or one for each; empty without."""
 T = TypeVar("T")
 

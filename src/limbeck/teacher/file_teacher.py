@@ -96,9 +96,7 @@ class DatasetAnswers:
         """
         missing = needed[self.signal.rows[needed] == MISSING]
         if len(missing):
-            data = self.splits.data
-            ids = np.concatenate([data.train.sample_ids, data.val.sample_ids])
-            raise self._rows.describe_missing(ids, missing.numpy())
+            raise self._rows.describe_missing(self.splits.pool.sample_ids, missing.numpy())
 
     def val_logits(self, number: int = 0) -> Tensor | None:
         """Return logits ``[N, C]`` for a validation split; None unless all have an answer."""

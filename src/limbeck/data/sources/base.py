@@ -18,14 +18,13 @@ from limbeck.losses.base import UNLABELLED
 
 
 class SourceTeacher(Protocol):
-    """The part of a teacher that a source may use.
+    """The part of a teacher that a source may use."""
 
-    Attributes:
-        models: Members of the teacher in eval mode, on the device of the training, for gradients
-            with respect to inputs.
-    """
-
-    models: list[nn.Module]
+    @property
+    def models(self) -> Sequence[nn.Module]:
+        """Members of the teacher in eval mode, on the device of the training, for gradients with
+        respect to inputs.
+        """
 
     def answer(self, x: Tensor) -> Tensor:
         """Return logits without gradient.
