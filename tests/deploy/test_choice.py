@@ -4,7 +4,14 @@ import pytest
 
 from limbeck._base.errors import ConfigError
 from limbeck.deploy.choice import choose_student, describe_choice
-from limbeck.run.summary import ArmResult, DataFacts, Metrics, Seconds, SeedResult, Summary
+from limbeck.run.metrics import Metrics
+from limbeck.run.summary import (
+    ArmResult,
+    DataFacts,
+    Seconds,
+    SeedResult,
+    Summary,
+)
 
 SECONDS = Seconds(teacher=0, store=0, training=0, evaluation=0, total=0)
 

@@ -10,14 +10,13 @@ import numpy as np
 from limbeck._base.files import write_json
 from limbeck.run.comparison import Comparison, Delta, GapClosed
 from limbeck.run.folder import RunFolder
+from limbeck.run.metrics import Metrics, TextMetrics
 from limbeck.run.summary import (
     ArmResult,
     DataFacts,
-    Metrics,
     SeedResult,
     Summary,
     TeacherResult,
-    TextMetrics,
     write_summary,
 )
 from support.summaries import SECONDS

@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 
 from limbeck.run.comparison import Comparison, Delta, GapClosed
+from limbeck.run.metrics import Metrics, TextMetrics
 from limbeck.run.summary import (
     ArmResult,
     DataFacts,
-    Metrics,
     Seconds,
     SeedResult,
     Summary,
     TeacherResult,
-    TextMetrics,
 )
 
 SECONDS = Seconds(teacher=31.5, store=2.25, training=185.0, evaluation=1.5, total=221.0)

@@ -162,9 +162,10 @@ class JoinedTeachers(TeacherSignal):
         self.is_stored = all(teacher.is_stored for teacher in self.teachers)
 
     def __call__(
-        self, x: Tensor, sample: Tensor | None, view: Tensor | None
+        self, x: ModelInputs, sample: Tensor | None, view: Tensor | None
     ) -> Tensor | SparseTargets:
         """Return the answers to a batch, see :class:`TeacherSignal`. The first dimension is S."""
+        assert isinstance(x, Tensor)  # a study has one input
         assert sample is not None
         assert view is not None
         batches = (values.split(self.sizes) for values in (x, sample, view))

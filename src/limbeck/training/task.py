@@ -18,7 +18,7 @@ from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.adapt import TeacherModels, as_signal
 from limbeck.teacher.answers import AnswerCheck
 from limbeck.teacher.checks import check_separate
-from limbeck.teacher.signal import TeacherSignal
+from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm, GuidedTerms
