@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS
 from limbeck.study.arms import ArmPlan, build
 from limbeck.study.options import RunOptions
 from limbeck.teacher.checks import check_vocabulary, probe
+from limbeck.teacher.signal import LiveTeacher
+from limbeck.training.features import check_features
 
 
 def check_student(plan: ArmPlan, data: Dataset) -> None:
@@ -126,6 +128,25 @@ def check_splits(splits: int, seeds: Sequence[int], plans: Sequence[ArmPlan]) ->
                 f"arms.{plan.name}: the inputs of {source.name} are made with one teacher, but "
                 f"splits={splits} trains one for each split. Use splits=1, or another source."
             )
+
+
+def check_layers(
+    plans: Sequence[ArmPlan], data: Dataset, preview: Callable[[], LiveTeacher]
+) -> None:
+    """Check that the layers between which arms have a loss exist and fit each other.
+
+    Args:
+        plans: Arms of the study.
+        data: Dataset of the study.
+        preview: Function that returns the teacher, trained or not.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    for plan in plans:
+        if plan.objective.features:
+            student = build(plan.student, data, 0)
+            check_features(plan.objective.features, student, preview(), data.blank(1))
 
 
 def check_views(views: Views, split: Split, data: Dataset) -> None:

@@ -22,10 +22,11 @@ from limbeck.run.summary import Summary, write_summary
 from limbeck.store.folder import check_folder
 from limbeck.store.settings import StoreSettings
 from limbeck.study.answers import AnswersSource, no_score, no_training
-from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, build, plan_arms
+from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, plan_arms
 from limbeck.study.checks import (
     check_bias,
     check_disk,
+    check_layers,
     check_margin,
     check_records,
     check_source,
@@ -57,7 +58,6 @@ from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.answer_files.read import Answers
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.fabric import process_of, quiet_lightning
-from limbeck.training.features import check_features
 
 
 class Study:
@@ -199,7 +199,7 @@ class Study:
         check_summary(self.options.name, self.plans, self.data)
         if self._teacher is not None:
             self._teacher.check()
-            self._check_features(self._teacher)
+            check_layers(self.plans, self.data, self._teacher.preview)
         if not self.options.resume:
             folder = self.run_folder.existing_folder()
             check_disk(folder, self.plans, len(self.seeds), self.data)
@@ -343,12 +343,6 @@ class Study:
         if self.options.trainer.get("max_epochs") is not None:
             arms = {name: replace(arm, epochs=self.epochs) for name, arm in arms.items()}
         return limit_views(plan_arms(arms, defaults), self.store)
-
-    def _check_features(self, teacher: TeacherSource | AnswersSource) -> None:
-        for plan in self.plans:
-            if plan.objective.features:
-                student, blank = build(plan.student, self.data, 0), self.data.blank(1)
-                check_features(plan.objective.features, student, teacher.preview(), blank)
 
     def _available_pool(self, plan: ArmPlan) -> Split | None:
         """Return the pool of an arm; None if its source needs the trained teacher."""

@@ -200,10 +200,12 @@ class TeacherSource:
     def _load_source(self, plan: Teacher) -> list[list[nn.Module]]:
         """Load the teacher of each split, if they come from such a run, or one for all splits."""
         source = list(plan.source or ())
-        root = Path(source[0]) / "teacher" if len(source) == 1 else None
         numbers = range(1, self.splits.count)
         plans = [plan]
-        if root is not None and all((root / f"split{number}").is_dir() for number in numbers):
+        root = Path()
+        if len(source) == 1 and not isinstance(source[0], Teacher):
+            root = Path(source[0]) / "teacher"
+        if all((root / f"split{number}").is_dir() for number in numbers):
             plans += [replace(plan, source=[root / f"split{number}"]) for number in numbers]
         return [[loaded.model for loaded in load_teachers(each, self.data)] for each in plans]
 

@@ -273,7 +273,7 @@ class _Builder:
             follow_links=follow_links,
             store=settings["store"],
             trainer=settings["trainer"],
-            loggers=self._loggers(),
+            loggers=self.objects.create_functions(settings["logger"], "logger"),
             bias=settings["bias"],
             margin=settings["margin"],
             splits=self._splits(len(seeds)),
@@ -296,15 +296,6 @@ class _Builder:
         """Number of training and validation splits; at most one per seed in a quick run."""
         splits = check_count("splits", self.settings["splits"])
         return min(splits, seeds) if self.quick else splits
-
-    def _loggers(self) -> list[Any]:
-        """Create the functions that create loggers."""
-        loggers = []
-        for name, node in self.settings["logger"].items():
-            if not node:
-                continue
-            loggers.append(self.objects.create_function(node, f"logger.{name}"))
-        return loggers
 
     def _arm(self, name: str, arm: dict[str, Any]) -> Arm:
         settings = self.settings

@@ -62,6 +62,11 @@ class ObjectFactory:
         function: Callable[..., Any] = result
         return function
 
+    def create_functions(self, group: Mapping[str, Any], where: str) -> list[Callable[..., Any]]:
+        """Create the functions of a group, without entries that are switched off (null)."""
+        nodes = [(name, node) for name, node in group.items() if node]
+        return [self.create_function(node, f"{where}.{name}") for name, node in nodes]
+
     def _create(self, settings: Any, where: str) -> Any:
         _check_settings(settings, where)
         key = json.dumps(settings, sort_keys=True, default=str)
