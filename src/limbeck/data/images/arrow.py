@@ -271,7 +271,7 @@ class ImageInTable:
     row: int
     name: str
 
-    def open(self) -> BinaryIO:
+    def read(self) -> BinaryIO:
         """Return the content of the image file."""
         return io.BytesIO(self.table.image(self.column, self.row))
 

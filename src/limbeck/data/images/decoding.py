@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 class StoredImage(Protocol):
     """An image file within another file, such as a row of a table. Its text is its name."""
 
-    def open(self) -> BinaryIO:
+    def read(self) -> BinaryIO:
         """Return the content of the image file."""
 
     def identity(self) -> list[str | int]:
@@ -137,7 +137,7 @@ def range_of_files(paths: Sequence[ImageSource]) -> tuple[float, float] | None:
         if isinstance(path, Path):
             return runtime.value_limits(path)
         with suppress(DataError):  # decode reports it
-            return runtime.value_limits(path.open())
+            return runtime.value_limits(path.read())
         return None
 
     with _map_files(limits_of, paths) as limits:
@@ -173,7 +173,7 @@ def decode(path: ImageSource, decoding: Decoding) -> tuple[np.ndarray, str]:
     """
     try:
         return runtime.decode_with_digest(
-            path if isinstance(path, Path) else path.open(),
+            path if isinstance(path, Path) else path.read(),
             size=(decoding.size, decoding.size),
             channels=decoding.channels,
             crop_border=decoding.crop_border,

@@ -1,6 +1,5 @@
 """Answers in a Parquet file or a folder of them (extra ``parquet``)."""
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import TeacherError
-from limbeck._base.reading import MAX_ARRAY_RATIO, MIN_UNPACKED_BYTES
+from limbeck._base.reading import MAX_ARRAY_RATIO, MIN_UNPACKED_BYTES, parse_json
 from limbeck.data.images.arrow import import_pyarrow
 from limbeck.teacher.answer_files.columns import Columns, find_columns
 from limbeck.teacher.answer_files.table import AnswerTable, TableBuilder
@@ -77,7 +76,7 @@ def _check_size(metadata: Any, file_size: int) -> None:
 def _classes_of(schema: Any) -> tuple[str, ...] | None:
     """Return the class names in the metadata of a file."""
     with suppress(KeyError, TypeError, ValueError):
-        names = json.loads(schema.metadata[CLASSES_KEY])
+        names = parse_json(schema.metadata[CLASSES_KEY])
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             return tuple(names)
     return None
