@@ -81,6 +81,26 @@ def test_distill_and_a_loop_of_ones_own_take_every_form(kind, onnx_file):
     assert module.task(LOADER[0]).isfinite()
 
 
+def test_a_function_takes_the_inputs_of_a_loader_of_dictionaries():
+    class Student(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(9, 3)
+
+        def forward(self, input_ids, attention_mask):
+            return (self.embedding(input_ids) * attention_mask[..., None]).sum(1)
+
+    def counts(input_ids, attention_mask):
+        calls.append(set(attention_mask.unique().tolist()))
+        return torch.stack([(input_ids % 3 == c).sum(1) for c in range(3)], 1).float()
+
+    calls = []
+    ids = torch.randint(9, (8, 5))
+    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[:, 0] % 3}
+    limbeck.distill(Student(), counts, [batch], epochs=1, progress=False)
+    assert calls == [{1}]
+
+
 def test_what_a_student_learns_from_an_estimator_is_its_probabilities():
     """With the hard loss left out, a linear student of a logistic regression becomes it."""
     torch.manual_seed(0)

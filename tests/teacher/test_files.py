@@ -50,6 +50,12 @@ def test_other_paths_are_left_to_others(tmp_path):
         assert load_other(tmp_path / place) is None
 
 
+def test_a_file_of_answers_is_no_model(tmp_path):
+    (tmp_path / "answers.csv").write_text("id,logit_0,logit_1")
+    with pytest.raises(TeacherError, match=r"teacher\.answers=.*limbeck\.Answers\('"):
+        load_other(tmp_path / "answers.csv")
+
+
 def onnx_teacher():
     return OnnxTeacher(content(), "my.onnx", classes=3)
 

@@ -53,8 +53,7 @@ def as_models(teacher: object, class_names: Sequence[str] | None = None) -> list
     if hasattr(teacher, "fit") and hasattr(teacher, "predict"):
         raise TeacherError(
             f"The teacher {type(teacher).__name__} has no predict_proba, so it names a class but "
-            "gives no probabilities. For scikit-learn, wrap it in CalibratedClassifierCV (an SVC "
-            "also takes probability=True)."
+            "gives no probabilities. For scikit-learn, wrap it in CalibratedClassifierCV."
         )
     if callable(teacher):
         return [FunctionTeacher(teacher)]

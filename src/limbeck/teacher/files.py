@@ -30,6 +30,8 @@ from limbeck.teacher.program import SUFFIX, load_program
 
 ADAPTERS, ONNX_CLASS = "limbeck.teacher.", "limbeck.teacher.onnx_model.OnnxTeacher"
 """Start of the classes of adapters in ``model.json``, and the one of which there is a copy."""
+ANSWERS = (".csv", ".parquet", ".jsonl")
+"""Suffixes of files that hold no model, but perhaps the answers of one."""
 BUNDLE = runtime.METADATA
 """File by which a bundle is recognised."""
 
@@ -59,6 +61,11 @@ def load_other(
         return _load_bundle(path, classes)
     if path.suffix.lower() == ".onnx":
         return LoadedModel(OnnxTeacher(read_onnx(path), path.name, classes=classes), {})
+    if path.suffix.lower() in ANSWERS and path.exists():
+        raise TeacherError(
+            f"{path} holds no model. To learn from a file of answers, set teacher.answers={path} "
+            f"(in Python teacher=limbeck.Answers({str(path)!r}))."
+        )
     if path.suffix.lower() == SUFFIX:
         return LoadedModel(load_program(path, trust=trust_pickle), {})
     if is_image_classifier(path):
