@@ -9,6 +9,8 @@ from limbeck.cli.parsers import add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
 
 if TYPE_CHECKING:
+    import torch
+
     from limbeck.data import Dataset
     from limbeck.teacher.signal import LiveTeacher
 
@@ -43,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
     to, overrides = _read_settings(arguments.settings)
     check_target(to)
     if overrides or not (arguments.run / "manifest.json").is_file():
-        teacher, data = _from_settings(arguments.run, overrides)
-        count = write_answers(teacher, data, to, progress=StageProgress())
+        teacher, data, device = _from_settings(arguments.run, overrides)
+        count = write_answers(teacher, data, to, device=device, progress=StageProgress())
     else:
         count = _from_run(arguments, to)
     say(f"{count:,} answers: {to}")
@@ -60,12 +62,15 @@ def _read_settings(words: list[str]) -> tuple[Path, list[str]]:
     return Path(targets[0]).absolute(), [word for word in words if not word.startswith("to=")]
 
 
-def _from_settings(model: Path, overrides: list[str]) -> tuple["LiveTeacher", "Dataset"]:
-    """Load a model as a teacher for the dataset that settings describe."""
+def _from_settings(
+    model: Path, overrides: list[str]
+) -> tuple["LiveTeacher", "Dataset", "torch.device"]:
+    """Load a model as a teacher for the dataset that settings describe, and choose the device."""
     from limbeck.cli.config.compose import compose
     from limbeck.cli.config.instantiate import build_data_and_teacher, plain_settings
     from limbeck.study.teacher import load_teachers
     from limbeck.teacher.signal import LiveTeacher
+    from limbeck.training.fabric import make_fabric
 
     settings = plain_settings(compose(overrides, None, multirun=False))
     if settings["teacher"].get("from") is not None:
@@ -73,7 +78,8 @@ def _from_settings(model: Path, overrides: list[str]) -> tuple["LiveTeacher", "D
     settings["teacher"]["from"] = str(model)
     data, teacher = build_data_and_teacher(settings)
     models = [loaded.model for loaded in load_teachers(teacher, data)]
-    return LiveTeacher(models, combine=teacher.combine), data
+    device = make_fabric(settings["trainer"]).device
+    return LiveTeacher(models, combine=teacher.combine), data, device
 
 
 def _from_run(arguments: argparse.Namespace, to: Path) -> int:
@@ -84,6 +90,7 @@ def _from_run(arguments: argparse.Namespace, to: Path) -> int:
     from limbeck.run.folder import RunFolder
     from limbeck.study.answer_export import write_answers
     from limbeck.teacher.signal import LiveTeacher
+    from limbeck.training.fabric import make_fabric
 
     with open_finished_run(arguments.run, trust_of(arguments), _check_has_teacher) as study:
         folder = RunFolder(study.folder)
@@ -92,7 +99,8 @@ def _from_run(arguments: argparse.Namespace, to: Path) -> int:
         if not models:
             raise ConfigError(f"{folder.path} holds no copy of its teacher, so nothing can answer.")
         teacher = LiveTeacher(models, combine=study.combine)
-        return write_answers(teacher, study.data, to, progress=StageProgress())
+        device = make_fabric().device
+        return write_answers(teacher, study.data, to, device=device, progress=StageProgress())
 
 
 def _check_has_teacher(folder: Any) -> None:
