@@ -295,6 +295,15 @@ def test_onnx_models_that_do_not_fit_stop_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_function_of_other_classes_is_stopped_with_the_line_that_mends_it(
+    digits, weight, tmp_path
+):
+    reverse = torch.from_numpy(weight).flip(1)
+    study = study_of(digits, tmp_path / "run", lambda x: x.flatten(1) @ reverse)
+    with pytest.raises(TeacherError, match=r"teacher = lambda x, f=teacher: f\(x\)\[:, \[9, 8, 7"):
+        study.run()
+
+
 def test_hints_and_generators_need_a_module(digits, weight, tmp_path):
     hint = {"kind": "hint", "student": "layers", "teacher": "layers", "weight": 1.0}
     arms = {"soft": Arm(objective=Objective(features=[hint]))}

@@ -27,10 +27,11 @@ from limbeck.study.saved_models import record_models, unsaved_models, warn_of_da
 from limbeck.study.teacher_form import adapt, check_loaded, load_file
 from limbeck.teacher.adapt import TeacherModels, as_models
 from limbeck.teacher.adapter import adapter_of, identify
+from limbeck.teacher.adapter_remedies import remedies_of
 from limbeck.teacher.checks import check_vocabulary
 from limbeck.teacher.examination import examine_models
 from limbeck.teacher.files import find_members, load_member, load_other, save_teacher
-from limbeck.teacher.remedies import ModuleRemedies, Remedies, SettingRemedies
+from limbeck.teacher.remedies import Remedies, SettingRemedies
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
@@ -135,7 +136,7 @@ class TeacherSource:
         models = self._existing[0] if self._existing else []
         if self.plan is not None:
             return [SettingRemedies()] * max(len(models), 1)
-        return [ModuleRemedies(model) for model in models]
+        return [remedies_of(model) for model in models]
 
     @property
     def _combine(self) -> str:
@@ -219,7 +220,7 @@ class TeacherSource:
             if isinstance(part, Teacher):
                 models += [loaded.model for loaded in load_teachers(part, self.data)]
             else:
-                check_loaded(LoadedModel(part, {}), self.data, "teacher", ModuleRemedies(part))
+                check_loaded(LoadedModel(part, {}), self.data, "teacher", remedies_of(part))
                 models.append(part)
         return models
 

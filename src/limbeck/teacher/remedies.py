@@ -94,7 +94,7 @@ class ModuleRemedies(Remedies):
 
     def normalization(self, name: str, statistics: Statistics) -> str:
         """See :meth:`Remedies.normalization`."""
-        mean, std = map(_rounded, statistics)
+        mean, std = map(rounded, statistics)
         return f"teacher = limbeck.models.Normalized({self.inner}, mean={mean}, std={std})"
 
     def probabilities(self) -> str:
@@ -105,5 +105,6 @@ class ModuleRemedies(Remedies):
         )
 
 
-def _rounded(values: Sequence[float]) -> list[float]:
+def rounded(values: Sequence[float]) -> list[float]:
+    """Return numbers with four digits."""
     return [float(f"{value:.4g}") for value in values]
