@@ -63,6 +63,18 @@ def test_a_teacher_is_loaded_from_weights_with_and_without_normalisation(data, t
         study_of(data, tmp_path / "e", teacher=Teacher(model=own(13), source=[file])).run()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_teacher_may_have_another_precision_than_the_students(data, tmp_path, dtype):
+    teacher = teacher_model().to(dtype)
+    summary = study_of(data, tmp_path / "run", teacher=teacher, epochs=1).run()
+    with torch.no_grad():
+        expected = teacher((data.open_test().inputs.float() / 255).to(dtype)).float()
+    result = np.load(tmp_path / "run" / "predictions.npz")["teacher"]
+    torch.testing.assert_close(torch.from_numpy(result).float(), expected)
+    assert summary.comparisons[0].verdict
+    assert {weight.dtype for weight in teacher.parameters()} == {dtype}
+
+
 def test_a_key_chooses_the_teacher_in_a_checkpoint(data, tmp_path):
     states = {"model": teacher_model(1).state_dict(), "ema": teacher_model(2).state_dict()}
     torch.save({"epoch": 3, **states}, tmp_path / "it.ckpt")

@@ -103,10 +103,10 @@ def fit_to_model(inputs: ModelInputs, model: nn.Module) -> ModelInputs:
 
     They are copies, because a model may change its inputs in place.
     """
+    return map_inputs(inputs, lambda values: match_floats(values.clone(), model))
+
+
+def match_floats(x: Tensor, model: nn.Module) -> Tensor:
+    """Convert floats to the type of a model's weights; other inputs stay the same."""
     dtype = float_type(model)
-
-    def fit(values: Tensor) -> Tensor:
-        own = values.clone()
-        return own.to(dtype) if dtype is not None and own.is_floating_point() else own
-
-    return map_inputs(inputs, fit)
+    return x.to(dtype) if dtype is not None and x.is_floating_point() else x

@@ -8,6 +8,7 @@ from torch.nn.parameter import is_lazy
 
 from limbeck._base.errors import TeacherError
 from limbeck.data.images.class_names import same_classes
+from limbeck.data.inputs import match_floats
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.losses.stacked import MAX_PADDING
 from limbeck.models import HuggingFace, LoadedModel, model_name
@@ -46,7 +47,8 @@ def check_teacher(
     """
     check_weights(loaded.model, where)
     kind = "classes" if len(answer_shape) == 1 else "tokens"
-    outputs = probe(loaded.model, blank, answer_shape, where=where)
+    inputs = match_floats(blank, loaded.model)
+    outputs = probe(loaded.model, inputs, answer_shape, where=where)
     is_binary = outputs == 1 and len(class_names) == 2 and len(answer_shape) == 1
     if outputs != len(class_names) and not is_binary:
         advice = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from limbeck._base.errors import ConfigError, LimbeckWarning, TeacherError
 from limbeck.data import Dataset
 from limbeck.data.checks import join_some
+from limbeck.data.inputs import match_floats
 from limbeck.models import LoadedModel, OutputMap
 from limbeck.teacher.checks import probe
 from limbeck.teacher.class_names import Names, check_names, read_names
@@ -91,7 +92,8 @@ class TeacherOutputs:
         is_mapped = names is not None and list(names) != data.class_names
         if not is_mapped and self.kind == "logits":
             return loaded
-        count = probe(loaded.model, data.blank(1), data.answer_shape, where=where)
+        blank = match_floats(data.blank(1), loaded.model)
+        count = probe(loaded.model, blank, data.answer_shape, where=where)
         count = 2 if count == 1 and data.classes == 2 else count
         columns = list(range(count)) if names is None else _columns(names, count, data, where)
         model = OutputMap(loaded.model, columns, probabilities=self.kind == "probabilities")
