@@ -251,8 +251,10 @@ class TeacherSource:
         trained: list[nn.Module] = []
         for number, (cohort, members) in enumerate(groups):
             label = "teacher"
-            if len(seeds) > 1:
+            if len(members) > 1:
                 label = f"teachers {members[0]} to {members[-1]}"
+            elif len(seeds) > 1:
+                label = f"teacher {members[0]}"
             self._fit(plan, f"teacher{number}", label, cohort, members)
             trained += [model for _, _, model in cohort.members()]
         size = plan.members

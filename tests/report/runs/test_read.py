@@ -1,6 +1,7 @@
 """Which folders are runs that can be compared."""
 
 import json
+from pathlib import Path
 
 import pytest
 from support.compared_runs import make_run
@@ -18,6 +19,7 @@ def test_names_are_the_paths_without_their_common_folders(tmp_path):
     assert short_names([tmp_path / "x" / "1", tmp_path / "x" / "2"]) == ["1", "2"]
     assert short_names([tmp_path / "x" / "1", tmp_path / "y" / "1"]) == ["x", "y"]
     assert short_names([tmp_path / "x" / "1", tmp_path / "y" / "2"]) == ["x/1", "y/2"]
+    assert short_names([Path("/x"), Path("/")]) == ["x", "/"]
     assert short_names([tmp_path / "x", tmp_path / "x" / "1"]) == ["x", "x/1"]
 
 

@@ -130,7 +130,9 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     """Return the paths without the folders that they have in common, at the start and the end."""
     whole = [Path(os.path.abspath(path)) for path in paths]
     common = os.path.commonpath([path.parent for path in whole])
-    parts = [path.relative_to(common).parts for path in whole]
+    parts = [
+        path.relative_to(common).parts or path.parts for path in whole
+    ]  # "/" is its own parent
     while len({names[-1] for names in parts}) == 1 and all(len(names) > 1 for names in parts):
         parts = [names[:-1] for names in parts]
     return ["/".join(names) for names in parts]
