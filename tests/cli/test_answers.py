@@ -89,6 +89,7 @@ def test_a_run_answers_another_dataset(quick_run, tmp_path):
     [
         ([], 2, "needs one file to write"),
         (["to=a.xlsx"], 2, "unknown kind of file"),
+        (["to=s3://bucket/a.csv"], 2, "writes to this machine"),
         (["to=a.csv", "data=nosuch"], 2, "nosuch"),
         (["to=a.csv", "teacher.from=x"], 2, "leave out teacher.from"),
     ],

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base.addresses import is_address
 from limbeck._base.errors import ConfigError
 from limbeck.cli.parsers import add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
@@ -59,6 +60,10 @@ def _read_settings(words: list[str]) -> tuple[Path, list[str]]:
     targets = [word.removeprefix("to=") for word in words if word.startswith("to=")]
     if len(targets) != 1 or not targets[0]:
         raise ConfigError("'limbeck answers' needs one file to write. Example: to=answers.parquet.")
+    if is_address(targets[0]):
+        raise ConfigError(
+            f"to={targets[0]}: 'limbeck answers' writes to this machine. Name a file, and copy it."
+        )
     return Path(targets[0]).absolute(), [word for word in words if not word.startswith("to=")]
 
 
