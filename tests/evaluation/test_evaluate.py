@@ -247,6 +247,14 @@ def test_a_teacher_of_other_classes_is_refused():
         evaluate(nn.Linear(6, 2), [(randn(5, 6), [0] * 5)], teacher=nn.Linear(6, 3))
 
 
+def test_what_is_no_module_is_named():
+    batches = [(randn(4, 6), torch.arange(4) % 2)]
+    with pytest.raises(ConfigError, match=r"The model should be a torch\.nn\.Module; got function"):
+        evaluate(randn, batches)
+    with pytest.raises(ConfigError, match=r"The teacher should be a torch\.nn\.Module; got str"):
+        evaluate(nn.Linear(6, 2), batches, teacher="teacher.onnx")
+
+
 def test_a_language_model_has_the_metrics_of_a_report():
     model, teacher = torch.nn.Embedding(5, 5), torch.nn.Embedding(5, 5)
     x, y = torch.randint(5, (4, 6)), torch.randint(5, (4, 6))

@@ -131,10 +131,14 @@ def evaluate(
         ``perplexity``, and ``bits_per_byte`` if the number of bytes is known.
 
     Raises:
-        ConfigError: If the loader has no batch, or the model a single logit.
+        ConfigError: If the loader has no batch, the model has a single logit, or one of both is no
+            module.
         DataError: If a batch has another form, if a label is out of range, if no sample is
             labelled, or if an input is infinite or NaN.
     """
+    _check_module(model, "model")
+    if teacher is not None:
+        _check_module(teacher, "teacher")
     reader = BatchReader(BatchNames(inputs, labels, teacher_inputs), model, teacher)
     scorer = _Scorer()
     with ExitStack() as stack:
@@ -147,6 +151,14 @@ def evaluate(
             other = None if teacher_answer is None else teacher_answer(inputs_of_teacher(batch))
             scorer.add(logits, batch.y[0].cpu(), other)
     return scorer.metrics(ordinal=ordinal, text_bytes=text_bytes)
+
+
+def _check_module(model: object, role: str) -> None:
+    if not isinstance(model, nn.Module):
+        raise ConfigError(
+            f"The {role} should be a torch.nn.Module; got {type(model).__name__}. Models of other "
+            "libraries are scored by a limbeck.Study whose teacher they are."
+        )
 
 
 class _Scorer:
