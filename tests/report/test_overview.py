@@ -14,6 +14,8 @@ from limbeck.report.arm_styles import COLOURS, TEACHER
 from limbeck.report.overview import by_how_much, compared, overview
 from limbeck.run.comparison import Delta
 
+SIZE = "How large is the student, the small model?"
+
 
 def study(delta=None, **fields):
     arms = [make_control("hard", [30, 32]), make_arm("soft", [20, 22])]
@@ -29,8 +31,8 @@ def answers(summary, cost=None):
 def test_the_top_answers_what_a_newcomer_asks():
     assert answers(study()) == {
         "By how much?": (
-            "Accuracy 90.00 % instead of 90.00 % (0.00 points), mean of 2 seeds. The teacher has "
-            "90.00 %."
+            "Accuracy 90.00 % instead of 90.00 % (0.00 points), mean of 2 seeds. The teacher's "
+            "is 90.00 %."
         ),
         "How sure is it?": (
             "With 95 % confidence, soft makes 5.8 to 14.2 fewer errors than hard (+1.2 to +2.8 "
@@ -45,7 +47,7 @@ def test_the_top_answers_what_a_newcomer_asks():
             "digits, 10 classes. Samples: 1,097 training, 200 validation, 500 test. The test split "
             "was used once, for these results."
         ),
-        "How large is the student?": "100 parameters (mlp 100), 1.1 % of the teacher's 9,000.",
+        SIZE: "100 parameters (mlp 100), 1.1 % of the teacher's 9,000.",
     }
 
 
@@ -54,7 +56,7 @@ def test_the_levels_go_from_the_control_to_the_teacher_in_the_colours_of_the_fig
     assert page.measure == "Accuracy on 500 test samples"
     assert [level.name for level in page.levels] == ["hard", "soft", "teacher"]
     assert [level.colour for level in page.levels] == [*COLOURS[:2], TEACHER]
-    assert page.levels[0].note == "without the teacher, 31.0 ± 1.4 errors"
+    assert page.levels[0].note == "without the teacher, 31.0\u00a0±\u00a01.4 errors"
     assert page.levels[1].value == "90.00 %"
 
 
@@ -76,7 +78,8 @@ def test_the_interval_that_decides_is_said_in_words(delta, text):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "text"), [((100, 100), " 100 of the training"), ((100, 50), ""), (([], []), "")]
+    ("numbers", "text"),
+    [((100, 100), "the labels of 100 training samples only"), ((100, 50), ""), (([], []), "")],
 )
 def test_a_number_of_labelled_samples_that_all_arms_share_is_named(numbers, text):
     summary = study()
@@ -85,7 +88,7 @@ def test_a_number_of_labelled_samples_that_all_arms_share_is_named(numbers, text
         replace(arm, transfer_settings=s) for arm, s in zip(summary.arms, settings, strict=True)
     ]
     data = answers(replace(summary, arms=tuple(arms)))["On what data?"]
-    assert ("have labels" in data) == bool(text)
+    assert ("the labels of" in data) == bool(text)
     assert text in data
 
 
@@ -117,7 +120,7 @@ def test_text_is_measured_in_bits():
     page = overview(summary)
     assert page.measure.endswith("fewer is better")
     assert (page.levels[0].value, page.levels[1].value) == ("2.550", "2.410")
-    assert page.levels[0].note == "without the teacher, ± 0.071 over seeds"
+    assert page.levels[0].note == "without the teacher, ±\u00a00.071 over seeds"
     assert by_how_much(comparison, summary).startswith("Bits per byte 2.410 instead of 2.550, ")
     sure = answers(summary)["How sure is it?"]
     assert "soft needs 0.050 to 0.300 fewer bits per byte than hard, for other seeds" in sure
@@ -125,7 +128,7 @@ def test_text_is_measured_in_bits():
 
 def test_a_measured_cost_is_at_the_top():
     cost = replace(COST, rows=(row("soft", "onnx", "fp32", bytes=11_000),))
-    assert "As ONNX: 11 kB, " in answers(study(), cost)["How large is the student?"]
+    assert "As ONNX: 11 kB, " in answers(study(), cost)[SIZE]
 
 
 def test_a_study_without_a_comparison_shows_its_arms():
@@ -133,6 +136,6 @@ def test_a_study_without_a_comparison_shows_its_arms():
     assert [level.name for level in page.levels] == ["soft"]
     assert [answer.question for answer in page.answers] == [
         "On what data?",
-        "How large is the student?",
+        SIZE,
     ]
     assert overview(make_summary()).levels[0].name == "teacher"

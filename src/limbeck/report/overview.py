@@ -88,7 +88,7 @@ def overview(summary: Summary, cost: Cost | None = None) -> Overview:
     answers.append(Answer("On what data?", _data(summary)))
     size = _size(summary, cost)
     if size:
-        answers.append(Answer("How large is the student?", size))
+        answers.append(Answer("How large is the student, the small model?", size))
     measure = f"{main_column(words).title} on {words.test_split(summary.data)}"
     if not words.measure.is_integer:
         measure += ", fewer is better"
@@ -110,13 +110,18 @@ def _levels(summary: Summary) -> list[Level]:
     for arm in _arms_at_the_top(summary):
         role = "without the teacher" if is_control(arm) else "with the teacher"
         value, number = _result(words, arm.mean, arm.sd)
-        note = ", ".join(filter(None, (role, number)))
+        note = _unbroken(", ".join(filter(None, (role, number))))
         levels.append(Level(arm.name, value, note, styles[arm.name].colour))
     if summary.teacher is not None:
         value, number = _result(words, summary.teacher.test, summary.teacher.sd, over="splits")
-        note = ", ".join(filter(None, (summary.teacher.name, number)))
+        note = _unbroken(", ".join(filter(None, (summary.teacher.name, number))))
         levels.append(Level("teacher", value, note, TEACHER))
     return levels
+
+
+def _unbroken(text: str) -> str:
+    """Keep a number and its standard deviation on one line."""
+    return text.replace(" ± ", "\u00a0±\u00a0").replace("± ", "±\u00a0")
 
 
 def _arms_at_the_top(summary: Summary) -> list[ArmResult]:
@@ -156,10 +161,13 @@ def by_how_much(comparison: Comparison, summary: Summary) -> str:
     values = [getattr(entry.mean, column.key, None) for entry in (arm, control)]
     if column.kind == "percent" and is_number(values[0]) and is_number(values[1]):
         text += f" ({fixed(100 * (values[0] - values[1]), 2, signed=True)} points)"
+    elif is_number(values[0]) and is_number(values[1]):
+        change = values[0] - values[1]
+        text += f" ({words.difference(abs(change))} {'more' if change > 0 else 'fewer'})"
     if len(arm.seeds) > 1:
         text += f", mean of {seeds_and_splits(len(arm.seeds), summary.splits)}"
     if summary.teacher is not None:
-        text += f". The teacher has {_result(words, summary.teacher.test, None)[0]}"
+        text += f". The teacher's is {_result(words, summary.teacher.test, None)[0]}"
     return f"{text}."
 
 
@@ -266,7 +274,7 @@ def _data(summary: Summary) -> str:
     numbers = [arm.transfer_settings.get("labelled") for arm in summary.arms]
     labelled = numbers[0] if numbers else None
     if is_number(labelled) and numbers.count(labelled) == len(numbers):
-        text += f" {int(labelled):,} of the training samples have labels."
+        text += f" Students get the labels of {int(labelled):,} training samples only."
     return f"{text} The test split was used once, for these results."
 
 
