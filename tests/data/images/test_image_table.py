@@ -175,6 +175,15 @@ def test_compressed_arrow_files_that_unpack_to_much_are_refused(tmp_path, monkey
         arrow.TableFile(tmp_path / "zstd.arrow")
 
 
+def test_columns_with_another_number_of_rows_than_the_file_are_refused(images, tmp_path):
+    table = arrow.TableFile(write(tmp_path / "a.parquet", halves(images), row_group_size=20))
+    table.starts = [0, 25, 45]
+    with pytest.raises(DataError, match="a column has 20 rows, but the file says 25"):
+        table.image("image", 0)
+    with pytest.raises(DataError, match="a column has 40 rows, but the file says 45"):
+        table.values("label")
+
+
 def test_row_groups_that_unpack_to_much_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(arrow, "MIN_UNPACKED_BYTES", 1000)
     images = [b"\0" * 100_000] * 40

@@ -210,7 +210,7 @@ class TableFile:
                     table = import_pyarrow().parquet.ParquetFile(stream)
                     _check_size(self.file, table.metadata, [column])
                     content = table.read(columns=[column]).column(column)
-            content.validate(full=True)
+            _check_column(content, self.starts[-1])
             values: list[Any] = content.to_pylist()
         return values
 
@@ -251,8 +251,15 @@ class TableFile:
                         "row_group_size=1000"
                     )
                 content = table.read_row_group(part, columns=[column]).column(column)
-        content.validate(full=True)
+        _check_column(content, self.starts[part + 1] - self.starts[part])
         return content
+
+
+def _check_column(content: Any, rows: int) -> None:
+    """Check the offsets of a column, and that it has as many rows as its file says."""
+    content.validate(full=True)
+    if len(content) != rows:
+        raise ValueError(f"a column has {len(content):,} rows, but the file says {rows:,}")
 
 
 @dataclass(frozen=True)
