@@ -120,8 +120,10 @@ def test_text_is_measured_in_bits():
     page = overview(summary)
     assert page.measure.endswith("fewer is better")
     assert (page.levels[0].value, page.levels[1].value) == ("2.550", "2.410")
-    assert page.levels[0].note == "without the teacher, ±\u00a00.071 over seeds"
-    assert by_how_much(comparison, summary).startswith("Bits per byte 2.410 instead of 2.550, ")
+    assert page.levels[0].note == "without the teacher,\u00a0±\u00a00.071 over seeds"
+    assert by_how_much(comparison, summary).startswith(
+        "Bits per byte 2.410 instead of 2.550 (0.140 fewer), "
+    )
     sure = answers(summary)["How sure is it?"]
     assert "soft needs 0.050 to 0.300 fewer bits per byte than hard, for other seeds" in sure
 

@@ -121,7 +121,7 @@ def _levels(summary: Summary) -> list[Level]:
 
 def _unbroken(text: str) -> str:
     """Keep a number and its standard deviation on one line."""
-    return text.replace(" ± ", "\u00a0±\u00a0").replace("± ", "±\u00a0")
+    return text.replace(" ± ", "\u00a0±\u00a0")
 
 
 def _arms_at_the_top(summary: Summary) -> list[ArmResult]:

@@ -65,3 +65,8 @@ def test_without_a_headline_the_best_arm_in_validation_stands_for_a_run(run):
     file.write_text(json.dumps({**content, "comparisons": []}))
     (entry, _) = read_runs([run, make_run(run.parent / "b")])
     assert entry.arm().name == "soft"
+
+
+def test_a_name_that_no_folder_can_have_is_no_run(tmp_path):
+    with pytest.raises(ConfigError, match="is not a run: there is no such folder"):
+        read_runs([tmp_path / "a\0b", tmp_path / "c"])

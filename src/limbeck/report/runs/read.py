@@ -99,12 +99,20 @@ def _check_number(folders: Sequence[RunFolder]) -> None:
         raise ConfigError(f"{len(folders)} runs are too many to compare; name at most {MAX_RUNS}.")
     by_place: dict[str, Path] = {}
     for folder in folders:
-        place = os.path.realpath(folder.path)
+        place = _real_path(folder.path)
         if place in by_place:
             other = by_place[place]
             also = "" if other == folder.path else f", also as {other}"
             raise ConfigError(f"{folder.path} is named twice{also}. Name each run once.")
         by_place[place] = folder.path
+
+
+def _real_path(path: Path) -> str:
+    """Path without links; of a name that no folder can have, the absolute path."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # NUL
+        return os.path.abspath(path)
 
 
 def _read(folder: RunFolder, name: str) -> FinishedRun:
