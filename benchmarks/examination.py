@@ -72,10 +72,12 @@ def sources(folder: str | None) -> dict[str, tuple[Tensor, Tensor]]:
     return {name: (data.train.inputs, data.train.labels) for name, data in sets.items()}
 
 
-def draw_data(draw: np.random.Generator, folder: str | None) -> Dataset:
-    """Draw a dataset."""
-    val = int(draw.choice([30, 60, 120, 250, 500, 1000, 2000]))
-    name = str(draw.choice(["prototypes", *sources(folder)]))
+def draw_data(draw: np.random.Generator, folder: str | None, *, is_small: bool) -> Dataset:
+    """Draw a dataset; a small one has few and small images, for large networks."""
+    val = int(draw.choice([30, 60, 120, 250] if is_small else [30, 60, 120, 250, 500, 1000, 2000]))
+    name = str(
+        draw.choice(["prototypes", "digits"] if is_small else ["prototypes", *sources(folder)])
+    )
     if name == "prototypes":
         images, labels = prototype_images(draw, val)
     else:
@@ -173,12 +175,13 @@ def make_trial(
     """
     draw = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    data = draw_data(draw, folder)
+    has_library = seed % LIBRARY_EVERY == LIBRARY_EVERY - 1
+    data = draw_data(draw, folder, is_small=has_library)
     name = str(draw.choice(["linear", "mlp", "convnet"]))
     number = int(draw.choice([3, 6, 12, 25, 50, 100, 300]))
-    if seed % LIBRARY_EVERY == LIBRARY_EVERY - 1:
+    if has_library:
         name = LIBRARIES[seed // LIBRARY_EVERY % 2]
-        number = min(number, 25)
+        number = min(number, 50)
     order, outputs = np.arange(data.classes), data.classes
     if columns is not None:
         order, outputs = columns(data, draw)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.examined import linear_teacher, prototypes
 from support.image_studies import (
     ARMS,
     HARD,
@@ -21,6 +22,7 @@ from limbeck import Answers, Arm, Objective
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data import Shift, TransferSet
 from limbeck.data.sources.noise import UniformNoise
+from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
 from limbeck.study.answer_export import write_answers
@@ -169,3 +171,19 @@ def test_what_needs_a_model_is_refused(data, tmp_path, file, options, message):
 def test_there_is_no_teacher_to_train(data, tmp_path, file):
     with pytest.raises(TeacherError, match="There is no teacher to train"):
         study_of(data, tmp_path / "run", teacher=Answers(file)).fit_teacher()
+
+
+def test_answers_in_another_order_stop_the_run(tmp_path):
+    examined = prototypes(5, val=200)
+    to = tmp_path / "answers.npz"
+    write_answers(LiveTeacher(linear_teacher(examined, columns=[4, 3, 2, 1, 0])), examined, to)
+
+    def small():
+        return MLP((1, 8, 8), 5, hidden=[4])
+
+    def study(**options):
+        return study_of(examined, tmp_path / "run", student=small, teacher=Answers(to), **options)
+
+    with pytest.raises(TeacherError, match=r"reversed order.*in this order: 4, 3, 2, 1, 0"):
+        study().check()
+    study(check_teacher=False).check()

@@ -15,8 +15,13 @@ MAX_IMAGES = 20_000
 """Largest number of training images that are compared."""
 MAX_QUERIES = 2_000
 """Largest number of images of another split that are compared."""
-RATIO = 0.15
-"""Distance of near copies, as a share of the usual distance to the nearest training image."""
+RATIO = 0.2
+"""Distance of near copies, as a share of the usual distance to the nearest training image.
+
+Of 8,700 validation and test images of digits, MNIST and Fashion-MNIST, 2 are that close to a
+training image by chance. Of copies that are JPEG files of quality 75, 99 % are; at 8 x 8 pixels
+14 %.
+"""
 PART = 256
 MIN_CONTRAST = 1e-3
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from limbeck.data.checks import join_some
 from limbeck.models import Normalized
 from limbeck.models.normalizations import Statistics
 from limbeck.teacher.class_names import names_setting
@@ -71,9 +70,8 @@ class AnswersRemedies(SettingRemedies):
         names = [""] * outputs
         for name, column in zip(class_names, columns, strict=True):
             names[column] = name
-        return (
-            f"name the columns of the file after their classes, in this order: {join_some(names)}"
-        )
+        order = ", ".join(names[:MAX_NAMES])
+        return f"name the columns of the file after their classes, in this order: {order}"
 
 
 class ModuleRemedies(Remedies):
