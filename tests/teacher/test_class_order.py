@@ -85,6 +85,13 @@ def test_a_weak_teacher_that_confuses_two_classes_is_not_in_another_order():
     assert not compare_orders(logits[order], labels[order], names_of(4)).is_better
 
 
+def test_an_untrained_network_that_separates_two_classes_by_chance_is_not_reversed():
+    labels = labels_of(500, 2)
+    logits = np.eye(2)[1 - labels]
+    assert compare_orders(5 * logits, labels, names_of(2)).is_better
+    assert not compare_orders(0.1 * logits, labels, names_of(2)).is_better
+
+
 def pattern_of(columns, classes):
     labels = labels_of(1000, classes)
     logits = in_order(answers(labels, classes), columns)

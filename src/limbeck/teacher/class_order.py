@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 from scipy.optimize import linear_sum_assignment
 
 from limbeck.data.images.class_names import is_number
@@ -19,6 +19,10 @@ LEVEL = 1e-4
 """Largest p-value, corrected for the number of orders, of an order that is called better."""
 MIN_RATIO = 2.0
 """Smallest ratio of the recalls of the moved classes, in the new and in the present order."""
+FEW_CLASSES, MIN_CERTAINTY = 4, 0.5
+"""With so few classes, an untrained network may separate them in a wrong order by chance, but it is
+not certain of its answers: its mean confidence is nearer to that of equal logits than to 1.
+"""
 MAX_EXTRA = 64
 """Largest number of additional outputs for which shifts are tried."""
 TIE = 0.01
@@ -104,6 +108,7 @@ def compare_orders(logits: np.ndarray, labels: np.ndarray, class_names: Sequence
         present_rate = float(was_wrong.mean()) if len(was_wrong) else 0.0
         p_value = min(1.0, len(orders) * better_p_value(is_wrong, was_wrong))
         is_plausible = _is_plausible(is_wrong, was_wrong, test_labels, order.columns)
+        is_plausible &= _is_certain(test_logits)
     else:
         is_plausible = mean_recall(is_wrong, test_labels) >= lowest_recall(classes)
     return OrderTest(
@@ -224,6 +229,15 @@ def _is_plausible(
     present = mean_recall(was_wrong[is_moved], labels[is_moved])
     is_recognised = mean_recall(is_wrong, labels) >= lowest and recall >= lowest
     return is_recognised and recall >= MIN_RATIO * present
+
+
+def _is_certain(logits: np.ndarray) -> bool:
+    """Whether answers to few classes are certain, unlike those of an untrained network."""
+    classes = logits.shape[1]
+    if classes > FEW_CLASSES or not len(logits):
+        return True
+    confidence = float(special.softmax(logits.astype(np.float64), 1).max(1).mean())
+    return (confidence - 1 / classes) / (1 - 1 / classes) >= MIN_CERTAINTY
 
 
 def mean_recall(is_wrong: np.ndarray, labels: np.ndarray) -> float:
