@@ -67,6 +67,7 @@ def test_a_program_needs_the_word_of_the_user(tmp_path):
     assert not Path(tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_members_in_braces_have_their_own_settings(tmp_path):
     torch.manual_seed(0)
     torch.save(MLP((1, 12, 12), 10, hidden=[5]).state_dict(), tmp_path / "large.pt")
