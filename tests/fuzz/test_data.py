@@ -133,7 +133,7 @@ def check_table_of_images(folder, content, settings):
     assert before.items() <= snapshot(folder).items()
 
 
-@examples(0.02)
+@examples(0.01)
 def test_tables_of_images_are_read_or_refused(count):
     pytest.importorskip("pyarrow", reason="tables of images need pyarrow")
     kinds = st.sampled_from(["parquet", "arrow"]).map(table_of_images)

@@ -220,25 +220,16 @@ def test_transparent_parts_become_black(tmp_path):
 
 
 @form("photographs with an EXIF orientation")
-@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("orientation", [3, 6])
 def test_photographs_are_upright_in_training_and_bundle(tmp_path, orientation):
+    """``test_decoding.py`` tests all eight orientations."""
     root = fill(tmp_path / "in", count=6)
     exif = Image.Exif()
     exif[0x0112] = orientation
     picture(99).save(root / "dog" / "a.png", exif=exif)
-    upright = np.asarray(picture(99))
-    turned = {
-        1: upright,
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: upright.transpose(1, 0, 2),
-        6: np.rot90(upright, -1),
-        7: upright[::-1, ::-1].transpose(1, 0, 2),
-        8: np.rot90(upright, 1),
-    }[orientation]
+    upright = np.rot90(np.asarray(picture(99)), {3: 2, 6: -1}[orientation])
     data = read(root)
-    assert turned.transpose(2, 0, 1).tobytes() in labels_by_image(data)
+    assert upright.transpose(2, 0, 1).tobytes() in labels_by_image(data)
     assert_same_in_bundle(data, [root / "dog" / "a.png"])
 
 
