@@ -23,6 +23,7 @@ from common import VERDICTS, arguments
 
 from limbeck import Answers
 from limbeck.data import Dataset
+from limbeck.data.resampling import ResampledSplits
 from limbeck.run.manifest import hardware, installed_versions, now
 from limbeck.teacher.answer_files.write import Block, open_writer
 from limbeck.teacher.file_teacher import DatasetAnswers
@@ -76,7 +77,8 @@ def read(file: Path, count: int) -> tuple[float, float]:
     watcher.start()
     start = time.process_time()
     answers, _ = Answers(file).read(data.class_names)
-    DatasetAnswers(answers, data).check(torch.arange(len(data.train)))
+    splits = ResampledSplits(data, seeds=[0])
+    DatasetAnswers(answers, splits).check(torch.arange(len(data.train)))
     seconds = time.process_time() - start
     ended.set()
     watcher.join()
@@ -109,13 +111,15 @@ def main() -> None:
     options = arguments(__doc__, repeats=3)
     options.claim = options.claim.partition(" n = ")[0]
     print(options.claim)
-    count = 2000 if options.short else 200_000
+    count, forms, repeats = 200_000, FORMS, options.repeats
+    if options.short:
+        count, forms, repeats = 2000, FORMS[:2], 1
     goals = []
     with tempfile.TemporaryDirectory() as folder:
-        for form in FORMS:
+        for form in forms:
             file = Path(folder) / ("parts" if form == "folder" else f"answers.{form}")
             write(file, count)
-            values = [measure(file, count) for _ in range(options.repeats)]
+            values = [measure(file, count) for _ in range(repeats)]
             goals += goals_of(form, values, short=options.short)
     if options.json:
         content = {

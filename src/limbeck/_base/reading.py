@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -202,6 +203,9 @@ DAMAGED_ARRAYS = (
     TypeError,
     ValueError,
     AttributeError,
+    RuntimeError,  # of zipfile, about encryption and unknown methods
+    SyntaxError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

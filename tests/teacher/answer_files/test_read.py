@@ -255,3 +255,11 @@ def test_lines_may_have_the_same_classes_or_others(tmp_path, monkeypatch):
     same = [{"id": number, "probs": {"cat": 0.5, "owl": 0.25}} for number in range(3)]
     targets = read(write_lines(tmp_path / "same.jsonl", same))
     assert (targets.top, targets.has_rest) == (2, True)
+
+
+def test_headers_of_arrays_that_are_no_python_are_damaged(tmp_path):
+    np.save(tmp_path / "a.npy", LOGITS)
+    content = (tmp_path / "a.npy").read_bytes().replace(b"{", b"(", 1)
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(TeacherError, match="not a sound file"):
+        read(tmp_path / "a.npy")
