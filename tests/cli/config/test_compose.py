@@ -98,6 +98,7 @@ def test_composed_settings_are_yaml(capsys, recipe):
         "arms",
         "transfer",
         "seeds",
+        "splits",
         "epochs",
         "batch_size",
         "optimizer",
