@@ -212,6 +212,7 @@ def test_a_terminal_that_is_not_utf8_shows_escapes(quick_run, tmp_path):
     assert out.endswith("gr\\xf6\\xdfe/report.html\n")
 
 
+@pytest.mark.slow
 def test_a_terminal_of_no_width_shows_the_table(quick_run, tmp_path):
     _, expected, _ = run("report", str(quick_run), cwd=tmp_path, COLUMNS="80")
     code, out, _ = run("report", str(quick_run), cwd=tmp_path, COLUMNS="0", LINES="0")

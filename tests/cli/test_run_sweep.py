@@ -285,6 +285,7 @@ def test_wrong_sweeps_of_a_recipe_are_refused(recipes, override, message):
         arms_of(override, config_dir=recipes)
 
 
+@pytest.mark.slow
 def test_a_recipe_with_a_sweep_is_resumed_with_the_same_arms(recipes, tmp_path, capsys):
     run = tmp_path / "run"
     assert (

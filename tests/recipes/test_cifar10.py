@@ -63,6 +63,7 @@ def test_a_resnet50_for_cifar_answers():
         assert model(torch.rand(2, 3, 32, 32)).isfinite().all()
 
 
+@pytest.mark.slow
 def test_distill_from_the_trained_teacher(trained, capsys):
     home, where = trained
     student = "student=timm/test_resnet" if find_spec("timm") else "student=torchvision/resnet18"

@@ -16,7 +16,7 @@ REAL = Path(
 )
 ELSEWHERE = {"cifar10", "aptos"}
 """Recipes whose data is not at hand; their own tests draw files of the same format."""
-QUICK = {"digits", "mnist_temperature", "plain"}
+QUICK = {"digits", "plain"}
 """Recipes that run with the quick tests."""
 EMBEDDED = ("digits", "text")
 

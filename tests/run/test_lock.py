@@ -194,6 +194,28 @@ print("alone")
 """
 
 
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_a_lock_that_is_released_while_it_is_opened_is_taken(tmp_path, monkeypatch, has_locks):
+    """Without locks of the system, it used to leave a file that named nobody and blocked runs."""
+    if not has_locks:
+        monkeypatch.setattr("limbeck.run.lock.fcntl", None)
+    really_open = os.open
+    files = []
+
+    def open_late(path, flags, *mode):
+        files.append(path)
+        if len(files) == 1:
+            raise FileExistsError(errno.EEXIST, "File exists")
+        return really_open(path, flags, *mode)
+
+    monkeypatch.setattr("os.open", open_late)
+    start = time.monotonic()
+    with hold_lock(tmp_path):
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert time.monotonic() - start < 5
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("kind", ["locks", "no locks"])
 def test_two_processes_never_hold_the_lock_at_once(tmp_path, kind):
     """The lock file used to be removed before the lock was released."""

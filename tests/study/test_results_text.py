@@ -10,6 +10,7 @@ from support.text_studies import BLOCK, SYMBOLS
 from limbeck.run.summary import parse_summary
 
 
+@pytest.mark.slow
 def test_all_models_reach_the_entropy_of_the_source(text_source, text_data, text_run):
     _, entropy, transitions = text_source
     summary = text_run[1]

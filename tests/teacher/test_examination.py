@@ -14,6 +14,7 @@ from limbeck.teacher import examination
 from limbeck.teacher.examination import (
     are_probabilities,
     draw_sample,
+    examine_answers,
     examine_models,
     is_chance,
     raise_or_warn,
@@ -258,3 +259,13 @@ def test_a_message_has_text_evidence_and_remedy():
     finding = Finding(level="stop", subject="teacher", text="A.", evidence="B.", remedy="c=1")
     assert finding.message == "A. B. To mend it: c=1"
     assert Finding(level="ok", subject="data", text="A.").message == "A."
+
+
+def test_answers_that_are_labels_have_no_calibration(data):
+    logits = torch.full((len(data.val), data.classes), -16.0)
+    logits[torch.arange(len(data.val)), data.val.labels] = 0.0
+    finding = only(examine_answers(logits, data.val.labels, data, SettingRemedies()))
+    assert finding.level == "ok"
+    assert finding.evidence == "Its answers name a class, without a confidence."
+    softer = only(examine_answers(logits / 8, data.val.labels, data, SettingRemedies()))
+    assert "Calibration error" in softer.evidence

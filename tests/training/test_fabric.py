@@ -13,6 +13,7 @@ from limbeck.training.machine import translate_errors
 from limbeck.training.options import TrainerOptions
 
 
+@pytest.mark.slow
 def test_training_imports_neither_the_trainer_nor_torchvision():
     script = (
         "import sys, limbeck.training.fit\n"

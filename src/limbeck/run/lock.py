@@ -184,10 +184,11 @@ def _open_and_lock(file: Path, *, shared: bool) -> int | None:
 
 def _open(file: Path) -> tuple[int, bool]:
     """Open the lock file; the second value says whether it is new."""
-    try:
-        return os.open(file, _OPEN | os.O_CREAT | os.O_EXCL, 0o666), True
-    except FileExistsError:
-        return os.open(file, _OPEN | os.O_CREAT, 0o666), False
+    while True:
+        with suppress(FileExistsError):
+            return os.open(file, _OPEN | os.O_CREAT | os.O_EXCL, 0o666), True
+        with suppress(FileNotFoundError):  # its holder has removed it since
+            return os.open(file, _OPEN), False
 
 
 def _lock(file: Path, descriptor: int, *, shared: bool) -> bool:

@@ -32,6 +32,8 @@ CHANCE_LEVEL = 0.05
 LOWEST_LOGIT = -1e4
 TINY = 1e-30
 """Probability in place of zero, whose logarithm is infinite."""
+CERTAIN = 0.9999
+"""Confidence above which every answer is taken for a label."""
 
 
 @dataclass(frozen=True)
@@ -293,13 +295,19 @@ class _Examination:
 
     def _summary(self, logits: np.ndarray, error_rate: float) -> Finding:
         labels = self.sample.labels
-        error = expected_calibration_error(torch.from_numpy(logits), torch.from_numpy(labels))
-        temperature = fit_temperature(logits, labels)
+        confidence = torch.from_numpy(logits).softmax(-1).amax(-1)
+        if bool((confidence > CERTAIN).all()):  # a calibration of labels means nothing
+            evidence = "Its answers name a class, without a confidence."
+        else:
+            error = expected_calibration_error(torch.from_numpy(logits), torch.from_numpy(labels))
+            evidence = (
+                f"Calibration error {percent(error)}; its confidence is right at temperature "
+                f"{fit_temperature(logits, labels):.2g}."
+            )
         return self._finding(
             NOTE,
             f"{self.name} errs on {percent(error_rate)} of {len(labels)} validation samples.",
-            f"Calibration error {percent(error)}; its confidence is right at temperature "
-            f"{temperature:.2g}.",
+            evidence,
         )
 
 
