@@ -69,7 +69,7 @@ def uninterrupted(tmp_path_factory):
     ("number", "code", "state"),
     [
         pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.slow),
-        (signal.SIGKILL, -9, "running"),
+        pytest.param(signal.SIGKILL, -9, "running", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, 143, "interrupted", marks=pytest.mark.slow),
     ],
 )

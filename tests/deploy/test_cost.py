@@ -39,6 +39,7 @@ def measured(data, mlp_run, tmp_path_factory):
         return run, cost(run, data, progress=False)
 
 
+@pytest.mark.slow
 def test_every_model_is_measured_in_every_runtime(measured):
     run, result = measured
     assert result == read_cost(RunFolder(run))
@@ -64,6 +65,7 @@ def test_every_model_is_measured_in_every_runtime(measured):
     assert memory["onnx"] < memory["torch"]
 
 
+@pytest.mark.slow
 def test_the_report_shows_the_costs(measured):
     html = (measured[0] / "report.html").read_text(encoding="utf-8")
     assert 'id="cost"' in html
@@ -71,6 +73,7 @@ def test_the_report_shows_the_costs(measured):
     assert "ONNX int8" in html
 
 
+@pytest.mark.slow
 def test_another_dataset_is_refused(measured, conv_data):
     with pytest.raises(DataError, match="the dataset differs from the one the run used"):
         cost(measured[0], conv_data, progress=False)

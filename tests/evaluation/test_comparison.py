@@ -102,6 +102,7 @@ def null_study(kind, rng, seeds=3, samples=400):
     return rng.random(shape) < rates[0], rng.random(shape) < rates[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["samples", "fixed answers", "seeds"])
 def test_false_alarms_of_the_verdict(kind):
     """At most 5 % of studies without an effect get a verdict; tolerance: 3 binomial standard

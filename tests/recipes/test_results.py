@@ -144,6 +144,7 @@ def test_a_command_names_no_place_of_a_machine(tools):
     assert record.portable(manifest) == message
 
 
+@pytest.mark.slow
 def test_a_finished_run_becomes_an_entry(tools, tmp_path, capsys):
     from limbeck.cli.main import main
 

@@ -116,6 +116,7 @@ def students(out):
     return weights
 
 
+@pytest.mark.slow
 def test_runs_share_a_store(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LIMBECK_STORE", "stores")

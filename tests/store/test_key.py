@@ -122,6 +122,7 @@ def test_another_pool_is_another_store_where_views_mix():
     assert len(set(plain)) == 1
 
 
+@pytest.mark.slow
 def test_equal_passes_have_one_key_in_every_process():
     script = "from support.store_cases import *\nprint(image_pass().header('float16').key)"
     paths = [str(Path(key.__file__).parents[2]), str(Path(__file__).parents[1])]

@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from support.text_studies import BLOCK, HARD, SOFT, gpt, study_of, weights
 
@@ -9,6 +10,7 @@ from limbeck import Arm, Objective
 from limbeck.data import TransferSet
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_those_of_whole_batches(text_teacher, text_data, tmp_path):
     trained = {}
     for size, parts in ((32, 1), (8, 4)):
@@ -56,6 +58,7 @@ def test_students_with_large_logits_are_trained_one_by_one(text_data, tmp_path, 
     assert len(study.cohorts()) == 4
 
 
+@pytest.mark.slow
 def test_chunked_steps_equal_whole_steps(text_data, text_teacher, tmp_path, monkeypatch):
     options = {
         "teacher": text_teacher,
