@@ -7,10 +7,13 @@ import pytest
 from support.image_studies import ARMS, dataset, small, study_of
 
 from limbeck import Arm, Objective, Optimizer, Teacher
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Mixup, StrokeNoise, TransferSet
+from limbeck.data.dataset import as_float
 from limbeck.data.resampling import ResampledSplits
+from limbeck.deploy.models_of_run import models_of_run
 from limbeck.evaluation.statistics import crossed_test
+from limbeck.run.completeness import untrained_models
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.summary import read_summary
@@ -144,6 +147,49 @@ def test_the_teachers_of_a_run_serve_the_same_splits_again(data, finished, tmp_p
     for name, values in predictions(out).items():
         np.testing.assert_array_equal(values, predictions(tmp_path / "run")[name])
     assert not any("One teacher serves" in warning for warning in summary.warnings)
+
+
+def test_the_ensembles_of_a_run_serve_the_same_splits_again(data, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    teacher = trained_teacher(members=2)
+    study_of(data, first, teacher=teacher, seeds=2, splits=2).run()
+    study_of(data, second, teacher=Teacher(source=[first]), seeds=2, splits=2).run()
+    for name, values in predictions(first).items():
+        np.testing.assert_array_equal(values, predictions(second)[name])
+
+
+@pytest.mark.parametrize("folder", ["teacher", "teacher/split1", "students/soft/seed3"])
+def test_a_model_of_a_run_that_was_exchanged_is_refused(data, finished, tmp_path, folder):
+    """Named as a whole run, or alone."""
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    other = "students/hard/seed3" if folder.startswith("students") else "teacher"
+    other = "teacher/split1" if folder == "teacher" else other
+    for file in ("model.safetensors", "model.json"):
+        shutil.copyfile(finished[0] / other / file, run / folder / file)
+    sources = [run / folder] if folder.startswith("students") else [run / folder, run]
+    for source in sources:
+        teacher = Teacher(source=[source])
+        study = study_of(data, tmp_path / "new", teacher=teacher, seeds=2, splits=2)
+        with pytest.raises(UntrustedFileError, match="not the file that this run wrote"):
+            study.check()
+
+
+def test_the_demo_shows_the_teacher_of_the_student(data, finished):
+    out, _ = finished
+    inputs = as_float(data.open_test().inputs)
+    for seed, name in ((SEEDS[0], "teacher"), (SEEDS[3], "teacher/split1")):
+        teacher = models_of_run(out, arm="soft", seed=seed)[0]
+        np.testing.assert_allclose(teacher.logits(inputs), predictions(out)[name], atol=1e-5)
+
+
+def test_a_run_that_lacks_a_teacher_of_a_split_is_not_complete(finished, tmp_path, monkeypatch):
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(finished[0], run.path)
+    (run.path / "teacher" / "split1" / "model.json").unlink()
+    settings = {"splits": 2, "teacher": {"model": {"_target_": "limbeck.models.MLP"}}}
+    monkeypatch.setattr("limbeck.run.completeness.read_settings", lambda run: settings)
+    assert untrained_models(run, read_manifest(run)) == ["teacher 0 of split 1"]
 
 
 def test_one_teacher_for_all_splits_is_a_warning(data, finished, tmp_path):

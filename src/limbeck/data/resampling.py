@@ -103,14 +103,13 @@ class ResampledSplits:
         """Return a split with the seeds of models to train on it."""
         return SplitPart(number, list(seeds), self.train_rows(number), self.val(number))
 
-    def parts(self, seeds: Sequence[int]) -> list[SplitPart]:
-        """Group seeds of students by their split.
+    def groups(self, seeds: Sequence[int]) -> list[tuple[int, list[int]]]:
+        """Group seeds of students, in their order, by the number of their split."""
+        return [(number, list(group)) for number, group in itertools.groupby(seeds, self.split_of)]
 
-        Args:
-            seeds: Seeds to group, in their order.
-        """
-        groups = itertools.groupby(seeds, self.split_of)
-        return [self.part(number, list(group)) for number, group in groups]
+    def parts(self, seeds: Sequence[int]) -> list[SplitPart]:
+        """Group seeds of students by their split, with its samples."""
+        return [self.part(number, group) for number, group in self.groups(seeds)]
 
     def _draw(self, number: int) -> Tensor:
         """Draw the rows of a validation split, int64 ``[V]``, ascending."""

@@ -94,7 +94,9 @@ def models_of_run(
     arm, seed = choose_student(summary, arm, seed)
     models = []
     teacher = summary.teacher
-    members = [] if teacher is None or summary.answers is not None else load_teacher(folder)
+    members: list[nn.Module] = []
+    if teacher is not None and summary.answers is None:
+        members = load_teacher(folder, _split_with_teacher(summary, arm, seed))
     if teacher is not None and members:
         description = _describe(teacher.name, teacher.params, teacher.test)
         logits = LiveTeacher(members, combine=combine).answer
@@ -135,14 +137,28 @@ def data_of_student(data: Dataset, summary: Summary, arm: str, seed: int) -> Dat
         arm: Name of the arm.
         seed: Seed of the student.
     """
+    split = _split_of(summary, arm, seed)
+    return ResampledSplits(data, [seed], split + 1).dataset(split)
+
+
+def _split_of(summary: Summary, arm: str, seed: int) -> int:
+    """Number of the training and validation split of a student."""
     student = next(entry for entry in summary.arm(arm).seeds if entry.seed == seed)
-    if not student.split:
-        return data
-    return ResampledSplits(data, [seed], student.split + 1).dataset(student.split)
+    return student.split or 0
 
 
-def load_teacher(run: RunFolder) -> list[nn.Module]:
+def _split_with_teacher(summary: Summary, arm: str, seed: int) -> int:
+    """Number of the split whose teacher taught a student; one teacher may serve all splits."""
+    has_own = summary.teacher is not None and summary.teacher.sd is not None
+    return _split_of(summary, arm, seed) if has_own else 0
+
+
+def load_teacher(run: RunFolder, split: int = 0) -> list[nn.Module]:
     """Load the members of the teacher of a run.
+
+    Args:
+        run: Folder of the run.
+        split: Number of the training and validation split, if each has a teacher.
 
     Returns:
         The members; none if the teacher was an object of a Python program, of which a run folder
@@ -151,9 +167,10 @@ def load_teacher(run: RunFolder) -> list[nn.Module]:
     Raises:
         UntrustedFileError: If a file is damaged, or not the one that the run saved.
     """
-    check_model_folders(run, run.teachers())
+    folders = run.teachers(split)
+    check_model_folders(run, folders)
     try:
-        return [load_member(member / WEIGHTS).model for member in run.teachers()]
+        return [load_member(folder / WEIGHTS).model for folder in folders]
     except NoCopyError:
         return []
 

@@ -51,8 +51,11 @@ def untrained_models(run: RunFolder, manifest: Manifest) -> list[str]:
                 folders[f"{arm}/seed{seed}"] = run.student(arm, seed)
     teacher = _section(run, settings, "teacher")
     if teacher.get("model") and not (teacher.get("from") or teacher.get("answers")):
-        for number, folder in enumerate(run.teachers()):
-            folders[f"teacher {number}"] = folder
+        splits = settings.get("splits")
+        for split in range(splits if isinstance(splits, int) else 1):
+            for number, folder in enumerate(run.teachers(split)):
+                name = f"teacher {number}" if split == 0 else f"teacher {number} of split {split}"
+                folders[name] = folder
     return [
         name
         for name, folder in folders.items()

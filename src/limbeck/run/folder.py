@@ -34,6 +34,11 @@ _LEFTOVER = re.compile(r"\.lock(\.[0-9a-f]{8})?|\.(manifest\.json|config\.yaml)\
 _NO_NAME = re.compile(r"[/\\\0]|^\.*$")
 
 
+def members_in(folder: Path) -> list[Path]:
+    """Return the folders of the members of an ensemble in a teacher's folder, in their order."""
+    return sorted(folder.glob("member*"), key=lambda path: (len(path.name), path.name))
+
+
 class RunFolder:
     """The paths of a run and atomic access to its files.
 
@@ -71,10 +76,13 @@ class RunFolder:
             )
         return self.path / "students" / arm / f"seed{seed}"
 
-    def teachers(self) -> list[Path]:
-        """Return the folders of the trained teacher, one per member."""
-        members = sorted(self.teacher.glob("member*"), key=lambda path: (len(path.name), path.name))
-        return members or [self.teacher]
+    def teacher_of(self, split: int = 0) -> Path:
+        """Return the folder of the teacher of a training and validation split."""
+        return self.teacher / f"split{split}" if split else self.teacher
+
+    def teachers(self, split: int = 0) -> list[Path]:
+        """Return the folders of the teacher of a split, one per member."""
+        return members_in(self.teacher_of(split)) or [self.teacher_of(split)]
 
     @contextmanager
     def claim(self, *, resume: bool = False, overwrite: bool = False) -> Iterator[None]:

@@ -12,6 +12,9 @@ from limbeck._base.errors import UntrustedFileError
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import UNFINISHED, Manifest, read_manifest
 
+MODEL_ROOMS = ("teacher", "students")
+"""Folders of a run that hold its models."""
+
 
 def check_model_folders(run: RunFolder, folders: Iterable[Path]) -> None:
     """Check that models of a run are those that it saved.
@@ -30,6 +33,20 @@ def check_model_folders(run: RunFolder, folders: Iterable[Path]) -> None:
         damage = damage_of_model(run, saved, folder)
         if damage is not None:
             raise _error(run, damage, "train the model again")
+
+
+def run_of_model(folder: Path) -> RunFolder | None:
+    """Return the run in whose folder for teachers or students a model lies; None if in none.
+
+    Args:
+        folder: Folder of the model.
+    """
+    for parent in folder.parents:
+        run = RunFolder(parent)
+        is_run = run.manifest.is_file() and run.config.is_file()
+        if is_run and folder.relative_to(parent).parts[0] in MODEL_ROOMS:
+            return run
+    return None
 
 
 def check_results(run: RunFolder, *files: Path) -> None:

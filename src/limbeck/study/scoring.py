@@ -84,10 +84,6 @@ class _ClassifierSplit:
     def metrics(self, logits: Tensor) -> Metrics:
         return classification_metrics(logits, self.split.labels, self.teacher, ordinal=self.ordinal)
 
-    def teacher_metrics(self) -> Metrics:
-        assert self.teacher is not None
-        return self.metrics(self.teacher)
-
 
 def _score_classifiers(
     splits: ResampledSplits,
@@ -132,8 +128,7 @@ def _score_classifiers(
             shares = recall(test_predictions[student].logits, test_split.labels)
             result = replace(result, recall=tuple(shares))
             if bias == "prior":
-                train = splits.train(part)
-                biases[student] = _prior_bias(model, train, data.classes, absent.get(arm, ()))
+                biases[student] = _prior_bias(model, splits, part, absent.get(arm, ()))
             else:
                 on_val = val_predictions[student]
                 biases[student] = fit_offsets(on_val.logits, on_val.labels)
@@ -165,9 +160,12 @@ def _score_classifiers(
     )
 
 
-def _prior_bias(model: nn.Module, train: Split, classes: int, absent: Sequence[int]) -> Tensor:
-    """Fit constants on the training inputs; the prior is the class frequencies."""
-    prior = class_prior(train.labels, classes)
+def _prior_bias(
+    model: nn.Module, splits: ResampledSplits, number: int, absent: Sequence[int]
+) -> Tensor:
+    """Fit constants on the training inputs of a split; the prior is the class frequencies."""
+    train = splits.train(number)
+    prior = class_prior(train.labels, splits.data.classes)
     return prior_bias(_logits(model, train), prior, absent)
 
 

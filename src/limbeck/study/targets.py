@@ -131,8 +131,8 @@ class TeacherSignals:
             TeacherError: If the answers do not fit the store, or differ from those of the teacher.
         """
         parts = []
-        for part in self.pools.splits.parts(seeds):
-            parts.append((self._signal_of_split(plan, part.number), len(part.seeds)))
+        for number, group in self.pools.splits.groups(seeds):
+            parts.append((self._signal_of_split(plan, number), len(group)))
         first = parts[0][0]
         if all(signal is first for signal, _ in parts):
             return first
@@ -192,11 +192,11 @@ class TeacherSignals:
             first = cohort.arms[0]
             if _sharing_key(first) != _sharing_key(plan):
                 continue
-            for part in splits.parts(cohort.seeds):
-                if part.number in numbers:
-                    selected = self.pools.select(first.transfer, part.number)[0]
-                    rows[first.transfer, part.number] = selected
-                    live_count += len(selected) * len(part.seeds) * first.epochs
+            for number, group in splits.groups(cohort.seeds):
+                if number in numbers:
+                    selected = self.pools.select(first.transfer, number)[0]
+                    rows[first.transfer, number] = selected
+                    live_count += len(selected) * len(group) * first.epochs
             # Arms that share a store of sampled classes have one temperature, see check_kind.
             temperature = next(
                 p.objective.temperature for p in cohort.arms if _learns_from_answers(p)

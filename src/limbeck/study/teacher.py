@@ -193,21 +193,20 @@ class TeacherSource:
         """Folders of the members of each teacher; that of the first split has no number."""
         folders = []
         for number, members in enumerate(models):
-            root = self.run.teacher / f"split{number}" if number else self.run.teacher
+            root = self.run.teacher_of(number)
             of_members = [root / f"member{i}" for i in range(len(members))]
             folders.append([root] if len(members) == 1 else of_members)
         return folders
 
     def _load_source(self, plan: Teacher) -> list[list[nn.Module]]:
         """Load the teacher of each split, if they come from such a run, or one for all splits."""
-        source = list(plan.source or ())
-        numbers = range(1, self.splits.count)
         plans = [plan]
-        root = Path()
+        source = list(plan.source or ())
         if len(source) == 1 and not isinstance(source[0], Teacher):
-            root = Path(source[0]) / "teacher"
-        if all((root / f"split{number}").is_dir() for number in numbers):
-            plans += [replace(plan, source=[root / f"split{number}"]) for number in numbers]
+            run, numbers = RunFolder(source[0]), range(1, self.splits.count)
+            folders = [run.teacher_of(number) for number in numbers]
+            if all(folder.is_dir() for folder in folders):
+                plans += [replace(plan, source=[folder]) for folder in folders]
         return [[loaded.model for loaded in load_teachers(each, self.data)] for each in plans]
 
     def _check_models(self) -> list[nn.Module]:

@@ -21,8 +21,8 @@ from limbeck.models.files.weights import (
     with_map,
 )
 from limbeck.models.huggingface.image import is_image_classifier, load_image_classifier
-from limbeck.run.folder import RunFolder
-from limbeck.run.saved_files import check_model_folders
+from limbeck.run.folder import RunFolder, members_in
+from limbeck.run.saved_files import check_model_folders, run_of_model
 from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.onnx_file import read_onnx
 from limbeck.teacher.onnx_model import ONNX_FILE, OnnxTeacher
@@ -75,16 +75,22 @@ def load_other(
 
 
 def find_members(path: Path) -> list[Path]:
-    """Return the files of weights of a teacher; that of a run folder may consist of several.
+    """Return the files of weights of a teacher; that of a run may consist of several.
+
+    Args:
+        path: Run folder, folder of a teacher or of a model, or file of weights.
 
     Raises:
         TeacherError: If there are none.
         UntrustedFileError: If a file of a run is not the one that it saved.
     """
-    files = sorted(path.glob(f"teacher/member*/{WEIGHTS}")) or [find_weights(path)]
-    run = RunFolder(path)
-    if files[0].is_relative_to(run.teacher):
-        check_model_folders(run, [file.parent for file in files])
+    members = members_in(RunFolder(path).teacher) or members_in(path)
+    files = [folder / WEIGHTS for folder in members if (folder / WEIGHTS).is_file()]
+    files = files or [find_weights(path)]
+    for file in files:
+        run = run_of_model(file.parent)
+        if run is not None:
+            check_model_folders(run, [file.parent])
     return files
 
 

@@ -189,6 +189,8 @@ def _common_teacher(runs: Sequence[FinishedRun]) -> TeacherResult | None:
 
 def same_teacher(first: FinishedRun, second: FinishedRun) -> bool:
     """Whether two runs have the same teacher, or none; without digests, as far as results tell."""
+    if first.summary.splits != second.summary.splits:
+        return False  # the digest is that of the first split's teacher
     if first.teacher_digest is None and second.teacher_digest is None:
         return first.summary.teacher == second.summary.teacher
     return first.teacher_digest == second.teacher_digest

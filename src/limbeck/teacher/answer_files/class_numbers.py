@@ -77,10 +77,10 @@ def column_order(
         if not all(name.isascii() and name.isdigit() for name in classes):
             return None
         class_names = [str(number) for number in range(len(classes))]
-    known = set(class_names)
-    has_names = len(known.intersection(classes)) > 0
+    names_in_data = set(class_names)
+    has_names = not names_in_data.isdisjoint(classes)
     if has_names:
-        more = [name for name in classes if name not in known]
+        more = [name for name in classes if name not in names_in_data]
         missing = [name for name in class_names if name not in set(classes)]
         if missing:
             raise TeacherError(
