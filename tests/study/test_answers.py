@@ -187,3 +187,10 @@ def test_answers_in_another_order_stop_the_run(tmp_path):
     with pytest.raises(TeacherError, match=r"reversed order.*in this order: 4, 3, 2, 1, 0"):
         study().check()
     study(check_teacher=False).check()
+
+
+def test_a_run_in_place_of_a_file_is_named(data, tmp_path):
+    study_of(data, tmp_path / "run").run()
+    for file, advice in (("", "teacher.from="), ("predictions.npz", "limbeck answers RUN")):
+        with pytest.raises(TeacherError, match=advice):
+            study_of(data, tmp_path / "new", teacher=Answers(tmp_path / "run" / file)).check()

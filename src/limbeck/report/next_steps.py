@@ -64,7 +64,10 @@ def _uses(folder: RunFolder, summary: Summary) -> list[Step]:
     steps.append(Step(f"Export {arm.name} to ONNX, for other programs and devices:", export))
     if folder.examples.is_file():
         demo = shlex.join(["limbeck", "demo", run])
-        steps.append(Step("Try teacher, control and student on your own drawings:", demo))
+        models = (
+            "teacher, control and student" if summary.answers is None else "control and student"
+        )
+        steps.append(Step(f"Try {models} on your own drawings:", demo))
     if not folder.cost.is_file():
         cost = shlex.join(["limbeck", "cost", run])
         steps.append(Step("Measure size, memory and speed on this machine:", cost))

@@ -98,6 +98,11 @@ def read_npz(file: Path, where: str) -> AnswerTable:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise _damaged(where, error) from None
+    if any(name.startswith("students/") for name in arrays):
+        raise TeacherError(
+            f"{where} holds the predictions of a run for its test samples. 'limbeck answers RUN "
+            "to=answers.npz' writes its teacher's answers to all samples."
+        )
     return table_of_arrays(arrays, where)
 
 

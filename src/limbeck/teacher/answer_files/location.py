@@ -10,6 +10,7 @@ from limbeck._base.addresses import is_address
 from limbeck._base.digests import file_digest
 from limbeck._base.errors import LimbeckError, ResourceError, TeacherError
 from limbeck._base.scratch import scratch_folder
+from limbeck.run.folder import RunFolder
 
 SUFFIXES = {
     ".csv": "csv",
@@ -101,6 +102,11 @@ def parts_of(folder: Path) -> list[Path]:
         TeacherError: If there are none.
     """
     files = sorted(path for path in folder.iterdir() if SUFFIXES.get(path.suffix) == "parquet")
+    if not files and RunFolder(folder).manifest.is_file():
+        raise TeacherError(
+            f"{folder} is a run, not a file of answers. To learn from its teacher, set "
+            f"teacher.from={folder}; 'limbeck answers {folder} to=answers.csv' writes its answers."
+        )
     if not files:
         raise TeacherError(f"{folder} contains no .parquet files.")
     return files
