@@ -12,6 +12,7 @@ from limbeck.data.indexed import Indexed
 from limbeck.data.sources.base import Source
 from limbeck.data.sources.images import ImagesFrom
 from limbeck.data.sources.noise import SparseNoise, StrokeNoise, UniformNoise
+from limbeck.data.tables.columns import TableColumns
 from limbeck.data.text.datasets import text_file, text_folder
 from limbeck.data.transfer_set import TransferSet
 from limbeck.data.views.base import NoViews, Views
@@ -37,6 +38,7 @@ __all__ = [
     "SparseNoise",
     "Split",
     "StrokeNoise",
+    "TableColumns",
     "TransferSet",
     "UniformNoise",
     "Views",

@@ -11,6 +11,7 @@ from torch import Tensor
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck.data.tables.columns import TableColumns
 
 MAX_LISTED = 10
 """Largest number of items that a message lists."""
@@ -67,7 +68,13 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_samples(
-    inputs: Tensor, labels: Tensor, classes: int, *, where: str, text: bool = False
+    inputs: Tensor,
+    labels: Tensor,
+    classes: int,
+    *,
+    where: str,
+    text: bool = False,
+    columns: TableColumns | None = None,
 ) -> None:
     """Check that the inputs and labels of a split match.
 
@@ -77,10 +84,11 @@ def check_samples(
         classes: Number of classes, or of tokens in the vocabulary.
         where: Dataset and split, for messages.
         text: Whether the inputs are token ids with a label at each position.
+        columns: Columns of the inputs; None if they are no rows of a table.
 
     Raises:
         DataError: If shapes differ, if there is no sample, if there is one class, if a label is out
-            of range, or if an input is infinite or not a number.
+            of range, or if an input is infinite or not a number. Rows of a table may have NaN.
     """
     if text:
         _check_tokens(inputs, labels, classes, where)
@@ -100,7 +108,10 @@ def check_samples(
         )
     if classes < 2:
         raise DataError(f"{where} has a single class; expected at least two to tell apart.")
-    check_finite(inputs, lambda row: f"{where}: sample {row}")
+    if columns is not None:
+        columns.check(inputs, where)
+    else:
+        check_finite(inputs, lambda row: f"{where}: sample {row}")
 
 
 def check_finite(inputs: Tensor, name: Callable[[int], str]) -> None:

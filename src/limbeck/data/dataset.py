@@ -1,7 +1,8 @@
 """A dataset: a training, a validation and a test split.
 
-Samples are images or other inputs with one class each, or blocks of text, whose labels are the next
-token at each position. The test split is returned only by :meth:`Dataset.open_test`.
+Samples are images, rows of a table or other inputs with one class each, or blocks of text, whose
+labels are the next token at each position. The test split is returned only by
+:meth:`Dataset.open_test`.
 """
 
 import copy
@@ -27,6 +28,7 @@ from limbeck.data.arrays import (
 from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
 from limbeck.data.randomness import random_order
 from limbeck.data.statistics import Statistics, input_statistics
+from limbeck.data.tables.columns import TableColumns
 from limbeck.data.text.tokenizer import Tokenizer
 
 
@@ -36,7 +38,8 @@ class Split:
 
     Attributes:
         inputs: Inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` (0 to 255), floats of any shape,
-            or int32 token ids ``[N, T]``.
+            rows of a table ``[N, F]`` (see :class:`~limbeck.data.TableColumns`), or int32 token ids
+            ``[N, T]``.
         labels: Classes, int64 ``[N]``; for text the next token at each position, int32 ``[N, T]``.
         ids: Names of the samples in the user's files, text ``[N]``; or the row numbers, int64
             ``[N]``, of the samples in an array from which they were taken. None for the row numbers
@@ -97,6 +100,7 @@ class Dataset:
         split_seed: Seed of that split; the same seed gives the same split everywhere.
         ordinal: Whether the classes are ordered grades. The quadratic kappa is then reported in
             addition to the errors.
+        columns: Columns of a table whose rows are the inputs; None for other inputs.
 
     Attributes:
         train: Training split.
@@ -106,6 +110,7 @@ class Dataset:
         value_range: Lowest and highest value of image files with more than 8 bits, which became 0
             and 255; None if there were none.
         tokenizer: Tokenizer of a text; None for other inputs.
+        columns: Columns of a table; None for other inputs.
 
     Raises:
         ConfigError: If ``val`` leaves no training or no validation sample.
@@ -115,6 +120,7 @@ class Dataset:
     crop_border: bool = False
     value_range: tuple[float, float] | None = None
     tokenizer: Tokenizer | None = None
+    columns: TableColumns | None = None
 
     def __init__(
         self,
@@ -126,12 +132,15 @@ class Dataset:
         val: int,
         split_seed: int = 0,
         ordinal: bool = False,
+        columns: TableColumns | None = None,
     ):
         if not isinstance(class_names, Sequence):
             raise ConfigError(f"class_names={class_names!r} should be a list of names.")
         for part, split in (("training", train), ("test", test)):
             where = f"{name}, {part} split"
-            check_samples(split.inputs, split.labels, len(class_names), where=where)
+            check_samples(
+                split.inputs, split.labels, len(class_names), where=where, columns=columns
+            )
         if isinstance(val, bool) or not isinstance(val, int) or not 1 <= val < len(train):
             raise ConfigError(
                 f"data.val={val!r} should be a whole number from 1 to {len(train) - 1}."
@@ -141,6 +150,7 @@ class Dataset:
         self.name = str(name)
         self.class_names = [str(class_name) for class_name in class_names]
         self.ordinal = ordinal
+        self.columns = columns
         self._set_splits(
             train.take(order[val:].sort().values), train.take(order[:val].sort().values), test
         )
@@ -163,6 +173,7 @@ class Dataset:
         ordinal: bool = False,
         crop_border: bool = False,
         tokenizer: Tokenizer | None = None,
+        columns: TableColumns | None = None,
     ) -> "Dataset":
         """Create a dataset from three splits. Memory-mapped splits stay on the disk.
 
@@ -177,6 +188,7 @@ class Dataset:
                 then crop it too.
             tokenizer: Tokenizer of a text, whose inputs are blocks of its ids and whose labels are
                 the next ids; None for other inputs.
+            columns: Columns of a table whose rows are the inputs; None for other inputs.
 
         Raises:
             DataError: If inputs and labels do not match, or if a label is out of range.
@@ -188,6 +200,7 @@ class Dataset:
                 len(class_names),
                 where=f"{name}, {part} split",
                 text=tokenizer is not None,
+                columns=columns,
             )
             check_same_shape(train.inputs, split.inputs, name=name, part=part)
         data = cls.__new__(cls)
@@ -196,6 +209,7 @@ class Dataset:
         data.ordinal = ordinal
         data.crop_border = crop_border
         data.tokenizer = tokenizer
+        data.columns = columns
         data._set_splits(train, val, test)
         return data
 
@@ -214,6 +228,7 @@ class Dataset:
         ordinal: bool = False,
         ids: Sequence[object] | None = None,
         test_ids: Sequence[object] | None = None,
+        columns: TableColumns | None = None,
     ) -> "Dataset":
         """Create a dataset from arrays or tensors.
 
@@ -231,6 +246,8 @@ class Dataset:
             ids: Names of the training samples, such as file names, by which a file of a teacher's
                 answers may name them; None for their row numbers in ``x``.
             test_ids: Names of the test samples, likewise.
+            columns: Columns of a table whose rows are the inputs: their names and categories. Only
+                such inputs may have NaN, for missing values. None for other inputs.
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.
@@ -253,6 +270,7 @@ class Dataset:
             val=max(1, len(train) // 10) if val is None else val,
             split_seed=split_seed,
             ordinal=ordinal,
+            columns=columns,
         )
         warn_of_copies(train.inputs, test.inputs, name, stacklevel=2)
         warn_of_absent_classes(train.labels, class_names, name, stacklevel=2)

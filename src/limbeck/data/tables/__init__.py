@@ -1,0 +1,1 @@
+"""Tables: their files, and datasets of their rows."""
