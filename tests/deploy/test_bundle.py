@@ -23,7 +23,7 @@ if len(socket.gethostname()) > 5:  # a shorter name occurs in arbitrary bytes
     LOCAL_NAMES.append(socket.gethostname())
 
 
-@pytest.mark.parametrize("kind", ["mlp", "conv"])
+@pytest.mark.parametrize("kind", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_the_bundle_reproduces_the_recorded_predictions(kind, request):
     run = request.getfixturevalue(f"{kind}_run")
     bundle = runtime.Bundle(request.getfixturevalue(f"{kind}_bundle"))

@@ -1,6 +1,6 @@
 """Shell blocks of the documentation: the first command of each is composed, parsed or run.
 
-``test_pages.py`` runs all of them.
+``test_pages.py`` runs all of them; this test is the quick one, of a few pages.
 """
 
 import re
@@ -22,6 +22,8 @@ SHELL = {"cd", "export", "mkdir", "source", "torchrun", "sha256sum"}
 """Commands of the shell itself that pages use around limbeck's."""
 
 PAGES = [page for page in [ROOT / "README.md", *guide()] if blocks(page, "bash")]
+QUICK = {"README.md", "docs/how-to/sweep.md", "docs/how-to/own-images.md"}
+"""Pages that are checked by the quick tests."""
 
 
 def name_of(page: Path) -> str:
@@ -79,7 +81,14 @@ def write_files(page: Path, folder: Path) -> None:
             path.write_text(block.code, encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if name_of(page) in QUICK else pytest.mark.slow)
+        for page in PAGES
+    ],
+    ids=name_of,
+)
 def test_the_first_command_of_each_block_is_accepted(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_files(page, tmp_path)

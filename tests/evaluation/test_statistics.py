@@ -155,8 +155,19 @@ def test_the_variances_are_those_of_a_mixed_model():
     assert np.var(means) == pytest.approx(want[0] + want[1] - want[2], rel=0.1)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
-@pytest.mark.parametrize(("of_seed", "of_sample"), [(0.0, 1.0), (0.1, 0.3), (0.3, 1.0), (1.0, 0.3)])
+@pytest.mark.parametrize(
+    "seeds",
+    [2, 5, pytest.param(3, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)],
+)
+@pytest.mark.parametrize(
+    ("of_seed", "of_sample"),
+    [
+        (0.1, 0.3),
+        (1.0, 0.3),
+        pytest.param(0.0, 1.0, marks=pytest.mark.slow),
+        pytest.param(0.3, 1.0, marks=pytest.mark.slow),
+    ],
+)
 def test_crossed_test_keeps_its_level(seeds, of_seed, of_sample):
     """At most 6 % of false alarms; tolerance: 3 binomial standard errors."""
     studies, rng = 1500, np.random.default_rng(7)

@@ -320,7 +320,14 @@ def verdict_of(nll):
     return compared(2.0 + nll, np.full(nll.shape, 2.0)).verdict
 
 
-@pytest.mark.parametrize("kind", ["text", "seeds", "both"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("text", marks=pytest.mark.slow),
+        pytest.param("seeds", marks=pytest.mark.slow),
+        "both",
+    ],
+)
 def test_false_alarms_among_tokens_that_depend_on_each_other(kind):
     """At most 5 % of studies without an effect get a verdict; tolerance: 3 binomial standard
     errors.

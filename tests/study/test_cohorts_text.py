@@ -29,6 +29,7 @@ def test_accumulated_gradients_are_those_of_whole_batches(text_teacher, text_dat
         torch.testing.assert_close(trained[8][name], tensors, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_student_alone_learns_what_it_learns_in_its_cohort(text_teacher, text_data, tmp_path):
     options = {
         "teacher": text_teacher,
