@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import Dataset
-from limbeck.data.images.class_names import class_order_hint
+from limbeck.data.class_names import class_order_hint
 from limbeck.data.resampling import ResampledSplits
 from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model

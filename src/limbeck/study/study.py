@@ -10,7 +10,7 @@ from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck._base.signals import check_interrupt
 from limbeck.data import Dataset, Split, TransferSet, Views
-from limbeck.data.images.class_names import class_order_hint
+from limbeck.data.class_names import class_order_hint
 from limbeck.data.resampling import ResampledSplits
 from limbeck.losses import Objective
 from limbeck.report.formats import plural

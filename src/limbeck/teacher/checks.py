@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from limbeck._base.errors import TeacherError
-from limbeck.data.images.class_names import same_classes
+from limbeck.data.class_names import same_classes
 from limbeck.data.inputs import match_floats
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.losses.stacked import MAX_PADDING

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special, stats
 from scipy.optimize import linear_sum_assignment
 
-from limbeck.data.images.class_names import is_number
+from limbeck.data.class_names import is_number
 
 LEVEL = 1e-4
 """Largest p-value, corrected for the number of orders, of an order that is called better."""

@@ -1,7 +1,6 @@
-"""Parquet and Arrow files, read through pyarrow within limits of memory.
+"""Parquet and Arrow files with images, read through pyarrow within limits of memory.
 
-Only the columns that are used are read. pyarrow checks offsets and lengths of untrusted files when
-it is asked to, so every column is validated before its values are used.
+Only the columns that are used are read, and every column is validated before its values are used.
 """
 
 import bisect
@@ -10,133 +9,25 @@ import itertools
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO
 
 from limbeck._base.bundle_runtime import open_file
-from limbeck._base.errors import DataError, ResourceError
+from limbeck._base.errors import DataError
+from limbeck.data.tables.parquet import (
+    MAX_COLUMN_BYTES,
+    MAX_ROWS,
+    check_size,
+    column_size,
+    explain_errors,
+    import_pyarrow,
+)
 
-MAX_COLUMN_BYTES = 4 << 30
-"""Largest size of the columns of a table, or of the images in a part of a table, unpacked."""
 MAX_RATIO, MIN_UNPACKED_BYTES = 200, 256 << 20
 """Largest ratio of images to the size of their file, and size up to which any ratio is read."""
-MAX_ROWS = 100_000_000
 PARTS_IN_MEMORY = 3
 """Number of parts of a Parquet file (row groups) that are kept in memory."""
-
-
-def import_pyarrow() -> ModuleType:
-    """Import pyarrow with its reader of Parquet.
-
-    Raises:
-        ResourceError: If it is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise ResourceError(
-            "Parquet and Arrow files need the package pyarrow: pip install 'limbeck[parquet]'."
-        ) from None
-    return pyarrow
-
-
-@contextmanager
-def explain_errors(file: Path) -> Iterator[None]:
-    """Turn errors of reading a file into one message.
-
-    Raises:
-        DataError: If it cannot be read, or is damaged.
-    """
-    pyarrow = import_pyarrow()
-    try:
-        yield
-    except pyarrow.ArrowMemoryError:
-        raise MemoryError from None
-    except (pyarrow.ArrowException, EOFError, OverflowError, UnicodeDecodeError) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise DataError(f"{file} is damaged, or of another kind ({reason}).") from None
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from None
-    except ValueError as error:
-        raise DataError(f"{file} cannot be read ({str(error)[:200]}).") from None
-
-
-def read_texts(
-    file: Path,
-    columns: Sequence[str],
-    check: Callable[[Path, Sequence[str], Sequence[str]], object],
-) -> list[list[str]]:
-    """Read columns of a Parquet file as texts; missing values are empty.
-
-    Args:
-        file: Parquet file.
-        columns: Names of the columns.
-        check: Function that checks file, ``columns``, and all columns of the file.
-
-    Raises:
-        DataError: If the file is damaged or too large.
-        ResourceError: If pyarrow is not installed.
-    """
-    pyarrow = import_pyarrow()
-    with explain_errors(file), open_file(file) as stream:
-        table = pyarrow.parquet.ParquetFile(stream)
-        schema = table.schema_arrow
-        check(file, columns, schema.names)
-        for name in columns:
-            _check_text(file, schema.field(name))
-        _check_size(file, table.metadata, columns)
-        content = table.read(columns=list(dict.fromkeys(columns)))
-        content.validate(full=True)
-        return [[as_text(v) for v in content.column(name).to_pylist()] for name in columns]
-
-
-def as_text(value: Any) -> str:
-    """Return a value of a table as a CSV file would contain it."""
-    is_nan = isinstance(value, float) and value != value
-    if value is None or is_nan:
-        return ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
-    return str(value).strip()
-
-
-def _check_text(file: Path, column: Any) -> None:
-    types = import_pyarrow().types
-    kind = column.type
-    if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
-        raise DataError(
-            f"{file}: column {column.name} contains {kind}, expected text or numbers. A table that "
-            "contains the images themselves is read with data=image_table."
-        )
-
-
-def _check_size(file: Path, metadata: Any, columns: Sequence[str]) -> None:
-    """Check the size of columns of a Parquet file before they are read."""
-    parts = range(metadata.num_row_groups)
-    size = sum(_column_size(metadata.row_group(part), columns) for part in parts)
-    if size > MAX_COLUMN_BYTES or metadata.num_rows > MAX_ROWS:
-        raise DataError(
-            f"{file}: {', '.join(columns)} take {size:,} bytes in {metadata.num_rows:,} rows; at "
-            f"most {MAX_COLUMN_BYTES:,} bytes and {MAX_ROWS:,} rows are read."
-        )
-
-
-def _column_size(group: Any, columns: Sequence[str]) -> int:
-    """Return the size of columns in a part of a Parquet file, in bytes, as the file states it."""
-    size = 0
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema.split(".")[0] in columns:
-            size += column.total_uncompressed_size
-    return size
-
-
-# Tables with images -------------------------------------------------------------------------------
 
 
 class TableFile:
@@ -208,7 +99,7 @@ class TableFile:
             else:
                 with open_file(self.file) as stream:
                     table = import_pyarrow().parquet.ParquetFile(stream)
-                    _check_size(self.file, table.metadata, [column])
+                    check_size(self.file, table.metadata, [column])
                     content = table.read(columns=[column]).column(column)
             _check_column(content, self.starts[-1])
             values: list[Any] = content.to_pylist()
@@ -244,7 +135,7 @@ class TableFile:
         else:
             with open_file(self.file) as stream:
                 table = import_pyarrow().parquet.ParquetFile(stream)
-                size = _column_size(table.metadata.row_group(part), [column])
+                size = column_size(table.metadata.row_group(part), [column])
                 if size > min(MAX_COLUMN_BYTES, self._max_bytes):
                     raise ValueError(
                         f"the images of a row group unpack to {size:,} bytes; write it with "

@@ -6,19 +6,13 @@ from pathlib import Path
 
 from limbeck._base.errors import DataError
 from limbeck.data.checks import join_some, require_folder
+from limbeck.data.class_names import check_class_order
 from limbeck.data.dataset import Dataset
-from limbeck.data.images.class_names import check_class_order
-from limbeck.data.images.files import (
-    PARTS,
-    SPLIT_NAMES,
-    TRAIN,
-    ImageFiles,
-    ImageOptions,
-    read_dataset,
-)
-from limbeck.data.images.table_labels import number_labels
+from limbeck.data.images.files import ImageFiles, ImageOptions, read_dataset
 from limbeck.data.images.table_paths import find_files
 from limbeck.data.images.table_rows import Rows, read_rows
+from limbeck.data.parts import TRAIN, parts_of_names
+from limbeck.data.tables.labels import number_labels
 
 
 def image_csv(
@@ -88,26 +82,14 @@ def image_csv(
     # Hydra parses a column name such as 0 as a number.
     split_column = None if split_column is None else str(split_column)
     rows = read_rows(folder / table, str(file_column), str(label_column), split_column)
-    labels, names = number_labels(rows, class_names, "grades" if ordinal else class_order)
+    labels, names = number_labels(rows.labels, class_names, "grades" if ordinal else class_order)
     paths = find_files(rows.files, folder / (images or "."), suffix or "", folder / table)
     _check_each_once(rows, paths)
-    parts = _parts_of(rows)
+    parts = [TRAIN] * len(rows.files)
+    if split_column:
+        parts = parts_of_names(rows.splits, folder / table)
     files = ImageFiles(folder / table, [*paths], labels, parts, names, rows.files)
     return read_dataset(files, options)
-
-
-def _parts_of(rows: Rows) -> list[int]:
-    """Return the number of the split of each row."""
-    if not rows.splits:
-        return [TRAIN] * len(rows.files)
-    splits = [SPLIT_NAMES.get(split.lower()) for split in rows.splits]
-    unknown = {name for name, split in zip(rows.splits, splits, strict=True) if split is None}
-    if unknown:
-        raise DataError(
-            f"{rows.table}: the column of splits contains {join_some(sorted(unknown))}; expected "
-            f"{', '.join(SPLIT_NAMES)}."
-        )
-    return [PARTS[split] for split in splits if split is not None]
 
 
 def _check_each_once(rows: Rows, paths: Sequence[Path]) -> None:
@@ -118,4 +100,6 @@ def _check_each_once(rows: Rows, paths: Sequence[Path]) -> None:
     repeated = [" and ".join(dict.fromkeys(group)) for group in names.values() if len(group) > 1]
     if repeated:
         images = "1 image is" if len(repeated) == 1 else f"{len(repeated)} images are"
-        raise DataError(f"{rows.table}: {images} listed more than once: {join_some(repeated)}.")
+        raise DataError(
+            f"{rows.labels.table}: {images} listed more than once: {join_some(repeated)}."
+        )

@@ -1,7 +1,7 @@
 """Datasets of labelled image files, decoded once and split by the content of the images."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +14,7 @@ from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
 from limbeck.data.images.decoding import Decoding, ImageSource, check_size
-
-TEST, VAL, TRAIN = range(3)
-PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Split by the words that name it in tables, files and folders of tables."""
+from limbeck.data.parts import PARTS, check_classes, cut_parts
 
 
 @dataclass(frozen=True)
@@ -118,21 +105,16 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     )
     _check_copies(images, files)
     _report_range(images, files)
-    parts = _parts_of_rows(images, files, options)
+    user_parts = [files.parts[file] for file in images.files]
+    parts = cut_parts(user_parts, images.positions, options, files.where, "images")
     labels = torch.tensor([files.labels[file] for file in images.files])
     ids = np.array([files.id_of(file) for file in images.files], dtype=object)
     splits = {}
     for key, part in PARTS.items():
-        count = parts.count(part)
-        if not count:
-            raise DataError(
-                f"{files.where}: none of the {len(parts)} images is left for {key}. Add images, "
-                "or change data.test, data.val or data.split_seed."
-            )
         first = parts.index(part)  # the rows of a split are contiguous
-        rows = slice(first, first + count)
+        rows = slice(first, first + parts.count(part))
         splits[key] = Split(images.pixels[rows], labels[rows], ids[rows])
-    _check_classes(splits, files)
+    check_classes(splits, files.class_names, files.where, "images")
     data = Dataset.from_splits(
         options.name,
         splits["train"],
@@ -144,21 +126,6 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
     )
     data.value_range = images.value_range
     return data
-
-
-def _parts_of_rows(images: DecodedImages, files: ImageFiles, options: ImageOptions) -> list[int]:
-    """Return the split of each row: the given one, or the one that its position falls into."""
-    test_end = 0.0 if TEST in files.parts else options.test
-    val_end = test_end + (0.0 if VAL in files.parts else options.val)
-    parts = []
-    for file, position in zip(images.files, images.positions, strict=True):
-        part = files.parts[file]
-        if part == TRAIN and position < test_end:
-            part = TEST
-        elif part == TRAIN and position < val_end:
-            part = VAL
-        parts.append(part)
-    return parts
 
 
 def _check_copies(images: DecodedImages, files: ImageFiles) -> None:
@@ -197,25 +164,3 @@ def _report_range(images: DecodedImages, files: ImageFiles) -> None:
     if images.value_range not in (None, FULL_RANGE):
         text = describe_range(images.value_range)
         warnings.warn(f"{files.where}: {text}", LimbeckWarning, stacklevel=2)
-
-
-def _check_classes(splits: Mapping[str, Split], files: ImageFiles) -> None:
-    """Check that training has every class of the other splits, and the test every class."""
-    train_labels = set(splits["train"].labels.tolist())
-    for part in ("val", "test"):
-        missing = sorted(set(splits[part].labels.tolist()) - train_labels)
-        if missing:
-            names = ", ".join(files.class_names[label] for label in missing)
-            raise DataError(
-                f"{files.where}: {part} has images of {names}, but training has none. Add images "
-                "of each class, or change data.split_seed."
-            )
-    untested = sorted(train_labels - set(splits["test"].labels.tolist()))
-    if untested:
-        names = ", ".join(files.class_names[label] for label in untested)
-        warnings.warn(
-            f"{files.where}: the test split has no images of {names}, so the results do not cover "
-            "every class.",
-            LimbeckWarning,
-            stacklevel=2,
-        )

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.checks import join_some, require_folder, subfolders, warn_of_unused
-from limbeck.data.dataset import Dataset
-from limbeck.data.images.class_names import (
+from limbeck.data.class_names import (
     check_class_order,
     natural_sort,
     normal_name,
@@ -16,8 +15,10 @@ from limbeck.data.images.class_names import (
     sort_grades,
     warn_of_similar_names,
 )
-from limbeck.data.images.files import PARTS, TRAIN, ImageFiles, ImageOptions, read_dataset
+from limbeck.data.dataset import Dataset
+from limbeck.data.images.files import ImageFiles, ImageOptions, read_dataset
 from limbeck.data.images.listing import IMAGE_SUFFIXES, list_images, report_others
+from limbeck.data.parts import PARTS, TRAIN
 
 _SPLIT_NAMES = (
     "train",

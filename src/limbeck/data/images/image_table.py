@@ -10,14 +10,15 @@ from typing import Any
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.reading import parse_json
 from limbeck.data.checks import join_some
+from limbeck.data.class_names import check_class_order
 from limbeck.data.dataset import Dataset
-from limbeck.data.images.arrow import ImageInTable, TableFile, as_text
-from limbeck.data.images.class_names import check_class_order
+from limbeck.data.images.arrow import ImageInTable, TableFile
 from limbeck.data.images.decoding import ImageSource
-from limbeck.data.images.files import PARTS, TRAIN, ImageFiles, ImageOptions, read_dataset
+from limbeck.data.images.files import ImageFiles, ImageOptions, read_dataset
 from limbeck.data.images.table_files import Table, as_mapping, list_tables
-from limbeck.data.images.table_labels import number_labels
-from limbeck.data.images.table_rows import Rows
+from limbeck.data.parts import PARTS, TRAIN
+from limbeck.data.tables.labels import LabelColumn, number_labels
+from limbeck.data.tables.parquet import as_text
 
 LABEL_COLUMNS = ("label", "labels", "class", "target")
 """Names of a column of labels that need not be given."""
@@ -213,8 +214,8 @@ def _number_classes(
     gaps = [str(image) for image, label in zip(images, labels, strict=True) if not label]
     if gaps:
         raise DataError(f"{root}: {len(gaps)} labels are missing: {join_some(gaps)}.")
-    rows = Rows(root, tables[0].label_column, [str(image) for image in images], labels)
-    numbers, names = number_labels(rows, class_names, order)
+    column = LabelColumn(root, tables[0].label_column, labels, [str(image) for image in images])
+    numbers, names = number_labels(column, class_names, order)
     parts = [table.table.part for table in tables for _ in table.images]
     return ImageFiles(root, images, numbers, parts, names, _ids_of(parts))
 

@@ -14,7 +14,7 @@ from typing import Any
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.reading import read_json
 from limbeck.data.checks import files_below, is_file, join_some, require_folder
-from limbeck.data.images.files import PARTS, SPLIT_NAMES, TRAIN
+from limbeck.data.parts import PARTS, SPLIT_NAMES, TRAIN
 
 SUFFIXES = (".parquet", ".pq", ".arrow")
 _WORD = re.compile(r"[a-z]+")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.files import move, open_atomically, temporary_folder
-from limbeck.data.images.arrow import import_pyarrow
+from limbeck.data.tables.parquet import import_pyarrow
 from limbeck.teacher.answer_files.location import SUFFIXES
 from limbeck.teacher.answer_files.parquet import CLASSES_KEY
 

@@ -7,7 +7,7 @@ from support.image_files import SIZE, read_csv, write_csv, write_folder
 
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data import image_folder
-from limbeck.data.images.class_names import (
+from limbeck.data.class_names import (
     class_order_hint,
     missing_labels,
     natural_sort,

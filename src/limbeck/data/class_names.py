@@ -1,4 +1,4 @@
-"""Names of the classes of images: their order, and names that may be mistakes."""
+"""Names of classes: their order, and names that may be mistakes."""
 
 import re
 import unicodedata

@@ -1,0 +1,116 @@
+"""Training, validation and test splits that a user names, or that are cut by shares."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck.data.checks import SplitShares, join_some
+from limbeck.data.dataset import Split
+
+TEST, VAL, TRAIN = range(3)
+PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Split by the words that name it in tables, files and folders of tables."""
+
+
+def parts_of_names(names: Sequence[str], table: Path) -> list[int]:
+    """Return the number of the split that each row of a table names.
+
+    Args:
+        names: Name of the split of each row.
+        table: File of the table, for messages.
+
+    Raises:
+        DataError: If a name is none of a split.
+    """
+    splits = [SPLIT_NAMES.get(name.lower()) for name in names]
+    unknown = {name for name, split in zip(names, splits, strict=True) if split is None}
+    if unknown:
+        raise DataError(
+            f"{table}: the column of splits contains {join_some(sorted(unknown))}; expected "
+            f"{', '.join(SPLIT_NAMES)}."
+        )
+    return [PARTS[split] for split in splits if split is not None]
+
+
+def cut_parts(
+    parts: Sequence[int], positions: Sequence[float], shares: SplitShares, where: Path, unit: str
+) -> list[int]:
+    """Cut the splits that have no sample yet from the training split.
+
+    Args:
+        parts: Number of the split of each sample.
+        positions: Position of each sample from 0 to 1, by which splits are cut.
+        shares: Shares of the splits.
+        where: Folder or table, for messages.
+        unit: Word for samples, such as ``images``.
+
+    Returns:
+        Number of the split of each sample.
+
+    Raises:
+        DataError: If a split has no sample.
+    """
+    test_end = 0.0 if TEST in parts else shares.test
+    val_end = test_end + (0.0 if VAL in parts else shares.val)
+    new_parts = []
+    for part, position in zip(parts, positions, strict=True):
+        if part == TRAIN and position < test_end:
+            part = TEST
+        elif part == TRAIN and position < val_end:
+            part = VAL
+        new_parts.append(part)
+    for name, part in PARTS.items():
+        if part not in new_parts:
+            raise DataError(
+                f"{where}: none of the {len(parts)} {unit} is left for {name}. Add {unit}, "
+                "or change data.test, data.val or data.split_seed."
+            )
+    return new_parts
+
+
+def check_classes(
+    splits: Mapping[str, Split], class_names: Sequence[str], where: Path, unit: str
+) -> None:
+    """Check that training has every class of the other splits, and the test every class.
+
+    Args:
+        splits: Splits by name.
+        class_names: Names of the classes, in the order of the labels.
+        where: Folder or table, for messages.
+        unit: Word for samples, such as ``images``.
+
+    Raises:
+        DataError: If training lacks a class.
+
+    Warns:
+        LimbeckWarning: If the test lacks a class.
+    """
+    train_labels = set(splits["train"].labels.tolist())
+    for part in ("val", "test"):
+        missing = sorted(set(splits[part].labels.tolist()) - train_labels)
+        if missing:
+            names = ", ".join(class_names[label] for label in missing)
+            raise DataError(
+                f"{where}: {part} has {unit} of {names}, but training has none. Add {unit} "
+                "of each class, or change data.split_seed."
+            )
+    untested = sorted(train_labels - set(splits["test"].labels.tolist()))
+    if untested:
+        names = ", ".join(class_names[label] for label in untested)
+        warnings.warn(
+            f"{where}: the test split has no {unit} of {names}, so the results do not cover "
+            "every class.",
+            LimbeckWarning,
+            stacklevel=2,
+        )

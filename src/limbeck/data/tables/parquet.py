@@ -1,0 +1,161 @@
+"""Parquet files, read through pyarrow within limits of memory.
+
+Only the columns that are used are read. pyarrow checks offsets and lengths of untrusted files when
+it is asked to, so every column is validated before its values are used.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from limbeck._base.bundle_runtime import open_file
+from limbeck._base.errors import DataError, ResourceError
+
+MAX_COLUMN_BYTES = 4 << 30
+"""Largest size of the columns of a table, or of the images in a part of a table, unpacked."""
+MAX_ROWS = 100_000_000
+ROWS_AT_ONCE = 1 << 14
+"""Number of rows that are converted to text at once."""
+
+
+def import_pyarrow() -> ModuleType:
+    """Import pyarrow with its reader of Parquet.
+
+    Raises:
+        ResourceError: If it is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise ResourceError(
+            "Parquet and Arrow files need the package pyarrow: pip install 'limbeck[parquet]'."
+        ) from None
+    return pyarrow
+
+
+@contextmanager
+def explain_errors(file: Path) -> Iterator[None]:
+    """Turn errors of reading a file into one message.
+
+    Raises:
+        DataError: If it cannot be read, or is damaged.
+    """
+    pyarrow = import_pyarrow()
+    try:
+        yield
+    except pyarrow.ArrowMemoryError:
+        raise MemoryError from None
+    except (pyarrow.ArrowException, EOFError, OverflowError, UnicodeDecodeError) as error:
+        reason = str(error).split("\n")[0][:200]
+        raise DataError(f"{file} is damaged, or of another kind ({reason}).") from None
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from None
+    except ValueError as error:
+        raise DataError(f"{file} cannot be read ({str(error)[:200]}).") from None
+
+
+class ParquetTable:
+    """A Parquet file as a table of texts.
+
+    Args:
+        file: Path of the file.
+
+    Attributes:
+        file: Path of the file.
+        columns: Names of the columns.
+        unit: Word for a row in messages.
+        decimal: Decimal separator of numbers.
+
+    Raises:
+        DataError: If it is damaged, or not such a file.
+        ResourceError: If pyarrow is not installed.
+    """
+
+    unit = "row"
+    decimal = "."
+
+    def __init__(self, file: Path):
+        self.file = file
+        with explain_errors(file), open_file(file) as stream:
+            self._schema = import_pyarrow().parquet.ParquetFile(stream).schema_arrow
+        self.columns: list[str] = list(self._schema.names)
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Yield the number of each row, from 1, and its values in some columns as texts.
+
+        Rows without any value in these columns are left out.
+
+        Args:
+            names: Names of columns that exist.
+
+        Raises:
+            DataError: If a column contains no texts or numbers, or if the file is too large.
+        """
+        for name in names:
+            _check_text(self.file, self._schema.field(name))
+        number = 0
+        for part in self._parts(names):
+            for values in zip(*part, strict=True):
+                number += 1
+                if any(values):
+                    yield number, values
+
+    def _parts(self, names: Sequence[str]) -> Iterator[list[list[str]]]:
+        """Yield the texts of some columns, a part of the rows at a time."""
+        with explain_errors(self.file), open_file(self.file) as stream:
+            table = import_pyarrow().parquet.ParquetFile(stream)
+            check_size(self.file, table.metadata, names)
+            unique = list(dict.fromkeys(names))
+            for batch in table.iter_batches(ROWS_AT_ONCE, columns=unique):
+                batch.validate(full=True)
+                yield [
+                    [as_text(value) for value in batch.column(name).to_pylist()] for name in names
+                ]
+
+
+def as_text(value: Any) -> str:
+    """Return a value of a table as a CSV file would contain it."""
+    is_nan = isinstance(value, float) and value != value
+    if value is None or is_nan:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace").strip()
+    return str(value).strip()
+
+
+def _check_text(file: Path, column: Any) -> None:
+    types = import_pyarrow().types
+    kind = column.type
+    if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+        raise DataError(
+            f"{file}: column {column.name} contains {kind}, expected text or numbers. A table that "
+            "contains the images themselves is read with data=image_table."
+        )
+
+
+def check_size(file: Path, metadata: Any, columns: Sequence[str]) -> None:
+    """Check the size of columns of a Parquet file before they are read.
+
+    Raises:
+        DataError: If it is above the limits.
+    """
+    parts = range(metadata.num_row_groups)
+    size = sum(column_size(metadata.row_group(part), columns) for part in parts)
+    if size > MAX_COLUMN_BYTES or metadata.num_rows > MAX_ROWS:
+        raise DataError(
+            f"{file}: {', '.join(columns)} take {size:,} bytes in {metadata.num_rows:,} rows; at "
+            f"most {MAX_COLUMN_BYTES:,} bytes and {MAX_ROWS:,} rows are read."
+        )
+
+
+def column_size(group: Any, columns: Sequence[str]) -> int:
+    """Return the size of columns in a part of a Parquet file, in bytes, as the file states it."""
+    size = 0
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema.split(".")[0] in columns:
+            size += column.total_uncompressed_size
+    return size

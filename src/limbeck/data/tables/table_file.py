@@ -1,0 +1,52 @@
+"""A table in a file: CSV, or Parquet."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from limbeck._base.checks import closest
+from limbeck._base.errors import DataError
+from limbeck.data.tables.csv_file import CsvTable
+from limbeck.data.tables.parquet import ParquetTable
+
+TableFile: TypeAlias = CsvTable | ParquetTable
+PARQUET_SUFFIXES = (".parquet", ".pq")
+
+
+def open_table(file: Path, names: Collection[str]) -> TableFile:
+    """Open a table.
+
+    Args:
+        file: Parquet file, by its suffix, or CSV file.
+        names: Columns that it should have.
+
+    Raises:
+        DataError: If it is damaged.
+        ResourceError: If it is a Parquet file, and pyarrow is not installed.
+    """
+    if file.suffix.lower() in PARQUET_SUFFIXES:
+        return ParquetTable(file)
+    return CsvTable(file, names)
+
+
+def check_columns(table: TableFile, names: Sequence[str], advice: str) -> None:
+    """Check that a table has each of some columns once.
+
+    Args:
+        table: Table.
+        names: Names of the columns.
+        advice: Sentence for a name that is not like any column.
+
+    Raises:
+        DataError: If a column is missing, or is there twice.
+    """
+    for column in names:
+        if table.columns.count(column) > 1:
+            raise DataError(f"{table.file} has several columns {column}. Give each another name.")
+        if column not in table.columns:
+            if match := closest(column, table.columns):
+                advice = f"Did you mean {match}?"
+            raise DataError(
+                f"{table.file}: column {column} is missing; the columns are "
+                f"{', '.join(table.columns) or 'none'}. {advice}"
+            )
