@@ -15,6 +15,7 @@ from torch import Tensor
 from limbeck._base.signals import check_interrupt
 from limbeck.data.dataset import Split, as_float
 from limbeck.data.inputs import Inputs, ModelInputs
+from limbeck.data.padding import cut_padding
 from limbeck.data.randomness import random_order, replayable_integers
 from limbeck.data.transfer_set import mixing_pool
 from limbeck.data.views.base import Views
@@ -45,7 +46,7 @@ class Batch(NamedTuple):
     """A batch for S seeds.
 
     Attributes:
-        x: Inputs ``[S, B, *shape]``.
+        x: Inputs ``[S, B, *shape]``; texts of one class each are cut to the longest.
         y: Labels, int64 ``[S, B]``; -100 for unlabelled samples. For text ``[S, B, T]``, with -100
             at ignored positions.
         sample: Rows of the training split or of a source's inputs, int64 ``[S, B]``; None
@@ -171,6 +172,7 @@ class TrainBatches:
             if processes > 1:
                 rows, view = rows[:, rank::processes], view[:, rank::processes]
             inputs = self.views.show(self.train.inputs, rows.flatten(), view.flatten(), self.pool)
+            inputs = cut_padding(inputs, self.train.padding)
             x = as_float(inputs).view(*rows.shape, *inputs.shape[1:])
             yield Batch(x, self._labels(rows), rows, view, self._mixed(rows, view), counts)
 
@@ -251,6 +253,6 @@ class EvaluationBatches:
         for start in range(0, len(self.split), self.batch_size):
             check_interrupt()
             rows = slice(start, start + self.batch_size)
-            x = as_float(self.split.inputs[rows])
+            x = as_float(cut_padding(self.split.inputs[rows], self.split.padding))
             y = self.split.labels[rows].long()
             yield Batch(x.expand(self.seeds, *x.shape), y.expand(self.seeds, *y.shape))

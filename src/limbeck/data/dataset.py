@@ -1,14 +1,14 @@
 """A dataset: a training, a validation and a test split.
 
-Samples are images, rows of a table or other inputs with one class each, or blocks of text, whose
-labels are the next token at each position. The test split is returned only by
+Samples are images, texts, rows of a table or other inputs with one class each, or blocks of text,
+whose labels are the next token at each position. The test split is returned only by
 :meth:`Dataset.open_test`.
 """
 
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,7 @@ from limbeck.data.arrays import (
     warn_of_copies,
 )
 from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
+from limbeck.data.padding import check_texts
 from limbeck.data.randomness import random_order
 from limbeck.data.statistics import Statistics, input_statistics
 from limbeck.data.tables.columns import TableColumns
@@ -39,11 +40,12 @@ class Split:
     Attributes:
         inputs: Inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` (0 to 255), floats of any shape,
             rows of a table ``[N, F]`` (see :class:`~limbeck.data.TableColumns`), or int32 token ids
-            ``[N, T]``.
+            ``[N, T]``. Texts of one class each end with the id of the padding.
         labels: Classes, int64 ``[N]``; for text the next token at each position, int32 ``[N, T]``.
         ids: Names of the samples in the user's files, text ``[N]``; or the row numbers, int64
             ``[N]``, of the samples in an array from which they were taken. None for the row numbers
             0 to N - 1.
+        padding: Id of the padding at the end of texts of one class each; None for other inputs.
 
     Raises:
         DataError: If there is not one id for each sample.
@@ -52,6 +54,7 @@ class Split:
     inputs: Tensor
     labels: Tensor
     ids: np.ndarray | None = None
+    padding: int | None = None
 
     def __post_init__(self) -> None:
         if self.ids is not None and len(self.ids) != len(self.labels):
@@ -71,11 +74,11 @@ class Split:
     def take(self, index: Tensor) -> "Split":
         """Return the samples at ``index``, int64 ``[M]``, with their ids."""
         ids = self.sample_ids[index.cpu().numpy()]
-        return Split(self.inputs[index], self.labels[index], ids)
+        return replace(self, inputs=self.inputs[index], labels=self.labels[index], ids=ids)
 
     def to(self, device: torch.device) -> "Split":
         """Return the split on a device."""
-        return Split(self.inputs.to(device), self.labels.to(device), self.ids)
+        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
 
 
 def as_float(inputs: Tensor) -> Tensor:
@@ -156,10 +159,12 @@ class Dataset:
         )
 
     def _set_splits(self, train: Split, val: Split, test: Split) -> None:
-        self.train = train
-        self.val = val
-        self._test = test
+        self.train, self.val, self._test = train, val, test
         self.test_size = len(test)
+        if self.padding is not None:
+            self.train = replace(train, padding=self.padding)
+            self.val = replace(val, padding=self.padding)
+            self._test = replace(test, padding=self.padding)
 
     @classmethod
     def from_splits(
@@ -186,8 +191,9 @@ class Dataset:
             ordinal: Whether the classes are grades in their order.
             crop_border: Whether a black border was cropped from the images. Exported students
                 then crop it too.
-            tokenizer: Tokenizer of a text, whose inputs are blocks of its ids and whose labels are
-                the next ids; None for other inputs.
+            tokenizer: Tokenizer of the inputs; None for inputs that are not text. With labels
+                ``[N]`` these are texts of one class each, padded at their end. With labels
+                ``[N, T]`` they are blocks of a text, and the labels are the next ids.
             columns: Columns of a table whose rows are the inputs; None for other inputs.
 
         Raises:
@@ -199,9 +205,11 @@ class Dataset:
                 split.labels,
                 len(class_names),
                 where=f"{name}, {part} split",
-                text=tokenizer is not None,
+                text=tokenizer is not None and split.labels.ndim != 1,
                 columns=columns,
             )
+            if tokenizer is not None and split.labels.ndim == 1:
+                check_texts(split.inputs, tokenizer, where=f"{name}, {part} split")
             check_same_shape(train.inputs, split.inputs, name=name, part=part)
         data = cls.__new__(cls)
         data.name = str(name)
@@ -288,8 +296,17 @@ class Dataset:
 
     @property
     def positions(self) -> int | None:
-        """Number T of predictions in a sample of text; None if a sample has one class."""
-        return None if self.tokenizer is None else self.shape[0]
+        """Number T of predictions in a block of text; None if a sample has one class."""
+        if self.tokenizer is None or self.train.labels.ndim == 1:
+            return None
+        return self.shape[0]
+
+    @property
+    def padding(self) -> int | None:
+        """Id of the padding at the end of texts of one class each; None for other inputs."""
+        if self.tokenizer is None or self.positions is not None:
+            return None
+        return self.tokenizer.padding
 
     @property
     def tokenizer_file(self) -> str | None:
@@ -304,9 +321,13 @@ class Dataset:
         return (self.positions, self.classes)
 
     def blank(self, *batch: int) -> Tensor:
-        """Return a model input of zeros, ``[*batch, *shape]``; for text, of token 0."""
-        dtype = torch.float32 if self.tokenizer is None else torch.int64
-        return torch.zeros(*batch, *self.shape, dtype=dtype)
+        """Return a model input of zeros, ``[*batch, *shape]``; for text, of token 0.
+
+        Where 0 is the padding of texts, it is of token 1.
+        """
+        if self.tokenizer is None:
+            return torch.zeros(*batch, *self.shape)
+        return torch.full((*batch, *self.shape), int(self.padding == 0))
 
     @property
     def test_ids(self) -> np.ndarray:

@@ -27,7 +27,7 @@ def examine_data(data: Dataset) -> list[Finding]:
         "samples."
     )
     findings: list[Finding] = []
-    if data.tokenizer is None:
+    if data.positions is None:
         findings = [*_classes(data), *_copies(data)]
     if not findings:
         text = f"{data.name} has {sizes}"

@@ -67,6 +67,7 @@ class ResampledSplits:
                 torch.cat([data.train.inputs, data.val.inputs]),
                 torch.cat([data.train.labels, data.val.labels]),
                 np.concatenate([data.train.sample_ids, data.val.sample_ids]),
+                data.train.padding,
             )
         self.val_rows = cache(self._draw)
 
@@ -116,7 +117,7 @@ class ResampledSplits:
         train, val = len(self.data.train), len(self.data.val)
         if number == 0:
             return torch.arange(train, train + val)
-        if self.data.tokenizer is not None:
+        if self.data.positions is not None:
             start = train + int(number * GOLDEN % 1 * (train + val))
             return (torch.arange(start, start + val) % (train + val)).sort().values
         is_val = torch.arange(train + val) >= train

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from limbeck.data.batches import Batch, EvaluationBatches, Mixed, Share, TrainBatches
 from limbeck.data.dataset import Dataset, Split
+from limbeck.data.padding import join_padded
 from limbeck.data.resampling import SplitPart
 from limbeck.data.transfer_set import TransferSet
 from limbeck.data.views.base import NoViews, Views
@@ -17,10 +18,16 @@ class JoinedBatches:
 
     Args:
         parts: Batches of each part, equally many and of equal sizes.
+        padding: Id of the padding of texts; None for other inputs.
     """
 
-    def __init__(self, parts: Sequence[TrainBatches] | Sequence[EvaluationBatches]):
+    def __init__(
+        self,
+        parts: Sequence[TrainBatches] | Sequence[EvaluationBatches],
+        padding: int | None = None,
+    ):
         self.parts = parts
+        self.padding = padding
 
     def __len__(self) -> int:
         return len(self.parts[0])
@@ -35,13 +42,19 @@ class JoinedBatches:
 
     def _join(self, parts: Iterable[Iterator[Batch]]) -> Iterator[Batch]:
         for batches in zip(*parts, strict=True):
-            yield join_seeds(batches)
+            yield join_seeds(batches, self.padding)
 
 
-def join_seeds(batches: Sequence[Batch]) -> Batch:
-    """Join batches of equal sizes along the seeds."""
+def join_seeds(batches: Sequence[Batch], padding: int | None = None) -> Batch:
+    """Join batches of equal sizes along the seeds.
+
+    Args:
+        batches: Batches to join.
+        padding: Id of the padding of texts; None for other inputs.
+    """
     first = batches[0]
-    x, y = torch.cat([batch.x for batch in batches]), torch.cat([batch.y for batch in batches])
+    x = join_padded([batch.x for batch in batches], padding)
+    y = torch.cat([batch.y for batch in batches])
     if first.sample is None or first.view is None:
         return Batch(x, y)
     mixed = None
@@ -133,7 +146,7 @@ class StudyData:
             of_part = TrainBatches(
                 pool,
                 index.to(device),
-                None if self.data.tokenizer is not None else labels.to(device),
+                None if self.data.positions is not None else labels.to(device),
                 views=self.views,
                 seeds=part.seeds,
                 batch_size=self.batch_size,
@@ -141,7 +154,7 @@ class StudyData:
                 share=Share(rank, processes),
             )
             batches.append(of_part)
-        return batches[0] if len(batches) == 1 else JoinedBatches(batches)
+        return batches[0] if len(batches) == 1 else JoinedBatches(batches, self.data.padding)
 
     def val_batches(self, device: torch.device) -> EvaluationBatches | JoinedBatches:
         """Return the batches of the validation split on a device."""
@@ -149,4 +162,4 @@ class StudyData:
         for part in self.parts:
             val, classes = part.val.to(device), self.data.classes
             batches.append(EvaluationBatches(val, seeds=len(part.seeds), classes=classes))
-        return batches[0] if len(batches) == 1 else JoinedBatches(batches)
+        return batches[0] if len(batches) == 1 else JoinedBatches(batches, self.data.padding)

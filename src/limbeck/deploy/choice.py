@@ -126,7 +126,7 @@ def check_is_classifier(data: Dataset, verb: str) -> None:
     Raises:
         ConfigError: If the dataset is text.
     """
-    if data.tokenizer is not None:
+    if data.positions is not None:
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is text. The students of this "
             "run are stored under students/ as model.safetensors; 'limbeck sample' generates text "

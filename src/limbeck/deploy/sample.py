@@ -110,7 +110,7 @@ def sample(
         DataError: If the text differs from the one the run used.
     """
     options = options or SampleOptions()
-    if data.tokenizer is None:
+    if data.tokenizer is None or data.positions is None:
         raise ConfigError(
             f"'limbeck sample' needs a run on text, but {data.name} is not text. 'limbeck demo' "
             "shows runs on images."

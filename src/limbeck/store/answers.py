@@ -17,6 +17,7 @@ from limbeck._base.errors import TeacherError
 from limbeck._base.signals import check_interrupt
 from limbeck._base.version import __version__
 from limbeck.data.dataset import as_float
+from limbeck.data.padding import cut_padding
 from limbeck.data.views.base import Views
 from limbeck.models import Normalized
 from limbeck.models.normalized import normalize_settings
@@ -81,6 +82,7 @@ class TeacherPass:
             with logits per input.
         vocabulary: Digest of the tokenizer; None if the inputs are not tokens.
         temperature: Temperature of the objective; only used by stores of sampled classes.
+        padding: Id of the padding of texts of one class each; None for other inputs.
     """
 
     teacher: LiveTeacher
@@ -95,6 +97,7 @@ class TeacherPass:
     positions: int | None = None
     vocabulary: str | None = None
     temperature: float = 1.0
+    padding: int | None = None
 
     @property
     def count(self) -> int:
@@ -205,6 +208,7 @@ class TeacherPass:
         index = torch.div(number, self.views.count, rounding_mode="floor")
         view = number - index * self.views.count
         inputs = self.views.show(self.inputs, self.rows[index], view, self._pool)
+        inputs = cut_padding(inputs, self.padding)
         with self.precision.forward_context():
             logits = self.teacher.answer(self.precision.convert_input(as_float(inputs)))
         logits = logits.float()

@@ -45,7 +45,7 @@ def write_answers(
         ConfigError: If the dataset is text, or the form of the file does not fit.
         TeacherError: If a logit is infinite or NaN.
     """
-    if data.tokenizer is not None:
+    if data.positions is not None:
         raise ConfigError(
             f"'limbeck answers' is for classifiers, but {data.name} is a text dataset. Answers for "
             "its tokens are kept in a store (store=topk)."
@@ -77,6 +77,7 @@ def _blocks(teacher: LiveTeacher, data: Dataset, device: torch.device) -> Iterat
         views=NoViews(),
         classes=data.classes,
         device=device,
+        padding=data.padding,
     ).to_device()
     ids = train.sample_ids
     for number, logits in teacher_pass.compute_all(0, len(train)):

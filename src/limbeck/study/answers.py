@@ -52,7 +52,7 @@ class AnswersSource:
     @property
     def is_scored(self) -> bool:
         """Whether the file answers all test samples, so that the teacher has a test result."""
-        is_text = self.data.tokenizer is not None
+        is_text = self.data.positions is not None
         return not is_text and self._read().test_logits() is not None
 
     def check(self) -> None:
@@ -63,7 +63,7 @@ class AnswersSource:
             TeacherError: If the file is missing or damaged, does not fit the dataset, or lacks an
                 answer.
         """
-        if self.data.tokenizer is not None:
+        if self.data.positions is not None:
             raise ConfigError(
                 f"teacher.answers={self.teacher.name} is for classifiers, but {self.data.name} is "
                 "a text dataset. Use teacher.from= with a language model."

@@ -290,7 +290,8 @@ def build(
 ) -> nn.Module:
     """Build an untrained model for the data with the initial weights of a seed.
 
-    The model normalises its inputs, unless the dataset is text.
+    The model normalises its inputs, unless the dataset is text. For texts of one class each, the
+    builder may also take the number of embeddings (``vocabulary``) and the id of the ``padding``.
 
     Args:
         builder: Function that builds the model.
@@ -304,6 +305,8 @@ def build(
         ResourceError: If memory ran out.
     """
     available = {"shape": tuple(shape or data.shape), "classes": outputs or data.classes}
+    if data.tokenizer is not None and data.padding is not None:
+        available |= {"vocabulary": data.tokenizer.padded_size, "padding": data.padding}
     try:
         signature = inspect.signature(builder)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())

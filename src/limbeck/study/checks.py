@@ -172,7 +172,7 @@ def check_records(plans: Sequence[ArmPlan], data: Dataset, options: RunOptions) 
     _check_json(options.facts, "facts")
     _check_json(options.name, "name")
     _check_json(data.name, "data.name")
-    if data.tokenizer is None:
+    if data.positions is None:
         _check_json(list(data.class_names), "data.class_names")
     for plan in plans:
         _check_json(plan.objective.as_dict(), f"arms.{plan.name}.objective")
@@ -186,7 +186,7 @@ def check_bias(options: RunOptions, data: Dataset) -> None:
     Raises:
         ConfigError: If it does not.
     """
-    if options.bias is not None and data.tokenizer is not None:
+    if options.bias is not None and data.positions is not None:
         raise ConfigError(
             f"bias={options.bias} is for classifiers, but {data.name} is a text dataset. Use "
             "bias=null."
@@ -207,7 +207,7 @@ def check_margin(options: RunOptions, data: Dataset, *, has_teacher: bool) -> No
     """
     margin = options.parsed_margin
     if margin is not None:
-        measure = ERRORS if data.tokenizer is None else BITS_PER_BYTE
+        measure = ERRORS if data.positions is None else BITS_PER_BYTE
         margin.check(measure, samples=data.test_size, has_teacher=has_teacher)
 
 
@@ -256,7 +256,7 @@ def check_disk(folder: Path, plans: Sequence[ArmPlan], seeds: int, data: Dataset
         if id(plan.student) not in sizes:
             weights = build(plan.student, data, 0).state_dict().values()
             sizes[id(plan.student)] = sum(w.numel() * w.element_size() for w in weights)
-    outputs = data.classes if data.tokenizer is None else data.shape[0]
+    outputs = data.classes if data.positions is None else data.shape[0]
     predictions = data.test_size * outputs * 4
     needed = seeds * sum(sizes[id(plan.student)] + predictions for plan in plans)
     disk = shutil.disk_usage(folder)

@@ -54,8 +54,8 @@ def examine_losses(
     is_labelled = bool((labels != UNLABELLED).any())
     if objective.hard_weight == 0 or objective.soft_weight == 0 or not is_labelled:
         return []
-    count = min(batch_size, MAX_BATCH if data.tokenizer is None else MAX_BLOCKS)
-    if data.tokenizer is None:  # the batch has labelled samples, if there are any
+    count = min(batch_size, MAX_BATCH if data.positions is None else MAX_BLOCKS)
+    if data.positions is None:  # the batch has labelled samples, if there are any
         order = (labels == UNLABELLED).int().argsort(stable=True)
         rows, labels = rows[order], labels[order]
     x = as_float(pool.inputs[rows[:count]])

@@ -103,7 +103,7 @@ def summarize(
     for plan in complete:
         arm = _arm_result(plan, scores, data.class_names, facts.arm_seconds[plan.name])
         arms.append(replace(arm, failed_control=failed_controls.get(plan.name)))
-    measure: MeasureKey = "errors" if data.tokenizer is None else "bits_per_byte"
+    measure: MeasureKey = "errors" if data.positions is None else "bits_per_byte"
     comparisons = [scores.compare(arm, control) for arm, control in comparable]
     marked = mark_main(comparisons, arms, MEASURES[measure])
     failed = [
@@ -118,7 +118,7 @@ def summarize(
         data=_data_facts(data, scores),
         splits=scores.splits if scores.splits > 1 else None,
         measure=measure,
-        classes=tuple(data.class_names) if data.tokenizer is None else (),
+        classes=tuple(data.class_names) if data.positions is None else (),
         teacher=scores.teacher,
         answers=facts.answers,
         arms=tuple(arms),
@@ -167,7 +167,7 @@ def check_summary(name: str, plans: Sequence[ArmPlan], data: Dataset) -> None:
     summary = Summary(
         recipe=name,
         data=_data_facts(data),
-        classes=tuple(data.class_names) if data.tokenizer is None else (),
+        classes=tuple(data.class_names) if data.positions is None else (),
         teacher=None,
         arms=tuple(_empty_arm(plan, no_model, data.class_names) for plan in plans),
         comparisons=(),

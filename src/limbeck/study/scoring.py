@@ -61,7 +61,7 @@ def score(
             :data:`limbeck.evaluation.bias.BIASES`; None for no constants.
         absent: Classes without samples in the transfer set of an arm, by the arm's name.
     """
-    if splits.data.tokenizer is not None:
+    if splits.data.positions is not None:
         models = [teacher for teacher in teachers if isinstance(teacher, LiveTeacher)]
         return _score_language_models(splits, students, models, advance)
     return _score_classifiers(splits, students, teachers, advance, bias, absent or {})

@@ -262,7 +262,7 @@ class Study:
 
     def _get_teachers(self, manifest: ManifestWriter) -> Teachers:
         """Return the teacher of each split; none without a teacher."""
-        is_text = self.data.tokenizer is not None
+        is_text = self.data.positions is not None
         hint = "" if is_text else class_order_hint(self.data.class_names)
         check_digest(manifest, self.run_folder, "data", self.data.digest(), hint)
         if self._teacher is None:

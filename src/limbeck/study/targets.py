@@ -217,6 +217,7 @@ class TeacherSignals:
             pool=partners,
             positions=data.positions,
             vocabulary=None if data.tokenizer is None else data.tokenizer.digest,
+            padding=data.padding,
             temperature=temperature,
         )
         return teacher_pass, live_count

@@ -355,7 +355,7 @@ def _is_language_model(path: Path, data: Dataset) -> bool:
     A name that has more than two parts, has the suffix of a file or begins with an existing folder
     is a missing file instead. Such names should not be sent to the hub.
     """
-    if data.tokenizer is None or path.is_file():
+    if data.positions is None or path.is_file():
         return False
     if path.is_dir():
         return (path / "config.json").is_file() and not (path / DESCRIPTION).is_file()

@@ -197,7 +197,7 @@ class _Examination:
         broken = int((~np.isfinite(logits.max(-1))).reshape(len(logits), -1).any(1).sum())
         if broken:
             return [self._not_finite(broken)]
-        if self.data.tokenizer is not None:
+        if self.data.positions is not None:
             return []
         return self.judge(logits, model)
 

@@ -81,7 +81,7 @@ class TeacherOutputs:
         Warns:
             LimbeckWarning: If the teacher is mapped by the names in its ``model.json``.
         """
-        if data.tokenizer is not None:
+        if data.positions is not None:
             if self.is_given:
                 raise ConfigError(
                     "teacher.classes, teacher.map and teacher.outputs are for classifiers, but "

@@ -242,7 +242,7 @@ class _Builder:
         data = self.objects.create(self.settings["data"], Dataset, "data")
         if not self.quick:
             return data
-        if data.tokenizer is not None:
+        if data.positions is not None:
             self.samples = QUICK_COSTLY_SAMPLES
         self.head = data.head(self.samples)
         return self.head

@@ -68,6 +68,16 @@ class Tokenizer(ABC):
         parts = {key: content.get(key) for key in _PARTS_OF_DEFINITION}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
+    @property
+    def padding(self) -> int:
+        """Id that pads the shorter texts of a batch, and occurs in no text."""
+        return self.size
+
+    @property
+    def padded_size(self) -> int:
+        """Number of ids with that of the padding, which is the number of embeddings of a model."""
+        return max(self.size, self.padding + 1)
+
     @abstractmethod
     def encode(self, text: str) -> np.ndarray:
         """Return the token ids of a text, int32 ``[n]``.

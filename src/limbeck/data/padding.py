@@ -1,0 +1,80 @@
+"""Padding of texts: batches are as long as their longest text."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from limbeck._base.errors import DataError
+from limbeck.data.checks import PART_ROWS
+from limbeck.data.text.tokenizer import Tokenizer
+
+MULTIPLE = 8
+"""Lengths of batches are multiples of it, so that a compiled student sees few different ones."""
+
+
+def cut_padding(inputs: Tensor, padding: int | None) -> Tensor:
+    """Cut texts to the length of the longest, rounded up to a multiple of 8.
+
+    Args:
+        inputs: Token ids ``[..., L]``.
+        padding: Id of the padding; None for inputs that are not texts, which stay as they are.
+
+    Returns:
+        Token ids ``[..., l]``, ``l <= L``.
+    """
+    if padding is None or inputs.numel() == 0:
+        return inputs
+    is_used = (inputs != padding).flatten(0, -2).any(0)
+    longest = int(is_used.nonzero().max()) + 1 if bool(is_used.any()) else 1
+    return inputs[..., : -(-longest // MULTIPLE) * MULTIPLE]
+
+
+def join_padded(inputs: Sequence[Tensor], padding: int | None) -> Tensor:
+    """Concatenate batches of texts, after the shorter ones are padded to the longest.
+
+    Args:
+        inputs: Token ids ``[S, B, l]`` of different lengths; or other inputs, of equal shapes.
+        padding: Id of the padding; None for inputs that are not texts.
+    """
+    if padding is None:
+        return torch.cat(list(inputs))
+    longest = max(part.shape[-1] for part in inputs)
+    return torch.cat(
+        [functional.pad(part, (0, longest - part.shape[-1]), value=padding) for part in inputs]
+    )
+
+
+def check_texts(inputs: Tensor, tokenizer: Tokenizer, *, where: str) -> None:
+    """Check that inputs are token ids, with the padding at the end of each text.
+
+    Args:
+        inputs: Token ids ``[N, L]``.
+        tokenizer: Tokenizer of the texts.
+        where: Dataset and split, for messages.
+
+    Raises:
+        DataError: If they are not, or if a text is empty.
+    """
+    if inputs.ndim != 2 or inputs.dtype not in (torch.int32, torch.int64):
+        raise DataError(
+            f"{where}: expected token ids as integers [texts, length], got {inputs.dtype} of shape "
+            f"{list(inputs.shape)}."
+        )
+    first, padding = 0, tokenizer.padding
+    for part in inputs.split(PART_ROWS):
+        low, high = map(int, torch.aminmax(part))
+        if low < 0 or high >= tokenizer.padded_size:
+            raise DataError(
+                f"{where}: token ids range from {low} to {high}, but those of the tokenizer are "
+                f"from 0 to {tokenizer.padded_size - 1}."
+            )
+        is_token = part != padding
+        is_wrong = (is_token[:, 1:] & ~is_token[:, :-1]).any(1) | ~is_token[:, 0]
+        if bool(is_wrong.any()):
+            row = first + int(is_wrong.nonzero()[0])
+            raise DataError(
+                f"{where}: text {row} is empty, or has the padding (id {padding}) before its end."
+            )
+        first += len(part)
