@@ -21,9 +21,7 @@ def build_text_model(name: str, seed: int = 0, **options: Any) -> nn.Module:
     """Build a tiny student with the weights of a seed."""
     kind, sizes = TEXT_MODELS[name]
     torch.manual_seed(seed)
-    return kind(
-        (LENGTH,), CLASSES, vocabulary=VOCABULARY, padding=PADDING, **{**sizes, **options}
-    )
+    return kind((LENGTH,), CLASSES, vocabulary=VOCABULARY, padding=PADDING, **{**sizes, **options})
 
 
 def random_texts(lengths: Sequence[int], seed: int = 0) -> Tensor:

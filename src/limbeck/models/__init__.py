@@ -1,5 +1,6 @@
 """Models and their files."""
 
+from limbeck.models.bag import BagOfEmbeddings
 from limbeck.models.classifier import Classifier
 from limbeck.models.convnet import ConvNet
 from limbeck.models.files.weights import LoadedModel, load_model, load_weights, save_model
@@ -10,11 +11,14 @@ from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
 from limbeck.models.output_map import OutputMap
 from limbeck.models.protocols import HasLastLayer, LastLayer
+from limbeck.models.text_cnn import TextCNN
+from limbeck.models.text_encoder import TextEncoder
 from limbeck.models.zoo import TimmModel, TorchvisionModel
 
 __all__ = [
     "GPT",
     "MLP",
+    "BagOfEmbeddings",
     "Classifier",
     "ConvNet",
     "Graded",
@@ -24,6 +28,8 @@ __all__ = [
     "LoadedModel",
     "Normalized",
     "OutputMap",
+    "TextCNN",
+    "TextEncoder",
     "TimmModel",
     "TorchvisionModel",
     "count_parameters",

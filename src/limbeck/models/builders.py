@@ -16,7 +16,7 @@ class Builder:
         path: Dotted path of the class, whose instances have their arguments in ``arguments``.
         from_library: Whether the network comes from another library. It may have tensors that are
             not in the file, and may allocate memory when it is built.
-        reads_tokens: Whether inputs are blocks of token ids.
+        reads_tokens: Whether inputs are token ids.
     """
 
     name: str
@@ -42,6 +42,9 @@ _ENTRIES = (
     Builder("timm", "limbeck.models.zoo.TimmModel", from_library=True),
     Builder("classifier", "limbeck.models.classifier.Classifier", from_library=True),
     Builder("graded", "limbeck.models.graded.Graded"),
+    Builder("bag", "limbeck.models.bag.BagOfEmbeddings", reads_tokens=True),
+    Builder("text_cnn", "limbeck.models.text_cnn.TextCNN", reads_tokens=True),
+    Builder("encoder", "limbeck.models.text_encoder.TextEncoder", reads_tokens=True),
     Builder("gpt", "limbeck.models.gpt.GPT", reads_tokens=True),
     Builder("huggingface", "limbeck.models.huggingface.model.HuggingFace", reads_tokens=True),
 )
