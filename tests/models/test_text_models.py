@@ -1,7 +1,5 @@
 """Students that classify texts: the padding changes nothing, and they are rebuilt and stacked."""
 
-import math
-
 import pytest
 import torch
 from support.text_models import LENGTH, PADDING, TEXT_MODELS, build_text_model, random_texts
