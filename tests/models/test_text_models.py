@@ -104,6 +104,3 @@ def test_settings_out_of_range_are_refused(build, options, message):
 def test_names_show_the_sizes():
     names = [build_text_model(name).name for name in TEXT_MODELS]
     assert names == ["bag-16-8", "text-cnn-8x2-3-4", "encoder-2x16"]
-    assert math.isfinite(
-        float(build_text_model("encoder")(torch.full((1, 4), PADDING)).sum().detach())
-    )
