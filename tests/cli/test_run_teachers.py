@@ -95,3 +95,20 @@ def test_bad_members_are_one_message(member, message, tmp_path):
     code, _, err = call("run", *TINY, f"teacher.from=[{member}]", "out=run", cwd=tmp_path)
     assert code == 2
     assert message in err
+
+
+def test_boosted_trees_are_fitted_in_the_run_and_their_answers_serve_others(tmp_path):
+    trees = ("teacher=boosting", "teacher.estimator.max_iter=1", "quick=true", "logger=csv")
+    assert call("train", *trees, "views=none", "out=run", cwd=tmp_path)[0] == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["teacher"]["name"] == "HistGradientBoostingClassifier"
+    code, _, _ = call("answers", "run", "to=answers.npz", cwd=tmp_path)
+    assert code == 0
+    with np.load(tmp_path / "answers.npz") as answers:
+        is_test = answers["splits"] == "test"
+        logits = answers["logits"][is_test]
+    with np.load(tmp_path / "run" / "predictions.npz") as predictions:
+        assert np.array_equal(logits, predictions["teacher"])
+    code, _, err = call("run", *trees, "views=shift", "out=next", cwd=tmp_path)
+    assert code == 2
+    assert "Set views=none" in err

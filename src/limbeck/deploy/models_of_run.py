@@ -23,7 +23,9 @@ from limbeck.run.manifest import read_manifest
 from limbeck.run.metrics import AnyMetrics, TextMetrics
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import Summary, read_summary
+from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.files import NoCopyError, load_member
+from limbeck.teacher.lookup import LookupTeacher
 from limbeck.teacher.signal import LiveTeacher
 
 Build = Callable[[str], nn.Module]
@@ -97,7 +99,7 @@ def models_of_run(
     members: list[nn.Module] = []
     if teacher is not None and summary.answers is None:
         members = load_teacher(folder, _split_with_teacher(summary, arm, seed))
-    if teacher is not None and members:
+    if teacher is not None and members and not any(map(_is_lookup, members)):
         description = _describe(teacher.name, teacher.params, teacher.test)
         logits = LiveTeacher(members, combine=combine).answer
         models.append(RunModel("teacher", "teacher", description, logits))
@@ -107,6 +109,11 @@ def models_of_run(
         models.append(_student("control", control, seed, summary, folder, build))
     models.append(_student("student", arm, seed, summary, folder, build))
     return models
+
+
+def _is_lookup(model: nn.Module) -> bool:
+    """Whether a model answers no new inputs."""
+    return isinstance(adapter_of(model), LookupTeacher)
 
 
 def check_data_of_run(folder: RunFolder, data: Dataset) -> None:

@@ -14,6 +14,7 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.run.summary import AnswersFacts
 from limbeck.study.arms import ArmPlan
+from limbeck.study.checks import check_layers, check_plain_inputs
 from limbeck.study.run_folder import check_digest
 from limbeck.teacher.answer_files.answers import StoredAnswers
 from limbeck.teacher.answer_files.columns import LABELS
@@ -69,7 +70,7 @@ class AnswersSource:
                 "a text dataset. Use teacher.from= with a language model."
             )
         for plan in self.plans:
-            self._check_inputs(plan)
+            check_plain_inputs(plan, self.teacher.name, every_view=self.teacher.every_view)
         answers = self._read()
         for plan in self.plans:
             _check_objective(plan, answers.answers)
@@ -77,6 +78,17 @@ class AnswersSource:
                 rows = self.splits.train_rows(number)
                 pool, names = self.splits.pool, self.data.class_names
                 answers.check(plan.transfer.select(pool, names, rows)[0])
+
+    def check_arms(self, plans: Sequence[ArmPlan]) -> None:
+        """Check that arms need no more than answers to the samples.
+
+        Args:
+            plans: Arms of the study.
+
+        Raises:
+            ConfigError: If one does.
+        """
+        check_layers(plans, self.data, self.preview)
 
     def preview(self) -> LiveTeacher:
         """Raise an error, because a file of answers has no layers to inspect.
@@ -145,27 +157,6 @@ class AnswersSource:
             settings = f"{teacher.kind} {teacher.combine} {teacher.every_view}"
             self._digest = hashlib.sha256(f"{digest} {settings}".encode()).hexdigest()
         return self._answers
-
-    def _check_inputs(self, plan: ArmPlan) -> None:
-        """Check that students see the inputs that were answered."""
-        name = self.teacher.name
-        if plan.transfer.source is not None:
-            raise ConfigError(
-                f"arms.{plan.name}: {name} has no answers for the inputs of transfer.source="
-                f"{plan.transfer.source.name}. Use transfer.source=null, or a teacher that can be "
-                "run (teacher.from=)."
-            )
-        if plan.views.mixes:
-            raise ConfigError(
-                f"arms.{plan.name}: {name} has no answers for mixtures of two samples (views: "
-                f"{plan.views.name}). Use views=none, or a teacher that can be run (teacher.from=)."
-            )
-        if plan.views.count > 1 and not self.teacher.every_view:
-            raise ConfigError(
-                f"arms.{plan.name}: {name} answers the plain inputs, but students see other views "
-                f"of them ({plan.views.name}). Set views=none to train on the plain inputs, or "
-                "teacher.every_view=true to use the answer to a plain input for each of its views."
-            )
 
 
 def _check_objective(plan: ArmPlan, answers: StoredAnswers) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,6 +62,13 @@ class Teacher:
     Attributes:
         model: Function that builds the untrained teacher; needed to train it, and to load weights
             without a ``model.json``.
+        estimator: Estimator to fit in place of a model: an object with ``fit`` and
+            ``predict_proba``, as those of scikit-learn, or a function from the dataset to one. Each
+            training split and member has its own copy. Of these, the run folder holds the answers
+            to the samples.
+        folds: Number of parts into which the training samples are divided for an estimator. It
+            answers each part after a fit without it, so that its answers to training samples are
+            those to new samples. None for a single fit on all of them.
         epochs: Number of training epochs.
         batch_size: Batch size of the training.
         optimizer: Optimizer of the training.
@@ -90,6 +98,8 @@ class Teacher:
     """
 
     model: Builder | None = None
+    estimator: Any = None
+    folds: int | None = None
     epochs: int = 20
     batch_size: int = 256
     optimizer: Optimizer = field(default_factory=lambda: Optimizer(schedule="one_cycle"))
@@ -123,10 +133,11 @@ class Teacher:
             raise ConfigError(
                 f"teacher.combine={self.combine!r} is unknown; choose one of {', '.join(COMBINE)}."
             )
-        if self.source is None and self.model is None:
+        if self.source is None and self.model is None and self.estimator is None:
             raise ConfigError(
                 "A teacher needs a model to train (teacher.model) or files to load (teacher.from)."
             )
+        self._check_estimator()
         if self.normalization is not None:
             check_normalization(self.normalization)
         if self.size is not None:
@@ -140,6 +151,25 @@ class Teacher:
         for part in self.source or ():
             if isinstance(part, Teacher) and part.source is None:
                 raise ConfigError("A teacher among others has to come from files: set its source.")
+
+    def _check_estimator(self) -> None:
+        estimator = self.estimator
+        if self.folds is not None:
+            check_count("teacher.folds", self.folds)
+            if self.folds < 2 or estimator is None:
+                raise ConfigError(
+                    f"teacher.folds={self.folds} is a number of parts for an estimator: at least "
+                    "2, or null for a single fit. Other teachers have none."
+                )
+        if estimator is None:
+            return
+        if self.model is not None:
+            raise ConfigError("A teacher is a model or an estimator, not both.")
+        if isinstance(estimator, type) or not (hasattr(estimator, "fit") or callable(estimator)):
+            raise ConfigError(
+                f"teacher.estimator={estimator!r} should be an object with fit and predict_proba, "
+                "or a function from the dataset to one."
+            )
 
     def input_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the inputs of a teacher from files.

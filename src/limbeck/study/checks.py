@@ -149,6 +149,42 @@ def check_layers(
             check_features(plan.objective.features, student, preview(), data.blank(1))
 
 
+def check_plain_inputs(plan: ArmPlan, name: str, *, every_view: bool | None = None) -> None:
+    """Check that the students of an arm see the inputs that were answered.
+
+    Args:
+        plan: Arm that learns from answers to the samples.
+        name: Name of the teacher, for messages.
+        every_view: Whether the answer to a plain input also holds for its views. None if there is
+            no such setting.
+
+    Raises:
+        ConfigError: If they see others.
+    """
+    if plan.transfer.source is not None:
+        raise ConfigError(
+            f"arms.{plan.name}: {name} has no answers for the inputs of transfer.source="
+            f"{plan.transfer.source.name}. Use transfer.source=null, or a teacher that can be "
+            "run (teacher.from=)."
+        )
+    if plan.views.mixes:
+        raise ConfigError(
+            f"arms.{plan.name}: {name} has no answers for mixtures of two samples (views: "
+            f"{plan.views.name}). Use views=none, or a teacher that can be run (teacher.from=)."
+        )
+    if plan.views.count > 1 and not every_view:
+        advice = "."
+        if every_view is not None:
+            advice = (
+                ", or teacher.every_view=true to use the answer to a plain input for each of its "
+                "views."
+            )
+        raise ConfigError(
+            f"arms.{plan.name}: {name} answers the plain inputs, but students see other views "
+            f"of them ({plan.views.name}). Set views=none to train on the plain inputs{advice}"
+        )
+
+
 def check_views(views: Views, split: Split, data: Dataset) -> None:
     """Check that views fit the inputs of a split.
 

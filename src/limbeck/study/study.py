@@ -26,7 +26,6 @@ from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, plan_arms
 from limbeck.study.checks import (
     check_bias,
     check_disk,
-    check_layers,
     check_margin,
     check_records,
     check_source,
@@ -199,7 +198,7 @@ class Study:
         check_summary(self.options.name, self.plans, self.data)
         if self._teacher is not None:
             self._teacher.check()
-            check_layers(self.plans, self.data, self._teacher.preview)
+            self._teacher.check_arms(self.plans)
         if not self.options.resume:
             folder = self.run_folder.existing_folder()
             check_disk(folder, self.plans, len(self.seeds), self.data)

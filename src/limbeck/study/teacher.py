@@ -20,8 +20,9 @@ from limbeck.models.files.weights import DESCRIPTION, WEIGHTS
 from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
-from limbeck.study.arms import Builder, Teacher, build
-from limbeck.study.checks import check_views
+from limbeck.study.arms import ArmPlan, Builder, Teacher, build
+from limbeck.study.checks import check_layers, check_plain_inputs, check_views
+from limbeck.study.estimators import build_estimator, fit_estimators, name_of_lookup, no_layers
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
 from limbeck.study.teacher_form import adapt, check_loaded, load_file
@@ -93,10 +94,28 @@ class TeacherSource:
             self._existing = [self._check_models()]
         elif plan.source is not None:
             self._existing = self._load_source(plan)
+        elif plan.estimator is not None:
+            build_estimator(plan, self.data)
         else:
             check_views(plan.views, self.data.train, self.data)
             model = build(_builder(plan), self.data, plan.seed)
             check_vocabulary(model, self.data.class_names, where="teacher.model")
+
+    def check_arms(self, plans: Sequence[ArmPlan]) -> None:
+        """Check that arms need no more of the teacher than it has. Call :meth:`check` first.
+
+        Args:
+            plans: Arms of the study.
+
+        Raises:
+            ConfigError: If an arm needs layers that do not exist, or answers to other inputs than
+                the samples.
+        """
+        check_layers(plans, self.data, self.preview)
+        name = name_of_lookup(self.plan, chain.from_iterable(self._existing))
+        for plan in plans:
+            if name is not None and plan.objective.needs_teacher:
+                check_plain_inputs(plan, name)
 
     @property
     def is_scored(self) -> bool:
@@ -148,6 +167,8 @@ class TeacherSource:
         if self._existing:
             return LiveTeacher(self._existing[0])
         assert self.plan is not None
+        if self.plan.estimator is not None:
+            raise no_layers()
         builder, members = _builder(self.plan), range(self.plan.members)
         return LiveTeacher([build(builder, self.data, self.plan.seed) for _ in members])
 
@@ -232,6 +253,8 @@ class TeacherSource:
         warn_of_damage(damages, "The teacher is")
         if unsaved:
             return None
+        if plan.estimator is not None:
+            return [[load_member(folder / WEIGHTS).model for folder in part] for part in folders]
         empty = partial(build, _builder(plan), self.data, 0)
         return [[load_model(folder, empty).model for folder in part] for part in folders]
 
@@ -239,6 +262,10 @@ class TeacherSource:
         """Train the members for all splits, together if they can be stacked."""
         plan = self.plan
         assert plan is not None
+        if plan.estimator is not None:
+            fitted = fit_estimators(plan, self.splits)
+            self._save(fitted)
+            return [[*members] for members in fitted]
         seeds = list(range(plan.seed, plan.seed + plan.members * self.splits.count))
         models = [build(_builder(plan), self.data, seed) for seed in seeds]
         if self.together and reason_not_to_stack(models[0], len(models)) is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, TeacherError, UntrustedFileError
@@ -24,12 +24,16 @@ from limbeck.models.huggingface.image import is_image_classifier, load_image_cla
 from limbeck.run.folder import RunFolder, members_in
 from limbeck.run.saved_files import check_model_folders, run_of_model
 from limbeck.teacher.adapter import adapter_of
+from limbeck.teacher.lookup import LookupTeacher
 from limbeck.teacher.onnx_file import read_onnx
 from limbeck.teacher.onnx_model import ONNX_FILE, OnnxTeacher
 from limbeck.teacher.program import SUFFIX, load_program
 
-ADAPTERS, ONNX_CLASS = "limbeck.teacher.", "limbeck.teacher.onnx_model.OnnxTeacher"
-"""Start of the classes of adapters in ``model.json``, and the one of which there is a copy."""
+ADAPTERS = "limbeck.teacher."
+"""Start of the classes of adapters in ``model.json``."""
+ONNX_CLASS = "limbeck.teacher.onnx_model.OnnxTeacher"
+LOOKUP_CLASS = "limbeck.teacher.lookup.LookupTeacher"
+"""The adapters of which there is a copy."""
 ANSWERS = (".csv", ".parquet", ".jsonl")
 """Suffixes of files that hold no model, but perhaps the answers of one."""
 BUNDLE = runtime.METADATA
@@ -103,7 +107,8 @@ def load_member(
 ) -> LoadedModel:
     """Load a model from its file of weights, see :func:`~limbeck.models.load_model`.
 
-    Of an ONNX teacher, the copy in the run folder is loaded.
+    Of an ONNX teacher, the copy in the run folder is loaded; of an estimator that was fitted in the
+    run, its answers.
 
     Raises:
         NoCopyError: If it was an object of a Python program.
@@ -113,7 +118,7 @@ def load_member(
     description = _adapter_description(file)
     if description is None:
         return load_model(file, build, trust_pickle=trust_pickle, key=key)
-    if description["class"] != ONNX_CLASS:
+    if description["class"] not in (ONNX_CLASS, LOOKUP_CLASS):
         raise NoCopyError(
             f"{file.parent}: the teacher was an object of a Python program "
             f"({description.get('name')}), of which a run folder holds no copy. Pass it again in "
@@ -147,17 +152,18 @@ def _adapter_description(file: Path) -> dict[str, Any] | None:
 
 
 def _load_copy(file: Path, description: dict[str, Any]) -> nn.Module:
-    """Load the copy of an ONNX model in a run folder."""
-    names = description.get("class_names")
-    classes = len(names) if isinstance(names, list) else None
-    name = str(description.get("name"))
-    adapter = OnnxTeacher(read_onnx(file.with_name(ONNX_FILE)), name, classes=classes)
-    model: nn.Module = adapter
+    """Load the copy of an ONNX model in a run folder, or the answers of an estimator."""
+    saved = {key.rpartition(".")[2]: value for key, value in read_weights(file).items()}
+    model: nn.Module
+    if description["class"] == LOOKUP_CLASS:
+        model = LookupTeacher.from_weights(str(description.get("name")), saved, file)
+    else:
+        model = _load_onnx(file, description, saved.get("digest"))
     normalize = description.get("normalize")
     try:
         if normalize is not None:
             mean, std = normalize["mean"], normalize["std"]
-            model = Normalized(adapter, mean, std, size=normalize.get("size"))
+            model = Normalized(model, mean, std, size=normalize.get("size"))
     except (ConfigError, LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise UntrustedFileError(
             f"{file.with_name(DESCRIPTION)}: its normalisation is damaged ({error})."
@@ -165,14 +171,21 @@ def _load_copy(file: Path, description: dict[str, Any]) -> nn.Module:
     outputs = description.get("outputs")
     if outputs is not None:
         model = with_map(model, outputs, file.with_name(DESCRIPTION))
-    saved = {key.rpartition(".")[2]: value for key, value in read_weights(file).items()}
-    digest = saved.get("digest")
+    return model.eval()
+
+
+def _load_onnx(file: Path, description: dict[str, Any], digest: Tensor | None) -> OnnxTeacher:
+    """Load the copy of an ONNX model, after a check that it is the one of a digest."""
+    names = description.get("class_names")
+    classes = len(names) if isinstance(names, list) else None
+    name = str(description.get("name"))
+    adapter = OnnxTeacher(read_onnx(file.with_name(ONNX_FILE)), name, classes=classes)
     if digest is None or not torch.equal(digest, adapter.digest):
         raise UntrustedFileError(
             f"{file.with_name(ONNX_FILE)} is damaged or was changed: its SHA-256 differs from the "
             f"one in {file}."
         )
-    return model.eval()
+    return adapter
 
 
 def _is_bundle(path: Path) -> bool:

@@ -23,8 +23,6 @@ from limbeck.cli.config.command import Command
 from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
 from limbeck.cli.config.teacher import (
-    NO_TEACHER_KEYS,
-    TEACHER_KEYS,
     check_no_form,
     check_trust,
     checks_teacher,
@@ -32,6 +30,7 @@ from limbeck.cli.config.teacher import (
     sources_of,
     take_answers,
     take_form,
+    teacher_keys,
 )
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
@@ -206,9 +205,7 @@ def _check(settings: dict[str, Any]) -> None:
         "transfer": _field_names(TransferSet),
         "optimizer": _field_names(Optimizer),
     }
-    teacher = settings.get("teacher", {})
-    is_trained = teacher.get("model") is not None or "epochs" in teacher
-    sections["teacher"] = TEACHER_KEYS if is_trained else NO_TEACHER_KEYS
+    sections["teacher"] = teacher_keys(settings.get("teacher", {}))
     check_sections(settings, sections)
     if not isinstance(settings["recipe"], str) or not settings["recipe"]:
         raise ConfigError(
@@ -358,28 +355,30 @@ class _Builder:
         trust = check_trust(settings.pop("trust_pickle", False))
         settings.pop("check", None)
         model = settings.pop("model")
-        if model is None and source is None:
+        estimator = settings.pop("estimator", None)
+        if model is None and source is None and estimator is None:
             check_no_form(form)
             return None
         if model is not None:
             model = self.objects.create_function(model, "teacher.model")
         if not settings:  # teacher=none with teacher.from
             return Teacher(model=model, source=source, key=key, trust_pickle=trust, **form)
+        if self.quick and type(settings["members"]) is int:
+            settings["members"] = min(settings["members"], 2)
+        loading = {"source": source, "key": key, "trust_pickle": trust, **form}
+        if estimator is not None:
+            estimator = self.objects.create(estimator, object, "teacher.estimator")
+            return Teacher(estimator=estimator, **loading, **settings)
         epochs = check_count("teacher.epochs", settings.pop("epochs"))
         views = settings.pop("views")
         if views is None:
             views = self.settings["views"]
-        if self.quick and type(settings["members"]) is int:
-            settings["members"] = min(settings["members"], 2)
         return Teacher(
             model=model,
             views=self._views(views, "teacher.views"),
             optimizer=_record(Optimizer, settings.pop("optimizer"), "teacher.optimizer"),
             epochs=self._limit_epochs(epochs),
-            source=source,
-            key=key,
-            trust_pickle=trust,
-            **form,
+            **loading,
             **settings,
         )
 

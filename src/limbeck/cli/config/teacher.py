@@ -26,7 +26,20 @@ TEACHER_KEYS = (
     "seed",
     *SOURCE_KEYS,
 )
+ESTIMATOR_KEYS = ("model", "estimator", "folds", "members", "combine", "seed", *SOURCE_KEYS)
 NO_TEACHER_KEYS = ("model", *SOURCE_KEYS)
+
+
+def teacher_keys(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys that the group ``teacher`` may have.
+
+    Args:
+        settings: Settings of the group.
+    """
+    if "estimator" in settings:
+        return ESTIMATOR_KEYS
+    is_trained = settings.get("model") is not None or "epochs" in settings
+    return TEACHER_KEYS if is_trained else NO_TEACHER_KEYS
 
 
 def take_answers(settings: dict[str, Any]) -> Answers | None:

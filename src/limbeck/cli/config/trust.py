@@ -50,6 +50,7 @@ BUILDERS = frozenset(
         "limbeck.models.MLP",
         "limbeck.models.TimmModel",
         "limbeck.models.TorchvisionModel",
+        "limbeck.teacher.boosting.boosted_trees",
         "limbeck.training.generator.Generated",
         "limbeck.training.loggers.tensorboard_logger",
     }

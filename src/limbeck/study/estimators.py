@@ -1,0 +1,180 @@
+"""Teachers that are estimators of scikit-learn's interface, fitted in the run.
+
+An estimator has no file that is safe to load. So its answers to the samples are kept.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limbeck._base.errors import ConfigError, LimbeckError, TeacherError
+from limbeck._base.signals import check_interrupt
+from limbeck.data import Dataset, Split
+from limbeck.data.dataset import as_float
+from limbeck.data.randomness import random_order
+from limbeck.data.resampling import ResampledSplits
+from limbeck.study.arms import Teacher
+from limbeck.teacher.adapter import adapter_of
+from limbeck.teacher.estimator import EstimatorTeacher
+from limbeck.teacher.lookup import LookupTeacher, input_keys
+
+BATCH = 4096
+"""Number of inputs that an estimator answers at once."""
+
+
+def build_estimator(plan: Teacher, data: Dataset) -> Any:
+    """Return the estimator of a teacher, not yet fitted.
+
+    Args:
+        plan: Teacher with an estimator.
+        data: Dataset of the study.
+
+    Raises:
+        ConfigError: If it is none, or the dataset is text.
+    """
+    if data.positions is not None:
+        raise ConfigError(
+            f"teacher.estimator is for classifiers, but {data.name} is a text to continue. Choose "
+            "a language model, such as teacher=gpt."
+        )
+    estimator = plan.estimator
+    if not hasattr(estimator, "fit"):
+        assert callable(estimator)
+        try:
+            estimator = estimator(data)
+        except LimbeckError:
+            raise
+        except Exception as error:  # a function of the user may raise anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ConfigError(f"teacher.estimator could not be built: {reason}.") from error
+    if not hasattr(estimator, "fit") or not hasattr(estimator, "predict_proba"):
+        raise ConfigError(
+            f"teacher.estimator is of type {type(estimator).__name__}; expected an object with fit "
+            "and predict_proba, as a classifier of scikit-learn."
+        )
+    return estimator
+
+
+def name_of_lookup(plan: Teacher | None, models: Iterable[nn.Module]) -> str | None:
+    """Return the name of a teacher that answers the samples alone; None for others.
+
+    Args:
+        plan: Teacher to train or to load; None for models.
+        models: Models that exist already.
+    """
+    if plan is not None and plan.source is None and plan.estimator is not None:
+        return type(plan.estimator).__name__ if hasattr(plan.estimator, "fit") else "The estimator"
+    for model in models:
+        adapter = adapter_of(model)
+        if isinstance(adapter, LookupTeacher):
+            return adapter.name
+    return None
+
+
+def no_layers() -> ConfigError:
+    """Return the error that an estimator has no layers to inspect."""
+    return ConfigError(
+        "objective.features needs layers of the teacher, but an estimator has none. Choose a "
+        "neural network, such as teacher=mlp."
+    )
+
+
+def fit_estimators(plan: Teacher, splits: ResampledSplits) -> list[list[LookupTeacher]]:
+    """Fit the members of the teacher of each split, and record their answers to all samples.
+
+    Args:
+        plan: Teacher with an estimator.
+        splits: Training and validation splits of the study.
+
+    Raises:
+        TeacherError: If an estimator cannot be fitted, or returns no probabilities.
+    """
+    estimator = build_estimator(plan, splits.data)
+    inputs = torch.cat([splits.pool.inputs, splits.data.val.inputs, splits.data.test_inputs])
+    # a blank input is the one that checks of a model use
+    inputs = torch.cat([inputs, torch.zeros_like(inputs[:1])])
+    keys = torch.cat([input_keys(as_float(part)) for part in inputs.split(BATCH)])
+    keys, first = _first_of_each(keys)
+    fitting = _Fitting(estimator, splits.data, keys, inputs[first], plan.folds)
+    teachers = []
+    for number in range(splits.count):
+        seeds = range(plan.seed + number * plan.members, plan.seed + (number + 1) * plan.members)
+        teachers.append([fitting.fit(splits.train(number), seed) for seed in seeds])
+    return teachers
+
+
+class _Fitting:
+    """Fitting of an estimator, and its answers to the samples of a dataset.
+
+    Args:
+        estimator: Estimator that is copied, not fitted.
+        data: Dataset of the study.
+        keys: Keys of the inputs, int64 ``[N]``, ascending.
+        inputs: All different inputs, ``[N, ...]``.
+        folds: Number of parts of the training samples, see :class:`~limbeck.Teacher`; None for a
+            single fit.
+    """
+
+    def __init__(
+        self, estimator: Any, data: Dataset, keys: Tensor, inputs: Tensor, folds: int | None
+    ):
+        self.estimator, self.data, self.folds = estimator, data, folds
+        self.keys, self.inputs = keys, inputs
+
+    def fit(self, train: Split, seed: int) -> LookupTeacher:
+        """Fit a copy of the estimator on a training split, and record its answers."""
+        teacher = self._fit_on(train, seed)
+        logits = _answers(teacher, self.inputs)
+        if self.folds is not None:
+            self._answer_by_folds(logits, train, seed)
+        check_interrupt()
+        return LookupTeacher(teacher.name, self.keys, logits)
+
+    def _answer_by_folds(self, logits: Tensor, train: Split, seed: int) -> None:
+        """Replace the answers to training samples by those of fits without them."""
+        assert self.folds is not None
+        keys = torch.cat([input_keys(as_float(part)) for part in train.inputs.split(BATCH)])
+        rows = torch.searchsorted(self.keys, keys)
+        unique = rows.unique()  # copies of a sample are in one fold
+        folds = torch.empty(len(unique), dtype=torch.int64)
+        folds[random_order(len(unique), seed)] = torch.arange(len(unique)) % self.folds
+        fold_of = torch.full((len(self.keys),), -1).scatter(0, unique, folds)
+        for fold in range(self.folds):
+            is_left_out = fold_of[rows] == fold
+            teacher = self._fit_on(train.take((~is_left_out).nonzero().flatten()), seed)
+            answered = unique[folds == fold]
+            logits[answered] = _answers(teacher, self.inputs[answered])
+            check_interrupt()
+
+    def _fit_on(self, train: Split, seed: int) -> EstimatorTeacher:
+        from sklearn.base import clone
+
+        features = as_float(train.inputs).flatten(1).numpy()
+        try:
+            estimator = clone(self.estimator)
+            parameters = estimator.get_params()
+            if "random_state" in parameters and parameters["random_state"] is None:
+                estimator.set_params(random_state=seed)
+            estimator.fit(features, train.labels.numpy())
+        except MemoryError:
+            raise
+        except Exception as error:  # libraries and their versions raise various errors
+            reason = " ".join(str(error).split())[:300]
+            raise TeacherError(
+                f"{type(self.estimator).__name__} could not be fitted on the training split: "
+                f"{type(error).__name__}: {reason}."
+            ) from error
+        return EstimatorTeacher(estimator, [str(number) for number in range(self.data.classes)])
+
+
+def _answers(teacher: EstimatorTeacher, inputs: Tensor) -> Tensor:
+    return torch.cat([teacher(as_float(part)) for part in inputs.split(BATCH)])
+
+
+def _first_of_each(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the different keys, ascending, and the row of each."""
+    unique, rows = np.unique(keys.numpy(), return_index=True)
+    return torch.from_numpy(unique), torch.from_numpy(rows)
