@@ -1,13 +1,20 @@
-"""Hints and attention transfer against their papers' formulas, written as loops, and what they
-refuse.
-"""
+"""Losses between layers against their papers' formulas, written as loops, and what they refuse."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
+from scipy.stats import entropy
 
 from limbeck._base.errors import ConfigError
-from limbeck.losses import Feature, Objective, attention_loss, hint_loss
+from limbeck.losses import (
+    Feature,
+    Objective,
+    attention_loss,
+    cosine_loss,
+    hint_loss,
+    relation_loss,
+)
 from limbeck.losses.features import feature_loss, pool_to_common_size, projection
 
 
@@ -146,7 +153,7 @@ def test_half_precision_is_compared_in_float32():
     [
         (
             {"kind": "hints", "student": "a", "teacher": "b"},
-            "kind='hints' is unknown. Choose one of hint, attention",
+            "kind='hints' is unknown. Choose one of hint, cosine, attention, relation",
         ),
         ({"kind": "hint", "student": "a"}, "expected settings as in"),
         (
@@ -181,10 +188,68 @@ def test_features_are_a_list(features):
 
 
 def test_features_are_plain_values_in_a_summary_and_need_a_teacher():
-    settings = {"kind": "hint", "student": "a", "teacher": "b", "weight": 2.0}
+    settings = {"kind": "hint", "student": "a", "teacher": "b", "weight": 2.0, "heads": 1}
     objective = Objective(hard_weight=1, soft_weight=0, features=[settings])
     assert objective.as_dict()["features"] == [settings]
     assert objective == Objective(hard_weight=1, soft_weight=0, features=[Feature(**settings)])
     assert objective.needs_teacher
     assert hash(objective)
     assert Objective(hard_weight=0, soft_weight=0, features=[settings]).needs_teacher
+
+
+MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]])
+
+
+def test_cosine_is_the_loss_of_distilbert():
+    """Sanh et al. 2019 train with PyTorch's cosine embedding loss over all tokens."""
+    z, v = randn(2, 6, 8), randn(2, 6, 8, seed=1)
+    tokens = torch.nn.CosineEmbeddingLoss(reduction="none")(
+        z.flatten(0, 1), v.flatten(0, 1), torch.ones(12, dtype=torch.float64)
+    )
+    torch.testing.assert_close(cosine_loss(z, v), tokens.view(2, 6).mean(1))
+    torch.testing.assert_close(cosine_loss(z[:, 0], v[:, 0]), tokens.view(2, 6)[:, 0])
+
+
+def test_relation_equals_the_papers_formula():
+    """Wang et al. 2021, equations 2 to 5, written as loops."""
+    z, v, heads, length = randn(2, 6, 8), randn(2, 6, 12, seed=1), 4, 6
+    result = relation_loss(z, v, heads=heads)
+    for b in range(2):
+        total = 0.0
+        for head in range(heads):
+            own = z[b].numpy()[:, head * 2 : head * 2 + 2]
+            other = v[b].numpy()[:, head * 3 : head * 3 + 3]
+            for token in range(length):
+                r_s = softmax(own @ own[token] / np.sqrt(2))
+                r_t = softmax(other @ other[token] / np.sqrt(3))
+                total += entropy(r_t, r_s)
+        assert result[b].item() == pytest.approx(total / (heads * length), rel=1e-9)
+    torch.testing.assert_close(relation_loss(z, z, heads=heads), torch.zeros(2).double())
+
+
+@pytest.mark.parametrize("kind", ["hint", "cosine", "attention", "relation"])
+def test_padding_changes_no_loss(kind):
+    """The loss of a text alone is that of the text at the start of a longer row."""
+    z, v = randn(2, 6, 8), randn(2, 6, 8, seed=1)
+    project = torch.nn.Identity()
+    result = feature_loss(feature(kind), z, v, project, MASK)
+    whole = feature_loss(feature(kind), z[:1], v[:1], project)
+    alone = feature_loss(feature(kind), z[1:, :3], v[1:, :3], project)
+    torch.testing.assert_close(result, torch.cat([whole, alone]))
+    z[1, 3:], v[1, 3:] = 1e3, -1e3
+    torch.testing.assert_close(feature_loss(feature(kind), z, v, project, MASK), result)
+
+
+def test_cosine_projects_only_layers_of_other_widths():
+    assert not list(projection(feature("cosine"), (2, 6, 8), (2, 6, 8)).parameters())
+    project = projection(feature("cosine"), (2, 6, 8), (2, 6, 3))
+    assert [tuple(p.shape) for p in project.parameters()] == [(3, 8), (3,)]
+
+
+def test_heads_have_to_divide_both_widths():
+    with pytest.raises(ConfigError, match="heads=3 should divide the widths of a and b, 6 and 8"):
+        projection(feature("relation", heads=3), (2, 6, 6), (2, 6, 8))
+    with pytest.raises(ConfigError, match="heads=2 is for kind: relation, not hint"):
+        feature("hint", heads=2)
+    with pytest.raises(ConfigError, match="heads=0"):
+        feature("relation", heads=0)

@@ -1,5 +1,7 @@
 """Optimizers and schedules, given as an instance, a function or settings."""
 
+import math
+
 import lightning as L
 import pytest
 import torch
@@ -140,3 +142,21 @@ def test_a_frozen_student_is_refused(data):
     student = net(0).requires_grad_(False)
     with pytest.raises(ConfigError, match="no parameters to train"):
         limbeck.train(student, [data.tensors], epochs=1, progress=False)
+
+
+def test_the_linear_schedule_is_that_of_transformers():
+    transformers = pytest.importorskip("transformers")
+
+    rates = []
+    for steps in (1, 7, 25):
+        weight = torch.nn.Parameter(torch.zeros(1))
+        optimizer, scheduler = Optimizer(lr=0.5, schedule="linear").build([weight], steps)
+        other = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        warm_up = math.ceil(0.1 * steps)
+        theirs = transformers.get_linear_schedule_with_warmup(other, warm_up, steps)
+        for _ in range(steps):
+            rates.append((optimizer.param_groups[0]["lr"], other.param_groups[0]["lr"]))
+            for part in (optimizer, scheduler, other, theirs):
+                part.step()
+    assert all(ours == pytest.approx(expected, abs=1e-12) for ours, expected in rates)
+    assert max(ours for ours, _ in rates) == 0.5

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
         reverse_kl,
         standardised,
     )
-    from limbeck.losses.features import Feature, attention_loss, hint_loss
+    from limbeck.losses.features import (
+        Feature,
+        attention_loss,
+        cosine_loss,
+        hint_loss,
+        relation_loss,
+    )
     from limbeck.losses.hard import (
         HARD_LOSSES,
         hard_loss,
@@ -52,6 +58,7 @@ __all__ = [
     "attention_loss",
     "balanced_weights",
     "chunked_loss",
+    "cosine_loss",
     "cross_entropy",
     "decoupled",
     "hard_loss",
@@ -59,6 +66,7 @@ __all__ = [
     "is_labelled",
     "jensen_shannon",
     "kl_divergence",
+    "relation_loss",
     "relational",
     "reverse_kl",
     "smoothed_cross_entropy",
@@ -81,7 +89,7 @@ _MODULES = {
         "reverse_kl",
         "standardised",
     ),
-    "features": ("Feature", "attention_loss", "hint_loss"),
+    "features": ("Feature", "attention_loss", "cosine_loss", "hint_loss", "relation_loss"),
     "hard": (
         "HARD_LOSSES",
         "hard_loss",

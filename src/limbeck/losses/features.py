@@ -1,19 +1,24 @@
-"""Losses between layers of student and teacher: hints and attention transfer."""
+"""Losses between layers of student and teacher: hints, cosines, attention and relations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limbeck._base.checks import closest
+from limbeck._base.checks import check_count, closest
 from limbeck._base.errors import ConfigError
 from limbeck.losses.base import MAX_NUMBER, is_number
 from limbeck.losses.divergences import upcast
 
-DIMENSIONS = {"hint": (2, 3, 4), "attention": (3, 4)}
+DIMENSIONS = {"hint": (2, 3, 4), "cosine": (2, 3), "attention": (3, 4), "relation": (3,)}
 """Numbers of dimensions of the layers that each kind of loss can compare."""
+PROJECTED = ("hint", "cosine")
+"""Kinds of losses that compare layers feature by feature."""
+OUT_OF_REACH = -1e4
+"""Score of a token that is no token, whose softmax is 0."""
 
 FORMS = {
     2: "[B, features]",
@@ -27,11 +32,13 @@ class Feature:
     """A layer of the student that is guided by a layer of the teacher.
 
     Attributes:
-        kind: Name of the loss: ``hint`` (Romero et al. 2015, :func:`hint_loss`) or ``attention``
-            (Zagoruyko and Komodakis 2017, :func:`attention_loss`).
+        kind: Name of the loss: ``hint`` (Romero et al. 2015, :func:`hint_loss`), ``cosine`` (Sanh
+            et al. 2019, :func:`cosine_loss`), ``attention`` (Zagoruyko and Komodakis 2017,
+            :func:`attention_loss`) or ``relation`` (Wang et al. 2021, :func:`relation_loss`).
         student: Path of the student's layer, as in ``features.3``.
         teacher: Path of the teacher's layer.
         weight: Weight of the loss.
+        heads: Number of parts of the features of a ``relation``, a divisor of both widths.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -41,6 +48,7 @@ class Feature:
     student: str
     teacher: str
     weight: float = 1.0
+    heads: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in DIMENSIONS:
@@ -59,6 +67,12 @@ class Feature:
             raise ConfigError(
                 f"objective.features: weight={self.weight!r} is not valid: expected a number "
                 f"above 0, at most {MAX_NUMBER:,.0f}."
+            )
+        check_count("objective.features: heads", self.heads)
+        if self.heads != 1 and self.kind != "relation":
+            raise ConfigError(
+                f"objective.features: heads={self.heads} is for kind: relation, not {self.kind}. "
+                "Remove heads."
             )
 
     @classmethod
@@ -89,7 +103,7 @@ class Feature:
         return f"{self.kind} {self.student} from {self.teacher}"
 
 
-def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def hint_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     r"""Compute half the mean squared distance between projected student layer and teacher layer.
 
     .. math:: \frac{1}{2 n} \lVert r(g) - h \rVert^2
@@ -99,6 +113,8 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: Projected layer r(g), ``[B, ...]``.
         teacher: Layer h, of the same shape.
+        mask: Whether a position has a token, ``[B, L]``, for layers ``[B, L, D]`` of texts of
+            different lengths; None for all.
 
     Returns:
         ``[B]``.
@@ -106,10 +122,35 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     References:
         Romero et al., "FitNets: Hints for Thin Deep Nets", 2015, equation 3.
     """
-    return (upcast(student) - upcast(teacher)).square().flatten(1).mean(1) / 2
+    squares = (upcast(student) - upcast(teacher)).square()
+    if mask is not None:
+        return _token_mean(squares.mean(-1), mask) / 2
+    return squares.flatten(1).mean(1) / 2
 
 
-def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+    r"""Compute 1 minus the cosine similarity of projected student layer and teacher layer.
+
+    .. math:: 1 - \frac{r(g) \cdot h}{\lVert r(g) \rVert \lVert h \rVert}
+
+    For tokens it is the mean over them, as in the training of DistilBERT.
+
+    Args:
+        student: Projected layer r(g), ``[B, D]`` or ``[B, L, D]``.
+        teacher: Layer h, of the same shape.
+        mask: Whether a position has a token, ``[B, L]``; None for all.
+
+    Returns:
+        ``[B]``, from 0 to 2.
+
+    References:
+        Sanh et al., "DistilBERT, a distilled version of BERT", 2019, section 3.
+    """
+    distance = 1 - F.cosine_similarity(upcast(student), upcast(teacher), dim=-1)
+    return distance if distance.ndim == 1 else _token_mean(distance, mask)
+
+
+def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     r"""Compute half the squared distance between two attention maps of norm 1.
 
     .. math:: \frac{1}{2} \left\lVert \frac{Q_S}{\lVert Q_S \rVert} - \frac{Q_T}{\lVert Q_T \rVert}
@@ -123,6 +164,7 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
         student: Activations ``[B, C, H, W]``, or ``[B, L, D]`` of tokens.
         teacher: Activations of the same form. The number of channels may differ. If the maps differ
             in size, the larger one is pooled to the smaller.
+        mask: Whether a position has a token, ``[B, L]``; None for all.
 
     Returns:
         ``[B]``.
@@ -131,9 +173,56 @@ def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
         Zagoruyko and Komodakis, "Paying More Attention to Attention", 2017, equation 2.
     """
     q_s, q_t = pool_to_common_size(_attention_map(student), _attention_map(teacher))
+    if mask is not None:
+        q_s, q_t = q_s * mask, q_t * mask
     q_s = F.normalize(q_s.flatten(1), dim=1)
     q_t = F.normalize(q_t.flatten(1), dim=1)
     return (q_s - q_t).square().sum(1) / 2
+
+
+def relation_loss(
+    student: Tensor, teacher: Tensor, mask: Tensor | None = None, *, heads: int = 1
+) -> Tensor:
+    r"""Compute the divergence of the relations between tokens in student and teacher.
+
+    .. math:: \frac{1}{A L} \sum_{a=1}^{A} \sum_{t=1}^{L} \mathrm{KL}(R^T_{a,t} \Vert R^S_{a,t}),
+        \quad R_a = \mathrm{softmax}\!\left(\frac{X_a X_a^\top}{\sqrt{d}}\right)
+
+    :math:`X_a` is a part of the features of all tokens, of width d. As layers take the linear ones
+    of the queries, keys and values of an attention (MiniLM); their widths may differ.
+
+    Args:
+        student: Layer ``[B, L, D]``.
+        teacher: Layer ``[B, L, D']``.
+        mask: Whether a position has a token, ``[B, L]``; None for all.
+        heads: Number of parts A, a divisor of D and D'.
+
+    Returns:
+        ``[B]``.
+
+    References:
+        Wang et al., "MiniLMv2: Multi-Head Self-Attention Relation Distillation", 2021, equation 5.
+    """
+    log_s, log_t = _log_relations(student, heads, mask), _log_relations(teacher, heads, mask)
+    divergence = (log_t.exp() * (log_t - log_s)).sum(-1).mean(1)  # [B, L]
+    return _token_mean(divergence, mask)
+
+
+def _log_relations(features: Tensor, heads: int, mask: Tensor | None) -> Tensor:
+    """Logarithm of the relations ``[B, A, L, L]`` of features ``[B, L, D]``."""
+    parts = upcast(features).unflatten(-1, (heads, -1)).transpose(1, 2)
+    scores = parts @ parts.mT / parts.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask.bool()[:, None, None], OUT_OF_REACH)
+    return torch.log_softmax(scores, -1)
+
+
+def _token_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean over the tokens of each sample, ``[B]``, of values ``[B, L]``."""
+    if mask is None:
+        return values.mean(1)
+    mask = mask.to(values.dtype)
+    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
 def _attention_map(activations: Tensor) -> Tensor:
@@ -162,7 +251,8 @@ def pool_to_common_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tenso
 def projection(feature: Feature, student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
     """Create the module that maps a layer of the student to the size of the teacher's layer.
 
-    For a hint it is a 1 x 1 convolution or a linear layer, for attention the identity.
+    For a hint it is a 1 x 1 convolution or a linear layer; for a cosine a linear layer if the sizes
+    differ; for attention and relations the identity.
 
     Args:
         feature: Paths of the layers.
@@ -180,7 +270,13 @@ def projection(feature: Feature, student: Sequence[int], teacher: Sequence[int])
             f"of shape {_format(student)}, with the teacher's {feature.teacher}, of shape "
             f"{_format(teacher)}. Both have to be {' or both '.join(FORMS[n] for n in dimensions)}."
         )
-    if feature.kind == "attention":
+    if feature.kind == "relation" and (student[-1] % feature.heads or teacher[-1] % feature.heads):
+        raise ConfigError(
+            f"objective.features: heads={feature.heads} should divide the widths of "
+            f"{feature.student} and {feature.teacher}, {student[-1]} and {teacher[-1]}."
+        )
+    is_same = feature.kind == "cosine" and student[-1] == teacher[-1]
+    if feature.kind not in PROJECTED or is_same:
         return nn.Identity()
     if len(student) == 4:
         return nn.Conv2d(student[1], teacher[1], 1)
@@ -192,12 +288,30 @@ def _format(shape: Sequence[int]) -> str:
 
 
 def feature_loss(
-    feature: Feature, student: Tensor, teacher: Tensor, projection: nn.Module
+    feature: Feature,
+    student: Tensor,
+    teacher: Tensor,
+    projection: nn.Module,
+    mask: Tensor | None = None,
 ) -> Tensor:
-    """Compute the unweighted loss of one feature from the outputs of its layers, ``[B]``."""
+    """Compute the unweighted loss of one feature from the outputs of its layers, ``[B]``.
+
+    Args:
+        feature: Kind of the loss.
+        student: Output of the student's layer.
+        teacher: Output of the teacher's layer.
+        projection: Module of :func:`projection`.
+        mask: Whether a position has a token, ``[B, L]``, for layers ``[B, L, D]``; None for all.
+    """
     teacher = teacher.detach()
+    if student.ndim != 3:
+        mask = None
     if feature.kind == "attention":
-        return attention_loss(student, teacher)
+        return attention_loss(student, teacher, mask)
+    if feature.kind == "relation":
+        return relation_loss(student, teacher, mask, heads=feature.heads)
+    if feature.kind == "cosine":
+        return cosine_loss(projection(student), teacher, mask)
     if student.ndim == 4:
         student, teacher = pool_to_common_size(student, teacher)
-    return hint_loss(projection(student), teacher)
+    return hint_loss(projection(student), teacher, mask)

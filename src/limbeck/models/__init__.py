@@ -6,6 +6,7 @@ from limbeck.models.convnet import ConvNet
 from limbeck.models.files.weights import LoadedModel, load_model, load_weights, save_model
 from limbeck.models.gpt import GPT
 from limbeck.models.graded import Graded
+from limbeck.models.huggingface.classifier import HuggingFaceClassifier
 from limbeck.models.huggingface.model import HuggingFace
 from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
@@ -24,6 +25,7 @@ __all__ = [
     "Graded",
     "HasLastLayer",
     "HuggingFace",
+    "HuggingFaceClassifier",
     "LastLayer",
     "LoadedModel",
     "Normalized",

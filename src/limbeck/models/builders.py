@@ -47,6 +47,11 @@ _ENTRIES = (
     Builder("encoder", "limbeck.models.text_encoder.TextEncoder", reads_tokens=True),
     Builder("gpt", "limbeck.models.gpt.GPT", reads_tokens=True),
     Builder("huggingface", "limbeck.models.huggingface.model.HuggingFace", reads_tokens=True),
+    Builder(
+        "huggingface_classifier",
+        "limbeck.models.huggingface.classifier.HuggingFaceClassifier",
+        reads_tokens=True,
+    ),
 )
 
 BUILDERS: dict[str, Builder] = {builder.name: builder for builder in _ENTRIES}

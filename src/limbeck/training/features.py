@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
-from limbeck.data.inputs import ModelInputs, call, map_inputs
+from limbeck.data.inputs import Inputs, ModelInputs, call, map_inputs
 from limbeck.losses.features import Feature, feature_loss, projection
 from limbeck.models import Normalized, OutputMap
+from limbeck.models.huggingface.base import TransformersModel
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.fabric import eval_mode
 
@@ -30,9 +31,10 @@ def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
         ConfigError: If there is no such layer; the message suggests similar names.
     """
     model = model.net if isinstance(model, OutputMap) else model
-    inner = model.net if isinstance(model, Normalized) else model
+    is_wrapper = isinstance(model, (Normalized, TransformersModel))
+    inner: nn.Module = model.net if is_wrapper else model  # type: ignore[assignment]
     names = [name for name, _ in inner.named_modules() if name]
-    if isinstance(model, Normalized) and path not in names:
+    if is_wrapper and path not in names:
         path = path.removeprefix("net.")
     if path in names:
         return inner.get_submodule(path)
@@ -120,6 +122,8 @@ class FeatureTerm(nn.Module):
 
     def _recorder(self, side: int, i: int) -> Callable[[nn.Module, object, object], None]:
         def record(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, tuple) and output:  # such as features and attention weights
+                output = output[0]
             if isinstance(output, Tensor):
                 self._outputs[side, i] = output.clone()  # the next layer may work in place
 
@@ -171,15 +175,43 @@ class FeatureTerm(nn.Module):
         self.projections = nn.ModuleList(projections)
         self._outputs = {}
 
-    def forward(self) -> Tensor:
-        """Weighted sum of the losses of the recorded outputs, ``[B]``."""
+    def forward(self, x: ModelInputs) -> Tensor:
+        """Weighted sum of the losses of the recorded outputs, ``[B]``.
+
+        Args:
+            x: Inputs of the student. Padding of texts is left out of the losses.
+        """
         pairs, self._outputs = self._pairs(), {}
+        mask = token_mask(x, self._models[0])
         terms = []
         for feature, (own, other), project in zip(
             self.features, pairs, self.projections, strict=True
         ):
-            terms.append(feature.weight * feature_loss(feature, own, other, project))
+            loss = feature_loss(feature, own, other, project, _fitting(mask, own))
+            terms.append(feature.weight * loss)
         return torch.stack(terms).sum(0)
+
+
+def token_mask(x: ModelInputs, student: nn.Module) -> Tensor | None:
+    """Whether a position of texts has a token, ``[B, L]``; None for other inputs.
+
+    It is the ``attention_mask`` of a batch, or found by the id of the padding that a model has.
+
+    Args:
+        x: Inputs of the student.
+        student: Student.
+    """
+    if isinstance(x, Inputs):
+        return x.by_name.get("attention_mask")
+    padding = getattr(student, "padding", None)
+    if type(padding) is not int or x.ndim != 2 or x.is_floating_point():
+        return None
+    return x != padding
+
+
+def _fitting(mask: Tensor | None, output: Tensor) -> Tensor | None:
+    """Return the mask of the tokens of an output ``[B, L, D]``; None if it has another form."""
+    return mask if mask is not None and mask.shape == output.shape[:2] else None
 
 
 def _describe(signal: TeacherSignal | None) -> str:

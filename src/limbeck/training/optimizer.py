@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 from limbeck._base.errors import ConfigError
 
@@ -19,7 +19,9 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
-SCHEDULES = ("constant", "one_cycle", "cosine")
+SCHEDULES = ("constant", "one_cycle", "cosine", "linear")
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate of ``linear`` rises."""
 FUSED_ON = ("cpu", "cuda")
 """Types of devices with fused optimizers."""
 
@@ -33,8 +35,9 @@ class Optimizer:
         lr: Learning rate; the largest one of the schedule.
         weight_decay: Weight decay; decoupled for ``adamw``, in the gradient otherwise.
         momentum: Momentum of ``sgd``.
-        schedule: ``constant``, ``one_cycle`` (Smith and Topin 2018) or ``cosine``, each over the
-            whole training.
+        schedule: ``constant``, ``one_cycle`` (Smith and Topin 2018), ``cosine``, or ``linear``: a
+            rise in the first tenth of the steps and a fall to 0, with which encoders are fine-tuned
+            (Devlin et al. 2019). Each goes over the whole training.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -100,7 +103,27 @@ class Optimizer:
             return optimizer, OneCycleLR(optimizer, max_lr=self.lr, total_steps=max(2, steps))
         if self.schedule == "cosine":
             return optimizer, CosineAnnealingLR(optimizer, T_max=max(1, steps))
+        if self.schedule == "linear":
+            return optimizer, LambdaLR(optimizer, LinearFactor(steps))
         return optimizer, None
+
+
+@dataclass(frozen=True)
+class LinearFactor:
+    """Factor of the learning rate in each step: a linear rise, then a linear fall to 0.
+
+    Attributes:
+        steps: Number of optimizer steps of the training.
+    """
+
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        """Return the factor of a step, from 0 to 1."""
+        rise = math.ceil(WARM_UP * self.steps)
+        if step < rise:
+            return step / rise
+        return max(0.0, (self.steps - step) / max(1, self.steps - rise))
 
 
 OptimizerLike = (

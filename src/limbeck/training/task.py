@@ -246,7 +246,7 @@ class DistillationTask(nn.Module):
             targets = self._targets(batch)
             terms = self._terms(student_inputs(batch), targets, batch.y, batch.mixed, counts)
         predictions = batch.y.shape[2:].numel()  # per sample
-        feature = (feature_term().sum() * predictions / counts[1]).view(1, 1)
+        feature = (feature_term(own_inputs(batch)).sum() * predictions / counts[1]).view(1, 1)
         return GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
 
     def _terms(

@@ -47,6 +47,7 @@ BUILDERS = frozenset(
         "limbeck.models.GPT",
         "limbeck.models.Graded",
         "limbeck.models.HuggingFace",
+        "limbeck.models.HuggingFaceClassifier",
         "limbeck.models.MLP",
         "limbeck.models.TimmModel",
         "limbeck.models.TorchvisionModel",
@@ -62,7 +63,7 @@ themselves. Functions that read pickles, or send data elsewhere, are not among t
 """
 SPECIAL_KEYS = ("_target_", "_partial_")
 LOGGER = "limbeck.training.loggers.tensorboard_logger"
-HUB_MODEL = "limbeck.models.HuggingFace"
+HUB_MODELS = ("limbeck.models.HuggingFace", "limbeck.models.HuggingFaceClassifier")
 TEXT_DATA = ("limbeck.data.text_file", "limbeck.data.text_folder")
 MAX_PARTS = 3
 """Maximum number of parts that a message names."""
@@ -199,7 +200,7 @@ def _downloads(settings: Mapping[str, Any], path: str) -> Iterator[str]:
     if settings.get("download") and not _has_files(settings.get("root", "data")):
         yield f"{path}.download=true"
     name = settings.get("path")
-    if settings.get("_target_") == HUB_MODEL and name is not None and not _exists(name):
+    if settings.get("_target_") in HUB_MODELS and name is not None and not _exists(name):
         yield f"{path}.path={name}, which may be a model on the hub"
 
 

@@ -104,7 +104,7 @@ def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor])
         raise UntrustedFileError(
             f"{file}: builder {name!r} is unknown, expected one of {', '.join(BUILDERS)}."
         )
-    if builder.name == "huggingface":
+    if builder.name.startswith("huggingface"):
         require_transformers()
     try:
         return _build(builder, description, weights)

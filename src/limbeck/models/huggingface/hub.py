@@ -21,7 +21,7 @@ from limbeck._base.tokenizer_calls import call_tokenizer, largest_id
 from limbeck.models.files.shards import INDEX, check_header, is_index, parts_of
 from limbeck.models.files.state_dict import read_pickled
 
-CONFIG = "config.json"
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 ADAPTER = "adapter_config.json"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 """Files of weights in the format of before safetensors."""
@@ -31,7 +31,7 @@ REACH_SECONDS = 5.0
 _DOWNLOADS = [
     CONFIG,
     "generation_config.json",
-    "tokenizer.json",
+    TOKENIZER,
     "model.safetensors",
     "model-*.safetensors",
     INDEX,

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
-from limbeck.models.huggingface.config import architecture_settings
+from limbeck.models.huggingface.config import architecture_settings, class_names_of
 from limbeck.models.huggingface.hub import CONFIG, one_line, quiet, read_json, require_transformers
 from limbeck.models.huggingface.pretrained import IMAGE_CLASSIFICATION, pretrained
 from limbeck.models.normalized import Normalized
@@ -47,7 +47,7 @@ def load_image_classifier(folder: Path) -> tuple[nn.Module, list[str] | None]:
     model: nn.Module = net
     if (folder / PREPROCESSING).is_file():
         model = _normalized(net, folder / PREPROCESSING)
-    return model.eval(), _class_names(settings)
+    return model.eval(), class_names_of(settings)
 
 
 def _make_config(settings: dict[str, Any], where: str) -> Any:
@@ -114,13 +114,3 @@ def _size(settings: Mapping[str, Any]) -> Any:
     if "shortest_edge" in size:
         return size["shortest_edge"]
     return [size["height"], size["width"]]
-
-
-def _class_names(settings: Mapping[str, Any]) -> list[str] | None:
-    """Return the names of the classes; None for those that transformers numbers itself."""
-    names = settings.get("id2label")
-    if not isinstance(names, Mapping) or not names:
-        return None
-    ordered = [str(names.get(str(number), "")) for number in range(len(names))]
-    is_numbered = all(name == f"LABEL_{number}" for number, name in enumerate(ordered))
-    return None if is_numbered or "" in ordered else ordered

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError
-from limbeck._base.files import move, temporary_folder
 from limbeck.models.gpt import check_length, check_tokens
+from limbeck.models.huggingface.base import TransformersModel, check_source
 from limbeck.models.huggingface.config import architecture_settings, check_sizes, make_config
 from limbeck.models.huggingface.hub import (
     CONFIG,
@@ -18,18 +18,17 @@ from limbeck.models.huggingface.hub import (
     one_line,
     quiet,
     read_json,
-    read_vocabulary,
     require_transformers,
 )
-from limbeck.models.huggingface.pretrained import create, mismatches, pretrained
-from limbeck.models.protocols import CustomFiles, LastLayer
+from limbeck.models.huggingface.pretrained import create, pretrained
+from limbeck.models.protocols import LastLayer
 
-WEIGHTS = "model.safetensors"
+EXAMPLE = "model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2"
 PROBE_LENGTH = 8
 """Number of tokens in the block with which a model is tested."""
 
 
-class HuggingFace(nn.Module, CustomFiles):
+class HuggingFace(TransformersModel):
     """A causal language model of transformers (extra ``hf``), in float32.
 
     Args:
@@ -61,67 +60,37 @@ class HuggingFace(nn.Module, CustomFiles):
         super().__init__()
         require_transformers()
         check_tokens("HuggingFace", shape, classes)
-        if path is None and config is None:
-            raise ConfigError(
-                "HuggingFace needs the folder or name of a model (path), or settings of a new "
-                "model (config: {model_type: gpt2, n_embd: 64, n_layer: 2, n_head: 2})."
-            )
-        if config is not None and not isinstance(config, Mapping):
-            raise ConfigError(
-                f"config={config!r} should be settings, as in {{model_type: gpt2, n_embd: 64}}."
-            )
+        check_source("HuggingFace", path, config, EXAMPLE)
         self.classes = classes
         folder = None if path is None else find_folder(path)
         if folder is None:
             settings = dict(config or {})
             where = f"config={settings}"
-            net_config = make_config(settings, where, shape, classes)
+            sizes = {"vocab_size": classes, "max_position_embeddings": shape[0]}
+            net_config = make_config(settings, where, sizes)
         else:
             where = str(folder / CONFIG)
-            net_config = make_config(read_json(folder / CONFIG), where, shape, None)
+            net_config = make_config(read_json(folder / CONFIG), where)
         self.positions = check_sizes(net_config, where, shape[0], classes)
         self.arguments: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,
             "config": architecture_settings(net_config.to_dict()),
         }
-        self._tokenizer: Path | None = None
-        if folder is not None and (folder / "tokenizer.json").is_file():
-            self._tokenizer = folder / "tokenizer.json"
+        self._is_linear = False
+        self._find_tokenizer(folder)
         self._set_net(
             create(net_config, where) if folder is None else pretrained(net_config, folder)
         )
         self.train()
 
-    def _set_net(self, net: Any) -> None:
-        """Set the network of transformers, and test its last layer if it has weights."""
-        self.net = net
-        has_weights = not any(weight.is_meta for weight in net.parameters())
-        self._is_linear = has_weights and self._probe()
-
-    @property
-    def name(self) -> str:
-        """Name with architecture, layers and width, such as ``gpt2-12x768``."""
-        config = self.net.config.get_text_config()
-        layers = getattr(config, "num_hidden_layers", None)
-        width = getattr(config, "hidden_size", None)
-        if layers is None or width is None:
-            return config.model_type
-        return f"{config.model_type}-{layers}x{width}"
+    def _test(self) -> None:
+        self._is_linear = self._probe()
 
     @property
     def padded(self) -> int:
         """Number of vocabulary entries beyond those of the data, which are cut off."""
         return self.net.config.get_text_config().vocab_size - self.classes
-
-    @property
-    def vocabulary(self) -> list[str] | None:
-        """Tokens by id, from the ``tokenizer.json`` next to the weights; None if there is none.
-
-        Raises:
-            UntrustedFileError: If the file is damaged.
-        """
-        return None if self._tokenizer is None else read_vocabulary(self._tokenizer)
 
     def last_layer(self) -> LastLayer | None:
         """Return the last layer: logits are ``hidden(ids) @ weight.T + bias``.
@@ -217,39 +186,9 @@ class HuggingFace(nn.Module, CustomFiles):
             return False
         return _is_close(F.linear(inputs[0], *self._output_layer()), logits)
 
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Load weights by the names that transformers uses in its files.
-
-        Raises:
-            RuntimeError: If names or shapes do not match; the message has one line for each.
-        """
-        require_transformers()
-        with quiet():
-            net, report = type(self.net).from_pretrained(
-                None,
-                config=self.net.config,
-                state_dict=dict(weights),
-                dtype=torch.float32,
-                ignore_mismatched_sizes=True,
-                output_loading_info=True,
-            )
-        problems = list(mismatches(report))
-        for name in sorted(report["unexpected_keys"]):
-            problems.append(f"{name} does not belong to this model")
-        if problems:
-            raise RuntimeError("\n".join(["The weights do not fit:", *problems]))
-        self._set_net(net.train(self.training))
-
     def extra_facts(self) -> dict[str, Any]:
         """Return the number of vocabulary entries that are cut off."""
         return {"padded": self.padded}
-
-    def save(self, folder: Path) -> None:
-        """Write ``model.safetensors`` and ``config.json`` like ``save_pretrained``, atomically."""
-        with quiet(), temporary_folder(folder / WEIGHTS) as temporary:
-            self.net.save_pretrained(temporary, max_shard_size="1000TB")
-            for name in (WEIGHTS, CONFIG):
-                move(temporary / name, folder / name)
 
 
 def _is_close(first: Tensor, second: Tensor) -> bool:

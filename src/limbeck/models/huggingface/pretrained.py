@@ -1,6 +1,6 @@
 """Networks of transformers: built from settings, and filled with the weights of a folder."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from limbeck.models.huggingface.hub import (
     read_shapes,
 )
 
-CAUSAL_LM, IMAGE_CLASSIFICATION = "AutoModelForCausalLM", "AutoModelForImageClassification"
+CAUSAL_LM = "AutoModelForCausalLM"
+IMAGE_CLASSIFICATION = "AutoModelForImageClassification"
+TEXT_CLASSIFICATION = "AutoModelForSequenceClassification"
 """Classes of transformers that build a network for a task."""
 
 
@@ -44,13 +46,17 @@ def create(config: Any, where: str, kind: str = CAUSAL_LM) -> nn.Module:
         ) from None
 
 
-def pretrained(config: Any, folder: Path, kind: str = CAUSAL_LM) -> nn.Module:
+def pretrained(
+    config: Any, folder: Path, kind: str = CAUSAL_LM, *, new_head: bool = False
+) -> nn.Module:
     """Load the network in a folder.
 
     Args:
         config: Configuration of transformers, made from the settings in the folder.
         folder: Folder of safetensors, or of files of ``torch.save``, which are read as data.
         kind: Class of transformers for the task.
+        new_head: Whether layers after the base model may be missing in the folder, or have other
+            shapes. They get random weights.
 
     Raises:
         ConfigError: If the weights do not match the settings.
@@ -88,7 +94,17 @@ def pretrained(config: Any, folder: Path, kind: str = CAUSAL_LM) -> nn.Module:
         raise UntrustedFileError(
             f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
         ) from None
-    problems = list(mismatches(report))
+    is_in_head = _head_of(net)
+    if (
+        kind == TEXT_CLASSIFICATION
+        and not new_head
+        and any(map(is_in_head, report["missing_keys"]))
+    ):
+        raise ConfigError(
+            f"{folder} holds an encoder with no classification head. Train it on the data: "
+            f"teacher=huggingface_classifier teacher.model.path={folder}."
+        )
+    problems = list(mismatches(report, is_new=is_in_head if new_head else _nothing))
     if problems:
         raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {'; '.join(problems[:3])}.")
     return net
@@ -116,10 +132,36 @@ def _check_sizes(
         raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {error}.") from None
 
 
-def mismatches(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the problems in transformers' report on loaded weights, one line each."""
+def _head_of(net: Any) -> Callable[[str], bool]:
+    """Return a function that says whether a weight belongs to the head of a network.
+
+    The pooling layer counts as a part of it: networks of other tasks have none.
+    """
+    base = f"{net.base_model_prefix}."
+
+    def is_in_head(name: str) -> bool:
+        return not name.startswith(base) or name.startswith(f"{base}pooler.")
+
+    return is_in_head
+
+
+def _nothing(name: str) -> bool:
+    return False
+
+
+def mismatches(
+    report: Mapping[str, Any], is_new: Callable[[str], bool] = _nothing
+) -> Iterator[str]:
+    """Yield the problems in transformers' report on loaded weights, one line each.
+
+    Args:
+        report: Report of ``from_pretrained``.
+        is_new: Function that says whether a weight may be missing, or have another shape.
+    """
     for name in sorted(report["missing_keys"]):
-        yield f"{name} is missing"
+        if not is_new(name):
+            yield f"{name} is missing"
     for name, actual, expected in sorted(report["mismatched_keys"]):
-        yield f"{name} has the shape {list(actual)}, not {list(expected)}"
+        if not is_new(name):
+            yield f"{name} has the shape {list(actual)}, not {list(expected)}"
     yield from map(str, report["error_msgs"])

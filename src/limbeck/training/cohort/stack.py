@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 
 from limbeck._base.errors import ConfigError
 from limbeck.data.inputs import Inputs, ModelInputs, call, tensors_of
-from limbeck.models import HuggingFace
+from limbeck.models.huggingface.base import TransformersModel
 from limbeck.models.mlp import BoundedLinear
 from limbeck.models.output import logits_of
 from limbeck.training.cohort.layers import stacked_forward
@@ -28,7 +28,7 @@ MAX_STACKED = 100_000_000
 def reason_not_to_stack(model: nn.Module, students: int) -> str | None:
     """Why copies of a model cannot be one cohort; None if they can."""
     for module in model.modules():
-        if isinstance(module, HuggingFace):
+        if isinstance(module, TransformersModel):
             return "models of transformers have no stacked form"
         if getattr(module, "track_running_stats", False):
             return f"{type(module).__name__} keeps statistics of its batches"

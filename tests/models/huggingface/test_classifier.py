@@ -1,0 +1,174 @@
+"""Classifiers of texts of transformers, from settings and from folders."""
+
+import json
+
+import pytest
+import torch
+from support.encoders import CLASSES, KINDS, LENGTH, PADDING, VOCABULARY, new_classifier, texts_of
+from support.huggingface_models import rewrite
+
+from limbeck._base.errors import ConfigError, UntrustedFileError
+from limbeck.models import HuggingFaceClassifier, load_model, save_model
+from limbeck.models.huggingface.classifier import load_text_classifier
+
+transformers = pytest.importorskip("transformers")
+
+SHORT, LONG = 5, LENGTH
+
+
+def loaded(folder, **settings):
+    options = {"vocabulary": VOCABULARY, "padding": PADDING} | settings
+    return HuggingFaceClassifier((LENGTH,), options.pop("classes", CLASSES), path=folder, **options)
+
+
+def saved(folder, kind="bert", **settings):
+    model = new_classifier(kind, **settings)
+    model.net.save_pretrained(folder)
+    return model
+
+
+@torch.no_grad()
+def answer(model, ids):
+    return model.eval()(ids)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_text_alone_and_in_a_long_batch_has_the_same_answer(kind):
+    model, texts = new_classifier(kind), texts_of(SHORT, LONG)
+    together = answer(model, texts)
+    torch.testing.assert_close(answer(model, texts[:1, :SHORT]), together[:1])
+    torch.testing.assert_close(answer(model, texts[1:]), together[1:])
+    assert together.shape == (2, CLASSES)
+    assert not torch.allclose(together[0], together[1], atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["bert", "modernbert", "gpt2"])
+def test_a_folder_answers_as_transformers_does(tmp_path, kind):
+    saved(tmp_path, kind)
+    texts = texts_of(SHORT, LONG)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        logits = theirs(input_ids=texts, attention_mask=(texts != PADDING).long()).logits
+    model, names = load_text_classifier(tmp_path, (LENGTH,), VOCABULARY, PADDING)
+    torch.testing.assert_close(answer(model, texts), logits)
+    assert names is None
+    assert not model.training
+
+
+def test_the_names_of_the_classes_are_those_of_the_folder(tmp_path):
+    saved(tmp_path)
+    rewrite(tmp_path / "config.json", id2label={"0": "calm", "1": "glad", "2": "sad"})
+    assert load_text_classifier(tmp_path, (LENGTH,), VOCABULARY, PADDING)[1] == [
+        "calm",
+        "glad",
+        "sad",
+    ]
+
+
+def test_a_padding_of_the_data_that_the_model_lacks_becomes_its_own(tmp_path):
+    own = saved(tmp_path, pad_token_id=0)
+    texts = texts_of(SHORT, LONG)
+    other = loaded(tmp_path, vocabulary=VOCABULARY + 1, padding=VOCABULARY)
+    ids = texts.masked_fill(texts == PADDING, VOCABULARY)
+    torch.testing.assert_close(answer(other, ids), answer(own, texts))
+
+
+def test_a_saved_classifier_is_rebuilt_and_transformers_loads_it(tmp_path):
+    model = new_classifier()
+    save_model(model, tmp_path, class_names=list("abc"))
+    texts = texts_of(SHORT, LONG)
+    rebuilt = load_model(tmp_path).model
+    torch.testing.assert_close(answer(rebuilt, texts), answer(model, texts))
+    assert rebuilt.name == "bert-4x16"
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert theirs.num_labels == CLASSES
+
+
+def test_training_starts_from_an_encoder_with_a_new_head(tmp_path):
+    model = saved(tmp_path)
+    model.net.base_model.save_pretrained(tmp_path / "encoder")
+    for folder, classes in ((tmp_path / "encoder", CLASSES), (tmp_path, 5)):
+        torch.manual_seed(1)
+        tuned = loaded(folder, classes=classes)
+        assert answer(tuned, texts_of(LONG)).shape == (1, classes)
+        weight = tuned.net.base_model.embeddings.word_embeddings.weight
+        assert torch.equal(weight, model.net.base_model.embeddings.word_embeddings.weight)
+        assert tuned.net.classifier.weight.std() < 0.05  # new, unlike that of the folder
+        torch.manual_seed(1)
+        again = loaded(folder, classes=classes)
+        assert torch.equal(again.net.classifier.weight, tuned.net.classifier.weight)
+
+
+def test_an_encoder_without_a_head_is_no_teacher(tmp_path):
+    saved(tmp_path).net.base_model.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(ConfigError, match=r"no classification head.*teacher\.model\.path="):
+        load_text_classifier(tmp_path / "encoder", (LENGTH,), VOCABULARY, PADDING)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"vocabulary": 31}, "vocabulary has 30 entries but the data's has 31.*data.tokenizer"),
+        ({"classes": True}, "whole number"),
+    ],
+)
+def test_data_that_does_not_fit_a_folder_is_refused(tmp_path, settings, message):
+    saved(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        loaded(tmp_path, **settings)
+
+
+@pytest.mark.parametrize(("kind", "positions"), [("bert", LENGTH), ("roberta", LENGTH)])
+def test_texts_longer_than_the_positions_are_refused(tmp_path, kind, positions):
+    saved(tmp_path, kind)
+    HuggingFaceClassifier((positions,), 3, vocabulary=VOCABULARY, padding=PADDING, path=tmp_path)
+    with pytest.raises(ConfigError, match=rf"longer than the model's {positions} positions"):
+        HuggingFaceClassifier(
+            (positions + 1,), 3, vocabulary=VOCABULARY, padding=PADDING, path=tmp_path
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "vit"}, "no classifier of texts of model_type 'vit'.*such as bert"),
+        ({"model_type": "brt"}, "Did you mean bert"),
+        ({"quantization_config": {"bits": 4}}, "the weights are quantised"),
+        ({"num_hidden_layers": 100_000}, "do not fit config"),
+        ({"num_hidden_layers": 5}, "is missing"),
+        ({"hidden_size": "a"}, "transformers cannot"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):
+    saved(tmp_path)
+    rewrite(tmp_path / "config.json", **changes)
+    with pytest.raises(ConfigError, match=message):
+        loaded(tmp_path)
+
+
+def test_a_model_that_padding_disturbs_is_refused():
+    config = {"model_type": "fnet", "hidden_size": 16, "num_hidden_layers": 1}
+    with pytest.raises(ConfigError, match="padding at the end of a text changes its answers"):
+        HuggingFaceClassifier(
+            (LENGTH,), CLASSES, vocabulary=VOCABULARY, padding=PADDING, config=config
+        )
+
+
+def test_code_in_a_folder_is_never_run(tmp_path):
+    model = saved(tmp_path)
+    (tmp_path / "evil.py").write_text("raise SystemExit('it ran')")
+    evil = {"AutoConfig": "evil.Config", "AutoModelForSequenceClassification": "evil.Model"}
+    rewrite(tmp_path / "config.json", auto_map=evil, trust_remote_code=True)
+    texts = texts_of(LONG)
+    torch.testing.assert_close(answer(loaded(tmp_path), texts), answer(model, texts))
+
+
+def test_damaged_files_are_refused(tmp_path):
+    saved(tmp_path)
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(weights[:-9])
+    with pytest.raises(UntrustedFileError, match="damaged"):
+        loaded(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps([]))
+    with pytest.raises(UntrustedFileError):
+        loaded(tmp_path)

@@ -1,0 +1,45 @@
+"""Tiny encoders of transformers with random weights, and token ids of texts for them."""
+
+import torch
+
+from limbeck.models import HuggingFaceClassifier
+
+LENGTH, CLASSES, VOCABULARY, PADDING = 12, 3, 30, 0
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 24,
+}
+KINDS = {
+    "bert": SMALL,
+    "distilbert": {"dim": 16, "hidden_dim": 24, "n_layers": 4, "n_heads": 2},
+    "roberta": SMALL | {"max_position_embeddings": LENGTH + 1},
+    "modernbert": SMALL,  # layers of several types
+    "gpt2": {"n_embd": 16, "n_layer": 4, "n_head": 2},  # reads the last token
+}
+
+
+def new_classifier(kind="bert", seed=0, *, classes=CLASSES, **changes):
+    """A classifier whose weights are far from their initial values, so that answers differ."""
+    torch.manual_seed(seed)
+    model = HuggingFaceClassifier(
+        (LENGTH,),
+        classes,
+        vocabulary=VOCABULARY,
+        padding=PADDING,
+        config={"model_type": kind} | KINDS[kind] | changes,
+    )
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.2)
+    return model.eval()
+
+
+def texts_of(*lengths, seed=0):
+    """Token ids of texts of different lengths, padded at their end."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.full((len(lengths), LENGTH), PADDING)
+    for row, length in enumerate(lengths):
+        ids[row, :length] = torch.randint(1, VOCABULARY, (length,), generator=generator)
+    return ids
