@@ -83,3 +83,22 @@ def test_a_spread_needs_more_than_one_seed():
     assert formats.mean_and_sd(85, None) == "85"
     assert formats.plural(1, "seed") == "1 seed"
     assert formats.plural(1200, "seed") == "1,200 seeds"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "splits", "text"),
+    [
+        (5, None, "5 seeds"),
+        (5, 5, "5 seeds, each on its own split"),
+        (10, 5, "10 seeds, 2 on each of 5 splits"),
+        (7, 3, "7 seeds on 3 splits"),
+        (5, 0, "5 seeds"),  # a damaged summary
+    ],
+)
+def test_seeds_and_splits(seeds, splits, text):
+    assert formats.seeds_and_splits(seeds, splits) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0123, "0.012 ms"), (7, "7 ms"), (140.4, "140 ms")])
+def test_milliseconds_have_two_digits(value, text):
+    assert formats.milliseconds(value) == text

@@ -212,7 +212,7 @@ def test_the_report_says_what_was_repeated(finished):
     out, _ = finished
     page = (out / "report.html").read_text()
     for words in (
-        "4 seeds on 2 splits",
+        "4 seeds, 2 on each of 2 splits",
         "other seeds, other splits and",
         "divided into training and validation 2 times, each time with a new teacher",
     ):

@@ -1,6 +1,6 @@
 """The cost of running the models, as a table."""
 
-from limbeck.report.formats import MISSING, count, file_size
+from limbeck.report.formats import MISSING, count, file_size, milliseconds
 from limbeck.run.cost import Cost, Latency
 
 RUNTIME_NAMES = {
@@ -57,12 +57,8 @@ def note(cost: Cost) -> str:
 
 
 def _latency(latency: Latency) -> str:
-    low, high = (_two_digits(bound) for bound in latency.quartiles)
-    return f"{_two_digits(latency.median)} ms\n{low} to {high}"
-
-
-def _two_digits(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.2g}"
+    low, high = (milliseconds(bound).removesuffix(" ms") for bound in latency.quartiles)
+    return f"{milliseconds(latency.median)}\n{low} to {high}"
 
 
 def _short(value: float) -> str:

@@ -132,9 +132,20 @@ def bare_p_value(value: object) -> str:
 
 
 def seeds_and_splits(seeds: int, splits: int | None) -> str:
-    """Numbers of seeds and of training and validation splits: ``10 seeds on 5 splits``."""
+    """Numbers of seeds and of splits: ``10 seeds, 2 on each of 5 splits``."""
     text = plural(seeds, "seed")
-    return text if splits is None else f"{text} on {plural(splits, 'split')}"
+    if not splits:
+        return text
+    if seeds == splits:
+        return f"{text}, each on its own split"
+    if seeds % splits == 0:
+        return f"{text}, {seeds // splits} on each of {splits} splits"
+    return f"{text} on {plural(splits, 'split')}"
+
+
+def milliseconds(value: float) -> str:
+    """A time in milliseconds with two digits: ``0.012 ms``, ``140 ms``."""
+    return f"{value:.0f} ms" if value >= 100 else f"{value:.2g} ms"
 
 
 def plural(number: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from limbeck.report.formats import (
     file_size,
     fixed,
     is_number,
+    milliseconds,
     plural,
     seeds_and_splits,
     share,
@@ -294,8 +295,8 @@ def _costs(arm: ArmResult, cost: Cost | None) -> Iterator[str]:
     """The size of the exported file, and the time for one input."""
     for row in () if cost is None else cost.rows:
         if row.runtime == "onnx" and row.precision == "fp32" and row.model == arm.name:
-            milliseconds = f"{row.one_core.median:.2g}"
+            time = milliseconds(row.one_core.median)
             yield (
-                f"As ONNX: {file_size(row.bytes)}, {milliseconds} ms for one input on one core of "
-                "the machine that measured it."
+                f"As ONNX: {file_size(row.bytes)}, {time} for one input on one core of the machine "
+                "that measured it."
             )

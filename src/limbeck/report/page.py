@@ -20,7 +20,7 @@ from limbeck.report.measure_wording import wording_of
 from limbeck.report.next_steps import next_steps
 from limbeck.report.overview import overview
 from limbeck.report.template import asset, style, template
-from limbeck.run.cost import read_cost
+from limbeck.run.cost import Cost, read_cost
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest, read_manifest
 from limbeck.run.saved_files import check_results
@@ -57,12 +57,13 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
     words = wording_of(summary)
     reading = f"reading_{words.measure.key}.html"
     examples = printable_record(read_examples(folder))
+    cost = printable_record(read_cost(folder))
     return template("report.html").render(
         style=style(),
         summary=summary,
         words=words,
         verdicts=wording.headlines(summary),
-        overview=overview(summary, printable_record(read_cost(folder))),
+        overview=overview(summary, cost),
         steps=next_steps(folder, summary, manifest),
         choice=wording.choice(summary),
         failures=wording.failures(summary),
@@ -70,8 +71,8 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         comparisons=page_tables.comparisons(summary),
         margin="" if summary.margin is None else margin_text(summary),
         replacements=page_tables.replacements(summary),
-        abstention_lead=abstention_lead(summary),
-        abstention=page_tables.abstention(summary),
+        abstention_lead=abstention_lead(summary, cost),
+        abstention=page_tables.abstention(summary, cost),
         adjusted=_adjusted(summary),
         seeds=page_tables.seeds(summary),
         examples=examples,
@@ -80,7 +81,7 @@ def render(folder: RunFolder, summary: Summary, manifest: Manifest) -> str:
         is_large=len(summary.arms) > MAX_COLOURED,
         models=page_tables.models(summary),
         stages=page_tables.stages(summary),
-        cost=_cost(folder),
+        cost=_cost(cost),
         reading=Markup(asset(reading).rstrip()),
         arms=page_tables.arms(summary),
         settings=settings.common_settings(summary, manifest),
@@ -107,9 +108,8 @@ def _adjusted(summary: Summary) -> dict[str, Any] | None:
     return {"content": adjusted, "table": page_tables.adjusted(adjusted)}
 
 
-def _cost(folder: RunFolder) -> dict[str, Any] | None:
-    """The cost of running the models; None if it was not measured."""
-    cost = printable_record(read_cost(folder))
+def _cost(cost: Cost | None) -> dict[str, Any] | None:
+    """The table of the cost and how it was measured; None if it was not measured."""
     if cost is None:
         return None
     return {"table": page_tables.cost(cost), "note": note(cost)}

@@ -112,14 +112,11 @@ def replacements(summary: Summary) -> Table:
     )
 
 
-def abstention(summary: Summary) -> Table:
+def abstention(summary: Summary, cost: Cost | None) -> Table:
     """What the best student answers if it may abstain."""
-    content = summary.abstention
     caption = "Answers of the student that may abstain, by the error rate they may have"
-    if content is None:
-        return Table("abstention", [], [], caption=caption)
-    heading = abstention_heading(content)
-    rows = abstention_rows(content, summary.data.test)
+    heading = abstention_heading(summary, cost)
+    rows = abstention_rows(summary, cost)
     return Table("abstention", heading, rows, range(1, len(heading)), caption=caption)
 
 
