@@ -19,6 +19,7 @@ if __name__ == "__main__":  # a bundle is data: no other file in its folder is i
     sys.path = [path for path in sys.path if os.path.realpath(path or ".") != _here]
 
 import argparse
+import codecs
 import contextlib
 import csv
 import errno
@@ -32,10 +33,11 @@ import re
 import stat
 import threading
 import time
+import unicodedata
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO
 
@@ -836,6 +838,222 @@ def _limits_of_scan(stream: BinaryIO) -> ValueLimits | None:
     is_large = scan.Rows * scan.Columns > SMALL_PIXELS
     with _LARGE_IMAGE if is_large else contextlib.nullcontext():
         return _limits_of(np.asarray(_read_scan(stream)))
+
+
+# Tables -------------------------------------------------------------------------------------------
+
+MAX_EMPTY_LINES = 100
+"""Largest number of lines before the one with the names of the columns."""
+MAX_HEADER = 1 << 20
+"""Largest number of characters of the line with the names of the columns."""
+DELIMITERS = (",", ";", "\t")
+MISSING_VALUES = ("", "nan", "-nan", "nat", "null", "<na>", "#n/a", "na", "n/a", "none", "?")
+"""Cells without a number or a known category, in lower case."""
+MAX_LISTED = 10
+"""Largest number of lines, columns or categories that a message lists."""
+_SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)
+"""First line that tells Excel the separator of the columns."""
+
+
+class CsvFile:
+    """A CSV file in UTF-8 or UTF-16, separated by commas, semicolons or tabs.
+
+    Args:
+        file: Path of the file.
+        names: Columns that it should have, by which the separator is recognised.
+
+    Attributes:
+        file: Path of the file.
+        columns: Names of the columns, those of the first line that is not empty.
+        decimal: Decimal separator of numbers: a comma where semicolons separate columns.
+
+    Raises:
+        InputError: If it cannot be read, or is no CSV file.
+    """
+
+    def __init__(self, file: Path, names: Collection[str]):
+        self.file = file
+        with self.open_text() as content:
+            header, _ = _read_first_line(content)
+            self._delimiter = _find_delimiter(header, names)
+            self.columns = _split_line(header, self._delimiter)
+        self.decimal = "," if self._delimiter == ";" else "."
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Yield the number of each line, and its values in some columns.
+
+        Lines without any value are left out. The file is read twice: once to find out whether its
+        rows have numbers that the header does not name.
+
+        Args:
+            names: Names of columns that exist.
+
+        Raises:
+            InputError: If the file is damaged, or a line has more values than there are columns.
+        """
+        with self.open_text() as content:
+            first = self._first_column(content)
+        picks = [self.columns.index(name) + first for name in names]
+        last = max(picks, default=0)
+        with self.open_text() as content:
+            for number, values in self._lines(content):
+                if len(values) <= last:
+                    values += [""] * (last + 1 - len(values))
+                yield number, tuple([values[pick] for pick in picks])
+
+    @contextlib.contextmanager
+    def open_text(self) -> Iterator[TextIO]:
+        """Open the file as text, and turn errors of reading it into one message."""
+        try:
+            with open_file(self.file) as stream:
+                encoding = _text_encoding(stream.peek(100)[:100])
+                with io.TextIOWrapper(stream, encoding, newline="") as content:
+                    yield content
+        except OSError as error:
+            raise InputError(f"{self.file} cannot be read ({error.strerror}).") from None
+        except UnicodeError as error:
+            raise InputError(
+                f"{self.file} is {self._kind(error)}. Spreadsheets save such files as 'CSV UTF-8'."
+            ) from None
+        except csv.Error as error:
+            raise InputError(f"{self.file} is not a valid CSV file ({error}).") from None
+        except ValueError as error:
+            raise InputError(f"{self.file} cannot be read ({error}).") from None
+
+    def _kind(self, error: UnicodeError) -> str:
+        with open_file(self.file) as stream:
+            is_workbook = stream.read(4) == b"PK\x03\x04"
+        if is_workbook:
+            return "an Excel workbook, not a CSV file"
+        return f"not a CSV file in UTF-8 or UTF-16 ({error})"
+
+    def _lines(self, content: TextIO) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number and the values of each line with a value, after the header."""
+        _, header_lines = _read_first_line(content)
+        lines = csv.reader(content, delimiter=self._delimiter)
+        for values in lines:
+            values = [value.strip() for value in values]
+            if any(values):
+                yield header_lines + lines.line_num, values
+
+    def _first_column(self, content: TextIO) -> int:
+        """Return the position of the first column that the header names.
+
+        It is 1 if the header names one column less than there are, as in files of R, whose first
+        column contains the numbers of the rows. If instead the last one is always empty, each line
+        ends with a separator.
+        """
+        columns = len(self.columns)
+        has_one_more, has_value = True, False
+        longer: list[int] = []  # lines with one value more than columns
+        too_long: list[int] = []
+        for number, values in self._lines(content):
+            has_one_more &= len(values) == columns + 1
+            count = len(values)
+            while count > columns and not values[count - 1]:
+                count -= 1
+            has_value |= count == columns + 1
+            if count > columns:
+                lines = longer if count == columns + 1 else too_long
+                lines.append(number)
+        first = int(has_one_more and has_value)
+        if not first:
+            too_long = sorted(longer + too_long)
+        if too_long:
+            lines_text = _list_some([f"line {number}" for number in too_long])
+            raise InputError(
+                f"{self.file} has {columns} columns, but more values in {lines_text}. Quote values "
+                'that contain the separator, as in "a, b".'
+            )
+        return first
+
+
+def number_in(cell: str, decimal: str = ".") -> float:
+    """Return the number in a cell of a table; NaN if the cell stands for a missing value.
+
+    Args:
+        cell: Text of the cell without white space around it.
+        decimal: Decimal separator: a full stop, or a comma instead.
+
+    Raises:
+        ValueError: If it is something else, or too large for float32.
+    """
+    if cell.lower() in MISSING_VALUES:
+        return math.nan
+    text = cell
+    if decimal == "," and "." not in cell:  # programs write 1.5 in spite of the separator
+        text = cell.replace(",", ".")
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{_quote(cell)} is not a number")
+    value = float(text)
+    if not abs(value) <= float(np.finfo(np.float32).max):
+        raise ValueError(f"{_quote(cell)} is too large")
+    return value
+
+
+def category_in(cell: str, categories: Sequence[str], decimal: str = ".") -> float:
+    """Return the code of the category in a cell of a table; NaN if its value is missing.
+
+    A whole number may be written as ``3.0``, as programs do if a column lacks values.
+
+    Args:
+        cell: Text of the cell without white space around it.
+        categories: Categories in the order of their codes.
+        decimal: Decimal separator: a full stop, or a comma instead.
+
+    Raises:
+        ValueError: If it is another category.
+    """
+    text = unicodedata.normalize("NFC", cell)
+    for form in (cell, text, re.sub(rf"^([+-]?\d+){re.escape(decimal)}0*$", r"\1", text)):
+        if form in categories:
+            return float(categories.index(form))
+    if cell.lower() in MISSING_VALUES:
+        return math.nan
+    raise ValueError(f"{_quote(cell)} is none of the categories {_list_some(categories)}")
+
+
+def _quote(cell: str) -> str:
+    return repr(cell[:40])
+
+
+def _list_some(names: Sequence[str]) -> str:
+    text = "; ".join(names[:MAX_LISTED])
+    return text if len(names) <= MAX_LISTED else f"{text}; and {len(names) - MAX_LISTED:,} more"
+
+
+def _text_encoding(beginning: bytes) -> str:
+    """Return the encoding of a table from its first bytes."""
+    if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    for part, encoding in ((slice(1, None, 2), "utf-16-le"), (slice(0, None, 2), "utf-16-be")):
+        if len(beginning) > 3 and not any(beginning[part]):  # half of all bytes are zero
+            return encoding
+    return "utf-8-sig"
+
+
+def _read_first_line(content: TextIO) -> tuple[str, int]:
+    """Return the line with the names of the columns, and its number."""
+    header, number = content.readline(MAX_HEADER), 1
+    while header and number <= MAX_EMPTY_LINES:
+        is_empty = not header.strip(" \t\r\n,;")
+        if not is_empty and not _SEPARATOR_LINE.fullmatch(header.strip("\r\n")):
+            break
+        header, number = content.readline(MAX_HEADER), number + 1
+    return header, number
+
+
+def _find_delimiter(header: str, columns: Collection[str]) -> str:
+    """Return the delimiter that gives all columns, or else the most."""
+    for delimiter in DELIMITERS:
+        if set(columns) <= set(_split_line(header, delimiter)):
+            return delimiter
+    return max(DELIMITERS, key=lambda delimiter: len(_split_line(header, delimiter)))
+
+
+def _split_line(line: str, delimiter: str) -> list[str]:
+    """Return the values of a line, without the white space around them."""
+    return [value.strip() for value in next(csv.reader([line], delimiter=delimiter), [])]
 
 
 # Folders ------------------------------------------------------------------------------------------
