@@ -28,7 +28,7 @@ from limbeck.data.arrays import (
 from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
 from limbeck.data.padding import check_texts
 from limbeck.data.randomness import random_order
-from limbeck.data.statistics import Statistics, input_statistics
+from limbeck.data.statistics import Statistics, column_statistics, input_statistics
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.text.tokenizer import Tokenizer
 
@@ -382,9 +382,18 @@ class Dataset:
     def statistics(self) -> Statistics:
         """Mean and standard deviation of the training inputs in the form that models take.
 
-        There is one number per channel for images ``[C, H, W]``, otherwise a single number.
+        There is one number per channel for images ``[C, H, W]``, and per column for a table,
+        otherwise a single number.
         """
+        if self.columns is not None:
+            return column_statistics(self.train.inputs, self.columns.sizes)
         return input_statistics(self.train.inputs)
+
+    @property
+    def gaps(self) -> list[bool]:
+        """Whether training rows of a table lack values of each column."""
+        gaps: list[bool] = self.train.inputs.isnan().any(0).tolist()
+        return gaps
 
 
 def _first(split: Split, count: int) -> Split:

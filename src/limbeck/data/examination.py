@@ -1,9 +1,10 @@
-"""Examination of a dataset: near copies across splits, absent classes, labels from 1."""
+"""Examination of a dataset: copies across splits, absent classes, labels from 1."""
 
 from collections.abc import Iterator
 
 import torch
 
+from limbeck.data.arrays import row_hashes
 from limbeck.data.checks import join_some
 from limbeck.data.dataset import Dataset
 from limbeck.data.near_copies import NearCopies, near_copies
@@ -68,6 +69,8 @@ def _advice_about(split: str) -> str:
 
 
 def _copies(data: Dataset) -> Iterator[Finding]:
+    if data.columns is not None:
+        yield from _equal_rows(data)
     is_image = data.train.inputs.dtype == torch.uint8 and data.train.inputs.ndim == 4
     if not is_image:
         return
@@ -81,6 +84,20 @@ def _copies(data: Dataset) -> Iterator[Finding]:
                 f"Compared with {copies.images:,} training images at {_pairs(copies)} About 1 of "
                 "4,000 different images is by chance.",
                 "remove them from one of the two splits, or split by patient, film or place",
+            )
+
+
+def _equal_rows(data: Dataset) -> Iterator[Finding]:
+    train = row_hashes(data.train.inputs)
+    for split, inputs in (("validation", data.val.inputs), ("test", data.test_inputs)):
+        copies = int(torch.isin(row_hashes(inputs), train).sum())
+        if copies:
+            yield _finding(
+                WARNING,
+                f"{copies:,} of {len(inputs):,} {split} rows are equal to training rows.",
+                "Rows with few columns may be equal by chance; otherwise the test measures memory.",
+                "keep rows of one person, machine or day in one split, named in a column "
+                "(data.split=COLUMN)",
             )
 
 

@@ -1,6 +1,7 @@
 """Mean and standard deviation of training inputs."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,7 +10,9 @@ VALUES_AT_ONCE = 1 << 24
 """Number of values summed at once, so that a memory-mapped file is not copied as a whole."""
 
 Statistics = tuple[list[float], list[float]]
-"""Means and standard deviations: one per channel for images, otherwise a single one."""
+"""Means and standard deviations: one per channel for images, one per column for tables, otherwise a
+single one.
+"""
 
 
 def input_statistics(inputs: Tensor) -> Statistics:
@@ -28,6 +31,28 @@ def input_statistics(inputs: Tensor) -> Statistics:
     else:
         mean, std = _plain_statistics(inputs)
     return mean, [deviation if deviation > 0 else 1.0 for deviation in std]
+
+
+def column_statistics(inputs: Tensor, sizes: Sequence[int]) -> Statistics:
+    """Compute the mean and the sample standard deviation of each column of a table.
+
+    Args:
+        inputs: Rows ``[N, F]``; missing values are NaN, and do not count.
+        sizes: Number of categories of each column; 0 for a column of numbers.
+
+    Returns:
+        Means and standard deviations; 0 and 1 for a column of categories. A standard deviation of 0
+        becomes 1, and the mean of a column without values 0.
+    """
+    mean, std = [0.0] * len(sizes), [1.0] * len(sizes)
+    for number, size in enumerate(sizes):
+        values = inputs[:, number]
+        values = values[~values.isnan()].double()
+        if size == 0 and len(values):
+            mean[number] = float(values.mean())
+            deviation = float(values.std()) if len(values) > 1 else 0.0
+            std[number] = deviation if deviation > 0 else 1.0
+    return mean, std
 
 
 def _plain_statistics(inputs: Tensor) -> Statistics:

@@ -12,6 +12,7 @@ from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
 from limbeck.models.output_map import OutputMap
 from limbeck.models.protocols import HasLastLayer, LastLayer
+from limbeck.models.table import TableEncoder, TableModel
 from limbeck.models.text_cnn import TextCNN
 from limbeck.models.text_encoder import TextEncoder
 from limbeck.models.zoo import TimmModel, TorchvisionModel
@@ -30,6 +31,8 @@ __all__ = [
     "LoadedModel",
     "Normalized",
     "OutputMap",
+    "TableEncoder",
+    "TableModel",
     "TextCNN",
     "TextEncoder",
     "TimmModel",

@@ -1,5 +1,6 @@
 """Models that normalise their inputs, and helpers for names and sizes of models."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,28 @@ MAX_SIDE = 2048
 """Largest height or width to which a model resizes its inputs."""
 
 
-class Normalized(nn.Module):
+class InputWrapper(nn.Module):
+    """A model that brings its inputs into another form before its network takes them.
+
+    Args:
+        net: Network.
+    """
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    @property
+    def name(self) -> str:
+        """Name of the network."""
+        return model_name(self.net)
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return what the model does to its inputs, as ``normalize`` in ``model.json``."""
+
+
+class Normalized(InputWrapper):
     """A model that normalises its inputs, and may resize them first.
 
     Teacher and student can then use different normalisations and sizes.
@@ -40,16 +62,17 @@ class Normalized(nn.Module):
         *,
         size: int | Sequence[int] | None = None,
     ):
-        super().__init__()
-        self.net = net
+        super().__init__(net)
         self.size = None if size is None else image_size(size)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
-    @property
-    def name(self) -> str:
-        """Name of the model inside."""
-        return model_name(self.net)
+    def settings(self) -> dict[str, Any]:
+        """Return ``mean`` and ``std``, and ``size`` if the inputs are resized."""
+        settings: dict[str, Any] = {"mean": self.mean.tolist(), "std": self.std.tolist()}
+        if self.size is not None:
+            settings["size"] = list(self.size)
+        return settings
 
     def extra_repr(self) -> str:
         """Return the size of the inputs, if the model resizes them; it is part of a store's key."""
@@ -105,17 +128,9 @@ def with_size(model: nn.Module, size: int | Sequence[int]) -> Normalized:
     return Normalized(model, [0.0], [1.0], size=size)
 
 
-def normalize_settings(model: Normalized) -> dict[str, Any]:
-    """Return ``mean`` and ``std`` of a model, and ``size`` if it resizes its inputs."""
-    settings: dict[str, Any] = {"mean": model.mean.tolist(), "std": model.std.tolist()}
-    if model.size is not None:
-        settings["size"] = list(model.size)
-    return settings
-
-
 def without_normalization(model: nn.Module) -> nn.Module:
-    """Return the network inside a :class:`Normalized` model, or the model itself."""
-    return model.net if isinstance(model, Normalized) else model
+    """Return the network inside an :class:`InputWrapper`, or the model itself."""
+    return model.net if isinstance(model, InputWrapper) else model
 
 
 def model_name(model: nn.Module) -> str:

@@ -19,8 +19,7 @@ from limbeck._base.version import __version__
 from limbeck.data.dataset import as_float
 from limbeck.data.padding import cut_padding
 from limbeck.data.views.base import Views
-from limbeck.models import Normalized
-from limbeck.models.normalized import normalize_settings
+from limbeck.models.normalized import InputWrapper, without_normalization
 from limbeck.store.key import FORMAT, SPARSE_DTYPE, Header, rows_per_shard
 from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.signal import LiveTeacher
@@ -263,7 +262,7 @@ def digest_of(tensor: Tensor) -> str:
 
 def _model_digest(model: nn.Module) -> str:
     """SHA-256 of architecture and weights, excluding the normalisation of inputs."""
-    net = model.net if isinstance(model, Normalized) else model
+    net = without_normalization(model)
     digest = hashlib.sha256(without_addresses(repr(net)).encode())
     state = {**dict(net.named_buffers()), **net.state_dict()}
     for name, value in sorted(state.items()):
@@ -273,9 +272,7 @@ def _model_digest(model: nn.Module) -> str:
 
 
 def _normalisation(model: nn.Module) -> dict[str, Any] | None:
-    if not isinstance(model, Normalized):
-        return None
-    return normalize_settings(model)
+    return model.settings() if isinstance(model, InputWrapper) else None
 
 
 def _as_text(value: Any) -> str:

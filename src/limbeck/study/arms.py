@@ -20,7 +20,7 @@ from limbeck._base.errors import (
 )
 from limbeck.data import Dataset, NoViews, TransferSet, Views
 from limbeck.losses import Objective
-from limbeck.models import Normalized
+from limbeck.models import Normalized, TableEncoder, TableModel
 from limbeck.models.normalizations import Normalization, check_normalization
 from limbeck.models.normalized import image_size
 from limbeck.teacher.outputs import TeacherOutputs
@@ -320,8 +320,9 @@ def build(
 ) -> nn.Module:
     """Build an untrained model for the data with the initial weights of a seed.
 
-    The model normalises its inputs, unless the dataset is text. For texts of one class each, the
-    builder may also take the number of embeddings (``vocabulary``) and the id of the ``padding``.
+    The model normalises its inputs, unless the dataset is text. Rows of a table are encoded first,
+    so the builder gets the shape of encoded rows. For texts of one class each, the builder may also
+    take the number of embeddings (``vocabulary``) and the id of the ``padding``.
 
     Args:
         builder: Function that builds the model.
@@ -334,6 +335,10 @@ def build(
         ConfigError: If the builder raises an error, or does not return a module.
         ResourceError: If memory ran out.
     """
+    encoder = None
+    if data.columns is not None:
+        encoder = TableEncoder(data.columns.sizes, *data.statistics, data.gaps)
+        shape = (encoder.width,)
     available = {"shape": tuple(shape or data.shape), "classes": outputs or data.classes}
     if data.tokenizer is not None and data.padding is not None:
         available |= {"vocabulary": data.tokenizer.padded_size, "padding": data.padding}
@@ -365,4 +370,6 @@ def build(
         model.train()
     if data.tokenizer is not None:
         return model
+    if encoder is not None:
+        return TableModel(model, encoder)
     return Normalized(model, *data.statistics)

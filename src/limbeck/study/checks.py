@@ -95,12 +95,13 @@ def check_source(plan: ArmPlan, data: Dataset) -> None:
     """Check that the source of a transfer set can generate inputs for the dataset.
 
     Raises:
-        ConfigError: If the dataset is text, which no source can generate.
+        ConfigError: If the dataset is text or a table, which no source can generate.
     """
-    if data.tokenizer is not None and plan.transfer.source is not None:
+    kind = _kind_of(data)
+    if kind is not None and plan.transfer.source is not None:
         raise ConfigError(
-            f"arms.{plan.name}: transfer.source={plan.transfer.source.name} cannot generate text, "
-            f"but {data.name} is a text dataset. Use transfer.source=null."
+            f"arms.{plan.name}: transfer.source={plan.transfer.source.name} cannot generate "
+            f"{kind} inputs, but {data.name} is a {kind} dataset. Use transfer.source=null."
         )
 
 
@@ -191,12 +192,20 @@ def check_views(views: Views, split: Split, data: Dataset) -> None:
     Raises:
         ConfigError: If the views cannot be applied to them.
     """
-    if data.tokenizer is not None and not isinstance(views, NoViews):
+    kind = _kind_of(data)
+    if kind is not None and not isinstance(views, NoViews):
         raise ConfigError(
-            f"views: {views.name} need images [N, C, H, W], but {data.name} is a text dataset. Use "
-            "views=none."
+            f"views: {views.name} need images [N, C, H, W], but {data.name} is a {kind} dataset. "
+            "Use views=none."
         )
     views.apply(split.inputs[:1], torch.tensor([views.plain]), torch.tensor([0]))
+
+
+def _kind_of(data: Dataset) -> str | None:
+    """Return the kind of a dataset whose inputs are no plain numbers."""
+    if data.tokenizer is not None:
+        return "text"
+    return None if data.columns is None else "table"
 
 
 def check_records(plans: Sequence[ArmPlan], data: Dataset, options: RunOptions) -> None:

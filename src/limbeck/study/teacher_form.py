@@ -113,6 +113,11 @@ def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remed
 
 def _check_inputs(loaded: LoadedModel, data: Dataset) -> None:
     """Check that a normalisation makes sense for the inputs of a teacher."""
+    if data.columns is not None:
+        raise ConfigError(
+            f"teacher.normalization is not for tables, but {data.name} is a table. Its rows are "
+            "passed to the teacher as they are."
+        )
     if data.tokenizer is not None:
         raise ConfigError(
             f"teacher.normalization is not for text, but {data.name} is a text dataset."

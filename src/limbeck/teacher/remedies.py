@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from limbeck.models import Normalized
 from limbeck.models.normalizations import Statistics
+from limbeck.models.normalized import without_normalization
 from limbeck.teacher.class_names import names_setting
 
 MAX_NAMES = 200
@@ -80,7 +80,7 @@ class ModuleRemedies(Remedies):
     switch_off = "If you know better, go on with RunOptions(check_teacher=False)."
 
     def __init__(self, model: nn.Module):
-        self.inner = "teacher.net" if isinstance(model, Normalized) else "teacher"
+        self.inner = "teacher" if without_normalization(model) is model else "teacher.net"
 
     def order(self, columns: Sequence[int], class_names: Sequence[str], outputs: int) -> str:
         """See :meth:`Remedies.order`."""

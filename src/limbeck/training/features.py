@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError
 from limbeck.data.inputs import Inputs, ModelInputs, call, map_inputs
 from limbeck.losses.features import Feature, feature_loss, projection
-from limbeck.models import Normalized, OutputMap
+from limbeck.models import OutputMap
 from limbeck.models.huggingface.base import TransformersModel
+from limbeck.models.normalized import InputWrapper
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.fabric import eval_mode
 
@@ -31,7 +32,7 @@ def find_layer(model: nn.Module, path: str, role: str) -> nn.Module:
         ConfigError: If there is no such layer; the message suggests similar names.
     """
     model = model.net if isinstance(model, OutputMap) else model
-    is_wrapper = isinstance(model, (Normalized, TransformersModel))
+    is_wrapper = isinstance(model, (InputWrapper, TransformersModel))
     inner: nn.Module = model.net if is_wrapper else model  # type: ignore[assignment]
     names = [name for name, _ in inner.named_modules() if name]
     if is_wrapper and path not in names:

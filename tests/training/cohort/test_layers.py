@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from limbeck.models import MLP, ConvNet, Normalized
+from limbeck.models import MLP, ConvNet, Normalized, TableEncoder, TableModel
 from limbeck.training.cohort.layers import Chain, layers_of
 from limbeck.training.cohort.stack import Cohort
 
@@ -26,6 +26,24 @@ def own(seed):
     torch.manual_seed(seed)
     inner = nn.Sequential(nn.Linear(16, 6, bias=False), nn.GELU(), nn.Dropout(0.0))
     return nn.Sequential(nn.Flatten(), nn.Tanh(), inner, nn.Identity(), nn.Linear(6, 3))
+
+
+def of_table(seed):
+    torch.manual_seed(seed)
+    encoder = TableEncoder([3, 0], [0.0, 0.4], [1.0, 2.0], [False, True])
+    return TableModel(MLP((5,), 3, hidden=[7, 5]), encoder)
+
+
+def test_rows_of_a_table_are_encoded_in_a_stack():
+    cohort = Cohort(grid_of(of_table, 2, 3)).double()
+    assert isinstance(cohort._stacked_forward, Chain)
+    x = torch.tensor([[0.0, 1.5], [2.0, float("nan")], [float("nan"), -1.0]]).double()
+    x = torch.stack([x, x + 1, x * 2])
+    logits = cohort(x)
+    assert bool(logits.isfinite().all())
+    for arm, seed, member in cohort.members():
+        expected = member.double()(x[seed])
+        torch.testing.assert_close(logits[arm, seed], expected, rtol=1e-12, atol=1e-14)
 
 
 def grid_of(make, arms, seeds):

@@ -24,14 +24,15 @@ from limbeck.models.files.sizes import (
 )
 from limbeck.models.huggingface.hub import require_transformers
 from limbeck.models.normalized import (
+    InputWrapper,
     Normalized,
     count_parameters,
     model_name,
-    normalize_settings,
     without_normalization,
 )
 from limbeck.models.output_map import OutputMap
 from limbeck.models.protocols import CustomFiles
+from limbeck.models.table import table_model
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
@@ -46,9 +47,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
         outputs, model = model.settings(), model.net
     net = without_normalization(model)
     network = describe_network(net) or {"builder": None, "arguments": None}
-    normalize = None
-    if isinstance(model, Normalized):
-        normalize = normalize_settings(model)
+    normalize = model.settings() if isinstance(model, InputWrapper) else None
     description = {
         "format": 1,
         "name": model_name(model),
@@ -149,6 +148,8 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
         normalize = description.get("normalize")
         if normalize is None:
             return model
+        if "sizes" in normalize:
+            return table_model(model, normalize, file_sizes.sides)
         return Normalized(model, normalize["mean"], normalize["std"], size=normalize.get("size"))
 
 

@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from limbeck.models import GPT, MLP, Normalized
+from limbeck.models import GPT, MLP, Normalized, TableModel
 from limbeck.models.mlp import BoundedLinear
+from limbeck.models.table import TableEncoder
 from limbeck.training.cohort.gpt import StackedGPT
 from limbeck.training.cohort.randomness import SeedStreams
 
@@ -112,6 +114,9 @@ def _unroll(name: str, module: nn.Module) -> list[Layer] | None:
         if rest is None or module.mean.numel() > 1:
             return None
         return [(name, module), *rest]
+    if isinstance(module, TableModel) and kind is TableModel:
+        rest = _unroll(f"{prefix}net", module.net)
+        return None if rest is None else [(f"{prefix}encoder", module.encoder), *rest]
     if isinstance(module, MLP) and kind is MLP:
         return _unroll(f"{prefix}layers", module.layers)
     if kind is nn.Sequential:
@@ -175,6 +180,9 @@ class Chain:
             if isinstance(module, Normalized):
                 mean, std = buffers[f"{prefix}mean"], buffers[f"{prefix}std"]
                 x = (x - mean.view(())).div_(std.view(()))
+            elif isinstance(module, TableEncoder):
+                own = {key: buffers[f"{prefix}{key}"] for key, _ in module.named_buffers()}
+                x = functional_call(module, own, (x.mT,)).mT
             elif isinstance(module, nn.Flatten):
                 x = x if x.ndim == 3 else x.flatten(2).mT
             elif isinstance(module, nn.Dropout):
