@@ -43,7 +43,7 @@ LONG_FILES = {
 }
 MANY_ARGUMENTS = {
     # What users call with keywords has an argument for each of its options.
-    "src/limbeck/data/dataset.py": {"from_arrays", "from_splits"},
+    "src/limbeck/data/dataset.py": {"__init__", "from_arrays", "from_splits"},
     "src/limbeck/data/images/csv_table.py": {"image_csv"},
     "src/limbeck/data/images/folders.py": {"image_folder"},
     "src/limbeck/data/images/image_table.py": {"image_table"},

@@ -138,7 +138,7 @@ def test_class_weights_are_one_a_class():
         labels_only(class_weights=WEIGHTS)(randn(6, 3), None, some_labels(6, classes=3))
 
 
-@pytest.mark.parametrize("hard", ["mse", None, ["cross_entropy"]])
+@pytest.mark.parametrize("hard", ["l1", None, ["cross_entropy"]])
 def test_an_unknown_hard_loss_is_refused(hard):
     with pytest.raises(ConfigError, match=r"objective\.hard=.*cross_entropy, squared_error"):
         Objective(hard=hard)

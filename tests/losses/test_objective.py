@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.losses import CLASS_LOSSES
 from support.tensors import labels, randn
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import Objective
-from limbeck.losses.soft import SOFT_LOSSES
 
-KINDS = sorted(SOFT_LOSSES)
+KINDS = sorted(CLASS_LOSSES)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True, database=None)

@@ -7,11 +7,11 @@ import math
 
 import pytest
 import torch
+from support.losses import CLASS_LOSSES
 from support.tensors import randn
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses import (
-    SOFT_LOSSES,
     SPARSE_LOSSES,
     Objective,
     SparseTargets,
@@ -23,9 +23,9 @@ from limbeck.losses import (
 )
 
 LABELS = torch.tensor([0, 1, 2, 3])
-OBJECTIVES = {kind: Objective(soft=kind, hard_weight=0) for kind in SOFT_LOSSES} | {
+OBJECTIVES = {kind: Objective(soft=kind, hard_weight=0) for kind in CLASS_LOSSES} | {
     f"standardised {kind}": Objective(soft=kind, hard_weight=0, standardise=True)
-    for kind, loss in SOFT_LOSSES.items()
+    for kind, loss in CLASS_LOSSES.items()
     if loss.can_standardise
 }
 HARD = {
@@ -73,7 +73,7 @@ def test_a_teacher_may_exclude_a_class_but_not_all(name):
         lambda z: objective(z, logits(1, -math.inf), LABELS).loss, logits()
     )
     assert value.isfinite() == gradient.isfinite().all()
-    assert value.isfinite() != SOFT_LOSSES[objective.soft].needs_finite
+    assert value.isfinite() != CLASS_LOSSES[objective.soft].needs_finite
     nothing = logits(1, -math.inf, slice(0, 5))
     assert objective(logits(), nothing, LABELS).loss.isnan()
 

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from support.losses import CLASS_LOSSES
 from support.tensors import few, randn, some_labels
 
 from limbeck.losses import Objective, cross_entropy, kl_divergence
-from limbeck.losses.soft import SOFT_LOSSES
 
-KINDS = sorted(SOFT_LOSSES)
+KINDS = sorted(CLASS_LOSSES)
 PER_SAMPLE = [kind for kind in KINDS if kind != "dist"]
 PER_CLASS = [kind for kind in PER_SAMPLE if kind != "dkd"]  # whose value no class decides
 TEMPERATURES = [0.5, 1.0, 4.0, 20.0]
@@ -46,7 +46,7 @@ def test_kinds_are_the_documented_ones():
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_value_equals_scipy(kind, temperature, oracle):
     z, v = randn(6, 7), randn(6, 7, seed=1)
-    value = SOFT_LOSSES[kind](z, v, temperature=temperature)
+    value = CLASS_LOSSES[kind](z, v, temperature=temperature)
     assert value.shape == (6,)
     assert value.dtype == torch.float64
     np.testing.assert_allclose(
@@ -57,14 +57,14 @@ def test_value_equals_scipy(kind, temperature, oracle):
 @pytest.mark.parametrize("kind", PER_SAMPLE)
 def test_float32_value_is_near_scipy(kind, oracle):
     z, v = randn(6, 7), randn(6, 7, seed=1)
-    value = SOFT_LOSSES[kind](z.float(), v.float(), temperature=4.0)
+    value = CLASS_LOSSES[kind](z.float(), v.float(), temperature=4.0)
     assert value.dtype == torch.float32
     np.testing.assert_allclose(value, oracle.soft[kind](z.numpy(), v.numpy(), 4.0), rtol=2e-5)
 
 
 def test_default_temperature_is_one():
     z, v = randn(3, 4), randn(3, 4, seed=1)
-    for loss in SOFT_LOSSES.values():
+    for loss in CLASS_LOSSES.values():
         torch.testing.assert_close(loss(z, v), loss(z, v, temperature=1.0))
 
 
@@ -81,7 +81,7 @@ def test_kl_is_never_negative(pair, temperature):
 @given(pair=pairs(), temperature=temperatures)
 def test_zero_value_and_gradient_at_student_equals_teacher(kind, pair, temperature):
     z = pair[0].clone().requires_grad_()
-    value = SOFT_LOSSES[kind](z, pair[0], temperature=temperature)
+    value = CLASS_LOSSES[kind](z, pair[0], temperature=temperature)
     value.sum().backward()
     assert (value.abs() <= 1e-14).all()
     assert (z.grad.abs() <= 1e-14).all()
@@ -105,7 +105,7 @@ def test_cross_entropy_is_kl_plus_the_teachers_entropy(pair, temperature):
     pair=pairs(), temperature=temperatures, shifts=st.tuples(st.floats(-50, 50), st.floats(-50, 50))
 )
 def test_a_constant_added_to_either_changes_nothing(kind, pair, temperature, shifts):
-    (z, v), loss = pair, SOFT_LOSSES[kind]
+    (z, v), loss = pair, CLASS_LOSSES[kind]
     expected = loss(z, v, temperature=temperature)
     for moved in (
         loss(z + shifts[0], v, temperature=temperature),
@@ -118,7 +118,7 @@ def test_a_constant_added_to_either_changes_nothing(kind, pair, temperature, shi
 @few
 @given(pair=pairs(), temperature=temperatures, data=st.data())
 def test_permuted_classes_or_samples_have_permuted_values(kind, pair, temperature, data):
-    (z, v), loss = pair, SOFT_LOSSES[kind]
+    (z, v), loss = pair, CLASS_LOSSES[kind]
     expected = loss(z, v, temperature=temperature)
     classes = data.draw(st.permutations(range(z.shape[1])))
     samples = data.draw(st.permutations(range(z.shape[0])))
@@ -134,7 +134,7 @@ def test_broadcasting_of_arms_and_seeds(kind, oracle):
     arms, seeds, batch, classes = 3, 2, 4, 5
     z, v = randn(arms, seeds, batch, classes), randn(seeds, batch, classes, seed=1)
     t = torch.tensor([1.0, 3.0, 9.0], dtype=torch.float64).view(arms, 1, 1, 1)
-    value = SOFT_LOSSES[kind](z, v, temperature=t)
+    value = CLASS_LOSSES[kind](z, v, temperature=t)
     assert value.shape == (arms, seeds, batch)
     for a in range(arms):
         for s in range(seeds):
@@ -152,7 +152,7 @@ def test_gradient_at_high_temperature_is_hintons(kind):
     z.requires_grad_()
 
     def scaled(t):
-        return torch.autograd.grad(SOFT_LOSSES[kind](z, v, temperature=t).sum(), z)[0] * t**2
+        return torch.autograd.grad(CLASS_LOSSES[kind](z, v, temperature=t).sum(), z)[0] * t**2
 
     expected = (z - v).detach() / 7
     torch.testing.assert_close(scaled(1e5), expected, rtol=0, atol=2e-5)
@@ -190,7 +190,7 @@ def test_value_at_high_temperature_tends_to_that_of_zero_mean_logits(oracle):
 def test_gradcheck(kind, temperature):
     z, v = randn(3, 4, scale=1.0).requires_grad_(), randn(3, 4, seed=1, scale=1.0)
     assert torch.autograd.gradcheck(
-        lambda x: SOFT_LOSSES[kind](x, v, temperature=temperature), (z,)
+        lambda x: CLASS_LOSSES[kind](x, v, temperature=temperature), (z,)
     )
 
 
@@ -211,7 +211,7 @@ def test_the_teacher_comes_second():
 
 def values_and_gradient(kind, z, v, temperature):
     z = z.clone().requires_grad_()
-    value = SOFT_LOSSES[kind](z, v, temperature=temperature)
+    value = CLASS_LOSSES[kind](z, v, temperature=temperature)
     value.sum().backward()
     return value, z.grad
 
@@ -276,7 +276,7 @@ def test_an_excluded_class_has_no_finite_squared_error_of_logits():
     """T^2 KL grows without bound with T here, so its limit must not look like a number."""
     z, v = randn(4, 5), randn(4, 5, seed=1)
     v[:, 2] = -math.inf
-    assert not SOFT_LOSSES["logits"](z, v).isfinite().any()
+    assert not CLASS_LOSSES["logits"](z, v).isfinite().any()
     growing = [t**2 * kl_divergence(z, v, temperature=t).min() for t in (10.0, 100.0, 1000.0)]
     assert growing[2] > 50 * growing[1] > 50 * growing[0]
 
@@ -302,13 +302,13 @@ def test_kldivloss_mean_trap():
 @pytest.mark.parametrize("kind", PER_SAMPLE)
 def test_value_per_sample_does_not_depend_on_the_batch(kind):
     z, v = randn(6, 5), randn(6, 5, seed=1)
-    whole = SOFT_LOSSES[kind](z, v, temperature=4.0)
+    whole = CLASS_LOSSES[kind](z, v, temperature=4.0)
     for i in range(6):
-        one = SOFT_LOSSES[kind](z[i : i + 1], v[i : i + 1], temperature=4.0)
+        one = CLASS_LOSSES[kind](z[i : i + 1], v[i : i + 1], temperature=4.0)
         torch.testing.assert_close(one, whole[i : i + 1])
 
 
-@pytest.mark.parametrize("kind", sorted(SOFT_LOSSES))
+@pytest.mark.parametrize("kind", sorted(CLASS_LOSSES))
 def test_each_soft_loss_falls_when_the_student_follows_its_gradient(kind):
     z, v, y = randn(8, 5, scale=1.0), randn(8, 5, seed=1, scale=1.0), some_labels(8)
     objective = Objective(soft=kind, hard_weight=0, soft_weight=1, temperature=2.0)

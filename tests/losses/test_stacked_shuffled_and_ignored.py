@@ -6,14 +6,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.losses import CLASS_LOSSES
 from support.stacked_losses import assert_equal_to_each_alone
 from support.tensors import few, randn, some_labels
 
 from limbeck._base.errors import ConfigError
 from limbeck.losses import Objective, SparseTargets, StackedObjective
-from limbeck.losses.soft import SOFT_LOSSES
 
-PER_SAMPLE = sorted(set(SOFT_LOSSES) - {"dist"})
+PER_SAMPLE = sorted(set(CLASS_LOSSES) - {"dist"})
 
 
 def top_classes(v, k=3):
@@ -30,7 +30,7 @@ def top_classes(v, k=3):
 # Shuffled -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", sorted(SOFT_LOSSES))
+@pytest.mark.parametrize("kind", sorted(CLASS_LOSSES))
 @pytest.mark.parametrize("batch", [1, 2, 5, 6])
 def test_each_sample_has_the_answer_half_a_batch_on(kind, batch, oracle):
     z, v, y = randn(batch, 5), randn(batch, 5, seed=1), torch.zeros(batch, dtype=torch.long)

@@ -229,7 +229,7 @@ def test_an_iterable_without_a_length_will_do():
         ({"optimizer": 3}, ConfigError, "should be a name, an optimizer or a function"),
         ({"temperature": 0.0}, ConfigError, "temperature"),
         ({"hard_weight": 0.0, "soft_weight": 0.0}, ConfigError, "both 0"),
-        ({"soft": "mse"}, ConfigError, "objective.soft='mse' is unknown"),
+        ({"soft": "l1"}, ConfigError, "objective.soft='l1' is unknown"),
         ({"trainer": {"max_epoch": 3}}, ConfigError, "Did you mean `trainer.max_epochs`"),
         ({"trainer": {"callbacks": []}}, ConfigError, "set by limbeck itself"),
         ({"trainer": {"gradient_clip_val": -1}}, ConfigError, "should be a number, not negative"),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import join_some
+from limbeck.losses.tasks import TASKS, Task
 
 MAX_CHANNELS = 4
 MAX_CLASSES = 1 << 20
@@ -18,30 +19,27 @@ MAX_CLASSES = 1 << 20
 
 
 def convert_arrays(
-    x: ArrayLike | Tensor, y: ArrayLike | Tensor, where: str
+    x: ArrayLike | Tensor, y: ArrayLike | Tensor, where: str, task: Task = TASKS["classes"]
 ) -> tuple[Tensor, Tensor]:
     """Convert inputs and labels to tensors.
 
     Args:
         x: Inputs: uint8 images ``[N, C, H, W]`` or ``[N, H, W]``, or floats ``[N, ...]``.
-        y: Integer labels ``[N]``.
+        y: Integer labels ``[N]``; for regression values ``[N]`` or ``[N, D]``.
         where: Name of the dataset, for messages.
+        task: Kind of target.
 
     Returns:
-        uint8 images or float32 inputs, and int64 labels.
+        uint8 images or float32 inputs, and int64 labels or float32 values ``[N, D]``.
 
     Raises:
         DataError: If inputs or labels are not numbers of these types, or if the inputs look like
             images ``[N, H, W, C]``.
     """
     inputs, labels = _as_tensor(x, f"{where}: inputs"), _as_tensor(y, f"{where}: labels")
-    if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
-        raise DataError(
-            f"{where}: labels should be integers, got {labels.dtype}. Convert them with "
-            "y.astype('int64')."
-        )
     if labels.ndim == 0:
         raise DataError(f"{where}: expected one label per input, got a single number.")
+    labels = _as_classes(labels, where) if task.has_classes else _as_values(labels, where)
     is_float = inputs.is_floating_point() or inputs.dtype == torch.bool
     if not is_float and inputs.dtype != torch.uint8:
         raise DataError(
@@ -54,7 +52,44 @@ def convert_arrays(
         inputs = inputs.float()
     elif inputs.ndim == 3:
         inputs = inputs.unsqueeze(1)
-    return inputs, labels.long()
+    return inputs, labels
+
+
+def _as_classes(labels: Tensor, where: str) -> Tensor:
+    """Return labels as class numbers, int64 ``[N]``."""
+    dtype = labels.dtype
+    if not dtype.is_floating_point and not dtype.is_complex and dtype != torch.bool:
+        return labels.long()
+    remedy = "Convert them with y.astype('int64')."
+    if dtype.is_floating_point and not torch.equal(labels, labels.round()):
+        remedy = "To predict numbers, set task='regression'."
+    raise DataError(f"{where}: labels should be integers, got {dtype}. {remedy}")
+
+
+def _as_values(labels: Tensor, where: str) -> Tensor:
+    """Return targets as float32 ``[N, D]``."""
+    if labels.dtype.is_complex or labels.dtype == torch.bool or labels.ndim > 2:
+        raise DataError(
+            f"{where}: targets should be numbers [N] or [N, D], got {labels.dtype} of shape "
+            f"{list(labels.shape)}."
+        )
+    return labels.float().reshape(len(labels), -1)
+
+
+def numbered_targets(labels: Tensor, where: str) -> list[str]:
+    """Return names for targets that have none: ``target``, or ``target 0`` and so on.
+
+    Args:
+        labels: Targets ``[N, D]``.
+        where: Name of the dataset, for messages.
+
+    Raises:
+        DataError: If there is no target.
+    """
+    if labels.shape[1] == 0:
+        raise DataError(f"{where}: targets of shape {list(labels.shape)}; expected [N] or [N, D].")
+    count = labels.shape[1]
+    return ["target"] if count == 1 else [f"target {number}" for number in range(count)]
 
 
 def convert_ids(ids: Sequence[object] | None, where: str) -> np.ndarray | None:

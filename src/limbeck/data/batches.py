@@ -15,11 +15,12 @@ from torch import Tensor
 from limbeck._base.signals import check_interrupt
 from limbeck.data.dataset import Split, as_float
 from limbeck.data.inputs import Inputs, ModelInputs
+from limbeck.data.labels import predictions_per_sample
 from limbeck.data.padding import cut_padding
 from limbeck.data.randomness import random_order, replayable_integers
 from limbeck.data.transfer_set import mixing_pool
 from limbeck.data.views.base import Views
-from limbeck.losses import UNLABELLED, is_labelled
+from limbeck.losses import is_labelled, without_label
 
 EVALUATION_BATCH = 1000
 """Largest number of inputs in an evaluation batch."""
@@ -33,7 +34,7 @@ class Mixed(NamedTuple):
     """The second samples of a batch of mixtures, for S seeds.
 
     Attributes:
-        labels: Labels of the second samples, int64 ``[S, B]``; -100 for unlabelled ones.
+        labels: Labels of the second samples, as those of a :class:`Batch`.
         weight: Weights of the first samples, float32 ``[S, B]``, from 0 to 1. The second samples
             have the remaining weight.
     """
@@ -48,7 +49,8 @@ class Batch(NamedTuple):
     Attributes:
         x: Inputs ``[S, B, *shape]``; texts of one class each are cut to the longest.
         y: Labels, int64 ``[S, B]``; -100 for unlabelled samples. For text ``[S, B, T]``, with -100
-            at ignored positions.
+            at ignored positions. For regression float32 ``[S, B, D]``, with NaN for unlabelled
+            samples.
         sample: Rows of the training split or of a source's inputs, int64 ``[S, B]``; None
             outside a study.
         view: View of each sample, int64 ``[S, B]``; None outside a study.
@@ -109,8 +111,8 @@ class TrainBatches:
     Args:
         train: Training split, or the inputs of another source, on the training device.
         index: Rows of ``train`` to use, int64 ``[M]``.
-        labels: Labels of these rows, -100 for unlabelled ones, ``[M]``; None for the labels
-            of ``train``.
+        labels: Labels of these rows, ``[M]`` or ``[M, D]``, of which some may be missing; None for
+            the labels of ``train``.
         views: Views of the inputs.
         seeds: Seeds of the cohort. Each has its own order and views.
         batch_size: Number of samples in a batch; the last batch of an epoch may have fewer.
@@ -143,9 +145,8 @@ class TrainBatches:
             self._all_labelled = True
         else:
             self.pool = mixing_pool(index, labels)
-            unlabelled = torch.full((len(train),), UNLABELLED, device=labels.device)
-            self._label_of = unlabelled.index_copy(0, index, labels)
-            self._all_labelled = bool((labels != UNLABELLED).all())
+            self._label_of = without_label(labels, len(train)).index_copy(0, index, labels)
+            self._all_labelled = bool(is_labelled(labels).all())
 
     def __len__(self) -> int:
         return math.ceil(len(self.index) / self.batch_size)
@@ -186,19 +187,20 @@ class TrainBatches:
         return torch.stack(rows), torch.stack(views)
 
     def _labels(self, rows: Tensor) -> Tensor:
-        labels = self._label_of.index_select(0, rows.flatten()).long()
+        labels = _as_labels(self._label_of.index_select(0, rows.flatten()))
         return labels.view(*rows.shape, *labels.shape[1:])
 
     def _mixed(self, rows: Tensor, view: Tensor) -> Mixed | None:
         if not self.views.mixes:
             return None
         partner, weight = self.views.pair(rows.flatten(), view.flatten(), self.pool)
-        return Mixed(self._label_of[partner].view(rows.shape), weight.view(rows.shape))
+        labels = self._label_of[partner]
+        return Mixed(labels.view(*rows.shape, *labels.shape[1:]), weight.view(rows.shape))
 
     def _counts(self, rows: Tensor, view: Tensor) -> tuple[Tensor | float, float]:
         """Count the labelled predictions and the predictions of a whole batch, per process."""
         processes = self.share.processes
-        predictions = rows.shape[1] * self._label_of.shape[1:].numel() / processes
+        predictions = rows.shape[1] * predictions_per_sample(self._label_of[None]) / processes
         if self._all_labelled:
             return predictions, predictions
         labelled = is_labelled(self._labels(rows), self._mixed(rows, view)).sum(-1)
@@ -220,6 +222,11 @@ def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
     # epoch are hashed into these.
     hashed = int(replayable_integers(seed, epoch, torch.tensor(_ORDER))) & 0xFFFFFFFF
     return random_order(samples, hashed)
+
+
+def _as_labels(labels: Tensor) -> Tensor:
+    """Return class numbers and tokens as int64, and values as they are."""
+    return labels if labels.is_floating_point() else labels.long()
 
 
 class EvaluationBatches:
@@ -254,5 +261,5 @@ class EvaluationBatches:
             check_interrupt()
             rows = slice(start, start + self.batch_size)
             x = as_float(cut_padding(self.split.inputs[rows], self.split.padding))
-            y = self.split.labels[rows].long()
+            y = _as_labels(self.split.labels[rows])
             yield Batch(x.expand(self.seeds, *x.shape), y.expand(self.seeds, *y.shape))

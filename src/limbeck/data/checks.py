@@ -12,6 +12,7 @@ from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.tables.columns import TableColumns
+from limbeck.losses.tasks import TASKS, Task
 
 MAX_LISTED = 10
 """Largest number of items that a message lists."""
@@ -73,30 +74,45 @@ def check_samples(
     classes: int,
     *,
     where: str,
-    text: bool = False,
+    task: Task = TASKS["classes"],
     columns: TableColumns | None = None,
 ) -> None:
     """Check that the inputs and labels of a split match.
 
     Args:
-        inputs: Inputs ``[N, ...]``; token ids ``[N, T]`` if ``text``.
-        labels: Labels ``[N]``; next tokens ``[N, T]`` if ``text``.
-        classes: Number of classes, or of tokens in the vocabulary.
+        inputs: Inputs ``[N, ...]``; token ids ``[N, T]`` for next tokens.
+        labels: Labels ``[N]``; next tokens ``[N, T]``; values ``[N, D]`` for regression.
+        classes: Number of classes, of tokens in the vocabulary, or of targets.
         where: Dataset and split, for messages.
-        text: Whether the inputs are token ids with a label at each position.
+        task: Kind of target.
         columns: Columns of the inputs; None if they are no rows of a table.
 
     Raises:
         DataError: If shapes differ, if there is no sample, if there is one class, if a label is out
-            of range, or if an input is infinite or not a number. Rows of a table may have NaN.
+            of range or missing, or if an input is infinite or not a number. Rows of a table may
+            have NaN.
     """
-    if text:
+    if task.name == "next_token":
         _check_tokens(inputs, labels, classes, where)
         return
+    if task.has_classes:
+        _check_classes(inputs, labels, classes, where)
+    else:
+        _check_values(inputs, labels, classes, where)
+    if columns is not None:
+        columns.check(inputs, where)
+    else:
+        check_finite(inputs, lambda row: f"{where}: sample {row}")
+
+
+def _check_classes(inputs: Tensor, labels: Tensor, classes: int, where: str) -> None:
     if labels.ndim != 1 or inputs.ndim == 0 or len(inputs) != len(labels):
+        hint = ""
+        if labels.ndim == 2 and len(inputs) == len(labels):
+            hint = " For one-hot labels, pass y.argmax(1)."
         raise DataError(
             f"{where}: expected one label per input, got inputs of shape {list(inputs.shape)} and "
-            f"labels of shape {list(labels.shape)}."
+            f"labels of shape {list(labels.shape)}.{hint}"
         )
     if len(labels) == 0:
         raise DataError(f"{where} is empty; expected at least one sample.")
@@ -108,10 +124,6 @@ def check_samples(
         )
     if classes < 2:
         raise DataError(f"{where} has a single class; expected at least two to tell apart.")
-    if columns is not None:
-        columns.check(inputs, where)
-    else:
-        check_finite(inputs, lambda row: f"{where}: sample {row}")
 
 
 def check_finite(inputs: Tensor, name: Callable[[int], str]) -> None:
@@ -133,6 +145,26 @@ def check_finite(inputs: Tensor, name: Callable[[int], str]) -> None:
         f"{name(row)} contains {value} (as {inputs.dtype}). Inputs should be finite numbers: "
         "remove or replace samples with missing values."
     )
+
+
+def _check_values(inputs: Tensor, labels: Tensor, targets: int, where: str) -> None:
+    is_match = labels.ndim == 2 and inputs.ndim > 0 and len(inputs) == len(labels)
+    if not is_match or labels.shape[1] != targets or not labels.is_floating_point():
+        raise DataError(
+            f"{where}: expected {targets} {'value' if targets == 1 else 'values'} per input as "
+            f"floats [{len(inputs) if inputs.ndim else 'N'}, {targets}], got {labels.dtype} of "
+            f"shape {list(labels.shape)}."
+        )
+    if len(labels) == 0:
+        raise DataError(f"{where} is empty; expected at least one sample.")
+    is_bad = ~labels.isfinite().all(1)
+    if bool(is_bad.any()):
+        row = int(is_bad.nonzero()[0])
+        raise DataError(
+            f"{where}: {int(is_bad.sum())} of {len(labels)} samples have a target that is missing "
+            f"or infinite, the first of which is sample {row}: {labels[row].tolist()}. Remove "
+            "them, or fill in their targets."
+        )
 
 
 def _check_tokens(inputs: Tensor, labels: Tensor, classes: int, where: str) -> None:

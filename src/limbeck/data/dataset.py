@@ -1,14 +1,14 @@
 """A dataset: a training, a validation and a test split.
 
-Samples are images, texts, rows of a table or other inputs with one class each, or blocks of text,
-whose labels are the next token at each position. The test split is returned only by
-:meth:`Dataset.open_test`.
+Samples are images, texts, rows of a table or other inputs, each with a class or with values to
+predict, or blocks of text, whose labels are the next token at each position. The test split is
+returned only by :meth:`Dataset.open_test`.
 """
 
 import copy
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -17,68 +17,28 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from limbeck._base.checks import check_seed
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError
 from limbeck.data.arrays import (
     convert_arrays,
     convert_ids,
     numbered_classes,
+    numbered_targets,
     warn_of_absent_classes,
     warn_of_copies,
 )
 from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
 from limbeck.data.padding import check_texts
 from limbeck.data.randomness import random_order
-from limbeck.data.statistics import Statistics, column_statistics, input_statistics
+from limbeck.data.split import Split
+from limbeck.data.statistics import (
+    Statistics,
+    column_statistics,
+    input_statistics,
+    target_statistics,
+)
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.text.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True)
-class Split:
-    """Inputs and labels of one split.
-
-    Attributes:
-        inputs: Inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` (0 to 255), floats of any shape,
-            rows of a table ``[N, F]`` (see :class:`~limbeck.data.TableColumns`), or int32 token ids
-            ``[N, T]``. Texts of one class each end with the id of the padding.
-        labels: Classes, int64 ``[N]``; for text the next token at each position, int32 ``[N, T]``.
-        ids: Names of the samples in the user's files, text ``[N]``; or the row numbers, int64
-            ``[N]``, of the samples in an array from which they were taken. None for the row numbers
-            0 to N - 1.
-        padding: Id of the padding at the end of texts of one class each; None for other inputs.
-
-    Raises:
-        DataError: If there is not one id for each sample.
-    """
-
-    inputs: Tensor
-    labels: Tensor
-    ids: np.ndarray | None = None
-    padding: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.ids is not None and len(self.ids) != len(self.labels):
-            raise DataError(
-                f"A split of {len(self.labels)} samples has {len(self.ids)} ids; expected one for "
-                "each sample."
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sample_ids(self) -> np.ndarray:
-        """Ids of the samples: names, or row numbers as int64."""
-        return np.arange(len(self)) if self.ids is None else self.ids
-
-    def take(self, index: Tensor) -> "Split":
-        """Return the samples at ``index``, int64 ``[M]``, with their ids."""
-        ids = self.sample_ids[index.cpu().numpy()]
-        return replace(self, inputs=self.inputs[index], labels=self.labels[index], ids=ids)
-
-    def to(self, device: torch.device) -> "Split":
-        """Return the split on a device."""
-        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
+from limbeck.losses.tasks import TASKS, Task, check_task
 
 
 def as_float(inputs: Tensor) -> Tensor:
@@ -98,14 +58,18 @@ class Dataset:
         name: Name for tables and messages.
         train: Labelled training samples, which include the validation split.
         test: Test samples.
-        class_names: Names of the classes, in the order of the labels.
+        class_names: Names of the classes, in the order of the labels; for regression names of the
+            targets.
         val: Number of training samples that become the validation split.
         split_seed: Seed of that split; the same seed gives the same split everywhere.
-        ordinal: Whether the classes are ordered grades. The quadratic kappa is then reported in
-            addition to the errors.
+        ordinal: Whether the classes are ordered grades, as with the task ``ordinal``.
+        task: Kind of target: ``classes``; ``ordinal`` for ordered grades, whose quadratic kappa is
+            reported in addition to the errors; or ``regression``.
         columns: Columns of a table whose rows are the inputs; None for other inputs.
 
     Attributes:
+        task: Kind of target, a key of :data:`limbeck.losses.TASKS`; that of text is
+            ``next_token``.
         train: Training split.
         val: Validation split.
         test_size: Number of test samples.
@@ -135,14 +99,21 @@ class Dataset:
         val: int,
         split_seed: int = 0,
         ordinal: bool = False,
+        task: str = "classes",
         columns: TableColumns | None = None,
     ):
+        self.task = check_task(task, ordinal=ordinal)
         if not isinstance(class_names, Sequence):
             raise ConfigError(f"class_names={class_names!r} should be a list of names.")
         for part, split in (("training", train), ("test", test)):
             where = f"{name}, {part} split"
             check_samples(
-                split.inputs, split.labels, len(class_names), where=where, columns=columns
+                split.inputs,
+                split.labels,
+                len(class_names),
+                where=where,
+                task=self.kind,
+                columns=columns,
             )
         if isinstance(val, bool) or not isinstance(val, int) or not 1 <= val < len(train):
             raise ConfigError(
@@ -152,7 +123,6 @@ class Dataset:
         order = random_order(len(train), check_seed("data.split_seed", split_seed))
         self.name = str(name)
         self.class_names = [str(class_name) for class_name in class_names]
-        self.ordinal = ordinal
         self.columns = columns
         self._set_splits(
             train.take(order[val:].sort().values), train.take(order[:val].sort().values), test
@@ -179,6 +149,7 @@ class Dataset:
         crop_border: bool = False,
         tokenizer: Tokenizer | None = None,
         columns: TableColumns | None = None,
+        task: str | None = None,
     ) -> "Dataset":
         """Create a dataset from three splits. Memory-mapped splits stay on the disk.
 
@@ -187,7 +158,8 @@ class Dataset:
             train: Training samples.
             val: Validation samples.
             test: Test samples.
-            class_names: Names of the classes, in the order of the labels.
+            class_names: Names of the classes, in the order of the labels; for regression names of
+                the targets.
             ordinal: Whether the classes are grades in their order.
             crop_border: Whether a black border was cropped from the images. Exported students
                 then crop it too.
@@ -195,18 +167,24 @@ class Dataset:
                 ``[N]`` these are texts of one class each, padded at their end. With labels
                 ``[N, T]`` they are blocks of a text, and the labels are the next ids.
             columns: Columns of a table whose rows are the inputs; None for other inputs.
+            task: Kind of target, see :class:`Dataset`; None for ``next_token`` if the inputs are
+                blocks of a text, and else ``classes``.
 
         Raises:
             DataError: If inputs and labels do not match, or if a label is out of range.
         """
+        if task is None:
+            is_blocks = tokenizer is not None and train.labels.ndim > 1
+            task = "next_token" if is_blocks else "classes"
+        task = check_task(task, ordinal=ordinal)
         for part, split in (("training", train), ("validation", val), ("test", test)):
             check_samples(
                 split.inputs,
                 split.labels,
                 len(class_names),
                 where=f"{name}, {part} split",
-                text=tokenizer is not None and split.labels.ndim != 1,
                 columns=columns,
+                task=TASKS[task],
             )
             if tokenizer is not None and split.labels.ndim == 1:
                 check_texts(split.inputs, tokenizer, where=f"{name}, {part} split")
@@ -214,7 +192,7 @@ class Dataset:
         data = cls.__new__(cls)
         data.name = str(name)
         data.class_names = [str(class_name) for class_name in class_names]
-        data.ordinal = ordinal
+        data.task = task
         data.crop_border = crop_border
         data.tokenizer = tokenizer
         data.columns = columns
@@ -237,17 +215,18 @@ class Dataset:
         ids: Sequence[object] | None = None,
         test_ids: Sequence[object] | None = None,
         columns: TableColumns | None = None,
+        task: str = "classes",
     ) -> "Dataset":
         """Create a dataset from arrays or tensors.
 
         Args:
             x: Training inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` or ``[N, H, W]``, or
                 floats. Other integers are refused, because they may be token ids.
-            y: Integer labels ``[N]``.
+            y: Integer labels ``[N]``; for regression values ``[N]`` or ``[N, D]``.
             x_test: Test inputs of the same shape and type.
             y_test: Test labels.
             name: Name for tables and messages.
-            class_names: Names of the classes; None for the numbers from 0.
+            class_names: Names of the classes, or of the targets; None for the numbers from 0.
             val: Number of validation samples; None for a tenth of the training samples.
             split_seed: Seed of the validation split.
             ordinal: Whether the classes are grades in their order.
@@ -256,6 +235,7 @@ class Dataset:
             test_ids: Names of the test samples, likewise.
             columns: Columns of a table whose rows are the inputs: their names and categories. Only
                 such inputs may have NaN, for missing values. None for other inputs.
+            task: Kind of target: ``classes``, ``ordinal`` or ``regression``.
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.
@@ -266,10 +246,12 @@ class Dataset:
             LimbeckWarning: If test inputs are also training inputs, or if classes have no training
                 sample.
         """
-        train = Split(*convert_arrays(x, y, name), convert_ids(ids, name))
-        test = Split(*convert_arrays(x_test, y_test, name), convert_ids(test_ids, name))
+        kind = TASKS[check_task(task, ordinal=ordinal)]
+        train = Split(*convert_arrays(x, y, name, kind), convert_ids(ids, name))
+        test = Split(*convert_arrays(x_test, y_test, name, kind), convert_ids(test_ids, name))
         if class_names is None:
-            class_names = numbered_classes(train.labels, name)
+            names = numbered_classes if kind.has_classes else numbered_targets
+            class_names = names(train.labels, name)
         data = cls(
             name,
             train,
@@ -277,16 +259,27 @@ class Dataset:
             class_names=class_names,
             val=max(1, len(train) // 10) if val is None else val,
             split_seed=split_seed,
-            ordinal=ordinal,
             columns=columns,
+            task=kind.name,
         )
         warn_of_copies(train.inputs, test.inputs, name, stacklevel=2)
-        warn_of_absent_classes(train.labels, class_names, name, stacklevel=2)
+        if kind.has_classes:
+            warn_of_absent_classes(train.labels, class_names, name, stacklevel=2)
         return data
 
     @property
+    def kind(self) -> Task:
+        """Kind of target, with what belongs to it."""
+        return TASKS[self.task]
+
+    @property
+    def ordinal(self) -> bool:
+        """Whether the classes are grades in their order."""
+        return self.task == "ordinal"
+
+    @property
     def classes(self) -> int:
-        """Number of classes, or of tokens in the vocabulary."""
+        """Number of classes, of tokens in the vocabulary, or of targets."""
         return len(self.class_names)
 
     @property
@@ -296,10 +289,8 @@ class Dataset:
 
     @property
     def positions(self) -> int | None:
-        """Number T of predictions in a block of text; None if a sample has one class."""
-        if self.tokenizer is None or self.train.labels.ndim == 1:
-            return None
-        return self.shape[0]
+        """Number T of predictions in a block of text; None if a sample has one label."""
+        return self.shape[0] if self.task == "next_token" else None
 
     @property
     def padding(self) -> int | None:
@@ -360,7 +351,8 @@ class Dataset:
                 most half of it.
         """
         small = copy.copy(self)
-        small.__dict__.pop("statistics", None)  # computed on the whole training split
+        for name in ("statistics", "target_statistics"):  # of the whole training split
+            small.__dict__.pop(name, None)
         small._set_splits(
             _first(self.train, samples),
             _first(self.val, samples // 2),
@@ -394,6 +386,11 @@ class Dataset:
         """Whether training rows of a table lack values of each column."""
         gaps: list[bool] = self.train.inputs.isnan().any(0).tolist()
         return gaps
+
+    @cached_property
+    def target_statistics(self) -> Statistics | None:
+        """Mean and standard deviation of each target in the training split; None for classes."""
+        return None if self.kind.has_classes else target_statistics(self.train.labels)
 
 
 def _first(split: Split, count: int) -> Split:

@@ -41,6 +41,8 @@ def _finding(level: str, text: str, evidence: str = "", remedy: str = "") -> Fin
 
 
 def _classes(data: Dataset) -> Iterator[Finding]:
+    if not data.kind.has_classes:
+        return
     absent = data.absent_classes()
     everywhere = set.intersection(*(set(numbers) for numbers in absent.values()))
     if everywhere == {0} and data.classes > 2:

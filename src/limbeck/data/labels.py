@@ -1,4 +1,4 @@
-"""Labels of batches as class numbers."""
+"""Labels of batches: class numbers, values, or the next tokens of a text."""
 
 import torch
 from torch import Tensor
@@ -47,6 +47,39 @@ def as_class_numbers(x: Tensor, y: Tensor) -> Tensor:
     if y.ndim == 2 and y.shape[1] == 1 and not is_text:
         y = y[:, 0]
     return y.long()
+
+
+def are_tokens(y: Tensor) -> bool:
+    """Whether labels of S seeds are those of blocks of text, ``[S, B, T]``."""
+    return y.ndim == 3 and not y.is_floating_point()
+
+
+def predictions_per_sample(y: Tensor) -> int:
+    """Return the number of predictions of a sample, for labels ``[S, B, ...]``.
+
+    It is T for a block of text. Several values are one prediction.
+    """
+    return 1 if y.is_floating_point() else y.shape[2:].numel()
+
+
+def check_outputs(outputs: Tensor, y: Tensor) -> None:
+    """Check that students return a row of logits for each label, or an output for each value.
+
+    Args:
+        outputs: Outputs of the students, ``[A, S, B, ...]``.
+        y: Labels, ``[S, B, ...]``.
+
+    Raises:
+        DataError: If they do not.
+    """
+    own, expected = outputs.shape[-y.ndim : -1], "one label for each row of logits"
+    if y.is_floating_point():
+        own, expected = outputs.shape[2:], "one output for each value"
+    if own != y.shape[1:]:
+        raise DataError(
+            f"The labels of a batch have the shape {list(y.shape[1:])}, but the student "
+            f"returned outputs of shape {list(outputs.shape[1:])}; expected {expected}."
+        )
 
 
 def repeats_tokens(ids: Tensor, y: Tensor) -> bool:

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -125,11 +125,20 @@ class ResampledSplits:
         rows = [is_val.logical_and(~is_single).nonzero().flatten()]
         seed = int(integers_for("splits", torch.tensor(number), torch.tensor(0)))
         order = random_order(train + val, seed & 0xFFFFFFFF)
-        for label in range(self.data.classes):
-            of_class = is_single & (self.pool.labels == label)
-            candidates = order[of_class[order]]
-            rows.append(candidates[: int((of_class & is_val).sum())])
+        for members in self._strata():
+            of_stratum = is_single & members
+            candidates = order[of_stratum[order]]
+            rows.append(candidates[: int((of_stratum & is_val).sum())])
         return torch.cat(rows).sort().values
+
+    def _strata(self) -> Iterator[Tensor]:
+        """Yield masks of the pool, bool ``[N]``: the samples of each class, or all of them."""
+        labels = self.pool.labels
+        if labels.is_floating_point():
+            yield torch.ones(len(labels), dtype=torch.bool)
+            return
+        for label in range(self.data.classes):
+            yield labels == label
 
     @cached_property
     def _is_single(self) -> Tensor:

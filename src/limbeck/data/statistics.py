@@ -1,4 +1,4 @@
-"""Mean and standard deviation of training inputs."""
+"""Mean and standard deviation of training inputs and of targets."""
 
 import math
 from collections.abc import Sequence
@@ -53,6 +53,19 @@ def column_statistics(inputs: Tensor, sizes: Sequence[int]) -> Statistics:
             deviation = float(values.std()) if len(values) > 1 else 0.0
             std[number] = deviation if deviation > 0 else 1.0
     return mean, std
+
+
+def target_statistics(labels: Tensor) -> Statistics:
+    """Compute the mean and the sample standard deviation (n - 1) of each target.
+
+    Args:
+        labels: Targets ``[N, D]``.
+
+    Returns:
+        Means and standard deviations; 1 in place of a standard deviation of 0.
+    """
+    mean, std = labels.double().mean(0), labels.double().std(0)
+    return mean.tolist(), [deviation if deviation > 0 else 1.0 for deviation in std.tolist()]
 
 
 def _plain_statistics(inputs: Tensor) -> Statistics:

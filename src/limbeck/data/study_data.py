@@ -123,7 +123,7 @@ class StudyData:
 
     @property
     def labels(self) -> Tensor:
-        """Labels of the samples of the first part, -100 for unlabelled ones."""
+        """Labels of the samples of the first part, of which some may be missing."""
         return self._selections[0][1]
 
     def set_epoch(self, epoch: int) -> None:

@@ -12,7 +12,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.dataset import Split
 from limbeck.data.randomness import random_order
 from limbeck.data.sources.base import Source
-from limbeck.losses.base import UNLABELLED
+from limbeck.losses import UNLABELLED, is_labelled, without_label
 
 MAX_LISTED = 20
 """Largest number of classes that a message lists."""
@@ -137,15 +137,18 @@ class TransferSet:
 
         Returns:
             Rows of ``pool`` (int64 ``[M]``, ascending) and their labels, -100 for unlabelled ones
-            (int64 ``[M]``). For text the labels of the rows, ``[M, T]``.
+            (int64 ``[M]``). For text the labels of the rows, ``[M, T]``; for regression ``[M, D]``,
+            NaN for unlabelled ones.
 
         Raises:
             ConfigError: If a count is out of range, if a class is unknown, or if the rule needs
-                classes that text does not have.
+                classes that text and regression do not have.
         """
         if rows is not None:
             index, labels = self.select(Split(pool.inputs, pool.labels[rows]), class_names)
             return rows[index], labels
+        if pool.labels.is_floating_point():
+            return self._select_values(pool)
         if pool.labels.ndim > 1:
             return self._select_blocks(pool)
         labels = pool.labels.cpu()
@@ -166,6 +169,23 @@ class TransferSet:
         selected_labels[labelled] = labels[labelled]
         index = selected.sort().values
         return index, selected_labels[index]
+
+    def _select_values(self, pool: Split) -> tuple[Tensor, Tensor]:
+        """Select samples of a regression, which have no classes."""
+        for name in ("classes", "without"):
+            value = getattr(self, name)
+            if value is not None:
+                raise ConfigError(
+                    f"transfer.{name}={value!r} needs samples with a class, but the labels are "
+                    "values. Set it to null."
+                )
+        order = random_order(len(pool), self.seed)
+        selected = order[: _count(self.samples, "transfer.samples", len(pool))]
+        labelled = selected[: _count(self.labelled, "transfer.labelled", len(selected), minimum=0)]
+        labels = without_label(pool.labels, len(pool))
+        labels[labelled] = pool.labels[labelled]
+        index = selected.sort().values
+        return index, labels[index]
 
     def _select_blocks(self, pool: Split) -> tuple[Tensor, Tensor]:
         """Select blocks of text, which have no classes and are always labelled."""
@@ -241,12 +261,12 @@ def mixing_pool(index: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         index: Rows of a transfer set, int64 ``[M]``.
-        labels: Labels of these rows, -100 for unlabelled ones, ``[M]``.
+        labels: Labels of these rows, ``[M]`` or ``[M, D]``, of which some may be missing.
 
     Returns:
         Rows, int64 ``[P]``.
     """
-    labelled = index[labels != UNLABELLED]
+    labelled = index[is_labelled(labels)]
     return labelled if len(labelled) else index
 
 

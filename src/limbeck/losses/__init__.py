@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         is_labelled,
         smoothed_cross_entropy,
         squared_error_of_grades,
+        without_label,
     )
     from limbeck.losses.objective import Objective
     from limbeck.losses.soft import (
@@ -41,11 +42,20 @@ if TYPE_CHECKING:
     )
     from limbeck.losses.sparse import SparseTargets, sparse_cross_entropy, sparse_kl
     from limbeck.losses.stacked import SPARSE_LOSSES, StackedObjective, Terms
+    from limbeck.losses.tasks import TASKS, Task
+    from limbeck.losses.values import (
+        bounded_squared_error,
+        huber,
+        huber_of_values,
+        squared_error,
+        squared_error_of_values,
+    )
 
 __all__ = [
     "HARD_LOSSES",
     "SOFT_LOSSES",
     "SPARSE_LOSSES",
+    "TASKS",
     "UNLABELLED",
     "Feature",
     "HardLoss",
@@ -54,15 +64,19 @@ __all__ = [
     "SoftLoss",
     "SparseTargets",
     "StackedObjective",
+    "Task",
     "Terms",
     "attention_loss",
     "balanced_weights",
+    "bounded_squared_error",
     "chunked_loss",
     "cosine_loss",
     "cross_entropy",
     "decoupled",
     "hard_loss",
     "hint_loss",
+    "huber",
+    "huber_of_values",
     "is_labelled",
     "jensen_shannon",
     "kl_divergence",
@@ -72,10 +86,13 @@ __all__ = [
     "smoothed_cross_entropy",
     "sparse_cross_entropy",
     "sparse_kl",
+    "squared_error",
     "squared_error_of_grades",
     "squared_error_of_logits",
     "squared_error_of_probabilities",
+    "squared_error_of_values",
     "standardised",
+    "without_label",
 ]
 
 _MODULES = {
@@ -96,6 +113,7 @@ _MODULES = {
         "is_labelled",
         "smoothed_cross_entropy",
         "squared_error_of_grades",
+        "without_label",
     ),
     "objective": ("Objective",),
     "soft": (
@@ -107,6 +125,14 @@ _MODULES = {
     ),
     "sparse": ("SparseTargets", "sparse_cross_entropy", "sparse_kl"),
     "stacked": ("SPARSE_LOSSES", "StackedObjective", "Terms"),
+    "tasks": ("TASKS", "Task"),
+    "values": (
+        "bounded_squared_error",
+        "huber",
+        "huber_of_values",
+        "squared_error",
+        "squared_error_of_values",
+    ),
 }
 
 

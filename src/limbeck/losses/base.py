@@ -95,6 +95,7 @@ class SoftLoss:
             ``(student, targets, *, temperature)`` or its dotted path; None if there is none.
         hard_weight: Recommended weight of the hard loss; ``objective=NAME`` sets it.
         soft_weight: Recommended weight of the soft loss, set in the same way.
+        outputs: Kind of the outputs of both models, see :class:`limbeck.losses.tasks.Task`.
     """
 
     name: str
@@ -107,6 +108,7 @@ class SoftLoss:
     sparse: LossFunction | str | None = None
     hard_weight: float = 0.1
     soft_weight: float = 0.9
+    outputs: str = "classes"
 
     def __call__(
         self,
@@ -127,18 +129,21 @@ class SoftLoss:
 
 @dataclass(frozen=True)
 class HardLoss:
-    """A loss of a student's logits against labels, at T = 1.
+    """A loss of a student's outputs against labels, at T = 1.
 
     Attributes:
         name: Value of ``objective.hard``.
         function: Function of logits ``[..., B, C]`` and int64 labels ``[..., B]`` to one value per
-            sample, ``[..., B]``, which is 0 where the label is :data:`UNLABELLED`.
+            sample, ``[..., B]``, which is 0 where the label is :data:`UNLABELLED`. For values,
+            labels are ``[..., B, D]``, and NaN where there is none.
         can_smooth: Whether ``objective.label_smoothing`` applies to it.
+        outputs: Kind of the outputs of the student, see :class:`limbeck.losses.tasks.Task`.
     """
 
     name: str
     function: LossFunction
     can_smooth: bool = False
+    outputs: str = "classes"
 
     def __call__(self, student: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss per sample, ``[..., B]``."""

@@ -1,4 +1,4 @@
-"""Hard losses of logits against integer labels at T = 1."""
+"""Hard losses against labels at T = 1: of logits, or of values."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,7 @@ from torch import Tensor
 
 from limbeck.losses.base import UNLABELLED, HardLoss
 from limbeck.losses.divergences import log_softmax, upcast
+from limbeck.losses.values import huber_of_values, squared_error_of_values
 
 
 def hard_loss(
@@ -17,18 +18,20 @@ def hard_loss(
     class_weights: Tensor | None = None,
     smoothing: float | Tensor | None = None,
 ) -> Tensor:
-    r"""Compute the loss against integer labels at T = 1; 0 for :data:`UNLABELLED` samples.
+    r"""Compute the loss against labels at T = 1; 0 for samples without one.
+
+    Class indices are :data:`UNLABELLED` for a sample without a label, values are NaN.
 
     For a mixture of two inputs it is :math:`w \cdot hard(y_1) + (1 - w) \cdot hard(y_2)`, which for
     the cross-entropy equals the loss against mixed labels. It is 0 if either input has no label.
 
     Args:
-        student: Logits, ``[..., B, C]``.
-        labels: Class indices, int64, broadcastable to ``[..., B]``.
+        student: Logits, ``[..., B, C]``; for values outputs ``[..., B, D]``.
+        labels: Class indices, int64, broadcastable to ``[..., B]``; values ``[..., B, D]``.
         mixed: Labels of the second inputs and weights of the first ones, from 0 to 1, both
             broadcastable to ``[..., B]``; None if no input is a mixture.
         kind: Name of the hard loss: ``cross_entropy``, or ``squared_error`` for graded classes, see
-            :func:`squared_error_of_grades`.
+            :func:`squared_error_of_grades`; for values ``mse`` or ``huber``.
         class_weights: Weight of each class, broadcastable to ``[..., B, C]``; None for 1.
         smoothing: Share of the label that is spread evenly over all classes, see
             :func:`smoothed_cross_entropy`, from 0 to below 1, broadcastable to ``[..., B]``; for
@@ -42,7 +45,8 @@ def hard_loss(
     """
 
     def values(labels: Tensor) -> Tensor:
-        labels = labels.expand(student.shape[:-1])
+        has_classes = not labels.is_floating_point()
+        labels = labels.expand(student.shape[:-1] if has_classes else student.shape)
         if smoothing is not None:
             return smoothed_cross_entropy(student, labels, smoothing)
         losses = HARD_LOSSES[kind](student, labels)
@@ -115,19 +119,32 @@ def squared_error_of_grades(student: Tensor, labels: Tensor) -> Tensor:
 
 
 def is_labelled(labels: Tensor, mixed: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Return a mask of the labelled samples, bool of the shape of ``labels``.
+    """Return a mask of the labelled samples, bool ``[..., B]``.
 
     A mixture is labelled if both of its inputs are.
+
+    Args:
+        labels: Class indices ``[..., B]``, or values ``[..., B, D]``.
+        mixed: Labels of the second inputs and their weights; None without mixtures.
     """
-    mask = labels != UNLABELLED
-    if mixed is None:
-        return mask
-    return mask & (mixed[0] != UNLABELLED)
+    if labels.is_floating_point():
+        mask = ~labels.isnan().any(-1)
+    else:
+        mask = labels != UNLABELLED
+    return mask if mixed is None else mask & is_labelled(mixed[0])
+
+
+def without_label(labels: Tensor, count: int) -> Tensor:
+    """Return labels like ``labels``, ``[count, ...]``, that stand for no label."""
+    marker = float("nan") if labels.is_floating_point() else UNLABELLED
+    return labels.new_full((count, *labels.shape[1:]), marker)
 
 
 _ENTRIES = (
     HardLoss("cross_entropy", _cross_entropy_of_labels, can_smooth=True),
     HardLoss("squared_error", squared_error_of_grades),
+    HardLoss("mse", squared_error_of_values, outputs="values"),
+    HardLoss("huber", huber_of_values, outputs="values"),
 )
 
 HARD_LOSSES: dict[str, HardLoss] = {loss.name: loss for loss in _ENTRIES}

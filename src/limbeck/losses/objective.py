@@ -5,14 +5,18 @@ Its settings and their defaults are in ``settings.py``, the computation for a wh
 """
 
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from torch import Tensor
 
+from limbeck._base.errors import ConfigError
 from limbeck.losses.class_weights import balanced_weights, check_length
+from limbeck.losses.hard import HARD_LOSSES
 from limbeck.losses.settings import ObjectiveSettings
+from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.losses.sparse import SparseTargets
 from limbeck.losses.stacked import StackedObjective, Terms
+from limbeck.losses.tasks import Task
 
 
 class Objective(ObjectiveSettings):
@@ -34,7 +38,8 @@ class Objective(ObjectiveSettings):
         soft: Name of the soft loss D: ``kl``, ``cross_entropy``, ``probabilities`` (squared error
             of the softened probabilities), ``logits`` (squared error of the zero-mean logits),
             ``dkd`` (decoupled), ``dist`` (Pearson's distance over classes and over the batch),
-            ``reverse_kl`` or ``jensen_shannon``.
+            ``reverse_kl`` or ``jensen_shannon``. For regression: ``mse``, ``huber`` or ``bounded``
+            (the squared error to the label where it is larger than the teacher's).
         scale_by_t2: Whether to multiply the soft loss by T^2, so that its gradient hardly depends
             on T.
         standardise: Whether the soft loss sees standardised logits; for ``kl``, ``cross_entropy``,
@@ -46,7 +51,8 @@ class Objective(ObjectiveSettings):
         nontarget_weight: Weight of the non-target part of ``dkd``.
         teacher_share: Share of the teacher in the mixture of ``jensen_shannon``, above 0 and below
             1.
-        hard: Name of the hard loss: ``cross_entropy``, or ``squared_error`` for graded classes.
+        hard: Name of the hard loss: ``cross_entropy``, or ``squared_error`` for graded classes. For
+            regression: ``mse`` or ``huber``.
         class_weights: Weights of the classes in the hard loss: one number per class, ``balanced``
             for equal total weights in a transfer set, or None for 1. The hard loss is divided by
             the number of samples, whatever their weights.
@@ -72,11 +78,11 @@ class Objective(ObjectiveSettings):
         """Compute the loss and its terms, each ``[...]``.
 
         Args:
-            student: Logits, ``[..., B, C]``.
+            student: Logits, ``[..., B, C]``, or for regression outputs ``[..., B, D]``.
             teacher: Logits, ``[..., B, C]``, or the probabilities of some classes; None if there is
                 no soft loss.
             labels: Class indices, ``[..., B]``, :data:`limbeck.losses.UNLABELLED` for a sample
-                without a label.
+                without a label; or values ``[..., B, D]``, NaN for a sample without a label.
             mixed: Second labels and weights of inputs that are mixtures, see
                 :func:`limbeck.losses.hard_loss`.
             ignored: Positions that neither loss sees, see :class:`limbeck.losses.StackedObjective`.
@@ -84,6 +90,53 @@ class Objective(ObjectiveSettings):
         stacked = StackedObjective([self])
         terms = stacked(student[None], teacher, labels, mixed=mixed, ignored=ignored)
         return Terms(*(term[0] for term in terms))
+
+    def for_task(self, task: Task) -> Self:
+        """Return this objective for a kind of target.
+
+        The default losses, ``cross_entropy`` and ``kl``, become those of the task. Values have no
+        temperature, so it becomes 1.
+
+        Args:
+            task: Kind of target of a dataset.
+
+        Raises:
+            ConfigError: If a setting has no meaning for such targets.
+        """
+        changes: dict[str, Any] = {}
+        for setting, default, losses in (
+            ("hard", task.hard, HARD_LOSSES),
+            ("soft", task.soft, SOFT_LOSSES),
+        ):
+            name = getattr(self, setting)
+            if losses[name].outputs == task.outputs:
+                continue
+            if name != getattr(Objective, setting):
+                names = [loss.name for loss in losses.values() if loss.outputs == task.outputs]
+                raise ConfigError(
+                    f"objective.{setting}={name} is not for {task.description}. Choose one of "
+                    f"{', '.join(names)}."
+                )
+            changes[setting] = default
+        if not task.has_classes:
+            self._check_values(task)
+            changes["temperature"] = 1.0
+        return replace(self, **changes) if changes else self
+
+    def _check_values(self, task: Task) -> None:
+        """Check that no setting is set that only classes have."""
+        meaningless = {
+            "class_weights": self.class_weights is not None,
+            "label_smoothing": self.label_smoothing > 0,
+            "standardise": self.standardise,
+            "temperature": self.temperature not in (1.0, Objective.temperature),
+        }
+        for name, is_set in meaningless.items():
+            if is_set:
+                raise ConfigError(
+                    f"objective.{name}={getattr(self, name)} has no meaning for "
+                    f"{task.description}, whose outputs are no probabilities. Leave it out."
+                )
 
     def for_labels(self, labels: Tensor, classes: int) -> Self:
         """Return this objective with one number per class as class weights.

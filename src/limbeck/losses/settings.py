@@ -141,6 +141,27 @@ class ObjectiveSettings(_OwnSettings):
         return settings
 
 
+def outputs_of(objectives: Sequence[ObjectiveSettings]) -> str:
+    """Return what the outputs are for which the losses of all objectives are made.
+
+    Raises:
+        ConfigError: If some are for classes and others for values.
+    """
+    settings: dict[str, str] = {}
+    for objective in objectives:
+        if objective.hard_weight > 0:
+            settings[HARD_LOSSES[objective.hard].outputs] = f"hard={objective.hard}"
+        if objective.soft_weight > 0:
+            settings[SOFT_LOSSES[objective.soft].outputs] = f"soft={objective.soft}"
+    if len(settings) > 1:
+        parts = [f"objective.{setting} is for {outputs}" for outputs, setting in settings.items()]
+        raise ConfigError(
+            f"{' and '.join(parts)}, but a student has outputs of one kind. For regression choose "
+            "mse or huber for both; for classes cross_entropy and kl."
+        )
+    return next(iter(settings), "classes")
+
+
 def _check_name(setting: str, value: Any, losses: dict[str, Any]) -> None:
     if not isinstance(value, str) or value not in losses:
         raise ConfigError(

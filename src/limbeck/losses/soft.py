@@ -214,6 +214,16 @@ _ENTRIES = (
         can_standardise=True,
         soft_weight=3.6,  # near the teacher this loss is a quarter of the KL
     ),
+    SoftLoss("mse", "limbeck.losses.values.squared_error", outputs="values"),
+    SoftLoss("huber", "limbeck.losses.values.huber", outputs="values"),
+    SoftLoss(
+        "bounded",
+        "limbeck.losses.values.bounded_squared_error",
+        uses_labels=True,
+        hard_weight=1.0,
+        soft_weight=0.5,
+        outputs="values",
+    ),
 )
 
 SOFT_LOSSES: dict[str, SoftLoss] = {loss.name: loss for loss in _ENTRIES}

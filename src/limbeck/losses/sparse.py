@@ -5,7 +5,7 @@ The K classes are the most probable ones, or a random sample.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import torch
 from torch import Tensor
@@ -36,6 +36,21 @@ class SparseTargets(NamedTuple):
         """Apply ``fn``, which must not change the last dimension, to each tensor."""
         tail = None if self.tail is None else fn(self.tail)
         return SparseTargets(fn(self.ids), fn(self.log_p), tail, self.classes)
+
+
+Answers: TypeAlias = Tensor | SparseTargets
+"""A teacher's outputs, or sparse targets."""
+
+
+@overload
+def map_answers(answers: Answers, fn: Callable[[Tensor], Tensor]) -> Answers: ...
+@overload
+def map_answers(answers: None, fn: Callable[[Tensor], Tensor]) -> None: ...
+def map_answers(answers: Answers | None, fn: Callable[[Tensor], Tensor]) -> Answers | None:
+    """Apply ``fn`` to each tensor of a teacher's answers."""
+    if answers is None:
+        return None
+    return answers.map(fn) if isinstance(answers, SparseTargets) else fn(answers)
 
 
 def topk_refusal(temperature: float) -> str:

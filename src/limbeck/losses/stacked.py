@@ -1,7 +1,7 @@
 """The objectives of a whole cohort, evaluated together."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, overload
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,20 +9,17 @@ from torch import Tensor
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.losses.base import TWO_LOGITS, UNLABELLED, SoftLoss, check_several_classes, load
 from limbeck.losses.class_weights import check_length
-from limbeck.losses.divergences import standardised
+from limbeck.losses.divergences import standardised, upcast
 from limbeck.losses.hard import hard_loss, is_labelled
-from limbeck.losses.settings import ObjectiveSettings
+from limbeck.losses.settings import ObjectiveSettings, outputs_of
 from limbeck.losses.soft import SOFT_LOSSES
-from limbeck.losses.sparse import SparseTargets, topk_refusal
+from limbeck.losses.sparse import Answers, SparseTargets, map_answers, topk_refusal
 
 SPARSE_LOSSES = {loss.name: load(loss.sparse) for loss in SOFT_LOSSES.values() if loss.sparse}
 """Functions of the soft losses that work with sparse targets, by name."""
 
 MAX_PADDING = 1024
 """Maximum number of extra vocabulary entries that may be padding."""
-
-Answers = Tensor | SparseTargets
-"""A teacher's logits, or sparse targets."""
 
 
 class Terms(NamedTuple):
@@ -55,15 +52,22 @@ class StackedObjective:
 
     Args:
         objectives: Objective of each arm.
+        scale: Number by which values of each target are divided, ``[D]``, such as its standard
+            deviation; None for 1. Without effect on logits of classes.
 
     Raises:
-        ConfigError: If there is none, or one has ``balanced`` class weights instead of numbers.
+        ConfigError: If there is none, one has ``balanced`` class weights instead of numbers, or
+            losses are for different outputs.
     """
 
-    def __init__(self, objectives: Sequence[ObjectiveSettings]):
+    def __init__(
+        self, objectives: Sequence[ObjectiveSettings], *, scale: Sequence[float] | None = None
+    ):
         if not objectives:
             raise ConfigError("A cohort needs at least one objective.")
         self.objectives = tuple(objectives)
+        self.outputs = outputs_of(self.objectives)
+        self.scale = scale
         if any(objective.class_weights == "balanced" for objective in self.objectives):
             raise ConfigError(
                 "objective.class_weights=balanced needs the labels of a transfer set, as a study "
@@ -143,8 +147,13 @@ class StackedObjective:
         """
         if len(student) != len(self.objectives):
             raise ValueError(f"Expected logits of {len(self.objectives)} arms, got {len(student)}.")
-        check_several_classes(student.shape[-1], "student")
+        if self.outputs == "classes":
+            check_several_classes(student.shape[-1], "student")
         with torch.autocast(student.device.type, enabled=False):
+            if self.scale is not None:
+                student, labels = self._scaled(student), self._scaled(labels)
+                teacher = map_answers(teacher, self._scaled)
+                mixed = None if mixed is None else (self._scaled(mixed[0]), mixed[1])
             if ignored is not None:
                 student, teacher, labels = self._zero_ignored(ignored, student, teacher, labels)
             if counts is None:
@@ -161,6 +170,27 @@ class StackedObjective:
                 hard = zeros if hard is None else hard
                 soft = zeros if soft is None else soft
             return Terms(self._weighted_sum(hard, soft), hard, soft)
+
+    def validation_loss(self, student: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss ``[..., B]`` by which students are followed on the validation split.
+
+        It is the cross-entropy at T = 1, or the squared error of scaled values; 0 for samples
+        without a label.
+        """
+        if self.outputs == "classes":
+            return hard_loss(student, labels)
+        return hard_loss(self._scaled(student), self._scaled(labels), kind="mse")
+
+    def _scaled(self, values: Tensor) -> Tensor:
+        """Divide values by the scale of their target."""
+        if self.scale is None:
+            return values
+        key = ("scale", values.device, _dtype(values))
+        if key not in self._tensors:
+            with torch.inference_mode(False):
+                scale = torch.tensor(self.scale, device=values.device, dtype=_dtype(values))
+                self._tensors[key] = scale
+        return upcast(values) / self._tensors[key]
 
     def _weighted_sum(self, hard: Tensor, soft: Tensor) -> Tensor:
         """Add the terms with their weights, in as few operations as the weights allow."""
@@ -190,7 +220,7 @@ class StackedObjective:
         def zero(values: Tensor) -> Tensor:
             return torch.where(ignored[..., None], 0, values)
 
-        return zero(student), _map(teacher, zero), torch.where(ignored, UNLABELLED, labels)
+        return zero(student), map_answers(teacher, zero), torch.where(ignored, UNLABELLED, labels)
 
     def _hard(self, student: Tensor, labels: Tensor, mixed: tuple[Tensor, Tensor] | None) -> Tensor:
         """Compute the hard terms ``[A, ...]``, summed over samples."""
@@ -218,7 +248,7 @@ class StackedObjective:
         ignored: Tensor | None,
     ) -> Tensor:
         """Compute the soft terms ``[A, ...]``, summed over samples."""
-        teacher = _map(self._check_teacher(teacher, student.shape[-1]), Tensor.detach)
+        teacher = map_answers(self._check_teacher(teacher, student.shape[-1]), Tensor.detach)
         answers = {}
         for shuffled in {group.shuffled for group in self._soft_groups}:
             answers[shuffled] = _answers(teacher, student, shuffled)
@@ -327,10 +357,10 @@ def _counts(
     labels: Tensor, mixed: tuple[Tensor, Tensor] | None, ignored: Tensor | None
 ) -> tuple[Tensor, Tensor | float]:
     """Count the labelled samples and all samples."""
-    labelled = is_labelled(labels, mixed).sum(-1)
+    mask = is_labelled(labels, mixed)
     if ignored is None:
-        return labelled, max(1, labels.shape[-1])
-    return labelled, (~ignored).sum(-1)
+        return mask.sum(-1), max(1, mask.shape[-1])
+    return mask.sum(-1), (~ignored).sum(-1)
 
 
 def _dtype(like: Tensor) -> torch.dtype:
@@ -338,21 +368,10 @@ def _dtype(like: Tensor) -> torch.dtype:
     return torch.float64 if like.dtype == torch.float64 else torch.float32
 
 
-@overload
-def _map(teacher: Answers, fn: Callable[[Tensor], Tensor]) -> Answers: ...
-@overload
-def _map(teacher: None, fn: Callable[[Tensor], Tensor]) -> None: ...
-def _map(teacher: Answers | None, fn: Callable[[Tensor], Tensor]) -> Answers | None:
-    """Apply ``fn`` to each tensor of a teacher's answers."""
-    if teacher is None:
-        return None
-    return teacher.map(fn) if isinstance(teacher, SparseTargets) else fn(teacher)
-
-
 def _answers(teacher: Answers, student: Tensor, shuffled: bool) -> Answers:
     """Return the teacher's answers to the samples, or to other samples if shuffled."""
     if shuffled:
-        teacher = _map(teacher, lambda values: _shift_by_half(values, -2))
+        teacher = map_answers(teacher, lambda values: _shift_by_half(values, -2))
     if isinstance(teacher, Tensor) and student.stride(-1) != 1:
         # the same memory order as the student's logits, so that both are read in one order
         return teacher.mT.contiguous().mT

@@ -22,7 +22,7 @@ from limbeck.run.summary_checks import (
 )
 
 SCHEMA = 1
-MeasureKey = Literal["errors", "bits_per_byte"]
+MeasureKey = Literal["errors", "bits_per_byte", "squared_error"]
 """The metric by which a study is judged."""
 
 

@@ -12,6 +12,7 @@ from limbeck._base.progress import StageProgress
 from limbeck.data import Source, Split, TransferSet
 from limbeck.data.resampling import ResampledSplits
 from limbeck.data.sources.base import as_pool
+from limbeck.losses import without_label
 from limbeck.run.folder import RunFolder
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.checkpoint_file import (
@@ -63,7 +64,9 @@ class TransferPools:
             return self.splits.pool
         if source not in self._pools:
             inputs = self._load_or_make(source) if source.needs_teacher else self._make(source)
-            self._pools[source] = as_pool(source, inputs, self.data.train.inputs)
+            pool = as_pool(source, inputs, self.data.train.inputs)
+            labels = without_label(self.data.train.labels, len(pool))
+            self._pools[source] = Split(pool.inputs, labels)
         return self._pools[source]
 
     def select(self, transfer: TransferSet, number: int) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from limbeck._base.errors import DataError, LimbeckError, TeacherError
 from limbeck.data.batches import Batch
+from limbeck.data.labels import are_tokens, predictions_per_sample
 from limbeck.data.loaders import name_in_batch
 from limbeck.losses.base import UNLABELLED
 
@@ -77,7 +78,7 @@ class AnswerCheck:
         invalid = ~torch.isfinite(logits.amax(-1)).flatten()
         if self.finite_loss:
             invalid |= ~torch.isfinite(logits.amin(-1)).flatten()
-        if batch.y.ndim == 3:  # text, of which no loss uses the ignored positions
+        if are_tokens(batch.y):  # text, of which no loss uses the ignored positions
             invalid &= batch.y.flatten()[first : first + len(invalid)] != UNLABELLED
         if raises_at_once:
             if bool(invalid.any()):
@@ -107,14 +108,14 @@ class AnswerCheck:
         The row is -1 outside a study, the token -1 unless the inputs are text.
         """
         position = invalid.int().argmax() + first
-        tokens = batch.y.shape[2:].numel()
+        tokens = predictions_per_sample(batch.y)
         sample = torch.div(position, tokens, rounding_mode="floor")
         index = sample.view(1)
         row = torch.full_like(index, -1)
         if batch.sample is not None:
             row = batch.sample.flatten().to(index.device).index_select(0, index)
         token = torch.full_like(index, -1)
-        if batch.y.ndim == 3:
+        if are_tokens(batch.y):
             token = position.view(1) - index * tokens
         x = batch.x.flatten(0, 1).index_select(0, index)
         parts = [

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limbeck.data.batches import Batch
+from limbeck.data.labels import are_tokens
 from limbeck.losses import UNLABELLED, StackedObjective, Terms
 from limbeck.losses.chunked import chunked_loss
 from limbeck.losses.sparse import SparseTargets
@@ -28,7 +29,7 @@ def last_layer(model: nn.Module | None) -> LastLayer | None:
 
 def should_chunk(student: nn.Module | None, objective: StackedObjective, y: Tensor) -> bool:
     """Whether the loss of a batch with labels ``[S, B, T]`` should be computed in chunks."""
-    if y.ndim != 3:  # checked first, as it takes no time and the protocol's check takes some
+    if not are_tokens(y):  # checked first, as it takes no time and the protocol's check takes some
         return False
     output = last_layer(student)
     if output is None or y.numel() * len(output[0]) < MIN_CHUNKED_LOGITS:

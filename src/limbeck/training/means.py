@@ -6,10 +6,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from limbeck.data.labels import are_tokens
+from limbeck.losses import is_labelled
+
 Counts = tuple[Tensor | float, Tensor | float]
 """Labelled predictions and all predictions of a batch: a number each, or ``[S]``."""
 Reduce = Callable[[Tensor], Tensor]
 """Function that sums a tensor over all processes."""
+
+
+def count_predictions(y: Tensor) -> Counts:
+    """Count the labelled predictions and all predictions of each seed.
+
+    Args:
+        y: Labels ``[S, B]``, ``[S, B, T]`` for text or ``[S, B, D]`` for values.
+    """
+    labelled = is_labelled(y).flatten(1).sum(-1)
+    if are_tokens(y):
+        return labelled, labelled
+    return labelled, float(y.shape[1])
 
 
 class RunningMeans:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, LimbeckWarning
 from limbeck.data.batches import Batch, own_inputs
 from limbeck.data.inputs import ModelInputs, call, map_inputs
+from limbeck.data.labels import predictions_per_sample
 from limbeck.models.output import logits_of
 from limbeck.training.cohort.stack import Cohort
 
@@ -34,7 +35,7 @@ class SingleSampleCheck:
         """Whether the students can be trained on a batch; the same in all processes."""
         samples: float = batch.y.shape[1]
         if batch.counts is not None:
-            samples = batch.counts[1] / batch.y.shape[2:].numel()  # per process
+            samples = batch.counts[1] / predictions_per_sample(batch.y)  # per process
         if samples >= 2:
             return True
         if self.needs_two is None:

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.compiler_cache import use_private_compiler_cache
-from limbeck._base.errors import ConfigError, DataError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.data.batch_forms import BatchNames
 from limbeck.data.batch_reader import BatchReader
 from limbeck.data.batches import Batch, Mixed, own_inputs, student_inputs, teacher_inputs
 from limbeck.data.inputs import ModelInputs, map_inputs
+from limbeck.data.labels import are_tokens, check_outputs, predictions_per_sample
 from limbeck.evaluation.metrics import top_class
-from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, hard_loss
+from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, is_labelled
 from limbeck.losses.sparse import SparseTargets
 from limbeck.teacher.adapt import TeacherModels, as_signal
 from limbeck.teacher.answers import AnswerCheck
@@ -22,7 +23,13 @@ from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm, GuidedTerms
-from limbeck.training.means import Counts, Reduce, RunningMeans, weights_of_terms
+from limbeck.training.means import (
+    Counts,
+    Reduce,
+    RunningMeans,
+    count_predictions,
+    weights_of_terms,
+)
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.single_samples import SingleSampleCheck
 
@@ -37,7 +44,8 @@ class DistillationTask(nn.Module):
 
     Calling the task with a batch returns the sum of the students' losses, whose gradient for each
     student is that of its own loss. Labels ``[B, T]`` are those of a language model, whose logits
-    are ``[B, T, C]``.
+    are ``[B, T, C]``. ``scale`` is the number by which values of each target are divided in the
+    losses, see :class:`~limbeck.losses.StackedObjective`.
 
     The teacher is not a submodule. Arguments and errors are those of
     :class:`limbeck.DistillationModule`.
@@ -53,6 +61,7 @@ class DistillationTask(nn.Module):
         arm_names: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None,
         names: BatchNames | None = None,
+        scale: Sequence[float] | None = None,
     ):
         super().__init__()
         self.cohort = student if isinstance(student, Cohort) else Cohort.of_one(student)
@@ -60,7 +69,7 @@ class DistillationTask(nn.Module):
             objective = Objective(hard_weight=1.0, soft_weight=0.0)
         objective = objective or Objective()
         objectives = [objective] if isinstance(objective, Objective) else objective
-        self.objective = StackedObjective(objectives)
+        self.objective = StackedObjective(objectives, scale=scale)
         if teacher is not None and not isinstance(teacher, TeacherSignal):
             teacher = as_signal(teacher)
         self.signal = teacher
@@ -215,7 +224,7 @@ class DistillationTask(nn.Module):
     def forward(self, batch: Any) -> Tensor:
         """Sum of the students' losses."""
         batch = self.reader.read(batch)
-        counts = batch.counts or _count(batch.y)
+        counts = batch.counts or count_predictions(batch.y)
         terms = self._terms_of(batch, counts)
         values = torch.stack([term.detach() for term in terms])
         self._train.add(values, weights_of_terms(values, counts))
@@ -245,7 +254,7 @@ class DistillationTask(nn.Module):
         with feature_term.record_outputs():
             targets = self._targets(batch)
             terms = self._terms(student_inputs(batch), targets, batch.y, batch.mixed, counts)
-        predictions = batch.y.shape[2:].numel()  # per sample
+        predictions = predictions_per_sample(batch.y)
         feature = (feature_term(own_inputs(batch)).sum() * predictions / counts[1]).view(1, 1)
         return GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
 
@@ -258,13 +267,8 @@ class DistillationTask(nn.Module):
         counts: Counts,
     ) -> Terms:
         logits = self.cohort(x)
-        if logits.shape[-y.ndim : -1] != y.shape[1:]:
-            raise DataError(
-                f"The labels of a batch have the shape {list(y.shape[1:])}, but the student "
-                f"returned logits of shape {list(logits.shape[1:])}; expected one label for each "
-                "row of logits."
-            )
-        if y.ndim < 3:
+        check_outputs(logits, y)
+        if not are_tokens(y):
             return self.objective(logits, targets, y, mixed=mixed, counts=counts)
         logits, y = logits.flatten(-3, -2), y.flatten(1)
         ignored = None if isinstance(counts[0], float) else y == UNLABELLED
@@ -294,19 +298,20 @@ class DistillationTask(nn.Module):
         self._val = {}
 
     def validate(self, batch: Any, loader: int = 0) -> None:
-        """Add cross-entropy and accuracy of every student on a batch of a loader."""
+        """Add loss and, for classes, accuracy of every student on a batch of a loader."""
         batch = self.reader.read(batch)
         copies = map_inputs(student_inputs(batch), Tensor.clone)  # a model may change its inputs
         logits, y = self.cohort(copies), batch.y
-        self.predicts_tokens = y.ndim == 3
+        self.predicts_tokens = are_tokens(y)
         if self.predicts_tokens:
             logits, y = logits.flatten(-3, -2), y.flatten(1)
-        labelled = (y != UNLABELLED).sum(-1)
-        loss = hard_loss(logits, y).sum(-1) / labelled.clamp(min=1)
-        correct = (top_class(logits) == y).sum(-1)
-        accuracy = correct.float() / labelled.clamp(min=1)
+        labelled = is_labelled(y).sum(-1)
+        values = [self.objective.validation_loss(logits, y).sum(-1) / labelled.clamp(min=1)]
+        if not y.is_floating_point():
+            correct = (top_class(logits) == y).sum(-1)
+            values.append(correct.float() / labelled.clamp(min=1))
         means = self._val.setdefault(loader, RunningMeans(VAL_METRICS))
-        means.add(torch.stack([loss, accuracy]), labelled)
+        means.add(torch.stack(values), labelled)
 
     def clip_gradients(self, max_norm: float) -> None:
         """Clip the gradient of each student by its own norm."""
@@ -376,18 +381,6 @@ class DistillationTask(nn.Module):
             f"Training diverged: the loss of {name} was {loss} in epoch {epoch + 1}. "
             "Lower optimizer.lr, or clip with trainer.gradient_clip_val=1."
         )
-
-
-def _count(y: Tensor) -> Counts:
-    """Labelled predictions and all predictions of each seed.
-
-    Args:
-        y: Labels ``[S, B]``, or ``[S, B, T]`` for text.
-    """
-    labelled = (y != UNLABELLED).flatten(1).sum(-1)
-    if y.ndim == 3:
-        return labelled, labelled
-    return labelled, float(y.shape[-1])
 
 
 def _map(targets: Targets, function: Callable[[Tensor], Tensor]) -> Targets:

@@ -235,11 +235,11 @@ def sum_over_processes(values: Tensor, fabric: Fabric) -> Tensor:
 
 def validation_note(scalars: dict[str, float], predicts_tokens: bool) -> str:
     """Mean validation result over the students, for the progress display."""
-    metric = "val_loss" if predicts_tokens else "val_acc"
-    values = [value for name, value in scalars.items() if name.endswith(metric)]
-    if not values:
+    losses = [value for name, value in scalars.items() if name.endswith("val_loss")]
+    accuracies = [value for name, value in scalars.items() if name.endswith("val_acc")]
+    if accuracies and not predicts_tokens:
+        return f"validation error {100 * (1 - sum(accuracies) / len(accuracies)):.2f} %"
+    if not losses:
         return ""
-    mean = sum(values) / len(values)
-    if predicts_tokens:
-        return f"validation {mean:.3f} nats per token"
-    return f"validation error {100 * (1 - mean):.2f} %"
+    unit = "nats per token" if predicts_tokens else "squared error"
+    return f"validation {sum(losses) / len(losses):.3f} {unit}"

@@ -1,0 +1,58 @@
+"""The inputs and labels of one split of a dataset."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck._base.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs and labels of one split.
+
+    Attributes:
+        inputs: Inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` (0 to 255), floats of any shape,
+            rows of a table ``[N, F]`` (see :class:`~limbeck.data.TableColumns`), or int32 token ids
+            ``[N, T]``. Texts of one class each end with the id of the padding.
+        labels: Classes, int64 ``[N]``; for text the next token at each position, int32 ``[N, T]``;
+            for regression the values of D targets, float32 ``[N, D]``.
+        ids: Names of the samples in the user's files, text ``[N]``; or the row numbers, int64
+            ``[N]``, of the samples in an array from which they were taken. None for the row numbers
+            0 to N - 1.
+        padding: Id of the padding at the end of texts of one class each; None for other inputs.
+
+    Raises:
+        DataError: If there is not one id for each sample.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+    ids: np.ndarray | None = None
+    padding: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.ids is not None and len(self.ids) != len(self.labels):
+            raise DataError(
+                f"A split of {len(self.labels)} samples has {len(self.ids)} ids; expected one for "
+                "each sample."
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_ids(self) -> np.ndarray:
+        """Ids of the samples: names, or row numbers as int64."""
+        return np.arange(len(self)) if self.ids is None else self.ids
+
+    def take(self, index: Tensor) -> "Split":
+        """Return the samples at ``index``, int64 ``[M]``, with their ids."""
+        ids = self.sample_ids[index.cpu().numpy()]
+        return replace(self, inputs=self.inputs[index], labels=self.labels[index], ids=ids)
+
+    def to(self, device: torch.device) -> "Split":
+        """Return the split on a device."""
+        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
