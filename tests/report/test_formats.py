@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,3 +104,17 @@ def test_seeds_and_splits(seeds, splits, text):
 @pytest.mark.parametrize(("value", "text"), [(0.0123, "0.012 ms"), (7, "7 ms"), (140.4, "140 ms")])
 def test_milliseconds_have_two_digits(value, text):
     assert formats.milliseconds(value) == text
+
+
+@given(st.text(st.sampled_from("ab1/,_ -"), max_size=60), st.integers(1, 30))
+def test_broken_names_lose_only_spaces(name, width):
+    lines = formats.break_name(name, width)
+    assert "".join(lines).replace(" ", "") == name.replace(" ", "")
+    for line in lines:
+        parts = re.findall("[^/,_ ]+", line)
+        assert len(line.rstrip()) <= width or len(parts) <= 1
+
+
+def test_names_are_broken_after_a_comma_and_not_inside_a_number():
+    name = "sw/soft,temperature=1,hidden=32-16"
+    assert formats.break_name(name, 24) == ["sw/soft,temperature=1,", "hidden=32-16"]

@@ -1,11 +1,14 @@
 """Number formats of the page and the terminal."""
 
 import math
+import re
 from collections.abc import Callable
 from typing import TypeGuard
 
 MISSING = "–"
 MINUS = "−"
+_PARTS = re.compile(r"[^/,_ ]+[/,_ ]*|[/,_ ]+")
+"""A part of a name, with the signs after which it may be broken."""
 
 
 def is_number(value: object) -> TypeGuard[float]:
@@ -152,6 +155,20 @@ def plural(number: int, noun: str) -> str:
     """A number and its noun: ``1 seed``, ``3 seeds``, ``1,200 samples``."""
     ending = "" if number == 1 else "s"
     return f"{number:,} {noun}{ending}"
+
+
+def break_name(name: str, width: int) -> list[str]:
+    """Break a name into lines after a ``/``, a comma, an underscore or a space.
+
+    A part that is longer than the width stays in one piece.
+    """
+    lines = [""]
+    for part in _PARTS.findall(name):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > width:
+            lines[-1] = lines[-1].rstrip()
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 def mean_and_sd(mean: object, sd: object) -> str:

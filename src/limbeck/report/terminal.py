@@ -1,5 +1,7 @@
 """The results in a terminal: the verdict first, then the warnings and the table."""
 
+from collections.abc import Iterable
+
 from rich.cells import cell_len
 from rich.console import Console
 from rich.panel import Panel
@@ -36,7 +38,7 @@ _OPTIONAL_COLUMNS = (
     "perplexity",
 )
 """The columns to drop in a narrow terminal, first to last."""
-_GAP = 2
+GAP = 2
 _ROOM_FOR_NAMES = 44
 """Names up to this length stay on one line, even if a column must be dropped."""
 
@@ -93,6 +95,10 @@ class PlainText:
             text = text.encode("ascii", "backslashreplace").decode("ascii")
         return Text(text, style=style)
 
+    def lines(self, parts: Iterable[str]) -> Text:
+        """Return parts of a text on lines of their own."""
+        return Text("\n").join(self(part) for part in parts)
+
 
 def bullet(plain: PlainText, sentence: str, colour: str) -> Table:
     """A sentence of a list."""
@@ -105,7 +111,7 @@ def bullet(plain: PlainText, sentence: str, colour: str) -> Table:
 
 def empty_table() -> Table:
     """A table without lines."""
-    return Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    return Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
 
 
 def _print_adjusted(adjusted: AdjustedTable, console: Console, plain: PlainText) -> None:
@@ -129,10 +135,10 @@ def _print_adjusted(adjusted: AdjustedTable, console: Console, plain: PlainText)
 def _fitting_columns(table: ResultsTable, width: int) -> list[Column]:
     """The columns that fit into a terminal of this width."""
     longest = max((cell_len(row["name"]) for row in table.rows), default=0)
-    room = width - _GAP - max(min(longest, _ROOM_FOR_NAMES), 3)
+    room = width - GAP - max(min(longest, _ROOM_FOR_NAMES), 3)
     columns = list(table.columns)
     for key in _OPTIONAL_COLUMNS:
-        if sum(_width(column, table) + _GAP for column in columns) <= room:
+        if sum(_width(column, table) + GAP for column in columns) <= room:
             break
         columns = [column for column in columns if column.key != key]
     return columns

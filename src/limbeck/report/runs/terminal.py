@@ -1,15 +1,21 @@
 """A comparison of runs in a terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Console, JustifyMethod
 from rich.panel import Panel
 
 from limbeck._base.console import OutputConsole
 from limbeck._base.printable import printable_record
+from limbeck.report.formats import break_name
 from limbeck.report.page_tables import Table
 from limbeck.report.runs import sentences, tables
 from limbeck.report.runs.compare import RunsComparison
 from limbeck.report.runs.rank import RunsRanking
-from limbeck.report.terminal import COLOURS, PlainText, bullet, empty_table
+from limbeck.report.terminal import COLOURS, GAP, PlainText, bullet, empty_table
+
+MAX_SHORT, MIN_NAME = 20, 12
+"""Width of a column that is never broken, and smallest width of one that is."""
 
 
 def print_comparison(result: RunsComparison | RunsRanking, console: Console | None = None) -> None:
@@ -52,11 +58,20 @@ def _print_table(table: Table, console: Console) -> None:
             justify=justify,
             overflow="fold",
         )
-    for row in table.rows:
-        cells = [_on_one_line(cell) for cell in row]
-        grid.add_row(*(plain(cell) for cell in cells))
+    rows = [[_on_one_line(cell) for cell in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(table.heading, *rows, strict=True)]
+    room = _room_for_names(widths, console.width)
+    for row in rows:
+        grid.add_row(*(plain.lines(break_name(cell, room)) for cell in row))
     console.print()
     console.print(grid)
+
+
+def _room_for_names(widths: Sequence[int], width: int) -> int:
+    """The width of a column with long names, so that the table fits into the terminal."""
+    names = [column for column in widths if column > MAX_SHORT]
+    others = sum(widths) - sum(names) + GAP * len(widths)
+    return max(MIN_NAME, (width - others) // max(len(names), 1))
 
 
 def _on_one_line(cell: str) -> str:
