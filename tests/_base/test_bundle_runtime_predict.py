@@ -35,7 +35,7 @@ def test_bad_images_are_rows_of_the_table(run, shared_bundle, pictures, tmp_path
     files = [pictures / "0.png", *bad, pictures / "1.png"]
     code, out, err = run("predict", shared_bundle, *files)
     assert code == 3
-    assert err == "error: 5 of the files cannot be read. See the column error.\n"
+    assert err == "error: 5 of the inputs cannot be read. See the column error.\n"
     rows = rows_of(out)
     assert [bool(row["label"]) for row in rows] == [True, False, False, False, False, False, True]
     reasons = ("not an image of", "not an image of", "134,217,728 pixels", "", "missing")

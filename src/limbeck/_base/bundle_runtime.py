@@ -5,8 +5,9 @@ and runs no code that comes with a model::
 
     python BUNDLE/run.py verify
     python BUNDLE/run.py predict photo.png folder --top 3
+    python BUNDLE/run.py predict rows.csv
 
-Exit codes: 0 success, 2 wrong arguments, 3 some images cannot be read, 6 ONNX Runtime is missing,
+Exit codes: 0 success, 2 wrong arguments, 3 some inputs cannot be read, 6 ONNX Runtime is missing,
 or memory or disk is exhausted, 7 the bundle is damaged, 8 the model's outputs differ from the
 exported ones.
 """
@@ -26,6 +27,7 @@ import errno
 import hashlib
 import importlib.util
 import io
+import itertools
 import json
 import logging
 import math
@@ -968,6 +970,22 @@ class CsvFile:
         return first
 
 
+class Sample(NamedTuple):
+    """One input to predict.
+
+    Attributes:
+        file: File that contains it.
+        line: Number of its line in a table; None for a file of one input.
+        array: The input, ``[...]``; None if it cannot be read.
+        error: Reason why it cannot be read, or empty.
+    """
+
+    file: Path
+    line: int | None
+    array: np.ndarray | None
+    error: str
+
+
 def number_in(cell: str, decimal: str = ".") -> float:
     """Return the number in a cell of a table; NaN if the cell stands for a missing value.
 
@@ -1011,6 +1029,12 @@ def category_in(cell: str, categories: Sequence[str], decimal: str = ".") -> flo
     if cell.lower() in MISSING_VALUES:
         return math.nan
     raise ValueError(f"{_quote(cell)} is none of the categories {_list_some(categories)}")
+
+
+def _value_in(cell: str, categories: Sequence[str] | None, decimal: str) -> float:
+    if categories is None:
+        return number_in(cell, decimal)
+    return category_in(cell, categories, decimal)
 
 
 def _quote(cell: str) -> str:
@@ -1248,6 +1272,52 @@ class Bundle:
     def value_range(self) -> Sequence[float] | None:
         """Range of the training images with more than 8 bits; None if there were none."""
         return self.preprocess.get("value_range")
+
+    @property
+    def reads_tables(self) -> bool:
+        """Whether inputs are the rows of CSV files."""
+        return self.preprocess["kind"] == "table"
+
+    def open_table(self, path: Path) -> CsvFile:
+        """Open a CSV file that has the columns of the bundle, in any order and among others.
+
+        Raises:
+            InputError: If the file cannot be read, or lacks a column.
+        """
+        names = [column["name"] for column in self.preprocess["columns"]]
+        table = CsvFile(path, names)
+        missing = [name for name in names if name not in table.columns]
+        if missing:
+            columns = "column" if len(missing) == 1 else "columns"
+            raise InputError(
+                f"{path} lacks the {columns} {_list_some(missing)}. Its columns are "
+                f"{_list_some(table.columns)}."
+            )
+        repeated = [name for name in names if table.columns.count(name) > 1]
+        if repeated:
+            raise InputError(f"{path} has several columns {_list_some(repeated)}.")
+        return table
+
+    def rows(self, table: CsvFile) -> Iterator["Sample"]:
+        """Read the rows of a CSV file.
+
+        A row with a value that is no number, or no category that the model knows, has an error.
+
+        Args:
+            table: File from :meth:`open_table`.
+
+        Raises:
+            InputError: If the file is damaged.
+        """
+        columns = self.preprocess["columns"]
+        for line, cells in table.rows([column["name"] for column in columns]):
+            values, error = np.empty(len(columns), np.float32), ""
+            for number, (cell, column) in enumerate(zip(cells, columns, strict=True)):
+                try:
+                    values[number] = _value_in(cell, column.get("categories"), table.decimal)
+                except ValueError as reason:
+                    error = error or f"{table.file}, line {line}: {column['name']}: {reason}"
+            yield Sample(table.file, line, None if error else values, error)
 
     def array(
         self, path: Path, *, invert: bool = False, value_range: Sequence[float] | None = None
@@ -1501,11 +1571,28 @@ def _is_preprocess(content: dict[str, Any]) -> bool:
         return False
     if content.get("kind") == "array":
         return content.get("dtype") in ("uint8", "float32")
+    if content.get("kind") == "table":
+        return _is_columns(content.get("columns")) and shape == [len(content["columns"])]
     if content.get("kind") != "image" or not isinstance(content.get("crop_border"), bool):
         return False
     if not _is_range(content.get("value_range")):
         return False
     return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def _is_columns(columns: Any) -> bool:
+    """Whether columns have different names, and a list of categories each or null."""
+    if not isinstance(columns, list) or not all(isinstance(column, dict) for column in columns):
+        return False
+    names = [column.get("name") for column in columns]
+    if not _is_names(names) or len(set(names)) < len(names):
+        return False
+    kinds = [column.get("categories") for column in columns]
+    return all(kind is None or (_is_names(kind) and len(kind) > 0) for kind in kinds)
+
+
+def _is_names(names: Any) -> bool:
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
 def _is_range(value: Any) -> bool:
@@ -1628,14 +1715,15 @@ def predict(
     invert: bool = False,
     out: TextIO | None = None,
 ) -> int:
-    """Classify images and write a table of the predictions.
+    """Classify images, or the rows of tables, and write a table of the predictions.
 
     Args:
         bundle_path: Folder or zip file of the bundle.
-        paths: Image files, and folders of images, with their subfolders. Every file in a folder has
-            a row of the table; see :func:`files_below` for those that are skipped.
+        paths: Image files, or CSV files if the bundle reads tables, and folders of them, with their
+            subfolders. Every file in a folder, or every row of its files, has a row of the table;
+            see :func:`files_below` for those that are skipped.
         model: Kind of model, ``fp32`` or ``int8``; None for the bundle's default.
-        top: Number of classes to list for each image.
+        top: Number of classes to list for each input.
         table_format: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
         abstain: Smallest confidence for which a class is returned, from 0 to 1, or the error rate
             that answers may have at most, such as ``1%``: one that the model card lists.
@@ -1643,10 +1731,11 @@ def predict(
         out: Stream to write to; None for standard output.
 
     Returns:
-        Number of files that cannot be read; the column ``error`` has the reasons.
+        Number of inputs that cannot be read; the column ``error`` has the reasons.
 
     Raises:
-        RuntimeFailure: If there is no image, or an argument is out of range.
+        RuntimeFailure: If there is no file, or an argument is out of range.
+        InputError: If a table cannot be read.
         BundleError: If the bundle is damaged.
     """
     bundle = Bundle(bundle_path)
@@ -1655,42 +1744,63 @@ def predict(
         raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
     least_confidence = _least_confidence(bundle, model or bundle.default_kind, abstain)
     files = _input_files(paths)
-    value_range = None
-    if bundle.preprocess["kind"] == "image" and bundle.value_range is None:
-        value_range = _range_of_files(files)
     session = bundle.load(model)
-    table = _Table(table_format, top, sys.stdout if out is None else out)
-    shows_progress = sys.stderr.isatty() and len(files) > BATCH_SIZE
+    samples: Iterator[Sample]
+    if bundle.reads_tables:
+        tables = [bundle.open_table(file) for file in files]
+        samples = itertools.chain.from_iterable(map(bundle.rows, tables))
+    else:
+        samples = _samples_of(bundle, files, invert=invert)
+    out = sys.stdout if out is None else out
+    table = _Table(table_format, top, out, has_lines=bundle.reads_tables)
+    total = "" if bundle.reads_tables else f" of {len(files)}"
+    shows_progress = sys.stderr.isatty() and (bundle.reads_tables or len(files) > BATCH_SIZE)
     batch_size = max(1, min(BATCH_SIZE, MAX_VALUES // math.prod(bundle.shape)))
-    for first in range(0, len(files), batch_size):
-        batch = files[first : first + batch_size]
-        arrays: dict[Path, np.ndarray] = {}
-        errors: dict[Path, str] = {}
-        for file in batch:
-            try:
-                arrays[file] = bundle.array(file, invert=invert, value_range=value_range)
-            except InputError as error:
-                errors[file] = str(error)
-        answers = {}
-        if arrays:
-            answers = dict(
-                zip(arrays, session.confidences(np.stack([*arrays.values()])), strict=True)
-            )
-        for file in batch:
-            if file not in errors and not np.isfinite(answers[file]).all():
-                errors[file] = f"{file} (the model's outputs for it are NaN or infinite)"
-            if file in errors:
-                table.write_error(file, errors[file])
+    count = 0
+    while batch := list(itertools.islice(samples, batch_size)):
+        for sample, answer in zip(batch, _answers(session, batch), strict=True):
+            if answer is None:
+                table.write_error(sample)
                 continue
-            order = np.argsort(-answers[file], kind="stable")[:top]
-            confidences = [float(answers[file][k]) for k in order]
+            order = np.argsort(-answer, kind="stable")[:top]
+            confidences = [float(answer[k]) for k in order]
             names = [bundle.labels[k] if confidences[0] >= least_confidence else "" for k in order]
-            table.write(file, names, confidences)
+            table.write(sample, names, confidences)
+        count += len(batch)
         if shows_progress:
-            print(f"\r{first + len(batch)} of {len(files)}", end="", file=sys.stderr)
+            print(f"\r{count}{total}", end="", file=sys.stderr)
     if shows_progress:
         print(file=sys.stderr)
     return table.errors
+
+
+def _samples_of(bundle: Bundle, files: Sequence[Path], *, invert: bool) -> Iterator[Sample]:
+    """Read files of one input each."""
+    value_range = None
+    if bundle.preprocess["kind"] == "image" and bundle.value_range is None:
+        value_range = _range_of_files(files)
+    for file in files:
+        try:
+            array = bundle.array(file, invert=invert, value_range=value_range)
+            yield Sample(file, None, array, "")
+        except InputError as error:
+            yield Sample(file, None, None, str(error))
+
+
+def _answers(session: Model, batch: list[Sample]) -> list[np.ndarray | None]:
+    """Return the confidences of each sample; None where there are none, with the reason in it."""
+    rows = [row for row, sample in enumerate(batch) if sample.array is not None]
+    answers: list[np.ndarray | None] = [None] * len(batch)
+    if not rows:
+        return answers
+    arrays = [array for sample in batch if (array := sample.array) is not None]
+    for row, confidences in zip(rows, session.confidences(np.stack(arrays)), strict=True):
+        if np.isfinite(confidences).all():
+            answers[row] = confidences
+        else:
+            error = f"{batch[row].file} (the model's outputs for it are NaN or infinite)"
+            batch[row] = batch[row]._replace(array=None, error=error)
+    return answers
 
 
 def _least_confidence(bundle: Bundle, kind: str, abstain: float | str) -> float:
@@ -1743,37 +1853,44 @@ def _range_of_files(files: Sequence[Path]) -> tuple[float, float] | None:
 class _Table:
     """A table of predictions: CSV, or one JSON object per line."""
 
-    def __init__(self, table_format: str, top: int, out: TextIO):
+    def __init__(self, table_format: str, top: int, out: TextIO, *, has_lines: bool):
         if table_format not in ("csv", "jsonl"):
             raise RuntimeFailure(f"--format {table_format} is unknown; choose csv or jsonl.")
         self.top, self.out, self.errors = top, out, 0
+        self._names = ["file", "line"] if has_lines else ["file"]
         self._csv = csv.writer(out, lineterminator="\n") if table_format == "csv" else None
         if self._csv is not None:
             suffixes = ["", *(f"_{k}" for k in range(2, top + 1))]
             columns = [f"{name}{suffix}" for suffix in suffixes for name in ("label", "confidence")]
-            self._csv.writerow(["file", *columns, "error"])
+            self._csv.writerow([*self._names, *columns, "error"])
 
-    def write(self, file: Path, names: Sequence[str], confidences: Sequence[float]) -> None:
-        """Write the classes of a file; an empty name means no class."""
+    def write(self, sample: Sample, names: Sequence[str], confidences: Sequence[float]) -> None:
+        """Write the classes of an input; an empty name means no class."""
         pairs = list(zip(names, confidences, strict=True))
         if self._csv is not None:
             cells = [cell for name, value in pairs for cell in (csv_cell(name), f"{value:.6f}")]
-            self._csv.writerow([csv_cell(str(file)), *cells, ""])
+            self._csv.writerow([*self._place(sample).values(), *cells, ""])
             return
         answers = [{"label": name or None, "confidence": value} for name, value in pairs]
-        row: dict[str, Any] = {"file": str(file), **answers[0]}
+        row: dict[str, Any] = {**self._place(sample), **answers[0]}
         if self.top > 1:
             row["top"] = answers
         print(json_line(row), file=self.out)
 
-    def write_error(self, file: Path, error: str) -> None:
-        """Write the reason why a file cannot be read."""
+    def write_error(self, sample: Sample) -> None:
+        """Write the reason why an input cannot be read."""
         self.errors += 1
+        place, error = self._place(sample), sample.error
         if self._csv is not None:
-            self._csv.writerow([csv_cell(str(file)), *[""] * (2 * self.top), csv_cell(error)])
+            self._csv.writerow([*place.values(), *[""] * (2 * self.top), csv_cell(error)])
             return
-        row = {"file": str(file), "label": None, "confidence": None, "error": error}
+        row = {**place, "label": None, "confidence": None, "error": error}
         print(json_line(row), file=self.out)
+
+    def _place(self, sample: Sample) -> dict[str, Any]:
+        file = str(sample.file)
+        place = {"file": file if self._csv is None else csv_cell(file)}
+        return place if sample.line is None else {**place, "line": sample.line}
 
 
 def _is_same(file: Path, other: Path | None) -> bool:
@@ -1850,7 +1967,7 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     """
     descriptions = {
         "verify": "check the files of a bundle and its outputs on this device",
-        "predict": "classify images with a bundle",
+        "predict": "classify images, or the rows of tables, with a bundle",
     }
     top = _Parser(program, description="Check or use an exported model.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -1869,7 +1986,8 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         text = f"file of the signature (default: {SIGNATURE} in the bundle)"
         add("--signature", type=Path, metavar="FILE", help=text)
     add = parsers["predict"].add_argument
-    add("paths", nargs="+", metavar="IMAGE", help="image files, and folders of images")
+    text = "image files, or CSV files for a model of tables, and folders of them"
+    add("paths", nargs="+", metavar="FILE", help=text)
     help_model = "kind of model; by default the one that was best at export"
     add("--model", choices=list(KINDS), help=help_model)
     add("--top", type=int, default=1, metavar="K", help="list the K most likely classes")
@@ -1903,7 +2021,7 @@ def _execute(
             out=out,
         )
     if failures:
-        raise InputError(f"{failures} of the files cannot be read. See the column error.")
+        raise InputError(f"{failures} of the inputs cannot be read. See the column error.")
 
 
 def main(
@@ -1913,7 +2031,7 @@ def main(
     inside: bool = True,
     check_signature: SignatureCheck | None = None,
 ) -> int:
-    """Run ``run.py verify | predict IMAGE...`` of a bundle, or ``limbeck predict BUNDLE IMAGE...``.
+    """Run ``run.py verify | predict FILE...`` of a bundle, or ``limbeck predict BUNDLE FILE...``.
 
     Args:
         argv: Arguments of the command line; None for those of the process.

@@ -16,10 +16,12 @@ from torch import Tensor
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.files import write_atomically, write_bytes
 from limbeck._base.version import __version__
-from limbeck.data import Dataset
+from limbeck.data import Dataset, TableColumns
 from limbeck.deploy.sbom import sbom_of_bundle
 
 GOLDEN_INPUTS = 16
+MISSING_SHARE = 0.25
+"""Share of missing values in generated rows of a table, in columns that have some."""
 SBOM = "sbom.cdx.json"
 TOLERANCES = {"fp32": 1e-4, "int8": 0.05}
 """Tolerances of golden logits on a device, as a share of the largest logit (at least 1)."""
@@ -45,6 +47,7 @@ class BundleContents:
         thresholds: Smallest confidence for each error rate that answers may have (``1%``), by
             precision.
         card: Text of the model card.
+        columns: Columns of the rows of a table; None for other inputs.
     """
 
     name: str
@@ -58,6 +61,7 @@ class BundleContents:
     default: str
     thresholds: Mapping[str, Mapping[str, float]]
     card: str
+    columns: TableColumns | None = None
 
 
 def write_bundle(folder: Path, contents: BundleContents) -> Path:
@@ -117,6 +121,8 @@ def _checksums(files: Mapping[str, bytes]) -> bytes:
 
 def _preprocess(contents: BundleContents) -> dict[str, Any]:
     shape = list(contents.golden.shape[1:])
+    if contents.columns is not None:
+        return _preprocess_rows(contents.columns)
     if not contents.image:
         return {"kind": "array", "shape": shape, "dtype": str(contents.golden.dtype)}
     return {
@@ -129,6 +135,18 @@ def _preprocess(contents: BundleContents) -> dict[str, Any]:
         "crop_border": contents.crop_border,
         "value_range": contents.value_range,
         "resize": "largest centred crop of this shape, bilinear (Pillow, reducing_gap 3)",
+    }
+
+
+def _preprocess_rows(columns: TableColumns) -> dict[str, Any]:
+    pairs = zip(columns.names, columns.categories, strict=True)
+    return {
+        "kind": "table",
+        "shape": [len(columns)],
+        "dtype": "float32",
+        "values": "numbers, codes of categories from 0, NaN for missing values; the model "
+        "standardises and encodes them",
+        "columns": [{"name": name, "categories": categories} for name, categories in pairs],
     }
 
 
@@ -160,7 +178,8 @@ def golden_inputs(data: Dataset, count: int = GOLDEN_INPUTS) -> np.ndarray:
 
     Images are black, white, a horizontal and a vertical ramp, then smooth blobs with increasing
     noise. Other inputs are normally distributed, with the training inputs' mean and standard
-    deviation.
+    deviation. Rows of a table have these of each column, any of its categories, and missing values
+    where the training rows have some.
 
     Args:
         data: Dataset that defines the shape and type of the inputs.
@@ -171,9 +190,24 @@ def golden_inputs(data: Dataset, count: int = GOLDEN_INPUTS) -> np.ndarray:
     """
     generator = torch.Generator().manual_seed(0)
     inputs = data.train.inputs
+    if data.columns is not None:
+        return _golden_rows(data, data.columns.sizes, count, generator)
     if inputs.dtype == torch.uint8 and inputs.ndim == 4:
         return _golden_images(data.shape, count, generator)
     return _golden_arrays(data, count, generator)
+
+
+def _golden_rows(
+    data: Dataset, sizes: Sequence[int], count: int, generator: torch.Generator
+) -> np.ndarray:
+    mean, std = (torch.tensor(values) for values in data.statistics)
+    rows = torch.randn(count, len(sizes), generator=generator) * std + mean
+    for column, size in enumerate(sizes):
+        if size:
+            rows[:, column] = torch.randint(size, (count,), generator=generator).float()
+    is_missing = torch.rand(count, len(sizes), generator=generator) < MISSING_SHARE
+    rows[is_missing & torch.tensor(data.gaps)] = torch.nan
+    return rows.numpy()
 
 
 def _golden_arrays(data: Dataset, count: int, generator: torch.Generator) -> np.ndarray:

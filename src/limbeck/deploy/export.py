@@ -194,6 +194,7 @@ def export(
             labels=labels,
             temperature=temperature,
             thresholds=thresholds["fp32"],
+            columns=data.columns,
         )
         suffix = ", with constants" if options.adjusted else ""
         contents = BundleContents(
@@ -203,6 +204,7 @@ def export(
             golden=golden_inputs(data),
             temperature=temperature,
             image=_is_image(data),
+            columns=data.columns,
             crop_border=data.crop_border,
             value_range=data.value_range,
             default=default_precision(conversion.models, golden_inputs(data), data.class_names),

@@ -1,5 +1,6 @@
 """Model card of a bundle: facts about the run, and TODO marks for a person to fill in."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import numpy as np
 
 from limbeck._base.printable import printable
 from limbeck._base.version import __version__
+from limbeck.data import TableColumns
 from limbeck.deploy.calibration import operating_points
 from limbeck.deploy.parity import Stage
 from limbeck.evaluation.abstention import answers_of
@@ -18,8 +20,10 @@ from limbeck.report.wording import headlines
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import ArmResult, Summary
 
-MAX_NAMES, MAX_ARMS, MAX_CLASSES = 12, 20, 10
-"""Limits of the class names in the introduction, of the arms, and of the classes with recall."""
+MAX_NAMES, MAX_ARMS, MAX_CLASSES, MAX_COLUMNS = 12, 20, 10, 100
+"""Limits of the names of classes or categories in a list, of the arms, of the classes with recall,
+and of the columns of a table.
+"""
 
 _LINK = re.compile(r"://|www\.|@|mailto:|xmpp:", re.IGNORECASE)
 """Signs of an address, which some readers of Markdown turn into a link."""
@@ -41,6 +45,7 @@ class CardFacts:
         labels: Labels of the validation samples, ``[N]``.
         temperature: Temperature of the confidences.
         thresholds: Smallest confidence for each error rate that answers may have, such as ``1%``.
+        columns: Columns of the rows of a table; None for other inputs.
     """
 
     arm: str
@@ -54,6 +59,12 @@ class CardFacts:
     labels: np.ndarray
     temperature: float
     thresholds: Mapping[str, float]
+    columns: TableColumns | None = None
+
+    @property
+    def inputs(self) -> str:
+        """Word for the inputs."""
+        return "images" if self.columns is None else "rows"
 
 
 def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
@@ -107,10 +118,28 @@ def _introduction(
         )
     parts += [
         "## Intended use",
-        "TODO: intended users, purpose and images; uses that are out of scope; the person "
+        f"TODO: intended users, purpose and {facts.inputs}; uses that are out of scope; the person "
         "responsible for the model.",
+        *_columns(facts),
     ]
     return parts
+
+
+def _columns(facts: CardFacts) -> list[str]:
+    """The columns of a table."""
+    if facts.columns is None:
+        return []
+    rows = [["column", "values"]]
+    columns = zip(facts.columns.names, facts.columns.categories, strict=True)
+    for name, categories in itertools.islice(columns, MAX_COLUMNS):
+        rows.append([_plain(name), "numbers" if categories is None else _first_names(categories)])
+    more = len(facts.columns) - MAX_COLUMNS
+    return [
+        "## Inputs",
+        "Rows of a table with these columns. Each may lack values.",
+        _table(rows),
+        *([f"{more:,} more columns are listed in `preprocess.json`."] if more > 0 else []),
+    ]
 
 
 def _data(summary: Summary, entry: ArmResult) -> list[str]:
@@ -245,9 +274,9 @@ def _coverage(facts: CardFacts) -> str:
 def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
     parts = [
         "## Limits",
-        "* The answer is always one of the classes above, even if an image shows none of them.",
-        "* Accuracy is lower, by an unknown amount, on images that differ from the training data, "
-        "such as another camera, background, orientation or contrast.",
+        "* The answer is always one of the classes above, even if none of them is right.",
+        "* Accuracy is lower, by an unknown amount, on "
+        f"{facts.inputs} that differ from the training data, such as {_differences(facts)}.",
     ]
     if is_distilled:
         parts.append("* It may have inherited mistakes and biases of its teacher.")
@@ -258,6 +287,12 @@ def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
         "it is monitored in use.",
     ]
     return parts
+
+
+def _differences(facts: CardFacts) -> str:
+    if facts.columns is None:
+        return "another camera, background, orientation or contrast"
+    return "those of another place, time or group of people, or with other values missing"
 
 
 def _recall(facts: CardFacts) -> str:
