@@ -14,7 +14,7 @@ from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.models import MLP, ConvNet
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
-from limbeck.study.teacher import load_teachers
+from limbeck.study.teacher_files import load_teachers
 
 
 def test_a_study_of_labels_alone_needs_no_teacher(data, tmp_path):

@@ -73,7 +73,7 @@ def _from_settings(
     """Load a model as a teacher for the dataset that settings describe, and choose the device."""
     from limbeck.cli.config.compose import compose
     from limbeck.cli.config.instantiate import build_data_and_teacher, plain_settings
-    from limbeck.study.teacher import load_teachers
+    from limbeck.study.teacher_files import load_teachers
     from limbeck.teacher.signal import LiveTeacher
     from limbeck.training.fabric import make_fabric
 

@@ -23,12 +23,17 @@ from limbeck.losses import Objective
 from limbeck.models import Normalized, TableEncoder, TableModel
 from limbeck.models.normalizations import Normalization, check_normalization
 from limbeck.models.normalized import image_size
+from limbeck.study.from_teacher import StudentOfTeacher
+from limbeck.study.padding import mask_padding
 from limbeck.teacher.outputs import TeacherOutputs
 from limbeck.teacher.signal import COMBINE
 from limbeck.training.optimizer import Optimizer
 
 Builder = Callable[..., nn.Module]
-"""Function that builds an untrained model; may take the arguments ``shape`` and ``classes``."""
+"""Function that builds an untrained model; may take the arguments ``shape`` and ``classes``.
+
+One for students may also take the model of the ``teacher``, to start from its weights.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,7 +327,8 @@ def build(
 
     The model normalises its inputs, unless the dataset is text. Rows of a table are encoded first,
     so the builder gets the shape of encoded rows. For texts of one class each, the builder may also
-    take the number of embeddings (``vocabulary``) and the id of the ``padding``.
+    take the number of embeddings (``vocabulary``) and the id of the ``padding``, and networks of
+    transformers get a mask of it.
 
     Args:
         builder: Function that builds the model.
@@ -342,6 +348,8 @@ def build(
     available = {"shape": tuple(shape or data.shape), "classes": outputs or data.classes}
     if data.tokenizer is not None and data.padding is not None:
         available |= {"vocabulary": data.tokenizer.padded_size, "padding": data.padding}
+    if isinstance(builder, StudentOfTeacher):
+        builder = builder.for_seed(seed)
     try:
         signature = inspect.signature(builder)
         takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
@@ -369,7 +377,7 @@ def build(
     if not model.training:
         model.train()
     if data.tokenizer is not None:
-        return model
+        return mask_padding(model, data)
     if encoder is not None:
         return TableModel(model, encoder)
     return Normalized(model, *data.statistics)

@@ -16,7 +16,8 @@ from limbeck.data import Dataset, NoViews, Split, Views
 from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS
 from limbeck.study.arms import ArmPlan, build
 from limbeck.study.options import RunOptions
-from limbeck.teacher.checks import check_vocabulary, probe
+from limbeck.study.teacher_form import check_tokens
+from limbeck.teacher.checks import probe
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.features import check_features
 
@@ -36,7 +37,7 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
             "build a new one, as in student=lambda: MyNet()."
         )
     try:
-        check_vocabulary(first, data.class_names, where=f"arms.{plan.name}.student")
+        check_tokens(first, data, f"arms.{plan.name}.student")
         outputs = probe(first, data.blank(1), data.answer_shape, where=f"arms.{plan.name}.student")
     except TeacherError as error:
         raise ConfigError(str(error)) from None

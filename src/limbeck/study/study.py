@@ -51,7 +51,7 @@ from limbeck.study.scoring import score
 from limbeck.study.settings import settings_of
 from limbeck.study.students import StudentTrainer, training_seconds
 from limbeck.study.targets import check_kind, limit_views
-from limbeck.study.teacher import TeacherSource
+from limbeck.study.teacher import TeacherSource, with_teacher
 from limbeck.study.teacher_scores import Teachers
 from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.answer_files.read import Answers
@@ -144,6 +144,7 @@ class Study:
                 self._engine.fit,
                 together=self._engine.trains_cohorts,
             )
+        self.plans = with_teacher(self.plans, self._teacher)
         sources = [plan.transfer.source for plan in self.plans if plan.transfer.source is not None]
         self._pools = TransferPools(self._splits, sources, self.run_folder, self.progress)
         self._is_checked = False

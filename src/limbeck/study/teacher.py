@@ -10,44 +10,35 @@ import torch
 from torch import nn
 
 from limbeck._base.digests import file_digest
-from limbeck._base.errors import DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck.data import Dataset
 from limbeck.data.resampling import ResampledSplits
 from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
-from limbeck.models import HuggingFace, LoadedModel, load_model
-from limbeck.models.files.weights import DESCRIPTION, WEIGHTS
+from limbeck.models import LoadedModel, load_model
+from limbeck.models.files.weights import WEIGHTS
 from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.study.arms import ArmPlan, Builder, Teacher, build
 from limbeck.study.checks import check_layers, check_plain_inputs, check_views
 from limbeck.study.estimators import build_estimator, fit_estimators, name_of_lookup, no_layers
+from limbeck.study.from_teacher import StudentOfTeacher, starts_from_teacher
+from limbeck.study.padding import mask_padding
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
-from limbeck.study.teacher_form import adapt, check_loaded, load_file
+from limbeck.study.teacher_files import load_teachers
+from limbeck.study.teacher_form import check_loaded, check_tokens
 from limbeck.teacher.adapt import TeacherModels, as_models
 from limbeck.teacher.adapter import adapter_of, identify
 from limbeck.teacher.adapter_remedies import remedies_of
-from limbeck.teacher.checks import check_vocabulary
 from limbeck.teacher.examination import examine_models
-from limbeck.teacher.files import find_members, load_member, load_other, save_teacher
+from limbeck.teacher.files import load_member, save_teacher
 from limbeck.teacher.remedies import Remedies, SettingRemedies
 from limbeck.teacher.signal import LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
 
-FILE_SUFFIXES = (
-    ".safetensors",
-    ".pt",
-    ".pth",
-    ".bin",
-    ".ckpt",
-    ".json",
-    ".onnx",
-    ".pt2",
-    ".zip",
-)
 Fit = Callable[[str, str, DistillationTask, StudyData, int], None]
 """Function that fits a model, called with stage, label, task, batches and number of epochs."""
 
@@ -81,6 +72,8 @@ class TeacherSource:
         if not isinstance(teacher, Teacher):
             self._parts = _parts_of(teacher, self.data)
         self._existing: list[list[nn.Module]] = []
+        self._teachers: list[LiveTeacher] = []
+        self._preview: LiveTeacher | None = None
 
     def check(self) -> None:
         """Check the teacher before anything is written or trained.
@@ -98,8 +91,7 @@ class TeacherSource:
             build_estimator(plan, self.data)
         else:
             check_views(plan.views, self.data.train, self.data)
-            model = build(_builder(plan), self.data, plan.seed)
-            check_vocabulary(model, self.data.class_names, where="teacher.model")
+            check_tokens(build(_builder(plan), self.data, plan.seed), self.data, "teacher.model")
 
     def check_arms(self, plans: Sequence[ArmPlan]) -> None:
         """Check that arms need no more of the teacher than it has. Call :meth:`check` first.
@@ -163,7 +155,9 @@ class TeacherSource:
         return self.plan.combine if self.plan else "probabilities"
 
     def preview(self) -> LiveTeacher:
-        """Return the untrained teacher, to inspect its layers. Call :meth:`check` first."""
+        """Return the untrained teacher, to inspect its layers."""
+        if not self._existing and (self.plan is None or self.plan.source is not None):
+            self.check()
         if self._existing:
             return LiveTeacher(self._existing[0])
         assert self.plan is not None
@@ -202,7 +196,31 @@ class TeacherSource:
             check_digest(manifest, self.run, name, file_digest(folder / WEIGHTS))
         record_models(manifest, folders)
         teachers = [LiveTeacher(members, combine=self._combine) for members in models]
-        return teachers if len(teachers) > 1 else teachers * self.splits.count
+        self._teachers = teachers if len(teachers) > 1 else teachers * self.splits.count
+        return self._teachers
+
+    def model_of(self, seed: int) -> nn.Module:
+        """Return the model that a student starts from; untrained before :meth:`get`.
+
+        Args:
+            seed: Seed of the student.
+
+        Raises:
+            ConfigError: If the teacher is an ensemble, or has no layers.
+        """
+        if not self._teachers:
+            if self._preview is None:
+                self._preview = self.preview()
+            teacher = self._preview
+        else:
+            is_known = seed in self.splits.seeds
+            teacher = self._teachers[self.splits.split_of(seed) if is_known else 0]
+        if len(teacher.models) > 1:
+            raise ConfigError(
+                f"init=teacher needs a single model, but the teacher has {len(teacher.models)}. "
+                "Use teacher.members=1, or init=null."
+            )
+        return teacher.models[0]
 
     def notes(self) -> list[str]:
         """Return sentences about what is done to inputs and outputs of an existing teacher."""
@@ -321,76 +339,39 @@ class TeacherSource:
             )
 
 
+def with_teacher(plans: Sequence[ArmPlan], source: object) -> list[ArmPlan]:
+    """Return the arms, with the teacher for students that start from it.
+
+    Args:
+        plans: Arms with all defaults filled in.
+        source: Source of the teacher, or of its answers; None for controls alone.
+
+    Raises:
+        ConfigError: If students start from a teacher that is no model.
+    """
+    arms = []
+    for plan in plans:
+        if starts_from_teacher(plan.student):
+            if not isinstance(source, TeacherSource):
+                raise ConfigError(
+                    f"arms.{plan.name}: the student starts from its teacher (init=teacher), but "
+                    "there is no model of one. Choose a teacher (teacher=, teacher.from=), or "
+                    "student.init=null."
+                )
+            plan = replace(plan, student=StudentOfTeacher(plan.student, source.model_of))
+        arms.append(plan)
+    return arms
+
+
 def _parts_of(teacher: object, data: Dataset) -> list[nn.Module | Teacher]:
     """Return the models of a teacher, and the teachers that have to be loaded."""
     if isinstance(teacher, (list, tuple)):
         return [part for item in teacher for part in _parts_of(item, data)]
     if isinstance(teacher, (str, Path, Teacher)):
         return [Teacher(source=[teacher])]
-    return [*as_models(teacher, data.class_names)]
+    return [mask_padding(model, data) for model in as_models(teacher, data.class_names)]
 
 
 def _builder(plan: Teacher) -> Builder:
     assert plan.model is not None
     return plan.model
-
-
-def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
-    """Load the models that ``teacher.source`` names.
-
-    For the run folder of an ensemble, all members are loaded.
-
-    Args:
-        teacher: Teacher with a source.
-        data: Dataset of the study.
-
-    Raises:
-        ConfigError: If the hub has no language model of that name.
-        ResourceError: If the hub cannot be reached.
-        TeacherError: If a model is missing or does not fit the dataset.
-        UntrustedFileError: If a file is damaged, or loading it would run code.
-    """
-    loaded: list[LoadedModel] = []
-    for path in teacher.source or ():
-        if isinstance(path, Teacher):
-            loaded += load_teachers(path, data)
-            continue
-        if _is_language_model(Path(path), data):
-            models = [_load_language_model(path, data)]
-        else:
-            models = _load_files(Path(path), teacher, data)
-        for model in models:
-            model = adapt(model, teacher, data, str(path))
-            check_loaded(model, data, str(path), SettingRemedies())
-            loaded.append(model)
-    if not loaded:
-        raise TeacherError("teacher.from names no model.")
-    return loaded
-
-
-def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
-    other = load_other(path, classes=data.classes, trust_pickle=teacher.trust_pickle)
-    if other is not None:
-        return [other]
-    load = partial(load_member, trust_pickle=teacher.trust_pickle, key=teacher.key)
-    return [load_file(load, file, teacher, data) for file in find_members(path)]
-
-
-def _is_language_model(path: Path, data: Dataset) -> bool:
-    """Whether a path is a language model of Hugging Face: a transformers folder, or a hub name.
-
-    A name that has more than two parts, has the suffix of a file or begins with an existing folder
-    is a missing file instead. Such names should not be sent to the hub.
-    """
-    if data.positions is None or path.is_file():
-        return False
-    if path.is_dir():
-        return (path / "config.json").is_file() and not (path / DESCRIPTION).is_file()
-    parts = path.parts
-    if path.is_absolute() or len(parts) > 2 or path.suffix in FILE_SUFFIXES:
-        return False
-    return not Path(parts[0]).is_dir()
-
-
-def _load_language_model(path: str | Path, data: Dataset) -> LoadedModel:
-    return LoadedModel(HuggingFace(data.shape, data.classes, path=path).eval(), {})

@@ -17,7 +17,7 @@ from limbeck.models.normalizations import statistics_for, with_statistics
 from limbeck.models.normalized import with_size
 from limbeck.study.arms import Teacher, build
 from limbeck.teacher.adapter import adapter_of
-from limbeck.teacher.checks import check_teacher
+from limbeck.teacher.checks import check_teacher, check_vocabulary
 from limbeck.teacher.examination import explain_outputs
 from limbeck.teacher.onnx_model import OnnxTeacher
 from limbeck.teacher.remedies import Remedies
@@ -109,6 +109,22 @@ def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remed
         where=where,
         more_outputs=more_outputs if data.positions is None else None,
     )
+    check_tokens(loaded.model, data, where)
+
+
+def check_tokens(model: nn.Module, data: Dataset, where: str) -> None:
+    """Check that a model with a tokenizer of its own has the tokens of a text.
+
+    Args:
+        model: Teacher or student.
+        data: Dataset of the study.
+        where: Origin of the model, for messages.
+
+    Raises:
+        TeacherError: If the tokens differ.
+    """
+    if data.tokenizer is not None:
+        check_vocabulary(model, data.tokenizer.names, where=where)
 
 
 def _check_inputs(loaded: LoadedModel, data: Dataset) -> None:

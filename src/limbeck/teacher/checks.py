@@ -11,7 +11,8 @@ from limbeck.data.class_names import same_classes
 from limbeck.data.inputs import match_floats
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.losses.stacked import MAX_PADDING
-from limbeck.models import HuggingFace, LoadedModel, model_name
+from limbeck.models import LoadedModel, model_name
+from limbeck.models.huggingface.base import TransformersModel
 from limbeck.models.output import without_wrapper
 
 MAX_LISTED = 400
@@ -66,7 +67,6 @@ def check_teacher(
     names = loaded.description.get("class_names")
     if names is not None and not same_classes(names, class_names):
         raise TeacherError(f"{where}: {_difference(names, class_names, kind)}")
-    check_vocabulary(loaded.model, class_names, where=where)
 
 
 def check_weights(model: nn.Module, where: str) -> None:
@@ -132,13 +132,13 @@ def check_vocabulary(model: nn.Module, tokens: Sequence[str], *, where: str) -> 
 
     Args:
         model: Model. A model without a tokenizer passes.
-        tokens: Tokens of the dataset by id. The model may have more, as padding.
+        tokens: Tokens of the dataset by id. The model may have more, to a round number.
         where: Origin of the model, for messages.
 
     Raises:
         TeacherError: If the tokens differ.
     """
-    if not isinstance(model, HuggingFace):
+    if not isinstance(model, TransformersModel):
         return
     vocabulary = model.vocabulary
     if vocabulary is None and model.padded > MAX_PADDING:

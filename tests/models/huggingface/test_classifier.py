@@ -8,7 +8,7 @@ from support.encoders import CLASSES, KINDS, LENGTH, PADDING, VOCABULARY, new_cl
 from support.huggingface_models import rewrite
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
-from limbeck.models import HuggingFaceClassifier, load_model, save_model
+from limbeck.models import HuggingFaceClassifier, OutputMap, load_model, save_model
 from limbeck.models.huggingface.classifier import load_text_classifier
 
 transformers = pytest.importorskip("transformers")
@@ -172,3 +172,69 @@ def test_damaged_files_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps([]))
     with pytest.raises(UntrustedFileError):
         loaded(tmp_path)
+
+
+def test_layers_are_taken_from_a_folder(tmp_path):
+    model = saved(tmp_path)
+    small = loaded(tmp_path, layers=[1, 3])
+    assert small.name == "bert-2x16"
+    ours, theirs = small.net.bert, model.net.bert
+    for number, source in enumerate((1, 3)):
+        for own, other in zip(
+            ours.encoder.layer[number].parameters(),
+            theirs.encoder.layer[source].parameters(),
+            strict=True,
+        ):
+            assert torch.equal(own, other)
+    assert torch.equal(ours.embeddings.LayerNorm.weight, theirs.embeddings.LayerNorm.weight)
+    save_model(small, tmp_path / "small", class_names=list("abc"))
+    texts = texts_of(SHORT)
+    torch.testing.assert_close(
+        answer(load_model(tmp_path / "small").model, texts), answer(small, texts)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_layers_of_a_teacher_answer_as_it_does(kind):
+    teacher, texts = new_classifier(kind), texts_of(SHORT, LONG)
+
+    def student(**settings):
+        options = {"vocabulary": VOCABULARY, "padding": PADDING, "init": "teacher"} | settings
+        return HuggingFaceClassifier((LENGTH,), CLASSES, teacher=teacher, **options)
+
+    copy = student(layers=4)
+    torch.testing.assert_close(answer(copy, texts), answer(teacher, texts))
+    assert not {p.data_ptr() for p in copy.parameters()} & {
+        p.data_ptr() for p in teacher.parameters()
+    }
+    half = student()
+    assert half.net.config.num_hidden_layers == 2
+    assert not torch.allclose(answer(half, texts), answer(teacher, texts), atol=1e-3)
+
+
+def test_a_student_of_a_teacher_with_another_order_of_classes_has_a_new_head():
+    teacher = OutputMap(new_classifier(), [2, 0, 1])
+    student = HuggingFaceClassifier(
+        (LENGTH,), CLASSES, vocabulary=VOCABULARY, padding=PADDING, init="teacher", teacher=teacher
+    )
+    assert student.net.classifier.weight.std() < 0.05
+    embeddings = student.net.get_input_embeddings().weight
+    assert torch.equal(embeddings, teacher.net.net.get_input_embeddings().weight)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layers": 5}, "number from 1 to 4"),
+        ({"layers": [3, 1]}, "ascending numbers from 0 to 3"),
+        ({"layers": [1, 4]}, "ascending numbers from 0 to 3"),
+        ({"layers": True}, "number from 1 to 4"),
+        ({"init": "random"}, "init='random' should be teacher, or null"),
+        ({"init": "teacher"}, "needs a teacher, but there is none"),
+        ({"init": "teacher", "teacher": torch.nn.Linear(2, 2)}, "but the teacher is Linear"),
+    ],
+)
+def test_layers_that_there_are_not_are_refused(tmp_path, settings, message):
+    saved(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        loaded(tmp_path, **settings)

@@ -1,5 +1,6 @@
 """What all models of transformers have in common: their network, name, tokenizer and files."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,11 @@ class TransformersModel(nn.Module, CustomFiles):
         if layers is None or width is None:
             return config.model_type
         return f"{config.model_type}-{layers}x{width}"
+
+    @property
+    @abstractmethod
+    def padded(self) -> int:
+        """Number of vocabulary entries beyond those of the data."""
 
     @property
     def vocabulary(self) -> list[str] | None:

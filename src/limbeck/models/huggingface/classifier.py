@@ -1,5 +1,6 @@
 """Classifiers of texts of transformers: an encoder such as BERT, with a classification head."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError
+from limbeck.models.blocks import check_init
 from limbeck.models.gpt import check_tokens
 from limbeck.models.huggingface.base import TransformersModel, check_source
 from limbeck.models.huggingface.config import (
@@ -23,7 +25,9 @@ from limbeck.models.huggingface.hub import (
     read_json,
     require_transformers,
 )
+from limbeck.models.huggingface.layers import net_of_teacher, with_layers
 from limbeck.models.huggingface.pretrained import TEXT_CLASSIFICATION, create, pretrained
+from limbeck.models.huggingface.texts import Texts, check_length
 
 NAME = "HuggingFaceClassifier"
 EXAMPLE = "model_type: bert, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2"
@@ -46,7 +50,11 @@ class HuggingFaceClassifier(TransformersModel):
             settings of that type, such as ``{"model_type": "bert", "hidden_size": 64,
             "num_hidden_layers": 2, "num_attention_heads": 2}``. Missing sizes of vocabulary and
             texts are taken from the data.
-        needs_head: Whether the folder has to hold the classification head, too.
+        init: ``teacher`` to start from layers of the ``teacher``, not from ``path`` or ``config``.
+        layers: Number of layers to take from the teacher or folder, which are spread evenly from
+            the first to the last, as in DistilBERT; or a list of their numbers; None for all of a
+            folder and half of a teacher.
+        teacher: Teacher of the same kind.
 
     Raises:
         ConfigError: If transformers is missing, the architecture is unknown or classifies no texts,
@@ -65,55 +73,92 @@ class HuggingFaceClassifier(TransformersModel):
         padding: int,
         path: str | Path | None = None,
         config: Mapping[str, Any] | None = None,
-        needs_head: bool = False,
+        init: str | None = None,
+        layers: int | Sequence[int] | None = None,
+        teacher: nn.Module | None = None,
     ):
         super().__init__()
         require_transformers()
         check_tokens(NAME, shape, classes)
-        check_source(NAME, path, config, EXAMPLE)
-        self.classes, self.padding = classes, padding
-        folder = None if path is None else find_folder(path)
-        if folder is None:
-            settings = dict(config or {})
-            where = f"config={settings}"
-            sizes = {
-                "vocab_size": vocabulary,
-                "max_position_embeddings": shape[0],
-                "pad_token_id": padding,
-            }
-            net_config = make_config(settings, where, sizes, kind=TEXT_CLASSIFICATION)
-        else:
+        texts = Texts(tuple(shape), vocabulary, padding)
+        folder = None
+        if check_init(init):
+            net = net_of_teacher(teacher, classes, layers)
+            where = "init=teacher"
+        elif path is not None:
+            folder = find_folder(path)
             where = str(folder / CONFIG)
             net_config = make_config(read_json(folder / CONFIG), where, kind=TEXT_CLASSIFICATION)
-        # a padding beyond the other ids is replaced by that of the model
-        ids = vocabulary - 1 if padding == vocabulary - 1 else vocabulary
-        _check_vocabulary(net_config, where, ids)
-        self.model_padding = _padding_of(net_config, where, padding)
-        net_config.pad_token_id = self.model_padding
-        if folder is not None and not needs_head:
+            texts.fit(net_config, where)
             net_config.id2label = None  # names of other classes
-        if net_config.num_labels != classes:
             net_config.num_labels = classes
-        self.arguments = {
-            "shape": list(shape),
-            "classes": classes,
-            "vocabulary": vocabulary,
-            "padding": padding,
-            "config": architecture_settings(net_config.to_dict()),
-        }
-        self._find_tokenizer(folder)
-        if folder is None:
-            net = create(net_config, where, TEXT_CLASSIFICATION)
+            net = pretrained(net_config, folder, TEXT_CLASSIFICATION, new_head=True)
+            net = net if layers is None else with_layers(net, layers)
         else:
-            net = pretrained(net_config, folder, TEXT_CLASSIFICATION, new_head=not needs_head)
-        _check_length(net, where, shape[0])
-        self._set_net(net)
+            check_source(NAME, path, config, EXAMPLE)
+            settings = dict(config or {})
+            where = f"config={settings}"
+            net_config = make_config(settings, where, texts.sizes(), kind=TEXT_CLASSIFICATION)
+            texts.fit(net_config, where)
+            if net_config.num_labels != classes:
+                net_config.num_labels = classes
+            net = create(net_config, where, TEXT_CLASSIFICATION)
+        self._find_tokenizer(folder)
+        self._set_up(net, texts, where)
         self.train()
+
+    @classmethod
+    def around(
+        cls, net: Any, shape: Sequence[int], vocabulary: int, padding: int, where: str
+    ) -> "HuggingFaceClassifier":
+        """Create the classifier of texts that a network of transformers is.
+
+        Args:
+            net: Network, such as a ``BertForSequenceClassification``.
+            shape: Shape of one input, ``(L,)``.
+            vocabulary: Number of token ids of the data, with that of the padding.
+            padding: Token id of the padding.
+            where: Origin of the network, for messages.
+
+        Raises:
+            ConfigError: If it classifies no texts, or does not fit the data.
+        """
+        model = cls.__new__(cls)
+        nn.Module.__init__(model)
+        model._set_up(net, Texts(tuple(shape), vocabulary, padding), where)
+        return model.train(net.training)
+
+    def _set_up(self, net: Any, texts: Texts, where: str) -> None:
+        texts.fit(net.config, where)
+        check_length(net, where, texts.shape[0])
+        self.padding, self.classes = texts.padding, net.config.num_labels
+        self.arguments = {
+            "shape": list(texts.shape),
+            "classes": self.classes,
+            "vocabulary": texts.vocabulary,
+            "padding": texts.padding,
+            "config": architecture_settings(net.config.to_dict()),
+        }
+        self._set_net(net)
+
+    @property
+    def padded(self) -> int:
+        """Number of vocabulary entries beyond those of the data."""
+        texts = Texts(**{key: self.arguments[key] for key in ("shape", "vocabulary", "padding")})
+        return max(0, self.net.config.get_text_config().vocab_size - texts.ids)
+
+    def token_embeddings(self) -> Tensor:
+        """Return the embeddings ``[V, D]`` of the token ids of the data; 0 for a padding beyond."""
+        weight = self.net.get_input_embeddings().weight.detach()
+        table = weight.new_zeros(self.arguments["vocabulary"], weight.shape[1])
+        count = min(len(table), len(weight))
+        table[:count] = weight[:count]
+        return table
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, C]`` of token ids ``[B, l]``, ``l <= L``, padded at their end."""
         is_token = ids != self.padding
-        tokens = torch.where(is_token, ids, self.model_padding).long()
+        tokens = torch.where(is_token, ids, self.net.config.get_text_config().pad_token_id).long()
         # attention to nothing would not be finite
         is_first = torch.arange(ids.shape[-1], device=ids.device) == 0
         mask = (is_token | is_first).long()
@@ -176,56 +221,26 @@ def load_text_classifier(
     """
     require_transformers()
     folder = find_folder(place)
-    settings = read_json(folder / CONFIG)
-    config = make_config(settings, str(folder / CONFIG), kind=TEXT_CLASSIFICATION)
-    model = HuggingFaceClassifier(
-        shape,
-        config.num_labels,
-        vocabulary=vocabulary,
-        padding=padding,
-        path=folder,
-        needs_head=True,
-    )
+    settings, where = read_json(folder / CONFIG), str(folder / CONFIG)
+    config = make_config(settings, where, kind=TEXT_CLASSIFICATION)
+    Texts(tuple(shape), vocabulary, padding).fit(config, where)
+    net = pretrained(config, folder, TEXT_CLASSIFICATION)
+    model = HuggingFaceClassifier.around(net, shape, vocabulary, padding, where)
+    model._find_tokenizer(folder)
     return model.eval(), class_names_of(settings)
 
 
-def _check_vocabulary(config: Any, where: str, ids: int) -> None:
-    size = config.get_text_config().vocab_size
-    if size < ids:
-        raise ConfigError(
-            f"{where}: the model's vocabulary has {size:,} entries but the data's has {ids:,}. "
-            "Read the data with the model's own tokenizer (data.tokenizer=FOLDER), or choose "
-            "another model."
-        )
+def with_mask(model: nn.Module, shape: Sequence[int], vocabulary: int, padding: int) -> nn.Module:
+    """Return a network of transformers as a classifier of texts, which masks the padding.
 
-
-def _check_length(net: nn.Module, where: str, length: int) -> None:
-    """Check that texts are not longer than the positions of a model."""
-    config: Any = net.config
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if not isinstance(positions, int):
-        return
-    for layer in net.modules():
-        # RoBERTa counts positions from the one after its padding
-        if not isinstance(layer, nn.Embedding) or layer.padding_idx is None:
-            continue
-        if layer.num_embeddings == positions:
-            positions -= layer.padding_idx + 1
-            break
-    if positions < length:
-        raise ConfigError(
-            f"{where}: texts of {length} tokens are longer than the model's {positions} positions. "
-            f"Set data.length={positions} or less, or choose another model."
-        )
-
-
-def _padding_of(config: Any, where: str, padding: int) -> int:
-    """Return the token id by which a model pads texts."""
-    text = config.get_text_config()
-    for token in (text.pad_token_id, padding, text.eos_token_id):
-        if isinstance(token, int) and 0 <= token < text.vocab_size:
-            return token
-    raise ConfigError(
-        f"{where}: the model has no token to pad texts with. Set config: {{pad_token_id: 0}}, or "
-        "choose another model."
-    )
+    Args:
+        model: Any model. Models of others are returned unchanged.
+        shape: Shape of one input, ``(L,)``.
+        vocabulary: Number of token ids of the data, with that of the padding.
+        padding: Token id of the padding.
+    """
+    transformers = sys.modules.get("transformers")
+    if transformers is None or not isinstance(model, transformers.PreTrainedModel):
+        return model
+    where = type(model).__name__
+    return HuggingFaceClassifier.around(model, shape, vocabulary, padding, where)

@@ -94,7 +94,7 @@ def pretrained(
         raise UntrustedFileError(
             f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
         ) from None
-    is_in_head = _head_of(net)
+    is_in_head = head_of(net)
     if (
         kind == TEXT_CLASSIFICATION
         and not new_head
@@ -132,7 +132,7 @@ def _check_sizes(
         raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {error}.") from None
 
 
-def _head_of(net: Any) -> Callable[[str], bool]:
+def head_of(net: Any) -> Callable[[str], bool]:
     """Return a function that says whether a weight belongs to the head of a network.
 
     The pooling layer counts as a part of it: networks of other tasks have none.

@@ -1,0 +1,93 @@
+"""Teachers that are loaded from files: runs, models, weights, and folders of other libraries."""
+
+from functools import partial
+from pathlib import Path
+
+from limbeck._base.errors import TeacherError
+from limbeck.data import Dataset
+from limbeck.models import HuggingFace, LoadedModel
+from limbeck.models.files.weights import DESCRIPTION
+from limbeck.models.huggingface.classifier import load_text_classifier
+from limbeck.study.arms import Teacher
+from limbeck.study.teacher_form import adapt, check_loaded, load_file
+from limbeck.teacher.files import find_members, load_member, load_other
+from limbeck.teacher.remedies import SettingRemedies
+
+FILE_SUFFIXES = (
+    ".safetensors",
+    ".pt",
+    ".pth",
+    ".bin",
+    ".ckpt",
+    ".json",
+    ".onnx",
+    ".pt2",
+    ".zip",
+)
+
+
+def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
+    """Load the models that ``teacher.source`` names.
+
+    For the run folder of an ensemble, all members are loaded.
+
+    Args:
+        teacher: Teacher with a source.
+        data: Dataset of the study.
+
+    Raises:
+        ConfigError: If the hub has no model of that name.
+        ResourceError: If the hub cannot be reached.
+        TeacherError: If a model is missing or does not fit the dataset.
+        UntrustedFileError: If a file is damaged, or loading it would run code.
+    """
+    loaded: list[LoadedModel] = []
+    for path in teacher.source or ():
+        if isinstance(path, Teacher):
+            loaded += load_teachers(path, data)
+            continue
+        if _is_transformers(Path(path), data):
+            models = [_load_transformers(path, data)]
+        else:
+            models = _load_files(Path(path), teacher, data)
+        for model in models:
+            model = adapt(model, teacher, data, str(path))
+            check_loaded(model, data, str(path), SettingRemedies())
+            loaded.append(model)
+    if not loaded:
+        raise TeacherError("teacher.from names no model.")
+    return loaded
+
+
+def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
+    other = load_other(path, classes=data.classes, trust_pickle=teacher.trust_pickle)
+    if other is not None:
+        return [other]
+    load = partial(load_member, trust_pickle=teacher.trust_pickle, key=teacher.key)
+    return [load_file(load, file, teacher, data) for file in find_members(path)]
+
+
+def _is_transformers(path: Path, data: Dataset) -> bool:
+    """Whether a path is a model of transformers for text: a folder, or a name on the hub.
+
+    A name that has more than two parts, has the suffix of a file or begins with an existing folder
+    is a missing file instead. Such names should not be sent to the hub.
+    """
+    if data.tokenizer is None or path.is_file():
+        return False
+    if path.is_dir():
+        return (path / "config.json").is_file() and not (path / DESCRIPTION).is_file()
+    parts = path.parts
+    if path.is_absolute() or len(parts) > 2 or path.suffix in FILE_SUFFIXES:
+        return False
+    return not Path(parts[0]).is_dir()
+
+
+def _load_transformers(path: str | Path, data: Dataset) -> LoadedModel:
+    """Load a language model, or a classifier for texts of one class each."""
+    if data.positions is not None:
+        return LoadedModel(HuggingFace(data.shape, data.classes, path=path).eval(), {})
+    assert data.tokenizer is not None
+    padding, vocabulary = data.tokenizer.padding, data.tokenizer.padded_size
+    model, class_names = load_text_classifier(path, data.shape, vocabulary, padding)
+    return LoadedModel(model, {"class_names": class_names} if class_names else {})
