@@ -47,6 +47,7 @@ MANY_ARGUMENTS = {
     "src/limbeck/data/images/csv_table.py": {"image_csv"},
     "src/limbeck/data/images/folders.py": {"image_folder"},
     "src/limbeck/data/images/image_table.py": {"image_table"},
+    "src/limbeck/data/tables/datasets.py": {"table"},
     "src/limbeck/data/text/datasets.py": {"text_file", "text_folder"},
     "src/limbeck/models/huggingface/classifier.py": {"__init__"},
     "src/limbeck/study/study.py": {"__init__"},

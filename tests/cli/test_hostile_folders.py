@@ -160,7 +160,7 @@ def test_teachers_of_others(hostile, canaries, tmp_path, verb, name):
     attack(canaries, verb, f"teacher.from={teacher}", *TINY, "out=new", cwd=tmp_path, code=7)
 
 
-SLOW_DATA = ("image_csv", "image_table", "mnist", "cifar10", "text")
+SLOW_DATA = ("image_csv", "image_table", "table", "mnist", "cifar10", "text")
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,8 @@ def test_data_of_others(canaries, tmp_path, data):
     words = [f"data={data}", f"data.root={root}"]
     if data == "image_csv":
         words = [f"data={data}", f"data.images={root}", f"data.table={root / 'table.csv'}"]
+    if data == "table":
+        words = [f"data={data}", f"data.path={root / 'table.csv'}"]
     if data == "text":
         words = [f"data={data}", f"data.path={root / 'a/1.png'}", f"data.tokenizer={root}"]
     attack(canaries, "run", *words, "logger=csv", "out=new", cwd=tmp_path)

@@ -14,6 +14,7 @@ DIFFERENT = {
     "image_csv": {"root": "data", "file_column": "file", "label_column": "label"},
     "image_folder": {"root": "data"},
     "image_table": {"root": "data"},
+    "table": {"path": "data.csv", "label": "label", "categorical": [], "ignore": []},
     "text_folder": {"root": "data", "pattern": ["*.txt", "*.txt.gz"]},
 }
 """Settings that have no default in Python, or one of another type."""

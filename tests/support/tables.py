@@ -26,3 +26,18 @@ def table_dataset(train=120, val=40, test=60):
     return Dataset.from_arrays(
         x[:first], y[:first], x[first:], y[first:], name="customers", val=val, columns=COLUMNS
     )
+
+
+def write_table(file, count=200, seed=0):
+    """A CSV file of :func:`table_rows`, whose column ``buys`` has the labels."""
+    x, y = table_rows(count, seed)
+    lines = ["age,colour,income,buys"]
+    for (age, colour, income), label in zip(x, y, strict=True):
+        cells = [f"{age:.1f}", "", "", ("no", "yes")[label]]
+        if colour == colour:
+            cells[1] = COLUMNS.categories[1][int(colour)]
+        if income == income:
+            cells[2] = f"{income:.2f}"
+        lines.append(",".join(cells))
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file

@@ -13,6 +13,7 @@ from limbeck.data.sources.base import Source
 from limbeck.data.sources.images import ImagesFrom
 from limbeck.data.sources.noise import SparseNoise, StrokeNoise, UniformNoise
 from limbeck.data.tables.columns import TableColumns
+from limbeck.data.tables.datasets import table
 from limbeck.data.text.datasets import text_file, text_folder
 from limbeck.data.transfer_set import TransferSet
 from limbeck.data.views.base import NoViews, Views
@@ -51,6 +52,7 @@ __all__ = [
     "image_folder",
     "image_table",
     "mnist",
+    "table",
     "text_file",
     "text_folder",
 ]

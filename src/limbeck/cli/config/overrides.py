@@ -75,6 +75,8 @@ def add_default_recipe(overrides: Sequence[str]) -> list[str]:
     data = choices.get("data", "digits")
     if "recipe" in choices or data == "digits":
         return list(overrides)
+    if data == "table" and "teacher" not in choices:
+        return ["recipe=plain", "teacher=boosting", *overrides]
     recipe = "text" if data in TEXT_DATA else "plain"
     return [f"recipe={recipe}", *overrides]
 

@@ -40,6 +40,7 @@ BUILDERS = frozenset(
         "limbeck.data.image_folder",
         "limbeck.data.image_table",
         "limbeck.data.mnist",
+        "limbeck.data.table",
         "limbeck.data.text_file",
         "limbeck.data.text_folder",
         "limbeck.models.Classifier",

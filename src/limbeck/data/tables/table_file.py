@@ -7,6 +7,7 @@ from typing import TypeAlias
 from limbeck._base.checks import closest
 from limbeck._base.errors import DataError
 from limbeck.data.tables.csv_file import CsvTable
+from limbeck.data.tables.frame import FrameTable
 from limbeck.data.tables.parquet import ParquetTable
 
 TableFile: TypeAlias = CsvTable | ParquetTable
@@ -29,7 +30,7 @@ def open_table(file: Path, names: Collection[str]) -> TableFile:
     return CsvTable(file, names)
 
 
-def check_columns(table: TableFile, names: Sequence[str], advice: str) -> None:
+def check_columns(table: TableFile | FrameTable, names: Sequence[str], advice: str) -> None:
     """Check that a table has each of some columns once.
 
     Args:

@@ -1,0 +1,134 @@
+"""Rows of tables: the values of their columns, their labels, splits and ids."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from limbeck._base.errors import DataError
+from limbeck.data.checks import MAX_LISTED, join_some
+from limbeck.data.parts import parts_of_names
+from limbeck.data.randomness import split_position
+from limbeck.data.tables.frame import FrameTable
+from limbeck.data.tables.labels import LabelColumn, label_fault
+from limbeck.data.tables.table_file import TableFile
+from limbeck.data.tables.values import ColumnValues
+
+AnyTable: TypeAlias = TableFile | FrameTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Columns of a table that are no features.
+
+    Attributes:
+        labels: Columns of the labels: one, or several of values to predict.
+        id: Column of the names of the samples; None for row numbers.
+        split: Column of the names of the splits; None if the table has none.
+    """
+
+    labels: list[str]
+    id: str | None
+    split: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of these columns."""
+        return [*self.labels, *(name for name in (self.id, self.split) if name is not None)]
+
+
+@dataclass
+class TableRows:
+    """Rows of one or several files.
+
+    Attributes:
+        where: File or folder, for messages.
+        labels: Columns of the labels, whose samples are the places of the rows.
+        decimal: Decimal separator of numbers.
+        columns: Values of the features.
+        parts: Number of the split of each row.
+        ids: Name of each row; empty without a column of names.
+    """
+
+    where: Path
+    labels: list[LabelColumn]
+    decimal: str
+    columns: list[ColumnValues] = field(default_factory=list)
+    parts: list[int] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def positions(self, split_seed: int) -> list[float]:
+        """Return a position from 0 to 1 for each row, by which splits are cut.
+
+        Rows with equal features have the same position, however their values are written.
+        """
+        keys = np.stack([column.keys() for column in self.columns], 1)
+        return [split_position(row.tobytes().hex(), split_seed) for row in keys]
+
+    def place(self, row: int) -> str:
+        """Return the place of a row for messages."""
+        return self.labels[0].samples[row]
+
+
+def read_rows(
+    tables: Sequence[tuple[AnyTable, int]],
+    where: Path,
+    roles: Roles,
+    features: Sequence[str],
+) -> TableRows:
+    """Read all rows.
+
+    Args:
+        tables: Tables that have all columns, and the number of their split.
+        where: File or folder, for messages.
+        roles: Columns that are no features.
+        features: Columns of the features.
+
+    Raises:
+        DataError: If a file is damaged, a label or name is missing, or a column has a value that it
+            should not have.
+    """
+    decimal = "," if any(table.decimal == "," for table, _ in tables) else "."
+    rows = TableRows(where, [LabelColumn(where, name) for name in roles.labels], decimal)
+    rows.columns = [ColumnValues(name, where, decimal, rows.place) for name in features]
+    for table, part in tables:
+        name = f"{Path(table.file).name}, " if len(tables) > 1 else ""
+        _add_rows(rows, table, part, roles, f"{name}{table.unit}")
+    if not len(rows):
+        raise DataError(f"{where} has no rows.")
+    return rows
+
+
+def _add_rows(rows: TableRows, table: AnyTable, part: int, roles: Roles, unit: str) -> None:
+    """Add the rows of a table."""
+    others = roles.names
+    names = [*others, *(column.name for column in rows.columns)]
+    splits: list[str] = []
+    gaps: list[str] = []
+    first = len(rows)
+    for number, values in table.rows(names):
+        row, place = len(rows), f"{unit} {number}"
+        if not all(values[: len(others)]):
+            gaps.append(place)
+        for label, text in zip(rows.labels, values, strict=False):
+            if fault := label_fault(text):
+                raise DataError(f"{rows.where}, {place}: {fault}.")
+            label.add(text, place)
+        for column, text in zip(rows.columns, values[len(others) :], strict=True):
+            column.add(text, row)
+        rows.parts.append(part)
+        if roles.id is not None:
+            rows.ids.append(values[len(rows.labels)])
+        if roles.split is not None:
+            splits.append(values[len(others) - 1])
+        if len(gaps) > MAX_LISTED:
+            break
+    if gaps:
+        raise DataError(f"{rows.where}: {' or '.join(others)} is empty in {join_some(gaps)}.")
+    if roles.split is not None:
+        rows.parts[first:] = parts_of_names(splits, rows.where)
