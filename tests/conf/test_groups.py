@@ -15,6 +15,7 @@ DIFFERENT = {
     "image_folder": {"root": "data"},
     "image_table": {"root": "data"},
     "table": {"path": "data.csv", "label": "label", "categorical": [], "ignore": []},
+    "text_folders": {"root": "data", "pattern": ["*.txt", "*.txt.gz"]},
     "text_folder": {"root": "data", "pattern": ["*.txt", "*.txt.gz"]},
 }
 """Settings that have no default in Python, or one of another type."""

@@ -154,7 +154,7 @@ def _image_classifier(folder: Path) -> None:
 
 
 def _language_model(folder: Path) -> None:
-    from limbeck.data.text.tokenizer import train_bpe
+    from limbeck.data.text.training import train_bpe
 
     tokenizer = train_bpe([(folder / "book.txt").read_text(encoding="utf-8")], 300)
     model = new_model("gpt2", length=128, classes=tokenizer.size)

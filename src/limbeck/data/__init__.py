@@ -14,7 +14,9 @@ from limbeck.data.sources.images import ImagesFrom
 from limbeck.data.sources.noise import SparseNoise, StrokeNoise, UniformNoise
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.tables.datasets import table
+from limbeck.data.text.class_folders import text_folders
 from limbeck.data.text.datasets import text_file, text_folder
+from limbeck.data.text.text_table import text_csv
 from limbeck.data.transfer_set import TransferSet
 from limbeck.data.views.base import NoViews, Views
 from limbeck.data.views.combine import Chain, Choice
@@ -53,6 +55,8 @@ __all__ = [
     "image_table",
     "mnist",
     "table",
+    "text_csv",
     "text_file",
     "text_folder",
+    "text_folders",
 ]

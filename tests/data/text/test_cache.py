@@ -16,7 +16,8 @@ from limbeck._base.open_folder import OpenFolder
 from limbeck.data import text_file
 from limbeck.data.text import cache as token_cache
 from limbeck.data.text.cache import _rows
-from limbeck.data.text.tokenizer import ByteTokenizer, train_bpe
+from limbeck.data.text.tokenizer import ByteTokenizer
+from limbeck.data.text.training import train_bpe
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from support.text_files import PARTS, random_text, splits_of, write
 from limbeck._base.errors import ConfigError, DataError
 from limbeck.data import text_file
 from limbeck.data.text.segments import cut_segments
-from limbeck.data.text.tokenizer import train_bpe
+from limbeck.data.text.training import train_bpe
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limbeck._base.errors import ConfigError, DataError, UntrustedFileError
-from limbeck.data.text import tokenizer as module
-from limbeck.data.text.tokenizer import BPETokenizer, ByteTokenizer, load_tokenizer, train_bpe
+from limbeck.data.text import library_tokenizer as module
+from limbeck.data.text.library_tokenizer import BPETokenizer, load_tokenizer
+from limbeck.data.text.tokenizer import ByteTokenizer
+from limbeck.data.text.training import train_bpe
 
 tokenizers = pytest.importorskip("tokenizers")
 SAMPLE = "The cat sat on the mat, and the other cats sat with the cat.\n\tÄpfel kosten 3 €!\n" * 40

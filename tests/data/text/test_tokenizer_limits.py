@@ -8,8 +8,9 @@ import pytest
 from limbeck._base import tokenizer_calls
 from limbeck._base.errors import DataError, UntrustedFileError
 from limbeck._base.tokenizer_calls import call_tokenizer
-from limbeck.data.text.tokenizer import BPETokenizer, train_bpe
+from limbeck.data.text.library_tokenizer import BPETokenizer
 from limbeck.data.text.tokenizer_limits import check_growth
+from limbeck.data.text.training import train_bpe
 
 DOUBLE = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
 SPACE = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
@@ -111,7 +112,7 @@ def test_a_call_without_standard_error_works(monkeypatch):
 @pytest.mark.parametrize("part", ["vocab", "added"])
 def test_ids_are_compared_with_the_limit_before_memory_is_allocated(content, part, monkeypatch):
     """The library makes room for the largest id: 8 GB for one of 2^31."""
-    monkeypatch.setattr("limbeck.data.text.tokenizer.call_tokenizer", pytest.fail)
+    monkeypatch.setattr("limbeck.data.text.library_tokenizer.call_tokenizer", pytest.fail)
     token = {**TOKEN, "id": 2**31, "content": "zz"}
     changed = {**content, "added_tokens": [token]}
     if part == "vocab":

@@ -15,8 +15,13 @@ MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
 """Groups of models, each with the setting that names a model of a library."""
 DEFAULT_RECIPE = "digits"
 LIBRARIES = ("torchvision", "timm")
-TEXT_DATA = ("text", "text_folder")
-"""Choices of ``data`` that are text."""
+DATA_RECIPES = {
+    "text": "text",
+    "text_folder": "text",
+    "text_csv": "text_class",
+    "text_folders": "text_class",
+}
+"""Recipe of each choice of ``data`` that ``plain`` does not fit."""
 PATHS = (
     "out",
     "data.root",
@@ -77,8 +82,7 @@ def add_default_recipe(overrides: Sequence[str]) -> list[str]:
         return list(overrides)
     if data == "table" and "teacher" not in choices:
         return ["recipe=plain", "teacher=boosting", *overrides]
-    recipe = "text" if data in TEXT_DATA else "plain"
-    return [f"recipe={recipe}", *overrides]
+    return [f"recipe={DATA_RECIPES.get(data, 'plain')}", *overrides]
 
 
 def split_model_name(override: str) -> list[str]:

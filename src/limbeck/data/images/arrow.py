@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import DataError
+from limbeck.data.tables.arrow_file import read_arrow
 from limbeck.data.tables.parquet import (
     MAX_COLUMN_BYTES,
     MAX_ROWS,
@@ -72,24 +73,7 @@ class TableFile:
             raise DataError(f"{file} has {self.starts[-1]:,} rows; at most {MAX_ROWS:,} are read.")
 
     def _read_arrow(self) -> Any:
-        """Map the content of an Arrow file, or of the stream that Hugging Face's datasets write."""
-        pyarrow = import_pyarrow()
-        with open_file(self.file) as stream:
-            is_stream = stream.read(6) != b"ARROW1"
-        source = pyarrow.memory_map(str(self.file))
-        if is_stream:
-            reader = pyarrow.ipc.open_stream(source)
-            parts = iter(reader)
-        else:
-            reader = pyarrow.ipc.open_file(source)
-            parts = map(reader.get_batch, range(reader.num_record_batches))
-        batches, size = [], 0
-        for batch in parts:  # memory-mapped, unless the file is compressed
-            batches.append(batch)
-            size += batch.nbytes
-            if size > self._max_bytes:
-                raise ValueError(f"it unpacks to more than {self._max_bytes:,} bytes")
-        return pyarrow.Table.from_batches(batches, reader.schema)
+        return read_arrow(self.file, self._max_bytes)
 
     def values(self, column: str) -> list[Any]:
         """Return the values of a column that contains no images."""

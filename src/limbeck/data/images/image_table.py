@@ -15,9 +15,9 @@ from limbeck.data.dataset import Dataset
 from limbeck.data.images.arrow import ImageInTable, TableFile
 from limbeck.data.images.decoding import ImageSource
 from limbeck.data.images.files import ImageFiles, ImageOptions, read_dataset
-from limbeck.data.images.table_files import Table, as_mapping, list_tables
 from limbeck.data.parts import PARTS, TRAIN
 from limbeck.data.tables.labels import LabelColumn, number_labels
+from limbeck.data.tables.listing import Table, as_mapping, list_tables
 from limbeck.data.tables.parquet import as_text
 
 LABEL_COLUMNS = ("label", "labels", "class", "target")

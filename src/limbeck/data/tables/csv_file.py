@@ -20,6 +20,11 @@ class CsvTable(CsvFile):
 
     unit = "line"
 
+    @property
+    def class_names(self) -> dict[str, list[str]]:
+        """Names of the classes in columns of their numbers; a CSV file has none."""
+        return {}
+
     @contextmanager
     def open_text(self) -> Iterator[TextIO]:
         """Open the file as text, and turn errors of reading it into one message."""

@@ -4,7 +4,7 @@ Only the columns that are used are read. pyarrow checks offsets and lengths of u
 it is asked to, so every column is validated before its values are used.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +12,7 @@ from typing import Any
 
 from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import DataError, ResourceError
+from limbeck._base.reading import parse_json
 
 MAX_COLUMN_BYTES = 4 << 30
 """Largest size of the columns of a table, or of the images in a part of a table, unpacked."""
@@ -66,6 +67,7 @@ class ParquetTable:
     Attributes:
         file: Path of the file.
         columns: Names of the columns.
+        class_names: Names of the classes in columns of their numbers, by column.
         unit: Word for a row in messages.
         decimal: Decimal separator of numbers.
 
@@ -82,6 +84,7 @@ class ParquetTable:
         with explain_errors(file), open_file(file) as stream:
             self._schema = import_pyarrow().parquet.ParquetFile(stream).schema_arrow
         self.columns: list[str] = list(self._schema.names)
+        self.class_names = described_classes(self._schema)
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield the number of each row, from 1, and its values in some columns as texts.
@@ -95,7 +98,7 @@ class ParquetTable:
             DataError: If a column contains no texts or numbers, or if the file is too large.
         """
         for name in names:
-            _check_text(self.file, self._schema.field(name))
+            check_text(self.file, self._schema.field(name))
         number = 0
         for part in self._parts(names):
             for values in zip(*part, strict=True):
@@ -126,7 +129,42 @@ def as_text(value: Any) -> str:
     return str(value).strip()
 
 
-def _check_text(file: Path, column: Any) -> None:
+def described_classes(schema: Any) -> dict[str, list[str]]:
+    """Return the names of classes that Hugging Face's description of a table contains, by column.
+
+    Args:
+        schema: Schema of pyarrow.
+    """
+    text = (schema.metadata or {}).get(b"huggingface")
+    try:
+        content = parse_json(text) if text else {}
+    except ValueError:  # it is of no importance
+        return {}
+    for key in ("info", "features"):
+        content = content.get(key) if isinstance(content, dict) else None
+    return classes_in(content)
+
+
+def classes_in(features: Any) -> dict[str, list[str]]:
+    """Return the names of the classes in Hugging Face's description of columns, by column."""
+    classes = {}
+    for column, feature in features.items() if isinstance(features, Mapping) else ():
+        names = feature.get("names") if isinstance(feature, Mapping) else None
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            classes[column] = names
+    return classes
+
+
+def check_text(file: Path, column: Any) -> None:
+    """Check that a column contains texts or numbers.
+
+    Args:
+        file: Path of the file, for messages.
+        column: Field of a schema of pyarrow.
+
+    Raises:
+        DataError: If it does not.
+    """
     types = import_pyarrow().types
     kind = column.type
     if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):

@@ -1,4 +1,4 @@
-"""A table in a file: CSV, or Parquet."""
+"""A table in a file: CSV, JSON lines, Parquet or Arrow."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -6,25 +6,34 @@ from typing import TypeAlias
 
 from limbeck._base.checks import closest
 from limbeck._base.errors import DataError
+from limbeck.data.tables.arrow_file import ArrowTable
 from limbeck.data.tables.csv_file import CsvTable
 from limbeck.data.tables.frame import FrameTable
+from limbeck.data.tables.json_lines import JsonLinesTable
 from limbeck.data.tables.parquet import ParquetTable
 
-TableFile: TypeAlias = CsvTable | ParquetTable
+TableFile: TypeAlias = CsvTable | JsonLinesTable | ParquetTable | ArrowTable
 PARQUET_SUFFIXES = (".parquet", ".pq")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+TABLE_SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, *PARQUET_SUFFIXES, ".arrow")
+"""Suffixes by which the files of a table in a folder are known."""
 
 
 def open_table(file: Path, names: Collection[str]) -> TableFile:
     """Open a table.
 
     Args:
-        file: Parquet file, by its suffix, or CSV file.
+        file: Parquet or Arrow file or JSON lines, by its suffix, or CSV file.
         names: Columns that it should have.
 
     Raises:
         DataError: If it is damaged.
-        ResourceError: If it is a Parquet file, and pyarrow is not installed.
+        ResourceError: If it is a Parquet or Arrow file, and pyarrow is not installed.
     """
+    if file.suffix.lower() == ".arrow":
+        return ArrowTable(file)
+    if file.suffix.lower() in JSON_SUFFIXES:
+        return JsonLinesTable(file)
     if file.suffix.lower() in PARQUET_SUFFIXES:
         return ParquetTable(file)
     return CsvTable(file, names)

@@ -22,7 +22,9 @@ from limbeck._base import cache
 from limbeck._base.errors import SHORTAGES, DataError, LimbeckWarning, ResourceError
 from limbeck._base.open_folder import OpenFolder, PlantedFileError
 from limbeck._base.progress import StageProgress
-from limbeck.data.text.tokenizer import BPETokenizer, Tokenizer, train_bpe
+from limbeck.data.text.library_tokenizer import BPETokenizer
+from limbeck.data.text.tokenizer import Tokenizer
+from limbeck.data.text.training import train_bpe
 
 _OTHER_FOLDER = "Set another folder with data.cache=DIR"
 
@@ -42,8 +44,8 @@ Write = Callable[[BinaryIO], object]
 Parse = Callable[[np.ndarray], Content]
 
 
-class _DamagedError(Exception):
-    """A file of the cache is damaged."""
+class DamagedError(Exception):
+    """A file of the cache is damaged, and has to be computed again."""
 
 
 class TokenCache:
@@ -68,7 +70,7 @@ class TokenCache:
     def load_or_train_bpe(self, segments: Segments, vocabulary: int) -> BPETokenizer:
         """Train a byte-level BPE on the training split, or load it from the cache.
 
-        See :func:`limbeck.data.text.tokenizer.train_bpe`.
+        See :func:`limbeck.data.text.training.train_bpe`.
 
         Warns:
             LimbeckWarning: If the text gives fewer entries than ``vocabulary``.
@@ -81,10 +83,9 @@ class TokenCache:
             progress = StageProgress(enabled=total >= SLOW)
             with progress.stage("training the tokenizer", total) as advance:
                 tokenizer = train_bpe(_texts(training, advance), vocabulary)
-            content = tokenizer.definition.encode()
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            write_tokenizer(file, tokenizer)
 
-        tokenizer = self._entry(f"{_key(description)}.bpe", write, _parse_tokenizer)
+        tokenizer = self.entry(f"{_key(description)}.bpe", write, parse_tokenizer)
         if tokenizer.size < vocabulary:
             warnings.warn(
                 f"The training text yields a vocabulary of {tokenizer.size:,} tokens, fewer than "
@@ -112,14 +113,21 @@ class TokenCache:
             DataError: If the tokenizer does not reproduce the text, or a split has no block.
         """
         description = [FORMAT, "blocks", block, tokenizer.digest, _digest_of(segments)]
-        return self._entry(
+        return self.entry(
             f"{_key(description)}.tokens",
             lambda file: _write_blocks(file, segments, tokenizer, block, where),
             lambda content: _parse_blocks(content, block),
         )
 
-    def _entry(self, name: str, write: Write, parse: Parse[Content]) -> Content:
-        """Return the content of a file in the folder, after writing it if necessary."""
+    def entry(self, name: str, write: Write, parse: Parse[Content]) -> Content:
+        """Return the content of a file in the folder, after writing it if necessary.
+
+        Args:
+            name: Name of the file, which contains a digest of what it is made from.
+            write: Function that writes the content to an open file.
+            parse: Function from the bytes of the file to its content; raises a
+                :class:`DamagedError` if they are damaged.
+        """
         if self.folder is not None:
             try:
                 return _read_or_write(self.folder / name, write, parse)
@@ -148,7 +156,7 @@ def _read_or_write(path: Path, write: Write, parse: Parse[Content]) -> Content:
                 if os.fstat(file.fileno()).st_size == 0:
                     return None
                 return parse(np.memmap(file, np.uint8, mode="c"))
-        except (FileNotFoundError, PlantedFileError, _DamagedError):
+        except (FileNotFoundError, PlantedFileError, DamagedError):
             return None
 
     def write_file(folder: OpenFolder) -> None:
@@ -185,14 +193,25 @@ def _texts(pieces: Sequence[memoryview], advance: Callable[[int], object]) -> It
         advance(done)
 
 
-def _parse_tokenizer(content: np.ndarray) -> BPETokenizer:
+def write_tokenizer(file: BinaryIO, tokenizer: BPETokenizer) -> None:
+    """Write a tokenizer with its checksum."""
+    content = tokenizer.definition.encode()
+    file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+
+def parse_tokenizer(content: np.ndarray) -> BPETokenizer:
+    """Return the tokenizer in a file of the cache.
+
+    Raises:
+        DamagedError: If it is damaged.
+    """
     digest, _, definition = content.tobytes().partition(b"\n")
     if hashlib.sha256(definition).hexdigest().encode() != digest:
-        raise _DamagedError
+        raise DamagedError
     try:
         return BPETokenizer(definition)
     except DataError:  # another version of the library wrote it
-        raise _DamagedError from None
+        raise DamagedError from None
 
 
 def _write_blocks(
@@ -247,11 +266,11 @@ def _parse_blocks(content: np.ndarray, block: int) -> dict[str, Tensor]:
     try:
         train, val, test = (int(number) for number in json.loads(header)["rows"])
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
-        raise _DamagedError from None
+        raise DamagedError from None
     if len(body) != 4 * (block + 1) * (train + val + test):
-        raise _DamagedError
+        raise DamagedError
     if _header([train, val, test], block, hashlib.sha256(body.data)) != header:
-        raise _DamagedError
+        raise DamagedError
     rows = torch.from_numpy(body.view("<i4").reshape(-1, block + 1))
     parts = rows.split([train, val, test])
     return dict(zip(("train", "val", "test"), parts, strict=True))

@@ -11,8 +11,10 @@ from limbeck.data.checks import SplitShares, require_folder
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.text.cache import Segments, TokenCache
 from limbeck.data.text.files import python_topics, read_folder, read_text
+from limbeck.data.text.library_tokenizer import load_tokenizer
 from limbeck.data.text.segments import cut_segments
-from limbeck.data.text.tokenizer import ByteTokenizer, Tokenizer, check_vocabulary, load_tokenizer
+from limbeck.data.text.tokenizer import ByteTokenizer, Tokenizer
+from limbeck.data.text.training import check_vocabulary
 
 TOKENIZER_NAMES = ("bytes", "bpe")
 
@@ -144,7 +146,7 @@ class TextOptions(SplitShares):
         if self.tokenizer == "bpe":
             check_vocabulary(self.vocabulary)
         elif not isinstance(self.tokenizer, Tokenizer) and self.tokenizer not in TOKENIZER_NAMES:
-            _check_tokenizer_path(self.tokenizer)
+            check_tokenizer_path(self.tokenizer)
 
     def build_tokenizer(self, segments: Segments, cache: TokenCache) -> Tokenizer:
         """Return the tokenizer; ``bpe`` is trained on the training segments.
@@ -166,8 +168,12 @@ class TextOptions(SplitShares):
         return load_tokenizer(Path(self.tokenizer).expanduser())
 
 
-def _check_tokenizer_path(tokenizer: str | Path) -> None:
-    """Refuse a value that is neither the name of a tokenizer nor looks like a path."""
+def check_tokenizer_path(tokenizer: str | Path) -> None:
+    """Check that a value is the name of a tokenizer, or looks like a path.
+
+    Raises:
+        ConfigError: If it does not.
+    """
     if isinstance(tokenizer, (str, Path)) and str(tokenizer):
         path = Path(tokenizer).expanduser()
         if os.path.exists(path) or len(path.parts) > 1 or path.suffix:

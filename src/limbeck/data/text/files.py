@@ -14,6 +14,7 @@ from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck._base.reading import decompress
 from limbeck.data.checks import files_below, join_some, subfolders, warn_of_unused
+from limbeck.data.text.manual import read_topics
 
 SPLITS = ("train", "val", "test")
 SEPARATOR = b"\n\n"
@@ -28,12 +29,7 @@ def python_topics() -> bytes:
     Raises:
         DataError: If this Python lacks them.
     """
-    try:
-        from pydoc_data.topics import topics
-    except ImportError:
-        raise DataError(
-            "This Python lacks its manual (pydoc_data.topics). Choose a text with data.path=FILE."
-        ) from None
+    topics = read_topics()
     return SEPARATOR.join(topics[name].encode() for name in sorted(topics))
 
 
@@ -75,19 +71,14 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
     Warns:
         LimbeckWarning: If files from which splits are cut are copies of each other.
     """
-    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
-    if not patterns or not all(isinstance(name, str) and name for name in patterns):
-        raise ConfigError(
-            f"data.pattern={pattern!r} should be a pattern of file names such as '*.txt', or a "
-            "list of patterns."
-        )
+    patterns = check_patterns(pattern)
     folders = _split_folders(root)
     if folders is None:
         folders = {"train": root}
     else:
         _warn_of_unused_texts(root, patterns)
-    files = {part: _matching_files(folder, patterns) for part, folder in folders.items()}
-    contents = _read_all([file for group in files.values() for file in group], root)
+    files = {part: matching_files(folder, patterns) for part, folder in folders.items()}
+    contents = read_files([file for group in files.values() for file in group], root)
     _check_copies(files, contents)
     texts = {}
     for part, group in files.items():
@@ -95,6 +86,21 @@ def read_folder(root: Path, pattern: str | Iterable[str]) -> dict[str, bytes]:
         if _is_blank(texts[part]):
             raise DataError(f"{folders[part]} contains only empty files; expected texts.")
     return texts
+
+
+def check_patterns(pattern: str | Iterable[str]) -> list[str]:
+    """Return patterns of file names as a list.
+
+    Raises:
+        ConfigError: If a pattern is empty or not a string.
+    """
+    patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+    if not patterns or not all(isinstance(name, str) and name for name in patterns):
+        raise ConfigError(
+            f"data.pattern={pattern!r} should be a pattern of file names such as '*.txt', or a "
+            "list of patterns."
+        )
+    return patterns
 
 
 def _is_blank(content: bytes) -> bool:
@@ -174,7 +180,7 @@ def _warn_of_unused_texts(root: Path, patterns: Sequence[str]) -> None:
     warn_of_unused(root, names, "text", "next to train")
 
 
-def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+def matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """Return the files below a folder that match a pattern, in the same order on every system."""
     paths = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
     matching = []
@@ -190,7 +196,16 @@ def _matching_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     return matching
 
 
-def _read_all(files: Sequence[Path], root: Path) -> dict[Path, bytes]:
+def read_files(files: Sequence[Path], root: Path) -> dict[Path, bytes]:
+    """Read text files in UTF-8, gzipped or not.
+
+    Args:
+        files: Paths of the files.
+        root: Folder of all files, for messages.
+
+    Raises:
+        DataError: If files cannot be read; each is named.
+    """
     contents: dict[Path, bytes] = {}
     problems: list[str] = []
     for file in files:

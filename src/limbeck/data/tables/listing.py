@@ -1,4 +1,4 @@
-"""Files of a table of images and their splits, as they are on the disk.
+"""Files of a table and their splits, as they are on the disk.
 
 A folder that Hugging Face's ``datasets`` has saved (``save_to_disk``) contains Arrow files and
 their description as JSON. Both are read as data: the library is not used, and no code is run.
@@ -6,7 +6,7 @@ their description as JSON. Both are read as data: the library is not used, and n
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,12 @@ class Table:
     features: Mapping[str, Any]
 
 
-def list_tables(root: Path) -> list[Table]:
+def list_tables(root: Path, suffixes: Sequence[str] = SUFFIXES) -> list[Table]:
     """List the files of a table with their splits.
 
     Args:
-        root: Parquet or Arrow file, folder of such files, or folder saved by ``datasets``.
+        root: File of a table, folder of such files, or folder saved by ``datasets``.
+        suffixes: Suffixes of the files in a folder, in lower case.
 
     Raises:
         DataError: If there are none, or if the split of a file is unknown.
@@ -54,9 +55,10 @@ def list_tables(root: Path) -> list[Table]:
         return _list_saved_splits(root)
     if is_file(root / "state.json"):
         return _list_saved(root, TRAIN)
-    files = [file for file in files_below(root) if file.suffix.lower() in SUFFIXES]
+    files = [file for file in files_below(root) if file.suffix.lower() in suffixes]
     if not files:
-        raise DataError(f"{root} contains no Parquet or Arrow files ({', '.join(SUFFIXES)}).")
+        kinds = "Parquet or Arrow files" if tuple(suffixes) == SUFFIXES else "files of a table"
+        raise DataError(f"{root} contains no {kinds} ({', '.join(suffixes)}).")
     splits = {file: _split_of(file.relative_to(root)) for file in files}
     unknown = [str(file.relative_to(root)) for file in files if splits[file] is None]
     if unknown and len(unknown) < len(files):
