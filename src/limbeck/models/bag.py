@@ -7,8 +7,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from limbeck._base.checks import check_count, check_counts
+from limbeck.models.blocks import check_init
 from limbeck.models.mlp import check_probability
 from limbeck.models.text_inputs import check_texts, mask_of, masked_mean
+from limbeck.models.token_embeddings import teacher_embeddings
 
 STD = 0.1
 """Standard deviation of initial embeddings."""
@@ -29,9 +31,13 @@ class BagOfEmbeddings(nn.Module):
         width: Number D of features of a token.
         hidden: Widths of hidden layers.
         dropout: Dropout probability of the mean and of hidden units.
+        init: ``teacher`` to start from the embeddings of the ``teacher``, or from their first
+            principal components if it has more than D.
+        teacher: Teacher with embeddings of the same tokens.
 
     Raises:
-        ConfigError: If the inputs are not texts, or if a number is out of range.
+        ConfigError: If the inputs are not texts, if a number is out of range, or if the teacher has
+            no such embeddings.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class BagOfEmbeddings(nn.Module):
         width: int = 128,
         hidden: Sequence[int] = (),
         dropout: float = 0.0,
+        init: str | None = None,
+        teacher: nn.Module | None = None,
     ):
         super().__init__()
         check_texts("BagOfEmbeddings", shape, vocabulary, padding)
@@ -62,6 +70,9 @@ class BagOfEmbeddings(nn.Module):
         self.padding = padding
         self.tokens = nn.Embedding(vocabulary, width)
         nn.init.normal_(self.tokens.weight, std=STD)
+        if check_init(init):
+            table = STD * teacher_embeddings(teacher, vocabulary, width)
+            self.tokens = nn.Embedding.from_pretrained(table, freeze=False)
         layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
         widths = [width, *hidden]
         for wide, next_wide in itertools.pairwise(widths):

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
+from limbeck.models.normalized import model_name
+from limbeck.models.output_map import OutputMap
 
 TEACHER = "teacher"
 """Value of ``init`` for students that start from their teacher."""
@@ -58,6 +60,41 @@ def block_list(model: nn.Module, total: int) -> str | None:
         if isinstance(module, nn.ModuleList) and len(module) == total:
             return name
     return None
+
+
+def start_from(student: nn.Module, teacher: nn.Module | None, path: str, head: str) -> None:
+    """Copy the weights of a teacher of the same class and widths, with fewer blocks.
+
+    Args:
+        student: Student, which is changed.
+        teacher: Teacher. If its classes are in another order, the head is not copied.
+        path: Path of the list of blocks.
+        head: Path of the last layer.
+
+    Raises:
+        ConfigError: If the teacher is of another class, or its widths differ.
+    """
+    model = teacher.net if isinstance(teacher, OutputMap) else teacher
+    kind = type(student)
+    if type(model) is not kind:
+        name = "none" if teacher is None else model_name(teacher)
+        raise ConfigError(
+            f"init=teacher: a {kind.__name__} starts from another one, but the teacher is {name}. "
+            "Choose such a teacher, or init=null."
+        )
+    blocks, own = len(model.get_submodule(path)), len(student.get_submodule(path))  # type: ignore
+    weights = weights_of_blocks(model.state_dict(), path, chosen_blocks(own, blocks))
+    if model is not teacher:
+        weights = {name: w for name, w in weights.items() if not name.startswith(f"{head}.")}
+    shapes = {name: tensor.shape for name, tensor in student.state_dict().items()}
+    for name, weight in weights.items():
+        if weight.shape != shapes.get(name):
+            raise ConfigError(
+                f"init=teacher: {name} has the shape {list(weight.shape)} in the teacher but "
+                f"{list(shapes.get(name, []))} in the student. Give the student the widths of the "
+                "teacher; only the number of layers may be smaller."
+            )
+    student.load_state_dict(weights, strict=model is teacher)
 
 
 def weights_of_blocks(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
+from limbeck.models.blocks import check_init, start_from
 from limbeck.models.gpt import check_length
 from limbeck.models.mlp import check_probability
 from limbeck.models.text_inputs import check_texts, mask_of, masked_mean
@@ -88,6 +89,9 @@ class TextEncoder(nn.Module):
         heads: Number of attention heads, which share the width.
         dropout: Dropout probability, after the embedding and in both halves of a block. It drops
             the same features of all tokens of a text.
+        init: ``teacher`` to start from the ``teacher``, an encoder of the same widths: from blocks
+            that are spread evenly from its first to its last.
+        teacher: Teacher.
 
     Raises:
         ConfigError: If the inputs are not texts, or if a number is out of range.
@@ -104,6 +108,8 @@ class TextEncoder(nn.Module):
         layers: int = 2,
         heads: int = 2,
         dropout: float = 0.0,
+        init: str | None = None,
+        teacher: nn.Module | None = None,
     ):
         super().__init__()
         check_texts("TextEncoder", shape, vocabulary, padding)
@@ -134,6 +140,8 @@ class TextEncoder(nn.Module):
         self.head = nn.Linear(width, classes)
         for embedding in (self.tokens, self.positions):
             nn.init.normal_(embedding.weight, std=STD)
+        if check_init(init):
+            start_from(self, teacher, "blocks", "head")
 
     @property
     def name(self) -> str:
