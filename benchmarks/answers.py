@@ -30,8 +30,6 @@ from limbeck.teacher.file_teacher import DatasetAnswers
 
 FORMS = ("csv", "parquet", "folder", "npz", "jsonl")
 CLASSES, SECONDS, MEGABYTES = 10, 2.0, 500.0
-WITHOUT_GOAL = ("jsonl",)
-"""Forms that are measured without a goal: JSON is parsed object by object."""
 
 
 def names(count: int) -> list[str]:
@@ -98,8 +96,8 @@ def goals_of(form: str, values: list[tuple[float, float]], *, short: bool) -> li
     for unit, goal, column in (("s", SECONDS, 0), ("MB", MEGABYTES, 1)):
         ratios = [value[column] for value in values]
         middle = median(ratios)
-        met = None if short or form in WITHOUT_GOAL else middle < goal
-        verdict = "no goal" if form in WITHOUT_GOAL else f"under {goal:g} {unit}: {VERDICTS[met]}"
+        met = None if short else middle < goal
+        verdict = f"under {goal:g} {unit}: {VERDICTS[met]}"
         print(f"  {form:<10} {middle:8.2f} {unit:<3} {verdict}", flush=True)
         name = f"{form}, {unit}"
         entry = {"over": name, "under": "", "goal": f"under {goal:g}", "ratios": ratios}

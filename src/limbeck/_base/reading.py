@@ -118,10 +118,14 @@ def parse_json(text: str | bytes, **options: Any) -> Any:
         ValueError: If it is damaged or nested too deeply, or if a number is too long.
     """
     try:
-        content = json.loads(text, parse_int=_parse_integer, **options)
+        if options or isinstance(text, bytes):
+            content = json.loads(text, parse_int=_parse_integer, **options)
+        else:
+            content = _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"it is nested more than {MAX_NESTING} levels deep") from None
-    _check_nesting(content)
+    if _count_brackets(text) > MAX_NESTING:
+        _check_nesting(content)
     return content
 
 
@@ -129,6 +133,17 @@ def _parse_integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"it contains a number of {len(digits):,} digits")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_parse_integer)
+"""Decoder of text without further options: ``json.loads`` would make one for each call."""
+
+
+def _count_brackets(text: str | bytes) -> int:
+    """Return the number of opening brackets; JSON cannot be nested more deeply."""
+    if isinstance(text, str):
+        return text.count("[") + text.count("{")
+    return text.count(b"[") + text.count(b"{")
 
 
 def _check_nesting(content: Any) -> None:

@@ -1,9 +1,11 @@
 """Answers in a file of JSON lines, such as the replies of an API: one object per line."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -82,52 +84,74 @@ def _check_object(row: Any, where: str) -> dict[str, Any]:
 
 
 class _Lines:
-    """Converter of parsed lines, block by block."""
+    """Converter of parsed lines, block by block.
+
+    It copies the values of a line at once: objects that live longer would slow down the parser,
+    because the garbage collector visits them again and again.
+    """
 
     def __init__(self, where: str, columns: Columns):
         self.where, self.columns = where, columns
         self.builder = TableBuilder(where, columns)
-        self._rows: list[Mapping[str, Any]] = []
-        self._values: list[list[float]] = []
+        names = {
+            "ids": columns.id,
+            "splits": columns.split,
+            "members": columns.member,
+            "labels": columns.label,
+            "rest": columns.rest,
+        }
+        self._names = {name: column for name, column in names.items() if column is not None}
+        self._key_blocks: list[NDArray | tuple[str, ...]] = []
+        self._start_block()
+
+    def _start_block(self) -> None:
+        self._rows = 0
+        self._scalars: dict[str, list[Any]] = {name: [] for name in self._names}
+        self._values = array("d")
+        self._widths: set[int] = set()
         self._top: list[list[Any]] = []
         self._keys: list[tuple[str, ...]] = []
-        self._key_blocks: list[NDArray | tuple[str, ...]] = []
 
     def add(self, row: Mapping[str, Any], line: int) -> None:
         """Add a line."""
         try:
-            self._add(row, line)
+            self._add(row)
         except (KeyError, TypeError, ValueError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise TeacherError(f"{self.where}, line {line}: {reason}.") from None
-        if len(self._rows) == BLOCK_ROWS:
+        self._rows += 1
+        if self._rows == BLOCK_ROWS:
             self._flush()
 
-    def _add(self, row: Mapping[str, Any], line: int) -> None:
+    def _add(self, row: Mapping[str, Any]) -> None:
         columns = self.columns
-        names = (columns.id, columns.split, columns.member, columns.label, columns.rest)
-        for name in names:
-            if name is not None and isinstance(row[name], (dict, list, type(None))):
-                raise ValueError(f"{name} should be text or a number")
-        self._rows.append(row)
+        for name, column in self._names.items():
+            value = row[column]
+            if isinstance(value, (dict, list, NoneType)):
+                raise ValueError(f"{column} should be text or a number")
+            self._scalars[name].append(value)
         if columns.is_list:
             self._add_list(row)
         elif columns.values:
-            self._values.append([float(row[name]) for name in columns.values])
+            self._add_values([row[name] for name in columns.values])
             if columns.top:
                 self._top.append([row[name] for name in columns.top])
 
     def _add_list(self, row: Mapping[str, Any]) -> None:
         values = row[self.columns.values[0]]
         if isinstance(values, list):
-            self._values.append(list(map(float, values)))
+            self._add_values(values)
             if self.columns.top:
                 self._top.append(list(row[self.columns.top[0]]))
             return
         if not isinstance(values, dict):
             raise ValueError(f"{self.columns.values[0]} should be a list or an object")
-        self._values.append(list(map(float, values.values())))
+        self._add_values(values.values())
         self._add_keys(tuple(values))
+
+    def _add_values(self, values: Collection[Any]) -> None:
+        self._values.extend(map(float, values))
+        self._widths.add(len(values))
 
     def _add_keys(self, keys: tuple[str, ...]) -> None:
         """Add the classes of an object of values; equal ones share one tuple."""
@@ -135,41 +159,43 @@ class _Lines:
         self._keys.append(self._keys[-1] if is_known else keys)
 
     def _flush(self) -> None:
-        columns, rows = self.columns, self._rows
-        if not rows:
+        if not self._rows:
             return
-        texts = {"ids": columns.id, "splits": columns.split, "members": columns.member}
-        for name, column in {**texts, "labels": columns.label}.items():
-            if column is not None:
-                self.builder.add(name, text_array([row[column] for row in rows]))
-        if columns.rest is not None:
-            rest = np.array([float(row[columns.rest]) for row in rows], np.float32)
-            self.builder.add("rest", rest)
-        if self._values:
-            self.builder.add("values", self._matrix(self._values, np.float32))
+        for name, values in self._scalars.items():
+            is_number = name == "rest"
+            part = np.array([*map(float, values)], np.float32) if is_number else text_array(values)
+            self.builder.add(name, part)
+        if self._widths:
+            self._check_widths(self._widths)
+            matrix = np.array(self._values).reshape(self._rows, *self._widths)
+            self.builder.add("values", matrix.astype(np.float32))
         if self._top:
-            self.builder.add("top", self._matrix(self._top, object))
+            self.builder.add("top", self._matrix(self._top))
         if self._keys:
             self._key_blocks.append(self._join_keys())
-        self._rows, self._values, self._top, self._keys = [], [], [], []
+        self._start_block()
 
     def _join_keys(self) -> NDArray | tuple[str, ...]:
         """Return the classes of a block: one tuple if all rows have the same."""
         first = self._keys[0]
         if all(keys is first for keys in self._keys):
             return first
-        return self._matrix(self._keys, object)
+        return self._matrix(self._keys)
 
-    def _matrix(self, rows: Sequence[Sequence[Any]], dtype: Any) -> NDArray:
-        widths = sorted({len(row) for row in rows})
-        if len(widths) > 1 or len(rows) != len(self._rows):
-            raise TeacherError(
-                f"{self.where}: rows have from {widths[0]} to {widths[-1]} values; expected the "
-                "same number in each."
-            )
-        matrix = np.empty((len(rows), widths[0]), dtype)
+    def _matrix(self, rows: Sequence[Sequence[Any]]) -> NDArray:
+        """Return classes as an array of objects ``[N, K]``."""
+        widths = {len(row) for row in rows}
+        self._check_widths(widths)
+        matrix = np.empty((len(rows), widths.pop()), object)
         matrix[:] = rows
         return matrix
+
+    def _check_widths(self, widths: Collection[int]) -> None:
+        if len(widths) > 1:
+            raise TeacherError(
+                f"{self.where}: rows have from {min(widths)} to {max(widths)} values; expected the "
+                "same number in each."
+            )
 
     def build(self, class_names: Sequence[str] | None) -> AnswerTable:
         """Return the table of all lines.
