@@ -13,6 +13,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data import Mixup, TransferSet, UniformNoise
 from limbeck.models import MLP, TableModel, load_model
 from limbeck.run.folder import RunFolder
+from limbeck.run.summary import ColumnFacts, read_summary
 from limbeck.training.optimizer import Optimizer
 
 ARMS = {
@@ -55,6 +56,12 @@ def test_students_learn_from_numbers_categories_and_gaps(data, run):
     for arm in summary.arms:
         assert arm.mean.errors < 0.5 * chance
     assert summary.comparisons[0].arm == "soft"
+    facts = read_summary(RunFolder(run[0])).data.columns
+    assert facts == (
+        ColumnFacts(name="age"),
+        ColumnFacts(name="colour", categories=3, gaps=True),
+        ColumnFacts(name="income", gaps=True),
+    )
 
 
 def test_a_saved_student_and_teacher_predict_what_the_run_did(data, run):

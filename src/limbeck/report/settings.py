@@ -20,6 +20,7 @@ def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str
     pairs = [
         ("Recipe", summary.recipe),
         *wording_of(summary).data_settings(summary.data),
+        ("Columns", _columns(summary.data)),
         ("Seeds", ", ".join(map(str, seeds))),
         ("Splits", summary.splits),
         ("Epochs", epochs.pop() if len(epochs) == 1 else None),
@@ -27,6 +28,16 @@ def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str
         ("Teacher's answers", stored_answers(summary, manifest)),
     ]
     return _without_empty(pairs)
+
+
+def _columns(data: DataFacts) -> str:
+    """The kinds of columns, such as ``12 of numbers, 3 of categories; 2 with missing values``."""
+    columns = data.columns or ()
+    categories = len([column for column in columns if column.categories is not None])
+    with_gaps = len([column for column in columns if column.gaps])
+    kinds = {"of numbers": len(columns) - categories, "of categories": categories}
+    text = ", ".join(f"{number:,} {kind}" for kind, number in kinds.items() if number)
+    return f"{text}; {with_gaps:,} with missing values" if with_gaps else text
 
 
 def stored_answers(summary: Summary, manifest: Manifest) -> str:

@@ -27,6 +27,21 @@ MeasureKey = Literal["errors", "bits_per_byte", "squared_error"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class ColumnFacts:
+    """A column of a table whose rows are the samples.
+
+    Attributes:
+        name: Name of the column.
+        categories: Number of its categories; None for numbers.
+        gaps: Whether training samples lack values of it.
+    """
+
+    name: str
+    categories: int | None = None
+    gaps: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataFacts:
     """The dataset of a study.
 
@@ -40,6 +55,7 @@ class DataFacts:
         block: Tokens in a block, if the data is text.
         tokens: Tokens of each split, if the data is text.
         bytes: Number of bytes of the test text, if the data is text.
+        columns: Columns of the features, if the data is a table.
     """
 
     name: str
@@ -51,6 +67,7 @@ class DataFacts:
     block: int | None = optional()
     tokens: Mapping[str, int] | None = optional()
     bytes: Mapping[str, int] | None = optional()
+    columns: tuple[ColumnFacts, ...] | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from limbeck.run.records import to_json
 from limbeck.run.summary import (
     AnswersFacts,
     ArmResult,
+    ColumnFacts,
     DataFacts,
     FailedStudent,
     MeasureKey,
@@ -239,6 +240,15 @@ def empty_summary(recipe: str, data: Dataset, seconds: Seconds) -> Summary:
     )
 
 
+def _column_facts(data: Dataset) -> tuple[ColumnFacts, ...] | None:
+    if data.columns is None:
+        return None
+    columns = zip(data.columns.names, data.columns.sizes, data.gaps, strict=True)
+    return tuple(
+        ColumnFacts(name=name, categories=size or None, gaps=gaps) for name, size, gaps in columns
+    )
+
+
 def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
     facts = DataFacts(
         name=data.name,
@@ -246,6 +256,7 @@ def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
         train=len(data.train),
         val=len(data.val),
         test=data.test_size,
+        columns=_column_facts(data),
     )
     if data.tokenizer is None or not isinstance(scores, LanguageModelScores):
         return facts
