@@ -78,9 +78,9 @@ def test_a_margin_that_does_not_fit_the_study_is_refused():
     Margin.parse(1).check(ERRORS, samples=500, has_teacher=False, name="effect", min_errors=0)
     with pytest.raises(ConfigError, match="as large as the test split"):
         Margin.parse(500).check(ERRORS, samples=500, has_teacher=True)
-    with pytest.raises(ConfigError, match="text is judged by bits per byte"):
+    with pytest.raises(ConfigError, match="the study is judged by bits per byte"):
         Margin.parse("1%").check(BITS_PER_BYTE, samples=500, has_teacher=True)
-    with pytest.raises(ConfigError, match=r"margin=20 bits per byte is no difference.*0\.01"):
+    with pytest.raises(ConfigError, match=r"margin=20 is no difference: .* 8 bits per byte.*0\.01"):
         Margin.parse(20).check(BITS_PER_BYTE, samples=500, has_teacher=True)
     with pytest.raises(ConfigError, match="needs a teacher"):
         Margin.parse("1%gap").check(ERRORS, samples=500, has_teacher=False)

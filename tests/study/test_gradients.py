@@ -6,6 +6,7 @@ from support.image_studies import ARMS, study_of, teacher_model
 from torch import nn
 
 from limbeck import Arm, Objective
+from limbeck.losses import StackedObjective
 from limbeck.study.gradients import gradients
 
 
@@ -14,7 +15,7 @@ def test_the_gradients_are_those_of_the_weighted_losses():
     student, x, answers = nn.Linear(4, 3), torch.randn(8, 4), torch.randn(8, 3)
     labels = torch.arange(8) % 3
     objective = Objective(hard_weight=0.3, soft_weight=0.7, temperature=2.0)
-    norms = gradients(student, answers, objective, x, labels)
+    norms = gradients(student, answers, StackedObjective([objective]), x, labels)
     logits = student(x)
     hard = 0.3 * nn.functional.cross_entropy(logits, labels)
     log_q, p = (logits / 2).log_softmax(-1), (answers / 2).softmax(-1)

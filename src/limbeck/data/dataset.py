@@ -64,12 +64,10 @@ class Dataset:
         split_seed: Seed of that split; the same seed gives the same split everywhere.
         ordinal: Whether the classes are ordered grades, as with the task ``ordinal``.
         task: Kind of target: ``classes``; ``ordinal`` for ordered grades, whose quadratic kappa is
-            reported in addition to the errors; or ``regression``.
+            reported in addition to the errors; or ``regression``. That of text is ``next_token``.
         columns: Columns of a table whose rows are the inputs; None for other inputs.
 
     Attributes:
-        task: Kind of target, a key of :data:`limbeck.losses.TASKS`; that of text is
-            ``next_token``.
         train: Training split.
         val: Validation split.
         test_size: Number of test samples.
@@ -391,6 +389,11 @@ class Dataset:
     def target_statistics(self) -> Statistics | None:
         """Mean and standard deviation of each target in the training split; None for classes."""
         return None if self.kind.has_classes else target_statistics(self.train.labels)
+
+    @property
+    def target_scale(self) -> list[float] | None:
+        """Standard deviation of each target in the training split; None for classes."""
+        return None if self.target_statistics is None else self.target_statistics[1]
 
 
 def _first(split: Split, count: int) -> Split:

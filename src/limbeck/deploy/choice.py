@@ -1,12 +1,15 @@
 """Choice of the student to export or show, based on the validation split alone."""
 
+import math
 from collections.abc import Sequence
+from statistics import fmean
 
 from limbeck._base.checks import did_you_mean
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
+from limbeck.evaluation.measure import MEASURES
 from limbeck.report.formats import count
-from limbeck.run.summary import ArmResult, SeedResult, Summary
+from limbeck.run.summary import ArmResult, MeasureKey, SeedResult, Summary
 
 
 def choose_student(
@@ -33,11 +36,10 @@ def choose_student(
     arms = {entry.name: entry for entry in summary.arms}
     if not arms:
         raise ConfigError("This run has no students: it trained only the teacher.")
-    is_text = summary.measure == "bits_per_byte"
     if arm is None:
-        arm, best_seed = best_student(summary.arms, is_text=is_text, with_controls=with_controls)
+        arm, best_seed = best_student(summary.arms, summary.measure, with_controls=with_controls)
     elif arm in arms:
-        _, best_seed = best_student([arms[arm]], is_text=is_text)
+        _, best_seed = best_student([arms[arm]], summary.measure)
     else:
         hint = did_you_mean(arm, arms)
         raise ConfigError(f"arm={arm} is not an arm of this run.{hint} Arms: {', '.join(arms)}.")
@@ -52,17 +54,17 @@ def choose_student(
 
 
 def best_student(
-    arms: Sequence[ArmResult], *, is_text: bool = False, with_controls: bool = False
+    arms: Sequence[ArmResult], measure: MeasureKey = "errors", *, with_controls: bool = False
 ) -> tuple[str, int]:
     """Find the arm and seed of the best student on the validation split.
 
     The distilled arm with the fewest errors, averaged over seeds, comes first, then its best seed.
-    Ties go to the lower NLL, and text is compared by NLL alone. If there is no distilled arm, the
-    best of the others is chosen.
+    Ties go to the lower NLL. Text is compared by NLL alone, and regressions by their squared error.
+    If there is no distilled arm, the best of the others is chosen.
 
     Args:
         arms: Results of at least one arm.
-        is_text: Whether the students are language models.
+        measure: Metric by which the study is judged.
         with_controls: Whether to choose a control that is better than every distilled arm. An arm
             that learned from shuffled answers is never preferred to a distilled one.
     """
@@ -71,8 +73,8 @@ def best_student(
     if with_controls:
         candidates += [arm for arm in arms if arm.control and not arm.is_shuffled]
     # distilled arms come first, so they win ties
-    arm = min(candidates or arms, key=lambda arm: _validation_loss(arm.seeds, is_text))
-    result = min(arm.seeds, key=lambda result: _validation_loss([result], is_text))
+    arm = min(candidates or arms, key=lambda arm: _validation_loss(arm.seeds, measure))
+    result = min(arm.seeds, key=lambda result: _validation_loss([result], measure))
     return arm.name, result.seed
 
 
@@ -92,15 +94,19 @@ def describe_choice(summary: Summary, name: str) -> str:
     distilled = [other for other in summary.arms if _is_distilled(other)]
     if not arm.control or not distilled:
         return ""
-    other = summary.arm(best_student(distilled)[0])
-    errors, _ = _validation_loss(arm.seeds, is_text=False)
-    other_errors, _ = _validation_loss(other.seeds, is_text=False)
-    comparison = f"{count(errors)} validation errors, {other.name} makes {count(other_errors)}"
-    if errors == other_errors:
-        comparison += " with a higher NLL"
+    other = summary.arm(best_student(distilled, summary.measure)[0])
+    value, _ = _validation_loss(arm.seeds, summary.measure)
+    other_value, _ = _validation_loss(other.seeds, summary.measure)
+    if summary.measure == "squared_error":
+        comparison = f"has a squared error of {value:.4f}, {other.name} of {other_value:.4f}"
+    else:
+        comparison = f"makes {count(value)} validation errors, {other.name} makes"
+        comparison += f" {count(other_value)}"
+        if value == other_value:
+            comparison += " with a higher NLL"
     return (
         f"Arm {name} learned from labels alone. It was chosen because it is better on the "
-        f"validation split than every distilled arm: it makes {comparison} (means over seeds). For "
+        f"validation split than every distilled arm: it {comparison} (means over seeds). For "
         f"the distilled student, set arm={other.name}."
     )
 
@@ -109,8 +115,12 @@ def _is_distilled(arm: ArmResult) -> bool:
     return not arm.control and not arm.is_shuffled
 
 
-def _validation_loss(results: Sequence[SeedResult], is_text: bool) -> tuple[float, float]:
-    """Mean validation errors (0 for text) and mean NLL. Lower is better."""
+def _validation_loss(results: Sequence[SeedResult], measure: MeasureKey) -> tuple[float, float]:
+    """Mean of the measure on validation (0 for text), and mean NLL. Lower is better."""
+    if measure == "squared_error":
+        values = [MEASURES[measure].value(result.val) for result in results]
+        return fmean(math.inf if value is None else value for value in values), 0.0
+    is_text = measure == "bits_per_byte"
     errors = 0.0 if is_text else sum(result.val.errors or 0 for result in results)
     nll = sum(float("inf") if result.val.nll is None else result.val.nll for result in results)
     return errors / len(results), nll / len(results)
@@ -124,8 +134,12 @@ def check_is_classifier(data: Dataset, verb: str) -> None:
         verb: Verb of the command line, for the message.
 
     Raises:
-        ConfigError: If the dataset is text.
+        ConfigError: If the dataset is text, or its labels are no classes.
     """
+    if not data.kind.has_classes:
+        raise ConfigError(
+            f"'limbeck {verb}' needs classifiers, but {data.name} is for {data.kind.description}."
+        )
     if data.positions is not None:
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is text. The students of this "

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -21,7 +22,7 @@ from limbeck.evaluation.text import TokenScores
 from limbeck.evaluation.verdict import delta_of, verdict
 from limbeck.run.comparison import Comparison, GapClosed, Needed, VarianceParts
 from limbeck.run.metrics import Metrics
-from limbeck.run.summary import ArmResult
+from limbeck.run.summary import ArmResult, MeasureKey
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,59 @@ def compare_language_models(
         needed=_needed(test, differences.shape, seeds_per_split=len(bits) // len(differences)),
         variances=_variance_parts(test, samples=differences.shape[1]),
     )
+
+
+@dataclass(frozen=True)
+class GapSeeds:
+    """The measure of two arms by seed, and of the teacher, between which a gap is closed.
+
+    Attributes:
+        arm: Value of each seed, ``[S]``.
+        control: Value of each seed, ``[S]``.
+        teacher: Value of the teacher; None without one.
+    """
+
+    arm: Sequence[float]
+    control: Sequence[float]
+    teacher: float | None
+
+
+def compare_samples(
+    arm: str,
+    control: str,
+    differences: np.ndarray,
+    measure: MeasureKey,
+    seeds: GapSeeds,
+    *,
+    splits: int = 1,
+) -> Comparison:
+    """Compare two arms by a measure that is a sum over samples.
+
+    Args:
+        arm: Name of the arm.
+        control: Name of its control.
+        differences: Contribution of each sample to the difference of each seed, ``[S, N]``.
+        measure: Key of the measure.
+        seeds: Measure of both arms and of the teacher.
+        splits: Number of training and validation splits, over which the seeds are spread.
+    """
+    by_split = mean_by_split(differences, splits)
+    test = crossed_test(by_split)
+    gap: dict[str, Any] = {
+        measure: gap_closed(_mean(seeds.arm), _mean(seeds.control), seeds.teacher),
+        f"{measure}_ci95": gap_interval(seeds.arm, seeds.control, seeds.teacher),
+    }
+    comparison = Comparison(
+        arm=arm,
+        control=control,
+        p_value=test.p_value,
+        gap_closed=replace(GapClosed(errors=None, nll=None), **gap),
+        verdict=verdict(test),
+        needed=_needed(test, by_split.shape, seeds_per_split=len(differences) // len(by_split)),
+        variances=_variance_parts(test, samples=by_split.shape[1]),
+    )
+    delta: dict[str, Any] = {f"delta_{measure}": delta_of(differences.sum(1).tolist(), test)}
+    return replace(comparison, **delta)
 
 
 def bits_by_segment(

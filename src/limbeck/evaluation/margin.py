@@ -17,7 +17,8 @@ from limbeck.run.summary import ArmResult, Summary, TeacherResult
 
 _NUMBER = re.compile(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*(%?)\s*(gap)?\s*", re.IGNORECASE)
 _FORMS = (
-    "Write a number of errors ({0}=20; for text, bits per byte: {0}=0.01), a share of the test "
+    "Write a number of errors ({0}=20; for text, bits per byte: {0}=0.01; for regression, a "
+    "squared error in units of the variance: {0}=0.01), a share of the test "
     "samples ({0}=0.5%), or a share of the gap between control and teacher ({0}=10%gap)."
 )
 
@@ -27,7 +28,6 @@ MIN_ERRORS = -math.log(ONE_SIDED_LEVEL)
 
 So models that differ on no test sample may still differ by more than a smaller margin.
 """
-BITS_OF_A_BYTE = 8
 
 TestOf: TypeAlias = Callable[[str, str | None], CrossedTest]
 """Function that tests the difference between an arm and another arm, or the teacher (None)."""
@@ -101,11 +101,11 @@ class Margin:
         size = self.size(samples=samples, gap=None)
         problem, advice = "", _FORMS.format(name)
         if self.kind == "samples" and not is_errors:
-            problem = "is a share of test samples, but text is judged by bits per byte"
+            problem = f"is a share of test samples, but the study is judged by {measure.unit}"
         elif self.kind == "gap" and not has_teacher:
             problem = "of the gap needs a teacher, and the study has none"
-        elif self.kind == "measure" and not is_errors and self.amount >= BITS_OF_A_BYTE:
-            problem = f"bits per byte is no difference: text without a model has {BITS_OF_A_BYTE}"
+        elif self.kind == "measure" and measure.none is not None and self.amount >= measure.none:
+            problem = f"is no difference: without a model there is {measure.none:g} {measure.unit}"
         elif is_errors and size is not None and size < min_errors:
             problem = (
                 f"is less than {min_errors:.1f} errors on {samples:,} test samples, which no study "

@@ -1,4 +1,4 @@
-"""The metric by which a study is judged: errors on test samples, or bits per byte of test text.
+"""The metric by which a study is judged, such as errors on test samples or bits per byte of text.
 
 Wording and number formats of a measure are in :mod:`limbeck.report`.
 """
@@ -20,11 +20,15 @@ class Measure:
         key: Name of the metric in :class:`~limbeck.run.summary.Metrics`.
         unit: Name of the unit, in the plural.
         is_integer: Whether the value of one model is a whole number.
+        sentence: Value of one model in a sentence.
+        none: Value of a model that has learned nothing; None if it depends on the data.
     """
 
     key: MeasureKey
     unit: str
     is_integer: bool
+    sentence: str
+    none: float | None = None
 
     def value(self, metrics: Metrics) -> float | None:
         """Return the value of one model; None if it is missing or not finite."""
@@ -46,10 +50,9 @@ class Measure:
 
     def delta(self, comparison: Comparison) -> Delta:
         """Return the differences between arm and control."""
-        if self.key == "errors":
-            return comparison.delta_errors
-        assert comparison.delta_bits_per_byte is not None  # the reader requires it
-        return comparison.delta_bits_per_byte
+        delta: Delta | None = getattr(comparison, f"delta_{self.key}")
+        assert delta is not None  # the reader requires it
+        return delta
 
     def p_value(self, comparison: Comparison) -> float | None:
         """Return the p-value behind the verdict; None if it is unknown."""
@@ -58,9 +61,24 @@ class Measure:
         return comparison.p_value
 
 
-ERRORS = Measure(key="errors", unit="errors", is_integer=True)
-BITS_PER_BYTE = Measure(key="bits_per_byte", unit="bits per byte", is_integer=False)
-MEASURES: dict[str, Measure] = {measure.key: measure for measure in (ERRORS, BITS_PER_BYTE)}
+ERRORS = Measure(key="errors", unit="errors", is_integer=True, sentence="{value:.4g} test errors")
+BITS_PER_BYTE = Measure(
+    key="bits_per_byte",
+    unit="bits per byte",
+    is_integer=False,
+    sentence="{value:.3f} bits per byte of the test text",
+    none=8.0,
+)
+SQUARED_ERROR = Measure(
+    key="squared_error",
+    unit="squared error",
+    is_integer=False,
+    sentence="a squared error of {value:.3f}",
+    none=1.0,
+)
+MEASURES: dict[str, Measure] = {
+    measure.key: measure for measure in (ERRORS, BITS_PER_BYTE, SQUARED_ERROR)
+}
 
 
 def measure_of(summary: Summary) -> Measure:

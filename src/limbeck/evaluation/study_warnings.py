@@ -48,10 +48,8 @@ def _weak_teacher(summary: Summary) -> Iterator[str]:
             better[comparison.control] = control
     if not better:
         return
-    if measure.is_integer:
-        decimals, result = 1, f"{teacher:.4g} test errors"
-    else:
-        decimals, result = 3, f"{teacher:.3f} bits per byte of the test text"
+    decimals = 1 if measure.is_integer else 3
+    result = measure.sentence.format(value=teacher)
     controls = [f"'{name}' ({value:.{decimals}f})" for name, value in better.items()]
     if len(controls) > MAX_LISTED:
         controls[MAX_LISTED:] = [f"{len(controls) - MAX_LISTED} more"]

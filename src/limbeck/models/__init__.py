@@ -12,6 +12,7 @@ from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
 from limbeck.models.output_map import OutputMap
 from limbeck.models.protocols import HasLastLayer, LastLayer
+from limbeck.models.regressor import Regressor
 from limbeck.models.table import TableEncoder, TableModel
 from limbeck.models.text_cnn import TextCNN
 from limbeck.models.text_encoder import TextEncoder
@@ -31,6 +32,7 @@ __all__ = [
     "LoadedModel",
     "Normalized",
     "OutputMap",
+    "Regressor",
     "TableEncoder",
     "TableModel",
     "TextCNN",

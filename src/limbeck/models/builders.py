@@ -17,12 +17,14 @@ class Builder:
         from_library: Whether the network comes from another library. It may have tensors that are
             not in the file, and may allocate memory when it is built.
         reads_tokens: Whether inputs are token ids.
+        inner: Name of the argument that describes a network inside; None for other models.
     """
 
     name: str
     path: str
     from_library: bool = False
     reads_tokens: bool = False
+    inner: str | None = None
 
     @property
     def class_name(self) -> str:
@@ -41,7 +43,8 @@ _ENTRIES = (
     Builder("torchvision", "limbeck.models.zoo.TorchvisionModel", from_library=True),
     Builder("timm", "limbeck.models.zoo.TimmModel", from_library=True),
     Builder("classifier", "limbeck.models.classifier.Classifier", from_library=True),
-    Builder("graded", "limbeck.models.graded.Graded"),
+    Builder("graded", "limbeck.models.graded.Graded", inner="encoder"),
+    Builder("regressor", "limbeck.models.regressor.Regressor", inner="net"),
     Builder("bag", "limbeck.models.bag.BagOfEmbeddings", reads_tokens=True),
     Builder("text_cnn", "limbeck.models.text_cnn.TextCNN", reads_tokens=True),
     Builder("encoder", "limbeck.models.text_encoder.TextEncoder", reads_tokens=True),

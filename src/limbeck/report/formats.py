@@ -178,6 +178,18 @@ def mean_and_sd(mean: object, sd: object) -> str:
     return f"{fixed(mean, 1)} ± {fixed(sd, 1)}"
 
 
+def digits(value: object) -> str:
+    """A number of any size with four digits: ``0.05213``, ``43.21``, ``18,204``."""
+    if not is_number(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    decimals = 3 - math.floor(math.log10(abs(value)))
+    if decimals > 8:
+        return f"{value:.3g}"
+    return fixed(value, max(0, decimals))
+
+
 FORMATS: dict[str, Callable[[object], str]] = {
     "count": count,
     "percent": percent,
@@ -185,5 +197,6 @@ FORMATS: dict[str, Callable[[object], str]] = {
     "seconds": seconds,
     "bits": bits,
     "perplexity": perplexity,
+    "digits": digits,
 }
 """Formats of the columns of the results table."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS, Measure
+from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS, SQUARED_ERROR, Measure
 from limbeck.report.formats import MISSING, is_zero, plural
 from limbeck.report.wording_base import Column, Decimals, MeasureWording
 from limbeck.run.comparison import Comparison
@@ -123,6 +123,56 @@ class _BitsPerByteWording(MeasureWording):
         ]
 
 
+class _SquaredErrorWording(MeasureWording):
+    """Words and number formats of the squared error of a regression."""
+
+    measure = SQUARED_ERROR
+    title = "Squared error"
+    verb = "has"
+    columns = (
+        Column("squared_error", "Squared error", "sq. error", "nats", always=True),
+        Column("r_squared", "R²", "R²", "nats", always=True),
+        Column("mae", "MAE", "MAE", "digits", always=True),
+        Column("rmse", "RMSE", "RMSE", "digits", always=True),
+        Column("distance_to_teacher", "Distance to teacher", "distance", "nats"),
+        Column("seconds", "Time", "time", "seconds"),
+    )
+    main_metric = "r_squared"
+    decimals = Decimals(single=4, mean=4, by_seed=4)
+    gaps = (("squared_error", "Gap closed"),)
+    beats_teacher = "it has a smaller squared error than the teacher"
+    samples_in_interval = "test samples"
+    more_samples = "as many test samples"
+    too_small = "the test set is too small"
+    validation_curve = "val_loss"
+    has_logits = False
+    less = "less"
+    least = "least"
+
+    def axis(self, data: DataFacts) -> str:
+        return f"squared error on {self.test_split(data)}"
+
+    def test_split(self, data: DataFacts) -> str:
+        return plural(data.test, "test sample")
+
+    def level(self, value: str, data: DataFacts) -> str:
+        return f"a squared error of {value} on {self.test_split(data)}"
+
+    def finding(self, comparison: Comparison, summary: Summary) -> str:
+        size = self.change(comparison, signed=False)
+        amount = "less" if self.measure.delta(comparison).mean < 0 else "more"
+        change = "as much as" if is_zero(size) else f"{size} {amount} than"
+        means = {arm.name: self.measure.value(arm.mean) for arm in summary.arms}
+        value = self.mean(means.get(comparison.arm))
+        return f"{comparison.arm} has a squared error of {value}, {change} {comparison.control}"
+
+    def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
+        return [
+            ("Data", f"{data.name}, {plural(data.classes, 'target')}"),
+            ("Samples", _splits(_samples(data))),
+        ]
+
+
 def _direction(measure: Measure, comparison: Comparison) -> str:
     return "fewer" if measure.delta(comparison).mean < 0 else "more"
 
@@ -149,7 +199,11 @@ def _bytes_in_brackets(data: DataFacts) -> str:
 
 ERRORS_WORDING: MeasureWording = _ErrorsWording()
 BITS_PER_BYTE_WORDING: MeasureWording = _BitsPerByteWording()
-WORDINGS = {"errors": ERRORS_WORDING, "bits_per_byte": BITS_PER_BYTE_WORDING}
+SQUARED_ERROR_WORDING: MeasureWording = _SquaredErrorWording()
+WORDINGS = {
+    words.measure.key: words
+    for words in (ERRORS_WORDING, BITS_PER_BYTE_WORDING, SQUARED_ERROR_WORDING)
+}
 """Wordings by the key of their measure."""
 
 

@@ -91,8 +91,9 @@ def overview(summary: Summary, cost: Cost | None = None) -> Overview:
     if size:
         answers.append(Answer("How large is the student, the small model?", size))
     measure = f"{main_column(words).title} on {words.test_split(summary.data)}"
-    if not words.measure.is_integer:
-        measure += ", fewer is better"
+    column = main_column(words)
+    if column.key == words.measure.key:
+        measure += f", {words.less} is better"
     return Overview(measure, _levels(summary), answers)
 
 
@@ -164,7 +165,7 @@ def by_how_much(comparison: Comparison, summary: Summary) -> str:
         text += f" ({fixed(100 * (values[0] - values[1]), 2, signed=True)} points)"
     elif is_number(values[0]) and is_number(values[1]):
         change = values[0] - values[1]
-        text += f" ({words.difference(abs(change))} {'more' if change > 0 else 'fewer'})"
+        text += f" ({words.difference(abs(change))} {'more' if change > 0 else words.less})"
     if len(arm.seeds) > 1:
         text += f", mean of {seeds_and_splits(len(arm.seeds), summary.splits)}"
     if summary.teacher is not None:
@@ -204,9 +205,9 @@ def _range(bounds: Interval, words: MeasureWording) -> str:
     decimals = words.decimals.mean if max(map(abs, bounds)) >= 0.01 else words.decimals.mean + 1
     sizes = [fixed(abs(bound), decimals) for bound in bounds]
     if low <= 0 <= high:
-        return f"between {sizes[0]} fewer and {sizes[1]} more {words.unit}"
+        return f"between {sizes[0]} {words.less} and {sizes[1]} more {words.unit}"
     if high < 0:
-        return f"{sizes[1]} to {sizes[0]} fewer {words.unit}"
+        return f"{sizes[1]} to {sizes[0]} {words.less} {words.unit}"
     return f"{sizes[0]} to {sizes[1]} more {words.unit}"
 
 

@@ -233,7 +233,7 @@ def choice(summary: Summary) -> str:
         return ""
     words = wording_of(summary)
     return (
-        f"Of the {len(compared)} arms with a control, {main.arm} {words.verb} the fewest "
+        f"Of the {len(compared)} arms with a control, {main.arm} {words.verb} the {words.least} "
         f"{words.unit} on the validation split, so it is the headline. The test split played no "
         "part in this choice."
     )

@@ -60,6 +60,8 @@ class MeasureWording(ABC):
         too_small: Clause for a test split that is too small for a verdict.
         validation_curve: Metric of ``metrics.csv`` to draw next to the training loss.
         has_logits: Whether ``predictions.npz`` holds the logits that some figures need.
+        less: Word for less of the measure: "fewer" or "less".
+        least: Word for the least of the measure: "fewest" or "least".
     """
 
     measure: Measure
@@ -75,6 +77,8 @@ class MeasureWording(ABC):
     too_small: str
     validation_curve: str
     has_logits: bool
+    less: str = "fewer"
+    least: str = "fewest"
 
     @property
     def unit(self) -> str:

@@ -38,11 +38,15 @@ class GapClosed:
         errors: Share of the gap in errors; None without a teacher that is better than the control.
         nll: Share of the gap in NLL; None as for ``errors``.
         nll_ci95: 95 % interval of ``nll`` over seeds.
+        squared_error: Share of the gap in the squared error, of a regression.
+        squared_error_ci95: 95 % interval of ``squared_error`` over seeds.
     """
 
     errors: float | None
     nll: float | None
     nll_ci95: Interval | None = None
+    squared_error: float | None = optional()
+    squared_error_ci95: Interval | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +131,9 @@ class Comparison:
         how: Method that set the constants of both arms; None without constants.
         arm: Name of the arm.
         control: Name of its control.
-        delta_errors: Difference in test errors.
+        delta_errors: Difference in test errors, if there are classes.
         delta_bits_per_byte: Difference in bits per byte, if the data is text.
+        delta_squared_error: Difference in the squared error, of a regression.
         mcnemar_by_seed: The p-values of McNemar's test of each seed, unless the data is text. They
             describe the seeds; the verdict does not depend on them.
         mcnemar_p: The p-value that versions before 0.2 combined from those of McNemar's test.
@@ -148,8 +153,9 @@ class Comparison:
     how: str | None = optional()
     arm: str
     control: str
-    delta_errors: Delta
+    delta_errors: Delta | None = optional()
     delta_bits_per_byte: Delta | None = optional()
+    delta_squared_error: Delta | None = optional()
     mcnemar_by_seed: tuple[float, ...] | None = optional()
     mcnemar_p: float | None = optional()
     p_value: float | None = None

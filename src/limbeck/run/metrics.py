@@ -49,4 +49,26 @@ class TextMetrics(Metrics):
     perplexity: float | None
 
 
-AnyMetrics: TypeAlias = TextMetrics | GradedMetrics | Metrics
+@dataclass(frozen=True, kw_only=True)
+class RegressionMetrics(Metrics):
+    """Metrics of a regression; those of classes are None.
+
+    Attributes:
+        squared_error: Mean squared error in units of the variance of each target in the training
+            split, the mean over targets.
+        r_squared: Coefficient of determination, the mean over targets.
+        mae: Mean absolute error, in the unit of a single target; with several targets in their
+            standard deviations.
+        rmse: Root of the mean squared error, in the unit of ``mae``.
+        distance_to_teacher: Mean squared distance from the teacher's values, in the unit of
+            ``squared_error``; None without a teacher.
+    """
+
+    squared_error: float | None
+    r_squared: float | None
+    mae: float | None
+    rmse: float | None
+    distance_to_teacher: float | None
+
+
+AnyMetrics: TypeAlias = TextMetrics | GradedMetrics | RegressionMetrics | Metrics

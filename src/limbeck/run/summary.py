@@ -15,6 +15,7 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.metrics import AnyMetrics
 from limbeck.run.records import from_json, optional, to_json
 from limbeck.run.summary_checks import (
+    check_deltas,
     check_replacements,
     check_schema,
     check_text,
@@ -47,7 +48,7 @@ class DataFacts:
 
     Attributes:
         name: Name of the dataset.
-        classes: Number of classes, or size of the vocabulary.
+        classes: Number of classes or targets, or size of the vocabulary.
         train: Number of training samples (blocks, if the data is text).
         val: Number of validation samples.
         test: Number of test samples.
@@ -56,6 +57,7 @@ class DataFacts:
         tokens: Tokens of each split, if the data is text.
         bytes: Number of bytes of the test text, if the data is text.
         columns: Columns of the features, if the data is a table.
+        task: Kind of target, unless it is a class or the next token.
     """
 
     name: str
@@ -68,6 +70,7 @@ class DataFacts:
     tokens: Mapping[str, int] | None = optional()
     bytes: Mapping[str, int] | None = optional()
     columns: tuple[ColumnFacts, ...] | None = optional()
+    task: str | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +258,7 @@ class Summary:
         splits: Number of training and validation splits, over which the seeds are spread; None for
             one.
         measure: Metric by which the study is judged.
-        classes: Names of the classes; empty if the data is text.
+        classes: Names of the classes or targets; empty if the data is text.
         teacher: The teacher's result; None without a teacher, and for a file of answers without
             answers to the test samples.
         answers: The file of answers from which students learned, if the teacher is one.
@@ -341,6 +344,7 @@ def parse_summary(content: Any, *, where: str = "summary.json") -> Summary:
     for arm in summary.arms:
         if len(arm.name) > 255:
             raise UntrustedFileError(f"{where}: arm {arm.name[:40]}... cannot be a folder's name.")
+    check_deltas(summary, where)
     if summary.measure == "bits_per_byte":
         check_text(summary, where)
     check_variances(summary, where)

@@ -28,6 +28,17 @@ def check_schema(content: Mapping[str, Any], where: str, supported: int) -> None
         )
 
 
+def check_deltas(summary: "Summary", where: str) -> None:
+    """Check that each comparison has the differences in the measure of the study."""
+    keys = [f"delta_{summary.measure}"]
+    if summary.measure == "bits_per_byte":
+        keys.append("delta_errors")
+    for number, comparison in enumerate(summary.comparisons):
+        for key in keys:
+            if getattr(comparison, key) is None:
+                raise UntrustedFileError(f"{where}: comparisons[{number}].{key} is missing.")
+
+
 def check_text(summary: "Summary", where: str) -> None:
     """Check the keys that a study of text requires."""
     data = summary.data
@@ -40,9 +51,6 @@ def check_text(summary: "Summary", where: str) -> None:
     for split in ("train", "val", "test"):
         required[f"data.tokens.{split}"] = (data.tokens or {}).get(split)
     required["data.bytes.test"] = (data.bytes or {}).get("test")
-    for number, comparison in enumerate(summary.comparisons):
-        path = f"comparisons[{number}].delta_bits_per_byte"
-        required[path] = comparison.delta_bits_per_byte
     for path, value in required.items():
         if value is None:
             raise UntrustedFileError(f"{where}: {path} is missing.")

@@ -54,7 +54,8 @@ class AnswersSource:
     def is_scored(self) -> bool:
         """Whether the file answers all test samples, so that the teacher has a test result."""
         is_text = self.data.positions is not None
-        return not is_text and self._read().test_logits() is not None
+        has_classes = self.data.kind.has_classes and not is_text
+        return has_classes and self._read().test_logits() is not None
 
     def check(self) -> None:
         """Check the file before anything is written or trained.
@@ -68,6 +69,12 @@ class AnswersSource:
             raise ConfigError(
                 f"teacher.answers={self.teacher.name} is for classifiers, but {self.data.name} is "
                 "a text dataset. Use teacher.from= with a language model."
+            )
+        if not self.data.kind.has_classes:
+            raise ConfigError(
+                f"teacher.answers={self.teacher.name} is for classifiers, but {self.data.name} is "
+                f"for {self.data.kind.description}. Use teacher.from= with a model; in Python also "
+                "a function that looks up the values of a file."
             )
         for plan in self.plans:
             check_plain_inputs(plan, self.teacher.name, every_view=self.teacher.every_view)

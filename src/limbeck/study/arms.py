@@ -19,8 +19,8 @@ from limbeck._base.errors import (
     is_memory_error,
 )
 from limbeck.data import Dataset, NoViews, TransferSet, Views
-from limbeck.losses import Objective
-from limbeck.models import Normalized, TableEncoder, TableModel
+from limbeck.losses import TASKS, Objective, Task
+from limbeck.models import Normalized, Regressor, TableEncoder, TableModel
 from limbeck.models.normalizations import Normalization, check_normalization
 from limbeck.models.normalized import image_size
 from limbeck.study.from_teacher import StudentOfTeacher
@@ -236,12 +236,15 @@ class ArmPlan:
         return self.student == other.student and inputs == other_inputs
 
 
-def plan_arms(arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
+def plan_arms(
+    arms: Mapping[str, Arm], defaults: Arm, task: Task = TASKS["classes"]
+) -> list[ArmPlan]:
     """Fill in the settings that arms leave to the study.
 
     Args:
         arms: Arms by name.
         defaults: The study's student, views, transfer set, optimizer and epochs.
+        task: Kind of target, whose losses take the place of the default ones.
 
     Raises:
         ConfigError: If a name is invalid, an arm has no student, or its control is not an arm.
@@ -263,7 +266,7 @@ def plan_arms(arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
             epochs = check_count(f"arms.{name}.epochs", arm.epochs)
         plan = ArmPlan(
             name=name,
-            objective=arm.objective,
+            objective=_objective_of(arm, name, task),
             student=student,
             views=arm.views or defaults.views or NoViews(),
             transfer=arm.transfer or defaults.transfer or TransferSet(),
@@ -273,6 +276,13 @@ def plan_arms(arms: Mapping[str, Arm], defaults: Arm) -> list[ArmPlan]:
         )
         plans.append(plan)
     return plans
+
+
+def _objective_of(arm: Arm, name: str, task: Task) -> Objective:
+    try:
+        return arm.objective.for_task(task)
+    except ConfigError as error:
+        raise ConfigError(f"arms.{name}: {error}") from None
 
 
 def _control_names(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, ...]:
@@ -325,6 +335,8 @@ def build(
 ) -> nn.Module:
     """Build an untrained model for the data with the initial weights of a seed.
 
+    For regression the outputs are scaled to the units of the targets.
+
     The model normalises its inputs, unless the dataset is text. Rows of a table are encoded first,
     so the builder gets the shape of encoded rows. For texts of one class each, the builder may also
     take the number of embeddings (``vocabulary``) and the id of the ``padding``, and networks of
@@ -376,6 +388,8 @@ def build(
         )
     if not model.training:
         model.train()
+    if data.target_statistics is not None and outputs is None:
+        model = Regressor(model, *data.target_statistics)
     if data.tokenizer is not None:
         return mask_padding(model, data)
     if encoder is not None:

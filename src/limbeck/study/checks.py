@@ -13,7 +13,7 @@ from limbeck._base.checks import check_text
 from limbeck._base.errors import ConfigError, ResourceError, TeacherError
 from limbeck._base.sizes import format_bytes
 from limbeck.data import Dataset, NoViews, Split, Views
-from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS
+from limbeck.evaluation.measure import MEASURES
 from limbeck.study.arms import ArmPlan, build
 from limbeck.study.options import RunOptions
 from limbeck.study.teacher_form import check_tokens
@@ -42,9 +42,11 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
     except TeacherError as error:
         raise ConfigError(str(error)) from None
     if outputs != data.classes:
+        noun = "classes" if data.kind.has_classes else "values"
+        has = f"{data.classes}" if data.kind.has_classes else f"{data.classes} targets"
         raise ConfigError(
-            f"arms.{plan.name}: the student outputs {outputs} classes but the dataset has "
-            f"{data.classes}. Build the student for {data.classes} classes."
+            f"arms.{plan.name}: the student outputs {outputs} {noun} but the dataset has {has}. "
+            f"Build the student for {data.classes} {noun}."
         )
     if (
         plan.objective.hard == "squared_error"
@@ -237,6 +239,11 @@ def check_bias(options: RunOptions, data: Dataset) -> None:
             f"bias={options.bias} is for classifiers, but {data.name} is a text dataset. Use "
             "bias=null."
         )
+    if options.bias is not None and not data.kind.has_classes:
+        raise ConfigError(
+            f"bias={options.bias} is for classifiers, but {data.name} is for "
+            f"{data.kind.description}. Use bias=null."
+        )
     if options.bias == "kappa" and not data.ordinal:
         raise ConfigError(
             f"bias=kappa is for graded classes, but those of {data.name} are not graded. If they "
@@ -253,8 +260,7 @@ def check_margin(options: RunOptions, data: Dataset, *, has_teacher: bool) -> No
     """
     margin = options.parsed_margin
     if margin is not None:
-        measure = ERRORS if data.positions is None else BITS_PER_BYTE
-        margin.check(measure, samples=data.test_size, has_teacher=has_teacher)
+        margin.check(MEASURES[data.kind.measure], samples=data.test_size, has_teacher=has_teacher)
 
 
 def _check_json(value: Any, where: str) -> None:

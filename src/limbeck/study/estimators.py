@@ -17,8 +17,8 @@ from limbeck.data.dataset import as_float
 from limbeck.data.randomness import random_order
 from limbeck.data.resampling import ResampledSplits
 from limbeck.study.arms import Teacher
-from limbeck.teacher.adapter import adapter_of
-from limbeck.teacher.estimator import EstimatorTeacher
+from limbeck.teacher.adapter import Adapter, adapter_of
+from limbeck.teacher.estimator import EstimatorTeacher, RegressionTeacher
 from limbeck.teacher.lookup import LookupTeacher, input_keys
 
 BATCH = 4096
@@ -50,10 +50,13 @@ def build_estimator(plan: Teacher, data: Dataset) -> Any:
         except Exception as error:  # a function of the user may raise anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(f"teacher.estimator could not be built: {reason}.") from error
-    if not hasattr(estimator, "fit") or not hasattr(estimator, "predict_proba"):
+    method, kind = "predict_proba", "a classifier"
+    if not data.kind.has_classes:
+        method, kind = "predict", "a regressor"
+    if not hasattr(estimator, "fit") or not hasattr(estimator, method):
         raise ConfigError(
             f"teacher.estimator is of type {type(estimator).__name__}; expected an object with fit "
-            "and predict_proba, as a classifier of scikit-learn."
+            f"and {method}, as {kind} of scikit-learn."
         )
     return estimator
 
@@ -149,7 +152,7 @@ class _Fitting:
             logits[answered] = _answers(teacher, self.inputs[answered])
             check_interrupt()
 
-    def _fit_on(self, train: Split, seed: int) -> EstimatorTeacher:
+    def _fit_on(self, train: Split, seed: int) -> Adapter:
         from sklearn.base import clone
 
         features = as_float(train.inputs).flatten(1).numpy()
@@ -158,7 +161,8 @@ class _Fitting:
             parameters = estimator.get_params()
             if "random_state" in parameters and parameters["random_state"] is None:
                 estimator.set_params(random_state=seed)
-            estimator.fit(features, train.labels.numpy())
+            labels = train.labels.numpy()
+            estimator.fit(features, labels[:, 0] if labels.shape[1:] == (1,) else labels)
         except MemoryError:
             raise
         except Exception as error:  # libraries and their versions raise various errors
@@ -167,10 +171,12 @@ class _Fitting:
                 f"{type(self.estimator).__name__} could not be fitted on the training split: "
                 f"{type(error).__name__}: {reason}."
             ) from error
+        if not self.data.kind.has_classes:
+            return RegressionTeacher(estimator)
         return EstimatorTeacher(estimator, [str(number) for number in range(self.data.classes)])
 
 
-def _answers(teacher: EstimatorTeacher, inputs: Tensor) -> Tensor:
+def _answers(teacher: Adapter, inputs: Tensor) -> Tensor:
     return torch.cat([teacher(as_float(part)) for part in inputs.split(BATCH)])
 
 

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
-from limbeck.losses import Objective
-from limbeck.losses.base import UNLABELLED
+from limbeck.losses import StackedObjective, is_labelled
 from limbeck.models.output import logits_of
 from limbeck.run.finding import NOTE, WARNING, Finding
 from limbeck.study.arms import ArmPlan, build
@@ -51,47 +50,46 @@ def examine_losses(
     """
     objective = plan.objective
     rows, labels = plan.transfer.select(pool, data.class_names)
-    is_labelled = bool((labels != UNLABELLED).any())
-    if objective.hard_weight == 0 or objective.soft_weight == 0 or not is_labelled:
+    mask = is_labelled(labels)
+    if objective.hard_weight == 0 or objective.soft_weight == 0 or not bool(mask.any()):
         return []
     count = min(batch_size, MAX_BATCH if data.positions is None else MAX_BLOCKS)
     if data.positions is None:  # the batch has labelled samples, if there are any
-        order = (labels == UNLABELLED).int().argsort(stable=True)
+        order = (~mask).int().argsort(stable=True)
         rows, labels = rows[order], labels[order]
     x = as_float(pool.inputs[rows[:count]])
     student = build(plan.student, data, 0).train()
-    loss = objective.for_labels(labels, data.classes)
+    loss = StackedObjective([objective.for_labels(labels, data.classes)], scale=data.target_scale)
     return [_finding(plan, gradients(student, teacher.answer(x), loss, x, labels[:count]))]
 
 
 def gradients(
-    student: nn.Module, answers: Tensor, objective: Objective, x: Tensor, labels: Tensor
+    student: nn.Module, answers: Tensor, stacked: StackedObjective, x: Tensor, labels: Tensor
 ) -> Gradients:
     """Compute the norms of the gradients of the weighted losses.
 
     Args:
         student: Student.
         answers: Logits of the teacher, ``[B, C]``, or ``[B, T, C]`` for text.
-        objective: Objective.
+        stacked: Objective of the student.
         x: Inputs, ``[B, ...]``.
-        labels: Labels, ``[B]``, or ``[B, T]`` for text.
+        labels: Labels, ``[B]``, ``[B, T]`` for text or ``[B, D]`` for regression.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         logits = logits_of(student(x.clone()), len(x), "student")
     classes = logits.shape[-1]
-    terms = objective(
-        logits.reshape(-1, classes),
-        answers.to(logits).reshape(-1, classes),
-        labels.flatten().long(),
-    )
+    if not labels.is_floating_point():
+        labels = labels.flatten().long()
+    (objective,) = stacked.objectives
+    terms = stacked(logits.reshape(1, -1, classes), answers.to(logits).reshape(-1, classes), labels)
     weights = [weight for weight in student.parameters() if weight.requires_grad]
     norms = []
     for weight, term in (
         (objective.hard_weight, terms.hard),
         (objective.soft_weight, terms.soft),
     ):
-        parts = torch.autograd.grad(weight * term, weights, retain_graph=True, allow_unused=True)
+        parts = torch.autograd.grad(weight * term[0], weights, retain_graph=True, allow_unused=True)
         squares = [float(part.double().square().sum()) for part in parts if part is not None]
         norms.append(math.sqrt(sum(squares)))
     return Gradients(*norms)

@@ -28,7 +28,6 @@ from limbeck.run.summary import (
     ColumnFacts,
     DataFacts,
     FailedStudent,
-    MeasureKey,
     Seconds,
     Summary,
     parse_summary,
@@ -104,7 +103,7 @@ def summarize(
     for plan in complete:
         arm = _arm_result(plan, scores, data.class_names, facts.arm_seconds[plan.name])
         arms.append(replace(arm, failed_control=failed_controls.get(plan.name)))
-    measure: MeasureKey = "errors" if data.positions is None else "bits_per_byte"
+    measure = data.kind.measure
     comparisons = [scores.compare(arm, control) for arm, control in comparable]
     marked = mark_main(comparisons, arms, MEASURES[measure])
     failed = [
@@ -258,6 +257,8 @@ def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
         test=data.test_size,
         columns=_column_facts(data),
     )
+    if data.task in ("ordinal", "regression"):
+        facts = replace(facts, task=data.task)
     if data.tokenizer is None or not isinstance(scores, LanguageModelScores):
         return facts
     block = data.shape[0]

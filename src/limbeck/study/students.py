@@ -131,6 +131,7 @@ class StudentTrainer:
                 optimizer=first.optimizer,
                 arm_names=[arm.name for arm in plan.arms],
                 seeds=plan.seeds,
+                scale=self.data.target_scale,
             )
             try:
                 self.engine.fit(plan.stage, _label(plan), task, data, first.epochs)

@@ -190,7 +190,7 @@ class Study:
         check_margin(self.options, self.data, has_teacher=has_teacher)
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
             check_folder(self.store.root)
-            check_kind(self.plans, self.store, self.data.classes)
+            check_kind(self.plans, self.store, self.data)
         check_records(self.plans, self.data, self.options)
         for plan in self.plans:
             check_source(plan, self.data)
@@ -342,7 +342,7 @@ class Study:
             return []
         if self.options.trainer.get("max_epochs") is not None:
             arms = {name: replace(arm, epochs=self.epochs) for name, arm in arms.items()}
-        return limit_views(plan_arms(arms, defaults), self.store)
+        return limit_views(plan_arms(arms, defaults, self.data.kind), self.store)
 
     def _available_pool(self, plan: ArmPlan) -> Split | None:
         """Return the pool of an arm; None if its source needs the trained teacher."""

@@ -8,6 +8,7 @@ import torch
 
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import StageProgress
+from limbeck.data import Dataset
 from limbeck.data.transfer_set import mixing_pool
 from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.losses.sparse import topk_refusal
@@ -40,21 +41,31 @@ def limit_views(plans: Sequence[ArmPlan], settings: StoreSettings) -> list[ArmPl
     return limited_plans
 
 
-def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings, classes: int) -> None:
+def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings, data: Dataset) -> None:
     """Check that all arms can be trained with the kind of answers that is stored.
 
+    Args:
+        plans: Arms of the study.
+        settings: Settings of the store.
+        data: Dataset of the study.
+
     Raises:
-        ConfigError: If a soft loss needs the whole distribution, the most probable classes are
-            stored and a temperature is below 1, or classes are sampled and arms differ in
-            temperature.
+        ConfigError: If the outputs are no logits of classes, a soft loss needs the whole
+            distribution, the most probable classes are stored and a temperature is below 1, or
+            classes are sampled and arms differ in temperature.
     """
     if settings.mode == "off" or settings.kind == "dense":
         return
+    if not data.kind.has_classes:
+        raise ConfigError(
+            f"store.kind={settings.kind} keeps the probabilities of some classes, but the outputs "
+            f"of {data.kind.description} are values. Use store.kind=dense."
+        )
     learners = [plan for plan in plans if _learns_from_answers(plan)]
     for plan in learners:
         _check_objective(plan, settings)
         temperature = plan.objective.temperature
-        if settings.kind == "topk" and temperature < 1 and settings.k < classes - 1:
+        if settings.kind == "topk" and temperature < 1 and settings.k < data.classes - 1:
             raise ConfigError(f"arms.{plan.name}: {topk_refusal(temperature)}")
     temperatures = sorted({plan.objective.temperature for plan in learners})
     if settings.kind == "sampled" and len(temperatures) > 1:
@@ -164,7 +175,9 @@ class TeacherSignals:
         """Return stored answers, or the teacher if running it in every step is less work."""
         teacher_pass, live_count = self._teacher_pass(plan, teacher, numbers)
         settings = self.settings
-        header = teacher_pass.header(settings.dtype, kind=settings.kind, k=settings.k)
+        # half precision has three digits: too few for values far from 0
+        dtype = settings.dtype if self.pools.data.kind.has_classes else "float32"
+        header = teacher_pass.header(dtype, kind=settings.kind, k=settings.k)
         if teacher_pass.count > live_count and not is_complete(settings.root, header):
             return teacher
         signal = open_store(teacher_pass, header, settings.root, self.progress)

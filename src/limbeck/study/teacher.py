@@ -35,7 +35,7 @@ from limbeck.teacher.adapter_remedies import remedies_of
 from limbeck.teacher.examination import examine_models
 from limbeck.teacher.files import load_member, save_teacher
 from limbeck.teacher.remedies import Remedies, SettingRemedies
-from limbeck.teacher.signal import LiveTeacher
+from limbeck.teacher.signal import VALUES, LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
 
@@ -152,6 +152,8 @@ class TeacherSource:
     @property
     def _combine(self) -> str:
         """Outputs of the members to average."""
+        if not self.data.kind.has_classes:
+            return VALUES
         return self.plan.combine if self.plan else "probabilities"
 
     def preview(self) -> LiveTeacher:
@@ -159,12 +161,13 @@ class TeacherSource:
         if not self._existing and (self.plan is None or self.plan.source is not None):
             self.check()
         if self._existing:
-            return LiveTeacher(self._existing[0])
+            return LiveTeacher(self._existing[0], combine=self._combine)
         assert self.plan is not None
         if self.plan.estimator is not None:
             raise no_layers()
         builder, members = _builder(self.plan), range(self.plan.members)
-        return LiveTeacher([build(builder, self.data, self.plan.seed) for _ in members])
+        models = [build(builder, self.data, self.plan.seed) for _ in members]
+        return LiveTeacher(models, combine=self._combine)
 
     def get(self, manifest: ManifestWriter) -> list[LiveTeacher]:
         """Return the trained teacher of each split. Call :meth:`check` first.
@@ -312,10 +315,11 @@ class TeacherSource:
         task = DistillationTask(
             cohort,
             None,
-            [Objective(hard_weight=1.0, soft_weight=0.0)],
+            [Objective(hard_weight=1.0, soft_weight=0.0).for_task(self.data.kind)],
             optimizer=plan.optimizer,
             arm_names=["teacher"],
             seeds=seeds,
+            scale=self.data.target_scale,
         )
         groups = groupby(seeds, lambda seed: (seed - plan.seed) // plan.members)
         data = StudyData(
@@ -369,7 +373,8 @@ def _parts_of(teacher: object, data: Dataset) -> list[nn.Module | Teacher]:
         return [part for item in teacher for part in _parts_of(item, data)]
     if isinstance(teacher, (str, Path, Teacher)):
         return [Teacher(source=[teacher])]
-    return [mask_padding(model, data) for model in as_models(teacher, data.class_names)]
+    models = as_models(teacher, data.class_names, has_classes=data.kind.has_classes)
+    return [mask_padding(model, data) for model in models]
 
 
 def _builder(plan: Teacher) -> Builder:

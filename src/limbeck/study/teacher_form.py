@@ -107,7 +107,8 @@ def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remed
         data.answer_shape,
         class_names=data.class_names,
         where=where,
-        more_outputs=more_outputs if data.positions is None else None,
+        more_outputs=more_outputs if data.positions is None and data.kind.has_classes else None,
+        task=data.kind,
     )
     check_tokens(loaded.model, data, where)
 

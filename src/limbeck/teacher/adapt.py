@@ -9,11 +9,16 @@ from torch import nn
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.teacher.checks import check_weights
-from limbeck.teacher.estimator import Estimator, EstimatorTeacher
+from limbeck.teacher.estimator import (
+    Estimator,
+    EstimatorTeacher,
+    RegressionEstimator,
+    RegressionTeacher,
+)
 from limbeck.teacher.files import find_members, load_member, load_other
 from limbeck.teacher.function import FunctionTeacher
 from limbeck.teacher.program import ProgramTeacher
-from limbeck.teacher.signal import LiveTeacher
+from limbeck.teacher.signal import VALUES, LiveTeacher
 
 Model: TypeAlias = nn.Module | Estimator | torch.export.ExportedProgram | Callable[..., Any]
 TeacherModels: TypeAlias = Model | str | Path | Sequence[Model | str | Path]
@@ -24,19 +29,26 @@ FORMS = (
 )
 
 
-def as_models(teacher: object, class_names: Sequence[str] | None = None) -> list[nn.Module]:
-    """Return the models of a teacher as modules from inputs to logits.
+def as_models(
+    teacher: object, class_names: Sequence[str] | None = None, *, has_classes: bool = True
+) -> list[nn.Module]:
+    """Return the models of a teacher as modules from inputs to logits, or to values.
 
     Args:
         teacher: A model or several, see :data:`TeacherModels`.
         class_names: Names of the classes of the data; None if its classes are numbers from 0.
+        has_classes: Whether its outputs are logits of classes, or else values.
 
     Raises:
         ConfigError: If it is none of these.
         TeacherError: If it does not fit the classes.
     """
     if isinstance(teacher, (list, tuple)):
-        return [model for part in teacher for model in as_models(part, class_names)]
+        return [
+            model
+            for part in teacher
+            for model in as_models(part, class_names, has_classes=has_classes)
+        ]
     if isinstance(teacher, nn.Module):
         return [teacher]
     if isinstance(teacher, (str, Path)):
@@ -48,6 +60,8 @@ def as_models(teacher: object, class_names: Sequence[str] | None = None) -> list
             f"The teacher is the class {teacher.__name__}; expected {FORMS}. Pass an "
             "object of the class."
         )
+    if not has_classes and isinstance(teacher, RegressionEstimator):
+        return [RegressionTeacher(teacher)]
     if isinstance(teacher, Estimator):
         return [EstimatorTeacher(teacher, class_names)]
     if hasattr(teacher, "fit") and hasattr(teacher, "predict"):
@@ -60,20 +74,21 @@ def as_models(teacher: object, class_names: Sequence[str] | None = None) -> list
     raise ConfigError(f"The teacher is of type {type(teacher).__name__}; expected {FORMS}.")
 
 
-def as_signal(teacher: TeacherModels) -> LiveTeacher:
+def as_signal(teacher: TeacherModels, *, has_classes: bool = True) -> LiveTeacher:
     """Return a teacher that answers each batch, for a training without a study.
 
     Args:
         teacher: A model or several.
+        has_classes: Whether its outputs are logits of classes, or else values.
 
     Raises:
         ConfigError: If it is of another type.
         TeacherError: If its weights are not finite.
     """
-    models = as_models(teacher)
+    models = as_models(teacher, has_classes=has_classes)
     for model in models:
         check_weights(model, "teacher")
-    return LiveTeacher(models)
+    return LiveTeacher(models, combine="probabilities" if has_classes else VALUES)
 
 
 def _load(path: Path, classes: int | None) -> list[nn.Module]:

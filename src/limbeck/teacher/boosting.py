@@ -32,11 +32,15 @@ def boosted_trees(
         l2_regularization: Strength of the L2 penalty on the values of leaves.
 
     Returns:
-        A ``HistGradientBoostingClassifier``.
+        A ``HistGradientBoostingClassifier``; for regression a ``HistGradientBoostingRegressor``, or
+        one for each of several targets.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.multioutput import MultiOutputRegressor
 
-    return HistGradientBoostingClassifier(
+    has_classes = data.kind.has_classes
+    kind = HistGradientBoostingClassifier if has_classes else HistGradientBoostingRegressor
+    trees = kind(
         max_iter=max_iter,
         learning_rate=learning_rate,
         max_leaf_nodes=max_leaf_nodes,
@@ -44,6 +48,7 @@ def boosted_trees(
         l2_regularization=l2_regularization,
         categorical_features=_categorical(data),
     )
+    return trees if has_classes or data.classes == 1 else MultiOutputRegressor(trees)
 
 
 def _categorical(data: Dataset) -> list[bool] | None:

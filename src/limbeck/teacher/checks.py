@@ -11,6 +11,7 @@ from limbeck.data.class_names import same_classes
 from limbeck.data.inputs import match_floats
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.losses.stacked import MAX_PADDING
+from limbeck.losses.tasks import TASKS, Task
 from limbeck.models import LoadedModel, model_name
 from limbeck.models.huggingface.base import TransformersModel
 from limbeck.models.output import without_wrapper
@@ -28,6 +29,7 @@ def check_teacher(
     class_names: Sequence[str],
     where: str,
     more_outputs: Callable[[int], str] | None = None,
+    task: Task = TASKS["classes"],
 ) -> None:
     """Check that a teacher fits the dataset.
 
@@ -42,21 +44,22 @@ def check_teacher(
         where: Origin of the teacher, for messages.
         more_outputs: Function that explains a teacher with more outputs than classes, called with
             their number; None for the usual advice.
+        task: Kind of target.
 
     Raises:
         TeacherError: If the teacher does not fit.
     """
     check_weights(loaded.model, where)
-    kind = "classes" if len(answer_shape) == 1 else "tokens"
+    kind = task.outputs if len(answer_shape) == 1 else "tokens"
     inputs = match_floats(blank, loaded.model)
     outputs = probe(loaded.model, inputs, answer_shape, where=where)
-    is_binary = outputs == 1 and len(class_names) == 2 and len(answer_shape) == 1
+    is_binary = outputs == 1 and len(class_names) == 2 and kind == "classes"
     if outputs != len(class_names) and not is_binary:
         advice = (
             "Choose the dataset it was trained on (data=...), or another teacher "
             "(teacher.from=...)."
         )
-        if outputs == 1:
+        if outputs == 1 and kind == "classes":
             advice = TWO_LOGITS
         elif outputs > len(class_names) and more_outputs is not None:
             advice = more_outputs(outputs)

@@ -1,4 +1,4 @@
-"""Estimators with ``predict_proba``: scikit-learn, XGBoost, LightGBM, CatBoost, as teachers."""
+"""Estimators of scikit-learn, XGBoost, LightGBM or CatBoost as teachers, also of regression."""
 
 import warnings
 from collections.abc import Sequence
@@ -25,7 +25,99 @@ class Estimator(Protocol):
         """Return probabilities ``[N, C]`` of features ``[N, F]``."""
 
 
-class EstimatorTeacher(ProbedModel):
+@runtime_checkable
+class RegressionEstimator(Protocol):
+    """An estimator of values with the interface of scikit-learn."""
+
+    def predict(self, X: Any) -> Any:
+        """Return values ``[N]`` or ``[N, D]`` of features ``[N, F]``."""
+
+
+class _FittedModel(ProbedModel):
+    """An estimator that answers features, which are inputs flattened to one row per sample.
+
+    Args:
+        estimator: Fitted estimator.
+        method: Name of the method that answers.
+    """
+
+    def __init__(self, estimator: Any, method: str):
+        super().__init__(_name(estimator))
+        self.estimator, self.method = estimator, method
+
+    def description(self) -> str:
+        """Class and settings of the estimator."""
+        text = without_addresses(repr(self.estimator))
+        return f"{type(self.estimator).__module__} {' '.join(text.split())}"
+
+    def _answer(self, x: Tensor) -> Any:
+        """Return what the method returns for inputs ``[B, ...]``.
+
+        Raises:
+            TeacherError: If it fails.
+        """
+        inputs = x.detach().flatten(1).cpu()
+        if inputs.dtype != torch.float64:
+            inputs = inputs.float()
+        features = inputs.numpy()
+        expected = getattr(self.estimator, "n_features_in_", None)
+        if isinstance(expected, int) and expected != features.shape[1]:
+            raise TeacherError(
+                f"{self.name} was fitted on {expected} features, but an input of the data has "
+                f"{features.shape[1]} (shape {list(x.shape[1:])}, flattened). Fit it on the inputs "
+                "of the data."
+            )
+        try:
+            with warnings.catch_warnings():
+                # the names of features in a table play no part
+                warnings.filterwarnings("ignore", message=".*valid feature names.*")
+                return getattr(self.estimator, self.method)(features)
+        except Exception as error:  # libraries and their versions raise various errors
+            raise TeacherError(self._advice(error)) from error
+
+    def _advice(self, error: Exception) -> str:
+        reason = " ".join(str(error).split())[:200]
+        if type(error).__name__ == "NotFittedError":
+            return f"{self.name} is not fitted: call fit() on the training data first."
+        advice = ""
+        if "dataframe" in reason.lower() or "column" in reason.lower():
+            outputs = f"estimator.{self.method}(as_table(x))"
+            if self.method == "predict_proba":
+                outputs = f"numpy.log({outputs} + 1e-7)"
+            advice = (
+                " If it needs a table with named columns, pass a function instead: lambda x: "
+                f"{outputs}."
+            )
+        return f"{self.name}.{self.method} failed: {type(error).__name__}: {reason}.{advice}"
+
+
+class RegressionTeacher(_FittedModel):
+    """An estimator of values as a teacher, fitted on the inputs and targets of the data.
+
+    Args:
+        estimator: Fitted estimator.
+    """
+
+    def __init__(self, estimator: RegressionEstimator):
+        super().__init__(estimator, "predict")
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return values ``[B, D]`` of inputs ``[B, ...]``.
+
+        Raises:
+            TeacherError: If the estimator fails, or returns no values.
+        """
+        values = np.asarray(self._answer(x))
+        is_row_per_sample = values.ndim in (1, 2) and len(values) == len(x)
+        if not is_row_per_sample or values.dtype.kind not in "fiu":
+            raise TeacherError(
+                f"{self.name}.predict returned {values.dtype} of shape {list(values.shape)} for "
+                f"{len(x)} inputs; expected values [{len(x)}] or [{len(x)}, D]."
+            )
+        return torch.from_numpy(values.reshape(len(x), -1).astype(np.float32)).to(x.device)
+
+
+class EstimatorTeacher(_FittedModel):
     """An estimator as a teacher. Its features are the inputs, flattened to one row per sample.
 
     Images are rows of pixels from 0 to 1, so the estimator has to be fitted on these.
@@ -39,8 +131,7 @@ class EstimatorTeacher(ProbedModel):
     """
 
     def __init__(self, estimator: Estimator, class_names: Sequence[str] | None = None):
-        super().__init__(_name(estimator))
-        self.estimator = estimator
+        super().__init__(estimator, "predict_proba")
         classes = getattr(estimator, "classes_", None)
         self._columns: list[int] | None = None  # of each class; -1 if the estimator has not seen it
         if classes is not None:
@@ -50,48 +141,27 @@ class EstimatorTeacher(ProbedModel):
             f"{FLOOR:g} count as {FLOOR:g}"
         )
 
-    def description(self) -> str:
-        """Class and settings of the estimator."""
-        text = without_addresses(repr(self.estimator))
-        return f"{type(self.estimator).__module__} {' '.join(text.split())}"
-
     def compute(self, x: Tensor) -> Tensor:
         """Return log-probabilities ``[B, C]`` of inputs ``[B, ...]``.
 
         Raises:
             TeacherError: If the estimator fails, or returns no probabilities.
         """
-        features = x.detach().flatten(1).cpu()
-        if features.dtype != torch.float64:
-            features = features.float()
-        p = self._probabilities(features.numpy(), tuple(x.shape[1:]))
+        p = self._probabilities(x)
         if self._columns is not None:
             self._check_columns(p)
             p = torch.cat([p, p.new_zeros(len(p), 1)], -1)  # column -1: classes not seen
             p = p[:, self._columns]
         return logits_of_probabilities(p, self.name).to(x.device)
 
-    def _probabilities(self, features: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-        expected = getattr(self.estimator, "n_features_in_", None)
-        if isinstance(expected, int) and expected != features.shape[1]:
-            raise TeacherError(
-                f"{self.name} was fitted on {expected} features, but an input of the data has "
-                f"{features.shape[1]} (shape {list(shape)}, flattened). Fit it on the inputs of "
-                "the data."
-            )
-        try:
-            with warnings.catch_warnings():
-                # the names of features in a table play no part
-                warnings.filterwarnings("ignore", message=".*valid feature names.*")
-                p = self.estimator.predict_proba(features)
-        except Exception as error:  # libraries and their versions raise various errors
-            raise TeacherError(self._advice(error)) from error
+    def _probabilities(self, x: Tensor) -> Tensor:
+        p = self._answer(x)
         if isinstance(p, (list, tuple)):
             raise TeacherError(
                 f"{self.name}.predict_proba returns {len(p)} arrays, one for each of several "
                 "outputs. limbeck needs one output; pass a function that returns its logits."
             )
-        return self._as_tensor(p, len(features))
+        return self._as_tensor(p, len(x))
 
     def _as_tensor(self, p: Any, samples: int) -> Tensor:
         p = np.asarray(p)
@@ -105,24 +175,12 @@ class EstimatorTeacher(ProbedModel):
         return torch.from_numpy(np.ascontiguousarray(p, dtype=np.float32))
 
     def _check_columns(self, p: Tensor) -> None:
-        number = len(_labels(self.estimator.classes_))  # type: ignore[attr-defined]
+        number = len(_labels(self.estimator.classes_))
         if p.shape[-1] != number:
             raise TeacherError(
                 f"{self.name}.predict_proba returns {p.shape[-1]} columns, but classes_ has "
                 f"{number} classes."
             )
-
-    def _advice(self, error: Exception) -> str:
-        reason = " ".join(str(error).split())[:200]
-        if type(error).__name__ == "NotFittedError":
-            return f"{self.name} is not fitted: call fit() on the training data first."
-        advice = ""
-        if "dataframe" in reason.lower() or "column" in reason.lower():
-            advice = (
-                " If it needs a table with named columns, pass a function instead: lambda x: "
-                "numpy.log(estimator.predict_proba(as_table(x)) + 1e-7)."
-            )
-        return f"{self.name}.predict_proba failed: {type(error).__name__}: {reason}.{advice}"
 
     def _match(self, classes: list[str], names: Sequence[str] | None) -> list[int]:
         """Return the column of each class of the data."""
@@ -178,7 +236,7 @@ def _some(names: Sequence[str]) -> str:
     return text if len(names) <= MAX_NAMES else f"{text} and {len(names) - MAX_NAMES} more"
 
 
-def _name(estimator: Estimator) -> str:
+def _name(estimator: object) -> str:
     """Return the name of an estimator; for a pipeline, with that of its last step."""
     name = type(estimator).__name__
     steps = getattr(estimator, "steps", None)

@@ -19,7 +19,8 @@ from limbeck.run.finding import NOTE, STOP, WARNING, Finding, with_level
 from limbeck.teacher.class_order import OrderTest, compare_orders
 from limbeck.teacher.normalization import NormalizationTest, better_normalization
 from limbeck.teacher.remedies import Remedies
-from limbeck.teacher.signal import LiveTeacher
+from limbeck.teacher.signal import VALUES, LiveTeacher
+from limbeck.teacher.value_examination import judge_values
 
 MIN_SAMPLES, MAX_SAMPLES = 200, 2000
 """Number of validation samples that an examination uses, if there are as many."""
@@ -160,15 +161,18 @@ def raise_or_warn(findings: Sequence[Finding], switch_off: str) -> None:
 
 
 @torch.no_grad()
-def answers_of(model: nn.Module, inputs: Tensor, device: torch.device) -> np.ndarray:
+def answers_of(
+    model: nn.Module, inputs: Tensor, device: torch.device, combine: str = "probabilities"
+) -> np.ndarray:
     """Compute the logits of a model in batches; random numbers of the process are not used up.
 
     Args:
         model: Teacher.
         inputs: Inputs, ``[N, ...]``.
         device: Device on which the model runs.
+        combine: Kind of the outputs, see :class:`~limbeck.teacher.signal.LiveTeacher`.
     """
-    signal = LiveTeacher(model)
+    signal = LiveTeacher(model, combine=combine)
     with torch.random.fork_rng(devices=[]):
         parts = [signal.answer(as_float(part).to(device)) for part in inputs.split(BATCH)]
     return torch.cat([part.float().cpu() for part in parts]).numpy()
@@ -193,6 +197,9 @@ class _Examination:
 
     def run(self, model: nn.Module) -> list[Finding]:
         """Return the findings about a model."""
+        if not self.data.kind.has_classes:
+            values = answers_of(model, self.sample.inputs, self.device, VALUES)
+            return [judge_values(values, self.sample.labels, self.data, self.name)]
         logits = answers_of(model, self.sample.inputs, self.device)
         broken = int((~np.isfinite(logits.max(-1))).reshape(len(logits), -1).any(1).sum())
         if broken:

@@ -88,13 +88,19 @@ class TeacherOutputs:
                     f"{data.name} is a text dataset."
                 )
             return loaded
+        if not data.kind.has_classes and self.kind == "probabilities":
+            raise ConfigError(
+                f"teacher.outputs=probabilities is for classifiers, but {data.name} is for "
+                f"{data.kind.description}."
+            )
         names = self.names or _own_names(loaded, data, where)
         is_mapped = names is not None and list(names) != data.class_names
         if not is_mapped and self.kind == "logits":
             return loaded
         blank = match_floats(data.blank(1), loaded.model)
         count = probe(loaded.model, blank, data.answer_shape, where=where)
-        count = 2 if count == 1 and data.classes == 2 else count
+        is_binary = count == 1 and data.classes == 2 and data.kind.has_classes
+        count = 2 if is_binary else count
         columns = list(range(count)) if names is None else _columns(names, count, data, where)
         model = OutputMap(loaded.model, columns, probabilities=self.kind == "probabilities")
         description = dict(loaded.description)

@@ -19,6 +19,8 @@ from limbeck.models.output import logits_of
 from limbeck.teacher.probabilities import two_logits
 
 COMBINE = ("probabilities", "logits")
+VALUES = "values"
+"""The combination of outputs that are no logits of classes: their mean."""
 MAX_NAMES = 4
 """Maximum number of parts in the name of an ensemble."""
 MAX_DEVICE_BYTES = 2 << 30
@@ -67,7 +69,8 @@ class LiveTeacher(TeacherSignal):
             change. A single logit ``[B, 1]`` is that of the second of two classes.
         combine: Combination of several answers: ``probabilities`` is the log of the mean
             probability (arithmetic mean), ``logits`` the mean of the logits (geometric mean of the
-            probabilities at every temperature).
+            probabilities at every temperature). ``values`` is the mean of outputs that are values
+            (regression), of which one is not a logit of two classes.
 
     Raises:
         ConfigError: If there is no model, or the combination is unknown.
@@ -77,7 +80,7 @@ class LiveTeacher(TeacherSignal):
         self.models = [models] if isinstance(models, nn.Module) else list(models)
         if not self.models:
             raise ConfigError("A teacher needs at least one model.")
-        if combine not in COMBINE:
+        if combine not in (*COMBINE, VALUES):
             raise ConfigError(
                 f"teacher.combine={combine!r} is unknown; choose one of {', '.join(COMBINE)}."
             )
@@ -131,7 +134,7 @@ class LiveTeacher(TeacherSignal):
         for model in self.models:
             outputs = call(model, fit_to_model(x, model))
             output = logits_of(outputs, len(first), "teacher", TeacherError)
-            if output.shape[-1] == 1:
+            if output.shape[-1] == 1 and self.combine != VALUES:
                 output = two_logits(output)
             logits.append(upcast(output))
         if len(logits) == 1:
@@ -142,7 +145,7 @@ class LiveTeacher(TeacherSignal):
                 "classes. All members need the same number of classes."
             )
         stacked = torch.stack(logits)
-        if self.combine == "logits":
+        if self.combine in ("logits", VALUES):
             return stacked.mean(0)
         log_members = torch.log(torch.tensor(float(len(logits))))
         return torch.log_softmax(stacked, -1).logsumexp(0) - log_members

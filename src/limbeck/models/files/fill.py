@@ -10,6 +10,7 @@ from limbeck._base.errors import LimbeckWarning, TeacherError
 from limbeck.models.files.matching import Match, compare, matches, without_wrappers
 from limbeck.models.normalized import model_name, without_normalization
 from limbeck.models.protocols import CustomFiles
+from limbeck.models.regressor import Regressor
 
 
 def fill(model: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
@@ -66,6 +67,8 @@ def build_and_fill(
     # pairs of the part that the weights may belong to and the model to return: weights may come
     # with or without normalisation, and without a module around the network that they belong to
     parts = [(model, model), (net, net)]
+    if isinstance(net, Regressor):  # weights of a user's own network, whose values have units
+        parts.append((net.net, net.net))
     parts += [(inner, net) for inner in _inner_modules(net)]
     closest: Match | None = None
     for part, whole, state in _states(parts, weights):

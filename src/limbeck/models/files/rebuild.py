@@ -124,11 +124,11 @@ def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor])
 
 def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Tensor]) -> nn.Module:
     network, arguments = builder, description["arguments"]
-    if builder.name == "graded":
-        encoder = arguments["encoder"]
-        network, arguments = BUILDERS[encoder["builder"]], encoder["arguments"]
-        if network.name == "graded" or network.reads_tokens:
-            raise ValueError(f"grades of {network.name}")  # its sizes would not be checked
+    if builder.inner is not None:
+        inner = arguments[builder.inner]
+        network, arguments = BUILDERS[inner["builder"]], inner["arguments"]
+        if network.inner is not None or network.reads_tokens:  # its sizes would not be checked
+            raise ValueError(f"{builder.name} of {network.name}")
     file_sizes = Sizes.of({name: tensor.shape for name, tensor in weights.items()})
     check_lengths(arguments, file_sizes)
     if network.from_library:
@@ -137,9 +137,9 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
     elif network.reads_tokens:
         _check_tokens_model(description)
         check_depth(arguments, file_sizes)
-    if builder.name == "graded":
-        encoder = {**description["arguments"]["encoder"], "arguments": arguments}
-        arguments = {**description["arguments"], "encoder": encoder}
+    if builder.inner is not None:
+        inner = {**description["arguments"][builder.inner], "arguments": arguments}
+        arguments = {**description["arguments"], builder.inner: inner}
     device = nullcontext() if network.from_library else torch.device("meta")
     with torch.random.fork_rng(devices=[]), device:
         model = builder(**arguments)

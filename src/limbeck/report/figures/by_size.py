@@ -89,14 +89,14 @@ def _caption(words: MeasureWording, *, has_kinds: bool) -> str:
     sentences = [
         "Points are means over seeds with the 95 % intervals of these means, in the colours of "
         "their arms.",
-        f"The Pareto front considers, for each size, the arm with the fewest validation "
+        f"The Pareto front considers, for each size, the arm with the {words.least} validation "
         f"{words.unit}.",
-        f"Such an arm is on the front if it has fewer test {words.unit} than those of all smaller "
-        "sizes.",
+        f"Such an arm is on the front if it has {words.less} test {words.unit} than those of all "
+        "smaller sizes.",
     ]
     if has_kinds:
         sentences.append(
-            "“Chosen” is, for each size, the distilled arm with the fewest validation "
+            f"“Chosen” is, for each size, the distilled arm with the {words.least} validation "
             f"{words.unit}."
         )
     return " ".join(sentences)

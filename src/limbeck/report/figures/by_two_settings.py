@@ -69,14 +69,14 @@ def _caption(words: MeasureWording, panels: int, maps: int) -> str:
     sentences = [
         f"Each cell is the mean of {words.title_in_sentence} over seeds.",
         "The more a cell stands out from the page, the higher its value.",
-        f"The outlined cell has the fewest {words.unit} on the validation split.",
+        f"The outlined cell has the {words.least} {words.unit} on the validation split.",
     ]
     if panels > 1:
         sentences.append("Colours are comparable only within a panel.")
     if panels < maps:
         sentences.append(
-            f"Only {panels} of {maps} groups of arms are drawn: those with the fewest validation "
-            f"{words.unit}."
+            f"Only {panels} of {maps} groups of arms are drawn: those with the {words.least} "
+            f"validation {words.unit}."
         )
     return " ".join(sentences)
 

@@ -52,7 +52,7 @@ def results_by_arm(summary: Summary) -> ReportFigure | None:
         _hide_negative_side(axes)
         widen_x_limits(axes, words)
         set_ticks(axes.xaxis, 7, words)
-        axes.set_xlabel(f"{words.axis(summary.data)} (fewer is better)")
+        axes.set_xlabel(f"{words.axis(summary.data)} ({words.less} is better)")
         only_grid(axes, "x")
         axes.spines["left"].set_visible(False)
         label = f"{words.title} of every arm, seed by seed, and the teacher"
@@ -73,8 +73,8 @@ def _caption(summary: Summary, words: MeasureWording) -> str:
         sentences.append("The dashed line is the teacher.")
     if highlighted_arms(summary) is not None:
         sentences.append(
-            "The headline arm, its control, and the arms with the fewest validation "
-            f"{words.unit} are coloured."
+            f"The headline arm, its control, and the arms with the {wording_of(summary).least} "
+            f"validation {wording_of(summary).unit} are coloured."
         )
     return " ".join(sentences)
 

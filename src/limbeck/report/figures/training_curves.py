@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from limbeck._base.errors import UntrustedFileError
+from limbeck.evaluation.measure import SQUARED_ERROR
 from limbeck.report.arm_styles import OTHER, TEACHER, Style, styles_of
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import canvas, figure_settings, legend, only_grid
@@ -45,6 +46,8 @@ PANELS = {
     "val_loss": Panel("validation losses", "Validation loss, nats per token"),
     "train_loss": Panel("training losses", "Training loss, each arm's own objective"),
 }
+SQUARED_ERROR_PANEL = Panel("validation squared errors", "Validation squared error")
+"""Drawing of ``val_loss`` of a regression."""
 
 
 def read_scalars(folder: RunFolder) -> list[dict[str, Any]]:
@@ -81,7 +84,10 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
         The figure, or None if there are no values.
     """
     names = [arm.name for arm in summary.arms]
-    metric = wording_of(summary).validation_curve
+    words = wording_of(summary)
+    metric, drawings = words.validation_curve, dict(PANELS)
+    if words.measure is SQUARED_ERROR:
+        drawings["val_loss"] = SQUARED_ERROR_PANEL
     panels = {key: _curves(rows, key, names) for key in (metric, "train_loss")}
     panels = {key: curves for key, curves in panels.items() if curves}
     if not panels:
@@ -92,7 +98,7 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
         figure = canvas(3.3 if highlighted is None else 4.1)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
         for axes, (key, curves) in zip(grid, panels.items(), strict=True):
-            panel = PANELS[key]
+            panel = drawings[key]
             lines = {arm: panel.scale(values) for arm, values in curves.items()}
             _draw_curves(axes, lines, styles)
             if key == metric:
@@ -102,10 +108,10 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
             _use_log_scale_if_wide(axes, lines)
         handles = _handles(styles, panels.values())
         legend(figure, list(handles.values()), list(handles))
-        title = PANELS[metric].title.partition(",")[0]
+        title = drawings[metric].title.partition(",")[0]
         label = f"{title} and training loss per epoch, one line per arm"
         svg = to_svg(figure, "curves", label)
-    return ReportFigure("Training curves", svg, _caption(summary, PANELS[metric].plural))
+    return ReportFigure("Training curves", svg, _caption(summary, drawings[metric].plural))
 
 
 def _caption(summary: Summary, plural: str) -> str:

@@ -127,7 +127,7 @@ def _sections(comparison: RunsComparison) -> list[Section]:
         Section(
             "Comparisons",
             f"Change and interval are in {words.title_in_sentence}. A negative change means that "
-            f"the first student {words.verb} fewer {words.unit} than the second.",
+            f"the first student {words.verb} {words.less} {words.unit} than the second.",
             [tables.comparisons(comparison)],
         ),
         Section(

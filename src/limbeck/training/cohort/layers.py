@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from limbeck.models import GPT, MLP, Normalized, TableModel
+from limbeck.models import GPT, MLP, Normalized, Regressor, TableModel
 from limbeck.models.mlp import BoundedLinear
 from limbeck.models.table import TableEncoder
 from limbeck.training.cohort.gpt import StackedGPT
@@ -117,6 +117,9 @@ def _unroll(name: str, module: nn.Module) -> list[Layer] | None:
     if isinstance(module, TableModel) and kind is TableModel:
         rest = _unroll(f"{prefix}net", module.net)
         return None if rest is None else [(f"{prefix}encoder", module.encoder), *rest]
+    if isinstance(module, Regressor) and kind is Regressor:
+        rest = _unroll(f"{prefix}net", module.net)
+        return None if rest is None else [*rest, (name, module)]
     if isinstance(module, MLP) and kind is MLP:
         return _unroll(f"{prefix}layers", module.layers)
     if kind is nn.Sequential:
@@ -183,6 +186,9 @@ class Chain:
             elif isinstance(module, TableEncoder):
                 own = {key: buffers[f"{prefix}{key}"] for key, _ in module.named_buffers()}
                 x = functional_call(module, own, (x.mT,)).mT
+            elif isinstance(module, Regressor):
+                mean, std = buffers[f"{prefix}mean"], buffers[f"{prefix}std"]
+                x = torch.addcmul(mean[:, None], std[:, None], x)
             elif isinstance(module, nn.Flatten):
                 x = x if x.ndim == 3 else x.flatten(2).mT
             elif isinstance(module, nn.Dropout):

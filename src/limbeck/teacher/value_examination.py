@@ -1,0 +1,68 @@
+"""Examination of a teacher of a regression before anything is trained, on validation samples."""
+
+import numpy as np
+import torch
+
+from limbeck.data import Dataset
+from limbeck.evaluation.regression import r_squared, squared_errors
+from limbeck.run.finding import NOTE, STOP, WARNING, Finding
+
+MIN_SAMPLES = 30
+"""Smallest number of samples with which a teacher is compared with predicting the mean."""
+MAX_RESCALED = 0.75
+"""Squared error of rescaled values from which on another unit explains nothing."""
+
+
+def judge_values(values: np.ndarray, labels: np.ndarray, data: Dataset, name: str) -> Finding:
+    """Return the finding about a teacher's values for labelled samples.
+
+    Args:
+        values: Values of the teacher, ``[N, D]``.
+        labels: Labels, ``[N, D]``.
+        data: Dataset of the study.
+        name: Name of the teacher, for the finding.
+    """
+    broken = int((~np.isfinite(values)).any(1).sum())
+    count = len(labels)
+    if broken:
+        return _finding(
+            STOP,
+            f"the values of {name} are not finite.",
+            f"They are NaN or infinite for {broken} of {count} validation samples. Check the "
+            "teacher, or compute with trainer.precision=32-true.",
+        )
+    assert data.target_scale is not None
+    predicted, true = torch.from_numpy(values), torch.from_numpy(labels)
+    error = float(squared_errors(predicted, true, data.target_scale).mean())
+    evidence = (
+        f"Its squared error on {count} validation samples is {error:.3g} times the variance of the "
+        "targets; that of predicting the mean is 1."
+    )
+    if error < 1 or count < MIN_SAMPLES:
+        share = float(r_squared(predicted, true))
+        text = f"{name} has R² {share:.3f} on {count} validation samples."
+        return _finding(NOTE, text, f"Its squared error is {error:.3g} (1 is predicting the mean).")
+    rescaled = _rescaled_error(values, labels)
+    if rescaled < MAX_RESCALED:
+        return _finding(
+            STOP,
+            f"the values of {name} are in another unit than the labels.",
+            f"{evidence} Shifted and scaled, it would be {rescaled:.2g}.",
+            "return values in the unit of the labels, as with teacher(x) * std + mean",
+        )
+    return _finding(WARNING, f"{name} is no better than predicting the mean.", evidence)
+
+
+def _rescaled_error(values: np.ndarray, labels: np.ndarray) -> float:
+    """Unexplained share of the labels' variance if each target is shifted and scaled."""
+    shares = []
+    for predicted, true in zip(values.T, labels.T, strict=True):
+        if predicted.std() == 0 or true.std() == 0:
+            return 1.0
+        shares.append(1 - float(np.corrcoef(predicted, true)[0, 1]) ** 2)
+    return float(np.mean(shares))
+
+
+def _finding(level: str, text: str, evidence: str = "", remedy: str = "") -> Finding:
+    text = text[0].upper() + text[1:]
+    return Finding(level=level, subject="teacher", text=text, evidence=evidence, remedy=remedy)
