@@ -98,7 +98,7 @@ def test_bad_members_are_one_message(member, message, tmp_path):
 
 
 def test_boosted_trees_are_fitted_in_the_run_and_their_answers_serve_others(tmp_path):
-    trees = ("teacher=boosting", "teacher.estimator.max_iter=1", "quick=true", "logger=csv")
+    trees = ("teacher=boosting", "teacher.folds=null", "teacher.estimator.max_iter=1", *TINY[:2])
     assert call("train", *trees, "views=none", "out=run", cwd=tmp_path)[0] == 0
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["teacher"]["name"] == "HistGradientBoostingClassifier"

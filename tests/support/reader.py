@@ -20,6 +20,7 @@ from support.fundus import write_aptos
 from support.huggingface_models import new_model
 from support.idx_files import write_mnist
 from support.onnx_files import content
+from support.tables import COLUMNS, table_rows
 
 WORDS = "the teacher shows what the student learns and the control does without it "
 IMAGES, LARGE_IMAGES = (1, 28, 28), (3, 64, 64)
@@ -83,6 +84,16 @@ def _scans(folder: Path) -> None:
     splits = ("train", "train", "train", "val", "test")
     rows = [f"{number},{findings[number % 3]},{splits[number % 5]}" for number in range(45)]
     (folder / "scans" / "train.csv").write_text("\n".join(["id,finding,split", *rows]) + "\n")
+
+
+def _customers(folder: Path) -> None:
+    x, y = table_rows(120)
+    lines = ["age,colour,income,churn"]
+    for (age, colour, income), label in zip(x.tolist(), y.tolist(), strict=True):
+        word = "" if np.isnan(colour) else COLUMNS.categories[1][int(colour)]
+        lines.append(f"{age},{word},{income},{'yes' if label else 'no'}")
+    (folder / "customers.csv").write_text("\n".join(lines) + "\n")
+    (folder / "new_customers.csv").write_text("\n".join(lines[:20]) + "\n")
 
 
 def _tables_of_images(folder: Path) -> None:
@@ -207,6 +218,7 @@ FILES = (
     (("how-to/transfer-sets.md",), _letters),
     (("how-to/csv.md",), _scans),
     (("how-to/csv.md",), _tables_of_images),
+    (("how-to/own-tables.md",), _customers),
     (("how-to/csv.md",), _aptos),
     (
         ("README.md", "how-to/own-text.md", "how-to/teacher.md", "tutorials/language-model.md"),

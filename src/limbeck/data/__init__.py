@@ -12,6 +12,7 @@ from limbeck.data.indexed import Indexed
 from limbeck.data.sources.base import Source
 from limbeck.data.sources.images import ImagesFrom
 from limbeck.data.sources.noise import SparseNoise, StrokeNoise, UniformNoise
+from limbeck.data.tables.breast_cancer import breast_cancer
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.tables.datasets import table
 from limbeck.data.text.class_folders import text_folders
@@ -46,6 +47,7 @@ __all__ = [
     "UniformNoise",
     "Views",
     "aptos",
+    "breast_cancer",
     "cifar10",
     "cifar100",
     "digits",

@@ -77,6 +77,7 @@ def test_data_without_a_recipe_keeps_all_its_labels():
     assert plain.transfer.labelled is None
     assert (plain.epochs, plain.student.hidden) == (20, [50])
     assert compose(["data=digits"]).recipe == compose([]).recipe == "digits"
+    assert compose(["data=table"]).recipe == "table"
     assert compose(["recipe=digits", "data=fashion_mnist"]).transfer.labelled == 100
     assert compose(["data=mnist", "recipe=mnist_few"]).recipe == "mnist_few"
 

@@ -16,6 +16,8 @@ MODELS = {"student": "student.name", "teacher": "teacher.model.name"}
 DEFAULT_RECIPE = "digits"
 LIBRARIES = ("torchvision", "timm")
 DATA_RECIPES = {
+    "table": "table",
+    "breast_cancer": "table",
     "text": "text",
     "text_folder": "text",
     "text_csv": "text_class",
@@ -80,8 +82,6 @@ def add_default_recipe(overrides: Sequence[str]) -> list[str]:
     data = choices.get("data", "digits")
     if "recipe" in choices or data == "digits":
         return list(overrides)
-    if data == "table" and "teacher" not in choices:
-        return ["recipe=plain", "teacher=boosting", *overrides]
     return [f"recipe={DATA_RECIPES.get(data, 'plain')}", *overrides]
 
 

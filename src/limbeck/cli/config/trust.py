@@ -32,6 +32,7 @@ BUILDERS = frozenset(
         "limbeck.data.StrokeNoise",
         "limbeck.data.UniformNoise",
         "limbeck.data.aptos",
+        "limbeck.data.breast_cancer",
         "limbeck.data.cifar10",
         "limbeck.data.cifar100",
         "limbeck.data.digits",
