@@ -84,6 +84,13 @@ def test_a_saved_classifier_is_rebuilt_and_transformers_loads_it(tmp_path):
     assert theirs.num_labels == CLASSES
 
 
+def test_settings_that_transformers_does_not_know_are_not_saved(tmp_path):
+    saved(tmp_path)
+    rewrite(tmp_path / "config.json", gradient_checkpointing=False, n_extra=3)
+    save_model(loaded(tmp_path), tmp_path / "copy", class_names=list("abc"))
+    load_model(tmp_path / "copy")
+
+
 def test_training_starts_from_an_encoder_with_a_new_head(tmp_path):
     model = saved(tmp_path)
     model.net.base_model.save_pretrained(tmp_path / "encoder")
@@ -97,6 +104,15 @@ def test_training_starts_from_an_encoder_with_a_new_head(tmp_path):
         torch.manual_seed(1)
         again = loaded(folder, classes=classes)
         assert torch.equal(again.net.classifier.weight, tuned.net.classifier.weight)
+
+
+def test_a_new_head_may_be_larger_than_that_of_the_folder(tmp_path, monkeypatch):
+    saved(tmp_path)
+    monkeypatch.setattr("limbeck.models.files.sizes.SMALL_MODEL", 0)
+    loaded(tmp_path, classes=50)
+    rewrite(tmp_path / "config.json", vocab_size=10**6)
+    with pytest.raises(ConfigError, match="parameters in a file of"):
+        loaded(tmp_path)
 
 
 def test_an_encoder_without_a_head_is_no_teacher(tmp_path):

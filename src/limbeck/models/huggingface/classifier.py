@@ -13,9 +13,9 @@ from limbeck.models.blocks import check_init
 from limbeck.models.gpt import check_tokens
 from limbeck.models.huggingface.base import TransformersModel, check_source
 from limbeck.models.huggingface.config import (
-    architecture_settings,
     class_names_of,
     make_config,
+    settings_of,
 )
 from limbeck.models.huggingface.hub import (
     CONFIG,
@@ -137,7 +137,7 @@ class HuggingFaceClassifier(TransformersModel):
             "classes": self.classes,
             "vocabulary": texts.vocabulary,
             "padding": texts.padding,
-            "config": architecture_settings(net.config.to_dict()),
+            "config": settings_of(net.config),
         }
         self._set_net(net)
 

@@ -132,6 +132,19 @@ def _add_sizes(
     return result
 
 
+def settings_of(config: Any) -> dict[str, Any]:
+    """Return the settings from which a network is rebuilt.
+
+    Settings that its architecture does not know, such as those of another version, are left out.
+
+    Args:
+        config: Configuration of transformers.
+    """
+    names = {*type(config)().to_dict(), *config.attribute_map}
+    settings = architecture_settings(config.to_dict())
+    return {name: value for name, value in settings.items() if name in names}
+
+
 def architecture_settings(settings: Any) -> Any:
     """Remove settings that name code or paths, at any depth; the result is plain JSON."""
     if isinstance(settings, Mapping):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.models.gpt import check_length, check_tokens
 from limbeck.models.huggingface.base import TransformersModel, check_source
-from limbeck.models.huggingface.config import architecture_settings, check_sizes, make_config
+from limbeck.models.huggingface.config import check_sizes, make_config, settings_of
 from limbeck.models.huggingface.hub import (
     CONFIG,
     find_folder,
@@ -75,7 +75,7 @@ class HuggingFace(TransformersModel):
         self.arguments: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,
-            "config": architecture_settings(net_config.to_dict()),
+            "config": settings_of(net_config),
         }
         self._is_linear = False
         self._find_tokenizer(folder)

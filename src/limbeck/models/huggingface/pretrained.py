@@ -1,6 +1,7 @@
 """Networks of transformers: built from settings, and filled with the weights of a folder."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def pretrained(
     pickled = pickled_weights(folder)
     if pickled is None:
         loader: Any = getattr(transformers, kind)
-        _check_sizes(config, folder, read_shapes(folder), kind)
+        _check_sizes(config, folder, read_shapes(folder), kind, new_head=new_head)
         options: dict[str, Any] = {
             "use_safetensors": True,
             "local_files_only": True,
@@ -77,7 +78,7 @@ def pretrained(
     else:
         weights = read_pickled_weights(pickled)
         shapes = {name: tensor.shape for name, tensor in weights.items()}
-        loader = type(_check_sizes(config, folder, shapes, kind))
+        loader = type(_check_sizes(config, folder, shapes, kind, new_head=new_head))
         options = {"state_dict": weights}
         source = None
     try:
@@ -111,9 +112,16 @@ def pretrained(
 
 
 def _check_sizes(
-    config: Any, folder: Path, shapes: Mapping[str, Sequence[int]], kind: str
+    config: Any,
+    folder: Path,
+    shapes: Mapping[str, Sequence[int]],
+    kind: str,
+    *,
+    new_head: bool,
 ) -> nn.Module:
     """Compare the settings of a model with its weights, before memory is taken for them.
+
+    A new head has no weights in the folder.
 
     Returns:
         The model without memory.
@@ -126,6 +134,10 @@ def _check_sizes(
         check_depth(config.to_dict(), sizes)
         with torch.device("meta"):
             model = create(config, str(folder / CONFIG), kind)
+        if new_head:
+            is_in_head = head_of(model)
+            head = [w.numel() for name, w in model.named_parameters() if is_in_head(name)]
+            sizes = replace(sizes, values=sizes.values + sum(head))
         check_memory(model, sizes)
         return model
     except ValueError as error:
