@@ -1,6 +1,7 @@
 """Training and validation splits that are drawn several times."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -186,3 +187,20 @@ def test_students_never_see_their_validation_samples():
     held_out = torch.cat([batch.x for batch in study.val_batches(device)], 1)[..., 0]
     for place in range(4):
         assert not set(inputs[place].tolist()) & set(held_out[place].tolist())
+
+
+def test_groups_stay_together():
+    data = dataset()
+    groups = torch.cat([torch.arange(15) // 3, torch.arange(15, 30), 30 + torch.arange(90) // 3])
+    val, train = replace(data.val, groups=groups[:30]), replace(data.train, groups=groups[30:])
+    names = data.class_names
+    data = Dataset.from_splits("n", train, val, data.open_test(), class_names=names)
+    splits = ResampledSplits(data, SEEDS, 4)
+    draws = set()
+    for number in range(4):
+        train, val = splits.train(number), splits.val(number)
+        assert (len(train), len(val)) == (90, 30)
+        assert not set(train.groups.tolist()) & set(val.groups.tolist())
+        assert sorted(values(train) + values(val)) == list(range(120))
+        draws.add(tuple(values(val)))
+    assert len(draws) == 4

@@ -98,8 +98,7 @@ def _equal_rows(data: Dataset) -> Iterator[Finding]:
                 WARNING,
                 f"{copies:,} of {len(inputs):,} {split} rows are equal to training rows.",
                 "Rows with few columns may be equal by chance; otherwise the test measures memory.",
-                "keep rows of one person, machine or day in one split, named in a column "
-                "(data.split=COLUMN)",
+                "keep rows of one person, machine or day in one split (data.group=COLUMN)",
             )
 
 

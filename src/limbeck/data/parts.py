@@ -4,6 +4,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import SplitShares, join_some
 from limbeck.data.dataset import Split
@@ -77,6 +80,37 @@ def cut_parts(
                 "or change data.test, data.val or data.split_seed."
             )
     return new_parts
+
+
+def number_groups(groups: Sequence[str], parts: Sequence[int], where: Path) -> Tensor | None:
+    """Number groups of samples, each of which has to be in one split.
+
+    Args:
+        groups: Name of the group of each sample; empty without groups.
+        parts: Number of the split of each sample.
+        where: Folder or table, for messages.
+
+    Returns:
+        int64 ``[N]``; None without groups.
+
+    Raises:
+        DataError: If a group is in several splits.
+    """
+    if not groups:
+        return None
+    part_of: dict[str, int] = {}
+    divided = []
+    for group, part in zip(groups, parts, strict=True):
+        if part_of.setdefault(group, part) != part:
+            divided.append(group)
+    if divided:
+        names = list(dict.fromkeys(divided))
+        raise DataError(
+            f"{where}: {len(names)} groups are in several splits: {join_some(names)}. Put all "
+            "samples of a group into one split, or remove data.group."
+        )
+    numbers = {group: number for number, group in enumerate(part_of)}
+    return torch.tensor([numbers[group] for group in groups])
 
 
 def check_classes(

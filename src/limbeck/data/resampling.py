@@ -39,8 +39,8 @@ class ResampledSplits:
     """Training and validation splits of a dataset, drawn several times from the same samples.
 
     The first split is that of the dataset. The others have as many samples, and as many of each
-    class, in training and in validation. Samples with the same input are never in both. The
-    validation split of text is a stretch of consecutive blocks.
+    class, in training and in validation. Samples with the same input, or of the same group, are
+    never in both. The validation split of text is a stretch of consecutive blocks.
 
     Args:
         data: Dataset, whose test split does not change.
@@ -68,6 +68,7 @@ class ResampledSplits:
                 torch.cat([data.train.labels, data.val.labels]),
                 np.concatenate([data.train.sample_ids, data.val.sample_ids]),
                 data.train.padding,
+                _joined(data.train.groups, data.val.groups),
             )
         self.val_rows = cache(self._draw)
 
@@ -121,10 +122,12 @@ class ResampledSplits:
             start = train + int(number * GOLDEN % 1 * (train + val))
             return (torch.arange(start, start + val) % (train + val)).sort().values
         is_val = torch.arange(train + val) >= train
+        seed = int(integers_for("splits", torch.tensor(number), torch.tensor(0))) & 0xFFFFFFFF
+        if self.pool.groups is not None:
+            return _draw_groups(self.pool.groups, is_val, seed)
         is_single = self._is_single
         rows = [is_val.logical_and(~is_single).nonzero().flatten()]
-        seed = int(integers_for("splits", torch.tensor(number), torch.tensor(0)))
-        order = random_order(train + val, seed & 0xFFFFFFFF)
+        order = random_order(train + val, seed)
         for members in self._strata():
             of_stratum = is_single & members
             candidates = order[of_stratum[order]]
@@ -146,3 +149,30 @@ class ResampledSplits:
         hashes = row_hashes(self.pool.inputs)
         _, group, sizes = hashes.unique(return_inverse=True, return_counts=True)
         return sizes[group] == 1
+
+
+def _joined(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return None if first is None or second is None else torch.cat([first, second])
+
+
+def _draw_groups(groups: Tensor, is_val: Tensor, seed: int) -> Tensor:
+    """Draw as many groups of each size as there are in a validation split.
+
+    Args:
+        groups: Number of the group of each sample, int64 ``[N]``.
+        is_val: Whether each sample is in the validation split, bool ``[N]``.
+        seed: Seed of the draw.
+
+    Returns:
+        Rows of the samples, ascending.
+    """
+    _, group, sizes = groups.unique(return_inverse=True, return_counts=True)
+    was_val = torch.zeros(len(sizes), dtype=torch.bool)
+    was_val[group[is_val]] = True
+    in_val = torch.zeros_like(was_val)
+    order = random_order(len(sizes), seed)
+    for size in sizes.unique():
+        has_size = sizes == size
+        candidates = order[has_size[order]]
+        in_val[candidates[: int((was_val & has_size).sum())]] = True
+    return in_val[group].nonzero().flatten()

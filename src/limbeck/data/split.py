@@ -23,6 +23,8 @@ class Split:
             ``[N]``, of the samples in an array from which they were taken. None for the row numbers
             0 to N - 1.
         padding: Id of the padding at the end of texts of one class each; None for other inputs.
+        groups: Number of the group of each sample, int64 ``[N]``; samples of one group, such as
+            those of one person, are never in training and in validation. None without groups.
 
     Raises:
         DataError: If there is not one id for each sample.
@@ -32,6 +34,7 @@ class Split:
     labels: Tensor
     ids: np.ndarray | None = None
     padding: int | None = None
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.ids is not None and len(self.ids) != len(self.labels):
@@ -49,9 +52,14 @@ class Split:
         return np.arange(len(self)) if self.ids is None else self.ids
 
     def take(self, index: Tensor) -> "Split":
-        """Return the samples at ``index``, int64 ``[M]``, with their ids."""
-        ids = self.sample_ids[index.cpu().numpy()]
-        return replace(self, inputs=self.inputs[index], labels=self.labels[index], ids=ids)
+        """Return the samples at ``index``, int64 ``[M]``, with their ids and groups."""
+        return replace(
+            self,
+            inputs=self.inputs[index],
+            labels=self.labels[index],
+            ids=self.sample_ids[index.cpu().numpy()],
+            groups=None if self.groups is None else self.groups[index.cpu()],
+        )
 
     def to(self, device: torch.device) -> "Split":
         """Return the split on a device."""

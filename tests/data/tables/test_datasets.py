@@ -156,6 +156,41 @@ def test_grades(read):
         read([row.replace("10", "high") for row in rows], label="grade", task="ordinal")
 
 
+def test_rows_of_a_group_are_in_one_split(read):
+    rows = ["person,x,y", *(f"p{n % 17},{n},{n // 2 % 2}" for n in range(0, 240, 2))]
+    data = read(rows, label="y", group="person", ignore=[])
+    assert data.columns.names == ("x",)
+    people = [set((split.inputs[:, 0] % 17).tolist()) for split in splits_of(data).values()]
+    assert all(people)
+    assert sum(map(len, people)) == 17
+    for split, of_split in zip(splits_of(data).values(), people, strict=True):
+        assert len(split.groups.unique()) == len(of_split)
+    parts = [f"{line},{('part', 'train', 'test')[n % 2 + (n > 0)]}" for n, line in enumerate(rows)]
+    with pytest.raises(DataError, match="17 groups are in several splits: p"):
+        read(parts, label="y", group="person", split="part")
+
+
+def test_files_of_splits_in_a_folder(read, tmp_path):
+    rows = lines(90)
+    (tmp_path / "in").mkdir()
+    parts = {"train.csv": rows[1:61], "Test.csv": rows[61:76], "val-0.csv": rows[76:]}
+    for name, of_part in parts.items():
+        (tmp_path / "in" / name).write_text("\n".join([rows[0], *of_part]))
+    data = table(tmp_path / "in", label="bought")
+    assert [len(split) for split in splits_of(data).values()] == [60, 15, 15]
+    assert data.val.sample_ids.tolist() == [f"val/{n}" for n in range(15)]
+    assert data.name == "in"
+    unlabelled = [row.rpartition(",")[0] for row in (rows[0], *parts["Test.csv"])]
+    (tmp_path / "in" / "Test.csv").write_text("\n".join(unlabelled))
+    with pytest.warns(match=r"Test\.csv has no column bought, so it is not used"):
+        data = table(tmp_path / "in", label="bought")
+    assert len(data.val) == 15
+    assert len(data.train) + data.test_size == 60
+    (tmp_path / "in" / "val-0.csv").write_text("age,bought\n1,no")
+    with pytest.raises(DataError, match=r"val-0\.csv: column colour is missing"):
+        table(tmp_path / "in", label="bought")
+
+
 class Frame:
     """A data frame as in pandas."""
 
@@ -164,7 +199,17 @@ class Frame:
         self.columns = np.array(list(columns), object)
 
     def __getitem__(self, name):
-        return np.array(self._columns[name], object)
+        column = self._columns[name]
+        return column if isinstance(column, Typed) else np.array(column, object)
+
+
+class Typed(list):
+    """A column of categories."""
+
+    dtype = "category"
+
+    def to_list(self):
+        return list(self)
 
 
 def test_data_frames(read):
@@ -178,6 +223,8 @@ def test_data_frames(read):
     np.testing.assert_array_equal(inputs, expected[0])
     assert torch.equal(labels, expected[1])
     assert data.name == "table"
+    columns["age"] = Typed(columns["age"])
+    assert table(Frame(columns), label="bought").columns.sizes[0] > 30
 
 
 def test_parquet(read, tmp_path):

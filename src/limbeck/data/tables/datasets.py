@@ -1,8 +1,10 @@
 """Datasets of the rows of a table, with numbers, categories and missing values."""
 
+import itertools
+import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +17,15 @@ from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.arrays import convert_ids, warn_of_copies
 from limbeck.data.checks import SplitShares, join_some
 from limbeck.data.dataset import Dataset
-from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts
+from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts, number_groups
 from limbeck.data.split import Split
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.tables.frame import Frame, FrameTable
 from limbeck.data.tables.labels import LabelColumn, number_labels
+from limbeck.data.tables.listing import Table, list_tables
+from limbeck.data.tables.parquet import classes_in
 from limbeck.data.tables.rows import AnyTable, Roles, TableRows, read_rows
-from limbeck.data.tables.table_file import check_columns, open_table
+from limbeck.data.tables.table_file import TABLE_SUFFIXES, check_columns, open_table
 from limbeck.data.tables.values import ColumnValues
 from limbeck.losses.tasks import TASKS, check_task
 
@@ -39,6 +43,7 @@ def table(
     label: str | Sequence[str],
     id: str | None = None,
     split: str | None = None,
+    group: str | None = None,
     categorical: Sequence[str] = (),
     ignore: Sequence[str] = (),
     task: str = "classes",
@@ -56,13 +61,16 @@ def table(
 
     Args:
         path: CSV file in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whose first line
-            names the columns; a Parquet file; or a data frame.
+            names the columns; a file of Parquet, Arrow or JSON lines; a folder of such files, whose
+            names contain ``train``, ``validation`` or ``test``; or a data frame.
         label: Column of the labels; for regression the column of the values to predict, or several.
         id: Column of the names of the samples, by which a file of a teacher's answers may name
             them; None for their row numbers, from 0.
         split: Column with the names of the splits: train, val (or validation) and test. A split
             that it does not contain is cut from train. None to cut both; rows with equal features
             are then in the same split.
+        group: Column of groups, such as persons, machines or days; rows of a group are in the same
+            split. None for no groups.
         categorical: Columns whose numbers are codes of categories.
         ignore: Columns that are not used.
         task: Kind of target: ``classes``, ``ordinal`` for ordered grades, or ``regression``.
@@ -87,25 +95,29 @@ def table(
             or if test rows are equal to training rows.
     """
     options = _Options(val=val, test=test, split_seed=split_seed, task=task)
-    roles = Roles(labels=_names(label), id=_name(id), split=_name(split))
+    roles = Roles(labels=_names(label), id=_name(id), split=_name(split), group=_name(group))
     if not roles.labels:
         raise ConfigError(f"data.label={label!r} should be the name of a column.")
-    content, where = _open(path, roles)
-    codes, unused = _names(categorical), _names(ignore)
-    check_columns(content, [*roles.names, *codes, *unused], "Set data.label=.")
-    features = _features(content, roles, unused)
-    rows = read_rows([(content, TRAIN)], where, roles, features)
+    source = _open(path, roles)
+    where, codes, unused = source.where, _names(categorical), _names(ignore)
+    check_columns(source.first, [*roles.names, *codes, *unused], "Set data.label=.")
+    features = _features(source.first, roles, unused)
+    for content, _ in source.tables[1:]:
+        check_columns(content, [*roles.names, *features], "")
+    rows = read_rows(source.tables, where, roles, features)
+    if class_names is None:
+        class_names = source.class_names.get(roles.labels[0])
     labels, names = _labels(rows, class_names, options)
-    _find_categories(rows, codes)
+    _find_categories(rows, [*codes, *source.class_names, *source.categorical])
     parts = cut_parts(rows.parts, rows.positions(split_seed), options, where, "rows")
     columns, inputs = _inputs(rows, np.array(parts) == TRAIN)
     splits = _splits(inputs, labels, parts, rows)
     if options.has_classes:
         check_classes(splits, names, where, "rows")
-    if roles.split is not None:
+    if len(set(rows.parts)) > 1:
         warn_of_copies(splits["train"].inputs, splits["test"].inputs, str(where), stacklevel=2)
     return Dataset.from_splits(
-        where.stem if name is None else name,
+        where.resolve().stem if name is None else name,
         splits["train"],
         splits["val"],
         splits["test"],
@@ -147,12 +159,47 @@ def _names(columns: object) -> list[str]:
     return [] if columns is None else [str(columns)]
 
 
-def _open(path: str | Path | Frame, roles: Roles) -> tuple[AnyTable, Path]:
-    """Open the table, and return its name for messages."""
+@dataclass(frozen=True)
+class _Source:
+    """The files of a table, or a data frame.
+
+    Attributes:
+        where: File or folder, for messages.
+        tables: Tables with the numbers of their splits, that of training first.
+        class_names: Names of the classes in columns of their numbers, by column.
+        categorical: Other columns whose type says that they contain categories.
+    """
+
+    where: Path
+    tables: list[tuple[AnyTable, int]]
+    class_names: Mapping[str, list[str]]
+    categorical: Sequence[str] = ()
+
+    @property
+    def first(self) -> AnyTable:
+        """The first table, which names the columns."""
+        return self.tables[0][0]
+
+
+def _open(path: str | Path | Frame, roles: Roles) -> _Source:
+    """Open the files of a table, or a data frame."""
     if isinstance(path, Frame):
-        return FrameTable(path), Path("table")
-    file = Path(str(path)).expanduser()
-    return open_table(file, roles.names), file
+        frame = FrameTable(path)
+        return _Source(Path("table"), [(frame, TRAIN)], {}, frame.categorical)
+    root = Path(str(path)).expanduser()
+    files = [Table(root, TRAIN, {})]
+    if os.path.isdir(root):
+        files = sorted(list_tables(root, TABLE_SUFFIXES), key=lambda table: -table.part)
+    tables: list[tuple[AnyTable, int]] = []
+    class_names: dict[str, list[str]] = {}
+    for file in files:
+        content = open_table(file.file, roles.names)
+        if tables and not set(roles.labels) <= set(content.columns):
+            _warn(f"{file.file} has no column {roles.labels[0]}, so it is not used.")
+            continue
+        tables.append((content, file.part))
+        class_names |= content.class_names | classes_in(file.features)
+    return _Source(root, tables, class_names)
 
 
 def _features(content: AnyTable, roles: Roles, unused: Sequence[str]) -> list[str]:
@@ -287,14 +334,23 @@ def _warn(text: str) -> None:
 def _splits(
     inputs: Tensor, labels: Tensor, parts: Sequence[int], rows: TableRows
 ) -> dict[str, Split]:
-    ids = np.arange(len(rows))
-    if rows.ids:
-        names = convert_ids(rows.ids, str(rows.where))
-        assert names is not None
-        ids = names
+    names = rows.ids or _row_numbers(rows)
+    everything = Split(
+        inputs,
+        labels,
+        convert_ids(names, str(rows.where)) if names else None,
+        groups=number_groups(rows.groups, parts, rows.where),
+    )
     splits = {}
     for key, part in PARTS.items():
-        index = np.flatnonzero(np.array(parts) == part)
-        of_part = torch.from_numpy(index)
-        splits[key] = Split(inputs[of_part], labels[of_part], ids[index])
+        splits[key] = everything.take(torch.from_numpy(np.flatnonzero(np.array(parts) == part)))
     return splits
+
+
+def _row_numbers(rows: TableRows) -> list[str]:
+    """Return the split of each row and its number in the files of the split; empty for one file."""
+    if not rows.has_files_of_splits:
+        return []
+    counts = {part: itertools.count() for part in PARTS.values()}
+    names = {part: name for name, part in PARTS.items()}
+    return [f"{names[part]}/{next(counts[part])}" for part in rows.parts]

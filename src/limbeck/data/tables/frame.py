@@ -5,6 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from limbeck.data.tables.parquet import as_text
 
+CATEGORIES = ("category", "Categorical", "Enum")
+"""Beginnings of the names of such types in pandas and Polars."""
+
 
 @runtime_checkable
 class Frame(Protocol):
@@ -38,6 +41,12 @@ class FrameTable:
     def __init__(self, frame: Frame):
         self._columns = {str(name): frame[name] for name in frame.columns}
         self.columns = [str(name) for name in frame.columns]
+
+    @property
+    def categorical(self) -> list[str]:
+        """Columns whose type says that they contain categories."""
+        kinds = {name: str(getattr(column, "dtype", "")) for name, column in self._columns.items()}
+        return [name for name, kind in kinds.items() if kind.startswith(CATEGORIES)]
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield the number of each row, from 1, and its values in some columns as texts."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from limbeck._base.errors import DataError
 from limbeck.data.checks import MAX_LISTED, join_some
-from limbeck.data.parts import parts_of_names
+from limbeck.data.parts import TRAIN, parts_of_names
 from limbeck.data.randomness import split_position
 from limbeck.data.tables.frame import FrameTable
 from limbeck.data.tables.labels import LabelColumn, label_fault
@@ -27,16 +27,19 @@ class Roles:
         labels: Columns of the labels: one, or several of values to predict.
         id: Column of the names of the samples; None for row numbers.
         split: Column of the names of the splits; None if the table has none.
+        group: Column of the groups of rows that stay in one split; None without groups.
     """
 
     labels: list[str]
     id: str | None
     split: str | None
+    group: str | None
 
     @property
     def names(self) -> list[str]:
         """Names of these columns."""
-        return [*self.labels, *(name for name in (self.id, self.split) if name is not None)]
+        others = (self.id, self.split, self.group)
+        return [*self.labels, *(name for name in others if name is not None)]
 
 
 @dataclass
@@ -50,6 +53,8 @@ class TableRows:
         columns: Values of the features.
         parts: Number of the split of each row.
         ids: Name of each row; empty without a column of names.
+        groups: Group of each row; empty without groups.
+        has_files_of_splits: Whether each split has files of its own.
     """
 
     where: Path
@@ -58,6 +63,8 @@ class TableRows:
     columns: list[ColumnValues] = field(default_factory=list)
     parts: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    has_files_of_splits: bool = False
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -65,8 +72,11 @@ class TableRows:
     def positions(self, split_seed: int) -> list[float]:
         """Return a position from 0 to 1 for each row, by which splits are cut.
 
-        Rows with equal features have the same position, however their values are written.
+        Rows of a group have the same position; without groups rows with equal features have,
+        however their values are written.
         """
+        if self.groups:
+            return [split_position(group, split_seed) for group in self.groups]
         keys = np.stack([column.keys() for column in self.columns], 1)
         return [split_position(row.tobytes().hex(), split_seed) for row in keys]
 
@@ -95,6 +105,7 @@ def read_rows(
     """
     decimal = "," if any(table.decimal == "," for table, _ in tables) else "."
     rows = TableRows(where, [LabelColumn(where, name) for name in roles.labels], decimal)
+    rows.has_files_of_splits = len({part for _, part in tables}) > 1
     rows.columns = [ColumnValues(name, where, decimal, rows.place) for name in features]
     for table, part in tables:
         name = f"{Path(table.file).name}, " if len(tables) > 1 else ""
@@ -109,6 +120,8 @@ def _add_rows(rows: TableRows, table: AnyTable, part: int, roles: Roles, unit: s
     others = roles.names
     names = [*others, *(column.name for column in rows.columns)]
     splits: list[str] = []
+    pairs = ((roles.id, rows.ids), (roles.split, splits), (roles.group, rows.groups))
+    targets = [texts for column, texts in pairs if column is not None]
     gaps: list[str] = []
     first = len(rows)
     for number, values in table.rows(names):
@@ -122,13 +135,11 @@ def _add_rows(rows: TableRows, table: AnyTable, part: int, roles: Roles, unit: s
         for column, text in zip(rows.columns, values[len(others) :], strict=True):
             column.add(text, row)
         rows.parts.append(part)
-        if roles.id is not None:
-            rows.ids.append(values[len(rows.labels)])
-        if roles.split is not None:
-            splits.append(values[len(others) - 1])
+        for texts, text in zip(targets, values[len(rows.labels) :], strict=False):
+            texts.append(text)
         if len(gaps) > MAX_LISTED:
             break
     if gaps:
         raise DataError(f"{rows.where}: {' or '.join(others)} is empty in {join_some(gaps)}.")
-    if roles.split is not None:
+    if roles.split is not None and part == TRAIN:
         rows.parts[first:] = parts_of_names(splits, rows.where)

@@ -15,7 +15,7 @@ from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.checks import SplitShares, join_some
 from limbeck.data.dataset import Dataset, Split
-from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts
+from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts, number_groups
 from limbeck.data.randomness import split_position
 from limbeck.data.text.cache import TokenCache
 from limbeck.data.text.datasets import check_tokenizer_path
@@ -119,6 +119,7 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
     keys = samples.groups or digests
     positions = [split_position(key, options.split_seed) for key in keys]
     parts = cut_parts(samples.parts, positions, options, samples.where, "texts")
+    groups = number_groups(samples.groups, parts, samples.where)
     _warn_of_copies(samples, parts, digests)
     rows_of = {
         name: [row for row, number in enumerate(parts) if number == part]
@@ -146,7 +147,8 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
                 "Remove these texts, or choose another data.tokenizer."
             )
         labels = torch.tensor([samples.labels[row] for row in rows])
-        splits[name] = Split(tokens.splits[name], labels, ids)
+        of_split = None if groups is None else groups[rows]
+        splits[name] = Split(tokens.splits[name], labels, ids, groups=of_split)
     check_classes(splits, samples.class_names, samples.where, "texts")
     return Dataset.from_splits(
         options.name,
