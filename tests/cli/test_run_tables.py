@@ -9,7 +9,15 @@ from support.tables import write_table
 from limbeck.data import table
 from limbeck.models import TableModel, load_model
 
-SMALL = ("student.hidden=[6]", "seeds=1", "epochs=2", "batch_size=20", "logger=csv", "out=run")
+SMALL = (
+    "student.hidden=[6]",
+    "seeds=1",
+    "splits=1",
+    "epochs=2",
+    "batch_size=20",
+    "logger=csv",
+    "out=run",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +27,13 @@ def no_report(monkeypatch):
 
 def test_a_table_is_a_study_with_a_boosted_teacher(tmp_path):
     file = write_table(tmp_path / "customers.csv")
-    words = ("data=table", f"data.path={file}", "data.label=buys", "teacher.estimator.max_iter=5")
+    words = (
+        "data=table",
+        f"data.path={file}",
+        "data.label=buys",
+        "teacher.estimator.max_iter=5",
+        "teacher.folds=null",
+    )
     code, _, err = call("run", *words, *SMALL, cwd=tmp_path)
     assert code == 0, err
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
