@@ -1138,7 +1138,9 @@ class Bundle:
 
     Attributes:
         name: Name of the model.
-        labels: Names of the classes in the order of the logits.
+        labels: Names of the classes in the order of the logits; for a regression of its targets.
+        scale: Unit of each target of a regression in which differences are measured; None for
+            classes.
         sums: Content of ``SHA256SUMS``.
         preprocess: Settings for preparing inputs, from ``preprocess.json``.
         temperature: Divisor of the logits for calibrated confidences.
@@ -1173,10 +1175,14 @@ class Bundle:
         self.thresholds = metadata.get("thresholds", {})
         if not _is_thresholds(self.thresholds):
             raise self._error(f"{METADATA}: thresholds should map error rates to confidences")
-        labels = self._read_json(LABELS).get("labels")
+        names = self._read_json(LABELS)
+        labels = names.get("targets", names.get("labels"))
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise self._error(f"{LABELS} should list the names of the classes")
         self.labels: list[str] = labels
+        self.scale: list[float] | None = None
+        if "targets" in names:
+            self.scale = self._scale(metadata.get("scale"))
         self.preprocess = self._read_json(PREPROCESS)
         if not _is_preprocess(self.preprocess):
             raise self._error(f"{PREPROCESS} has no valid settings for preparing inputs")
@@ -1439,6 +1445,11 @@ class Bundle:
             raise self._error(f"{SUMS} does not list {', '.join(missing)}")
         return sums
 
+    def _scale(self, numbers: Any) -> list[float]:
+        if not isinstance(numbers, list) or len(numbers) != len(self.labels) or not numbers:
+            raise self._error(f"{METADATA}: scale should be a number for each target")
+        return [self._positive({"scale": number}, "scale") for number in numbers]
+
     def _positive(self, numbers: Any, key: str) -> float:
         value = numbers.get(key) if isinstance(numbers, dict) else None
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e30:
@@ -1691,9 +1702,12 @@ def verify(
                 f"{bundle_path}: {KINDS[kind]}: its logits for the golden inputs are NaN or "
                 "infinite. Do not use it on this device."
             )
-        difference, tolerance = float(np.abs(logits - expected).max()), bundle.tolerances[kind]
+        distances, outputs = np.abs(logits - expected), "logits"
+        if bundle.scale is not None:
+            distances, outputs = distances / np.array(bundle.scale), "standardised values"
+        difference, tolerance = float(distances.max()), bundle.tolerances[kind]
         line = (
-            f"{KINDS[kind]}: {len(expected)} golden inputs, logits differ by at most "
+            f"{KINDS[kind]}: {len(expected)} golden inputs, {outputs} differ by at most "
             f"{difference:.2g}"
         )
         if not difference <= tolerance:
@@ -1715,7 +1729,7 @@ def predict(
     invert: bool = False,
     out: TextIO | None = None,
 ) -> int:
-    """Classify images, or the rows of tables, and write a table of the predictions.
+    """Answer images, or the rows of tables, and write a table of classes or values.
 
     Args:
         bundle_path: Folder or zip file of the bundle.
@@ -1739,7 +1753,9 @@ def predict(
         BundleError: If the bundle is damaged.
     """
     bundle = Bundle(bundle_path)
-    if not 1 <= top <= len(bundle.labels):
+    if bundle.scale is not None:
+        _check_values(top, abstain)
+    elif not 1 <= top <= len(bundle.labels):
         classes = len(bundle.labels)
         raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
     least_confidence = _least_confidence(bundle, model or bundle.default_kind, abstain)
@@ -1752,15 +1768,23 @@ def predict(
     else:
         samples = _samples_of(bundle, files, invert=invert)
     out = sys.stdout if out is None else out
-    table = _Table(table_format, top, out, has_lines=bundle.reads_tables)
+    table: _Table | _ValueTable
+    if bundle.scale is None:
+        table = _Table(table_format, top, out, has_lines=bundle.reads_tables)
+    else:
+        table = _ValueTable(table_format, bundle.labels, out, has_lines=bundle.reads_tables)
     total = "" if bundle.reads_tables else f" of {len(files)}"
     shows_progress = sys.stderr.isatty() and (bundle.reads_tables or len(files) > BATCH_SIZE)
     batch_size = max(1, min(BATCH_SIZE, MAX_VALUES // math.prod(bundle.shape)))
     count = 0
     while batch := list(itertools.islice(samples, batch_size)):
-        for sample, answer in zip(batch, _answers(session, batch), strict=True):
+        answers = _answers(batch, session.confidences if bundle.scale is None else session.logits)
+        for sample, answer in zip(batch, answers, strict=True):
             if answer is None:
                 table.write_error(sample)
+                continue
+            if isinstance(table, _ValueTable):
+                table.write_values(sample, answer)
                 continue
             order = np.argsort(-answer, kind="stable")[:top]
             confidences = [float(answer[k]) for k in order]
@@ -1787,16 +1811,28 @@ def _samples_of(bundle: Bundle, files: Sequence[Path], *, invert: bool) -> Itera
             yield Sample(file, None, None, str(error))
 
 
-def _answers(session: Model, batch: list[Sample]) -> list[np.ndarray | None]:
-    """Return the confidences of each sample; None where there are none, with the reason in it."""
+def _check_values(top: int, abstain: float | str) -> None:
+    """Check that no option of classes is given for a regression."""
+    options = {"--top": top != 1, "--abstain": str(abstain).strip() not in ("0", "0.0")}
+    for option, is_given in options.items():
+        if is_given:
+            raise RuntimeFailure(
+                f"{option} is for classes, but this model predicts values. Leave it out."
+            )
+
+
+def _answers(
+    batch: list[Sample], answer: Callable[[np.ndarray], np.ndarray]
+) -> list[np.ndarray | None]:
+    """Return the answer to each sample; None where there is none, with the reason in it."""
     rows = [row for row, sample in enumerate(batch) if sample.array is not None]
     answers: list[np.ndarray | None] = [None] * len(batch)
     if not rows:
         return answers
     arrays = [array for sample in batch if (array := sample.array) is not None]
-    for row, confidences in zip(rows, session.confidences(np.stack(arrays)), strict=True):
-        if np.isfinite(confidences).all():
-            answers[row] = confidences
+    for row, outputs in zip(rows, answer(np.stack(arrays)), strict=True):
+        if np.isfinite(outputs).all():
+            answers[row] = outputs
         else:
             error = f"{batch[row].file} (the model's outputs for it are NaN or infinite)"
             batch[row] = batch[row]._replace(array=None, error=error)
@@ -1860,9 +1896,12 @@ class _Table:
         self._names = ["file", "line"] if has_lines else ["file"]
         self._csv = csv.writer(out, lineterminator="\n") if table_format == "csv" else None
         if self._csv is not None:
-            suffixes = ["", *(f"_{k}" for k in range(2, top + 1))]
-            columns = [f"{name}{suffix}" for suffix in suffixes for name in ("label", "confidence")]
-            self._csv.writerow([*self._names, *columns, "error"])
+            self._csv.writerow([*self._names, *self._columns(), "error"])
+
+    def _columns(self) -> list[str]:
+        """Names of the columns of an answer."""
+        suffixes = ["", *(f"_{k}" for k in range(2, self.top + 1))]
+        return [f"{name}{suffix}" for suffix in suffixes for name in ("label", "confidence")]
 
     def write(self, sample: Sample, names: Sequence[str], confidences: Sequence[float]) -> None:
         """Write the classes of an input; an empty name means no class."""
@@ -1882,15 +1921,41 @@ class _Table:
         self.errors += 1
         place, error = self._place(sample), sample.error
         if self._csv is not None:
-            self._csv.writerow([*place.values(), *[""] * (2 * self.top), csv_cell(error)])
+            self._csv.writerow([*place.values(), *[""] * len(self._columns()), csv_cell(error)])
             return
-        row = {**place, "label": None, "confidence": None, "error": error}
-        print(json_line(row), file=self.out)
+        print(json_line({**place, **self._empty(), "error": error}), file=self.out)
+
+    def _empty(self) -> dict[str, Any]:
+        """Return the keys of an answer where there is none."""
+        return {"label": None, "confidence": None}
 
     def _place(self, sample: Sample) -> dict[str, Any]:
         file = str(sample.file)
         place = {"file": file if self._csv is None else csv_cell(file)}
         return place if sample.line is None else {**place, "line": sample.line}
+
+
+class _ValueTable(_Table):
+    """A table of predicted values: a column for each target."""
+
+    def __init__(self, table_format: str, targets: Sequence[str], out: TextIO, *, has_lines: bool):
+        self.targets = targets
+        super().__init__(table_format, 1, out, has_lines=has_lines)
+
+    def _columns(self) -> list[str]:
+        return [csv_cell(name) for name in self.targets]
+
+    def write_values(self, sample: Sample, values: np.ndarray) -> None:
+        """Write the values of an input."""
+        if self._csv is not None:
+            cells = [f"{value:.7g}" for value in values]
+            self._csv.writerow([*self._place(sample).values(), *cells, ""])
+            return
+        by_name = dict(zip(self.targets, map(float, values), strict=True))
+        print(json_line({**self._place(sample), "values": by_name}), file=self.out)
+
+    def _empty(self) -> dict[str, Any]:
+        return {"values": None}
 
 
 def _is_same(file: Path, other: Path | None) -> bool:

@@ -17,6 +17,7 @@ from limbeck._base import bundle_runtime as runtime
 from limbeck._base.files import write_atomically, write_bytes
 from limbeck._base.version import __version__
 from limbeck.data import Dataset, TableColumns
+from limbeck.deploy.parity import ROUNDING
 from limbeck.deploy.sbom import sbom_of_bundle
 
 GOLDEN_INPUTS = 16
@@ -48,6 +49,8 @@ class BundleContents:
             precision.
         card: Text of the model card.
         columns: Columns of the rows of a table; None for other inputs.
+        scale: Standard deviation of each target of a regression, in which differences of golden
+            outputs are measured; None for classes.
     """
 
     name: str
@@ -62,6 +65,7 @@ class BundleContents:
     thresholds: Mapping[str, Mapping[str, float]]
     card: str
     columns: TableColumns | None = None
+    scale: Sequence[float] | None = None
 
 
 def write_bundle(folder: Path, contents: BundleContents) -> Path:
@@ -79,11 +83,15 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     for precision, content in contents.models.items():
         model = runtime.Model(content, precision, contents.class_names)
         logits[precision] = model.logits(contents.golden)
-        largest = float(np.abs(logits[precision]).max())
-        tolerances[precision] = TOLERANCES[precision] * max(1.0, largest)
+        largest, rounding = float(np.abs(logits[precision]).max()), 0.0
+        if contents.scale is not None:
+            values = logits[precision] / np.array(contents.scale)
+            largest = float(np.abs(values - values.mean(0)).max())
+            rounding = ROUNDING * float(np.abs(values).max())
+        tolerances[precision] = TOLERANCES[precision] * max(1.0, largest) + rounding
     golden = io.BytesIO()
     np.savez_compressed(golden, allow_pickle=False, inputs=contents.golden, **logits)
-    facts = {
+    facts: dict[str, Any] = {
         "format": runtime.FORMAT,
         "name": contents.name,
         "limbeck": __version__,
@@ -92,9 +100,12 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
         "default": contents.default,
         "thresholds": contents.thresholds,
     }
+    names = "labels"
+    if contents.scale is not None:
+        facts["scale"], names = list(contents.scale), "targets"
     files = {runtime.KINDS[precision]: model for precision, model in contents.models.items()}
     files |= {
-        runtime.LABELS: _json({"labels": list(contents.class_names)}),
+        runtime.LABELS: _json({names: list(contents.class_names)}),
         runtime.PREPROCESS: _json(_preprocess(contents)),
         runtime.METADATA: _json(facts),
         runtime.GOLDEN: golden.getvalue(),

@@ -126,20 +126,16 @@ def _validation_loss(results: Sequence[SeedResult], measure: MeasureKey) -> tupl
     return errors / len(results), nll / len(results)
 
 
-def check_is_classifier(data: Dataset, verb: str) -> None:
-    """Refuse language models where classifiers are expected.
+def check_has_one_answer(data: Dataset, verb: str) -> None:
+    """Refuse language models where models with one answer per input are expected.
 
     Args:
         data: Dataset of the run.
         verb: Verb of the command line, for the message.
 
     Raises:
-        ConfigError: If the dataset is text, or its labels are no classes.
+        ConfigError: If the dataset is text to continue.
     """
-    if not data.kind.has_classes:
-        raise ConfigError(
-            f"'limbeck {verb}' needs classifiers, but {data.name} is for {data.kind.description}."
-        )
     if data.positions is not None:
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is text. The students of this "

@@ -41,7 +41,7 @@ class CostModel:
             rebuild the model.
         onnx: Files by precision (``fp32``, ``int8``), each next to a ``labels.json``.
         macs: Multiply-adds for one input.
-        errors: Errors on the test split by precision.
+        errors: Errors on the test split by precision; None for a regression.
     """
 
     name: str
@@ -50,7 +50,7 @@ class CostModel:
     folders: Sequence[Path]
     onnx: Mapping[str, Sequence[Path]]
     macs: int
-    errors: Mapping[str, int]
+    errors: Mapping[str, int | None]
 
 
 def multiply_adds(model: nn.Module, example: Tensor) -> int:

@@ -16,7 +16,7 @@ from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
 from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
-from limbeck.deploy.choice import check_is_classifier, choose_student, describe_choice
+from limbeck.deploy.choice import check_has_one_answer, choose_student, describe_choice
 from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
 from limbeck.deploy.guarantees import find_thresholds
@@ -35,7 +35,7 @@ from limbeck.deploy.onnx_export import (
     quantize,
     to_onnx,
 )
-from limbeck.deploy.parity import Stage, check_same_outputs, check_similar_outputs, table
+from limbeck.deploy.parity import Stage, gate_of, table
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.calibration import fit_temperature
 from limbeck.evaluation.evaluate import predict
@@ -157,7 +157,7 @@ def export(
         ResourceError: If a library is missing.
     """
     options = options or ExportOptions()
-    check_is_classifier(data, "export")
+    check_has_one_answer(data, "export")
     check_onnx_is_installed()
     folder = RunFolder(run)
     check_results(folder, folder.summary)
@@ -178,10 +178,13 @@ def export(
     ):
         conversion = _convert(student, run_logits, data, options, temporary, advance)
         val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
-        temperature = fit_temperature(val_logits, labels)
-        thresholds = find_thresholds(
-            conversion.models, data, temperature, summary, options.adjusted
-        )
+        temperature = 1.0
+        thresholds: Mapping[str, Mapping[str, float]] = {name: {} for name in conversion.models}
+        if data.kind.has_classes:
+            temperature = fit_temperature(val_logits, labels)
+            thresholds = find_thresholds(
+                conversion.models, data, temperature, summary, options.adjusted
+            )
         facts = CardFacts(
             arm=arm,
             seed=seed,
@@ -205,6 +208,7 @@ def export(
             temperature=temperature,
             image=_is_image(data),
             columns=data.columns,
+            scale=data.target_scale,
             crop_border=data.crop_border,
             value_range=data.value_range,
             default=default_precision(conversion.models, golden_inputs(data), data.class_names),
@@ -260,16 +264,16 @@ def _convert(
         ExportError: If a stage fails.
     """
     test = data.open_test()
-    labels = test.labels.numpy()
+    gate = gate_of(data, share=options.int8_share)
     logits = _torch_logits(student, test.inputs)
-    stages = [check_same_outputs("student", logits, run_logits, labels)]
+    stages = [gate.check_same("student", logits, run_logits)]
     advance(0.1, "converting to ONNX")  # the longest step
 
     model = to_onnx(student, data.train.inputs[:2])
     models = {"fp32": model.SerializeToString(deterministic=True)}
     advance(0.7, "checking the ONNX model")
     fp32_logits = onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names)
-    stages.append(check_same_outputs("onnx fp32", fp32_logits, logits, labels))
+    stages.append(gate.check_same("onnx fp32", fp32_logits, logits))
     advance(0.8, "converting to 8 bits")
 
     note = ""
@@ -277,16 +281,7 @@ def _convert(
         small = quantize(model, calibration_inputs(data.train.inputs), folder)
         models["int8"] = small.SerializeToString(deterministic=True)
         int8_logits = onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
-        stages.append(
-            check_similar_outputs(
-                "onnx int8",
-                int8_logits,
-                fp32_logits,
-                labels,
-                share=options.int8_share,
-                class_names=data.class_names,
-            )
-        )
+        stages.append(gate.check_similar("onnx int8", int8_logits, fp32_logits))
         if not stages[-1].passed and options.int8 is None:
             del models["int8"], stages[-1]
             note = (

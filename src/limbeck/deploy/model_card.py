@@ -13,12 +13,15 @@ from limbeck.data import TableColumns
 from limbeck.deploy.calibration import operating_points
 from limbeck.deploy.parity import Stage
 from limbeck.evaluation.abstention import answers_of
+from limbeck.evaluation.measure import measure_of
 from limbeck.report.abstention import confidence
-from limbeck.report.formats import mean_and_sd, percent
+from limbeck.report.formats import FORMATS, digits, nats, percent, plural
+from limbeck.report.measure_wording import wording_of
 from limbeck.report.objectives import objective, optimizer
+from limbeck.report.overview import main_column
 from limbeck.report.wording import headlines
 from limbeck.run.manifest import Manifest
-from limbeck.run.summary import ArmResult, Summary
+from limbeck.run.summary import ArmResult, Summary, TeacherResult
 
 MAX_NAMES, MAX_ARMS, MAX_CLASSES, MAX_COLUMNS = 12, 20, 10, 100
 """Limits of the names of classes or categories in a list, of the arms, of the classes with recall,
@@ -66,6 +69,11 @@ class CardFacts:
         """Word for the inputs."""
         return "images" if self.columns is None else "rows"
 
+    @property
+    def has_classes(self) -> bool:
+        """Whether the student is a classifier, not a regression."""
+        return self.stages[0].squared_error is None
+
 
 def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
     """Write the text of ``model_card.md``.
@@ -102,14 +110,10 @@ def _introduction(
         origin = "trained by knowledge distillation"
     else:
         origin = "trained on labels, without a teacher (a control),"
-    samples = summary.data.test
-    errors = facts.stages[0].errors
-    names = facts.class_names
+    kind, result = _purpose(summary, entry, facts)
     parts = [
-        f"A classifier of {len(names):,} classes ({_first_names(names)}) with "
-        f"{entry.params:,} parameters ({_plain(entry.student)}), {origin} with limbeck "
-        f"{__version__}{_day(manifest)}. It makes {errors:,} errors on {samples:,} test samples "
-        f"(accuracy {percent(1 - errors / samples)})."
+        f"{kind} with {entry.params:,} parameters ({_plain(entry.student)}), {origin} with limbeck "
+        f"{__version__}{_day(manifest)}. {result}"
     ]
     if facts.adjusted:
         parts.append(
@@ -123,6 +127,25 @@ def _introduction(
         *_columns(facts),
     ]
     return parts
+
+
+def _purpose(summary: Summary, entry: ArmResult, facts: CardFacts) -> tuple[str, str]:
+    """What the model predicts, and how well."""
+    samples, names = summary.data.test, facts.class_names
+    if facts.has_classes:
+        errors = facts.stages[0].errors
+        return (
+            f"A classifier of {len(names):,} classes ({_first_names(names)})",
+            f"It makes {errors:,} errors on {samples:,} test samples (accuracy "
+            f"{percent(1 - errors / samples)}).",
+        )
+    metrics = next(seed.test for seed in entry.seeds if seed.seed == facts.seed)
+    unit = "" if len(names) == 1 else " standard deviations of the target"
+    return (
+        f"A regression of {plural(len(names), 'target')} ({_first_names(names)})",
+        f"On {samples:,} test samples its R² is {nats(getattr(metrics, 'r_squared', None))}, and "
+        f"its root mean squared error {digits(getattr(metrics, 'rmse', None))}{unit}.",
+    )
 
 
 def _columns(facts: CardFacts) -> list[str]:
@@ -184,14 +207,12 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
             f"{_plain(answers.kind)})."
         )
         if teacher is not None:
-            teacher_sentence = f"{teacher_sentence[:-1]}, {teacher.test.errors:,} test errors."
+            teacher_sentence = f"{teacher_sentence[:-1]}, {_result(summary, teacher)}."
     elif teacher is None:
         teacher_sentence = "There was no teacher."
     else:
         size = f"{teacher.params:,} parameters, " if teacher.params else ""
-        teacher_sentence = (
-            f"Teacher: {_plain(teacher.name)}, {size}{teacher.test.errors:,} test errors."
-        )
+        teacher_sentence = f"Teacher: {_plain(teacher.name)}, {size}{_result(summary, teacher)}."
     return (
         f"{teacher_sentence} Student: {_plain(entry.student)}, {entry.params:,} parameters. "
         f"Objective: {_plain(objective(entry.objective))}. {summary.epochs} epochs, "
@@ -200,8 +221,19 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
     )
 
 
+def _result(summary: Summary, teacher: TeacherResult) -> str:
+    """The test result of the teacher."""
+    measure = measure_of(summary)
+    if measure.is_integer:
+        return f"{teacher.test.errors:,} test errors"
+    return measure.sentence.format(value=measure.value(teacher.test))
+
+
 def _arms(summary: Summary, exported_arm: str) -> str:
-    rows = [["arm", "learns from", "test errors", "accuracy"]]
+    words = wording_of(summary)
+    measure, column = words.measure, main_column(words)
+    titles = ["test errors", "accuracy"] if measure.is_integer else ["squared error", "R²"]
+    rows = [["arm", "learns from", *titles]]
     for arm in summary.arms[:MAX_ARMS]:
         name = _plain(arm.name)
         if arm.name == exported_arm:
@@ -210,17 +242,35 @@ def _arms(summary: Summary, exported_arm: str) -> str:
             [
                 name,
                 _plain(objective(arm.objective)),
-                mean_and_sd(arm.mean.errors, arm.sd.errors),
-                percent(arm.mean.accuracy),
+                words.mean_and_sd(measure.value(arm.mean), measure.value(arm.sd)),
+                FORMATS[column.kind](getattr(arm.mean, column.key, None)),
             ]
         )
     return _table(rows)
 
 
 def _checks(summary: Summary, facts: CardFacts) -> list[str]:
-    stages = [["stage", "test errors", "largest difference of logits", "top class changed"]]
+    verb = "classified" if facts.has_classes else "predicted"
+    parts = [
+        "## Checks at export",
+        f"The student and each exported model {verb} all {summary.data.test:,} test samples.",
+        _table(_stages(facts)),
+        "`python run.py verify` repeats the check on a device with 16 generated inputs. The bundle "
+        "contains no sample of the data.",
+    ]
+    return [*parts, *_confidence(facts)] if facts.has_classes else parts
+
+
+def _stages(facts: CardFacts) -> list[list[str]]:
+    """The table of the stages of the export."""
+    if not facts.has_classes:
+        rows = [["stage", "squared error", "largest difference, standard deviations"]]
+        for stage in facts.stages:
+            rows.append([stage.name, f"{stage.squared_error:.4f}", f"{stage.max_difference:.2g}"])
+        return rows
+    rows = [["stage", "test errors", "largest difference of logits", "top class changed"]]
     for stage in facts.stages:
-        stages.append(
+        rows.append(
             [
                 stage.name,
                 f"{stage.errors:,}",
@@ -228,12 +278,11 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
                 f"{stage.class_changes:,}",
             ]
         )
+    return rows
+
+
+def _confidence(facts: CardFacts) -> list[str]:
     return [
-        "## Checks at export",
-        f"The student and each exported model classified all {summary.data.test:,} test samples.",
-        _table(stages),
-        "`python run.py verify` repeats the check on a device with 16 generated inputs. The bundle "
-        "contains no sample of the data.",
         "## Confidence",
         "Confidences are the softmax of the logits divided by "
         f"{facts.temperature:.3f}, a temperature fitted on the validation split. The model can "
@@ -272,17 +321,20 @@ def _coverage(facts: CardFacts) -> str:
 
 
 def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
+    always = "* The answer is always one of the classes above, even if none of them is right."
+    if not facts.has_classes:
+        always = "* The answer is always a number, without an interval that says how sure it is."
     parts = [
         "## Limits",
-        "* The answer is always one of the classes above, even if none of them is right.",
+        always,
         "* Accuracy is lower, by an unknown amount, on "
         f"{facts.inputs} that differ from the training data, such as {_differences(facts)}.",
     ]
     if is_distilled:
         parts.append("* It may have inherited mistakes and biases of its teacher.")
+    if facts.has_classes:
+        parts += ["* Classes with the lowest recall on the validation split:", _recall(facts)]
     parts += [
-        "* Classes with the lowest recall on the validation split:",
-        _recall(facts),
         "TODO: harm that a wrong answer can cause, groups on which it was not tested, and how "
         "it is monitored in use.",
     ]

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import torch
+
+from limbeck.data import Dataset
+from limbeck.evaluation.regression import squared_errors
 
 FP32_DIFFERENCE = 1e-4
 """Largest difference of logits, as a share of the sample's largest logit (of 1 at least)."""
@@ -11,6 +16,10 @@ ERROR_ALLOWANCE = 5
 """Additional errors that are always allowed, up to 1 % of all samples and 10 % of a class."""
 CLASS_SHARE = 0.01
 """Allowed share of additional errors in a class, if that is more."""
+ERROR_SHARE = 0.01
+"""Allowed share of additional squared error of a regression, if that is more."""
+ROUNDING = 1e-6
+"""Largest difference of values by rounding, as a share of their size."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,8 @@ class Stage:
         class_changes: Number of samples whose top class changed. Where no class may change, near
             ties are not counted.
         failures: Reasons why the stage fails, empty if it passes.
+        squared_error: Mean squared error on the test split, of a regression, whose differences are
+            in standard deviations of the targets; None for classes.
     """
 
     name: str
@@ -31,11 +42,118 @@ class Stage:
     max_difference: float
     class_changes: int
     failures: tuple[str, ...] = ()
+    squared_error: float | None = None
 
     @property
     def passed(self) -> bool:
         """Whether the model may be written."""
         return not self.failures
+
+
+class Gate(Protocol):
+    """Checks of the outputs of each stage on the test split."""
+
+    def check_same(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """Check that outputs are those of the stage before, up to rounding."""
+
+    def check_similar(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """Check that outputs are hardly worse than those of the stage before."""
+
+
+def gate_of(data: Dataset, *, share: float) -> Gate:
+    """Return the gate for the test split of a dataset.
+
+    Args:
+        data: Dataset of the run.
+        share: Allowed share of additional errors of an 8-bit model. 0 allows none.
+    """
+    labels = data.open_test().labels.numpy()
+    if data.target_scale is not None:
+        return ValueGate(labels, data.target_scale, share)
+    return ClassGate(labels, data.class_names, share)
+
+
+@dataclass(frozen=True)
+class ClassGate:
+    """Gate of a classifier.
+
+    Attributes:
+        labels: Integer labels, ``[N]``.
+        class_names: Names of the classes, in the order of the logits.
+        share: Allowed share of additional errors of an 8-bit model.
+    """
+
+    labels: np.ndarray
+    class_names: Sequence[str]
+    share: float
+
+    def check_same(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """See :func:`check_same_outputs`."""
+        return check_same_outputs(name, outputs, reference, self.labels)
+
+    def check_similar(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """See :func:`check_similar_outputs`."""
+        return check_similar_outputs(
+            name,
+            outputs,
+            reference,
+            self.labels,
+            share=self.share,
+            class_names=self.class_names,
+        )
+
+
+@dataclass(frozen=True)
+class ValueGate:
+    """Gate of a regression. Values are compared in standard deviations of their targets.
+
+    Attributes:
+        labels: Values of the test split, ``[N, D]``.
+        scale: Standard deviation of each target in the training split, ``[D]``.
+        share: Allowed share of additional squared error of an 8-bit model.
+    """
+
+    labels: np.ndarray
+    scale: Sequence[float]
+    share: float
+
+    def check_same(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """Check that values are equal up to rounding."""
+        allowed = FP32_DIFFERENCE + ROUNDING * np.abs(reference / np.array(self.scale))
+        distance = self._distance(outputs, reference)
+        failures: tuple[str, ...] = ()
+        if not (distance <= allowed).all():
+            failures = (f"values differ by up to {distance.max():.3g} standard deviations",)
+        return self._stage(name, outputs, distance, failures)
+
+    def check_similar(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """Check that the squared error is hardly larger."""
+        share = max(self.share, ERROR_SHARE) if self.share else 0.0
+        own, before = self._error(outputs), self._error(reference)
+        failures: tuple[str, ...] = ()
+        if not own <= before * (1 + share):  # NaN is larger
+            failures = (f"the squared error grows from {before:.4g} to {own:.4g}",)
+        return self._stage(name, outputs, self._distance(outputs, reference), failures)
+
+    def _distance(self, outputs: np.ndarray, reference: np.ndarray) -> np.ndarray:
+        distance: np.ndarray = np.abs(outputs.astype(np.float64) - reference)
+        return distance / np.array(self.scale)
+
+    def _error(self, outputs: np.ndarray) -> float:
+        values, labels = torch.from_numpy(outputs), torch.from_numpy(self.labels)
+        return float(squared_errors(values, labels, self.scale).mean())
+
+    def _stage(
+        self, name: str, outputs: np.ndarray, distance: np.ndarray, failures: tuple[str, ...]
+    ) -> Stage:
+        return Stage(
+            name,
+            errors=0,
+            max_difference=float(distance.max()),
+            class_changes=0,
+            failures=failures,
+            squared_error=self._error(outputs),
+        )
 
 
 def check_same_outputs(
@@ -141,6 +259,8 @@ def table(stages: Sequence[Stage], samples: int) -> str:
         stages: Stages of the export.
         samples: Number of test samples.
     """
+    if stages and stages[0].squared_error is not None:
+        return _value_table(stages, samples)
     rows = [("stage", f"errors of {samples:,}", "largest difference", "top class changed", "")]
     for stage in stages:
         result = "ok" if stage.passed else "; ".join(stage.failures)
@@ -153,15 +273,24 @@ def table(stages: Sequence[Stage], samples: int) -> str:
                 result,
             )
         )
+    return _aligned(rows)
+
+
+def _value_table(stages: Sequence[Stage], samples: int) -> str:
+    rows = [("stage", f"squared error on {samples:,}", "largest difference, sd", "")]
+    for stage in stages:
+        result = "ok" if stage.passed else "; ".join(stage.failures)
+        rows.append(
+            (stage.name, f"{stage.squared_error:.4f}", f"{stage.max_difference:.2g}", result)
+        )
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Align the cells of a table: the first and the last column to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
-    for name, errors, difference, class_changes, result in rows:
-        cells = [
-            name.ljust(widths[0]),
-            errors.rjust(widths[1]),
-            difference.rjust(widths[2]),
-            class_changes.rjust(widths[3]),
-            result,
-        ]
-        lines.append("  ".join(cells))
+    for name, *numbers, result in rows:
+        cells = [cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *cells, result]))
     return "\n".join(lines)

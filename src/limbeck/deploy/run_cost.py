@@ -12,7 +12,7 @@ from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
-from limbeck.deploy.choice import best_student, check_is_classifier
+from limbeck.deploy.choice import best_student, check_has_one_answer
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
 from limbeck.deploy.models_of_run import (
     Build,
@@ -76,7 +76,7 @@ def cost(
         DataError: If the dataset differs from the one the run used.
         ResourceError: If a library is missing or a measurement fails.
     """
-    check_is_classifier(data, "cost")
+    check_has_one_answer(data, "cost")
     check_onnx_is_installed()
     folder = RunFolder(run)
     check_results(folder, folder.summary)
@@ -121,8 +121,10 @@ def _has_model(summary: Summary) -> bool:
 
 def _check_models(folder: RunFolder, summary: Summary, arms: Sequence[Sequence[ArmResult]]) -> None:
     """Check all models before the first one is exported."""
-    paths = folder.teachers() if _has_model(summary) else []
-    check_model_folders(folder, [*paths, *(folder.student(*best_student(group)) for group in arms)])
+    paths = list(folder.teachers()) if _has_model(summary) else []
+    check_model_folders(
+        folder, [*paths, *(folder.student(*best_student(group, summary.measure)) for group in arms)]
+    )
 
 
 def _export_models(
@@ -139,7 +141,7 @@ def _export_models(
         models.append(exporter.export("teacher", members, folder.teachers()))
     advance(1)
     for number, group in enumerate(arms, start=2):
-        arm, seed = best_student(group)
+        arm, seed = best_student(group, summary.measure)
         path = folder.student(arm, seed)
         student = load_student(folder, path, arm, build)
         models.append(exporter.export(arm, [student], [path]))
@@ -189,8 +191,10 @@ class _Exporter:
             errors=errors,
         )
 
-    def _errors(self, precision: str, files: Sequence[Path]) -> int:
-        """Errors of the mean of all members on the test split."""
+    def _errors(self, precision: str, files: Sequence[Path]) -> int | None:
+        """Errors of the mean of all members on the test split; None for a regression."""
+        if not self.data.kind.has_classes:
+            return None
         from scipy.special import softmax
 
         test = self.data.open_test()

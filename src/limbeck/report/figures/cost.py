@@ -26,8 +26,8 @@ def results_by_cost(summary: Summary, cost: Cost) -> ReportFigure | None:
         The figure, or None if no model has a result.
     """
     words = wording_of(summary)
-    points = [(row, getattr(row, words.measure.key)) for row in cost.rows]
-    points = [(row, value) for row, value in points if is_number(value)]
+    values = [(row, getattr(row, words.measure.key, None)) for row in cost.rows]
+    points = [(row, value) for row, value in values if is_number(value)]
     if not points:
         return None
     colours = _colours([row for row, _ in points], summary)
