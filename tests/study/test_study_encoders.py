@@ -129,6 +129,13 @@ def test_the_classes_of_a_folder_are_matched_by_name(finished, data, tmp_path):
         torch.testing.assert_close(loaded.model(ids), theirs[:, [1, 0]])
 
 
+def test_a_teacher_that_does_not_learn_is_named(data, tmp_path):
+    plan = Teacher(model=bert, epochs=1, batch_size=64, optimizer=Optimizer(lr=1e-12))
+    with pytest.warns(LimbeckWarning, match=r"has not learned: .* as the answer to all") as record:
+        study_of(data, tmp_path / "run", teacher=plan, student=bert).fit_teacher()
+    assert "teacher.optimizer.lr (now 1e-12" in str(record[0].message)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -24,7 +24,7 @@ from limbeck.models import Normalized, Regressor, TableEncoder, TableModel
 from limbeck.models.normalizations import Normalization, check_normalization
 from limbeck.models.normalized import image_size
 from limbeck.study.from_teacher import StudentOfTeacher
-from limbeck.study.padding import mask_padding
+from limbeck.study.texts import prepare_for_texts
 from limbeck.teacher.outputs import TeacherOutputs
 from limbeck.teacher.signal import COMBINE
 from limbeck.training.optimizer import Optimizer
@@ -391,7 +391,7 @@ def build(
     if data.target_statistics is not None and outputs is None:
         model = Regressor(model, *data.target_statistics)
     if data.tokenizer is not None:
-        return mask_padding(model, data)
+        return prepare_for_texts(model, data)
     if encoder is not None:
         return TableModel(model, encoder)
     return Normalized(model, *data.statistics)

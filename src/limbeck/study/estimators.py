@@ -17,6 +17,7 @@ from limbeck.data.dataset import as_float
 from limbeck.data.randomness import random_order
 from limbeck.data.resampling import ResampledSplits
 from limbeck.study.arms import Teacher
+from limbeck.study.texts import features_of
 from limbeck.teacher.adapter import Adapter, adapter_of
 from limbeck.teacher.estimator import EstimatorTeacher, RegressionTeacher
 from limbeck.teacher.lookup import LookupTeacher, input_keys
@@ -98,8 +99,8 @@ def fit_estimators(plan: Teacher, splits: ResampledSplits) -> list[list[LookupTe
     estimator = build_estimator(plan, splits.data)
     inputs = torch.cat([splits.pool.inputs, splits.data.val.inputs, splits.data.test_inputs])
     # a blank input is the one that checks of a model use
-    inputs = torch.cat([inputs, torch.zeros_like(inputs[:1])])
-    keys = torch.cat([input_keys(as_float(part)) for part in inputs.split(BATCH)])
+    inputs = torch.cat([inputs, splits.data.blank(1).to(inputs.dtype)])
+    keys = _keys_of(inputs, splits.data)
     keys, first = _first_of_each(keys)
     fitting = _Fitting(estimator, splits.data, keys, inputs[first], plan.folds)
     teachers = []
@@ -126,6 +127,7 @@ class _Fitting:
     ):
         self.estimator, self.data, self.folds = estimator, data, folds
         self.keys, self.inputs = keys, inputs
+        self.features = features_of(data)
 
     def fit(self, train: Split, seed: int) -> LookupTeacher:
         """Fit a copy of the estimator on a training split, and record its answers."""
@@ -134,12 +136,12 @@ class _Fitting:
         if self.folds is not None:
             self._answer_by_folds(logits, train, seed)
         check_interrupt()
-        return LookupTeacher(teacher.name, self.keys, logits)
+        return LookupTeacher(teacher.name, self.keys, logits, padding=self.data.padding)
 
     def _answer_by_folds(self, logits: Tensor, train: Split, seed: int) -> None:
         """Replace the answers to training samples by those of fits without them."""
         assert self.folds is not None
-        keys = torch.cat([input_keys(as_float(part)) for part in train.inputs.split(BATCH)])
+        keys = _keys_of(train.inputs, self.data)
         rows = torch.searchsorted(self.keys, keys)
         unique = rows.unique()  # copies of a sample are in one fold
         folds = torch.empty(len(unique), dtype=torch.int64)
@@ -155,7 +157,7 @@ class _Fitting:
     def _fit_on(self, train: Split, seed: int) -> Adapter:
         from sklearn.base import clone
 
-        features = as_float(train.inputs).flatten(1).numpy()
+        features = self.features(as_float(train.inputs))
         try:
             estimator = clone(self.estimator)
             parameters = estimator.get_params()
@@ -173,7 +175,16 @@ class _Fitting:
             ) from error
         if not self.data.kind.has_classes:
             return RegressionTeacher(estimator)
-        return EstimatorTeacher(estimator, [str(number) for number in range(self.data.classes)])
+        numbers = [str(number) for number in range(self.data.classes)]
+        teacher = EstimatorTeacher(estimator, numbers)
+        teacher.features = self.features
+        return teacher
+
+
+def _keys_of(inputs: Tensor, data: Dataset) -> Tensor:
+    """Return the keys of inputs of a dataset, int64 ``[N]``."""
+    parts = inputs.split(BATCH)
+    return torch.cat([input_keys(as_float(part), data.padding) for part in parts])
 
 
 def _answers(teacher: Adapter, inputs: Tensor) -> Tensor:

@@ -24,11 +24,12 @@ from limbeck.study.arms import ArmPlan, Builder, Teacher, build
 from limbeck.study.checks import check_layers, check_plain_inputs, check_views
 from limbeck.study.estimators import build_estimator, fit_estimators, name_of_lookup, no_layers
 from limbeck.study.from_teacher import StudentOfTeacher, starts_from_teacher
-from limbeck.study.padding import mask_padding
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
 from limbeck.study.teacher_files import load_teachers
 from limbeck.study.teacher_form import check_loaded, check_tokens
+from limbeck.study.teacher_learning import warn_if_untaught
+from limbeck.study.texts import prepare_for_texts
 from limbeck.teacher.adapt import TeacherModels, as_models
 from limbeck.teacher.adapter import adapter_of, identify
 from limbeck.teacher.adapter_remedies import remedies_of
@@ -334,6 +335,7 @@ class TeacherSource:
         if task.diverged:
             _, _, reason = task.diverged[0]
             raise DivergedError(reason)
+        warn_if_untaught(task, self.data, plan)
 
     def _save(self, teachers: Sequence[Sequence[nn.Module]]) -> None:
         folders = chain.from_iterable(self._folders(teachers))
@@ -374,7 +376,7 @@ def _parts_of(teacher: object, data: Dataset) -> list[nn.Module | Teacher]:
     if isinstance(teacher, (str, Path, Teacher)):
         return [Teacher(source=[teacher])]
     models = as_models(teacher, data.class_names, has_classes=data.kind.has_classes)
-    return [mask_padding(model, data) for model in models]
+    return [prepare_for_texts(model, data) for model in models]
 
 
 def _builder(plan: Teacher) -> Builder:

@@ -1,7 +1,7 @@
 """Estimators of scikit-learn, XGBoost, LightGBM or CatBoost as teachers, also of regression."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -33,17 +33,27 @@ class RegressionEstimator(Protocol):
         """Return values ``[N]`` or ``[N, D]`` of features ``[N, F]``."""
 
 
+def rows_of(x: Tensor) -> np.ndarray:
+    """Return inputs ``[B, ...]`` as one row of floats per sample."""
+    rows = x.detach().flatten(1).cpu()
+    return rows.numpy() if rows.dtype == torch.float64 else rows.float().numpy()
+
+
 class _FittedModel(ProbedModel):
     """An estimator that answers features, which are inputs flattened to one row per sample.
 
     Args:
         estimator: Fitted estimator.
         method: Name of the method that answers.
+
+    Attributes:
+        features: Function from inputs ``[B, ...]`` to what the estimator takes.
     """
 
     def __init__(self, estimator: Any, method: str):
         super().__init__(_name(estimator))
         self.estimator, self.method = estimator, method
+        self.features: Callable[[Tensor], Any] = rows_of
 
     def description(self) -> str:
         """Class and settings of the estimator."""
@@ -56,12 +66,10 @@ class _FittedModel(ProbedModel):
         Raises:
             TeacherError: If it fails.
         """
-        inputs = x.detach().flatten(1).cpu()
-        if inputs.dtype != torch.float64:
-            inputs = inputs.float()
-        features = inputs.numpy()
+        features = self.features(x)
         expected = getattr(self.estimator, "n_features_in_", None)
-        if isinstance(expected, int) and expected != features.shape[1]:
+        has_rows = isinstance(features, np.ndarray)
+        if has_rows and isinstance(expected, int) and expected != features.shape[1]:
             raise TeacherError(
                 f"{self.name} was fitted on {expected} features, but an input of the data has "
                 f"{features.shape[1]} (shape {list(x.shape[1:])}, flattened). Fit it on the inputs "

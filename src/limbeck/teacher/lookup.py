@@ -20,15 +20,18 @@ class LookupTeacher(Adapter):
         name: Name of the model that gave the answers.
         keys: Keys of the inputs from :func:`input_keys`, int64 ``[N]``, ascending.
         logits: Answers, float32 ``[N, C]``.
+        padding: Id of the padding of texts, which is not part of them; None for other inputs.
     """
 
     keys: Tensor
     logits: Tensor
+    padding: Tensor | None
 
-    def __init__(self, name: str, keys: Tensor, logits: Tensor):
+    def __init__(self, name: str, keys: Tensor, logits: Tensor, *, padding: int | None = None):
         super().__init__(name)
         self.register_buffer("keys", keys)
         self.register_buffer("logits", logits)
+        self.register_buffer("padding", None if padding is None else torch.tensor(padding))
 
     @classmethod
     def from_weights(cls, name: str, weights: Mapping[str, Tensor], file: Path) -> "LookupTeacher":
@@ -57,7 +60,12 @@ class LookupTeacher(Adapter):
             raise UntrustedFileError(
                 f"{file} is damaged: expected ascending keys [N] and their answers [N, C]."
             )
-        return cls(name, keys, logits)
+        padding = weights.get("padding")
+        if padding is None:
+            return cls(name, keys, logits)
+        if padding.shape != () or padding.dtype != torch.int64:
+            raise UntrustedFileError(f"{file} is damaged: expected the id of a padding.")
+        return cls(name, keys, logits, padding=int(padding))
 
     def compute(self, x: Tensor) -> Tensor:
         """Look up the logits ``[B, C]`` of inputs ``[B, ...]``.
@@ -65,7 +73,7 @@ class LookupTeacher(Adapter):
         Raises:
             TeacherError: If an input has no answer.
         """
-        keys = input_keys(x)
+        keys = input_keys(x, None if self.padding is None else int(self.padding))
         rows = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
         if not torch.equal(self.keys[rows], keys):
             raise TeacherError(
@@ -76,11 +84,12 @@ class LookupTeacher(Adapter):
         return self.logits[rows].to(x.device)
 
 
-def input_keys(x: Tensor) -> Tensor:
+def input_keys(x: Tensor, padding: int | None = None) -> Tensor:
     """Return a key for each input: 64 bits of the BLAKE2b hash of its values in float32.
 
     Args:
         x: Inputs as models take them, ``[N, ...]``.
+        padding: Id of the padding of texts, which does not count; None for other inputs.
 
     Returns:
         int64 ``[N]``.
@@ -91,6 +100,7 @@ def input_keys(x: Tensor) -> Tensor:
     values = torch.where(values.isnan(), torch.nan, values)
     keys = []
     for row in values.numpy():
+        row = row if padding is None else row[row != padding]
         digest = hashlib.blake2b(row.tobytes(), digest_size=8).digest()
         keys.append(int.from_bytes(digest, "little", signed=True))
     return torch.tensor(keys, dtype=torch.int64)

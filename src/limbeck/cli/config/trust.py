@@ -59,6 +59,7 @@ BUILDERS = frozenset(
         "limbeck.models.TimmModel",
         "limbeck.models.TorchvisionModel",
         "limbeck.teacher.boosting.boosted_trees",
+        "limbeck.teacher.tfidf.tfidf_classifier",
         "limbeck.training.generator.Generated",
         "limbeck.training.loggers.tensorboard_logger",
     }
