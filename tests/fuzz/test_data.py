@@ -69,6 +69,65 @@ def test_tables_are_read_or_refused(count):
     fuzz(count, check_table, tables(), SETTINGS)
 
 
+# Tables of features -------------------------------------------------------------------------------
+
+CELLS = (
+    "",
+    "1",
+    "-2.5",
+    "1,5",
+    "1e50",
+    "inf",
+    "NaN",
+    "NA",
+    "?",
+    "x",
+    "X",
+    "3.0",
+    "2024-01-01",
+    "=1",
+)
+
+
+@st.composite
+def feature_tables(draw):
+    """A table of 30 rows with a number, a category, a number with gaps and a label."""
+    delimiter = draw(st.sampled_from([",", ";", "\t"]))
+    rows = [["age", "colour", "income", "label"]]
+    for n in range(30):
+        rows.append(
+            [str(20 + n), ("red", "blue")[n % 2], f"{n}.5" if n % 5 else "", "ab"[n // 2 % 2]]
+        )
+    cell = st.sampled_from(CELLS) | st.text(max_size=4)
+    places = st.tuples(st.integers(0, 30), st.integers(0, 3), cell)
+    for row, column, text in draw(st.lists(places, max_size=4)):
+        rows[row][column] = text
+    text = draw(st.sampled_from(ENDS)).join(map(delimiter.join, rows))
+    content = text.encode(draw(st.sampled_from(["utf-8", "utf-8", "utf-16"])), "replace")
+    return draw(changed_bytes(content)) if not draw(st.integers(0, 4)) else content
+
+
+TABLE_SETTINGS = st.dictionaries(
+    st.sampled_from(
+        ["label", "id", "split", "group", "categorical", "ignore", "task", "class_names", "test"]
+    ),
+    json_values | st.sampled_from(["age", "income", ["colour"], ["age"], "regression", "ordinal"]),
+    max_size=2,
+)
+
+
+def check_feature_table(folder, content, settings):
+    file = folder / "data.csv"
+    file.write_bytes(content)
+    attempt_call(folder, lambda: data.table(file, **{"label": "label", **settings}), str(settings))
+    assert snapshot(folder) == {"data.csv": content}
+
+
+@examples(0.05)
+def test_tables_of_features_are_read_or_refused(count):
+    fuzz(count, check_feature_table, feature_tables(), TABLE_SETTINGS)
+
+
 # Images -------------------------------------------------------------------------------------------
 
 

@@ -323,6 +323,12 @@ def test_names_of_people_are_no_categories(read, monkeypatch):
     assert read(rows, label="y", ignore=["name"]).columns.names == ("x",)
 
 
+def test_many_categories_are_a_warning(read):
+    rows = ["day,x,y", *(f"2024-01-{n // 2:02},{n * n},{n % 2}" for n in range(2, 62))]
+    with pytest.warns(match=r"column day has 2\d categories in \d\d training rows, .*data\.group="):
+        read(rows, label="y")
+
+
 def test_many_different_values_have_to_be_numbers(read, monkeypatch):
     expected = read(lines()).digest()
     monkeypatch.setattr("limbeck.data.tables.values.MAX_TEXTS", 8)

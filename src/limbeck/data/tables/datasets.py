@@ -33,6 +33,8 @@ _UNNAMED = re.compile(r"(Unnamed: \d+)?")
 """Names of columns that have none, such as the index of a data frame in a CSV file."""
 MIN_ROW_NUMBERS = 20
 """Smallest number of rows in which whole numbers one after the other are no chance."""
+MIN_NAMES, MAX_SHARE = 20, 0.2
+"""Number of categories, and their share of the training rows, above which they may be names."""
 MIN_NUMBERS = 10
 """Smallest number of different numbers in a column whose texts may be mistakes."""
 
@@ -293,6 +295,13 @@ def _inputs(rows: TableRows, is_train: np.ndarray) -> tuple[TableColumns, Tensor
         kinds.append(codes.categories)
         arrays.append(codes.values)
         unknown += [f"{column.name} {category}" for category in codes.unknown]
+        if len(codes.categories) > max(MIN_NAMES, MAX_SHARE * is_train.sum()):
+            _warn(
+                f"{rows.where}: column {column.name} has {len(codes.categories)} categories in "
+                f"{is_train.sum():,} training rows, so a model learns little about each. If they "
+                "are names or dates, leave the column out with data.ignore=, or keep the rows of "
+                "each in one split with data.group=."
+            )
     if unknown:
         _warn(
             f"{rows.where}: {len(unknown)} categories are in no training row, so they count as "
