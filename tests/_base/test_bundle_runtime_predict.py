@@ -212,7 +212,7 @@ def test_arrays_are_inputs_too(tmp_path):
         (["predict", "{}", "--top", "4"], 2, "from 1 to 3"),
         (["predict", "{}", "--abstain", "2"], 2, "from 0 to 1"),
         (["predict", "{}/none"], 3, "cannot be read"),
-        (["predict"], 2, "required"),
+        (["predict"], 2, "Pass at least one file or folder"),
         (["nonsense"], 2, "invalid choice"),
         (["predict", "{}", "--out", "/nowhere/x.csv"], 2, "/nowhere does not exist"),
         (["predict", "{}", "--format", "xml"], 2, "invalid choice"),

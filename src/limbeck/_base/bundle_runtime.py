@@ -5,6 +5,7 @@ and runs no code that comes with a model::
 
     python BUNDLE/run.py verify
     python BUNDLE/run.py predict photo.png folder --top 3
+    python BUNDLE/run.py predict --text "a lovely film"
     python BUNDLE/run.py predict rows.csv
 
 Exit codes: 0 success, 2 wrong arguments, 3 some inputs cannot be read, 6 ONNX Runtime is missing,
@@ -20,6 +21,7 @@ if __name__ == "__main__":  # a bundle is data: no other file in its folder is i
     sys.path = [path for path in sys.path if os.path.realpath(path or ".") != _here]
 
 import argparse
+import base64
 import codecs
 import contextlib
 import csv
@@ -39,7 +41,7 @@ import unicodedata
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, TextIO
 
@@ -970,6 +972,10 @@ class CsvFile:
         return first
 
 
+class Text(str):
+    """A text to classify, in place of the path of a file."""
+
+
 class Sample(NamedTuple):
     """One input to predict.
 
@@ -1078,6 +1084,216 @@ def _find_delimiter(header: str, columns: Collection[str]) -> str:
 def _split_line(line: str, delimiter: str) -> list[str]:
     """Return the values of a line, without the white space around them."""
     return [value.strip() for value in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+# Texts --------------------------------------------------------------------------------------------
+
+TOKENIZER = "tokenizer.json"
+MAX_TOKENIZER_BYTES, MAX_TOKENS = 64 << 20, 1 << 20
+"""Largest size of a tokenizer, and largest number of its tokens."""
+MAX_STEPS, MAX_GROWTH = 64, 1024
+"""Largest number of normalizers, pre-tokenizers or decoders, and largest factor by which all of
+them together may lengthen a text.
+"""
+TEXT_SECONDS, CHARACTERS_PER_SECOND = 10.0, 10_000
+"""Time that a tokenizer may take for any text, and rate for longer texts."""
+TEXT_SUFFIX = ".txt"
+"""Suffix of files that contain one text."""
+MAX_TEXT_FILE_BYTES = 64 << 20
+MULTIPLE = 8
+"""Lengths of batches of texts are multiples of it."""
+_TOKENIZER_PARTS = (("normalizer", "pre_tokenizer"), ("decoder",))
+"""Parts of a tokenizer that lengthen a text one after the other."""
+_INNER_STEPS = ("normalizers", "pretokenizers", "decoders")
+Encode = Callable[[Sequence[str]], list[int]]
+"""Function from a text, or two, to token ids."""
+
+
+def tokenizer_fault(content: Any, where: str) -> str | None:
+    """Return what may take too much time or memory in a tokenizer; None if nothing does.
+
+    Args:
+        content: Content of ``tokenizer.json``.
+        where: Path of the file, for messages.
+    """
+    for names in _TOKENIZER_PARTS:
+        steps = [step for name in names for step in _tokenizer_steps(content.get(name))]
+        if len(steps) > MAX_STEPS:
+            return (
+                f"{where} has {len(steps):,} parts in its {' and '.join(names)}; expected at most "
+                f"{MAX_STEPS}."
+            )
+        growth = math.prod(map(_growth_of, steps))
+        if growth > MAX_GROWTH:
+            return (
+                f"The {' and '.join(names)} of {where} may make a text {growth:,.0f} times as "
+                f"long; expected at most {MAX_GROWTH:,} times."
+            )
+    return None
+
+
+def largest_id(content: Any) -> int:
+    """Return the largest id of a token in ``tokenizer.json``, for which the library makes room.
+
+    Args:
+        content: Content of the file, of any form.
+    """
+    model = content.get("model") if isinstance(content, dict) else None
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    ids = [-1]
+    if isinstance(vocabulary, dict):
+        ids += [number for number in vocabulary.values() if isinstance(number, int)]
+    elif isinstance(vocabulary, list):  # of pairs of a token and its score
+        ids.append(len(vocabulary) - 1)
+    added = content.get("added_tokens") if isinstance(content, dict) else None
+    for token in added if isinstance(added, list) else []:
+        if isinstance(token, dict) and isinstance(token.get("id"), int):
+            ids.append(token["id"])
+    return max(ids)
+
+
+def byte_encoder(length: int) -> Encode:
+    """Return the encoder of texts as bytes, with a byte 0 between two texts."""
+    return lambda parts: list(b"\0".join(part.encode() for part in parts)[:length])
+
+
+def library_encoder(content: bytes, where: str, length: int) -> Encode:
+    """Return the encoder of a ``tokenizer.json``, with its special tokens.
+
+    Args:
+        content: Content of the file.
+        where: Path of the file, for messages.
+        length: Largest number of tokens of a text.
+
+    Raises:
+        BundleError: If it is damaged, or may take too much time or memory.
+        MissingLibraryError: If the package ``tokenizers`` is not installed.
+    """
+    try:
+        import tokenizers
+    except ImportError:
+        raise MissingLibraryError(
+            "Texts are encoded with the package tokenizers, which is not installed: pip install "
+            "tokenizers"
+        ) from None
+    try:
+        description = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where} is damaged ({_one_line(error)}).") from None
+    if not isinstance(description, dict) or largest_id(description) >= MAX_TOKENS:
+        raise BundleError(f"{where} is no {TOKENIZER}, or has more than {MAX_TOKENS:,} tokens.")
+    if fault := tokenizer_fault(description, where):
+        raise BundleError(f"{fault}")
+
+    def load() -> Any:
+        tokenizer = tokenizers.Tokenizer.from_str(content.decode())
+        tokenizer.encode_special_tokens = True
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(length)
+        return tokenizer
+
+    tokenizer = _in_time(load, len(content), where)
+
+    def encode(parts: Sequence[str]) -> list[int]:
+        size = sum(map(len, parts))
+        ids: list[int] = _in_time(lambda: tokenizer.encode(*parts).ids, size, where)
+        return ids[:length]
+
+    return encode
+
+
+def _in_time(function: Callable[[], Any], size: int, where: str) -> Any:
+    """Call a function of the package ``tokenizers`` in a thread, which is left if it hangs.
+
+    Its regular expressions may backtrack forever, and Python cannot stop Rust.
+    """
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:  # a panic of Rust is not an Exception in Python
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(max(TEXT_SECONDS, size / CHARACTERS_PER_SECOND))
+    if not results:
+        reason = _one_line(errors[0]) if errors else "it takes too long"
+        raise BundleError(f"{where} cannot encode a text ({reason}).")
+    return results[0]
+
+
+def read_text_file(file: Path) -> str:
+    """Read a file that contains one text in UTF-8.
+
+    Raises:
+        InputError: If it cannot be read, is too large or is no text.
+    """
+    try:
+        with open_file(file) as stream:
+            content = stream.read(MAX_TEXT_FILE_BYTES + 1)
+        if len(content) > MAX_TEXT_FILE_BYTES:
+            raise ValueError(f"larger than {MAX_TEXT_FILE_BYTES >> 20} MiB")
+        return content.decode("utf-8-sig").strip()
+    except FileNotFoundError:
+        raise InputError(f"{file} (missing)") from None
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise
+        raise InputError(f"{file} ({error.strerror})") from None
+    except ValueError as error:
+        raise InputError(f"{file} (no text in UTF-8: {_one_line(error)})") from None
+
+
+def _tokenizer_steps(part: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the steps of a part of a tokenizer, those of sequences included."""
+    if isinstance(part, list):
+        for step in part:
+            yield from _tokenizer_steps(step)
+    elif isinstance(part, dict):
+        yield part
+        for name in _INNER_STEPS:
+            yield from _tokenizer_steps(part.get(name))
+
+
+def _growth_of(step: Mapping[str, Any]) -> float:
+    """Compute the largest factor by which a step lengthens a text, in bytes."""
+    kind = step.get("type")
+    if kind == "Replace":
+        return _replacement_growth(step.get("pattern"), _size_of_text(step.get("content")))
+    if kind == "Prepend":
+        return max(1, _size_of_text(step.get("prepend")))
+    if kind == "Metaspace":
+        return max(1, _size_of_text(step.get("replacement")))
+    if kind == "Precompiled":
+        return _charsmap_growth(step.get("precompiled_charsmap"))
+    return 2 if kind == "ByteLevel" else 1
+
+
+def _replacement_growth(pattern: Any, size: int) -> float:
+    literal = pattern.get("String") if isinstance(pattern, dict) else pattern
+    if isinstance(literal, str) and literal:
+        return max(1.0, size / _size_of_text(literal))
+    return 1 + size  # a regular expression may match the empty text before each character
+
+
+def _charsmap_growth(charsmap: Any) -> float:
+    """Compute the length of the longest replacement of SentencePiece's table of characters.
+
+    The table is the size of a search tree, the tree, and the replacements, which end with 0.
+    """
+    try:
+        content = base64.b64decode(charsmap)
+    except (ValueError, TypeError):
+        return 1  # the library refuses it
+    replacements = content[4 + int.from_bytes(content[:4], "little") :].split(b"\0")
+    return max(1, *map(len, replacements))
+
+
+def _size_of_text(text: Any) -> int:
+    return len(text.encode("utf-8", "replace")) if isinstance(text, str) else 0
 
 
 # Folders ------------------------------------------------------------------------------------------
@@ -1282,7 +1498,84 @@ class Bundle:
     @property
     def reads_tables(self) -> bool:
         """Whether inputs are the rows of CSV files."""
-        return self.preprocess["kind"] == "table"
+        return self.preprocess["kind"] in ("table", "text")
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether inputs are texts."""
+        return self.preprocess["kind"] == "text"
+
+    def text_encoder(self) -> Encode:
+        """Return the function from a text, or the texts of a pair, to token ids.
+
+        Raises:
+            BundleError: If the tokenizer is damaged.
+            MissingLibraryError: If the package ``tokenizers`` is needed and not installed.
+        """
+        (length,) = self.shape
+        if self.preprocess["tokenizer"] == "bytes":
+            return byte_encoder(length)
+        return library_encoder(self.read(TOKENIZER), f"{self.path}: {TOKENIZER}", length)
+
+    def texts(self, texts: Sequence[str], files: Sequence[Path]) -> Iterator["Sample"]:
+        """Encode texts, files of one text each (``.txt``) and the rows of CSV files.
+
+        Args:
+            texts: Texts of the command line, each a sample.
+            files: Files to read.
+
+        Raises:
+            InputError: If a table is damaged or lacks a column.
+            RuntimeFailure: If the bundle reads pairs, and there is a single text.
+        """
+        encode = self.text_encoder()
+        names = [column["name"] for column in self.preprocess["columns"]]
+        singles = [file for file in files if file.suffix.lower() == TEXT_SUFFIX]
+        if len(names) > 1 and (texts or singles):
+            raise RuntimeFailure(
+                f"The model reads pairs of texts. Put them into a CSV file with the columns "
+                f"{_list_some(names)}."
+            )
+        tables = {file: self.open_table(file) for file in files if file not in singles}
+        for number, text in enumerate(texts, 1):
+            yield self._sample_of([text], Path("text"), number, encode)
+        for file in files:
+            if file in tables:
+                for line, cells in tables[file].rows(names):
+                    yield self._sample_of(cells, file, line, encode)
+                continue
+            try:
+                text = read_text_file(file)
+            except InputError as error:
+                yield Sample(file, None, None, str(error))
+            else:
+                yield self._sample_of([text], file, None, encode)
+
+    def _sample_of(
+        self, parts: Sequence[str], file: Path, line: int | None, encode: Encode
+    ) -> "Sample":
+        """Encode one text, or a pair."""
+        place = str(file) if line is None else f"{file}, line {line}"
+        try:
+            if not all(part.strip() for part in parts):
+                raise ValueError("an empty text")
+            ids = encode([part.encode("utf-8", "replace").decode() for part in parts])
+            if not ids:
+                raise ValueError("the tokenizer finds no token in it")
+            return Sample(file, line, np.array(ids, np.int32), "")
+        except ValueError as error:
+            return Sample(file, line, None, f"{place} ({_one_line(error)})")
+
+    def stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Stack inputs to a batch; texts are padded to the longest."""
+        if not self.reads_texts:
+            return np.stack(arrays)
+        longest = max(map(len, arrays))
+        width = min(self.shape[0], -(-longest // MULTIPLE) * MULTIPLE)
+        rows = np.full((len(arrays), width), self.preprocess["padding"], np.int32)
+        for row, ids in zip(rows, arrays, strict=True):
+            row[: len(ids)] = ids
+        return rows
 
     def open_table(self, path: Path) -> CsvFile:
         """Open a CSV file that has the columns of the bundle, in any order and among others.
@@ -1409,6 +1702,8 @@ class Bundle:
 
     def _check_size(self, name: str, size: int) -> None:
         max_bytes = MAX_MODEL_BYTES if name.endswith((".onnx", ".npz")) else MAX_TEXT_BYTES
+        if name == TOKENIZER:
+            max_bytes = MAX_TOKENIZER_BYTES
         if size > max_bytes:
             raise self._error(f"{name} is larger than {max_bytes >> 20} MiB")
 
@@ -1582,6 +1877,8 @@ def _is_preprocess(content: dict[str, Any]) -> bool:
         return False
     if content.get("kind") == "array":
         return content.get("dtype") in ("uint8", "float32")
+    if content.get("kind") == "text":
+        return _is_texts(content, shape)
     if content.get("kind") == "table":
         return _is_columns(content.get("columns")) and shape == [len(content["columns"])]
     if content.get("kind") != "image" or not isinstance(content.get("crop_border"), bool):
@@ -1589,6 +1886,18 @@ def _is_preprocess(content: dict[str, Any]) -> bool:
     if not _is_range(content.get("value_range")):
         return False
     return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def _is_texts(content: dict[str, Any], shape: list[int]) -> bool:
+    """Whether settings describe texts: their length, padding, tokenizer and columns."""
+    columns, padding = content.get("columns"), content.get("padding")
+    if not isinstance(columns, list) or not all(isinstance(column, dict) for column in columns):
+        return False
+    if not _is_names([column.get("name") for column in columns]) or len(columns) not in (1, 2):
+        return False
+    if content.get("tokenizer") not in ("bytes", TOKENIZER) or len(shape) != 1:
+        return False
+    return type(padding) is int and 0 <= padding <= MAX_TOKENS
 
 
 def _is_columns(columns: Any) -> bool:
@@ -1729,13 +2038,14 @@ def predict(
     invert: bool = False,
     out: TextIO | None = None,
 ) -> int:
-    """Answer images, or the rows of tables, and write a table of classes or values.
+    """Answer images, texts or the rows of tables, and write a table of classes or values.
 
     Args:
         bundle_path: Folder or zip file of the bundle.
-        paths: Image files, or CSV files if the bundle reads tables, and folders of them, with their
-            subfolders. Every file in a folder, or every row of its files, has a row of the table;
-            see :func:`files_below` for those that are skipped.
+        paths: Image files, or CSV files if the bundle reads tables or texts (of texts also ``.txt``
+            files of one text), and folders of them, with their subfolders. Every file in a folder,
+            or every row of its files, has a row of the table; see :func:`files_below` for those
+            that are skipped. A :class:`Text` is classified itself.
         model: Kind of model, ``fp32`` or ``int8``; None for the bundle's default.
         top: Number of classes to list for each input.
         table_format: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
@@ -1759,10 +2069,17 @@ def predict(
         classes = len(bundle.labels)
         raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
     least_confidence = _least_confidence(bundle, model or bundle.default_kind, abstain)
-    files = _input_files(paths)
+    texts = [path for path in paths if isinstance(path, Text)]
+    paths = [path for path in paths if not isinstance(path, Text)]
+    if texts and not bundle.reads_texts:
+        kind = bundle.preprocess["kind"]
+        raise RuntimeFailure(f"--text is for a model of texts, but this one reads {kind} files.")
+    files = _input_files(paths) if paths or not texts else []
     session = bundle.load(model)
     samples: Iterator[Sample]
-    if bundle.reads_tables:
+    if bundle.reads_texts:
+        samples = bundle.texts(texts, files)
+    elif bundle.reads_tables:
         tables = [bundle.open_table(file) for file in files]
         samples = itertools.chain.from_iterable(map(bundle.rows, tables))
     else:
@@ -1778,7 +2095,8 @@ def predict(
     batch_size = max(1, min(BATCH_SIZE, MAX_VALUES // math.prod(bundle.shape)))
     count = 0
     while batch := list(itertools.islice(samples, batch_size)):
-        answers = _answers(batch, session.confidences if bundle.scale is None else session.logits)
+        answer_batch = session.confidences if bundle.scale is None else session.logits
+        answers = _answers(bundle, batch, answer_batch)
         for sample, answer in zip(batch, answers, strict=True):
             if answer is None:
                 table.write_error(sample)
@@ -1822,7 +2140,7 @@ def _check_values(top: int, abstain: float | str) -> None:
 
 
 def _answers(
-    batch: list[Sample], answer: Callable[[np.ndarray], np.ndarray]
+    bundle: Bundle, batch: list[Sample], answer: Callable[[np.ndarray], np.ndarray]
 ) -> list[np.ndarray | None]:
     """Return the answer to each sample; None where there is none, with the reason in it."""
     rows = [row for row, sample in enumerate(batch) if sample.array is not None]
@@ -1830,7 +2148,7 @@ def _answers(
     if not rows:
         return answers
     arrays = [array for sample in batch if (array := sample.array) is not None]
-    for row, outputs in zip(rows, answer(np.stack(arrays)), strict=True):
+    for row, outputs in zip(rows, answer(bundle.stack(arrays)), strict=True):
         if np.isfinite(outputs).all():
             answers[row] = outputs
         else:
@@ -1932,7 +2250,7 @@ class _Table:
     def _place(self, sample: Sample) -> dict[str, Any]:
         file = str(sample.file)
         place = {"file": file if self._csv is None else csv_cell(file)}
-        return place if sample.line is None else {**place, "line": sample.line}
+        return {**place, "line": sample.line} if "line" in self._names else place
 
 
 class _ValueTable(_Table):
@@ -2032,7 +2350,7 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     """
     descriptions = {
         "verify": "check the files of a bundle and its outputs on this device",
-        "predict": "classify images, or the rows of tables, with a bundle",
+        "predict": "classify images, texts or the rows of tables with a bundle",
     }
     top = _Parser(program, description="Check or use an exported model.")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -2051,8 +2369,10 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         text = f"file of the signature (default: {SIGNATURE} in the bundle)"
         add("--signature", type=Path, metavar="FILE", help=text)
     add = parsers["predict"].add_argument
-    text = "image files, or CSV files for a model of tables, and folders of them"
-    add("paths", nargs="+", metavar="FILE", help=text)
+    text = "image files, or CSV files for a model of tables or texts, and folders of them"
+    add("paths", nargs="*", metavar="FILE", help=text)
+    text = "a text to classify; may be repeated"
+    add("--text", action="append", default=[], metavar="TEXT", dest="texts", help=text)
     help_model = "kind of model; by default the one that was best at export"
     add("--model", choices=list(KINDS), help=help_model)
     add("--top", type=int, default=1, metavar="K", help="list the K most likely classes")
@@ -2074,10 +2394,15 @@ def _execute(
             check = check_signature(arguments)
         print("\n".join(map(printable, verify(bundle_path, check))), flush=True)
         return
+    has_files = arguments.paths or not arguments.texts
+    files = _input_files(arguments.paths) if has_files else []
     with _open_table(arguments.out, arguments.paths) as out:
         failures = predict(
             bundle_path,
-            [file for file in _input_files(arguments.paths) if not _is_same(file, arguments.out)],
+            [
+                *map(Text, arguments.texts),
+                *[file for file in files if not _is_same(file, arguments.out)],
+            ],
             model=arguments.model,
             top=arguments.top,
             table_format=arguments.format,

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock, Thread
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from limbeck._base.errors import DataError, UntrustedFileError
 
@@ -54,26 +54,6 @@ def call_tokenizer(function: Callable[[], Result], size: int, where: str) -> Res
     if errors:
         _raise(errors[0], where)
     return results[0]
-
-
-def largest_id(content: Any) -> int:
-    """Return the largest id of a token in ``tokenizer.json``, for which the library makes room.
-
-    Args:
-        content: Content of the file, of any form.
-    """
-    model = content.get("model") if isinstance(content, dict) else None
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    ids = [-1]
-    if isinstance(vocabulary, dict):
-        ids += [number for number in vocabulary.values() if isinstance(number, int)]
-    elif isinstance(vocabulary, list):  # of pairs of a token and its score
-        ids.append(len(vocabulary) - 1)
-    added = content.get("added_tokens") if isinstance(content, dict) else None
-    for token in added if isinstance(added, list) else []:
-        if isinstance(token, dict) and isinstance(token.get("id"), int):
-            ids.append(token["id"])
-    return max(ids)
 
 
 def _raise(error: BaseException, where: str) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 HELP = {
     "verify": "check the files of a bundle and its outputs on this device",
-    "predict": "classify images with a bundle",
+    "predict": "classify images, texts or the rows of tables with a bundle",
 }
 
 

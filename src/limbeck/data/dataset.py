@@ -75,6 +75,7 @@ class Dataset:
         value_range: Lowest and highest value of image files with more than 8 bits, which became 0
             and 255; None if there were none.
         tokenizer: Tokenizer of a text; None for other inputs.
+        text_columns: Column of texts in the user's table, or two columns of pairs.
         columns: Columns of a table; None for other inputs.
 
     Raises:
@@ -85,6 +86,7 @@ class Dataset:
     crop_border: bool = False
     value_range: tuple[float, float] | None = None
     tokenizer: Tokenizer | None = None
+    text_columns: tuple[str, ...] = ("text",)
     columns: TableColumns | None = None
 
     def __init__(
@@ -127,12 +129,9 @@ class Dataset:
         )
 
     def _set_splits(self, train: Split, val: Split, test: Split) -> None:
-        self.train, self.val, self._test = train, val, test
+        splits = [replace(split, padding=self.padding) for split in (train, val, test)]
+        self.train, self.val, self._test = splits
         self.test_size = len(test)
-        if self.padding is not None:
-            self.train = replace(train, padding=self.padding)
-            self.val = replace(val, padding=self.padding)
-            self._test = replace(test, padding=self.padding)
 
     @classmethod
     def from_splits(
@@ -293,7 +292,7 @@ class Dataset:
     @property
     def padding(self) -> int | None:
         """Id of the padding at the end of texts of one class each; None for other inputs."""
-        if self.tokenizer is None or self.positions is not None:
+        if self.tokenizer is None or self.task == "next_token":
             return None
         return self.tokenizer.padding
 

@@ -17,8 +17,9 @@ from limbeck._base import bundle_runtime as runtime
 from limbeck._base.files import write_atomically, write_bytes
 from limbeck._base.version import __version__
 from limbeck.data import Dataset, TableColumns
+from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.deploy.parity import ROUNDING
-from limbeck.deploy.sbom import sbom_of_bundle
+from limbeck.deploy.sbom import RUNTIME_PACKAGES, sbom_of_bundle
 
 GOLDEN_INPUTS = 16
 MISSING_SHARE = 0.25
@@ -51,6 +52,7 @@ class BundleContents:
         columns: Columns of the rows of a table; None for other inputs.
         scale: Standard deviation of each target of a regression, in which differences of golden
             outputs are measured; None for classes.
+        texts: Texts as inputs; None for other inputs.
     """
 
     name: str
@@ -66,6 +68,27 @@ class BundleContents:
     card: str
     columns: TableColumns | None = None
     scale: Sequence[float] | None = None
+    texts: "TextInputs | None" = None
+
+
+@dataclass(frozen=True)
+class TextInputs:
+    """Texts as inputs of a model.
+
+    Attributes:
+        tokenizer: Tokenizer of the texts.
+        columns: Column of the texts in a table, or two columns of pairs.
+    """
+
+    tokenizer: Tokenizer
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, data: Dataset) -> "TextInputs | None":
+        """Return the inputs of a dataset; None if they are no texts."""
+        if data.tokenizer is None or data.padding is None:
+            return None
+        return cls(data.tokenizer, data.text_columns)
 
 
 def write_bundle(folder: Path, contents: BundleContents) -> Path:
@@ -112,9 +135,13 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
         runtime.CARD: contents.card.encode(),
         "run.py": Path(runtime.__file__).read_bytes(),
     }
+    packages = list(RUNTIME_PACKAGES)
+    if contents.texts is not None and contents.texts.tokenizer.file is not None:
+        files[runtime.TOKENIZER] = contents.texts.tokenizer.file.encode()
+        packages.append("tokenizers")
     models = {name: files[name] for name in files if name.endswith(".onnx")}
     others = {name: files[name] for name in files if name not in (*models, runtime.CARD)}
-    files[SBOM] = sbom_of_bundle(contents.name, models, others)
+    files[SBOM] = sbom_of_bundle(contents.name, models, others, packages)
     files[runtime.SUMS] = _checksums(files)
     for name, content in files.items():
         write_bytes(folder / name, content)
@@ -134,6 +161,8 @@ def _preprocess(contents: BundleContents) -> dict[str, Any]:
     shape = list(contents.golden.shape[1:])
     if contents.columns is not None:
         return _preprocess_rows(contents.columns)
+    if contents.texts is not None:
+        return _preprocess_texts(contents.texts, shape)
     if not contents.image:
         return {"kind": "array", "shape": shape, "dtype": str(contents.golden.dtype)}
     return {
@@ -158,6 +187,19 @@ def _preprocess_rows(columns: TableColumns) -> dict[str, Any]:
         "values": "numbers, codes of categories from 0, NaN for missing values; the model "
         "standardises and encodes them",
         "columns": [{"name": name, "categories": categories} for name, categories in pairs],
+    }
+
+
+def _preprocess_texts(texts: TextInputs, shape: list[int]) -> dict[str, Any]:
+    return {
+        "kind": "text",
+        "shape": shape,
+        "dtype": "int32",
+        "values": "token ids of texts with special tokens, cut to this length; shorter texts of a "
+        "batch are padded at their end",
+        "padding": texts.tokenizer.padding,
+        "tokenizer": "bytes" if texts.tokenizer.file is None else runtime.TOKENIZER,
+        "columns": [{"name": name} for name in texts.columns],
     }
 
 
@@ -188,9 +230,9 @@ def golden_inputs(data: Dataset, count: int = GOLDEN_INPUTS) -> np.ndarray:
     """Generate inputs for comparing devices, without using any sample of the dataset.
 
     Images are black, white, a horizontal and a vertical ramp, then smooth blobs with increasing
-    noise. Other inputs are normally distributed, with the training inputs' mean and standard
-    deviation. Rows of a table have these of each column, any of its categories, and missing values
-    where the training rows have some.
+    noise. Texts are random tokens. Other inputs are normally distributed, with the training inputs'
+    mean and standard deviation. Rows of a table have these of each column, any of its categories,
+    and missing values where the training rows have some.
 
     Args:
         data: Dataset that defines the shape and type of the inputs.
@@ -201,11 +243,26 @@ def golden_inputs(data: Dataset, count: int = GOLDEN_INPUTS) -> np.ndarray:
     """
     generator = torch.Generator().manual_seed(0)
     inputs = data.train.inputs
+    if data.padding is not None:
+        return _golden_texts(data, data.padding, count, generator)
     if data.columns is not None:
         return _golden_rows(data, data.columns.sizes, count, generator)
     if inputs.dtype == torch.uint8 and inputs.ndim == 4:
         return _golden_images(data.shape, count, generator)
     return _golden_arrays(data, count, generator)
+
+
+def _golden_texts(
+    data: Dataset, padding: int, count: int, generator: torch.Generator
+) -> np.ndarray:
+    """Generate random token ids, in texts of different lengths."""
+    assert data.tokenizer is not None
+    (length,) = data.shape
+    ids = torch.randint(data.tokenizer.size, (count, length), generator=generator)
+    ids[ids == padding] = int(padding == 0)
+    lengths = torch.linspace(1, length, count).round()
+    ids[torch.arange(length) >= lengths[:, None]] = padding
+    return ids.int().numpy()
 
 
 def _golden_rows(

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, UntrustedFileError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck._base.scratch import scratch_folder
-from limbeck.data import Dataset
+from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
-from limbeck.deploy.bundle import BundleContents, golden_inputs, write_bundle
+from limbeck.data.padding import cut_padding
+from limbeck.deploy.bundle import BundleContents, TextInputs, golden_inputs, write_bundle
 from limbeck.deploy.choice import check_has_one_answer, choose_student, describe_choice
 from limbeck.deploy.default_precision import default_precision
 from limbeck.deploy.destination import Destination
@@ -177,7 +178,7 @@ def export(
         stages.stage("export", 1.0) as advance,
     ):
         conversion = _convert(student, run_logits, data, options, temporary, advance)
-        val_logits, labels = _torch_logits(student, data.val.inputs), data.val.labels.numpy()
+        val_logits, labels = _torch_logits(student, data.val), data.val.labels.numpy()
         temperature = 1.0
         thresholds: Mapping[str, Mapping[str, float]] = {name: {} for name in conversion.models}
         if data.kind.has_classes:
@@ -198,6 +199,7 @@ def export(
             temperature=temperature,
             thresholds=thresholds["fp32"],
             columns=data.columns,
+            text_columns=None if data.padding is None else data.text_columns,
         )
         suffix = ", with constants" if options.adjusted else ""
         contents = BundleContents(
@@ -209,6 +211,7 @@ def export(
             image=_is_image(data),
             columns=data.columns,
             scale=data.target_scale,
+            texts=TextInputs.of(data),
             crop_border=data.crop_border,
             value_range=data.value_range,
             default=default_precision(conversion.models, golden_inputs(data), data.class_names),
@@ -265,14 +268,14 @@ def _convert(
     """
     test = data.open_test()
     gate = gate_of(data, share=options.int8_share)
-    logits = _torch_logits(student, test.inputs)
+    logits = _torch_logits(student, test)
     stages = [gate.check_same("student", logits, run_logits)]
     advance(0.1, "converting to ONNX")  # the longest step
 
     model = to_onnx(student, data.train.inputs[:2])
     models = {"fp32": model.SerializeToString(deterministic=True)}
     advance(0.7, "checking the ONNX model")
-    fp32_logits = onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names)
+    fp32_logits = onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names, data.padding)
     stages.append(gate.check_same("onnx fp32", fp32_logits, logits))
     advance(0.8, "converting to 8 bits")
 
@@ -280,7 +283,9 @@ def _convert(
     if options.int8 is not False and all(stage.passed for stage in stages):
         small = quantize(model, calibration_inputs(data.train.inputs), folder)
         models["int8"] = small.SerializeToString(deterministic=True)
-        int8_logits = onnx_logits(models["int8"], "int8", test.inputs, data.class_names)
+        int8_logits = onnx_logits(
+            models["int8"], "int8", test.inputs, data.class_names, data.padding
+        )
         stages.append(gate.check_similar("onnx int8", int8_logits, fp32_logits))
         if not stages[-1].passed and options.int8 is None:
             del models["int8"], stages[-1]
@@ -345,8 +350,9 @@ def _logits_of_run(
     )
 
 
-def _torch_logits(model: nn.Module, inputs: Tensor) -> np.ndarray:
-    return predict(model, (as_float(batch) for batch in inputs.split(BATCH))).numpy()
+def _torch_logits(model: nn.Module, split: Split) -> np.ndarray:
+    batches = (cut_padding(batch, split.padding) for batch in split.inputs.split(BATCH))
+    return predict(model, map(as_float, batches)).numpy()
 
 
 def _is_image(data: Dataset) -> bool:

@@ -37,7 +37,7 @@ def find_thresholds(
     if adjusted == "kappa":
         return thresholds
     for precision, content in models.items():
-        logits = onnx_logits(content, precision, data.val.inputs, data.class_names)
+        logits = onnx_logits(content, precision, data.val.inputs, data.class_names, data.padding)
         answers = answers_of(logits, labels, temperature)
         rates = {rate: safe_threshold(answers, rate, candidates=candidates) for rate in ERROR_RATES}
         thresholds[precision] = {

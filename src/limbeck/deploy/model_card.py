@@ -49,6 +49,7 @@ class CardFacts:
         temperature: Temperature of the confidences.
         thresholds: Smallest confidence for each error rate that answers may have, such as ``1%``.
         columns: Columns of the rows of a table; None for other inputs.
+        text_columns: Column of texts in a table, or two columns of pairs; None for other inputs.
     """
 
     arm: str
@@ -63,10 +64,13 @@ class CardFacts:
     temperature: float
     thresholds: Mapping[str, float]
     columns: TableColumns | None = None
+    text_columns: Sequence[str] | None = None
 
     @property
     def inputs(self) -> str:
         """Word for the inputs."""
+        if self.text_columns is not None:
+            return "texts"
         return "images" if self.columns is None else "rows"
 
     @property
@@ -149,7 +153,11 @@ def _purpose(summary: Summary, entry: ArmResult, facts: CardFacts) -> tuple[str,
 
 
 def _columns(facts: CardFacts) -> list[str]:
-    """The columns of a table."""
+    """The columns of a table, or of texts."""
+    if facts.text_columns is not None:
+        names = " and ".join(map(_plain, facts.text_columns))
+        kind = "Texts" if len(facts.text_columns) == 1 else "Pairs of texts"
+        return ["## Inputs", f"{kind}; in a CSV file they are in {names}."]
     if facts.columns is None:
         return []
     rows = [["column", "values"]]
@@ -342,6 +350,8 @@ def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
 
 
 def _differences(facts: CardFacts) -> str:
+    if facts.text_columns is not None:
+        return "those of other authors, topics, languages or times"
     if facts.columns is None:
         return "another camera, background, orientation or contrast"
     return "those of another place, time or group of people, or with other values missing"

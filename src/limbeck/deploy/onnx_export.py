@@ -17,6 +17,7 @@ from limbeck._base.compiler_cache import use_private_compiler_cache
 from limbeck._base.errors import ConfigError, ExportError, ResourceError
 from limbeck._base.files import write_bytes
 from limbeck.data.dataset import as_float
+from limbeck.data.padding import cut_padding
 from limbeck.models.output import without_wrapper
 
 if TYPE_CHECKING:
@@ -64,9 +65,9 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
     """Export a model with PyTorch's dynamo exporter, for any batch size.
 
     Args:
-        model: Model on floats, which is set to eval mode.
-        example: At least two inputs as in the dataset, uint8 ``[N, C, H, W]`` or float32
-            ``[N, ...]``.
+        model: Model on floats or token ids, which is set to eval mode.
+        example: At least two inputs as in the dataset, uint8 ``[N, C, H, W]``, float32
+            ``[N, ...]``, or token ids int32 ``[N, L]``. Texts may then have any length up to L.
 
     Returns:
         The ONNX model with input ``inputs`` and output ``logits`` ``[N, classes]``.
@@ -90,7 +91,7 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
                 optimize=True,
                 input_names=[INPUT],
                 output_names=[OUTPUT],
-                dynamic_shapes={"inputs": {0: torch.export.Dim("N")}},
+                dynamic_shapes={"inputs": _dynamic_shape(example)},
             )
     except (OSError, MemoryError):
         raise
@@ -106,6 +107,15 @@ def to_onnx(model: nn.Module, example: Tensor) -> "ModelProto":
         )
     onnx.checker.check_model(model_proto, full_check=True)
     return model_proto
+
+
+def _dynamic_shape(example: Tensor) -> dict[int, Any]:
+    """Return the dimensions of the inputs that may change: the batch, and the length of texts."""
+    shape: dict[int, Any] = {0: torch.export.Dim("N")}
+    length = example.shape[-1]
+    if example.dtype == torch.int32 and length > 2:
+        shape[1] = torch.export.Dim("L", min=2, max=length)
+    return shape
 
 
 def calibration_inputs(inputs: Tensor) -> np.ndarray:
@@ -172,7 +182,11 @@ def _quantize(source: Path, target: Path, calibration: np.ndarray, *, static: bo
 
 
 def onnx_logits(
-    model: bytes, precision: str, inputs: Tensor, class_names: Sequence[str]
+    model: bytes,
+    precision: str,
+    inputs: Tensor,
+    class_names: Sequence[str],
+    padding: int | None = None,
 ) -> np.ndarray:
     """Compute the logits ``[N, classes]`` of an exported model with the runtime of bundles.
 
@@ -181,13 +195,15 @@ def onnx_logits(
         precision: ``fp32`` or ``int8``, for messages.
         inputs: Inputs as in the dataset, ``[N, ...]``.
         class_names: Names of the classes, in the order of the logits.
+        padding: Id of the padding of texts; None for other inputs.
 
     Raises:
         ExportError: If the model cannot be run.
     """
     session = runtime.Model(model, runtime.KINDS[precision], class_names)
     try:
-        return np.concatenate([session.logits(batch.numpy()) for batch in inputs.split(BATCH)])
+        batches = [cut_padding(batch, padding).contiguous() for batch in inputs.split(BATCH)]
+        return np.concatenate([session.logits(batch.numpy()) for batch in batches])
     except runtime.BundleError as error:
         raise ExportError(f"The exported model cannot be run: {error}") from None
 

@@ -12,6 +12,7 @@ from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset
+from limbeck.data.padding import cut_padding
 from limbeck.deploy.choice import best_student, check_has_one_answer
 from limbeck.deploy.cost import BATCH, CostModel, measure, multiply_adds
 from limbeck.deploy.models_of_run import (
@@ -93,7 +94,8 @@ def cost(
         with stages.stage("exporting", len(arms) + 1) as advance:
             models = _export_models(folder, summary, arms, exporter, build, advance)
         with stages.stage("measuring", 1.0) as advance:
-            rows = measure(models, data.train.inputs[:BATCH].numpy(), advance)
+            batch = cut_padding(data.train.inputs[:BATCH], data.padding).contiguous()
+            rows = measure(models, batch.numpy(), advance)
     result = Cost(
         schema=SCHEMA,
         rows=rows,
@@ -180,7 +182,7 @@ class _Exporter:
                 files[precision].append(file)
         errors = {precision: self._errors(precision, files[precision]) for precision in files}
         can_rebuild = all(describe(member)["builder"] for member in members)
-        example = self.data.train.inputs[:1]
+        example = cut_padding(self.data.train.inputs[:BATCH], self.data.padding)
         return CostModel(
             name=name,
             architecture=_architecture(members),
@@ -200,7 +202,9 @@ class _Exporter:
         test = self.data.open_test()
         answers = []
         for file in files:
-            logits = onnx_logits(file.read_bytes(), precision, test.inputs, self.data.class_names)
+            logits = onnx_logits(
+                file.read_bytes(), precision, test.inputs, self.data.class_names, self.data.padding
+            )
             answers.append(softmax(logits, axis=1) if self.combine == "probabilities" else logits)
         return int(errors(torch.from_numpy(np.mean(answers, axis=0)), test.labels))
 

@@ -35,13 +35,19 @@ def sbom_of_packages(name: str, version: str, packages: Iterable[str]) -> bytes:
     return _document(main, *_libraries(packages))
 
 
-def sbom_of_bundle(name: str, models: Mapping[str, bytes], files: Mapping[str, bytes]) -> bytes:
+def sbom_of_bundle(
+    name: str,
+    models: Mapping[str, bytes],
+    files: Mapping[str, bytes],
+    packages: Iterable[str] = RUNTIME_PACKAGES,
+) -> bytes:
     """Describe a bundle: its models, its other files, and the packages that run them.
 
     Args:
         name: Title of the model.
         models: Contents of the ONNX files by name.
         files: Contents of the other files by name.
+        packages: Names of the packages that ``run.py`` imports.
     """
     main = {"type": "application", "bom-ref": "bundle", "name": name}
     parts: list[dict[str, Any]] = []
@@ -50,7 +56,7 @@ def sbom_of_bundle(name: str, models: Mapping[str, bytes], files: Mapping[str, b
             digest = hashlib.sha256(content).hexdigest()
             hashes = [{"alg": "SHA-256", "content": digest}]
             parts.append({"type": kind, "bom-ref": f"file:{file}", "name": file, "hashes": hashes})
-    libraries, dependencies = _libraries(RUNTIME_PACKAGES)
+    libraries, dependencies = _libraries(packages)
     direct = [*(part["bom-ref"] for part in parts), *dependencies]
     return _document(main, parts + libraries, direct)
 

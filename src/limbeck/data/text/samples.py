@@ -41,6 +41,7 @@ class TextSamples:
         class_names: Names of the classes, in the order of the labels.
         ids: Name of each text.
         groups: Group of each text, all of whose texts are in one split; empty without groups.
+        columns: Column of the texts, or two columns of pairs.
     """
 
     where: Path
@@ -50,6 +51,7 @@ class TextSamples:
     class_names: list[str]
     ids: list[str]
     groups: list[str]
+    columns: tuple[str, ...] = ("text",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +152,7 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
         of_split = None if groups is None else groups[rows]
         splits[name] = Split(tokens.splits[name], labels, ids, groups=of_split)
     check_classes(splits, samples.class_names, samples.where, "texts")
-    return Dataset.from_splits(
+    data = Dataset.from_splits(
         options.name,
         splits["train"],
         splits["val"],
@@ -158,6 +160,8 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
         class_names=samples.class_names,
         tokenizer=tokenizer,
     )
+    data.text_columns = samples.columns
+    return data
 
 
 def _check_samples(samples: TextSamples) -> None:

@@ -226,6 +226,7 @@ def _join(
         class_names=names,
         ids=list(_ids_of(parts)),
         groups=[group for rows in tables for group in rows.groups],
+        columns=tuple(columns.texts),
     )
 
 
