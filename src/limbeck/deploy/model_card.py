@@ -1,16 +1,15 @@
 """Model card of a bundle: facts about the run, and TODO marks for a person to fill in."""
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from limbeck._base.printable import printable
 from limbeck._base.version import __version__
 from limbeck.data import TableColumns
 from limbeck.deploy.calibration import operating_points
+from limbeck.deploy.markdown import first_names, last_part, plain, table
 from limbeck.deploy.parity import Stage
 from limbeck.evaluation.abstention import answers_of
 from limbeck.evaluation.measure import measure_of
@@ -23,13 +22,8 @@ from limbeck.report.wording import headlines
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import ArmResult, Summary, TeacherResult
 
-MAX_NAMES, MAX_ARMS, MAX_CLASSES, MAX_COLUMNS = 12, 20, 10, 100
-"""Limits of the names of classes or categories in a list, of the arms, of the classes with recall,
-and of the columns of a table.
-"""
-
-_LINK = re.compile(r"://|www\.|@|mailto:|xmpp:", re.IGNORECASE)
-"""Signs of an address, which some readers of Markdown turn into a link."""
+MAX_ARMS, MAX_CLASSES, MAX_COLUMNS = 20, 10, 100
+"""Limits of the arms, of the classes with recall, and of the columns of a table."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
     has_teacher = summary.teacher is not None or summary.answers is not None
     is_distilled = not entry.control and has_teacher
     parts = [
-        f"# Model card: {_plain(summary.recipe)}, {_plain(facts.arm)}",
+        f"# Model card: {plain(summary.recipe)}, {plain(facts.arm)}",
         *_introduction(summary, manifest, entry, facts, is_distilled),
         *_data(summary, entry),
         *_training(summary, entry, facts),
@@ -116,7 +110,7 @@ def _introduction(
         origin = "trained on labels, without a teacher (a control),"
     kind, result = _purpose(summary, entry, facts)
     parts = [
-        f"{kind} with {entry.params:,} parameters ({_plain(entry.student)}), {origin} with limbeck "
+        f"{kind} with {entry.params:,} parameters ({plain(entry.student)}), {origin} with limbeck "
         f"{__version__}{_day(manifest)}. {result}"
     ]
     if facts.adjusted:
@@ -139,14 +133,14 @@ def _purpose(summary: Summary, entry: ArmResult, facts: CardFacts) -> tuple[str,
     if facts.has_classes:
         errors = facts.stages[0].errors
         return (
-            f"A classifier of {len(names):,} classes ({_first_names(names)})",
+            f"A classifier of {len(names):,} classes ({first_names(names)})",
             f"It makes {errors:,} errors on {samples:,} test samples (accuracy "
             f"{percent(1 - errors / samples)}).",
         )
     metrics = next(seed.test for seed in entry.seeds if seed.seed == facts.seed)
     unit = "" if len(names) == 1 else " standard deviations of the target"
     return (
-        f"A regression of {plural(len(names), 'target')} ({_first_names(names)})",
+        f"A regression of {plural(len(names), 'target')} ({first_names(names)})",
         f"On {samples:,} test samples its R² is {nats(getattr(metrics, 'r_squared', None))}, and "
         f"its root mean squared error {digits(getattr(metrics, 'rmse', None))}{unit}.",
     )
@@ -155,7 +149,7 @@ def _purpose(summary: Summary, entry: ArmResult, facts: CardFacts) -> tuple[str,
 def _columns(facts: CardFacts) -> list[str]:
     """The columns of a table, or of texts."""
     if facts.text_columns is not None:
-        names = " and ".join(map(_plain, facts.text_columns))
+        names = " and ".join(map(plain, facts.text_columns))
         kind = "Texts" if len(facts.text_columns) == 1 else "Pairs of texts"
         return ["## Inputs", f"{kind}; in a CSV file they are in {names}."]
     if facts.columns is None:
@@ -163,12 +157,12 @@ def _columns(facts: CardFacts) -> list[str]:
     rows = [["column", "values"]]
     columns = zip(facts.columns.names, facts.columns.categories, strict=True)
     for name, categories in itertools.islice(columns, MAX_COLUMNS):
-        rows.append([_plain(name), "numbers" if categories is None else _first_names(categories)])
+        rows.append([plain(name), "numbers" if categories is None else first_names(categories)])
     more = len(facts.columns) - MAX_COLUMNS
     return [
         "## Inputs",
         "Rows of a table with these columns. Each may lack values.",
-        _table(rows),
+        table(rows),
         *([f"{more:,} more columns are listed in `preprocess.json`."] if more > 0 else []),
     ]
 
@@ -177,9 +171,9 @@ def _data(summary: Summary, entry: ArmResult) -> list[str]:
     data = summary.data
     return [
         "## Training data",
-        f"{_plain(_last_part(data.name))}: {data.train:,} training samples, "
+        f"{plain(last_part(data.name))}: {data.train:,} training samples, "
         f"{data.val:,} validation samples, {data.test:,} test samples. Transfer set of this "
-        f"student: {_plain(entry.transfer)}; views: {_plain(entry.views or 'none')}.",
+        f"student: {plain(entry.transfer)}; views: {plain(entry.views or 'none')}.",
         "TODO: source of the data, people whom it represents and whom it leaves out, licence, "
         "consent, known gaps.",
     ]
@@ -191,18 +185,18 @@ def _training(summary: Summary, entry: ArmResult, facts: CardFacts) -> list[str]
     else:
         choice = "chosen on the validation split, without the test split."
     if facts.note:
-        choice += f" {_plain(facts.note)}"
+        choice += f" {plain(facts.note)}"
     verdicts = []
     for verdict, sentence in headlines(summary):
         if verdict != "none":
-            verdicts.append(f"**{_plain(sentence)}**")
+            verdicts.append(f"**{plain(sentence)}**")
     return [
         "## Training",
         _recipe(summary, entry),
         _arms(summary, facts.arm),
         *verdicts,
-        *(f"* {_plain(warning)}" for warning in summary.warnings),
-        f"In this bundle: arm {_plain(facts.arm)}, seed {facts.seed}, {choice}",
+        *(f"* {plain(warning)}" for warning in summary.warnings),
+        f"In this bundle: arm {plain(facts.arm)}, seed {facts.seed}, {choice}",
     ]
 
 
@@ -211,8 +205,8 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
     if summary.answers is not None:
         answers = summary.answers
         teacher_sentence = (
-            f"Teacher: a file of {answers.samples:,} answers ({_plain(answers.name)}, "
-            f"{_plain(answers.kind)})."
+            f"Teacher: a file of {answers.samples:,} answers ({plain(answers.name)}, "
+            f"{plain(answers.kind)})."
         )
         if teacher is not None:
             teacher_sentence = f"{teacher_sentence[:-1]}, {_result(summary, teacher)}."
@@ -220,12 +214,12 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
         teacher_sentence = "There was no teacher."
     else:
         size = f"{teacher.params:,} parameters, " if teacher.params else ""
-        teacher_sentence = f"Teacher: {_plain(teacher.name)}, {size}{_result(summary, teacher)}."
+        teacher_sentence = f"Teacher: {plain(teacher.name)}, {size}{_result(summary, teacher)}."
     return (
-        f"{teacher_sentence} Student: {_plain(entry.student)}, {entry.params:,} parameters. "
-        f"Objective: {_plain(objective(entry.objective))}. {summary.epochs} epochs, "
+        f"{teacher_sentence} Student: {plain(entry.student)}, {entry.params:,} parameters. "
+        f"Objective: {plain(objective(entry.objective))}. {summary.epochs} epochs, "
         f"batch size {summary.batch_size}, "
-        f"{_plain(optimizer(entry.optimizer))}."
+        f"{plain(optimizer(entry.optimizer))}."
     )
 
 
@@ -243,18 +237,18 @@ def _arms(summary: Summary, exported_arm: str) -> str:
     titles = ["test errors", "accuracy"] if measure.is_integer else ["squared error", "R²"]
     rows = [["arm", "learns from", *titles]]
     for arm in summary.arms[:MAX_ARMS]:
-        name = _plain(arm.name)
+        name = plain(arm.name)
         if arm.name == exported_arm:
             name = f"**{name}**"
         rows.append(
             [
                 name,
-                _plain(objective(arm.objective)),
+                plain(objective(arm.objective)),
                 words.mean_and_sd(measure.value(arm.mean), measure.value(arm.sd)),
                 FORMATS[column.kind](getattr(arm.mean, column.key, None)),
             ]
         )
-    return _table(rows)
+    return table(rows)
 
 
 def _checks(summary: Summary, facts: CardFacts) -> list[str]:
@@ -262,7 +256,7 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
     parts = [
         "## Checks at export",
         f"The student and each exported model {verb} all {summary.data.test:,} test samples.",
-        _table(_stages(facts)),
+        table(_stages(facts)),
         "`python run.py verify` repeats the check on a device with 16 generated inputs. The bundle "
         "contains no sample of the data.",
     ]
@@ -315,7 +309,7 @@ def _guarantees(facts: CardFacts) -> list[str]:
         "of 95 % (exact binomial bound, corrected for the choice of the student). "
         "`--abstain` with an error rate, such as "
         f"`--abstain {next(iter(facts.thresholds))}`, uses the confidence of its row:",
-        _table(rows),
+        table(rows),
     ]
 
 
@@ -325,7 +319,7 @@ def _coverage(facts: CardFacts) -> str:
         coverage = percent(point.coverage, 1)
         error_rate = percent(point.error_rate if point.coverage else None)
         rows.append([f"{point.threshold:g}", coverage, error_rate])
-    return _table(rows)
+    return table(rows)
 
 
 def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
@@ -366,42 +360,9 @@ def _recall(facts: CardFacts) -> str:
             recalls.append((float(correct[in_class].mean()), number, name, int(in_class.sum())))
     rows = [["class", "validation samples", "recall"]]
     for recall, _, name, samples in sorted(recalls)[:MAX_CLASSES]:
-        rows.append([_plain(name), f"{samples:,}", percent(recall, 1)])
-    return _table(rows)
-
-
-def _first_names(names: Sequence[str]) -> str:
-    text = ", ".join(map(_plain, names[:MAX_NAMES]))
-    if len(names) > MAX_NAMES:
-        text += f" and {len(names) - MAX_NAMES:,} more"
-    return text
-
-
-def _last_part(name: str) -> str:
-    """The last part of a name that is a path."""
-    return re.split(r"[/\\]", name.rstrip("/\\"))[-1]
-
-
-def _plain(text: object) -> str:
-    """Return a text on one line, in which Markdown finds neither markup nor HTML nor a link."""
-    line = printable(" ".join(str(text).split()))
-    if _LINK.search(line):  # escapes do not keep all readers from linking an address
-        fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-        return f"{fence} {line} {fence}".replace("|", r"\|")
-    line = re.sub(r"([\\`*_\[\]<>#|&~])", r"\\\1", line)
-    return re.sub(r"^([-+=]|\d+(?=[.)]))", _escape_start, line)
-
-
-def _escape_start(match: re.Match[str]) -> str:
-    """Escape the beginning of a list: a hyphen, or the full stop after a number."""
-    return f"{match[0]}\\" if match[0].isdigit() else f"\\{match[0]}"
+        rows.append([plain(name), f"{samples:,}", percent(recall, 1)])
+    return table(rows)
 
 
 def _day(manifest: Manifest) -> str:
-    return f" on {_plain(manifest.finished[:10])}" if manifest.finished else ""
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    heading, *body = rows
-    separator = ["---"] * len(heading)
-    return "\n".join(f"| {' | '.join(row)} |" for row in [heading, separator, *body])
+    return f" on {plain(manifest.finished[:10])}" if manifest.finished else ""
