@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 from hypothesis import strategies as st
-from support.bundles import write_bundle, write_sums
+from support.bundles import write_bundle, write_sums, write_table_bundle
 from support.fuzz import attempt, examples, fuzz, snapshot
 from support.fuzz_images import image_bytes
 from support.fuzz_values import changed_bytes, changed_file, texts
@@ -66,6 +66,41 @@ def test_changed_archives_end_with_an_exit_code(count, bundle, tmp_path):
         attempt(folder, "verify", "bundle.zip")
 
     fuzz(count, check, changed_bytes(file.read_bytes()))
+
+
+CELLS = ("1", "-2.5", "3,5", "1e99", "nan", "NA", "", "red", "blue", "pink", "x y", "0\0", '"', "ü")
+
+
+@st.composite
+def tables(draw):
+    """A CSV file with odd cells, names of columns, separators and encodings."""
+    names = draw(st.permutations(["age", "colour", "note"]))
+    cells = st.sampled_from(CELLS) | st.text(max_size=4)
+    rows = [names, *draw(st.lists(st.lists(cells, min_size=3, max_size=3), max_size=5))]
+    if not draw(st.integers(0, 3)):
+        rows[draw(st.integers(0, len(rows) - 1))] = draw(st.lists(cells, max_size=5))
+    delimiter, end = draw(st.sampled_from(",;\t|")), draw(st.sampled_from(["\n", "\r\n", "\n\n"]))
+    text = end.join(delimiter.join(row) for row in rows)
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"]))
+    return text.encode(encoding, "replace")
+
+
+@examples(0.02, is_quick=False)
+def test_odd_tables_end_with_an_exit_code(count, tmp_path_factory):
+    bundle = write_table_bundle(tmp_path_factory.mktemp("rows") / "bundle")
+
+    def check(folder, content, damage):
+        (folder / "rows.csv").write_bytes(content)
+        shutil.copytree(bundle, folder / "bundle")
+        if damage is not None:
+            (folder / "bundle" / runtime.PREPROCESS).write_bytes(damage)
+            write_sums(folder / "bundle")
+        before = snapshot(folder)
+        attempt(folder, "predict", "bundle", "rows.csv")
+        assert snapshot(folder) == before
+
+    damages = st.none() | changed_file(bundle / runtime.PREPROCESS)
+    fuzz(count, check, tables() | changed_bytes(b"age,colour\n1,red\n,\n2,blue\n"), damages)
 
 
 NAMES = ("x.png", "=1+1.png", "-x.png", "x\ny.png", "x,y.jpg", "\x1b[2J.png", '".png', "ü", ".png")

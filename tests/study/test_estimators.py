@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from support.image_studies import ARMS, Killed, interrupt, manifest, same_students
 from support.studies import make_study
 
@@ -109,6 +111,17 @@ def test_with_folds_no_training_sample_is_answered_by_a_fit_on_it(data):
     assert (other(train).softmax(-1).amax(-1) < 0.4).all(), "copies are left out together"
     is_new = ~(val[:, None] == train).all(-1).any(-1)
     assert torch.equal(one(val[is_new]), other(val[is_new]))
+
+
+def test_random_numbers_of_an_estimator_come_from_the_seed(data):
+    splits = ResampledSplits(data, [0])
+    forest = make_pipeline(StandardScaler(), RandomForestClassifier(3, max_depth=2))
+    one, same, other = (
+        fit_estimators(Teacher(estimator=forest, seed=seed), splits)[0][0].logits
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
 def test_a_function_of_the_dataset_builds_it(data):

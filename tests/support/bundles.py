@@ -35,6 +35,41 @@ def linear_model(weight=WEIGHT):
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
+def table_model(weight):
+    """An ONNX model: logits of rows times a matrix, in which missing values count as 0."""
+    rows, classes = len(weight), len(LABELS)
+    inputs = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", rows])
+    outputs = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", classes])
+    nodes = [
+        helper.make_node("IsNaN", ["x"], ["is_missing"]),
+        helper.make_node("Where", ["is_missing", "zero", "x"], ["known"]),
+        helper.make_node("MatMul", ["known", "weight"], ["logits"]),
+    ]
+    arrays = {"weight": weight, "zero": np.zeros(1, np.float32)}
+    tensors = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    graph = helper.make_graph(nodes, "rows", [inputs], [outputs], initializer=tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def write_table_bundle(folder):
+    """Write a bundle of a model of rows, whose columns are a number and a category."""
+    write_bundle(folder)
+    weight = np.array([[0.01, 0.0, -0.01], [1.0, 0.5, -1.0]], np.float32)
+    inputs = np.array([[1.5, 0.0], [np.nan, 1.0]], np.float32)
+    golden = {"inputs": inputs}
+    for kind, file in runtime.KINDS.items():
+        onnx.save(table_model(weight), folder / file)
+        golden[kind] = np.nan_to_num(inputs) @ weight
+    np.savez(folder / runtime.GOLDEN, **golden)
+    columns = [
+        {"name": "age", "categories": None},
+        {"name": "colour", "categories": ["red", "blue"]},
+    ]
+    preprocess = {"kind": "table", "shape": [2], "dtype": "float32", "columns": columns}
+    (folder / runtime.PREPROCESS).write_text(json.dumps(preprocess))
+    return write_sums(folder)
+
+
 def write_sums(folder):
     """Write checksums that fit, as somebody who changes a bundle on purpose would."""
     lines = []

@@ -2,11 +2,11 @@
 
 GROUPS_AND_SETTINGS = """\
 groups: GROUP=NAME chooses one, then GROUP.KEY=VALUE changes its settings
-  recipe      a whole study: digits, mnist, cifar10, text ... ('limbeck recipes' lists all)
+  recipe      a whole study: digits, mnist, cifar10, table, text ... ('limbeck recipes' lists all)
   data        digits, mnist, fashion_mnist, cifar10, cifar100, aptos, image_folder, image_csv,
-              image_table, table, text, text_folder
+              image_table, table, breast_cancer, text, text_folder
   student     mlp, convnet, gpt, huggingface, torchvision/NAME, timm/NAME
-  teacher     as student, or none
+  teacher     as student, boosting (trees, for tables), or none
   objective   kl, logits and other losses on the teacher's answers
   views       none, shift, flip, crop, crop_flip, affine, elastic, mixup ...
   store       auto, topk, sampled, off: which answers of the teacher are stored

@@ -160,9 +160,9 @@ class _Fitting:
         features = self.features(as_float(train.inputs))
         try:
             estimator = clone(self.estimator)
-            parameters = estimator.get_params()
-            if "random_state" in parameters and parameters["random_state"] is None:
-                estimator.set_params(random_state=seed)
+            unset = [name for name, value in estimator.get_params().items() if value is None]
+            seeds = {name: seed for name in unset if name.rpartition("__")[2] == "random_state"}
+            estimator.set_params(**seeds)
             labels = train.labels.numpy()
             estimator.fit(features, labels[:, 0] if labels.shape[1:] == (1,) else labels)
         except MemoryError:
