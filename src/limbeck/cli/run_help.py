@@ -4,7 +4,7 @@ GROUPS_AND_SETTINGS = """\
 groups: GROUP=NAME chooses one, then GROUP.KEY=VALUE changes its settings
   recipe      a whole study: digits, mnist, cifar10, table, text ... ('limbeck recipes' lists all)
   data        digits, mnist, fashion_mnist, cifar10, cifar100, aptos, image_folder, image_csv,
-              image_table, table, breast_cancer, text, text_folder
+              image_table, table, breast_cancer, text, text_folder, text_csv, text_folders
   student     mlp, convnet, gpt, huggingface, torchvision/NAME, timm/NAME
   teacher     as student, boosting (trees, for tables), or none
   objective   kl, logits and other losses on the teacher's answers
