@@ -75,8 +75,12 @@ def cut_parts(
         new_parts.append(part)
     for name, part in PARTS.items():
         if part not in new_parts:
+            groups = len(set(positions))
+            reason = ""
+            if groups < len(parts):
+                reason = f" They form {groups} groups or copies, each of which is in one split."
             raise DataError(
-                f"{where}: none of the {len(parts)} {unit} is left for {name}. Add {unit}, "
+                f"{where}: none of the {len(parts)} {unit} is left for {name}.{reason} Add {unit}, "
                 "or change data.test, data.val or data.split_seed."
             )
     return new_parts

@@ -165,6 +165,8 @@ def test_rows_of_a_group_are_in_one_split(read):
     assert sum(map(len, people)) == 17
     for split, of_split in zip(splits_of(data).values(), people, strict=True):
         assert len(split.groups.unique()) == len(of_split)
+    with pytest.raises(DataError, match=r"left for \w+\. They form 2 groups or copies, each of"):
+        read(rows, label="x", group="y", task="regression")
     parts = [f"{line},{('part', 'train', 'test')[n % 2 + (n > 0)]}" for n, line in enumerate(rows)]
     with pytest.raises(DataError, match="17 groups are in several splits: p"):
         read(parts, label="y", group="person", split="part")
