@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
 
 MAX_CATEGORIES = 255
@@ -34,7 +35,15 @@ def boosted_trees(
     Returns:
         A ``HistGradientBoostingClassifier``; for regression a ``HistGradientBoostingRegressor``, or
         one for each of several targets.
+
+    Raises:
+        ConfigError: If the inputs are texts.
     """
+    if data.tokenizer is not None:
+        raise ConfigError(
+            f"teacher=boosting is for tables and other numbers, but {data.name} has texts. Use "
+            "teacher=tfidf."
+        )
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.multioutput import MultiOutputRegressor
 
