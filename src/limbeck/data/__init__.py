@@ -15,6 +15,7 @@ from limbeck.data.sources.noise import SparseNoise, StrokeNoise, UniformNoise
 from limbeck.data.tables.breast_cancer import breast_cancer
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.tables.datasets import table
+from limbeck.data.tables.diabetes import diabetes
 from limbeck.data.text.class_folders import text_folders
 from limbeck.data.text.datasets import text_file, text_folder
 from limbeck.data.text.text_table import text_csv
@@ -50,6 +51,7 @@ __all__ = [
     "breast_cancer",
     "cifar10",
     "cifar100",
+    "diabetes",
     "digits",
     "fashion_mnist",
     "image_csv",

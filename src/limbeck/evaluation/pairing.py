@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,9 @@ class ArmScores:
 
     Attributes:
         name: Name of the arm, unique among the runs.
-        values: Value of each test sample by seed, ``[N]``: 1 for an error and 0 otherwise, or the
-            bits per byte that a segment of text adds.
+        values: Contribution of each test sample to the measure by seed, ``[N]``: 1 for an error and
+            0 otherwise, its share of the mean squared error, or the bits per byte of a segment of
+            text.
         errors: Number of test errors by seed.
     """
 
@@ -51,13 +53,16 @@ def compare_scores(arm: ArmScores, control: ArmScores, measure: MeasureKey) -> C
     pairs = pair_seeds(arm.values.keys(), control.values.keys())
     differences = np.stack([arm.values[mine] - control.values[other] for mine, other in pairs])
     test = crossed_test(differences)
-    changes = [arm.errors[mine] - control.errors[other] for mine, other in pairs]
-    is_text = measure == "bits_per_byte"
+    deltas: dict[str, Any] = {}
+    if measure != "squared_error":
+        changes = [arm.errors[mine] - control.errors[other] for mine, other in pairs]
+        deltas["delta_errors"] = delta_of(changes, test if measure == "errors" else None)
+    if measure != "errors":
+        deltas[f"delta_{measure}"] = delta_of(differences.sum(1).tolist(), test)
     return Comparison(
         arm=arm.name,
         control=control.name,
-        delta_errors=delta_of(changes, None if is_text else test),
-        delta_bits_per_byte=delta_of(differences.sum(1).tolist(), test) if is_text else None,
+        **deltas,
         p_value=test.p_value,
         gap_closed=GapClosed(errors=None, nll=None),
         verdict=verdict(test),

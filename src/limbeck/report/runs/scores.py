@@ -13,7 +13,7 @@ from limbeck.evaluation.statistics import MAX_SEGMENTS
 from limbeck.report.figures.predictions import predict
 from limbeck.report.runs.read import FinishedRun
 from limbeck.run.saved_files import check_results
-from limbeck.run.summary import ArmResult
+from limbeck.run.summary import ArmResult, DataFacts
 
 
 def read_scores(
@@ -55,13 +55,14 @@ def read_scores(
 def _scores(
     run: FinishedRun, arms: Sequence[ArmResult], arrays: Mapping[str, NDArray]
 ) -> tuple[list[ArmScores], NDArray | None]:
-    data = run.summary.data
-    if run.summary.measure == "errors":
+    data, measure = run.summary.data, run.summary.measure
+    labels = None
+    if measure == "errors":
         labels = _array(arrays, "labels", 1, np.integer)
-        if len(labels) != data.test:
-            raise ValueError(f"it has {len(labels)} labels, but the summary {data.test}")
-    else:
-        labels = None
+    elif measure == "squared_error":
+        labels = _array(arrays, "labels", 2, np.floating)
+    if labels is not None and len(labels) != data.test:
+        raise ValueError(f"it has {len(labels)} labels, but the summary {data.test}")
     scores = []
     for arm in arms:
         if not arm.seeds:
@@ -69,18 +70,25 @@ def _scores(
         values = {}
         for seed in arm.seeds:
             name = f"students/{arm.name}/seed{seed.seed}"
-            if labels is None:
-                assert data.bytes is not None  # the reader of summaries requires it
-                nll = _array(arrays, f"nll/{name}", 2, np.floating)
-                values[seed.seed] = _bits(nll, data.bytes["test"])
-            else:
-                logits = _array(arrays, name, 2, np.floating)
-                if len(logits) != len(labels):
-                    raise ValueError(f"{name!r} has {len(logits)} rows, expected {len(labels)}")
-                values[seed.seed] = (predict(logits).top != labels).astype(int)
+            values[seed.seed] = _values(arrays, name, labels, data)
         errors = {seed.seed: float(seed.test.errors or 0) for seed in arm.seeds}
         scores.append(_mean_by_split(ArmScores(arm.name, values, errors), arm))
     return scores, labels
+
+
+def _values(
+    arrays: Mapping[str, NDArray], name: str, labels: NDArray | None, data: DataFacts
+) -> NDArray:
+    """Contribution of each test sample of a student to the measure."""
+    if labels is None:
+        assert data.bytes is not None  # the reader of summaries requires it
+        return _bits(_array(arrays, f"nll/{name}", 2, np.floating), data.bytes["test"])
+    outputs = _array(arrays, name, 2, np.floating)
+    if len(outputs) != len(labels):
+        raise ValueError(f"{name!r} has {len(outputs)} rows, expected {len(labels)}")
+    if labels.ndim == 1:
+        return (predict(outputs).top != labels).astype(int)
+    return _squared_errors(outputs, labels, _array(arrays, "scale", 1, np.floating))
 
 
 def _mean_by_split(scores: ArmScores, arm: ArmResult) -> ArmScores:
@@ -102,6 +110,14 @@ def _array(arrays: Mapping[str, NDArray], name: str, ndim: int, kind: type) -> N
     if values.ndim != ndim or not np.issubdtype(values.dtype, kind) or not values.size:
         raise ValueError(f"{name!r} is an array {values.dtype} of shape {values.shape}")
     return values
+
+
+def _squared_errors(outputs: NDArray, labels: NDArray, scale: NDArray) -> NDArray:
+    """Share of each sample in the mean squared error."""
+    if outputs.shape != labels.shape or len(scale) != labels.shape[1] or not (scale > 0).all():
+        raise ValueError(f"it has values {outputs.shape} for labels {labels.shape}")
+    errors = (outputs.astype(float) - labels) / scale
+    return np.square(errors).mean(1) / len(labels)
 
 
 def _bits(nll: NDArray, size: int) -> NDArray:
