@@ -51,7 +51,7 @@ def _numbers(summary: Summary) -> list[dict[str, Any]]:
         row = asdict(summary.teacher.test)
         row |= {"name": "teacher", "sd": getattr(summary.teacher.sd, key, None)}
         row |= {"seconds": summary.seconds.teacher or None}
-        row |= {"agreement": None, "kl_to_teacher": None}
+        row |= {"agreement": None, "kl_to_teacher": None, "distance_to_teacher": None}
         rows.append(row)
     for arm in summary.arms:
         row = asdict(arm.mean)

@@ -18,6 +18,7 @@ LIBRARIES = ("torchvision", "timm")
 DATA_RECIPES = {
     "table": "table",
     "breast_cancer": "table",
+    "diabetes": "regression",
     "text": "text",
     "text_folder": "text",
     "text_csv": "text_class",

@@ -35,6 +35,7 @@ BUILDERS = frozenset(
         "limbeck.data.breast_cancer",
         "limbeck.data.cifar10",
         "limbeck.data.cifar100",
+        "limbeck.data.diabetes",
         "limbeck.data.digits",
         "limbeck.data.fashion_mnist",
         "limbeck.data.image_csv",
