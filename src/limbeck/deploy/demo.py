@@ -40,6 +40,11 @@ class Demo:
     """
 
     def __init__(self, models: Sequence[RunModel], data: Dataset, *, port: int = 0):
+        if not data.kind.has_classes:
+            raise ConfigError(
+                f"'limbeck demo' shows classes, but {data.name} is for {data.kind.description}. "
+                "'limbeck predict' answers files with an exported student."
+            )
         is_bytes = data.train.inputs.dtype == torch.uint8
         if not is_bytes or len(data.shape) != 3 or data.shape[0] not in (1, 3):
             raise ConfigError(

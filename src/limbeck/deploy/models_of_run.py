@@ -17,10 +17,11 @@ from limbeck.deploy.choice import choose_student
 from limbeck.models import load_model
 from limbeck.models.files.weights import WEIGHTS
 from limbeck.report.arm_styles import styles_of
+from limbeck.report.formats import nats
 from limbeck.report.palette import name_of
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
-from limbeck.run.metrics import AnyMetrics, TextMetrics
+from limbeck.run.metrics import AnyMetrics, RegressionMetrics, TextMetrics
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import Summary, read_summary
 from limbeck.teacher.adapter import adapter_of
@@ -234,6 +235,8 @@ def _student(
 def _describe(architecture: str, parameters: int, test: AnyMetrics) -> str:
     if isinstance(test, TextMetrics):
         result = f"{test.bits_per_byte:.3f} bits per byte"
+    elif isinstance(test, RegressionMetrics):
+        result = f"R² {nats(test.r_squared)}"
     else:
         result = f"{test.errors:,} test errors"
     size = f", {parameters:,} parameters" if parameters else ""

@@ -58,7 +58,7 @@ def _uses(folder: RunFolder, summary: Summary) -> list[Step]:
     run = _path(folder.path)
     code = f"from limbeck.models import load_model\nmodel = load_model({_path(student)!r}).model"
     steps = [Step(f"Load {arm.name} in Python:", code)]
-    if summary.measure != "errors":
+    if summary.measure == "bits_per_byte":
         return steps
     export = shlex.join(["limbeck", "export", run, f"arm={arm.name}"])
     steps.append(Step(f"Export {arm.name} to ONNX, for other programs and devices:", export))
@@ -155,8 +155,13 @@ def _can_sweep(summary: Summary, manifest: Manifest) -> bool:
     has_teacher = summary.teacher is not None
     if summary.answers is not None:
         has_teacher = summary.answers.kind != "labels"  # which have no temperature
+    has_temperature = summary.measure != "squared_error"
     return (
-        is_pair and has_teacher and bool(manifest.facts.get("command")) and not _is_sweep(manifest)
+        is_pair
+        and has_teacher
+        and has_temperature
+        and bool(manifest.facts.get("command"))
+        and not _is_sweep(manifest)
     )
 
 

@@ -24,7 +24,7 @@ def plan_sentence(plan: Plan, summary: Summary) -> str:
 def plan_table(plan: Plan, summary: Summary) -> list[list[str]]:
     """The heading and a row for each number of seeds."""
     test = summary.data.test
-    name = "samples" if wording_of(summary).measure.is_integer else "test blocks"
+    name = "test blocks" if summary.measure == "bits_per_byte" else "samples"
     heading = ["seeds", *(f"{test * factor:,} {name}" for factor in plan.factors)]
     rows = [
         [str(number), *(percent(share, 0) for share in shares)]

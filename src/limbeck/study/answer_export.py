@@ -42,13 +42,18 @@ def write_answers(
         Number of answers.
 
     Raises:
-        ConfigError: If the dataset is text, or the form of the file does not fit.
+        ConfigError: If the dataset is no classification, or the form of the file does not fit.
         TeacherError: If a logit is infinite or NaN.
     """
     if data.positions is not None:
         raise ConfigError(
             f"'limbeck answers' is for classifiers, but {data.name} is a text dataset. Answers for "
             "its tokens are kept in a store (store=topk)."
+        )
+    if not data.kind.has_classes:
+        raise ConfigError(
+            f"'limbeck answers' is for classifiers, but {data.name} is for "
+            f"{data.kind.description}. teacher.from= takes the teacher itself."
         )
     check_target(to)
     device = device or torch.device("cpu")
