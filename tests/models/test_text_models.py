@@ -90,6 +90,7 @@ def test_dropout_of_an_encoder_does_not_depend_on_the_length_of_the_batch():
     ("build", "options", "message"),
     [
         (BagOfEmbeddings, {"shape": (1, 8, 8)}, r"needs texts \[L\]"),
+        (BagOfEmbeddings, {"vocabulary": 0}, r"needs texts \[L\]"),
         (BagOfEmbeddings, {"padding": 9}, "padding=9 should be from 0 to 8"),
         (TextCNN, {"sizes": [2, 2]}, "at least one number, each once"),
         (TextEncoder, {"width": 9}, "multiple of heads=2"),

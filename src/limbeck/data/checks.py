@@ -11,6 +11,7 @@ from torch import Tensor
 from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck._base.scope import refusal
 from limbeck.data.tables.columns import TableColumns
 from limbeck.losses.tasks import TASKS, Task
 
@@ -110,6 +111,8 @@ def _check_classes(inputs: Tensor, labels: Tensor, classes: int, where: str) -> 
         hint = ""
         if labels.ndim == 2 and len(inputs) == len(labels):
             hint = " For one-hot labels, pass y.argmax(1)."
+        if labels.ndim > 2 and len(inputs) == len(labels):
+            hint = f" {refusal('segmentation')}"
         raise DataError(
             f"{where}: expected one label per input, got inputs of shape {list(inputs.shape)} and "
             f"labels of shape {list(labels.shape)}.{hint}"

@@ -1,9 +1,12 @@
 """Labels of batches: class numbers, values, or the next tokens of a text."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from limbeck._base.errors import DataError
+from limbeck._base.scope import refusal, refusal_of
 from limbeck.losses.base import UNLABELLED
 
 
@@ -20,11 +23,21 @@ def as_tensor(values: object, part: str) -> Tensor:
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
+        if sentence := _task_of(values):
+            raise DataError(f"The {part} of a batch are dictionaries. {sentence}") from None
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"The {part} of a batch should be one tensor or array of numbers, got "
             f"{type(values).__name__} ({reason})."
         ) from None
+
+
+def _task_of(values: object) -> str:
+    """Return the sentence about detection if labels are dictionaries of boxes or masks."""
+    first = values[0] if isinstance(values, (list, tuple)) and values else None
+    if not isinstance(first, Mapping):
+        return ""
+    return next(filter(None, map(refusal_of, first)), "")
 
 
 def as_class_numbers(x: Tensor, y: Tensor) -> Tensor:
@@ -72,6 +85,11 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
     Raises:
         DataError: If they do not.
     """
+    if y.ndim > 3 and not y.is_floating_point():
+        raise DataError(
+            f"The labels of a batch have the shape {list(y.shape[1:])}, one for each pixel. "
+            f"{refusal('segmentation')}"
+        )
     own, expected = outputs.shape[-y.ndim : -1], "one label for each row of logits"
     if y.is_floating_point():
         own, expected = outputs.shape[2:], "one output for each value"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from limbeck._base.errors import ConfigError
+from limbeck._base.scope import refusal_of
 from limbeck.run.summary import MeasureKey
 
 Outputs: TypeAlias = Literal["classes", "values"]
@@ -69,7 +70,10 @@ def check_task(value: object, *, ordinal: bool = False) -> str:
         ConfigError: If it is unknown, or the two settings contradict each other.
     """
     if not isinstance(value, str) or value not in TASKS:
-        raise ConfigError(f"data.task={value!r} is unknown. Choose one of {', '.join(TASKS)}.")
+        sentence = f"{refusal_of(value)} ".lstrip()
+        raise ConfigError(
+            f"data.task={value!r} is unknown. {sentence}Choose one of {', '.join(TASKS)}."
+        )
     if not ordinal:
         return value
     if value not in ("classes", "ordinal"):

@@ -20,10 +20,10 @@ def check_texts(name: str, shape: Sequence[int], vocabulary: int, padding: int) 
     Raises:
         ConfigError: If they are not texts, or if a number is out of range.
     """
-    if len(shape) != 1:
+    if len(shape) != 1 or vocabulary == 0:
         raise ConfigError(
-            f"{name} needs texts [L], but the dataset has inputs of shape {list(shape)}. Choose "
-            "texts (data=text_csv or text_folders) or another model."
+            f"{name} needs texts [L] of one class each, but the dataset has inputs of shape "
+            f"{list(shape)}. Choose texts (data=text_csv or text_folders) or another model."
         )
     check_count("vocabulary", vocabulary)
     if isinstance(padding, bool) or not isinstance(padding, int) or not 0 <= padding < vocabulary:

@@ -40,7 +40,10 @@ def check_student(plan: ArmPlan, data: Dataset) -> None:
         check_tokens(first, data, f"arms.{plan.name}.student")
         outputs = probe(first, data.blank(1), data.answer_shape, where=f"arms.{plan.name}.student")
     except TeacherError as error:
-        raise ConfigError(str(error)) from None
+        advice = ""
+        if data.padding is not None:
+            advice = " Texts need a student for token ids, such as bag, text_cnn or encoder."
+        raise ConfigError(f"{error}{advice}") from None
     if outputs != data.classes:
         noun = "classes" if data.kind.has_classes else "values"
         has = f"{data.classes}" if data.kind.has_classes else f"{data.classes} targets"

@@ -20,7 +20,11 @@ from limbeck.models.files.weights import (
     read_weights,
     with_map,
 )
-from limbeck.models.huggingface.image import is_image_classifier, load_image_classifier
+from limbeck.models.huggingface.image import (
+    is_image_classifier,
+    load_image_classifier,
+    other_task,
+)
 from limbeck.run.folder import RunFolder, members_in
 from limbeck.run.saved_files import check_model_folders, run_of_model
 from limbeck.teacher.adapter import adapter_of
@@ -75,6 +79,8 @@ def load_other(
     if is_image_classifier(path):
         model, class_names = load_image_classifier(path)
         return LoadedModel(model, {"class_names": class_names} if class_names else {})
+    if sentence := other_task(path):
+        raise TeacherError(f"{path} holds a model for another task. {sentence}")
     return None
 
 

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from limbeck._base.checks import did_you_mean
 from limbeck._base.errors import ConfigError
+from limbeck._base.scope import refusal_of
 from limbeck.cli.config.groups import GROUPS, choice_names
 from limbeck.cli.config.key_hints import unknown_key_message
 from limbeck.cli.config.overrides import (
@@ -205,4 +206,6 @@ def unknown_choice(group: str, name: str, config_dir: str | Path | None) -> str:
     if not name:
         return f"{group} cannot be left out. Choose one of {', '.join(names)}."
     hint = did_you_mean(name, names)
+    if sentence := refusal_of(name):
+        hint = f" {sentence}"
     return f"{group}={name} is unknown.{hint} Choose one of {', '.join(names)}."

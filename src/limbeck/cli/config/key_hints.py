@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from limbeck._base.checks import closest
 from limbeck._base.reading import parse_yaml, read_text
+from limbeck._base.scope import refusal_of
 from limbeck.cli.config.groups import CONF, GROUPS, choices
 
 OTHER_NAMES = {
@@ -74,6 +75,8 @@ def hint(defaults: Mapping[str, Any], key: str) -> str:
     name = key.rpartition(".")[2]
     if section == "hydra":
         return "Settings of Hydra itself are not used. For the run folder, use `out=DIR`."
+    if sentence := refusal_of(name):
+        return sentence
     if name in WORKERS:
         return "The data is kept in memory, so there are no worker processes. Leave it out."
     if section == "teacher" and name in TEACHER_FILES:

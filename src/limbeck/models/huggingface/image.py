@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
+from limbeck._base.scope import refusal_of
 from limbeck.models.huggingface.config import architecture_settings, class_names_of
 from limbeck.models.huggingface.hub import CONFIG, one_line, quiet, read_json, require_transformers
 from limbeck.models.huggingface.pretrained import IMAGE_CLASSIFICATION, pretrained
@@ -24,6 +25,19 @@ def is_image_classifier(folder: Path) -> bool:
         return False
     architectures = read_json(folder / CONFIG).get("architectures")
     return isinstance(architectures, list) and any(_TASK in str(name) for name in architectures)
+
+
+def other_task(folder: Path) -> str:
+    """Return the sentence about a folder of a model for a task that is not served; empty if none.
+
+    Args:
+        folder: Folder that ``save_pretrained`` may have written.
+    """
+    if not (folder / CONFIG).is_file() or (folder / "model.json").exists():
+        return ""
+    architectures = read_json(folder / CONFIG).get("architectures")
+    names = architectures if isinstance(architectures, list) else []
+    return next(filter(None, map(refusal_of, names)), "")
 
 
 def load_image_classifier(folder: Path) -> tuple[nn.Module, list[str] | None]:
