@@ -217,6 +217,8 @@ def test_a_path_that_ends_in_a_backslash_is_quoted():
         ("data.class_names=[grün,rot]", ["grün", "rot"]),
         ("data.class_names=[ja, 'sehr grün', 日本 語]", ["ja", "sehr grün", "日本 語"]),
         ("data.label_column=Größe (cm)", "Größe (cm)"),
+        ("data.label_column=sepal length (cm)", "sepal length (cm)"),
+        ("data.class_names=[length (cm), b (x) c,d]", ["length (cm)", "b (x) c", "d"]),
         ("data.name={a: ü, b: [~]}", {"a": "ü", "b": [str(Path.home())]}),
         ("data.name='é'", "é"),
         ("data.name=${oc.env:HOME}", str(Path.home())),

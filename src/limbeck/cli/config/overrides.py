@@ -45,7 +45,9 @@ PATHS = (
 _BRACKETS = re.compile(r"\s*([\[{]|\w+\()")
 _QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|\$\{[^}]*\}"""
 _WORDS = re.compile(rf"{_QUOTED}|[^,'\"]+")
-_WORDS_IN_BRACKETS = re.compile(rf"{_QUOTED}|[^,'\"\[\]{{}}():]+")
+_PLAIN = r"""[^,'"\[\]{}():]"""
+_WORDS_IN_BRACKETS = re.compile(rf"{_QUOTED}|{_PLAIN}+(?:(?<=\s)\({_PLAIN}*\){_PLAIN}*)*")
+"""Words, also with units after a space, as in ``length (cm)``; but no calls of functions."""
 
 
 class Parsed(NamedTuple):
@@ -132,7 +134,7 @@ def quote_path(override: str) -> str:
 
 
 def quote_words(override: str) -> str:
-    """Quote the words in a value that Hydra's grammar does not know, such as ``grün`` or ``~/x``.
+    """Quote the words in a value that Hydra's grammar does not know: ``grün``, ``~/x``, ``a (cm)``.
 
     Names of classes, columns and folders may stand in lists and braces, and in any language.
     """
@@ -144,7 +146,8 @@ def quote_words(override: str) -> str:
 def _quote_word(match: re.Match[str]) -> str:
     text = match[0]
     word = text.strip()
-    if word[:1] in ("'", '"', "$") or (word.isascii() and not word.startswith("~")):
+    is_plain = word.isascii() and not word.startswith("~") and "(" not in word
+    if word[:1] in ("'", '"', "$") or is_plain:
         return text
     return text.replace(word, quote(os.path.expanduser(word)))
 
