@@ -15,7 +15,7 @@ from support.studies import make_study
 
 from limbeck import Arm, Objective, Teacher
 from limbeck._base.errors import ConfigError, TeacherError
-from limbeck.data import Dataset, Shift, TransferSet, UniformNoise
+from limbeck.data import Dataset, Shift, Split, TransferSet, UniformNoise
 from limbeck.data.resampling import ResampledSplits
 from limbeck.losses.features import Feature
 from limbeck.models import MLP
@@ -111,6 +111,31 @@ def test_with_folds_no_training_sample_is_answered_by_a_fit_on_it(data):
     assert (other(train).softmax(-1).amax(-1) < 0.4).all(), "copies are left out together"
     is_new = ~(val[:, None] == train).all(-1).any(-1)
     assert torch.equal(one(val[is_new]), other(val[is_new]))
+
+
+def test_folds_leave_out_groups_and_copies():
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(3))
+    x[39] = x[0]  # a copy in another group
+    y = torch.arange(60) % 2
+    train = Split(x[:40], y[:40], groups=torch.arange(40) // 10)
+    samples = Dataset.from_splits("groups", train, *[Split(x[40:], y[40:])] * 2, class_names="ab")
+    fits: list[set[bytes]] = []
+
+    class Counted(Memory):
+        def fit(self, x, y):
+            fits.append({row.tobytes() for row in x})
+            return super().fit(x, y)
+
+    plan = Teacher(estimator=Counted(), folds=2)
+    (teacher,) = fit_estimators(plan, ResampledSplits(samples, [0]))[0]
+    assert (teacher(train.inputs).softmax(-1).amax(-1) < 0.6).all()
+    _, *parts = fits
+    assert len(parts) == 2
+    for part in parts:
+        is_absent = torch.tensor([row.tobytes() not in part for row in train.inputs.numpy()])
+        of_groups = is_absent[1:39].split([9, 10, 10, 9])
+        assert sorted(map(len, [g for g in of_groups if g.all()])) in ([9, 9], [9, 10], [10, 10])
+        assert all(bool(group.all()) or not bool(group.any()) for group in of_groups)
 
 
 def test_random_numbers_of_an_estimator_come_from_the_seed(data):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError, TeacherError
-from limbeck._base.signals import check_interrupt
+from limbeck._base.progress import Advance, StageProgress
 from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
 from limbeck.data.randomness import random_order
@@ -22,6 +22,7 @@ from limbeck.teacher.adapter import Adapter, adapter_of
 from limbeck.teacher.estimator import EstimatorTeacher, RegressionTeacher
 from limbeck.teacher.lookup import LookupTeacher, input_keys
 
+NO_PROGRESS = StageProgress(enabled=False)
 BATCH = 4096
 """Number of inputs that an estimator answers at once."""
 
@@ -86,12 +87,15 @@ def no_layers() -> ConfigError:
     )
 
 
-def fit_estimators(plan: Teacher, splits: ResampledSplits) -> list[list[LookupTeacher]]:
+def fit_estimators(
+    plan: Teacher, splits: ResampledSplits, progress: StageProgress = NO_PROGRESS
+) -> list[list[LookupTeacher]]:
     """Fit the members of the teacher of each split, and record their answers to all samples.
 
     Args:
         plan: Teacher with an estimator.
         splits: Training and validation splits of the study.
+        progress: Progress display.
 
     Raises:
         TeacherError: If an estimator cannot be fitted, or returns no probabilities.
@@ -102,11 +106,13 @@ def fit_estimators(plan: Teacher, splits: ResampledSplits) -> list[list[LookupTe
     inputs = torch.cat([inputs, splits.data.blank(1).to(inputs.dtype)])
     keys = _keys_of(inputs, splits.data)
     keys, first = _first_of_each(keys)
-    fitting = _Fitting(estimator, splits.data, keys, inputs[first], plan.folds)
-    teachers = []
-    for number in range(splits.count):
-        seeds = range(plan.seed + number * plan.members, plan.seed + (number + 1) * plan.members)
-        teachers.append([fitting.fit(splits.train(number), seed) for seed in seeds])
+    seeds = range(plan.seed, plan.seed + splits.count * plan.members)
+    with progress.stage("teacher", len(seeds) * (1 + (plan.folds or 0))) as advance:
+        fitting = _Fitting(estimator, splits.data, keys, inputs[first], plan.folds, advance)
+        teachers = []
+        for number in range(splits.count):
+            members = seeds[number * plan.members : (number + 1) * plan.members]
+            teachers.append([fitting.fit(splits.train(number), seed) for seed in members])
     return teachers
 
 
@@ -120,13 +126,21 @@ class _Fitting:
         inputs: All different inputs, ``[N, ...]``.
         folds: Number of parts of the training samples, see :class:`~limbeck.Teacher`; None for a
             single fit.
+        advance: Callback for the number of fits.
     """
 
     def __init__(
-        self, estimator: Any, data: Dataset, keys: Tensor, inputs: Tensor, folds: int | None
+        self,
+        estimator: Any,
+        data: Dataset,
+        keys: Tensor,
+        inputs: Tensor,
+        folds: int | None,
+        advance: Advance,
     ):
         self.estimator, self.data, self.folds = estimator, data, folds
         self.keys, self.inputs = keys, inputs
+        self.advance, self.count = advance, 0
         self.features = features_of(data)
 
     def fit(self, train: Split, seed: int) -> LookupTeacher:
@@ -135,26 +149,26 @@ class _Fitting:
         logits = _answers(teacher, self.inputs)
         if self.folds is not None:
             self._answer_by_folds(logits, train, seed)
-        check_interrupt()
         return LookupTeacher(teacher.name, self.keys, logits, padding=self.data.padding)
 
     def _answer_by_folds(self, logits: Tensor, train: Split, seed: int) -> None:
         """Replace the answers to training samples by those of fits without them."""
         assert self.folds is not None
         keys = _keys_of(train.inputs, self.data)
-        rows = torch.searchsorted(self.keys, keys)
-        unique = rows.unique()  # copies of a sample are in one fold
-        folds = torch.empty(len(unique), dtype=torch.int64)
-        folds[random_order(len(unique), seed)] = torch.arange(len(unique)) % self.folds
-        fold_of = torch.full((len(self.keys),), -1).scatter(0, unique, folds)
+        inputs, rows = torch.searchsorted(self.keys, keys).unique(return_inverse=True)
+        fold_of = _draw_folds(rows if train.groups is None else train.groups, self.folds, seed)
+        # copies of a sample may be in several groups; one answer serves all
+        fold_of_input = torch.full((len(inputs),), self.folds)
+        fold_of_input = fold_of_input.scatter_reduce(0, rows, fold_of, "amin")
         for fold in range(self.folds):
-            is_left_out = fold_of[rows] == fold
+            is_left_out = (fold_of == fold) | (fold_of_input[rows] == fold)
             teacher = self._fit_on(train.take((~is_left_out).nonzero().flatten()), seed)
-            answered = unique[folds == fold]
-            logits[answered] = _answers(teacher, self.inputs[answered])
-            check_interrupt()
+            answered = inputs[fold_of_input == fold]
+            if len(answered):
+                logits[answered] = _answers(teacher, self.inputs[answered])
 
     def _fit_on(self, train: Split, seed: int) -> Adapter:
+        """Fit a copy of the estimator on samples."""
         from sklearn.base import clone
 
         features = self.features(as_float(train.inputs))
@@ -173,12 +187,28 @@ class _Fitting:
                 f"{type(self.estimator).__name__} could not be fitted on the training split: "
                 f"{type(error).__name__}: {reason}."
             ) from error
+        self.count += 1
+        self.advance(self.count)
         if not self.data.kind.has_classes:
             return RegressionTeacher(estimator)
         numbers = [str(number) for number in range(self.data.classes)]
         teacher = EstimatorTeacher(estimator, numbers)
         teacher.features = self.features
         return teacher
+
+
+def _draw_folds(groups: Tensor, folds: int, seed: int) -> Tensor:
+    """Return the fold of each sample, int64 ``[N]``; those of one group are in the same one.
+
+    Args:
+        groups: Number of the group of each sample, int64 ``[N]``.
+        folds: Number of folds.
+        seed: Seed of the folds.
+    """
+    numbers, group = groups.unique(return_inverse=True)
+    fold_of_group = torch.empty(len(numbers), dtype=torch.int64)
+    fold_of_group[random_order(len(numbers), seed)] = torch.arange(len(numbers)) % folds
+    return fold_of_group[group]
 
 
 def _keys_of(inputs: Tensor, data: Dataset) -> Tensor:

@@ -143,6 +143,7 @@ class Study:
                 self.run_folder,
                 self._engine.fit,
                 together=self._engine.trains_cohorts,
+                progress=self.progress,
             )
         self.plans = with_teacher(self.plans, self._teacher)
         sources = [plan.transfer.source for plan in self.plans if plan.transfer.source is not None]

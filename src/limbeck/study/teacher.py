@@ -11,6 +11,7 @@ from torch import nn
 
 from limbeck._base.digests import file_digest
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
 from limbeck.data.resampling import ResampledSplits
 from limbeck.data.study_data import StudyData
@@ -22,7 +23,13 @@ from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
 from limbeck.study.arms import ArmPlan, Builder, Teacher, build
 from limbeck.study.checks import check_layers, check_plain_inputs, check_views
-from limbeck.study.estimators import build_estimator, fit_estimators, name_of_lookup, no_layers
+from limbeck.study.estimators import (
+    NO_PROGRESS,
+    build_estimator,
+    fit_estimators,
+    name_of_lookup,
+    no_layers,
+)
 from limbeck.study.from_teacher import StudentOfTeacher, starts_from_teacher
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
@@ -54,6 +61,7 @@ class TeacherSource:
         run: Folder of the run.
         fit: Function that fits a model.
         together: Whether members that can be stacked are trained at once.
+        progress: Progress display, for estimators.
     """
 
     def __init__(
@@ -64,7 +72,9 @@ class TeacherSource:
         fit: Fit,
         *,
         together: bool = True,
+        progress: StageProgress = NO_PROGRESS,
     ):
+        self.progress = progress
         self.plan = teacher if isinstance(teacher, Teacher) else None
         self.splits, self.run, self.fit = splits, run, fit
         self.data = splits.data
@@ -285,7 +295,7 @@ class TeacherSource:
         plan = self.plan
         assert plan is not None
         if plan.estimator is not None:
-            fitted = fit_estimators(plan, self.splits)
+            fitted = fit_estimators(plan, self.splits, self.progress)
             self._save(fitted)
             return [[*members] for members in fitted]
         seeds = list(range(plan.seed, plan.seed + plan.members * self.splits.count))
