@@ -1,4 +1,6 @@
-"""Examination of a dataset: copies across splits, absent classes, labels from 1."""
+"""Examination of a dataset: copies across splits, absent classes, labels from 1, columns that give
+the label away.
+"""
 
 from collections.abc import Iterator
 
@@ -8,6 +10,7 @@ from limbeck.data.arrays import row_hashes
 from limbeck.data.checks import join_some
 from limbeck.data.dataset import Dataset
 from limbeck.data.near_copies import NearCopies, near_copies
+from limbeck.data.tables.revealing import revealing_columns
 from limbeck.run.finding import NOTE, STOP, WARNING, Finding
 
 MAX_FALSE_COPIES = 0.001
@@ -29,7 +32,7 @@ def examine_data(data: Dataset) -> list[Finding]:
     )
     findings: list[Finding] = []
     if data.positions is None:
-        findings = [*_classes(data), *_copies(data)]
+        findings = [*_classes(data), *_copies(data), *_revealing(data)]
     if not findings:
         text = f"{data.name} has {sizes}"
         findings.append(_finding(NOTE, text))
@@ -100,6 +103,16 @@ def _equal_rows(data: Dataset) -> Iterator[Finding]:
                 "Rows with few columns may be equal by chance; otherwise the test measures memory.",
                 "keep rows of one person, machine or day in one split (data.group=COLUMN)",
             )
+
+
+def _revealing(data: Dataset) -> Iterator[Finding]:
+    for column in revealing_columns(data):
+        yield _finding(
+            WARNING,
+            f"Column {column.name} predicts the label alone, {column.quality}.",
+            "It may be a copy of the label, or be known only after it.",
+            f"if so, leave it out with data.ignore=[{column.name}]",
+        )
 
 
 def _pairs(copies: NearCopies) -> str:
