@@ -128,9 +128,8 @@ class Study:
         if self.rank > 0:
             self.run_folder = TemporaryRunFolder(Path(out), resume=self.options.resume)
         self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)
-        self._engine = Engine(
-            self.run_folder, self.options.trainer, self.options.loggers, self.progress
-        )
+        trainer, loggers = self.options.trainer, self.options.loggers
+        self._engine = Engine(self.run_folder, trainer, loggers, self.progress)
         check_splits(self.options.splits, self.seeds, self.plans)
         self._splits = ResampledSplits(data, self.seeds, self.options.splits)
         self._teacher: TeacherSource | AnswersSource | None = None
