@@ -80,9 +80,13 @@ def _accuracy(
     counts = np.zeros((len(everything), int(y.max()) + 1), np.int64)
     np.add.at(counts, (number[: len(keys)], y), 1)
     counts[:, most_frequent] += counts.sum(1) == 0  # for keys of no training row
-    error_rate = float((counts.argmax(1)[number[len(keys) :]] != y_val).mean())
+    is_wrong = counts.argmax(1)[number] != np.concatenate([y, y_val])
+    error_rate = float(is_wrong[len(y) :].mean())
     usual = float((y_val != most_frequent).mean())
-    if error_rate > MAX_ERROR_RATE or error_rate > MAX_SHARE * usual or usual == 0:
+    # the training error, too, since a small validation split may have none by chance
+    if max(error_rate, float(is_wrong[: len(y)].mean())) > min(MAX_ERROR_RATE, MAX_SHARE * usual):
+        return None
+    if usual == 0:
         return None
     return f"{100 * (1 - error_rate):.3g} % of {len(y_val):,} in the validation split"
 
