@@ -43,3 +43,30 @@ def texts_of(*lengths, seed=0):
     for row, length in enumerate(lengths):
         ids[row, :length] = torch.randint(1, VOCABULARY, (length,), generator=generator)
     return ids
+
+
+def write_bert(folder, texts, class_names, *, positions=128, **sizes):
+    """Write a folder of a BERT with random weights and a tokenizer of the words of texts."""
+    import tokenizers
+    from transformers import BertConfig, BertForSequenceClassification
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=400, special_tokens=special, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.decoder = tokenizers.decoders.WordPiece()
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        max_position_embeddings=positions,
+        id2label=dict(enumerate(class_names)),
+        label2id={name: number for number, name in enumerate(class_names)},
+        **(SMALL | {"num_hidden_layers": 2} | sizes),
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))

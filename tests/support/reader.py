@@ -16,10 +16,12 @@ from limbeck.cli.main import main
 from limbeck.models import MLP, ConvNet, TimmModel, TorchvisionModel
 from support.cifar_files import cifar10_files
 from support.cifar_files import write as write_cifar
+from support.encoders import write_bert
 from support.fundus import write_aptos
 from support.huggingface_models import new_model
 from support.idx_files import write_mnist
 from support.onnx_files import content
+from support.reviews import make_reviews, write_csv
 from support.tables import COLUMNS, table_rows
 
 WORDS = "the teacher shows what the student learns and the control does without it "
@@ -129,6 +131,19 @@ def _texts(folder: Path) -> None:
         (folder / "corpus" / f"{number}.md").write_text(part, encoding="utf-8")
 
 
+def _reviews(folder: Path) -> None:
+    rows = [
+        (text, label, text, "5" if label == "good" else "1") for text, label in make_reviews(120)
+    ]
+    write_csv(folder / "reviews.csv", rows, header=("text", "label", "review", "stars"))
+    pairs = [(text, label, label) for text, label in make_reviews(120, seed=1)]
+    write_csv(folder / "pairs.csv", pairs, header=("premise", "hypothesis", "label"))
+    for number, (text, label) in enumerate(make_reviews(60, seed=2)):
+        file = folder / "mails" / label / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+
 # Models -------------------------------------------------------------------------------------------
 
 
@@ -162,6 +177,11 @@ def _image_classifier(folder: Path) -> None:
     ViTForImageClassification(config).save_pretrained(folder / "VIT")
     processor = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": 16}
     (folder / "VIT" / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
+def _bert(folder: Path) -> None:
+    texts = [text for text, _ in make_reviews(120)]
+    write_bert(folder / "BERT", texts, ["bad", "good"], hidden_size=128)
 
 
 def _language_model(folder: Path) -> None:
@@ -215,6 +235,8 @@ FILES = (
     (MNIST_PAGES, _mnist),
     (("how-to/library-models.md", "how-to/settings.md"), _cifar),
     (("README.md", "how-to/own-images.md", "how-to/teacher.md"), _photos),
+    (("how-to/own-texts.md", "how-to/teacher.md"), _reviews),
+    (("how-to/own-texts.md", "how-to/teacher.md"), _bert),
     (("how-to/transfer-sets.md",), _letters),
     (("how-to/csv.md",), _scans),
     (("how-to/csv.md",), _tables_of_images),
