@@ -12,6 +12,7 @@ def test_logits_and_gradients_of_a_cohort_are_those_of_each_student_alone(name):
     members = [[build_text_model(name, 10 * a + s).double() for s in range(2)] for a in range(2)]
     assert reason_not_to_stack(members[0][0], 4) is None
     cohort = Cohort(members)
+    assert (cohort._stacked_forward is not None) == (name == "bag")
     ids = torch.stack([random_texts([3, 7, LENGTH], seed) for seed in range(2)])
     logits = cohort(ids)
     logits.square().sum().backward()

@@ -1,8 +1,8 @@
 """Stacked students layer by layer: batched matrix products instead of ``vmap``.
 
-Most small students are chains of linear and element-wise layers, or GPTs. A few batched products
-compute the same numbers. All arms of a seed share its batch, so the first linear layer
-multiplies it by the weights of all arms at once.
+Most small students are chains of linear and element-wise layers, bags of embeddings, or GPTs. A few
+batched products compute the same numbers. All arms of a seed share its batch, so the first linear
+layer multiplies it by the weights of all arms at once.
 """
 
 import copy
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from limbeck.models import GPT, MLP, Normalized, Regressor, TableModel
+from limbeck.models import GPT, MLP, BagOfEmbeddings, Normalized, Regressor, TableModel
 from limbeck.models.mlp import BoundedLinear
 from limbeck.models.table import TableEncoder
 from limbeck.training.cohort.gpt import StackedGPT
@@ -114,6 +115,9 @@ def _unroll(name: str, module: nn.Module) -> list[Layer] | None:
         if rest is None or module.mean.numel() > 1:
             return None
         return [(name, module), *rest]
+    if isinstance(module, BagOfEmbeddings) and kind is BagOfEmbeddings:
+        rest = _unroll(f"{prefix}layers", module.layers)
+        return None if rest is None else [(name, module), *rest]
     if isinstance(module, TableModel) and kind is TableModel:
         rest = _unroll(f"{prefix}net", module.net)
         return None if rest is None else [(f"{prefix}encoder", module.encoder), *rest]
@@ -183,6 +187,9 @@ class Chain:
             if isinstance(module, Normalized):
                 mean, std = buffers[f"{prefix}mean"], buffers[f"{prefix}std"]
                 x = (x - mean.view(())).div_(std.view(()))
+            elif isinstance(module, BagOfEmbeddings):
+                x = _mean_embeddings(weights[f"{prefix}tokens.weight"], x.mT, module.padding)
+                shared = False
             elif isinstance(module, TableEncoder):
                 own = {key: buffers[f"{prefix}{key}"] for key, _ in module.named_buffers()}
                 x = functional_call(module, own, (x.mT,)).mT
@@ -202,6 +209,23 @@ class Chain:
             else:
                 x = module(x)
         return x.view(seeds, arms, *x.shape[1:]).mT
+
+
+def _mean_embeddings(tokens: Tensor, x: Tensor, padding: int) -> Tensor:
+    """Mean embedding of the tokens of each text, ``[S * A, D, B]``.
+
+    Args:
+        tokens: Tables of the tokens, ``[S, A, V, D]``.
+        x: Token ids ``[S, B, l]``.
+        padding: Id of the padding, which does not count.
+    """
+    seeds, arms, size = tokens.shape[:3]
+    # One table for all students, in which the rows of each student start at an offset.
+    offset = torch.arange(0, seeds * arms * size, size, device=x.device).view(seeds, arms, 1, 1)
+    ids = x.unsqueeze(1)
+    ids = torch.where(ids == padding, padding, ids + offset).flatten(0, 2)
+    means = F.embedding_bag(ids, tokens.flatten(0, 2), mode="mean", padding_idx=padding)
+    return means.view(seeds * arms, x.shape[1], -1).mT
 
 
 def _drop(x: Tensor, p: float, streams: SeedStreams) -> Tensor:
