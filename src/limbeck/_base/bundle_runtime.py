@@ -26,6 +26,7 @@ import codecs
 import contextlib
 import csv
 import errno
+import functools
 import hashlib
 import importlib.util
 import io
@@ -853,6 +854,8 @@ MAX_HEADER = 1 << 20
 DELIMITERS = (",", ";", "\t")
 MISSING_VALUES = ("", "nan", "-nan", "nat", "null", "<na>", "#n/a", "na", "n/a", "none", "?")
 """Cells without a number or a known category, in lower case."""
+MAX_FLOAT = float(np.finfo(np.float32).max)
+"""Largest number of float32."""
 MAX_LISTED = 10
 """Largest number of lines, columns or categories that a message lists."""
 _SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)
@@ -1002,17 +1005,17 @@ def number_in(cell: str, decimal: str = ".") -> float:
     Raises:
         ValueError: If it is something else, or too large for float32.
     """
-    if cell.lower() in MISSING_VALUES:
-        return math.nan
     text = cell
     if decimal == "," and "." not in cell:  # programs write 1.5 in spite of the separator
         text = cell.replace(",", ".")
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{_quote(cell)} is not a number")
-    value = float(text)
-    if not abs(value) <= float(np.finfo(np.float32).max):
+    if _NUMBER.fullmatch(text):
+        value = float(text)
+        if abs(value) <= MAX_FLOAT:
+            return value
         raise ValueError(f"{_quote(cell)} is too large")
-    return value
+    if cell.lower() in MISSING_VALUES:
+        return math.nan
+    raise ValueError(f"{_quote(cell)} is not a number")
 
 
 def category_in(cell: str, categories: Sequence[str], decimal: str = ".") -> float:
@@ -1037,10 +1040,17 @@ def category_in(cell: str, categories: Sequence[str], decimal: str = ".") -> flo
     raise ValueError(f"{_quote(cell)} is none of the categories {_list_some(categories)}")
 
 
-def _value_in(cell: str, categories: Sequence[str] | None, decimal: str) -> float:
+def _reader_of(categories: Sequence[str] | None, decimal: str) -> Callable[[str], float]:
+    """Return the function that reads the cells of a column."""
     if categories is None:
-        return number_in(cell, decimal)
-    return category_in(cell, categories, decimal)
+        return functools.partial(number_in, decimal=decimal)
+    codes = {category: float(code) for code, category in enumerate(categories)}
+
+    def read(cell: str) -> float:
+        code = codes.get(cell)
+        return category_in(cell, categories, decimal) if code is None else code
+
+    return read
 
 
 def _quote(cell: str) -> str:
@@ -1608,15 +1618,20 @@ class Bundle:
         Raises:
             InputError: If the file is damaged.
         """
-        columns = self.preprocess["columns"]
-        for line, cells in table.rows([column["name"] for column in columns]):
-            values, error = np.empty(len(columns), np.float32), ""
-            for number, (cell, column) in enumerate(zip(cells, columns, strict=True)):
+        names = [column["name"] for column in self.preprocess["columns"]]
+        readers = [
+            _reader_of(column.get("categories"), table.decimal)
+            for column in self.preprocess["columns"]
+        ]
+        for line, cells in table.rows(names):
+            values, error = [], ""
+            for cell, name, read in zip(cells, names, readers, strict=True):
                 try:
-                    values[number] = _value_in(cell, column.get("categories"), table.decimal)
+                    values.append(read(cell))
                 except ValueError as reason:
-                    error = error or f"{table.file}, line {line}: {column['name']}: {reason}"
-            yield Sample(table.file, line, None if error else values, error)
+                    error = error or f"{table.file}, line {line}: {name}: {reason}"
+            array = None if error else np.array(values, np.float32)
+            yield Sample(table.file, line, array, error)
 
     def array(
         self, path: Path, *, invert: bool = False, value_range: Sequence[float] | None = None
