@@ -243,6 +243,7 @@ def test_parquet(read, tmp_path):
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet", row_group_size=7)
     data = table(tmp_path / "a.parquet", label="bought")
     assert data.digest() == read(lines()).digest()
+    assert table(pyarrow.table(columns), label="bought").digest() == data.digest()
     columns["day"] = pyarrow.array([[1]] * 60)
     parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="column day contains list"):
@@ -319,7 +320,7 @@ def test_copies_in_given_splits_are_a_warning(read):
 def test_names_of_people_are_no_categories(read, monkeypatch):
     monkeypatch.setattr("limbeck.data.tables.values.MAX_CATEGORIES", 20)
     rows = ["name,x,y", *(f"anna{n},{n * n},{n % 2}" for n in range(60))]
-    message = r"data\.csv: column name has \d\d categories; at most 20 are read\. .*ignore=\[name\]"
+    message = r"name has \d\d categories, such as 'anna0' \(line 2\); at most 20 .*ignore=\[name\]"
     with pytest.raises(DataError, match=message):
         read(rows, label="y")
     assert read(rows, label="y", ignore=["name"]).columns.names == ("x",)

@@ -1,4 +1,4 @@
-"""Data frames, such as those of pandas and Polars, as tables of texts."""
+"""Data frames, such as those of pandas, Polars and Arrow, as tables of texts."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ class Frame(Protocol):
         """Names of the columns."""
 
     def __getitem__(self, name: Any) -> Any:
-        """Return a column, whose ``tolist()`` or ``to_list()`` has its values."""
+        """Return a column with a method that lists its values."""
 
 
 class FrameTable:
@@ -39,8 +39,9 @@ class FrameTable:
     decimal = "."
 
     def __init__(self, frame: Frame):
-        self._columns = {str(name): frame[name] for name in frame.columns}
-        self.columns = [str(name) for name in frame.columns]
+        names = getattr(frame, "column_names", frame.columns)  # Arrow's columns are no names
+        self._columns = {str(name): frame[name] for name in names}
+        self.columns = [str(name) for name in names]
 
     @property
     def categorical(self) -> list[str]:
@@ -57,5 +58,8 @@ class FrameTable:
 
 
 def _values(column: Any) -> list[Any]:
-    values: list[Any] = column.to_list() if hasattr(column, "to_list") else column.tolist()
-    return values
+    for method in ("to_pylist", "to_list", "tolist"):
+        if hasattr(column, method):
+            values: list[Any] = getattr(column, method)()
+            return values
+    return list(column)

@@ -141,10 +141,12 @@ class ColumnValues:
         return np.frombuffer(b"".join(digests), "<u8")[np.array(self._values)]
 
     def _too_many(self, count: str) -> DataError:
+        others = self.other_texts()
+        example = f", such as {others[0]}" if others else ""
         return DataError(
-            f"{self._where}: column {self.name} has {count} categories; at most "
-            f"{MAX_CATEGORIES:,} are read. Group the rare ones, or leave the column out with "
-            f"data.ignore=[{self.name}]."
+            f"{self._where}: column {self.name} has {count} categories{example}; at most "
+            f"{MAX_CATEGORIES:,} are read. If they are numbers, write them as 1234.5; otherwise "
+            f"group the rare ones, or leave the column out with data.ignore=[{self.name}]."
         )
 
     def codes(self, is_train: np.ndarray) -> Codes:
