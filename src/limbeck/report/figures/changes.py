@@ -107,4 +107,6 @@ def _draw_change(
         va="center",
         color=INK,
         fontsize=8.5,
+        bbox={"facecolor": PAGE, "edgecolor": "none", "pad": 1},  # the line of no change is behind
+        zorder=4,
     )
