@@ -9,13 +9,8 @@ from scipy import stats
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from support.tensors import randn
 
-from limbeck.evaluation.regression import (
-    ArmSquaredErrors,
-    compare_regressions,
-    regression_metrics,
-    squared_errors,
-)
-from limbeck.run.metrics import RegressionMetrics
+from limbeck.evaluation.comparison import GapSeeds, compare_samples
+from limbeck.evaluation.regression import regression_metrics, squared_errors
 
 SCALE = [2.0, 0.5, 30.0]
 
@@ -53,27 +48,12 @@ def test_values_that_are_not_finite_have_no_metrics():
     assert metrics.r_squared is None
 
 
-def test_one_seed_and_sample_each_are_the_paired_t_test_of_their_means():
-    """With equal seeds the test is Student's over samples."""
+def test_with_equal_seeds_the_test_is_students_over_samples():
     rng = np.random.default_rng(0)
     arm, control = rng.random(50), rng.random(50) + 0.1
-    comparison = compare_regressions(
-        ArmSquaredErrors("soft", np.stack([arm, arm])),
-        ArmSquaredErrors("hard", np.stack([control, control])),
-        RegressionMetrics(
-            errors=None,
-            accuracy=None,
-            nll=None,
-            ece=None,
-            agreement=None,
-            kl_to_teacher=None,
-            squared_error=0.2,
-            r_squared=None,
-            mae=None,
-            rmse=None,
-            distance_to_teacher=None,
-        ),
-    )
+    differences = np.stack([arm - control] * 2) / 50
+    gap = GapSeeds(arm=[arm.mean()] * 2, control=[control.mean()] * 2, teacher=0.2)
+    comparison = compare_samples("soft", "hard", differences, "squared_error", gap)
     delta = comparison.delta_squared_error
     assert comparison.p_value == pytest.approx(stats.ttest_rel(arm, control).pvalue, rel=1e-6)
     assert delta.mean == pytest.approx((arm - control).mean())

@@ -18,7 +18,7 @@ ELSEWHERE = {"cifar10", "aptos"}
 """Recipes whose data is not at hand; their own tests draw files of the same format."""
 QUICK = {"digits", "plain"}
 """Recipes that run with the quick tests."""
-EMBEDDED = ("digits", "text", "text_csv", "breast_cancer", "diabetes")
+EMBEDDED = ("digits", "text", "text_csv", "breast_cancer", "diabetes", "digit_pairs")
 
 
 def recipes():

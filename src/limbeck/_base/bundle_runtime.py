@@ -1366,7 +1366,9 @@ class Bundle:
         name: Name of the model.
         labels: Names of the classes in the order of the logits; for a regression of its targets.
         scale: Unit of each target of a regression in which differences are measured; None for
-            classes.
+            others.
+        label_thresholds: Probability from which each of several labels is predicted; None for
+            others.
         sums: Content of ``SHA256SUMS``.
         preprocess: Settings for preparing inputs, from ``preprocess.json``.
         temperature: Divisor of the logits for calibrated confidences.
@@ -1402,13 +1404,16 @@ class Bundle:
         if not _is_thresholds(self.thresholds):
             raise self._error(f"{METADATA}: thresholds should map error rates to confidences")
         names = self._read_json(LABELS)
-        labels = names.get("targets", names.get("labels"))
+        labels = names.get("targets", names.get("several_labels", names.get("labels")))
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise self._error(f"{LABELS} should list the names of the classes")
         self.labels: list[str] = labels
         self.scale: list[float] | None = None
         if "targets" in names:
-            self.scale = self._scale(metadata.get("scale"))
+            self.scale = self._numbers(metadata, "scale")
+        self.label_thresholds: list[float] | None = None
+        if "several_labels" in names:
+            self.label_thresholds = self._numbers(metadata, "label_thresholds")
         self.preprocess = self._read_json(PREPROCESS)
         if not _is_preprocess(self.preprocess):
             raise self._error(f"{PREPROCESS} has no valid settings for preparing inputs")
@@ -1755,10 +1760,11 @@ class Bundle:
             raise self._error(f"{SUMS} does not list {', '.join(missing)}")
         return sums
 
-    def _scale(self, numbers: Any) -> list[float]:
+    def _numbers(self, metadata: dict[str, Any], key: str) -> list[float]:
+        numbers = metadata.get(key)
         if not isinstance(numbers, list) or len(numbers) != len(self.labels) or not numbers:
-            raise self._error(f"{METADATA}: scale should be a number for each target")
-        return [self._positive({"scale": number}, "scale") for number in numbers]
+            raise self._error(f"{METADATA}: {key} should be a number for each output")
+        return [self._positive({key: number}, key) for number in numbers]
 
     def _positive(self, numbers: Any, key: str) -> float:
         value = numbers.get(key) if isinstance(numbers, dict) else None
@@ -2078,8 +2084,8 @@ def predict(
         BundleError: If the bundle is damaged.
     """
     bundle = Bundle(bundle_path)
-    if bundle.scale is not None:
-        _check_values(top, abstain)
+    if bundle.scale is not None or bundle.label_thresholds is not None:
+        _check_no_classes(top, abstain)
     elif not 1 <= top <= len(bundle.labels):
         classes = len(bundle.labels)
         raise RuntimeFailure(f"--top {top} should be from 1 to {classes}, the number of classes.")
@@ -2100,17 +2106,20 @@ def predict(
     else:
         samples = _samples_of(bundle, files, invert=invert)
     out = sys.stdout if out is None else out
-    table: _Table | _ValueTable
-    if bundle.scale is None:
-        table = _Table(table_format, top, out, has_lines=bundle.reads_tables)
-    else:
+    table: _Table
+    if bundle.scale is not None:
         table = _ValueTable(table_format, bundle.labels, out, has_lines=bundle.reads_tables)
+    elif bundle.label_thresholds is not None:
+        table = _LabelTable(table_format, bundle, out)
+    else:
+        table = _Table(table_format, top, out, has_lines=bundle.reads_tables)
     total = "" if bundle.reads_tables else f" of {len(files)}"
     shows_progress = sys.stderr.isatty() and (bundle.reads_tables or len(files) > BATCH_SIZE)
     batch_size = max(1, min(BATCH_SIZE, MAX_VALUES // math.prod(bundle.shape)))
     count = 0
     while batch := list(itertools.islice(samples, batch_size)):
-        answer_batch = session.confidences if bundle.scale is None else session.logits
+        has_classes = not isinstance(table, _ValueTable)
+        answer_batch = session.confidences if has_classes else session.logits
         answers = _answers(bundle, batch, answer_batch)
         for sample, answer in zip(batch, answers, strict=True):
             if answer is None:
@@ -2144,13 +2153,14 @@ def _samples_of(bundle: Bundle, files: Sequence[Path], *, invert: bool) -> Itera
             yield Sample(file, None, None, str(error))
 
 
-def _check_values(top: int, abstain: float | str) -> None:
-    """Check that no option of classes is given for a regression."""
+def _check_no_classes(top: int, abstain: float | str) -> None:
+    """Check that no option of classes is given for a regression, or for several labels."""
     options = {"--top": top != 1, "--abstain": str(abstain).strip() not in ("0", "0.0")}
     for option, is_given in options.items():
         if is_given:
             raise RuntimeFailure(
-                f"{option} is for classes, but this model predicts values. Leave it out."
+                f"{option} is for classes, of which one is the answer, but this model predicts "
+                "values or several labels. Leave it out."
             )
 
 
@@ -2289,6 +2299,34 @@ class _ValueTable(_Table):
 
     def _empty(self) -> dict[str, Any]:
         return {"values": None}
+
+
+class _LabelTable(_ValueTable):
+    """A table of several labels: those that apply, and the probability of each."""
+
+    def __init__(self, table_format: str, bundle: Bundle, out: TextIO):
+        assert bundle.label_thresholds is not None
+        self.thresholds = bundle.label_thresholds
+        super().__init__(table_format, bundle.labels, out, has_lines=bundle.reads_tables)
+
+    def _columns(self) -> list[str]:
+        return ["labels", *super()._columns()]
+
+    def write_values(self, sample: Sample, values: np.ndarray) -> None:
+        """Write the labels of an input from its logits."""
+        p = [float(value) for value in 1 / (1 + np.exp(-values.astype(np.float64).clip(-700, 700)))]
+        rows = zip(self.targets, p, self.thresholds, strict=True)
+        names = [name for name, value, threshold in rows if value >= threshold]
+        if self._csv is not None:
+            cells = [csv_cell("; ".join(names)), *(f"{value:.6f}" for value in p)]
+            self._csv.writerow([*self._place(sample).values(), *cells, ""])
+            return
+        by_name = dict(zip(self.targets, p, strict=True))
+        place = self._place(sample)
+        print(json_line({**place, "labels": names, "confidences": by_name}), file=self.out)
+
+    def _empty(self) -> dict[str, Any]:
+        return {"labels": None, "confidences": None}
 
 
 def _is_same(file: Path, other: Path | None) -> bool:

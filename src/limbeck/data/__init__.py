@@ -4,6 +4,7 @@ from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.aptos import aptos
 from limbeck.data.images.cifar import cifar10, cifar100
 from limbeck.data.images.csv_table import image_csv
+from limbeck.data.images.digit_pairs import digit_pairs
 from limbeck.data.images.digits import digits
 from limbeck.data.images.folders import image_folder
 from limbeck.data.images.image_table import image_table
@@ -52,6 +53,7 @@ __all__ = [
     "cifar10",
     "cifar100",
     "diabetes",
+    "digit_pairs",
     "digits",
     "fashion_mnist",
     "image_csv",

@@ -68,7 +68,7 @@ def _as_classes(labels: Tensor, where: str) -> Tensor:
 
 def _as_values(labels: Tensor, where: str) -> Tensor:
     """Return targets as float32 ``[N, D]``."""
-    if labels.dtype.is_complex or labels.dtype == torch.bool or labels.ndim > 2:
+    if labels.dtype.is_complex or labels.ndim > 2:
         raise DataError(
             f"{where}: targets should be numbers [N] or [N, D], got {labels.dtype} of shape "
             f"{list(labels.shape)}."
@@ -76,12 +76,13 @@ def _as_values(labels: Tensor, where: str) -> Tensor:
     return labels.float().reshape(len(labels), -1)
 
 
-def numbered_targets(labels: Tensor, where: str) -> list[str]:
+def numbered_targets(labels: Tensor, where: str, noun: str) -> list[str]:
     """Return names for targets that have none: ``target``, or ``target 0`` and so on.
 
     Args:
         labels: Targets ``[N, D]``.
         where: Name of the dataset, for messages.
+        noun: Name of one of them: ``target`` or ``label``.
 
     Raises:
         DataError: If there is no target.
@@ -89,7 +90,7 @@ def numbered_targets(labels: Tensor, where: str) -> list[str]:
     if labels.shape[1] == 0:
         raise DataError(f"{where}: targets of shape {list(labels.shape)}; expected [N] or [N, D].")
     count = labels.shape[1]
-    return ["target"] if count == 1 else [f"target {number}" for number in range(count)]
+    return [noun] if count == 1 else [f"{noun} {number}" for number in range(count)]
 
 
 def convert_ids(ids: Sequence[object] | None, where: str) -> np.ndarray | None:
@@ -135,6 +136,19 @@ def numbered_classes(labels: Tensor, where: str) -> list[str]:
             f"classes, from 0 to C - 1, with at most {MAX_CLASSES:,} classes."
         )
     return [str(number) for number in range(classes)]
+
+
+def default_names(labels: Tensor, where: str, kind: Task) -> list[str]:
+    """Return the names of classes, targets or labels that have none.
+
+    Args:
+        labels: Training labels.
+        where: Name of the dataset, for messages.
+        kind: Kind of target.
+    """
+    if kind.has_classes:
+        return numbered_classes(labels, where)
+    return numbered_targets(labels, where, "label" if kind.outputs == "labels" else "target")
 
 
 def row_hashes(inputs: Tensor) -> Tensor:

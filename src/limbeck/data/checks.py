@@ -100,6 +100,8 @@ def check_samples(
         _check_classes(inputs, labels, classes, where)
     else:
         _check_values(inputs, labels, classes, where)
+    if task.outputs == "labels":
+        _check_zero_or_one(labels, where)
     if columns is not None:
         columns.check(inputs, where)
     else:
@@ -110,7 +112,8 @@ def _check_classes(inputs: Tensor, labels: Tensor, classes: int, where: str) -> 
     if labels.ndim != 1 or inputs.ndim == 0 or len(inputs) != len(labels):
         hint = ""
         if labels.ndim == 2 and len(inputs) == len(labels):
-            hint = " For one-hot labels, pass y.argmax(1)."
+            hint = " For one-hot labels, pass y.argmax(1); for several labels per sample, set "
+            hint += "task='multi_label'."
         if labels.ndim > 2 and len(inputs) == len(labels):
             hint = f" {refusal('segmentation')}"
         raise DataError(
@@ -167,6 +170,16 @@ def _check_values(inputs: Tensor, labels: Tensor, targets: int, where: str) -> N
             f"{where}: {int(is_bad.sum())} of {len(labels)} samples have a target that is missing "
             f"or infinite, the first of which is sample {row}: {labels[row].tolist()}. Remove "
             "them, or fill in their targets."
+        )
+
+
+def _check_zero_or_one(labels: Tensor, where: str) -> None:
+    is_bad = ((labels != 0) & (labels != 1)).any(1)
+    if bool(is_bad.any()):
+        row = int(is_bad.nonzero()[0])
+        raise DataError(
+            f"{where}: labels should be 0 or 1, a column for each label, but those of sample {row} "
+            f"are {labels[row].tolist()[:MAX_LISTED]}."
         )
 
 

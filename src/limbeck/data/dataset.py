@@ -21,8 +21,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.arrays import (
     convert_arrays,
     convert_ids,
-    numbered_classes,
-    numbered_targets,
+    default_names,
     warn_of_absent_classes,
     warn_of_copies,
 )
@@ -64,7 +63,8 @@ class Dataset:
         split_seed: Seed of that split; the same seed gives the same split everywhere.
         ordinal: Whether the classes are ordered grades, as with the task ``ordinal``.
         task: Kind of target: ``classes``; ``ordinal`` for ordered grades, whose quadratic kappa is
-            reported in addition to the errors; or ``regression``. That of text is ``next_token``.
+            reported in addition to the errors; ``multi_label`` for several labels per sample; or
+            ``regression``. That of text is ``next_token``.
         columns: Columns of a table whose rows are the inputs; None for other inputs.
 
     Attributes:
@@ -219,7 +219,8 @@ class Dataset:
         Args:
             x: Training inputs ``[N, ...]``: uint8 images ``[N, C, H, W]`` or ``[N, H, W]``, or
                 floats. Other integers are refused, because they may be token ids.
-            y: Integer labels ``[N]``; for regression values ``[N]`` or ``[N, D]``.
+            y: Integer labels ``[N]``; for regression values ``[N]`` or ``[N, D]``; several labels
+                ``[N, L]``, 0 or 1.
             x_test: Test inputs of the same shape and type.
             y_test: Test labels.
             name: Name for tables and messages.
@@ -232,7 +233,7 @@ class Dataset:
             test_ids: Names of the test samples, likewise.
             columns: Columns of a table whose rows are the inputs: their names and categories. Only
                 such inputs may have NaN, for missing values. None for other inputs.
-            task: Kind of target: ``classes``, ``ordinal`` or ``regression``.
+            task: Kind of target: ``classes``, ``ordinal``, ``multi_label`` or ``regression``.
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.
@@ -247,8 +248,7 @@ class Dataset:
         train = Split(*convert_arrays(x, y, name, kind), convert_ids(ids, name))
         test = Split(*convert_arrays(x_test, y_test, name, kind), convert_ids(test_ids, name))
         if class_names is None:
-            names = numbered_classes if kind.has_classes else numbered_targets
-            class_names = names(train.labels, name)
+            class_names = default_names(train.labels, name, kind)
         data = cls(
             name,
             train,
@@ -386,12 +386,12 @@ class Dataset:
 
     @cached_property
     def target_statistics(self) -> Statistics | None:
-        """Mean and standard deviation of each target in the training split; None for classes."""
-        return None if self.kind.has_classes else target_statistics(self.train.labels)
+        """Mean and standard deviation of each target of a regression; None for other labels."""
+        return target_statistics(self.train.labels) if self.kind.outputs == "values" else None
 
     @property
     def target_scale(self) -> list[float] | None:
-        """Standard deviation of each target in the training split; None for classes."""
+        """Standard deviation of each target of a regression; None for other labels."""
         return None if self.target_statistics is None else self.target_statistics[1]
 
 

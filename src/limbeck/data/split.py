@@ -18,7 +18,8 @@ class Split:
             rows of a table ``[N, F]`` (see :class:`~limbeck.data.TableColumns`), or int32 token ids
             ``[N, T]``. Texts of one class each end with the id of the padding.
         labels: Classes, int64 ``[N]``; for text the next token at each position, int32 ``[N, T]``;
-            for regression the values of D targets, float32 ``[N, D]``.
+            for regression the values of D targets, float32 ``[N, D]``; several labels, 0 or 1,
+            float32 ``[N, L]``.
         ids: Names of the samples in the user's files, text ``[N]``; or the row numbers, int64
             ``[N]``, of the samples in an array from which they were taken. None for the row numbers
             0 to N - 1.

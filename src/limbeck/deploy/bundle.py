@@ -51,7 +51,9 @@ class BundleContents:
         card: Text of the model card.
         columns: Columns of the rows of a table; None for other inputs.
         scale: Standard deviation of each target of a regression, in which differences of golden
-            outputs are measured; None for classes.
+            outputs are measured; None for others.
+        label_thresholds: Probability from which each of several labels is predicted; None for
+            others.
         texts: Texts as inputs; None for other inputs.
     """
 
@@ -68,6 +70,7 @@ class BundleContents:
     card: str
     columns: TableColumns | None = None
     scale: Sequence[float] | None = None
+    label_thresholds: Sequence[float] | None = None
     texts: "TextInputs | None" = None
 
 
@@ -126,6 +129,8 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     names = "labels"
     if contents.scale is not None:
         facts["scale"], names = list(contents.scale), "targets"
+    if contents.label_thresholds is not None:
+        facts["label_thresholds"], names = list(contents.label_thresholds), "several_labels"
     files = {runtime.KINDS[precision]: model for precision, model in contents.models.items()}
     files |= {
         runtime.LABELS: _json({names: list(contents.class_names)}),

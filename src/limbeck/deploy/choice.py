@@ -99,6 +99,8 @@ def describe_choice(summary: Summary, name: str) -> str:
     other_value, _ = _validation_loss(other.seeds, summary.measure)
     if summary.measure == "squared_error":
         comparison = f"has a squared error of {value:.4f}, {other.name} of {other_value:.4f}"
+    elif summary.measure == "label_errors":
+        comparison = f"has {count(value)} wrong labels, {other.name} has {count(other_value)}"
     else:
         comparison = f"makes {count(value)} validation errors, {other.name} makes"
         comparison += f" {count(other_value)}"
@@ -117,7 +119,7 @@ def _is_distilled(arm: ArmResult) -> bool:
 
 def _validation_loss(results: Sequence[SeedResult], measure: MeasureKey) -> tuple[float, float]:
     """Mean of the measure on validation (0 for text), and mean NLL. Lower is better."""
-    if measure == "squared_error":
+    if measure in ("squared_error", "label_errors"):
         values = [MEASURES[measure].value(result.val) for result in results]
         return fmean(math.inf if value is None else value for value in values), 0.0
     is_text = measure == "bits_per_byte"

@@ -40,6 +40,7 @@ from limbeck.deploy.parity import Stage, gate_of, table
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.calibration import fit_temperature
 from limbeck.evaluation.evaluate import predict
+from limbeck.evaluation.labels import best_thresholds
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.saved_files import check_results
@@ -211,6 +212,7 @@ def export(
             image=_is_image(data),
             columns=data.columns,
             scale=data.target_scale,
+            label_thresholds=_label_thresholds(data, val_logits),
             texts=TextInputs.of(data),
             crop_border=data.crop_border,
             value_range=data.value_range,
@@ -353,6 +355,14 @@ def _logits_of_run(
 def _torch_logits(model: nn.Module, split: Split) -> np.ndarray:
     batches = (cut_padding(batch, split.padding) for batch in split.inputs.split(BATCH))
     return predict(model, map(as_float, batches)).numpy()
+
+
+def _label_thresholds(data: Dataset, logits: np.ndarray) -> list[float] | None:
+    """Fit the probability from which each of several labels is predicted; None for others."""
+    if data.kind.outputs != "labels":
+        return None
+    thresholds = best_thresholds(torch.from_numpy(logits), data.val.labels)
+    return [round(value, 6) for value in thresholds.sigmoid().clamp(1e-6, 1 - 1e-6).tolist()]
 
 
 def _is_image(data: Dataset) -> bool:

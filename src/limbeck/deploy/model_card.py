@@ -69,8 +69,8 @@ class CardFacts:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the student is a classifier, not a regression."""
-        return self.stages[0].squared_error is None
+        """Whether an answer is one of several classes."""
+        return self.stages[0].squared_error is None and self.stages[0].predictions is None
 
 
 def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
@@ -138,6 +138,14 @@ def _purpose(summary: Summary, entry: ArmResult, facts: CardFacts) -> tuple[str,
             f"{percent(1 - errors / samples)}).",
         )
     metrics = next(seed.test for seed in entry.seeds if seed.seed == facts.seed)
+    if facts.stages[0].predictions is not None:
+        return (
+            f"A model of {plural(len(names), 'label')}, of which several may apply "
+            f"({first_names(names)}),",
+            f"It predicts {facts.stages[0].errors:,} of {facts.stages[0].predictions:,} labels of "
+            f"{samples:,} test samples wrongly; its mean average precision is "
+            f"{nats(getattr(metrics, 'mean_average_precision', None))}.",
+        )
     unit = "" if len(names) == 1 else " standard deviations of the target"
     return (
         f"A regression of {plural(len(names), 'target')} ({first_names(names)})",
@@ -226,7 +234,7 @@ def _recipe(summary: Summary, entry: ArmResult) -> str:
 def _result(summary: Summary, teacher: TeacherResult) -> str:
     """The test result of the teacher."""
     measure = measure_of(summary)
-    if measure.is_integer:
+    if measure.key == "errors":
         return f"{teacher.test.errors:,} test errors"
     return measure.sentence.format(value=measure.value(teacher.test))
 
@@ -234,7 +242,9 @@ def _result(summary: Summary, teacher: TeacherResult) -> str:
 def _arms(summary: Summary, exported_arm: str) -> str:
     words = wording_of(summary)
     measure, column = words.measure, main_column(words)
-    titles = ["test errors", "accuracy"] if measure.is_integer else ["squared error", "R²"]
+    titles = ["test errors", "accuracy"]
+    if measure.key != "errors":
+        titles = [words.title_in_sentence, column.title]
     rows = [["arm", "learns from", *titles]]
     for arm in summary.arms[:MAX_ARMS]:
         name = plain(arm.name)
@@ -265,12 +275,14 @@ def _checks(summary: Summary, facts: CardFacts) -> list[str]:
 
 def _stages(facts: CardFacts) -> list[list[str]]:
     """The table of the stages of the export."""
-    if not facts.has_classes:
+    if facts.stages[0].squared_error is not None:
         rows = [["stage", "squared error", "largest difference, standard deviations"]]
         for stage in facts.stages:
             rows.append([stage.name, f"{stage.squared_error:.4f}", f"{stage.max_difference:.2g}"])
         return rows
     rows = [["stage", "test errors", "largest difference of logits", "top class changed"]]
+    if not facts.has_classes:
+        rows = [["stage", "wrong labels", "largest difference of logits", "labels changed"]]
     for stage in facts.stages:
         rows.append(
             [
@@ -325,7 +337,7 @@ def _coverage(facts: CardFacts) -> str:
 def _limits(facts: CardFacts, is_distilled: bool) -> list[str]:
     always = "* The answer is always one of the classes above, even if none of them is right."
     if not facts.has_classes:
-        always = "* The answer is always a number, without an interval that says how sure it is."
+        always = "* An answer says nothing about inputs of other kinds than those of the training."
     parts = [
         "## Limits",
         always,

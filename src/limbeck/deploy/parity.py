@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from limbeck.data import Dataset
+from limbeck.evaluation.labels import wrong_labels
 from limbeck.evaluation.regression import squared_errors
 
 FP32_DIFFERENCE = 1e-4
@@ -34,7 +35,8 @@ class Stage:
             ties are not counted.
         failures: Reasons why the stage fails, empty if it passes.
         squared_error: Mean squared error on the test split, of a regression, whose differences are
-            in standard deviations of the targets; None for classes.
+            in standard deviations of the targets; None for others.
+        predictions: Number of predictions that may be errors, if a sample has several labels.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Stage:
     class_changes: int
     failures: tuple[str, ...] = ()
     squared_error: float | None = None
+    predictions: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -70,6 +73,8 @@ def gate_of(data: Dataset, *, share: float) -> Gate:
     labels = data.open_test().labels.numpy()
     if data.target_scale is not None:
         return ValueGate(labels, data.target_scale, share)
+    if not data.kind.has_classes:
+        return LabelGate(labels, share)
     return ClassGate(labels, data.class_names, share)
 
 
@@ -100,6 +105,56 @@ class ClassGate:
             self.labels,
             share=self.share,
             class_names=self.class_names,
+        )
+
+
+@dataclass(frozen=True)
+class LabelGate:
+    """Gate of a model of several labels.
+
+    Attributes:
+        labels: Labels of the test split, ``[N, L]``.
+        share: Allowed share of additional wrong labels of an 8-bit model.
+    """
+
+    labels: np.ndarray
+    share: float
+
+    def check_same(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """Check that logits are equal up to rounding."""
+        allowed = FP32_DIFFERENCE * np.abs(reference).max(1, keepdims=True).clip(1)
+        failures: tuple[str, ...] = ()
+        if not (np.abs(outputs.astype(np.float64) - reference) <= allowed).all():
+            failures = (f"logits differ by up to {_largest_difference(outputs, reference):.3g}",)
+        return self._stage(name, outputs, reference, failures)
+
+    def check_similar(self, name: str, outputs: np.ndarray, reference: np.ndarray) -> Stage:
+        """Check that there are at most a few more wrong labels."""
+        allowed = 0
+        if self.share:
+            few = min(ERROR_ALLOWANCE, self.labels.size // 100)
+            allowed = max(int(self.share * self.labels.size), few)
+        added = self._errors(outputs) - self._errors(reference)
+        failures: list[str] = []
+        if not np.isfinite(outputs).all():
+            failures.append("some logits are infinite or NaN")
+        if added > allowed:
+            failures.append(f"{added} more wrong labels, {allowed} are allowed")
+        return self._stage(name, outputs, reference, tuple(failures))
+
+    def _errors(self, outputs: np.ndarray) -> int:
+        return int(wrong_labels(torch.from_numpy(outputs), torch.from_numpy(self.labels)).sum())
+
+    def _stage(
+        self, name: str, outputs: np.ndarray, reference: np.ndarray, failures: tuple[str, ...]
+    ) -> Stage:
+        return Stage(
+            name,
+            errors=self._errors(outputs),
+            max_difference=_largest_difference(outputs, reference),
+            class_changes=int(((outputs > 0) != (reference > 0)).sum()),
+            failures=failures,
+            predictions=self.labels.size,
         )
 
 
@@ -261,7 +316,10 @@ def table(stages: Sequence[Stage], samples: int) -> str:
     """
     if stages and stages[0].squared_error is not None:
         return _value_table(stages, samples)
-    rows = [("stage", f"errors of {samples:,}", "largest difference", "top class changed", "")]
+    of, changed = f"errors of {samples:,}", "top class changed"
+    if stages and stages[0].predictions is not None:
+        of, changed = f"wrong labels of {stages[0].predictions:,}", "labels changed"
+    rows = [("stage", of, "largest difference", changed, "")]
     for stage in stages:
         result = "ok" if stage.passed else "; ".join(stage.failures)
         rows.append(

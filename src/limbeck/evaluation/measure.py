@@ -76,8 +76,11 @@ SQUARED_ERROR = Measure(
     sentence="a squared error of {value:.3f}",
     none=1.0,
 )
+LABEL_ERRORS = Measure(
+    key="label_errors", unit="wrong labels", is_integer=True, sentence="{value:.4g} wrong labels"
+)
 MEASURES: dict[str, Measure] = {
-    measure.key: measure for measure in (ERRORS, BITS_PER_BYTE, SQUARED_ERROR)
+    measure.key: measure for measure in (ERRORS, BITS_PER_BYTE, SQUARED_ERROR, LABEL_ERRORS)
 }
 
 

@@ -54,7 +54,7 @@ def compare_scores(arm: ArmScores, control: ArmScores, measure: MeasureKey) -> C
     differences = np.stack([arm.values[mine] - control.values[other] for mine, other in pairs])
     test = crossed_test(differences)
     deltas: dict[str, Any] = {}
-    if measure != "squared_error":
+    if measure in ("errors", "bits_per_byte"):
         changes = [arm.errors[mine] - control.errors[other] for mine, other in pairs]
         deltas["delta_errors"] = delta_of(changes, test if measure == "errors" else None)
     if measure != "errors":

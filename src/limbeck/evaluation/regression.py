@@ -1,16 +1,12 @@
-"""Metrics of a regression, and the comparison of two arms by their squared errors."""
+"""Metrics of a regression."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck.evaluation.comparison import GapSeeds, compare_samples
 from limbeck.evaluation.metrics import finite_or_none
-from limbeck.run.comparison import Comparison
-from limbeck.run.metrics import Metrics, RegressionMetrics
+from limbeck.run.metrics import RegressionMetrics
 
 
 def squared_errors(values: Tensor, labels: Tensor, scale: Sequence[float]) -> Tensor:
@@ -81,48 +77,4 @@ def regression_metrics(
         mae=finite_or_none(errors.mean()),
         rmse=finite_or_none(errors.square().mean().sqrt()),
         distance_to_teacher=distance,
-    )
-
-
-@dataclass(frozen=True)
-class ArmSquaredErrors:
-    """Test results of an arm of a regression.
-
-    Attributes:
-        name: Name of the arm.
-        errors: Squared error of the student of each seed on each sample, ``[S, N]``.
-    """
-
-    name: str
-    errors: np.ndarray
-
-
-def compare_regressions(
-    arm: ArmSquaredErrors,
-    control: ArmSquaredErrors,
-    teacher: Metrics | None = None,
-    *,
-    splits: int = 1,
-) -> Comparison:
-    """Compare two arms of a regression by their squared errors.
-
-    Args:
-        arm: Results of the arm.
-        control: Results of its control, for the same seeds and samples.
-        teacher: Metrics of the teacher on the same samples, if there is one.
-        splits: Number of training and validation splits, over which the seeds are spread.
-    """
-    samples = arm.errors.shape[1]
-    seeds = GapSeeds(
-        arm=arm.errors.mean(1).tolist(),
-        control=control.errors.mean(1).tolist(),
-        teacher=getattr(teacher, "squared_error", None),
-    )
-    return compare_samples(
-        arm.name,
-        control.name,
-        (arm.errors - control.errors) / samples,
-        "squared_error",
-        seeds,
-        splits=splits,
     )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         squared_error_of_grades,
         without_label,
     )
+    from limbeck.losses.labels import balanced_label_weights, binary_cross_entropy, binary_kl
     from limbeck.losses.objective import Objective
     from limbeck.losses.soft import (
         SOFT_LOSSES,
@@ -67,7 +68,10 @@ __all__ = [
     "Task",
     "Terms",
     "attention_loss",
+    "balanced_label_weights",
     "balanced_weights",
+    "binary_cross_entropy",
+    "binary_kl",
     "bounded_squared_error",
     "chunked_loss",
     "cosine_loss",
@@ -115,6 +119,7 @@ _MODULES = {
         "squared_error_of_grades",
         "without_label",
     ),
+    "labels": ("balanced_label_weights", "binary_cross_entropy", "binary_kl"),
     "objective": ("Objective",),
     "soft": (
         "SOFT_LOSSES",

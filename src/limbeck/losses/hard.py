@@ -6,6 +6,7 @@ from torch import Tensor
 
 from limbeck.losses.base import UNLABELLED, HardLoss
 from limbeck.losses.divergences import log_softmax, upcast
+from limbeck.losses.labels import binary_cross_entropy
 from limbeck.losses.values import huber_of_values, squared_error_of_values
 
 
@@ -31,8 +32,10 @@ def hard_loss(
         mixed: Labels of the second inputs and weights of the first ones, from 0 to 1, both
             broadcastable to ``[..., B]``; None if no input is a mixture.
         kind: Name of the hard loss: ``cross_entropy``, or ``squared_error`` for graded classes, see
-            :func:`squared_error_of_grades`; for values ``mse`` or ``huber``.
-        class_weights: Weight of each class, broadcastable to ``[..., B, C]``; None for 1.
+            :func:`squared_error_of_grades`; for values ``mse`` or ``huber``; for several labels
+            ``binary_cross_entropy``.
+        class_weights: Weight of each class, or of each of several labels where it applies,
+            broadcastable to ``[..., B, C]``; None for 1.
         smoothing: Share of the label that is spread evenly over all classes, see
             :func:`smoothed_cross_entropy`, from 0 to below 1, broadcastable to ``[..., B]``; for
             the cross-entropy without class weights. None for no smoothing.
@@ -49,6 +52,8 @@ def hard_loss(
         labels = labels.expand(student.shape[:-1] if has_classes else student.shape)
         if smoothing is not None:
             return smoothed_cross_entropy(student, labels, smoothing)
+        if class_weights is not None and not has_classes:
+            return binary_cross_entropy(student, labels, class_weights)
         losses = HARD_LOSSES[kind](student, labels)
         if class_weights is None:
             return losses
@@ -145,6 +150,7 @@ _ENTRIES = (
     HardLoss("squared_error", squared_error_of_grades),
     HardLoss("mse", squared_error_of_values, outputs="values"),
     HardLoss("huber", huber_of_values, outputs="values"),
+    HardLoss("binary_cross_entropy", binary_cross_entropy, outputs="labels"),
 )
 
 HARD_LOSSES: dict[str, HardLoss] = {loss.name: loss for loss in _ENTRIES}

@@ -12,6 +12,7 @@ from torch import Tensor
 from limbeck._base.errors import ConfigError
 from limbeck.losses.class_weights import balanced_weights, check_length
 from limbeck.losses.hard import HARD_LOSSES
+from limbeck.losses.labels import balanced_label_weights
 from limbeck.losses.settings import ObjectiveSettings
 from limbeck.losses.soft import SOFT_LOSSES
 from limbeck.losses.sparse import SparseTargets
@@ -39,7 +40,8 @@ class Objective(ObjectiveSettings):
             of the softened probabilities), ``logits`` (squared error of the zero-mean logits),
             ``dkd`` (decoupled), ``dist`` (Pearson's distance over classes and over the batch),
             ``reverse_kl`` or ``jensen_shannon``. For regression: ``mse``, ``huber`` or ``bounded``
-            (the squared error to the label where it is larger than the teacher's).
+            (the squared error to the label where it is larger than the teacher's). For several
+            labels: ``binary_kl``.
         scale_by_t2: Whether to multiply the soft loss by T^2, so that its gradient hardly depends
             on T.
         standardise: Whether the soft loss sees standardised logits; for ``kl``, ``cross_entropy``,
@@ -52,9 +54,10 @@ class Objective(ObjectiveSettings):
         teacher_share: Share of the teacher in the mixture of ``jensen_shannon``, above 0 and below
             1.
         hard: Name of the hard loss: ``cross_entropy``, or ``squared_error`` for graded classes. For
-            regression: ``mse`` or ``huber``.
+            regression: ``mse`` or ``huber``. For several labels: ``binary_cross_entropy``.
         class_weights: Weights of the classes in the hard loss: one number per class, ``balanced``
-            for equal total weights in a transfer set, or None for 1. The hard loss is divided by
+            for equal total weights in a transfer set, or None for 1. With several labels they are
+            the weights of labels that apply. The hard loss is divided by
             the number of samples, whatever their weights.
         label_smoothing: Share of each label that is spread evenly over all classes, from 0 to below
             1; for the cross-entropy without class weights.
@@ -119,23 +122,23 @@ class Objective(ObjectiveSettings):
                 )
             changes[setting] = default
         if not task.has_classes:
-            self._check_values(task)
+            self._check_other_outputs(task)
+        if task.outputs == "values":
             changes["temperature"] = 1.0
         return replace(self, **changes) if changes else self
 
-    def _check_values(self, task: Task) -> None:
+    def _check_other_outputs(self, task: Task) -> None:
         """Check that no setting is set that only classes have."""
-        meaningless = {
-            "class_weights": self.class_weights is not None,
-            "label_smoothing": self.label_smoothing > 0,
-            "standardise": self.standardise,
-            "temperature": self.temperature not in (1.0, Objective.temperature),
-        }
+        meaningless = {"label_smoothing": self.label_smoothing > 0, "standardise": self.standardise}
+        if task.outputs == "values":
+            meaningless["class_weights"] = self.class_weights is not None
+            has_default = self.temperature == Objective.temperature
+            meaningless["temperature"] = self.temperature != 1 and not has_default
         for name, is_set in meaningless.items():
             if is_set:
                 raise ConfigError(
                     f"objective.{name}={getattr(self, name)} has no meaning for "
-                    f"{task.description}, whose outputs are no probabilities. Leave it out."
+                    f"{task.description}. Leave it out."
                 )
 
     def for_labels(self, labels: Tensor, classes: int) -> Self:
@@ -151,6 +154,8 @@ class Objective(ObjectiveSettings):
         """
         if self.class_weights is None:
             return self
+        if self.class_weights == "balanced" and labels.is_floating_point():
+            return replace(self, class_weights=balanced_label_weights(labels))
         if self.class_weights == "balanced":
             return replace(self, class_weights=balanced_weights(labels, classes))
         check_length(self.class_weights, classes)

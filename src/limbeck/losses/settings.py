@@ -156,8 +156,9 @@ def outputs_of(objectives: Sequence[ObjectiveSettings]) -> str:
     if len(settings) > 1:
         parts = [f"objective.{setting} is for {outputs}" for outputs, setting in settings.items()]
         raise ConfigError(
-            f"{' and '.join(parts)}, but a student has outputs of one kind. For regression choose "
-            "mse or huber for both; for classes cross_entropy and kl."
+            f"{' and '.join(parts)}, but a student has outputs of one kind. For classes choose "
+            "cross_entropy and kl, for regression mse for both, for several labels "
+            "binary_cross_entropy and binary_kl."
         )
     return next(iter(settings), "classes")
 

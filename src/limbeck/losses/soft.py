@@ -214,6 +214,7 @@ _ENTRIES = (
         can_standardise=True,
         soft_weight=3.6,  # near the teacher this loss is a quarter of the KL
     ),
+    SoftLoss("binary_kl", "limbeck.losses.labels.binary_kl", outputs="labels"),
     SoftLoss("mse", "limbeck.losses.values.squared_error", outputs="values"),
     SoftLoss("huber", "limbeck.losses.values.huber", outputs="values"),
     SoftLoss(

@@ -174,12 +174,13 @@ class StackedObjective:
     def validation_loss(self, student: Tensor, labels: Tensor) -> Tensor:
         """Compute the loss ``[..., B]`` by which students are followed on the validation split.
 
-        It is the cross-entropy at T = 1, or the squared error of scaled values; 0 for samples
-        without a label.
+        It is the cross-entropy at T = 1 (of several labels the binary one), or the squared error of
+        scaled values; 0 for samples without a label.
         """
         if self.outputs == "classes":
             return hard_loss(student, labels)
-        return hard_loss(self._scaled(student), self._scaled(labels), kind="mse")
+        kind = "mse" if self.outputs == "values" else "binary_cross_entropy"
+        return hard_loss(self._scaled(student), self._scaled(labels), kind=kind)
 
     def _scaled(self, values: Tensor) -> Tensor:
         """Divide values by the scale of their target."""

@@ -11,8 +11,8 @@ from limbeck._base.errors import ConfigError
 from limbeck._base.scope import refusal_of
 from limbeck.run.summary import MeasureKey
 
-Outputs: TypeAlias = Literal["classes", "values"]
-"""Kind of the outputs of a model: logits of classes, or the values themselves."""
+Outputs: TypeAlias = Literal["classes", "values", "labels"]
+"""Kind of the outputs of a model: logits of classes, values, or a logit for each label."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,14 @@ _ENTRIES = (
         hard="mse",
         soft="mse",
         measure="squared_error",
+    ),
+    Task(
+        "multi_label",
+        "several labels per sample",
+        outputs="labels",
+        hard="binary_cross_entropy",
+        soft="binary_kl",
+        measure="label_errors",
     ),
 )
 

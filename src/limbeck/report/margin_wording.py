@@ -16,7 +16,7 @@ def margin_text(summary: Summary) -> str:
     assert summary.margin is not None
     words = wording_of(summary)
     text = f"{words.difference(summary.margin)} {words.unit}"
-    if words.measure.is_integer and summary.data.test:
+    if words.measure.key == "errors" and summary.data.test:
         share = percent(summary.margin / summary.data.test, 2)
         text += f" ({share} of the test samples)"
     return text

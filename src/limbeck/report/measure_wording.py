@@ -2,7 +2,13 @@
 
 from collections.abc import Mapping
 
-from limbeck.evaluation.measure import BITS_PER_BYTE, ERRORS, SQUARED_ERROR, Measure
+from limbeck.evaluation.measure import (
+    BITS_PER_BYTE,
+    ERRORS,
+    LABEL_ERRORS,
+    SQUARED_ERROR,
+    Measure,
+)
 from limbeck.report.formats import MISSING, is_zero, plural
 from limbeck.report.wording_base import Column, Decimals, MeasureWording
 from limbeck.run.comparison import Comparison
@@ -173,6 +179,56 @@ class _SquaredErrorWording(MeasureWording):
         ]
 
 
+class _LabelErrorsWording(MeasureWording):
+    """Words and number formats of the wrong labels of models of several labels."""
+
+    measure = LABEL_ERRORS
+    title = "Wrong labels"
+    verb = "has"
+    columns = (
+        Column("label_errors", "Wrong labels", "wrong", "count", always=True),
+        Column("label_accuracy", "Labels right", "right", "percent", always=True),
+        Column("mean_average_precision", "mAP", "mAP", "nats", always=True),
+        Column("f1_micro", "F1, micro", "F1 micro", "nats", always=True),
+        Column("f1_macro", "F1, macro", "F1 macro", "nats", always=True),
+        Column("accuracy", "All labels right", "all", "percent", always=True),
+        Column("nll", "NLL", "NLL", "nats", always=True),
+        *_IMITATION,
+    )
+    main_metric = "mean_average_precision"
+    decimals = Decimals(single=None, mean=1, by_seed=None)
+    gaps = (("label_errors", "Gap closed"),)
+    beats_teacher = "it has fewer wrong labels than the teacher"
+    samples_in_interval = "test samples"
+    more_samples = "as many test samples"
+    too_small = "the test set is too small"
+    validation_curve = "val_loss"
+    has_logits = False
+
+    def axis(self, data: DataFacts) -> str:
+        return f"wrong labels on {self.test_split(data)}"
+
+    def test_split(self, data: DataFacts) -> str:
+        return plural(data.test, "test sample")
+
+    def level(self, value: str, data: DataFacts) -> str:
+        return f"{value} wrong labels on {self.test_split(data)}"
+
+    def finding(self, comparison: Comparison, summary: Summary) -> str:
+        size = self.change(comparison, signed=False)
+        amount = f"{size} {_direction(self.measure, comparison)} wrong labels than"
+        if is_zero(size):
+            amount = "as many wrong labels as"
+        test_split = self.test_split(summary.data)
+        return f"{comparison.arm} has {amount} {comparison.control} on {test_split}"
+
+    def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
+        return [
+            ("Data", f"{data.name}, {plural(data.classes, 'label')}"),
+            ("Samples", _splits(_samples(data))),
+        ]
+
+
 def _direction(measure: Measure, comparison: Comparison) -> str:
     return "fewer" if measure.delta(comparison).mean < 0 else "more"
 
@@ -200,9 +256,15 @@ def _bytes_in_brackets(data: DataFacts) -> str:
 ERRORS_WORDING: MeasureWording = _ErrorsWording()
 BITS_PER_BYTE_WORDING: MeasureWording = _BitsPerByteWording()
 SQUARED_ERROR_WORDING: MeasureWording = _SquaredErrorWording()
+LABEL_ERRORS_WORDING: MeasureWording = _LabelErrorsWording()
 WORDINGS = {
     words.measure.key: words
-    for words in (ERRORS_WORDING, BITS_PER_BYTE_WORDING, SQUARED_ERROR_WORDING)
+    for words in (
+        ERRORS_WORDING,
+        BITS_PER_BYTE_WORDING,
+        SQUARED_ERROR_WORDING,
+        LABEL_ERRORS_WORDING,
+    )
 }
 """Wordings by the key of their measure."""
 

@@ -40,6 +40,8 @@ class GapClosed:
         nll_ci95: 95 % interval of ``nll`` over seeds.
         squared_error: Share of the gap in the squared error, of a regression.
         squared_error_ci95: 95 % interval of ``squared_error`` over seeds.
+        label_errors: Share of the gap in wrong labels, of models of several labels.
+        label_errors_ci95: 95 % interval of ``label_errors`` over seeds.
     """
 
     errors: float | None
@@ -47,6 +49,8 @@ class GapClosed:
     nll_ci95: Interval | None = None
     squared_error: float | None = optional()
     squared_error_ci95: Interval | None = optional()
+    label_errors: float | None = optional()
+    label_errors_ci95: Interval | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +138,7 @@ class Comparison:
         delta_errors: Difference in test errors, if there are classes.
         delta_bits_per_byte: Difference in bits per byte, if the data is text.
         delta_squared_error: Difference in the squared error, of a regression.
+        delta_label_errors: Difference in wrong labels, of models of several labels.
         mcnemar_by_seed: The p-values of McNemar's test of each seed, unless the data is text. They
             describe the seeds; the verdict does not depend on them.
         mcnemar_p: The p-value that versions before 0.2 combined from those of McNemar's test.
@@ -156,6 +161,7 @@ class Comparison:
     delta_errors: Delta | None = optional()
     delta_bits_per_byte: Delta | None = optional()
     delta_squared_error: Delta | None = optional()
+    delta_label_errors: Delta | None = optional()
     mcnemar_by_seed: tuple[float, ...] | None = optional()
     mcnemar_p: float | None = optional()
     p_value: float | None = None

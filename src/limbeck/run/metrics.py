@@ -71,4 +71,25 @@ class RegressionMetrics(Metrics):
     distance_to_teacher: float | None
 
 
-AnyMetrics: TypeAlias = TextMetrics | GradedMetrics | RegressionMetrics | Metrics
+@dataclass(frozen=True, kw_only=True)
+class MultiLabelMetrics(Metrics):
+    """Metrics of a model of several labels per sample; an error is a sample with a wrong label.
+
+    Attributes:
+        label_errors: Number of wrong labels of all samples, at a probability of 0.5.
+        label_accuracy: Share of the labels that are right.
+        mean_average_precision: Mean over labels of the average precision.
+        f1_micro: F1 score over all labels, with thresholds fitted on validation.
+        f1_macro: Mean over labels of the F1 score, with these thresholds.
+    """
+
+    label_errors: float | None
+    label_accuracy: float | None
+    mean_average_precision: float | None
+    f1_micro: float | None
+    f1_macro: float | None
+
+
+AnyMetrics: TypeAlias = (
+    TextMetrics | GradedMetrics | RegressionMetrics | MultiLabelMetrics | Metrics
+)

@@ -23,7 +23,7 @@ from limbeck.run.summary_checks import (
 )
 
 SCHEMA = 1
-MeasureKey = Literal["errors", "bits_per_byte", "squared_error"]
+MeasureKey = Literal["errors", "bits_per_byte", "squared_error", "label_errors"]
 """The metric by which a study is judged."""
 
 

@@ -19,7 +19,7 @@ from limbeck.data.resampling import ResampledSplits
 from limbeck.study.arms import Teacher
 from limbeck.study.texts import features_of
 from limbeck.teacher.adapter import Adapter, adapter_of
-from limbeck.teacher.estimator import EstimatorTeacher, RegressionTeacher
+from limbeck.teacher.estimator import EstimatorTeacher, LabelsTeacher, RegressionTeacher
 from limbeck.teacher.lookup import LookupTeacher, input_keys
 
 NO_PROGRESS = StageProgress(enabled=False)
@@ -53,7 +53,7 @@ def build_estimator(plan: Teacher, data: Dataset) -> Any:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise ConfigError(f"teacher.estimator could not be built: {reason}.") from error
     method, kind = "predict_proba", "a classifier"
-    if not data.kind.has_classes:
+    if data.kind.outputs == "values":
         method, kind = "predict", "a regressor"
     if not hasattr(estimator, "fit") or not hasattr(estimator, method):
         raise ConfigError(
@@ -178,6 +178,8 @@ class _Fitting:
             seeds = {name: seed for name in unset if name.rpartition("__")[2] == "random_state"}
             estimator.set_params(**seeds)
             labels = train.labels.numpy()
+            if self.data.kind.outputs == "labels":
+                labels = labels.astype(int)
             estimator.fit(features, labels[:, 0] if labels.shape[1:] == (1,) else labels)
         except MemoryError:
             raise
@@ -189,8 +191,10 @@ class _Fitting:
             ) from error
         self.count += 1
         self.advance(self.count)
-        if not self.data.kind.has_classes:
+        if self.data.kind.outputs == "values":
             return RegressionTeacher(estimator)
+        if self.data.kind.outputs == "labels":
+            return LabelsTeacher(estimator)
         numbers = [str(number) for number in range(self.data.classes)]
         teacher = EstimatorTeacher(estimator, numbers)
         teacher.features = self.features

@@ -257,7 +257,7 @@ def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
         test=data.test_size,
         columns=_column_facts(data),
     )
-    if data.task in ("ordinal", "regression"):
+    if data.task not in ("classes", "next_token"):
         facts = replace(facts, task=data.task)
     if data.tokenizer is None or not isinstance(scores, LanguageModelScores):
         return facts

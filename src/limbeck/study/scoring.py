@@ -19,7 +19,7 @@ from limbeck.evaluation.predictions import Predictions, StudentKey
 from limbeck.evaluation.text import TokenBatch, TokenScores, score_tokens, token_metrics
 from limbeck.run.metrics import Metrics
 from limbeck.run.summary import SeedResult
-from limbeck.study.regression import score_regressions
+from limbeck.study.sample_scores import score_samples
 from limbeck.study.scores import (
     ClassifierScores,
     LanguageModelScores,
@@ -66,7 +66,7 @@ def score(
         models = [teacher for teacher in teachers if isinstance(teacher, LiveTeacher)]
         return _score_language_models(splits, students, models, advance)
     if not splits.data.kind.has_classes:
-        return score_regressions(splits, students, teachers, advance)
+        return score_samples(splits, students, teachers, advance)
     return _score_classifiers(splits, students, teachers, advance, bias, absent or {})
 
 

@@ -59,7 +59,7 @@ def check_kind(plans: Sequence[ArmPlan], settings: StoreSettings, data: Dataset)
     if not data.kind.has_classes:
         raise ConfigError(
             f"store.kind={settings.kind} keeps the probabilities of some classes, but the outputs "
-            f"of {data.kind.description} are values. Use store.kind=dense."
+            f"for {data.kind.description} are no distribution. Use store.kind=dense."
         )
     learners = [plan for plan in plans if _learns_from_answers(plan)]
     for plan in learners:
@@ -176,7 +176,8 @@ class TeacherSignals:
         teacher_pass, live_count = self._teacher_pass(plan, teacher, numbers)
         settings = self.settings
         # half precision has three digits: too few for values far from 0
-        dtype = settings.dtype if self.pools.data.kind.has_classes else "float32"
+        has_values = self.pools.data.kind.outputs == "values"
+        dtype = "float32" if has_values else settings.dtype
         header = teacher_pass.header(dtype, kind=settings.kind, k=settings.k)
         if teacher_pass.count > live_count and not is_complete(settings.root, header):
             return teacher

@@ -43,7 +43,7 @@ from limbeck.teacher.adapter_remedies import remedies_of
 from limbeck.teacher.examination import examine_models
 from limbeck.teacher.files import load_member, save_teacher
 from limbeck.teacher.remedies import Remedies, SettingRemedies
-from limbeck.teacher.signal import VALUES, LiveTeacher
+from limbeck.teacher.signal import LABELS, VALUES, LiveTeacher
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
 
@@ -163,7 +163,10 @@ class TeacherSource:
     @property
     def _combine(self) -> str:
         """Outputs of the members to average."""
-        if not self.data.kind.has_classes:
+        outputs = self.data.kind.outputs
+        if outputs == "labels" and (self.plan is None or self.plan.combine == "probabilities"):
+            return LABELS
+        if outputs != "classes":
             return VALUES
         return self.plan.combine if self.plan else "probabilities"
 
@@ -385,7 +388,7 @@ def _parts_of(teacher: object, data: Dataset) -> list[nn.Module | Teacher]:
         return [part for item in teacher for part in _parts_of(item, data)]
     if isinstance(teacher, (str, Path, Teacher)):
         return [Teacher(source=[teacher])]
-    models = as_models(teacher, data.class_names, has_classes=data.kind.has_classes)
+    models = as_models(teacher, data.class_names, outputs=data.kind.outputs)
     return [prepare_for_texts(model, data) for model in models]
 
 

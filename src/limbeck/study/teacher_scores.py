@@ -15,7 +15,7 @@ from limbeck.models import count_parameters
 from limbeck.run.metrics import AnyMetrics
 from limbeck.run.summary import TeacherResult
 from limbeck.teacher.file_teacher import DatasetAnswers
-from limbeck.teacher.signal import VALUES, LiveTeacher
+from limbeck.teacher.signal import COMBINE, LiveTeacher
 
 Teachers: TypeAlias = Sequence[LiveTeacher | DatasetAnswers]
 """Teacher of each training and validation split: one for all, or one for each; empty without."""
@@ -82,6 +82,6 @@ def _describe(teacher: LiveTeacher | DatasetAnswers) -> tuple[str, int]:
     if isinstance(teacher, DatasetAnswers):
         return f"answers of {PurePath(teacher.answers.where).name}", 0
     name = teacher.name
-    if len(teacher.models) > 1 and teacher.combine != VALUES:
+    if len(teacher.models) > 1 and teacher.combine in COMBINE:
         name += f" ({teacher.combine})"
     return name, sum(count_parameters(model) for model in teacher.models)

@@ -12,6 +12,7 @@ from limbeck.teacher.checks import check_weights
 from limbeck.teacher.estimator import (
     Estimator,
     EstimatorTeacher,
+    LabelsTeacher,
     RegressionEstimator,
     RegressionTeacher,
 )
@@ -30,14 +31,14 @@ FORMS = (
 
 
 def as_models(
-    teacher: object, class_names: Sequence[str] | None = None, *, has_classes: bool = True
+    teacher: object, class_names: Sequence[str] | None = None, *, outputs: str = "classes"
 ) -> list[nn.Module]:
     """Return the models of a teacher as modules from inputs to logits, or to values.
 
     Args:
         teacher: A model or several, see :data:`TeacherModels`.
         class_names: Names of the classes of the data; None if its classes are numbers from 0.
-        has_classes: Whether its outputs are logits of classes, or else values.
+        outputs: Kind of its outputs, see :class:`limbeck.losses.Task`.
 
     Raises:
         ConfigError: If it is none of these.
@@ -45,9 +46,7 @@ def as_models(
     """
     if isinstance(teacher, (list, tuple)):
         return [
-            model
-            for part in teacher
-            for model in as_models(part, class_names, has_classes=has_classes)
+            model for part in teacher for model in as_models(part, class_names, outputs=outputs)
         ]
     if isinstance(teacher, nn.Module):
         return [teacher]
@@ -60,8 +59,10 @@ def as_models(
             f"The teacher is the class {teacher.__name__}; expected {FORMS}. Pass an "
             "object of the class."
         )
-    if not has_classes and isinstance(teacher, RegressionEstimator):
+    if outputs == "values" and isinstance(teacher, RegressionEstimator):
         return [RegressionTeacher(teacher)]
+    if outputs == "labels" and isinstance(teacher, Estimator):
+        return [LabelsTeacher(teacher)]
     if isinstance(teacher, Estimator):
         return [EstimatorTeacher(teacher, class_names)]
     if hasattr(teacher, "fit") and hasattr(teacher, "predict"):
@@ -74,21 +75,21 @@ def as_models(
     raise ConfigError(f"The teacher is of type {type(teacher).__name__}; expected {FORMS}.")
 
 
-def as_signal(teacher: TeacherModels, *, has_classes: bool = True) -> LiveTeacher:
+def as_signal(teacher: TeacherModels, *, outputs: str = "classes") -> LiveTeacher:
     """Return a teacher that answers each batch, for a training without a study.
 
     Args:
         teacher: A model or several.
-        has_classes: Whether its outputs are logits of classes, or else values.
+        outputs: Kind of its outputs, see :class:`limbeck.losses.Task`.
 
     Raises:
         ConfigError: If it is of another type.
         TeacherError: If its weights are not finite.
     """
-    models = as_models(teacher, has_classes=has_classes)
+    models = as_models(teacher, outputs=outputs)
     for model in models:
         check_weights(model, "teacher")
-    return LiveTeacher(models, combine="probabilities" if has_classes else VALUES)
+    return LiveTeacher(models, combine="probabilities" if outputs == "classes" else VALUES)
 
 
 def _load(path: Path, classes: int | None) -> list[nn.Module]:

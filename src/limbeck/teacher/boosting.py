@@ -33,8 +33,8 @@ def boosted_trees(
         l2_regularization: Strength of the L2 penalty on the values of leaves.
 
     Returns:
-        A ``HistGradientBoostingClassifier``; for regression a ``HistGradientBoostingRegressor``, or
-        one for each of several targets.
+        A ``HistGradientBoostingClassifier``, or one for each of several labels; for regression a
+        ``HistGradientBoostingRegressor``, or one for each of several targets.
 
     Raises:
         ConfigError: If the inputs are texts.
@@ -45,10 +45,10 @@ def boosted_trees(
             "teacher=tfidf."
         )
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-    from sklearn.multioutput import MultiOutputRegressor
+    from sklearn.multioutput import MultiOutputClassifier, MultiOutputRegressor
 
-    has_classes = data.kind.has_classes
-    kind = HistGradientBoostingClassifier if has_classes else HistGradientBoostingRegressor
+    has_values = data.kind.outputs == "values"
+    kind = HistGradientBoostingRegressor if has_values else HistGradientBoostingClassifier
     trees = kind(
         max_iter=max_iter,
         learning_rate=learning_rate,
@@ -57,7 +57,9 @@ def boosted_trees(
         l2_regularization=l2_regularization,
         categorical_features=_categorical(data),
     )
-    return trees if has_classes or data.classes == 1 else MultiOutputRegressor(trees)
+    if data.kind.outputs == "labels":
+        return MultiOutputClassifier(trees)
+    return MultiOutputRegressor(trees) if has_values and data.classes > 1 else trees
 
 
 def _categorical(data: Dataset) -> list[bool] | None:

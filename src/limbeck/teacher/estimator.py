@@ -125,6 +125,44 @@ class RegressionTeacher(_FittedModel):
         return torch.from_numpy(values.reshape(len(x), -1).astype(np.float32)).to(x.device)
 
 
+class LabelsTeacher(_FittedModel):
+    """An estimator of several labels as a teacher, fitted on labels of 0 and 1.
+
+    Args:
+        estimator: Fitted estimator, which returns probabilities ``[N, L]`` of the labels, or a list
+            with those of both values of each label, as scikit-learn's do.
+    """
+
+    def __init__(self, estimator: Estimator):
+        super().__init__(estimator, "predict_proba")
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return logits ``[B, L]`` of inputs ``[B, ...]``.
+
+        Raises:
+            TeacherError: If the estimator fails, or returns no probabilities.
+        """
+        answer = self._answer(x)
+        if isinstance(answer, (list, tuple)):
+            answer = np.stack(list(map(self._column, range(len(answer)), answer)), 1)
+        p = np.asarray(answer)
+        if p.ndim != 2 or len(p) != len(x) or p.dtype.kind != "f":
+            raise TeacherError(
+                f"{self.name}.predict_proba returned {p.dtype} of shape {list(p.shape)} for "
+                f"{len(x)} inputs; expected probabilities [{len(x)}, L]."
+            )
+        logits = torch.logit(torch.from_numpy(p.astype(np.float32)).clamp(FLOOR, 1 - FLOOR))
+        return logits.to(x.device)
+
+    def _column(self, number: int, part: Any) -> np.ndarray:
+        """Return the probability of a label, of which training samples may have one value only."""
+        p = np.asarray(part)
+        if p.shape[-1] > 1:
+            return p[:, -1]
+        applies = bool(self.estimator.classes_[number][0])
+        return p[:, 0] if applies else 1 - p[:, 0]
+
+
 class EstimatorTeacher(_FittedModel):
     """An estimator as a teacher. Its features are the inputs, flattened to one row per sample.
 

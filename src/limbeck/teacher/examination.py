@@ -20,7 +20,7 @@ from limbeck.teacher.class_order import OrderTest, compare_orders
 from limbeck.teacher.normalization import NormalizationTest, better_normalization
 from limbeck.teacher.remedies import Remedies
 from limbeck.teacher.signal import VALUES, LiveTeacher
-from limbeck.teacher.value_examination import judge_values
+from limbeck.teacher.value_examination import judge_labels, judge_values
 
 MIN_SAMPLES, MAX_SAMPLES = 200, 2000
 """Number of validation samples that an examination uses, if there are as many."""
@@ -199,7 +199,8 @@ class _Examination:
         """Return the findings about a model."""
         if not self.data.kind.has_classes:
             values = answers_of(model, self.sample.inputs, self.device, VALUES)
-            return [judge_values(values, self.sample.labels, self.data, self.name)]
+            judge = judge_values if self.data.kind.outputs == "values" else judge_labels
+            return [judge(values, self.sample.labels, self.data, self.name)]
         logits = answers_of(model, self.sample.inputs, self.device)
         broken = int((~np.isfinite(logits.max(-1))).reshape(len(logits), -1).any(1).sum())
         if broken:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data.inputs import Inputs, ModelInputs, call, fit_to_model, tensors_of
@@ -21,6 +22,8 @@ from limbeck.teacher.probabilities import two_logits
 COMBINE = ("probabilities", "logits")
 VALUES = "values"
 """The combination of outputs that are no logits of classes: their mean."""
+LABELS = "labels"
+"""The combination of logits of several labels: the logit of the mean probability."""
 MAX_NAMES = 4
 """Maximum number of parts in the name of an ensemble."""
 MAX_DEVICE_BYTES = 2 << 30
@@ -70,7 +73,8 @@ class LiveTeacher(TeacherSignal):
         combine: Combination of several answers: ``probabilities`` is the log of the mean
             probability (arithmetic mean), ``logits`` the mean of the logits (geometric mean of the
             probabilities at every temperature). ``values`` is the mean of outputs that are values
-            (regression), of which one is not a logit of two classes.
+            (regression), of which one is not a logit of two classes; ``labels`` is the logit of the
+            mean probability of each of several labels.
 
     Raises:
         ConfigError: If there is no model, or the combination is unknown.
@@ -80,7 +84,7 @@ class LiveTeacher(TeacherSignal):
         self.models = [models] if isinstance(models, nn.Module) else list(models)
         if not self.models:
             raise ConfigError("A teacher needs at least one model.")
-        if combine not in (*COMBINE, VALUES):
+        if combine not in (*COMBINE, VALUES, LABELS):
             raise ConfigError(
                 f"teacher.combine={combine!r} is unknown; choose one of {', '.join(COMBINE)}."
             )
@@ -134,7 +138,7 @@ class LiveTeacher(TeacherSignal):
         for model in self.models:
             outputs = call(model, fit_to_model(x, model))
             output = logits_of(outputs, len(first), "teacher", TeacherError)
-            if output.shape[-1] == 1 and self.combine != VALUES:
+            if output.shape[-1] == 1 and self.combine in COMBINE:
                 output = two_logits(output)
             logits.append(upcast(output))
         if len(logits) == 1:
@@ -147,6 +151,9 @@ class LiveTeacher(TeacherSignal):
         stacked = torch.stack(logits)
         if self.combine in ("logits", VALUES):
             return stacked.mean(0)
+        if self.combine == LABELS:
+            applies, others = F.logsigmoid(stacked), F.logsigmoid(-stacked)
+            return applies.logsumexp(0) - others.logsumexp(0)
         log_members = torch.log(torch.tensor(float(len(logits))))
         return torch.log_softmax(stacked, -1).logsumexp(0) - log_members
 

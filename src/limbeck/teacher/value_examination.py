@@ -1,9 +1,10 @@
-"""Examination of a teacher of a regression before anything is trained, on validation samples."""
+"""Examination of a teacher of values or of several labels, on validation samples."""
 
 import numpy as np
 import torch
 
 from limbeck.data import Dataset
+from limbeck.evaluation.labels import average_precision
 from limbeck.evaluation.regression import r_squared, squared_errors
 from limbeck.run.finding import NOTE, STOP, WARNING, Finding
 
@@ -51,6 +52,40 @@ def judge_values(values: np.ndarray, labels: np.ndarray, data: Dataset, name: st
             "return values in the unit of the labels, as with teacher(x) * std + mean",
         )
     return _finding(WARNING, f"{name} is no better than predicting the mean.", evidence)
+
+
+def judge_labels(logits: np.ndarray, labels: np.ndarray, data: Dataset, name: str) -> Finding:
+    """Return the finding about a teacher's logits of several labels for labelled samples.
+
+    Args:
+        logits: Logits of the teacher, ``[N, L]``.
+        labels: Labels, 0 or 1, ``[N, L]``.
+        data: Dataset of the study.
+        name: Name of the teacher, for the finding.
+    """
+    broken, count = int((~np.isfinite(logits)).any(1).sum()), len(labels)
+    if broken:
+        return _finding(
+            STOP,
+            f"the logits of {name} are not finite.",
+            f"They are NaN or infinite for {broken} of {count} validation samples.",
+        )
+    if logits.min() >= 0 and logits.max() <= 1:
+        return _finding(
+            STOP,
+            f"the outputs of {name} are probabilities, but logits are expected.",
+            "All are from 0 to 1, so that every label would have a probability of 0.5 or more.",
+            "return torch.logit(outputs), or the outputs before the sigmoid",
+        )
+    precisions = average_precision(torch.from_numpy(logits), torch.from_numpy(labels))
+    has_label = ~precisions.isnan()
+    precision = float(precisions[has_label].mean())
+    chance = float(torch.from_numpy(labels).double().mean(0)[has_label].mean())
+    evidence = f"That of random answers is {chance:.3f} on these {count} validation samples."
+    if count >= MIN_SAMPLES and precision <= chance:
+        text = f"{name} is no better than chance: its mean average precision is {precision:.3f}."
+        return _finding(WARNING, text, evidence)
+    return _finding(NOTE, f"{name} has a mean average precision of {precision:.3f}.", evidence)
 
 
 def _rescaled_error(values: np.ndarray, labels: np.ndarray) -> float:

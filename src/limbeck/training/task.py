@@ -71,7 +71,7 @@ class DistillationTask(nn.Module):
         objectives = [objective] if isinstance(objective, Objective) else objective
         self.objective = StackedObjective(objectives, scale=scale)
         if teacher is not None and not isinstance(teacher, TeacherSignal):
-            teacher = as_signal(teacher, has_classes=self.objective.outputs == "classes")
+            teacher = as_signal(teacher, outputs=self.objective.outputs)
         self.signal = teacher
         self.optimizer = optimizer if optimizer is not None else Optimizer()
         self.seeds = None if seeds is None else list(seeds)

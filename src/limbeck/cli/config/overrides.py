@@ -19,6 +19,7 @@ DATA_RECIPES = {
     "table": "table",
     "breast_cancer": "table",
     "diabetes": "regression",
+    "digit_pairs": "multi_label",
     "text": "text",
     "text_folder": "text",
     "text_csv": "text_class",

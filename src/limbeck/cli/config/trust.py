@@ -36,6 +36,7 @@ BUILDERS = frozenset(
         "limbeck.data.cifar10",
         "limbeck.data.cifar100",
         "limbeck.data.diabetes",
+        "limbeck.data.digit_pairs",
         "limbeck.data.digits",
         "limbeck.data.fashion_mnist",
         "limbeck.data.image_csv",

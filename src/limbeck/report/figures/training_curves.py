@@ -13,7 +13,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from limbeck._base.errors import UntrustedFileError
-from limbeck.evaluation.measure import SQUARED_ERROR
 from limbeck.report.arm_styles import OTHER, TEACHER, Style, styles_of
 from limbeck.report.families import highlighted_arms
 from limbeck.report.figures.style import canvas, figure_settings, legend, only_grid
@@ -46,8 +45,11 @@ PANELS = {
     "val_loss": Panel("validation losses", "Validation loss, nats per token"),
     "train_loss": Panel("training losses", "Training loss, each arm's own objective"),
 }
-SQUARED_ERROR_PANEL = Panel("validation squared errors", "Validation squared error")
-"""Drawing of ``val_loss`` of a regression."""
+LOSS_PANELS = {
+    "squared_error": Panel("validation squared errors", "Validation squared error"),
+    "label_errors": Panel("validation losses", "Validation loss, nats per label"),
+}
+"""Drawings of ``val_loss`` in other units, by the measure of the study."""
 
 
 def read_scalars(folder: RunFolder) -> list[dict[str, Any]]:
@@ -86,8 +88,7 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
     names = [arm.name for arm in summary.arms]
     words = wording_of(summary)
     metric, drawings = words.validation_curve, dict(PANELS)
-    if words.measure is SQUARED_ERROR:
-        drawings["val_loss"] = SQUARED_ERROR_PANEL
+    drawings["val_loss"] = LOSS_PANELS.get(words.measure.key, PANELS["val_loss"])
     panels = {key: _curves(rows, key, names) for key in (metric, "train_loss")}
     panels = {key: curves for key, curves in panels.items() if curves}
     if not panels:

@@ -59,7 +59,7 @@ def _scores(
     labels = None
     if measure == "errors":
         labels = _array(arrays, "labels", 1, np.integer)
-    elif measure == "squared_error":
+    elif measure in ("squared_error", "label_errors"):
         labels = _array(arrays, "labels", 2, np.floating)
     if labels is not None and len(labels) != data.test:
         raise ValueError(f"it has {len(labels)} labels, but the summary {data.test}")
@@ -88,7 +88,11 @@ def _values(
         raise ValueError(f"{name!r} has {len(outputs)} rows, expected {len(labels)}")
     if labels.ndim == 1:
         return (predict(outputs).top != labels).astype(int)
-    return _squared_errors(outputs, labels, _array(arrays, "scale", 1, np.floating))
+    if "scale" in arrays:
+        return _squared_errors(outputs, labels, _array(arrays, "scale", 1, np.floating))
+    if outputs.shape != labels.shape:
+        raise ValueError(f"it has logits {outputs.shape} for labels {labels.shape}")
+    return np.where(labels > 0.5, ~(outputs > 0), ~(outputs <= 0)).sum(1)
 
 
 def _mean_by_split(scores: ArmScores, arm: ArmResult) -> ArmScores:

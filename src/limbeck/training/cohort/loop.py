@@ -33,6 +33,9 @@ from limbeck.training.task import DistillationTask
 
 PROGRESS_SECONDS = 0.2
 
+LOSS_UNITS = {"classes": "nats", "values": "squared error", "labels": "nats per label"}
+"""Units of the validation loss on the progress display, by the kind of outputs."""
+
 
 class TrainingData(Protocol):
     """Source of batches, such as :class:`~limbeck.data.study_data.StudyData`."""
@@ -164,7 +167,7 @@ def train_epochs(
 
         if saver.is_due_after(epoch + 1, epochs):
             saver.save(Position(epoch + 1, 0, step))
-        advance(epoch + 1, note=validation_note(val_scalars, task.predicts_tokens))
+        advance(epoch + 1, note=_note(val_scalars, task))
     return step
 
 
@@ -233,7 +236,13 @@ def sum_over_processes(values: Tensor, fabric: Fabric) -> Tensor:
     return fabric.all_reduce(values.clone(), reduce_op="sum")  # type: ignore[return-value]
 
 
-def validation_note(scalars: dict[str, float], predicts_tokens: bool) -> str:
+def _note(scalars: dict[str, float], task: DistillationTask) -> str:
+    return validation_note(scalars, task.predicts_tokens, task.objective.outputs)
+
+
+def validation_note(
+    scalars: dict[str, float], predicts_tokens: bool, outputs: str = "classes"
+) -> str:
     """Mean validation result over the students, for the progress display."""
     losses = [value for name, value in scalars.items() if name.endswith("val_loss")]
     accuracies = [value for name, value in scalars.items() if name.endswith("val_acc")]
@@ -241,5 +250,5 @@ def validation_note(scalars: dict[str, float], predicts_tokens: bool) -> str:
         return f"validation error {100 * (1 - sum(accuracies) / len(accuracies)):.2f} %"
     if not losses:
         return ""
-    unit = "nats per token" if predicts_tokens else "squared error"
+    unit = "nats per token" if predicts_tokens else LOSS_UNITS[outputs]
     return f"validation {sum(losses) / len(losses):.3f} {unit}"
