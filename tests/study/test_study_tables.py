@@ -88,10 +88,11 @@ def test_an_estimator_of_rows_is_a_teacher(data, tmp_path):
     ("options", "message"),
     [
         ({"views": Mixup()}, "views: mixup.* need images .*customers is a table dataset"),
+        ({"trainer": {"precision": "bf16-true"}}, r"rounds .* Use bf16-mixed or 32-true"),
         ({"transfer": TransferSet(source=UniformNoise(samples=20))}, "cannot generate table"),
     ],
 )
-def test_views_and_noise_are_refused(data, tmp_path, options, message):
+def test_what_does_not_fit_a_table_is_refused(data, tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         study(data, tmp_path / "run", **options).run()
 

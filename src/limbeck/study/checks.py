@@ -231,12 +231,18 @@ def check_records(plans: Sequence[ArmPlan], data: Dataset, options: RunOptions) 
         _check_json(plan.views.settings(), f"arms.{plan.name}.views")
 
 
-def check_bias(options: RunOptions, data: Dataset) -> None:
-    """Check that the method that fits constants fits the data.
+def check_options(options: RunOptions, data: Dataset) -> None:
+    """Check that the precision, and the method that fits constants, fit the data.
 
     Raises:
-        ConfigError: If it does not.
+        ConfigError: If one does not.
     """
+    precision = str(options.trainer.get("precision"))
+    if data.columns is not None and precision.endswith("16-true"):
+        raise ConfigError(
+            f"trainer.precision={precision} rounds the values of a table to 16 bits before they "
+            f"are standardised. Use {precision.removesuffix('true')}mixed or 32-true."
+        )
     if options.bias is not None and data.positions is not None:
         raise ConfigError(
             f"bias={options.bias} is for classifiers, but {data.name} is a text dataset. Use "

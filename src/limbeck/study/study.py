@@ -24,9 +24,9 @@ from limbeck.store.settings import StoreSettings
 from limbeck.study.answers import AnswersSource, no_score, no_training
 from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, plan_arms
 from limbeck.study.checks import (
-    check_bias,
     check_disk,
     check_margin,
+    check_options,
     check_records,
     check_source,
     check_splits,
@@ -185,7 +185,7 @@ class Study:
         self.run_folder.check(resume=self.options.resume, overwrite=self.options.overwrite)
         if self._is_checked:
             return
-        check_bias(self.options, self.data)
+        check_options(self.options, self.data)
         has_teacher = self._teacher is not None and self._teacher.is_scored
         check_margin(self.options, self.data, has_teacher=has_teacher)
         if self.store.mode != "off" and any(plan.objective.needs_teacher for plan in self.plans):
