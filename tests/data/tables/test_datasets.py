@@ -148,6 +148,20 @@ def test_values_to_predict(read):
         read(rows, label="price", task="regression")
 
 
+def test_several_labels_per_sample(read):
+    rows = [
+        "x,red,round",
+        *(f"{n},{n // 2 % 2},{('No', 'TRUE')[n % 3 == 0]}" for n in range(0, 120, 2)),
+    ]
+    data = read(rows, label=["red", "round"], task="multi_label")
+    inputs, labels = joined(data)
+    assert data.class_names == ["red", "round"]
+    n = inputs[:, 0].long()
+    assert torch.equal(labels, torch.stack([n // 2 % 2, n % 3 == 0], 1).float())
+    with pytest.raises(DataError, match="'No' is not a number"):
+        read(rows, label=["red", "round"], task="regression")
+
+
 def test_grades(read):
     rows = ["x,grade", *(f"{n},{(2, 10, 1)[n % 3]}" for n in range(0, 120, 2))]
     data = read(rows, label="grade", task="ordinal")
@@ -279,6 +293,7 @@ def test_wrong_columns_are_named(read, settings, message):
         ({"label": []}, r"data\.label=\[\] should be the name of a column"),
         ({"label": ["age", "bought"]}, r"data\.label names 2 columns, but data\.task=classes"),
         ({"task": "next_token"}, r"data\.task=next_token is for text"),
+        ({"class_names": ["a", "b"], "task": "regression"}, r"data\.class_names is for classes"),
         ({"task": "rank"}, r"data\.task='rank' is unknown"),
         ({"test": 1.5}, r"data\.test=1\.5 should be a share of the rows"),
         ({"class_names": ["no"]}, "at least two names"),

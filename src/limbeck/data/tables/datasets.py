@@ -31,6 +31,8 @@ from limbeck.losses.tasks import TASKS, check_task
 
 _UNNAMED = re.compile(r"(Unnamed: \d+)?")
 """Names of columns that have none, such as the index of a data frame in a CSV file."""
+TRUTH_VALUES = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+"""Words for a label that a sample has, or does not have."""
 MIN_ROW_NUMBERS = 20
 """Smallest number of rows in which whole numbers one after the other are no chance."""
 MIN_NAMES, MAX_SHARE = 20, 0.2
@@ -65,7 +67,8 @@ def table(
         path: CSV file in UTF-8 or UTF-16, separated by commas, semicolons or tabs, whose first line
             names the columns; a file of Parquet, Arrow or JSON lines; a folder of such files, whose
             names contain ``train``, ``validation`` or ``test``; or a data frame.
-        label: Column of the labels; for regression the column of the values to predict, or several.
+        label: Column of the labels; for regression the column of the values to predict, or several;
+            for several labels per sample their columns of 0 and 1.
         id: Column of the names of the samples, by which a file of a teacher's answers may name
             them; None for their row numbers, from 0.
         split: Column with the names of the splits: train, val (or validation) and test. A split
@@ -75,7 +78,8 @@ def table(
             split. None for no groups.
         categorical: Columns whose numbers are codes of categories.
         ignore: Columns that are not used.
-        task: Kind of target: ``classes``, ``ordinal`` for ordered grades, or ``regression``.
+        task: Kind of target: ``classes``, ``ordinal`` for ordered grades, ``regression``, or
+            ``multi_label`` for several labels per sample.
         class_names: Names of the classes in their order. Labels may then be numbers from 0. None
             for the labels in the table, sorted by name (numbers by value).
         test: Share of the rows for testing.
@@ -107,7 +111,7 @@ def table(
     for content, _ in source.tables[1:]:
         check_columns(content, [*roles.names, *features], "")
     rows = read_rows(source.tables, where, roles, features)
-    if class_names is None:
+    if class_names is None and options.has_classes:
         class_names = source.class_names.get(roles.labels[0])
     labels, names = _labels(rows, class_names, options)
     _find_categories(rows, [*codes, *source.class_names, *source.categorical])
@@ -225,7 +229,10 @@ def _labels(
 ) -> tuple[Tensor, list[str]]:
     """Return the labels, and the names of classes or targets."""
     if not options.has_classes:
-        values = [_values(column, rows.decimal) for column in rows.labels]
+        if class_names is not None:
+            raise ConfigError(f"data.class_names is for classes, but data.task={options.task}.")
+        words = TRUTH_VALUES if options.task == "multi_label" else {}
+        values = [_values(column, rows.decimal, words) for column in rows.labels]
         return torch.tensor(values).T.contiguous(), [column.name for column in rows.labels]
     if len(rows.labels) > 1:
         raise ConfigError(
@@ -236,12 +243,13 @@ def _labels(
     return torch.tensor(numbers), names
 
 
-def _values(column: LabelColumn, decimal: str) -> list[float]:
-    """Return the values of a column to predict."""
+def _values(column: LabelColumn, decimal: str, words: Mapping[str, float]) -> list[float]:
+    """Return the values of a column to predict, of numbers or some words in lower case."""
     values, faults = [], []
     for text, place in zip(column.labels, column.samples, strict=True):
         try:
-            value = number_in(text, decimal)
+            word = words.get(text.lower())
+            value = number_in(text, decimal) if word is None else word
             fault = f"{text!r} is missing" if value != value else None
         except ValueError as error:
             value, fault = 0.0, str(error)
