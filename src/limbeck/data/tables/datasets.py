@@ -1,10 +1,7 @@
 """Datasets of the rows of a table, with numbers, categories and missing values."""
 
 import itertools
-import os
-import re
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,33 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck._base.bundle_runtime import number_in
-from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck._base.errors import ConfigError
 from limbeck.data.arrays import convert_ids, warn_of_copies
-from limbeck.data.checks import SplitShares, join_some
+from limbeck.data.checks import SplitShares
 from limbeck.data.dataset import Dataset
 from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts, number_groups
 from limbeck.data.split import Split
-from limbeck.data.tables.columns import TableColumns
-from limbeck.data.tables.frame import Frame, FrameTable
-from limbeck.data.tables.labels import LabelColumn, number_labels
-from limbeck.data.tables.listing import Table, list_tables
-from limbeck.data.tables.parquet import classes_in
-from limbeck.data.tables.rows import AnyTable, Roles, TableRows, read_rows
-from limbeck.data.tables.table_file import TABLE_SUFFIXES, check_columns, open_table
-from limbeck.data.tables.values import ColumnValues
+from limbeck.data.tables.features import encode_features, find_categories
+from limbeck.data.tables.frame import Frame
+from limbeck.data.tables.rows import Roles, TableRows, read_rows
+from limbeck.data.tables.source import feature_names, open_source
+from limbeck.data.tables.table_file import check_columns
+from limbeck.data.tables.targets import read_targets
 from limbeck.losses.tasks import TASKS, check_task
-
-_UNNAMED = re.compile(r"(Unnamed: \d+)?")
-"""Names of columns that have none, such as the index of a data frame in a CSV file."""
-TRUTH_VALUES = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
-"""Words for a label that a sample has, or does not have."""
-MIN_ROW_NUMBERS = 20
-"""Smallest number of rows in which whole numbers one after the other are no chance."""
-MIN_NAMES, MAX_SHARE = 20, 0.2
-"""Number of categories, and their share of the training rows, above which they may be names."""
-MIN_NUMBERS = 10
-"""Smallest number of different numbers in a column whose texts may be mistakes."""
 
 
 def table(
@@ -104,19 +87,19 @@ def table(
     roles = Roles(labels=_names(label), id=_name(id), split=_name(split), group=_name(group))
     if not roles.labels:
         raise ConfigError(f"data.label={label!r} should be the name of a column.")
-    source = _open(path, roles)
+    source = open_source(path, roles)
     where, codes, unused = source.where, _names(categorical), _names(ignore)
     check_columns(source.first, [*roles.names, *codes, *unused], "Set data.label=.")
-    features = _features(source.first, roles, unused)
+    features = feature_names(source.first, roles, unused)
     for content, _ in source.tables[1:]:
         check_columns(content, [*roles.names, *features], "")
     rows = read_rows(source.tables, where, roles, features)
     if class_names is None and options.has_classes:
         class_names = source.class_names.get(roles.labels[0])
-    labels, names = _labels(rows, class_names, options)
-    _find_categories(rows, [*codes, *source.class_names, *source.categorical])
+    labels, names = read_targets(rows, class_names, task)
+    find_categories(rows, [*codes, *source.class_names, *source.categorical])
     parts = cut_parts(rows.parts, rows.positions(split_seed), options, where, "rows")
-    columns, inputs = _inputs(rows, np.array(parts) == TRAIN)
+    columns, inputs = encode_features(rows, np.array(parts) == TRAIN)
     splits = _splits(inputs, labels, parts, rows)
     if options.has_classes:
         check_classes(splits, names, where, "rows")
@@ -163,189 +146,6 @@ def _names(columns: object) -> list[str]:
     if isinstance(columns, Sequence) and not isinstance(columns, str):
         return [str(column) for column in columns]
     return [] if columns is None else [str(columns)]
-
-
-@dataclass(frozen=True)
-class _Source:
-    """The files of a table, or a data frame.
-
-    Attributes:
-        where: File or folder, for messages.
-        tables: Tables with the numbers of their splits, that of training first.
-        class_names: Names of the classes in columns of their numbers, by column.
-        categorical: Other columns whose type says that they contain categories.
-    """
-
-    where: Path
-    tables: list[tuple[AnyTable, int]]
-    class_names: Mapping[str, list[str]]
-    categorical: Sequence[str] = ()
-
-    @property
-    def first(self) -> AnyTable:
-        """The first table, which names the columns."""
-        return self.tables[0][0]
-
-
-def _open(path: str | Path | Frame, roles: Roles) -> _Source:
-    """Open the files of a table, or a data frame."""
-    if isinstance(path, Frame):
-        frame = FrameTable(path)
-        return _Source(Path("table"), [(frame, TRAIN)], {}, frame.categorical)
-    root = Path(str(path)).expanduser()
-    files = [Table(root, TRAIN, {})]
-    if os.path.isdir(root):
-        files = sorted(list_tables(root, TABLE_SUFFIXES), key=lambda table: -table.part)
-    tables: list[tuple[AnyTable, int]] = []
-    class_names: dict[str, list[str]] = {}
-    for file in files:
-        content = open_table(file.file, roles.names)
-        if tables and not set(roles.labels) <= set(content.columns):
-            _warn(f"{file.file} has no column {roles.labels[0]}, so it is not used.")
-            continue
-        tables.append((content, file.part))
-        class_names |= content.class_names | classes_in(file.features)
-    return _Source(root, tables, class_names)
-
-
-def _features(content: AnyTable, roles: Roles, unused: Sequence[str]) -> list[str]:
-    others = {*roles.names, *unused}
-    features = [name for name in content.columns if name not in others]
-    features = [name for name in features if not _UNNAMED.fullmatch(name)]
-    check_columns(content, features, "")
-    if not features:
-        raise DataError(
-            f"{content.file} has no columns beside {', '.join(sorted(others))}; expected at least "
-            "one from which a model can predict."
-        )
-    return features
-
-
-# Labels -------------------------------------------------------------------------------------------
-
-
-def _labels(
-    rows: TableRows, class_names: Sequence[str] | None, options: _Options
-) -> tuple[Tensor, list[str]]:
-    """Return the labels, and the names of classes or targets."""
-    if not options.has_classes:
-        if class_names is not None:
-            raise ConfigError(f"data.class_names is for classes, but data.task={options.task}.")
-        words = TRUTH_VALUES if options.task == "multi_label" else {}
-        values = [_values(column, rows.decimal, words) for column in rows.labels]
-        return torch.tensor(values).T.contiguous(), [column.name for column in rows.labels]
-    if len(rows.labels) > 1:
-        raise ConfigError(
-            f"data.label names {len(rows.labels)} columns, but data.task={options.task} has one."
-        )
-    order = "grades" if options.task == "ordinal" else "natural"
-    numbers, names = number_labels(rows.labels[0], class_names, order)
-    return torch.tensor(numbers), names
-
-
-def _values(column: LabelColumn, decimal: str, words: Mapping[str, float]) -> list[float]:
-    """Return the values of a column to predict, of numbers or some words in lower case."""
-    values, faults = [], []
-    for text, place in zip(column.labels, column.samples, strict=True):
-        try:
-            word = words.get(text.lower())
-            value = number_in(text, decimal) if word is None else word
-            fault = f"{text!r} is missing" if value != value else None
-        except ValueError as error:
-            value, fault = 0.0, str(error)
-        values.append(value)
-        if fault:
-            faults.append(f"{fault} ({place})")
-    if faults:
-        raise DataError(
-            f"{column.table}: {len(faults)} values to predict in column {column.name} are not as "
-            f"expected: {join_some(faults)}."
-        )
-    return values
-
-
-# Features -----------------------------------------------------------------------------------------
-
-
-def _find_categories(rows: TableRows, codes: Sequence[str]) -> None:
-    """Find the columns of categories, and leave out those without any value.
-
-    Args:
-        rows: Rows of the table, whose columns are changed.
-        codes: Columns that the user names.
-    """
-    empty = [column.name for column in rows.columns if column.is_empty]
-    rows.columns = [column for column in rows.columns if not column.is_empty]
-    if not rows.columns:
-        raise DataError(f"{rows.where}: no column has a value, except that of the labels.")
-    if empty:
-        _warn(f"{rows.where}: columns without any value are not used: {join_some(empty)}.")
-    for column in rows.columns:
-        others = column.other_texts()
-        column.is_categorical = column.name in codes or bool(others)
-        if others and column.name not in codes:
-            _warn_of_mistakes(rows.where, column, others)
-        if not column.is_categorical:
-            _warn_of_row_numbers(rows.where, column)
-
-
-def _inputs(rows: TableRows, is_train: np.ndarray) -> tuple[TableColumns, Tensor]:
-    """Return the columns and the inputs, float32 ``[N, F]``."""
-    kinds: list[tuple[str, ...] | None] = []
-    arrays = []
-    unknown: list[str] = []
-    for column in rows.columns:
-        if not column.is_categorical:
-            kinds.append(None)
-            arrays.append(column.numbers())
-            continue
-        codes = column.codes(is_train)
-        kinds.append(codes.categories)
-        arrays.append(codes.values)
-        unknown += [f"{column.name} {category}" for category in codes.unknown]
-        if len(codes.categories) > max(MIN_NAMES, MAX_SHARE * is_train.sum()):
-            _warn(
-                f"{rows.where}: column {column.name} has {len(codes.categories)} categories in "
-                f"{is_train.sum():,} training rows, so a model learns little about each. If they "
-                "are names or dates, leave the column out with data.ignore=, or keep the rows of "
-                "each in one split with data.group=."
-            )
-    if unknown:
-        _warn(
-            f"{rows.where}: {len(unknown)} categories are in no training row, so they count as "
-            f"missing: {join_some(unknown)}."
-        )
-    names = tuple(column.name for column in rows.columns)
-    return TableColumns(names, tuple(kinds)), torch.from_numpy(np.stack(arrays, 1))
-
-
-def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) -> None:
-    """Warn of a few texts among many numbers, which make all of them categories."""
-    numbers = len(column.texts) - len(others)
-    if numbers >= MIN_NUMBERS and numbers > len(others):
-        _warn(
-            f"{where}: column {column.name} contains numbers and texts, so all its values are read "
-            f"as categories: {join_some(others)}. If they are mistakes, replace them by empty "
-            f"cells; otherwise confirm with data.categorical=[{column.name}]."
-        )
-
-
-def _warn_of_row_numbers(where: Path, column: ColumnValues) -> None:
-    """Warn of a column that numbers the rows."""
-    values = column.numbers().astype(np.float64)
-    count = len(values)
-    if count < MIN_ROW_NUMBERS or np.isnan(values).any() or len(np.unique(values)) < count:
-        return
-    if values.max() - values.min() == count - 1:
-        _warn(
-            f"{where}: column {column.name} seems to number the rows, which says nothing about "
-            f"other rows. Leave it out with data.ignore=[{column.name}], or name the samples by it "
-            f"with data.id={column.name}."
-        )
-
-
-def _warn(text: str) -> None:
-    warnings.warn(text, LimbeckWarning, stacklevel=4)
 
 
 def _splits(

@@ -1,0 +1,123 @@
+"""Features of the rows of a table: columns of numbers, and columns of categories."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck.data.checks import join_some
+from limbeck.data.tables.columns import TableColumns
+from limbeck.data.tables.rows import TableRows
+from limbeck.data.tables.values import ColumnValues
+
+MIN_ROW_NUMBERS = 20
+"""Smallest number of rows in which whole numbers one after the other are no chance."""
+MIN_NAMES, MAX_SHARE = 20, 0.2
+"""Number of categories, and their share of the training rows, above which they may be names."""
+MIN_NUMBERS = 10
+"""Smallest number of different numbers in a column whose texts may be mistakes."""
+
+
+def find_categories(rows: TableRows, codes: Sequence[str]) -> None:
+    """Find the columns of categories, and leave out those without any value.
+
+    Args:
+        rows: Rows of the table, whose columns are changed.
+        codes: Columns whose numbers are codes of categories.
+
+    Raises:
+        DataError: If no column has a value.
+
+    Warns:
+        LimbeckWarning: If a column may have mistakes, is not used, or numbers the rows.
+    """
+    empty = [column.name for column in rows.columns if column.is_empty]
+    rows.columns = [column for column in rows.columns if not column.is_empty]
+    if not rows.columns:
+        raise DataError(f"{rows.where}: no column has a value, except that of the labels.")
+    if empty:
+        _warn(f"{rows.where}: columns without any value are not used: {join_some(empty)}.")
+    for column in rows.columns:
+        others = column.other_texts()
+        column.is_categorical = column.name in codes or bool(others)
+        if others and column.name not in codes:
+            _warn_of_mistakes(rows.where, column, others)
+        if not column.is_categorical:
+            _warn_of_row_numbers(rows.where, column)
+
+
+def encode_features(rows: TableRows, is_train: np.ndarray) -> tuple[TableColumns, Tensor]:
+    """Return the columns of a table, and its rows as inputs.
+
+    Args:
+        rows: Rows of the table, after :func:`find_categories`.
+        is_train: Whether each row belongs to the training split, bool ``[N]``.
+
+    Returns:
+        Columns, and inputs float32 ``[N, F]``.
+
+    Raises:
+        DataError: If a column has too many categories, or none in the training split.
+
+    Warns:
+        LimbeckWarning: If a column has many categories, or some in no training row.
+    """
+    kinds: list[tuple[str, ...] | None] = []
+    arrays = []
+    unknown: list[str] = []
+    for column in rows.columns:
+        if not column.is_categorical:
+            kinds.append(None)
+            arrays.append(column.numbers())
+            continue
+        codes = column.codes(is_train)
+        kinds.append(codes.categories)
+        arrays.append(codes.values)
+        unknown += [f"{column.name} {category}" for category in codes.unknown]
+        if len(codes.categories) > max(MIN_NAMES, MAX_SHARE * is_train.sum()):
+            _warn(
+                f"{rows.where}: column {column.name} has {len(codes.categories)} categories in "
+                f"{is_train.sum():,} training rows, so a model learns little about each. If they "
+                "are names or dates, leave the column out with data.ignore=, or keep the rows of "
+                "each in one split with data.group=."
+            )
+    if unknown:
+        _warn(
+            f"{rows.where}: {len(unknown)} categories are in no training row, so they count as "
+            f"missing: {join_some(unknown)}."
+        )
+    names = tuple(column.name for column in rows.columns)
+    return TableColumns(names, tuple(kinds)), torch.from_numpy(np.stack(arrays, 1))
+
+
+def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) -> None:
+    """Warn of a few texts among many numbers, which make all of them categories."""
+    numbers = len(column.texts) - len(others)
+    if numbers >= MIN_NUMBERS and numbers > len(others):
+        _warn(
+            f"{where}: column {column.name} contains numbers and texts, so all its values are read "
+            f"as categories: {join_some(others)}. If they are mistakes, replace them by empty "
+            f"cells; otherwise confirm with data.categorical=[{column.name}]."
+        )
+
+
+def _warn_of_row_numbers(where: Path, column: ColumnValues) -> None:
+    """Warn of a column that numbers the rows."""
+    values = column.numbers().astype(np.float64)
+    count = len(values)
+    if count < MIN_ROW_NUMBERS or np.isnan(values).any() or len(np.unique(values)) < count:
+        return
+    if values.max() - values.min() == count - 1:
+        _warn(
+            f"{where}: column {column.name} seems to number the rows, which says nothing about "
+            f"other rows. Leave it out with data.ignore=[{column.name}], or name the samples by it "
+            f"with data.id={column.name}."
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, LimbeckWarning, stacklevel=4)
