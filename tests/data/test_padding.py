@@ -7,7 +7,13 @@ import torch
 from limbeck._base.errors import DataError
 from limbeck.data import Dataset, NoViews, Split
 from limbeck.data.batches import EvaluationBatches, TrainBatches
-from limbeck.data.padding import cut_padding, join_padded
+from limbeck.data.padding import (
+    cut_padding,
+    describe_lengths,
+    group_by_length,
+    join_padded,
+    lengths_of,
+)
 from limbeck.data.resampling import ResampledSplits
 from limbeck.data.study_data import StudyData
 from limbeck.data.text.tokenizer import ByteTokenizer
@@ -111,3 +117,63 @@ def test_floats_are_no_token_ids():
         Dataset.from_splits(
             "x", split, split, split, class_names=["a", "b"], tokenizer=ByteTokenizer()
         )
+
+
+def random_lengths(count: int) -> list[int]:
+    return torch.randint(1, LENGTH + 1, (count,), generator=torch.manual_seed(3)).tolist()
+
+
+def epochs_of(seeds: list[int], data: Dataset, count: int = 2) -> list[list[torch.Tensor]]:
+    """Return the rows of the batches of some epochs, ``[S, B]`` each."""
+    numbers = iter(range(count))
+    batches = TrainBatches(
+        data.train,
+        torch.arange(len(data.train)),
+        None,
+        views=NoViews(),
+        seeds=seeds,
+        batch_size=10,
+        epoch=lambda: next(numbers),
+    )
+    return [[batch.sample for batch in batches] for _ in range(count)]
+
+
+def test_an_epoch_has_each_text_once_and_a_student_its_own_order():
+    data = make_dataset(random_lengths(405))
+    both, first = epochs_of([4, 5], data), epochs_of([4], data)
+    for epoch, alone in zip(both, first, strict=True):
+        assert [rows.shape[1] for rows in epoch] == [10] * 40 + [5]
+        for seed in range(2):
+            rows = torch.cat([batch[seed] for batch in epoch])
+            assert rows.sort().values.tolist() == list(range(405))
+        assert all(torch.equal(a[:1], b) for a, b in zip(epoch, alone, strict=True))
+    assert not torch.equal(both[0][0], both[1][0])
+
+
+def test_batches_by_length_save_most_of_the_padding():
+    data = make_dataset(random_lengths(400))
+    lengths = lengths_of(data.train.inputs, PADDING)
+    assert lengths.tolist() == random_lengths(400)
+    (epoch,) = epochs_of([0, 1], data, 1)
+    tokens = int(2 * lengths.sum())
+    sizes = [rows.numel() * -(-int(lengths[rows].max()) // 8) * 8 for rows in epoch]
+    assert tokens < sum(sizes) < 1.35 * tokens
+    assert 1.9 * tokens < 2 * 400 * LENGTH
+
+
+def test_texts_are_sorted_within_windows_of_batches():
+    lengths = torch.tensor(random_lengths(80))
+    rows = torch.randperm(80, generator=torch.manual_seed(0))
+    order = torch.arange(8).flip(0)
+    grouped = group_by_length(rows, lengths, 10, order).view(8, 10).flip(0)
+    for window, batch in zip(rows.split(20), grouped.split(2), strict=True):
+        expected = sorted(window.tolist(), key=lambda row: int(lengths[row]))
+        assert batch.flatten().tolist() == expected
+
+
+def test_the_lengths_of_texts_are_described():
+    text = describe_lengths(texts_of([2, 2, 12, 12]), PADDING, 2)
+    assert text == (
+        "texts have 7.0 tokens on average; in batches of similar lengths 12.0 are computed instead "
+        "of 40"
+    )

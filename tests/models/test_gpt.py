@@ -275,5 +275,5 @@ def test_grades_of_a_language_model_are_refused(tmp_path):
     inside = {"builder": "gpt", "arguments": {"shape": [7], "classes": 1, "layers": 10**9}}
     described |= {"builder": "graded", "arguments": {"classes": 3, "encoder": inside}}
     (tmp_path / "model.json").write_text(json.dumps(described))
-    with pytest.raises(UntrustedFileError, match="grades of gpt"):
+    with pytest.raises(UntrustedFileError, match="graded of gpt"):
         load_model(tmp_path)

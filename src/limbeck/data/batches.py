@@ -16,7 +16,7 @@ from limbeck._base.signals import check_interrupt
 from limbeck.data.dataset import Split, as_float
 from limbeck.data.inputs import Inputs, ModelInputs
 from limbeck.data.labels import predictions_per_sample
-from limbeck.data.padding import cut_padding
+from limbeck.data.padding import cut_padding, group_by_length, lengths_of
 from limbeck.data.randomness import random_order, replayable_integers
 from limbeck.data.transfer_set import mixing_pool
 from limbeck.data.views.base import Views
@@ -108,6 +108,8 @@ WHOLE_BATCH = Share(rank=0, processes=1)
 class TrainBatches:
     """Training batches for all seeds of a cohort; each iteration is one epoch.
 
+    Texts of one class each are in batches of similar lengths.
+
     Args:
         train: Training split, or the inputs of another source, on the training device.
         index: Rows of ``train`` to use, int64 ``[M]``.
@@ -139,6 +141,7 @@ class TrainBatches:
         self.batch_size = batch_size
         self.epoch = epoch
         self.share = share
+        self._lengths = None if train.padding is None else lengths_of(train.inputs, train.padding)
         if labels is None:
             self.pool = index
             self._label_of = train.labels
@@ -180,9 +183,13 @@ class TrainBatches:
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
         """Draw the rows and the views of an epoch in order, int64 ``[S, M]`` each."""
         rows, views = [], []
+        device = self.index.device
+        batches = epoch_order(len(self.index) // self.batch_size, 0, epoch).to(device)
         for seed in self.seeds:
             order = epoch_order(len(self.index), seed, epoch)
-            rows.append(self.index[order.to(self.index.device)])
+            rows.append(self.index[order.to(device)])
+            if self._lengths is not None:
+                rows[-1] = group_by_length(rows[-1], self._lengths, self.batch_size, batches)
             views.append(self.views.draw(seed, epoch, rows[-1]))
         return torch.stack(rows), torch.stack(views)
 

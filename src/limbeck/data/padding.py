@@ -8,10 +8,15 @@ from torch.nn import functional
 
 from limbeck._base.errors import DataError
 from limbeck.data.checks import PART_ROWS
+from limbeck.data.randomness import random_order
 from limbeck.data.text.tokenizer import Tokenizer
 
 MULTIPLE = 8
 """Lengths of batches are multiples of it, so that a compiled student sees few different ones."""
+WINDOW = 32
+"""Largest number of batches whose texts are sorted by their length."""
+MIN_WINDOWS = 4
+"""Smallest number of such windows in an epoch, so that batches differ from epoch to epoch."""
 
 
 def cut_padding(inputs: Tensor, padding: int | None) -> Tensor:
@@ -29,6 +34,62 @@ def cut_padding(inputs: Tensor, padding: int | None) -> Tensor:
     is_used = (inputs != padding).flatten(0, -2).any(0)
     longest = int(is_used.nonzero().max()) + 1 if bool(is_used.any()) else 1
     return inputs[..., : -(-longest // MULTIPLE) * MULTIPLE]
+
+
+def lengths_of(inputs: Tensor, padding: int) -> Tensor:
+    """Return the number of tokens of each text, int64 ``[N]``.
+
+    Args:
+        inputs: Token ids ``[N, L]``.
+        padding: Id of the padding.
+    """
+    return torch.cat([(part != padding).sum(1) for part in inputs.split(PART_ROWS)])
+
+
+def group_by_length(rows: Tensor, lengths: Tensor, batch_size: int, order: Tensor) -> Tensor:
+    """Put texts of similar length into the same batch.
+
+    The texts of some consecutive batches are sorted by their length, and then all batches are put
+    into another order.
+
+    Args:
+        rows: Rows of the texts in the random order of an epoch, int64 ``[M]``.
+        lengths: Length of each row of the split, int64 ``[N]``.
+        batch_size: Number of texts in a batch.
+        order: Order of the complete batches, int64 ``[M // batch_size]``. If it is the same for all
+            seeds of a cohort, their texts have similar lengths too.
+
+    Returns:
+        The rows in their new order, int64 ``[M]``.
+    """
+    batches = len(order)
+    window = batch_size * min(WINDOW, max(1, batches // MIN_WINDOWS))
+    parts = [part[lengths[part].argsort(stable=True)] for part in rows.split(window)]
+    rows = torch.cat(parts)
+    complete = rows[: batches * batch_size].view(batches, batch_size)
+    return torch.cat([complete[order].flatten(), rows[batches * batch_size :]])
+
+
+def describe_lengths(inputs: Tensor, padding: int, batch_size: int) -> str:
+    """Describe how many tokens texts have, and how many a student computes for them.
+
+    Args:
+        inputs: Token ids of the training split, ``[N, L]``.
+        padding: Id of the padding.
+        batch_size: Number of texts in a batch.
+    """
+    lengths = lengths_of(inputs, padding)
+    order = torch.arange(len(inputs) // batch_size)
+    rows = group_by_length(random_order(len(inputs), 0), lengths, batch_size, order)
+    computed = 0
+    for batch in rows.split(batch_size):
+        longest = -(-int(lengths[batch].max()) // MULTIPLE) * MULTIPLE
+        computed += len(batch) * min(longest, inputs.shape[1])
+    mean, count = float(lengths.float().mean()), len(inputs)
+    return (
+        f"texts have {mean:.1f} tokens on average; in batches of similar lengths "
+        f"{computed / count:.1f} are computed instead of {inputs.shape[1]}"
+    )
 
 
 def join_padded(inputs: Sequence[Tensor], padding: int | None) -> Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 
 from limbeck._base.errors import DivergedError, LimbeckError, ResourceError
 from limbeck.data import Dataset
+from limbeck.data.padding import describe_lengths
 from limbeck.data.resampling import SplitPart
 from limbeck.data.study_data import StudyData
 from limbeck.models import load_model, save_model
@@ -74,6 +75,9 @@ class StudentTrainer:
             First error of a cohort; None if there was no error.
         """
         first_error: LimbeckError | None = None
+        if self.data.padding is not None:
+            inputs, padding = self.data.train.inputs, self.data.padding
+            self.engine.progress.say(describe_lengths(inputs, padding, self.batch_size))
         for cohort in self.cohorts:
             if not self._is_done(cohort):
                 error = self._train_cohort(cohort)
