@@ -42,9 +42,8 @@ def fails(tmp_path, capsys, monkeypatch):
         ("nonsense=3", "Unknown key `nonsense`"),
         (
             "student=convnt",
-            "student=convnt is unknown. Did you mean convnet? Choose one of convnet, gpt, "
-            "huggingface, mlp, timm, "
-            "torchvision.",
+            "student=convnt is unknown. Did you mean convnet? Choose one of bag, convnet, encoder, "
+            "gpt, huggingface, huggingface_classifier, mlp, text_cnn, timm, torchvision.",
         ),
         ("recipe=mnst", "Did you mean mnist?"),
         ("logger=none", "logger=none is unknown"),

@@ -12,7 +12,7 @@ from limbeck._base.errors import ConfigError, LimbeckWarning, TeacherError
 from limbeck.data import Dataset
 from limbeck.data.dataset import Split
 from limbeck.data.text.tokenizer import ByteTokenizer
-from limbeck.models import HuggingFaceClassifier, load_model
+from limbeck.models import GPT, MLP, HuggingFaceClassifier, load_model
 from limbeck.run.folder import RunFolder
 from limbeck.study.teacher_files import load_teachers
 
@@ -156,3 +156,19 @@ def test_a_language_model_is_no_classifier(data, tmp_path):
     transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path)
     with pytest.raises((ConfigError, TeacherError), match="no classification head"):
         load_teachers(Teacher(source=[tmp_path]), data)
+
+
+@pytest.mark.parametrize("model", [GPT, MLP])
+def test_a_teacher_that_cannot_read_texts_is_named_before_it_is_trained(data, tmp_path, model):
+    with pytest.raises(TeacherError, match=r"teacher\.model: .* Texts need a teacher for token"):
+        study_of(data, tmp_path / "run", teacher=Teacher(model=model), student=bert).check()
+
+
+def test_an_untrained_teacher_has_as_many_outputs_as_there_are_classes(data, tmp_path):
+    plan = Teacher(
+        model=lambda shape, vocabulary, padding: bert(
+            shape, 3, vocabulary=vocabulary, padding=padding
+        )
+    )
+    with pytest.raises(TeacherError, match="has 3 outputs, but the dataset has 2 classes"):
+        study_of(data, tmp_path / "run", teacher=plan, student=bert).check()

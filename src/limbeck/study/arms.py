@@ -24,7 +24,7 @@ from limbeck.models import Normalized, Regressor, TableEncoder, TableModel
 from limbeck.models.normalizations import Normalization, check_normalization
 from limbeck.models.normalized import image_size
 from limbeck.study.from_teacher import StudentOfTeacher
-from limbeck.study.texts import prepare_for_texts
+from limbeck.study.texts import prepare_for_texts, text_arguments
 from limbeck.teacher.outputs import TeacherOutputs
 from limbeck.teacher.signal import COMBINE
 from limbeck.training.optimizer import Optimizer
@@ -357,9 +357,11 @@ def build(
     if data.columns is not None:
         encoder = TableEncoder(data.columns.sizes, *data.statistics, data.gaps)
         shape = (encoder.width,)
-    available = {"shape": tuple(shape or data.shape), "classes": outputs or data.classes}
-    if data.tokenizer is not None and data.padding is not None:
-        available |= {"vocabulary": data.tokenizer.padded_size, "padding": data.padding}
+    available: dict[str, Any] = {
+        "shape": tuple(shape or data.shape),
+        "classes": outputs or data.classes,
+    }
+    available |= text_arguments(data)
     if isinstance(builder, StudentOfTeacher):
         builder = builder.for_seed(seed)
     try:

@@ -34,7 +34,7 @@ from limbeck.study.from_teacher import StudentOfTeacher, starts_from_teacher
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
 from limbeck.study.teacher_files import load_teachers
-from limbeck.study.teacher_form import check_loaded, check_tokens
+from limbeck.study.teacher_form import check_loaded, check_untrained
 from limbeck.study.teacher_learning import warn_if_untaught
 from limbeck.study.texts import prepare_for_texts
 from limbeck.teacher.adapt import TeacherModels, as_models
@@ -102,7 +102,7 @@ class TeacherSource:
             build_estimator(plan, self.data)
         else:
             check_views(plan.views, self.data.train, self.data)
-            check_tokens(build(_builder(plan), self.data, plan.seed), self.data, "teacher.model")
+            check_untrained(build(_builder(plan), self.data, plan.seed), self.data)
 
     def check_arms(self, plans: Sequence[ArmPlan]) -> None:
         """Check that arms need no more of the teacher than it has. Call :meth:`check` first.

@@ -10,6 +10,7 @@ from limbeck.models.files.weights import DESCRIPTION
 from limbeck.models.huggingface.classifier import load_text_classifier
 from limbeck.study.arms import Teacher
 from limbeck.study.teacher_form import adapt, check_loaded, load_file
+from limbeck.study.texts import texts_of
 from limbeck.teacher.files import find_members, load_member, load_other
 from limbeck.teacher.remedies import SettingRemedies
 
@@ -87,7 +88,7 @@ def _load_transformers(path: str | Path, data: Dataset) -> LoadedModel:
     """Load a language model, or a classifier for texts of one class each."""
     if data.positions is not None:
         return LoadedModel(HuggingFace(data.shape, data.classes, path=path).eval(), {})
-    assert data.tokenizer is not None
-    padding, vocabulary = data.tokenizer.padding, data.tokenizer.padded_size
-    model, class_names = load_text_classifier(path, data.shape, vocabulary, padding)
+    texts = texts_of(data)
+    assert texts is not None
+    model, class_names = load_text_classifier(path, texts)
     return LoadedModel(model, {"class_names": class_names} if class_names else {})

@@ -17,7 +17,7 @@ from limbeck.models.normalizations import statistics_for, with_statistics
 from limbeck.models.normalized import with_size
 from limbeck.study.arms import Teacher, build
 from limbeck.teacher.adapter import adapter_of
-from limbeck.teacher.checks import check_teacher, check_vocabulary
+from limbeck.teacher.checks import check_teacher, check_vocabulary, probe
 from limbeck.teacher.examination import explain_outputs
 from limbeck.teacher.onnx_model import OnnxTeacher
 from limbeck.teacher.remedies import Remedies
@@ -111,6 +111,33 @@ def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remed
         task=data.kind,
     )
     check_tokens(loaded.model, data, where)
+
+
+def check_untrained(model: nn.Module, data: Dataset) -> None:
+    """Check that a model that is to be trained as the teacher fits the dataset.
+
+    Args:
+        model: Teacher before its training.
+        data: Dataset of the study.
+
+    Raises:
+        TeacherError: If it does not.
+    """
+    check_tokens(model, data, "teacher.model")
+    try:
+        outputs = probe(model, data.blank(1), data.answer_shape, where="teacher.model")
+    except TeacherError as error:
+        if data.padding is None:
+            raise
+        raise TeacherError(
+            f"{error} Texts need a teacher for token ids, such as encoder, or "
+            "huggingface_classifier."
+        ) from None
+    if outputs != data.classes:
+        raise TeacherError(
+            f"teacher.model: the model has {outputs} outputs, but the dataset has {data.classes} "
+            "classes. Build it for as many."
+        )
 
 
 def check_tokens(model: nn.Module, data: Dataset, where: str) -> None:

@@ -10,6 +10,7 @@ from limbeck.data import Dataset
 from limbeck.data.text.decoding import decode_texts
 from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.models.huggingface.classifier import with_mask
+from limbeck.models.huggingface.texts import Texts
 from limbeck.teacher.estimator import EstimatorTeacher, RegressionTeacher, rows_of
 
 
@@ -26,6 +27,31 @@ class TextsOfTokens:
     def __call__(self, ids: Tensor) -> list[str]:
         """Return the texts of token ids ``[B, l]``."""
         return decode_texts(ids, self.tokenizer)
+
+
+def texts_of(data: Dataset) -> Texts | None:
+    """Return the texts that models of transformers read; None for other inputs.
+
+    Args:
+        data: Dataset of the study.
+    """
+    tokenizer = data.tokenizer
+    if tokenizer is None or data.padding is None:
+        return None
+    return Texts(data.shape, tokenizer.padded_size, tokenizer.padding, tokenizer.separator)
+
+
+def text_arguments(data: Dataset) -> dict[str, Any]:
+    """Return the arguments that builders of models for texts may take; none for other inputs.
+
+    Args:
+        data: Dataset of the study.
+    """
+    texts = texts_of(data)
+    if texts is None:
+        return {}
+    names = ("vocabulary", "padding", "separator")
+    return {name: getattr(texts, name) for name in names}
 
 
 def features_of(data: Dataset) -> Callable[[Tensor], Any]:
@@ -51,8 +77,9 @@ def prepare_for_texts(model: nn.Module, data: Dataset) -> nn.Module:
     Raises:
         ConfigError: If a network does not fit the texts.
     """
-    if data.tokenizer is None or data.padding is None:
+    texts = texts_of(data)
+    if texts is None:
         return model
     if isinstance(model, (EstimatorTeacher, RegressionTeacher)):
         model.features = features_of(data)
-    return with_mask(model, data.shape, data.tokenizer.padded_size, data.padding)
+    return with_mask(model, texts)

@@ -4,16 +4,28 @@ import json
 
 import pytest
 import torch
-from support.encoders import CLASSES, KINDS, LENGTH, PADDING, VOCABULARY, new_classifier, texts_of
+from support.encoders import (
+    CLASSES,
+    KINDS,
+    LENGTH,
+    PADDING,
+    VOCABULARY,
+    new_classifier,
+    texts_of,
+    write_bert,
+)
 from support.huggingface_models import rewrite
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
+from limbeck.data.text.library_tokenizer import load_tokenizer
 from limbeck.models import HuggingFaceClassifier, OutputMap, load_model, save_model
 from limbeck.models.huggingface.classifier import load_text_classifier
+from limbeck.models.huggingface.texts import Texts
 
 transformers = pytest.importorskip("transformers")
 
 SHORT, LONG = 5, LENGTH
+TEXTS = Texts((LENGTH,), VOCABULARY, PADDING)
 
 
 def loaded(folder, **settings):
@@ -49,7 +61,7 @@ def test_a_folder_answers_as_transformers_does(tmp_path, kind):
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
     with torch.no_grad():
         logits = theirs(input_ids=texts, attention_mask=(texts != PADDING).long()).logits
-    model, names = load_text_classifier(tmp_path, (LENGTH,), VOCABULARY, PADDING)
+    model, names = load_text_classifier(tmp_path, TEXTS)
     torch.testing.assert_close(answer(model, texts), logits)
     assert names is None
     assert not model.training
@@ -58,7 +70,7 @@ def test_a_folder_answers_as_transformers_does(tmp_path, kind):
 def test_the_names_of_the_classes_are_those_of_the_folder(tmp_path):
     saved(tmp_path)
     rewrite(tmp_path / "config.json", id2label={"0": "calm", "1": "glad", "2": "sad"})
-    assert load_text_classifier(tmp_path, (LENGTH,), VOCABULARY, PADDING)[1] == [
+    assert load_text_classifier(tmp_path, TEXTS)[1] == [
         "calm",
         "glad",
         "sad",
@@ -118,14 +130,15 @@ def test_a_new_head_may_be_larger_than_that_of_the_folder(tmp_path, monkeypatch)
 def test_an_encoder_without_a_head_is_no_teacher(tmp_path):
     saved(tmp_path).net.base_model.save_pretrained(tmp_path / "encoder")
     with pytest.raises(ConfigError, match=r"no classification head.*teacher\.model\.path="):
-        load_text_classifier(tmp_path / "encoder", (LENGTH,), VOCABULARY, PADDING)
+        load_text_classifier(tmp_path / "encoder", TEXTS)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"vocabulary": 31}, "vocabulary has 30 entries but the data's has 31.*data.tokenizer"),
-        ({"classes": True}, "whole number"),
+        ({"padding": 30}, "padding=30 should be from 0 to 29"),
+        ({"vocabulary": 0}, "needs texts .L. of one class each"),
     ],
 )
 def test_data_that_does_not_fit_a_folder_is_refused(tmp_path, settings, message):
@@ -254,3 +267,60 @@ def test_layers_that_there_are_not_are_refused(tmp_path, settings, message):
     saved(tmp_path)
     with pytest.raises(ConfigError, match=message):
         loaded(tmp_path, **settings)
+
+
+TEMPLATE = {
+    "type": "TemplateProcessing",
+    "single": [
+        {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+    ],
+    "pair": [
+        {"SpecialToken": {"id": "[CLS]", "type_id": 0}},
+        {"Sequence": {"id": "A", "type_id": 0}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": 0}},
+        {"Sequence": {"id": "B", "type_id": 1}},
+        {"SpecialToken": {"id": "[SEP]", "type_id": 1}},
+    ],
+    "special_tokens": {
+        "[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]},
+        "[SEP]": {"id": "[SEP]", "ids": [3], "tokens": ["[SEP]"]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "processor", [None, TEMPLATE, {"type": "Sequence", "processors": [TEMPLATE]}]
+)
+def test_the_second_text_of_a_pair_has_the_type_that_transformers_gives_it(tmp_path, processor):
+    tokenizers = pytest.importorskip("tokenizers")
+    texts = [("a dog", "the cat sat"), ("cats", "a")]
+    write_bert(tmp_path, [part for pair in texts for part in pair], ["no", "yes"], positions=LENGTH)
+    if processor is not None:
+        rewrite(tmp_path / "tokenizer.json", post_processor=processor)
+    tokenizer = load_tokenizer(tmp_path)
+    theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    theirs.enable_padding(length=LENGTH)
+    encodings = theirs.encode_batch(texts)
+    ids, _ = tokenizer.encode_texts(texts, LENGTH)
+    ids = torch.from_numpy(ids).long()
+    assert ids.tolist() == [encoding.ids for encoding in encodings]
+    types = torch.tensor([encoding.type_ids for encoding in encodings])
+    own = Texts((LENGTH,), tokenizer.padded_size, tokenizer.padding, tokenizer.separator)
+    assert torch.equal(own.types(ids), types)
+    net = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    mask = (ids != tokenizer.padding).long()
+    with torch.no_grad():
+        logits = net(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
+    model, names = load_text_classifier(tmp_path, own)
+    torch.testing.assert_close(answer(model, ids), logits)
+    assert names == ["no", "yes"]
+    save_model(model, tmp_path / "copy", class_names=names)
+    torch.testing.assert_close(answer(load_model(tmp_path / "copy").model, ids), logits)
+
+
+def test_single_texts_and_other_tokenizers_have_one_type():
+    ids = torch.tensor([[2, 7, 8, 3, PADDING], [2, 7, 3, PADDING, PADDING]])
+    assert not Texts((5,), VOCABULARY, PADDING, separator=3).types(ids).any()
+    assert TEXTS.types(ids) is None

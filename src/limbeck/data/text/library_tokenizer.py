@@ -83,6 +83,11 @@ class BPETokenizer(Tokenizer):
         """Id of the token for padding; one more than the largest id without such a token."""
         return self.size if self._padding is None else self._padding
 
+    @property
+    def separator(self) -> int | None:
+        """Id of the token after which the second text of a pair has type 1, as in BERT."""
+        return _separator_in(parse_json(self.definition).get("post_processor"))
+
     def encode(self, text: str) -> np.ndarray:
         """Return the token ids of a text, int32 ``[n]``.
 
@@ -286,3 +291,28 @@ def _types(part: Any) -> set[str]:
     if not isinstance(part, dict):
         return set()
     return {str(part.get("type"))}.union(*map(_types, part.values()))
+
+
+def _separator_in(processor: Any) -> int | None:
+    """Return the id before the second text of a pair, if that has another type; None otherwise.
+
+    Args:
+        processor: Post-processor of ``tokenizer.json``, of any form.
+    """
+    if not isinstance(processor, Mapping):
+        return None
+    if processor.get("type") == "Sequence":
+        parts = processor.get("processors")
+        tokens = map(_separator_in, parts if isinstance(parts, list) else [])
+        return next((token for token in tokens if token is not None), None)
+    if processor.get("type") == "BertProcessing":
+        return int(processor["sep"][1])
+    if processor.get("type") != "TemplateProcessing":
+        return None
+    before: int | None = None
+    for piece in processor["pair"]:
+        if "SpecialToken" in piece:
+            before = int(processor["special_tokens"][piece["SpecialToken"]["id"]]["ids"][0])
+        elif piece["Sequence"]["id"] == "B":
+            return before if piece["Sequence"]["type_id"] == 1 else None
+    return None

@@ -58,6 +58,14 @@ class Tokenizer(ABC):
         return self.size
 
     @property
+    def separator(self) -> int | None:
+        """Id of the token after which the second text of a pair begins.
+
+        None if models do not distinguish the two by their types.
+        """
+        return None
+
+    @property
     def padded_size(self) -> int:
         """Number of ids with that of the padding, which is the number of embeddings of a model."""
         return max(self.size, self.padding + 1)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.models.blocks import check_init
-from limbeck.models.gpt import check_tokens
 from limbeck.models.huggingface.base import TransformersModel, check_source
 from limbeck.models.huggingface.config import (
     class_names_of,
@@ -28,6 +27,7 @@ from limbeck.models.huggingface.hub import (
 from limbeck.models.huggingface.layers import net_of_teacher, with_layers
 from limbeck.models.huggingface.pretrained import TEXT_CLASSIFICATION, create, pretrained
 from limbeck.models.huggingface.texts import Texts, check_length
+from limbeck.models.text_inputs import check_texts
 
 NAME = "HuggingFaceClassifier"
 EXAMPLE = "model_type: bert, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2"
@@ -43,6 +43,8 @@ class HuggingFaceClassifier(TransformersModel):
         classes: Number of classes.
         vocabulary: Number of token ids of the data, with that of the padding.
         padding: Token id of the padding.
+        separator: Token id after which the second text of a pair begins, for models with types of
+            tokens, such as BERT; None for single texts and other tokenizers.
         path: Folder written by ``save_pretrained``, or name of a model on the hub, from whose
             weights training starts. A classification head that is missing, or of another number of
             classes, gets random weights. No code is loaded.
@@ -69,8 +71,9 @@ class HuggingFaceClassifier(TransformersModel):
         shape: Sequence[int],
         classes: int,
         *,
-        vocabulary: int,
-        padding: int,
+        vocabulary: int = 0,
+        padding: int = 0,
+        separator: int | None = None,
         path: str | Path | None = None,
         config: Mapping[str, Any] | None = None,
         init: str | None = None,
@@ -79,8 +82,8 @@ class HuggingFaceClassifier(TransformersModel):
     ):
         super().__init__()
         require_transformers()
-        check_tokens(NAME, shape, classes)
-        texts = Texts(tuple(shape), vocabulary, padding)
+        check_texts(NAME, shape, vocabulary, padding)
+        texts = Texts(tuple(shape), vocabulary, padding, separator)
         folder = None
         if check_init(init):
             net = net_of_teacher(teacher, classes, layers)
@@ -108,16 +111,12 @@ class HuggingFaceClassifier(TransformersModel):
         self.train()
 
     @classmethod
-    def around(
-        cls, net: Any, shape: Sequence[int], vocabulary: int, padding: int, where: str
-    ) -> "HuggingFaceClassifier":
+    def around(cls, net: Any, texts: Texts, where: str) -> "HuggingFaceClassifier":
         """Create the classifier of texts that a network of transformers is.
 
         Args:
             net: Network, such as a ``BertForSequenceClassification``.
-            shape: Shape of one input, ``(L,)``.
-            vocabulary: Number of token ids of the data, with that of the padding.
-            padding: Token id of the padding.
+            texts: Texts of the data.
             where: Origin of the network, for messages.
 
         Raises:
@@ -125,18 +124,20 @@ class HuggingFaceClassifier(TransformersModel):
         """
         model = cls.__new__(cls)
         nn.Module.__init__(model)
-        model._set_up(net, Texts(tuple(shape), vocabulary, padding), where)
+        model._set_up(net, texts, where)
         return model.train(net.training)
 
     def _set_up(self, net: Any, texts: Texts, where: str) -> None:
         texts.fit(net.config, where)
         check_length(net, where, texts.shape[0])
-        self.padding, self.classes = texts.padding, net.config.num_labels
+        self.texts, self.padding, self.classes = texts, texts.padding, net.config.num_labels
+        self._has_types = getattr(net.config, "type_vocab_size", 0) > 1
         self.arguments = {
             "shape": list(texts.shape),
             "classes": self.classes,
             "vocabulary": texts.vocabulary,
             "padding": texts.padding,
+            "separator": texts.separator,
             "config": settings_of(net.config),
         }
         self._set_net(net)
@@ -144,8 +145,7 @@ class HuggingFaceClassifier(TransformersModel):
     @property
     def padded(self) -> int:
         """Number of vocabulary entries beyond those of the data."""
-        texts = Texts(**{key: self.arguments[key] for key in ("shape", "vocabulary", "padding")})
-        return max(0, self.net.config.get_text_config().vocab_size - texts.ids)
+        return max(0, self.net.config.get_text_config().vocab_size - self.texts.ids)
 
     def token_embeddings(self) -> Tensor:
         """Return the embeddings ``[V, D]`` of the token ids of the data; 0 for a padding beyond."""
@@ -162,7 +162,9 @@ class HuggingFaceClassifier(TransformersModel):
         # attention to nothing would not be finite
         is_first = torch.arange(ids.shape[-1], device=ids.device) == 0
         mask = (is_token | is_first).long()
-        return self.net(input_ids=tokens, attention_mask=mask, return_dict=True).logits
+        types = self.texts.types(ids) if self._has_types else None
+        options = {} if types is None else {"token_type_ids": types}
+        return self.net(input_ids=tokens, attention_mask=mask, return_dict=True, **options).logits
 
     @torch.no_grad()
     def _test(self) -> None:
@@ -201,15 +203,13 @@ class HuggingFaceClassifier(TransformersModel):
 
 
 def load_text_classifier(
-    place: str | Path, shape: Sequence[int], vocabulary: int, padding: int
+    place: str | Path, texts: Texts
 ) -> tuple[HuggingFaceClassifier, list[str] | None]:
     """Load a classifier of texts with its head, as ``AutoModelForSequenceClassification`` does.
 
     Args:
         place: Folder written by ``save_pretrained``, or name of a model on the hub.
-        shape: Shape of one input, ``(L,)``.
-        vocabulary: Number of token ids of the data, with that of the padding.
-        padding: Token id of the padding.
+        texts: Texts of the data.
 
     Returns:
         The model in eval mode, and the names of its classes; None if they are only numbered.
@@ -223,24 +223,21 @@ def load_text_classifier(
     folder = find_folder(place)
     settings, where = read_json(folder / CONFIG), str(folder / CONFIG)
     config = make_config(settings, where, kind=TEXT_CLASSIFICATION)
-    Texts(tuple(shape), vocabulary, padding).fit(config, where)
+    texts.fit(config, where)
     net = pretrained(config, folder, TEXT_CLASSIFICATION)
-    model = HuggingFaceClassifier.around(net, shape, vocabulary, padding, where)
+    model = HuggingFaceClassifier.around(net, texts, where)
     model._find_tokenizer(folder)
     return model.eval(), class_names_of(settings)
 
 
-def with_mask(model: nn.Module, shape: Sequence[int], vocabulary: int, padding: int) -> nn.Module:
+def with_mask(model: nn.Module, texts: Texts) -> nn.Module:
     """Return a network of transformers as a classifier of texts, which masks the padding.
 
     Args:
         model: Any model. Models of others are returned unchanged.
-        shape: Shape of one input, ``(L,)``.
-        vocabulary: Number of token ids of the data, with that of the padding.
-        padding: Token id of the padding.
+        texts: Texts of the data.
     """
     transformers = sys.modules.get("transformers")
     if transformers is None or not isinstance(model, transformers.PreTrainedModel):
         return model
-    where = type(model).__name__
-    return HuggingFaceClassifier.around(model, shape, vocabulary, padding, where)
+    return HuggingFaceClassifier.around(model, texts, type(model).__name__)

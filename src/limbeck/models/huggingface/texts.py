@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
 
@@ -16,11 +16,14 @@ class Texts:
         shape: Shape of one text, ``(L,)``.
         vocabulary: Number of token ids, with that of the padding.
         padding: Token id of the padding.
+        separator: Token id after which the second text of a pair begins, if models distinguish the
+            two texts by types of their tokens; None otherwise.
     """
 
     shape: tuple[int, ...]
     vocabulary: int
     padding: int
+    separator: int | None = None
 
     @property
     def ids(self) -> int:
@@ -29,6 +32,18 @@ class Texts:
         A padding beyond the other ids is replaced by that of the model.
         """
         return self.vocabulary - 1 if self.padding == self.vocabulary - 1 else self.vocabulary
+
+    def types(self, ids: Tensor) -> Tensor | None:
+        """Return the types of tokens ``[B, l]``: 1 in the second text of a pair; None without.
+
+        Args:
+            ids: Token ids ``[B, l]``.
+        """
+        if self.separator is None:
+            return None
+        is_end = (ids == self.separator).long()
+        is_second = is_end.cumsum(-1) - is_end > 0
+        return (is_second & (ids != self.padding)).long()
 
     def sizes(self) -> dict[str, int]:
         """Return the settings of a new network for these texts."""
