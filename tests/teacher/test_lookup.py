@@ -37,6 +37,11 @@ def test_a_new_input_has_no_answer():
         teacher_of()(X + 1e-6)
 
 
+def test_rounded_inputs_are_named():
+    with pytest.raises(TeacherError, match="rounded to 16 bits"):
+        teacher_of()(X.bfloat16())
+
+
 def test_a_saved_one_gives_the_same_answers(tmp_path):
     save_teacher(teacher_of(), tmp_path, class_names=list("abcd"))
     loaded = load_member(tmp_path / "model.safetensors")

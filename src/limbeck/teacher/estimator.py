@@ -86,7 +86,10 @@ class _FittedModel(ProbedModel):
     def _advice(self, error: Exception) -> str:
         reason = " ".join(str(error).split())[:200]
         if type(error).__name__ == "NotFittedError":
-            return f"{self.name} is not fitted: call fit() on the training data first."
+            return (
+                f"{self.name} is not fitted: call fit() on the training data first, or let a study "
+                "do so with limbeck.Teacher(estimator=...)."
+            )
         advice = ""
         if "dataframe" in reason.lower() or "column" in reason.lower():
             outputs = f"estimator.{self.method}(as_table(x))"

@@ -73,7 +73,13 @@ class LookupTeacher(Adapter):
         Raises:
             TeacherError: If an input has no answer.
         """
-        keys = input_keys(x, None if self.padding is None else int(self.padding))
+        if x.dtype in (torch.float16, torch.bfloat16):
+            raise TeacherError(
+                f"The answers of {self.name} are looked up by the inputs, but these are rounded to "
+                "16 bits. Use trainer.precision=32-true, 16-mixed or bf16-mixed."
+            )
+        padding = None if self.padding is None else int(self.padding)
+        keys = input_keys(x, padding).to(self.keys.device)
         rows = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
         if not torch.equal(self.keys[rows], keys):
             raise TeacherError(
