@@ -54,6 +54,7 @@ MANY_ARGUMENTS = {
     "src/limbeck/models/huggingface/classifier.py": {"__init__"},
     "src/limbeck/data/text/text_table.py": {"text_csv"},
     "src/limbeck/models/text_encoder.py": {"__init__"},
+    "src/limbeck/evaluation/evaluate.py": {"evaluate"},
     "src/limbeck/study/study.py": {"__init__"},
     "src/limbeck/training/fit.py": {"distill", "train"},
     "src/limbeck/training/module.py": {"__init__"},

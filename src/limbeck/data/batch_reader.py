@@ -35,7 +35,7 @@ from limbeck.data.inputs import (
     parameters_of,
     tensors_of,
 )
-from limbeck.data.labels import as_class_numbers, as_tensor, repeats_tokens, shift_labels
+from limbeck.data.labels import as_class_numbers, as_tensor, as_values, repeats_tokens, shift_labels
 from limbeck.losses.base import UNLABELLED
 
 
@@ -53,6 +53,8 @@ class BatchReader:
         teacher: Teacher, if there is one.
         needs_labels: Whether a batch without labels is an error. Otherwise its samples are
             unlabelled.
+        has_classes: Whether labels are class numbers or tokens, instead of values or several labels
+            of 0 and 1.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class BatchReader:
         teacher: nn.Module | None = None,
         *,
         needs_labels: bool = True,
+        has_classes: bool = True,
     ):
         self.names = names or BatchNames()
         self._model = student
         self._needs_labels = needs_labels
+        self._has_classes = has_classes
         self._student = parameters_of(student)
         self._teacher = None if teacher is None else parameters_of(teacher)
         self._shifts: bool | None = None
@@ -102,7 +106,7 @@ class BatchReader:
             )
         if len(x) == 0:
             raise DataError("A batch of the loader is empty; expected at least one sample.")
-        y = self._shift(as_class_numbers(x, y), others)
+        y = self._shift(as_class_numbers(x, y), others) if self._has_classes else as_values(y)
         return self._batch(inputs, y, teacher_inputs)
 
     def _batch(self, inputs: ModelInputs, y: Tensor, teacher_inputs: ModelInputs | None) -> Batch:
@@ -126,6 +130,8 @@ class BatchReader:
         if x.ndim == 0 or len(x) == 0:
             raise DataError("A batch of the loader is empty; expected at least one sample.")
         y = torch.full((len(x),), UNLABELLED, device=x.device)
+        if not self._has_classes:
+            y = torch.full((len(x), 1), torch.nan, device=x.device)
         return self._batch(inputs, y, teacher_inputs)
 
     def read_inputs(self, batch: object) -> ModelInputs:

@@ -183,7 +183,7 @@ class Dataset:
                 columns=columns,
                 task=TASKS[task],
             )
-            if tokenizer is not None and split.labels.ndim == 1:
+            if tokenizer is not None and task != "next_token":
                 check_texts(split.inputs, tokenizer, where=f"{name}, {part} split")
             check_same_shape(train.inputs, split.inputs, name=name, part=part)
         data = cls.__new__(cls)

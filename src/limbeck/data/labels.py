@@ -51,15 +51,35 @@ def as_class_numbers(x: Tensor, y: Tensor) -> Tensor:
         DataError: If the labels are no whole numbers.
     """
     if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-        remedy = "y.argmax(-1)" if y.ndim > 1 and y.shape[-1] > 1 else "y.long()"
+        has_columns = y.ndim > 1 and y.shape[-1] > 1
+        remedy = "y.argmax(-1)" if has_columns else "y.long()"
+        other = "task='multi_label' for several labels" if has_columns else ""
+        other = " or ".join(filter(None, ("task='regression' for values", other)))
         raise DataError(
             f"The labels of a batch are {y.dtype} of shape {list(y.shape)}; expected class numbers "
-            f"as integers [{len(y)}]. Convert them, for example with {remedy}."
+            f"as integers [{len(y)}]. Convert them, for example with {remedy}, or set {other}."
         )
     is_text = x.shape == y.shape and not x.is_floating_point()
     if y.ndim == 2 and y.shape[1] == 1 and not is_text:
         y = y[:, 0]
     return y.long()
+
+
+def as_values(y: Tensor) -> Tensor:
+    """Return values, or several labels of 0 and 1, as float32 ``[B, D]``.
+
+    Args:
+        y: Numbers ``[B]`` or ``[B, D]``; NaN for a sample without labels.
+
+    Raises:
+        DataError: If they have another shape.
+    """
+    if y.ndim > 2 or y.is_complex():
+        raise DataError(
+            f"The labels of a batch are {y.dtype} of shape {list(y.shape)}; expected numbers "
+            f"[{len(y)}] or [{len(y)}, D]."
+        )
+    return y.float().reshape(len(y), -1)
 
 
 def are_tokens(y: Tensor) -> bool:
@@ -93,6 +113,8 @@ def check_outputs(outputs: Tensor, y: Tensor) -> None:
     own, expected = outputs.shape[-y.ndim : -1], "one label for each row of logits"
     if y.is_floating_point():
         own, expected = outputs.shape[2:], "one output for each value"
+        if bool(y.isnan().all()):  # of a loader without labels
+            return
     if own != y.shape[1:]:
         raise DataError(
             f"The labels of a batch have the shape {list(y.shape[1:])}, but the student "

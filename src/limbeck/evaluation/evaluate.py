@@ -18,8 +18,10 @@ from limbeck.data.checks import check_finite
 from limbeck.data.inputs import ModelInputs, call, fit_to_model, map_inputs, tensors_of
 from limbeck.data.loaders import check_labels, dtype_fault, name_in_batch
 from limbeck.evaluation.metrics import classification_metrics
+from limbeck.evaluation.number_scorer import NumberScorer
 from limbeck.evaluation.text import TokenScores, concatenate_scores, score_batch, token_metrics
 from limbeck.losses.base import UNLABELLED, check_several_classes
+from limbeck.losses.tasks import TASKS, check_task
 from limbeck.models.output import logits_of
 
 Answer = Callable[[ModelInputs], Tensor]
@@ -110,25 +112,31 @@ def evaluate(
     inputs: Names | None = None,
     labels: Key | None = None,
     teacher_inputs: Names | None = None,
+    task: str = "classes",
 ) -> dict[str, Any]:
     """Score a model on a loader with the metrics of a report.
 
     Args:
-        model: Model with logits ``[B, C]``, or ``[B, T, C]`` for text, on any device. The training
-            mode of each submodule is restored.
+        model: Model with logits ``[B, C]``, or ``[B, T, C]`` for text, on any device; for a
+            regression values ``[B, D]``. The training mode of each submodule is restored.
         loader: Batches of inputs and integer labels ``[B]``, or ``[B, T]`` for text, as for
-            :func:`limbeck.train`; -100 for samples or positions to ignore.
+            :func:`limbeck.train`; -100 for samples or positions to ignore. For a regression, or
+            several labels of 0 and 1, numbers ``[B, D]``.
         teacher: Teacher to compare the model with.
         ordinal: Whether the classes are grades in their order.
         text_bytes: Number of bytes of the text that the labels encode, for ``bits_per_byte``.
         inputs: Key or position of the input in a batch, as for :func:`limbeck.train`.
         labels: Key or position of the labels in a batch.
         teacher_inputs: Key or position of the teacher's input, if it has another.
+        task: Kind of target: ``classes``, ``regression``, where squared errors are in units of the
+            variance of these labels, or ``multi_label``, where F1 is at a probability of 0.5.
 
     Returns:
         ``total``, ``correct``, ``errors`` (counts), ``accuracy``, ``nll`` (nats) and ``ece``. With
         a teacher also ``agreement`` and ``kl_to_teacher`` (nats); for grades ``kappa``; for text
-        ``perplexity``, and ``bits_per_byte`` if the number of bytes is known.
+        ``perplexity``, and ``bits_per_byte`` if the number of bytes is known. For a regression
+        ``total`` and ``squared_error``, ``r_squared``, ``mae`` and ``rmse``; for several labels
+        ``label_errors``, ``mean_average_precision``, ``f1_micro`` and ``f1_macro``.
 
     Raises:
         ConfigError: If the loader has no batch, the model has a single logit, or one of both is no
@@ -139,8 +147,10 @@ def evaluate(
     _check_module(model, "model")
     if teacher is not None:
         _check_module(teacher, "teacher")
-    reader = BatchReader(BatchNames(inputs, labels, teacher_inputs), model, teacher)
-    scorer = _Scorer()
+    kind = TASKS[check_task(task)]
+    names = BatchNames(inputs, labels, teacher_inputs)
+    reader = BatchReader(names, model, teacher, has_classes=kind.has_classes)
+    scorer = _Scorer() if kind.has_classes else NumberScorer(kind)
     with ExitStack() as stack:
         answer = stack.enter_context(answers_of(model))
         teacher_answer: Answer | None = None

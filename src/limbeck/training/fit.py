@@ -17,7 +17,8 @@ from limbeck.data.batch_reader import BatchReader
 from limbeck.data.batches import own_inputs
 from limbeck.data.inputs import tensors_of
 from limbeck.data.loaders import dtype_fault, find_fault
-from limbeck.losses import Feature, Objective
+from limbeck.losses import TASKS, Feature, Objective
+from limbeck.losses.tasks import check_task
 from limbeck.models.output import without_wrapper
 from limbeck.teacher.adapt import TeacherModels
 from limbeck.teacher.answer_files.read import Answers
@@ -102,6 +103,7 @@ def train(
     trainer: Mapping[str, Any] | None = None,
     inputs: Names | None = None,
     labels: Key | None = None,
+    task: str = "classes",
 ) -> nn.Module:
     """Train a model on labels.
 
@@ -122,6 +124,7 @@ def train(
             of keys, which are the names of the model's arguments, or a dictionary of keys by
             argument.
         labels: Key or position of the labels in a batch, if they are not recognised.
+        task: ``classes``; or ``regression`` or ``multi_label``, of outputs and labels ``[B, D]``.
 
     Returns:
         The model.
@@ -133,11 +136,12 @@ def train(
         DivergedError: If the loss became infinite or not a number.
     """
     _check_module(model, "model")
-    names = BatchNames(inputs, labels)
-    task = DistillationTask(model, optimizer=_optimizer(optimizer, lr), names=names)
+    objective = Objective(hard_weight=1.0, soft_weight=0.0).for_task(TASKS[check_task(task)])
+    names, settings = BatchNames(inputs, labels), _optimizer(optimizer, lr)
+    training = DistillationTask(model, None, objective, optimizer=settings, names=names)
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(
-        task, model, loaders, epochs, label="train", progress=progress, trainer=trainer
+        training, model, loaders, epochs, label="train", progress=progress, trainer=trainer
     )
 
 
@@ -161,6 +165,7 @@ def distill(
     inputs: Names | None = None,
     labels: Key | None = None,
     teacher_inputs: Names | None = None,
+    task: str = "classes",
 ) -> nn.Module:
     """Train a student on labels and on a teacher's soft targets.
 
@@ -195,6 +200,7 @@ def distill(
         labels: Key or position of the labels in a batch.
         teacher_inputs: Key or position of the teacher's input, if it has another than the student,
             such as larger images.
+        task: Kind of target, as for :func:`train`; without other settings its default losses.
 
     Returns:
         The student.
@@ -215,19 +221,19 @@ def distill(
         soft=soft,
         scale_by_t2=scale_by_t2,
         features=tuple(map(Feature.of, features)),
-    )
+    ).for_task(TASKS[check_task(task)])
     _check_module(student, "student")
     names = BatchNames(inputs, labels, teacher_inputs)
     answers = as_answers(teacher)
     signal: Any = teacher if answers is None else IndexedTeacher(answers)
-    task = DistillationTask(
+    training = DistillationTask(
         student, signal, objective, optimizer=_optimizer(optimizer, lr), names=names
     )
     if answers is not None:
-        task.reader = IndexedReader(names, student, signal)
+        training.reader = IndexedReader(names, student, signal)
     loaders = Loaders(loader, val_loader)
     return _fit_user_model(
-        task, student, loaders, epochs, label="distill", progress=progress, trainer=trainer
+        training, student, loaders, epochs, label="distill", progress=progress, trainer=trainer
     )
 
 

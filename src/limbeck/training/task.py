@@ -80,7 +80,13 @@ class DistillationTask(nn.Module):
         model = self.cohort if self.cohort.student is None else self.cohort.student
         teachers = self.signal.models if isinstance(self.signal, LiveTeacher) else [None]
         learns_labels = any(o.hard_weight for o in self.objective.objectives)
-        self.reader = BatchReader(names, model, teachers[0], needs_labels=learns_labels)
+        self.reader = BatchReader(
+            names,
+            model,
+            teachers[0],
+            needs_labels=learns_labels,
+            has_classes=self.objective.outputs == "classes",
+        )
         self.answer_check = AnswerCheck(self.objective.finite_loss)
         self.feature_term = self._feature_term()
         self.predicts_tokens = False
