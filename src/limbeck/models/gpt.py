@@ -196,5 +196,5 @@ def check_length(ids: Tensor, positions: int) -> None:
     if ids.shape[-1] > positions:
         raise ConfigError(
             f"A block of {ids.shape[-1]} tokens is longer than the model's {positions} positions. "
-            "Shorten it, or build the model for longer blocks (data.block)."
+            "Shorten it, or build the model for longer ones (data.block, for texts data.length)."
         )

@@ -3,8 +3,12 @@
 from functools import partial
 from pathlib import Path
 
+from torch import nn
+
 from limbeck._base.errors import TeacherError
 from limbeck.data import Dataset
+from limbeck.data.text.library_tokenizer import FILE as TOKENIZER
+from limbeck.data.text.library_tokenizer import load_tokenizer
 from limbeck.models import HuggingFace, LoadedModel
 from limbeck.models.files.weights import DESCRIPTION
 from limbeck.models.huggingface.classifier import load_text_classifier
@@ -65,7 +69,39 @@ def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel
     if other is not None:
         return [other]
     load = partial(load_member, trust_pickle=teacher.trust_pickle, key=teacher.key)
-    return [load_file(load, file, teacher, data) for file in find_members(path)]
+    loaded = []
+    for file in find_members(path):
+        loaded.append(load_file(load, file, teacher, data))
+        _check_tokenizer(file.parent / TOKENIZER, loaded[-1].model, data, str(path))
+    return loaded
+
+
+def _check_tokenizer(file: Path, model: nn.Module, data: Dataset, where: str) -> None:
+    """Check that a model of texts was trained with the tokenizer of the data.
+
+    Args:
+        file: Tokenizer next to the weights, if there is one.
+        model: Teacher.
+        data: Dataset of the study.
+        where: Origin of the teacher, for messages.
+
+    Raises:
+        TeacherError: If it was trained with another.
+    """
+    if data.tokenizer is None or data.padding is None:
+        return
+    advice = "Encode the texts with the teacher's own tokenizer (data.tokenizer=FILE)."
+    differs = False
+    if file.is_file():
+        advice = f"Encode the texts with the teacher's own: data.tokenizer={file}."
+        differs = load_tokenizer(file).digest != data.tokenizer.digest
+    arguments = getattr(model, "arguments", None)
+    ids = arguments.get("vocabulary") if isinstance(arguments, dict) else None
+    if differs or ids not in (None, data.tokenizer.padded_size):
+        raise TeacherError(
+            f"{where}: the teacher was trained with another tokenizer, so the token ids of "
+            f"{data.name} mean something else to it. {advice}"
+        )
 
 
 def _is_transformers(path: Path, data: Dataset) -> bool:
