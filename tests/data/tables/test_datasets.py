@@ -317,6 +317,14 @@ def test_columns_that_number_the_rows_are_a_warning(read):
         read(rows, label="y")
 
 
+@pytest.mark.parametrize(("code", "is_far"), [("-999", True), ("9999", True), ("90", False)])
+def test_codes_of_missing_values_are_a_warning(read, recwarn, code, is_far):
+    rows = ["x,y", *(f"{code if n % 20 == 7 else n * n % 53},{n % 2}" for n in range(60))]
+    read(rows, label="y")
+    text = f"3 rows have {code} in column x, far from all others (0 to 52). If it stands"
+    assert any(text in str(warning.message) for warning in recwarn) == is_far
+
+
 def test_empty_columns_are_a_warning(read):
     rows = [f"{line},{'NA' if n else 'extra'}" for n, line in enumerate(lines())]
     with pytest.warns(match="columns without any value are not used: extra"):

@@ -33,7 +33,8 @@ def find_categories(rows: TableRows, codes: Sequence[str]) -> None:
         DataError: If no column has a value.
 
     Warns:
-        LimbeckWarning: If a column may have mistakes, is not used, or numbers the rows.
+        LimbeckWarning: If a column may have mistakes or codes of missing values, is not used, or
+            numbers the rows.
     """
     empty = [column.name for column in rows.columns if column.is_empty]
     rows.columns = [column for column in rows.columns if not column.is_empty]
@@ -47,7 +48,9 @@ def find_categories(rows: TableRows, codes: Sequence[str]) -> None:
         if others and column.name not in codes:
             _warn_of_mistakes(rows.where, column, others)
         if not column.is_categorical:
-            _warn_of_row_numbers(rows.where, column)
+            values = column.numbers()
+            _warn_of_row_numbers(rows.where, column.name, values)
+            _warn_of_codes(rows.where, column.name, values[~np.isnan(values)])
 
 
 def encode_features(rows: TableRows, is_train: np.ndarray) -> tuple[TableColumns, Tensor]:
@@ -105,18 +108,33 @@ def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) 
         )
 
 
-def _warn_of_row_numbers(where: Path, column: ColumnValues) -> None:
+def _warn_of_row_numbers(where: Path, name: str, values: np.ndarray) -> None:
     """Warn of a column that numbers the rows."""
-    values = column.numbers().astype(np.float64)
     count = len(values)
-    if count < MIN_ROW_NUMBERS or np.isnan(values).any() or len(np.unique(values)) < count:
+    if count < MIN_ROW_NUMBERS or values.max() - values.min() != count - 1:  # also with NaN
         return
-    if values.max() - values.min() == count - 1:
+    if len(np.unique(values)) == count:
         _warn(
-            f"{where}: column {column.name} seems to number the rows, which says nothing about "
-            f"other rows. Leave it out with data.ignore=[{column.name}], or name the samples by it "
-            f"with data.id={column.name}."
+            f"{where}: column {name} seems to number the rows, which says nothing about other "
+            f"rows. Leave it out with data.ignore=[{name}], or name the samples by it with "
+            f"data.id={name}."
         )
+
+
+def _warn_of_codes(where: Path, name: str, values: np.ndarray) -> None:
+    """Warn of a number far from all others that several rows have, such as -999."""
+    for code in (values.min(), values.max()):
+        others = values[values != code]
+        count = len(values) - len(others)
+        if count < 2 or len(others) < MIN_NUMBERS:
+            continue
+        is_far = np.abs(others - code).min() > others.max() - others.min()
+        if is_far and len(np.unique(others)) >= MIN_NUMBERS:
+            _warn(
+                f"{where}: {count:,} rows have {code:g} in column {name}, far from all others "
+                f"({others.min():g} to {others.max():g}). If it stands for a missing value, "
+                "replace it by an empty cell."
+            )
 
 
 def _warn(text: str) -> None:
