@@ -1,5 +1,7 @@
 """Encoders of transformers that classify texts, as teacher and student of a study."""
 
+import csv
+import math
 from functools import partial
 
 import pytest
@@ -11,9 +13,12 @@ from limbeck import Arm, Objective, Optimizer, Teacher
 from limbeck._base.errors import ConfigError, LimbeckWarning, TeacherError
 from limbeck.data import Dataset
 from limbeck.data.dataset import Split
+from limbeck.data.study_data import StudyData
 from limbeck.data.text.tokenizer import ByteTokenizer
 from limbeck.models import GPT, MLP, HuggingFaceClassifier, load_model
+from limbeck.report.figures.catalogue import Figures
 from limbeck.run.folder import RunFolder
+from limbeck.study.arms import build
 from limbeck.study.teacher_files import load_teachers
 
 transformers = pytest.importorskip("transformers")
@@ -25,6 +30,13 @@ CONFIG = {"model_type": "bert"} | SMALL | {"num_hidden_layers": 2}
 FAST = Optimizer(name="adamw", lr=0.01, schedule="linear")
 bert = partial(HuggingFaceClassifier, config=CONFIG)
 half = partial(HuggingFaceClassifier, init="teacher", layers=[1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_figures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("limbeck.report.page.draw_figures", lambda *_: Figures([], [], [], []))
+        yield
 
 
 def split(count, seed):
@@ -50,7 +62,7 @@ def study_of(data, out, **options):
     settings = {
         "student": half,
         "teacher": Teacher(model=bert, epochs=4, batch_size=16, optimizer=FAST),
-        "seeds": 2,
+        "seeds": 1,
         "epochs": 1,
         "batch_size": 16,
         "optimizer": FAST,
@@ -72,7 +84,7 @@ def test_an_encoder_is_trained_and_teaches_half_of_its_layers(finished):
     assert {arm.student for arm in summary.arms} == {"bert-1x16"}
     assert summary.comparisons[0].verdict
     student = transformers.AutoModelForSequenceClassification.from_pretrained(
-        out / "students" / "soft" / "seed1"
+        out / "students" / "soft" / "seed0"
     )
     assert student.config.num_hidden_layers == 1
 
@@ -83,7 +95,7 @@ def test_students_start_from_the_trained_teacher(finished, data, tmp_path):
     still = Optimizer(lr=1e-12)
     run = tmp_path / "still"
     arms = {"hard": ARMS["hard"]}
-    study_of(data, run, arms=arms, teacher=Teacher(source=[out]), optimizer=still, seeds=1).run()
+    study_of(data, run, arms=arms, teacher=Teacher(source=[out]), optimizer=still).run()
     teacher = load_model(out / "teacher").model.net.bert.encoder.layer
     student = load_model(run / "students" / "hard" / "seed0").model.net.bert.encoder.layer
     torch.testing.assert_close(student[0].state_dict(), teacher[1].state_dict())
@@ -93,7 +105,7 @@ def test_students_start_from_the_trained_teacher(finished, data, tmp_path):
 def test_each_split_has_a_teacher_from_which_its_students_start(data, tmp_path):
     still, run = Optimizer(lr=1e-12), tmp_path / "run"
     plan = Teacher(model=bert, epochs=1, batch_size=64)
-    study_of(data, run, teacher=plan, optimizer=still, splits=2).run()
+    study_of(data, run, teacher=plan, optimizer=still, seeds=2, splits=2).run()
     tables = [
         load_model(folder).model.token_embeddings()
         for folder in (RunFolder(run).teacher_of(0), RunFolder(run).teacher_of(1))
@@ -107,13 +119,13 @@ def test_each_split_has_a_teacher_from_which_its_students_start(data, tmp_path):
 def test_a_folder_and_its_network_are_the_same_teacher(finished, data, tmp_path):
     net = transformers.AutoModelForSequenceClassification.from_pretrained(finished[0] / "teacher")
     net.save_pretrained(tmp_path / "folder")
-    expected = finished[1].teacher.test.nll
-    student = partial(bert, config=CONFIG)
-    for number, teacher in enumerate((Teacher(source=[tmp_path / "folder"]), net.eval())):
-        run = study_of(data, tmp_path / f"run{number}", teacher=teacher, student=student)
-        run.check()
-        summary = run.fit_teacher()
-        assert summary.teacher.test.nll == pytest.approx(expected, rel=1e-5)
+    ids = data.val.inputs.long()
+    expected = load_model(finished[0] / "teacher").model(ids)
+    for teacher in (Teacher(source=[tmp_path / "folder"]), net.eval()):
+        study = study_of(data, tmp_path / "run", teacher=teacher, student=bert)
+        study.check()
+        (model,) = study._teacher.existing().models
+        torch.testing.assert_close(model(ids), expected)
 
 
 def test_the_classes_of_a_folder_are_matched_by_name(finished, data, tmp_path):
@@ -172,3 +184,50 @@ def test_an_untrained_teacher_has_as_many_outputs_as_there_are_classes(data, tmp
     )
     with pytest.raises(TeacherError, match="has 3 outputs, but the dataset has 2 classes"):
         study_of(data, tmp_path / "run", teacher=plan, student=bert).check()
+
+
+def test_training_is_that_of_a_plain_loop_of_transformers(data, tmp_path):
+    """The same order, loss of transformers, optimizer and schedule give the same weights."""
+    config = CONFIG | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    student, epochs, size, seed = partial(bert, config=config), 2, 32, 3
+    study_of(
+        data,
+        tmp_path / "run",
+        arms={"hard": ARMS["hard"]},
+        teacher=None,
+        student=student,
+        seeds=[seed],
+        epochs=epochs,
+        batch_size=size,
+    ).run()
+
+    net = build(student, data, seed).net.train()
+    steps = epochs * -(-len(data.train) // size)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=FAST.lr, weight_decay=0.0)
+    schedule = transformers.get_linear_schedule_with_warmup(
+        optimizer, math.ceil(0.1 * steps), steps
+    )
+    batches = StudyData(data, seeds=[seed], batch_size=size)
+    losses = []
+    for epoch in range(epochs):
+        batches.set_epoch(epoch)
+        for batch in batches.train_batches(torch.device("cpu")):
+            ids, labels = batch.x[0], batch.y[0]
+            mask = (ids != data.padding).long()
+            loss = net(input_ids=ids, attention_mask=mask, labels=labels).loss
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            losses.append(float(loss.detach()))
+
+    rows = csv.DictReader((tmp_path / "run" / "metrics.csv").open(encoding="utf-8"))
+    logged = [float(row["value"]) for row in rows if row["metric"] == "train_loss"]
+    half = len(losses) // 2
+    means = [sum(losses[:half]) / half, sum(losses[half:]) / half]
+    assert logged == pytest.approx(means, abs=1e-4)
+    trained = load_model(tmp_path / "run" / "students" / "hard" / f"seed{seed}").model
+    ids = data.open_test().inputs.long()
+    with torch.no_grad():
+        logits = net.eval()(input_ids=ids, attention_mask=(ids != data.padding).long()).logits
+        torch.testing.assert_close(trained(ids), logits, rtol=1e-3, atol=1e-3)
