@@ -111,9 +111,8 @@ def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) 
 def _warn_of_row_numbers(where: Path, name: str, values: np.ndarray) -> None:
     """Warn of a column that numbers the rows."""
     count = len(values)
-    if count < MIN_ROW_NUMBERS or values.max() - values.min() != count - 1:  # also with NaN
-        return
-    if len(np.unique(values)) == count:
+    are_close = values.max() - values.min() == count - 1  # false if a value is NaN
+    if count >= MIN_ROW_NUMBERS and are_close and len(np.unique(values)) == count:
         _warn(
             f"{where}: column {name} seems to number the rows, which says nothing about other "
             f"rows. Leave it out with data.ignore=[{name}], or name the samples by it with "
