@@ -13,8 +13,12 @@ from support.deploy_runs import export, study
 from support.tables import COLUMNS, table_dataset
 
 from limbeck._base import bundle_runtime as runtime
+from limbeck._base.errors import TeacherError
+from limbeck.data import TableColumns
 from limbeck.models import MLP, load_model
 from limbeck.run.folder import RunFolder
+from limbeck.teacher.checks import check_columns
+from limbeck.teacher.files import load_other
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,14 @@ def test_the_bundle_describes_its_columns(bundle):
     card = (bundle / runtime.CARD).read_text()
     assert "| colour | red, green, blue |" in card
     assert "image" not in card
+
+
+def test_the_bundle_teaches_tables_of_its_columns_alone(data, bundle, tmp_path):
+    teacher = load_other(bundle)
+    check_columns(teacher.description["columns"], COLUMNS, "bundle")
+    other = TableColumns(("age", "colour", "rent"), COLUMNS.categories)
+    with pytest.raises(TeacherError, match=r"column 2 of the teacher is income .* rent \(numbers"):
+        check_columns(teacher.description["columns"], other, "bundle")
 
 
 def run(bundle, *arguments, capsys):

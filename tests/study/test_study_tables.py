@@ -1,5 +1,6 @@
 """Studies of tables: the encoder of rows, splits, teachers and what is refused."""
 
+import copy
 from functools import partial
 
 import numpy as np
@@ -9,8 +10,8 @@ from support.studies import make_study
 from support.tables import COLUMNS, table_dataset
 
 from limbeck import Arm, Objective, Teacher
-from limbeck._base.errors import ConfigError
-from limbeck.data import Mixup, TransferSet, UniformNoise
+from limbeck._base.errors import ConfigError, TeacherError
+from limbeck.data import Mixup, TableColumns, TransferSet, UniformNoise
 from limbeck.models import MLP, TableModel, load_model
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import ColumnFacts, read_summary
@@ -72,6 +73,28 @@ def test_a_saved_student_and_teacher_predict_what_the_run_did(data, run):
     assert isinstance(student, TableModel)
     np.testing.assert_allclose(student(x).detach(), predictions["students/soft/seed1"], atol=1e-5)
     assert bool(load_model(folder.path / "teacher").model(x).isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            TableColumns(("age", "income", "colour"), (None, None, ("red", "green", "blue"))),
+            r"column 1 of the teacher is colour \(categories .* table is income \(numbers\)",
+        ),
+        (
+            TableColumns(COLUMNS.names, (None, ("red", "green", "pink"), None)),
+            r"colour \(categories \['red', 'green', 'blue'\]\), but .* 'pink'\]\)",
+        ),
+    ],
+    ids=["order", "categories"],
+)
+def test_a_teacher_of_other_columns_is_refused(data, run, columns, message, tmp_path):
+    other = copy.copy(data)
+    other.columns = columns
+    for source in (run[0], run[0] / "teacher"):
+        with pytest.raises(TeacherError, match=message):
+            study(other, tmp_path / "run", teacher=Teacher(source=[source])).check()
 
 
 def test_an_estimator_of_rows_is_a_teacher(data, tmp_path):

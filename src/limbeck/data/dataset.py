@@ -297,11 +297,6 @@ class Dataset:
         return self.tokenizer.padding
 
     @property
-    def tokenizer_file(self) -> str | None:
-        """Content of the ``tokenizer.json`` to store with a model of this text, if any."""
-        return None if self.tokenizer is None else self.tokenizer.file
-
-    @property
     def answer_shape(self) -> tuple[int, ...]:
         """Shape of a model's logits for one input: ``[C]``, or ``[T, C]`` for text."""
         if self.positions is None:

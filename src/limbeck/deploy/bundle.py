@@ -184,14 +184,13 @@ def _preprocess(contents: BundleContents) -> dict[str, Any]:
 
 
 def _preprocess_rows(columns: TableColumns) -> dict[str, Any]:
-    pairs = zip(columns.names, columns.categories, strict=True)
     return {
         "kind": "table",
         "shape": [len(columns)],
         "dtype": "float32",
         "values": "numbers, codes of categories from 0, NaN for missing values; the model "
         "standardises and encodes them",
-        "columns": [{"name": name, "categories": categories} for name, categories in pairs],
+        "columns": columns.as_json(),
     }
 
 

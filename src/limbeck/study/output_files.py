@@ -10,6 +10,7 @@ import torch
 from limbeck._base.files import open_atomically
 from limbeck.data import Dataset
 from limbeck.data.dataset import as_float
+from limbeck.data.model_facts import model_facts
 from limbeck.evaluation.examples import select_examples
 from limbeck.models import save_model
 from limbeck.models.bias import add_to_logits
@@ -128,7 +129,7 @@ def save_adjusted(
         model = students[arm, seed]().eval()
         if add_to_logits(model, bias, as_float(data.val.inputs[:PROBE_SIZE])):
             folder = run.student(arm, seed) / method
-            save_model(model, folder, class_names=data.class_names)
+            save_model(model, folder, **model_facts(data))
             folders.append(folder)
         else:
             arms_without_bias.append(arm)

@@ -8,6 +8,7 @@ from torch import nn
 
 from limbeck._base.errors import DivergedError, LimbeckError, ResourceError
 from limbeck.data import Dataset
+from limbeck.data.model_facts import model_facts
 from limbeck.data.padding import describe_lengths
 from limbeck.data.resampling import SplitPart
 from limbeck.data.study_data import StudyData
@@ -202,12 +203,7 @@ class StudentTrainer:
             if name not in self.manifest.failed:
                 folder = self.run.student(arm.name, seed)
                 folders.append(folder)
-                save_model(
-                    model,
-                    folder,
-                    class_names=self.data.class_names,
-                    tokenizer=self.data.tokenizer_file,
-                )
+                save_model(model, folder, **model_facts(self.data))
         record_models(self.manifest, folders)
 
 

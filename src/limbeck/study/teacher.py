@@ -13,6 +13,7 @@ from limbeck._base.digests import file_digest
 from limbeck._base.errors import ConfigError, DivergedError, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
+from limbeck.data.model_facts import model_facts
 from limbeck.data.resampling import ResampledSplits
 from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
@@ -353,9 +354,7 @@ class TeacherSource:
     def _save(self, teachers: Sequence[Sequence[nn.Module]]) -> None:
         folders = chain.from_iterable(self._folders(teachers))
         for model, folder in zip(chain.from_iterable(teachers), folders, strict=True):
-            save_teacher(
-                model, folder, class_names=self.data.class_names, tokenizer=self.data.tokenizer_file
-            )
+            save_teacher(model, folder, **model_facts(self.data))
 
 
 def with_teacher(plans: Sequence[ArmPlan], source: object) -> list[ArmPlan]:

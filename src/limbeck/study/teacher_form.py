@@ -17,7 +17,7 @@ from limbeck.models.normalizations import statistics_for, with_statistics
 from limbeck.models.normalized import with_size
 from limbeck.study.arms import Teacher, build
 from limbeck.teacher.adapter import adapter_of
-from limbeck.teacher.checks import check_teacher, check_vocabulary, probe
+from limbeck.teacher.checks import check_columns, check_teacher, check_vocabulary, probe
 from limbeck.teacher.examination import explain_outputs
 from limbeck.teacher.onnx_model import OnnxTeacher
 from limbeck.teacher.remedies import Remedies
@@ -101,6 +101,8 @@ def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remed
         device = next((weight.device for weight in loaded.model.parameters()), torch.device("cpu"))
         return explain_outputs(loaded.model, outputs, data, remedies, device)
 
+    if data.columns is not None:
+        check_columns(loaded.description.get("columns"), data.columns, where)
     check_teacher(
         loaded,
         data.blank(1),

@@ -1,6 +1,7 @@
 """Checks that a teacher fits the dataset, before training."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from limbeck._base.errors import TeacherError
 from limbeck.data.class_names import same_classes
 from limbeck.data.inputs import match_floats
+from limbeck.data.tables.columns import TableColumns
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.losses.stacked import MAX_PADDING
 from limbeck.losses.tasks import TASKS, Task
@@ -70,6 +72,44 @@ def check_teacher(
     names = loaded.description.get("class_names")
     if names is not None and not same_classes(names, class_names):
         raise TeacherError(f"{where}: {_difference(names, class_names, kind)}")
+
+
+def check_columns(saved: Any, columns: TableColumns, where: str) -> None:
+    """Check that a teacher reads the columns of a table.
+
+    Args:
+        saved: Columns of the teacher, as in :meth:`TableColumns.as_json`; None if not known.
+        columns: Columns of the dataset.
+        where: Origin of the teacher, for messages.
+
+    Raises:
+        TeacherError: If they differ.
+    """
+    expected = columns.as_json()
+    if saved is None or saved == expected:
+        return
+    advice = "A teacher needs the columns of its training, in the same order."
+    if not isinstance(saved, list) or len(saved) != len(expected):
+        count = len(saved) if isinstance(saved, list) else "unknown"
+        raise TeacherError(
+            f"{where}: the teacher reads {count} columns, but the table has {len(expected)}. "
+            f"{advice}"
+        )
+    pairs = enumerate(zip(saved, expected, strict=True))
+    number = next(i for i, (column, other) in pairs if column != other)
+    raise TeacherError(
+        f"{where}: column {number} of the teacher is {_column(saved[number])}, but that of the "
+        f"table is {_column(expected[number])}. {advice}"
+    )
+
+
+def _column(column: Any) -> str:
+    if not isinstance(column, dict):
+        return "unknown"
+    categories = column.get("categories")
+    kind = "numbers" if categories is None else f"categories {categories}"
+    text = f"{column.get('name')} ({kind})"
+    return text if len(text) <= MAX_LISTED else f"{text[:MAX_LISTED]}..."
 
 
 def check_weights(model: nn.Module, where: str) -> None:

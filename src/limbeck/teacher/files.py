@@ -1,7 +1,7 @@
 """Teachers in files without PyTorch weights: ONNX models, bundles, programs; copies in a run."""
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +133,8 @@ def load_member(
     return LoadedModel(_load_copy(file, description), description)
 
 
-def save_teacher(
-    model: nn.Module, folder: Path, *, class_names: Sequence[str], tokenizer: str | None = None
-) -> None:
-    """Save a teacher in a run folder, see :func:`~limbeck.models.save_model`.
+def save_teacher(model: nn.Module, folder: Path, **facts: Any) -> None:
+    """Save a teacher in a run folder, with the facts that :func:`~limbeck.models.save_model` takes.
 
     An ONNX model is copied. Of an estimator, a function or a program, whose files could run code,
     only the answers or the digest that identify it are saved.
@@ -144,7 +142,7 @@ def save_teacher(
     adapter = adapter_of(model)
     if adapter is not None:
         adapter.save_files(folder)
-    save_model(model, folder, class_names=class_names, tokenizer=tokenizer)
+    save_model(model, folder, **facts)
 
 
 def _adapter_description(file: Path) -> dict[str, Any] | None:
@@ -214,4 +212,5 @@ def _load_bundle(path: Path, classes: int | None) -> LoadedModel:
     except runtime.BundleError as error:
         raise UntrustedFileError(str(error)) from None
     model = OnnxTeacher(content, bundle.name, classes=classes)
-    return LoadedModel(model, {"class_names": bundle.labels})
+    description = {"class_names": bundle.labels, "columns": bundle.preprocess.get("columns")}
+    return LoadedModel(model, description)

@@ -1,6 +1,7 @@
 """Columns of a table whose rows are the inputs of a dataset."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,14 @@ class TableColumns:
     def sizes(self) -> tuple[int, ...]:
         """Number of categories of each column; 0 for a column of numbers."""
         return tuple(0 if kind is None else len(kind) for kind in self.categories)
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return name and categories of each column, as bundles and saved models hold them."""
+        pairs = zip(self.names, self.categories, strict=True)
+        return [
+            {"name": name, "categories": None if kind is None else list(kind)}
+            for name, kind in pairs
+        ]
 
     def check(self, inputs: Tensor, where: str) -> None:
         """Check that inputs have these columns.

@@ -6,7 +6,7 @@ classes are built by the user and filled with :func:`load_weights`.
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +57,12 @@ class LoadedModel:
 
 
 def save_model(
-    model: nn.Module, folder: Path, *, class_names: Sequence[str], tokenizer: str | None = None
+    model: nn.Module,
+    folder: Path,
+    *,
+    class_names: Sequence[str],
+    tokenizer: str | None = None,
+    columns: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Write ``model.safetensors``, then ``model.json``, each atomically.
 
@@ -68,6 +73,7 @@ def save_model(
         folder: Folder of the files, created if it does not exist.
         class_names: Names of the classes, in the order of the logits.
         tokenizer: Content of the ``tokenizer.json`` of a language model.
+        columns: Name and categories of each column, of a model of the rows of a table.
 
     Raises:
         OSError: If the files cannot be written, as on a full disk.
@@ -87,6 +93,8 @@ def save_model(
         write_text(folder / "tokenizer.json", tokenizer)
     description = describe(model)
     description["class_names"] = list(class_names)
+    if columns is not None:
+        description["columns"] = list(columns)
     description["sha256"] = file_digest(folder / WEIGHTS)
     write_json(folder / DESCRIPTION, description)
 
