@@ -7,6 +7,7 @@ from support.examined import levels, prototypes
 
 from limbeck.data import Dataset, Split
 from limbeck.data.examination import examine_data
+from limbeck.data.text.tokenizer import ByteTokenizer
 
 
 def test_a_dataset_without_faults():
@@ -46,3 +47,16 @@ def test_near_copies_across_splits_are_a_warning():
     assert levels(findings) == ["warning"]
     assert "5 of 100 test images" in findings[0].text
     assert "5 and 0" in findings[0].evidence
+
+
+def test_near_copies_of_texts_across_splits_are_a_warning():
+    draw = torch.Generator().manual_seed(0)
+    splits = []
+    for count in (80, 20, 30):
+        ids = torch.randint(256, (count, 20), generator=draw).int()
+        splits.append(Split(ids, torch.arange(count) % 2))
+    splits[2].inputs[:3, :17] = splits[0].inputs[5:8, :17]
+    data = Dataset.from_splits("texts", *splits, class_names=["a", "b"], tokenizer=ByteTokenizer())
+    findings = examine_data(data)
+    assert levels(findings) == ["warning"]
+    assert "3 of 30 test texts are nearly the same" in findings[0].text

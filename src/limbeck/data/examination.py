@@ -10,6 +10,7 @@ from limbeck.data.arrays import row_hashes
 from limbeck.data.checks import join_some
 from limbeck.data.dataset import Dataset
 from limbeck.data.near_copies import NearCopies, near_copies
+from limbeck.data.near_texts import near_texts
 from limbeck.data.tables.revealing import revealing_columns
 from limbeck.run.finding import NOTE, STOP, WARNING, Finding
 
@@ -76,6 +77,8 @@ def _advice_about(split: str) -> str:
 def _copies(data: Dataset) -> Iterator[Finding]:
     if data.columns is not None:
         yield from _equal_rows(data)
+    if data.padding is not None:
+        yield from _near_texts(data, data.padding)
     is_image = data.train.inputs.dtype == torch.uint8 and data.train.inputs.ndim == 4
     if not is_image:
         return
@@ -89,6 +92,21 @@ def _copies(data: Dataset) -> Iterator[Finding]:
                 f"Compared with {copies.images:,} training images at {_pairs(copies)} About 1 of "
                 "4,000 different images is by chance.",
                 "remove them from one of the two splits, or split by patient, film or place",
+            )
+
+
+def _near_texts(data: Dataset, padding: int) -> Iterator[Finding]:
+    splits = {"validation": data.val.inputs, "test": data.test_inputs}
+    for name, copies in near_texts(data.train.inputs, splits, padding).items():
+        if copies.share > MAX_FALSE_COPIES:
+            yield _finding(
+                WARNING,
+                f"{len(copies.rows):,} of {copies.queries:,} {name} texts are nearly the same as "
+                "training texts.",
+                f"Compared with {copies.images:,} training texts: at least 70 % of three "
+                "consecutive tokens are the same.",
+                "remove them from one of the two splits, or keep texts of one author or document "
+                "in one split (data.group=COLUMN)",
             )
 
 
