@@ -68,7 +68,7 @@ ALLOWED = {
         "save": "a model with files of its own, which are moved when complete",
         "save_file": "into a path of write_atomically",
     },
-    "models/huggingface/model.py": {"save_pretrained": "into a temporary folder, then moved"},
+    "models/huggingface/base.py": {"save_pretrained": "into a temporary folder, then moved"},
     "report/examples.py": {"save": STREAM},
     "report/figures/svg.py": {"savefig": STREAM},
     "run/folder.py": {"open": "into a path of write_atomically"},

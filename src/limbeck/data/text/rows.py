@@ -15,6 +15,7 @@ from torch import Tensor
 
 from limbeck._base.cache import key_of
 from limbeck._base.progress import StageProgress
+from limbeck._base.reading import parse_json
 from limbeck.data.text.cache import (
     HEADER_BYTES,
     SLOW,
@@ -137,7 +138,7 @@ def _parse(content: np.ndarray, length: int) -> TokenRows:
     """Return the rows of each split, after checking their digest."""
     header, body = content[:HEADER_BYTES].tobytes(), content[HEADER_BYTES:]
     try:
-        entries = json.loads(header)
+        entries = parse_json(header)
         train, val, test = (int(number) for number in entries["rows"])
         cut = int(entries["cut"])
     except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
