@@ -58,6 +58,7 @@ def values_of_student(data, run):
         return student(data.open_test().inputs[:2]).numpy()
 
 
+@pytest.mark.slow
 def test_a_bundle_predicts_what_the_student_does(data, run, bundle, tmp_path):
     rows = list(csv.DictReader(io.StringIO(predicted(bundle, data, tmp_path))))
     assert list(rows[0]) == ["file", *NAMES, "error"]
@@ -67,6 +68,7 @@ def test_a_bundle_predicts_what_the_student_does(data, run, bundle, tmp_path):
     assert "not an array" in rows[2]["error"]
 
 
+@pytest.mark.slow
 def test_a_row_of_json_has_the_values_by_name(data, run, bundle, tmp_path):
     lines = predicted(bundle, data, tmp_path, table_format="jsonl").splitlines()
     rows = [json.loads(line) for line in lines]
@@ -75,16 +77,19 @@ def test_a_row_of_json_has_the_values_by_name(data, run, bundle, tmp_path):
     assert rows[2]["values"] is None
 
 
+@pytest.mark.slow
 def test_verify_measures_differences_in_standard_deviations(bundle):
     assert "standardised values differ by at most" in "\n".join(runtime.verify(bundle))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"top": 2}, {"abstain": "0.9"}])
 def test_options_of_classes_are_refused(data, bundle, tmp_path, options):
     with pytest.raises(runtime.RuntimeFailure, match="this model predicts values"):
         predicted(bundle, data, tmp_path, **options)
 
 
+@pytest.mark.slow
 def test_a_scale_that_does_not_fit_is_refused(bundle, tmp_path):
     for file in bundle.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -96,6 +101,7 @@ def test_a_scale_that_does_not_fit_is_refused(bundle, tmp_path):
             runtime.Bundle(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_model_card_describes_a_regression(bundle):
     card = (bundle / runtime.CARD).read_text(encoding="utf-8")
     assert "A regression of 2 targets (length, width)" in card

@@ -41,10 +41,12 @@ def test_f1_is_scikit_learns():
 
 
 def test_no_other_threshold_has_a_larger_f1():
-    thresholds = best_thresholds(Z, Y)
-    for label in range(4):
-        best = f1_score(Y[:, label], Z[:, label] > thresholds[label])
-        others = [f1_score(Y[:, label], Z[:, label] >= z) for z in Z[:, label]]
+    logits, labels = Z[:60], Y[:60]
+    for scores, truth, threshold in zip(
+        logits.T, labels.T, best_thresholds(logits, labels), strict=True
+    ):
+        best = f1_score(truth, scores > threshold)
+        others = [f1_score(truth, scores >= score) for score in scores]
         assert best == pytest.approx(max(others))
 
 

@@ -64,6 +64,7 @@ def test_the_report_has_the_words_of_labels(run):
     assert "Mean average precision" in page
 
 
+@pytest.mark.slow
 def test_a_bundle_predicts_the_labels_that_reach_their_threshold(data, run, tmp_path):
     bundle = export(run.path, data, arm="soft", seed=0, to=tmp_path / "bundle").folder
     student = load_model(run.student("soft", 0)).model
@@ -100,6 +101,7 @@ def test_the_members_of_a_teacher_are_averaged_by_probability():
     torch.testing.assert_close(combined, torch.logit(p), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_estimator_of_several_outputs_teaches(data, tmp_path):
     x, y = data.train.inputs.numpy(), data.train.labels.numpy().astype(int)
     estimator = MultiOutputClassifier(LogisticRegression()).fit(x, y)

@@ -50,7 +50,7 @@ def test_the_summary_holds_the_squared_errors_of_the_saved_students(run):
         for seed in arm.seeds:
             model = load_model(folder.student(arm.name, seed.seed)).model
             error = squared_errors(model(test.inputs), test.labels, data.target_scale).mean()
-            assert seed.test.squared_error == pytest.approx(float(error), rel=1e-5)
+            assert seed.test.squared_error == pytest.approx(error.item(), rel=1e-5)
 
 
 def test_the_difference_is_that_of_the_predictions(run):
@@ -67,6 +67,7 @@ def test_the_difference_is_that_of_the_predictions(run):
     assert comparison.margin_test is not None
 
 
+@pytest.mark.slow
 def test_an_arm_learns_the_same_with_and_without_the_store(tmp_path):
     data = dataset()
     summaries = [study(data, tmp_path / mode, store=mode).run() for mode in ("off", "auto")]
@@ -86,6 +87,7 @@ def test_a_control_is_plain_training_on_standardised_targets():
     torch.testing.assert_close(loss, nn.functional.mse_loss(model(x) / scale, y / scale))
 
 
+@pytest.mark.slow
 def test_the_members_of_a_teacher_are_averaged(tmp_path):
     data = dataset()
 
@@ -110,6 +112,7 @@ def test_an_estimator_teaches_by_its_predictions(tmp_path):
     assert summary.teacher.test.squared_error == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_estimator_is_fitted_in_the_run_on_each_split(tmp_path):
     data = dataset()
     teacher = Teacher(estimator=LinearRegression())
@@ -119,6 +122,7 @@ def test_an_estimator_is_fitted_in_the_run_on_each_split(tmp_path):
     assert summary.teacher.sd is not None
 
 
+@pytest.mark.slow
 def test_only_labelled_samples_count_in_the_hard_loss(tmp_path):
     data = dataset()
     few = {

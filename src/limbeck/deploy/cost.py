@@ -21,6 +21,7 @@ from limbeck._base.progress import Advance
 from limbeck._base.scratch import scratch_folder
 from limbeck.data.dataset import as_float
 from limbeck.run.cost import RUNTIMES, CostRow, Latency, Precision, Runtime, Timing
+from limbeck.run.summary import MeasureKey
 
 ROUNDS = 3
 """Number of measurements per model. Models take turns, so that other load affects all of them."""
@@ -41,7 +42,8 @@ class CostModel:
             rebuild the model.
         onnx: Files by precision (``fp32``, ``int8``), each next to a ``labels.json``.
         macs: Multiply-adds for one input.
-        errors: Errors on the test split by precision; None for a regression.
+        errors: Errors on the test split by precision.
+        measure: Key of what is counted as errors.
     """
 
     name: str
@@ -50,7 +52,8 @@ class CostModel:
     folders: Sequence[Path]
     onnx: Mapping[str, Sequence[Path]]
     macs: int
-    errors: Mapping[str, int | None]
+    errors: Mapping[str, float]
+    measure: MeasureKey = "errors"
 
 
 def multiply_adds(model: nn.Module, example: Tensor) -> int:
@@ -134,6 +137,7 @@ def _candidates(models: Sequence[CostModel]) -> list[_Candidate]:
 
 def _row(candidate: _Candidate, memory: int | None, timings: Mapping[str, Timing]) -> CostRow:
     model = candidate.model
+    result: dict[str, Any] = {model.measure: model.errors.get(candidate.precision)}
     return CostRow(
         model=model.name,
         kind=model.architecture,
@@ -143,8 +147,8 @@ def _row(candidate: _Candidate, memory: int | None, timings: Mapping[str, Timing
         bytes=candidate.size(),
         macs=model.macs,
         memory=memory,
-        errors=model.errors.get(candidate.precision),
         threads=timings,
+        **result,
     )
 
 

@@ -30,6 +30,7 @@ from limbeck.deploy.onnx_export import (
     to_onnx,
     write_model,
 )
+from limbeck.evaluation.judges import judge_of
 from limbeck.evaluation.metrics import errors
 from limbeck.models import count_parameters, model_name
 from limbeck.models.files.rebuild import describe
@@ -191,13 +192,12 @@ class _Exporter:
             onnx=files,
             macs=sum(multiply_adds(member, example) for member in members),
             errors=errors,
+            measure=self.data.kind.measure,
         )
 
-    def _errors(self, precision: str, files: Sequence[Path]) -> int | None:
-        """Errors of the mean of all members on the test split; None for a regression."""
-        if not self.data.kind.has_classes:
-            return None
-        from scipy.special import softmax
+    def _errors(self, precision: str, files: Sequence[Path]) -> float:
+        """Errors of the mean of all members on the test split, in the measure of the study."""
+        from scipy.special import expit, logit, softmax
 
         test = self.data.open_test()
         answers = []
@@ -205,8 +205,18 @@ class _Exporter:
             logits = onnx_logits(
                 file.read_bytes(), precision, test.inputs, self.data.class_names, self.data.padding
             )
-            answers.append(softmax(logits, axis=1) if self.combine == "probabilities" else logits)
-        return int(errors(torch.from_numpy(np.mean(answers, axis=0)), test.labels))
+            if self.data.kind.has_classes and self.combine == "probabilities":
+                logits = softmax(logits, axis=1)
+            elif self.data.kind.outputs == "labels" and len(files) > 1:
+                logits = expit(logits.astype(float))
+            answers.append(logits)
+        mean = np.mean(answers, axis=0)
+        if self.data.kind.has_classes:
+            return int(errors(torch.from_numpy(mean), test.labels))
+        if self.data.kind.outputs == "labels" and len(files) > 1:
+            mean = logit(mean)
+        parts = judge_of(self.data).parts(torch.from_numpy(mean), test.labels)
+        return float(parts.sum())
 
 
 def _architecture(members: Sequence[nn.Module]) -> str:

@@ -150,6 +150,7 @@ def evaluate(
     kind = TASKS[check_task(task)]
     names = BatchNames(inputs, labels, teacher_inputs)
     reader = BatchReader(names, model, teacher, has_classes=kind.has_classes)
+    ordinal = ordinal or kind.name == "ordinal"
     scorer = _Scorer() if kind.has_classes else NumberScorer(kind)
     with ExitStack() as stack:
         answer = stack.enter_context(answers_of(model))

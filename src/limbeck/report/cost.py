@@ -1,6 +1,8 @@
 """The cost of running the models, as a table."""
 
-from limbeck.report.formats import MISSING, count, file_size, milliseconds
+from collections.abc import Callable
+
+from limbeck.report.formats import MISSING, count, file_size, milliseconds, nats
 from limbeck.run.cost import Cost, Latency
 
 RUNTIME_NAMES = {
@@ -11,9 +13,24 @@ RUNTIME_NAMES = {
 """Names on the page, by runtime and precision."""
 
 
+_RESULTS: dict[str, tuple[str, Callable[[object], str]]] = {
+    "errors": ("Test errors", count),
+    "squared_error": ("Squared error", nats),
+    "label_errors": ("Wrong labels", count),
+}
+"""Headings and formats of the results, by the measure of the study."""
+
+
 def heading(cost: Cost) -> list[str]:
     """The headings of the table."""
-    columns = ["Model", "Runtime", "Test errors", "File size", "Multiply-adds", "Memory"]
+    columns = [
+        "Model",
+        "Runtime",
+        _RESULTS[_measure(cost)][0],
+        "File size",
+        "Multiply-adds",
+        "Memory",
+    ]
     for number in cost.cores:
         cores = "1 core" if number == "1" else f"{number} cores"
         columns += [f"Latency, {cores}", f"Per second, {cores}"]
@@ -22,12 +39,12 @@ def heading(cost: Cost) -> list[str]:
 
 def rows(cost: Cost) -> list[list[str]]:
     """The rows of the table; the second line of a cell is set in small type."""
-    table = []
+    table, measure = [], _measure(cost)
     for row in cost.rows:
         cells = [
             row.model,
             RUNTIME_NAMES[row.runtime, row.precision],
-            count(row.errors),
+            _RESULTS[measure][1](getattr(row, measure)),
             file_size(row.bytes),
             _short(row.macs),
             file_size(row.memory),
@@ -40,6 +57,14 @@ def rows(cost: Cost) -> list[list[str]]:
                 cells += [_latency(timing.latency_ms), f"{timing.per_second:,.0f}"]
         table.append(cells)
     return table
+
+
+def _measure(cost: Cost) -> str:
+    """The measure in which the models have a result."""
+    for key in _RESULTS:
+        if any(getattr(row, key) is not None for row in cost.rows):
+            return key
+    return "errors"
 
 
 def note(cost: Cost) -> str:

@@ -165,10 +165,10 @@ def by_how_much(comparison: Comparison, summary: Summary) -> str:
         text += f" ({fixed(100 * (values[0] - values[1]), 2, signed=True)} points)"
     elif is_number(values[0]) and is_number(values[1]):
         change = values[0] - values[1]
-        amount = FORMATS[column.kind](abs(change))
+        amount, less = FORMATS[column.kind](abs(change)), "less"
         if column.key == words.measure.key:
-            amount = words.difference(abs(change))
-        text += f" ({amount} {'more' if change > 0 else words.less})"
+            amount, less = words.difference(abs(change)), words.less
+        text += f" ({amount} {'more' if change > 0 else less})"
     if len(arm.seeds) > 1:
         text += f", mean of {seeds_and_splits(len(arm.seeds), summary.splits)}"
     if summary.teacher is not None:

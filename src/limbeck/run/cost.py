@@ -65,6 +65,8 @@ class CostRow:
             report it.
         errors: Errors on the test split.
         bits_per_byte: Bits per byte of the test text.
+        squared_error: Squared error on the test split, of a regression.
+        label_errors: Wrong labels on the test split, of a model of several labels.
         threads: Timing by number of cores.
     """
 
@@ -78,6 +80,8 @@ class CostRow:
     memory: float | None = None
     errors: float | None = None
     bits_per_byte: float | None = optional()
+    squared_error: float | None = optional()
+    label_errors: float | None = optional()
     threads: Mapping[str, Timing]
 
     @property
