@@ -136,6 +136,7 @@ def _reviews(folder: Path) -> None:
         (text, label, text, "5" if label == "good" else "1") for text, label in make_reviews(120)
     ]
     write_csv(folder / "reviews.csv", rows, header=("text", "label", "review", "stars"))
+    write_csv(folder / "new.csv", [(text,) for text, _ in make_reviews(9, seed=3)], ["review"])
     pairs = [(text, label, label) for text, label in make_reviews(120, seed=1)]
     write_csv(folder / "pairs.csv", pairs, header=("premise", "hypothesis", "label"))
     for number, (text, label) in enumerate(make_reviews(60, seed=2)):
