@@ -166,7 +166,7 @@ def test_a_function_of_the_dataset_builds_it(data):
     [
         ({"views": Shift(1)}, "answers the plain inputs, but students see other views.*views=none"),
         ({"transfer": TransferSet(source=UniformNoise(samples=10))}, "no answers for the inputs"),
-        ({"features": True}, "needs layers of the teacher, but an estimator has none"),
+        ({"features": True}, "need layers of the teacher, but an estimator has none"),
     ],
 )
 def test_arms_that_need_more_than_answers_are_refused(arm, message, tmp_path):

@@ -85,6 +85,17 @@ def test_a_pipeline_of_a_user_reads_the_texts(data, tmp_path):
     torch.testing.assert_close(model(data.val.inputs), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_an_estimator_has_no_embeddings_to_start_from(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"student\.init=teacher need layers"):
+        make_study(
+            data,
+            ARMS,
+            tmp_path / "run",
+            student=partial(BagOfEmbeddings, init="teacher"),
+            teacher=Teacher(estimator=tfidf_classifier),
+        ).check()
+
+
 def test_tfidf_needs_texts():
     with pytest.raises(ConfigError, match="teacher=tfidf is for texts of one class each"):
         tfidf_classifier(digits())

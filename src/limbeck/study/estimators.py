@@ -82,8 +82,8 @@ def name_of_lookup(plan: Teacher | None, models: Iterable[nn.Module]) -> str | N
 def no_layers() -> ConfigError:
     """Return the error that an estimator has no layers to inspect."""
     return ConfigError(
-        "objective.features needs layers of the teacher, but an estimator has none. Choose a "
-        "neural network, such as teacher=mlp."
+        "objective.features and student.init=teacher need layers of the teacher, but an estimator "
+        "has none. Choose a neural network, such as teacher=mlp."
     )
 
 

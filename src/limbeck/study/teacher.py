@@ -215,6 +215,7 @@ class TeacherSource:
         record_models(manifest, folders)
         teachers = [LiveTeacher(members, combine=self._combine) for members in models]
         self._teachers = teachers if len(teachers) > 1 else teachers * self.splits.count
+        self._preview = None
         return self._teachers
 
     def model_of(self, seed: int) -> nn.Module:
