@@ -5,6 +5,7 @@ from support.reviews import make_reviews, write_csv
 
 from limbeck._base.errors import TeacherError
 from limbeck.data import text_csv
+from limbeck.data.model_facts import model_facts
 from limbeck.study.arms import Teacher, build
 from limbeck.study.teacher_files import load_teachers
 from limbeck.teacher.files import save_teacher
@@ -14,14 +15,14 @@ from limbeck.teacher.files import save_teacher
 def load(tmp_path):
     pytest.importorskip("tokenizers")
     table = write_csv(tmp_path / "reviews.csv", make_reviews(60))
-    return lambda **options: text_csv(table, length=32, cache=tmp_path / "cache", **options)
+    return lambda **options: text_csv(table, length=128, cache=tmp_path / "cache", **options)
 
 
 def save(data, folder):
     from limbeck.models import BagOfEmbeddings
 
     model = build(BagOfEmbeddings, data, 0)
-    save_teacher(model, folder, class_names=data.class_names, tokenizer=data.tokenizer_file)
+    save_teacher(model, folder, **model_facts(data))
     return Teacher(source=[folder])
 
 
