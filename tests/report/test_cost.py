@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from support.costs import COST
 
 from limbeck.report.cost import heading, note, rows
@@ -26,3 +28,12 @@ def test_the_note_says_how_it_was_measured():
     text = note(COST)
     for words in ("at least 419 runs", "batches of 64", "on Some CPU with torch 2.14.1"):
         assert words in text
+
+
+def test_a_regression_has_squared_errors():
+    teacher, student = COST.rows
+    cost = replace(COST, rows=(replace(teacher, errors=None, squared_error=0.4821), student))
+    cost = replace(cost, rows=(cost.rows[0], replace(student, errors=None, squared_error=0.5)))
+    assert heading(cost)[2] == "Squared error"
+    assert [row[2] for row in rows(cost)] == ["0.4821", "0.5000"]
+    assert note(cost).endswith("the smallest squared error on validation.")

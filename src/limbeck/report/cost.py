@@ -13,12 +13,12 @@ RUNTIME_NAMES = {
 """Names on the page, by runtime and precision."""
 
 
-_RESULTS: dict[str, tuple[str, Callable[[object], str]]] = {
-    "errors": ("Test errors", count),
-    "squared_error": ("Squared error", nats),
-    "label_errors": ("Wrong labels", count),
+_RESULTS: dict[str, tuple[str, Callable[[object], str], str]] = {
+    "errors": ("Test errors", count, "the fewest validation errors"),
+    "squared_error": ("Squared error", nats, "the smallest squared error on validation"),
+    "label_errors": ("Wrong labels", count, "the fewest wrong labels on validation"),
 }
-"""Headings and formats of the results, by the measure of the study."""
+"""Heading and format of the results and words for the best, by the measure of the study."""
 
 
 def heading(cost: Cost) -> list[str]:
@@ -77,7 +77,8 @@ def note(cost: Cost) -> str:
         f"which the models take turns. Per second counts inputs in batches of {cost.batch}. Memory "
         "is the peak of a process that loads the model and answers once, libraries included. "
         f"Measured on {processor} with torch {cost.versions.get('torch')}. Each architecture is "
-        "represented by its distilled student with the fewest validation errors."
+        "represented by its distilled student with "
+        f"{_RESULTS[_measure(cost)][2]}."
     )
 
 
