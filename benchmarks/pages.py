@@ -5,10 +5,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from limbeck.cli.config.groups import CONF
-from limbeck.report.formats import MISSING, fixed, nats, p_value, percent, plural, seconds
+from limbeck.report.formats import (
+    FORMATS,
+    MISSING,
+    fixed,
+    p_value,
+    percent,
+    plural,
+    seconds,
+    seeds_and_splits,
+)
 from limbeck.report.measure_wording import WORDINGS
 from limbeck.report.objectives import objective
-from limbeck.report.wording_base import MeasureWording
+from limbeck.report.wording_base import Column, MeasureWording
 from limbeck.run.comparison import Comparison, Interval
 from limbeck.run.records import from_json
 
@@ -17,11 +26,25 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 SHARES = ("accuracy", "recall", "agreement")
 OUTCOMES = {True: "met", False: "**missed**", None: "not measured"}
 KINDS = {"at_least": "at least", "at_most": "at most", "equals": ""}
+CLASS_METRICS = [
+    Column("accuracy", "accuracy", "", "percent"),
+    Column("nll", "NLL", "", "nats"),
+    Column("agreement", "agreement", "", "percent"),
+]
+"""Metrics of classes and tokens."""
+METRICS = {
+    "squared_error": ("r_squared", "mae", "rmse", "distance_to_teacher"),
+    "label_errors": ("label_accuracy", "mean_average_precision", "f1_micro", "f1_macro"),
+}
+"""Metrics of studies that are judged by another measure."""
+TO_TEACHER = ("agreement", "distance_to_teacher")
+"""Metrics that compare a student with its teacher."""
 Entry: TypeAlias = Mapping[str, Any]
 INDEX = """\
 There is one page per recipe, with the command, commit, machine, time, results of every arm, and
-whether the goals were met. The table shows test errors (for text, bits per byte), mean ± standard
-deviation over seeds, of the arm that is best on the validation split and of its control.
+whether the goals were met. The table shows test errors (for text, bits per byte; for regression,
+the squared error), mean ± standard deviation over seeds, of the arm that is best on the validation
+split and of its control.
 [results.json](results.json) contains the same numbers for programs. See also [Speed](speed.md) and
 [Exported students](export.md).
 
@@ -129,7 +152,8 @@ def _facts(entry: Entry) -> str:
         f"{entry['precision']}, {entry['date']}. Wall time {seconds(durations['total'])} "
         f"({stages}). {_sizes(entry['data'])}; the test split was used once, at the end. "
         f"Students: {plural(entry['epochs'], 'epoch')}, batches of {entry['batch_size']:,}, "
-        f"{plural(entry['seeds'], 'seed')}. Mean ± standard deviation over seeds."
+        f"{seeds_and_splits(entry['seeds'], entry.get('splits'))}. Mean ± standard deviation "
+        "over seeds."
     )
 
 
@@ -179,25 +203,41 @@ def _results(entry: Entry, names: Sequence[str]) -> str:
     if words.measure.key == "errors":
         on_test = f"errors out of {entry['data']['test']:,}"
         on_val = f"validation errors out of {entry['data']['val']:,}"
-    heading = ["arm", "parameters", "objective", "data", on_test]
-    heading += ["accuracy", "NLL", "agreement", on_val]
+    titles = [column.title for column in _metrics(words)]
+    heading = ["arm", "parameters", "objective", "data", on_test, *titles, on_val]
     rows = [_arm_row(arm, entry) for arm in entry["arms"] if arm["name"] in names]
     if entry["teacher"]:
         rows.insert(0, _teacher_row(entry["teacher"], words))
     return _table(heading, rows)
 
 
+def _metrics(words: MeasureWording) -> list[Column]:
+    """Return the metrics next to the one by which a study is judged."""
+    keys = METRICS.get(words.measure.key)
+    if keys is None:
+        return CLASS_METRICS
+    return [column for column in words.columns if column.key in keys]
+
+
+def _metric_cells(values: Mapping[str, Any], words: MeasureWording) -> list[str]:
+    cells = []
+    for column in _metrics(words):
+        value = values.get(column.key)
+        is_empty = value is None and column.key in TO_TEACHER
+        cells.append("" if is_empty else FORMATS[column.kind](value))
+    return cells
+
+
 def _teacher_row(teacher: Mapping[str, Any], words: MeasureWording) -> list[str]:
     key, test = words.measure.key, teacher["test"]
+    own = {name: value for name, value in test.items() if name not in TO_TEACHER}
     return [
         f"teacher: {teacher['name']}",
         f"{teacher['params']:,}",
         "",
         "",
         words.number(test.get(key)),
-        percent(test["accuracy"]),
-        nats(test["nll"]),
-        "",
+        *_metric_cells(own, words),
         words.number(teacher["val"].get(key)),
     ]
 
@@ -210,18 +250,13 @@ def _arm_row(arm: Mapping[str, Any], entry: Entry) -> list[str]:
     data = arm["transfer"]
     if arm["views"] != "none":
         data += f", {arm['views']}"
-    agreement = ""
-    if mean.get("agreement") is not None:
-        agreement = percent(mean["agreement"])
     return [
         arm["name"],
         f"{arm['params']:,}",
         training,
         data,
         _mean_and_sd(arm, words),
-        percent(mean["accuracy"]),
-        nats(mean["nll"]),
-        agreement,
+        *_metric_cells(mean, words),
         words.mean(on_validation(arm, entry)),
     ]
 
@@ -245,7 +280,7 @@ def _adjusted(table: Mapping[str, Any]) -> str:
 
 def _comparisons(entry: Entry, names: Sequence[str]) -> str:
     words = wording_of(entry)
-    beyond = "samples" if words.measure.key == "errors" else "text"
+    beyond = "text" if words.measure.key == "bits_per_byte" else "samples"
     heading = ["comparison", words.unit, "95 % over seeds", f"95 % over seeds and {beyond}"]
     is_earlier_rule = any(content.get("mcnemar_p") is not None for content in entry["comparisons"])
     heading += ["McNemar p" if is_earlier_rule else "p", "gap closed", "verdict"]

@@ -173,6 +173,8 @@ def entry_of(
             for file, figure in figures.items()
         ],
     }
+    if summary.splits is not None:
+        entry["splits"] = summary.splits
     if summary.measure != "errors":
         entry["measure"] = summary.measure
     return entry, {file: figure.svg for file, figure in figures.items()}
