@@ -5,16 +5,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from limbeck.cli.config.groups import CONF
-from limbeck.report.formats import (
-    FORMATS,
-    MISSING,
-    fixed,
-    p_value,
-    percent,
-    plural,
-    seconds,
-    seeds_and_splits,
-)
+from limbeck.report import formats
+from limbeck.report.formats import MISSING, fixed, p_value, percent, plural, seconds
 from limbeck.report.measure_wording import WORDINGS
 from limbeck.report.objectives import objective
 from limbeck.report.wording_base import Column, MeasureWording
@@ -152,8 +144,8 @@ def _facts(entry: Entry) -> str:
         f"{entry['precision']}, {entry['date']}. Wall time {seconds(durations['total'])} "
         f"({stages}). {_sizes(entry['data'])}; the test split was used once, at the end. "
         f"Students: {plural(entry['epochs'], 'epoch')}, batches of {entry['batch_size']:,}, "
-        f"{seeds_and_splits(entry['seeds'], entry.get('splits'))}. Mean ± standard deviation "
-        "over seeds."
+        f"{formats.seeds_and_splits(entry['seeds'], entry.get('splits'))}. Mean ± standard "
+        "deviation over seeds."
     )
 
 
@@ -220,12 +212,12 @@ def _metrics(words: MeasureWording) -> list[Column]:
 
 
 def _metric_cells(values: Mapping[str, Any], words: MeasureWording) -> list[str]:
-    cells = []
-    for column in _metrics(words):
-        value = values.get(column.key)
-        is_empty = value is None and column.key in TO_TEACHER
-        cells.append("" if is_empty else FORMATS[column.kind](value))
-    return cells
+    return [
+        ""
+        if values.get(column.key) is None and column.key in TO_TEACHER
+        else formats.FORMATS[column.kind](values.get(column.key))
+        for column in _metrics(words)
+    ]
 
 
 def _teacher_row(teacher: Mapping[str, Any], words: MeasureWording) -> list[str]:

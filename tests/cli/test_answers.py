@@ -123,3 +123,18 @@ def test_a_run_of_a_stranger_reads_no_answers_over_the_network(tmp_path):
     settings = {"teacher": {"answers": "https://example.org/answers.csv"}}
     with pytest.raises(UntrustedFileError, match=r"teacher\.answers=https://example\.org"):
         Trust().check(tmp_path, settings, ())
+
+
+def test_the_command_to_learn_from_answers_names_the_data(quick_run, tmp_path):
+    to = tmp_path / "few.csv"
+    code, out, err = call(
+        "answers",
+        quick_run,
+        f"to={to}",
+        "data.test=100",
+        "teacher=mlp",
+        "teacher.model.hidden=[32]",
+    )
+    assert code == 0, err
+    assert f"limbeck run teacher.answers={to} data.test=100" in out
+    assert "teacher=mlp" not in out

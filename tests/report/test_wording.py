@@ -38,6 +38,15 @@ EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; p = 0.0004)"
         (
             {
                 "verdict": "not shown",
+                "delta_errors": Delta(mean=0.0, ci95=(0.0, 0.0), per_seed=(0, 0)),
+            },
+            "Not enough evidence: soft makes as many errors as hard on 500 test samples (95 % "
+            "interval 0.0 to 0.0 over 2 seeds; p = 0.0004). Both give the same results in every "
+            "seed, so there is nothing to test.",
+        ),
+        (
+            {
+                "verdict": "not shown",
                 "delta_errors": Delta(mean=-4.0, ci95=(-9.0, 1.0), per_seed=(1, 2)),
             },
             "Not enough evidence: soft makes 4.0 fewer errors than hard on 500 test samples (95 % "
@@ -64,7 +73,7 @@ EVIDENCE = "(95 % interval −30.1 to −16.5 over 3 seeds; p = 0.0004)"
             "so there is no gap to close.",
         ),
     ],
-    ids=["helps", "hurts", "interval", "samples", "one seed", "no gap"],
+    ids=["helps", "hurts", "nothing", "interval", "samples", "one seed", "no gap"],
 )
 def test_a_headline_about_errors(fields, sentence):
     comparison = make_comparison("soft", "hard", **fields)

@@ -1,6 +1,7 @@
 """``limbeck answers``."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +51,25 @@ def run(arguments: argparse.Namespace) -> int:
         count = write_answers(teacher, data, to, device=device, progress=StageProgress())
     else:
         count = _from_run(arguments, to)
+        overrides = _overrides_of(arguments.run)
     say(f"{count:,} answers: {to}")
-    say(f"learn from them: limbeck run teacher.answers={to}")
+    words = ["limbeck", "run", f"teacher.answers={to}", *filter(_is_of_data, overrides)]
+    say(f"learn from them: {shlex.join(words)}")
     return 0
+
+
+def _overrides_of(path: Path) -> list[str]:
+    """Return the settings in the command of a run; none if they are unknown."""
+    from limbeck.run.folder import RunFolder
+    from limbeck.run.manifest import read_manifest
+
+    overrides = read_manifest(RunFolder(path)).facts.get("overrides")
+    return list(map(str, overrides)) if isinstance(overrides, list | tuple) else []
+
+
+def _is_of_data(override: str) -> bool:
+    """Whether a setting chooses the dataset."""
+    return override.partition("=")[0].lstrip("+").partition(".")[0] in ("data", "recipe")
 
 
 def _read_settings(words: list[str]) -> tuple[Path, list[str]]:

@@ -1,5 +1,6 @@
 """Checks shared by datasets of images, text and arrays."""
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -235,6 +236,11 @@ def require_folder(root: str | Path) -> Path:
     except OSError as error:
         problem = f"cannot be read ({error.strerror})"
     raise DataError(f"{folder} {problem}. Set data.root= to a folder.")
+
+
+def absolute(path: Path) -> Path:
+    """Return the absolute path without ``..``; links are not followed, and may be circles."""
+    return Path(os.path.abspath(path))
 
 
 def is_file(path: Path) -> bool:

@@ -150,6 +150,8 @@ def _doubt(comparison: Comparison, summary: Summary, words: MeasureWording) -> s
             "Alone, this would be enough; corrected for all comparisons of the study, it is not "
             f"(Holm, {p_value(comparison.p_holm)})."
         )
+    if tuple(delta.ci95) == (0.0, 0.0):
+        return "Both give the same results in every seed, so there is nothing to test."
     doubt = f"The seeds agree, but {words.too_small} to be sure."
     if _contains_zero(delta.ci95):
         doubt = "The interval contains 0, so other seeds could reverse the result."

@@ -87,6 +87,16 @@ def test_words_for_missing_values(read, word):
     assert read(rows).digest() == read(lines()).digest()
 
 
+@pytest.mark.parametrize("word", ["NA", "nan", "NULL", "?", "N/A", "None"])
+def test_words_for_missing_values_are_no_categories(read, word):
+    colours = ("", "red", "blue", word)
+    rows = ["x,colour,y", *(f"{n},{colours[n % 4]},{n // 4 % 2}" for n in range(80))]
+    data = read(rows, label="y")
+    assert data.columns.categories == (None, ("blue", "red"))
+    is_missing = data.train.inputs[:, 1].isnan()
+    assert is_missing.equal((data.train.inputs[:, 0] % 4 == 0) | (data.train.inputs[:, 0] % 4 == 3))
+
+
 def test_columns_that_are_named(read):
     rows = [f"{line},{n % 4 if n else 'part'}" for n, line in enumerate(lines())]
     data = read(rows, ignore=["age"], categorical=["part", "income"])

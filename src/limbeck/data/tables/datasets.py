@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limbeck._base.errors import ConfigError
 from limbeck.data.arrays import convert_ids, warn_of_copies
-from limbeck.data.checks import SplitShares
+from limbeck.data.checks import SplitShares, absolute
 from limbeck.data.dataset import Dataset
 from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts, number_groups
 from limbeck.data.split import Split
@@ -89,7 +89,10 @@ def table(
         raise ConfigError(f"data.label={label!r} should be the name of a column.")
     source = open_source(path, roles)
     where, codes, unused = source.where, _names(categorical), _names(ignore)
-    check_columns(source.first, [*roles.names, *codes, *unused], "Set data.label=.")
+    settings = {"label": roles.labels, "id": _names(id), "split": _names(split)}
+    settings |= {"group": _names(group), "categorical": codes, "ignore": unused}
+    for setting, columns_of_setting in settings.items():
+        check_columns(source.first, columns_of_setting, f"Set data.{setting}=.")
     features = feature_names(source.first, roles, unused)
     for content, _ in source.tables[1:]:
         check_columns(content, [*roles.names, *features], "")
@@ -106,7 +109,7 @@ def table(
     if len(set(rows.parts)) > 1:
         warn_of_copies(splits["train"].inputs, splits["test"].inputs, str(where), stacklevel=2)
     return Dataset.from_splits(
-        where.resolve().stem if name is None else name,
+        absolute(where).stem if name is None else name,
         splits["train"],
         splits["val"],
         splits["test"],

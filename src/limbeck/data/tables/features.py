@@ -12,7 +12,7 @@ from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import join_some
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.tables.rows import TableRows
-from limbeck.data.tables.values import ColumnValues
+from limbeck.data.tables.values import ColumnValues, rounding_step
 
 MIN_ROW_NUMBERS = 20
 """Smallest number of rows in which whole numbers one after the other are no chance."""
@@ -49,6 +49,7 @@ def find_categories(rows: TableRows, codes: Sequence[str]) -> None:
             _warn_of_mistakes(rows.where, column, others)
         if not column.is_categorical:
             values = column.numbers()
+            _warn_of_rounding(rows.where, column, values)
             _warn_of_row_numbers(rows.where, column.name, values)
             _warn_of_codes(rows.where, column.name, values[~np.isnan(values)])
 
@@ -105,6 +106,17 @@ def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) 
             f"{where}: column {column.name} contains numbers and texts, so all its values are read "
             f"as categories: {join_some(others)}. If they are mistakes, replace them by empty "
             f"cells; otherwise confirm with data.categorical=[{column.name}]."
+        )
+
+
+def _warn_of_rounding(where: Path, column: ColumnValues, values: np.ndarray) -> None:
+    """Warn of numbers so large that float32 rounds away the differences between rows."""
+    step = rounding_step(values)
+    if step and len(column.texts) != 1:  # a single text is a constant
+        _warn(
+            f"{where}: column {column.name} has values around {np.nanmean(values):.6g}, which "
+            f"float32 rounds to steps of {step:g}, so differences between rows are lost. Subtract "
+            "a constant from the column, such as its smallest value."
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from limbeck._base.errors import DataError
-from limbeck.data.checks import join_some, require_folder, subfolders
+from limbeck.data.checks import absolute, join_some, require_folder, subfolders
 from limbeck.data.class_names import normal_name
 from limbeck.data.dataset import Dataset
 from limbeck.data.parts import PARTS, TRAIN
@@ -56,7 +56,7 @@ def text_folders(
         test=test,
         split_seed=split_seed,
         cache=cache,
-        name=name or folder.resolve().name,
+        name=name or absolute(folder).name,
     )
     patterns = check_patterns(pattern)
     files: list[Path] = []

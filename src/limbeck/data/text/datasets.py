@@ -7,7 +7,7 @@ from pathlib import Path
 
 from limbeck._base.checks import check_count, did_you_mean
 from limbeck._base.errors import ConfigError
-from limbeck.data.checks import SplitShares, require_folder
+from limbeck.data.checks import SplitShares, absolute, require_folder
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.text.cache import Segments, TokenCache
 from limbeck.data.text.files import python_topics, read_folder, read_text
@@ -120,7 +120,7 @@ def text_folder(
     )
     folder = require_folder(str(root))
     texts = read_folder(folder, pattern)
-    return _make_dataset(texts, options, cache, name or folder.resolve().name, str(folder))
+    return _make_dataset(texts, options, cache, name or absolute(folder).name, str(folder))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
-from limbeck.data.checks import join_some
+from limbeck.data.checks import absolute, join_some
 from limbeck.data.dataset import Dataset
 from limbeck.data.parts import PARTS, TRAIN, parts_of_names
 from limbeck.data.tables.labels import LabelColumn, label_fault, number_labels
@@ -92,7 +92,7 @@ def text_csv(
         test=test,
         split_seed=split_seed,
         cache=cache,
-        name=name or (root.name if path is None else root.resolve().name),
+        name=name or (root.name if path is None else absolute(root).name),
     )
     texts = [text] if isinstance(text, str) else list(map(str, text))
     if not 1 <= len(texts) <= 2 or not all(texts):
