@@ -116,6 +116,7 @@ def test_each_split_has_a_teacher_from_which_its_students_start(data, tmp_path):
         torch.testing.assert_close(student.token_embeddings(), table)
 
 
+@pytest.mark.slow
 def test_a_folder_and_its_network_are_the_same_teacher(finished, data, tmp_path):
     net = transformers.AutoModelForSequenceClassification.from_pretrained(finished[0] / "teacher")
     net.save_pretrained(tmp_path / "folder")
@@ -186,6 +187,7 @@ def test_an_untrained_teacher_has_as_many_outputs_as_there_are_classes(data, tmp
         study_of(data, tmp_path / "run", teacher=plan, student=bert).check()
 
 
+@pytest.mark.slow
 def test_training_is_that_of_a_plain_loop_of_transformers(data, tmp_path):
     """The same order, loss of transformers, optimizer and schedule give the same weights."""
     config = CONFIG | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
