@@ -94,7 +94,7 @@ def test_constants_fitted_on_the_validation_split_leave_no_guarantee(data, mlp_r
     inputs = data.train.inputs
     answers = runtime.Bundle(mlp_export.folder).load("fp32").logits(inputs.numpy()).argmax(1)
     val = SimpleNamespace(inputs=inputs, labels=torch.tensor(answers))
-    perfect = SimpleNamespace(val=val, class_names=data.class_names)
+    perfect = SimpleNamespace(val=val, class_names=data.class_names, padding=None)
     plain = find_thresholds(models, perfect, 1.0, summary)
     assert plain["fp32"]["5%"] == 0.0
     assert find_thresholds(models, perfect, 1.0, summary, "kappa") == {"fp32": {}}

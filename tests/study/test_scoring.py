@@ -54,6 +54,9 @@ class Syllables(Tokenizer):
     def encode(self, text):
         raise NotImplementedError
 
+    def encode_texts(self, texts, length):
+        raise NotImplementedError
+
     def decode(self, ids):
         return "".join(self.names[i] for i in ids).removesuffix("<end>")
 

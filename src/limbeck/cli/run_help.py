@@ -3,10 +3,12 @@
 GROUPS_AND_SETTINGS = """\
 groups: GROUP=NAME chooses one, then GROUP.KEY=VALUE changes its settings
   recipe      a whole study: digits, mnist, cifar10, table, text ... ('limbeck recipes' lists all)
-  data        digits, mnist, fashion_mnist, cifar10, cifar100, aptos, image_folder, image_csv,
-              image_table, table, breast_cancer, text, text_folder, text_csv, text_folders
-  student     mlp, convnet, gpt, huggingface, torchvision/NAME, timm/NAME
-  teacher     as student, boosting (trees, for tables), or none
+  data        images: digits, digit_pairs, mnist, fashion_mnist, cifar10, cifar100, aptos,
+              image_folder, image_csv, image_table; tables: table, breast_cancer, diabetes;
+              texts of one class each: text_csv, text_folders; to continue: text, text_folder
+  student     mlp, convnet, torchvision/NAME, timm/NAME; for texts: bag, text_cnn, encoder,
+              huggingface_classifier; to continue texts: gpt, huggingface
+  teacher     as student, boosting (trees, for tables), tfidf (for texts), or none
   objective   kl, logits and other losses on the teacher's answers
   views       none, shift, flip, crop, crop_flip, affine, elastic, mixup ...
   store       auto, topk, sampled, off: which answers of the teacher are stored

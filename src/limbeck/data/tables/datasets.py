@@ -89,8 +89,8 @@ def table(
         raise ConfigError(f"data.label={label!r} should be the name of a column.")
     source = open_source(path, roles)
     where, codes, unused = source.where, _names(categorical), _names(ignore)
-    settings = {"label": roles.labels, "id": _names(id), "split": _names(split)}
-    settings |= {"group": _names(group), "categorical": codes, "ignore": unused}
+    settings = {"label": roles.labels, "id": _names(roles.id), "split": _names(roles.split)}
+    settings |= {"group": _names(roles.group), "categorical": codes, "ignore": unused}
     for setting, columns_of_setting in settings.items():
         check_columns(source.first, columns_of_setting, f"Set data.{setting}=.")
     features = feature_names(source.first, roles, unused)
