@@ -20,6 +20,7 @@ from limbeck.data.resampling import ResampledSplits
 from limbeck.losses.features import Feature
 from limbeck.models import MLP
 from limbeck.study.estimators import build_estimator, fit_estimators
+from limbeck.teacher.boosting import boosted_trees
 
 TREES = HistGradientBoostingClassifier(max_iter=3, max_leaf_nodes=4, min_samples_leaf=5)
 
@@ -213,3 +214,22 @@ def test_an_object_without_probabilities_is_refused(data, tmp_path):
 def test_text_is_refused(text_data):
     with pytest.raises(ConfigError, match=r"teacher\.estimator is for classifiers"):
         build_estimator(Teacher(estimator=TREES), text_data)
+
+
+def test_more_folds_than_training_samples_are_refused(data, tmp_path):
+    teacher = Teacher(estimator=TREES, folds=len(data.train) + 1)
+    with pytest.raises(ConfigError, match=r"is more than the .* training samples"):
+        study_of(data, tmp_path, teacher).check()
+
+
+def test_a_single_label_of_several():
+    x = np.random.default_rng(0).normal(size=(120, 3)).astype(np.float32)
+    y = (x[:, :1] > 0).astype(np.float32)
+    data = Dataset.from_arrays(
+        x[:90], y[:90], x[90:], y[90:], class_names=["positive"], task="multi_label"
+    )
+    plan = Teacher(estimator=partial(boosted_trees, max_iter=2, min_samples_leaf=5))
+    [[teacher]] = fit_estimators(plan, ResampledSplits(data, [0], 1))
+    answers = teacher(data.open_test().inputs)
+    assert answers.shape == (30, 1)
+    assert ((answers > 0).float() == data.open_test().labels).float().mean() > 0.9

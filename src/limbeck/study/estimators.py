@@ -42,6 +42,11 @@ def build_estimator(plan: Teacher, data: Dataset) -> Any:
             f"teacher.estimator is for classifiers, but {data.name} is a text to continue. Choose "
             "a language model, such as teacher=gpt."
         )
+    if plan.folds is not None and plan.folds > len(data.train):
+        raise ConfigError(
+            f"teacher.folds={plan.folds} is more than the {len(data.train):,} training samples of "
+            f"{data.name}. Use 5 or 10."
+        )
     estimator = plan.estimator
     if not hasattr(estimator, "fit"):
         assert callable(estimator)
@@ -180,7 +185,8 @@ class _Fitting:
             labels = train.labels.numpy()
             if self.data.kind.outputs == "labels":
                 labels = labels.astype(int)
-            estimator.fit(features, labels[:, 0] if labels.shape[1:] == (1,) else labels)
+            is_single_value = self.data.kind.outputs == "values" and labels.shape[1] == 1
+            estimator.fit(features, labels[:, 0] if is_single_value else labels)
         except MemoryError:
             raise
         except Exception as error:  # libraries and their versions raise various errors

@@ -31,7 +31,7 @@ def test_a_column_that_is_there_for_one_class_alone():
     assert names_of(data) == ["date"]
     finding = examine_data(data)[0]
     assert finding.level == "warning"
-    assert "Column date predicts the label alone, 100 % of 100 in the val" in finding.text
+    assert "Column date predicts the label alone, 100 % of 100 rows" in finding.text
     assert "data.ignore=[date]" in finding.message
 
 
@@ -39,6 +39,13 @@ def test_a_column_that_is_there_for_one_class_alone():
 def test_categories_that_name_the_class(share):
     codes = np.where(DRAW.random(300) < share, 1 - LABELS, LABELS) + 2 * DRAW.integers(0, 2, 300)
     assert names_of(dataset(codes, LABELS, sizes=4)) == (["date"] if share < 0.1 else [])
+
+
+def test_a_small_validation_split_is_replaced_by_training_rows():
+    x = np.stack([DRAW.normal(size=300), LABELS], 1).astype(np.float32)
+    columns = TableColumns(("noise", "copy"), (None, None))
+    arrays = x[:250], LABELS[:250], x[250:], LABELS[250:]
+    assert names_of(Dataset.from_arrays(*arrays, val=20, columns=columns)) == ["copy"]
 
 
 def test_numbers_above_a_threshold():

@@ -95,6 +95,7 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
         return None
     highlighted = highlighted_arms(summary)
     styles = styles_of(summary)
+    has_level = False
     with figure_settings():
         figure = canvas(3.3 if highlighted is None else 4.1)
         grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -103,7 +104,7 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
             lines = {arm: panel.scale(values) for arm, values in curves.items()}
             _draw_curves(axes, lines, styles)
             if key == metric:
-                _draw_teacher_level(axes, rows, key)
+                has_level = _draw_teacher_level(axes, rows, key)
             axes.set_title(panel.title)
             axes.set_xlabel("epoch")
             _use_log_scale_if_wide(axes, lines)
@@ -112,14 +113,15 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
         title = drawings[metric].title.partition(",")[0]
         label = f"{title} and training loss per epoch, one line per arm"
         svg = to_svg(figure, "curves", label)
-    return ReportFigure("Training curves", svg, _caption(summary, drawings[metric].plural))
+    caption = _caption(summary, drawings[metric].plural, has_level)
+    return ReportFigure("Training curves", svg, caption)
 
 
-def _caption(summary: Summary, plural: str) -> str:
+def _caption(summary: Summary, plural: str, has_level: bool) -> str:
     sentences = ["One seed per arm."]
     if any(len(arm.seeds) > 1 for arm in summary.arms):
         sentences = ["Lines are means over seeds.", "Bands span the lowest to the highest seed."]
-    if summary.teacher is not None:
+    if has_level:
         sentences.append("The dashed line is the teacher.")
     sentences.append(
         f"{plural.capitalize()} are comparable between arms; training losses of different "
@@ -173,12 +175,12 @@ def _draw_curves(axes: Axes, lines: Curves, styles: Mapping[str, Style]) -> None
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
-def _draw_teacher_level(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str) -> None:
-    """Draw the teacher's value after its last epoch."""
+def _draw_teacher_level(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: str) -> bool:
+    """Draw the teacher's value after its last epoch; return whether there is one."""
     teacher_rows = [row for row in rows if row["stage"] == "teacher" and row["metric"] == metric]
     teacher_rows = [row for row in teacher_rows if math.isfinite(row["value"])]
     if not teacher_rows:
-        return
+        return False
     last = max(teacher_rows, key=lambda row: row["epoch"])
     level = PANELS[metric].scale(last["value"])
     axes.axhline(level, color=TEACHER, linestyle=(0, (4, 3)), linewidth=1.1)
@@ -195,6 +197,7 @@ def _draw_teacher_level(axes: Axes, rows: Sequence[Mapping[str, Any]], metric: s
         annotation_clip=True,
     )
     text.set_in_layout(False)  # a teacher without errors is infinitely far down on a log axis
+    return True
 
 
 def _use_log_scale_if_wide(axes: Axes, lines: Curves) -> None:

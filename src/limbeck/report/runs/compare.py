@@ -12,6 +12,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.evaluation.multiple_tests import correct_comparisons
 from limbeck.evaluation.pairing import ArmScores, compare_scores
 from limbeck.report.families import control_of, is_control, settings
+from limbeck.report.formats import plural
 from limbeck.report.runs.read import FinishedRun, read_runs
 from limbeck.report.runs.scores import read_scores
 from limbeck.run.comparison import Comparison
@@ -143,8 +144,13 @@ def _differences(first: FinishedRun, other: FinishedRun) -> list[str]:
 
 
 def _task(summary: Summary) -> str:
-    kind = "text" if summary.data.tokenizer is not None else "classification"
-    return f"{kind}, {summary.data.classes:,} {'tokens' if kind == 'text' else 'classes'}"
+    data = summary.data
+    if data.task == "regression":
+        return f"regression, {plural(data.classes, 'target')}"
+    if data.task == "multi_label":
+        return f"several labels, {data.classes:,} of them"
+    kind = "text" if data.tokenizer is not None else "classification"
+    return f"{kind}, {data.classes:,} {'tokens' if kind == 'text' else 'classes'}"
 
 
 def _short(digest: str | None) -> str:
