@@ -9,10 +9,11 @@ from limbeck.report.page import write_report
 OVERFLOW = """
 [...document.querySelectorAll("main, main *")]
   .filter((element) => !element.closest("svg, .unseen, thead"))
+  .filter((element) => getComputedStyle(element).overflowX !== "auto")
   .filter((element) => element.scrollWidth > element.clientWidth + 1 && element.clientWidth > 0)
   .map((element) => `${element.tagName}.${element.className}: ${element.textContent.slice(0, 60)}`)
 """
-"""The elements that are wider inside than outside."""
+"""The elements that are wider inside than outside, and do not scroll."""
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +53,18 @@ def test_no_page_is_wider_than_the_screen(tab, request, name):
         show(tab, page, width)
         assert tab.evaluate("document.scrollingElement.scrollWidth") <= width
         assert tab.evaluate(OVERFLOW) == [], f"at {width} pixels"
+
+
+def test_figures_can_be_read_on_a_phone(tab, full_run):
+    show(tab, write_report(full_run), 360)
+    heights = tab.evaluate(
+        '[...document.querySelectorAll(".card svg text")]'
+        ".map((text) => text.getBoundingClientRect().height).filter((height) => height > 0)"
+    )
+    assert len(heights) > 20
+    assert min(heights) >= 8
+    sign = 'getComputedStyle(document.querySelector("figure:has(.card) h3"), "::after").content'
+    assert "scroll" in tab.evaluate(sign)
 
 
 def test_figures_are_dark_on_a_dark_page(tab, full_run):

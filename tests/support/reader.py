@@ -98,6 +98,23 @@ def _customers(folder: Path) -> None:
     (folder / "new_customers.csv").write_text("\n".join(lines[:20]) + "\n")
 
 
+def _houses(folder: Path) -> None:
+    lines = ["area,rooms,street,price,rent"]
+    for n in range(120):
+        area, rooms = 30 + 7 * n % 90, 1 + n % 5
+        street = ("Elm", "Oak", "Ash")[n % 3]
+        lines.append(f"{area},{rooms},{street},{3 * area + 10 * rooms},{12 * area + n % 7}")
+    (folder / "houses.csv").write_text("\n".join(lines) + "\n")
+
+
+def _rows_with_labels(folder: Path) -> None:
+    lines = ["words,hour,channel,urgent,complaint"]
+    for n in range(120):
+        channel = ("mail", "phone", "letter")[n % 3]
+        lines.append(f"{n % 37},{n % 24},{channel},{int(n % 37 > 18)},{int(n % 24 > 11)}")
+    (folder / "rows.csv").write_text("\n".join(lines) + "\n")
+
+
 def _tables_of_images(folder: Path) -> None:
     if find_spec("pyarrow") is None:
         return
@@ -242,6 +259,8 @@ FILES = (
     (("how-to/csv.md",), _scans),
     (("how-to/csv.md",), _tables_of_images),
     (("README.md", "how-to/own-tables.md"), _customers),
+    (("how-to/regression.md",), _houses),
+    (("how-to/several-labels.md",), _rows_with_labels),
     (("how-to/csv.md",), _aptos),
     (
         ("README.md", "how-to/own-text.md", "how-to/teacher.md", "tutorials/language-model.md"),
