@@ -854,8 +854,6 @@ MAX_HEADER = 1 << 20
 DELIMITERS = (",", ";", "\t")
 MISSING_VALUES = ("", "nan", "-nan", "nat", "null", "<na>", "#n/a", "na", "n/a", "none", "?")
 """Cells without a number or a known category, in lower case."""
-MAX_CELL = 16 << 20
-"""Largest number of characters of a cell, which may be a long text."""
 MAX_FLOAT = float(np.finfo(np.float32).max)
 """Largest number of float32."""
 MAX_LISTED = 10
@@ -913,7 +911,6 @@ class CsvFile:
     @contextlib.contextmanager
     def open_text(self) -> Iterator[TextIO]:
         """Open the file as text, and turn errors of reading it into one message."""
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL))  # of the whole process
         try:
             with open_file(self.file) as stream:
                 encoding = _text_encoding(stream.peek(100)[:100])

@@ -47,11 +47,3 @@ def test_a_circle_of_links_is_no_table(tmp_path):
     (tmp_path / "loop.csv").symlink_to("loop.csv")
     with pytest.raises(DataError, match=r"loop.csv"):
         table(tmp_path / "loop.csv", label="y")
-
-
-def test_a_cell_may_hold_a_long_text(read):
-    rows = [
-        "note,x,y",
-        *(f"{'long' * 50_000 if n == 7 else 'short'},{n},{n % 2}" for n in range(60)),
-    ]
-    assert read(rows).columns.names == ("note", "x")
