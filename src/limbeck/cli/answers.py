@@ -41,6 +41,8 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the answers of a teacher."""
     from limbeck._base.progress import StageProgress
+    from limbeck.run.folder import RunFolder
+    from limbeck.run.manifest import read_manifest
     from limbeck.study.answer_export import write_answers
     from limbeck.teacher.answer_files.write import check_target
 
@@ -51,20 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
         count = write_answers(teacher, data, to, device=device, progress=StageProgress())
     else:
         count = _from_run(arguments, to)
-        overrides = _overrides_of(arguments.run)
+        overrides = read_manifest(RunFolder(arguments.run)).overrides or []
     say(f"{count:,} answers: {to}")
     words = ["limbeck", "run", f"teacher.answers={to}", *filter(_is_of_data, overrides)]
     say(f"learn from them: {shlex.join(words)}")
     return 0
-
-
-def _overrides_of(path: Path) -> list[str]:
-    """Return the settings in the command of a run; none if they are unknown."""
-    from limbeck.run.folder import RunFolder
-    from limbeck.run.manifest import read_manifest
-
-    overrides = read_manifest(RunFolder(path)).facts.get("overrides")
-    return list(map(str, overrides)) if isinstance(overrides, list | tuple) else []
 
 
 def _is_of_data(override: str) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import join_some
+from limbeck.data.precision import rounding
 from limbeck.losses.tasks import TASKS, Task
 
 MAX_CHANNELS = 4
@@ -49,10 +50,23 @@ def convert_arrays(
         )
     _check_layout(inputs, where)
     if is_float:
+        _warn_of_rounding(inputs, where)
         inputs = inputs.float()
     elif inputs.ndim == 3:
         inputs = inputs.unsqueeze(1)
     return inputs, labels
+
+
+def _warn_of_rounding(inputs: Tensor, where: str) -> None:
+    """Warn of features in float64 that float32 rounds until samples no longer differ."""
+    if inputs.ndim != 2 or inputs.dtype != torch.float64 or not len(inputs):
+        return
+    for number, text in enumerate(rounding(inputs)):
+        is_constant = bool((inputs[:, number] == inputs[0, number]).all())
+        if text and not is_constant:
+            warnings.warn(
+                f"{where}: column {number} of the inputs {text}.", LimbeckWarning, stacklevel=4
+            )
 
 
 def _as_classes(labels: Tensor, where: str) -> Tensor:

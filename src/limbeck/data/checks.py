@@ -1,5 +1,6 @@
 """Checks shared by datasets of images, text and arrays."""
 
+import itertools
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck._base.scope import refusal
+from limbeck.data.precision import rounding
 from limbeck.data.tables.columns import TableColumns
 from limbeck.losses.tasks import TASKS, Task
 
@@ -172,6 +174,45 @@ def _check_values(inputs: Tensor, labels: Tensor, targets: int, where: str) -> N
             f"or infinite, the first of which is sample {row}: {labels[row].tolist()}. Remove "
             "them, or fill in their targets."
         )
+
+
+def check_targets(labels: Tensor, names: Sequence[str], task: Task, where: str) -> None:
+    """Check that training samples differ in what is to be predicted.
+
+    Args:
+        labels: Labels of the training split.
+        names: Names of the targets or labels.
+        task: Kind of target.
+        where: Name of the dataset, for messages.
+
+    Raises:
+        DataError: If a target of a regression is constant, or if float32 rounds its differences
+            away.
+
+    Warns:
+        LimbeckWarning: If all samples have, or none has, one of several labels.
+    """
+    if task.has_classes:
+        return
+    is_constant = (labels == labels[0]).all(0).tolist()
+    if task.outputs == "labels":
+        for name in itertools.compress(names, is_constant):
+            warnings.warn(
+                f"{where}: {name} is the same in all training samples, so nothing can be "
+                "learned about it. Leave it out.",
+                LimbeckWarning,
+                stacklevel=4,
+            )
+        return
+    for name, constant, value in zip(names, is_constant, labels[0].tolist(), strict=True):
+        if constant:
+            raise DataError(
+                f"{where}: {name} is {value:g} in all training samples, so there is nothing "
+                "to predict. If the values differ, float32 has rounded them: subtract a constant."
+            )
+    for name, text in zip(names, rounding(labels), strict=True):
+        if text:
+            raise DataError(f"{where}: {name} {text}.")
 
 
 def _check_zero_or_one(labels: Tensor, where: str) -> None:

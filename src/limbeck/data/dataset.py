@@ -25,7 +25,7 @@ from limbeck.data.arrays import (
     warn_of_absent_classes,
     warn_of_copies,
 )
-from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples
+from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples, check_targets
 from limbeck.data.padding import check_texts
 from limbeck.data.randomness import random_order
 from limbeck.data.split import Split
@@ -120,6 +120,7 @@ class Dataset:
                 f"data.val={val!r} should be a whole number from 1 to {len(train) - 1}."
             )
         check_same_shape(train.inputs, test.inputs, name=name, part="test")
+        check_targets(train.labels, class_names, self.kind, name)
         order = random_order(len(train), check_seed("data.split_seed", split_seed))
         self.name = str(name)
         self.class_names = [str(class_name) for class_name in class_names]
@@ -186,6 +187,7 @@ class Dataset:
             if tokenizer is not None and task != "next_token":
                 check_texts(split.inputs, tokenizer, where=f"{name}, {part} split")
             check_same_shape(train.inputs, split.inputs, name=name, part=part)
+        check_targets(train.labels, class_names, TASKS[task], name)
         data = cls.__new__(cls)
         data.name = str(name)
         data.class_names = [str(class_name) for class_name in class_names]

@@ -18,7 +18,7 @@ DIMENSIONS = {"hint": (2, 3, 4), "cosine": (2, 3), "attention": (3, 4), "relatio
 PROJECTED = ("hint", "cosine")
 """Kinds of losses that compare layers feature by feature."""
 OUT_OF_REACH = -1e4
-"""Score of a token that is no token, whose softmax is 0."""
+"""Score of padding, whose softmax is 0."""
 
 FORMS = {
     2: "[B, features]",

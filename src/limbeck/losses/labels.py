@@ -59,9 +59,9 @@ def balanced_label_weights(labels: Tensor) -> list[float]:
         The number of samples without a label for each sample with it; 1 where there is no sample
         of one kind.
     """
-    known = labels[~labels.isnan().any(-1)]
-    applies = known.sum(0)
-    others = len(known) - applies
+    labelled = labels[~labels.isnan().any(-1)]
+    applies = labelled.sum(0)
+    others = len(labelled) - applies
     ratios = torch.where((applies > 0) & (others > 0), others / applies.clamp(min=1), 1.0)
     weights: list[float] = ratios.tolist()
     return weights

@@ -2,21 +2,20 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
-from limbeck._base.checks import check_count, check_counts
+from limbeck._base.checks import check_counts
 from limbeck.models.blocks import check_init
 from limbeck.models.mlp import check_probability
-from limbeck.models.text_inputs import check_texts, mask_of, masked_mean
+from limbeck.models.text_inputs import TextModel, mask_of, masked_mean
 from limbeck.models.token_embeddings import teacher_embeddings
 
 STD = 0.1
 """Standard deviation of initial embeddings."""
 
 
-class BagOfEmbeddings(nn.Module):
+class BagOfEmbeddings(TextModel):
     """A classifier of texts that ignores the order of the tokens.
 
     The embeddings of the tokens are averaged, and hidden layers and a linear layer follow (Iyyer et
@@ -53,22 +52,17 @@ class BagOfEmbeddings(nn.Module):
         init: str | None = None,
         teacher: nn.Module | None = None,
     ):
-        super().__init__()
-        check_texts("BagOfEmbeddings", shape, vocabulary, padding)
-        check_count("width", width)
         hidden = check_counts("hidden", hidden)
         check_probability("dropout", dropout)
-        self.arguments: dict[str, Any] = {
-            "shape": list(shape),
-            "classes": classes,
-            "vocabulary": vocabulary,
-            "padding": padding,
-            "width": width,
-            "hidden": hidden,
-            "dropout": dropout,
-        }
-        self.padding = padding
-        self.tokens = nn.Embedding(vocabulary, width)
+        super().__init__(
+            shape,
+            classes,
+            vocabulary=vocabulary,
+            padding=padding,
+            width=width,
+            hidden=hidden,
+            dropout=dropout,
+        )
         nn.init.normal_(self.tokens.weight, std=STD)
         if check_init(init):
             table = STD * teacher_embeddings(teacher, vocabulary, width)
@@ -85,10 +79,6 @@ class BagOfEmbeddings(nn.Module):
     def name(self) -> str:
         """Name with the widths, such as ``bag-128`` or ``bag-128-64``."""
         return "-".join(["bag", *map(str, (self.arguments["width"], *self.arguments["hidden"]))])
-
-    def extra_repr(self) -> str:
-        """Return the settings that cannot be seen in the weights."""
-        return f"padding={self.padding}"
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, classes]`` of token ids ``[B, l]`` (int32 or int64), ``l <= L``."""

@@ -1,7 +1,6 @@
 """A convolutional network for texts."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,10 +10,10 @@ from limbeck._base.checks import check_count, check_counts
 from limbeck._base.errors import ConfigError
 from limbeck.models.bag import STD
 from limbeck.models.mlp import check_probability
-from limbeck.models.text_inputs import check_texts, mask_of
+from limbeck.models.text_inputs import TextModel, mask_of
 
 
-class TextCNN(nn.Module):
+class TextCNN(TextModel):
     """A classifier of texts that looks for phrases of a few tokens (Kim 2014).
 
     Convolutions of several sizes slide over the embeddings of the tokens. The largest output of
@@ -46,26 +45,21 @@ class TextCNN(nn.Module):
         sizes: Sequence[int] = (2, 3, 4),
         dropout: float = 0.0,
     ):
-        super().__init__()
-        check_texts("TextCNN", shape, vocabulary, padding)
-        check_count("width", width)
         check_count("channels", channels)
         check_probability("dropout", dropout)
         sizes = check_counts("sizes", sizes)
         if not sizes or len(set(sizes)) < len(sizes):
             raise ConfigError(f"sizes={sizes} should list at least one number, each once.")
-        self.arguments: dict[str, Any] = {
-            "shape": list(shape),
-            "classes": classes,
-            "vocabulary": vocabulary,
-            "padding": padding,
-            "width": width,
-            "channels": channels,
-            "sizes": sizes,
-            "dropout": dropout,
-        }
-        self.padding = padding
-        self.tokens = nn.Embedding(vocabulary, width)
+        super().__init__(
+            shape,
+            classes,
+            vocabulary=vocabulary,
+            padding=padding,
+            width=width,
+            channels=channels,
+            sizes=sizes,
+            dropout=dropout,
+        )
         nn.init.normal_(self.tokens.weight, std=STD)
         self.convolutions = nn.ModuleList([nn.Conv1d(width, channels, size) for size in sizes])
         self.dropout = nn.Dropout(dropout)
@@ -76,10 +70,6 @@ class TextCNN(nn.Module):
         """Name with the number of channels and the sizes, such as ``text-cnn-128x2-3-4``."""
         sizes = "-".join(map(str, self.arguments["sizes"]))
         return f"text-cnn-{self.arguments['channels']}x{sizes}"
-
-    def extra_repr(self) -> str:
-        """Return the settings that cannot be seen in the weights."""
-        return f"padding={self.padding}"
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, classes]`` of token ids ``[B, l]`` (int32 or int64), ``l <= L``."""

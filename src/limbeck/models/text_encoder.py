@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.models.blocks import check_init, start_from
 from limbeck.models.gpt import check_length
 from limbeck.models.mlp import check_probability
-from limbeck.models.text_inputs import check_texts, mask_of, masked_mean
+from limbeck.models.text_inputs import TextModel, mask_of, masked_mean
 
 STD = 0.02
 """Standard deviation of initial embeddings (Devlin et al. 2019)."""
@@ -73,7 +72,7 @@ class EncoderBlock(nn.Module):
         return x + self.dropout(self.down(F.gelu(self.up(self.norm2(x)))))
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(TextModel):
     """A classifier of texts: a transformer encoder (Vaswani et al. 2017) like a small BERT.
 
     Position embeddings are learned, and norms come before attention and MLP. The mean of the
@@ -111,9 +110,6 @@ class TextEncoder(nn.Module):
         init: str | None = None,
         teacher: nn.Module | None = None,
     ):
-        super().__init__()
-        check_texts("TextEncoder", shape, vocabulary, padding)
-        check_count("width", width)
         check_count("layers", layers)
         check_count("heads", heads)
         if width % heads:
@@ -121,18 +117,16 @@ class TextEncoder(nn.Module):
                 f"width={width} should be a multiple of heads={heads}, which share it evenly."
             )
         check_probability("dropout", dropout)
-        self.arguments: dict[str, Any] = {
-            "shape": list(shape),
-            "classes": classes,
-            "vocabulary": vocabulary,
-            "padding": padding,
-            "width": width,
-            "layers": layers,
-            "heads": heads,
-            "dropout": dropout,
-        }
-        self.padding = padding
-        self.tokens = nn.Embedding(vocabulary, width)
+        super().__init__(
+            shape,
+            classes,
+            vocabulary=vocabulary,
+            padding=padding,
+            width=width,
+            layers=layers,
+            heads=heads,
+            dropout=dropout,
+        )
         self.positions = nn.Embedding(shape[0], width)
         self.dropout = FeatureDropout(dropout)
         self.blocks = nn.ModuleList([EncoderBlock(width, heads, dropout) for _ in range(layers)])
@@ -147,10 +141,6 @@ class TextEncoder(nn.Module):
     def name(self) -> str:
         """Name with layers and width, such as ``encoder-2x128``."""
         return f"encoder-{self.arguments['layers']}x{self.arguments['width']}"
-
-    def extra_repr(self) -> str:
-        """Return the settings that cannot be seen in the weights."""
-        return f"padding={self.padding}"
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, classes]`` of token ids ``[B, l]`` (int32 or int64), ``l <= L``.

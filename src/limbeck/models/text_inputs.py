@@ -1,11 +1,61 @@
 """Texts as inputs of a model: token ids that are padded at their end."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError
+
+
+class TextModel(nn.Module):
+    """Base of models that classify texts: their settings and token embeddings.
+
+    Args:
+        shape: Shape of one input, ``(L,)``: the largest number of tokens of a text.
+        classes: Number of classes.
+        vocabulary: Number of token ids, with that of the padding.
+        padding: Id of the padding at the end of texts.
+        width: Number D of features of a token.
+        settings: Further arguments of the model, with which it is rebuilt.
+
+    Attributes:
+        arguments: All arguments with which the model is rebuilt.
+        padding: Id of the padding.
+        tokens: Embeddings of the tokens.
+
+    Raises:
+        ConfigError: If the inputs are not texts, or if a number is out of range.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        classes: int,
+        *,
+        vocabulary: int,
+        padding: int,
+        width: int,
+        **settings: Any,
+    ):
+        super().__init__()
+        check_texts(type(self).__name__, shape, vocabulary, padding)
+        check_count("width", width)
+        self.arguments: dict[str, Any] = {
+            "shape": list(shape),
+            "classes": classes,
+            "vocabulary": vocabulary,
+            "padding": padding,
+            "width": width,
+            **settings,
+        }
+        self.padding = padding
+        self.tokens = nn.Embedding(vocabulary, width)
+
+    def extra_repr(self) -> str:
+        """Return the settings that cannot be seen in the weights."""
+        return f"padding={self.padding}"
 
 
 def check_texts(name: str, shape: Sequence[int], vocabulary: int, padding: int) -> None:

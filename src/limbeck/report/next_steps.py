@@ -178,8 +178,7 @@ def _command(
 ) -> str:
     """The command of the run with other settings, into a new folder; empty if it is unknown."""
     facts = manifest.facts
-    overrides = facts.get("overrides")
-    if facts.get("verb") not in ("run", "distill") or not isinstance(overrides, list | tuple):
+    if facts.get("verb") not in ("run", "distill") or manifest.overrides is None:
         return ""
     words = ["limbeck", str(facts["verb"])]
     if sweep or _is_sweep(manifest):
@@ -187,7 +186,7 @@ def _command(
     if facts.get("config_dir"):
         words += ["--config-dir", str(facts["config_dir"])]
     dropped = {"out", "overwrite", *without}
-    for override in map(str, overrides):
+    for override in manifest.overrides:
         if override.lstrip("+~").partition("=")[0] not in dropped:
             words.append(override)
     return shlex.join([*words, *extra])

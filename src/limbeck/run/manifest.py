@@ -117,6 +117,12 @@ class Manifest:
     error: str | None = optional()
 
     @property
+    def overrides(self) -> list[str] | None:
+        """Settings in the command of the run; None if they are unknown."""
+        words = self.facts.get("overrides")
+        return list(map(str, words)) if isinstance(words, list | tuple) else None
+
+    @property
     def final_state(self) -> State:
         """``incomplete`` if students ran out of memory, which a resumed run trains again."""
         is_incomplete = any(map(is_out_of_memory, self.failed.values()))

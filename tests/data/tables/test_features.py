@@ -21,7 +21,7 @@ def test_numbers_that_float32_would_make_equal(read, offset):
     rows = ["t,x,y", *(f"{offset + n:.0f},{n},{n % 2}" for n in range(80))]
     with pytest.warns(LimbeckWarning, match=r"column t has values around .* differences between"):
         read(rows)
-    with pytest.raises(DataError, match=r"column t has values around .* are lost. Subtract"):
+    with pytest.raises(DataError, match=r": t .* [Ss]ubtract a constant"):
         read(rows, label="t", task="regression")
 
 
@@ -33,7 +33,7 @@ def test_large_numbers_that_differ_enough_are_no_warning(read, recwarn):
 
 def test_constant_values_to_predict(read):
     rows = ["x,y,z", *(f"{n},3,{n % 2}" for n in range(60))]
-    with pytest.raises(DataError, match="column y has 3 in all rows"):
+    with pytest.raises(DataError, match=": y is 3 in all training samples"):
         read(rows, task="regression", ignore=["z"])
 
 

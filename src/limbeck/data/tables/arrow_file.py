@@ -9,9 +9,7 @@ from limbeck._base.bundle_runtime import open_file
 from limbeck.data.tables.parquet import (
     MAX_COLUMN_BYTES,
     ROWS_AT_ONCE,
-    as_text,
-    check_text,
-    described_classes,
+    BinaryTable,
     explain_errors,
     import_pyarrow,
 )
@@ -20,59 +18,26 @@ MAX_RATIO = 200
 """Largest ratio of the content to the size of its file, if the file is compressed."""
 
 
-class ArrowTable:
+class ArrowTable(BinaryTable):
     """An Arrow file as a table of texts.
 
     Args:
         file: Path of the file.
-
-    Attributes:
-        file: Path of the file.
-        columns: Names of the columns.
-        class_names: Names of the classes in columns of their numbers, by column.
-        unit: Word for a row in messages.
-        decimal: Decimal separator of numbers.
 
     Raises:
         DataError: If it is damaged, or not such a file.
         ResourceError: If pyarrow is not installed.
     """
 
-    unit = "row"
-    decimal = "."
-
     def __init__(self, file: Path):
-        self.file = file
         with explain_errors(file):
             size = os.stat(file).st_size
             self._content = read_arrow(file, min(MAX_COLUMN_BYTES, MAX_RATIO * max(size, 1 << 20)))
-        self.columns: list[str] = list(self._content.schema.names)
-        self.class_names = described_classes(self._content.schema)
+        super().__init__(file, self._content.schema)
 
-    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """Yield the number of each row, from 1, and its values in some columns as texts.
-
-        Rows without any value in these columns are left out.
-
-        Args:
-            names: Names of columns that exist.
-
-        Raises:
-            DataError: If a column contains no texts or numbers, or if the file is damaged.
-        """
-        for name in names:
-            check_text(self.file, self._content.schema.field(name))
-        number = 0
-        with explain_errors(self.file):
-            content = self._content.select(list(dict.fromkeys(names)))
-            for batch in content.to_batches(ROWS_AT_ONCE):
-                batch.validate(full=True)
-                columns = [batch.column(name).to_pylist() for name in names]
-                for values in zip(*columns, strict=True):
-                    number += 1
-                    texts = tuple([as_text(value) for value in values])
-                    if any(texts):
-                        yield number, texts
+    def batches(self, names: Sequence[str]) -> Iterator[Any]:
+        """See :meth:`BinaryTable.batches`."""
+        yield from self._content.select(names).to_batches(ROWS_AT_ONCE)
 
 
 def read_arrow(file: Path, max_bytes: int) -> Any:

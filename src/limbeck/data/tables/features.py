@@ -10,9 +10,10 @@ from torch import Tensor
 
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import join_some
+from limbeck.data.precision import rounding
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.tables.rows import TableRows
-from limbeck.data.tables.values import ColumnValues, rounding_step
+from limbeck.data.tables.values import ColumnValues
 
 MIN_ROW_NUMBERS = 20
 """Smallest number of rows in which whole numbers one after the other are no chance."""
@@ -111,13 +112,9 @@ def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) 
 
 def _warn_of_rounding(where: Path, column: ColumnValues, values: np.ndarray) -> None:
     """Warn of numbers so large that float32 rounds away the differences between rows."""
-    step = rounding_step(values)
-    if step and len(column.texts) != 1:  # a single text is a constant
-        _warn(
-            f"{where}: column {column.name} has values around {np.nanmean(values):.6g}, which "
-            f"float32 rounds to steps of {step:g}, so differences between rows are lost. Subtract "
-            "a constant from the column, such as its smallest value."
-        )
+    [text] = rounding(torch.from_numpy(values)[:, None])
+    if text and len(column.texts) != 1:  # a single text is a constant
+        _warn(f"{where}: column {column.name} {text}.")
 
 
 def _warn_of_row_numbers(where: Path, name: str, values: np.ndarray) -> None:

@@ -4,6 +4,7 @@ Only the columns that are used are read. pyarrow checks offsets and lengths of u
 it is asked to, so every column is validated before its values are used.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,11 +59,12 @@ def explain_errors(file: Path) -> Iterator[None]:
         raise DataError(f"{file} cannot be read ({str(error)[:200]}).") from None
 
 
-class ParquetTable:
-    """A Parquet file as a table of texts.
+class BinaryTable(ABC):
+    """A file of typed columns as a table of texts.
 
     Args:
         file: Path of the file.
+        schema: Description of the columns by pyarrow.
 
     Attributes:
         file: Path of the file.
@@ -70,21 +72,24 @@ class ParquetTable:
         class_names: Names of the classes in columns of their numbers, by column.
         unit: Word for a row in messages.
         decimal: Decimal separator of numbers.
-
-    Raises:
-        DataError: If it is damaged, or not such a file.
-        ResourceError: If pyarrow is not installed.
     """
 
     unit = "row"
     decimal = "."
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, schema: Any):
         self.file = file
-        with explain_errors(file), open_file(file) as stream:
-            self._schema = import_pyarrow().parquet.ParquetFile(stream).schema_arrow
-        self.columns: list[str] = list(self._schema.names)
-        self.class_names = described_classes(self._schema)
+        self._schema = schema
+        self.columns: list[str] = list(schema.names)
+        self.class_names = described_classes(schema)
+
+    @abstractmethod
+    def batches(self, names: Sequence[str]) -> Iterator[Any]:
+        """Yield pyarrow's ``RecordBatch`` of some columns, at most 16,384 rows at a time.
+
+        Raises:
+            DataError: If the file is damaged or too large.
+        """
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield the number of each row, from 1, and its values in some columns as texts.
@@ -95,28 +100,45 @@ class ParquetTable:
             names: Names of columns that exist.
 
         Raises:
-            DataError: If a column contains no texts or numbers, or if the file is too large.
+            DataError: If a column contains no texts or numbers, or if the file is damaged or too
+                large.
         """
         for name in names:
             check_text(self.file, self._schema.field(name))
         number = 0
-        for part in self._parts(names):
-            for values in zip(*part, strict=True):
-                number += 1
-                if any(values):
-                    yield number, values
+        with explain_errors(self.file):
+            for batch in self.batches(list(dict.fromkeys(names))):
+                batch.validate(full=True)
+                columns = [batch.column(name).to_pylist() for name in names]
+                for values in zip(*columns, strict=True):
+                    number += 1
+                    texts = tuple([as_text(value) for value in values])
+                    if any(texts):
+                        yield number, texts
 
-    def _parts(self, names: Sequence[str]) -> Iterator[list[list[str]]]:
-        """Yield the texts of some columns, a part of the rows at a time."""
-        with explain_errors(self.file), open_file(self.file) as stream:
+
+class ParquetTable(BinaryTable):
+    """A Parquet file as a table of texts.
+
+    Args:
+        file: Path of the file.
+
+    Raises:
+        DataError: If it is damaged, or not such a file.
+        ResourceError: If pyarrow is not installed.
+    """
+
+    def __init__(self, file: Path):
+        with explain_errors(file), open_file(file) as stream:
+            schema = import_pyarrow().parquet.ParquetFile(stream).schema_arrow
+        super().__init__(file, schema)
+
+    def batches(self, names: Sequence[str]) -> Iterator[Any]:
+        """See :meth:`BinaryTable.batches`."""
+        with open_file(self.file) as stream:
             table = import_pyarrow().parquet.ParquetFile(stream)
             check_size(self.file, table.metadata, names)
-            unique = list(dict.fromkeys(names))
-            for batch in table.iter_batches(ROWS_AT_ONCE, columns=unique):
-                batch.validate(full=True)
-                yield [
-                    [as_text(value) for value in batch.column(name).to_pylist()] for name in names
-                ]
+            yield from table.iter_batches(ROWS_AT_ONCE, columns=names)
 
 
 def as_text(value: Any) -> str:

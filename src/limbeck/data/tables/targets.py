@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +10,6 @@ from limbeck._base.errors import ConfigError, DataError
 from limbeck.data.checks import join_some
 from limbeck.data.tables.labels import LabelColumn, number_labels
 from limbeck.data.tables.rows import TableRows
-from limbeck.data.tables.values import rounding_step
 from limbeck.losses.tasks import TASKS
 
 TRUTH_VALUES = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
@@ -40,8 +38,6 @@ def read_targets(
             raise ConfigError(f"data.class_names is for classes, but data.task={task}.")
         words = TRUTH_VALUES if task == "multi_label" else {}
         values = [_values(column, rows.decimal, words) for column in rows.labels]
-        for column, column_values in zip(rows.labels, values, strict=True):
-            _check_differences(column, column_values, task)
         return torch.tensor(values).T.contiguous(), [column.name for column in rows.labels]
     if len(rows.labels) > 1:
         raise ConfigError(
@@ -71,17 +67,3 @@ def _values(column: LabelColumn, decimal: str, words: Mapping[str, float]) -> li
             f"expected: {join_some(faults)}."
         )
     return values
-
-
-def _check_differences(column: LabelColumn, values: Sequence[float], task: str) -> None:
-    """Check that a column to predict has different values, also in float32."""
-    where = f"{column.table}: column {column.name}"
-    if len(set(values)) == 1:
-        raise DataError(f"{where} has {values[0]:g} in all rows, so there is nothing to predict.")
-    step = rounding_step(np.array(values)) if task == "regression" else 0.0
-    if step:
-        raise DataError(
-            f"{where} has values around {np.mean(values):.6g}, which float32 rounds to steps of "
-            f"{step:g}, so differences between rows are lost. Subtract a constant from the column, "
-            "such as its smallest value."
-        )

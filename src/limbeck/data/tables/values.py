@@ -17,8 +17,6 @@ MAX_CATEGORIES = 1000
 """Largest number of categories of a column."""
 MAX_TEXTS = 10_000
 """Number of different texts of a column from which on all of them have to be numbers."""
-MIN_STEPS = 1000
-"""Smallest standard deviation of numbers, in steps of float32, that loses nothing by rounding."""
 MAX_EXAMPLES = 3
 """Largest number of texts that a message names."""
 
@@ -190,19 +188,6 @@ def parse_number(text: str, decimal: str) -> float:
     except ValueError:
         return number_in(text, decimal)
     return number if abs(number) < 1e38 and "_" not in text else number_in(text, decimal)
-
-
-def rounding_step(values: np.ndarray) -> float:
-    """Return the step to which float32 rounds numbers, if it matters for their differences; or 0.
-
-    Args:
-        values: Numbers ``[N]``; NaN for missing ones.
-    """
-    exact = values[~np.isnan(values)].astype(np.float64)
-    if not len(exact):
-        return 0.0
-    step = float(np.spacing(np.float32(np.abs(exact).max())))
-    return step if exact.std() < MIN_STEPS * step else 0.0
 
 
 def _category_forms(texts: Sequence[str]) -> list[str]:
