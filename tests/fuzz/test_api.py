@@ -40,7 +40,10 @@ OBJECTS = st.one_of(
         ],
     ),
     settings_of(Feature, ["kind", "student", "teacher", "weight"]),
-    settings_of(limbeck.Optimizer, ["name", "lr", "weight_decay", "momentum", "schedule"]),
+    settings_of(
+        limbeck.Optimizer,
+        ["name", "lr", "weight_decay", "momentum", "schedule", "averaging", "ema_decay"],
+    ),
     settings_of(limbeck.Schedule, ["epochs", "batch_size", "optimizer"]),
     settings_of(limbeck.StoreSettings, ["kind", "dtype", "k", "samples", "folder"]),
     settings_of(limbeck.RunOptions, ["out", "resume", "overwrite", "quick", "loggers", "trainer"]),

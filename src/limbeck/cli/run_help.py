@@ -23,6 +23,7 @@ main settings:
   optimizer.lr=0.001               learning rate
   optimizer.weight_decay=0.0001    weight decay
   optimizer.schedule=one_cycle     constant, cosine or one_cycle
+  optimizer.averaging=ema          ema or swa: train with averaged weights
   objective.temperature=4          temperature of the soft targets
   objective.soft_weight=0.9        weight of the loss on the teacher's answers
   objective.hard_weight=0.1        weight of the loss on labels

@@ -89,6 +89,8 @@ def optimizer(settings: Mapping[str, Any]) -> str:
         parts.append(f"weight_decay {settings['weight_decay']:g}")
     if settings.get("schedule"):
         parts.append(str(settings["schedule"]))
+    if settings.get("averaging"):
+        parts.append(f"averaging {settings['averaging']}")
     return _joined(parts)
 
 

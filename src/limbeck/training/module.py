@@ -7,7 +7,7 @@ import lightning as L
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from limbeck._base.errors import DivergedError
+from limbeck._base.errors import ConfigError, DivergedError
 from limbeck.data.batch_forms import BatchNames, Key, Names
 from limbeck.data.inputs import Inputs, ModelInputs
 from limbeck.data.loaders import find_fault
@@ -112,9 +112,14 @@ class DistillationModule(L.LightningModule):
         """Create the optimizer and its schedule.
 
         Raises:
-            ConfigError: If the precision does not suit a cohort, or the optimizer has none of the
-                student's parameters.
+            ConfigError: If the precision does not suit a cohort, the optimizer has none of the
+                student's parameters, or its settings ask for an average of the weights.
         """
+        if getattr(self.task.optimizer, "averaging", None) is not None:
+            raise ConfigError(
+                "optimizer.averaging is for limbeck's own loop. With your own Trainer, pass it "
+                "Lightning's callback: Trainer(callbacks=[EMAWeightAveraging()])."
+            )
         check_loss_scale(self.cohort.students, self.trainer.precision_plugin)
         optimizer, scheduler = build_optimizer(
             self.task.optimizer,

@@ -20,6 +20,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
 }
 SCHEDULES = ("constant", "one_cycle", "cosine", "linear")
+AVERAGES = ("ema", "swa")
 WARM_UP = 0.1
 """Share of the steps in which the learning rate of ``linear`` rises."""
 FUSED_ON = ("cpu", "cuda")
@@ -38,6 +39,11 @@ class Optimizer:
         schedule: ``constant``, ``one_cycle`` (Smith and Topin 2018), ``cosine``, or ``linear``: a
             rise in the first tenth of the steps and a fall to 0, with which encoders are fine-tuned
             (Devlin et al. 2019). Each goes over the whole training.
+        averaging: Average of the weights over the steps, which takes the place of the last weights
+            in validation and at the end: ``ema``, the exponential moving average; ``swa``, the mean
+            over the last quarter of the steps (Izmailov et al. 2018); None for no average.
+        ema_decay: Decay of ``ema`` in each step. After n steps it is at most
+            ``(1 + n) / (10 + n)``, so that a short training forgets its first steps, too.
 
     Raises:
         ConfigError: If a value is out of range.
@@ -48,12 +54,20 @@ class Optimizer:
     weight_decay: float = 0.0
     momentum: float = 0.9
     schedule: str = "constant"
+    averaging: str | None = None
+    ema_decay: float = 0.999
 
     def __post_init__(self) -> None:
         self._check_choice("name", OPTIMIZERS)
         self._check_choice("schedule", SCHEDULES)
-        for name in ("lr", "weight_decay", "momentum"):
+        if self.averaging is not None:
+            self._check_choice("averaging", AVERAGES)
+        for name in ("lr", "weight_decay", "momentum", "ema_decay"):
             self._check_number(name)
+        if self.ema_decay >= 1:
+            raise ConfigError(
+                f"optimizer.ema_decay={self.ema_decay!r} should be below 1; 0.999 is usual."
+            )
         if self.lr == 0:
             raise ConfigError("optimizer.lr=0 learns nothing; 1e-3 is usual for adam.")
 

@@ -224,6 +224,8 @@ def _training_key(base: Settings, arm: Settings, views: Callable[[str], Any]) ->
         transfer.pop("seed", None)
     if settings["optimizer"].get("name") != "sgd":
         settings["optimizer"].pop("momentum", None)
+    if settings["optimizer"].get("averaging") != "ema":
+        settings["optimizer"].pop("ema_decay", None)
     return _freeze({**settings, "epochs": arm.get("epochs")})
 
 

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from limbeck._base.errors import ConfigError
 from limbeck._base.progress import Advance
 from limbeck.data.batches import Batch
+from limbeck.training.averaging import average_of, with_average
 from limbeck.training.cohort.checkpoint import Checkpoints, Position
 from limbeck.training.epochs import count_batches, count_steps, read_epoch
 from limbeck.training.fabric import (
@@ -99,7 +100,10 @@ def train_epochs(
         steps=lambda: count_steps(epoch_length, options),
         fused=can_fuse(fabric),
     )
-    parts = {"optimizer": optimizer, "precision": fabric.strategy.precision}
+    average = average_of(task.cohort, task.optimizer, count_steps(epoch_length, options))
+    parts: dict[str, Any] = {"optimizer": optimizer, "precision": fabric.strategy.precision}
+    if average is not None:
+        parts["average"] = average
     if scheduler is not None:
         parts["scheduler"] = scheduler
     saver = Checkpoints(checkpoints, fabric, task, parts)
@@ -142,6 +146,8 @@ def train_epochs(
             if scheduler is not None:
                 scheduler.step()
             task.cohort.bound_norms()
+            if average is not None:
+                average.update()
             step += 1
 
             if step >= options.step_limit:
@@ -157,7 +163,8 @@ def train_epochs(
             raise no_batch_error(epoch, task)
         task.begin_validation()
         if val_batches is not None and (epoch + 1) % options.check_val_every_n_epoch == 0:
-            validate(task, val_batches, val_length, fabric)
+            with with_average(average):
+                validate(task, val_batches, val_length, fabric)
 
         val_scalars = task.val_scalars(lambda values: sum_over_processes(values, fabric))
         train_scalars = task.train_scalars(lambda values: sum_over_processes(values, fabric), epoch)
@@ -168,6 +175,8 @@ def train_epochs(
         if saver.is_due_after(epoch + 1, epochs):
             saver.save(Position(epoch + 1, 0, step))
         advance(epoch + 1, note=_note(val_scalars, task))
+    if average is not None:
+        average.apply()
     return step
 
 
