@@ -10,6 +10,10 @@ from torch import nn
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.models import MLP, Regressor, load_model, save_model
+from limbeck.models.bag import BagOfEmbeddings
+from limbeck.models.protocols import CustomFiles
+from limbeck.models.text_cnn import TextCNN
+from limbeck.models.text_encoder import TextEncoder
 from limbeck.study.arms import build
 from limbeck.training.cohort.layers import stacked_forward
 from limbeck.training.cohort.stack import Cohort
@@ -39,6 +43,41 @@ def test_it_is_rebuilt_from_its_files(tmp_path):
     x = data.val.inputs
     assert torch.equal(loaded(x), model(x))
     assert json.loads((tmp_path / "model.json").read_text())["builder"] == "regressor"
+
+
+@pytest.mark.parametrize("builder", [BagOfEmbeddings, TextCNN, TextEncoder])
+def test_networks_for_texts_are_rebuilt_too(tmp_path, builder):
+    net = builder((6,), 2, vocabulary=11, padding=0)
+    model = Regressor(net, [3.0, -1.0], [2.0, 5.0]).eval()
+    save_model(model, tmp_path, class_names=["a", "b"])
+    ids = torch.tensor([[4, 5, 10, 0, 0, 0], [1, 2, 3, 4, 5, 6]])
+    assert torch.equal(load_model(tmp_path).model(ids), model(ids))
+
+
+def test_sizes_of_networks_for_texts_inside_are_checked(tmp_path):
+    net = TextEncoder((6,), 1, vocabulary=11, padding=0)
+    save_model(Regressor(net, [3.0], [2.0]), tmp_path, class_names=["a"])
+    file = tmp_path / "model.json"
+    content = json.loads(file.read_text())
+    content["arguments"]["net"]["arguments"]["layers"] = 10**6
+    file.write_text(json.dumps(content))
+    with pytest.raises(UntrustedFileError, match="layers 1000000 in a file of"):
+        load_model(tmp_path)
+
+
+def test_models_with_files_of_their_own_are_refused():
+    class Own(nn.Module, CustomFiles):
+        def save(self, folder):
+            raise NotImplementedError
+
+        def load_weights(self, weights):
+            raise NotImplementedError
+
+        def extra_facts(self):
+            raise NotImplementedError
+
+    with pytest.raises(ConfigError, match="Own predicts classes and labels, not values"):
+        Regressor(Own(), [0.0], [1.0])
 
 
 def test_a_regressor_in_a_regressor_is_refused(tmp_path):

@@ -84,8 +84,11 @@ def _scans(folder: Path) -> None:
     _pictures(folder / "scans" / "images", 45)
     findings = ("normal", "benign", "malignant")
     splits = ("train", "train", "train", "val", "test")
-    rows = [f"{number},{findings[number % 3]},{splits[number % 5]}" for number in range(45)]
-    (folder / "scans" / "train.csv").write_text("\n".join(["id,finding,split", *rows]) + "\n")
+    rows = ["id,finding,split,patient,age,signs"]
+    for n in range(45):
+        signs = ";".join([*["haze"] * (n % 2), *["node"] * (n % 3 == 0)])
+        rows.append(f"{n},{findings[n % 3]},{splits[n % 5]},p{n // 2},{40 + n},{signs}")
+    (folder / "scans" / "train.csv").write_text("\n".join(rows) + "\n")
 
 
 def _customers(folder: Path) -> None:
@@ -113,6 +116,10 @@ def _rows_with_labels(folder: Path) -> None:
         channel = ("mail", "phone", "letter")[n % 3]
         lines.append(f"{n % 37},{n % 24},{channel},{int(n % 37 > 18)},{int(n % 24 > 11)}")
     (folder / "rows.csv").write_text("\n".join(lines) + "\n")
+    mails = []
+    for n, (text, label) in enumerate(make_reviews(120)):
+        mails.append((text, ";".join([label, *["long"] * (n % 2)])))
+    write_csv(folder / "mails.csv", mails, header=("text", "topics"))
 
 
 def _tables_of_images(folder: Path) -> None:
@@ -253,7 +260,7 @@ FILES = (
     (MNIST_PAGES, _mnist),
     (("how-to/library-models.md", "how-to/settings.md"), _cifar),
     (("README.md", "how-to/own-images.md", "how-to/teacher.md"), _photos),
-    (("README.md", "how-to/own-texts.md", "how-to/teacher.md"), _reviews),
+    (("README.md", "how-to/own-texts.md", "how-to/regression.md", "how-to/teacher.md"), _reviews),
     (("how-to/own-texts.md", "how-to/teacher.md"), _bert),
     (("how-to/transfer-sets.md",), _letters),
     (("how-to/csv.md",), _scans),

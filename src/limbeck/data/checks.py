@@ -196,10 +196,12 @@ def check_targets(labels: Tensor, names: Sequence[str], task: Task, where: str) 
         return
     is_constant = (labels == labels[0]).all(0).tolist()
     if task.outputs == "labels":
-        for name in itertools.compress(names, is_constant):
+        if any(is_constant):
+            constant = list(itertools.compress(names, is_constant))
+            verb = "is" if len(constant) == 1 else "are"
             warnings.warn(
-                f"{where}: {name} is the same in all training samples, so nothing can be "
-                "learned about it. Leave it out.",
+                f"{where}: {join_some(constant)} {verb} the same in all training samples, so "
+                "nothing can be learned about it. Leave it out.",
                 LimbeckWarning,
                 stacklevel=4,
             )

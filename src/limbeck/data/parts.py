@@ -10,6 +10,7 @@ from torch import Tensor
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import SplitShares, join_some
 from limbeck.data.dataset import Split
+from limbeck.losses.tasks import Task
 
 TEST, VAL, TRAIN = range(3)
 PARTS = {"test": TEST, "val": VAL, "train": TRAIN}
@@ -117,14 +118,15 @@ def number_groups(groups: Sequence[str], parts: Sequence[int], where: Path) -> T
     return torch.tensor([numbers[group] for group in groups])
 
 
-def check_classes(
-    splits: Mapping[str, Split], class_names: Sequence[str], where: Path, unit: str
+def check_labels(
+    splits: Mapping[str, Split], names: Sequence[str], kind: Task, where: Path, unit: str
 ) -> None:
-    """Check that training has every class of the other splits, and the test every class.
+    """Check that training has every class of the other splits, and the test every class or label.
 
     Args:
         splits: Splits by name.
-        class_names: Names of the classes, in the order of the labels.
+        names: Names of the classes, labels or values.
+        kind: Kind of target.
         where: Folder or table, for messages.
         unit: Word for samples, such as ``images``.
 
@@ -132,8 +134,33 @@ def check_classes(
         DataError: If training lacks a class.
 
     Warns:
-        LimbeckWarning: If the test lacks a class.
+        LimbeckWarning: If the test lacks a class or a label.
     """
+    if kind.has_classes:
+        _check_classes(splits, names, where, unit)
+    elif kind.outputs == "labels":
+        has_label = (splits["test"].labels > 0).any(0).tolist()
+        _warn_of_untested(
+            [name for name, is_there in zip(names, has_label, strict=True) if not is_there],
+            where,
+            unit,
+            "label",
+        )
+
+
+def _warn_of_untested(names: Sequence[str], where: Path, unit: str, noun: str) -> None:
+    if names:
+        warnings.warn(
+            f"{where}: the test split has no {unit} of {join_some(names)}, so the results do not "
+            f"cover every {noun}.",
+            LimbeckWarning,
+            stacklevel=4,
+        )
+
+
+def _check_classes(
+    splits: Mapping[str, Split], class_names: Sequence[str], where: Path, unit: str
+) -> None:
     train_labels = set(splits["train"].labels.tolist())
     for part in ("val", "test"):
         missing = sorted(set(splits[part].labels.tolist()) - train_labels)
@@ -144,11 +171,4 @@ def check_classes(
                 "of each class, or change data.split_seed."
             )
     untested = sorted(train_labels - set(splits["test"].labels.tolist()))
-    if untested:
-        names = ", ".join(class_names[label] for label in untested)
-        warnings.warn(
-            f"{where}: the test split has no {unit} of {names}, so the results do not cover "
-            "every class.",
-            LimbeckWarning,
-            stacklevel=2,
-        )
+    _warn_of_untested([class_names[label] for label in untested], where, unit, "class")

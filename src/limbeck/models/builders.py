@@ -18,6 +18,7 @@ class Builder:
             not in the file, and may allocate memory when it is built.
         reads_tokens: Whether inputs are token ids.
         inner: Name of the argument that describes a network inside; None for other models.
+        has_own_files: Whether it is saved in the format of another library.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Builder:
     from_library: bool = False
     reads_tokens: bool = False
     inner: str | None = None
+    has_own_files: bool = False
 
     @property
     def class_name(self) -> str:
@@ -49,11 +51,17 @@ _ENTRIES = (
     Builder("text_cnn", "limbeck.models.text_cnn.TextCNN", reads_tokens=True),
     Builder("encoder", "limbeck.models.text_encoder.TextEncoder", reads_tokens=True),
     Builder("gpt", "limbeck.models.gpt.GPT", reads_tokens=True),
-    Builder("huggingface", "limbeck.models.huggingface.model.HuggingFace", reads_tokens=True),
+    Builder(
+        "huggingface",
+        "limbeck.models.huggingface.model.HuggingFace",
+        reads_tokens=True,
+        has_own_files=True,
+    ),
     Builder(
         "huggingface_classifier",
         "limbeck.models.huggingface.classifier.HuggingFaceClassifier",
         reads_tokens=True,
+        has_own_files=True,
     ),
 )
 

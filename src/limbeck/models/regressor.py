@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
 from limbeck.models.builders import BUILDERS, describe_network
+from limbeck.models.protocols import CustomFiles
 
 
 class Regressor(nn.Module):
@@ -24,7 +25,8 @@ class Regressor(nn.Module):
         std: Standard deviation of each target, ``[D]``.
 
     Raises:
-        ConfigError: If there are not as many means as standard deviations.
+        ConfigError: If there are not as many means as standard deviations, or if the network has
+            files of its own.
     """
 
     mean: Tensor
@@ -41,6 +43,11 @@ class Regressor(nn.Module):
             )
         if isinstance(net, Mapping):
             net = BUILDERS[net["builder"]](**net["arguments"])
+        if isinstance(net, CustomFiles):  # they cannot hold the scale of the values
+            raise ConfigError(
+                f"{type(net).__name__} predicts classes and labels, not values. For texts "
+                "choose bag, text_cnn or encoder."
+            )
         self.net = net
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))

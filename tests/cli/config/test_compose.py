@@ -238,3 +238,11 @@ def test_paths_in_lists_may_begin_at_home_and_have_any_letters(monkeypatch):
 def test_words_that_are_not_utf_8_are_refused():
     with pytest.raises(ConfigError, match=r"command line contains bytes that are not UTF-8.*udcff"):
         compose(["out=caf\udcff"])
+
+
+def test_the_temperature_of_a_recipe_yields_to_values_to_predict():
+    data = ("data=text_csv", "data.task=regression")
+    assert plain("data=text_csv")["objective"]["temperature"] == 2.0
+    settings = plain(*data, "objective.hard_weight=0.3")["objective"]
+    assert (settings["temperature"], settings["hard_weight"]) == (1.0, 0.3)
+    assert plain(*data, "objective.temperature=3")["objective"]["temperature"] == 3

@@ -12,7 +12,8 @@ from support.image_files import (
     write_csv,
 )
 
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck.data.resampling import ResampledSplits
 
 
 def table_of(labels):
@@ -191,3 +192,83 @@ def test_a_column_tells_the_splits(tmp_path):
         read_csv(root, split_column="split")
     with pytest.raises(DataError, match=r"column fold is missing"):
         read_csv(root, split_column="fold")
+
+
+# Several labels, values and groups ----------------------------------------------------------------
+
+
+def targets_of(data):
+    """Labels of each image by its name."""
+    return {
+        name: labels.tolist()
+        for split in splits_of(data).values()
+        for name, labels in zip(split.sample_ids, split.labels, strict=True)
+    }
+
+
+def test_several_labels_in_columns_or_in_lists_are_the_same(tmp_path):
+    root = write_csv(tmp_path / "in")
+    rows = [f"{n},{n % 2},{int(n > 9)},{'odd;' * (n % 2)}{'big' * (n > 9)}" for n in range(40)]
+    (root / "train.csv").write_text("\n".join(["file,odd,big,tags", *rows]))
+    expected = {str(n): [float(n % 2), float(n > 9)] for n in range(40)}
+    columns = read_csv(root, label_column=["odd", "big"], task="multi_label")
+    lists = read_csv(root, label_column="tags", task="multi_label", class_names=["odd", "big"])
+    for data in (columns, lists):
+        assert (data.class_names, data.task) == (["odd", "big"], "multi_label")
+        assert targets_of(data) == expected
+    with pytest.raises(ConfigError, match=r"The labels are 2 columns \(odd, big\).*multi_label"):
+        read_csv(root, label_column=["odd", "big"])
+
+
+def test_values_to_predict(tmp_path):
+    root = write_csv(tmp_path / "in")
+    rows = [f"{n};{n},5;{-n}" for n in range(40)]
+    (root / "train.csv").write_text("\n".join(["file;age;depth", *rows]))
+    data = read_csv(root, label_column=["age", "depth"], task="regression")
+    assert targets_of(data) == {str(n): [n + 0.5, -n] for n in range(40)}
+    (root / "train.csv").write_text("\n".join(["file;age;depth", *rows[:3], "3;nan;0", "4;old;0"]))
+    with pytest.raises(DataError, match=r"2 values to .* age .*'nan' is missing \(3\).*'old'"):
+        read_csv(root, label_column="age", task="regression")
+
+
+def test_images_of_a_group_are_in_one_split(tmp_path):
+    root = write_csv(tmp_path / "in")
+    rows = [f"{n},{('low', 'high')[n % 2]},p{n // 4}" for n in range(40)]
+    (root / "train.csv").write_text("\n".join(["file,label,patient", *rows]))
+    data = read_csv(root, group="patient")
+    splits = splits_of(data)
+    patients = {key: {int(n) // 4 for n in part.sample_ids} for key, part in splits.items()}
+    assert sum(map(len, patients.values())) == 10
+    assert all(patients.values())
+    assert not patients["train"] & patients["val"]
+    assert sum(len(part) for part in splits.values()) == 40
+    assert labels_by_image(data) == {pixels_of(number): 1 - number % 2 for number in range(40)}
+
+    resampled = ResampledSplits(data, range(4), 4)
+    for number in range(4):
+        part = resampled.train(number), resampled.val(number)
+        train, val = ({int(n) // 4 for n in split.sample_ids} for split in part)
+        assert not train & val
+
+
+def test_groups_in_two_given_splits_and_copies_in_two_groups(tmp_path):
+    root = write_csv(tmp_path / "in")
+    rows = [f"{n},{n % 2},p{n // 4},{('train', 'test')[n > 30]}" for n in range(40)]
+    (root / "train.csv").write_text("\n".join(["file,label,patient,part", *rows]))
+    with pytest.raises(DataError, match=r"1 groups are in several splits: p7\."):
+        read_csv(root, group="patient", split_column="part")
+    for number in range(1, 40, 2):
+        (root / f"{number}.png").write_bytes((root / f"{number - 1}.png").read_bytes())
+    rows = [f"{n},{n // 2 % 2},p{n}" for n in range(40)]
+    (root / "train.csv").write_text("\n".join(["file,label,patient", *rows]))
+    with pytest.warns(LimbeckWarning, match="in two splits, because copies belong to different"):
+        read_csv(root, group="patient")
+
+
+def test_a_label_that_the_test_split_lacks_is_a_warning(tmp_path):
+    root = write_csv(tmp_path / "in")
+    parts = ["train", "val", "test", "train"]
+    rows = [f"{n},{'a' * (n % 2)}{';rare' * (n == 3)},{parts[n % 4]}" for n in range(40)]
+    (root / "train.csv").write_text("\n".join(["file,tags,part", *rows]))
+    with pytest.warns(LimbeckWarning, match="the test split has no images of a; rare, so .* label"):
+        read_csv(root, label_column="tags", task="multi_label", split_column="part")

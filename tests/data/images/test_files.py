@@ -29,7 +29,7 @@ def test_copies_of_an_image_fall_into_one_split(tmp_path):
     for number in range(30):  # another format, another name, another class
         Image.open(root / "cat" / f"{number}.png").save(root / "dog" / f"copy {number}.bmp")
     pair = r"cat/\d+\.png = dog/copy \d+\.bmp \(cat and dog\)"
-    with pytest.warns(LimbeckWarning, match=rf"30 images are in two classes.*: {pair}.*20 more"):
+    with pytest.warns(LimbeckWarning, match=rf"30 images have two labels.*: {pair}.*20 more"):
         data = image_folder(root, **SIZE, split_seed=3)
     images = [set(images_of(split)) for split in splits_of(data).values()]
     assert sum(map(len, images)) == 60

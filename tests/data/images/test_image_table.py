@@ -219,3 +219,42 @@ def test_pyarrow_is_named_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(arrow, "import_pyarrow", missing)
     with pytest.raises(ResourceError, match="pyarrow"):
         read(tmp_path / "a.parquet")
+
+
+def test_several_labels_values_and_groups(images, tmp_path):
+    content = {
+        "image": images,
+        "tags": [["odd"] * (n % 2) + ["big"] * (n > 9) for n in range(40)],
+        "odd": [n % 2 == 1 for n in range(40)],
+        "big": [int(n > 9) for n in range(40)],
+        "age": [n / 2 for n in range(40)],
+        "patient": [n // 4 for n in range(40)],
+    }
+    file = write(tmp_path / "a.parquet", content)
+    expected = {pixels_of(n): [float(n > 9), float(n % 2)] for n in range(40)}
+    for column in ("tags", ["big", "odd"]):
+        data = read(file, label_column=column, task="multi_label", group="patient")
+        assert data.class_names == ["big", "odd"]
+        assert labels_by_image(data) == expected
+    splits = (data.train, data.val, data.open_test())
+    groups = [{int(name.partition("/")[2]) // 4 for name in part.sample_ids} for part in splits]
+    assert sum(map(len, groups)) == 10
+    data = read(file, label_column="age", task="regression")
+    assert labels_by_image(data) == {pixels_of(n): [n / 2] for n in range(40)}
+    with pytest.raises(DataError, match=r"tags contains list.*data\.task=multi_label for lists"):
+        read(file, label_column="tags")
+    with pytest.raises(DataError, match=r"column patent is missing.*Set data\.group="):
+        read(file, label_column="age", task="regression", group="patent")
+
+
+def test_lists_of_described_classes_have_their_names(images, tmp_path):
+    names = {"tags": {"_type": "List", "feature": {"_type": "ClassLabel", "names": ["z", "a"]}}}
+    table = pyarrow.table({"image": images, "tags": [[0] * (n % 2) + [1] for n in range(40)]})
+    description = json.dumps({"info": {"features": names}})
+    parquet.write_table(
+        table.replace_schema_metadata({"huggingface": description}), tmp_path / "a.parquet"
+    )
+    with pytest.warns(LimbeckWarning, match="a is the same in all training samples"):
+        data = read(tmp_path / "a.parquet", label_column="tags", task="multi_label")
+    assert data.class_names == ["z", "a"]
+    assert labels_by_image(data) == {pixels_of(n): [float(n % 2), 1.0] for n in range(40)}

@@ -301,7 +301,10 @@ def test_wrong_columns_are_named(read, settings, message):
     ("settings", "message"),
     [
         ({"label": []}, r"data\.label=\[\] should be the name of a column"),
-        ({"label": ["age", "bought"]}, r"data\.label names 2 columns, but data\.task=classes"),
+        (
+            {"label": ["age", "bought"]},
+            r"The labels are 2 columns \(age, bought\), but data\.task=classes",
+        ),
         ({"task": "next_token"}, r"data\.task=next_token is for text"),
         ({"class_names": ["a", "b"], "task": "regression"}, r"data\.class_names is for classes"),
         ({"task": "rank"}, r"data\.task='rank' is unknown"),

@@ -207,3 +207,53 @@ def test_a_file_without_labels_is_left_out_with_a_warning(tmp_path):
 
 def test_texts_need_a_tokenizer_with_a_padding():
     assert ByteTokenizer().padded_size == 257
+
+
+# Several labels, values and names -----------------------------------------------------------------
+
+
+def targets_by_id(data: Dataset) -> dict[str, list[float]]:
+    splits = (data.train, data.val, data.open_test())
+    return {
+        name: labels.tolist()
+        for split in splits
+        for name, labels in zip(split.sample_ids, split.labels, strict=True)
+    }
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_several_labels_and_values(tmp_path, kind):
+    path = tmp_path / f"reviews.{kind}"
+    rows = []
+    for n, (text, label) in enumerate(ROWS):
+        tags = [label] * (n % 3 > 0) + ["long"] * (n % 2)
+        rows.append({"key": f"r{n}", "text": text, "tags": tags, "score": n / 4})
+    if kind == "csv":
+        cells = [f"{r['key']},{r['text']},{';'.join(r['tags'])},{r['score']}" for r in rows]
+        path.write_text("\n".join(["key,text,tags,score", *cells]))
+    elif kind == "jsonl":
+        path.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        pyarrow = pytest.importorskip("pyarrow.parquet")
+        table = pytest.importorskip("pyarrow").table(
+            {key: [r[key] for r in rows] for key in rows[0]}
+        )
+        pyarrow.write_table(table, path)
+    data = load(path, label="tags", task="multi_label", id="key")
+    assert (data.class_names, data.task) == (["bad", "good", "long"], "multi_label")
+    assert data.padding is not None
+    expected = {r["key"]: [float(name in r["tags"]) for name in data.class_names] for r in rows}
+    assert targets_by_id(data) == expected
+    data = load(path, label="score", task="regression", id="key")
+    assert targets_by_id(data) == {r["key"]: [r["score"]] for r in rows}
+
+
+def test_mistakes_in_values_and_names(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("key,text,score\na,one text,1\nb,another,much\n,a third,3\n")
+    with pytest.raises(DataError, match=r"1 values to predict .* score .*'much' .*\(line 3\)"):
+        load(path, label="score", task="regression")
+    with pytest.raises(DataError, match=r"key is empty in line 4\."):
+        load(path, label="score", task="regression", id="key")
+    with pytest.raises(ConfigError, match=r"data\.task=next_token is for text\."):
+        load(path, label="score", task="next_token")

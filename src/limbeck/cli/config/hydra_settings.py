@@ -80,7 +80,19 @@ def compose_settings(composer: Composer, overrides: Sequence[str]) -> Any:
     for override in parts:
         if override not in groups:
             values += check_override(base, override)
-    return _compose_choices(composer, groups, values)
+    config = _compose_choices(composer, groups, values)
+    _drop_temperature_of_recipe(config, values)
+    return config
+
+
+def _drop_temperature_of_recipe(config: Any, overrides: Sequence[str]) -> None:
+    """Set the temperature of a recipe to 1 if the data has values to predict, which have none."""
+    is_set = any(
+        section_of(override) == "objective" and "temperature" in override for override in overrides
+    )
+    has_temperature = OmegaConf.select(config, "objective.temperature") is not None
+    if has_temperature and not is_set and OmegaConf.select(config, "data.task") == "regression":
+        config.objective.temperature = 1.0
 
 
 def _compose_choices(composer: Composer, groups: list[str], values: list[str]) -> Any:

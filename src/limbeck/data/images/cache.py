@@ -55,8 +55,30 @@ class DecodedImages:
     value_range: tuple[float, float] | None
 
 
+@dataclass(frozen=True)
+class Positions:
+    """Rule for the positions of images, from 0 to 1, by which splits are cut.
+
+    Attributes:
+        split_seed: Seed of the positions.
+        groups: Group of each image; empty without groups.
+    """
+
+    split_seed: int
+    groups: Sequence[str]
+
+    def __call__(self, digests: Sequence[str]) -> list[float]:
+        """Return the position of each image, given the digests of the images."""
+        return [split_position(key, self.split_seed) for key in self.groups or digests]
+
+
 def load_decoded_images(
-    paths: Sequence[ImageSource], parts: Sequence[int], decoding: Decoding, *, split_seed: int
+    paths: Sequence[ImageSource],
+    parts: Sequence[int],
+    decoding: Decoding,
+    *,
+    split_seed: int,
+    groups: Sequence[str] = (),
 ) -> DecodedImages:
     """Load the images of files from the cache, after decoding them if they are not in it.
 
@@ -65,6 +87,7 @@ def load_decoded_images(
         parts: Number of the split of each file, by which rows are sorted first.
         decoding: Conversion of the files. The range of values is that of the files.
         split_seed: Seed of the positions.
+        groups: Group of each file, all of whose images have one position; empty without groups.
 
     Raises:
         DataError: If some files cannot be read; the message names each.
@@ -77,6 +100,8 @@ def load_decoded_images(
         "split_seed": split_seed,
         "files": [_identity(path, part) for path, part in zip(paths, parts, strict=True)],
     }
+    if groups:
+        description["groups"] = list(groups)
     root = cache.IMAGES.default_folder
     name = cache.key_of(json.dumps(description))
 
@@ -86,7 +111,7 @@ def load_decoded_images(
     def write(folder: OpenFolder) -> None:
         _check_space(root, 2 * len(paths) * decoding.channels * decoding.size**2)
         with cache.open_entry(folder, name) as entry:
-            _write(entry, root, paths, parts, decoding, split_seed)
+            _write(entry, root, paths, parts, decoding, Positions(split_seed, groups))
 
     def remove_leftovers(folder: OpenFolder) -> None:
         with suppress(FileNotFoundError), folder.subfolder(name) as entry:
@@ -167,7 +192,7 @@ def _write(
     paths: Sequence[ImageSource],
     parts: Sequence[int],
     decoding: Decoding,
-    split_seed: int,
+    positions_of: Positions,
 ) -> None:
     """Decode into a temporary file, then copy its rows in order into the cache."""
     folder.remove(ROWS)
@@ -180,7 +205,7 @@ def _write(
                 digests.append(digest)
                 unordered.write(pixels.tobytes())
         unordered.flush()
-        positions = [split_position(digest, split_seed) for digest in digests]
+        positions = positions_of(digests)
         order = sorted(range(len(paths)), key=lambda row: (parts[row], positions[row], row))
         pixel_rows = np.memmap(unordered, np.uint8, "r", shape=(len(paths), *pixels.shape))
 

@@ -2,11 +2,10 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from limbeck._base.bundle_runtime import FULL_RANGE, describe_range
 from limbeck._base.errors import DataError, LimbeckWarning
@@ -14,7 +13,8 @@ from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
 from limbeck.data.images.decoding import Decoding, ImageSource, check_size
-from limbeck.data.parts import PARTS, check_classes, cut_parts
+from limbeck.data.parts import PARTS, check_labels, cut_parts, number_groups
+from limbeck.data.tables.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,18 @@ class ImageFiles:
     Attributes:
         where: Folder or table of the files, for messages.
         paths: Paths of the files, or images within tables.
-        labels: Label of each file.
+        targets: Labels of the files.
         parts: Split of each file. A split without files is cut from the training files.
-        class_names: Names of the classes, in the order of the labels.
         ids: Name of each file in the user's table; None for its path within ``where``.
+        groups: Group of each file, all of whose images are in one split; empty without groups.
     """
 
     where: Path
-    paths: list[ImageSource]
-    labels: list[int]
+    paths: Sequence[ImageSource]
+    targets: Targets
     parts: list[int]
-    class_names: list[str]
     ids: list[str] | None = None
+    groups: list[str] = field(default_factory=list)
 
     def id_of(self, file: int) -> str:
         """Return the id of a sample, with slashes on any system."""
@@ -59,7 +59,6 @@ class ImageOptions(SplitShares):
         size: Pixels per side.
         channels: Number of channels, 1 or 3.
         crop_border: Whether to crop a black border first.
-        ordinal: Whether the classes are ordered grades.
         name: Name of the dataset.
 
     Raises:
@@ -69,13 +68,11 @@ class ImageOptions(SplitShares):
     size: int
     channels: int
     crop_border: bool
-    ordinal: bool
     name: str
 
     def __post_init__(self) -> None:
         check_size(self.size, self.channels)
         check_flag("data.crop_border", self.crop_border)
-        check_flag("data.ordinal", self.ordinal)
         self.check_shares("the images")
 
 
@@ -102,26 +99,33 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         files.parts,
         Decoding(size=options.size, channels=options.channels, crop_border=options.crop_border),
         split_seed=options.split_seed,
+        groups=files.groups,
     )
     _check_copies(images, files)
     _report_range(images, files)
     user_parts = [files.parts[file] for file in images.files]
     parts = cut_parts(user_parts, images.positions, options, files.where, "images")
-    labels = torch.tensor([files.labels[file] for file in images.files])
+    labels = files.targets.labels[images.files]
+    of_groups = [files.groups[file] for file in images.files] if files.groups else []
+    groups = number_groups(of_groups, parts, files.where)
+    if files.groups:
+        _warn_of_divided_copies(images, files, parts)
     ids = np.array([files.id_of(file) for file in images.files], dtype=object)
     splits = {}
     for key, part in PARTS.items():
         first = parts.index(part)  # the rows of a split are contiguous
         rows = slice(first, first + parts.count(part))
-        splits[key] = Split(images.pixels[rows], labels[rows], ids[rows])
-    check_classes(splits, files.class_names, files.where, "images")
+        of_split = None if groups is None else groups[rows]
+        splits[key] = Split(images.pixels[rows], labels[rows], ids[rows], groups=of_split)
+    names, kind = files.targets.names, files.targets.kind
+    check_labels(splits, names, kind, files.where, "images")
     data = Dataset.from_splits(
         options.name,
         splits["train"],
         splits["val"],
         splits["test"],
-        class_names=files.class_names,
-        ordinal=options.ordinal,
+        class_names=names,
+        task=kind.name,
         crop_border=options.crop_border,
     )
     data.value_range = images.value_range
@@ -137,9 +141,9 @@ def _check_copies(images: DecodedImages, files: ImageFiles) -> None:
         pair = f"{files.name_of(other)} = {files.name_of(file)}"
         if files.parts[other] != files.parts[file]:
             in_two_splits.append(pair)
-        if files.labels[other] != files.labels[file]:
-            names = [files.class_names[files.labels[one]] for one in (other, file)]
-            with_two_labels.append(f"{pair} ({' and '.join(names)})")
+        if files.targets.differ(other, file):
+            labels = [files.targets.describe(one) for one in (other, file)]
+            with_two_labels.append(f"{pair} ({' and '.join(labels)})")
     if in_two_splits:
         raise DataError(
             f"{files.where}: {_count_images(in_two_splits)} in two splits, so the test would "
@@ -147,16 +151,34 @@ def _check_copies(images: DecodedImages, files: ImageFiles) -> None:
             "let limbeck split a single folder."
         )
     if with_two_labels:
+        count = _count_images(with_two_labels, "has", "have")
         warnings.warn(
-            f"{files.where}: {_count_images(with_two_labels)} in two classes, so at least one "
-            f"label of each is wrong: {join_some(with_two_labels)}. All copies are used.",
+            f"{files.where}: {count} two labels, so at least "
+            f"one of them is wrong: {join_some(with_two_labels)}. All copies are used.",
             LimbeckWarning,
             stacklevel=2,
         )
 
 
-def _count_images(images: Sequence[str]) -> str:
-    return "1 image is" if len(images) == 1 else f"{len(images)} images are"
+def _warn_of_divided_copies(images: DecodedImages, files: ImageFiles, parts: Sequence[int]) -> None:
+    """Warn of copies of an image in groups of different splits."""
+    first: dict[str, tuple[int, int]] = {}
+    divided = []
+    for file, digest, part in zip(images.files, images.digests, parts, strict=True):
+        other, other_part = first.setdefault(digest, (file, part))
+        if part != other_part:
+            divided.append(f"{files.name_of(other)} = {files.name_of(file)}")
+    if divided:
+        warnings.warn(
+            f"{files.where}: {_count_images(divided)} in two splits, because copies belong to "
+            f"different groups: {join_some(divided)}. Correct the groups, or remove the copies.",
+            LimbeckWarning,
+            stacklevel=3,
+        )
+
+
+def _count_images(images: Sequence[str], singular: str = "is", plural: str = "are") -> str:
+    return f"1 image {singular}" if len(images) == 1 else f"{len(images)} images {plural}"
 
 
 def _report_range(images: DecodedImages, files: ImageFiles) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
-from limbeck.data.checks import join_some, require_folder, subfolders, warn_of_unused
+from limbeck.data.checks import check_flag, join_some, require_folder, subfolders, warn_of_unused
 from limbeck.data.class_names import (
     check_class_order,
     natural_sort,
@@ -19,6 +21,8 @@ from limbeck.data.dataset import Dataset
 from limbeck.data.images.files import ImageFiles, ImageOptions, read_dataset
 from limbeck.data.images.listing import IMAGE_SUFFIXES, list_images, report_others
 from limbeck.data.parts import PARTS, TRAIN
+from limbeck.data.tables.targets import Targets
+from limbeck.losses.tasks import TASKS
 
 _SPLIT_NAMES = (
     "train",
@@ -85,9 +89,9 @@ def image_folder(
         test=test,
         val=val,
         split_seed=split_seed,
-        ordinal=ordinal,
         name=name,
     )
+    check_flag("data.ordinal", ordinal)
     order = "grades" if ordinal else class_order
     return read_dataset(_files_by_folder(require_folder(root), class_names, order), options)
 
@@ -121,13 +125,16 @@ def _files_by_folder(root: Path, class_names: Sequence[str] | None, order: str) 
         count = f"only {names[0]} was found" if names else "none was found"
         raise DataError(f"{root} should hold a folder for each of at least two classes, {count}.")
     _check_class_names(folders, names, root)
-    files = ImageFiles(root, [], [], [], names)
+    paths: list[Path] = []
+    labels: list[int] = []
+    parts: list[int] = []
     for folder in folders:
         if folder.images:
-            files.paths.extend(folder.images)
-            files.labels.extend([names.index(folder.name)] * len(folder.images))
-            files.parts.extend([folder.part] * len(folder.images))
-    return files
+            paths += folder.images
+            labels += [names.index(folder.name)] * len(folder.images)
+            parts += [folder.part] * len(folder.images)
+    kind = TASKS["ordinal" if order == "grades" else "classes"]
+    return ImageFiles(root, paths, Targets(torch.tensor(labels), names, kind), parts)
 
 
 def _list_folders(root: Path) -> list[_ClassFolder]:

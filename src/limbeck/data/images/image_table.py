@@ -9,16 +9,19 @@ from typing import Any
 
 from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.reading import parse_json
-from limbeck.data.checks import join_some
+from limbeck.data.checks import check_flag, join_some
 from limbeck.data.class_names import check_class_order
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.arrow import ImageInTable, TableFile
 from limbeck.data.images.decoding import ImageSource
 from limbeck.data.images.files import ImageFiles, ImageOptions, read_dataset
 from limbeck.data.parts import PARTS, TRAIN
-from limbeck.data.tables.labels import LabelColumn, number_labels
+from limbeck.data.tables.labels import LabelColumn
 from limbeck.data.tables.listing import Table, as_mapping, list_tables
-from limbeck.data.tables.parquet import as_text
+from limbeck.data.tables.parquet import as_text, classes_in
+from limbeck.data.tables.table_file import column_name, column_names
+from limbeck.data.tables.targets import Targets, check_sample_task, read_targets
+from limbeck.losses.tasks import TASKS, Task
 
 LABEL_COLUMNS = ("label", "labels", "class", "target")
 """Names of a column of labels that need not be given."""
@@ -28,7 +31,8 @@ def image_table(
     root: str | Path,
     *,
     image_column: str | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
+    group: str | None = None,
     class_names: Sequence[str] | None = None,
     size: int = 64,
     channels: int = 3,
@@ -37,6 +41,7 @@ def image_table(
     split_seed: int = 0,
     crop_border: bool = False,
     ordinal: bool = False,
+    task: str = "classes",
     class_order: str = "natural",
     name: str = "images",
 ) -> Dataset:
@@ -51,9 +56,16 @@ def image_table(
         root: File or folder of the table.
         image_column: Column of the images: bytes of image files. None for the only such column.
         label_column: Column of the labels. None for the only one that the table describes as
-            classes, or that is called label, labels, class or target.
-        class_names: Names of the classes in their order. Labels may then be numbers from 0. None
-            for the names in the table, in its order, or else for its labels, sorted.
+            classes, or that is called label, labels, class or target. For regression the column of
+            the values to predict, or several; for several labels per image their columns of 0 and
+            1, or a column of lists.
+        group: Column of groups, such as patients; images of a group are in the same split. None
+            for no groups.
+        class_names: Names of the classes, or of labels in lists, in their order. Labels may then be
+            numbers from 0. None for the names in the table, in its order, or else for its labels,
+            sorted.
+        task: Kind of target: ``classes``, ``ordinal`` for ordered grades, ``regression``, or
+            ``multi_label`` for several labels per image.
 
     Raises:
         ConfigError: If a setting is out of range, or if the order of grades is unknown.
@@ -61,7 +73,8 @@ def image_table(
         ResourceError: If pyarrow is not installed, or if there is no space for the decoded images.
 
     Warns:
-        LimbeckWarning: If a split has no labels or is not used.
+        LimbeckWarning: If a split has no labels or is not used, or if copies of an image are in
+            several groups.
     """
     check_class_order(class_order)
     options = ImageOptions(
@@ -71,22 +84,39 @@ def image_table(
         test=test,
         val=val,
         split_seed=split_seed,
-        ordinal=ordinal,
         name=name,
     )
+    check_flag("data.ordinal", ordinal)
+    kind = TASKS[check_sample_task(task, ordinal=ordinal)]
     root = Path(root).expanduser()
-    columns = _Columns(image_column, label_column)
+    columns = _Columns(
+        column_name(image_column), column_names(label_column), column_name(group), kind
+    )
     tables = [_read_table(table, root, columns) for table in list_tables(root)]
-    order = "grades" if ordinal else class_order
-    return read_dataset(_number_classes(root, tables, class_names, order), options)
+    tables = _drop_unlabelled(root, tables, kind)
+    targets = _read_labels(root, tables, class_names, kind, class_order)
+    images = [image for table in tables for image in table.images]
+    parts = [table.table.part for table in tables for _ in table.images]
+    groups = [group for table in tables for group in table.groups]
+    files = ImageFiles(root, images, targets, parts, _ids_of(parts), groups)
+    return read_dataset(files, options)
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Columns that the user names, or None."""
+    """Columns that the user names.
+
+    Attributes:
+        image: Column of the images, or None.
+        labels: Columns of the labels; empty if they are to be found.
+        group: Column of the groups, or None.
+        kind: Kind of target.
+    """
 
     image: str | None
-    label: str | None
+    labels: list[str]
+    group: str | None
+    kind: Task
 
 
 @dataclass(frozen=True)
@@ -96,16 +126,21 @@ class _Images:
     Attributes:
         table: File of the table.
         images: Images in the order of the rows.
-        labels: Text of each label; empty for a missing one.
+        labels: Texts of the labels by column; empty for a missing one.
         class_names: Names of the classes that the table itself gives, or None.
-        label_column: Name of the column of the labels.
+        groups: Group of each image; empty without groups.
     """
 
     table: Table
     images: list[ImageSource]
-    labels: list[str]
+    labels: dict[str, list[str]]
     class_names: list[str] | None
-    label_column: str
+    groups: list[str]
+
+    def has_labels(self, kind: Task) -> bool:
+        """Whether labels are there, and not all hidden (-1)."""
+        hidden = {"", "-1"} if kind.has_classes else {""}
+        return any(not set(texts) <= hidden for texts in self.labels.values())
 
 
 # Images and labels --------------------------------------------------------------------------------
@@ -116,32 +151,55 @@ def _read_table(table: Table, root: Path, columns: _Columns) -> _Images:
     content = TableFile(table.file)
     features = table.features or _features_of(content)
     image_column = columns.image or _find_images(table.file, content, features)
-    label_column = columns.label or _find_labels(table.file, content, features)
-    for setting, column in (("image_column", image_column), ("label_column", label_column)):
+    labels = columns.labels or [_find_labels(table.file, content, features)]
+    settings = [("image_column", image_column), *(("label_column", name) for name in labels)]
+    if columns.group is not None:
+        settings.append(("group", columns.group))
+    for setting, column in settings:
         if column not in content.schema.names:
             raise DataError(
                 f"{table.file}: column {column} is missing; the columns are "
                 f"{', '.join(content.schema.names)}. Set data.{setting}=."
             )
     _check_images(table.file, content, image_column)
-    kind = str(content.schema.field(label_column).type)
-    if "<" in kind and not kind.startswith("dictionary<"):
-        raise DataError(
-            f"{table.file}: column {label_column} contains {kind}, expected one label for each "
-            "image. Set data.label_column=."
-        )
-    values = content.values(label_column)
-    names = as_mapping(features.get(label_column)).get("names")
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        labels = [_class_of(value, names) for value in values]
-    else:
-        labels, names = [as_text(value) for value in values], None
+    described = classes_in(features).get(labels[0]) if len(labels) == 1 else None
+    names = described if columns.kind.outputs != "values" else None
+    texts = {name: _read_texts(content, name, names, columns.kind) for name in labels}
+    groups = [] if columns.group is None else [*map(as_text, content.values(columns.group))]
     where = table.file.relative_to(root) if table.file != root else Path(root.name)
     images = [
         ImageInTable(content, image_column, row, f"{where} row {row}")
         for row in range(content.starts[-1])
     ]
-    return _Images(table, [*images], labels, names, label_column)
+    if columns.group is not None and not all(groups):
+        gaps = [str(image) for image, group in zip(images, groups, strict=True) if not group]
+        raise DataError(f"{root}: {columns.group} is empty in {join_some(gaps)}.")
+    return _Images(table, [*images], texts, names, groups)
+
+
+def _read_texts(
+    content: TableFile, column: str, names: Sequence[str] | None, kind: Task
+) -> list[str]:
+    """Return the texts of a column of labels.
+
+    Args:
+        content: File of the table.
+        column: Name of the column.
+        names: Names of the classes if the table describes the column, or None.
+        kind: Kind of target.
+    """
+    type_name = str(content.schema.field(column).type)
+    is_list = type_name.startswith(("list<", "large_list<", "fixed_size_list<"))
+    is_nested = "<" in type_name and not type_name.startswith("dictionary<")
+    if is_nested and not (is_list and kind.outputs == "labels"):
+        raise DataError(
+            f"{content.file}: column {column} contains {type_name}, expected one label for each "
+            "image. Set data.label_column=, or data.task=multi_label for lists of labels."
+        )
+    values = content.values(column)
+    if names is not None and kind.has_classes:
+        return [_class_of(value, names) for value in values]
+    return [*map(as_text, values)]
 
 
 def _class_of(value: Any, names: Sequence[str]) -> str:
@@ -200,24 +258,27 @@ def _find_labels(file: Path, content: TableFile, features: Mapping[str, Any]) ->
     return columns[0]
 
 
-def _number_classes(
-    root: Path, tables: Sequence[_Images], class_names: Sequence[str] | None, order: str
-) -> ImageFiles:
-    """Put the images of all files together, with the numbers of their classes."""
-    tables = _drop_unlabelled(root, tables)
+def _read_labels(
+    root: Path,
+    tables: Sequence[_Images],
+    class_names: Sequence[str] | None,
+    kind: Task,
+    order: str,
+) -> Targets:
+    """Return the labels of the images of all files."""
     if class_names is None:
         class_names = tables[0].class_names
         if any(table.class_names != class_names for table in tables):
             raise DataError(f"{root}: its files have different names of classes.")
-    images = [image for table in tables for image in table.images]
-    labels = [label for table in tables for label in table.labels]
-    gaps = [str(image) for image, label in zip(images, labels, strict=True) if not label]
-    if gaps:
-        raise DataError(f"{root}: {len(gaps)} labels are missing: {join_some(gaps)}.")
-    column = LabelColumn(root, tables[0].label_column, labels, [str(image) for image in images])
-    numbers, names = number_labels(column, class_names, order)
-    parts = [table.table.part for table in tables for _ in table.images]
-    return ImageFiles(root, images, numbers, parts, names, _ids_of(parts))
+    images = [str(image) for table in tables for image in table.images]
+    columns = []
+    for name in tables[0].labels:
+        texts = [text for table in tables for text in table.labels[name]]
+        gaps = [image for image, text in zip(images, texts, strict=True) if not text]
+        if gaps and kind.outputs != "labels":
+            raise DataError(f"{root}: {len(gaps)} labels are missing: {join_some(gaps)}.")
+        columns.append(LabelColumn(root, name, texts, images))
+    return read_targets(columns, class_names, kind.name, order=order)
 
 
 def _ids_of(parts: Sequence[int]) -> list[str]:
@@ -227,9 +288,9 @@ def _ids_of(parts: Sequence[int]) -> list[str]:
     return [f"{splits[part]}/{next(counts[part])}" for part in parts]
 
 
-def _drop_unlabelled(root: Path, tables: Sequence[_Images]) -> list[_Images]:
-    """Return the splits with labels; hidden labels are missing, or -1."""
-    labelled = [table for table in tables if not set(table.labels) <= {"", "-1"}]
+def _drop_unlabelled(root: Path, tables: Sequence[_Images], kind: Task) -> list[_Images]:
+    """Return the splits with labels; hidden labels are missing, or -1 for a class."""
+    labelled = [table for table in tables if table.has_labels(kind)]
     parts = {table.table.part for table in labelled}
     hidden = [split for split, part in PARTS.items() if part not in parts]
     hidden = [split for split in hidden if any(t.table.part == PARTS[split] for t in tables)]

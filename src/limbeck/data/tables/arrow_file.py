@@ -1,7 +1,7 @@
 """Arrow files, such as those that Hugging Face's ``datasets`` saves."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,18 @@ class ArrowTable(BinaryTable):
 
     Args:
         file: Path of the file.
+        lists: Columns that may contain lists.
 
     Raises:
         DataError: If it is damaged, or not such a file.
         ResourceError: If pyarrow is not installed.
     """
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, lists: Collection[str] = ()):
         with explain_errors(file):
             size = os.stat(file).st_size
             self._content = read_arrow(file, min(MAX_COLUMN_BYTES, MAX_RATIO * max(size, 1 << 20)))
-        super().__init__(file, self._content.schema)
+        super().__init__(file, self._content.schema, lists)
 
     def batches(self, names: Sequence[str]) -> Iterator[Any]:
         """See :meth:`BinaryTable.batches`."""

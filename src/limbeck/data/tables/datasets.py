@@ -13,15 +13,14 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.arrays import convert_ids, warn_of_copies
 from limbeck.data.checks import SplitShares, absolute
 from limbeck.data.dataset import Dataset
-from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts, number_groups
+from limbeck.data.parts import PARTS, TRAIN, check_labels, cut_parts, number_groups
 from limbeck.data.split import Split
 from limbeck.data.tables.features import encode_features, find_categories
 from limbeck.data.tables.frame import Frame
 from limbeck.data.tables.rows import Roles, TableRows, read_rows
 from limbeck.data.tables.source import feature_names, open_source
-from limbeck.data.tables.table_file import check_columns
-from limbeck.data.tables.targets import read_targets
-from limbeck.losses.tasks import TASKS, check_task
+from limbeck.data.tables.table_file import check_columns, column_name, column_names
+from limbeck.data.tables.targets import check_sample_task, read_targets
 
 
 def table(
@@ -51,7 +50,8 @@ def table(
             names the columns; a file of Parquet, Arrow or JSON lines; a folder of such files, whose
             names contain ``train``, ``validation`` or ``test``; or a data frame.
         label: Column of the labels; for regression the column of the values to predict, or several;
-            for several labels per sample their columns of 0 and 1.
+            for several labels per sample their columns of 0 and 1, or a column of lists, such as
+            ``a;b`` or ``["a", "b"]``.
         id: Column of the names of the samples, by which a file of a teacher's answers may name
             them; None for their row numbers, from 0.
         split: Column with the names of the splits: train, val (or validation) and test. A split
@@ -63,8 +63,8 @@ def table(
         ignore: Columns that are not used.
         task: Kind of target: ``classes``, ``ordinal`` for ordered grades, ``regression``, or
             ``multi_label`` for several labels per sample.
-        class_names: Names of the classes in their order. Labels may then be numbers from 0. None
-            for the labels in the table, sorted by name (numbers by value).
+        class_names: Names of the classes, or of labels in lists, in their order. Labels may then be
+            numbers from 0. None for the labels in the table, sorted by name (numbers by value).
         test: Share of the rows for testing.
         val: Share of the rows for validation.
         split_seed: Seed of the splits.
@@ -84,28 +84,34 @@ def table(
             or if test rows are equal to training rows.
     """
     options = _Options(val=val, test=test, split_seed=split_seed, task=task)
-    roles = Roles(labels=_names(label), id=_name(id), split=_name(split), group=_name(group))
+    roles = Roles(
+        labels=column_names(label),
+        id=column_name(id),
+        split=column_name(split),
+        group=column_name(group),
+        may_lack_labels=task == "multi_label",
+    )
     if not roles.labels:
         raise ConfigError(f"data.label={label!r} should be the name of a column.")
     source = open_source(path, roles)
-    where, codes, unused = source.where, _names(categorical), _names(ignore)
-    settings = {"label": roles.labels, "id": _names(roles.id), "split": _names(roles.split)}
-    settings |= {"group": _names(roles.group), "categorical": codes, "ignore": unused}
+    where, codes, unused = source.where, column_names(categorical), column_names(ignore)
+    settings = {"label": roles.labels, "id": column_names(roles.id)}
+    settings |= {"split": column_names(roles.split), "group": column_names(roles.group)}
+    settings |= {"categorical": codes, "ignore": unused}
     for setting, columns_of_setting in settings.items():
         check_columns(source.first, columns_of_setting, f"Set data.{setting}=.")
     features = feature_names(source.first, roles, unused)
     for content, _ in source.tables[1:]:
         check_columns(content, [*roles.names, *features], "")
     rows = read_rows(source.tables, where, roles, features)
-    if class_names is None and options.has_classes:
+    if class_names is None and len(roles.labels) == 1 and task != "regression":
         class_names = source.class_names.get(roles.labels[0])
-    labels, names = read_targets(rows, class_names, task)
+    targets = read_targets(rows.labels, class_names, task, decimal=rows.decimal)
     find_categories(rows, [*codes, *source.class_names, *source.categorical])
     parts = cut_parts(rows.parts, rows.positions(split_seed), options, where, "rows")
     columns, inputs = encode_features(rows, np.array(parts) == TRAIN)
-    splits = _splits(inputs, labels, parts, rows)
-    if options.has_classes:
-        check_classes(splits, names, where, "rows")
+    splits = _splits(inputs, targets.labels, parts, rows)
+    check_labels(splits, targets.names, targets.kind, where, "rows")
     if len(set(rows.parts)) > 1:
         warn_of_copies(splits["train"].inputs, splits["test"].inputs, str(where), stacklevel=2)
     return Dataset.from_splits(
@@ -113,9 +119,9 @@ def table(
         splits["train"],
         splits["val"],
         splits["test"],
-        class_names=names,
+        class_names=targets.names,
         columns=columns,
-        task=options.task,
+        task=task,
     )
 
 
@@ -131,24 +137,7 @@ class _Options(SplitShares):
 
     def __post_init__(self) -> None:
         self.check_shares("the rows")
-        if check_task(self.task) == "next_token":
-            raise ConfigError("data.task=next_token is for text. Choose another one.")
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether labels are classes."""
-        return TASKS[self.task].has_classes
-
-
-def _name(column: object) -> str | None:
-    """Return the name of a column; Hydra parses a name such as 0 as a number."""
-    return None if column is None else str(column)
-
-
-def _names(columns: object) -> list[str]:
-    if isinstance(columns, Sequence) and not isinstance(columns, str):
-        return [str(column) for column in columns]
-    return [] if columns is None else [str(columns)]
+        check_sample_task(self.task)
 
 
 def _splits(

@@ -1,7 +1,8 @@
 """JSON lines: one object per line, or a single list of objects."""
 
 import io
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +22,7 @@ class JsonLinesTable:
 
     Args:
         file: Path of the file.
+        lists: Keys whose values may be lists, which are texts in JSON then.
 
     Attributes:
         file: Path of the file.
@@ -36,8 +38,9 @@ class JsonLinesTable:
     unit = "line"
     decimal = "."
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, lists: Collection[str] = ()):
         self.file = file
+        self._lists = frozenset(lists)
         self.class_names: dict[str, list[str]] = {}
         keys: dict[str, None] = {}
         with self._open() as content:
@@ -65,6 +68,8 @@ class JsonLinesTable:
                     yield number, values
 
     def _text(self, value: Any, name: str, number: int) -> str:
+        if isinstance(value, list) and name in self._lists:
+            return json.dumps(value, ensure_ascii=False)
         if isinstance(value, (list, dict)):
             kind = "a list" if isinstance(value, list) else "an object"
             raise DataError(

@@ -18,7 +18,8 @@ from limbeck.data.class_names import (
 )
 
 MAX_LABEL = 1000
-"""Largest number of characters of a label."""
+MAX_LABEL_LIST = 10_000
+"""Largest number of characters of a label, and of a list of labels."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,12 @@ class LabelColumn:
         self.samples.append(sample)
 
 
-def label_fault(label: str) -> str | None:
-    """Return what is wrong with a label, if anything is."""
-    if len(label) <= MAX_LABEL:
+def label_fault(label: str, *, is_list: bool = False) -> str | None:
+    """Return what is wrong with a label, or with a list of labels, if anything is."""
+    limit = MAX_LABEL_LIST if is_list else MAX_LABEL
+    if len(label) <= limit:
         return None
-    return f"a label of {len(label):,} characters; expected at most {MAX_LABEL}"
+    return f"a label of {len(label):,} characters; expected at most {limit}"
 
 
 def number_labels(

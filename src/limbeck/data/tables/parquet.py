@@ -4,8 +4,9 @@ Only the columns that are used are read. pyarrow checks offsets and lengths of u
 it is asked to, so every column is validated before its values are used.
 """
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -65,6 +66,7 @@ class BinaryTable(ABC):
     Args:
         file: Path of the file.
         schema: Description of the columns by pyarrow.
+        lists: Columns that may contain lists, which are texts in JSON then.
 
     Attributes:
         file: Path of the file.
@@ -77,9 +79,10 @@ class BinaryTable(ABC):
     unit = "row"
     decimal = "."
 
-    def __init__(self, file: Path, schema: Any):
+    def __init__(self, file: Path, schema: Any, lists: Collection[str] = ()):
         self.file = file
         self._schema = schema
+        self._lists = frozenset(lists)
         self.columns: list[str] = list(schema.names)
         self.class_names = described_classes(schema)
 
@@ -104,7 +107,7 @@ class BinaryTable(ABC):
                 large.
         """
         for name in names:
-            check_text(self.file, self._schema.field(name))
+            check_text(self.file, self._schema.field(name), is_list=name in self._lists)
         number = 0
         with explain_errors(self.file):
             for batch in self.batches(list(dict.fromkeys(names))):
@@ -122,16 +125,17 @@ class ParquetTable(BinaryTable):
 
     Args:
         file: Path of the file.
+        lists: Columns that may contain lists.
 
     Raises:
         DataError: If it is damaged, or not such a file.
         ResourceError: If pyarrow is not installed.
     """
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, lists: Collection[str] = ()):
         with explain_errors(file), open_file(file) as stream:
             schema = import_pyarrow().parquet.ParquetFile(stream).schema_arrow
-        super().__init__(file, schema)
+        super().__init__(file, schema, lists)
 
     def batches(self, names: Sequence[str]) -> Iterator[Any]:
         """See :meth:`BinaryTable.batches`."""
@@ -142,12 +146,14 @@ class ParquetTable(BinaryTable):
 
 
 def as_text(value: Any) -> str:
-    """Return a value of a table as a CSV file would contain it."""
+    """Return a value of a table as a CSV file would contain it; a list as JSON."""
     is_nan = isinstance(value, float) and value != value
     if value is None or is_nan:
         return ""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace").strip()
+    if isinstance(value, (list, tuple)):
+        return json.dumps([as_text(item) for item in value], ensure_ascii=False)
     return str(value).strip()
 
 
@@ -168,27 +174,35 @@ def described_classes(schema: Any) -> dict[str, list[str]]:
 
 
 def classes_in(features: Any) -> dict[str, list[str]]:
-    """Return the names of the classes in Hugging Face's description of columns, by column."""
+    """Return the names of the classes in Hugging Face's description of columns, by column.
+
+    A column of lists describes their entries.
+    """
     classes = {}
     for column, feature in features.items() if isinstance(features, Mapping) else ():
+        if isinstance(feature, Mapping) and isinstance(feature.get("feature"), Mapping):
+            feature = feature["feature"]
         names = feature.get("names") if isinstance(feature, Mapping) else None
         if isinstance(names, list) and all(isinstance(name, str) for name in names):
             classes[column] = names
     return classes
 
 
-def check_text(file: Path, column: Any) -> None:
+def check_text(file: Path, column: Any, *, is_list: bool = False) -> None:
     """Check that a column contains texts or numbers.
 
     Args:
         file: Path of the file, for messages.
         column: Field of a schema of pyarrow.
+        is_list: Whether it may contain lists of these.
 
     Raises:
         DataError: If it does not.
     """
     types = import_pyarrow().types
     kind = column.type
+    if is_list and hasattr(kind, "value_type") and not types.is_dictionary(kind):
+        kind = kind.value_type
     if types.is_nested(kind) or types.is_binary(kind) or types.is_large_binary(kind):
         raise DataError(
             f"{file}: column {column.name} contains {kind}, expected text or numbers. A table that "

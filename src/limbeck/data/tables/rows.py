@@ -24,7 +24,7 @@ class Roles:
     """Columns of a table that are no features.
 
     Attributes:
-        labels: Columns of the labels: one, or several of values to predict.
+        labels: Columns of the labels: one, or several of values to predict or of labels.
         id: Column of the names of the samples; None for row numbers.
         split: Column of the names of the splits; None if the table has none.
         group: Column of the groups of rows that stay in one split; None without groups.
@@ -34,12 +34,18 @@ class Roles:
     id: str | None
     split: str | None
     group: str | None
+    may_lack_labels: bool = False
+    """Whether the labels may be lists, where an empty cell is a sample without labels."""
 
     @property
     def names(self) -> list[str]:
         """Names of these columns."""
-        others = (self.id, self.split, self.group)
-        return [*self.labels, *(name for name in others if name is not None)]
+        return [*self.labels, *self.others]
+
+    @property
+    def others(self) -> list[str]:
+        """Names of the columns that are no labels."""
+        return [name for name in (self.id, self.split, self.group) if name is not None]
 
 
 @dataclass
@@ -124,12 +130,13 @@ def _add_rows(rows: TableRows, table: AnyTable, part: int, roles: Roles, unit: s
     targets = [texts for column, texts in pairs if column is not None]
     gaps: list[str] = []
     first = len(rows)
+    first_needed = len(rows.labels) if roles.may_lack_labels else 0
     for number, values in table.rows(names):
         row, place = len(rows), f"{unit} {number}"
-        if not all(values[: len(others)]):
+        if not all(values[first_needed : len(others)]):
             gaps.append(place)
         for label, text in zip(rows.labels, values, strict=False):
-            if fault := label_fault(text):
+            if fault := label_fault(text, is_list=roles.may_lack_labels):
                 raise DataError(f"{rows.where}, {place}: {fault}.")
             label.add(text, place)
         for column, text in zip(rows.columns, values[len(others) :], strict=True):
@@ -140,6 +147,7 @@ def _add_rows(rows: TableRows, table: AnyTable, part: int, roles: Roles, unit: s
         if len(gaps) > MAX_LISTED:
             break
     if gaps:
-        raise DataError(f"{rows.where}: {' or '.join(others)} is empty in {join_some(gaps)}.")
+        needed = " or ".join(others[first_needed:])
+        raise DataError(f"{rows.where}: {needed} is empty in {join_some(gaps)}.")
     if roles.split is not None and part == TRAIN:
         rows.parts[first:] = parts_of_names(splits, rows.where)

@@ -65,7 +65,7 @@ def open_source(path: str | Path | Frame, roles: Roles) -> TableSource:
     tables: list[tuple[AnyTable, int]] = []
     class_names: dict[str, list[str]] = {}
     for file in files:
-        content = open_table(file.file, roles.names)
+        content = open_table(file.file, roles.names, roles.labels if roles.may_lack_labels else ())
         if tables and not set(roles.labels) <= set(content.columns):
             text = f"{file.file} has no column {roles.labels[0]}, so it is not used."
             warnings.warn(text, LimbeckWarning, stacklevel=3)

@@ -19,24 +19,37 @@ TABLE_SUFFIXES = (".csv", ".tsv", *JSON_SUFFIXES, *PARQUET_SUFFIXES, ".arrow")
 """Suffixes by which the files of a table in a folder are known."""
 
 
-def open_table(file: Path, names: Collection[str]) -> TableFile:
+def open_table(file: Path, names: Collection[str], lists: Collection[str] = ()) -> TableFile:
     """Open a table.
 
     Args:
         file: Parquet or Arrow file or JSON lines, by its suffix, or CSV file.
         names: Columns that it should have.
+        lists: Columns that may contain lists, which are read as JSON.
 
     Raises:
         DataError: If it is damaged.
         ResourceError: If it is a Parquet or Arrow file, and pyarrow is not installed.
     """
     if file.suffix.lower() == ".arrow":
-        return ArrowTable(file)
+        return ArrowTable(file, lists)
     if file.suffix.lower() in JSON_SUFFIXES:
-        return JsonLinesTable(file)
+        return JsonLinesTable(file, lists)
     if file.suffix.lower() in PARQUET_SUFFIXES:
-        return ParquetTable(file)
+        return ParquetTable(file, lists)
     return CsvTable(file, names)
+
+
+def column_name(column: object) -> str | None:
+    """Return the name of a column that a user gives; Hydra parses a name such as 0 as a number."""
+    return None if column is None else str(column)
+
+
+def column_names(columns: object) -> list[str]:
+    """Return the names of columns that a user gives: one name, a list of names, or None."""
+    if isinstance(columns, Sequence) and not isinstance(columns, str):
+        return [str(column) for column in columns]
+    return [] if columns is None else [str(columns)]
 
 
 def check_columns(table: TableFile | FrameTable, names: Sequence[str], advice: str) -> None:

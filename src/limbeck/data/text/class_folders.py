@@ -8,7 +8,8 @@ from limbeck.data.checks import absolute, join_some, require_folder, subfolders
 from limbeck.data.class_names import normal_name
 from limbeck.data.dataset import Dataset
 from limbeck.data.parts import PARTS, TRAIN
-from limbeck.data.tables.labels import LabelColumn, number_labels
+from limbeck.data.tables.labels import LabelColumn
+from limbeck.data.tables.targets import read_targets
 from limbeck.data.text.files import check_patterns, matching_files, read_files
 from limbeck.data.text.samples import TextSampleOptions, TextSamples, build_text_dataset
 from limbeck.data.text.tokenizer import Text, Tokenizer
@@ -69,9 +70,9 @@ def text_folders(
             column.add(normal_name(class_folder.name), str(file.relative_to(folder)))
     contents = read_files(files, folder)
     texts: list[Text] = [(contents[file].decode(),) for file in files]
-    labels, names = number_labels(column, class_names, "natural")
+    targets = read_targets([column], class_names, "classes")
     ids = [file.relative_to(folder).as_posix() for file in files]
-    samples = TextSamples(folder, texts, labels, parts, names, ids, [])
+    samples = TextSamples(folder, texts, targets, parts, ids, [])
     return build_text_dataset(samples, options)
 
 

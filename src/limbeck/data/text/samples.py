@@ -1,4 +1,4 @@
-"""Datasets of texts with one class each: splits, copies, tokens."""
+"""Datasets of texts with one label or several each: splits, copies, tokens."""
 
 import hashlib
 import re
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.checks import SplitShares, join_some
 from limbeck.data.dataset import Dataset, Split
-from limbeck.data.parts import PARTS, TRAIN, check_classes, cut_parts, number_groups
+from limbeck.data.parts import PARTS, TRAIN, check_labels, cut_parts, number_groups
 from limbeck.data.randomness import split_position
+from limbeck.data.tables.targets import Targets
 from limbeck.data.text.cache import TokenCache
 from limbeck.data.text.datasets import check_tokenizer_path
 from limbeck.data.text.library_tokenizer import load_tokenizer
@@ -31,14 +31,13 @@ MAX_LENGTH = 8192
 
 @dataclass(frozen=True)
 class TextSamples:
-    """Texts with one class each.
+    """Texts with their labels.
 
     Attributes:
         where: File or folder of the texts, for messages.
         texts: Texts, or pairs of them.
-        labels: Label of each text.
+        targets: Labels of the texts.
         parts: Split of each text. A split without texts is cut from the training texts.
-        class_names: Names of the classes, in the order of the labels.
         ids: Name of each text.
         groups: Group of each text, all of whose texts are in one split; empty without groups.
         columns: Column of the texts, or two columns of pairs.
@@ -46,9 +45,8 @@ class TextSamples:
 
     where: Path
     texts: list[Text]
-    labels: list[int]
+    targets: Targets
     parts: list[int]
-    class_names: list[str]
     ids: list[str]
     groups: list[str]
     columns: tuple[str, ...] = ("text",)
@@ -148,17 +146,19 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
                 f"{samples.where}: the tokenizer finds no token in {join_some(list(ids[empty]))}. "
                 "Remove these texts, or choose another data.tokenizer."
             )
-        labels = torch.tensor([samples.labels[row] for row in rows])
+        labels = samples.targets.labels[rows]
         of_split = None if groups is None else groups[rows]
         splits[name] = Split(tokens.splits[name], labels, ids, groups=of_split)
-    check_classes(splits, samples.class_names, samples.where, "texts")
+    names, kind = samples.targets.names, samples.targets.kind
+    check_labels(splits, names, kind, samples.where, "texts")
     data = Dataset.from_splits(
         options.name,
         splits["train"],
         splits["val"],
         splits["test"],
-        class_names=samples.class_names,
+        class_names=names,
         tokenizer=tokenizer,
+        task=kind.name,
     )
     data.text_columns = samples.columns
     return data
@@ -175,8 +175,9 @@ def _check_samples(samples: TextSamples) -> None:
             f"{samples.where}: {len(empty)} texts are empty: {join_some(empty)}. Fill them in, or "
             "remove them."
         )
-    counts = Counter(samples.labels)
-    single = [samples.class_names[label] for label, count in sorted(counts.items()) if count == 1]
+    targets = samples.targets
+    counts = Counter(targets.labels.tolist() if targets.kind.has_classes else ())
+    single = [targets.names[label] for label, count in sorted(counts.items()) if count == 1]
     if single:
         raise DataError(
             f"{samples.where}: {len(single)} classes have a single text, which cannot be in "
@@ -199,8 +200,8 @@ def _warn_of_labels(samples: TextSamples, digests: Sequence[str]) -> None:
     pairs: dict[str, str] = {}
     for row, digest in enumerate(digests):
         other = first.setdefault(digest, row)
-        if samples.labels[other] != samples.labels[row] and digest not in pairs:
-            names = [samples.class_names[samples.labels[one]] for one in (other, row)]
+        if samples.targets.differ(other, row) and digest not in pairs:
+            names = [samples.targets.describe(one) for one in (other, row)]
             ids = f"{samples.ids[other]} = {samples.ids[row]}"
             pairs[digest] = f"{ids} ({' and '.join(names)})"
     if pairs:

@@ -1,4 +1,4 @@
-"""Texts in the rows of a table, with one class each."""
+"""Texts in the rows of a table, with one label or several each."""
 
 import itertools
 import warnings
@@ -10,13 +10,22 @@ from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.checks import absolute, join_some
 from limbeck.data.dataset import Dataset
 from limbeck.data.parts import PARTS, TRAIN, parts_of_names
-from limbeck.data.tables.labels import LabelColumn, label_fault, number_labels
+from limbeck.data.tables.labels import LabelColumn, label_fault
 from limbeck.data.tables.listing import Table, list_tables
 from limbeck.data.tables.parquet import classes_in
-from limbeck.data.tables.table_file import TABLE_SUFFIXES, check_columns, open_table
+from limbeck.data.tables.rows import Roles
+from limbeck.data.tables.table_file import (
+    TABLE_SUFFIXES,
+    check_columns,
+    column_name,
+    column_names,
+    open_table,
+)
+from limbeck.data.tables.targets import check_sample_task, read_targets
 from limbeck.data.text.manual import manual_paragraphs
 from limbeck.data.text.samples import TextSampleOptions, TextSamples, build_text_dataset
 from limbeck.data.text.tokenizer import Text, Tokenizer
+from limbeck.losses.tasks import TASKS, Task
 
 ADVICE = "Set data.text= and data.label=."
 SUFFIXES = tuple(suffix for suffix in TABLE_SUFFIXES if suffix != ".json")
@@ -27,9 +36,11 @@ def text_csv(
     path: str | Path | None = None,
     *,
     text: str | Sequence[str] = "text",
-    label: str = "label",
+    label: str | Sequence[str] = "label",
+    id: str | None = None,
     split: str | None = None,
     group: str | None = None,
+    task: str = "classes",
     class_names: Sequence[str] | None = None,
     tokenizer: str | Path | Tokenizer = "bpe",
     vocabulary: int = 8192,
@@ -40,7 +51,7 @@ def text_csv(
     cache: str | Path | None = None,
     name: str | None = None,
 ) -> Dataset:
-    """Load texts of one class each from a table.
+    """Load texts from a table, with a class, several labels or values to predict each.
 
     The table is a CSV or TSV file, JSON lines, a Parquet or Arrow file, a folder of such files, or
     a folder that Hugging Face's ``datasets`` has saved. Files and folders whose names contain
@@ -51,13 +62,19 @@ def text_csv(
         path: File or folder of the table; None for the paragraphs of the longer topics of Python's
             own manual.
         text: Column of the texts, or two columns for pairs of texts.
-        label: Column of the labels: names of classes, or numbers.
+        label: Column of the labels: names of classes, or numbers; for regression the column of the
+            values to predict, or several; for several labels per text their columns of 0 and 1, or
+            a column of lists, such as ``a;b`` or ``["a", "b"]``.
+        id: Column of the names of the texts, by which a file of a teacher's answers may name them;
+            None for row numbers.
         split: Column of the names of the splits: train, val (or validation) and test. None without
             such a column.
         group: Column whose value, such as an author, is the same for texts that should be in one
             split. None without such a column.
-        class_names: Names of the classes in their order. Labels may then be numbers from 0. None
-            for the names in the table, or else for its labels, sorted.
+        task: Kind of target: ``classes``, ``ordinal`` for ordered grades, ``regression``, or
+            ``multi_label`` for several labels per text.
+        class_names: Names of the classes, or of labels in lists, in their order. Labels may then be
+            numbers from 0. None for the names in the table, or else for its labels, sorted.
         tokenizer: ``bpe`` (trained on the training split), ``bytes``, the path of a
             ``tokenizer.json`` or of a folder that contains one, or a tokenizer. Use that of the
             teacher if there is one.
@@ -70,7 +87,7 @@ def text_csv(
         name: Name for tables and messages; None for the name of the file or folder.
 
     Returns:
-        Dataset with token ids int32 ``[N, L]``, padded at their end, and one class for each text.
+        Dataset with token ids int32 ``[N, L]``, padded at their end, and the labels of each text.
 
     Raises:
         ConfigError: If a setting is out of range, or if a package is missing.
@@ -97,12 +114,14 @@ def text_csv(
     texts = [text] if isinstance(text, str) else list(map(str, text))
     if not 1 <= len(texts) <= 2 or not all(texts):
         raise ConfigError(f"data.text={text!r} should be a column, or two columns for pairs.")
-    columns = _Columns(
-        texts,
-        str(label),
-        None if split is None else str(split),
-        None if group is None else str(group),
+    roles = Roles(
+        labels=column_names(label),
+        id=column_name(id),
+        split=column_name(split),
+        group=column_name(group),
+        may_lack_labels=check_sample_task(task) == "multi_label",
     )
+    columns = _Columns(texts, roles, TASKS[task])
     if path is None:
         tables = [_read_manual()]
     else:
@@ -115,43 +134,46 @@ class _Columns:
     """Columns of a table that are used."""
 
     texts: list[str]
-    label: str
-    split: str | None
-    group: str | None
+    roles: Roles
+    kind: Task
 
     @property
     def names(self) -> list[str]:
         """Names of all columns."""
-        others = [column for column in (self.split, self.group) if column is not None]
-        return [*self.texts, self.label, *others]
+        return [*self.texts, *self.roles.names]
+
+    def is_hidden(self, label: str) -> bool:
+        """Whether a label is missing, or hidden as -1."""
+        return label == "" or (self.kind.has_classes and label == "-1")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Rows:
     """The rows of a file.
 
     Attributes:
         table: File of the table.
         class_names: Names of the classes that the table itself gives, or None.
+        decimal: Decimal separator of numbers.
         texts: Text of each row.
-        labels: Label of each row.
+        labels: Labels of each row, one for each column.
+        ids: Name of each row, if there is such a column.
         splits: Name of the split of each row, if there is such a column.
         groups: Group of each row, if there is such a column.
         places: Name of each row for messages, such as ``line 3``.
+        has_labels: Whether labels are there, and not all hidden (-1).
     """
 
     table: Table
     class_names: list[str] | None
+    decimal: str = "."
     texts: list[Text] = field(default_factory=list)
-    labels: list[str] = field(default_factory=list)
+    labels: list[tuple[str, ...]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether labels are there, and not all hidden (-1)."""
-        return not set(self.labels) <= {"", "-1"}
+    has_labels: bool = False
 
 
 def _read_manual() -> _Rows:
@@ -159,38 +181,46 @@ def _read_manual() -> _Rows:
     rows = _Rows(Table(Path("python-manual"), TRAIN, {}), None)
     for number, (text, topic) in enumerate(manual_paragraphs()):
         rows.texts.append((text,))
-        rows.labels.append(topic)
+        rows.labels.append((topic,))
         rows.places.append(f"paragraph {number}")
+    rows.has_labels = True
     return rows
 
 
 def _read_table(table: Table, columns: _Columns) -> _Rows:
     """Read the rows of a file."""
-    content = open_table(table.file, columns.names)
+    roles, kind = columns.roles, columns.kind
+    lists = roles.labels if roles.may_lack_labels else ()
+    content = open_table(table.file, columns.names, lists)
     check_columns(content, columns.names, ADVICE)
     described = content.class_names | classes_in(table.features)
-    names = described.get(columns.label)
-    rows = _Rows(table, names)
+    names = described.get(roles.labels[0]) if len(roles.labels) == 1 else None
+    rows = _Rows(table, None if kind.outputs == "values" else names, content.decimal)
+    pairs = ((roles.id, rows.ids), (roles.split, rows.splits), (roles.group, rows.groups))
+    targets = [texts for column, texts in pairs if column is not None]
     gaps = []
     count = len(columns.texts)
     for number, values in content.rows(columns.names):
         place = f"{content.unit} {number}"
-        label, others = values[count], iter(values[count + 1 :])
-        if names is not None:
-            label = names[int(label)] if label.isdecimal() and int(label) < len(names) else ""
-        if reason := label_fault(label):
+        labels, others = values[count:][: len(roles.labels)], values[count + len(roles.labels) :]
+        if names is not None and kind.has_classes:
+            [label] = labels
+            is_known = label.isdecimal() and int(label) < len(names)
+            labels = (names[int(label)] if is_known else "",)
+        faults = [label_fault(label, is_list=roles.may_lack_labels) for label in labels]
+        if reason := next(filter(None, faults), None):
             raise DataError(f"{table.file}, {place}: {reason}.")
         rows.texts.append(values[:count])
-        rows.labels.append(label)
+        rows.labels.append(labels)
         rows.places.append(place)
-        if columns.split is not None:
-            rows.splits.append(next(others))
-        if columns.group is not None:
-            rows.groups.append(next(others))
-            if not rows.groups[-1]:
-                gaps.append(place)
+        rows.has_labels |= not all(map(columns.is_hidden, labels))
+        for texts, text in zip(targets, others, strict=True):
+            texts.append(text)
+        if (roles.id and not others[0]) or (roles.group and not others[-1]):
+            gaps.append(place)
     if gaps:
-        raise DataError(f"{table.file}: {columns.group} is empty in {join_some(gaps)}.")
+        needed = " or ".join(filter(None, (roles.id, roles.group)))
+        raise DataError(f"{table.file}: {needed} is empty in {join_some(gaps)}.")
     if not rows.texts:
         raise DataError(f"{table.file} contains no texts.")
     return rows
@@ -205,29 +235,37 @@ def _join(
         class_names = tables[0].class_names
         if any(rows.class_names != class_names for rows in tables):
             raise DataError(f"{root}: its files have different names of classes.")
-    column = LabelColumn(root, columns.label)
+    label_columns = [LabelColumn(root, name) for name in columns.roles.labels]
     parts: list[int] = []
     for rows in tables:
-        for label, place in zip(rows.labels, rows.places, strict=True):
-            column.add(label, place if len(tables) == 1 else f"{rows.table.file.name} {place}")
+        prefix = "" if len(tables) == 1 else f"{rows.table.file.name} "
+        for labels, place in zip(rows.labels, rows.places, strict=True):
+            for column, label in zip(label_columns, labels, strict=True):
+                column.add(label, f"{prefix}{place}")
         if rows.splits and rows.table.part == TRAIN:
             parts += parts_of_names(rows.splits, rows.table.file)
         else:
             parts += [rows.table.part] * len(rows.texts)
-    gaps = [place for label, place in zip(column.labels, column.samples, strict=True) if not label]
-    if gaps:
-        raise DataError(f"{root}: {columns.label} is empty in {join_some(gaps)}.")
-    labels, names = number_labels(column, class_names, "natural")
+    if not columns.roles.may_lack_labels:
+        _check_labels_exist(root, label_columns)
+    decimal = "," if any(rows.decimal == "," for rows in tables) else "."
     return TextSamples(
         where=root,
         texts=[text for rows in tables for text in rows.texts],
-        labels=labels,
+        targets=read_targets(label_columns, class_names, columns.kind.name, decimal=decimal),
         parts=parts,
-        class_names=names,
-        ids=list(_ids_of(parts)),
+        ids=[name for rows in tables for name in rows.ids] or list(_ids_of(parts)),
         groups=[group for rows in tables for group in rows.groups],
         columns=tuple(columns.texts),
     )
+
+
+def _check_labels_exist(root: Path, columns: Sequence[LabelColumn]) -> None:
+    for column in columns:
+        pairs = zip(column.labels, column.samples, strict=True)
+        gaps = [place for label, place in pairs if not label]
+        if gaps:
+            raise DataError(f"{root}: {column.name} is empty in {join_some(gaps)}.")
 
 
 def _labelled(root: Path, tables: Sequence[_Rows]) -> list[_Rows]:

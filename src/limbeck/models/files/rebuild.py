@@ -127,7 +127,7 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
     if builder.inner is not None:
         inner = arguments[builder.inner]
         network, arguments = BUILDERS[inner["builder"]], inner["arguments"]
-        if network.inner is not None or network.reads_tokens:  # its sizes would not be checked
+        if network.inner is not None or network.has_own_files:  # its sizes would not be checked
             raise ValueError(f"{builder.name} of {network.name}")
     file_sizes = Sizes.of({name: tensor.shape for name, tensor in weights.items()})
     check_lengths(arguments, file_sizes)
@@ -135,7 +135,7 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
         check_images(arguments, file_sizes)
         arguments = check_library_model(network, arguments, file_sizes)
     elif network.reads_tokens:
-        _check_tokens_model(description)
+        _check_tokens_model(description.get("normalize"), arguments)
         check_depth(arguments, file_sizes)
     if builder.inner is not None:
         inner = {**description["arguments"][builder.inner], "arguments": arguments}
@@ -153,8 +153,8 @@ def _build(builder: Builder, description: dict[str, Any], weights: dict[str, Ten
         return Normalized(model, normalize["mean"], normalize["std"], size=normalize.get("size"))
 
 
-def _check_tokens_model(description: dict[str, Any]) -> None:
-    if description.get("normalize") is not None:
+def _check_tokens_model(normalize: object, arguments: dict[str, Any]) -> None:
+    if normalize is not None:
         raise ValueError("token ids have no normalisation")
-    if description["arguments"].get("path") is not None:
+    if arguments.get("path") is not None:
         raise ValueError("a saved model has its own weights, not those of another folder")
