@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from support.commands import call
 from support.onnx_files import content
 
@@ -112,3 +113,34 @@ def test_boosted_trees_are_fitted_in_the_run_and_their_answers_serve_others(tmp_
     code, _, err = call("run", *trees, "views=shift", "out=next", cwd=tmp_path)
     assert code == 2
     assert "Set views=none" in err
+
+
+def test_unlike_members_are_trained_in_one_command(tmp_path):
+    out = tmp_path / "run"
+    members = "{model: {hidden: [12]}, members: 2}, {model: {hidden: [9]}, views: shift, epochs: 1}"
+    command = ["run", *TINY, "teacher=mlp", f"teacher.members=[{members}]", f"out={out}"]
+    assert call(*command)[0] == 0
+    widths = []
+    for file in sorted(out.glob("teacher/member*/model.safetensors")):
+        weights = load_file(file).values()
+        widths += [len(tensor) for tensor in weights if tensor.shape[1:] == (64,)]
+    assert widths == [12, 9]  # a quick run trains one of each
+    (out / "summary.json").unlink()
+    assert call("resume", out)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ("12", "teacher.members[0]=12 should list the differences"),
+        ("{hidden: [3]}", "Unknown key `teacher.members[0].hidden`"),
+        ("{model: 3}", "teacher.members[0].model=3 should be a group"),
+        ("{epochs: 0}", "teacher.members[0].epochs"),
+        ("{views: nowhere}", "nowhere"),
+    ],
+)
+def test_bad_members_to_train_are_one_message(member, message, tmp_path):
+    command = ["run", *TINY, "teacher=mlp", f"teacher.members=[{member}]", "out=run"]
+    code, _, err = call(*command, cwd=tmp_path)
+    assert code == 2
+    assert message in err

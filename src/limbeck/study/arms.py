@@ -1,7 +1,7 @@
 """Arms and teacher of a study, as users describe them, and arms with all defaults filled in."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from limbeck._base.checks import MAX_SEEDS, check_arm_names, check_count, check_seed
+from limbeck._base.checks import MAX_SEEDS, check_count, check_seed
 from limbeck._base.errors import (
     OUT_OF_MEMORY,
     ConfigError,
@@ -19,7 +19,7 @@ from limbeck._base.errors import (
     is_memory_error,
 )
 from limbeck.data import Dataset, NoViews, TransferSet, Views
-from limbeck.losses import TASKS, Objective, Task
+from limbeck.losses import Objective
 from limbeck.models import Normalized, Regressor, TableEncoder, TableModel
 from limbeck.models.normalizations import Normalization, check_normalization
 from limbeck.models.normalized import image_size
@@ -78,7 +78,8 @@ class Teacher:
         batch_size: Batch size of the training.
         optimizer: Optimizer of the training.
         views: Views of the inputs in training.
-        members: Number of models to train; the teacher is their mean.
+        members: Number of models to train; the teacher is their mean. Or a list of unlike teachers,
+            each of which is trained once, or as many times as its own ``members``.
         combine: Outputs of the members to average: ``probabilities`` or ``logits``.
         seed: Seed of the first member; each further member uses the next integer.
         source: Run folders, model folders, files of weights (safetensors, or a state dict of
@@ -109,7 +110,7 @@ class Teacher:
     batch_size: int = 256
     optimizer: Optimizer = field(default_factory=lambda: Optimizer(schedule="one_cycle"))
     views: Views = field(default_factory=NoViews)
-    members: int = 1
+    members: "int | Sequence[Teacher]" = 1
     combine: str = "probabilities"
     seed: int = 0
     source: "Sequence[str | Path | Teacher] | None" = None
@@ -124,11 +125,7 @@ class Teacher:
     def __post_init__(self) -> None:
         check_count("teacher.epochs", self.epochs)
         check_count("teacher.batch_size", self.batch_size)
-        check_count("teacher.members", self.members)
-        if self.members > MAX_SEEDS:
-            raise ConfigError(
-                f"teacher.members={self.members} is more than a study can hold ({MAX_SEEDS:,})."
-            )
+        self._check_members()
         check_seed("teacher.seed", self.seed)
         if self.key is not None and self.source is None:
             raise ConfigError(
@@ -138,7 +135,8 @@ class Teacher:
             raise ConfigError(
                 f"teacher.combine={self.combine!r} is unknown; choose one of {', '.join(COMBINE)}."
             )
-        if self.source is None and self.model is None and self.estimator is None:
+        has_model = self.model is not None or not isinstance(self.members, int)
+        if self.source is None and not has_model and self.estimator is None:
             raise ConfigError(
                 "A teacher needs a model to train (teacher.model) or files to load (teacher.from)."
             )
@@ -156,6 +154,39 @@ class Teacher:
         for part in self.source or ():
             if isinstance(part, Teacher) and part.source is None:
                 raise ConfigError("A teacher among others has to come from files: set its source.")
+
+    def _check_members(self) -> None:
+        if isinstance(self.members, int) or not isinstance(self.members, (list, tuple)):
+            check_count("teacher.members", self.members)
+        elif not self.members:
+            raise ConfigError("teacher.members=[] names no member.")
+        elif self.source is not None or self.estimator is not None:
+            raise ConfigError(
+                "teacher.members lists models to train, so it cannot be combined with teacher.from "
+                "or an estimator. List models from files in teacher.from."
+            )
+        else:
+            for member in self.members:
+                check_member(member)
+        if self.size_of_ensemble > MAX_SEEDS:
+            raise ConfigError(
+                f"teacher.members={self.size_of_ensemble} is more than a study can hold "
+                f"({MAX_SEEDS:,})."
+            )
+
+    @property
+    def kinds(self) -> "tuple[Teacher, ...]":
+        """How each member is trained, in order."""
+        if isinstance(self.members, int):
+            return (self,) * self.members
+        return tuple(kind for member in self.members for kind in member.kinds)
+
+    @property
+    def size_of_ensemble(self) -> int:
+        """Number of members."""
+        if isinstance(self.members, int):
+            return self.members
+        return sum(member.size_of_ensemble for member in self.members)
 
     def _check_estimator(self) -> None:
         estimator = self.estimator
@@ -190,6 +221,29 @@ class Teacher:
     def output_settings(self) -> TeacherOutputs:
         """What the outputs of a teacher from files are."""
         return TeacherOutputs(classes=self.classes, map=self.map, kind=self.outputs)
+
+
+def check_member(member: object) -> None:
+    """Check that one of several unlike members can be trained.
+
+    Args:
+        member: Settings of the member.
+
+    Raises:
+        ConfigError: If it is no teacher with a model, or has members or a seed of its own.
+    """
+    if not isinstance(member, Teacher) or member.model is None or member.source is not None:
+        raise ConfigError(
+            "Each of teacher.members should be a teacher to train, as in "
+            "Teacher(model=partial(MLP, hidden=[800]), epochs=20)."
+        )
+    if not isinstance(member.members, int):
+        raise ConfigError("Members of teacher.members cannot list members themselves.")
+    if member.seed != 0:
+        raise ConfigError(
+            "A member of teacher.members has no seed of its own: the first one has that of the "
+            "teacher, and each further one the next integer. Set teacher.seed."
+        )
 
 
 @dataclass(frozen=True)
@@ -234,95 +288,6 @@ class ArmPlan:
         """Whether two arms have the same architecture and the same inputs."""
         inputs, other_inputs = (self.views, self.transfer), (other.views, other.transfer)
         return self.student == other.student and inputs == other_inputs
-
-
-def plan_arms(
-    arms: Mapping[str, Arm], defaults: Arm, task: Task = TASKS["classes"]
-) -> list[ArmPlan]:
-    """Fill in the settings that arms leave to the study.
-
-    Args:
-        arms: Arms by name.
-        defaults: The study's student, views, transfer set, optimizer and epochs.
-        task: Kind of target, whose losses take the place of the default ones.
-
-    Raises:
-        ConfigError: If a name is invalid, an arm has no student, or its control is not an arm.
-    """
-    check_arm_names(list(arms))
-    assert defaults.optimizer is not None
-    assert defaults.epochs is not None
-    plans = []
-    for name, arm in arms.items():
-        if not isinstance(arm, Arm):
-            raise ConfigError(
-                f"arms.{name} should be a limbeck.Arm, but is of type {type(arm).__name__}."
-            )
-        student = arm.student or defaults.student
-        if student is None:
-            raise ConfigError(f"arms.{name} has no student. Set one for the arm or for the study.")
-        epochs = defaults.epochs
-        if arm.epochs is not None:
-            epochs = check_count(f"arms.{name}.epochs", arm.epochs)
-        plan = ArmPlan(
-            name=name,
-            objective=_objective_of(arm, name, task),
-            student=student,
-            views=arm.views or defaults.views or NoViews(),
-            transfer=arm.transfer or defaults.transfer or TransferSet(),
-            optimizer=arm.optimizer or defaults.optimizer,
-            epochs=epochs,
-            control=_control_names(name, arm, arms),
-        )
-        plans.append(plan)
-    return plans
-
-
-def _objective_of(arm: Arm, name: str, task: Task) -> Objective:
-    try:
-        return arm.objective.for_task(task)
-    except ConfigError as error:
-        raise ConfigError(f"arms.{name}: {error}") from None
-
-
-def _control_names(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, ...]:
-    """Return the names of the controls of an arm, without duplicates."""
-    if arm.control is None:
-        return ()
-    names = [arm.control] if isinstance(arm.control, str) else arm.control
-    if not isinstance(names, Sequence):
-        raise ConfigError(
-            f"arms.{name}.control={names!r} should be the name of an arm, or a list of names."
-        )
-    controls = tuple(dict.fromkeys(map(str, names)))
-    for control in controls:
-        if control not in arms or control == name:
-            others = ", ".join(other for other in arms if other != name)
-            raise ConfigError(
-                f"arms.{name}.control={control!r} is not another arm; choose one of {others}."
-            )
-    return controls
-
-
-def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
-    """Return the names of the arms to compare an arm with.
-
-    If the arm names none, this is the first control that differs only in the objective, else the
-    first with the same student and inputs, else the first with the same student. Controls are only
-    compared with the arms that they name.
-    """
-    if arm.control or arm.is_control:
-        return arm.control
-
-    def same_student(plan: ArmPlan) -> bool:
-        return plan.student == arm.student
-
-    controls = [plan for plan in plans if plan.is_control]
-    for matches in (arm.shares_cohort_with, arm.has_same_inputs_as, same_student):
-        for control in controls:
-            if matches(control):
-                return (control.name,)
-    return ()
 
 
 def build(

@@ -111,12 +111,13 @@ def fit_estimators(
     inputs = torch.cat([inputs, splits.data.blank(1).to(inputs.dtype)])
     keys = _keys_of(inputs, splits.data)
     keys, first = _first_of_each(keys)
-    seeds = range(plan.seed, plan.seed + splits.count * plan.members)
+    size = plan.size_of_ensemble
+    seeds = range(plan.seed, plan.seed + splits.count * size)
     with progress.stage("teacher", len(seeds) * (1 + (plan.folds or 0))) as advance:
         fitting = _Fitting(estimator, splits.data, keys, inputs[first], plan.folds, advance)
         teachers = []
         for number in range(splits.count):
-            members = seeds[number * plan.members : (number + 1) * plan.members]
+            members = seeds[number * size : (number + 1) * size]
             teachers.append([fitting.fit(splits.train(number), seed) for seed in members])
     return teachers
 

@@ -33,7 +33,8 @@ from limbeck.run.summary import (
     parse_summary,
 )
 from limbeck.study.abstention import find_abstention
-from limbeck.study.arms import ArmPlan, controls_of
+from limbeck.study.arms import ArmPlan
+from limbeck.study.planning import controls_of
 from limbeck.study.scores import ClassifierScores, LanguageModelScores, ModelFacts, StudyScores
 
 NO_METRICS = Metrics(

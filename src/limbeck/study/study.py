@@ -22,7 +22,7 @@ from limbeck.run.summary import Summary, write_summary
 from limbeck.store.folder import check_folder
 from limbeck.store.settings import StoreSettings
 from limbeck.study.answers import AnswersSource, no_score, no_training
-from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher, plan_arms
+from limbeck.study.arms import Arm, ArmPlan, Builder, Teacher
 from limbeck.study.checks import (
     check_disk,
     check_margin,
@@ -43,6 +43,7 @@ from limbeck.study.output_files import (
     write_metrics,
     write_predictions,
 )
+from limbeck.study.planning import plan_arms
 from limbeck.study.pools import TransferPools
 from limbeck.study.results import StudyFacts, check_summary, empty_summary, summarize
 from limbeck.study.run_folder import TemporaryRunFolder, check_digest, open_run, remove_checkpoints

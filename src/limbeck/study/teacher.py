@@ -1,28 +1,26 @@
 """The teacher of a study: given as a model, loaded from files or a resumed run, or trained."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from limbeck._base.digests import file_digest
-from limbeck._base.errors import ConfigError, DivergedError, TeacherError
+from limbeck._base.errors import ConfigError, TeacherError
 from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset
 from limbeck.data.model_facts import model_facts
 from limbeck.data.resampling import ResampledSplits
-from limbeck.data.study_data import StudyData
-from limbeck.losses import Objective
 from limbeck.models import LoadedModel, load_model
 from limbeck.models.files.weights import WEIGHTS
 from limbeck.run.finding import Finding
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import ManifestWriter
-from limbeck.study.arms import ArmPlan, Builder, Teacher, build
+from limbeck.study.arms import ArmPlan, Teacher, build
 from limbeck.study.checks import check_layers, check_plain_inputs, check_views
 from limbeck.study.estimators import (
     NO_PROGRESS,
@@ -36,7 +34,7 @@ from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
 from limbeck.study.teacher_files import load_teachers
 from limbeck.study.teacher_form import check_loaded, check_untrained
-from limbeck.study.teacher_learning import warn_if_untaught
+from limbeck.study.teacher_training import Fit, builder_of, distinct, train_members
 from limbeck.study.texts import prepare_for_texts
 from limbeck.teacher.adapt import TeacherModels, as_models
 from limbeck.teacher.adapter import adapter_of, identify
@@ -45,11 +43,6 @@ from limbeck.teacher.examination import examine_models
 from limbeck.teacher.files import load_member, save_teacher
 from limbeck.teacher.remedies import Remedies, SettingRemedies
 from limbeck.teacher.signal import LABELS, VALUES, LiveTeacher
-from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
-from limbeck.training.task import DistillationTask
-
-Fit = Callable[[str, str, DistillationTask, StudyData, int], None]
-"""Function that fits a model, called with stage, label, task, batches and number of epochs."""
 
 
 class TeacherSource:
@@ -102,8 +95,9 @@ class TeacherSource:
         elif plan.estimator is not None:
             build_estimator(plan, self.data)
         else:
-            check_views(plan.views, self.data.train, self.data)
-            check_untrained(build(_builder(plan), self.data, plan.seed), self.data)
+            for kind in distinct(plan.kinds):
+                check_views(kind.views, self.data.train, self.data)
+                check_untrained(build(builder_of(kind), self.data, plan.seed), self.data)
 
     def check_arms(self, plans: Sequence[ArmPlan]) -> None:
         """Check that arms need no more of the teacher than it has. Call :meth:`check` first.
@@ -180,8 +174,8 @@ class TeacherSource:
         assert self.plan is not None
         if self.plan.estimator is not None:
             raise no_layers()
-        builder, members = _builder(self.plan), range(self.plan.members)
-        models = [build(builder, self.data, self.plan.seed) for _ in members]
+        seed = self.plan.seed
+        models = [build(builder_of(kind), self.data, seed) for kind in self.plan.kinds]
         return LiveTeacher(models, combine=self._combine)
 
     def get(self, manifest: ManifestWriter) -> list[LiveTeacher]:
@@ -285,15 +279,21 @@ class TeacherSource:
         """Load the teachers that were trained before; None if one is not there or damaged."""
         plan = self.plan
         assert plan is not None
-        folders = self._folders([range(plan.members)] * self.splits.count)
+        folders = self._folders([range(plan.size_of_ensemble)] * self.splits.count)
         unsaved, damages = unsaved_models(self.run, manifest, list(chain.from_iterable(folders)))
         warn_of_damage(damages, "The teacher is")
         if unsaved:
             return None
         if plan.estimator is not None:
             return [[load_member(folder / WEIGHTS).model for folder in part] for part in folders]
-        empty = partial(build, _builder(plan), self.data, 0)
-        return [[load_model(folder, empty).model for folder in part] for part in folders]
+        teachers: list[list[nn.Module]] = []
+        for part in folders:
+            members = []
+            for folder, kind in zip(part, plan.kinds, strict=True):
+                empty = partial(build, builder_of(kind), self.data, 0)
+                members.append(load_model(folder, empty).model)
+            teachers.append(members)
+        return teachers
 
     def _train(self) -> list[list[nn.Module]]:
         """Train the members for all splits, together if they can be stacked."""
@@ -303,54 +303,9 @@ class TeacherSource:
             fitted = fit_estimators(plan, self.splits, self.progress)
             self._save(fitted)
             return [[*members] for members in fitted]
-        seeds = list(range(plan.seed, plan.seed + plan.members * self.splits.count))
-        models = [build(_builder(plan), self.data, seed) for seed in seeds]
-        if self.together and reason_not_to_stack(models[0], len(models)) is None:
-            groups = [(Cohort([models]), seeds)]
-        else:
-            groups = []
-            for model, seed in zip(models, seeds, strict=True):
-                groups.append((Cohort.of_one(model), [seed]))
-        trained: list[nn.Module] = []
-        for number, (cohort, members) in enumerate(groups):
-            label = "teacher"
-            if len(members) > 1:
-                label = f"teachers {members[0]} to {members[-1]}"
-            elif len(seeds) > 1:
-                label = f"teacher {members[0]}"
-            self._fit(plan, f"teacher{number}", label, cohort, members)
-            trained += [model for _, _, model in cohort.members()]
-        size = plan.members
-        teachers = [trained[first : first + size] for first in range(0, len(trained), size)]
-        self._save(teachers)
-        return [[model.eval() for model in members] for members in teachers]
-
-    def _fit(
-        self, plan: Teacher, stage: str, label: str, cohort: Cohort, seeds: Sequence[int]
-    ) -> None:
-        task = DistillationTask(
-            cohort,
-            None,
-            [Objective(hard_weight=1.0, soft_weight=0.0).for_task(self.data.kind)],
-            optimizer=plan.optimizer,
-            arm_names=["teacher"],
-            seeds=seeds,
-            scale=self.data.target_scale,
-        )
-        groups = groupby(seeds, lambda seed: (seed - plan.seed) // plan.members)
-        data = StudyData(
-            self.data,
-            seeds=seeds,
-            batch_size=plan.batch_size,
-            views=plan.views,
-            pool=self.splits.pool,
-            parts=[self.splits.part(number, list(group)) for number, group in groups],
-        )
-        self.fit(stage, label, task, data, plan.epochs)
-        if task.diverged:
-            _, _, reason = task.diverged[0]
-            raise DivergedError(reason)
-        warn_if_untaught(task, self.data, plan)
+        trained = train_members(plan, self.splits, self.fit, together=self.together)
+        self._save(trained)
+        return [[model.eval() for model in members] for members in trained]
 
     def _save(self, teachers: Sequence[Sequence[nn.Module]]) -> None:
         folders = chain.from_iterable(self._folders(teachers))
@@ -390,8 +345,3 @@ def _parts_of(teacher: object, data: Dataset) -> list[nn.Module | Teacher]:
         return [Teacher(source=[teacher])]
     models = as_models(teacher, data.class_names, outputs=data.kind.outputs)
     return [prepare_for_texts(model, data) for model in models]
-
-
-def _builder(plan: Teacher) -> Builder:
-    assert plan.model is not None
-    return plan.model

@@ -29,3 +29,9 @@ def test_a_cache_is_new_or_one_of_limbeck(folder, is_foreign, tmp_path, monkeypa
     monkeypatch.chdir(here)
     settings = list(foreign_settings({"store": {"folder": folder}}, here / "run", []))
     assert bool(settings) == is_foreign, settings
+
+
+def test_views_of_a_member_are_limbecks_own(tmp_path):
+    members = [{"views": "shift"}, 3, {"views": "mine"}]
+    settings = list(foreign_settings({"teacher": {"members": members}}, tmp_path, ["shift"]))
+    assert settings == ["teacher.members[2].views=mine"]

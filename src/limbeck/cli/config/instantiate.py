@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,25 +11,24 @@ from torch import nn
 from limbeck._base.checks import check_count, seed_list
 from limbeck._base.errors import ConfigError
 from limbeck.cli.config.arms import (
-    check_arms,
-    check_flags,
     check_keys,
-    check_sections,
     merge_differences,
     merge_objective,
 )
 from limbeck.cli.config.command import Command
 from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
+from limbeck.cli.config.study_keys import check_settings, field_names
 from limbeck.cli.config.teacher import (
     check_no_form,
     check_trust,
     checks_teacher,
     key_of,
+    member_settings,
+    members_of,
     sources_of,
     take_answers,
     take_form,
-    teacher_keys,
 )
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
@@ -53,43 +51,6 @@ QUICK_COSTLY_SAMPLES = 64
 """Number of samples of a quick run on text or with models of libraries, where each sample takes
 about a thousand times longer.
 """
-EXAMPLES = {
-    "data": "data=digits",
-    "student": "student=mlp",
-    "teacher": "teacher=mlp",
-    "objective": "objective.temperature=4",
-    "views": "views=shift",
-    "transfer": "transfer.samples=100",
-    "optimizer": "optimizer.lr=0.01",
-    "trainer": "trainer.precision=32-true",
-    "logger": "logger=csv",
-}
-"""Example of an override for each section."""
-STUDY_KEYS = (
-    "recipe",
-    "data",
-    "views",
-    "teacher",
-    "student",
-    "objective",
-    "arms",
-    "sweep",
-    "transfer",
-    "seeds",
-    "splits",
-    "epochs",
-    "batch_size",
-    "optimizer",
-    "trainer",
-    "store",
-    "bias",
-    "margin",
-    "examples",
-    "logger",
-    "out",
-    "overwrite",
-    "quick",
-)
 
 
 def plain_settings(config: Any, config_dir: str | Path | None = None) -> dict[str, Any]:
@@ -108,7 +69,8 @@ def insert_views(settings: dict[str, Any], config_dir: str | Path | None) -> dic
     if config_dir is None:
         return settings
     own = choices("views")
-    sections = [settings.get("teacher")]
+    teacher = settings.get("teacher")
+    sections = [teacher, *members_of(teacher)]
     if isinstance(settings.get("arms"), dict):
         sections += settings["arms"].values()
     for section in sections:
@@ -143,7 +105,7 @@ def build_study(
         ConfigError: If a value is out of range.
         DataError: If the data is missing or damaged.
     """
-    _check(settings)
+    check_settings(settings)
     with quiet_lightning():
         rank, _ = process_of(settings["trainer"])
     if rank == 0:
@@ -162,7 +124,7 @@ def build_data_and_teacher(settings: dict[str, Any]) -> tuple[Dataset, Teacher]:
         ConfigError: If a value is out of range, or the teacher is a file of answers.
         DataError: If the data is missing or damaged.
     """
-    _check(settings)
+    check_settings(settings)
     builder = _Builder(settings, None)
     teacher = builder.teacher()
     if not isinstance(teacher, Teacher):
@@ -183,41 +145,13 @@ def build_models(
         ConfigError: If a value is out of range.
         DataError: If the data is missing or damaged.
     """
-    _check(settings)
+    check_settings(settings)
     builder = _Builder(settings, None)
     students = {}
     if with_students:
         for name, arm in settings["arms"].items():
             students[name] = builder.student(name, arm or {})
     return builder.data(), students
-
-
-def _check(settings: dict[str, Any]) -> None:
-    """Check the keys of a study before any object is created."""
-    for name, value in settings.items():
-        if name in EXAMPLES and not isinstance(value, dict):
-            raise ConfigError(
-                f"{name}={value!r} should be a group of settings, as in {EXAMPLES[name]}."
-            )
-    sections = {
-        "": STUDY_KEYS,
-        "objective": _field_names(Objective),
-        "transfer": _field_names(TransferSet),
-        "optimizer": _field_names(Optimizer),
-    }
-    sections["teacher"] = teacher_keys(settings.get("teacher", {}))
-    check_sections(settings, sections)
-    if not isinstance(settings["recipe"], str) or not settings["recipe"]:
-        raise ConfigError(
-            f"recipe={settings['recipe']!r} should be a name. If a recipe includes another one, "
-            "both should begin with `# @package _global_`."
-        )
-    check_flags(settings)
-    check_arms(settings["arms"], settings)
-
-
-def _field_names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
 
 
 class _Builder:
@@ -363,31 +297,46 @@ class _Builder:
             model = self.objects.create_function(model, "teacher.model")
         if not settings:  # teacher=none with teacher.from
             return Teacher(model=model, source=source, key=key, trust_pickle=trust, **form)
-        if self.quick and type(settings["members"]) is int:
-            settings["members"] = min(settings["members"], 2)
+        members = settings.get("members")
+        if isinstance(members, list) and estimator is None:
+            settings["members"] = [
+                self._member(node, f"teacher.members[{number}]")
+                for number, node in enumerate(members[:2] if self.quick else members)
+            ]
+        elif self.quick and type(members) is int:
+            settings["members"] = min(members, 2)
         loading = {"source": source, "key": key, "trust_pickle": trust, **form}
         if estimator is not None:
             estimator = self.objects.create(estimator, object, "teacher.estimator")
             return Teacher(estimator=estimator, **loading, **settings)
-        epochs = check_count("teacher.epochs", settings.pop("epochs"))
-        views = settings.pop("views")
+        return Teacher(model=model, **self._training(settings, "teacher"), **loading)
+
+    def _member(self, differences: Any, where: str) -> Teacher:
+        """Create one of several unlike members from its differences from the teacher."""
+        settings = member_settings(self.settings["teacher"], differences, where)
+        if self.quick and type(settings["members"]) is int:
+            settings["members"] = 1
+        model = self.objects.create_function(settings.pop("model"), f"{where}.model")
+        return Teacher(model=model, **self._training(settings, where))
+
+    def _training(self, settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Create the views and the optimizer of a teacher that is trained."""
+        views = settings["views"]
         if views is None:
             views = self.settings["views"]
-        return Teacher(
-            model=model,
-            views=self._views(views, "teacher.views"),
-            optimizer=_record(Optimizer, settings.pop("optimizer"), "teacher.optimizer"),
-            epochs=self._limit_epochs(epochs),
-            **loading,
+        return {
             **settings,
-        )
+            "views": self._views(views, f"{where}.views"),
+            "optimizer": _record(Optimizer, settings["optimizer"], f"{where}.optimizer"),
+            "epochs": self._limit_epochs(check_count(f"{where}.epochs", settings["epochs"])),
+        }
 
 
 def _record(kind: type[R], settings: Any, where: str) -> R:
     """Create a record of settings, such as an optimizer."""
     if not isinstance(settings, Mapping):
         raise ConfigError(f"{where}={settings!r} should be a group of settings.")
-    check_keys(settings, _field_names(kind), where)
+    check_keys(settings, field_names(kind), where)
     return kind(**settings)
 
 

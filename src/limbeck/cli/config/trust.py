@@ -14,6 +14,7 @@ from typing import Any
 
 from limbeck._base.addresses import is_address
 from limbeck._base.errors import UntrustedFileError
+from limbeck.cli.config.teacher import members_of
 from limbeck.run.folder import RunFolder
 
 BUILDERS = frozenset(
@@ -152,9 +153,12 @@ def foreign_settings(
         views = (differences or {}).get("views")
         if isinstance(views, str) and views not in own_views:
             yield f"arms.{arm}.views={views}"
-    views = (settings.get("teacher") or {}).get("views")
-    if isinstance(views, str) and views not in own_views:
-        yield f"teacher.views={views}"
+    teacher = settings.get("teacher")
+    for number, section in enumerate([teacher or {}, *members_of(teacher)]):
+        views = section.get("views") if isinstance(section, Mapping) else None
+        if isinstance(views, str) and views not in own_views:
+            where = f".members[{number - 1}]" if number else ""
+            yield f"teacher{where}.views={views}"
     for section, key in (("store", "folder"), ("data", "cache")):
         folder = (settings.get(section) or {}).get(key)
         if isinstance(folder, str) and not _may_hold_cache(Path(folder).expanduser(), run):
