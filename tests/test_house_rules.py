@@ -38,9 +38,7 @@ LAYERS = [
 ]
 
 # Exceptions, with their reasons.
-LONG_FILES = {
-    "src/limbeck/_base/bundle_runtime.py",  # copied into bundles, where it has to stand alone
-}
+LONG_FILES = {}
 MANY_ARGUMENTS = {
     # What users call with keywords has an argument for each of its options.
     "src/limbeck/data/dataset.py": {"__init__", "from_arrays", "from_splits"},

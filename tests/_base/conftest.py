@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.bundles import images, write_bundle
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base.runtime.command_line import main
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def run(capsys):
 
     def run(verb, bundle, *words):
         try:
-            code = runtime.main([verb, str(bundle), *map(str, words)], inside=False)
+            code = main([verb, str(bundle), *map(str, words)])
         except SystemExit as error:  # argparse
             code = error.code
         captured = capsys.readouterr()

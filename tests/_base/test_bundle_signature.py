@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from support.bundles import write_sums
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base.runtime.file_names import LABELS, SIGNATURE, SUMS
 from limbeck.cli.main import main
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is missing")
@@ -23,8 +23,8 @@ def new_key(folder, name):
 
 def sign(bundle, key, namespace="limbeck"):
     words = ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", str(key)]
-    subprocess.run([*words, str(bundle / runtime.SUMS)], check=True, capture_output=True)
-    return bundle / runtime.SIGNATURE
+    subprocess.run([*words, str(bundle / SUMS)], check=True, capture_output=True)
+    return bundle / SIGNATURE
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +64,13 @@ def test_a_signature_next_to_a_zip_file(bundle, keys, capsys, tmp_path):
 
 def test_a_changed_bundle_is_refused(bundle, keys, capsys):
     sign(bundle, keys["alice"])
-    (bundle / runtime.LABELS).write_text('{"labels": ["dog", "cat", "fox"]}')
+    (bundle / LABELS).write_text('{"labels": ["dog", "cat", "fox"]}')
     code, _, err = verify(capsys, bundle, keys)
     assert (code, "labels.json is damaged or was changed" in err) == (7, True)
-    signature = (bundle / runtime.SIGNATURE).read_bytes()
-    (bundle / runtime.SIGNATURE).unlink()
+    signature = (bundle / SIGNATURE).read_bytes()
+    (bundle / SIGNATURE).unlink()
     write_sums(bundle)  # as somebody who changes it on purpose would
-    (bundle / runtime.SIGNATURE).write_bytes(signature)
+    (bundle / SIGNATURE).write_bytes(signature)
     assert main(["verify", str(bundle)]) == 0, "checksums alone prove nothing"
     capsys.readouterr()
     code, out, err = verify(capsys, bundle, keys)
@@ -100,7 +100,7 @@ HEADER = b"-----BEGIN SSH SIGNATURE-----"
 @pytest.mark.parametrize("content", [None, b"", b"\0garbage", HEADER, HEADER + b"\nx\n"])
 def test_a_missing_or_damaged_signature_is_a_message(bundle, keys, capsys, content):
     if content is not None:
-        (bundle / runtime.SIGNATURE).write_bytes(content)
+        (bundle / SIGNATURE).write_bytes(content)
     code, out, err = verify(capsys, bundle, keys)
     assert (code, out) == (7, "")
     assert ("not signed" if content is None else "not valid") in err

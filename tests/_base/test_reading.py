@@ -52,7 +52,11 @@ OWN_FILES = {
     "data/sources/images.py",
     "teacher/answer_files/arrays.py",
     # the runtime of bundles, with limits of its own
-    "_base/bundle_runtime.py",
+    "_base/bundle_program.py",
+    "_base/runtime/bundle.py",
+    "_base/runtime/bundle_files.py",
+    "_base/runtime/input_files.py",
+    "_base/runtime/tokenizer.py",
 }
 
 

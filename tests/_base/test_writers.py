@@ -45,14 +45,14 @@ ADVICE = (
 STREAM = "into a stream of open_atomically, or into memory"
 SCRATCH = "into a temporary folder that is removed"
 ALLOWED = {
-    "_base/bundle_runtime.py": {
-        "open": "the runtime of bundles imports nothing of limbeck",
-        "os.replace": "the runtime of bundles imports nothing of limbeck",
-        "os.open": "the null device",
-    },
     "_base/bundle_signature.py": {"TemporaryDirectory": SCRATCH, "write_bytes": SCRATCH},
     "_base/open_folder.py": {"os.replace": "relative to an open folder, after a sync"},
     "_base/ownership.py": {"TemporaryFile": "a probe without a name"},
+    "_base/runtime/command_line.py": {"open": "the null device", "os.open": "the null device"},
+    "_base/runtime/output_file.py": {
+        "open": "the runtime of bundles imports nothing of limbeck",
+        "os.replace": "the runtime of bundles imports nothing of limbeck",
+    },
     "_base/scratch.py": {"TemporaryDirectory": SCRATCH},
     "_base/tokenizer_calls.py": {"TemporaryFile": "a file without a name"},
     "_base/streams.py": {"os.open": "the null device"},

@@ -33,7 +33,7 @@ def choose(monkeypatch):
             def logits(self, inputs):
                 clock.now += self.seconds
 
-        monkeypatch.setattr(module.runtime, "Model", Model)
+        monkeypatch.setattr(module, "Model", Model)
         monkeypatch.setattr(module, "time", clock)
         models = {name: bytes(size) for name, size in sizes.items()}
         return default_precision(models, INPUTS, ["a", "b"])

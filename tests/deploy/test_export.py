@@ -14,7 +14,6 @@ from support.run_files import manifest
 from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import (
     ConfigError,
     DataError,
@@ -23,6 +22,9 @@ from limbeck._base.errors import (
     UntrustedFileError,
 )
 from limbeck._base.files import write_json
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.predict import predict
+from limbeck._base.runtime.verify import verify
 from limbeck.data import Dataset, TransferSet
 from limbeck.data.dataset import as_float
 from limbeck.deploy.guarantees import find_thresholds
@@ -46,7 +48,7 @@ def test_a_named_student_replaces_an_earlier_bundle_on_demand(data, mlp_run, tmp
         export(mlp_run, data, to=target)
     result = export(mlp_run, data, to=target, overwrite=True, arm="hard", seed=1, int8=False)
     assert (result.arm, result.seed) == ("hard", 1)
-    assert len(runtime.verify(target)) == 2
+    assert len(verify(target)) == 2
 
 
 def test_arrays_that_are_not_images_are_exported(tmp_path):
@@ -56,12 +58,12 @@ def test_arrays_that_are_not_images_are_exported(tmp_path):
     data = Dataset.from_arrays(x[:200], y[:200], x[200:], y[200:], name="numbers")
     run = study(data, tmp_path / "run", lambda **shape: MLP(**shape, hidden=[4]), seeds=1)
     bundle = export(run, data, to=tmp_path / "out").folder
-    assert len(runtime.verify(bundle)) == 3
+    assert len(verify(bundle)) == 3
     np.save(tmp_path / "a.npy", x[250])
     np.save(tmp_path / "b.npy", x[250][:5])
     np.save(tmp_path / "c.npy", np.array([{}], dtype=object))
     with (tmp_path / "out.csv").open("w") as out:
-        assert runtime.predict(bundle, [tmp_path / f"{n}.npy" for n in "abc"], out=out) == 2
+        assert predict(bundle, [tmp_path / f"{n}.npy" for n in "abc"], out=out) == 2
     rows = (tmp_path / "out.csv").read_text().splitlines()
     assert rows[1].split(",")[1] in "01"
     assert "shape (5,)" in rows[2]
@@ -81,7 +83,7 @@ def test_a_class_of_the_user_is_exported(data, tmp_path):
 
     run = study(data, tmp_path / "run", Linear, seeds=1)
     result = export(run, data, to=tmp_path / "out", build=build, int8=False)
-    assert len(runtime.verify(result.folder)) == 2
+    assert len(verify(result.folder)) == 2
     with pytest.raises(ConfigError, match="build should take the name of an arm"):
         export(run, data, to=tmp_path / "other", build=Linear)
     with pytest.raises(TeacherError, match=r"names your own class.*pass build="):
@@ -92,7 +94,7 @@ def test_constants_fitted_on_the_validation_split_leave_no_guarantee(data, mlp_r
     summary = read_summary(RunFolder(mlp_run))
     models = {"fp32": (mlp_export.folder / "model.onnx").read_bytes()}
     inputs = data.train.inputs
-    answers = runtime.Bundle(mlp_export.folder).load("fp32").logits(inputs.numpy()).argmax(1)
+    answers = Bundle(mlp_export.folder).load("fp32").logits(inputs.numpy()).argmax(1)
     val = SimpleNamespace(inputs=inputs, labels=torch.tensor(answers))
     perfect = SimpleNamespace(val=val, class_names=data.class_names, padding=None)
     plain = find_thresholds(models, perfect, 1.0, summary)
@@ -123,7 +125,7 @@ def test_constants_of_a_student_are_exported(tmp_path):
     student = load_model(run / "students" / result.arm / "seed0" / "prior").model.eval()
     test = data.open_test()
     expected = student(as_float(test.inputs)).detach().numpy()
-    logits = runtime.Bundle(result.folder).load().logits(test.inputs.numpy())
+    logits = Bundle(result.folder).load().logits(test.inputs.numpy())
     assert np.abs(logits - expected).max() < 1e-4
     errors = int((logits.argmax(1) != test.labels.numpy()).sum())
     card = (result.folder / "model_card.md").read_text()
@@ -172,7 +174,7 @@ def test_an_8_bit_model_with_too_many_errors_is_not_written(data, mlp_run, tmp_p
     result = export(mlp_run, data, to=tmp_path / "out")
     assert "8-bit model makes too many additional errors" in result.note
     assert [stage.name for stage in result.stages] == ["student", "onnx fp32"]
-    bundle = runtime.Bundle(result.folder)
+    bundle = Bundle(result.folder)
     assert bundle.kinds == ["fp32"]
     assert bundle.default_kind == "fp32"
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from support.bundles import write_sums
 from support.deploy_runs import export
 from support.regressions import dataset, study
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ExportError
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.errors import BundleError, RuntimeFailure
+from limbeck._base.runtime.file_names import CARD, METADATA
+from limbeck._base.runtime.predict import predict
+from limbeck._base.runtime.verify import verify
 from limbeck.deploy.export import _check_stages
 from limbeck.deploy.parity import ValueGate
 from limbeck.models import load_model
@@ -48,7 +53,7 @@ def predicted(bundle, data, folder, **options):
     (folder / "none.npy").write_bytes(b"none")
     out = io.StringIO()
     files = [folder / "0.npy", folder / "1.npy", folder / "none.npy"]
-    assert runtime.predict(bundle, files, model="fp32", out=out, **options) == 1
+    assert predict(bundle, files, model="fp32", out=out, **options) == 1
     return out.getvalue()
 
 
@@ -79,31 +84,30 @@ def test_a_row_of_json_has_the_values_by_name(data, run, bundle, tmp_path):
 
 @pytest.mark.slow
 def test_verify_measures_differences_in_standard_deviations(bundle):
-    assert "standardised values differ by at most" in "\n".join(runtime.verify(bundle))
+    assert "standardised values differ by at most" in "\n".join(verify(bundle))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"top": 2}, {"abstain": "0.9"}])
 def test_options_of_classes_are_refused(data, bundle, tmp_path, options):
-    with pytest.raises(runtime.RuntimeFailure, match="this model predicts values"):
+    with pytest.raises(RuntimeFailure, match="this model predicts values"):
         predicted(bundle, data, tmp_path, **options)
 
 
 @pytest.mark.slow
 def test_a_scale_that_does_not_fit_is_refused(bundle, tmp_path):
-    for file in bundle.iterdir():
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    metadata = json.loads((tmp_path / runtime.METADATA).read_text())
+    shutil.copytree(bundle, tmp_path, dirs_exist_ok=True)
+    metadata = json.loads((tmp_path / METADATA).read_text())
     for scale in (None, [1.0], [1.0, 0.0], "x"):
-        (tmp_path / runtime.METADATA).write_text(json.dumps({**metadata, "scale": scale}))
+        (tmp_path / METADATA).write_text(json.dumps({**metadata, "scale": scale}))
         write_sums(tmp_path)
-        with pytest.raises(runtime.BundleError, match="scale should be a number"):
-            runtime.Bundle(tmp_path)
+        with pytest.raises(BundleError, match="scale should be a number"):
+            Bundle(tmp_path)
 
 
 @pytest.mark.slow
 def test_the_model_card_describes_a_regression(bundle):
-    card = (bundle / runtime.CARD).read_text(encoding="utf-8")
+    card = (bundle / CARD).read_text(encoding="utf-8")
     assert "A regression of 2 targets (length, width)" in card
     assert "| arm | learns from | squared error | R² |" in card
     assert "Confidence" not in card

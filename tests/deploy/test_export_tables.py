@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import shutil
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,13 @@ from support.bundles import write_sums
 from support.deploy_runs import export, study
 from support.tables import COLUMNS, table_dataset
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import TeacherError
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.command_line import main
+from limbeck._base.runtime.errors import BundleError
+from limbeck._base.runtime.file_names import CARD, PREPROCESS
+from limbeck._base.runtime.predict import predict
+from limbeck._base.runtime.verify import verify
 from limbeck.data import TableColumns
 from limbeck.models import MLP, load_model
 from limbeck.run.folder import RunFolder
@@ -54,7 +61,7 @@ def test_a_bundle_predicts_what_the_student_does(data, table_run, bundle, tmp_pa
     test = data.open_test()
     (tmp_path / "rows.csv").write_text(csv_of(test.inputs), encoding="utf-16")
     out = io.StringIO()
-    assert runtime.predict(bundle, [tmp_path / "rows.csv"], model="fp32", top=2, out=out) == 0
+    assert predict(bundle, [tmp_path / "rows.csv"], model="fp32", top=2, out=out) == 0
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
     student = load_model(RunFolder(table_run).student("soft", 0)).model
     with torch.no_grad():
@@ -62,21 +69,21 @@ def test_a_bundle_predicts_what_the_student_does(data, table_run, bundle, tmp_pa
     labels = [data.class_names[k] for k in logits.argmax(1)]
     assert [row["label"] for row in rows] == labels
     assert [row["line"] for row in rows] == [str(line) for line in range(2, 62)]
-    temperature = runtime.Bundle(bundle).temperature
+    temperature = Bundle(bundle).temperature
     expected = (logits / temperature).softmax(1).amax(1)
     confidences = torch.tensor([float(row["confidence"]) for row in rows])
     torch.testing.assert_close(confidences, expected, atol=1e-5, rtol=0)
 
 
 def test_the_bundle_describes_its_columns(bundle):
-    assert len(runtime.verify(bundle)) >= 2
-    preprocess = json.loads((bundle / runtime.PREPROCESS).read_text())
+    assert len(verify(bundle)) >= 2
+    preprocess = json.loads((bundle / PREPROCESS).read_text())
     assert preprocess["kind"] == "table"
     assert preprocess["columns"][1] == {"name": "colour", "categories": ["red", "green", "blue"]}
-    golden = runtime.Bundle(bundle).golden()["inputs"]
+    golden = Bundle(bundle).golden()["inputs"]
     assert np.isnan(golden).any(0).tolist() == [False, True, True], "where training rows lack some"
     assert set(golden[:, 1][~np.isnan(golden[:, 1])]) <= {0.0, 1.0, 2.0}
-    card = (bundle / runtime.CARD).read_text()
+    card = (bundle / CARD).read_text()
     assert "| colour | red, green, blue |" in card
     assert "image" not in card
 
@@ -90,7 +97,7 @@ def test_the_bundle_teaches_tables_of_its_columns_alone(data, bundle, tmp_path):
 
 
 def run(bundle, *arguments, capsys):
-    code = runtime.main(["predict", str(bundle), *map(str, arguments)], inside=False)
+    code = main(["predict", str(bundle), *map(str, arguments)])
     return code, *capsys.readouterr()
 
 
@@ -142,11 +149,8 @@ def test_other_files_are_one_message_and_leave_nothing(bundle, content, message,
     ],
 )
 def test_damaged_columns_are_refused(bundle, columns, tmp_path):
-    damaged = tmp_path / "bundle"
-    damaged.mkdir()
-    for file in bundle.iterdir():
-        (damaged / file.name).write_bytes(file.read_bytes())
-    preprocess = json.loads((damaged / runtime.PREPROCESS).read_text())
-    (damaged / runtime.PREPROCESS).write_text(json.dumps({**preprocess, "columns": columns}))
-    with pytest.raises(runtime.BundleError, match="no valid settings"):
-        runtime.Bundle(write_sums(damaged))
+    damaged = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    preprocess = json.loads((damaged / PREPROCESS).read_text())
+    (damaged / PREPROCESS).write_text(json.dumps({**preprocess, "columns": columns}))
+    with pytest.raises(BundleError, match="no valid settings"):
+        Bundle(write_sums(damaged))

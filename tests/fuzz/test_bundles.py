@@ -11,16 +11,16 @@ from support.fuzz_images import image_bytes
 from support.fuzz_values import changed_bytes, changed_file, texts
 from support.image_files import picture
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base.runtime.file_names import GOLDEN, KINDS, LABELS, METADATA, PREPROCESS, SUMS
 
 FILES = (
-    runtime.SUMS,
-    runtime.METADATA,
-    runtime.LABELS,
-    runtime.PREPROCESS,
-    runtime.PREPROCESS,
-    runtime.GOLDEN,
-    *runtime.KINDS.values(),
+    SUMS,
+    METADATA,
+    LABELS,
+    PREPROCESS,
+    PREPROCESS,
+    GOLDEN,
+    *KINDS.values(),
 )
 
 
@@ -44,7 +44,7 @@ def test_changed_bundles_end_with_an_exit_code(count, bundle):
         shutil.copytree(bundle, copy)
         for name, content in contents.items():
             (copy / name).write_bytes(content)
-        if has_sums and runtime.SUMS not in contents:
+        if has_sums and SUMS not in contents:
             write_sums(copy)
         picture(0).save(folder / "x.png")
         before = snapshot(folder)
@@ -58,8 +58,8 @@ def test_changed_bundles_end_with_an_exit_code(count, bundle):
 def test_changed_archives_end_with_an_exit_code(count, bundle, tmp_path):
     file = tmp_path / "bundle.zip"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(bundle.iterdir()):
-            archive.write(path, f"bundle/{path.name}")
+        for path in sorted(bundle.rglob("*")):
+            archive.write(path, path.relative_to(bundle.parent))
 
     def check(folder, content):
         (folder / "bundle.zip").write_bytes(content)
@@ -93,13 +93,13 @@ def test_odd_tables_end_with_an_exit_code(count, tmp_path_factory):
         (folder / "rows.csv").write_bytes(content)
         shutil.copytree(bundle, folder / "bundle")
         if damage is not None:
-            (folder / "bundle" / runtime.PREPROCESS).write_bytes(damage)
+            (folder / "bundle" / PREPROCESS).write_bytes(damage)
             write_sums(folder / "bundle")
         before = snapshot(folder)
         attempt(folder, "predict", "bundle", "rows.csv")
         assert snapshot(folder) == before
 
-    damages = st.none() | changed_file(bundle / runtime.PREPROCESS)
+    damages = st.none() | changed_file(bundle / PREPROCESS)
     fuzz(count, check, tables() | changed_bytes(b"age,colour\n1,red\n,\n2,blue\n"), damages)
 
 

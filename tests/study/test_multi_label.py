@@ -12,8 +12,10 @@ from sklearn.multioutput import MultiOutputClassifier
 from support.deploy_runs import export
 from support.regressions import study
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, DataError, TeacherError
+from limbeck._base.runtime.errors import RuntimeFailure
+from limbeck._base.runtime.file_names import CARD
+from limbeck._base.runtime.predict import predict
 from limbeck.data import Dataset, digit_pairs
 from limbeck.evaluation.labels import best_thresholds, wrong_labels
 from limbeck.models import load_model
@@ -76,18 +78,18 @@ def test_a_bundle_predicts_the_labels_that_reach_their_threshold(data, run, tmp_
         files.append(tmp_path / f"{number}.npy")
         np.save(files[-1], x)
     out = io.StringIO()
-    assert runtime.predict(bundle, files, model="fp32", out=out) == 0
+    assert predict(bundle, files, model="fp32", out=out) == 0
     rows = list(csv.DictReader(io.StringIO(out.getvalue())))
     for row, labels, z in zip(rows, applies, logits, strict=True):
         assert row["labels"] == "; ".join(np.array(NAMES)[labels.numpy()])
         p = [float(row[name]) for name in NAMES]
         assert p == pytest.approx(z.sigmoid().tolist(), abs=1e-4)
     out = io.StringIO()
-    runtime.predict(bundle, files[:1], model="fp32", table_format="jsonl", out=out)
+    predict(bundle, files[:1], model="fp32", table_format="jsonl", out=out)
     assert list(json.loads(out.getvalue())) == ["file", "labels", "confidences"]
-    with pytest.raises(runtime.RuntimeFailure, match="--top is for classes"):
-        runtime.predict(bundle, files, top=2)
-    assert "A model of 3 labels" in (bundle / runtime.CARD).read_text(encoding="utf-8")
+    with pytest.raises(RuntimeFailure, match="--top is for classes"):
+        predict(bundle, files, top=2)
+    assert "A model of 3 labels" in (bundle / CARD).read_text(encoding="utf-8")
 
 
 def test_the_members_of_a_teacher_are_averaged_by_probability():

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base.runtime.file_names import CARD, GOLDEN, KINDS, METADATA, PREPROCESS, SUMS
+from limbeck.deploy.bundle import runtime_files
 
 SHAPE, LABELS = (1, 12, 10), ["cat", "dog", "fox"]
 TEMPERATURE = 1.5
@@ -57,26 +56,27 @@ def write_table_bundle(folder):
     weight = np.array([[0.01, 0.0, -0.01], [1.0, 0.5, -1.0]], np.float32)
     inputs = np.array([[1.5, 0.0], [np.nan, 1.0]], np.float32)
     golden = {"inputs": inputs}
-    for kind, file in runtime.KINDS.items():
+    for kind, file in KINDS.items():
         onnx.save(table_model(weight), folder / file)
         golden[kind] = np.nan_to_num(inputs) @ weight
-    np.savez(folder / runtime.GOLDEN, **golden)
+    np.savez(folder / GOLDEN, **golden)
     columns = [
         {"name": "age", "categories": None},
         {"name": "colour", "categories": ["red", "blue"]},
     ]
     preprocess = {"kind": "table", "shape": [2], "dtype": "float32", "columns": columns}
-    (folder / runtime.PREPROCESS).write_text(json.dumps(preprocess))
+    (folder / PREPROCESS).write_text(json.dumps(preprocess))
     return write_sums(folder)
 
 
 def write_sums(folder):
     """Write checksums that fit, as somebody who changes a bundle on purpose would."""
     lines = []
-    for file in sorted(folder.iterdir()):
-        if file.name not in (runtime.SUMS, runtime.CARD):
-            lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n")
-    (folder / runtime.SUMS).write_text("".join(lines))
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name not in (SUMS, CARD):
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()
+            lines.append(f"{digest}  {file.relative_to(folder).as_posix()}\n")
+    (folder / SUMS).write_text("".join(lines))
     return folder
 
 
@@ -87,19 +87,21 @@ def write_bundle(folder, *, preprocess=None):
     inputs = images(16, seed=1)
     golden = {"inputs": inputs}
     for kind, weight in weights.items():
-        onnx.save(linear_model(weight), folder / runtime.KINDS[kind])
+        onnx.save(linear_model(weight), folder / KINDS[kind])
         golden[kind] = inputs.reshape(16, -1).astype(np.float32) @ weight
-    np.savez(folder / runtime.GOLDEN, **golden)
+    np.savez(folder / GOLDEN, **golden)
     facts = {"format": 1, "name": "linear", "temperature": TEMPERATURE}
     facts["tolerances"] = {"fp32": 1e-4, "int8": 1e-4}
     preprocess = {"shape": SHAPE, **(preprocess or {"kind": "image", "crop_border": False})}
     contents = {
-        runtime.METADATA: facts,
-        runtime.LABELS: {"labels": LABELS},
-        runtime.PREPROCESS: preprocess,
+        METADATA: facts,
+        "labels.json": {"labels": LABELS},
+        PREPROCESS: preprocess,
     }
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content))
-    (folder / runtime.CARD).write_text("TODO")
-    shutil.copy(Path(runtime.__file__), folder / "run.py")
+    (folder / CARD).write_text("TODO")
+    for name, content in runtime_files().items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
     return write_sums(folder)

@@ -6,8 +6,8 @@ import torch
 from support.bundles import LABELS, SHAPE, images, write_bundle
 from support.onnx_files import WEIGHT, content
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck._base.runtime.bundle import Bundle
 from limbeck.models import MLP, Normalized, save_model
 from limbeck.teacher.estimator import EstimatorTeacher
 from limbeck.teacher.files import NoCopyError, find_members, load_member, load_other, save_teacher
@@ -25,7 +25,7 @@ def bundle(tmp_path_factory):
 
 def test_a_bundle_answers_as_its_runtime(bundle, tmp_path):
     pixels = images(5)
-    expected = runtime.Bundle(bundle).load("fp32").logits(pixels)
+    expected = Bundle(bundle).load("fp32").logits(pixels)
     shutil.make_archive(str(tmp_path / "bundle"), "zip", bundle)
     for place in (bundle, tmp_path / "bundle.zip"):
         loaded = load_other(place)

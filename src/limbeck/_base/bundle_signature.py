@@ -7,14 +7,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from limbeck._base.bundle_runtime import (
-    SIGNATURE,
-    Bundle,
-    BundleError,
-    MissingLibraryError,
-    RuntimeFailure,
-    open_file,
-)
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.errors import BundleError, MissingLibraryError, RuntimeFailure
+from limbeck._base.runtime.file_names import SIGNATURE
+from limbeck._base.runtime.files import open_file
 
 NAMESPACE = "limbeck"
 """Purpose of a signature; one that was made for another purpose is refused."""

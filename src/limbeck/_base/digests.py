@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from limbeck._base.runtime.files import GapError, open_file
+
 
 def file_digest(file: Path) -> str:
     """Compute the SHA-256 of a file, in hexadecimal.
@@ -17,8 +19,6 @@ def file_digest(file: Path) -> str:
         OSError: If it cannot be read.
         ValueError: If it is a pipe or device.
     """
-    from limbeck._base.bundle_runtime import GapError, open_file
-
     try:
         with open_file(file) as content:
             return hashlib.file_digest(content, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 A name may contain control characters that move the cursor or colour a terminal, and characters that
 turn the direction of the text around it. Every output replaces them by escapes such as ``\\x1b``.
-The runtime of bundles has its own copy of :func:`printable`, because it stands alone.
 """
 
 import re
@@ -10,26 +9,14 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from limbeck._base.runtime.printable import printable
+
 T = TypeVar("T")
 
 MAX_NAME, MAX_TEXT = 200, 2000
 """Largest number of characters of a name on the demo page, and of any text in a report."""
 
-_HARMFUL = re.compile(
-    "["
-    "\\x00-\\x1f\\x7f-\\x9f"  # control characters, with the escapes of terminals
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction of the text
-    "\u2028\u2029"  # ends of lines and paragraphs
-    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # invisible marks
-    "\ud800-\udfff"  # bytes of file names that are not UTF-8
-    "]"
-)
 _LINE_BREAK = re.compile(r"\s*[\r\n]\s*")
-
-
-def printable(text: object) -> str:
-    """Return a text on one line, with escapes in place of harmful characters."""
-    return _HARMFUL.sub(_escape, str(text))
 
 
 def printable_lines(text: object, indent: str = "") -> str:
@@ -75,7 +62,3 @@ def _printable_value(value: Any) -> Any:
         content = {item.name: getattr(value, item.name) for item in fields(value) if item.init}
         return replace(value, **_printable_value(content))
     return value
-
-
-def _escape(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode("ascii")

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from limbeck._base.runtime.files import check_archive, open_file
+
 if TYPE_CHECKING:
     import yaml
     from numpy.lib.npyio import NpzFile
@@ -42,8 +44,6 @@ def read_bytes(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
         OSError: If it cannot be read.
         ValueError: If it is a pipe or device, or too large.
     """
-    from limbeck._base.bundle_runtime import open_file
-
     with open_file(file) as stream:
         is_larger = os.fstat(stream.fileno()).st_size > max_bytes
         content = b"" if is_larger else stream.read(max_bytes + 1)
@@ -60,8 +60,6 @@ def open_text(file: Path) -> Iterator[TextIO]:
         OSError: If it cannot be read.
         ValueError: If it is a pipe or device.
     """
-    from limbeck._base.bundle_runtime import open_file
-
     with open_file(file) as stream, io.TextIOWrapper(stream, "utf-8", newline="") as text:
         yield text
 
@@ -237,8 +235,6 @@ def open_arrays(file: Path) -> Iterator["NpzFile"]:
         BadZipFile: If it is damaged.
     """
     import numpy as np
-
-    from limbeck._base.bundle_runtime import check_archive, open_file
 
     with open_file(file) as stream:
         with zipfile.ZipFile(stream) as archive:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from limbeck._base.bundle_runtime import Bundle
+    from limbeck._base.runtime.bundle import Bundle
 
 HELP = {
     "verify": "check the files of a bundle and its outputs on this device",
@@ -22,17 +22,15 @@ def add_parsers(verbs: Any) -> None:
 
 def run(words: Sequence[str]) -> int:
     """Run a verb of the bundle runtime, which needs neither PyTorch nor the rest of limbeck."""
-    from limbeck._base import bundle_runtime
+    from limbeck._base.runtime.command_line import main
 
-    return bundle_runtime.main(
-        words, program="limbeck", inside=False, check_signature=_signature_check
-    )
+    return main(words, program="limbeck", check_signature=_signature_check)
 
 
 def _signature_check(arguments: argparse.Namespace) -> "Callable[[Bundle], str] | None":
     """Return the check of the signature that ``limbeck verify`` is asked for, if any."""
-    from limbeck._base.bundle_runtime import RuntimeFailure
     from limbeck._base.bundle_signature import check_signature
+    from limbeck._base.runtime.errors import RuntimeFailure
 
     signers, identity = arguments.allowed_signers, arguments.identity
     if signers is None:

@@ -10,9 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_seed
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
+from limbeck._base.runtime import folders as runtime_folders
+from limbeck._base.runtime.errors import InputError
+from limbeck._base.runtime.folders import is_system_file
 from limbeck._base.scope import refusal
 from limbeck.data.precision import rounding
 from limbeck.data.tables.columns import TableColumns
@@ -307,7 +309,7 @@ def subfolders(root: Path) -> dict[str, Path]:
     folders = {}
     try:
         for path in sorted(root.iterdir()):
-            if runtime.is_system_file(path.name):
+            if is_system_file(path.name):
                 continue
             if path.is_dir():
                 folders[path.name] = path
@@ -323,14 +325,14 @@ def subfolders(root: Path) -> dict[str, Path]:
 def files_below(folder: Path) -> list[Path]:
     """Return the files in a folder and its subfolders, sorted.
 
-    See :func:`limbeck._base.bundle_runtime.files_below` for links and for files that are skipped.
+    See :func:`limbeck._base.runtime.folders.files_below` for links and for files that are skipped.
 
     Raises:
         DataError: If a folder cannot be read.
     """
     try:
-        return runtime.files_below(folder)
-    except runtime.InputError as error:
+        return runtime_folders.files_below(folder)
+    except InputError as error:
         raise DataError(f"{error}.") from None
 
 

@@ -13,8 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base import runtime
 from limbeck._base.files import write_atomically, write_bytes
+from limbeck._base.runtime.file_names import (
+    CARD,
+    FORMAT,
+    GOLDEN,
+    KINDS,
+    LABELS,
+    METADATA,
+    PREPROCESS,
+    PROGRAM,
+    RUNTIME,
+    SUMS,
+    TOKENIZER,
+)
+from limbeck._base.runtime.model import Model
 from limbeck._base.version import __version__
 from limbeck.data import Dataset, TableColumns
 from limbeck.data.text.tokenizer import Tokenizer
@@ -107,7 +121,7 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     logits = {}
     tolerances = {}
     for precision, content in contents.models.items():
-        model = runtime.Model(content, precision, contents.class_names)
+        model = Model(content, precision, contents.class_names)
         logits[precision] = model.logits(contents.golden)
         largest, rounding = float(np.abs(logits[precision]).max()), 0.0
         if contents.scale is not None:
@@ -118,7 +132,7 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
     golden = io.BytesIO()
     np.savez_compressed(golden, allow_pickle=False, inputs=contents.golden, **logits)
     facts: dict[str, Any] = {
-        "format": runtime.FORMAT,
+        "format": FORMAT,
         "name": contents.name,
         "limbeck": __version__,
         "temperature": contents.temperature,
@@ -131,33 +145,42 @@ def write_bundle(folder: Path, contents: BundleContents) -> Path:
         facts["scale"], names = list(contents.scale), "targets"
     if contents.label_thresholds is not None:
         facts["label_thresholds"], names = list(contents.label_thresholds), "several_labels"
-    files = {runtime.KINDS[precision]: model for precision, model in contents.models.items()}
+    files = {KINDS[precision]: model for precision, model in contents.models.items()}
     files |= {
-        runtime.LABELS: _json({names: list(contents.class_names)}),
-        runtime.PREPROCESS: _json(_preprocess(contents)),
-        runtime.METADATA: _json(facts),
-        runtime.GOLDEN: golden.getvalue(),
-        runtime.CARD: contents.card.encode(),
-        "run.py": Path(runtime.__file__).read_bytes(),
+        LABELS: _json({names: list(contents.class_names)}),
+        PREPROCESS: _json(_preprocess(contents)),
+        METADATA: _json(facts),
+        GOLDEN: golden.getvalue(),
+        CARD: contents.card.encode(),
+        **runtime_files(),
     }
     packages = list(RUNTIME_PACKAGES)
     if contents.texts is not None and contents.texts.tokenizer.file is not None:
-        files[runtime.TOKENIZER] = contents.texts.tokenizer.file.encode()
+        files[TOKENIZER] = contents.texts.tokenizer.file.encode()
         packages.append("tokenizers")
     models = {name: files[name] for name in files if name.endswith(".onnx")}
-    others = {name: files[name] for name in files if name not in (*models, runtime.CARD)}
+    others = {name: files[name] for name in files if name not in (*models, CARD)}
     files[SBOM] = sbom_of_bundle(contents.name, models, others, packages)
-    files[runtime.SUMS] = _checksums(files)
+    files[SUMS] = _checksums(files)
     for name, content in files.items():
         write_bytes(folder / name, content)
     return folder
+
+
+def runtime_files() -> dict[str, bytes]:
+    """Return the files with which a bundle runs without limbeck: ``run.py`` and its modules."""
+    modules = Path(runtime.__file__).parent
+    files = {PROGRAM: (modules.parent / "bundle_program.py").read_bytes()}
+    for file in modules.glob("*.py"):
+        files[f"{RUNTIME}/{file.name}"] = file.read_bytes()
+    return files
 
 
 def _checksums(files: Mapping[str, bytes]) -> bytes:
     """Format checksums like ``sha256sum``. The model card has none, because people fill it in."""
     lines = []
     for name, content in sorted(files.items()):
-        if name != runtime.CARD:
+        if name != CARD:
             lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
     return "".join(lines).encode()
 
@@ -202,7 +225,7 @@ def _preprocess_texts(texts: TextInputs, shape: list[int]) -> dict[str, Any]:
         "values": "token ids of texts with special tokens, cut to this length; shorter texts of a "
         "batch are padded at their end",
         "padding": texts.tokenizer.padding,
-        "tokenizer": "bytes" if texts.tokenizer.file is None else runtime.TOKENIZER,
+        "tokenizer": "bytes" if texts.tokenizer.file is None else TOKENIZER,
         "columns": [{"name": name} for name in texts.columns],
     }
 
@@ -221,13 +244,19 @@ def zip_bundle(folder: Path, archive: Path) -> None:
 
     def write(path: Path) -> None:
         with zipfile.ZipFile(path, "w") as zip_file:
-            for file in sorted(folder.iterdir()):
-                entry = zipfile.ZipInfo(f"{folder.name}/{file.name}", _ZIP_TIME)
+            for file in files_in(folder):
+                name = file.relative_to(folder.parent).as_posix()
+                entry = zipfile.ZipInfo(name, _ZIP_TIME)
                 entry.external_attr = 0o644 << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 zip_file.writestr(entry, file.read_bytes())
 
     write_atomically(archive, write)
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the files in the folder of a bundle and in the folder of its runtime, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def golden_inputs(data: Dataset, count: int = GOLDEN_INPUTS) -> np.ndarray:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base.runtime.model import Model
 
 RUNS = 40
 """Number of timed runs of each model."""
@@ -27,7 +27,7 @@ def default_precision(
     """
     if "int8" not in models or len(models["int8"]) >= len(models["fp32"]):
         return "fp32"
-    sessions = {name: runtime.Model(content, name, class_names) for name, content in models.items()}
+    sessions = {name: Model(content, name, class_names) for name, content in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sessions}
     for number in range(RUNS + 1):  # the first run is slower
         example = inputs[number % len(inputs)][None]

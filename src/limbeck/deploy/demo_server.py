@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError
 from limbeck._base.printable import printable
+from limbeck._base.runtime.errors import RuntimeFailure
+from limbeck._base.runtime.images import decode
 from limbeck.data import Dataset
 from limbeck.report import palette
 from limbeck.report.examples import png_of
@@ -164,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer_file(self, body: bytes) -> None:
         channels, height, width = self.classifiers.data.shape
         try:
-            pixels = runtime.decode(
+            pixels = decode(
                 io.BytesIO(body),
                 size=(height, width),
                 channels=channels,
@@ -172,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
                 crop_border=self.classifiers.data.crop_border,
                 value_range=self.classifiers.data.value_range,
             )
-        except runtime.RuntimeFailure as error:
+        except RuntimeFailure as error:
             self._send_error_message(str(error))
             return
         self._answer(pixels)

@@ -6,7 +6,6 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base import cache, ownership
 from limbeck._base.errors import ConfigError
 from limbeck._base.files import (
@@ -18,7 +17,8 @@ from limbeck._base.files import (
     write_bytes,
 )
 from limbeck._base.open_folder import OpenFolder
-from limbeck.deploy.bundle import zip_bundle
+from limbeck._base.runtime.file_names import SUMS
+from limbeck.deploy.bundle import files_in, zip_bundle
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class Destination:
         ):
             ownership.warn_if_open(self.folder.parent, parent.folder_status())
             new_folder = staging / self.folder.name
-            for file in sorted(bundle.iterdir()):
-                write_bytes(new_folder / file.name, file.read_bytes())
+            for file in files_in(bundle):
+                write_bytes(new_folder / file.relative_to(bundle), file.read_bytes())
             moves = [(new_folder, self.folder)]
             if self.archive is not None:
                 new_archive = staging / self.archive.name
@@ -165,8 +165,8 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _is_bundle(path: Path) -> bool:
     if path.is_dir():
-        return (path / runtime.SUMS).is_file()
+        return (path / SUMS).is_file()
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(Path(name).name == runtime.SUMS for name in archive.namelist())
+        return any(Path(name).name == SUMS for name in archive.namelist())

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, ExportError, UntrustedFileError
 from limbeck._base.progress import Advance, StageProgress
 from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
+from limbeck._base.runtime.verify import verify
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
@@ -221,7 +221,7 @@ def export(
             card=model_card(summary, manifest, facts),
         )
         bundle = write_bundle(temporary / "bundle", contents)
-        runtime.verify(bundle)
+        verify(bundle)
         destination.publish(bundle, overwrite=options.overwrite)
         advance(1.0)
     return ExportResult(

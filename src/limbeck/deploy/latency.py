@@ -47,14 +47,14 @@ def main() -> None:
 
 
 def _load_onnx(files: list[str], threads: int) -> Run:
-    from limbeck._base import bundle_runtime as runtime
+    from limbeck._base.runtime.model import Model
 
     labels_file = Path(files[0]).with_name("labels.json")
     labels = json.loads(labels_file.read_text(encoding="utf-8"))["labels"]
     models = []
     for file in files:
         content = Path(file).read_bytes()
-        models.append(runtime.Model(content, file, labels, threads=threads))
+        models.append(Model(content, file, labels, threads=threads))
     return lambda inputs: [model.logits(inputs) for model in models]
 
 

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.compiler_cache import use_private_compiler_cache
 from limbeck._base.errors import ConfigError, ExportError, ResourceError
 from limbeck._base.files import write_bytes
+from limbeck._base.runtime.errors import BundleError
+from limbeck._base.runtime.file_names import KINDS
+from limbeck._base.runtime.model import Model
 from limbeck.data.dataset import as_float
 from limbeck.data.padding import cut_padding
 from limbeck.models.output import without_wrapper
@@ -200,11 +202,11 @@ def onnx_logits(
     Raises:
         ExportError: If the model cannot be run.
     """
-    session = runtime.Model(model, runtime.KINDS[precision], class_names)
+    session = Model(model, KINDS[precision], class_names)
     try:
         batches = [cut_padding(batch, padding).contiguous() for batch in inputs.split(BATCH)]
         return np.concatenate([session.logits(batch.numpy()) for batch in batches])
-    except runtime.BundleError as error:
+    except BundleError as error:
         raise ExportError(f"The exported model cannot be run: {error}") from None
 
 

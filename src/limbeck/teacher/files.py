@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import ConfigError, TeacherError, UntrustedFileError
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.errors import BundleError
+from limbeck._base.runtime.file_names import KINDS, METADATA
 from limbeck.models import LoadedModel, Normalized, load_model, save_model
 from limbeck.models.files.rebuild import read_description
 from limbeck.models.files.weights import (
@@ -40,7 +42,7 @@ LOOKUP_CLASS = "limbeck.teacher.lookup.LookupTeacher"
 """The adapters of which there is a copy."""
 ANSWERS = (".csv", ".parquet", ".jsonl")
 """Suffixes of files that hold no model, but perhaps the answers of one."""
-BUNDLE = runtime.METADATA
+BUNDLE = METADATA
 """File by which a bundle is recognised."""
 
 
@@ -207,9 +209,9 @@ def _is_bundle(path: Path) -> bool:
 def _load_bundle(path: Path, classes: int | None) -> LoadedModel:
     """Load the fp32 model of a bundle, with the names of its classes."""
     try:
-        bundle = runtime.Bundle(path)
-        content = bundle.read(runtime.KINDS["fp32"])
-    except runtime.BundleError as error:
+        bundle = Bundle(path)
+        content = bundle.read(KINDS["fp32"])
+    except BundleError as error:
         raise UntrustedFileError(str(error)) from None
     model = OnnxTeacher(content, bundle.name, classes=classes)
     description = {"class_names": bundle.labels, "columns": bundle.preprocess.get("columns")}

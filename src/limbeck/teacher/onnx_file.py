@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limbeck._base.bundle_runtime import MAX_MODEL_BYTES
 from limbeck._base.errors import ResourceError, TeacherError, UntrustedFileError
 from limbeck._base.printable import printable
 from limbeck._base.reading import read_bytes
+from limbeck._base.runtime.bundle_files import MAX_MODEL_BYTES
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -18,8 +18,9 @@ from support.image_files import (
     write_folder,
 )
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base.runtime import dicom
+from limbeck._base.runtime.images import decode
 from limbeck.data import image_folder
 
 SIZE = {"size": 6, "channels": 3, "test": 0.3, "val": 0.3}
@@ -44,7 +45,7 @@ def assert_same_in_bundle(data, files, channels=3):
     pixels = {image for split in splits_of(data).values() for image in images_of(split)}
     for file in files:
         size = data.shape[1:]
-        own = runtime.decode(file, size=size, channels=channels, value_range=data.value_range)
+        own = decode(file, size=size, channels=channels, value_range=data.value_range)
         assert own.tobytes() in pixels, file
 
 
@@ -199,7 +200,7 @@ def test_cmyk_becomes_rgb(tmp_path, channels):
     (root / "dog" / "c.jpg").write_bytes(ycck)
     red = (254, 0, 0) if channels == 3 else (76,)
     for name in ("a.jpg", "b.tif", "c.jpg"):
-        pixels = runtime.decode(root / "dog" / name, size=(6, 6), channels=channels)
+        pixels = decode(root / "dog" / name, size=(6, 6), channels=channels)
         np.testing.assert_allclose(pixels[:, 0, 0], red, atol=3, err_msg=name)
     assert_same_in_bundle(read(root, channels=channels), root.glob("dog/?.*"), channels=channels)
 
@@ -213,7 +214,7 @@ def test_transparent_parts_become_black(tmp_path):
     image.save(root / "dog" / "a.png", transparency=bytes([255, 255, 0]))
     image.save(root / "dog" / "b.gif", transparency=2)
     for name in ("a.png", "b.gif"):
-        pixels = runtime.decode(root / "dog" / name, size=(6, 6), channels=3)
+        pixels = decode(root / "dog" / name, size=(6, 6), channels=3)
         assert pixels[:, 0, 0].tolist() == [0, 0, 0]
         assert pixels[:, 3, 3].tolist() == [200, 100, 50]
     assert_same_in_bundle(read(root), [root / "dog" / "a.png", root / "dog" / "b.gif"])
@@ -277,7 +278,7 @@ def test_the_package_for_compressed_dicom_files_is_named(tmp_path, monkeypatch):
     from pydicom.uid import JPEGLosslessSV1
     from support.dicom_files import write_dicom
 
-    monkeypatch.setattr(runtime, "_has_package", lambda package: False)
+    monkeypatch.setattr(dicom, "_has_package", lambda package: False)
     root = fill(tmp_path / "in")
     write_dicom(root / "dog" / "a.dcm", np.zeros((6, 6), np.uint16), syntax=JPEGLosslessSV1)
     with pytest.raises(DataError, match=r"1 of 21 .*JPEG Lossless.*pip install pylibjpeg pylib"):

@@ -134,7 +134,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(file):
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr("limbeck._base.bundle_runtime.open_file", refuse)
+    monkeypatch.setattr("limbeck._base.reading.open_file", refuse)
     with pytest.raises(
         DataError, match=r"train-images-idx3-ubyte\.gz cannot be read \(Permission denied\)"
     ):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import DataError
+from limbeck._base.runtime.files import open_file
 from limbeck.data.tables.arrow_file import read_arrow
 from limbeck.data.tables.parquet import (
     MAX_COLUMN_BYTES,

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import DataError
 from limbeck._base.reading import read_bytes
+from limbeck._base.runtime.files import open_file
 from limbeck.data.checks import is_file
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.download import download as download_file

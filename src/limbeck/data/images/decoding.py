@@ -1,6 +1,6 @@
 """Decoding of image files to arrays of the same size, with a list of all unreadable files.
 
-The pixels of one file are decoded in ``limbeck/_base/bundle_runtime.py``, which comes with every
+The pixels of one file are decoded in ``limbeck/_base/runtime/images.py``, which comes with every
 exported model, so that a bundle reads images as the training does.
 """
 
@@ -17,9 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, ResourceError
+from limbeck._base.runtime.errors import InputError, MissingLibraryError
+from limbeck._base.runtime.images import decode_with_digest, value_limits
+from limbeck._base.runtime.value_range import ValueLimits, common_range
 from limbeck.data.checks import join_some
 
 MAX_SIDE = 4096
@@ -130,18 +132,19 @@ def decode_all(
 def range_of_files(paths: Sequence[ImageSource]) -> tuple[float, float] | None:
     """Return the range of image files with more than 8 bits that becomes 0 to 255.
 
-    Files that cannot be read are skipped. See :func:`limbeck._base.bundle_runtime.common_range`.
+    Files that cannot be read are skipped. See
+    :func:`limbeck._base.runtime.value_range.common_range`.
     """
 
-    def limits_of(path: ImageSource) -> runtime.ValueLimits | None:
+    def limits_of(path: ImageSource) -> ValueLimits | None:
         if isinstance(path, Path):
-            return runtime.value_limits(path)
+            return value_limits(path)
         with suppress(DataError):  # decode reports it
-            return runtime.value_limits(path.read())
+            return value_limits(path.read())
         return None
 
     with _map_files(limits_of, paths) as limits:
-        return runtime.common_range(limits)
+        return common_range(limits)
 
 
 @contextmanager
@@ -165,14 +168,14 @@ def decode(path: ImageSource, decoding: Decoding) -> tuple[np.ndarray, str]:
 
     Returns:
         uint8 pixels ``[channels, size, size]`` and the SHA-256 of the decoded image, see
-        :func:`limbeck._base.bundle_runtime.decode_with_digest`.
+        :func:`limbeck._base.runtime.images.decode_with_digest`.
 
     Raises:
         DataError: If the file is missing, damaged, too large or not an image.
         ResourceError: If it is a DICOM file, and pydicom is not installed.
     """
     try:
-        return runtime.decode_with_digest(
+        return decode_with_digest(
             path if isinstance(path, Path) else path.read(),
             size=(decoding.size, decoding.size),
             channels=decoding.channels,
@@ -180,9 +183,9 @@ def decode(path: ImageSource, decoding: Decoding) -> tuple[np.ndarray, str]:
             value_range=decoding.value_range,
             name=str(path),
         )
-    except runtime.InputError as error:
+    except InputError as error:
         raise DataError(str(error)) from None
-    except runtime.MissingLibraryError:
+    except MissingLibraryError:
         raise ResourceError(
             f"{path} is a DICOM file. To read it, install pydicom: pip install 'limbeck[dicom]'."
         ) from None

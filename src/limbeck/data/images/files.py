@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from limbeck._base.bundle_runtime import FULL_RANGE, describe_range
 from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base.runtime.value_range import FULL_RANGE, describe_range
 from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images

@@ -4,8 +4,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from limbeck._base.bundle_runtime import is_image
 from limbeck._base.errors import DataError, LimbeckWarning
+from limbeck._base.runtime.images import is_image
 from limbeck.data.checks import files_below, join_some
 
 _READ = ".png .apng .jpg .jpeg .jpe .jfif .tif .tiff .bmp .dib .webp .gif .ppm .pgm .pbm .pnm .pfm"

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.checks import check_count
 from limbeck._base.errors import DataError
 from limbeck._base.progress import StageProgress
+from limbeck._base.runtime.files import open_file
 from limbeck.data.dataset import Dataset
 from limbeck.data.images.decoding import Decoding, read_images
 from limbeck.data.images.idx import read_idx

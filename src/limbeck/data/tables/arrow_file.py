@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from limbeck._base.bundle_runtime import open_file
+from limbeck._base.runtime.files import open_file
 from limbeck.data.tables.parquet import (
     MAX_COLUMN_BYTES,
     ROWS_AT_ONCE,

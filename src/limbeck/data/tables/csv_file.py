@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from limbeck._base.bundle_runtime import CsvFile, InputError
 from limbeck._base.errors import DataError
+from limbeck._base.runtime.csv_file import CsvFile
+from limbeck._base.runtime.errors import InputError
 
 
 class CsvTable(CsvFile):

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import DataError
 from limbeck._base.reading import parse_json
+from limbeck._base.runtime.files import open_file
 
 MAX_LINE = 64 << 20
 """Largest number of characters of a line."""

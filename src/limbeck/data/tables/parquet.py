@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import DataError, ResourceError
 from limbeck._base.reading import parse_json
+from limbeck._base.runtime.files import open_file
 
 MAX_COLUMN_BYTES = 4 << 30
 """Largest size of the columns of a table, or of the images in a part of a table, unpacked."""

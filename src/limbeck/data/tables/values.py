@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from limbeck._base.bundle_runtime import MISSING_VALUES, number_in
 from limbeck._base.errors import DataError
+from limbeck._base.runtime.cells import MISSING_VALUES, number_in
 from limbeck.data.class_names import natural_sort, normal_name, whole_numbers
 
 MAX_CATEGORIES = 1000
@@ -178,7 +178,7 @@ class ColumnValues:
 def parse_number(text: str, decimal: str) -> float:
     """Return the number in a cell; NaN for a missing value.
 
-    It is :func:`limbeck._base.bundle_runtime.number_in`, faster for the usual forms.
+    It is :func:`limbeck._base.runtime.cells.number_in`, faster for the usual forms.
 
     Raises:
         ValueError: If it is something else, or too large for float32.

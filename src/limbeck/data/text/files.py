@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck._base.reading import decompress
+from limbeck._base.runtime.files import open_file
 from limbeck.data.checks import files_below, join_some, subfolders, warn_of_unused
 from limbeck.data.text.manual import read_topics
 

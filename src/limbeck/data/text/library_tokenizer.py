@@ -10,9 +10,10 @@ from typing import Any, final
 
 import numpy as np
 
-from limbeck._base.bundle_runtime import largest_id, open_file
 from limbeck._base.errors import ConfigError, DataError
 from limbeck._base.reading import parse_json
+from limbeck._base.runtime.files import open_file
+from limbeck._base.runtime.tokenizer_limits import largest_id
 from limbeck._base.tokenizer_calls import call_tokenizer
 from limbeck.data.text.tokenizer import Text, Tokenizer
 from limbeck.data.text.tokenizer_limits import PROBE, check_growth

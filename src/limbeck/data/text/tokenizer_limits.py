@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from limbeck._base.bundle_runtime import tokenizer_fault
 from limbeck._base.errors import UntrustedFileError
+from limbeck._base.runtime.tokenizer_limits import tokenizer_fault
 
 PROBE = (
     "The quick brown fox jumps over the lazy dog. 0123456789 1,234.5e-6\r\n\tdef f(x):  return "

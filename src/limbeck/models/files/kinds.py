@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import UntrustedFileError
+from limbeck._base.runtime.files import open_file
 
 DOWNLOAD_AGAIN = "Download it again"
 OTHER_FRAMEWORK = "limbeck reads the weights of PyTorch models: state dicts (.pt) and safetensors"

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from torch import Tensor
 
-from limbeck._base.bundle_runtime import open_file
+from limbeck._base.runtime.files import open_file
 from limbeck.models.files.tensor_data import (
     DTYPES,
     STORAGE_DTYPES,

@@ -7,9 +7,9 @@ import os
 import re
 from pathlib import Path
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import UntrustedFileError
 from limbeck._base.reading import read_json
+from limbeck._base.runtime.files import open_file
 
 MAX_HEADER_BYTES = 4 << 20
 """Largest header of a safetensors file; with about 70 bytes a tensor, it takes seconds to read."""

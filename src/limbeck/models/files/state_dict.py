@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limbeck._base.bundle_runtime import check_archive, open_file
 from limbeck._base.errors import TeacherError, UntrustedFileError
+from limbeck._base.runtime.files import check_archive, open_file
 from limbeck.models.files.kinds import kind_of, unreadable
 from limbeck.models.files.pickle_data import Placeholder, read_data
 

@@ -15,9 +15,9 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 
-from limbeck._base.bundle_runtime import largest_id
 from limbeck._base.errors import ConfigError, DataError, ResourceError, UntrustedFileError
 from limbeck._base.reading import parse_json, read_bytes
+from limbeck._base.runtime.tokenizer_limits import largest_id
 from limbeck._base.tokenizer_calls import call_tokenizer
 from limbeck.models.files.shards import INDEX, check_header, is_index, parts_of
 from limbeck.models.files.state_dict import read_pickled

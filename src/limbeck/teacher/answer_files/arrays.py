@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import TeacherError
 from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
+from limbeck._base.runtime.files import open_file
 from limbeck.data.checks import join_some
 from limbeck.teacher.answer_files.columns import (
     CLASS_LISTS,

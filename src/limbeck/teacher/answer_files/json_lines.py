@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import TeacherError
 from limbeck._base.reading import parse_json
+from limbeck._base.runtime.files import open_file
 from limbeck.teacher.answer_files.columns import Columns, find_columns
 from limbeck.teacher.answer_files.table import (
     BLOCK_ROWS,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.errors import TeacherError
 from limbeck._base.reading import MAX_ARRAY_RATIO, MIN_UNPACKED_BYTES, parse_json
+from limbeck._base.runtime.files import open_file
 from limbeck.data.tables.parquet import import_pyarrow
 from limbeck.teacher.answer_files.columns import Columns, find_columns
 from limbeck.teacher.answer_files.table import AnswerTable, TableBuilder

@@ -8,8 +8,8 @@ from typing import IO, Any, cast
 
 import torch
 
-from limbeck._base.bundle_runtime import open_file
 from limbeck._base.files import open_atomically
+from limbeck._base.runtime.files import open_file
 
 LOAD_ERRORS = (
     pickle.UnpicklingError,

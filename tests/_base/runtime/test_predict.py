@@ -18,8 +18,12 @@ from PIL import Image
 from support.bundles import images, write_bundle, write_sums
 from support.image_files import png_file
 
-from limbeck._base import bundle_runtime as runtime
-from limbeck._base.bundle_runtime import RuntimeFailure
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.errors import BundleError, RuntimeFailure
+from limbeck._base.runtime.file_names import METADATA
+from limbeck._base.runtime.images import decode
+from limbeck._base.runtime.model import Model
+from limbeck._base.runtime.predict import predict
 
 
 def rows_of(table):
@@ -125,7 +129,7 @@ def test_limits_of_the_system_are_no_fault_of_the_files(run, shared_bundle, pict
         soft_limit(resource.RLIMIT_NOFILE, free),
         pytest.raises(OSError, match="Too many open files"),
     ):
-        runtime.decode(pictures / "0.png", size=(8, 8), channels=3)
+        decode(pictures / "0.png", size=(8, 8), channels=3)
     target = tmp_path / "table.csv"
     with soft_limit(resource.RLIMIT_FSIZE, 10):
         code, _, err = run("predict", shared_bundle, pictures, "--out", target)
@@ -146,7 +150,7 @@ def test_abstaining(shared_bundle, pictures):
     tables = []
     for abstain in (1.0, 0.0):
         out = io.StringIO()
-        runtime.predict(shared_bundle, [pictures], abstain=abstain, out=out)
+        predict(shared_bundle, [pictures], abstain=abstain, out=out)
         tables.append(rows_of(out.getvalue()))
     unsure, sure = tables
     assert [row["confidence"] for row in sure] == [row["confidence"] for row in unsure]
@@ -155,7 +159,7 @@ def test_abstaining(shared_bundle, pictures):
 
 
 def change_metadata(bundle, **changes):
-    file = bundle / runtime.METADATA
+    file = bundle / METADATA
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
     return write_sums(bundle)
 
@@ -186,8 +190,8 @@ def test_abstaining_for_an_error_rate(run, bundle, pictures):
 )
 def test_wrong_defaults_and_thresholds_are_damage(bundle, changes):
     change_metadata(bundle, **changes)
-    with pytest.raises(runtime.BundleError, match=r"bundle\.json"):
-        runtime.Bundle(bundle)
+    with pytest.raises(BundleError, match=r"bundle\.json"):
+        Bundle(bundle)
 
 
 def test_arrays_are_inputs_too(tmp_path):
@@ -199,7 +203,7 @@ def test_arrays_are_inputs_too(tmp_path):
     names = ["0", "1", "half", "large", "none"]
     out = io.StringIO()
     files = [tmp_path / f"{name}.npy" for name in names]
-    assert runtime.predict(bundle, files, out=out) == 3
+    assert predict(bundle, files, out=out) == 3
     rows = rows_of(out.getvalue())
     assert [bool(row["label"]) for row in rows] == [True, True, False, False, False]
     reasons = ("expected whole numbers from 0 to 255", "expected (1, 12, 10)", "missing")
@@ -237,7 +241,7 @@ def test_a_link_planted_beside_the_table_is_not_followed(run, shared_bundle, pic
 def test_a_folder_without_files(shared_bundle, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RuntimeFailure, match="the folder contains no files"):
-        runtime.predict(shared_bundle, [tmp_path / "empty"])
+        predict(shared_bundle, [tmp_path / "empty"])
 
 
 def test_every_file_of_a_folder_has_a_row(run, shared_bundle, pictures, tmp_path):
@@ -303,14 +307,14 @@ def test_deep_images_are_scaled_by_their_set_or_by_that_of_training(run, tmp_pat
 def test_models_whose_outputs_are_nan(run, tmp_path, pictures, monkeypatch):
     """No class is named for them, and the bundle does not pass."""
     bundle = write_bundle(tmp_path / "bundle")
-    logits = runtime.Model.logits
+    logits = Model.logits
 
     def broken(model, inputs):
         result = logits(model, inputs).copy()
         result[0, 0] = np.nan
         return result
 
-    monkeypatch.setattr(runtime.Model, "logits", broken)
+    monkeypatch.setattr(Model, "logits", broken)
     code, out, err = run("predict", bundle, pictures)
     first, second = rows_of(out)[:2]
     assert (code, first["label"], first["confidence"]) == (3, "", "")
@@ -325,11 +329,11 @@ def test_memory_that_runs_out_in_the_model_is_no_damage(run, shared_bundle, pict
         def run(self, *arguments):
             raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for 8 bytes")
 
-    load = runtime.Model.__init__
+    load = Model.__init__
 
     def load_and_replace(model, *arguments, **settings):
         load(model, *arguments, **settings)
         model._session = Session()
 
-    monkeypatch.setattr(runtime.Model, "__init__", load_and_replace)
+    monkeypatch.setattr(Model, "__init__", load_and_replace)
     assert run("predict", shared_bundle, pictures)[::2] == (6, "error: out of memory.\n")

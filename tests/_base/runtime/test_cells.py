@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from limbeck._base.bundle_runtime import category_in, number_in
+from limbeck._base.runtime.cells import category_in, number_in
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,12 @@ from onnx import TensorProto, helper, numpy_helper
 from support.bundles import write_sums
 from support.reviews import make_reviews
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.command_line import main
+from limbeck._base.runtime.errors import BundleError
+from limbeck._base.runtime.file_names import GOLDEN, KINDS, LABELS, METADATA, PREPROCESS, TOKENIZER
+from limbeck._base.runtime.tokenizer import byte_encoder, library_encoder
+from limbeck._base.runtime.verify import verify
 from limbeck.data.text.library_tokenizer import BPETokenizer
 from limbeck.data.text.tokenizer import ByteTokenizer
 from limbeck.data.text.training import train_text_bpe
@@ -43,21 +48,21 @@ def counting_model():
 
 def write_bundle(folder, tokenizer="bytes", names=("text",), **settings):
     folder.mkdir()
-    onnx.save(counting_model(), folder / runtime.KINDS["fp32"])
+    onnx.save(counting_model(), folder / KINDS["fp32"])
     golden, _ = ByteTokenizer().encode_texts([("aab",), ("b",)], LENGTH)
     counts = np.stack([(golden == ord(letter)).sum(1) for letter in "ab"], 1)
-    np.savez(folder / runtime.GOLDEN, inputs=golden, fp32=counts.astype(np.float32))
+    np.savez(folder / GOLDEN, inputs=golden, fp32=counts.astype(np.float32))
     preprocess = {"kind": "text", "shape": [LENGTH], "dtype": "int32", "padding": PADDING}
     preprocess |= {"tokenizer": tokenizer, "columns": [{"name": name} for name in names]}
     contents = {
-        runtime.METADATA: {
+        METADATA: {
             "format": 1,
             "name": "letters",
             "temperature": 1,
             "tolerances": {"fp32": 1e-4},
         },
-        runtime.LABELS: {"labels": ["a", "b"]},
-        runtime.PREPROCESS: preprocess | settings,
+        LABELS: {"labels": ["a", "b"]},
+        PREPROCESS: preprocess | settings,
     }
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content))
@@ -69,7 +74,7 @@ def rows_of(text):
 
 
 def predict(bundle, *arguments, capsys):
-    code = runtime.main(["predict", str(bundle), *map(str, arguments)], inside=False)
+    code = main(["predict", str(bundle), *map(str, arguments)])
     out, err = capsys.readouterr()
     return code, out, err
 
@@ -91,19 +96,19 @@ def test_the_tokens_of_a_bundle_are_those_of_the_training(pairs):
         "cls": ["[CLS]", cls],
     }
     for tokenizer in (own, BPETokenizer(json.dumps(definition))):
-        encode = runtime.library_encoder(tokenizer.file.encode(), "tokenizer.json", LENGTH)
+        encode = library_encoder(tokenizer.file.encode(), "tokenizer.json", LENGTH)
         rows, is_cut = tokenizer.encode_texts(texts, LENGTH)
         assert is_cut[-1]
         for text, row in zip(texts, rows, strict=True):
             assert encode(text) == row[row != tokenizer.padding].tolist()
-    encode = runtime.byte_encoder(LENGTH)
+    encode = byte_encoder(LENGTH)
     rows, _ = ByteTokenizer().encode_texts(texts, LENGTH)
     assert [encode(text) for text in texts] == [row[row != PADDING].tolist() for row in rows]
 
 
 def test_texts_of_the_command_line_tables_and_files(tmp_path, capsys):
     bundle = write_bundle(tmp_path / "bundle")
-    assert runtime.verify(bundle)
+    assert verify(bundle)
     code, out, err = predict(bundle, "--text", "aab", "--text", "abb", capsys=capsys)
     assert (code, err) == (0, "")
     assert [row["label"] for row in rows_of(out)] == ["a", "b"]
@@ -124,7 +129,7 @@ def test_texts_of_the_command_line_tables_and_files(tmp_path, capsys):
 
 
 def test_a_batch_is_as_long_as_its_longest_text(tmp_path):
-    bundle = runtime.Bundle(write_bundle(tmp_path / "bundle"))
+    bundle = Bundle(write_bundle(tmp_path / "bundle"))
     arrays = [np.arange(3, dtype=np.int32), np.arange(9, dtype=np.int32)]
     batch = bundle.stack(arrays)
     assert batch.shape == (2, 16)
@@ -160,8 +165,8 @@ def test_pairs_come_from_two_columns(tmp_path, capsys):
     ],
 )
 def test_damaged_settings_are_refused(tmp_path, settings):
-    with pytest.raises(runtime.BundleError, match="no valid settings"):
-        runtime.Bundle(write_bundle(tmp_path / "bundle", **settings))
+    with pytest.raises(BundleError, match="no valid settings"):
+        Bundle(write_bundle(tmp_path / "bundle", **settings))
 
 
 @pytest.mark.parametrize(
@@ -190,15 +195,15 @@ def test_damaged_settings_are_refused(tmp_path, settings):
 def test_a_tokenizer_that_is_damaged_or_may_hang_is_refused(tmp_path, content, message):
     pytest.importorskip("tokenizers")
     folder = write_bundle(tmp_path / "bundle", tokenizer="tokenizer.json")
-    (folder / runtime.TOKENIZER).write_bytes(content)
-    bundle = runtime.Bundle(write_sums(folder))
-    with pytest.raises(runtime.BundleError, match=message):
+    (folder / TOKENIZER).write_bytes(content)
+    bundle = Bundle(write_sums(folder))
+    with pytest.raises(BundleError, match=message):
         bundle.text_encoder()
 
 
 def test_a_missing_library_is_one_message(tmp_path, monkeypatch, capsys):
     folder = write_bundle(tmp_path / "bundle", tokenizer="tokenizer.json")
-    (folder / runtime.TOKENIZER).write_text("{}")
+    (folder / TOKENIZER).write_text("{}")
     write_sums(folder)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     code, _, err = predict(folder, "--text", "a", capsys=capsys)

@@ -6,8 +6,11 @@ from PIL import Image, PngImagePlugin
 from support.bundles import images
 from support.image_files import png_file
 
-from limbeck._base import bundle_runtime as runtime
-from limbeck._base.bundle_runtime import Bundle, InputError
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.errors import InputError
+from limbeck._base.runtime.folders import files_below
+from limbeck._base.runtime.images import decode, decode_with_digest, largest_box, value_limits
+from limbeck._base.runtime.value_range import common_range
 from limbeck.data.images.decoding import Decoding, read_images
 
 SIZES = [16, 24, 28, 32, 48, 64, 96, 112, 128, 160, 176, 192]
@@ -60,7 +63,7 @@ def test_images_are_those_of_training(tmp_path, channels):
     pixels = np.random.default_rng(3).integers(0, 256, (37, 53, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     settings = {"channels": channels, "crop_border": True}
-    own = runtime.decode(tmp_path / "a.png", size=(16, 16), **settings)
+    own = decode(tmp_path / "a.png", size=(16, 16), **settings)
     trained_on = read_images([tmp_path / "a.png"], Decoding(size=16, **settings))[0].numpy()
     assert np.array_equal(own, trained_on)
     assert own.flags["C_CONTIGUOUS"]
@@ -76,7 +79,7 @@ def test_inverted_images(shared_bundle, tmp_path):
 def test_a_picture_error_is_one_line(tmp_path):
     (tmp_path / "a.png").write_text("hello")
     with pytest.raises(InputError) as error:
-        runtime.decode(tmp_path / "a.png", size=(4, 4), channels=1)
+        decode(tmp_path / "a.png", size=(4, 4), channels=1)
     assert "\n" not in str(error.value)
 
 
@@ -86,7 +89,7 @@ def test_a_picture_error_is_one_line(tmp_path):
 def assert_inside(image_size, size):
     """The box is inside the image, centred, and has the aspect ratio of ``size``."""
     width, height = image_size
-    left, top, right, bottom = runtime.largest_box(image_size, size)
+    left, top, right, bottom = largest_box(image_size, size)
     assert 0 <= left < right <= width, image_size
     assert 0 <= top < bottom <= height, image_size
     is_centred = abs(left + right - width) < 1e-9 and abs(top + bottom - height) < 1e-9
@@ -99,7 +102,7 @@ def test_boxes_are_inside_images_of_every_size():
     rounded_outside = 0
     for size in SIZES:
         for side in range(1, 6001):
-            left, top, right, bottom = runtime.largest_box((side, side + 1), (size, size))
+            left, top, right, bottom = largest_box((side, side + 1), (size, size))
             is_inside = 0 <= left < right <= side and 0 <= top < bottom <= side + 1
             assert is_inside, (side, size)
             rounded_outside += side - side / size * size < 0
@@ -123,7 +126,7 @@ def test_images_whose_box_would_be_rounded_outside_are_read(tmp_path, size, side
         Image.new("L", (side, side + 7), 9).save(tmp_path / "wide.bmp")
         Image.new("L", (side + 7, side), 9).save(tmp_path / "high.bmp")
         for name in ("wide", "high"):
-            pixels = runtime.decode(tmp_path / f"{name}.bmp", size=(size, size), channels=1)
+            pixels = decode(tmp_path / f"{name}.bmp", size=(size, size), channels=1)
             assert (pixels == 9).all()
 
 
@@ -153,9 +156,9 @@ def saved(folder, values, name="a.tif"):
 )
 def test_the_range_of_an_image(tmp_path, values, expected):
     file = saved(tmp_path, values)
-    assert runtime.common_range([runtime.value_limits(file)]) == expected
+    assert common_range([value_limits(file)]) == expected
     low, high = expected
-    pixels = runtime.decode(file, size=values.shape, channels=1)[0]
+    pixels = decode(file, size=values.shape, channels=1)[0]
     np.testing.assert_array_equal(pixels, np.rint((values - low) / (high - low) * 255))
 
 
@@ -165,26 +168,26 @@ def test_the_range_of_a_set_is_that_of_its_deep_images(tmp_path):
         saved(tmp_path, np.uint16([[0, 2100]]), "bright.png"),
         saved(tmp_path, np.uint8([[0, 255]]), "8 bits.png"),
     ]
-    limits = [runtime.value_limits(file) for file in (*files, tmp_path / "missing.png")]
+    limits = [value_limits(file) for file in (*files, tmp_path / "missing.png")]
     assert limits[2:] == [None, None]
-    value_range = runtime.common_range(limits)
+    value_range = common_range(limits)
     assert value_range == (0, 4095)
     settings = {"size": (1, 2), "channels": 1, "value_range": value_range}
-    pixels = [runtime.decode(file, **settings).ravel().tolist() for file in files]
+    pixels = [decode(file, **settings).ravel().tolist() for file in files]
     assert pixels == [[6, 56], [0, 131], [0, 255]]
 
 
 def test_values_far_outside_the_range_are_refused(tmp_path):
     file = saved(tmp_path, np.uint16([[0, 60_000]]))
     with pytest.raises(InputError, match=r"values from 0 to 60000; expected 0 to 4095"):
-        runtime.decode(file, size=(1, 2), channels=1, value_range=(0, 4095))
+        decode(file, size=(1, 2), channels=1, value_range=(0, 4095))
 
 
 def test_digests_of_deep_images_do_not_depend_on_the_set(tmp_path):
     file = saved(tmp_path, np.uint16([[0, 300, 4000]]))
     settings = {"size": (1, 3), "channels": 1}
     pairs = [
-        runtime.decode_with_digest(file, **settings, value_range=value_range)
+        decode_with_digest(file, **settings, value_range=value_range)
         for value_range in (None, (0, 4095), (0, 65_535))
     ]
     assert len({digest for _, digest in pairs}) == 1
@@ -198,7 +201,7 @@ def test_deep_images_are_put_upright(tmp_path, orientation):
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(np.rot90(upright, {3: 2, 6: 1}[orientation]))
     Image.fromarray(stored.astype(np.uint16)).save(tmp_path / "a.tif", exif=exif)
-    pixels = runtime.decode(tmp_path / "a.tif", size=(2, 3), channels=1)[0]
+    pixels = decode(tmp_path / "a.tif", size=(2, 3), channels=1)[0]
     np.testing.assert_array_equal(pixels, np.rint(upright / 8191 * 255))
 
 
@@ -209,9 +212,9 @@ def test_a_dark_colour_image_of_16_bits_is_refused(tmp_path):
         (tmp_path / f"{file}.png").write_bytes(deep)
     settings = {"size": (1, 4), "channels": 3}
     with pytest.raises(InputError, match=r"values up to 4095.*convert it to 8 bits"):
-        runtime.decode(tmp_path / "dark.png", **settings)
-    assert (runtime.decode(tmp_path / "bright.png", **settings) == 16).all()
-    assert not runtime.decode(tmp_path / "black.png", **settings).any()
+        decode(tmp_path / "dark.png", **settings)
+    assert (decode(tmp_path / "bright.png", **settings) == 16).all()
+    assert not decode(tmp_path / "black.png", **settings).any()
 
 
 def png(values):
@@ -227,7 +230,7 @@ def png(values):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_lab_images_are_read(tmp_path, channels):
     Image.new("LAB", (8, 8), (200, 128, 128)).save(tmp_path / "lab.tif")
-    pixels = runtime.decode(tmp_path / "lab.tif", size=(8, 8), channels=channels)
+    pixels = decode(tmp_path / "lab.tif", size=(8, 8), channels=channels)
     assert 150 < pixels.mean() < 230
 
 
@@ -236,7 +239,7 @@ def test_lab_images_are_read(tmp_path, channels):
 def test_damaged_exif_data_costs_no_image(tmp_path, exif):
     image = Image.new("RGB", (8, 8), (10, 200, 30))
     image.save(tmp_path / "a.jpg", exif=exif)
-    pixels = runtime.decode(tmp_path / "a.jpg", size=(8, 8), channels=3)
+    pixels = decode(tmp_path / "a.jpg", size=(8, 8), channels=3)
     np.testing.assert_allclose(pixels.mean((1, 2)), (10, 200, 30), atol=3)
 
 
@@ -244,7 +247,7 @@ def test_large_metadata_costs_no_image(tmp_path):
     metadata = PngImagePlugin.PngInfo()
     metadata.add_text("profile", "x" * (3 << 20), zip=True)
     Image.new("L", (8, 8), 9).save(tmp_path / "a.png", pnginfo=metadata)
-    assert (runtime.decode(tmp_path / "a.png", size=(8, 8), channels=1) == 9).all()
+    assert (decode(tmp_path / "a.png", size=(8, 8), channels=1) == 9).all()
 
 
 # Folders ------------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     (folder / "c.png").touch()
     for name in (".hidden", "Thumbs.db", "__MACOSX"):
         (folder / name).touch()
-    names = [file.relative_to(folder).as_posix() for file in runtime.files_below(folder)]
+    names = [file.relative_to(folder).as_posix() for file in files_below(folder)]
     assert names == ["a/1.png", "b/2.png", "b/dangling.png", "c.png"]
 
 
@@ -272,4 +275,4 @@ def test_a_folder_that_cannot_be_read_is_named(open_folder, mode):
     (locked / "inside").mkdir(parents=True)
     locked.chmod(mode)
     with pytest.raises(InputError, match=r"locked \(the folder cannot be read: Permission denied"):
-        runtime.files_below(open_folder)
+        files_below(open_folder)

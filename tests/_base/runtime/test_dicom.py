@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from support.bundles import write_bundle
 
-from limbeck._base import bundle_runtime as runtime
 from limbeck._base.errors import DataError, ResourceError
-from limbeck.data.images.decoding import Decoding, decode, read_images
+from limbeck._base.runtime import dicom
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.command_line import main
+from limbeck._base.runtime.errors import InputError
+from limbeck._base.runtime.images import decode, decode_with_digest, is_image, value_limits
+from limbeck._base.runtime.value_range import common_range
+from limbeck.data.images import decoding
 
 pytest.importorskip("pydicom", reason="DICOM needs pydicom (limbeck[dicom])")
 
@@ -31,7 +36,7 @@ WINDOW = {"WindowCenter": 32, "WindowWidth": 33}
 
 def shades(file, **settings):
     """The pixels of a file as a bundle sees them."""
-    return runtime.decode(file, size=(8, 8), channels=1, **settings)[0]
+    return decode(file, size=(8, 8), channels=1, **settings)[0]
 
 
 def linear(values, centre, width):
@@ -73,7 +78,7 @@ def test_windows_are_those_of_pydicom(name):
     ]
     expected = 255 * (values - ends[0]) / (ends[1] - ends[0])
     rows, columns = values.shape
-    pixels = runtime.decode(Path(file), size=(rows, columns), channels=1)[0]
+    pixels = decode(Path(file), size=(rows, columns), channels=1)[0]
     np.testing.assert_allclose(pixels, expected, atol=0.51)
 
 
@@ -142,7 +147,7 @@ def test_monochrome1_is_inverted(tmp_path):
 def test_colour_and_palettes(tmp_path):
     colour = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     file = write_dicom(tmp_path / "a.dcm", colour)
-    pixels = runtime.decode(file, size=(8, 8), channels=3)
+    pixels = decode(file, size=(8, 8), channels=3)
     np.testing.assert_array_equal(pixels, colour.transpose(2, 0, 1))
     tables = {}
     for number, name in enumerate(("Red", "Green", "Blue")):
@@ -151,7 +156,7 @@ def test_colour_and_palettes(tmp_path):
         tables[f"{name}PaletteColorLookupTableData"] = entries.tobytes()
     kind = {"PhotometricInterpretation": "PALETTE COLOR"}
     file = write_dicom(tmp_path / "p.dcm", RAMP.astype(np.uint8), **kind, **tables)
-    pixels = runtime.decode(file, size=(8, 8), channels=3)
+    pixels = decode(file, size=(8, 8), channels=3)
     np.testing.assert_array_equal(pixels, np.stack([RAMP, RAMP * 2, RAMP * 3]))
 
 
@@ -160,19 +165,19 @@ def test_files_without_a_window_are_scaled_by_the_range_of_the_set(tmp_path):
         write_dicom(tmp_path / f"{n}.dcm", RAMP * factor, bits=12)
         for n, factor in enumerate([8, 64])
     ]
-    images = read_images(files, Decoding(size=8, channels=1))
+    images = decoding.read_images(files, decoding.Decoding(size=8, channels=1))
     for image, factor in zip(images, (8, 64), strict=True):
         np.testing.assert_array_equal(image[0], np.rint(RAMP * factor * 255.0 / 4095))
-    assert runtime.common_range(map(runtime.value_limits, files)) == (0, 4095)
+    assert common_range(map(value_limits, files)) == (0, 4095)
     window = write_dicom(tmp_path / "window.dcm", RAMP, **WINDOW)
-    assert runtime.value_limits(window) is None
+    assert value_limits(window) is None
 
 
 def test_training_and_bundle_see_the_same(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 4096, (12, 10), dtype=np.uint16)
     file = write_dicom(tmp_path / "a", pixels, bits=12, WindowCenter=2000, WindowWidth=900)
-    bundle = runtime.Bundle(write_bundle(tmp_path / "bundle"))
-    expected, _ = runtime.decode_with_digest(file, size=(12, 10), channels=1)
+    bundle = Bundle(write_bundle(tmp_path / "bundle"))
+    expected, _ = decode_with_digest(file, size=(12, 10), channels=1)
     np.testing.assert_array_equal(bundle.array(file), expected)
     np.testing.assert_array_equal(expected[0], linear(pixels, 2000, 900))
 
@@ -198,10 +203,10 @@ def test_files_that_cannot_be_read_are_named_without_their_patient(
     log = io.StringIO()
     handler = logging.StreamHandler(log)
     monkeypatch.setattr(logging.root, "handlers", [handler])
-    monkeypatch.setattr(runtime, "_has_package", lambda package: False)
+    monkeypatch.setattr(dicom, "_has_package", lambda package: False)
     file = write_dicom(tmp_path / "b.dcm", RAMP, **elements)
     with pytest.raises(DataError, match=message) as caught:
-        decode(file, Decoding(size=8, channels=1))
+        decoding.decode(file, decoding.Decoding(size=8, channels=1))
     assert PATIENT not in str(caught.value) + log.getvalue() + "".join(capsys.readouterr())
 
 
@@ -210,11 +215,11 @@ def test_files_without_an_image_and_damaged_ones(tmp_path):
     content = scan.read_bytes()
     for cut in (132, 140, 300, len(content) - 7):
         scan.write_bytes(content[:cut])
-        with pytest.raises(runtime.InputError, match=r"a\.dcm \(a (damaged )?DICOM file"):
+        with pytest.raises(InputError, match=r"a\.dcm \(a (damaged )?DICOM file"):
             shades(scan)
-    assert runtime.is_image(scan)
+    assert is_image(scan)
     scan.write_bytes(content[128:])
-    with pytest.raises(runtime.InputError, match=r"not an image of a known format.*DICOM"):
+    with pytest.raises(InputError, match=r"not an image of a known format.*DICOM"):
         shades(scan)
 
 
@@ -222,13 +227,13 @@ def test_deflated_files_are_refused_before_they_unpack(tmp_path):
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
     file = write_dicom(tmp_path / "a.dcm", RAMP, syntax=DeflatedExplicitVRLittleEndian)
-    with pytest.raises(runtime.InputError, match=r"a deflated DICOM file; convert it"):
+    with pytest.raises(InputError, match=r"a deflated DICOM file; convert it"):
         shades(file)
 
 
 def test_a_header_that_claims_a_large_image(tmp_path):
     file = write_dicom(tmp_path / "a.dcm", RAMP, Rows=60_000, Columns=60_000)
-    with pytest.raises(runtime.InputError, match="more than 134,217,728 pixels"):
+    with pytest.raises(InputError, match="more than 134,217,728 pixels"):
         shades(file)
 
 
@@ -244,7 +249,7 @@ def test_pydicom_is_named_once_where_it_is_missing(tmp_path, monkeypatch, capsys
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(ResourceError, match=r"is a DICOM file.*pip install 'limbeck\[dicom\]'"):
-        read_images(files, Decoding(size=8, channels=1))
+        decoding.read_images(files, decoding.Decoding(size=8, channels=1))
     words = ["predict", str(bundle), *map(str, files)]
-    assert runtime.main(words, program="limbeck", inside=False) == 6
+    assert main(words, program="limbeck") == 6
     assert capsys.readouterr().err.count("pip install pydicom") == 1

@@ -8,7 +8,8 @@ import shutil
 import pytest
 from support.bundles import write_bundle, write_sums
 
-from limbeck._base import bundle_runtime as runtime
+from limbeck._base.runtime.file_names import LABELS, SUMS
+from limbeck._base.runtime.printable import csv_cell
 
 
 def rows_of(table):
@@ -33,18 +34,18 @@ def rows_of(table):
     ],
 )
 def test_a_spreadsheet_computes_no_name(name, cell):
-    assert runtime.csv_cell(name) == cell
+    assert csv_cell(name) == cell
 
 
 def test_names_in_tables_are_harmless(run, pictures, tmp_path, monkeypatch):
     bundle = write_bundle(tmp_path / "bundle")
     names = ["=1+1", "\x1b[31mdog", "fox\u202e"]
-    (bundle / runtime.LABELS).write_text(json.dumps({"labels": names}))
+    (bundle / LABELS).write_text(json.dumps({"labels": names}))
     write_sums(bundle)
     monkeypatch.chdir(tmp_path)
     for name in ("@a.png", "b\nc.png"):
         shutil.copy(pictures / "0.png", name)
-    shutil.copy(bundle / runtime.LABELS, "-\x1b.png")
+    shutil.copy(bundle / LABELS, "-\x1b.png")
     files = ["@a.png", "b\nc.png", "./-\x1b.png"]
     code, out, _ = run("predict", bundle, *files, "--top", "3")
     assert (code, out.count("\n")) == (3, 4)
@@ -85,7 +86,7 @@ GARBAGE = {
 @pytest.mark.parametrize("place", ["before", "after", "alone"])
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
 def test_a_list_of_checksums_full_of_garbage_is_a_message(bundle, run, content, place):
-    file = bundle / runtime.SUMS
+    file = bundle / SUMS
     sums = b"" if place == "alone" else file.read_bytes()
     file.write_bytes(content + sums if place == "before" else sums + content)
     code, out, err = run("verify", bundle)

@@ -15,8 +15,12 @@ from PIL import Image
 from support.bundles import write_sums
 from support.image_files import png_file
 
-from limbeck._base import bundle_runtime as runtime
-from limbeck._base.bundle_runtime import Bundle, BundleError
+from limbeck._base.runtime import folders, image_files
+from limbeck._base.runtime.bundle import Bundle
+from limbeck._base.runtime.errors import BundleError, InputError
+from limbeck._base.runtime.folders import files_below
+from limbeck._base.runtime.images import _open_image, decode
+from limbeck._base.runtime.verify import verify
 
 
 def set_preprocess(folder, **settings):
@@ -46,7 +50,7 @@ def test_a_zip_file_that_unpacks_to_much_more_is_refused(bundle, tmp_path):
         for file in bundle.iterdir():
             archive.write(file, file.name)
     with pytest.raises(BundleError, match=r"model\.onnx unpacks from 5,\d+ to 5,242,880 bytes"):
-        runtime.verify(tmp_path / "bomb.zip")
+        verify(tmp_path / "bomb.zip")
     with zipfile.ZipFile(bundle / "golden.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("inputs.npy", bytes(5 << 20))
     with pytest.raises(BundleError, match=r"golden\.npz is damaged \(inputs\.npy in it unpacks"):
@@ -94,18 +98,18 @@ def progressive_jpeg(scans):
 )
 def test_small_files_that_take_much_memory_or_time_are_refused(tmp_path, content, reason):
     (tmp_path / "image").write_bytes(content)
-    with pytest.raises(runtime.InputError, match=reason):
-        runtime.decode(tmp_path / "image", size=(8, 8), channels=1)
+    with pytest.raises(InputError, match=reason):
+        decode(tmp_path / "image", size=(8, 8), channels=1)
 
 
 def test_large_images_are_read_one_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "SMALL_PIXELS", 100)
-    monkeypatch.setattr(runtime, "PIXELS_PER_BYTE", 1000)
+    monkeypatch.setattr(image_files, "SMALL_PIXELS", 100)
+    monkeypatch.setattr(image_files, "PIXELS_PER_BYTE", 1000)
     Image.new("L", (20, 20), 99).save(tmp_path / "a.png")
     results = []
-    decode = functools.partial(runtime.decode, tmp_path / "a.png", size=(2, 2), channels=1)
-    thread = threading.Thread(target=lambda: results.append(decode()))
-    with runtime._open_image(tmp_path / "a.png", "a.png"):
+    decode_small = functools.partial(decode, tmp_path / "a.png", size=(2, 2), channels=1)
+    thread = threading.Thread(target=lambda: results.append(decode_small()))
+    with _open_image(tmp_path / "a.png", "a.png"):
         thread.start()
         thread.join(0.05)
         assert not results
@@ -115,21 +119,21 @@ def test_large_images_are_read_one_at_a_time(tmp_path, monkeypatch):
 
 def test_pipes_among_the_images_are_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "a.png")
-    with pytest.raises(runtime.InputError, match="neither a file nor a folder"):
-        runtime.decode(tmp_path / "a.png", size=(2, 2), channels=1)
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        decode(tmp_path / "a.png", size=(2, 2), channels=1)
 
 
 def test_content_behind_a_link_is_not_shown(bundle, tmp_path):
     (tmp_path / "secret").write_text("password=1234")
     (bundle / "SHA256SUMS").unlink()
     (bundle / "SHA256SUMS").symlink_to(tmp_path / "secret")
-    with pytest.raises(runtime.BundleError, match="found something else behind a link") as caught:
-        runtime.verify(bundle)
+    with pytest.raises(BundleError, match="found something else behind a link") as caught:
+        verify(bundle)
     assert "1234" not in str(caught.value)
 
 
 def test_folders_behind_many_links_or_very_deep_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(runtime, "MAX_PATHS", 50)
+    monkeypatch.setattr(folders, "MAX_PATHS", 50)
     folder = tmp_path
     for level in range(7):
         (folder / "next").mkdir()
@@ -137,9 +141,9 @@ def test_folders_behind_many_links_or_very_deep_are_refused(tmp_path, monkeypatc
             (folder / str(number)).symlink_to("next")
         folder = folder / "next"
         (folder / f"{level}.png").touch()
-    with pytest.raises(runtime.InputError, match="more than 50 paths of links"):
-        runtime.files_below(tmp_path)
+    with pytest.raises(InputError, match="more than 50 paths of links"):
+        files_below(tmp_path)
     deep = tmp_path / "next" / "next" / Path(*"a" * 70)
     deep.mkdir(parents=True)
-    with pytest.raises(runtime.InputError, match="more than 64 folders deep"):
-        runtime.files_below(tmp_path / "next" / "next" / "a")
+    with pytest.raises(InputError, match="more than 64 folders deep"):
+        files_below(tmp_path / "next" / "next" / "a")

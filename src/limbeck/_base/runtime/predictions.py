@@ -1,0 +1,197 @@
+"""Tables of predictions: of classes, values or several labels, as CSV or JSON lines."""
+
+import csv
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import numpy as np
+
+from .errors import RuntimeFailure
+from .printable import csv_cell, json_line
+from .samples import Sample
+
+
+class PredictionTable(ABC):
+    """A table of predictions: CSV, or one JSON object per line.
+
+    Args:
+        table_format: ``csv`` or ``jsonl``.
+        out: Stream to write to.
+        has_lines: Whether samples have a number of a line.
+
+    Attributes:
+        errors: Number of inputs that cannot be read.
+    """
+
+    def __init__(self, table_format: str, out: TextIO, *, has_lines: bool):
+        if table_format not in ("csv", "jsonl"):
+            raise RuntimeFailure(f"--format {table_format} is unknown; choose csv or jsonl.")
+        self.errors = 0
+        self._out = out
+        self._names = ["file", "line"] if has_lines else ["file"]
+        self._csv = csv.writer(out, lineterminator="\n") if table_format == "csv" else None
+        if self._csv is not None:
+            self._csv.writerow([*self._names, *self._columns(), "error"])
+
+    @abstractmethod
+    def _columns(self) -> list[str]:
+        """Return the names of the columns of an answer."""
+
+    @abstractmethod
+    def _cells(self, answer: np.ndarray) -> list[str]:
+        """Return the cells of an answer in a CSV file."""
+
+    @abstractmethod
+    def _values(self, answer: np.ndarray) -> dict[str, Any]:
+        """Return the keys and values of an answer in a JSON object."""
+
+    @abstractmethod
+    def _no_values(self) -> dict[str, Any]:
+        """Return the keys of an answer where there is none."""
+
+    def write(self, sample: Sample, answer: np.ndarray) -> None:
+        """Write the answer to an input."""
+        place = self._place(sample)
+        if self._csv is not None:
+            self._csv.writerow([*place.values(), *self._cells(answer), ""])
+        else:
+            print(json_line({**place, **self._values(answer)}), file=self._out)
+
+    def write_error(self, sample: Sample) -> None:
+        """Write the reason why an input cannot be read."""
+        self.errors += 1
+        place, error = self._place(sample), sample.error
+        if self._csv is not None:
+            self._csv.writerow([*place.values(), *[""] * len(self._columns()), csv_cell(error)])
+            return
+        print(json_line({**place, **self._no_values(), "error": error}), file=self._out)
+
+    def _place(self, sample: Sample) -> dict[str, Any]:
+        file = str(sample.file)
+        place = {"file": file if self._csv is None else csv_cell(file)}
+        return {**place, "line": sample.line} if "line" in self._names else place
+
+
+class ClassTable(PredictionTable):
+    """A table of the most probable classes, from the probabilities of all.
+
+    Args:
+        labels: Names of the classes.
+        table_format: ``csv`` or ``jsonl``.
+        out: Stream to write to.
+        has_lines: Whether samples have a number of a line.
+        top: Number of classes to list.
+        least_confidence: Confidence of the first class below which no class is named.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        table_format: str,
+        out: TextIO,
+        *,
+        has_lines: bool,
+        top: int,
+        least_confidence: float,
+    ):
+        self._labels, self._top, self._least_confidence = labels, top, least_confidence
+        super().__init__(table_format, out, has_lines=has_lines)
+
+    def _columns(self) -> list[str]:
+        suffixes = ["", *(f"_{k}" for k in range(2, self._top + 1))]
+        return [f"{name}{suffix}" for suffix in suffixes for name in ("label", "confidence")]
+
+    def _pairs(self, answer: np.ndarray) -> list[tuple[str, float]]:
+        """Return names and confidences; an empty name means no class."""
+        order = np.argsort(-answer, kind="stable")[: self._top]
+        is_sure = answer[order[0]] >= self._least_confidence
+        return [(self._labels[k] if is_sure else "", float(answer[k])) for k in order]
+
+    def _cells(self, answer: np.ndarray) -> list[str]:
+        cells = []
+        for name, value in self._pairs(answer):
+            cells += [csv_cell(name), f"{value:.6f}"]
+        return cells
+
+    def _values(self, answer: np.ndarray) -> dict[str, Any]:
+        pairs = self._pairs(answer)
+        classes = [{"label": name or None, "confidence": value} for name, value in pairs]
+        return {**classes[0], "top": classes} if self._top > 1 else classes[0]
+
+    def _no_values(self) -> dict[str, Any]:
+        return {"label": None, "confidence": None}
+
+
+class ValueTable(PredictionTable):
+    """A table of predicted values: a column for each target.
+
+    Args:
+        targets: Names of the targets.
+        table_format: ``csv`` or ``jsonl``.
+        out: Stream to write to.
+        has_lines: Whether samples have a number of a line.
+    """
+
+    def __init__(self, targets: Sequence[str], table_format: str, out: TextIO, *, has_lines: bool):
+        self._targets = targets
+        super().__init__(table_format, out, has_lines=has_lines)
+
+    def _columns(self) -> list[str]:
+        return [csv_cell(name) for name in self._targets]
+
+    def _cells(self, answer: np.ndarray) -> list[str]:
+        return [f"{value:.7g}" for value in answer]
+
+    def _values(self, answer: np.ndarray) -> dict[str, Any]:
+        return {"values": dict(zip(self._targets, map(float, answer), strict=True))}
+
+    def _no_values(self) -> dict[str, Any]:
+        return {"values": None}
+
+
+class LabelTable(PredictionTable):
+    """A table of several labels: those that apply, and the probability of each, from logits.
+
+    Args:
+        labels: Names of the labels.
+        thresholds: Probability from which each label applies.
+        table_format: ``csv`` or ``jsonl``.
+        out: Stream to write to.
+        has_lines: Whether samples have a number of a line.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[str],
+        thresholds: Sequence[float],
+        table_format: str,
+        out: TextIO,
+        *,
+        has_lines: bool,
+    ):
+        self._labels, self._thresholds = labels, thresholds
+        super().__init__(table_format, out, has_lines=has_lines)
+
+    def _columns(self) -> list[str]:
+        return ["labels", *map(csv_cell, self._labels)]
+
+    def _probabilities(self, answer: np.ndarray) -> list[float]:
+        logits = answer.astype(np.float64).clip(-700, 700)
+        return [float(value) for value in 1 / (1 + np.exp(-logits))]
+
+    def _cells(self, answer: np.ndarray) -> list[str]:
+        p = self._probabilities(answer)
+        return [csv_cell("; ".join(self._labels_that_apply(p))), *(f"{value:.6f}" for value in p)]
+
+    def _labels_that_apply(self, probabilities: Sequence[float]) -> list[str]:
+        rows = zip(self._labels, probabilities, self._thresholds, strict=True)
+        return [name for name, value, threshold in rows if value >= threshold]
+
+    def _values(self, answer: np.ndarray) -> dict[str, Any]:
+        p = self._probabilities(answer)
+        by_name = dict(zip(self._labels, p, strict=True))
+        return {"labels": self._labels_that_apply(p), "confidences": by_name}
+
+    def _no_values(self) -> dict[str, Any]:
+        return {"labels": None, "confidences": None}

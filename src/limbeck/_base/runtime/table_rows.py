@@ -1,0 +1,61 @@
+"""Rows of CSV files as inputs of a model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .cells import cell_reader, list_some
+from .csv_file import CsvFile
+from .errors import InputError
+from .samples import Sample
+
+
+def open_table(path: Path, names: Sequence[str]) -> CsvFile:
+    """Open a CSV file that has some columns, in any order and among others.
+
+    Args:
+        path: Path of the file.
+        names: Names of the columns.
+
+    Raises:
+        InputError: If the file cannot be read, or lacks a column.
+    """
+    table = CsvFile(path, names)
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        columns = "column" if len(missing) == 1 else "columns"
+        raise InputError(
+            f"{path} lacks the {columns} {list_some(missing)}. Its columns are "
+            f"{list_some(table.columns)}."
+        )
+    repeated = [name for name in names if table.columns.count(name) > 1]
+    if repeated:
+        raise InputError(f"{path} has several columns {list_some(repeated)}.")
+    return table
+
+
+def read_rows(table: CsvFile, columns: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
+    """Read the rows of a CSV file.
+
+    A row with a value that is no number, or no category that the model knows, has an error.
+
+    Args:
+        table: File from :func:`open_table`.
+        columns: Columns of the model: ``name``, and ``categories`` or None for numbers.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    names = [column["name"] for column in columns]
+    readers = [cell_reader(column.get("categories"), table.decimal) for column in columns]
+    for line, cells in table.rows(names):
+        values, error = [], ""
+        for cell, name, read in zip(cells, names, readers, strict=True):
+            try:
+                values.append(read(cell))
+            except ValueError as reason:
+                error = error or f"{table.file}, line {line}: {name}: {reason}"
+        array = None if error else np.array(values, np.float32)
+        yield Sample(table.file, line, array, error)
