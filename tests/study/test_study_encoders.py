@@ -1,24 +1,17 @@
 """Encoders of transformers that classify texts, as teacher and student of a study."""
 
-import csv
-import math
 from functools import partial
 
 import pytest
 import torch
-from support.encoders import SMALL
+from support.encoders import SMALL, dataset_of_letters
 from support.studies import make_study
 
 from limbeck import Arm, Objective, Optimizer, Teacher
 from limbeck._base.errors import ConfigError, LimbeckWarning, TeacherError
-from limbeck.data import Dataset
-from limbeck.data.dataset import Split
-from limbeck.data.study_data import StudyData
-from limbeck.data.text.tokenizer import ByteTokenizer
 from limbeck.models import GPT, MLP, HuggingFaceClassifier, load_model
 from limbeck.report.figures.catalogue import Figures
 from limbeck.run.folder import RunFolder
-from limbeck.study.arms import build
 from limbeck.study.teacher_files import load_teachers
 
 transformers = pytest.importorskip("transformers")
@@ -39,23 +32,9 @@ def no_figures():
         yield
 
 
-def split(count, seed):
-    """Texts of letters, whose class is whether they contain an x."""
-    generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(97, 105, (count, LENGTH), generator=generator)
-    labels = torch.arange(count) % 2
-    ids[labels == 1, 1] = ord("x")
-    lengths = torch.randint(2, LENGTH + 1, (count, 1), generator=generator)
-    ids[torch.arange(LENGTH) >= lengths] = ByteTokenizer().padding
-    return Split(ids.int(), labels)
-
-
 @pytest.fixture(scope="module")
 def data():
-    splits = [split(count, seed) for seed, count in enumerate((128, 32, 60))]
-    return Dataset.from_splits(
-        "letters", *splits, class_names=["plain", "marked"], tokenizer=ByteTokenizer()
-    )
+    return dataset_of_letters()
 
 
 def study_of(data, out, **options):
@@ -185,51 +164,3 @@ def test_an_untrained_teacher_has_as_many_outputs_as_there_are_classes(data, tmp
     )
     with pytest.raises(TeacherError, match="has 3 outputs, but the dataset has 2 classes"):
         study_of(data, tmp_path / "run", teacher=plan, student=bert).check()
-
-
-@pytest.mark.slow
-def test_training_is_that_of_a_plain_loop_of_transformers(data, tmp_path):
-    """The same order, loss of transformers, optimizer and schedule give the same weights."""
-    config = CONFIG | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    student, epochs, size, seed = partial(bert, config=config), 2, 32, 3
-    study_of(
-        data,
-        tmp_path / "run",
-        arms={"hard": ARMS["hard"]},
-        teacher=None,
-        student=student,
-        seeds=[seed],
-        epochs=epochs,
-        batch_size=size,
-    ).run()
-
-    net = build(student, data, seed).net.train()
-    steps = epochs * -(-len(data.train) // size)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=FAST.lr, weight_decay=0.0)
-    schedule = transformers.get_linear_schedule_with_warmup(
-        optimizer, math.ceil(0.1 * steps), steps
-    )
-    batches = StudyData(data, seeds=[seed], batch_size=size)
-    losses = []
-    for epoch in range(epochs):
-        batches.set_epoch(epoch)
-        for batch in batches.train_batches(torch.device("cpu")):
-            ids, labels = batch.x[0], batch.y[0]
-            mask = (ids != data.padding).long()
-            loss = net(input_ids=ids, attention_mask=mask, labels=labels).loss
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            losses.append(float(loss.detach()))
-
-    rows = csv.DictReader((tmp_path / "run" / "metrics.csv").open(encoding="utf-8"))
-    logged = [float(row["value"]) for row in rows if row["metric"] == "train_loss"]
-    half = len(losses) // 2
-    means = [sum(losses[:half]) / half, sum(losses[half:]) / half]
-    assert logged == pytest.approx(means, abs=1e-4)
-    trained = load_model(tmp_path / "run" / "students" / "hard" / f"seed{seed}").model
-    ids = data.open_test().inputs.long()
-    with torch.no_grad():
-        logits = net.eval()(input_ids=ids, attention_mask=(ids != data.padding).long()).logits
-        torch.testing.assert_close(trained(ids), logits, rtol=1e-3, atol=1e-3)

@@ -2,6 +2,9 @@
 
 import torch
 
+from limbeck.data import Dataset
+from limbeck.data.dataset import Split
+from limbeck.data.text.tokenizer import ByteTokenizer
 from limbeck.models import HuggingFaceClassifier
 
 LENGTH, CLASSES, VOCABULARY, PADDING = 12, 3, 30, 0
@@ -43,6 +46,24 @@ def texts_of(*lengths, seed=0):
     for row, length in enumerate(lengths):
         ids[row, :length] = torch.randint(1, VOCABULARY, (length,), generator=generator)
     return ids
+
+
+def letters(count, seed, length=10):
+    """Texts of letters, whose class is whether they contain an x."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(97, 105, (count, length), generator=generator)
+    labels = torch.arange(count) % 2
+    ids[labels == 1, 1] = ord("x")
+    lengths = torch.randint(2, length + 1, (count, 1), generator=generator)
+    ids[torch.arange(length) >= lengths] = ByteTokenizer().padding
+    return Split(ids.int(), labels)
+
+
+def dataset_of_letters():
+    splits = [letters(count, seed) for seed, count in enumerate((128, 32, 60))]
+    return Dataset.from_splits(
+        "letters", *splits, class_names=["plain", "marked"], tokenizer=ByteTokenizer()
+    )
 
 
 def write_bert(folder, texts, class_names, *, positions=128, **sizes):

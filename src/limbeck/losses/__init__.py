@@ -22,7 +22,6 @@ if TYPE_CHECKING:
         attention_loss,
         cosine_loss,
         hint_loss,
-        relation_loss,
     )
     from limbeck.losses.hard import (
         HARD_LOSSES,
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     )
     from limbeck.losses.labels import balanced_label_weights, binary_cross_entropy, binary_kl
     from limbeck.losses.objective import Objective
+    from limbeck.losses.relations import attention_scores_loss, relation_loss
     from limbeck.losses.soft import (
         SOFT_LOSSES,
         decoupled,
@@ -68,6 +68,7 @@ __all__ = [
     "Task",
     "Terms",
     "attention_loss",
+    "attention_scores_loss",
     "balanced_label_weights",
     "balanced_weights",
     "binary_cross_entropy",
@@ -110,7 +111,7 @@ _MODULES = {
         "reverse_kl",
         "standardised",
     ),
-    "features": ("Feature", "attention_loss", "cosine_loss", "hint_loss", "relation_loss"),
+    "features": ("Feature", "attention_loss", "cosine_loss", "hint_loss"),
     "hard": (
         "HARD_LOSSES",
         "hard_loss",
@@ -121,6 +122,7 @@ _MODULES = {
     ),
     "labels": ("balanced_label_weights", "binary_cross_entropy", "binary_kl"),
     "objective": ("Objective",),
+    "relations": ("attention_scores_loss", "relation_loss"),
     "soft": (
         "SOFT_LOSSES",
         "decoupled",

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,13 +11,20 @@ from limbeck._base.checks import check_count, closest
 from limbeck._base.errors import ConfigError
 from limbeck.losses.base import MAX_NUMBER, is_number
 from limbeck.losses.divergences import upcast
+from limbeck.losses.relations import attention_scores_loss, relation_loss, token_mean
 
-DIMENSIONS = {"hint": (2, 3, 4), "cosine": (2, 3), "attention": (3, 4), "relation": (3,)}
+DIMENSIONS = {
+    "hint": (2, 3, 4),
+    "cosine": (2, 3),
+    "attention": (3, 4),
+    "relation": (3,),
+    "attention_scores": (4,),
+}
 """Numbers of dimensions of the layers that each kind of loss can compare."""
 PROJECTED = ("hint", "cosine")
 """Kinds of losses that compare layers feature by feature."""
-OUT_OF_REACH = -1e4
-"""Score of padding, whose softmax is 0."""
+ATTENTION_SCORES = "attention_scores"
+"""Kind of loss whose layers are attentions; it takes their weights and not their output."""
 
 FORMS = {
     2: "[B, features]",
@@ -34,7 +40,8 @@ class Feature:
     Attributes:
         kind: Name of the loss: ``hint`` (Romero et al. 2015, :func:`hint_loss`), ``cosine`` (Sanh
             et al. 2019, :func:`cosine_loss`), ``attention`` (Zagoruyko and Komodakis 2017,
-            :func:`attention_loss`) or ``relation`` (Wang et al. 2021, :func:`relation_loss`).
+            :func:`attention_loss`), ``relation`` (Wang et al. 2021, :func:`relation_loss`) or
+            ``attention_scores`` (Jiao et al. 2020, :func:`attention_scores_loss`).
         student: Path of the student's layer, as in ``features.3``.
         teacher: Path of the teacher's layer.
         weight: Weight of the loss.
@@ -124,7 +131,7 @@ def hint_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> T
     """
     squares = (upcast(student) - upcast(teacher)).square()
     if mask is not None:
-        return _token_mean(squares.mean(-1), mask) / 2
+        return token_mean(squares.mean(-1), mask) / 2
     return squares.flatten(1).mean(1) / 2
 
 
@@ -147,7 +154,7 @@ def cosine_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) ->
         Sanh et al., "DistilBERT, a distilled version of BERT", 2019, section 3.
     """
     distance = 1 - F.cosine_similarity(upcast(student), upcast(teacher), dim=-1)
-    return distance if distance.ndim == 1 else _token_mean(distance, mask)
+    return distance if distance.ndim == 1 else token_mean(distance, mask)
 
 
 def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -180,51 +187,6 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None)
     return (q_s - q_t).square().sum(1) / 2
 
 
-def relation_loss(
-    student: Tensor, teacher: Tensor, mask: Tensor | None = None, *, heads: int = 1
-) -> Tensor:
-    r"""Compute the divergence of the relations between tokens in student and teacher.
-
-    .. math:: \frac{1}{A L} \sum_{a=1}^{A} \sum_{t=1}^{L} \mathrm{KL}(R^T_{a,t} \Vert R^S_{a,t}),
-        \quad R_a = \mathrm{softmax}\!\left(\frac{X_a X_a^\top}{\sqrt{d}}\right)
-
-    :math:`X_a` is a part of the features of all tokens, of width d. As layers take the linear ones
-    of the queries, keys and values of an attention (MiniLM); their widths may differ.
-
-    Args:
-        student: Layer ``[B, L, D]``.
-        teacher: Layer ``[B, L, D']``.
-        mask: Whether a position has a token, ``[B, L]``; None for all.
-        heads: Number of parts A, a divisor of D and D'.
-
-    Returns:
-        ``[B]``.
-
-    References:
-        Wang et al., "MiniLMv2: Multi-Head Self-Attention Relation Distillation", 2021, equation 5.
-    """
-    log_s, log_t = _log_relations(student, heads, mask), _log_relations(teacher, heads, mask)
-    divergence = (log_t.exp() * (log_t - log_s)).sum(-1).mean(1)  # [B, L]
-    return _token_mean(divergence, mask)
-
-
-def _log_relations(features: Tensor, heads: int, mask: Tensor | None) -> Tensor:
-    """Logarithm of the relations ``[B, A, L, L]`` of features ``[B, L, D]``."""
-    parts = upcast(features).unflatten(-1, (heads, -1)).transpose(1, 2)
-    scores = parts @ parts.mT / parts.shape[-1] ** 0.5
-    if mask is not None:
-        scores = scores.masked_fill(~mask.bool()[:, None, None], OUT_OF_REACH)
-    return torch.log_softmax(scores, -1)
-
-
-def _token_mean(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean over the tokens of each sample, ``[B]``, of values ``[B, L]``."""
-    if mask is None:
-        return values.mean(1)
-    mask = mask.to(values.dtype)
-    return (values * mask).sum(1) / mask.sum(1).clamp(min=1)
-
-
 def _attention_map(activations: Tensor) -> Tensor:
     """Sum the squares over channels, ``[B, H, W]`` or ``[B, L]``."""
     channels = 1 if activations.ndim == 4 else -1
@@ -252,7 +214,7 @@ def projection(feature: Feature, student: Sequence[int], teacher: Sequence[int])
     """Create the module that maps a layer of the student to the size of the teacher's layer.
 
     For a hint it is a 1 x 1 convolution or a linear layer; for a cosine a linear layer if the sizes
-    differ; for attention and relations the identity.
+    differ; for the others the identity.
 
     Args:
         feature: Paths of the layers.
@@ -262,6 +224,9 @@ def projection(feature: Feature, student: Sequence[int], teacher: Sequence[int])
     Raises:
         ConfigError: If the shapes cannot be matched.
     """
+    if feature.kind == ATTENTION_SCORES:
+        _check_attentions(feature, student, teacher)
+        return nn.Identity()
     dimensions = DIMENSIONS[feature.kind]
     comparable = len(student) == len(teacher) and len(student) in dimensions
     if not comparable or (len(student) == 3 and student[1] != teacher[1]):
@@ -283,6 +248,20 @@ def projection(feature: Feature, student: Sequence[int], teacher: Sequence[int])
     return nn.Linear(student[-1], teacher[-1])
 
 
+def _check_attentions(feature: Feature, student: Sequence[int], teacher: Sequence[int]) -> None:
+    """Check that two attentions have as many heads.
+
+    Raises:
+        ConfigError: If they have not.
+    """
+    if student[1:] != teacher[1:]:
+        raise ConfigError(
+            f"objective.features: {feature.kind} cannot match the student's {feature.student} with "
+            f"{student[1]} heads and the teacher's {feature.teacher} with {teacher[1]}, of shapes "
+            f"{_format(student)} and {_format(teacher)}. Both need as many heads and tokens."
+        )
+
+
 def _format(shape: Sequence[int]) -> str:
     return f"[{', '.join(['B', *map(str, shape[1:])])}]"
 
@@ -298,12 +277,14 @@ def feature_loss(
 
     Args:
         feature: Kind of the loss.
-        student: Output of the student's layer.
-        teacher: Output of the teacher's layer.
+        student: Output of the student's layer; for ``attention_scores`` its attention weights.
+        teacher: Output of the teacher's layer, or its attention weights.
         projection: Module of :func:`projection`.
-        mask: Whether a position has a token, ``[B, L]``, for layers ``[B, L, D]``; None for all.
+        mask: Whether a position has a token, ``[B, L]``, for layers of tokens; None for all.
     """
     teacher = teacher.detach()
+    if feature.kind == ATTENTION_SCORES:
+        return attention_scores_loss(student, teacher, mask)
     if student.ndim != 3:
         mask = None
     if feature.kind == "attention":

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from limbeck._base.errors import ConfigError
 from limbeck.data.inputs import Inputs, ModelInputs, call, map_inputs
-from limbeck.losses.features import Feature, feature_loss, projection
+from limbeck.losses.features import ATTENTION_SCORES, Feature, feature_loss, projection
 from limbeck.models import OutputMap
 from limbeck.models.huggingface.base import TransformersModel
 from limbeck.models.normalized import InputWrapper
@@ -98,6 +98,9 @@ class FeatureTerm(nn.Module):
             tuple(find_layer(student, feature.student, "student") for feature in self.features),
             tuple(find_layer(teacher, feature.teacher, "teacher") for feature in self.features),
         )
+        if any(feature.kind == ATTENTION_SCORES for feature in self.features):
+            _return_attention_weights(student)
+            _return_attention_weights(teacher)
         self.projections = nn.ModuleList()
         self._outputs: dict[tuple[int, int], Tensor] = {}
 
@@ -122,9 +125,14 @@ class FeatureTerm(nn.Module):
                 hook.remove()
 
     def _recorder(self, side: int, i: int) -> Callable[[nn.Module, object, object], None]:
+        # An attention returns its features and its weights.
+        item = 1 if self.features[i].kind == ATTENTION_SCORES else 0
+
         def record(module: nn.Module, inputs: object, output: object) -> None:
-            if isinstance(output, tuple) and output:  # such as features and attention weights
-                output = output[0]
+            if isinstance(output, tuple) and len(output) > item:
+                output = output[item]
+            elif item:
+                return
             if isinstance(output, Tensor):
                 self._outputs[side, i] = output.clone()  # the next layer may work in place
 
@@ -140,12 +148,23 @@ class FeatureTerm(nn.Module):
         return pairs
 
     def _output(self, side: int, i: int, layer: str) -> Tensor:
+        if self.features[i].kind == ATTENTION_SCORES:
+            return self._attention_weights(side, i, layer)
         if (side, i) not in self._outputs:
             raise ConfigError(
                 f"objective.features: the {layer} returned no tensor. Name a layer that takes part "
                 "in the forward pass and returns a single tensor."
             )
         return self._outputs[side, i]
+
+    def _attention_weights(self, side: int, i: int, layer: str) -> Tensor:
+        weights = self._outputs.get((side, i))
+        if weights is None or weights.ndim != 4:
+            raise ConfigError(
+                f"objective.features: the {layer} returned no attention weights [B, heads, tokens, "
+                "tokens]. Name an attention, such as bert.encoder.layer.1.attention.self."
+            )
+        return weights
 
     @torch.no_grad()
     def fit_to(self, x: ModelInputs, teacher_x: ModelInputs | None = None) -> None:
@@ -211,8 +230,24 @@ def token_mask(x: ModelInputs, student: nn.Module) -> Tensor | None:
 
 
 def _fitting(mask: Tensor | None, output: Tensor) -> Tensor | None:
-    """Return the mask of the tokens of an output ``[B, L, D]``; None if it has another form."""
-    return mask if mask is not None and mask.shape == output.shape[:2] else None
+    """Return the mask of the tokens of an output; None if it has another form.
+
+    Args:
+        mask: Whether a position has a token, ``[B, L]``.
+        output: Layer ``[B, L, D]``, or attention weights ``[B, A, L, L]``.
+    """
+    tokens = 2 if output.ndim == 4 else 1
+    is_fitting = mask is not None and mask.shape == (len(output), *output.shape[tokens:][:1])
+    return mask if is_fitting else None
+
+
+def _return_attention_weights(model: nn.Module) -> None:
+    """Let a network of transformers compute its attention in the way that has weights to return."""
+    for module in model.modules():
+        choose = getattr(module, "set_attn_implementation", None)
+        if choose is not None:
+            choose("eager")
+            return
 
 
 def _describe(signal: TeacherSignal | None) -> str:
