@@ -25,6 +25,7 @@ from limbeck import Answers
 from limbeck.data import Dataset
 from limbeck.data.resampling import ResampledSplits
 from limbeck.run.manifest import hardware, installed_versions, now
+from limbeck.teacher.answer_files.columns import Requirements
 from limbeck.teacher.answer_files.write import Block, open_writer
 from limbeck.teacher.file_teacher import DatasetAnswers
 
@@ -74,7 +75,7 @@ def read(file: Path, count: int) -> tuple[float, float]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     start = time.process_time()
-    answers, _ = Answers(file).read(data.class_names)
+    answers, _ = Answers(file).read(Requirements(data.class_names))
     splits = ResampledSplits(data, seeds=[0])
     DatasetAnswers(answers, splits).check(torch.arange(len(data.train)))
     seconds = time.process_time() - start

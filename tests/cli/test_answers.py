@@ -138,3 +138,14 @@ def test_the_command_to_learn_from_answers_names_the_data(quick_run, tmp_path):
     assert code == 0, err
     assert f"limbeck run teacher.answers={to} data.test=100" in out
     assert "teacher=mlp" not in out
+
+
+@pytest.mark.slow
+def test_a_run_with_a_teacher_for_each_split_says_whose_answers_it_writes(tmp_path):
+    code, _, err = call("run", *QUICK, "seeds=2", "splits=2", "out=run", cwd=tmp_path)
+    assert code == 0, err
+    code, out, err = call("answers", "run", "to=a.csv", cwd=tmp_path)
+    assert code == 0, err
+    assert "run has 2 teachers, one for each training split." in err
+    assert "teacher.answers=" in out
+    assert "splits=1" in out

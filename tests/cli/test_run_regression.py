@@ -72,7 +72,6 @@ def test_the_teacher_of_a_run_is_used_again(folder, capsys):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["answers", "RUN", "to=FOLDER/answers.csv"], "is for classifiers"),
         (["demo", "RUN"], "shows classes"),
         (["sample", "RUN", "once"], "text"),
     ],

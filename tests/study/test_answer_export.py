@@ -32,6 +32,6 @@ class Broken(nn.Module):
 def test_a_failure_leaves_no_file(data, text_data, tmp_path):
     with pytest.raises(TeacherError, match="not all finite"):
         write_answers(LiveTeacher(Broken()), data, tmp_path / "new" / "a.csv")
-    with pytest.raises(ConfigError, match="is for classifiers"):
+    with pytest.raises(ConfigError, match="is a text in blocks"):
         write_answers(LiveTeacher(Broken()), text_data, tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []

@@ -2,10 +2,12 @@
 
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from support import regressions
 from support.examined import linear_teacher, prototypes
 from support.image_studies import (
     ARMS,
@@ -19,14 +21,15 @@ from support.image_studies import (
 )
 
 from limbeck import Answers, Arm, Objective
-from limbeck._base.errors import ConfigError, TeacherError
-from limbeck.data import Shift, TransferSet
+from limbeck._base.errors import ConfigError, LimbeckWarning, TeacherError
+from limbeck.data import Dataset, Shift, TransferSet
 from limbeck.data.sources.noise import UniformNoise
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
 from limbeck.study.answer_export import write_answers
-from limbeck.teacher.signal import LiveTeacher
+from limbeck.study.arms import build
+from limbeck.teacher.signal import LiveTeacher, combine_for
 
 SOFT = {"soft": ARMS["soft"]}
 
@@ -194,3 +197,47 @@ def test_a_run_in_place_of_a_file_is_named(data, tmp_path):
     for file, advice in (("", "teacher.from="), ("predictions.npz", "limbeck answers RUN")):
         with pytest.raises(TeacherError, match=advice):
             study_of(data, tmp_path / "new", teacher=Answers(tmp_path / "run" / file)).check()
+
+
+# Values and several labels ------------------------------------------------------------------------
+
+
+def labels_data():
+    x, y = regressions.values(120, 3)
+    x_test, y_test = regressions.values(60, 3, seed=1)
+    middle = y.median(0).values
+    return Dataset.from_arrays(
+        x, (y > middle).float(), x_test, (y_test > middle).float(), task="multi_label", val=40
+    )
+
+
+@pytest.mark.parametrize("kind", ["values", "labels"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.npz", "a.parquet"])
+def test_students_of_values_and_labels_equal_those_of_the_live_teacher(tmp_path, kind, name):
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow")
+    data = regressions.dataset(targets=2) if kind == "values" else labels_data()
+    teacher = [build(partial(MLP, hidden=[8]), data, seed).eval() for seed in (0, 1)]
+    options = {"seeds": 1, "epochs": 2, "store": {"mode": "off"}}
+    live = regressions.study(data, tmp_path / "live", teacher=teacher, **options).run()
+    combine = combine_for(data.kind.outputs, "probabilities")
+    write_answers(LiveTeacher(teacher, combine=combine), data, tmp_path / name)
+    options["teacher"] = Answers(tmp_path / name)
+    again = regressions.study(data, tmp_path / "again", **options).run()
+    assert same_students(tmp_path / "live", tmp_path / "again")
+    assert again.teacher.test == live.teacher.test
+    assert again.answers.kind == ("values" if kind == "values" else "logits")
+
+
+def test_values_in_another_unit_stop_the_study(tmp_path):
+    data = regressions.dataset()
+    np.savez(tmp_path / "a.npz", ids=np.arange(120), values=np.arange(120.0))
+    study = regressions.study(data, tmp_path / "run", teacher=Answers(tmp_path / "a.npz"))
+    with pytest.warns(LimbeckWarning, match="no better than predicting the mean"):
+        study.run()
+    ids = np.concatenate([data.train.sample_ids, data.val.sample_ids])
+    labels = torch.cat([data.train.labels, data.val.labels])
+    np.savez(tmp_path / "b.npz", ids=ids, values=labels / 10)
+    study = regressions.study(data, tmp_path / "b", teacher=Answers(tmp_path / "b.npz"))
+    with pytest.raises(TeacherError, match="in another unit than the labels"):
+        study.run()

@@ -266,7 +266,7 @@ FILES = (
     (("how-to/csv.md",), _scans),
     (("how-to/csv.md",), _tables_of_images),
     (("README.md", "how-to/own-tables.md"), _customers),
-    (("how-to/regression.md",), _houses),
+    (("how-to/answers.md", "how-to/regression.md"), _houses),
     (("how-to/several-labels.md",), _rows_with_labels),
     (("how-to/csv.md",), _aptos),
     (

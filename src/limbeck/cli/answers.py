@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from limbeck._base.addresses import is_address
 from limbeck._base.errors import ConfigError
 from limbeck.cli.parsers import add_trust, add_verb, trust_of
-from limbeck.cli.terminal import say
+from limbeck.cli.terminal import note, say
 
 if TYPE_CHECKING:
     import torch
 
     from limbeck.data import Dataset
+    from limbeck.run.folder import RunFolder
     from limbeck.teacher.signal import LiveTeacher
 
 EPILOG = """\
@@ -51,13 +52,30 @@ def run(arguments: argparse.Namespace) -> int:
     if overrides or not (arguments.run / "manifest.json").is_file():
         teacher, data, device = _from_settings(arguments.run, overrides)
         count = write_answers(teacher, data, to, device=device, progress=StageProgress())
+        overrides = [*filter(_is_of_data, overrides)]
     else:
         count = _from_run(arguments, to)
-        overrides = read_manifest(RunFolder(arguments.run)).overrides or []
+        overrides = [*filter(_is_of_data, read_manifest(RunFolder(arguments.run)).overrides or [])]
+        if teachers := _count_teachers(RunFolder(arguments.run)):
+            note(
+                f"{arguments.run} has {teachers} teachers, one for each training split. These are "
+                "the answers of the first, which learned from the first split; with splits=1 they "
+                "teach the students of that split alone."
+            )
+            overrides.append("splits=1")
     say(f"{count:,} answers: {to}")
-    words = ["limbeck", "run", f"teacher.answers={to}", *filter(_is_of_data, overrides)]
+    words = ["limbeck", "run", f"teacher.answers={to}", *overrides]
     say(f"learn from them: {shlex.join(words)}")
     return 0
+
+
+def _count_teachers(folder: "RunFolder") -> int:
+    """Number of teachers of a run with one for each training split; 0 for other runs."""
+    from limbeck.run.summary import read_summary
+
+    summary = read_summary(folder)
+    has_own = summary.teacher is not None and summary.teacher.sd is not None
+    return (summary.splits or 0) if has_own else 0
 
 
 def _is_of_data(override: str) -> bool:
@@ -84,7 +102,7 @@ def _from_settings(
     from limbeck.cli.config.compose import compose
     from limbeck.cli.config.instantiate import build_data_and_teacher, plain_settings
     from limbeck.study.teacher_files import load_teachers
-    from limbeck.teacher.signal import LiveTeacher
+    from limbeck.teacher.signal import LiveTeacher, combine_for
     from limbeck.training.fabric import make_fabric
 
     settings = plain_settings(compose(overrides, None, multirun=False))
@@ -94,7 +112,11 @@ def _from_settings(
     data, teacher = build_data_and_teacher(settings)
     models = [loaded.model for loaded in load_teachers(teacher, data)]
     device = make_fabric(settings["trainer"]).device
-    return LiveTeacher(models, combine=teacher.combine), data, device
+    return (
+        LiveTeacher(models, combine=combine_for(data.kind.outputs, teacher.combine)),
+        data,
+        device,
+    )
 
 
 def _from_run(arguments: argparse.Namespace, to: Path) -> int:
@@ -104,7 +126,7 @@ def _from_run(arguments: argparse.Namespace, to: Path) -> int:
     from limbeck.deploy.models_of_run import check_data_of_run, load_teacher
     from limbeck.run.folder import RunFolder
     from limbeck.study.answer_export import write_answers
-    from limbeck.teacher.signal import LiveTeacher
+    from limbeck.teacher.signal import LiveTeacher, combine_for
     from limbeck.training.fabric import make_fabric
 
     with open_finished_run(arguments.run, trust_of(arguments), _check_has_teacher) as study:
@@ -113,7 +135,7 @@ def _from_run(arguments: argparse.Namespace, to: Path) -> int:
         models = load_teacher(folder)
         if not models:
             raise ConfigError(f"{folder.path} holds no copy of its teacher, so nothing can answer.")
-        teacher = LiveTeacher(models, combine=study.combine)
+        teacher = LiveTeacher(models, combine=combine_for(study.data.kind.outputs, study.combine))
         device = make_fabric().device
         return write_answers(teacher, study.data, to, device=device, progress=StageProgress())
 

@@ -17,13 +17,12 @@ from limbeck._base.runtime.errors import InputError
 from limbeck._base.runtime.folders import is_system_file
 from limbeck._base.scope import refusal
 from limbeck.data.precision import rounding
+from limbeck.data.split import PART_ROWS
 from limbeck.data.tables.columns import TableColumns
 from limbeck.losses.tasks import TASKS, Task
 
 MAX_LISTED = 10
 """Largest number of items that a message lists."""
-PART_ROWS = 1 << 14
-"""Number of rows read at once, so that a memory-mapped file is not copied whole."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ returned only by :meth:`Dataset.open_test`.
 """
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,10 +24,10 @@ from limbeck.data.arrays import (
     warn_of_absent_classes,
     warn_of_copies,
 )
-from limbeck.data.checks import PART_ROWS, check_same_shape, check_samples, check_targets
+from limbeck.data.checks import check_same_shape, check_samples, check_targets
 from limbeck.data.padding import check_texts
 from limbeck.data.randomness import random_order
-from limbeck.data.split import Split
+from limbeck.data.split import Split, digest_of_splits
 from limbeck.data.statistics import (
     Statistics,
     column_statistics,
@@ -76,6 +75,7 @@ class Dataset:
             and 255; None if there were none.
         tokenizer: Tokenizer of a text; None for other inputs.
         text_columns: Column of texts in the user's table, or two columns of pairs.
+        id_column: Column of the names of the samples in the user's table; None without one.
         columns: Columns of a table; None for other inputs.
 
     Raises:
@@ -87,6 +87,7 @@ class Dataset:
     value_range: tuple[float, float] | None = None
     tokenizer: Tokenizer | None = None
     text_columns: tuple[str, ...] = ("text",)
+    id_column: str | None = None
     columns: TableColumns | None = None
 
     def __init__(
@@ -356,13 +357,7 @@ class Dataset:
 
     def digest(self) -> str:
         """Return the SHA-256 of the inputs and labels of all splits, in hexadecimal."""
-        digest = hashlib.sha256()
-        for split in (self.train, self.val, self._test):
-            digest.update(f"{list(split.inputs.shape)} {split.inputs.dtype}".encode())
-            for values in (split.inputs, split.labels):
-                for part in values.split(PART_ROWS):
-                    digest.update(part.contiguous().view(-1).numpy().data.cast("B"))
-        return digest.hexdigest()
+        return digest_of_splits((self.train, self.val, self._test))
 
     @cached_property
     def statistics(self) -> Statistics:

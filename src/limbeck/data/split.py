@@ -1,5 +1,7 @@
 """The inputs and labels of one split of a dataset."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,6 +9,9 @@ import torch
 from torch import Tensor
 
 from limbeck._base.errors import DataError
+
+PART_ROWS = 1 << 14
+"""Number of rows read at once, so that a memory-mapped file is not copied whole."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,14 @@ class Split:
     def to(self, device: torch.device) -> "Split":
         """Return the split on a device."""
         return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
+
+
+def digest_of_splits(splits: Iterable[Split]) -> str:
+    """Return the SHA-256 of the inputs and labels of splits, in hexadecimal."""
+    digest = hashlib.sha256()
+    for split in splits:
+        digest.update(f"{list(split.inputs.shape)} {split.inputs.dtype}".encode())
+        for values in (split.inputs, split.labels):
+            for part in values.split(PART_ROWS):
+                digest.update(part.contiguous().view(-1).numpy().data.cast("B"))
+    return digest.hexdigest()

@@ -12,6 +12,7 @@ from limbeck._base.progress import StageProgress
 from limbeck.data import Dataset, NoViews, Split
 from limbeck.store.answers import TeacherPass
 from limbeck.study.teacher_scores import answer_split
+from limbeck.teacher.answer_files.columns import LOGITS, VALUES
 from limbeck.teacher.answer_files.rows import TEST, TRAIN, VAL
 from limbeck.teacher.answer_files.write import Block, check_target, open_writer
 from limbeck.teacher.signal import LiveTeacher
@@ -25,7 +26,7 @@ def write_answers(
     device: torch.device | None = None,
     progress: StageProgress | None = None,
 ) -> int:
-    """Write the logits of a teacher for all samples of a dataset.
+    """Write the logits or values of a teacher for all samples of a dataset.
 
     The training samples are answered in the batches in which a store is computed, and the others in
     those of an evaluation, so that the numbers are the same.
@@ -42,19 +43,15 @@ def write_answers(
         Number of answers.
 
     Raises:
-        ConfigError: If the dataset is no classification, or the form of the file does not fit.
+        ConfigError: If the dataset is a text in blocks, or the form of the file does not fit.
         TeacherError: If a logit is infinite or NaN.
     """
     if data.positions is not None:
         raise ConfigError(
-            f"'limbeck answers' is for classifiers, but {data.name} is a text dataset. Answers for "
-            "its tokens are kept in a store (store=topk)."
+            f"'limbeck answers' writes one answer for each sample, but {data.name} is a text in "
+            "blocks. Answers for its tokens are kept in a store (store=topk)."
         )
-    if not data.kind.has_classes:
-        raise ConfigError(
-            f"'limbeck answers' is for classifiers, but {data.name} is for "
-            f"{data.kind.description}. teacher.from= takes the teacher itself."
-        )
+    kind = VALUES if data.kind.outputs == "values" else LOGITS
     check_target(to)
     device = device or torch.device("cpu")
     progress = progress or StageProgress(enabled=False)
@@ -63,7 +60,7 @@ def write_answers(
     with (
         remove_new_folder_on_failure(to.absolute().parent),
         progress.stage(f"answers to {total:,} samples", total) as advance,
-        open_writer(to, data.class_names) as writer,
+        open_writer(to, data.class_names, kind) as writer,
     ):
         for block in _blocks(teacher, data, device):
             writer.add(block)

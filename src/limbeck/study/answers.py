@@ -17,7 +17,7 @@ from limbeck.study.arms import ArmPlan
 from limbeck.study.checks import check_layers, check_plain_inputs
 from limbeck.study.run_folder import check_digest
 from limbeck.teacher.answer_files.answers import StoredAnswers
-from limbeck.teacher.answer_files.columns import LABELS
+from limbeck.teacher.answer_files.columns import LABELS, Requirements
 from limbeck.teacher.answer_files.read import Answers
 from limbeck.teacher.examination import examine_answers
 from limbeck.teacher.file_teacher import DatasetAnswers
@@ -53,9 +53,7 @@ class AnswersSource:
     @property
     def is_scored(self) -> bool:
         """Whether the file answers all test samples, so that the teacher has a test result."""
-        is_text = self.data.positions is not None
-        has_classes = self.data.kind.has_classes and not is_text
-        return has_classes and self._read().test_logits() is not None
+        return self.data.positions is None and self._read().test_logits() is not None
 
     def check(self) -> None:
         """Check the file before anything is written or trained.
@@ -67,14 +65,8 @@ class AnswersSource:
         """
         if self.data.positions is not None:
             raise ConfigError(
-                f"teacher.answers={self.teacher.name} is for classifiers, but {self.data.name} is "
-                "a text dataset. Use teacher.from= with a language model."
-            )
-        if not self.data.kind.has_classes:
-            raise ConfigError(
-                f"teacher.answers={self.teacher.name} is for classifiers, but {self.data.name} is "
-                f"for {self.data.kind.description}. Use teacher.from= with a model; in Python also "
-                "a function that looks up the values of a file."
+                f"teacher.answers={self.teacher.name} has one answer for each sample, but "
+                f"{self.data.name} is a text in blocks. Use teacher.from= with a language model."
             )
         for plan in self.plans:
             check_plain_inputs(plan, self.teacher.name, every_view=self.teacher.every_view)
@@ -158,7 +150,9 @@ class AnswersSource:
     def _read(self) -> DatasetAnswers:
         """Read the file at first use."""
         if self._answers is None:
-            answers, digest = self.teacher.read(self.data.class_names)
+            data = self.data
+            needs = Requirements(data.class_names, data.kind.outputs, data.id_column)
+            answers, digest = self.teacher.read(needs)
             self._answers = DatasetAnswers(answers, self.splits)
             teacher = self.teacher
             settings = f"{teacher.kind} {teacher.combine} {teacher.every_view}"

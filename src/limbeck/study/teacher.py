@@ -42,7 +42,7 @@ from limbeck.teacher.adapter_remedies import remedies_of
 from limbeck.teacher.examination import examine_models
 from limbeck.teacher.files import load_member, save_teacher
 from limbeck.teacher.remedies import Remedies, SettingRemedies
-from limbeck.teacher.signal import LABELS, VALUES, LiveTeacher
+from limbeck.teacher.signal import LiveTeacher, combine_for
 
 
 class TeacherSource:
@@ -158,12 +158,8 @@ class TeacherSource:
     @property
     def _combine(self) -> str:
         """Outputs of the members to average."""
-        outputs = self.data.kind.outputs
-        if outputs == "labels" and (self.plan is None or self.plan.combine == "probabilities"):
-            return LABELS
-        if outputs != "classes":
-            return VALUES
-        return self.plan.combine if self.plan else "probabilities"
+        combine = self.plan.combine if self.plan else "probabilities"
+        return combine_for(self.data.kind.outputs, combine)
 
     def preview(self) -> LiveTeacher:
         """Return the untrained teacher, to inspect its layers."""

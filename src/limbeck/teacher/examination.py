@@ -198,9 +198,7 @@ class _Examination:
     def run(self, model: nn.Module) -> list[Finding]:
         """Return the findings about a model."""
         if not self.data.kind.has_classes:
-            values = answers_of(model, self.sample.inputs, self.device, VALUES)
-            judge = judge_values if self.data.kind.outputs == "values" else judge_labels
-            return [judge(values, self.sample.labels, self.data, self.name)]
+            return self.judge(answers_of(model, self.sample.inputs, self.device, VALUES))
         logits = answers_of(model, self.sample.inputs, self.device)
         broken = int((~np.isfinite(logits.max(-1))).reshape(len(logits), -1).any(1).sum())
         if broken:
@@ -211,6 +209,9 @@ class _Examination:
 
     def judge(self, logits: np.ndarray, model: nn.Module | None = None) -> list[Finding]:
         """Return the findings about answers, and about the inputs of the model that gave them."""
+        if not self.data.kind.has_classes:
+            judge = judge_values if self.data.kind.outputs == "values" else judge_labels
+            return [judge(logits, self.sample.labels, self.data, self.name)]
         logits = np.maximum(logits, LOWEST_LOGIT)  # instead of -inf for an excluded class
         findings = []
         if are_probabilities(logits):

@@ -15,6 +15,7 @@ from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data.inputs import Inputs, ModelInputs, call, fit_to_model, tensors_of
 from limbeck.losses.divergences import upcast
 from limbeck.losses.sparse import SparseTargets
+from limbeck.losses.tasks import Outputs
 from limbeck.models import model_name
 from limbeck.models.output import logits_of
 from limbeck.teacher.probabilities import two_logits
@@ -148,14 +149,30 @@ class LiveTeacher(TeacherSignal):
                 f"The members of the teacher output {[answer.shape[-1] for answer in logits]} "
                 "classes. All members need the same number of classes."
             )
-        stacked = torch.stack(logits)
-        if self.combine in ("logits", VALUES):
-            return stacked.mean(0)
-        if self.combine == LABELS:
-            applies, others = F.logsigmoid(stacked), F.logsigmoid(-stacked)
-            return applies.logsumexp(0) - others.logsumexp(0)
-        log_members = torch.log(torch.tensor(float(len(logits))))
-        return torch.log_softmax(stacked, -1).logsumexp(0) - log_members
+        return combine_outputs(torch.stack(logits), self.combine)
+
+
+def combine_for(outputs: Outputs, combine: str) -> str:
+    """Return the combination of the outputs of several models.
+
+    Args:
+        outputs: Kind of the outputs.
+        combine: Setting ``teacher.combine``: ``probabilities`` or ``logits``.
+    """
+    if outputs == "labels" and combine == "probabilities":
+        return LABELS
+    return combine if outputs == "classes" else VALUES
+
+
+def combine_outputs(stacked: Tensor, combine: str) -> Tensor:
+    """Combine the outputs of M models, ``[M, ..., C]``, see :class:`LiveTeacher`."""
+    if combine in ("logits", VALUES):
+        return stacked.mean(0)
+    if combine == LABELS:
+        applies, others = F.logsigmoid(stacked), F.logsigmoid(-stacked)
+        return applies.logsumexp(0) - others.logsumexp(0)
+    log_members = torch.log(torch.tensor(float(len(stacked))))
+    return torch.log_softmax(stacked, -1).logsumexp(0) - log_members
 
 
 class JoinedTeachers(TeacherSignal):

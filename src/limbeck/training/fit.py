@@ -225,7 +225,7 @@ def distill(
     _check_module(student, "student")
     names = BatchNames(inputs, labels, teacher_inputs)
     answers = as_answers(teacher)
-    signal: Any = teacher if answers is None else IndexedTeacher(answers)
+    signal: Any = teacher if answers is None else IndexedTeacher(answers, TASKS[task].outputs)
     training = DistillationTask(
         student, signal, objective, optimizer=_optimizer(optimizer, lr), names=names
     )

@@ -15,6 +15,8 @@ from limbeck.data.batches import Batch
 from limbeck.data.checks import join_some
 from limbeck.data.inputs import ModelInputs
 from limbeck.losses.sparse import SparseTargets
+from limbeck.losses.tasks import Outputs
+from limbeck.teacher.answer_files.columns import Requirements
 from limbeck.teacher.answer_files.location import SUFFIXES
 from limbeck.teacher.answer_files.read import Answers
 from limbeck.teacher.answer_files.rows import MISSING, Lookup, training_lookup
@@ -45,14 +47,15 @@ class IndexedTeacher(FileTeacher):
 
     Args:
         answers: File or array of answers.
+        outputs: Kind of the outputs of a teacher.
 
     Raises:
         TeacherError: If the file is missing or damaged.
         ResourceError: If it cannot be reached, or a package is missing.
     """
 
-    def __init__(self, answers: Answers):
-        stored, _ = answers.read()
+    def __init__(self, answers: Answers, outputs: Outputs = "classes"):
+        stored, _ = answers.read(Requirements(outputs=outputs))
         super().__init__(stored, torch.arange(len(stored.records)))
         self.missing: list[str] = []
 

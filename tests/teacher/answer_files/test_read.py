@@ -9,12 +9,13 @@ from support.answer_files import LOGITS, NAMES, PROBABILITIES, table, write_csv,
 
 from limbeck import Answers
 from limbeck._base.errors import ConfigError, ResourceError, TeacherError
+from limbeck.teacher.answer_files.columns import Requirements
 
 IDS = ["a.png", "b.png", "c.png", "d.png"]
 
 
 def read(source, names=NAMES, **settings):
-    return Answers(source, **settings).read(names)[0]
+    return Answers(source, **settings).read(Requirements(names))[0]
 
 
 def csv_of(folder, values=LOGITS, names=NAMES, ids=IDS, **columns):

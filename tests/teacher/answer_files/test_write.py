@@ -6,6 +6,7 @@ import torch
 
 from limbeck import Answers
 from limbeck._base.errors import ConfigError
+from limbeck.teacher.answer_files.columns import Requirements
 from limbeck.teacher.answer_files.write import Block, check_target, open_writer
 
 NAMES = ["a,b", "c", 'd"e']
@@ -29,7 +30,7 @@ def test_a_file_holds_the_same_bits(tmp_path, name, monkeypatch):
     assert [path.name for path in to.parent.iterdir()] == [name]
     if name == "parts":
         assert len(list(to.iterdir())) == 2
-    answers, _ = Answers(to).read(NAMES)
+    answers, _ = Answers(to).read(Requirements(NAMES))
     assert torch.equal(answers.records, torch.from_numpy(LOGITS))
     assert answers.kind == "logits"
     if name != "a.npy":
@@ -43,7 +44,7 @@ def test_a_file_holds_the_same_bits(tmp_path, name, monkeypatch):
 def test_names_stay_names(tmp_path, name):
     ids = [f"{number}/ü.png" for number in range(9)]
     write(tmp_path / name, ids)
-    assert Answers(tmp_path / name).read(NAMES)[0].ids.tolist() == ids
+    assert Answers(tmp_path / name).read(Requirements(NAMES))[0].ids.tolist() == ids
 
 
 def test_a_failure_leaves_nothing(tmp_path):

@@ -105,7 +105,9 @@ def image_csv(
     if roles.split is not None:
         parts = parts_of_names(rows.splits, folder / table)
     files = ImageFiles(folder / table, paths, targets, parts, rows.files, rows.groups)
-    return read_dataset(files, options)
+    data = read_dataset(files, options)
+    data.id_column = str(file_column)
+    return data
 
 
 def _check_each_once(rows: Rows, paths: Sequence[Path]) -> None:

@@ -114,7 +114,7 @@ def table(
     check_labels(splits, targets.names, targets.kind, where, "rows")
     if len(set(rows.parts)) > 1:
         warn_of_copies(splits["train"].inputs, splits["test"].inputs, str(where), stacklevel=2)
-    return Dataset.from_splits(
+    data = Dataset.from_splits(
         absolute(where).stem if name is None else name,
         splits["train"],
         splits["val"],
@@ -123,6 +123,8 @@ def table(
         columns=columns,
         task=task,
     )
+    data.id_column = roles.id
+    return data
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -126,7 +126,9 @@ def text_csv(
         tables = [_read_manual()]
     else:
         tables = [_read_table(table, columns) for table in list_tables(root, SUFFIXES)]
-    return build_text_dataset(_join(root, tables, columns, class_names), options)
+    data = build_text_dataset(_join(root, tables, columns, class_names), options)
+    data.id_column = roles.id
+    return data
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from limbeck.teacher.answer_files.columns import (
     LOG_PROBABILITIES,
     LOGITS,
     PROBABILITIES,
+    VALUES,
 )
 
 KIND_TITLES = {
@@ -22,6 +23,7 @@ KIND_TITLES = {
     PROBABILITIES: "probabilities",
     LOG_PROBABILITIES: "log-probabilities",
     LABELS: "labels",
+    VALUES: "values",
 }
 
 
@@ -35,13 +37,14 @@ class StoredAnswers:
     Attributes:
         where: File, for messages.
         kind: Kind of the values in the file.
-        classes: Number of classes, C.
+        classes: Number of classes, targets or labels, C.
         records: Records, float32 ``[N, R]``.
         top: Number K of classes in a record; None for logits of all classes.
         has_rest: Whether records of K classes have a rest; otherwise all others are excluded.
         ids: Ids of the samples, int64 or text ``[N]``; None for the numbers from 0.
         splits: Split of each record, text ``[N]``; None if the file names none.
         notes: Phrases about what was converted.
+        noun: Word for the classes: classes, targets or labels.
     """
 
     where: str
@@ -53,6 +56,7 @@ class StoredAnswers:
     ids: NDArray | None = None
     splits: NDArray | None = None
     notes: tuple[str, ...] = ()
+    noun: str = "classes"
 
     @property
     def decode(self) -> Callable[[Tensor], Tensor | SparseTargets]:
@@ -93,7 +97,7 @@ class StoredAnswers:
         if self.kind == LABELS:
             pass
         elif self.top is None:
-            text += f" of {self.classes:,} classes"
+            text += f" of {self.classes:,} {self.noun if self.classes > 1 else self.noun[:-1]}"
         else:
             rest = "with the rest" if self.has_rest else "without a rest"
             text += f" of the {self.top} most probable of {self.classes:,} classes, {rest}"

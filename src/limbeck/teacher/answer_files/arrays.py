@@ -11,19 +11,21 @@ from limbeck._base.errors import TeacherError
 from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck._base.runtime.files import open_file
 from limbeck.data.checks import join_some
+from limbeck.losses.tasks import Outputs
 from limbeck.teacher.answer_files.columns import (
     CLASS_LISTS,
     ID_NAMES,
-    KIND_NAMES,
+    KINDS,
     LABEL_NAMES,
     MEMBER_NAMES,
     REST_NAMES,
     SPLIT_NAMES,
+    Requirements,
 )
 from limbeck.teacher.answer_files.table import AnswerTable, text_array
 
 
-def read_npy(file: Path, where: str) -> AnswerTable:
+def read_npy(file: Path, where: str, outputs: Outputs = "classes") -> AnswerTable:
     """Read a ``.npy`` file of values ``[N, C]`` or labels ``[N]``, mapped into memory.
 
     Row i belongs to sample i of the user's array.
@@ -31,6 +33,7 @@ def read_npy(file: Path, where: str) -> AnswerTable:
     Args:
         file: File to read.
         where: Name of the file for messages.
+        outputs: Kind of the outputs of a teacher.
 
     Raises:
         TeacherError: If it is damaged or of another shape.
@@ -43,11 +46,13 @@ def read_npy(file: Path, where: str) -> AnswerTable:
         raise _damaged(where, error) from None
     if not isinstance(array, np.ndarray):
         raise TeacherError(f"{where} is no array of NumPy.")
-    return table_of_array(array, where)
+    return table_of_array(array, where, outputs)
 
 
-def table_of_array(array: NDArray, where: str) -> AnswerTable:
+def table_of_array(array: NDArray, where: str, outputs: Outputs = "classes") -> AnswerTable:
     """Return the table of an array: values ``[N, C]``, members ``[M, N, C]`` or labels ``[N]``.
+
+    With outputs that are no classes, an array ``[N]`` has the value of a single target.
 
     Raises:
         TeacherError: If it is of another shape or type.
@@ -57,6 +62,8 @@ def table_of_array(array: NDArray, where: str) -> AnswerTable:
             f"{where}: expected numbers, got an array of {array.dtype} and shape "
             f"{list(array.shape)}."
         )
+    if array.ndim == 1 and outputs != "classes":
+        array = array[:, None]
     if array.ndim == 1:
         if array.dtype.kind == "f":
             raise TeacherError(f"{where}: labels should be whole numbers, got {array.dtype}.")
@@ -76,16 +83,17 @@ def table_of_array(array: NDArray, where: str) -> AnswerTable:
     return AnswerTable(where=where, values=_floats(array))
 
 
-def read_npz(file: Path, where: str) -> AnswerTable:
+def read_npz(file: Path, where: str, outputs: Outputs = "classes") -> AnswerTable:
     """Read a ``.npz`` file.
 
-    Its arrays are ``logits``, ``probabilities``, ``log_probabilities`` (each ``[N, C]``) or
+    Its arrays are ``logits``, ``probabilities``, ``log_probabilities``, ``values`` (``[N, C]``) or
     ``labels`` (``[N]``), and, if they are there, ``ids``, ``splits``, ``members`` (``[N]``) and
     ``classes`` (``[C]``, or ``[N, K]`` for the most probable ones).
 
     Args:
         file: File to read.
         where: Name of the file for messages.
+        outputs: Kind of the outputs of a teacher.
 
     Raises:
         TeacherError: If it is damaged, or no array has answers.
@@ -103,10 +111,12 @@ def read_npz(file: Path, where: str) -> AnswerTable:
             f"{where} holds the predictions of a run for its test samples. 'limbeck answers RUN "
             "to=answers.npz' writes its teacher's answers to all samples."
         )
-    return table_of_arrays(arrays, where)
+    return table_of_arrays(arrays, where, outputs)
 
 
-def table_of_arrays(arrays: Mapping[str, NDArray], where: str) -> AnswerTable:
+def table_of_arrays(
+    arrays: Mapping[str, NDArray], where: str, outputs: Outputs = "classes"
+) -> AnswerTable:
     """Return the table of arrays by name, see :func:`read_npz`."""
     by_name = {name.lower(): array for name, array in arrays.items()}
 
@@ -126,17 +136,20 @@ def table_of_arrays(arrays: Mapping[str, NDArray], where: str) -> AnswerTable:
     rest = take(REST_NAMES)
     if rest is not None:
         columns["rest"] = _floats(rest)
-    for kind, names in KIND_NAMES.items():
+    for kind, names in Requirements(outputs=outputs).kind_names.items():
         values = take(names)
         if values is not None:
+            if values.ndim == 1 and outputs != "classes":
+                values = values[:, None]
             columns |= {"kind": kind, "values": _matrix(values, kind, where)}
             break
     else:
-        labels = take(LABEL_NAMES)
+        labels = take(LABEL_NAMES) if outputs == "classes" else None
         if labels is None:
+            kinds = [kind for kind in KINDS if (kind == "values") == (outputs == "values")]
             raise TeacherError(
                 f"{where}: the arrays {join_some(sorted(arrays)) or '(none)'} contain no answers. "
-                "Expected logits, probabilities, log_probabilities or labels."
+                f"Expected {' or '.join(kinds)}."
             )
         columns |= {"kind": "labels", "labels": _names(labels, "labels", where)}
     table = AnswerTable(where=where, **columns, others=tuple(by_name))

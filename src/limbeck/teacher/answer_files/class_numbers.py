@@ -61,7 +61,11 @@ def _class_number(value: Any, class_names: Sequence[str] | None) -> int | None:
 
 
 def column_order(
-    classes: Sequence[str], class_names: Sequence[str] | None, where: str
+    classes: Sequence[str],
+    class_names: Sequence[str] | None,
+    where: str,
+    *,
+    noun: str = "classes",
 ) -> NDArray | None:
     """Return the column of each class, int64 ``[C]``; None if the columns are in order.
 
@@ -69,6 +73,7 @@ def column_order(
         classes: Class of each column.
         class_names: Classes of the dataset; None if they are unknown.
         where: File, for messages.
+        noun: Word for classes, for messages.
 
     Raises:
         TeacherError: If classes are missing, or there twice.
@@ -84,7 +89,7 @@ def column_order(
         missing = [name for name in class_names if name not in set(classes)]
         if missing:
             raise TeacherError(
-                f"{where}: the classes {join_some(missing)} of the dataset are missing"
+                f"{where}: the {noun} {join_some(missing)} of the dataset are missing"
                 f"{'; it has ' + join_some(more) + ' instead' if more else ''}."
             )
         position = {name: number for number, name in enumerate(classes)}
@@ -93,7 +98,7 @@ def column_order(
         numbers = class_numbers(classes, class_names, where)
         if sorted(numbers.tolist()) != list(range(len(class_names))):
             raise TeacherError(
-                f"{where}: it has {len(classes)} classes, but the dataset has {len(class_names)}: "
+                f"{where}: it has {len(classes)} {noun}, but the dataset has {len(class_names)}: "
                 f"{join_some(list(class_names))}."
             )
         columns = numbers.argsort()

@@ -6,14 +6,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from limbeck._base.errors import TeacherError
 from limbeck.data.checks import join_some
 from limbeck.losses.base import TWO_LOGITS
 from limbeck.teacher.answer_files.answers import StoredAnswers, listed_records
-from limbeck.teacher.answer_files.class_numbers import class_numbers, column_order
-from limbeck.teacher.answer_files.columns import LABELS, LOGITS
+from limbeck.teacher.answer_files.class_numbers import class_numbers
+from limbeck.teacher.answer_files.columns import LABELS, LOGITS, VALUES, Requirements
 from limbeck.teacher.answer_files.kinds import (
     FLOOR,
     TOLERANCE,
@@ -24,7 +23,9 @@ from limbeck.teacher.answer_files.kinds import (
     measure,
 )
 from limbeck.teacher.answer_files.members import combine_members
+from limbeck.teacher.answer_files.numbers import as_records, convert_numbers, in_order
 from limbeck.teacher.answer_files.table import AnswerTable
+from limbeck.teacher.signal import combine_for
 
 NO_REST = 1e-3
 """Largest rest of a row of the most probable classes that counts as none."""
@@ -32,7 +33,7 @@ NO_REST = 1e-3
 
 def convert(
     table: AnswerTable,
-    class_names: Sequence[str] | None,
+    needs: Requirements,
     *,
     kind: str | None = None,
     combine: str = "probabilities",
@@ -41,13 +42,31 @@ def convert(
 
     Args:
         table: Answers as they are in the file.
-        class_names: Classes of the dataset; None if they are unknown.
+        needs: What the dataset requires.
         kind: Kind of the values; None to detect it.
         combine: Combination of several answers to one sample: ``probabilities`` or ``logits``.
 
     Raises:
         TeacherError: If a value is missing, wrong or of another kind, or classes differ.
     """
+    if needs.outputs == "classes":
+        answers = _convert_classes(table, needs.names, kind)
+    else:
+        answers = convert_numbers(table, needs, kind)
+    if table.others:
+        note = f"not used: {join_some(list(table.others))}"
+        answers = replace(answers, notes=(*answers.notes, note))
+    return combine_members(answers, table.members, combine_for(needs.outputs, combine))
+
+
+def _convert_classes(
+    table: AnswerTable, class_names: Sequence[str] | None, kind: str | None
+) -> StoredAnswers:
+    """Convert answers about classes."""
+    if kind == VALUES:
+        raise TeacherError(
+            f"{table.where}: teacher.kind=values is for regression, not for classes."
+        )
     if table.labels is None and kind == LABELS:
         raise TeacherError(
             f"{table.where}: teacher.kind=labels needs a column called label, and no other answers."
@@ -55,15 +74,10 @@ def convert(
     if table.labels is not None and kind not in (None, LABELS):
         raise TeacherError(f"{table.where} holds only labels, no {kind}.")
     if table.labels is not None:
-        answers = _labels(table, class_names)
-    elif table.top is not None:
-        answers = _most_probable(table, class_names, kind)
-    else:
-        answers = _dense(table, class_names, kind)
-    if table.others:
-        note = f"not used: {join_some(list(table.others))}"
-        answers = replace(answers, notes=(*answers.notes, note))
-    return combine_members(answers, table.members, combine)
+        return _labels(table, class_names)
+    if table.top is not None:
+        return _most_probable(table, class_names, kind)
+    return _dense(table, class_names, kind)
 
 
 def _labels(table: AnswerTable, class_names: Sequence[str] | None) -> StoredAnswers:
@@ -87,14 +101,7 @@ def _dense(
     table: AnswerTable, class_names: Sequence[str] | None, kind: str | None
 ) -> StoredAnswers:
     """Convert a number for each class."""
-    values = table.values
-    assert values is not None
-    notes = []
-    if table.classes is not None:
-        order = column_order(table.classes, class_names, table.where)
-        if order is not None:
-            values = np.ascontiguousarray(values[:, order])
-            notes = ["classes matched by name"]
+    values, notes = in_order(table, class_names, "classes")
     classes = values.shape[1]
     if class_names is not None and classes != len(class_names):
         raise TeacherError(
@@ -108,16 +115,11 @@ def _dense(
         where=table.where,
         kind=kind,
         classes=classes,
-        records=_as_tensor(logits),
+        records=as_records(logits),
         ids=table.ids,
         splits=table.splits,
         notes=(*notes, *changes),
     )
-
-
-def _as_tensor(array: NDArray) -> Tensor:
-    """Return a tensor that shares the memory of an array, unless that is read-only."""
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _check(table: AnswerTable, kind: str | None) -> tuple[Ranges, str]:

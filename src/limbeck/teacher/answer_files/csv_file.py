@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from limbeck._base.errors import TeacherError
 from limbeck._base.runtime.files import open_file
-from limbeck.teacher.answer_files.columns import Columns, find_columns
+from limbeck.teacher.answer_files.columns import Columns, Requirements, find_columns
 from limbeck.teacher.answer_files.table import BLOCK_ROWS, AnswerTable, TableBuilder
 
 MAX_HEADER = 16 << 20
@@ -22,12 +22,12 @@ TEXT_COLUMNS = {"id": "ids", "split": "splits", "member": "members", "label": "l
 """Attributes of the columns with text, and the attributes of the table."""
 
 
-def read_csv(file: Path, class_names: Sequence[str] | None, where: str) -> AnswerTable:
+def read_csv(file: Path, needs: Requirements, where: str) -> AnswerTable:
     """Read a CSV file, separated by commas, semicolons or tabs.
 
     Args:
         file: File to read.
-        class_names: Classes of the dataset; None if they are unknown.
+        needs: What the dataset requires.
         where: Name of the file for messages.
 
     Raises:
@@ -42,7 +42,7 @@ def read_csv(file: Path, class_names: Sequence[str] | None, where: str) -> Answe
             header = text.readline(MAX_HEADER)
             delimiter = max(",;\t", key=header.count)
             names = [name.strip() for name in next(csv.reader([header], delimiter=delimiter), [])]
-            columns = find_columns(names, class_names, where)
+            columns = find_columns(names, needs, where)
             if columns.is_list:
                 raise TeacherError(
                     f"{where}: a CSV file has no lists; expected one column for each class instead "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from limbeck._base.errors import TeacherError
 from limbeck._base.reading import parse_json
 from limbeck._base.runtime.files import open_file
-from limbeck.teacher.answer_files.columns import Columns, find_columns
+from limbeck.teacher.answer_files.columns import Columns, Requirements, find_columns
 from limbeck.teacher.answer_files.table import (
     BLOCK_ROWS,
     AnswerTable,
@@ -26,7 +26,7 @@ MAX_LINE = 64 << 20
 """Largest number of characters of a line."""
 
 
-def read_json_lines(file: Path, class_names: Sequence[str] | None, where: str) -> AnswerTable:
+def read_json_lines(file: Path, needs: Requirements, where: str) -> AnswerTable:
     """Read a file of JSON lines, or a single list of objects.
 
     The values may be a list, an object with a number for each class, as in ``{"probabilities":
@@ -34,7 +34,7 @@ def read_json_lines(file: Path, class_names: Sequence[str] | None, where: str) -
 
     Args:
         file: File to read.
-        class_names: Classes of the dataset; None if they are unknown.
+        needs: What the dataset requires.
         where: Name of the file for messages.
 
     Raises:
@@ -45,13 +45,13 @@ def read_json_lines(file: Path, class_names: Sequence[str] | None, where: str) -
     try:
         for number, row in enumerate(_rows(file, where), 1):
             if lines is None:
-                lines = _Lines(where, find_columns(list(row), class_names, where))
+                lines = _Lines(where, find_columns(list(row), needs, where))
             lines.add(row, number)
     except UnicodeDecodeError as error:
         raise TeacherError(f"{where} is not UTF-8 ({error}).") from None
     if lines is None:
         raise TeacherError(f"{where} has no rows.")
-    return lines.build(class_names)
+    return lines.build(needs)
 
 
 def _rows(file: Path, where: str) -> Iterator[dict[str, Any]]:
@@ -144,6 +144,9 @@ class _Lines:
             if self.columns.top:
                 self._top.append(list(row[self.columns.top[0]]))
             return
+        if isinstance(values, (int, float)):
+            self._add_values([values])
+            return
         if not isinstance(values, dict):
             raise ValueError(f"{self.columns.values[0]} should be a list or an object")
         self._add_values(values.values())
@@ -197,11 +200,11 @@ class _Lines:
                 "same number in each."
             )
 
-    def build(self, class_names: Sequence[str] | None) -> AnswerTable:
+    def build(self, needs: Requirements) -> AnswerTable:
         """Return the table of all lines.
 
         Args:
-            class_names: Classes of the dataset; None if they are unknown.
+            needs: What the dataset requires.
         """
         self._flush()
         table = self.builder.build()
@@ -209,7 +212,7 @@ class _Lines:
             return table
         first = self._key_blocks[0]
         is_same = all(isinstance(keys, tuple) and keys == first for keys in self._key_blocks)
-        if is_same and (class_names is None or len(first) == len(class_names)):
+        if is_same and (needs.names is None or len(first) == len(needs.names)):
             return replace(table, classes=tuple(first))
         tops = []
         for start, keys in enumerate(self._key_blocks):

@@ -11,6 +11,8 @@ from limbeck._base.errors import TeacherError
 from limbeck.teacher.answer_files.answers import StoredAnswers
 from limbeck.teacher.answer_files.columns import LABELS, PROBABILITIES
 from limbeck.teacher.answer_files.kinds import FLOOR
+from limbeck.teacher.signal import LABELS as SEVERAL_LABELS
+from limbeck.teacher.signal import combine_outputs
 
 
 def combine_members(answers: StoredAnswers, members: NDArray | None, combine: str) -> StoredAnswers:
@@ -19,8 +21,8 @@ def combine_members(answers: StoredAnswers, members: NDArray | None, combine: st
     Args:
         answers: Answers of all members.
         members: Member of each answer, ``[N]``; None if there is one answer for each sample.
-        combine: ``probabilities`` for the log of the mean probability, ``logits`` for the mean of
-            the logits. Labels are always averaged as votes.
+        combine: Combination of :class:`~limbeck.teacher.signal.LiveTeacher`. Labels of classes are
+            always averaged as votes.
 
     Raises:
         TeacherError: If a member answers a sample twice, or answers have few classes each.
@@ -47,7 +49,8 @@ def combine_members(answers: StoredAnswers, members: NDArray | None, combine: st
     else:
         order = np.lexsort((codes, samples))
         counts = np.bincount(samples)
-        records, word = _mean(answers.records[order], counts, combine), combine
+        word = "probabilities" if combine == SEVERAL_LABELS else combine
+        records = _mean(answers.records[order], counts, combine)
     note = f"{len(names)} answers per sample, averaged as {word}"
     return replace(
         answers,
@@ -89,14 +92,6 @@ def _mean(logits: Tensor, counts: NDArray, combine: str) -> Tensor:
     """Return the mean of the logits of each sample, whose members follow each other."""
     if (counts == counts[0]).all():
         members = int(counts[0])
-        return _combine(logits.unflatten(0, (-1, members)).transpose(0, 1), combine)
+        return combine_outputs(logits.unflatten(0, (-1, members)).transpose(0, 1), combine)
     parts = logits.split(counts.tolist())
-    return torch.stack([_combine(part[:, None], combine)[0] for part in parts])
-
-
-def _combine(stacked: Tensor, combine: str) -> Tensor:
-    """Combine logits ``[M, N, C]`` as a live ensemble does."""
-    if combine == "logits":
-        return stacked.mean(0)
-    log_members = torch.log(torch.tensor(float(len(stacked))))
-    return torch.log_softmax(stacked, -1).logsumexp(0) - log_members
+    return torch.stack([combine_outputs(part[:, None], combine)[0] for part in parts])

@@ -13,7 +13,7 @@ from limbeck._base.errors import TeacherError
 from limbeck._base.reading import MAX_ARRAY_RATIO, MIN_UNPACKED_BYTES, parse_json
 from limbeck._base.runtime.files import open_file
 from limbeck.data.tables.parquet import import_pyarrow
-from limbeck.teacher.answer_files.columns import Columns, find_columns
+from limbeck.teacher.answer_files.columns import Columns, Requirements, find_columns
 from limbeck.teacher.answer_files.table import AnswerTable, TableBuilder
 
 BATCH_ROWS = 1 << 16
@@ -23,14 +23,12 @@ TEXT_COLUMNS = {"id": "ids", "split": "splits", "member": "members", "label": "l
 """Attributes of the columns with text, and the attributes of the table."""
 
 
-def read_parquet(
-    files: Sequence[Path], class_names: Sequence[str] | None, where: str
-) -> AnswerTable:
+def read_parquet(files: Sequence[Path], needs: Requirements, where: str) -> AnswerTable:
     """Read Parquet files of the same columns.
 
     Args:
         files: Files in the order of their rows.
-        class_names: Classes of the dataset; None if they are unknown.
+        needs: What the dataset requires.
         where: Name of the file or folder for messages.
 
     Raises:
@@ -46,7 +44,7 @@ def read_parquet(
                 schema = table.schema_arrow
                 if reader is None:
                     classes = _classes_of(schema)
-                    columns = find_columns(schema.names, class_names, where)
+                    columns = find_columns(schema.names, needs, where)
                     reader = _Batches(where, columns, classes, schema.names)
                 _check_size(table.metadata, file.stat().st_size)
                 reader.read(table, file.name)

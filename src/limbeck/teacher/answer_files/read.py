@@ -1,7 +1,6 @@
 """Reading of a file of answers in any form."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from limbeck._base.errors import ConfigError, TeacherError, shortage_error
 from limbeck.teacher.answer_files.answers import StoredAnswers
 from limbeck.teacher.answer_files.arrays import read_npy, read_npz, table_of_array
-from limbeck.teacher.answer_files.columns import KINDS
+from limbeck.teacher.answer_files.columns import KINDS, Requirements
 from limbeck.teacher.answer_files.convert import convert
 from limbeck.teacher.answer_files.csv_file import read_csv
 from limbeck.teacher.answer_files.json_lines import read_json_lines
@@ -37,8 +36,8 @@ class Answers:
         source: File (``.csv``, ``.parquet``, ``.npz``, ``.npy`` or ``.jsonl``), folder of
             ``.parquet`` files, address that fsspec reads, or array ``[N, C]`` whose rows are those
             of the user's training array.
-        kind: Kind of the values: ``logits``, ``probabilities``, ``log_probabilities`` or
-            ``labels``; None to detect it.
+        kind: Kind of the values: ``logits``, ``probabilities``, ``log_probabilities``,
+            ``labels`` or, for regression, ``values``; None to detect it.
         combine: Combination of several answers to one sample: ``probabilities`` or ``logits``.
         every_view: Whether the answer to a plain input also holds for its views.
 
@@ -68,11 +67,11 @@ class Answers:
         """Name of the source for messages and the report."""
         return name_of(self.source)
 
-    def read(self, class_names: Sequence[str] | None = None) -> tuple[StoredAnswers, str]:
+    def read(self, needs: Requirements | None = None) -> tuple[StoredAnswers, str]:
         """Read, check and convert the answers.
 
         Args:
-            class_names: Classes of the dataset; None if they are unknown.
+            needs: What the dataset requires; None for classes whose names are unknown.
 
         Returns:
             The answers, and the SHA-256 of the file.
@@ -81,15 +80,16 @@ class Answers:
             TeacherError: If the file is missing or damaged, or the answers do not fit the classes.
             ResourceError: If it cannot be reached, or a package is missing.
         """
+        needs = needs or Requirements()
         if not isinstance(self.source, (str, Path)):
             array = _as_array(self.source)
-            answers = self._convert(table_of_array(array, self.name), class_names)
+            answers = self._convert(table_of_array(array, self.name, needs.outputs), needs)
             return answers, hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
         with local_path(str(self.source)) as path:
             try:
-                table = _read_table(path, class_names, self.name)
+                table = _read_table(path, needs, self.name)
                 digest = digest_of_answers(path)
-                return self._convert(table, class_names), digest
+                return self._convert(table, needs), digest
             except OSError as error:
                 raise shortage_error(error) or TeacherError(
                     f"{self.name} cannot be read ({error.strerror or error})."
@@ -99,22 +99,22 @@ class Answers:
                     raise
                 raise TeacherError(f"{self.name} cannot be read ({error}).") from None
 
-    def _convert(self, table: AnswerTable, class_names: Sequence[str] | None) -> StoredAnswers:
-        return convert(table, class_names, kind=self.kind, combine=self.combine)
+    def _convert(self, table: AnswerTable, needs: Requirements) -> StoredAnswers:
+        return convert(table, needs, kind=self.kind, combine=self.combine)
 
 
-def _read_table(path: Path, class_names: Sequence[str] | None, where: str) -> AnswerTable:
+def _read_table(path: Path, needs: Requirements, where: str) -> AnswerTable:
     form = form_of(path)
     if form == "csv":
-        return read_csv(path, class_names, where)
+        return read_csv(path, needs, where)
     if form == "jsonl":
-        return read_json_lines(path, class_names, where)
+        return read_json_lines(path, needs, where)
     if form == "npy":
-        return read_npy(path, where)
+        return read_npy(path, where, needs.outputs)
     if form == "npz":
-        return read_npz(path, where)
+        return read_npz(path, where, needs.outputs)
     files = parts_of(path) if form == "folder" else [path]
-    return read_parquet(files, class_names, where)
+    return read_parquet(files, needs, where)
 
 
 def _as_array(source: Any) -> np.ndarray:

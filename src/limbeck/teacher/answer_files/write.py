@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from limbeck._base.errors import ConfigError
 from limbeck._base.files import move, open_atomically, temporary_folder
 from limbeck.data.tables.parquet import import_pyarrow
+from limbeck.teacher.answer_files.columns import LOGITS
 from limbeck.teacher.answer_files.location import SUFFIXES
 from limbeck.teacher.answer_files.parquet import CLASSES_KEY
 
@@ -28,12 +29,12 @@ class Block(NamedTuple):
     Attributes:
         ids: Ids of the samples, int64 or text ``[N]``.
         split: Name of the split.
-        logits: Logits, float32 ``[N, C]``.
+        outputs: Logits or values, float32 ``[N, C]``.
     """
 
     ids: NDArray
     split: str
-    logits: NDArray
+    outputs: NDArray
 
 
 class AnswersWriter(ABC):
@@ -69,12 +70,15 @@ def check_target(to: Path) -> str:
 
 
 @contextmanager
-def open_writer(to: Path, class_names: Sequence[str]) -> Iterator[AnswersWriter]:
+def open_writer(
+    to: Path, class_names: Sequence[str], kind: str = LOGITS
+) -> Iterator[AnswersWriter]:
     """Open a writer; the file or folder is there, and complete, only after the block.
 
     Args:
         to: File or folder to write, see :func:`check_target`.
-        class_names: Names of the classes, in the order of the logits.
+        class_names: Names of the classes, targets or labels, in the order of the outputs.
+        kind: Kind of the outputs: ``logits`` or ``values``.
 
     Raises:
         OSError: If it cannot be written.
@@ -86,26 +90,26 @@ def open_writer(to: Path, class_names: Sequence[str]) -> Iterator[AnswersWriter]
         with temporary_folder(to) as temporary:
             folder = temporary / to.name
             folder.mkdir()
-            parts = _ParquetFolder(folder, class_names)
+            parts = _ParquetFolder(folder, class_names, kind)
             yield parts
             parts.finish()
             move(folder, to)
         return
     with open_atomically(to) as file:
-        writer = WRITERS[form](file, class_names)
+        writer = WRITERS[form](file, class_names, kind)
         yield writer
         writer.finish()
 
 
 class _Csv(AnswersWriter):
-    """Lines of id, split and a logit for each class, with as many digits as float32 has."""
+    """Lines of id, split and a number for each class, with as many digits as float32 has."""
 
-    def __init__(self, file: IO[bytes], class_names: Sequence[str]):
+    def __init__(self, file: IO[bytes], class_names: Sequence[str], kind: str):
         self.file = file
-        self._write([["id", "split", *(f"logit_{name}" for name in class_names)]])
+        self._write([["id", "split", *(f"{kind[:-1]}_{name}" for name in class_names)]])
 
     def add(self, block: Block) -> None:
-        rows = zip(block.ids.tolist(), block.logits.tolist(), strict=True)
+        rows = zip(block.ids.tolist(), block.outputs.tolist(), strict=True)
         self._write([sample, block.split, *map(_digits, logits)] for sample, logits in rows)
 
     def finish(self) -> None:
@@ -118,19 +122,19 @@ class _Csv(AnswersWriter):
 
 
 class _JsonLines(AnswersWriter):
-    """Objects with id, split and the logits by class."""
+    """Objects with id, split and the outputs by class."""
 
-    def __init__(self, file: IO[bytes], class_names: Sequence[str]):
-        self.file = file
+    def __init__(self, file: IO[bytes], class_names: Sequence[str], kind: str):
+        self.file, self.kind = file, kind
         self.names = [json.dumps(name, ensure_ascii=False) for name in class_names]
 
     def add(self, block: Block) -> None:
         lines = []
-        for sample, logits in zip(block.ids.tolist(), block.logits.tolist(), strict=True):
+        for sample, outputs in zip(block.ids.tolist(), block.outputs.tolist(), strict=True):
             start = json.dumps({"id": sample, "split": block.split}, ensure_ascii=False)[:-1]
-            pairs = zip(self.names, map(_digits, logits), strict=True)
+            pairs = zip(self.names, map(_digits, outputs), strict=True)
             values = ", ".join(f"{name}: {value}" for name, value in pairs)
-            lines.append(f'{start}, "logits": {{{values}}}}}\n')
+            lines.append(f'{start}, "{self.kind}": {{{values}}}}}\n')
         self.file.write("".join(lines).encode("utf-8"))
 
     def finish(self) -> None:
@@ -138,10 +142,10 @@ class _JsonLines(AnswersWriter):
 
 
 class _Arrays(AnswersWriter):
-    """Arrays ``ids``, ``splits``, ``logits`` and ``classes`` in one archive."""
+    """Arrays ``ids``, ``splits``, ``logits`` or ``values``, and ``classes`` in one archive."""
 
-    def __init__(self, file: IO[bytes], class_names: Sequence[str]):
-        self.file, self.class_names = file, list(class_names)
+    def __init__(self, file: IO[bytes], class_names: Sequence[str], kind: str):
+        self.file, self.class_names, self.kind = file, list(class_names), kind
         self.blocks: list[Block] = []
 
     def add(self, block: Block) -> None:
@@ -152,17 +156,17 @@ class _Arrays(AnswersWriter):
         if ids.dtype.kind != "i":
             ids = ids.astype(str)
         splits = [np.full(len(block.ids), block.split) for block in self.blocks]
-        np.savez(
-            self.file,
-            ids=ids,
-            splits=np.concatenate(splits),
-            logits=np.concatenate([block.logits for block in self.blocks]),
-            classes=np.array(self.class_names),
-        )
+        arrays: dict[str, Any] = {
+            "ids": ids,
+            "splits": np.concatenate(splits),
+            self.kind: np.concatenate([block.outputs for block in self.blocks]),
+            "classes": np.array(self.class_names),
+        }
+        np.savez(self.file, **arrays)
 
 
 class _Array(_Arrays):
-    """One array of logits, in which row i is sample i of the user's array."""
+    """One array of outputs, in which row i is sample i of the user's array."""
 
     def finish(self) -> None:
         ids = np.concatenate([block.ids for block in self.blocks])
@@ -173,25 +177,25 @@ class _Array(_Arrays):
                 "but those of this dataset have names, or come from several arrays. Choose .npz, "
                 ".parquet, .csv or .jsonl."
             )
-        np.save(self.file, np.concatenate([block.logits for block in self.blocks])[order])
+        np.save(self.file, np.concatenate([block.outputs for block in self.blocks])[order])
 
 
 class _Parquet(AnswersWriter):
-    """Columns ``id``, ``split`` and ``logits``; the metadata name the classes."""
+    """Columns ``id``, ``split`` and ``logits`` or ``values``; the metadata name the classes."""
 
-    def __init__(self, file: IO[bytes] | Path, class_names: Sequence[str]):
+    def __init__(self, file: IO[bytes] | Path, class_names: Sequence[str], kind: str):
         self.pyarrow = import_pyarrow()
-        self.file, self.class_names = file, list(class_names)
+        self.file, self.class_names, self.kind = file, list(class_names), kind
         self._writer: Any = None
 
     def add(self, block: Block) -> None:
         pyarrow = self.pyarrow
-        width = block.logits.shape[1]
-        logits = pyarrow.array(np.ascontiguousarray(block.logits).reshape(-1))
+        width = block.outputs.shape[1]
+        outputs = pyarrow.array(np.ascontiguousarray(block.outputs).reshape(-1))
         columns = {
             "id": pyarrow.array(block.ids.tolist()),
             "split": pyarrow.array([block.split] * len(block.ids)),
-            "logits": pyarrow.FixedSizeListArray.from_arrays(logits, width),
+            self.kind: pyarrow.FixedSizeListArray.from_arrays(outputs, width),
         }
         table = pyarrow.table(columns)
         if self._writer is None:
@@ -208,8 +212,8 @@ class _Parquet(AnswersWriter):
 class _ParquetFolder(AnswersWriter):
     """Parquet files of a limited number of rows."""
 
-    def __init__(self, folder: Path, class_names: Sequence[str]):
-        self.folder, self.class_names = folder, class_names
+    def __init__(self, folder: Path, class_names: Sequence[str], kind: str):
+        self.folder, self.class_names, self.kind = folder, class_names, kind
         self.parts = self.rows = 0
         self._part: _Parquet | None = None
 
@@ -217,7 +221,7 @@ class _ParquetFolder(AnswersWriter):
         if self._part is None or self.rows + len(block.ids) > PART_ROWS:
             self.finish()
             file = self.folder / f"part-{self.parts:05}.parquet"
-            self._part = _Parquet(file, self.class_names)
+            self._part = _Parquet(file, self.class_names, self.kind)
             self.parts, self.rows = self.parts + 1, 0
         self._part.add(block)
         self.rows += len(block.ids)
@@ -227,7 +231,7 @@ class _ParquetFolder(AnswersWriter):
             self._part.finish()
 
 
-WRITERS: dict[str, Callable[[IO[bytes], Sequence[str]], AnswersWriter]] = {
+WRITERS: dict[str, Callable[[IO[bytes], Sequence[str], str], AnswersWriter]] = {
     "csv": _Csv,
     "jsonl": _JsonLines,
     "npz": _Arrays,
