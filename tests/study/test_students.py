@@ -17,9 +17,9 @@ from limbeck.cli.main import main
 from limbeck.models import MLP
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
-from limbeck.study.arms import plan_arms
 from limbeck.study.cohorts import plan_cohorts
 from limbeck.study.engine import Engine
+from limbeck.study.planning import plan_arms
 from limbeck.training.cohort import stack as cohort_module
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
@@ -236,15 +236,16 @@ def test_arms_with_another_optimizer_form_another_cohort(data, tmp_path):
     fast = Optimizer(lr=0.1)
     arms = {
         **GOOD,
+        "sgd": Arm(objective=HARD, optimizer=Optimizer(name="sgd", lr=0.1)),
         "hard-fast": Arm(objective=HARD, optimizer=fast),
         "soft-fast": Arm(objective=Objective(), optimizer=fast),
     }
     planned = study(data, tmp_path / "run", arms)
     assert [[plan.name for plan in cohort.arms] for cohort in planned.cohorts()] == [
-        ["hard", "soft"],
-        ["hard-fast", "soft-fast"],
+        ["hard", "soft", "hard-fast", "soft-fast"],  # another learning rate alone
+        ["sgd"],
     ]
-    assert planned.size() == "4 arms x 2 seeds: 8 students in 2 cohorts"
+    assert planned.size() == "5 arms x 2 seeds: 10 students in 2 cohorts"
     summary = planned.run()
     assert {c.arm: c.control for c in summary.comparisons} == {
         "soft": "hard",

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -280,6 +280,11 @@ class ArmPlan:
         return f"{self.name}/seed{seed}"
 
     def shares_cohort_with(self, other: "ArmPlan") -> bool:
+        """Whether two arms can be stacked: only their objectives and learning rates may differ."""
+        rate = self.optimizer.lr
+        return replace(other, optimizer=replace(other.optimizer, lr=rate)).trains_like(self)
+
+    def trains_like(self, other: "ArmPlan") -> bool:
         """Whether two arms have the same architecture, inputs, optimizer and epochs."""
         schedule, other_schedule = (self.optimizer, self.epochs), (other.optimizer, other.epochs)
         return schedule == other_schedule and self.has_same_inputs_as(other)

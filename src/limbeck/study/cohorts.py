@@ -25,7 +25,8 @@ class CohortPlan:
 
     Attributes:
         number: Index of the cohort in the study.
-        arms: Arms with the same architecture, inputs, optimizer and number of epochs.
+        arms: Arms with the same architecture, inputs, number of epochs and optimizer, of which only
+            the learning rate may differ.
         seeds: Seeds of each arm.
     """
 

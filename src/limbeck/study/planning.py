@@ -91,7 +91,7 @@ def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:
         return plan.student == arm.student
 
     controls = [plan for plan in plans if plan.is_control]
-    for matches in (arm.shares_cohort_with, arm.has_same_inputs_as, same_student):
+    for matches in (arm.trains_like, arm.has_same_inputs_as, same_student):
         for control in controls:
             if matches(control):
                 return (control.name,)

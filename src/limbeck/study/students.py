@@ -133,7 +133,7 @@ class StudentTrainer:
                 cohort,
                 signal,
                 [arm.objective.for_labels(data.labels, classes) for arm in plan.arms],
-                optimizer=first.optimizer,
+                optimizer=[arm.optimizer for arm in plan.arms],
                 arm_names=[arm.name for arm in plan.arms],
                 seeds=plan.seeds,
                 scale=self.data.target_scale,

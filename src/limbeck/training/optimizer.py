@@ -4,7 +4,7 @@ All optimizers are element-wise, so that stacked students do not affect each oth
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,22 @@ WARM_UP = 0.1
 """Share of the steps in which the learning rate of ``linear`` rises."""
 FUSED_ON = ("cpu", "cuda")
 """Types of devices with fused optimizers."""
+
+
+Parameters = Iterable[nn.Parameter] | Sequence[dict[str, Any]]
+"""Parameters to train, or groups of them, as for ``torch.optim``."""
+
+
+def groups_of(parameters: Parameters) -> list[dict[str, Any]]:
+    """Return groups of the parameters that are trained."""
+    items: list[Any] = list(parameters)
+    if not items or not isinstance(items[0], dict):
+        items = [{"params": items}]
+    groups = []
+    for group in items:
+        trained = [parameter for parameter in group["params"] if parameter.requires_grad]
+        groups.append({**group, "params": trained})
+    return groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +103,12 @@ class Optimizer:
             )
 
     def build(
-        self, parameters: Iterable[nn.Parameter], steps: int, *, fused: bool = True
+        self, parameters: Parameters, steps: int, *, fused: bool = True
     ) -> tuple[torch.optim.Optimizer, LRScheduler | None]:
         """Create the optimizer and its schedule, which is None for a constant learning rate.
 
         Args:
-            parameters: Parameters to train.
+            parameters: Parameters to train; or groups of them, each with an ``lr`` of its own.
             steps: Number of optimizer steps of the training; -1 if it is unknown.
             fused: Whether to use the fused implementation where there is one.
 
@@ -103,8 +119,9 @@ class Optimizer:
             raise ConfigError(
                 f"optimizer.schedule={self.schedule} needs a loader that has a length."
             )
-        parameters = [p for p in parameters if p.requires_grad]
-        fusible = all(p.is_floating_point() and p.device.type in FUSED_ON for p in parameters)
+        groups = groups_of(parameters)
+        trained = [p for group in groups for p in group["params"]]
+        fusible = all(p.is_floating_point() and p.device.type in FUSED_ON for p in trained)
         options: dict[str, Any] = {
             "lr": self.lr,
             "weight_decay": self.weight_decay,
@@ -112,9 +129,10 @@ class Optimizer:
         }
         if self.name == "sgd":
             options |= {"momentum": self.momentum, "nesterov": self.momentum > 0}
-        optimizer = OPTIMIZERS[self.name](parameters, **options)
+        optimizer = OPTIMIZERS[self.name](groups, **options)
         if self.schedule == "one_cycle":
-            return optimizer, OneCycleLR(optimizer, max_lr=self.lr, total_steps=max(2, steps))
+            rates = [group.get("lr", self.lr) for group in groups]
+            return optimizer, OneCycleLR(optimizer, max_lr=rates, total_steps=max(2, steps))
         if self.schedule == "cosine":
             return optimizer, CosineAnnealingLR(optimizer, T_max=max(1, steps))
         if self.schedule == "linear":
@@ -148,7 +166,7 @@ OptimizerLike = (
 
 def build_optimizer(
     optimizer: OptimizerLike,
-    parameters: Iterable[nn.Parameter],
+    parameters: Parameters,
     *,
     steps: Callable[[], int],
     fused: bool,
@@ -157,28 +175,26 @@ def build_optimizer(
 
     Args:
         optimizer: Settings, an optimizer or a function that creates one.
-        parameters: Parameters to train.
+        parameters: Parameters to train; or groups of them, for settings.
         steps: Function that returns the number of optimizer steps; called if a schedule needs it.
         fused: Whether to use the fused implementation where there is one.
 
     Raises:
         ConfigError: If all parameters are frozen, or the optimizer has none of them.
     """
-    parameters = list(parameters)
-    if not any(parameter.requires_grad for parameter in parameters):
+    flat: list[Any] = list(parameters)
+    groups = groups_of(flat)
+    if not any(group["params"] for group in groups):
         raise ConfigError(
             "The student has no parameters to train: it has none, or all are frozen. Set "
             "requires_grad of those that should learn."
         )
-    if isinstance(optimizer, torch.optim.Optimizer):
-        _check_parameters(optimizer, parameters)
-        return optimizer, None
-    if not isinstance(optimizer, Optimizer):
-        own = optimizer(parameters)
-        _check_parameters(own, parameters)
-        return own, None
-    count = 0 if optimizer.schedule == "constant" else steps()
-    return optimizer.build(parameters, count, fused=fused)
+    if isinstance(optimizer, Optimizer):
+        count = 0 if optimizer.schedule == "constant" else steps()
+        return optimizer.build(groups, count, fused=fused)
+    own = optimizer if isinstance(optimizer, torch.optim.Optimizer) else optimizer(flat)
+    _check_parameters(own, flat)
+    return own, None
 
 
 def _check_parameters(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:

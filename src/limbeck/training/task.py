@@ -21,6 +21,7 @@ from limbeck.teacher.answers import AnswerCheck
 from limbeck.teacher.checks import check_separate
 from limbeck.teacher.signal import LiveTeacher, TeacherSignal
 from limbeck.training.chunked_steps import chunked_terms, should_chunk
+from limbeck.training.cohort.rates import split_rates
 from limbeck.training.cohort.stack import Cohort
 from limbeck.training.features import FeatureTerm, GuidedTerms
 from limbeck.training.means import (
@@ -44,7 +45,8 @@ class DistillationTask(nn.Module):
 
     Calling the task with a batch returns the sum of the students' losses, whose gradient for each
     student is that of its own loss. Labels ``[B, T]`` are those of a language model, whose logits
-    are ``[B, T, C]``. ``scale`` is the number by which values of each target are divided in the
+    are ``[B, T, C]``. Arms may have an optimizer each, which differ in the learning rate alone.
+    ``scale`` is the number by which values of each target are divided in the
     losses, see :class:`~limbeck.losses.StackedObjective`.
 
     The teacher is not a submodule. Arguments and errors are those of
@@ -57,7 +59,7 @@ class DistillationTask(nn.Module):
         teacher: TeacherModels | TeacherSignal | None = None,
         objective: Objective | Sequence[Objective] | None = None,
         *,
-        optimizer: OptimizerLike | None = None,
+        optimizer: OptimizerLike | Sequence[Optimizer] | None = None,
         arm_names: Sequence[str] | None = None,
         seeds: Sequence[int] | None = None,
         names: BatchNames | None = None,
@@ -73,7 +75,7 @@ class DistillationTask(nn.Module):
         if teacher is not None and not isinstance(teacher, TeacherSignal):
             teacher = as_signal(teacher, outputs=self.objective.outputs)
         self.signal = teacher
-        self.optimizer = optimizer if optimizer is not None else Optimizer()
+        self.optimizer, self.rates = split_rates(optimizer or Optimizer(), self.cohort.arms)
         self.seeds = None if seeds is None else list(seeds)
         self.prefixes = self._prefixes(arm_names)
         self._check()

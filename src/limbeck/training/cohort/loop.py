@@ -20,6 +20,7 @@ from limbeck._base.progress import Advance
 from limbeck.data.batches import Batch
 from limbeck.training.averaging import average_of, with_average
 from limbeck.training.cohort.checkpoint import Checkpoints, Position
+from limbeck.training.cohort.rates import RateGroups
 from limbeck.training.epochs import count_batches, count_steps, read_epoch
 from limbeck.training.fabric import (
     can_fuse,
@@ -94,9 +95,10 @@ def train_epochs(
     # Fabric's wrapper synchronises processes; a single process avoids its overhead.
     students = task if processes == 1 else model
     parameters = task.trained_parameters()
+    rates = None if task.rates is None else RateGroups(parameters, task.rates)
     optimizer, scheduler = build_optimizer(
         task.optimizer,
-        parameters,
+        parameters if rates is None else rates.groups,
         steps=lambda: count_steps(epoch_length, options),
         fused=can_fuse(fabric),
     )
@@ -139,10 +141,14 @@ def train_epochs(
 
             if number % accumulate:  # the last step of an epoch has fewer batches
                 scale_gradients(parameters, accumulate / (number % accumulate))
+            if rates is not None:
+                rates.share_gradients()
             if options.gradient_clip_val:
                 clip_gradients(task, optimizer, fabric, options)
             fabric.strategy.optimizer_step(optimizer)
             clear_gradients(parameters)
+            if rates is not None:
+                rates.clear_gradients()
             if scheduler is not None:
                 scheduler.step()
             task.cohort.bound_norms()
