@@ -62,3 +62,24 @@ def test_a_mistake_is_one_message(tmp_path, words, code, message):
         assert part in text
     assert "Traceback" not in text
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("has_val", [True, False])
+def test_a_given_validation_split_is_kept_in_spite_of_the_recipe(tmp_path, has_val):
+    header, *rows = write_table(tmp_path / "a.csv").read_text().splitlines()
+    parts = ("train", "train", "val" if has_val else "train", "test")
+    rows = [f"{row},{parts[number % 4]}" for number, row in enumerate(rows)]
+    file = tmp_path / "customers.csv"
+    file.write_text("\n".join([f"{header},part", *rows]))
+    words = ["data=table", f"data.path={file}", "data.label=buys", "data.split=part"]
+    words += ["teacher.estimator.max_iter=5", "teacher.folds=null", "seeds=5", "epochs=1"]
+    small = [word for word in SMALL if not word.startswith(("seeds", "epochs", "splits"))]
+    code, _, err = call("run", *words, *small, cwd=tmp_path)
+    assert code == 0, err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary.get("splits") == (None if has_val else 5)
+    assert ("a validation split of its own, which is kept: splits=1." in err) == has_val
+    assert f"splits: {1 if has_val else 5}" in (tmp_path / "run" / "config.yaml").read_text()
+    if has_val:
+        code, _, err = call("run", *words, *small[:-1], "splits=5", "out=b", cwd=tmp_path)
+        assert (code, "would mix the training and validation samples" in err) == (2, True)

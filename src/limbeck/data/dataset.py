@@ -75,6 +75,7 @@ class Dataset:
             and 255; None if there were none.
         tokenizer: Tokenizer of a text; None for other inputs.
         text_columns: Column of texts in the user's table, or two columns of pairs.
+        has_own_val: Whether files or a column of the user name the validation samples.
         id_column: Column of the names of the samples in the user's table; None without one.
         columns: Columns of a table; None for other inputs.
 
@@ -87,6 +88,7 @@ class Dataset:
     value_range: tuple[float, float] | None = None
     tokenizer: Tokenizer | None = None
     text_columns: tuple[str, ...] = ("text",)
+    has_own_val: bool = False
     id_column: str | None = None
     columns: TableColumns | None = None
 

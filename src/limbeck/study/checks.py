@@ -111,17 +111,26 @@ def check_source(plan: ArmPlan, data: Dataset) -> None:
         )
 
 
-def check_splits(splits: int, seeds: Sequence[int], plans: Sequence[ArmPlan]) -> None:
+def check_splits(
+    splits: int, seeds: Sequence[int], plans: Sequence[ArmPlan], data: Dataset
+) -> None:
     """Check that seeds can be spread over training and validation splits.
 
     Args:
         splits: Number of splits.
         seeds: Seeds of the study.
         plans: Arms of the study.
+        data: Dataset of the study.
 
     Raises:
-        ConfigError: If the number of seeds is no multiple of it, or an arm needs one teacher.
+        ConfigError: If the number of seeds is no multiple of it, an arm needs one teacher, or the
+            dataset has a validation split of its own.
     """
+    if splits > 1 and data.has_own_val:
+        raise ConfigError(
+            f"splits={splits} would mix the training and validation samples of {data.name}, whose "
+            "splits you have given. Use splits=1, or leave the validation split to limbeck."
+        )
     if len(seeds) % splits:
         more = splits * math.ceil(len(seeds) / splits)
         raise ConfigError(

@@ -131,7 +131,7 @@ class Study:
         self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)
         trainer, loggers = self.options.trainer, self.options.loggers
         self._engine = Engine(self.run_folder, trainer, loggers, self.progress)
-        check_splits(self.options.splits, self.seeds, self.plans)
+        check_splits(self.options.splits, self.seeds, self.plans, data)
         self._splits = ResampledSplits(data, self.seeds, self.options.splits)
         self._teacher: TeacherSource | AnswersSource | None = None
         if isinstance(teacher, Answers):

@@ -18,6 +18,7 @@ from limbeck.cli.config.arms import (
 from limbeck.cli.config.command import Command
 from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
+from limbeck.cli.config.overrides import key_of as key_of_override
 from limbeck.cli.config.study_keys import check_settings, field_names
 from limbeck.cli.config.teacher import (
     check_no_form,
@@ -30,6 +31,7 @@ from limbeck.cli.config.teacher import (
     take_answers,
     take_form,
 )
+from limbeck.cli.terminal import note
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
@@ -224,8 +226,20 @@ class _Builder:
         )
 
     def _splits(self, seeds: int) -> int:
-        """Number of training and validation splits; at most one per seed in a quick run."""
-        splits = check_count("splits", self.settings["splits"])
+        """Number of training and validation splits; at most one per seed in a quick run.
+
+        That of a recipe becomes 1 if the data has a validation split of its own.
+        """
+        settings = self.settings
+        splits = check_count("splits", settings["splits"])
+        overrides = () if self.command is None else self.command.overrides
+        is_set = any(key_of_override(override) == "splits" for override in overrides)
+        if splits > 1 and not is_set and self.data().has_own_val:
+            note(
+                f"The recipe {settings['recipe']} has splits={splits}, but the data has a "
+                "validation split of its own, which is kept: splits=1."
+            )
+            splits = settings["splits"] = 1
         return min(splits, seeds) if self.quick else splits
 
     def _arm(self, name: str, arm: dict[str, Any]) -> Arm:

@@ -13,7 +13,7 @@ from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
 from limbeck.data.images.decoding import Decoding, ImageSource, check_size
-from limbeck.data.parts import PARTS, check_labels, cut_parts, number_groups
+from limbeck.data.parts import PARTS, VAL, check_labels, cut_parts, number_groups
 from limbeck.data.tables.targets import Targets
 
 
@@ -129,6 +129,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         crop_border=options.crop_border,
     )
     data.value_range = images.value_range
+    data.has_own_val = VAL in user_parts
     return data
 
 

@@ -13,7 +13,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.data.arrays import convert_ids, warn_of_copies
 from limbeck.data.checks import SplitShares, absolute
 from limbeck.data.dataset import Dataset
-from limbeck.data.parts import PARTS, TRAIN, check_labels, cut_parts, number_groups
+from limbeck.data.parts import PARTS, TRAIN, VAL, check_labels, cut_parts, number_groups
 from limbeck.data.split import Split
 from limbeck.data.tables.features import encode_features, find_categories
 from limbeck.data.tables.frame import Frame
@@ -124,6 +124,7 @@ def table(
         task=task,
     )
     data.id_column = roles.id
+    data.has_own_val = VAL in rows.parts
     return data
 
 

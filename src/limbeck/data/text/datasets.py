@@ -204,7 +204,7 @@ def _make_dataset(
     tokenizer = options.build_tokenizer(segments, token_cache)
     blocks = token_cache.blocks(segments, tokenizer, options.block, where)
     splits = {part: Split(rows[:, :-1], rows[:, 1:]) for part, rows in blocks.items()}
-    return Dataset.from_splits(
+    data = Dataset.from_splits(
         name,
         splits["train"],
         splits["val"],
@@ -212,3 +212,5 @@ def _make_dataset(
         class_names=tokenizer.names,
         tokenizer=tokenizer,
     )
+    data.has_own_val = "val" in texts
+    return data

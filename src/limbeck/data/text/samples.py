@@ -14,7 +14,7 @@ from limbeck._base.checks import check_count
 from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data.checks import SplitShares, join_some
 from limbeck.data.dataset import Dataset, Split
-from limbeck.data.parts import PARTS, TRAIN, check_labels, cut_parts, number_groups
+from limbeck.data.parts import PARTS, TRAIN, VAL, check_labels, cut_parts, number_groups
 from limbeck.data.randomness import split_position
 from limbeck.data.tables.targets import Targets
 from limbeck.data.text.cache import TokenCache
@@ -161,6 +161,7 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
         task=kind.name,
     )
     data.text_columns = samples.columns
+    data.has_own_val = VAL in samples.parts
     return data
 
 
