@@ -29,11 +29,11 @@ def test_an_arm_of_another_type_is_refused(data):
 def test_arms_of_a_seed_share_weights_and_order_and_seeds_differ(data, tmp_path, monkeypatch):
     initial = {}
 
-    def spy(self, stage, label, module, batches, epochs):
-        for a, s, model in module.cohort.members():
-            arm, seed = module.prefixes[a][s].rstrip("/").split("/")
+    def spy(self, job):
+        for a, s, model in job.task.cohort.members():
+            arm, seed = job.task.prefixes[a][s].rstrip("/").split("/")
             initial[arm, seed] = torch.cat([p.flatten() for p in model.parameters()])
-        fit(self, stage, label, module, batches, epochs)
+        fit(self, job)
 
     fit = Engine.fit
     monkeypatch.setattr(Engine, "fit", spy)
@@ -78,9 +78,9 @@ def test_the_test_split_is_opened_once_after_the_last_fit(data, tmp_path, monkey
         events.append("test")
         return open_test(self)
 
-    def fit_and_record(self, stage, *rest):
-        fit(self, stage, *rest)
-        events.append(stage)
+    def fit_and_record(self, job):
+        fit(self, job)
+        events.append(job.stage)
 
     monkeypatch.setattr(Dataset, "open_test", open_and_record)
     monkeypatch.setattr(Engine, "fit", fit_and_record)

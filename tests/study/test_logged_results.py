@@ -59,7 +59,7 @@ def study(folder, error=None):
 
     engine = Engine(RunFolder(folder), {}, [create, lambda save_dir: None], StageProgress())
     try:
-        with engine.open_loggers({"epochs": 3, "data": {"token": "s3cr3t"}}):
+        with engine.open({"epochs": 3, "data": {"token": "s3cr3t"}}):
             if error is not None:
                 raise error
             engine.log_results(SUMMARY)

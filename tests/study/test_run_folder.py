@@ -116,9 +116,9 @@ def test_finished_stages_are_not_trained_again(data, tmp_path, monkeypatch):
     stages = []
     fit = Engine.fit
 
-    def fit_and_record(self, stage, *rest):
-        stages.append(stage)
-        fit(self, stage, *rest)
+    def fit_and_record(self, job):
+        stages.append(job.stage)
+        fit(self, job)
 
     monkeypatch.setattr(Engine, "fit", fit_and_record)
     resumable(data, out, resume=True).run()

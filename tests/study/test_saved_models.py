@@ -45,9 +45,9 @@ def stages(monkeypatch):
     """Names of the stages that are trained."""
     names, fit = [], Engine.fit
 
-    def fit_and_record(self, stage, *rest):
-        names.append(stage)
-        fit(self, stage, *rest)
+    def fit_and_record(self, job):
+        names.append(job.stage)
+        fit(self, job)
 
     monkeypatch.setattr(Engine, "fit", fit_and_record)
     return names

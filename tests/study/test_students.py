@@ -106,10 +106,10 @@ def test_an_arm_with_a_failed_control_is_not_compared(data, tmp_path, real_repor
 def test_a_cohort_that_runs_out_of_memory_does_not_stop_the_others(data, tmp_path, monkeypatch):
     fit = Engine.fit
 
-    def short(self, stage, *rest):
-        if stage == "cohort0":
+    def short(self, job):
+        if job.stage == "cohort0":
             raise ResourceError("Memory of the device ran out: lower batch_size, or seeds.")
-        return fit(self, stage, *rest)
+        return fit(self, job)
 
     monkeypatch.setattr(Engine, "fit", short)
     summary = study(
@@ -127,7 +127,7 @@ def test_a_run_that_ran_out_of_memory_is_resumed(data, tmp_path, monkeypatch):
     arms = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
     run = tmp_path / "run"
 
-    def full(self, stage, *rest):
+    def full(self, job):
         raise ResourceError("Memory ran out: lower batch_size, or seeds.")
 
     with monkeypatch.context() as patch:
@@ -145,10 +145,10 @@ def test_a_run_without_some_students_is_incomplete_until_it_is_resumed(data, tmp
     fit, run = Engine.fit, tmp_path / "run"
     arms = {"large": Arm(objective=HARD, student=partial(MLP, hidden=[7])), **GOOD}
 
-    def short(self, stage, *rest):
-        if stage == "cohort0":
+    def short(self, job):
+        if job.stage == "cohort0":
             raise ResourceError("Memory ran out: lower batch_size, or seeds.")
-        return fit(self, stage, *rest)
+        return fit(self, job)
 
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "fit", short)
@@ -158,7 +158,7 @@ def test_a_run_without_some_students_is_incomplete_until_it_is_resumed(data, tmp
 
 
 def test_several_processes_stop_together(data, tmp_path, monkeypatch):
-    def full(self, stage, *rest):
+    def full(self, job):
         raise ResourceError("Memory ran out: lower batch_size, or seeds.")
 
     monkeypatch.setattr(Engine, "fit", full)
@@ -179,7 +179,7 @@ def test_diverged_students_are_not_trained_again(data, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             study(data, run, arms).run()
     fitted = []
-    monkeypatch.setattr(Engine, "fit", lambda self, stage, *rest: fitted.append(stage))
+    monkeypatch.setattr(Engine, "fit", lambda self, job: fitted.append(job.stage))
     summary = study(data, run, arms, resume=True).run()
     assert fitted == []
     assert [arm.name for arm in summary.arms] == ["hard", "soft"]

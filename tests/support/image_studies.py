@@ -107,10 +107,10 @@ def interrupt(monkeypatch, *, stage=None, epoch=None):
     fit, begin = Engine.fit, DistillationTask.begin_epoch
     running = []
 
-    def fit_and_fail(self, name, *rest):
-        running[:] = [name]
-        fit(self, name, *rest)
-        if epoch is None and name == stage:
+    def fit_and_fail(self, job):
+        running[:] = [job.stage]
+        fit(self, job)
+        if epoch is None and job.stage == stage:
             raise Killed
 
     def begin_and_fail(task, number, rank=0):

@@ -1,12 +1,19 @@
 """Progress of long stages: bars on a terminal, occasional lines in a log file."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from limbeck._base.printable import printable
 from limbeck._base.signals import check_interrupt
@@ -25,6 +32,52 @@ class Advance(Protocol):
             done: Amount of work done so far.
             note: Short text to show next to the progress.
         """
+
+
+class ProgressBoard:
+    """Progress of stages that run at the same time.
+
+    Args:
+        bars: Bars on a terminal; None to call the functions of ``lines`` instead.
+        lines: Function that creates the callback of a stage from its label and amount of work.
+    """
+
+    def __init__(self, bars: Progress | None, lines: Callable[[str, float], Advance]):
+        self._bars, self._lines = bars, lines
+        self._tasks: dict[str, TaskID] = {}
+        self._callbacks: dict[str, Advance] = {}
+
+    def add(self, name: str, label: str, total: float) -> None:
+        """Show a stage.
+
+        Args:
+            name: Name of the stage for the other methods.
+            label: Label of the stage.
+            total: Amount of work in the stage.
+        """
+        if self._bars is None:
+            self._callbacks[name] = self._lines(label, total)
+        else:
+            self._tasks[name] = self._bars.add_task(printable(label), total=total, note="")
+
+    def update(self, name: str, done: float, note: str = "") -> None:
+        """Show the progress of a stage; a stage that is not shown is ignored."""
+        if name in self._callbacks:
+            self._callbacks[name](done, note)
+        if self._bars is not None and name in self._tasks:
+            task = self._tasks[name]
+            self._bars.update(task, completed=done)
+            if note:
+                self._bars.update(task, note=printable(note))
+
+    def remove(self, name: str) -> None:
+        """Remove a stage that has ended. Its bar stays above those that are still running."""
+        self._callbacks.pop(name, None)
+        if self._bars is not None and name in self._tasks:
+            task = self._tasks.pop(name)
+            total = self._bars.tasks[self._bars.task_ids.index(task)].total
+            self._bars.update(task, completed=total)
+            self._bars.stop_task(task)
 
 
 class StageProgress:
@@ -66,7 +119,21 @@ class StageProgress:
             yield self._lines(label, total)
 
     @contextmanager
-    def _bar(self, label: str, total: float) -> Iterator[Advance]:
+    def board(self) -> Iterator[ProgressBoard]:
+        """Show the progress of several stages at the same time.
+
+        Yields:
+            A board to which stages are added.
+        """
+        if not self.enabled:
+            yield ProgressBoard(None, lambda label, total: _ignore)
+        elif self.console.is_terminal:
+            with self._progress() as bars:
+                yield ProgressBoard(bars, self._lines)
+        else:
+            yield ProgressBoard(None, self._lines)
+
+    def _progress(self) -> Progress:
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -75,7 +142,11 @@ class StageProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
-        with Progress(*columns, console=self.console, refresh_per_second=5) as progress:
+        return Progress(*columns, console=self.console, refresh_per_second=5)
+
+    @contextmanager
+    def _bar(self, label: str, total: float) -> Iterator[Advance]:
+        with self._progress() as progress:
             task = progress.add_task(printable(label), total=total, note="")
 
             def advance(done: float, note: str = "") -> None:

@@ -13,6 +13,7 @@ groups: GROUP=NAME chooses one, then GROUP.KEY=VALUE changes its settings
   views       none, shift, flip, crop, crop_flip, affine, elastic, mixup ...
   store       auto, topk, sampled, off: which answers of the teacher are stored
   trainer     default: devices and precision
+  launcher    local, ray: where cohorts are trained
   logger      tensorboard (default), csv, wandb, mlflow, trackio
 
 main settings:

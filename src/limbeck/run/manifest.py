@@ -249,19 +249,30 @@ class ManifestWriter:
         self._update(stores={**(self.content.stores or {}), **stores})
 
     @contextmanager
-    def time_stage(self, stage: str, cohort: str | None = None) -> Iterator[None]:
-        """Add the duration of a block to a stage and a cohort, even if the block raises."""
+    def time_stage(self, stage: str) -> Iterator[None]:
+        """Add the duration of a block to a stage, even if the block raises."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - start
-            stages = dict(self.content.seconds)
-            stages[stage] += seconds
-            cohorts = dict(self.content.cohort_seconds)
-            if cohort is not None:
-                cohorts[cohort] = cohorts.get(cohort, 0.0) + seconds
-            self._update(seconds=stages, cohort_seconds=cohorts)
+            self._add_seconds(stage, time.perf_counter() - start)
+
+    def add_training(self, stage: str, seconds: float, waited: float) -> None:
+        """Add the duration of the training of a cohort.
+
+        Args:
+            stage: Name of the cohort's logs and checkpoints.
+            seconds: Duration of the training.
+            waited: Part of it during which no other training was counted.
+        """
+        cohorts = dict(self.content.cohort_seconds)
+        cohorts[stage] = cohorts.get(stage, 0.0) + seconds
+        self._add_seconds("training", waited, cohort_seconds=cohorts)
+
+    def _add_seconds(self, stage: str, seconds: float, **changes: Any) -> None:
+        stages = dict(self.content.seconds)
+        stages[stage] += seconds
+        self._update(seconds=stages, **changes)
 
     def _update(self, **changes: Any) -> None:
         self.content = replace(self.content, **changes)

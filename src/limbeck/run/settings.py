@@ -18,8 +18,8 @@ from limbeck.run.renamed_targets import MOVED, REPLACED, with_renamed_targets
 
 REMOVED: dict[str, Any] = {}
 """Defaults of settings that earlier versions had, such as ``{"objective.alpha": 0.5}``."""
-MEANINGLESS = ("out", "overwrite")
-"""Settings that do not affect the results."""
+MEANINGLESS = ("out", "overwrite", "launcher")
+"""Settings, or groups of them, that do not affect the results."""
 MAX_DEPTH = 50
 """Largest depth of groups of settings."""
 MAX_CHANGES = 5
@@ -131,7 +131,7 @@ def changed_settings(
     changes = [
         f"{path}: {_show(old)} in the run, {_show(new)} now"
         for path, old, new in _differences(first, second, "", defaults)
-        if path not in MEANINGLESS
+        if path.partition(".")[0] not in MEANINGLESS
     ]
     orders = [list(part["arms"]) for part in (first, second) if isinstance(part.get("arms"), dict)]
     if not changes and len(orders) == 2 and orders[0] != orders[1]:  # the results are listed in it

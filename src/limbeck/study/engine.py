@@ -1,12 +1,14 @@
 """Training of the models of a study with devices, loggers, checkpoints and progress display."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, DivergedError, LimbeckError, ResourceError
 from limbeck._base.progress import StageProgress
 from limbeck._base.signals import received_signal
 from limbeck.data.study_data import StudyData
@@ -37,6 +39,52 @@ def check_trainer(trainer: Mapping[str, Any]) -> None:
     TrainerOptions.of(dict(trainer))
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """The training of a teacher or of a cohort of students.
+
+    Attributes:
+        stage: Name of the logs and checkpoints.
+        label: Name on the progress display.
+        task: Models with their losses and optimizer, which are trained in place.
+        data: Training and validation batches.
+        epochs: Number of training epochs.
+    """
+
+    stage: str
+    label: str
+    task: DistillationTask
+    data: StudyData
+    epochs: int
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a training ended.
+
+    Attributes:
+        job: The training.
+        error: Error that ended the training early; None without one.
+    """
+
+    job: TrainingJob
+    error: LimbeckError | None = None
+
+
+class RecordSeconds(Protocol):
+    """Callback that records how long a training took."""
+
+    def __call__(self, stage: str, seconds: float, waited: float) -> None:
+        """Record the duration.
+
+        Args:
+            stage: Name of the training.
+            seconds: Duration of the training.
+            waited: Part of it during which no other training was counted. The sum over trainings is
+                the time that the study took, whether they ran in turn or at the same time.
+        """
+
+
 class Engine:
     """Trainer of the teacher and the cohorts of a study.
 
@@ -58,36 +106,56 @@ class Engine:
         self._logger_factories = loggers
         self._loggers: list[Any] = []
 
-    def fit(
-        self, stage: str, label: str, task: DistillationTask, data: StudyData, epochs: int
-    ) -> None:
+    def fit(self, job: TrainingJob) -> None:
         """Fit a teacher or a cohort, from its checkpoint if there is one.
 
         Args:
-            stage: Name of the logs and checkpoints.
-            label: Name on the progress display.
-            task: Models with their losses and optimizer.
-            data: Training and validation batches.
-            epochs: Number of training epochs.
+            job: The training.
 
         Raises:
             DivergedError: If the loss of every student is no longer finite.
             ResourceError: If there is not enough memory.
         """
-        options = TrainerOptions.of({**self.options, "max_epochs": epochs})
-        loggers = [CSVLogger(self.run.logs, stage), *self._loggers]
-        with self.progress.stage(label, epochs) as advance:
+        options = TrainerOptions.of({**self.options, "max_epochs": job.epochs})
+        loggers = [CSVLogger(self.run.logs, job.stage), *self._loggers]
+        with self.progress.stage(job.label, job.epochs) as advance:
             fit(
-                task,
-                data,
+                job.task,
+                job.data,
                 options=options,
                 loggers=loggers,
-                checkpoints=self.run.checkpoints / stage,
+                checkpoints=self.run.checkpoints / job.stage,
                 advance=advance,
             )
 
+    def fit_all(self, jobs: Iterable[TrainingJob], record: RecordSeconds) -> Iterator[JobResult]:
+        """Fit several cohorts. A training that diverges or needs too much memory ends no other.
+
+        Args:
+            jobs: Trainings; each is created when its turn comes, so that the models of only one
+                are in memory.
+            record: Function to call with the duration of each training, also if it is interrupted.
+
+        Yields:
+            The result of each training as soon as it has ended.
+        """
+        for job in jobs:
+            start = time.perf_counter()
+            error: LimbeckError | None = None
+            try:
+                self.fit(job)
+            except (DivergedError, ResourceError) as reason:
+                error = reason
+                error.__traceback__ = None  # the traceback would keep the cohort in memory
+                error.__context__ = None
+            finally:
+                seconds = time.perf_counter() - start
+                record(job.stage, seconds, seconds)
+            yield JobResult(job, error)
+            del job  # the next one is created in its place
+
     @contextmanager
-    def open_loggers(self, settings: Mapping[str, Any]) -> Iterator[None]:
+    def open(self, settings: Mapping[str, Any]) -> Iterator[None]:
         """Create the user's loggers, log the settings of the study, and close them at the end.
 
         Args:

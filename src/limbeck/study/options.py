@@ -9,6 +9,7 @@ from limbeck._base.errors import ConfigError
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.margin import Margin
 from limbeck.store.settings import StoreLike
+from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.engine import check_trainer
 from limbeck.training.optimizer import Optimizer
 
@@ -54,6 +55,8 @@ class RunOptions:
         store: Settings of the store for the teacher's answers; ``auto`` for the defaults, ``off``
             to run the teacher in every step.
         trainer: Settings of the group ``trainer``: devices, precision, clipping and so on.
+        launcher: Where the models are trained: ``local`` or ``ray``, or settings of the group
+            ``launcher``, see :class:`~limbeck.study.cluster.launcher.Launcher`.
         loggers: Functions that create a Lightning logger, called with ``save_dir``. A CSV logger is
             always added.
         bias: Method that fits one constant per class, which is added to the logits of every trained
@@ -86,6 +89,7 @@ class RunOptions:
     progress: bool = True
     store: StoreLike = "auto"
     trainer: Mapping[str, Any] = field(default_factory=dict)
+    launcher: Launcher | Mapping[str, Any] | str | None = None
     loggers: Sequence[Callable[..., Any]] = ()
     bias: str | None = None
     margin: float | str | None = None
@@ -99,6 +103,7 @@ class RunOptions:
         if not isinstance(self.name, str):
             raise ConfigError(f"name={self.name!r} should be a string.")
         check_trainer(self.trainer)
+        Launcher.of(self.launcher)
         check_count("splits", self.splits)
         if self.bias is not None and self.bias not in BIASES:
             raise ConfigError(

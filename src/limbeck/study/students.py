@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from limbeck._base.errors import DivergedError, LimbeckError, ResourceError
+from limbeck._base.errors import LimbeckError, ResourceError
 from limbeck.data import Dataset
 from limbeck.data.model_facts import model_facts
 from limbeck.data.padding import describe_lengths
@@ -20,7 +20,7 @@ from limbeck.store.answers import digest_of
 from limbeck.store.settings import StoreSettings
 from limbeck.study.arms import ArmPlan, build
 from limbeck.study.cohorts import CohortPlan
-from limbeck.study.engine import Engine
+from limbeck.study.engine import Engine, JobResult, TrainingJob
 from limbeck.study.pools import TransferPools
 from limbeck.study.run_folder import check_digest
 from limbeck.study.saved_models import record_models, unsaved_models, warn_of_damage
@@ -79,10 +79,12 @@ class StudentTrainer:
         if self.data.padding is not None:
             inputs, padding = self.data.train.inputs, self.data.padding
             self.engine.progress.say(describe_lengths(inputs, padding, self.batch_size))
-        for cohort in self.cohorts:
-            if not self._is_done(cohort):
-                error = self._train_cohort(cohort)
-                first_error = first_error or error
+        cohorts = {cohort.stage: cohort for cohort in self.cohorts if not self._is_done(cohort)}
+        jobs = map(self._job, cohorts.values())
+        for result in self.engine.fit_all(jobs, self.manifest.add_training):
+            error = self._finish(cohorts[result.job.stage], result)
+            first_error = first_error or error
+            del result  # it would keep the cohort in memory while the next one is created
         return first_error
 
     def students(self, plans: Sequence[ArmPlan], seeds: Sequence[int]) -> Students:
@@ -105,8 +107,8 @@ class StudentTrainer:
         warn_of_damage(damages, f"The students of a cohort ({_label(cohort)}) are")
         return not unsaved
 
-    def _train_cohort(self, plan: CohortPlan) -> LimbeckError | None:
-        """Train one cohort and save its students; return the error if the training fails."""
+    def _job(self, plan: CohortPlan) -> TrainingJob:
+        """Create the students of a cohort, and what they are trained on."""
         first = plan.arms[0]
         with self.manifest.time_stage("store"):
             pool = self.pools.get(first.transfer)
@@ -115,42 +117,42 @@ class StudentTrainer:
             name = f"inputs: {self.pools.label(source)}"
             check_digest(self.manifest, self.run, name, digest_of(pool.inputs))
         signal = self._signal(plan)
-        with self.manifest.time_stage("training", plan.stage):
-            cohort = Cohort(
-                [[build(arm.student, self.data, seed) for seed in plan.seeds] for arm in plan.arms]
-            )
-            data = StudyData(
-                self.data,
-                seeds=plan.seeds,
-                batch_size=self.batch_size,
-                views=first.views,
-                transfer=first.transfer,
-                pool=pool,
-                parts=self._parts(plan),
-            )
-            classes = self.data.classes
-            task = DistillationTask(
-                cohort,
-                signal,
-                [arm.objective.for_labels(data.labels, classes) for arm in plan.arms],
-                optimizer=[arm.optimizer for arm in plan.arms],
-                arm_names=[arm.name for arm in plan.arms],
-                seeds=plan.seeds,
-                scale=self.data.target_scale,
-            )
-            try:
-                self.engine.fit(plan.stage, _label(plan), task, data, first.epochs)
-            except (DivergedError, ResourceError) as error:
-                if self.processes > 1 and isinstance(error, ResourceError):
-                    raise  # the other processes wait for this one within a step
-                self._record_failures(plan, error)
-                error.__traceback__ = None  # the traceback would keep the cohort in memory
-                error.__context__ = None
-                return error
-            finally:
-                self._record_diverged(plan, task)
-            self._save(plan, cohort)
-        return None
+        cohort = Cohort(
+            [[build(arm.student, self.data, seed) for seed in plan.seeds] for arm in plan.arms]
+        )
+        data = StudyData(
+            self.data,
+            seeds=plan.seeds,
+            batch_size=self.batch_size,
+            views=first.views,
+            transfer=first.transfer,
+            pool=pool,
+            parts=self._parts(plan),
+        )
+        task = DistillationTask(
+            cohort,
+            signal,
+            [arm.objective.for_labels(data.labels, self.data.classes) for arm in plan.arms],
+            optimizer=[arm.optimizer for arm in plan.arms],
+            arm_names=[arm.name for arm in plan.arms],
+            seeds=plan.seeds,
+            scale=self.data.target_scale,
+        )
+        return TrainingJob(
+            stage=plan.stage, label=_label(plan), task=task, data=data, epochs=first.epochs
+        )
+
+    def _finish(self, plan: CohortPlan, result: JobResult) -> LimbeckError | None:
+        """Save the students of a cohort, or record why there are none; return the error."""
+        error = result.error
+        if self.processes > 1 and isinstance(error, ResourceError):
+            raise error  # the other processes wait for this one within a step
+        if error is not None:
+            self._record_failures(plan, error)
+        self._record_diverged(plan, result.job.task)
+        if error is None:
+            self._save(plan, result.job.task.cohort)
+        return error
 
     def _parts(self, plan: CohortPlan) -> list[SplitPart]:
         """Seeds of a cohort with their samples."""

@@ -33,8 +33,8 @@ from limbeck.study.checks import (
     check_student,
     check_transfer,
 )
+from limbeck.study.cluster.choice import make_engine
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
-from limbeck.study.engine import Engine
 from limbeck.study.examination import examine_study, examine_teacher
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.output_files import (
@@ -129,8 +129,7 @@ class Study:
         if self.rank > 0:
             self.run_folder = TemporaryRunFolder(Path(out), resume=self.options.resume)
         self.progress = StageProgress(enabled=self.options.progress and self.rank == 0)
-        trainer, loggers = self.options.trainer, self.options.loggers
-        self._engine = Engine(self.run_folder, trainer, loggers, self.progress)
+        self._engine = make_engine(self.options, self.run_folder, self.progress)
         check_splits(self.options.splits, self.seeds, self.plans, data)
         self._splits = ResampledSplits(data, self.seeds, self.options.splits)
         self._teacher: TeacherSource | AnswersSource | None = None
@@ -359,7 +358,7 @@ class Study:
         with (
             open_run(self.run_folder, settings, self.seeds, self.options) as manifest,
             quiet_lightning(),
-            self._engine.open_loggers(settings),
+            self._engine.open(settings),
         ):
             yield manifest
 

@@ -10,12 +10,13 @@ from limbeck.data.resampling import ResampledSplits
 from limbeck.data.study_data import StudyData
 from limbeck.losses import Objective
 from limbeck.study.arms import Builder, Teacher, build
+from limbeck.study.engine import TrainingJob
 from limbeck.study.teacher_learning import warn_if_untaught
 from limbeck.training.cohort.stack import Cohort, reason_not_to_stack
 from limbeck.training.task import DistillationTask
 
-Fit = Callable[[str, str, DistillationTask, StudyData, int], None]
-"""Function that fits a model, called with stage, label, task, batches and number of epochs."""
+Fit = Callable[[TrainingJob], None]
+"""Function that fits a model."""
 
 
 def builder_of(plan: Teacher) -> Builder:
@@ -64,7 +65,11 @@ def train_members(
         for cohort, numbers in groups:
             label = _label(numbers, total=len(kinds))
             task, data = _training(plan, kind, splits, cohort, numbers)
-            fit(f"teacher{stage}", label, task, data, kind.epochs)
+            fit(
+                TrainingJob(
+                    stage=f"teacher{stage}", label=label, task=task, data=data, epochs=kind.epochs
+                )
+            )
             if task.diverged:
                 _, _, reason = task.diverged[0]
                 raise DivergedError(reason)

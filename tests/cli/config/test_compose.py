@@ -104,6 +104,7 @@ def test_composed_settings_are_yaml(capsys, recipe):
         "batch_size",
         "optimizer",
         "trainer",
+        "launcher",
         "store",
         "bias",
         "margin",

@@ -206,6 +206,7 @@ class _Builder:
             follow_links=follow_links,
             store=settings["store"],
             trainer=settings["trainer"],
+            launcher=settings["launcher"],
             loggers=self.objects.create_functions(settings["logger"], "logger"),
             bias=settings["bias"],
             margin=settings["margin"],

@@ -23,7 +23,8 @@ RECORDS: dict[str, type] = {
 IMAGES = ("limbeck.data.image_folder", "limbeck.data.image_csv")
 IMAGES_OF_EARLIER_VERSION = {"class_order": "text"}
 """Settings of images in runs of versions that did not have them."""
-SECTIONS = (*RECORDS, "arms", "data", "logger", "store", "student", "teacher", "trainer", "views")
+GROUPS = ("arms", "data", "launcher", "logger", "store", "student", "teacher", "trainer", "views")
+SECTIONS = (*RECORDS, *GROUPS)
 """Sections that are groups of settings."""
 MAX_VALUES, MAX_DATA_VALUES = 2_000, 20_000
 """Largest number of values in a section or an arm, and in that of the data, which may name classes.
@@ -52,7 +53,7 @@ def add_new_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     defaults = parse_yaml(read_text(CONF / "config.yaml"))
     for name in ("defaults", "hydra", "arms"):
         del defaults[name]
-    complete = {**defaults, **settings}
+    complete = {**defaults, "launcher": {"name": "local"}, **settings}
     for name, record in RECORDS.items():
         section = complete.get(name)
         if isinstance(section, dict):

@@ -19,6 +19,7 @@ EXAMPLES = {
     "transfer": "transfer.samples=100",
     "optimizer": "optimizer.lr=0.01",
     "trainer": "trainer.precision=32-true",
+    "launcher": "launcher=ray",
     "logger": "logger=csv",
 }
 """Example of an override for each section."""
@@ -38,6 +39,7 @@ STUDY_KEYS = (
     "batch_size",
     "optimizer",
     "trainer",
+    "launcher",
     "store",
     "bias",
     "margin",

@@ -1,0 +1,1 @@
+"""Training of cohorts on the machines of a Ray cluster."""

@@ -1,0 +1,145 @@
+"""The connection to a Ray cluster."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from limbeck._base.errors import ConfigError, ResourceError
+from limbeck.study.cluster.launcher import Launcher
+
+MIN_SLOTS = 2
+CONNECTION_SECONDS = 5.0
+"""Number of seconds to wait for the first machine of a cluster."""
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a future default, of which Ray warns
+}
+"""Environment variables of Ray, unless the user has set them."""
+
+
+@dataclass
+class Cluster:
+    """A cluster to which this process is connected.
+
+    Attributes:
+        slots: Number of trainings to hold ready: those that can run, and one more.
+    """
+
+    slots: int
+
+    def start_actor(self, kind: type, *arguments: Any) -> Any:
+        """Start an actor on the machine of this process, and return its handle."""
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        node = ray.get_runtime_context().get_node_id()
+        here = NodeAffinitySchedulingStrategy(node_id=node, soft=False)
+        return ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(*arguments)
+
+
+@contextmanager
+def connect(launcher: Launcher) -> Iterator[Cluster]:
+    """Connect to a cluster, or start one on this machine for the block.
+
+    Args:
+        launcher: Settings of the cluster.
+
+    Raises:
+        ConfigError: If Ray is not installed, or no machine has the cores and GPUs of a training.
+        ResourceError: If the cluster cannot be reached.
+    """
+    if find_spec("ray") is None:
+        raise ConfigError("launcher=ray needs Ray. Install it: pip install 'limbeck[ray]'.")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        _start(launcher)
+    try:
+        yield Cluster(_slots(launcher))
+    finally:
+        if is_ours:
+            ray.shutdown()
+
+
+def _start(launcher: Launcher) -> None:
+    import ray
+
+    _check_reachable(launcher)
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+    if launcher.address is None:
+        settings["include_dashboard"] = False
+    try:
+        ray.init(address=launcher.address or "local", **settings)
+    except Exception as error:  # Ray raises the base class, too
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if launcher.address is None:
+            raise ResourceError(f"Ray cannot be started on this machine: {reason}") from None
+        raise _unreachable(launcher, reason) from None
+
+
+def _check_reachable(launcher: Launcher) -> None:
+    """Check that the address answers: Ray itself would try for minutes.
+
+    Raises:
+        ConfigError: If the address is none.
+        ResourceError: If it does not answer.
+    """
+    address = launcher.address
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
+    if address in (None, "auto", "local"):
+        return
+    host, _, port = str(address).rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(
+            f"launcher.address={address} should be auto or HOST:PORT, as in 10.0.0.1:6379."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECTION_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(launcher, str(error)) from None
+
+
+def _unreachable(launcher: Launcher, reason: str) -> ResourceError:
+    return ResourceError(
+        f"launcher.address={launcher.address}: the Ray cluster cannot be reached: "
+        f"{reason.rstrip('.')}. Start it with 'ray start --head', check the address with 'ray "
+        "status', or leave out launcher.address to use this machine alone."
+    )
+
+
+def _slots(launcher: Launcher) -> int:
+    """Return the number of trainings to hold ready.
+
+    Raises:
+        ConfigError: If no machine has the cores and GPUs of a training.
+    """
+    import ray
+
+    amounts = {"CPU": launcher.cpus, "GPU": launcher.gpus}
+    most = dict.fromkeys(amounts, 0.0)
+    running = 0
+    for node in ray.nodes():
+        if not node["Alive"]:
+            continue
+        resources = node["Resources"]
+        counts = []
+        for name, amount in amounts.items():
+            available = resources.get(name, 0.0)
+            most[name] = max(most[name], available)
+            if amount:
+                counts.append(int(available / amount))
+        running += min(counts)
+    if not running:
+        raise ConfigError(
+            f"launcher.cpus={launcher.cpus:g} launcher.gpus={launcher.gpus:g}: no machine of the "
+            f"cluster has as many; the largest have {most['CPU']:g} cores and {most['GPU']:g} GPUs."
+        )
+    return max(MIN_SLOTS, running + 1)

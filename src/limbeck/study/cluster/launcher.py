@@ -1,0 +1,95 @@
+"""Settings of the group ``launcher``: where the cohorts of a study are trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from limbeck._base.checks import did_you_mean
+from limbeck._base.errors import ConfigError
+
+KINDS = ("local", "ray")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launcher:
+    """Where the cohorts of a study are trained.
+
+    Attributes:
+        name: ``local``: one after the other, in this process. ``ray``: as tasks of a Ray cluster.
+        address: Address of a running cluster, such as ``auto`` or ``HOST:6379``; None for a cluster
+            of this machine that is started for the study.
+        cpus: Number of CPU cores of each training.
+        gpus: Number of GPUs of each training, such as 1, or 0.25 for four trainings on a GPU.
+        retries: Maximum number of times that a training starts again after its machine was lost.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    name: str = "local"
+    address: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        if self.name not in KINDS:
+            raise ConfigError(
+                f"launcher={self.name!r} is unknown; choose one of {', '.join(KINDS)}."
+            )
+        if self.address is not None and not isinstance(self.address, str):
+            raise ConfigError(f"launcher.address={self.address!r} should be a string, as in auto.")
+        if str(self.address).startswith("ray://"):
+            raise ConfigError(
+                f"launcher.address={self.address}: a study writes its run folder, so it has to run "
+                "on a machine of the cluster. Start it there with launcher.address=auto, for "
+                "example with 'ray job submit'."
+            )
+        self._check_amount("cpus", self.cpus)
+        self._check_amount("gpus", self.gpus)
+        if self.cpus == 0:
+            raise ConfigError("launcher.cpus=0 should be above 0, as in launcher.cpus=1.")
+        if type(self.retries) is not int or self.retries < 0:
+            raise ConfigError(
+                f"launcher.retries={self.retries!r} should be a whole number, at least 0."
+            )
+
+    @classmethod
+    def of(cls, settings: "Launcher | Mapping[str, Any] | str | None") -> Self:
+        """Create settings from a name or a group of settings; None is ``local``.
+
+        Raises:
+            ConfigError: If a setting is unknown or its value out of range.
+        """
+        if isinstance(settings, cls):
+            return settings
+        if settings is None:
+            return cls()
+        if isinstance(settings, str):
+            return cls(name=settings)
+        if not isinstance(settings, Mapping):
+            raise ConfigError(
+                f"launcher={settings!r} should be a name, as in ray, or a group of settings."
+            )
+        names = [field.name for field in fields(cls)]
+        for name in settings:
+            if name not in names:
+                suggestion = did_you_mean(name, names, "`launcher.{}`")
+                raise ConfigError(
+                    f"Unknown key `launcher.{name}`.{suggestion} Known options: {', '.join(names)}."
+                )
+        return cls(**settings)
+
+    @property
+    def threads(self) -> int:
+        """Number of threads of each training."""
+        return max(1, int(self.cpus))
+
+    def _check_amount(self, name: str, value: object) -> None:
+        """Check a number of cores or GPUs: a whole number, or a part of one."""
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and value >= 0 and (value < 1 or value == int(value)):  # type: ignore[operator, call-overload]
+            return
+        raise ConfigError(
+            f"launcher.{name}={value!r} should be a whole number, or a part of 1 such as 0.5."
+        )

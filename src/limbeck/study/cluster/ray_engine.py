@@ -1,0 +1,225 @@
+"""The engine that trains the models of a study as tasks of a Ray cluster."""
+
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from limbeck._base.errors import OUT_OF_MEMORY, LimbeckError, LimbeckWarning, ResourceError
+from limbeck._base.progress import ProgressBoard, StageProgress
+from limbeck._base.signals import check_interrupt
+from limbeck.run.folder import RunFolder
+from limbeck.study.cluster.connection import connect
+from limbeck.study.cluster.coordinator import Coordinator, News
+from limbeck.study.cluster.launcher import Launcher
+from limbeck.study.cluster.packing import SharedTensor, pack
+from limbeck.study.cluster.worker import Outcome, load_outcome, train, versions
+from limbeck.study.engine import Engine, JobResult, RecordSeconds, TrainingJob
+from limbeck.training.fabric import make_fabric
+
+POLL_SECONDS = 0.25
+"""Number of seconds between two looks at the trainings."""
+
+
+@dataclass
+class _Task:
+    """A training that has been submitted.
+
+    Attributes:
+        job: The training.
+        reference: Reference to its outcome.
+        start: Time at which it was submitted.
+    """
+
+    job: TrainingJob
+    reference: Any
+    start: float
+
+
+class RayEngine(Engine):
+    """Engine that trains each model or cohort as a task of a Ray cluster.
+
+    Args:
+        run: Folder for logs and checkpoints.
+        trainer: Settings of the group ``trainer``.
+        loggers: Functions that create a Lightning logger, called with ``save_dir``.
+        progress: Progress display.
+        launcher: Settings of the cluster.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        trainer: Mapping[str, Any],
+        loggers: Sequence[Any],
+        progress: StageProgress,
+        launcher: Launcher,
+    ):
+        super().__init__(run, trainer, loggers, progress)
+        self.launcher = launcher
+        self._coordinator: Any = None
+        self._slots = 1
+        self._shared: WeakKeyDictionary[Tensor, Any] = WeakKeyDictionary()
+
+    @contextmanager
+    def open(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """Connect to the cluster, and open the loggers.
+
+        Raises:
+            ConfigError: If Ray is missing, or no machine has the cores and GPUs of a training.
+            ResourceError: If the cluster cannot be reached.
+        """
+        with connect(self.launcher) as cluster, super().open(settings):
+            self._slots = cluster.slots
+            self._coordinator = cluster.start_actor(Coordinator, str(self.run.path.resolve()))
+            try:
+                yield
+            finally:
+                self._coordinator = None
+                self._shared.clear()
+
+    @property
+    def device(self) -> torch.device:
+        """Device of this machine, on which the teacher answers."""
+        return make_fabric({**self.options, "accelerator": "auto"}).device
+
+    def fit(self, job: TrainingJob) -> None:
+        """Fit a teacher in the cluster; see :meth:`Engine.fit`."""
+        for result in self.fit_all([job], lambda stage, seconds, waited: None):
+            if result.error is not None:
+                raise result.error
+
+    def fit_all(self, jobs: Iterable[TrainingJob], record: RecordSeconds) -> Iterator[JobResult]:
+        """Fit several cohorts at the same time; see :meth:`Engine.fit_all`."""
+        remaining = iter(jobs)
+        tasks: list[_Task] = []
+        counted = time.perf_counter()
+        is_last = False
+        with self.progress.board() as board:
+            try:
+                while tasks or not is_last:
+                    while not is_last and len(tasks) < self._slots:
+                        start = time.perf_counter()
+                        job = next(remaining, None)
+                        is_last = job is None
+                        if job is not None:
+                            tasks.append(self._submit(job))
+                            board.add(job.stage, job.label, job.epochs)
+                        if len(tasks) < 2:  # nothing else has been trained meanwhile
+                            counted += time.perf_counter() - start
+                    for task in self._ended(tasks, board):
+                        tasks.remove(task)
+                        outcome = self._outcome(task)
+                        now = time.perf_counter()
+                        record(task.job.stage, outcome.seconds, now - counted)
+                        counted = now
+                        board.remove(task.job.stage)
+                        load_outcome(task.job, outcome)
+                        yield JobResult(task.job, outcome.error)
+            finally:
+                self._cancel(tasks)
+
+    def _submit(self, job: TrainingJob) -> _Task:
+        """Start a training in the cluster."""
+        import ray
+        from ray import cloudpickle
+
+        models = job.task.modules()  # students, and projections of hints
+        changing = [tensor for model in models for tensor in _tensors_of(model)]
+        content, tensors = pack(job, cloudpickle.Pickler, changing=changing)
+        options = {
+            "num_cpus": self.launcher.cpus,
+            "num_gpus": self.launcher.gpus,
+            "max_retries": self.launcher.retries,
+        }
+        reference = (
+            ray.remote(train)
+            .options(**options)
+            .remote(
+                content,
+                self.options,
+                self.launcher.threads,
+                versions(),
+                self._coordinator,
+                *map(self._share, tensors),
+            )
+        )
+        return _Task(job, reference, time.perf_counter())
+
+    def _share(self, tensor: Tensor) -> Any:
+        """Return the reference of a tensor in shared memory."""
+        import ray
+
+        for other, reference in self._shared.items():  # tensors are compared by identity
+            if other is tensor:
+                return reference
+        reference = ray.put(SharedTensor.of(tensor))
+        self._shared[tensor] = reference
+        return reference
+
+    def _ended(self, tasks: Sequence[_Task], board: ProgressBoard) -> list[_Task]:
+        """Wait a moment, show what the trainings report, and return those that have ended."""
+        import ray
+
+        if not tasks:
+            return []
+        check_interrupt()
+        ready, _ = ray.wait([task.reference for task in tasks], timeout=POLL_SECONDS)
+        news: News = ray.get(self._coordinator.news.remote())
+        for stage, (done, note) in news.progress.items():
+            board.update(stage, done, note)
+        for warning in news.warnings:
+            warnings.warn(warning, LimbeckWarning, stacklevel=3)
+        for row, step in news.metrics:
+            for logger in self._loggers:
+                logger.log_metrics(row, step)
+        return [task for task in tasks if task.reference in ready]
+
+    def _outcome(self, task: _Task) -> Outcome:
+        """Return the outcome of a training that has ended.
+
+        Raises:
+            LimbeckError: If the data or the teacher is at fault.
+            ResourceError: If its machine was lost too often.
+        """
+        import ray
+        from ray import exceptions
+
+        try:
+            outcome: Outcome = ray.get(task.reference)
+        except exceptions.RayTaskError as error:
+            cause = error.cause
+            raise cause if isinstance(cause, LimbeckError) else error from None
+        except exceptions.OutOfMemoryError:
+            reason = ResourceError(
+                f"{OUT_OF_MEMORY} ran out on a machine of the cluster in the training of "
+                f"{task.job.label}. Give each training more cores (launcher.cpus=2), so that fewer "
+                "run on a machine, or train fewer students at once."
+            )
+            return Outcome({}, {}, time.perf_counter() - task.start, reason)
+        except exceptions.RayError as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ResourceError(
+                f"The cluster lost the training of {task.job.label} "
+                f"{self.launcher.retries + 1} times: {first} Its checkpoints are kept: resume the "
+                "run when the cluster is well again."
+            ) from None
+        return outcome
+
+    def _cancel(self, tasks: Sequence[_Task]) -> None:
+        import ray
+
+        for task in tasks:
+            with suppress(Exception):  # the cluster may be gone
+                ray.cancel(task.reference, force=True)
+
+
+def _tensors_of(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters(recurse=False)
+    yield from model.buffers(recurse=False)

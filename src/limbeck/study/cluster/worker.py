@@ -1,0 +1,239 @@
+"""One training in a worker process of a cluster."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.loggers import Logger
+
+from limbeck._base.errors import ConfigError, DivergedError, LimbeckError, ResourceError
+from limbeck._base.files import write_bytes
+from limbeck._base.scratch import scratch_folder
+from limbeck._base.version import __version__
+from limbeck.run.folder import RunFolder
+from limbeck.study.cluster.coordinator import RemoteCoordinator, Report
+from limbeck.study.cluster.packing import SharedTensor, unpack
+from limbeck.study.engine import TrainingJob
+from limbeck.training.cohort.checkpoint_file import checkpoint_files
+from limbeck.training.csv_logger import CSVLogger
+from limbeck.training.fabric import quiet_lightning
+from limbeck.training.fit import fit
+from limbeck.training.options import TrainerOptions
+
+REPORT_SECONDS = 0.5
+"""Minimum number of seconds between two reports without a checkpoint."""
+
+
+@dataclass
+class Outcome:
+    """The outcome of a training in another process.
+
+    Attributes:
+        state: Weights and buffers of the cohort.
+        epoch_state: Students that diverged, and other facts of the last epoch.
+        seconds: Duration of the training.
+        error: Error that ended it early; None without one.
+    """
+
+    state: dict[str, SharedTensor]
+    epoch_state: dict[str, Any]
+    seconds: float
+    error: LimbeckError | None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that have to be the same on all machines."""
+    return {"limbeck": __version__, "torch": torch.__version__}
+
+
+def train(
+    content: bytes,
+    options: Mapping[str, Any],
+    threads: int,
+    expected: Mapping[str, str],
+    coordinator: RemoteCoordinator,
+    *shared: SharedTensor,
+) -> Outcome:
+    """Train a packed :class:`~limbeck.study.engine.TrainingJob`, from its last checkpoint.
+
+    Args:
+        content: Packed training.
+        options: Options of the group ``trainer``.
+        threads: Number of threads of PyTorch.
+        expected: Versions on the machine of the study.
+        coordinator: Handle of the coordinator.
+        shared: Large tensors of the training.
+
+    Raises:
+        ConfigError: If versions differ, or a module is missing.
+        LimbeckError: If the data or the teacher is at fault.
+    """
+    check_versions(expected)
+    torch.set_num_threads(threads)
+    job = _unpack(content, shared)
+    start = time.perf_counter()
+    error: LimbeckError | None = None
+    with scratch_folder() as folder, quiet_lightning():
+        training = RemoteTraining(job, RunFolder(folder / "run"), coordinator)
+        try:
+            training.fit(options)
+        except (DivergedError, ResourceError) as reason:
+            error = reason
+    return Outcome(
+        state={
+            name: SharedTensor.of(value) for name, value in job.task.cohort.state_dict().items()
+        },
+        epoch_state=job.task.epoch_state(),
+        seconds=time.perf_counter() - start,
+        error=error,
+    )
+
+
+def _unpack(content: bytes, shared: Sequence[SharedTensor]) -> TrainingJob:
+    try:
+        job: TrainingJob = unpack(content, shared)
+    except ImportError as error:
+        raise ConfigError(
+            f"A worker of the cluster cannot import what the study consists of: {error}. Install "
+            "the module on every machine of the cluster, or define its classes in your script."
+        ) from None
+    return job
+
+
+def check_versions(expected: Mapping[str, str]) -> None:
+    """Check that this machine has the versions of the machine of the study.
+
+    Raises:
+        ConfigError: If versions differ.
+    """
+    own = versions()
+    for name, version in expected.items():
+        if own[name] != version:
+            raise ConfigError(
+                f"A worker of the cluster has {name} {own[name]}, but this machine has {version}. "
+                "Install the same version on all machines, then resume the run."
+            )
+
+
+class RemoteTraining:
+    """A training whose progress, checkpoints and logs go to the coordinator.
+
+    Args:
+        job: The training.
+        run: Temporary run folder.
+        coordinator: Handle of the coordinator.
+    """
+
+    def __init__(self, job: TrainingJob, run: RunFolder, coordinator: RemoteCoordinator):
+        self.job, self.run, self.coordinator = job, run, coordinator
+        self.checkpoints = run.checkpoints / job.stage
+        self._metrics: list[tuple[dict[str, float], int | None]] = []
+        self._last_report = 0.0
+        self._sent: str | None = None
+        self._version = 0
+
+    def fit(self, options: Mapping[str, Any]) -> None:
+        """Train from the last checkpoint that the coordinator has.
+
+        Args:
+            options: Options of the group ``trainer``.
+        """
+        import ray
+
+        start = ray.get(self.coordinator.start.remote(self.job.stage))
+        for name, content in start.checkpoints.items():
+            write_bytes(self.checkpoints / name, content)
+        files = checkpoint_files(self.checkpoints)
+        self._sent = files[0].name if files else None
+        for version in range(start.version):  # folders of the logs of earlier starts
+            (self.run.logs / self.job.stage / f"version_{version}").mkdir(parents=True)
+        logger = CSVLogger(self.run.logs, self.job.stage)
+        self._version, self._log = logger.version, logger.file
+        try:
+            fit(
+                self.job.task,
+                self.job.data,
+                options=TrainerOptions.of({**options, "max_epochs": self.job.epochs}),
+                loggers=[logger, MetricsRelay(self._metrics)],
+                checkpoints=self.checkpoints,
+                advance=self._advance,
+            )
+        finally:
+            self._report(float(self.job.epochs), "", self._new_checkpoint())
+
+    def _advance(self, done: float, note: str = "") -> None:
+        checkpoint = self._new_checkpoint()
+        now = time.monotonic()
+        if checkpoint is not None or note or now - self._last_report > REPORT_SECONDS:
+            self._last_report = now
+            self._report(done, note, checkpoint)
+
+    def _new_checkpoint(self) -> Path | None:
+        """The newest checkpoint; None if the coordinator has it."""
+        files = checkpoint_files(self.checkpoints)
+        if not files or files[0].name == self._sent:
+            return None
+        self._sent = files[0].name
+        return files[0]
+
+    def _report(self, done: float, note: str, checkpoint: Path | None) -> None:
+        import ray
+
+        report = Report(
+            stage=self.job.stage,
+            done=done,
+            note=note,
+            metrics=list(self._metrics),
+            checkpoint=None if checkpoint is None else (checkpoint.name, checkpoint.read_bytes()),
+            log=self._log.read_bytes() if self._log.is_file() else None,
+            version=self._version,
+        )
+        self._metrics.clear()
+        # Waiting keeps at most one checkpoint in memory, and ends a training without a study.
+        ray.get(self.coordinator.report.remote(report))
+
+
+class MetricsRelay(Logger):
+    """Lightning logger that collects metrics for the loggers on the machine of the study.
+
+    Args:
+        rows: List to which each row is added.
+    """
+
+    def __init__(self, rows: list[tuple[dict[str, float], int | None]]):
+        super().__init__()
+        self.rows = rows
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "relay"
+
+    @property
+    def version(self) -> int:
+        """Version of the logger."""
+        return 0
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Collect a row."""
+        row = {name: float(value) for name, value in metrics.items()}
+        self.rows.append((row, step))
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Log no settings: the study logs them."""
+
+
+def load_outcome(job: TrainingJob, outcome: Outcome) -> None:
+    """Set the models of a training to what they are after it.
+
+    Args:
+        job: The training, whose models have their initial weights.
+        outcome: Its outcome in another process.
+    """
+    if outcome.state:  # a machine without memory sends none
+        state = {name: value.tensor() for name, value in outcome.state.items()}
+        job.task.cohort.load_state_dict(state)
+        job.task.load_epoch_state(outcome.epoch_state)

@@ -1,0 +1,178 @@
+"""Studies on real Ray clusters of this machine, and the same studies without Ray."""
+
+import csv
+import os
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from support.image_studies import ARMS, HARD, WithBatchNorm, dataset, study_of, weights
+from torch import nn
+
+import limbeck
+from limbeck import Arm, Objective
+from limbeck._base.errors import ConfigError, DataError, ResourceError
+from limbeck.models import MLP
+from limbeck.study.cluster.connection import connect
+from limbeck.study.cluster.launcher import Launcher
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def data():
+    return dataset()
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    module = pytest.importorskip("ray", reason="Ray is not installed")
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+    yield module
+    module.shutdown()
+
+
+@contextmanager
+def cluster_of(nodes):
+    """A cluster whose first machine, that of the study, trains nothing."""
+    utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed")
+    settings = {"include_dashboard": False, "object_store_memory": 200 << 20}
+    cluster = utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, **settings}, shutdown_at_exit=False
+    )
+    try:
+        for _ in range(nodes):
+            cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def assert_same_students(out, expected):
+    first, second = weights(out), weights(expected)
+    assert list(first) == list(second)
+    for name, tensor in second.items():
+        assert torch.equal(first[name], tensor), name
+
+
+def rows(out, stage):
+    """Rows of the logs of a stage: file, and value of each column."""
+    for file in sorted((out / "logs" / stage).glob("version_*/metrics.csv")):
+        with file.open(encoding="utf-8") as lines:
+            yield from ((file.parent.name, row) for row in csv.DictReader(lines))
+
+
+def test_a_cluster_of_two_machines_trains_the_students_of_one_process(ray, data, tmp_path):
+    arms = {
+        **ARMS,
+        "other": Arm(objective=HARD, student=WithBatchNorm),
+        "hint": Arm(objective=Objective(temperature=3.0), student=WithBatchNorm),
+    }
+    torch.set_num_threads(1)
+    study_of(data, tmp_path / "local", arms).run()
+    with cluster_of(2) as cluster:
+        launcher = Launcher(name="ray", address=cluster.address)
+        summary = study_of(data, tmp_path / "ray", arms, launcher=launcher).run()
+    assert [arm.name for arm in summary.arms] == list(arms)
+    assert_same_students(tmp_path / "ray", tmp_path / "local")
+
+
+def test_the_loss_of_a_machine_costs_the_work_since_the_last_checkpoint(ray, data, tmp_path):
+    options = {"student": WithBatchNorm, "epochs": 400, "seeds": 2, "batch_size": 8}
+    arms = {"hard": Arm(objective=HARD)}
+    torch.set_num_threads(1)
+    study_of(data, tmp_path / "local", arms, **options).run()
+    out = tmp_path / "ray"
+    with cluster_of(0) as cluster:
+        nodes = [cluster.add_node(num_cpus=1, object_store_memory=200 << 20) for _ in range(2)]
+
+        def lose_a_machine():
+            while not list(out.glob("checkpoints/cohort*/step*.ckpt")):
+                time.sleep(0.05)
+            cluster.remove_node(nodes[0], allow_graceful=False)
+
+        thread = threading.Thread(target=lose_a_machine, daemon=True)
+        thread.start()
+        launcher = Launcher(name="ray", address=cluster.address)
+        summary = study_of(data, out, arms, launcher=launcher, **options).run()
+        thread.join(60)
+    assert summary.failed == ()
+    assert_same_students(out, tmp_path / "local")
+    again = {}
+    for stage in ("cohort0", "cohort1"):
+        epochs = {}
+        for version, row in rows(out, stage):
+            epochs.setdefault(version, []).append(int(row["epoch"]))
+        again[stage] = epochs
+    restarts = [epochs for epochs in again.values() if len(epochs) > 1]
+    assert len(restarts) == 1, again
+    assert restarts[0]["version_1"][0] > 0, "it should go on from a checkpoint"
+
+
+def test_a_cohort_that_diverges_ends_no_other(ray, data, tmp_path):
+    from limbeck import Optimizer
+
+    wild = Optimizer(name="sgd", lr=1e30)
+    arms = {"wild": Arm(objective=HARD, optimizer=wild), **ARMS}
+    summary = study_of(data, tmp_path / "run", arms, launcher="ray").run()
+    assert {item.arm for item in summary.failed} == {"wild"}
+    assert [arm.name for arm in summary.arms] == list(ARMS)
+    assert not ray.is_initialized()
+
+
+def test_large_students_are_trained_in_memory_of_their_own(ray, tmp_path):
+    # weights in shared memory would be read-only
+    data, large = dataset(), partial(MLP, hidden=[2000])
+    torch.set_num_threads(1)
+    study_of(data, tmp_path / "local", student=large, epochs=1).run()
+    study_of(data, tmp_path / "ray", student=large, epochs=1, launcher="ray").run()
+    assert_same_students(tmp_path / "ray", tmp_path / "local")
+
+
+class Broken(nn.Module):
+    """A student that fails in another process only."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Linear(16, 3)
+
+    def forward(self, x):
+        if "default_worker" in sys.argv[0]:
+            raise DataError("The labels of this batch are damaged.")
+        return self.net(x.flatten(1))
+
+
+def test_an_error_of_a_training_is_that_of_the_study(ray, data, tmp_path):
+    arms = {"hard": Arm(objective=HARD, student=Broken)}
+    study = study_of(data, tmp_path / "run", arms, launcher="ray")
+    with pytest.raises(DataError, match="The labels of this batch are damaged"):
+        study.run()
+
+
+def test_a_module_that_workers_cannot_import_is_named(ray, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(limbeck.__file__).parents[1]))
+    with pytest.raises(ConfigError, match=r"cannot import what the study consists of: No module"):
+        study_of(data, tmp_path / "run", launcher="ray").run()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"gpus": 1}, ConfigError, r"no machine of the cluster has as many; the largest have"),
+        ({"cpus": 1000}, ConfigError, r"launcher\.cpus=1000 launcher\.gpus=0: no machine"),
+        ({"address": "127.0.0.1:1"}, ResourceError, r"the Ray cluster cannot be reached"),
+        ({"address": "here"}, ConfigError, r"launcher\.address=here should be auto or HOST:PORT"),
+        ({"address": "auto"}, ResourceError, r"launcher\.address=auto: the Ray cluster cannot"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_one_message(ray, settings, error, message, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(error, match=message), connect(Launcher(name="ray", **settings)):
+        pass
+    assert not ray.is_initialized()
