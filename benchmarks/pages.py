@@ -27,6 +27,7 @@ CLASS_METRICS = [
 METRICS = {
     "squared_error": ("r_squared", "mae", "rmse", "distance_to_teacher"),
     "label_errors": ("label_accuracy", "mean_average_precision", "f1_micro", "f1_macro"),
+    "missed_neighbours": ("rank_correlation", "cosine_to_teacher", "probe_accuracy"),
 }
 """Metrics of studies that are judged by another measure."""
 TO_TEACHER = ("agreement", "distance_to_teacher")

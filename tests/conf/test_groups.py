@@ -14,6 +14,7 @@ DIFFERENT = {
     "image_csv": {"root": "data", "file_column": "file", "label_column": "label"},
     "image_folder": {"root": "data"},
     "image_table": {"root": "data"},
+    "sentences": {"path": "sentences.txt", "tokenizer": "${teacher.from}"},
     "table": {"path": "data.csv", "label": "label", "categorical": [], "ignore": []},
     "text_folders": {"root": "data", "pattern": ["*.txt", "*.txt.gz"]},
     "text_folder": {"root": "data", "pattern": ["*.txt", "*.txt.gz"]},

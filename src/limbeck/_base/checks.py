@@ -11,14 +11,14 @@ MAX_SEEDS = 10_000
 _ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+=,-]{0,99}")
 
 
-def check_count(name: str, value: Any) -> int:
-    """Check that a value is a whole number of at least 1, and return it.
+def check_count(name: str, value: Any, minimum: int = 1) -> int:
+    """Check that a value is a whole number of at least 1, or another minimum, and return it.
 
     Raises:
         ConfigError: If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name}={value!r} should be a whole number of at least 1.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise ConfigError(f"{name}={value!r} should be a whole number of at least {minimum}.")
     return value
 
 

@@ -5,7 +5,8 @@ groups: GROUP=NAME chooses one, then GROUP.KEY=VALUE changes its settings
   recipe      a whole study: digits, mnist, cifar10, table, text ... ('limbeck recipes' lists all)
   data        images: digits, digit_pairs, mnist, fashion_mnist, cifar10, cifar100, aptos,
               image_folder, image_csv, image_table; tables: table, breast_cancer, diabetes;
-              texts of one class each: text_csv, text_folders; to continue: text, text_folder
+              texts of one class each: text_csv, text_folders; for embeddings: sentences;
+              to continue: text, text_folder
   student     mlp, convnet, torchvision/NAME, timm/NAME; for texts: bag, text_cnn, encoder,
               huggingface_classifier; to continue texts: gpt, huggingface
   teacher     as student, boosting (trees, for tables), tfidf (for texts), or none

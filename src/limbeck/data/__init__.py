@@ -19,6 +19,7 @@ from limbeck.data.tables.datasets import table
 from limbeck.data.tables.diabetes import diabetes
 from limbeck.data.text.class_folders import text_folders
 from limbeck.data.text.datasets import text_file, text_folder
+from limbeck.data.text.sentences import sentences
 from limbeck.data.text.text_table import text_csv
 from limbeck.data.transfer_set import TransferSet
 from limbeck.data.views.base import NoViews, Views
@@ -60,6 +61,7 @@ __all__ = [
     "image_folder",
     "image_table",
     "mnist",
+    "sentences",
     "table",
     "text_csv",
     "text_file",

@@ -61,6 +61,7 @@ class Batch(NamedTuple):
         inputs: All inputs of a single student if it takes several, ``[B, ...]`` each; ``x`` is then
             the first of them. None otherwise.
         teacher_inputs: Inputs of the teacher, ``[B, ...]``, if they are not those of the student.
+        other: Other views of the texts for the contrastive loss, ``[S, B, l]``; None without it.
     """
 
     x: Tensor
@@ -71,6 +72,7 @@ class Batch(NamedTuple):
     counts: tuple[Tensor | float, float] | None = None
     inputs: Inputs | None = None
     teacher_inputs: ModelInputs | None = None
+    other: Tensor | None = None
 
 
 def student_inputs(batch: Batch) -> ModelInputs:

@@ -19,6 +19,7 @@ from limbeck._base.scope import refusal
 from limbeck.data.precision import rounding
 from limbeck.data.split import PART_ROWS
 from limbeck.data.tables.columns import TableColumns
+from limbeck.losses.base import UNLABELLED
 from limbeck.losses.tasks import TASKS, Task
 
 MAX_LISTED = 10
@@ -86,7 +87,8 @@ def check_samples(
 
     Args:
         inputs: Inputs ``[N, ...]``; token ids ``[N, T]`` for next tokens.
-        labels: Labels ``[N]``; next tokens ``[N, T]``; values ``[N, D]`` for regression.
+        labels: Labels ``[N]``, -100 where embeddings have none; next tokens ``[N, T]``; values
+            ``[N, D]`` for regression.
         classes: Number of classes, of tokens in the vocabulary, or of targets.
         where: Dataset and split, for messages.
         task: Kind of target.
@@ -100,7 +102,9 @@ def check_samples(
     if task.name == "next_token":
         _check_tokens(inputs, labels, classes, where)
         return
-    if task.has_classes:
+    if task.outputs == "vectors":
+        _check_texts(inputs, labels, classes, where)
+    elif task.has_classes:
         _check_classes(inputs, labels, classes, where)
     else:
         _check_values(inputs, labels, classes, where)
@@ -134,6 +138,24 @@ def _check_classes(inputs: Tensor, labels: Tensor, classes: int, where: str) -> 
         )
     if classes < 2:
         raise DataError(f"{where} has a single class; expected at least two to tell apart.")
+
+
+def _check_texts(inputs: Tensor, labels: Tensor, classes: int, where: str) -> None:
+    """Check texts for embeddings, with the classes of a probe where there are any."""
+    if inputs.ndim != 2 or inputs.dtype not in (torch.int32, torch.int64):
+        raise DataError(
+            f"{where}: embeddings are for texts, token ids as integers [texts, length], but the "
+            f"inputs are {inputs.dtype} of shape {list(inputs.shape)}. Read a table of texts, as "
+            "with data=text_csv."
+        )
+    is_outside = ((labels < 0) & (labels != UNLABELLED)) | (labels >= classes)
+    if labels.shape != inputs.shape[:1] or bool(is_outside.any()):
+        raise DataError(
+            f"{where}: expected the number of a class from 0 to {classes - 1} for each text, or "
+            f"{UNLABELLED} for none."
+        )
+    if len(labels) == 0:
+        raise DataError(f"{where} is empty; expected at least one text.")
 
 
 def check_finite(inputs: Tensor, name: Callable[[int], str]) -> None:
@@ -193,7 +215,7 @@ def check_targets(labels: Tensor, names: Sequence[str], task: Task, where: str) 
     Warns:
         LimbeckWarning: If all samples have, or none has, one of several labels.
     """
-    if task.has_classes:
+    if task.has_classes or task.outputs == "vectors":
         return
     is_constant = (labels == labels[0]).all(0).tolist()
     if task.outputs == "labels":

@@ -57,7 +57,7 @@ class Dataset:
         train: Labelled training samples, which include the validation split.
         test: Test samples.
         class_names: Names of the classes, in the order of the labels; for regression names of the
-            targets.
+            targets; for embeddings names of the labels of a probe, of which there may be none.
         val: Number of training samples that become the validation split.
         split_seed: Seed of that split; the same seed gives the same split everywhere.
         ordinal: Whether the classes are ordered grades, as with the task ``ordinal``.
@@ -78,6 +78,8 @@ class Dataset:
         has_own_val: Whether files or a column of the user name the validation samples.
         id_column: Column of the names of the samples in the user's table; None without one.
         columns: Columns of a table; None for other inputs.
+        dimensions: Number of dimensions of embeddings, which a study takes from its teacher; None
+            before, and for other tasks.
 
     Raises:
         ConfigError: If ``val`` leaves no training or no validation sample.
@@ -91,6 +93,7 @@ class Dataset:
     has_own_val: bool = False
     id_column: str | None = None
     columns: TableColumns | None = None
+    dimensions: int | None = None
 
     def __init__(
         self,
@@ -281,8 +284,17 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """Number of classes, of tokens in the vocabulary, or of targets."""
+        """Number of outputs: of classes, tokens in the vocabulary, targets or dimensions."""
+        if self.kind.outputs == "vectors":
+            return self.dimensions or 1
         return len(self.class_names)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the outputs; those of embeddings are only numbered."""
+        if self.kind.outputs == "vectors":
+            return [str(number) for number in range(self.classes)]
+        return self.class_names
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -351,9 +363,9 @@ class Dataset:
         for name in ("statistics", "target_statistics"):  # of the whole training split
             small.__dict__.pop(name, None)
         small._set_splits(
-            _first(self.train, samples),
-            _first(self.val, samples // 2),
-            _first(self._test, samples // 2),
+            self.train.first(samples),
+            self.val.first(samples // 2),
+            self._test.first(samples // 2),
         )
         return small
 
@@ -387,7 +399,3 @@ class Dataset:
     def target_scale(self) -> list[float] | None:
         """Standard deviation of each target of a regression; None for other labels."""
         return None if self.target_statistics is None else self.target_statistics[1]
-
-
-def _first(split: Split, count: int) -> Split:
-    return split.take(torch.arange(min(count, len(split))))

@@ -12,7 +12,7 @@ def model_facts(data: Dataset) -> dict[str, Any]:
         data: Dataset of the model.
     """
     return {
-        "class_names": data.class_names,
+        "class_names": [] if data.kind.outputs == "vectors" else data.class_names,
         "tokenizer": None if data.tokenizer is None else data.tokenizer.file,
         "columns": None if data.columns is None else data.columns.as_json(),
     }

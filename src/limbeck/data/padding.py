@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from limbeck._base.errors import DataError
-from limbeck.data.checks import PART_ROWS
 from limbeck.data.randomness import random_order
+from limbeck.data.split import PART_ROWS
 from limbeck.data.text.tokenizer import Tokenizer
 
 MULTIPLE = 8

@@ -135,9 +135,9 @@ class ResampledSplits:
         return torch.cat(rows).sort().values
 
     def _strata(self) -> Iterator[Tensor]:
-        """Yield masks of the pool, bool ``[N]``: the samples of each class, or all of them."""
+        """Yield masks of the pool, bool ``[N]``: the samples of each class; all without classes."""
         labels = self.pool.labels
-        if labels.is_floating_point():
+        if labels.is_floating_point() or self.data.kind.outputs == "vectors":
             yield torch.ones(len(labels), dtype=torch.bool)
             return
         for label in range(self.data.classes):

@@ -24,7 +24,7 @@ class Split:
             ``[N, T]``. Texts of one class each end with the id of the padding.
         labels: Classes, int64 ``[N]``; for text the next token at each position, int32 ``[N, T]``;
             for regression the values of D targets, float32 ``[N, D]``; several labels, 0 or 1,
-            float32 ``[N, L]``.
+            float32 ``[N, L]``; for embeddings the classes of a probe, int64 ``[N]``, -100 for none.
         ids: Names of the samples in the user's files, text ``[N]``; or the row numbers, int64
             ``[N]``, of the samples in an array from which they were taken. None for the row numbers
             0 to N - 1.
@@ -66,6 +66,10 @@ class Split:
             ids=self.sample_ids[index.cpu().numpy()],
             groups=None if self.groups is None else self.groups[index.cpu()],
         )
+
+    def first(self, count: int) -> "Split":
+        """Return the first samples, at most ``count``."""
+        return self.take(torch.arange(min(count, len(self))))
 
     def to(self, device: torch.device) -> "Split":
         """Return the split on a device."""

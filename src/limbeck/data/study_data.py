@@ -7,6 +7,7 @@ from torch import Tensor
 
 from limbeck.data.batches import Batch, EvaluationBatches, Mixed, Share, TrainBatches
 from limbeck.data.dataset import Dataset, Split
+from limbeck.data.dropped_tokens import WithDroppedTokens
 from limbeck.data.padding import join_padded
 from limbeck.data.resampling import SplitPart
 from limbeck.data.transfer_set import TransferSet
@@ -132,8 +133,8 @@ class StudyData:
 
     def train_batches(
         self, device: torch.device, *, rank: int = 0, processes: int = 1
-    ) -> TrainBatches | JoinedBatches:
-        """Return the batches of the transfer set.
+    ) -> TrainBatches | JoinedBatches | WithDroppedTokens:
+        """Return the batches of the transfer set; for embeddings with another view of each text.
 
         Args:
             device: Device of the training.
@@ -154,7 +155,12 @@ class StudyData:
                 share=Share(rank, processes),
             )
             batches.append(of_part)
-        return batches[0] if len(batches) == 1 else JoinedBatches(batches, self.data.padding)
+        padding = self.data.padding
+        joined = batches[0] if len(batches) == 1 else JoinedBatches(batches, padding)
+        if self.data.kind.outputs != "vectors" or padding is None:
+            return joined
+        seeds = [seed for part in self.parts for seed in part.seeds]
+        return WithDroppedTokens(joined, seeds, padding, lambda: self.epoch)
 
     def val_batches(self, device: torch.device) -> EvaluationBatches | JoinedBatches:
         """Return the batches of the validation split on a device."""

@@ -217,7 +217,7 @@ class TransferSet:
             used = {_class_number(c, class_names, "transfer.classes") for c in self.classes}
             return sorted(numbers - used)
         absent = {_class_number(c, class_names, "transfer.without") for c in self.without or ()}
-        if absent == numbers:
+        if absent and absent == numbers:
             raise ConfigError(
                 f"transfer.without={list(self.without or ())} leaves no class to learn from."
             )

@@ -101,13 +101,16 @@ def describe_choice(summary: Summary, name: str) -> str:
         comparison = f"has a squared error of {value:.4f}, {other.name} of {other_value:.4f}"
     elif summary.measure == "label_errors":
         comparison = f"has {count(value)} wrong labels, {other.name} has {count(other_value)}"
+    elif summary.measure == "missed_neighbours":
+        comparison = f"misses {value:.3f} of 10 neighbours, {other.name} misses {other_value:.3f}"
     else:
         comparison = f"makes {count(value)} validation errors, {other.name} makes"
         comparison += f" {count(other_value)}"
         if value == other_value:
             comparison += " with a higher NLL"
+    source = "the texts" if summary.measure == "missed_neighbours" else "labels"
     return (
-        f"Arm {name} learned from labels alone. It was chosen because it is better on the "
+        f"Arm {name} learned from {source} alone. It was chosen because it is better on the "
         f"validation split than every distilled arm: it {comparison} (means over seeds). For "
         f"the distilled student, set arm={other.name}."
     )
@@ -119,7 +122,7 @@ def _is_distilled(arm: ArmResult) -> bool:
 
 def _validation_loss(results: Sequence[SeedResult], measure: MeasureKey) -> tuple[float, float]:
     """Mean of the measure on validation (0 for text), and mean NLL. Lower is better."""
-    if measure in ("squared_error", "label_errors"):
+    if measure in ("squared_error", "label_errors", "missed_neighbours"):
         values = [MEASURES[measure].value(result.val) for result in results]
         return fmean(math.inf if value is None else value for value in values), 0.0
     is_text = measure == "bits_per_byte"

@@ -32,6 +32,7 @@ from limbeck.deploy.onnx_export import (
 )
 from limbeck.evaluation.judges import judge_of
 from limbeck.evaluation.metrics import errors
+from limbeck.evaluation.predictions import Predictions
 from limbeck.models import count_parameters, model_name
 from limbeck.models.files.rebuild import describe
 from limbeck.report.page import write_report
@@ -215,8 +216,8 @@ class _Exporter:
             return int(errors(torch.from_numpy(mean), test.labels))
         if self.data.kind.outputs == "labels" and len(files) > 1:
             mean = logit(mean)
-        parts = judge_of(self.data).parts(torch.from_numpy(mean), test.labels)
-        return float(parts.sum())
+        scored = Predictions(torch.from_numpy(mean), test.labels, None)
+        return float(judge_of(self.data).parts(scored).sum())
 
 
 def _architecture(members: Sequence[nn.Module]) -> str:

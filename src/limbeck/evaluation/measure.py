@@ -79,8 +79,15 @@ SQUARED_ERROR = Measure(
 LABEL_ERRORS = Measure(
     key="label_errors", unit="wrong labels", is_integer=True, sentence="{value:.4g} wrong labels"
 )
+MISSED_NEIGHBOURS = Measure(
+    key="missed_neighbours",
+    unit="missed neighbours",
+    is_integer=False,
+    sentence="{value:.2f} of 10 neighbours missed",
+)
 MEASURES: dict[str, Measure] = {
-    measure.key: measure for measure in (ERRORS, BITS_PER_BYTE, SQUARED_ERROR, LABEL_ERRORS)
+    measure.key: measure
+    for measure in (ERRORS, BITS_PER_BYTE, SQUARED_ERROR, LABEL_ERRORS, MISSED_NEIGHBOURS)
 }
 
 

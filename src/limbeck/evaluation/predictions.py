@@ -5,6 +5,8 @@ from typing import TypeAlias
 
 from torch import Tensor
 
+from limbeck.evaluation.probe import Probe
+
 StudentKey: TypeAlias = tuple[str, int]
 """Name of the arm and seed of a student."""
 
@@ -17,8 +19,10 @@ class Predictions:
         logits: Logits ``[N, C]``.
         labels: Labels, int64 ``[N]``.
         teacher: Logits of the teacher ``[N, C]``; None without a teacher.
+        probe: Classifier of the model's vectors, of embeddings with labels; None otherwise.
     """
 
     logits: Tensor
     labels: Tensor
     teacher: Tensor | None
+    probe: Probe | None = None

@@ -51,6 +51,12 @@ if TYPE_CHECKING:
         squared_error,
         squared_error_of_values,
     )
+    from limbeck.losses.vectors import (
+        contrastive,
+        cosine_distance,
+        similarity_difference,
+        squared_distance,
+    )
 
 __all__ = [
     "HARD_LOSSES",
@@ -75,6 +81,8 @@ __all__ = [
     "binary_kl",
     "bounded_squared_error",
     "chunked_loss",
+    "contrastive",
+    "cosine_distance",
     "cosine_loss",
     "cross_entropy",
     "decoupled",
@@ -88,9 +96,11 @@ __all__ = [
     "relation_loss",
     "relational",
     "reverse_kl",
+    "similarity_difference",
     "smoothed_cross_entropy",
     "sparse_cross_entropy",
     "sparse_kl",
+    "squared_distance",
     "squared_error",
     "squared_error_of_grades",
     "squared_error_of_logits",
@@ -140,6 +150,7 @@ _MODULES = {
         "squared_error",
         "squared_error_of_values",
     ),
+    "vectors": ("contrastive", "cosine_distance", "similarity_difference", "squared_distance"),
 }
 
 

@@ -8,6 +8,7 @@ from limbeck.losses.base import UNLABELLED, HardLoss
 from limbeck.losses.divergences import log_softmax, upcast
 from limbeck.losses.labels import binary_cross_entropy
 from limbeck.losses.values import huber_of_values, squared_error_of_values
+from limbeck.losses.vectors import contrastive
 
 
 def hard_loss(
@@ -33,7 +34,8 @@ def hard_loss(
             broadcastable to ``[..., B]``; None if no input is a mixture.
         kind: Name of the hard loss: ``cross_entropy``, or ``squared_error`` for graded classes, see
             :func:`squared_error_of_grades`; for values ``mse`` or ``huber``; for several labels
-            ``binary_cross_entropy``.
+            ``binary_cross_entropy``; for vectors ``contrastive``, whose labels are the vectors
+            ``[..., B, D]`` of other views.
         class_weights: Weight of each class, or of each of several labels where it applies,
             broadcastable to ``[..., B, C]``; None for 1.
         smoothing: Share of the label that is spread evenly over all classes, see
@@ -151,6 +153,7 @@ _ENTRIES = (
     HardLoss("mse", squared_error_of_values, outputs="values"),
     HardLoss("huber", huber_of_values, outputs="values"),
     HardLoss("binary_cross_entropy", binary_cross_entropy, outputs="labels"),
+    HardLoss("contrastive", contrastive, outputs="vectors"),
 )
 
 HARD_LOSSES: dict[str, HardLoss] = {loss.name: loss for loss in _ENTRIES}

@@ -41,7 +41,8 @@ class Objective(ObjectiveSettings):
             ``dkd`` (decoupled), ``dist`` (Pearson's distance over classes and over the batch),
             ``reverse_kl`` or ``jensen_shannon``. For regression: ``mse``, ``huber`` or ``bounded``
             (the squared error to the label where it is larger than the teacher's). For several
-            labels: ``binary_kl``.
+            labels: ``binary_kl``. For embeddings: ``cosine_distance``, ``squared_distance``, or
+            ``similarity`` (of the texts of a batch to each other).
         scale_by_t2: Whether to multiply the soft loss by T^2, so that its gradient hardly depends
             on T.
         standardise: Whether the soft loss sees standardised logits; for ``kl``, ``cross_entropy``,
@@ -54,7 +55,8 @@ class Objective(ObjectiveSettings):
         teacher_share: Share of the teacher in the mixture of ``jensen_shannon``, above 0 and below
             1.
         hard: Name of the hard loss: ``cross_entropy``, or ``squared_error`` for graded classes. For
-            regression: ``mse`` or ``huber``. For several labels: ``binary_cross_entropy``.
+            regression: ``mse`` or ``huber``. For several labels: ``binary_cross_entropy``. For
+            embeddings: ``contrastive``, which compares a text with another view of it.
         class_weights: Weights of the classes in the hard loss: one number per class, ``balanced``
             for equal total weights in a transfer set, or None for 1. With several labels they are
             the weights of labels that apply. The hard loss is divided by
@@ -97,8 +99,8 @@ class Objective(ObjectiveSettings):
     def for_task(self, task: Task) -> Self:
         """Return this objective for a kind of target.
 
-        The default losses, ``cross_entropy`` and ``kl``, become those of the task. Values have no
-        temperature, so it becomes 1.
+        The default losses, ``cross_entropy`` and ``kl``, become those of the task. Values and
+        vectors have no temperature, so it becomes 1.
 
         Args:
             task: Kind of target of a dataset.
@@ -123,14 +125,14 @@ class Objective(ObjectiveSettings):
             changes[setting] = default
         if not task.has_classes:
             self._check_other_outputs(task)
-        if task.outputs == "values":
+        if not task.has_temperature:
             changes["temperature"] = 1.0
         return replace(self, **changes) if changes else self
 
     def _check_other_outputs(self, task: Task) -> None:
         """Check that no setting is set that only classes have."""
         meaningless = {"label_smoothing": self.label_smoothing > 0, "standardise": self.standardise}
-        if task.outputs == "values":
+        if not task.has_temperature:
             meaningless["class_weights"] = self.class_weights is not None
             has_default = self.temperature == Objective.temperature
             meaningless["temperature"] = self.temperature != 1 and not has_default

@@ -158,7 +158,7 @@ def outputs_of(objectives: Sequence[ObjectiveSettings]) -> str:
         raise ConfigError(
             f"{' and '.join(parts)}, but a student has outputs of one kind. For classes choose "
             "cross_entropy and kl, for regression mse for both, for several labels "
-            "binary_cross_entropy and binary_kl."
+            "binary_cross_entropy and binary_kl, for embeddings contrastive and cosine_distance."
         )
     return next(iter(settings), "classes")
 

@@ -225,6 +225,28 @@ _ENTRIES = (
         soft_weight=0.5,
         outputs="values",
     ),
+    SoftLoss(
+        "cosine_distance",
+        "limbeck.losses.vectors.cosine_distance",
+        hard_weight=0.0,
+        soft_weight=1.0,
+        outputs="vectors",
+    ),
+    SoftLoss(
+        "squared_distance",
+        "limbeck.losses.vectors.squared_distance",
+        hard_weight=0.0,
+        soft_weight=1.0,
+        outputs="vectors",
+    ),
+    SoftLoss(
+        "similarity",
+        "limbeck.losses.vectors.similarity_difference",
+        per_batch=True,
+        hard_weight=0.0,
+        soft_weight=1.0,
+        outputs="vectors",
+    ),
 )
 
 SOFT_LOSSES: dict[str, SoftLoss] = {loss.name: loss for loss in _ENTRIES}

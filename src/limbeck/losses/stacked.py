@@ -83,10 +83,8 @@ class StackedObjective:
                 soft = _SoftGroup(loss, objective.standardise, objective.shuffled)
                 self._soft_groups.setdefault(soft, []).append(arm)
         self._weighs_classes = any(objective.class_weights for objective in self.objectives)
-        self._learns_from_labels = any(objective.hard_weight > 0 for objective in self.objectives)
-        self._hard_weights_are_one = all(
-            objective.hard_weight == 1 for objective in self.objectives
-        )
+        self.learns_from_labels = any(objective.hard_weight > 0 for objective in self.objectives)
+        self._hard_weights_are_one = all(o.hard_weight == 1 for o in self.objectives)
         self._tensors: dict[tuple[object, ...], Tensor] = {}
 
     @property
@@ -122,7 +120,7 @@ class StackedObjective:
             teacher: Logits, ``[..., B, C]``, or sparse targets, shared by all arms; None if no arm
                 has a soft loss.
             labels: Class indices, ``[..., B]``, :data:`limbeck.losses.UNLABELLED` for a sample
-                without a label.
+                without a label; for vectors those of other views, ``[A, ..., B, D]``.
             mixed: Labels of the second inputs and weights of the first ones if inputs are mixtures,
                 both ``[..., B]``. The teacher's logits are for the mixture itself.
             ignored: Positions without a sample, such as the padding of a block of tokens, bool
@@ -160,7 +158,7 @@ class StackedObjective:
                 counts = _counts(labels, mixed, ignored)
             labelled, samples = counts
             hard = soft = None
-            if self._learns_from_labels:
+            if self.learns_from_labels:
                 hard = self._hard(student, labels, mixed) / _safe_divisor(labelled)
             if self._soft_groups:
                 targets = None if mixed else labels
@@ -228,14 +226,18 @@ class StackedObjective:
         parts, order = [], []
         extra = student.ndim - 2
         for (kind, smoothed), arms in self._hard_groups.items():
-            logits = student if len(arms) == len(student) else student[arms]
+            logits, targets = student, labels
+            if len(arms) < len(student):
+                logits = student[arms]
+                if labels.ndim == student.ndim:  # of vectors, which each student has of its own
+                    targets = labels[arms]
             weights = smoothing = None
             if smoothed:
                 smoothing = self._tensor("label_smoothing", arms, student, extra)
             elif self._weighs_classes:
                 weights = self._tensor("class_weights", arms, student, extra)
             values = hard_loss(
-                logits, labels, mixed=mixed, kind=kind, class_weights=weights, smoothing=smoothing
+                logits, targets, mixed=mixed, kind=kind, class_weights=weights, smoothing=smoothing
             )
             parts.append(values.sum(-1))
             order += arms

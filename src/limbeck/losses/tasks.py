@@ -11,8 +11,8 @@ from limbeck._base.errors import ConfigError
 from limbeck._base.scope import refusal_of
 from limbeck.run.summary import MeasureKey
 
-Outputs: TypeAlias = Literal["classes", "values", "labels"]
-"""Kind of the outputs of a model: logits of classes, values, or a logit for each label."""
+Outputs: TypeAlias = Literal["classes", "values", "labels", "vectors"]
+"""Kind of the outputs of a model: logits of classes, values, a logit for each label, or vectors."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Task:
         """Whether the outputs are logits of classes, of which one is the label."""
         return self.outputs == "classes"
 
+    @property
+    def has_temperature(self) -> bool:
+        """Whether the outputs are logits, which a temperature softens."""
+        return self.outputs in ("classes", "labels")
+
 
 _ENTRIES = (
     Task("classes", "classification"),
@@ -60,6 +65,14 @@ _ENTRIES = (
         hard="binary_cross_entropy",
         soft="binary_kl",
         measure="label_errors",
+    ),
+    Task(
+        "embedding",
+        "embeddings",
+        outputs="vectors",
+        hard="contrastive",
+        soft="cosine_distance",
+        measure="missed_neighbours",
     ),
 )
 

@@ -8,6 +8,7 @@ from limbeck.models.gpt import GPT
 from limbeck.models.graded import Graded
 from limbeck.models.huggingface.classifier import HuggingFaceClassifier
 from limbeck.models.huggingface.model import HuggingFace
+from limbeck.models.huggingface.sentence_encoder import SentenceEncoder
 from limbeck.models.mlp import MLP
 from limbeck.models.normalized import Normalized, count_parameters, model_name
 from limbeck.models.output_map import OutputMap
@@ -33,6 +34,7 @@ __all__ = [
     "Normalized",
     "OutputMap",
     "Regressor",
+    "SentenceEncoder",
     "TableEncoder",
     "TableModel",
     "TextCNN",

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from limbeck._base.checks import check_counts
-from limbeck.models.blocks import check_init
+from limbeck.models.blocks import TOKEN_VECTORS, check_init
 from limbeck.models.mlp import check_probability
 from limbeck.models.text_inputs import TextModel, mask_of, masked_mean
-from limbeck.models.token_embeddings import teacher_embeddings
+from limbeck.models.token_embeddings import teacher_embeddings, token_vectors
 
 STD = 0.1
 """Standard deviation of initial embeddings."""
@@ -31,7 +31,9 @@ class BagOfEmbeddings(TextModel):
         hidden: Widths of hidden layers.
         dropout: Dropout probability of the mean and of hidden units.
         init: ``teacher`` to start from the embeddings of the ``teacher``, or from their first
-            principal components if it has more than D.
+            principal components if it has more than D; ``token_vectors`` for the vectors that a
+            sentence encoder gives each token alone, see
+            :func:`~limbeck.models.token_embeddings.token_vectors`.
         teacher: Teacher with embeddings of the same tokens.
 
     Raises:
@@ -64,7 +66,11 @@ class BagOfEmbeddings(TextModel):
             dropout=dropout,
         )
         nn.init.normal_(self.tokens.weight, std=STD)
-        if check_init(init):
+        start = None
+        if init == TOKEN_VECTORS:
+            start = token_vectors(teacher, vocabulary, width, classes)
+            self.tokens = nn.Embedding.from_pretrained(STD * start.table, freeze=False)
+        elif check_init(init):
             table = STD * teacher_embeddings(teacher, vocabulary, width)
             self.tokens = nn.Embedding.from_pretrained(table, freeze=False)
         layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
@@ -73,7 +79,10 @@ class BagOfEmbeddings(TextModel):
             layers += [nn.Linear(wide, next_wide), nn.ReLU()]
             if dropout:
                 layers.append(nn.Dropout(dropout))
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], classes))
+        last = nn.Linear(widths[-1], classes)
+        if start is not None:
+            last = start.layer(hidden)
+        self.layers = nn.Sequential(*layers, last)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,8 @@ from limbeck.models.output_map import OutputMap
 
 TEACHER = "teacher"
 """Value of ``init`` for students that start from their teacher."""
+TOKEN_VECTORS = "token_vectors"
+"""Value of ``init`` for students that start from the vectors their teacher gives single tokens."""
 
 
 def check_init(init: object) -> bool:

@@ -58,6 +58,11 @@ _ENTRIES = (
         has_own_files=True,
     ),
     Builder(
+        "sentence_encoder",
+        "limbeck.models.huggingface.sentence_encoder.SentenceEncoder",
+        reads_tokens=True,
+    ),
+    Builder(
         "huggingface_classifier",
         "limbeck.models.huggingface.classifier.HuggingFaceClassifier",
         reads_tokens=True,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from limbeck.report.formats import MISSING, count, file_size, milliseconds, nats
+from limbeck.report.formats import MISSING, bits, count, file_size, milliseconds, nats
 from limbeck.run.cost import Cost, Latency
 
 RUNTIME_NAMES = {
@@ -17,6 +17,11 @@ _RESULTS: dict[str, tuple[str, Callable[[object], str], str]] = {
     "errors": ("Test errors", count, "the fewest validation errors"),
     "squared_error": ("Squared error", nats, "the smallest squared error on validation"),
     "label_errors": ("Wrong labels", count, "the fewest wrong labels on validation"),
+    "missed_neighbours": (
+        "Missed neighbours",
+        bits,
+        "the fewest missed neighbours on validation",
+    ),
 }
 """Heading and format of the results and words for the best, by the measure of the study."""
 

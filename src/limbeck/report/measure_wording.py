@@ -6,6 +6,7 @@ from limbeck.evaluation.measure import (
     BITS_PER_BYTE,
     ERRORS,
     LABEL_ERRORS,
+    MISSED_NEIGHBOURS,
     SQUARED_ERROR,
     Measure,
 )
@@ -229,6 +230,57 @@ class _LabelErrorsWording(MeasureWording):
         ]
 
 
+class _MissedNeighboursWording(MeasureWording):
+    """Words and number formats of the missed neighbours of embeddings."""
+
+    measure = MISSED_NEIGHBOURS
+    title = "Missed neighbours"
+    verb = "misses"
+    columns = (
+        Column("missed_neighbours", "Missed neighbours of 10", "missed", "bits", always=True),
+        Column("rank_correlation", "Rank correlation", "rank corr.", "bits", always=True),
+        Column("cosine_to_teacher", "Cosine to teacher", "cosine", "bits", always=True),
+        Column("probe_accuracy", "Probe accuracy", "probe", "percent"),
+        Column("seconds", "Time", "time", "seconds"),
+    )
+    main_metric = "rank_correlation"
+    decimals = Decimals(single=3, mean=3, by_seed=3)
+    gaps = (("missed_neighbours", "Gap closed"),)
+    beats_teacher = "it misses fewer neighbours than the teacher"
+    samples_in_interval = "test texts"
+    more_samples = "as many test texts"
+    too_small = "the test set is too small"
+    validation_curve = "val_loss"
+    has_logits = False
+
+    def axis(self, data: DataFacts) -> str:
+        return f"missed neighbours of 10 on {self.test_split(data)}"
+
+    def test_split(self, data: DataFacts) -> str:
+        return plural(data.test, "test text")
+
+    def level(self, value: str, data: DataFacts) -> str:
+        return f"{value} of 10 neighbours on {self.test_split(data)}"
+
+    def finding(self, comparison: Comparison, summary: Summary) -> str:
+        size = self.change(comparison, signed=False)
+        amount = f"{size} {_direction(self.measure, comparison)} than"
+        if is_zero(size):
+            amount = "as many as"
+        means = {arm.name: self.measure.value(arm.mean) for arm in summary.arms}
+        value = self.mean(means.get(comparison.arm))
+        return (
+            f"{comparison.arm} misses {value} of the teacher's 10 nearest texts, {amount} "
+            f"{comparison.control}"
+        )
+
+    def data_settings(self, data: DataFacts) -> list[tuple[str, str]]:
+        return [
+            ("Data", f"{data.name}, vectors of {plural(data.classes, 'dimension')}"),
+            ("Texts", _splits(_samples(data))),
+        ]
+
+
 def _direction(measure: Measure, comparison: Comparison) -> str:
     return "fewer" if measure.delta(comparison).mean < 0 else "more"
 
@@ -257,6 +309,7 @@ ERRORS_WORDING: MeasureWording = _ErrorsWording()
 BITS_PER_BYTE_WORDING: MeasureWording = _BitsPerByteWording()
 SQUARED_ERROR_WORDING: MeasureWording = _SquaredErrorWording()
 LABEL_ERRORS_WORDING: MeasureWording = _LabelErrorsWording()
+MISSED_NEIGHBOURS_WORDING: MeasureWording = _MissedNeighboursWording()
 WORDINGS = {
     words.measure.key: words
     for words in (
@@ -264,6 +317,7 @@ WORDINGS = {
         BITS_PER_BYTE_WORDING,
         SQUARED_ERROR_WORDING,
         LABEL_ERRORS_WORDING,
+        MISSED_NEIGHBOURS_WORDING,
     )
 }
 """Wordings by the key of their measure."""

@@ -155,7 +155,7 @@ def _can_sweep(summary: Summary, manifest: Manifest) -> bool:
     has_teacher = summary.teacher is not None
     if summary.answers is not None:
         has_teacher = summary.answers.kind != "labels"  # which have no temperature
-    has_temperature = summary.measure != "squared_error"
+    has_temperature = summary.measure not in ("squared_error", "missed_neighbours")
     return (
         is_pair
         and has_teacher

@@ -16,7 +16,7 @@ def objective(settings: Mapping[str, Any]) -> str:
         return _joined(f"{key} {value}" for key, value in settings.items())
     parts: list[str] = []
     if soft_weight == 0 and not guides:
-        parts.append(_labels_only(hard_weight))
+        parts.append(_labels_only(hard_weight, settings.get("hard")))
     elif is_number(hard_weight):
         parts.append(f"hard_weight {hard_weight:g}")
     if soft_weight != 0:
@@ -28,10 +28,11 @@ def objective(settings: Mapping[str, Any]) -> str:
     return _joined(parts)
 
 
-def _labels_only(hard_weight: Any) -> str:
+def _labels_only(hard_weight: Any, hard: Any) -> str:
+    source = "texts" if hard == "contrastive" else "labels"  # each text is its own label
     if is_number(hard_weight) and hard_weight != 1:
-        return f"labels only (hard_weight {hard_weight:g})"
-    return "labels only"
+        return f"{source} only (hard_weight {hard_weight:g})"
+    return f"{source} only"
 
 
 def _soft_loss(settings: Mapping[str, Any]) -> list[str]:

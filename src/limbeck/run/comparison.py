@@ -42,6 +42,8 @@ class GapClosed:
         squared_error_ci95: 95 % interval of ``squared_error`` over seeds.
         label_errors: Share of the gap in wrong labels, of models of several labels.
         label_errors_ci95: 95 % interval of ``label_errors`` over seeds.
+        missed_neighbours: Share of the gap in missed neighbours, of embeddings.
+        missed_neighbours_ci95: 95 % interval of ``missed_neighbours`` over seeds.
     """
 
     errors: float | None
@@ -51,6 +53,8 @@ class GapClosed:
     squared_error_ci95: Interval | None = optional()
     label_errors: float | None = optional()
     label_errors_ci95: Interval | None = optional()
+    missed_neighbours: float | None = optional()
+    missed_neighbours_ci95: Interval | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +143,7 @@ class Comparison:
         delta_bits_per_byte: Difference in bits per byte, if the data is text.
         delta_squared_error: Difference in the squared error, of a regression.
         delta_label_errors: Difference in wrong labels, of models of several labels.
+        delta_missed_neighbours: Difference in missed neighbours, of embeddings.
         mcnemar_by_seed: The p-values of McNemar's test of each seed, unless the data is text. They
             describe the seeds; the verdict does not depend on them.
         mcnemar_p: The p-value that versions before 0.2 combined from those of McNemar's test.
@@ -162,6 +167,7 @@ class Comparison:
     delta_bits_per_byte: Delta | None = optional()
     delta_squared_error: Delta | None = optional()
     delta_label_errors: Delta | None = optional()
+    delta_missed_neighbours: Delta | None = optional()
     mcnemar_by_seed: tuple[float, ...] | None = optional()
     mcnemar_p: float | None = optional()
     p_value: float | None = None

@@ -67,6 +67,7 @@ class CostRow:
         bits_per_byte: Bits per byte of the test text.
         squared_error: Squared error on the test split, of a regression.
         label_errors: Wrong labels on the test split, of a model of several labels.
+        missed_neighbours: Missed neighbours on the test split, of a model of embeddings.
         threads: Timing by number of cores.
     """
 
@@ -82,6 +83,7 @@ class CostRow:
     bits_per_byte: float | None = optional()
     squared_error: float | None = optional()
     label_errors: float | None = optional()
+    missed_neighbours: float | None = optional()
     threads: Mapping[str, Timing]
 
     @property

@@ -90,6 +90,26 @@ class MultiLabelMetrics(Metrics):
     f1_macro: float | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class VectorMetrics(Metrics):
+    """Metrics of embeddings; those of classes are None.
+
+    Attributes:
+        missed_neighbours: Mean number of the teacher's 10 nearest texts that are not among the 10
+            nearest of the model.
+        rank_correlation: Spearman's correlation of the similarities of pairs of texts with the
+            teacher's.
+        cosine_to_teacher: Mean cosine of the vectors of model and teacher.
+        probe_accuracy: Share of labelled texts that a linear classifier of the vectors gets right;
+            None without labels.
+    """
+
+    missed_neighbours: float | None
+    rank_correlation: float | None
+    cosine_to_teacher: float | None
+    probe_accuracy: float | None
+
+
 AnyMetrics: TypeAlias = (
-    TextMetrics | GradedMetrics | RegressionMetrics | MultiLabelMetrics | Metrics
+    TextMetrics | GradedMetrics | RegressionMetrics | MultiLabelMetrics | VectorMetrics | Metrics
 )

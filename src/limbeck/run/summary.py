@@ -23,7 +23,9 @@ from limbeck.run.summary_checks import (
 )
 
 SCHEMA = 1
-MeasureKey = Literal["errors", "bits_per_byte", "squared_error", "label_errors"]
+MeasureKey = Literal[
+    "errors", "bits_per_byte", "squared_error", "label_errors", "missed_neighbours"
+]
 """The metric by which a study is judged."""
 
 
@@ -48,7 +50,7 @@ class DataFacts:
 
     Attributes:
         name: Name of the dataset.
-        classes: Number of classes or targets, or size of the vocabulary.
+        classes: Number of classes, targets or dimensions, or size of the vocabulary.
         train: Number of training samples (blocks, if the data is text).
         val: Number of validation samples.
         test: Number of test samples.
@@ -258,7 +260,7 @@ class Summary:
         splits: Number of training and validation splits, over which the seeds are spread; None for
             one.
         measure: Metric by which the study is judged.
-        classes: Names of the classes or targets; empty if the data is text.
+        classes: Names of the classes or targets; empty if the data is text, and for embeddings.
         teacher: The teacher's result; None without a teacher, and for a file of answers without
             answers to the test samples.
         answers: The file of answers from which students learned, if the teacher is one.

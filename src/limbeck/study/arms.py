@@ -46,7 +46,7 @@ class Arm:
         views: Views of the inputs; None for the study's.
         transfer: Samples that the student is trained on; None for the study's.
         optimizer: Optimizer of the student; None for the study's.
-        epochs: Number of training epochs; None for the study's.
+        epochs: Number of training epochs, 0 for none; None for the study's.
         control: Name of the arm to compare with, or several names; None for the control that
             differs in the objective alone.
     """

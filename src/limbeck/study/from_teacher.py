@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from limbeck.models.blocks import TEACHER
+from limbeck.models.blocks import TEACHER, TOKEN_VECTORS
 
 ARGUMENT = "teacher"
 """Name of the argument of a builder that takes the model of the teacher."""
@@ -39,7 +39,7 @@ def starts_from_teacher(builder: Callable[..., nn.Module]) -> bool:
     """Whether students of a builder start from their teacher.
 
     The builder has an argument ``teacher``. If it also has an argument ``init``, as limbeck's
-    models, that has to be ``teacher``.
+    models, that has to be ``teacher`` or ``token_vectors``.
 
     Args:
         builder: Function that builds the untrained student.
@@ -50,4 +50,4 @@ def starts_from_teacher(builder: Callable[..., nn.Module]) -> bool:
         return False
     if ARGUMENT not in parameters:
         return False
-    return "init" not in parameters or parameters["init"].default == TEACHER
+    return "init" not in parameters or parameters["init"].default in (TEACHER, TOKEN_VECTORS)

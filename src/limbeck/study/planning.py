@@ -36,7 +36,7 @@ def plan_arms(
             raise ConfigError(f"arms.{name} has no student. Set one for the arm or for the study.")
         epochs = defaults.epochs
         if arm.epochs is not None:
-            epochs = check_count(f"arms.{name}.epochs", arm.epochs)
+            epochs = check_count(f"arms.{name}.epochs", arm.epochs, minimum=0)
         plan = ArmPlan(
             name=name,
             objective=_objective_of(arm, name, task),

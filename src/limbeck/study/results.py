@@ -119,7 +119,7 @@ def summarize(
         data=_data_facts(data, scores),
         splits=scores.splits if scores.splits > 1 else None,
         measure=measure,
-        classes=tuple(data.class_names) if data.positions is None else (),
+        classes=_names_of_outputs(data),
         teacher=scores.teacher,
         answers=facts.answers,
         arms=tuple(arms),
@@ -168,7 +168,7 @@ def check_summary(name: str, plans: Sequence[ArmPlan], data: Dataset) -> None:
     summary = Summary(
         recipe=name,
         data=_data_facts(data),
-        classes=tuple(data.class_names) if data.positions is None else (),
+        classes=_names_of_outputs(data),
         teacher=None,
         arms=tuple(_empty_arm(plan, no_model, data.class_names) for plan in plans),
         comparisons=(),
@@ -238,6 +238,12 @@ def empty_summary(recipe: str, data: Dataset, seconds: Seconds) -> Summary:
         comparisons=(),
         seconds=seconds,
     )
+
+
+def _names_of_outputs(data: Dataset) -> tuple[str, ...]:
+    """Return the names of classes or targets; none for tokens and for dimensions of embeddings."""
+    has_names = data.positions is None and data.kind.outputs != "vectors"
+    return tuple(data.class_names) if has_names else ()
 
 
 def _column_facts(data: Dataset) -> tuple[ColumnFacts, ...] | None:

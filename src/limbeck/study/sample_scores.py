@@ -14,16 +14,19 @@ from limbeck.evaluation.comparison import GapSeeds, compare_samples
 from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.judges import Judge, judge_of
 from limbeck.evaluation.predictions import Predictions, StudentKey
+from limbeck.evaluation.probe import Probe
 from limbeck.run.comparison import Comparison
 from limbeck.run.summary import SeedResult, TeacherResult
 from limbeck.study.scores import ModelFacts, Students, StudyScores, teacher_key
 from limbeck.study.teacher_scores import (
     Teachers,
+    answer_split,
     describe_teachers,
     one_per_split,
     test_logits,
     val_logits,
 )
+from limbeck.teacher.signal import LiveTeacher
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,14 @@ class SampleScores(StudyScores):
 
     Attributes:
         test: Predictions of each student on the test split.
-        test_labels: Labels of the test split, ``[N, D]``.
+        parts: Contribution of each test sample to the measure of each student, ``[N]``.
+        test_labels: Labels of the test split, ``[N, D]``, or ``[N]`` for a probe.
         test_teachers: Outputs of each teacher, ``[N, D]``: one, or one per split.
         judge: Judge of the outputs.
     """
 
     test: Mapping[StudentKey, Predictions]
+    parts: Mapping[StudentKey, np.ndarray]
     test_labels: Tensor
     test_teachers: Sequence[Tensor]
     judge: Judge
@@ -59,17 +64,16 @@ class SampleScores(StudyScores):
         """Return the contribution of each sample to the difference in the measure."""
         if reference is not None:
             return self._parts(arm) - self._parts(reference)
-        teachers = [self.test[student].teacher for student in self.students_of(arm)]
-        parts = [self._part(outputs) for outputs in teachers if outputs is not None]
+        parts = []
+        for student in self.students_of(arm):
+            outputs = self.test[student].teacher
+            if outputs is not None:
+                parts.append(self.judge.parts(Predictions(outputs, self.test_labels, outputs)))
         return self._parts(arm) - np.stack(parts)
 
     def _parts(self, arm: str) -> np.ndarray:
         """Contribution of each sample to the measure of the student of each seed, ``[S, N]``."""
-        students = self.students_of(arm)
-        return np.stack([self._part(self.test[student].logits) for student in students])
-
-    def _part(self, outputs: Tensor) -> np.ndarray:
-        return self.judge.parts(outputs, self.test_labels)
+        return np.stack([self.parts[student] for student in self.students_of(arm)])
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the labels and the outputs for the test samples."""
@@ -88,13 +92,12 @@ class _ScoredSplit:
     split: Split
     teacher: Tensor | None
 
-    def predict(self, model: nn.Module) -> Predictions:
-        outputs = predict(model, (batch.x[0] for batch in EvaluationBatches(self.split)))
-        return Predictions(outputs, self.split.labels, self.teacher)
+    def predict(self, model: nn.Module, probe: Probe | None = None) -> Predictions:
+        return Predictions(_outputs(model, self.split), self.split.labels, self.teacher, probe)
 
-    def of_teacher(self) -> Predictions:
+    def of_teacher(self, probe: Probe | None = None) -> Predictions:
         assert self.teacher is not None
-        return Predictions(self.teacher, self.split.labels, self.teacher)
+        return Predictions(self.teacher, self.split.labels, self.teacher, probe)
 
 
 def score_samples(
@@ -121,7 +124,9 @@ def score_samples(
     ]
     scored_teachers = int(bool(teachers))
     advance(scored_teachers)
+    probes = _Probes(judge, splits)
     seeds: dict[StudentKey, SeedResult] = {}
+    parts: dict[StudentKey, np.ndarray] = {}
     models: dict[str, ModelFacts] = {}
     predictions: dict[StudentKey, Predictions] = {}
     for number, (student, load) in enumerate(students.items(), 1):
@@ -129,7 +134,9 @@ def score_samples(
         part = splits.split_of(seed)
         model = load()
         models[arm] = ModelFacts.from_model(model)
-        on_val, predictions[student] = val[part].predict(model), test[part].predict(model)
+        on_val = val[part].predict(model, probes.of_student(model, part))
+        predictions[student] = test[part].predict(model)
+        parts[student] = judge.parts(predictions[student])
         seeds[student] = SeedResult(
             seed=seed,
             val=judge.metrics(on_val, on_val),
@@ -140,21 +147,54 @@ def score_samples(
     return SampleScores(
         seeds=seeds,
         models=models,
-        teacher=_teacher_result(teachers, judge, val, test) if teacher_outputs else None,
+        teacher=_teacher_result(teachers, probes, val, test) if teacher_outputs else None,
         splits=splits.count,
         test=predictions,
+        parts=parts,
         test_labels=test_split.labels,
         test_teachers=teacher_outputs,
         judge=judge,
     )
 
 
+class _Probes:
+    """Probes of models, fitted on training samples with labels, if the judge has any.
+
+    Args:
+        judge: Judge of the outputs.
+        splits: Dataset, and its training and validation splits.
+    """
+
+    def __init__(self, judge: Judge, splits: ResampledSplits):
+        self.judge, self.splits = judge, splits
+
+    def of_student(self, model: nn.Module, part: int) -> Probe | None:
+        """Fit the probe of a student that was trained on a split."""
+        train = self.judge.probed(self.splits.train(part))
+        return None if train is None else Probe.fit(_outputs(model, train), train.labels)
+
+    def of_teacher(self, teachers: Teachers, part: int) -> Probe | None:
+        """Fit the probe of the teacher of a split; a file of answers has none."""
+        teacher = teachers[part]
+        train = self.judge.probed(self.splits.train(part))
+        if train is None or not isinstance(teacher, LiveTeacher):
+            return None
+        return Probe.fit(answer_split(teacher, train), train.labels)
+
+
+def _outputs(model: nn.Module, split: Split) -> Tensor:
+    return predict(model, (batch.x[0] for batch in EvaluationBatches(split)))
+
+
 def _teacher_result(
-    teachers: Teachers, judge: Judge, val: Sequence[_ScoredSplit], test: Sequence[_ScoredSplit]
+    teachers: Teachers,
+    probes: _Probes,
+    val: Sequence[_ScoredSplit],
+    test: Sequence[_ScoredSplit],
 ) -> TeacherResult:
     """Return the result of one teacher for all splits, or of one for each."""
-    count = len(dict.fromkeys(teachers))
-    on_val = [part.of_teacher() for part in val]
+    count, judge = len(dict.fromkeys(teachers)), probes.judge
+    on_val = [part.of_teacher(probes.of_teacher(teachers, i)) for i, part in enumerate(val)]
     on_test = [part.of_teacher() for part in test[:count]]
     pairs = zip(on_test, on_val, strict=False)
     return describe_teachers(

@@ -35,6 +35,7 @@ from limbeck.study.checks import (
 )
 from limbeck.study.cluster.choice import make_engine
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
+from limbeck.study.embeddings import with_dimensions
 from limbeck.study.examination import examine_study, examine_teacher
 from limbeck.study.options import RunOptions, Schedule
 from limbeck.study.output_files import (
@@ -101,7 +102,7 @@ class Study:
                 f"data is of type {type(data).__name__}; expected a limbeck.data.Dataset, such as "
                 "Dataset.from_arrays(x, y, x_test, y_test)."
             )
-        self.data = data
+        self.data = data = with_dimensions(data, teacher)
         self.seeds = seed_list(seeds)
         self.schedule = schedule or Schedule()
         self.options = options or RunOptions()
@@ -341,7 +342,7 @@ class Study:
         if not arms:
             return []
         if self.options.trainer.get("max_epochs") is not None:
-            arms = {name: replace(arm, epochs=self.epochs) for name, arm in arms.items()}
+            arms = {n: replace(arm, epochs=arm.epochs and self.epochs) for n, arm in arms.items()}
         return limit_views(plan_arms(arms, defaults, self.data.kind), self.store)
 
     def _available_pool(self, plan: ArmPlan) -> Split | None:

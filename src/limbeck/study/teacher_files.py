@@ -12,9 +12,11 @@ from limbeck.data.text.library_tokenizer import load_tokenizer
 from limbeck.models import HuggingFace, LoadedModel
 from limbeck.models.files.weights import DESCRIPTION
 from limbeck.models.huggingface.classifier import load_text_classifier
+from limbeck.models.huggingface.pooling import is_sentence_encoder
+from limbeck.models.huggingface.sentence_encoder import load_sentence_encoder
 from limbeck.study.arms import Teacher
 from limbeck.study.teacher_form import adapt, check_loaded, load_file
-from limbeck.study.texts import texts_of
+from limbeck.study.texts import frame_of, texts_of
 from limbeck.teacher.files import find_members, load_member, load_other
 from limbeck.teacher.remedies import SettingRemedies
 
@@ -62,6 +64,21 @@ def load_teachers(teacher: Teacher, data: Dataset) -> list[LoadedModel]:
     if not loaded:
         raise TeacherError("teacher.from names no model.")
     return loaded
+
+
+def load_first(teacher: Teacher, data: Dataset) -> LoadedModel:
+    """Load the first model of a teacher with a source, without a check that it fits the dataset.
+
+    Args:
+        teacher: Teacher with a source.
+        data: Dataset of the study.
+    """
+    path = (teacher.source or ())[0]
+    if isinstance(path, Teacher):
+        return load_first(path, data)
+    if _is_transformers(Path(path), data):
+        return _load_transformers(path, data)
+    return _load_files(Path(path), teacher, data)[0]
 
 
 def _load_files(path: Path, teacher: Teacher, data: Dataset) -> list[LoadedModel]:
@@ -113,7 +130,8 @@ def _is_transformers(path: Path, data: Dataset) -> bool:
     if data.tokenizer is None or path.is_file():
         return False
     if path.is_dir():
-        return (path / "config.json").is_file() and not (path / DESCRIPTION).is_file()
+        has_config = (path / "config.json").is_file() or is_sentence_encoder(path)
+        return has_config and not (path / DESCRIPTION).is_file()
     parts = path.parts
     if path.is_absolute() or len(parts) > 2 or path.suffix in FILE_SUFFIXES:
         return False
@@ -121,10 +139,12 @@ def _is_transformers(path: Path, data: Dataset) -> bool:
 
 
 def _load_transformers(path: str | Path, data: Dataset) -> LoadedModel:
-    """Load a language model, or a classifier for texts of one class each."""
+    """Load a language model, a sentence encoder, or a classifier for texts of one class each."""
     if data.positions is not None:
         return LoadedModel(HuggingFace(data.shape, data.classes, path=path).eval(), {})
     texts = texts_of(data)
     assert texts is not None
+    if data.kind.outputs == "vectors":
+        return LoadedModel(load_sentence_encoder(path, texts, frame_of(data)), {})
     model, class_names = load_text_classifier(path, texts)
     return LoadedModel(model, {"class_names": class_names} if class_names else {})

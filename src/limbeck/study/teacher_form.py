@@ -107,7 +107,7 @@ def check_loaded(loaded: LoadedModel, data: Dataset, where: str, remedies: Remed
         loaded,
         data.blank(1),
         data.answer_shape,
-        class_names=data.class_names,
+        class_names=data.output_names,
         where=where,
         more_outputs=more_outputs if data.positions is None and data.kind.has_classes else None,
         task=data.kind,

@@ -13,6 +13,9 @@ from limbeck.models.huggingface.classifier import with_mask
 from limbeck.models.huggingface.texts import Texts
 from limbeck.teacher.estimator import EstimatorTeacher, RegressionTeacher, rows_of
 
+PROBE, FRAME_LENGTH = "a", 64
+"""A short text, and more tokens than it has with those that a tokenizer adds."""
+
 
 @dataclass(frozen=True)
 class TextsOfTokens:
@@ -52,6 +55,22 @@ def text_arguments(data: Dataset) -> dict[str, Any]:
         return {}
     names = ("vocabulary", "padding", "separator")
     return {name: getattr(texts, name) for name in names}
+
+
+def frame_of(data: Dataset) -> tuple[list[int], list[int]]:
+    """Return the token ids that the tokenizer of texts adds before and after a text.
+
+    Args:
+        data: Dataset of the study.
+    """
+    assert data.tokenizer is not None
+    inner = data.tokenizer.encode(PROBE).tolist()
+    rows, _ = data.tokenizer.encode_texts([(PROBE,)], FRAME_LENGTH)
+    ids = [number for number in rows[0].tolist() if number != data.tokenizer.padding]
+    for first in range(len(ids) - len(inner) + 1):
+        if ids[first : first + len(inner)] == inner:
+            return ids[:first], ids[first + len(inner) :]
+    return [], []
 
 
 def features_of(data: Dataset) -> Callable[[Tensor], Any]:

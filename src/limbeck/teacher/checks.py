@@ -52,7 +52,9 @@ def check_teacher(
         TeacherError: If the teacher does not fit.
     """
     check_weights(loaded.model, where)
-    kind = task.outputs if len(answer_shape) == 1 else "tokens"
+    kind: str = "tokens" if len(answer_shape) > 1 else task.outputs
+    if kind == "vectors":
+        kind = "dimensions"
     inputs = match_floats(blank, loaded.model)
     outputs = probe(loaded.model, inputs, answer_shape, where=where)
     is_binary = outputs == 1 and len(class_names) == 2 and kind == "classes"
@@ -70,7 +72,7 @@ def check_teacher(
             f"{len(class_names)}. {advice}"
         )
     names = loaded.description.get("class_names")
-    if names is not None and not same_classes(names, class_names):
+    if names and not same_classes(names, class_names):
         raise TeacherError(f"{where}: {_difference(names, class_names, kind)}")
 
 

@@ -21,6 +21,7 @@ from limbeck.teacher.normalization import NormalizationTest, better_normalizatio
 from limbeck.teacher.remedies import Remedies
 from limbeck.teacher.signal import VALUES, LiveTeacher
 from limbeck.teacher.value_examination import judge_labels, judge_values
+from limbeck.teacher.vector_examination import judge_vectors
 
 MIN_SAMPLES, MAX_SAMPLES = 200, 2000
 """Number of validation samples that an examination uses, if there are as many."""
@@ -209,6 +210,8 @@ class _Examination:
 
     def judge(self, logits: np.ndarray, model: nn.Module | None = None) -> list[Finding]:
         """Return the findings about answers, and about the inputs of the model that gave them."""
+        if self.data.kind.outputs == "vectors":
+            return [judge_vectors(logits, self.name)]
         if not self.data.kind.has_classes:
             judge = judge_values if self.data.kind.outputs == "values" else judge_labels
             return [judge(logits, self.sample.labels, self.data, self.name)]

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from limbeck._base.errors import ConfigError
 from limbeck._base.signals import check_interrupt
 from limbeck.data.batches import TrainBatches
+from limbeck.data.dropped_tokens import WithDroppedTokens
 from limbeck.data.study_data import JoinedBatches
 from limbeck.training.options import TrainerOptions
 
@@ -105,6 +106,6 @@ def batches_from(loader: Iterable[Any], first: int) -> Iterable[Any]:
     """
     if first == 0:
         return loader
-    if isinstance(loader, (TrainBatches, JoinedBatches)):
+    if isinstance(loader, (TrainBatches, JoinedBatches, WithDroppedTokens)):
         return loader.batches_from(first)
     return itertools.islice(loader, first, None)

@@ -15,7 +15,7 @@ from limbeck.data.inputs import ModelInputs, map_inputs
 from limbeck.data.labels import are_tokens, check_outputs, predictions_per_sample
 from limbeck.evaluation.metrics import top_class
 from limbeck.losses import UNLABELLED, Objective, StackedObjective, Terms, is_labelled
-from limbeck.losses.sparse import SparseTargets
+from limbeck.losses.sparse import SparseTargets, map_answers
 from limbeck.teacher.adapt import TeacherModels, as_signal
 from limbeck.teacher.answers import AnswerCheck
 from limbeck.teacher.checks import check_separate
@@ -33,6 +33,7 @@ from limbeck.training.means import (
 )
 from limbeck.training.optimizer import Optimizer, OptimizerLike
 from limbeck.training.single_samples import SingleSampleCheck
+from limbeck.training.vector_terms import vector_terms
 
 Targets = Tensor | SparseTargets
 """A teacher's answer: logits, or a part of its distribution."""
@@ -81,12 +82,11 @@ class DistillationTask(nn.Module):
         self._check()
         model = self.cohort if self.cohort.student is None else self.cohort.student
         teachers = self.signal.models if isinstance(self.signal, LiveTeacher) else [None]
-        learns_labels = any(o.hard_weight for o in self.objective.objectives)
         self.reader = BatchReader(
             names,
             model,
             teachers[0],
-            needs_labels=learns_labels,
+            needs_labels=self.objective.learns_from_labels,
             has_classes=self.objective.outputs == "classes",
         )
         self.answer_check = AnswerCheck(self.objective.finite_loss)
@@ -233,6 +233,8 @@ class DistillationTask(nn.Module):
         """Sum of the students' losses."""
         batch = self.reader.read(batch)
         counts = batch.counts or count_predictions(batch.y)
+        if self.objective.outputs == "vectors":
+            counts = counts[1], counts[1]  # no text needs a label
         terms = self._terms_of(batch, counts)
         values = torch.stack([term.detach() for term in terms])
         self._train.add(values, weights_of_terms(values, counts))
@@ -255,13 +257,15 @@ class DistillationTask(nn.Module):
                 self.cohort.student, self.objective, batch, signal, counts, self._check_answers
             )
         inputs = student_inputs(batch)
-        return self._compute(inputs, self._targets(batch), batch.y, batch.mixed, counts)
+        targets = self._targets(batch)
+        return self._compute(inputs, targets, batch.y, batch.mixed, counts, batch.other)
 
     def _guided_terms(self, feature_term: FeatureTerm, batch: Batch, counts: Counts) -> GuidedTerms:
         """Compute the terms of a student with features, without compilation."""
         with feature_term.record_outputs():
             targets = self._targets(batch)
-            terms = self._terms(student_inputs(batch), targets, batch.y, batch.mixed, counts)
+            inputs = student_inputs(batch)
+            terms = self._terms(inputs, targets, batch.y, batch.mixed, counts, batch.other)
         predictions = predictions_per_sample(batch.y)
         feature = (feature_term(own_inputs(batch)).sum() * predictions / counts[1]).view(1, 1)
         return GuidedTerms(terms.loss + feature, terms.hard, terms.soft, feature)
@@ -273,7 +277,10 @@ class DistillationTask(nn.Module):
         y: Tensor,
         mixed: Mixed | None,
         counts: Counts,
+        other: Tensor | None = None,
     ) -> Terms:
+        if self.objective.outputs == "vectors":
+            return vector_terms(self.cohort, self.objective, x, targets, y, counts, other=other)
         logits = self.cohort(x)
         check_outputs(logits, y)
         if not are_tokens(y):
@@ -281,7 +288,7 @@ class DistillationTask(nn.Module):
         logits, y = logits.flatten(-3, -2), y.flatten(1)
         ignored = None if isinstance(counts[0], float) else y == UNLABELLED
         if targets is not None:
-            targets = _map(targets, lambda part: part.flatten(1, 2))
+            targets = map_answers(targets, lambda part: part.flatten(1, 2))
         return self.objective(logits, targets, y, ignored=ignored, counts=counts)
 
     def _targets(self, batch: Batch) -> Targets | None:
@@ -292,7 +299,7 @@ class DistillationTask(nn.Module):
             answers = self.signal(batch.x, batch.sample, batch.view)
         else:
             answers = self.signal(teacher_inputs(batch), None, None)
-            answers = _map(answers, lambda part: part.unflatten(0, batch.x.shape[:2]))
+            answers = map_answers(answers, lambda part: part.unflatten(0, batch.x.shape[:2]))
         self._check_answers(answers, batch)
         return answers
 
@@ -307,6 +314,8 @@ class DistillationTask(nn.Module):
 
     def validate(self, batch: Any, loader: int = 0) -> None:
         """Add loss and, for classes, accuracy of every student on a batch of a loader."""
+        if self.objective.outputs == "vectors":  # they are compared with a teacher's, not labels
+            return
         batch = self.reader.read(batch)
         copies = map_inputs(student_inputs(batch), Tensor.clone)  # a model may change its inputs
         logits, y = self.cohort(copies), batch.y
@@ -389,8 +398,3 @@ class DistillationTask(nn.Module):
             f"Training diverged: the loss of {name} was {loss} in epoch {epoch + 1}. "
             "Lower optimizer.lr, or clip with trainer.gradient_clip_val=1."
         )
-
-
-def _map(targets: Targets, function: Callable[[Tensor], Tensor]) -> Targets:
-    """Apply a function to each tensor of a teacher's answers."""
-    return function(targets) if isinstance(targets, Tensor) else targets.map(function)

@@ -247,7 +247,7 @@ class _Builder:
         settings = self.settings
         epochs = arm.get("epochs")
         if epochs is not None:
-            epochs = self._limit_epochs(check_count(f"arms.{name}.epochs", epochs))
+            epochs = self._limit_epochs(check_count(f"arms.{name}.epochs", epochs, 0))
         where = f"arms.{name}"
         objective = merge_objective(settings["objective"], arm.get("objective"))
         optimizer = merge_differences(settings["optimizer"], arm.get("optimizer"))

@@ -24,6 +24,7 @@ DATA_RECIPES = {
     "text_folder": "text",
     "text_csv": "text_class",
     "text_folders": "text_class",
+    "sentences": "embeddings",
 }
 """Recipe of each choice of ``data`` that ``plain`` does not fit."""
 PATHS = (

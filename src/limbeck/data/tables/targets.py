@@ -60,6 +60,8 @@ def check_sample_task(task: object, *, ordinal: bool = False) -> str:
     name = check_task(task, ordinal=ordinal)
     if name == "next_token":
         raise ConfigError("data.task=next_token is for text. Choose another one.")
+    if name == "embedding":
+        raise ConfigError("data.task=embedding is for texts: read them with data=sentences.")
     return name
 
 

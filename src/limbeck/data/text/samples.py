@@ -115,7 +115,8 @@ def build_text_dataset(samples: TextSamples, options: TextSampleOptions) -> Data
     """
     _check_samples(samples)
     digests = [_digest_of(text) for text in samples.texts]
-    _warn_of_labels(samples, digests)
+    if samples.targets.kind.outputs != "vectors":
+        _warn_of_labels(samples, digests)
     keys = samples.groups or digests
     positions = [split_position(key, options.split_seed) for key in keys]
     parts = cut_parts(samples.parts, positions, options, samples.where, "texts")

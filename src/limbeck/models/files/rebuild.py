@@ -103,7 +103,7 @@ def rebuild(description: dict[str, Any], file: Path, weights: dict[str, Tensor])
         raise UntrustedFileError(
             f"{file}: builder {name!r} is unknown, expected one of {', '.join(BUILDERS)}."
         )
-    if builder.name.startswith("huggingface"):
+    if builder.path.startswith("limbeck.models.huggingface."):
         require_transformers()
     try:
         return _build(builder, description, weights)

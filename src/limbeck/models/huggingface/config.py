@@ -8,7 +8,7 @@ from typing import Any
 from limbeck._base.checks import did_you_mean
 from limbeck._base.errors import ConfigError, LimbeckError
 from limbeck.models.huggingface.hub import one_line, quiet
-from limbeck.models.huggingface.pretrained import CAUSAL_LM, TEXT_CLASSIFICATION
+from limbeck.models.huggingface.pretrained import CAUSAL_LM, ENCODER, TEXT_CLASSIFICATION
 
 _NOT_ARCHITECTURE = frozenset(
     {
@@ -54,6 +54,7 @@ class Task:
 
 TASKS = {
     CAUSAL_LM: Task("causal language model", "gpt2 or llama", "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"),
+    ENCODER: Task("encoder", "bert or mpnet", "MODEL_FOR_MASKED_LM_MAPPING_NAMES"),
     TEXT_CLASSIFICATION: Task(
         "classifier of texts",
         "bert or distilbert",

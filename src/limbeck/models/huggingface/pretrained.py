@@ -20,6 +20,7 @@ from limbeck.models.huggingface.hub import (
 )
 
 CAUSAL_LM = "AutoModelForCausalLM"
+ENCODER = "AutoModel"
 IMAGE_CLASSIFICATION = "AutoModelForImageClassification"
 TEXT_CLASSIFICATION = "AutoModelForSequenceClassification"
 """Classes of transformers that build a network for a task."""
@@ -95,7 +96,7 @@ def pretrained(
         raise UntrustedFileError(
             f"{folder}: its weights are damaged or cannot be read ({one_line(error)})."
         ) from None
-    is_in_head = head_of(net)
+    is_in_head = _is_pooler if kind == ENCODER else head_of(net)
     if (
         kind == TEXT_CLASSIFICATION
         and not new_head
@@ -105,7 +106,8 @@ def pretrained(
             f"{folder} holds an encoder with no classification head. Train it on the data: "
             f"teacher=huggingface_classifier teacher.model.path={folder}."
         )
-    problems = list(mismatches(report, is_new=is_in_head if new_head else _nothing))
+    has_unused_head = new_head or kind == ENCODER
+    problems = list(mismatches(report, is_new=is_in_head if has_unused_head else _nothing))
     if problems:
         raise ConfigError(f"{folder}: the weights do not fit {CONFIG}: {'; '.join(problems[:3])}.")
     return net
@@ -134,8 +136,8 @@ def _check_sizes(
         check_depth(config.to_dict(), sizes)
         with torch.device("meta"):
             model = create(config, str(folder / CONFIG), kind)
-        if new_head:
-            is_in_head = head_of(model)
+        if new_head or kind == ENCODER:
+            is_in_head = _is_pooler if kind == ENCODER else head_of(model)
             head = [w.numel() for name, w in model.named_parameters() if is_in_head(name)]
             sizes = replace(sizes, values=sizes.values + sum(head))
         check_memory(model, sizes)
@@ -155,6 +157,11 @@ def head_of(net: Any) -> Callable[[str], bool]:
         return not name.startswith(base) or name.startswith(f"{base}pooler.")
 
     return is_in_head
+
+
+def _is_pooler(name: str) -> bool:
+    """Whether a weight belongs to the layer after an encoder, which pooling does not use."""
+    return name.startswith("pooler.")
 
 
 def _nothing(name: str) -> bool:

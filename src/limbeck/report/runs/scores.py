@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck._base.reading import DAMAGED_ARRAYS, open_arrays
 from limbeck.evaluation.pairing import ArmScores
 from limbeck.evaluation.statistics import MAX_SEGMENTS
+from limbeck.evaluation.vectors import missed_neighbours, nearest_texts
 from limbeck.report.figures.predictions import predict
 from limbeck.report.runs.read import FinishedRun
 from limbeck.run.saved_files import check_results
@@ -61,6 +63,9 @@ def _scores(
         labels = _array(arrays, "labels", 1, np.integer)
     elif measure in ("squared_error", "label_errors"):
         labels = _array(arrays, "labels", 2, np.floating)
+    elif measure == "missed_neighbours":  # the teacher's neighbours take the place of labels
+        vectors = _array(arrays, "teacher", 2, np.floating)
+        labels = nearest_texts(torch.from_numpy(vectors)).numpy()
     if labels is not None and len(labels) != data.test:
         raise ValueError(f"it has {len(labels)} labels, but the summary {data.test}")
     scores = []
@@ -88,6 +93,9 @@ def _values(
         raise ValueError(f"{name!r} has {len(outputs)} rows, expected {len(labels)}")
     if labels.ndim == 1:
         return (predict(outputs).top != labels).astype(int)
+    if data.task == "embedding":
+        nearest = nearest_texts(torch.from_numpy(outputs))
+        return missed_neighbours(nearest, torch.from_numpy(labels)).numpy() / len(labels)
     if "scale" in arrays:
         return _squared_errors(outputs, labels, _array(arrays, "scale", 1, np.floating))
     if outputs.shape != labels.shape:

@@ -1,0 +1,25 @@
+"""Views of texts in which tokens are dropped."""
+
+import torch
+from support.text_models import LENGTH, PADDING, random_texts
+
+from limbeck.data.dropped_tokens import drop_tokens
+
+TEXTS = random_texts([LENGTH] * 2000)
+NUMBERS = torch.arange(2000)
+
+
+def test_half_of_the_tokens_become_padding_and_the_first_stays():
+    view = drop_tokens(TEXTS, NUMBERS, PADDING)
+    assert torch.equal(view[:, 0], TEXTS[:, 0])
+    is_token = view[:, 1:] != PADDING
+    assert 0.48 < float(is_token.float().mean()) < 0.52
+    assert torch.equal(view[:, 1:][is_token], TEXTS[:, 1:][is_token])
+
+
+def test_a_view_is_a_function_of_its_number_alone():
+    view = drop_tokens(TEXTS, NUMBERS, PADDING)
+    order = torch.randperm(2000, generator=torch.manual_seed(0))
+    assert torch.equal(drop_tokens(TEXTS[order], NUMBERS[order], PADDING), view[order])
+    assert torch.equal(drop_tokens(TEXTS[:, :7], NUMBERS, PADDING), view[:, :7])
+    assert not torch.equal(drop_tokens(TEXTS, NUMBERS + 1, PADDING), view)
