@@ -22,6 +22,7 @@ from support.huggingface_models import new_model
 from support.idx_files import write_mnist
 from support.onnx_files import content
 from support.reviews import make_reviews, write_csv
+from support.sentence_encoders import write_encoder, write_texts
 from support.tables import COLUMNS, table_rows
 
 WORDS = "the teacher shows what the student learns and the control does without it "
@@ -256,12 +257,20 @@ MNIST_PAGES = (
     "how-to/teacher.md",
     "how-to/transfer-sets.md",
 )
+
+
+def _sentence_encoder(folder: Path) -> None:
+    write_encoder(folder / "encoder")
+    write_texts(folder / "texts.csv")
+
+
 FILES = (
     (MNIST_PAGES, _mnist),
     (("how-to/library-models.md", "how-to/settings.md"), _cifar),
     (("README.md", "how-to/own-images.md", "how-to/teacher.md"), _photos),
     (("README.md", "how-to/own-texts.md", "how-to/regression.md", "how-to/teacher.md"), _reviews),
     (("how-to/own-texts.md", "how-to/teacher.md"), _bert),
+    (("how-to/embeddings.md",), _sentence_encoder),
     (("how-to/transfer-sets.md",), _letters),
     (("how-to/csv.md",), _scans),
     (("how-to/csv.md",), _tables_of_images),

@@ -141,6 +141,12 @@ def check_has_one_answer(data: Dataset, verb: str) -> None:
     Raises:
         ConfigError: If the dataset is text to continue.
     """
+    if data.kind.outputs == "vectors":
+        raise ConfigError(
+            f"'limbeck {verb}' needs classifiers, but {data.name} is for embeddings. The students "
+            "of this run are stored under students/ as model.safetensors; "
+            "limbeck.models.load_model loads one."
+        )
     if data.positions is not None:
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is text. The students of this "
