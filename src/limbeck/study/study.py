@@ -69,8 +69,7 @@ class Study:
         arms: Arms by name; each is trained once per seed.
         student: Function that builds the untrained student, for arms without one of their own.
         teacher: Teacher to train or load; a trained model of any kind, as for
-            :func:`limbeck.distill`, or several of them; a file of answers
-            (:class:`limbeck.Answers`); or None for controls alone.
+            :func:`limbeck.distill`, or several; :class:`limbeck.Answers`; or None without one.
         views: Views of the inputs, for arms without views of their own.
         transfer: Samples to train students on, for arms without a transfer set of their own.
         seeds: Number of seeds (5 means 0 to 4), or a list of seeds.
