@@ -78,8 +78,7 @@ class Dataset:
         has_own_val: Whether files or a column of the user name the validation samples.
         id_column: Column of the names of the samples in the user's table; None without one.
         columns: Columns of a table; None for other inputs.
-        dimensions: Number of dimensions of embeddings, which a study takes from its teacher; None
-            before, and for other tasks.
+        dimensions: Number of dimensions of embeddings, which a study takes from its teacher.
 
     Raises:
         ConfigError: If ``val`` leaves no training or no validation sample.
