@@ -107,7 +107,7 @@ class Engine:
         self._loggers: list[Any] = []
 
     def fit(self, job: TrainingJob) -> None:
-        """Fit a teacher or a cohort, from its checkpoint if there is one.
+        """Fit a teacher or a cohort, from its checkpoint if there is one; 0 epochs change nothing.
 
         Args:
             job: The training.
@@ -116,6 +116,8 @@ class Engine:
             DivergedError: If the loss of every student is no longer finite.
             ResourceError: If there is not enough memory.
         """
+        if job.epochs == 0:
+            return
         options = TrainerOptions.of({**self.options, "max_epochs": job.epochs})
         loggers = [CSVLogger(self.run.logs, job.stage), *self._loggers]
         with self.progress.stage(job.label, job.epochs) as advance:
