@@ -111,9 +111,10 @@ def training_curves(summary: Summary, rows: Sequence[Mapping[str, Any]]) -> Repo
         handles = _handles(styles, panels.values())
         legend(figure, list(handles.values()), list(handles))
         title = drawings[metric].title.partition(",")[0]
-        label = f"{title} and training loss per epoch, one line per arm"
+        losses = f"{title} and training loss" if metric in panels else "Training loss"
+        label = f"{losses} per epoch, one line per arm"
         svg = to_svg(figure, "curves", label)
-    caption = _caption(summary, drawings[metric].plural, has_level)
+    caption = _caption(summary, drawings[metric].plural if metric in panels else "", has_level)
     return ReportFigure("Training curves", svg, caption)
 
 
@@ -123,10 +124,11 @@ def _caption(summary: Summary, plural: str, has_level: bool) -> str:
         sentences = ["Lines are means over seeds.", "Bands span the lowest to the highest seed."]
     if has_level:
         sentences.append("The dashed line is the teacher.")
-    sentences.append(
-        f"{plural.capitalize()} are comparable between arms; training losses of different "
-        "objectives are not."
-    )
+    comparable = "Training"
+    if plural:
+        comparable = f"{plural.capitalize()} are comparable between arms; training"
+    others = "not." if plural else "not comparable."
+    sentences.append(f"{comparable} losses of different objectives are {others}")
     return " ".join(sentences)
 
 

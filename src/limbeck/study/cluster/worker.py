@@ -153,16 +153,20 @@ class RemoteTraining:
         logger = CSVLogger(self.run.logs, self.job.stage)
         self._version, self._log = logger.version, logger.file
         try:
-            fit(
-                self.job.task,
-                self.job.data,
-                options=TrainerOptions.of({**options, "max_epochs": self.job.epochs}),
-                loggers=[logger, MetricsRelay(self._metrics)],
-                checkpoints=self.checkpoints,
-                advance=self._advance,
-            )
+            if self.job.epochs:
+                self._fit(TrainerOptions.of({**options, "max_epochs": self.job.epochs}), logger)
         finally:
             self._report(float(self.job.epochs), "", self._new_checkpoint())
+
+    def _fit(self, options: TrainerOptions, logger: CSVLogger) -> None:
+        fit(
+            self.job.task,
+            self.job.data,
+            options=options,
+            loggers=[logger, MetricsRelay(self._metrics)],
+            checkpoints=self.checkpoints,
+            advance=self._advance,
+        )
 
     def _advance(self, done: float, note: str = "") -> None:
         checkpoint = self._new_checkpoint()
