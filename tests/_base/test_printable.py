@@ -79,7 +79,7 @@ OUTPUTS = {
     "_base/runtime/predictions.py",
     "cli/terminal.py",
     "cli/run.py",  # prints YAML for files and pipes as it is
-    "deploy/demo_server.py",
+    "deploy/demo/server.py",
     "deploy/latency.py",  # a protocol between two processes
     "deploy/sample.py",
     "report/runs/terminal.py",

@@ -35,7 +35,7 @@ OWN_FILES = {
     "data/text/cache.py",
     "deploy/bundle.py",
     "deploy/cost.py",
-    "deploy/demo_server.py",
+    "deploy/demo/server.py",
     "deploy/destination.py",
     "deploy/latency.py",
     "deploy/run_cost.py",

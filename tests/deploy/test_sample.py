@@ -217,7 +217,7 @@ def test_a_changed_text_is_refused(text_run, tmp_path):
 
 
 def test_runs_on_images_are_refused(text_run):
-    with pytest.raises(ConfigError, match="needs a run on text, but shapes is not text"):
+    with pytest.raises(ConfigError, match="but shapes is for classification"):
         sample(text_run[1], dataset(), "ab", progress=False)
 
 

@@ -17,6 +17,7 @@ from limbeck import Arm, Objective, Teacher
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data import Dataset, Shift, Split, TransferSet, UniformNoise
 from limbeck.data.resampling import ResampledSplits
+from limbeck.deploy.models_of_run import load_models
 from limbeck.losses.features import Feature
 from limbeck.models import MLP
 from limbeck.study.estimators import build_estimator, fit_estimators
@@ -75,6 +76,9 @@ def test_it_is_fitted_on_the_training_split_and_scored(data, tmp_path):
     torch.testing.assert_close(logits, expected_logits(data.train, test.inputs))
     files = manifest(tmp_path / "run")["files"]
     assert {"teacher/model.safetensors", "teacher/model.json"} <= files.keys()
+    models, note = load_models(tmp_path / "run")
+    assert [model.role for model in models] == ["control", "student"]
+    assert "holds the answers to its samples alone" in note
 
 
 def test_each_split_has_its_own(data):

@@ -21,7 +21,7 @@ from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data import Dataset, TransferSet
 from limbeck.data import digits as all_digits
 from limbeck.data.dataset import as_float
-from limbeck.deploy.models_of_run import models_of_run
+from limbeck.deploy.models_of_run import load_models, models_of_run
 from limbeck.models import MLP, Normalized
 from limbeck.models.normalized import resize
 from limbeck.teacher.files import find_members, load_member
@@ -100,8 +100,9 @@ def test_an_estimator_teaches(digits, features, estimator, tmp_path, capsys):
     errors = int((estimator.predict(x) != test.labels.numpy()).sum())
     assert summary.teacher.test.errors == errors
     assert summary.teacher.params == 0
-    student, *_ = models_of_run(tmp_path / "run")
-    assert student.role == "control"  # of an object of Python there is no copy
+    models, note = load_models(tmp_path / "run")
+    assert [model.role for model in models] == ["control", "student"]
+    assert "an object of a Python program, of which the run folder holds no copy" in note
     with pytest.raises(TeacherError, match="an object of a Python program"):
         study_of(digits, tmp_path / "next", Teacher(source=[tmp_path / "run"])).check()
 

@@ -18,7 +18,7 @@ SETTINGS = {
 
 def add_parser(verbs: Any) -> None:
     """Add the parser of ``limbeck demo``."""
-    text = "serve a local page on which teacher, control and student classify your drawings"
+    text = "serve a local page on which teacher, control and student answer your inputs"
     parser = add_verb(verbs, "demo", text, run, run="folder of a finished run")
     add_settings(parser, SETTINGS)
     add_trust(parser)
@@ -28,13 +28,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve the page until interrupted."""
     from limbeck.cli.config.reopen import open_finished_run
     from limbeck.deploy.demo import Demo
-    from limbeck.deploy.models_of_run import models_of_run
+    from limbeck.deploy.demo.page import form_of
+    from limbeck.deploy.models_of_run import load_models
 
     settings = read_settings(arguments.settings, SETTINGS)
     port = settings.pop("port", 0)
     with open_finished_run(arguments.run, trust_of(arguments)) as study:
-        models = models_of_run(study.folder, build=study.build, combine=study.combine, **settings)
-        demo = Demo(models, study.data, port=port)
+        form_of(study.data)  # refuses data without a form before models are loaded
+        models, note = load_models(
+            study.folder, build=study.build, combine=study.combine, **settings
+        )
+        demo = Demo(models, study.data, port=port, note=note)
+    if note:
+        say(note)
     say(f"Open {demo.url} in a browser on this machine. Press Ctrl-C to stop.")
     try:
         demo.serve()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from limbeck.data import Dataset
 from limbeck.data.class_names import class_order_hint
 from limbeck.data.resampling import ResampledSplits
 from limbeck.deploy.choice import choose_student
+from limbeck.losses.tasks import TASKS
 from limbeck.models import load_model
 from limbeck.models.files.weights import WEIGHTS
 from limbeck.report.arm_styles import styles_of
@@ -21,13 +22,13 @@ from limbeck.report.formats import nats
 from limbeck.report.palette import name_of
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
-from limbeck.run.metrics import AnyMetrics, RegressionMetrics, TextMetrics
+from limbeck.run.metrics import AnyMetrics, MultiLabelMetrics, RegressionMetrics, TextMetrics
 from limbeck.run.saved_files import check_model_folders, check_results
 from limbeck.run.summary import Summary, read_summary
 from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.files import NoCopyError, load_member
 from limbeck.teacher.lookup import LookupTeacher
-from limbeck.teacher.signal import LiveTeacher
+from limbeck.teacher.signal import LiveTeacher, combine_for
 
 Build = Callable[[str], nn.Module]
 """Function from the name of an arm to its untrained student."""
@@ -69,7 +70,18 @@ class RunModel:
     colour: str = "teacher"
 
 
-@reads_run
+class ModelsOfRun(NamedTuple):
+    """Models of a run, and why there may be no teacher among them.
+
+    Attributes:
+        models: Teacher, control and student.
+        note: Sentence that says why the teacher is missing, or empty.
+    """
+
+    models: list[RunModel]
+    note: str = ""
+
+
 def models_of_run(
     run: str | Path,
     *,
@@ -91,25 +103,64 @@ def models_of_run(
     Raises:
         ConfigError: If the run has no such student, or another process works in its folder.
     """
+    return load_models(run, arm=arm, seed=seed, combine=combine, build=build).models
+
+
+@reads_run
+def load_models(
+    run: str | Path,
+    *,
+    arm: str | None = None,
+    seed: int | None = None,
+    combine: str = "probabilities",
+    build: Build | None = None,
+) -> ModelsOfRun:
+    """Load the models of a run as :func:`models_of_run` does, and say why there is no teacher."""
     folder = RunFolder(run)
     check_results(folder, folder.summary)
     summary = read_summary(folder)
     arm, seed = choose_student(summary, arm, seed)
     models = []
-    teacher = summary.teacher
-    members: list[nn.Module] = []
-    if teacher is not None and summary.answers is None:
-        members = load_teacher(folder, _split_with_teacher(summary, arm, seed))
-    if teacher is not None and members and not any(map(_is_lookup, members)):
-        description = _describe(teacher.name, teacher.params, teacher.test)
-        logits = LiveTeacher(members, combine=combine).answer
-        models.append(RunModel("teacher", "teacher", description, logits))
-
+    teacher, note = _load_answering_teacher(folder, summary, arm, seed, combine)
+    if teacher is not None:
+        models.append(teacher)
     control = next((c.control for c in summary.comparisons if c.arm == arm), None)
     if control is not None:
         models.append(_student("control", control, seed, summary, folder, build))
     models.append(_student("student", arm, seed, summary, folder, build))
-    return models
+    return ModelsOfRun(models, note)
+
+
+def _load_answering_teacher(
+    folder: RunFolder, summary: Summary, arm: str, seed: int, combine: str
+) -> tuple[RunModel | None, str]:
+    """Load the teacher of a student, or return why it cannot answer new inputs."""
+    if summary.answers is not None:
+        return None, (
+            "The students learned from a file of answers, so there is no teacher that answers new "
+            "inputs."
+        )
+    entry = summary.teacher
+    if entry is None:
+        return None, "The run has no teacher."
+    members = load_teacher(folder, _split_with_teacher(summary, arm, seed))
+    if not members:
+        return None, (
+            "The teacher was an object of a Python program, of which the run folder holds no copy."
+        )
+    if any(map(_is_lookup, members)):
+        return None, (
+            "The teacher is an estimator, of which the run folder holds the answers to its samples "
+            "alone, so it does not answer new inputs."
+        )
+    answer = LiveTeacher(members, combine=_combine_for(summary, combine)).answer
+    description = _describe(entry.name, entry.params, entry.test)
+    return RunModel("teacher", "teacher", description, answer), ""
+
+
+def _combine_for(summary: Summary, combine: str = "probabilities") -> str:
+    """Return how outputs of the kind that a run has are combined, and read."""
+    return combine_for(TASKS[summary.data.task or "classes"].outputs, combine)
 
 
 def _is_lookup(model: nn.Module) -> bool:
@@ -229,7 +280,8 @@ def _student(
     result = next(result for result in entry.seeds if result.seed == seed)
     description = _describe(entry.student, entry.params, result.test)
     colour = name_of(styles_of(summary)[arm].colour)
-    return RunModel(role, arm, description, LiveTeacher(model).answer, colour)
+    answer = LiveTeacher(model, combine=_combine_for(summary)).answer
+    return RunModel(role, arm, description, answer, colour)
 
 
 def _describe(architecture: str, parameters: int, test: AnyMetrics) -> str:
@@ -237,6 +289,8 @@ def _describe(architecture: str, parameters: int, test: AnyMetrics) -> str:
         result = f"{test.bits_per_byte:.3f} bits per byte"
     elif isinstance(test, RegressionMetrics):
         result = f"R² {nats(test.r_squared)}"
+    elif isinstance(test, MultiLabelMetrics):
+        result = f"{test.label_errors:,} wrong labels in the test split"
     else:
         result = f"{test.errors:,} test errors"
     size = f", {parameters:,} parameters" if parameters else ""

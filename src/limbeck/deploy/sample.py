@@ -112,8 +112,8 @@ def sample(
     options = options or SampleOptions()
     if data.tokenizer is None or data.positions is None:
         raise ConfigError(
-            f"'limbeck sample' needs a run on text, but {data.name} is not text. 'limbeck demo' "
-            "shows runs on images."
+            f"'limbeck sample' needs the run of a language model, but {data.name} is for "
+            f"{data.kind.description}. 'limbeck demo' shows such runs."
         )
     check_data_of_run(RunFolder(run), data)
     try:

@@ -1,6 +1,5 @@
-"""The server of the demo page, and the page in a real browser."""
+"""The server of the demo page, and the page of images in a real browser."""
 
-import http.client
 import json
 import socket
 import threading
@@ -11,33 +10,22 @@ import numpy as np
 import pytest
 import torch
 from support.browser import open_browser
+from support.demos import open_page, request, served, tops, wait_until
 from support.deploy_runs import images
 
 from limbeck._base.errors import ConfigError
 from limbeck.data import Dataset
-from limbeck.deploy import demo_server
-from limbeck.deploy.demo import Demo, drawing_style
-from limbeck.deploy.demo_server import MAX_BODIES, MAX_UPLOAD
+from limbeck.deploy.demo import Demo
+from limbeck.deploy.demo import server as demo_server
+from limbeck.deploy.demo.images import drawing_style
+from limbeck.deploy.demo.server import MAX_BODIES, MAX_UPLOAD
 from limbeck.deploy.models_of_run import models_of_run
 
 
 @pytest.fixture(scope="module")
 def demo(mlp_run, data):
-    demo = Demo(models_of_run(mlp_run), data)
-    thread = threading.Thread(target=demo.serve, daemon=True)
-    thread.start()
-    yield demo
-    demo.server.shutdown()
-    thread.join()
-
-
-def request(demo, method, path, body=None, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", demo.server.server_port, timeout=30)
-    connection.request(method, path, body, headers)
-    reply = connection.getresponse()
-    content = reply.read()
-    connection.close()
-    return reply, content
+    with served(models_of_run(mlp_run), data) as demo:
+        yield demo
 
 
 def test_the_page_knows_teacher_control_and_student(demo):
@@ -48,8 +36,9 @@ def test_the_page_knows_teacher_control_and_student(demo):
     colours = [model["colour"] for model in facts["models"]]
     assert colours == ["teacher", "arm-1", "arm-2"], "as in the report"
     assert facts["classes"] == ["square", "cross", "bar"]
-    assert (facts["channels"], facts["height"], facts["width"]) == (1, 12, 10)
-    assert len(facts["examples"]) == 12
+    form = facts["input"]
+    assert (form["kind"], form["channels"], form["height"], form["width"]) == ("image", 1, 12, 10)
+    assert len(form["examples"]) == 12
 
 
 def test_answers_equal_the_recorded_predictions(demo, mlp_run):
@@ -57,12 +46,12 @@ def test_answers_equal_the_recorded_predictions(demo, mlp_run):
     reply, content = request(demo, "POST", "/answer", image.tobytes())
     assert reply.status == 200
     with np.load(mlp_run / "predictions.npz") as arrays:
-        assert json.loads(content)["logits"][0] == pytest.approx(
+        assert json.loads(content)["outputs"][0] == pytest.approx(
             arrays["teacher"][3].tolist(), abs=1e-4
         )
         students = [arrays[f"students/soft/seed{k}"][3].tolist() for k in (0, 1)]
     assert any(
-        json.loads(content)["logits"][2] == pytest.approx(logits, abs=1e-4) for logits in students
+        json.loads(content)["outputs"][2] == pytest.approx(logits, abs=1e-4) for logits in students
     )
 
 
@@ -114,12 +103,12 @@ def test_a_burst_of_requests_is_answered(demo):
 def test_few_uploads_are_in_memory_at_a_time(demo, monkeypatch):
     active, most = set(), []
 
-    def answer(pixels):
+    def answer(example):
         active.add(threading.get_ident())
         most.append(len(active))
         time.sleep(0.01)
         active.discard(threading.get_ident())
-        return [[0.0] * 3] * 3
+        return {"outputs": [[0.0] * 3] * 3}
 
     monkeypatch.setattr(demo, "answer", answer)
     with ThreadPoolExecutor(20) as pool:
@@ -182,28 +171,14 @@ def browser():
 
 @pytest.fixture
 def page(browser, demo):
-    page = browser.new_page(viewport={"width": 1100, "height": 820})
-    messages, urls = [], []
-    page.on("console", lambda message: messages.append(message.text))
-    page.on("pageerror", lambda error: messages.append(str(error)))
-    page.on("request", lambda request: urls.append(request.url))
-    page.goto(demo.url)
-    page.wait_for_selector(".bar")
-    yield page
-    assert messages == []
-    assert all(url.startswith((demo.url, "data:", "blob:")) for url in urls)
-    page.close()
+    with open_page(browser, demo) as page:
+        yield page
 
 
 def answers(page):
     """The top classes, as soon as all models have answered."""
-    # The browser's own way to wait for them is a script, which the page's policy forbids.
-    for _ in range(100):
-        classes = [top.inner_text() for top in page.locator(".top").all()]
-        if "–" not in classes:
-            return classes
-        page.wait_for_timeout(50)
-    raise AssertionError("no answer within five seconds")
+    wait_until(page, lambda: "–" not in tops(page))
+    return tops(page)
 
 
 def shares(page):
@@ -235,7 +210,7 @@ def test_a_drawing_is_classified_and_the_slider_softens_the_answers(page):
     assert min(soft) > min(sharp)
     assert page.locator("#value").inner_text() == "20.0"
     page.locator("#clear").click()
-    assert [top.inner_text() for top in page.locator(".top").all()] == ["–"] * 3
+    assert tops(page) == ["–"] * 3
 
 
 def test_the_keyboard_can_draw(page):

@@ -1,94 +1,43 @@
-"use strict";
-// Sends drawings to the server and shows the softmax of its logits at the temperature of the slider.
-const $ = (id) => document.getElementById(id);
+// A drawing area, which also takes image files and examples.
+import { $, element, exampleButton, markExample } from "/dom.js";
+
 const pad = $("pad");
 const ink = pad.getContext("2d", { willReadFrequently: true });
 const PEN_WIDTH = pad.width / 13;
 const STEP = pad.width / 28; // step of the keyboard's pen
-const MAX_CLASSES = 20; // bars of a card; with more classes, the most likely ones are shown
 const INK = 40; // brightness (of 255) above which a pixel belongs to the drawing
 
 let facts;
-let logits = null;
+let page; // its functions send(path, body) and clear()
 let hasDrawing = false;
 let showsImage = false; // an opened or example image; the next stroke replaces it
 let pen = null; // position of the keyboard's pen
 let penIsDown = false;
-let isWaiting = false; // whether a request is under way
-let nextRequest = null; // the latest request while waiting
-let generation = 0; // number of clears, to ignore answers to earlier drawings
+let generation = 0; // number of clears, to ignore images of earlier drawings
 
-const temperature = () => 20 ** ($("temperature").value / 100);
-
-function softmax(scores, t) {
-  const largest = Math.max(...scores);
-  const odds = scores.map((score) => Math.exp((score - largest) / t));
-  const sum = odds.reduce((a, b) => a + b, 0);
-  return odds.map((odd) => odd / sum);
-}
-
-function show() {
-  $("value").textContent = temperature().toFixed(1);
-  facts.models.forEach((_, number) => showModel($("models").children[number], logits && logits[number]));
-}
-
-function showModel(card, scores) {
-  const shares = scores ? softmax(scores, temperature()) : null;
-  const best = shares ? shares.indexOf(Math.max(...shares)) : -1;
-  card.querySelector(".top").textContent = shares ? facts.classes[best] : "–";
-  const order = facts.classes.map((_, k) => k);
-  if (shares && order.length > MAX_CLASSES) order.sort((a, b) => shares[b] - shares[a]);
-  card.querySelectorAll(".bar").forEach((bar, rank) => {
-    const k = order[rank];
-    const share = shares ? shares[k] : 0;
-    bar.firstChild.textContent = bar.firstChild.title = facts.classes[k];
-    bar.querySelector("i").style.transform = `scaleX(${share})`;
-    bar.querySelector("small").textContent = shares ? `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %` : "";
-    bar.classList.toggle("best", k === best);
-  });
-}
-
-function showError(message) {
-  $("error").textContent = message || "";
-  $("error").hidden = !message;
-}
-
-async function request(path, body) {
-  if (isWaiting) {
-    nextRequest = [path, body];
-    return;
+export class ImageForm {
+  constructor(factsOfInput, functionsOfPage) {
+    facts = factsOfInput;
+    page = functionsOfPage;
+    $("preview").width = facts.width;
+    $("preview").height = facts.height;
+    $("examples").append(...facts.examples.map(buildExample));
+    clear();
+    listen();
   }
-  isWaiting = true;
-  const requestGeneration = generation;
-  try {
-    const response = await fetch(path, { method: "POST", body });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
-    if (requestGeneration === generation) showAnswer(answer, path === "/image");
-  } catch (error) {
-    const isOffline = error instanceof TypeError;
-    showError(isOffline ? "limbeck demo has stopped. Start it again." : `This input cannot be read: ${error.message}.`);
-  }
-  isWaiting = false;
-  if (nextRequest) {
-    const next = nextRequest;
-    nextRequest = null;
-    request(...next);
-  }
-}
 
-function showAnswer(answer, isFile) {
-  logits = answer.logits;
-  showError("");
-  const image = new Image();
-  const answerGeneration = generation;
-  image.onload = () => {
-    if (answerGeneration !== generation) return;
-    $("preview").getContext("2d").drawImage(image, 0, 0);
-    if (isFile) { wipe(); fill(image); }
-  };
-  image.src = answer.png;
-  show();
+  showAnswer(answer, path) {
+    const image = new Image();
+    const answerGeneration = generation;
+    image.onload = () => {
+      if (answerGeneration !== generation) return;
+      $("preview").getContext("2d").drawImage(image, 0, 0);
+      if (path === "/image") { wipe(); fill(image); }
+    };
+    image.src = answer.png;
+  }
+
+  showError() {}
 }
 
 function wipe() {
@@ -107,23 +56,20 @@ function fill(image) {
 function clear() {
   wipe();
   generation++;
-  nextRequest = null;
-  logits = null;
   showsImage = false;
   pen = null;
   penIsDown = false;
   $("pen").hidden = true;
   $("preview").getContext("2d").clearRect(0, 0, facts.width, facts.height);
-  markExample(null);
-  showError("");
-  show();
+  markExample($("examples"), null);
+  page.clear();
 }
 
 function stroke(from, to) {
   if (showsImage) {
     wipe();
     showsImage = false;
-    markExample(null);
+    markExample($("examples"), null);
   }
   ink.strokeStyle = ink.fillStyle = facts.dark ? "#fff" : "#000";
   ink.lineWidth = PEN_WIDTH;
@@ -192,26 +138,22 @@ function send() {
   frame = requestAnimationFrame(() => {
     frame = 0;
     const pixels = hasDrawing && drawingPixels();
-    if (pixels) request("/answer", pixels);
+    if (pixels) page.send("/answer", pixels);
   });
-}
-
-function markExample(button) {
-  for (const other of $("examples").children) other.setAttribute("aria-pressed", String(other === button));
 }
 
 function tryExample(example, button) {
   const bytes = Uint8Array.from(atob(example.pixels), (c) => c.charCodeAt(0));
   wipe();
   fill(button.firstChild);
-  markExample(button);
-  request("/answer", bytes);
+  markExample($("examples"), button);
+  page.send("/answer", bytes);
 }
 
 function open(file) {
   if (!file) return;
-  markExample(null);
-  request("/image", file);
+  markExample($("examples"), null);
+  page.send("/image", file);
 }
 
 // Position of a pointer on the canvas.
@@ -272,59 +214,18 @@ function listen() {
   for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => { from = null; send(); });
   pad.addEventListener("keydown", pressKey);
   $("clear").addEventListener("click", clear);
-  $("temperature").addEventListener("input", show);
   $("file").addEventListener("change", (e) => { open(e.target.files[0]); e.target.value = ""; });
-  const input = document.querySelector(".input");
+  const input = $("image");
   document.addEventListener("dragover", (e) => { e.preventDefault(); input.classList.add("over"); });
   document.addEventListener("dragleave", () => input.classList.remove("over"));
   document.addEventListener("drop", (e) => { e.preventDefault(); input.classList.remove("over"); open(e.dataTransfer.files[0]); });
 }
 
-function element(name, text = "", className = "") {
-  const node = document.createElement(name);
-  node.textContent = text;
-  if (className) node.className = className;
-  return node;
-}
-
-function buildCard(model) {
-  const card = element("article", "", `model ${model.role}`);
-  card.style.setProperty("--model", `var(--${model.colour})`); // as in the report
-  const title = element("h2", model.role);
-  if (model.name !== model.role) title.append(element("b", ` ${model.name}`));
-  card.append(title, element("p", model.description), element("p", "", "top"));
-  for (const name of facts.classes.slice(0, MAX_CLASSES)) {
-    const bar = element("div", "", "bar");
-    const label = element("span", name);
-    label.title = name;
-    const track = element("div");
-    track.append(element("i"));
-    bar.append(label, track, element("small"));
-    card.append(bar);
-  }
-  return card;
-}
-
 function buildExample(example) {
-  const button = element("button");
-  button.type = "button";
-  button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", `Try a validation image of class ${example.label}`);
+  const button = exampleButton(`Try a validation image of class ${example.label}`, () => tryExample(example, button));
   const image = element("img");
   image.src = example.png;
   image.alt = "";
   button.append(image);
-  button.addEventListener("click", () => tryExample(example, button));
   return button;
 }
-
-(async () => {
-  facts = await (await fetch("/facts")).json();
-  $("about").textContent = `Draw an example of ${facts.data}. Teacher, control and student answer side by side. Nothing leaves this machine.`;
-  $("preview").width = facts.width;
-  $("preview").height = facts.height;
-  $("models").append(...facts.models.map(buildCard));
-  $("examples").append(...facts.examples.map(buildExample));
-  clear();
-  listen();
-})();

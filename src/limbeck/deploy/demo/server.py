@@ -1,24 +1,20 @@
 """Server of the demo page, for this machine only."""
 
-import io
 import json
 import sys
 import time
+from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from threading import BoundedSemaphore
 from typing import Any, Protocol
 
-import numpy as np
-
-from limbeck._base.errors import ConfigError
+from limbeck._base.errors import ConfigError, DataError
 from limbeck._base.printable import printable
 from limbeck._base.runtime.errors import RuntimeFailure
-from limbeck._base.runtime.images import decode
-from limbeck.data import Dataset
+from limbeck.deploy.demo.inputs import DemoInput, FieldError, Reader
 from limbeck.report import palette
-from limbeck.report.examples import png_of
 
 MAX_UPLOAD = 32 << 20
 MAX_CONNECTIONS, MAX_BODIES = 64, 4
@@ -26,10 +22,11 @@ MAX_CONNECTIONS, MAX_BODIES = 64, 4
 TIMEOUT = 60
 """Seconds to wait for a request, and for all of its content."""
 _CHUNK = 1 << 16
+SCRIPTS = ("page", "dom", "requests", "answers", "image", "text", "table")
 PAGE = {
-    "/": ("demo.html", "text/html"),
-    "/demo.css": ("demo.css", "text/css"),
-    "/demo.js": ("demo.js", "text/javascript"),
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    **{f"/{name}.js": (f"{name}.js", "text/javascript") for name in SCRIPTS},
 }
 POLICY = "; ".join(
     [
@@ -45,14 +42,14 @@ POLICY = "; ".join(
 )
 
 
-class Classifiers(Protocol):
-    """The models behind the page."""
+class Answers(Protocol):
+    """What the page asks for."""
 
-    data: Dataset
     facts: bytes
+    readers: Mapping[str, Reader]
 
-    def answer(self, pixels: np.ndarray) -> list[list[float]]:
-        """Logits of each model for one image, uint8 ``[C, H, W]``."""
+    def answer(self, example: DemoInput) -> dict[str, Any]:
+        """Return the outputs of each model for one input, and the facts about the input."""
 
 
 class Server(ThreadingHTTPServer):
@@ -90,17 +87,17 @@ class Server(ThreadingHTTPServer):
             print(printable(f"A request failed: {type(error).__name__}: {error}"), file=sys.stderr)
 
 
-def make_server(classifiers: Classifiers, port: int) -> Server:
+def make_server(answers: Answers, port: int) -> Server:
     """Create the server.
 
     Args:
-        classifiers: Models behind the page.
+        answers: Models behind the page.
         port: Port of the server. 0 for any free port.
 
     Raises:
         ConfigError: If the port is not available.
     """
-    handler = type("Handler", (_Handler,), {"classifiers": classifiers})
+    handler = type("Handler", (_Handler,), {"answers": answers})
     try:
         return Server(("127.0.0.1", port), handler)
     except (OSError, OverflowError) as error:
@@ -114,7 +111,7 @@ def make_server(classifiers: Classifiers, port: int) -> Server:
 class _Handler(BaseHTTPRequestHandler):
     """Handler of the page's requests. It refuses other hosts and the pages of other sites."""
 
-    classifiers: Classifiers
+    answers: Answers
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "limbeck", ""
     timeout = TIMEOUT
@@ -124,10 +121,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_trusted():
             return
         if self.path == "/facts":
-            self._send(HTTPStatus.OK, self.classifiers.facts, "application/json")
+            self._send(HTTPStatus.OK, self.answers.facts, "application/json")
         elif self.path in PAGE:
             name, content_type = PAGE[self.path]
-            content = files("limbeck.deploy").joinpath(name).read_bytes()
+            content = files("limbeck.deploy.demo").joinpath(name).read_bytes()
             if content_type == "text/css":
                 content = palette.css().encode() + content
             self._send(HTTPStatus.OK, content, content_type)
@@ -137,50 +134,28 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse_path()
 
     def do_POST(self) -> None:
-        """Classify the pixels of one input (``/answer``) or an image file (``/image``)."""
+        """Answer one input."""
         if not self._is_trusted():
+            return
+        read = self.answers.readers.get(self.path)
+        if read is None:
+            self._refuse_path()
             return
         server: Any = self.server
         with server.bodies:
             body = self._read_body()
-            if body is None:
-                return
-            if self.path == "/answer":
-                self._answer_pixels(body)
-            elif self.path == "/image":
-                self._answer_file(body)
-            else:
-                self._refuse_path()
+            if body is not None:
+                self._answer(read, body)
 
-    def _answer_pixels(self, body: bytes) -> None:
-        shape = self.classifiers.data.shape
-        pixels = np.frombuffer(body, np.uint8)
-        if pixels.size != np.prod(shape):
-            self._send_error_message(
-                f"{pixels.size} bytes were sent, but an input has the shape {list(shape)}"
-            )
-            return
-        self._answer(pixels.reshape(shape).copy())
-
-    def _answer_file(self, body: bytes) -> None:
-        channels, height, width = self.classifiers.data.shape
+    def _answer(self, read: Reader, body: bytes) -> None:
         try:
-            pixels = decode(
-                io.BytesIO(body),
-                size=(height, width),
-                channels=channels,
-                name="this file",
-                crop_border=self.classifiers.data.crop_border,
-                value_range=self.classifiers.data.value_range,
-            )
-        except RuntimeFailure as error:
+            reply = self.answers.answer(read(body))
+        except FieldError as error:
+            self._send_error_message(str(error), field=error.number)
+        except (DataError, RuntimeFailure) as error:
             self._send_error_message(str(error))
-            return
-        self._answer(pixels)
-
-    def _answer(self, pixels: np.ndarray) -> None:
-        reply = {"logits": self.classifiers.answer(pixels), "png": png_of(pixels)}
-        self._send(HTTPStatus.OK, json.dumps(reply).encode(), "application/json")
+        else:
+            self._send(HTTPStatus.OK, json.dumps(reply).encode(), "application/json")
 
     def _is_trusted(self) -> bool:
         """Whether a request is addressed to this host and does not come from another site."""
@@ -225,9 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         self._send(HTTPStatus.NOT_FOUND, b"Page not found.", "text/plain")
 
-    def _send_error_message(self, reason: str) -> None:
+    def _send_error_message(self, reason: str, **facts: Any) -> None:
         self.close_connection = True  # the body of the request may not have been read
-        content = json.dumps({"error": reason}).encode()
+        content = json.dumps({"error": reason, **facts}).encode()
         self._send(HTTPStatus.BAD_REQUEST, content, "application/json")
 
     def _send(self, status: HTTPStatus, content: bytes, content_type: str) -> None:
