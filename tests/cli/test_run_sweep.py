@@ -302,3 +302,16 @@ def test_a_recipe_with_a_sweep_is_resumed_with_the_same_arms(recipes, tmp_path, 
     assert "6 arms x 2 seeds" in capsys.readouterr().err
     assert list(students(run)) == list(first)
     assert read(run, "summary.json")["comparisons"] == summary["comparisons"]
+
+
+def test_a_rate_is_chosen_on_validation_for_each_arm(tmp_path):
+    command = ["run", "-m", "optimizer.lr=0.00001,0.01", "choose=[optimizer.lr]", "quick=true"]
+    code, out, err = call(*command, *SMALL, "out=run", cwd=tmp_path)
+    assert code == 0, err
+    summary = read(tmp_path / "run", "summary.json")
+    assert [arm["candidates"] for arm in summary["arms"]] == [2, 2]
+    text = " ".join(out.split())
+    assert "The validation split chose hard,lr=0.01 among 2, soft,lr=0.01 among 2" in text
+    (tmp_path / "run" / "summary.json").unlink()
+    assert call("resume", "run", cwd=tmp_path)[0] == 0
+    assert read(tmp_path / "run", "summary.json")["arms"] == summary["arms"]

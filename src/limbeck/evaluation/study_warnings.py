@@ -83,7 +83,10 @@ def _differences(summary: Summary, comparison: Comparison) -> list[str]:
         differences.append("views")
     if (arm.transfer, arm.transfer_settings) != (control.transfer, control.transfer_settings):
         differences.append("transfer")
-    for name in ("student", "optimizer", "epochs"):
+    names = ["student", "optimizer", "epochs"]
+    if arm.candidates and control.candidates:  # each has the best optimizer that validation found
+        names.remove("optimizer")
+    for name in names:
         if getattr(arm, name) != getattr(control, name):
             differences.append(name)
     return differences

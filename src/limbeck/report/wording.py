@@ -60,12 +60,26 @@ class Failure(NamedTuple):
 
 
 def headlines(summary: Summary) -> list[Sentence]:
-    """The verdict of each comparison, the main one first; then what can replace a larger model.
+    """The verdict of each comparison, the main one first; then what can replace a larger model, and
+    what validation chose.
 
     If there are many comparisons, all but the main one are only counted. Without a comparison, a
     neutral sentence says why.
     """
-    return [*_verdicts(summary), *(Sentence("none", s) for s in replacement_sentences(summary))]
+    remarks = [*replacement_sentences(summary), *_choices(summary)]
+    return [*_verdicts(summary), *(Sentence("none", remark) for remark in remarks)]
+
+
+def _choices(summary: Summary) -> list[str]:
+    """Say among how many arms validation chose each."""
+    choices = [
+        f"{arm.name} among {arm.candidates}" for arm in summary.arms if arm.candidates is not None
+    ]
+    if not choices:
+        return []
+    return [
+        f"The validation split chose {', '.join(choices)}; the others never saw the test split."
+    ]
 
 
 def _verdicts(summary: Summary) -> list[Sentence]:

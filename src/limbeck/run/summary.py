@@ -191,6 +191,7 @@ class ArmResult:
         seeds: Result of each seed.
         mean: Mean of the test metrics over seeds.
         sd: Standard deviation of the test metrics over seeds; all None with one seed.
+        candidates: Number of arms among which the validation split chose this one, if it did.
         failed_control: Name of the arm's control, if the control failed.
         adjusted: Results with constants added to the logits, if the study sets any.
     """
@@ -211,6 +212,7 @@ class ArmResult:
     seeds: tuple[SeedResult, ...]
     mean: AnyMetrics
     sd: AnyMetrics
+    candidates: int | None = optional()
     failed_control: str | None = optional()
     adjusted: tuple[AdjustedResult, ...] | None = optional()
 

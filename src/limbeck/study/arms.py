@@ -49,6 +49,8 @@ class Arm:
         epochs: Number of training epochs, 0 for none; None for the study's.
         control: Name of the arm to compare with, or several names; None for the control that
             differs in the objective alone.
+        choice: Name of a group of arms, of which only the best on the validation split is scored on
+            the test split and compared; None to score this arm in any case.
     """
 
     objective: Objective
@@ -58,6 +60,7 @@ class Arm:
     optimizer: Optimizer | None = None
     epochs: int | None = None
     control: str | Sequence[str] | None = None
+    choice: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +262,8 @@ class ArmPlan:
         optimizer: Optimizer of the student.
         epochs: Number of training epochs.
         control: Names of the arms to compare with; empty to choose a control automatically.
+        choice: Group of arms of which validation chooses one; None for no choice.
+        candidates: Number of arms among which validation chose this one; None for no choice.
     """
 
     name: str
@@ -269,6 +274,8 @@ class ArmPlan:
     optimizer: Optimizer
     epochs: int
     control: tuple[str, ...]
+    choice: str | None = None
+    candidates: int | None = None
 
     @property
     def is_control(self) -> bool:

@@ -46,6 +46,7 @@ def plan_arms(
             optimizer=arm.optimizer or defaults.optimizer,
             epochs=epochs,
             control=_control_names(name, arm, arms),
+            choice=_choice(name, arm, task),
         )
         plans.append(plan)
     return plans
@@ -75,6 +76,20 @@ def _control_names(name: str, arm: Arm, arms: Mapping[str, Arm]) -> tuple[str, .
                 f"arms.{name}.control={control!r} is not another arm; choose one of {others}."
             )
     return controls
+
+
+def _choice(name: str, arm: Arm, task: Task) -> str | None:
+    """Return the group of arms of which validation chooses one; None for no choice."""
+    if arm.choice is not None and task.outputs == "vectors":
+        raise ConfigError(
+            f"arms.{name}: validation cannot choose among students for embeddings. Set choose=null "
+            "to compare all arms."
+        )
+    if arm.choice is not None and not isinstance(arm.choice, str):
+        raise ConfigError(
+            f"arms.{name}.choice={arm.choice!r} should be the name of a group of arms."
+        )
+    return arm.choice
 
 
 def controls_of(arm: ArmPlan, plans: Sequence[ArmPlan]) -> tuple[str, ...]:

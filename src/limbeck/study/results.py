@@ -214,6 +214,7 @@ def _empty_arm(plan: ArmPlan, model: ModelFacts, class_names: Sequence[str]) -> 
         views_settings=plan.views.settings(),
         optimizer=asdict(plan.optimizer),
         epochs=plan.epochs,
+        candidates=plan.candidates,
         seeds=(),
         mean=NO_METRICS,
         sd=NO_METRICS,

@@ -44,6 +44,8 @@ def _arm_settings(study: "Study", plan: "ArmPlan") -> dict[str, Any]:
         settings["source"] = plan.transfer.settings()["source"]
     if plan.optimizer != study.schedule.optimizer:
         settings["optimizer"] = vars(plan.optimizer)
+    if plan.choice is not None:
+        settings["choice"] = plan.choice
     if plan.epochs != study.epochs:
         settings["epochs"] = plan.epochs
     return settings

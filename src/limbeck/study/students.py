@@ -231,7 +231,7 @@ def training_seconds(
     for plan in plans:
         shares = []
         for cohort in cohorts:
-            if plan in cohort.arms:
+            if plan.name in [arm.name for arm in cohort.arms]:
                 shares.append(cohort_seconds.get(cohort.stage, 0.0) / len(cohort.arms))
         seconds[plan.name] = sum(shares)
     return seconds

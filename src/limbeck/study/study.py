@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from limbeck._base.checks import seed_list
@@ -33,6 +34,7 @@ from limbeck.study.checks import (
     check_student,
     check_transfer,
 )
+from limbeck.study.choice import choose_on_validation
 from limbeck.study.cluster.choice import make_engine
 from limbeck.study.cohorts import CohortPlan, plan_cohorts
 from limbeck.study.embeddings import with_dimensions
@@ -308,6 +310,7 @@ class Study:
             if trainer is not None:
                 students = trainer.students(self._complete_arms(manifest), self.seeds)
             write_metrics(run, students, self.plans, self.options.trainer)
+            self.plans, students = choose_on_validation(self.plans, students, self._splits)
             absent = {plan.name: plan.transfer.absent(data.class_names) for plan in self.plans}
             total = len(students) + bool(teachers)
             with self.progress.stage("evaluation", total) as advance:
@@ -373,12 +376,9 @@ class Study:
     def _facts(
         self, manifest: ManifestWriter, trainer: StudentTrainer | None, warnings: list[str]
     ) -> StudyFacts:
-        failed = {}
-        for plan in self.plans:
-            for seed in self.seeds:
-                reason = manifest.failed.get(plan.student_name(seed))
-                if reason is not None:
-                    failed[plan.name, seed] = reason
+        students = product(self.plans, self.seeds)
+        names = {plan.student_name(seed): (plan.name, seed) for plan, seed in students}
+        failed = {names[name]: why for name, why in manifest.failed.items() if name in names}
         cohorts = () if trainer is None else trainer.cohorts
         answers = None
         if isinstance(self._teacher, AnswersSource):

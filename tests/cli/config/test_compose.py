@@ -114,6 +114,7 @@ def test_composed_settings_are_yaml(capsys, recipe):
         "overwrite",
         "quick",
         "sweep",
+        "choose",
     }
 
 

@@ -105,6 +105,30 @@ def test_a_control_that_is_named_is_the_one_of_the_same_point():
     }
 
 
+def test_a_key_that_is_chosen_gives_arms_a_choice():
+    command = ["quick=true", "objective.temperature=1,4", "optimizer.lr=0.001,0.01"]
+    arms = compose([*command, "choose=optimizer.lr"], multirun=True).arms
+    choices = {name: arm["choice"] for name, arm in arms.items()}
+    assert choices == {
+        "hard,lr=0.001": "hard",
+        "hard,lr=0.01": "hard",
+        "soft,temperature=1,lr=0.001": "soft,temperature=1",
+        "soft,temperature=1,lr=0.01": "soft,temperature=1",
+        "soft,temperature=4,lr=0.001": "soft,temperature=4",
+        "soft,temperature=4,lr=0.01": "soft,temperature=4",
+    }
+    both = compose([*command, "choose=[optimizer.lr,objective.temperature]"], multirun=True).arms
+    assert {arm["choice"] for arm in both.values()} == {"hard", "soft"}
+
+
+@pytest.mark.parametrize("value", ["optimizer.lr", "[objective.temperature,optimizer.lr]", "3"])
+def test_a_key_to_choose_is_swept(value):
+    with pytest.raises(ConfigError, match=r"choose=.* should name swept keys"):
+        compose([f"choose={value}", "objective.temperature=1,4"], multirun=True)
+    with pytest.raises(ConfigError, match=r"choose=.* should name swept keys"):
+        compose([f"choose={value}"])
+
+
 def test_keys_are_as_long_as_they_must_be():
     base = {**BASE, "views": {"_target_": "limbeck.data.Shift", "dropout": 1}}
     names = list(

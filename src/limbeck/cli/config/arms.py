@@ -8,7 +8,16 @@ from limbeck._base.errors import ConfigError
 
 Settings = Mapping[str, Any]
 
-ARM_KEYS = ("objective", "student", "views", "transfer", "optimizer", "epochs", "control")
+ARM_KEYS = (
+    "objective",
+    "student",
+    "views",
+    "transfer",
+    "optimizer",
+    "epochs",
+    "control",
+    "choice",
+)
 EXAMPLES = {
     "objective": "{temperature: 4}",
     "transfer": "{samples: 100}",

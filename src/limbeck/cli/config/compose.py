@@ -44,7 +44,7 @@ from limbeck.cli.config.overrides import (
     quote_words,
     section_of,
 )
-from limbeck.cli.config.sweep import SWEEPABLE, Point, expand, points
+from limbeck.cli.config.sweep import SWEEPABLE, Point, expand, keys_to_choose, points
 from limbeck.cli.config.sweep_values import Sweeps, group_choices, recipe_sweeps, split
 
 
@@ -87,6 +87,8 @@ def compose(
         with open_dict(config):
             if "recipe" not in config:
                 config.recipe = dict(parsed).get("recipe", DEFAULT_RECIPE)
+            plain_config: Any = OmegaConf.to_container(config)
+            keys_to_choose(plain_config.get("choose"), sweeps)
             if sweeps:
                 config.arms = _sweep_arms(config, composer, plain, sweeps, config_dir)
             config.sweep = sweeps or None
@@ -174,7 +176,7 @@ def _sweep_arms(
     def views(name: str) -> Any:
         return read_choice("views", name, config_dir)
 
-    return expand(study, sweep, views)
+    return expand(study, sweep, views, keys_to_choose(study.get("choose"), sweeps))
 
 
 def _compose_with_choices(

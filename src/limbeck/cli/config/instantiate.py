@@ -259,6 +259,7 @@ class _Builder:
             optimizer=_record(Optimizer, optimizer, f"{where}.optimizer"),
             epochs=epochs,
             control=arm.get("control"),
+            choice=arm.get("choice"),
         )
 
     def student(self, name: str, arm: dict[str, Any]) -> Callable[..., nn.Module]:

@@ -32,6 +32,7 @@ STUDY_KEYS = (
     "objective",
     "arms",
     "sweep",
+    "choose",
     "transfer",
     "seeds",
     "splits",

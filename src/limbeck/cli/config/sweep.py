@@ -75,7 +75,10 @@ def distinct(values: Sequence[Any]) -> list[Any]:
 
 
 def expand(
-    base: Settings, sweep: Sequence[Point], views: Callable[[str], Any] = str
+    base: Settings,
+    sweep: Sequence[Point],
+    views: Callable[[str], Any] = str,
+    choose: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the arms of a sweep: every arm of the study at every point, without duplicates.
 
@@ -87,6 +90,7 @@ def expand(
         base: Settings of the study without the sweep.
         sweep: Points of the sweep.
         views: Function that returns the settings of views by their name.
+        choose: Swept keys whose value validation chooses for each arm.
 
     Returns:
         Differences of each arm from ``base``, by name.
@@ -94,13 +98,41 @@ def expand(
     Raises:
         ConfigError: If no arm depends on a swept key.
     """
-    return _Expansion(base, sweep, views).arms()
+    return _Expansion(base, sweep, views, choose).arms()
+
+
+def keys_to_choose(choose: Any, sweeps: Mapping[str, Any]) -> list[str]:
+    """Return the swept keys whose value validation chooses.
+
+    Args:
+        choose: Value of the setting: null, a key, or a list of keys.
+        sweeps: Values of each swept key.
+
+    Raises:
+        ConfigError: If it is something else, or a key is not swept.
+    """
+    keys = [choose] if isinstance(choose, str) else choose or []
+    for key in keys if isinstance(keys, (list, tuple)) else [choose]:
+        if key not in sweeps:
+            example = next(iter(sweeps), "optimizer.lr")
+            raise ConfigError(
+                f"choose={choose!r} should name swept keys, but {key!r} is not swept. List its "
+                f"values, as in: limbeck run -m optimizer.lr=0.001,0.003 choose=[{example}]."
+            )
+    return list(keys)
 
 
 class _Expansion:
     """State of :func:`expand`."""
 
-    def __init__(self, base: Settings, sweep: Sequence[Point], views: Callable[[str], Any]):
+    def __init__(
+        self,
+        base: Settings,
+        sweep: Sequence[Point],
+        views: Callable[[str], Any],
+        choose: Sequence[str],
+    ):
+        self.choose = choose
         self.base, self.sweep, self.views = base, sweep, views
         self.keys = list(sweep[0].values)
         self.variants = {name: self._variants(name) for name in base["arms"]}
@@ -122,6 +154,9 @@ class _Expansion:
                     arm_names[group_key] = new_name
                     own = first.settings["arms"].get(name)
                     arms[new_name] = _differences(own, values, first.settings)
+                    others = {key: value for key, value in values.items() if key not in self.choose}
+                    if len(others) < len(values):
+                        arms[new_name]["choice"] = _arm_name(name, others, self.keys)
                     first_points[new_name] = indices[0]
                 for index in indices:
                     self.names[name, index] = arm_names[group_key]

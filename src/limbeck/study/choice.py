@@ -1,0 +1,73 @@
+"""Choice of one arm among several on the validation split, before the test split is opened."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from limbeck.data.batches import EvaluationBatches
+from limbeck.data.resampling import ResampledSplits
+from limbeck.evaluation.evaluate import evaluate
+from limbeck.evaluation.predictions import StudentKey
+from limbeck.study.arms import ArmPlan
+from limbeck.study.scores import Students
+
+VALUES = {"errors": "errors", "bits_per_byte": "nll"}
+"""Metric of :func:`limbeck.evaluate` by which arms are chosen, where it is not the measure."""
+
+
+def choose_on_validation(
+    plans: Sequence[ArmPlan], students: Students, splits: ResampledSplits
+) -> tuple[list[ArmPlan], Students]:
+    """Choose the best arm of each choice; arms without one stay.
+
+    The arm with the smallest mean over seeds is chosen: of the errors on the validation split, or
+    of what else the study is judged by. Of equal arms it is the first one.
+
+    Args:
+        plans: All arms.
+        students: Functions that load the students of all arms without a failure.
+        splits: Training and validation splits.
+
+    Returns:
+        The arms that stay, with the number of candidates and the controls that stay, and their
+        students.
+    """
+    groups: dict[str, list[ArmPlan]] = {}
+    for plan in plans:
+        groups.setdefault(plan.choice or plan.name, []).append(plan)
+    best_arms: dict[str, ArmPlan] = {}
+    new_names: dict[str, str] = {}
+    for group in groups.values():
+        best = min(group, key=lambda plan: _validation(plan, students, splits, len(group)))
+        best_arms[best.name] = replace(best, candidates=len(group) if best.choice else None)
+        new_names |= {plan.name: best.name for plan in group}
+    remaining = []
+    for plan in plans:
+        if plan.name in best_arms:
+            controls = dict.fromkeys(new_names[name] for name in plan.control)
+            remaining.append(replace(best_arms[plan.name], control=tuple(controls)))
+    loaders = {key: load for key, load in students.items() if key[0] in best_arms}
+    return remaining, loaders
+
+
+def _validation(
+    plan: ArmPlan, students: Students, splits: ResampledSplits, candidates: int
+) -> float:
+    """Return the mean over seeds on the validation split; infinite for an arm that failed."""
+    keys = [key for key in students if key[0] == plan.name]
+    if candidates == 1 or not keys:
+        return math.inf
+    return statistics.fmean(_score(students[key](), key, splits) for key in keys)
+
+
+def _score(model: nn.Module, student: StudentKey, splits: ResampledSplits) -> float:
+    data, split = splits.data, splits.val(splits.split_of(student[1]))
+    is_text = data.positions is not None
+    batches = EvaluationBatches(split, classes=data.classes if is_text else 1)
+    task = "classes" if is_text or data.kind.has_classes else data.kind.name
+    metrics = evaluate(model, [(batch.x[0], batch.y[0]) for batch in batches], task=task)
+    value = float(metrics[VALUES.get(data.kind.measure, data.kind.measure)])
+    return value if math.isfinite(value) else math.inf
