@@ -110,6 +110,22 @@ def test_an_ensemble_is_trained_and_used_again(data, tmp_path, model):
     assert one.teacher.params * 3 == first.teacher.params
 
 
+def test_the_students_of_an_arm_teach_the_next_generation(data, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    study_of(data, first, seeds=3).run()
+    students = first / "students" / "soft"
+    summary = study_of(data, second, teacher=Teacher(source=[students])).run()
+    predictions = np.load(first / "predictions.npz")
+    logits = [torch.from_numpy(predictions[f"students/soft/seed{seed}"]) for seed in range(3)]
+    expected = torch.stack(logits).softmax(-1).mean(0)
+    result = torch.from_numpy(np.load(second / "predictions.npz")["teacher"]).softmax(-1)
+    torch.testing.assert_close(result, expected)
+    assert summary.comparisons[0].control == "hard"
+    # A single student of the arm.
+    one = study_of(data, tmp_path / "one", teacher=Teacher(source=[students / "seed2"])).run()
+    assert one.teacher.test.errors == int((logits[2].argmax(-1) != data.open_test().labels).sum())
+
+
 def test_the_members_of_an_ensemble_equal_teachers_trained_alone(data, tmp_path):
     mlp = partial(MLP, hidden=[8])
     study_of(

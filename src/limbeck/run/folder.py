@@ -39,6 +39,11 @@ def members_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("member*"), key=lambda path: (len(path.name), path.name))
 
 
+def students_in(folder: Path) -> list[Path]:
+    """Return the folders of the students in the folder of an arm, in the order of their seeds."""
+    return sorted(folder.glob("seed*"), key=lambda path: (len(path.name), path.name))
+
+
 class RunFolder:
     """The paths of a run and atomic access to its files.
 

@@ -27,7 +27,7 @@ from limbeck.models.huggingface.image import (
     load_image_classifier,
     other_task,
 )
-from limbeck.run.folder import RunFolder, members_in
+from limbeck.run.folder import RunFolder, members_in, students_in
 from limbeck.run.saved_files import check_model_folders, run_of_model
 from limbeck.teacher.adapter import adapter_of
 from limbeck.teacher.lookup import LookupTeacher
@@ -90,13 +90,14 @@ def find_members(path: Path) -> list[Path]:
     """Return the files of weights of a teacher; that of a run may consist of several.
 
     Args:
-        path: Run folder, folder of a teacher or of a model, or file of weights.
+        path: Run folder, folder of a teacher, of the students of an arm or of a model, or file of
+            weights.
 
     Raises:
         TeacherError: If there are none.
         UntrustedFileError: If a file of a run is not the one that it saved.
     """
-    members = members_in(RunFolder(path).teacher) or members_in(path)
+    members = members_in(RunFolder(path).teacher) or members_in(path) or students_in(path)
     files = [folder / WEIGHTS for folder in members if (folder / WEIGHTS).is_file()]
     files = files or [find_weights(path)]
     for file in files:
