@@ -1,5 +1,6 @@
 """A bundle holds what a device needs, and nothing of this machine or of the data."""
 
+import io
 import re
 import socket
 import subprocess
@@ -9,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from support.bundles import LABELS, images, linear_model
+from support.bundles import LABELS, images, linear_model, table_model
 from support.deploy_runs import export
 
 from limbeck._base import runtime
 from limbeck._base.runtime.bundle import Bundle
-from limbeck.data import Dataset
+from limbeck._base.runtime.predict import predict
+from limbeck.data import Dataset, TableColumns
 from limbeck.deploy.bundle import BundleContents, files_in, golden_inputs, write_bundle
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
@@ -74,6 +76,29 @@ def test_the_range_of_deep_training_images_is_kept(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     result = bundle.array(tmp_path / "a.png")[0]
     np.testing.assert_array_equal(result, np.rint(pixels / 4095 * 255))
+
+
+def test_the_column_of_the_names_of_rows_is_kept(tmp_path):
+    contents = BundleContents(
+        name="rows",
+        models={"fp32": table_model(np.ones((1, 3), np.float32)).SerializeToString()},
+        class_names=LABELS,
+        golden=np.zeros((2, 1), np.float32),
+        temperature=1.0,
+        image=False,
+        crop_border=False,
+        value_range=None,
+        default="fp32",
+        thresholds={},
+        card="",
+        columns=TableColumns(("age",), (None,)),
+        id_column="customer",
+    )
+    assert Bundle(write_bundle(tmp_path / "bundle", contents)).id_column == "customer"
+    (tmp_path / "rows.csv").write_text("age,customer\n1,Ann\n")
+    out = io.StringIO()
+    assert predict(tmp_path / "bundle", [tmp_path / "rows.csv"], out=out) == 0
+    assert ",Ann," in out.getvalue()
 
 
 @pytest.mark.parametrize("kind", ["mlp", "conv"])

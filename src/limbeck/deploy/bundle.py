@@ -69,6 +69,8 @@ class BundleContents:
         label_thresholds: Probability from which each of several labels is predicted; None for
             others.
         texts: Texts as inputs; None for other inputs.
+        id_column: Column of a table with the names of the samples, which predictions repeat; None
+            for none.
     """
 
     name: str
@@ -86,6 +88,7 @@ class BundleContents:
     scale: Sequence[float] | None = None
     label_thresholds: Sequence[float] | None = None
     texts: "TextInputs | None" = None
+    id_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -187,10 +190,11 @@ def _checksums(files: Mapping[str, bytes]) -> bytes:
 
 def _preprocess(contents: BundleContents) -> dict[str, Any]:
     shape = list(contents.golden.shape[1:])
+    names = {} if contents.id_column is None else {"id_column": contents.id_column}
     if contents.columns is not None:
-        return _preprocess_rows(contents.columns)
+        return _preprocess_rows(contents.columns) | names
     if contents.texts is not None:
-        return _preprocess_texts(contents.texts, shape)
+        return _preprocess_texts(contents.texts, shape) | names
     if not contents.image:
         return {"kind": "array", "shape": shape, "dtype": str(contents.golden.dtype)}
     return {

@@ -214,6 +214,7 @@ def export(
             scale=data.target_scale,
             label_thresholds=_label_thresholds(data, val_logits),
             texts=TextInputs.of(data),
+            id_column=data.id_column,
             crop_border=data.crop_border,
             value_range=data.value_range,
             default=default_precision(conversion.models, golden_inputs(data), data.class_names),

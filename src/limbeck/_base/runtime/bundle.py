@@ -120,6 +120,11 @@ class Bundle(CheckedFiles):
         """Names of the columns of a table that the model reads."""
         return [column["name"] for column in self.preprocess["columns"]]
 
+    @property
+    def id_column(self) -> str | None:
+        """Column of a table with the names of the samples; None if the model knows none."""
+        return self.preprocess.get("id_column") if self.reads_tables else None
+
     def load(self, kind: str | None = None) -> Model:
         """Load a model of the bundle.
 
@@ -192,7 +197,7 @@ class Bundle(CheckedFiles):
         Raises:
             InputError: If the file is damaged.
         """
-        return read_rows(table, self.preprocess["columns"])
+        return read_rows(table, self.preprocess["columns"], self.id_column)
 
     def text_encoder(self) -> Encode:
         """Return the function from a text, or the texts of a pair, to token ids.
@@ -217,7 +222,7 @@ class Bundle(CheckedFiles):
             InputError: If a table is damaged or lacks a column.
             RuntimeFailure: If the bundle reads pairs, and there is a single text.
         """
-        return read_texts(texts, files, self.columns, self.text_encoder())
+        return read_texts(texts, files, self.columns, self.text_encoder(), self.id_column)
 
     def stack(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Stack inputs to a batch; texts are padded to the longest."""

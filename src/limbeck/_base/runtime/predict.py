@@ -70,22 +70,24 @@ def predict(
     session = bundle.load(model)
     samples = _read_samples(bundle, texts, files, invert=invert)
     table: PredictionTable
-    out, has_lines = sys.stdout if out is None else out, bundle.reads_tables
+    out = sys.stdout if out is None else out
+    place = ["file", *(["line"] if bundle.reads_tables else [])]
+    place += ["id"] if bundle.id_column is not None else []
     if bundle.scale is not None:
-        table = ValueTable(bundle.labels, table_format, out, has_lines=has_lines)
+        table = ValueTable(bundle.labels, table_format, out, place=place)
     elif (thresholds := bundle.label_thresholds) is not None:
-        table = LabelTable(bundle.labels, thresholds, table_format, out, has_lines=has_lines)
+        table = LabelTable(bundle.labels, thresholds, table_format, out, place=place)
     else:
         table = ClassTable(
             bundle.labels,
             table_format,
             out,
-            has_lines=has_lines,
+            place=place,
             top=top,
             least_confidence=least_confidence,
         )
     answer = session.confidences if isinstance(table, ClassTable) else session.logits
-    _write_answers(bundle, samples, answer, table, None if has_lines else len(files))
+    _write_answers(bundle, samples, answer, table, None if bundle.reads_tables else len(files))
     return table.errors
 
 

@@ -18,18 +18,18 @@ class PredictionTable(ABC):
     Args:
         table_format: ``csv`` or ``jsonl``.
         out: Stream to write to.
-        has_lines: Whether samples have a number of a line.
+        place: Columns that say where a sample is: ``file``, ``line``, ``id``.
 
     Attributes:
         errors: Number of inputs that cannot be read.
     """
 
-    def __init__(self, table_format: str, out: TextIO, *, has_lines: bool):
+    def __init__(self, table_format: str, out: TextIO, *, place: Sequence[str]):
         if table_format not in ("csv", "jsonl"):
             raise RuntimeFailure(f"--format {table_format} is unknown; choose csv or jsonl.")
         self.errors = 0
         self._out = out
-        self._names = ["file", "line"] if has_lines else ["file"]
+        self._names = place
         self._csv = csv.writer(out, lineterminator="\n") if table_format == "csv" else None
         if self._csv is not None:
             self._csv.writerow([*self._names, *self._columns(), "error"])
@@ -68,9 +68,10 @@ class PredictionTable(ABC):
         print(json_line({**place, **self._no_values(), "error": error}), file=self._out)
 
     def _place(self, sample: Sample) -> dict[str, Any]:
-        file = str(sample.file)
-        place = {"file": file if self._csv is None else csv_cell(file)}
-        return {**place, "line": sample.line} if "line" in self._names else place
+        place = {"file": str(sample.file), "line": sample.line, "id": sample.id or None}
+        if self._csv is not None:
+            place |= {"file": csv_cell(str(sample.file)), "id": csv_cell(sample.id)}
+        return {name: place[name] for name in self._names}
 
 
 class ClassTable(PredictionTable):
@@ -80,7 +81,7 @@ class ClassTable(PredictionTable):
         labels: Names of the classes.
         table_format: ``csv`` or ``jsonl``.
         out: Stream to write to.
-        has_lines: Whether samples have a number of a line.
+        place: Columns that say where a sample is: ``file``, ``line``, ``id``.
         top: Number of classes to list.
         least_confidence: Confidence of the first class below which no class is named.
     """
@@ -91,12 +92,12 @@ class ClassTable(PredictionTable):
         table_format: str,
         out: TextIO,
         *,
-        has_lines: bool,
+        place: Sequence[str],
         top: int,
         least_confidence: float,
     ):
         self._labels, self._top, self._least_confidence = labels, top, least_confidence
-        super().__init__(table_format, out, has_lines=has_lines)
+        super().__init__(table_format, out, place=place)
 
     def _columns(self) -> list[str]:
         suffixes = ["", *(f"_{k}" for k in range(2, self._top + 1))]
@@ -130,12 +131,14 @@ class ValueTable(PredictionTable):
         targets: Names of the targets.
         table_format: ``csv`` or ``jsonl``.
         out: Stream to write to.
-        has_lines: Whether samples have a number of a line.
+        place: Columns that say where a sample is: ``file``, ``line``, ``id``.
     """
 
-    def __init__(self, targets: Sequence[str], table_format: str, out: TextIO, *, has_lines: bool):
+    def __init__(
+        self, targets: Sequence[str], table_format: str, out: TextIO, *, place: Sequence[str]
+    ):
         self._targets = targets
-        super().__init__(table_format, out, has_lines=has_lines)
+        super().__init__(table_format, out, place=place)
 
     def _columns(self) -> list[str]:
         return [csv_cell(name) for name in self._targets]
@@ -158,7 +161,7 @@ class LabelTable(PredictionTable):
         thresholds: Probability from which each label applies.
         table_format: ``csv`` or ``jsonl``.
         out: Stream to write to.
-        has_lines: Whether samples have a number of a line.
+        place: Columns that say where a sample is: ``file``, ``line``, ``id``.
     """
 
     def __init__(
@@ -168,10 +171,10 @@ class LabelTable(PredictionTable):
         table_format: str,
         out: TextIO,
         *,
-        has_lines: bool,
+        place: Sequence[str],
     ):
         self._labels, self._thresholds = labels, thresholds
-        super().__init__(table_format, out, has_lines=has_lines)
+        super().__init__(table_format, out, place=place)
 
     def _columns(self) -> list[str]:
         return ["labels", *map(csv_cell, self._labels)]

@@ -18,9 +18,11 @@ class Sample(NamedTuple):
         line: Number of its line in a table; None for a file of one input.
         array: The input, ``[...]``; None if it cannot be read.
         error: Reason why it cannot be read, or empty.
+        id: Name of the sample in a table, or empty.
     """
 
     file: Path
     line: int | None
     array: np.ndarray | None
     error: str
+    id: str = ""

@@ -29,6 +29,8 @@ def is_preprocess(content: dict[str, Any]) -> bool:
         return False
     if content.get("kind") == "array":
         return content.get("dtype") in ("uint8", "float32")
+    if not isinstance(content.get("id_column", ""), str):
+        return False
     if content.get("kind") == "text":
         return _is_texts(content, shape)
     if content.get("kind") == "table":

@@ -36,7 +36,28 @@ def open_table(path: Path, names: Sequence[str]) -> CsvFile:
     return table
 
 
-def read_rows(table: CsvFile, columns: Sequence[Mapping[str, Any]]) -> Iterator[Sample]:
+def rows_with_id(
+    table: CsvFile, names: Sequence[str], id_column: str | None
+) -> Iterator[tuple[int, tuple[str, ...], str]]:
+    """Yield the number of each line, its values in some columns, and its name.
+
+    Args:
+        table: File from :func:`open_table`.
+        names: Names of the columns.
+        id_column: Column of the names of the samples; None for none. A file may lack it.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    has_ids = id_column is not None and table.columns.count(id_column) == 1
+    extra = [id_column] if has_ids and id_column is not None else []
+    for line, cells in table.rows([*names, *extra]):
+        yield line, cells[: len(names)], cells[-1] if has_ids else ""
+
+
+def read_rows(
+    table: CsvFile, columns: Sequence[Mapping[str, Any]], id_column: str | None = None
+) -> Iterator[Sample]:
     """Read the rows of a CSV file.
 
     A row with a value that is no number, or no category that the model knows, has an error.
@@ -44,13 +65,14 @@ def read_rows(table: CsvFile, columns: Sequence[Mapping[str, Any]]) -> Iterator[
     Args:
         table: File from :func:`open_table`.
         columns: Columns of the model: ``name``, and ``categories`` or None for numbers.
+        id_column: Column of the names of the samples; None for none. A file may lack it.
 
     Raises:
         InputError: If the file is damaged.
     """
     names = [column["name"] for column in columns]
     readers = [cell_reader(column.get("categories"), table.decimal) for column in columns]
-    for line, cells in table.rows(names):
+    for line, cells, name_of_row in rows_with_id(table, names, id_column):
         values, error = [], ""
         for cell, name, read in zip(cells, names, readers, strict=True):
             try:
@@ -58,4 +80,4 @@ def read_rows(table: CsvFile, columns: Sequence[Mapping[str, Any]]) -> Iterator[
             except ValueError as reason:
                 error = error or f"{table.file}, line {line}: {name}: {reason}"
         array = None if error else np.array(values, np.float32)
-        yield Sample(table.file, line, array, error)
+        yield Sample(table.file, line, array, error, name_of_row)

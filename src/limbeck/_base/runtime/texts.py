@@ -9,7 +9,7 @@ from .cells import list_some
 from .errors import SHORTAGES, InputError, RuntimeFailure, one_line
 from .files import open_file
 from .samples import Sample
-from .table_rows import open_table
+from .table_rows import open_table, rows_with_id
 from .tokenizer import Encode
 
 TEXT_SUFFIX = ".txt"
@@ -42,7 +42,11 @@ def read_text_file(file: Path) -> str:
 
 
 def read_texts(
-    texts: Sequence[str], files: Sequence[Path], columns: Sequence[str], encode: Encode
+    texts: Sequence[str],
+    files: Sequence[Path],
+    columns: Sequence[str],
+    encode: Encode,
+    id_column: str | None = None,
 ) -> Iterator[Sample]:
     """Encode texts, files of one text each (``.txt``) and the rows of CSV files.
 
@@ -51,6 +55,7 @@ def read_texts(
         files: Files to read.
         columns: Name of the column of the texts, or names of two columns of pairs.
         encode: Function from a text, or the texts of a pair, to token ids.
+        id_column: Column of the names of the samples; None for none. A file may lack it.
 
     Raises:
         InputError: If a table is damaged or lacks a column.
@@ -67,8 +72,8 @@ def read_texts(
         yield _encode_sample([text], Path("text"), number, encode)
     for file in files:
         if file in tables:
-            for line, cells in tables[file].rows(columns):
-                yield _encode_sample(cells, file, line, encode)
+            for line, cells, name in rows_with_id(tables[file], columns, id_column):
+                yield _encode_sample(cells, file, line, encode)._replace(id=name)
             continue
         try:
             text = read_text_file(file)
