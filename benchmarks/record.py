@@ -200,6 +200,8 @@ def _arm(arm: ArmResult, summary: Summary) -> dict[str, Any]:
     entry[f"validation_{measure.key}"] = measure.validation_mean(arm)
     if arm.epochs is not None and arm.epochs != summary.epochs:
         entry["epochs"] = arm.epochs
+    if arm.candidates is not None:
+        entry["candidates"] = arm.candidates
     if arm.adjusted:
         entry["adjusted"] = content["adjusted"]
     return entry
@@ -291,7 +293,7 @@ def _subject(goal: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, 
     """
     if goal.get("of") == "teacher":
         return entry["teacher"]
-    name = goal.get("arm")
+    name = _name_after_choice(goal.get("arm"), entry)
     if "chosen" in goal:
         candidates = [
             arm for arm in entry["arms"] if arm["name"].partition(",")[0] == goal["chosen"]
@@ -304,6 +306,14 @@ def _subject(goal: Mapping[str, Any], entry: Mapping[str, Any]) -> Mapping[str, 
     if arm is None or "adjusted" not in goal:
         return arm
     return _first(arm.get("adjusted", []), "how", goal["adjusted"])
+
+
+def _name_after_choice(name: str | None, entry: Mapping[str, Any]) -> str | None:
+    """Return the name of an arm with the swept values that validation chose in the run."""
+    for arm in entry["arms"]:
+        if arm.get("candidates") and arm["name"].partition(",")[0] == name:
+            return arm["name"]
+    return name
 
 
 def _first(entries: Sequence[Mapping[str, Any]], key: str, value: Any) -> Mapping[str, Any] | None:

@@ -197,3 +197,19 @@ def test_a_quick_run_is_not_recorded(tools, tmp_path, capsys):
     )
     with pytest.raises(LimbeckError, match="smoke test"):
         record.entry_of(tmp_path / "run")
+
+
+def test_a_goal_is_that_of_the_arm_that_validation_chose(tools):
+    record, _ = tools
+    arms = [
+        {"name": "hard", "mean": {"errors": 9}},
+        {"name": "soft,lr=0.01", "mean": {"errors": 5}, "candidates": 3},
+    ]
+    comparisons = [{"arm": "soft,lr=0.01", "verdict": "helps"}]
+    entry = {"arms": arms, "comparisons": comparisons, "teacher": None}
+    goals = [
+        {"goal": "errors", "arm": "soft", "value": "mean.errors", "at_most": 5},
+        {"goal": "verdict", "arm": "soft", "value": "verdict", "equals": "helps"},
+        {"goal": "control", "arm": "hard", "value": "mean.errors", "at_most": 8},
+    ]
+    assert [goal["met"] for goal in record.judge(goals, entry)] == [True, True, False]

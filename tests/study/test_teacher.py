@@ -121,6 +121,9 @@ def test_the_students_of_an_arm_teach_the_next_generation(data, tmp_path):
     result = torch.from_numpy(np.load(second / "predictions.npz")["teacher"]).softmax(-1)
     torch.testing.assert_close(result, expected)
     assert summary.comparisons[0].control == "hard"
+    message = "has the students of 2 arms. Choose those of one arm"
+    with pytest.raises(TeacherError, match=message):
+        load_teachers(Teacher(source=[first / "students"]), data)
     # A single student of the arm.
     one = study_of(data, tmp_path / "one", teacher=Teacher(source=[students / "seed2"])).run()
     assert one.teacher.test.errors == int((logits[2].argmax(-1) != data.open_test().labels).sum())

@@ -99,6 +99,12 @@ def find_members(path: Path) -> list[Path]:
     """
     members = members_in(RunFolder(path).teacher) or members_in(path) or students_in(path)
     files = [folder / WEIGHTS for folder in members if (folder / WEIGHTS).is_file()]
+    arms = sorted(path.glob("*")) if path.name == "students" else []
+    if not files and arms:
+        raise TeacherError(
+            f"{path} has the students of {len(arms)} arms. Choose those of one arm, such as "
+            f"teacher.from={arms[-1]}."
+        )
     files = files or [find_weights(path)]
     for file in files:
         run = run_of_model(file.parent)
