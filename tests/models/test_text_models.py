@@ -1,11 +1,14 @@
 """Students that classify texts: the padding changes nothing, and they are rebuilt and stacked."""
 
+import copy
+
 import pytest
 import torch
 from support.text_models import LENGTH, PADDING, TEXT_MODELS, build_text_model, random_texts
 
 from limbeck._base.errors import ConfigError
 from limbeck.models import BagOfEmbeddings, TextCNN, TextEncoder, load_model, save_model
+from limbeck.training.cohort.stack import Cohort
 
 
 @pytest.mark.parametrize("name", TEXT_MODELS)
@@ -105,3 +108,15 @@ def test_settings_out_of_range_are_refused(build, options, message):
 def test_names_show_the_sizes():
     names = [build_text_model(name).name for name in TEXT_MODELS]
     assert names == ["bag-16-8", "text-cnn-8x2-3-4", "encoder-2x16"]
+
+
+def test_special_tokens_of_a_bag_do_not_count_alone_or_in_a_cohort():
+    plain = build_text_model("bag").eval()
+    bag = build_text_model("bag", special=[3, 7]).eval()
+    bag.load_state_dict(plain.state_dict())
+    texts = random_texts([6, 9, 12])
+    rows = [row[(row != 3) & (row != 7) & (row != PADDING)] for row in texts]
+    expected = torch.cat([plain(row[None]) for row in rows])
+    torch.testing.assert_close(bag(texts), expected)
+    cohort = Cohort([[bag, copy.deepcopy(bag)]]).eval()
+    torch.testing.assert_close(cohort(texts.expand(2, -1, -1))[0, 1], expected)

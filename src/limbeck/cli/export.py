@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limbeck._base.errors import ConfigError
 from limbeck.cli.parsers import add_settings, add_trust, add_verb, trust_of
 from limbeck.cli.terminal import say
 from limbeck.cli.verb_settings import Setting, read_settings
@@ -28,6 +29,11 @@ SETTINGS = {
         str, "adjusted=prior", "export the student with the constants that bias=prior added"
     ),
     "zipped": Setting(bool, "zipped=false", "whether to write a zip file, too (default: true)"),
+    "format": Setting(
+        str,
+        "format=sentence_transformers",
+        "for embeddings: write a folder that sentence-transformers reads, not a bundle",
+    ),
     "overwrite": Setting(bool, "overwrite=true", "replace an earlier bundle"),
 }
 
@@ -48,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments.settings, SETTINGS)
     if "to" in settings:
         settings["to"] = Path(settings["to"]).absolute()
+    if checks_format(settings):
+        return _export_folder(arguments, settings)
     options = ExportOptions(**settings)
 
     def check(folder: "RunFolder") -> None:
@@ -56,6 +64,48 @@ def run(arguments: argparse.Namespace) -> int:
     with open_finished_run(arguments.run, trust_of(arguments), check) as study:
         bundle = export(study.folder, study.data, options, build=study.build)
     say(closing_message(bundle))
+    return 0
+
+
+def checks_format(settings: dict[str, Any]) -> bool:
+    """Remove the setting ``format``, and return whether it asks for sentence-transformers.
+
+    Raises:
+        ConfigError: If the format is unknown, or does not have another setting.
+    """
+    from limbeck.deploy.sentence_folder import FORMAT
+
+    name = settings.pop("format", "bundle")
+    if name not in ("bundle", FORMAT):
+        raise ConfigError(f"format={name!r} is unknown. Choose one of bundle, {FORMAT}.")
+    others = [key for key in settings if key not in ("to", "arm", "seed", "overwrite")]
+    if name == FORMAT and others:
+        raise ConfigError(f"{others[0]}= is for bundles, not for format={FORMAT}. Leave it out.")
+    return bool(name == FORMAT)
+
+
+def _export_folder(arguments: argparse.Namespace, settings: dict[str, Any]) -> int:
+    """Export a student of embeddings for sentence-transformers."""
+    from limbeck.cli.config.reopen import open_finished_run
+    from limbeck.deploy.sentence_folder import export_sentence_folder, sentence_destination
+    from limbeck.report.formats import file_size
+
+    to, overwrite = settings.get("to"), settings.get("overwrite", False)
+
+    def check(folder: "RunFolder") -> None:
+        sentence_destination(folder.path, to, overwrite=overwrite)
+
+    with open_finished_run(arguments.run, trust_of(arguments), check) as study:
+        result = export_sentence_folder(study.folder, study.data, build=study.build, **settings)
+    size = sum(file.stat().st_size for file in result.folder.rglob("*"))
+    lines = [
+        f"sentence encoder: {result.folder} ({file_size(size)}), arm {result.arm}, "
+        f"seed {result.seed}"
+    ]
+    if result.note:
+        lines.append(f"note: {result.note}")
+    lines.append(f"in Python: SentenceTransformer({str(result.folder)!r}).encode(texts)")
+    say("\n".join(lines))
     return 0
 
 

@@ -17,7 +17,8 @@ _BITS = 31
 def drop_tokens(x: Tensor, numbers: Tensor, padding: int, share: float = SHARE) -> Tensor:
     """Replace tokens of texts by the padding, a pure function of the numbers of the texts.
 
-    The first token stays, so that no text is empty.
+    The first two tokens stay, a special one and a word for most tokenizers, so that no text is
+    empty.
 
     Args:
         x: Token ids, ``[..., l]``.
@@ -28,7 +29,7 @@ def drop_tokens(x: Tensor, numbers: Tensor, padding: int, share: float = SHARE) 
     position = torch.arange(x.shape[-1], device=x.device)
     bits = replayable_bits(purpose_number("drop tokens"), numbers[..., None], position)
     is_dropped = (bits >> (63 - _BITS) & (1 << _BITS) - 1) < int(share * (1 << _BITS))
-    return torch.where(is_dropped & (position > 0), padding, x)
+    return torch.where(is_dropped & (position > 1), padding, x)
 
 
 class EpochBatches(Protocol):

@@ -20,6 +20,9 @@ from limbeck._base.open_folder import OpenFolder
 from limbeck._base.runtime.file_names import SUMS
 from limbeck.deploy.bundle import files_in, zip_bundle
 
+MARKS = (SUMS, "modules.json")
+"""Files by which a bundle, and a folder for sentence-transformers, are recognised."""
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -165,7 +168,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 def _is_bundle(path: Path) -> bool:
     if path.is_dir():
-        return (path / SUMS).is_file()
+        return any((path / name).is_file() for name in MARKS)
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -35,6 +35,7 @@ class BagOfEmbeddings(TextModel):
             sentence encoder gives each token alone, see
             :func:`~limbeck.models.token_embeddings.token_vectors`.
         teacher: Teacher with embeddings of the same tokens.
+        special: Token ids that do not count, such as those that a tokenizer adds to each text.
 
     Raises:
         ConfigError: If the inputs are not texts, if a number is out of range, or if the teacher has
@@ -53,6 +54,7 @@ class BagOfEmbeddings(TextModel):
         dropout: float = 0.0,
         init: str | None = None,
         teacher: nn.Module | None = None,
+        special: Sequence[int] = (),
     ):
         hidden = check_counts("hidden", hidden)
         check_probability("dropout", dropout)
@@ -65,6 +67,9 @@ class BagOfEmbeddings(TextModel):
             hidden=hidden,
             dropout=dropout,
         )
+        if special:
+            self.arguments["special"] = list(special)
+        self.special = list(special)
         nn.init.normal_(self.tokens.weight, std=STD)
         start = None
         if init == TOKEN_VECTORS:
@@ -91,5 +96,12 @@ class BagOfEmbeddings(TextModel):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Compute logits ``[B, classes]`` of token ids ``[B, l]`` (int32 or int64), ``l <= L``."""
+        ids = self.without_special(ids)
         x = self.tokens(ids)
         return self.layers(masked_mean(x, mask_of(ids, self.padding, x)))
+
+    def without_special(self, ids: Tensor) -> Tensor:
+        """Replace the token ids that do not count by the padding."""
+        for number in self.special:
+            ids = ids.masked_fill(ids == number, self.padding)
+        return ids

@@ -54,7 +54,11 @@ def text_arguments(data: Dataset) -> dict[str, Any]:
     if texts is None:
         return {}
     names = ("vocabulary", "padding", "separator")
-    return {name: getattr(texts, name) for name in names}
+    arguments: dict[str, Any] = {name: getattr(texts, name) for name in names}
+    if data.kind.outputs == "vectors":
+        before, after = frame_of(data)
+        arguments["special"] = [*before, *after]
+    return arguments
 
 
 def frame_of(data: Dataset) -> tuple[list[int], list[int]]:

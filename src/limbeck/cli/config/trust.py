@@ -44,6 +44,7 @@ BUILDERS = frozenset(
         "limbeck.data.image_folder",
         "limbeck.data.image_table",
         "limbeck.data.mnist",
+        "limbeck.data.sentences",
         "limbeck.data.table",
         "limbeck.data.text_csv",
         "limbeck.data.text_file",
@@ -75,7 +76,11 @@ themselves. Functions that read pickles, or send data elsewhere, are not among t
 SPECIAL_KEYS = ("_target_", "_partial_")
 LOGGER = "limbeck.training.loggers.tensorboard_logger"
 HUB_MODELS = ("limbeck.models.HuggingFace", "limbeck.models.HuggingFaceClassifier")
-TEXT_DATA = ("limbeck.data.text_file", "limbeck.data.text_folder")
+TEXT_DATA = (
+    "limbeck.data.sentences",
+    "limbeck.data.text_file",
+    "limbeck.data.text_folder",
+)
 MAX_PARTS = 3
 """Maximum number of parts that a message names."""
 _CACHE_ENTRY = re.compile(r"[0-9a-f]{32}")

@@ -188,7 +188,7 @@ class Chain:
                 mean, std = buffers[f"{prefix}mean"], buffers[f"{prefix}std"]
                 x = (x - mean.view(())).div_(std.view(()))
             elif isinstance(module, BagOfEmbeddings):
-                x = _mean_embeddings(weights[f"{prefix}tokens.weight"], x.mT, module.padding)
+                x = _mean_embeddings(weights[f"{prefix}tokens.weight"], x.mT, module)
                 shared = False
             elif isinstance(module, TableEncoder):
                 own = {key: buffers[f"{prefix}{key}"] for key, _ in module.named_buffers()}
@@ -211,18 +211,19 @@ class Chain:
         return x.view(seeds, arms, *x.shape[1:]).mT
 
 
-def _mean_embeddings(tokens: Tensor, x: Tensor, padding: int) -> Tensor:
+def _mean_embeddings(tokens: Tensor, x: Tensor, bag: BagOfEmbeddings) -> Tensor:
     """Mean embedding of the tokens of each text, ``[S * A, D, B]``.
 
     Args:
         tokens: Tables of the tokens, ``[S, A, V, D]``.
         x: Token ids ``[S, B, l]``.
-        padding: Id of the padding, which does not count.
+        bag: Bag with the ids that do not count.
     """
+    padding = bag.padding
     seeds, arms, size = tokens.shape[:3]
     # One table for all students, in which the rows of each student start at an offset.
     offset = torch.arange(0, seeds * arms * size, size, device=x.device).view(seeds, arms, 1, 1)
-    ids = x.unsqueeze(1)
+    ids = bag.without_special(x).unsqueeze(1)
     ids = torch.where(ids == padding, padding, ids + offset).flatten(0, 2)
     means = F.embedding_bag(ids, tokens.flatten(0, 2), mode="mean", padding_idx=padding)
     return means.view(seeds * arms, x.shape[1], -1).mT
