@@ -123,9 +123,7 @@ def test_an_earlier_folder_is_replaced_only_if_asked(run, data, tmp_path):
     assert names == ["StaticEmbedding", "Normalize"]
 
 
-def test_the_command_line_exports_such_a_folder_of_a_run(
-    encoder, tmp_path, capsys, monkeypatch
-):
+def test_the_command_line_exports_such_a_folder_of_a_run(encoder, tmp_path, capsys, monkeypatch):
     shutil.copytree(encoder, tmp_path / "encoder")
     write_texts(tmp_path / "texts.csv")
     monkeypatch.chdir(tmp_path)
