@@ -17,7 +17,7 @@ from limbeck._base.runtime.errors import InputError
 from limbeck._base.runtime.folders import is_system_file
 from limbeck._base.scope import refusal
 from limbeck.data.precision import rounding
-from limbeck.data.split import PART_ROWS
+from limbeck.data.split import PART_ROWS, Split
 from limbeck.data.tables.columns import TableColumns
 from limbeck.losses.base import UNLABELLED
 from limbeck.losses.tasks import TASKS, Task
@@ -75,8 +75,7 @@ def check_flag(name: str, value: object) -> None:
 
 
 def check_samples(
-    inputs: Tensor,
-    labels: Tensor,
+    split: Split,
     classes: int,
     *,
     where: str,
@@ -86,9 +85,8 @@ def check_samples(
     """Check that the inputs and labels of a split match.
 
     Args:
-        inputs: Inputs ``[N, ...]``; token ids ``[N, T]`` for next tokens.
-        labels: Labels ``[N]``, -100 where embeddings have none; next tokens ``[N, T]``; values
-            ``[N, D]`` for regression.
+        split: Inputs ``[N, ...]``, token ids ``[N, T]`` for next tokens; and labels ``[N]`` (-100
+            where embeddings have none), next tokens ``[N, T]``, or values ``[N, D]`` for regression.
         classes: Number of classes, of tokens in the vocabulary, or of targets.
         where: Dataset and split, for messages.
         task: Kind of target.
@@ -99,6 +97,7 @@ def check_samples(
             of range or missing, or if an input is infinite or not a number. Rows of a table may
             have NaN.
     """
+    inputs, labels = split.inputs, split.labels
     if task.name == "next_token":
         _check_tokens(inputs, labels, classes, where)
         return

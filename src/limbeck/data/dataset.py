@@ -25,15 +25,11 @@ from limbeck.data.arrays import (
     warn_of_copies,
 )
 from limbeck.data.checks import check_same_shape, check_samples, check_targets
+from limbeck.data.input_statistics import InputStatistics
 from limbeck.data.padding import check_texts
 from limbeck.data.randomness import random_order
 from limbeck.data.split import Split, digest_of_splits
-from limbeck.data.statistics import (
-    Statistics,
-    column_statistics,
-    input_statistics,
-    target_statistics,
-)
+from limbeck.data.statistics import Statistics, target_statistics
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.text.tokenizer import Tokenizer
 from limbeck.losses.tasks import TASKS, Task, check_task
@@ -49,7 +45,7 @@ def as_float(inputs: Tensor) -> Tensor:
     return inputs if inputs.is_floating_point() else inputs.long()
 
 
-class Dataset:
+class Dataset(InputStatistics):
     """Training, validation and test split of one task.
 
     Args:
@@ -79,6 +75,7 @@ class Dataset:
         id_column: Column of the names of the samples in the user's table; None without one.
         columns: Columns of a table; None for other inputs.
         dimensions: Number of dimensions of embeddings, which a study takes from its teacher.
+        normalize: Normalisation of the inputs, see :meth:`set_normalization`.
 
     Raises:
         ConfigError: If ``val`` leaves no training or no validation sample.
@@ -112,14 +109,7 @@ class Dataset:
             raise ConfigError(f"class_names={class_names!r} should be a list of names.")
         for part, split in (("training", train), ("test", test)):
             where = f"{name}, {part} split"
-            check_samples(
-                split.inputs,
-                split.labels,
-                len(class_names),
-                where=where,
-                task=self.kind,
-                columns=columns,
-            )
+            check_samples(split, len(class_names), where=where, task=self.kind, columns=columns)
         if isinstance(val, bool) or not isinstance(val, int) or not 1 <= val < len(train):
             raise ConfigError(
                 f"data.val={val!r} should be a whole number from 1 to {len(train) - 1}."
@@ -181,16 +171,10 @@ class Dataset:
             task = "next_token" if is_blocks else "classes"
         task = check_task(task, ordinal=ordinal)
         for part, split in (("training", train), ("validation", val), ("test", test)):
-            check_samples(
-                split.inputs,
-                split.labels,
-                len(class_names),
-                where=f"{name}, {part} split",
-                columns=columns,
-                task=TASKS[task],
-            )
+            where = f"{name}, {part} split"
+            check_samples(split, len(class_names), where=where, task=TASKS[task], columns=columns)
             if tokenizer is not None and task != "next_token":
-                check_texts(split.inputs, tokenizer, where=f"{name}, {part} split")
+                check_texts(split.inputs, tokenizer, where=where)
             check_same_shape(train.inputs, split.inputs, name=name, part=part)
         check_targets(train.labels, class_names, TASKS[task], name)
         data = cls.__new__(cls)
@@ -220,6 +204,7 @@ class Dataset:
         test_ids: Sequence[object] | None = None,
         columns: TableColumns | None = None,
         task: str = "classes",
+        normalize: object = None,
     ) -> "Dataset":
         """Create a dataset from arrays or tensors.
 
@@ -241,6 +226,7 @@ class Dataset:
             columns: Columns of a table whose rows are the inputs: their names and categories. Only
                 such inputs may have NaN, for missing values. None for other inputs.
             task: Kind of target: ``classes``, ``ordinal``, ``multi_label`` or ``regression``.
+            normalize: What models do to the inputs first, see :meth:`set_normalization`.
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.
@@ -266,6 +252,7 @@ class Dataset:
             columns=columns,
             task=kind.name,
         )
+        data.set_normalization(normalize)
         warn_of_copies(train.inputs, test.inputs, name, stacklevel=2)
         if kind.has_classes:
             warn_of_absent_classes(train.labels, class_names, name, stacklevel=2)
@@ -371,23 +358,6 @@ class Dataset:
     def digest(self) -> str:
         """Return the SHA-256 of the inputs and labels of all splits, in hexadecimal."""
         return digest_of_splits((self.train, self.val, self._test))
-
-    @cached_property
-    def statistics(self) -> Statistics:
-        """Mean and standard deviation of the training inputs in the form that models take.
-
-        There is one number per channel for images ``[C, H, W]``, and per column for a table,
-        otherwise a single number.
-        """
-        if self.columns is not None:
-            return column_statistics(self.train.inputs, self.columns.sizes)
-        return input_statistics(self.train.inputs)
-
-    @property
-    def gaps(self) -> list[bool]:
-        """Whether training rows of a table lack values of each column."""
-        gaps: list[bool] = self.train.inputs.isnan().any(0).tolist()
-        return gaps
 
     @cached_property
     def target_statistics(self) -> Statistics | None:

@@ -23,17 +23,21 @@ Normalization = str | Mapping[str, Any]
 """A name, or ``mean`` and ``std`` with one number per channel or one for all."""
 
 
-def check_normalization(normalization: Any) -> None:
+def check_normalization(normalization: Any, setting: str = "teacher.normalization") -> None:
     """Check a normalisation, except its number of channels.
+
+    Args:
+        normalization: Normalisation.
+        setting: Name of the setting, for messages.
 
     Raises:
         ConfigError: If the name is unknown, or mean and standard deviation are no numbers.
     """
     if isinstance(normalization, Mapping):
-        _own_statistics(normalization)
-    elif normalization not in NORMALIZATIONS:
+        _own_statistics(normalization, setting)
+    elif not isinstance(normalization, str) or normalization not in NORMALIZATIONS:
         raise ConfigError(
-            f"teacher.normalization={normalization!r} is unknown; choose one of "
+            f"{setting}={normalization!r} is unknown; choose one of "
             f"{', '.join(NORMALIZATIONS)}, or give mean and std, as in {EXAMPLE}."
         )
 
@@ -62,18 +66,24 @@ def statistics_for(
     return mean, std
 
 
-def statistics_of(normalization: Normalization, channels: int, of_data: Statistics) -> Statistics:
+def statistics_of(
+    normalization: Normalization,
+    channels: int,
+    of_data: Statistics,
+    setting: str = "teacher.normalization",
+) -> Statistics:
     """Return the mean and the standard deviation of a normalisation.
 
     Args:
         normalization: Normalisation.
         channels: Number of channels.
         of_data: Mean and standard deviation of the training inputs.
+        setting: Name of the setting, for messages.
 
     Raises:
         ConfigError: If it is unknown, or does not fit the number of channels.
     """
-    check_normalization(normalization)
+    check_normalization(normalization, setting)
     if normalization == "none":
         return [0.0], [1.0]
     if normalization == "symmetric":
@@ -81,12 +91,12 @@ def statistics_of(normalization: Normalization, channels: int, of_data: Statisti
     if normalization == "data":
         return of_data
     if isinstance(normalization, Mapping):
-        mean, std = _own_statistics(normalization)
+        mean, std = _own_statistics(normalization, setting)
     else:
         mean, std = GREY_IMAGENET if channels == 1 else IMAGENET
     if len(mean) not in (1, channels):
         raise ConfigError(
-            f"teacher.normalization={normalization} is for {len(mean)} channels, but the inputs "
+            f"{setting}={normalization} is for {len(mean)} channels, but the inputs "
             f"have {channels}. Give mean and std, as in {EXAMPLE}."
         )
     return mean, std
@@ -98,29 +108,27 @@ def with_statistics(model: nn.Module, statistics: Statistics) -> Normalized:
     return Normalized(without_normalization(model), *statistics, size=size)
 
 
-def _own_statistics(values: Mapping[str, Any]) -> Statistics:
+def _own_statistics(values: Mapping[str, Any], setting: str) -> Statistics:
     """Return lists of equal length.
 
     Raises:
         ConfigError: If mean or standard deviation is missing, or is no number or list of numbers.
     """
-    mean, std = _numbers(values, "mean"), _numbers(values, "std")
+    mean, std = _numbers(values, "mean", setting), _numbers(values, "std", setting)
     length = max(len(mean), len(std))
     has_others = bool(values.keys() - {"mean", "std"})
     if has_others or {len(mean), len(std)} - {1, length} or not all(s > 0 for s in std):
         raise ConfigError(
-            f"teacher.normalization={dict(values)!r} should have mean and std, with as many "
+            f"{setting}={dict(values)!r} should have mean and std, with as many "
             f"numbers, and std above 0, as in {EXAMPLE}."
         )
     return mean * (length // len(mean)), std * (length // len(std))
 
 
-def _numbers(values: Mapping[str, Any], name: str) -> list[float]:
+def _numbers(values: Mapping[str, Any], name: str, setting: str) -> list[float]:
     value: Any = values.get(name)
     numbers: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     are_numbers = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
     if not numbers or not are_numbers:
-        raise ConfigError(
-            f"teacher.normalization.{name}={value!r} should be a number, or a list of numbers."
-        )
+        raise ConfigError(f"{setting}.{name}={value!r} should be a number, or a list of numbers.")
     return [float(number) for number in numbers]

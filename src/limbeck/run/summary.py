@@ -60,6 +60,7 @@ class DataFacts:
         bytes: Number of bytes of the test text, if the data is text.
         columns: Columns of the features, if the data is a table.
         task: Kind of target, unless it is a class or the next token.
+        normalization: What models do to the inputs first, in words.
     """
 
     name: str
@@ -73,6 +74,7 @@ class DataFacts:
     bytes: Mapping[str, int] | None = optional()
     columns: tuple[ColumnFacts, ...] | None = optional()
     task: str | None = optional()
+    normalization: str | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)

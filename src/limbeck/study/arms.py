@@ -373,4 +373,4 @@ def build(
         return prepare_for_texts(model, data)
     if encoder is not None:
         return TableModel(model, encoder)
-    return Normalized(model, *data.statistics)
+    return Normalized(model, *data.normalization)

@@ -264,6 +264,7 @@ def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
         val=len(data.val),
         test=data.test_size,
         columns=_column_facts(data),
+        normalization=data.describe_normalization() or None,
     )
     if data.task not in ("classes", "next_token"):
         facts = replace(facts, task=data.task)

@@ -247,9 +247,7 @@ class Study:
             TeacherError: If the study has no teacher.
         """
         if self._teacher is None:
-            raise TeacherError(
-                "There is no teacher to train (teacher=none). Choose one, as in teacher=mlp."
-            )
+            raise TeacherError("There is no teacher to train. Choose one, as in teacher=mlp.")
         if isinstance(self._teacher, AnswersSource):
             raise no_training(self._teacher.teacher)
         self.plans = []
@@ -264,8 +262,9 @@ class Study:
 
     def _get_teachers(self, manifest: ManifestWriter) -> Teachers:
         """Return the teacher of each split; none without a teacher."""
-        is_text = self.data.positions is not None
-        hint = "" if is_text else class_order_hint(self.data.class_names)
+        hint = "" if self.data.positions is not None else class_order_hint(self.data.class_names)
+        if normalization := self.data.describe_normalization():
+            self.progress.say(f"inputs: {normalization}")
         check_digest(manifest, self.run_folder, "data", self.data.digest(), hint)
         if self._teacher is None:
             return []

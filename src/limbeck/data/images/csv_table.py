@@ -37,6 +37,7 @@ def image_csv(
     ordinal: bool = False,
     task: str = "classes",
     class_order: str = "natural",
+    normalize: object = "data",
     name: str = "images",
 ) -> Dataset:
     """Load images that a CSV or Parquet file lists with their labels.
@@ -86,6 +87,7 @@ def image_csv(
         val=val,
         split_seed=split_seed,
         name=name,
+        normalize=normalize,
     )
     check_flag("data.ordinal", ordinal)
     task = check_sample_task(task, ordinal=ordinal)

@@ -13,6 +13,7 @@ from limbeck.data.checks import SplitShares, check_flag, join_some
 from limbeck.data.dataset import Dataset, Split
 from limbeck.data.images.cache import DecodedImages, load_decoded_images
 from limbeck.data.images.decoding import Decoding, ImageSource, check_size
+from limbeck.data.normalization import parse_normalize
 from limbeck.data.parts import PARTS, VAL, check_labels, cut_parts, number_groups
 from limbeck.data.tables.targets import Targets
 
@@ -60,6 +61,7 @@ class ImageOptions(SplitShares):
         channels: Number of channels, 1 or 3.
         crop_border: Whether to crop a black border first.
         name: Name of the dataset.
+        normalize: What models do to the inputs first.
 
     Raises:
         ConfigError: If a setting is out of range.
@@ -69,10 +71,12 @@ class ImageOptions(SplitShares):
     channels: int
     crop_border: bool
     name: str
+    normalize: object
 
     def __post_init__(self) -> None:
         check_size(self.size, self.channels)
         check_flag("data.crop_border", self.crop_border)
+        parse_normalize(self.normalize, [self.channels])
         self.check_shares("the images")
 
 
@@ -129,6 +133,7 @@ def read_dataset(files: ImageFiles, options: ImageOptions) -> Dataset:
         crop_border=options.crop_border,
     )
     data.value_range = images.value_range
+    data.set_normalization(options.normalize)
     data.has_own_val = VAL in user_parts
     return data
 

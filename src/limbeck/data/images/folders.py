@@ -49,6 +49,7 @@ def image_folder(
     ordinal: bool = False,
     class_names: Sequence[str] | None = None,
     class_order: str = "natural",
+    normalize: object = "data",
     name: str = "images",
 ) -> Dataset:
     """Load images from one folder per class; the name of a folder is the name of its class.
@@ -70,6 +71,7 @@ def image_folder(
         class_names: Names of the class folders in their order; None to sort them by name.
         class_order: Order of names: ``natural`` with ``class2`` before ``class10``, or ``text`` by
             characters, as for a teacher of a program that sorts them so, such as torchvision.
+        normalize: What models do to the images first, see :meth:`Dataset.set_normalization`.
         name: Name for tables and messages.
 
     Raises:
@@ -90,6 +92,7 @@ def image_folder(
         val=val,
         split_seed=split_seed,
         name=name,
+        normalize=normalize,
     )
     check_flag("data.ordinal", ordinal)
     order = "grades" if ordinal else class_order

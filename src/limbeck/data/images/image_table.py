@@ -43,6 +43,7 @@ def image_table(
     ordinal: bool = False,
     task: str = "classes",
     class_order: str = "natural",
+    normalize: object = "data",
     name: str = "images",
 ) -> Dataset:
     """Load images that are stored within a table, with their labels.
@@ -85,6 +86,7 @@ def image_table(
         val=val,
         split_seed=split_seed,
         name=name,
+        normalize=normalize,
     )
     check_flag("data.ordinal", ordinal)
     kind = TASKS[check_sample_task(task, ordinal=ordinal)]
