@@ -157,3 +157,33 @@ def test_arms_without_a_control():
     assert study_warnings(summary([SOFT, arm("softer")]))[0].startswith(
         "Arms 'soft' and 'softer' have no control"
     )
+
+
+def test_a_weak_teacher_whose_students_are_better_has_one_message():
+    teacher = TeacherResult(name="mlp", params=10, test=metrics(11))
+    pair = [replace(comparison("soft"), verdict="helps")]
+    (warning,) = study_warnings(summary([HARD, SOFT], pair, teacher=teacher))
+    assert warning.endswith(
+        "'hard' (10.0): distillation helps all the same. A better teacher may help more."
+    )
+    pair = [replace(comparison("soft"), verdict="not shown")]
+    (warning,) = study_warnings(summary([HARD, SOFT], pair, teacher=teacher))
+    assert warning.endswith("it has little to teach. Train a better teacher first.")
+
+
+@pytest.mark.parametrize(("constant", "warns"), [(10.2, True), (10, True), (10.6, False)])
+def test_students_that_have_hardly_learned(constant, warns):
+    facts = summary([HARD, SOFT], [replace(comparison("soft"), main=True)])
+    facts = replace(facts, data=replace(facts.data, constant=constant))
+    warnings = study_warnings(facts)
+    assert len(warnings) == warns
+    if warns:
+        assert warnings[0].startswith("The students have hardly learned: 'hard' (10.0) and 'soft'")
+        assert f"with {constant:.4g} test errors, or hardly so" in warnings[0]
+    assert len(study_warnings(replace(facts, quick=True))) == 1  # that it is a quick run
+
+
+def test_one_arm_that_has_learned_is_enough():
+    arms = [HARD, arm("soft", errors=5.0)]
+    facts = summary(arms, [replace(comparison("soft"), main=True)])
+    assert study_warnings(replace(facts, data=replace(facts.data, constant=10.0))) == ()

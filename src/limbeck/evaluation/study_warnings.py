@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from limbeck.evaluation.constant import NEAR
 from limbeck.evaluation.measure import measure_of
 from limbeck.run.comparison import Comparison
 from limbeck.run.summary import ArmResult, Summary
@@ -16,6 +17,7 @@ def study_warnings(summary: Summary) -> tuple[str, ...]:
     """Return the warnings of a study, each of one or two sentences."""
     warnings = [
         *_quick_run(summary),
+        *_hardly_learned(summary),
         *_weak_teacher(summary),
         *_uneven_comparisons(summary),
         *_failed_arms(summary),
@@ -35,6 +37,27 @@ def _quick_run(summary: Summary) -> Iterator[str]:
         )
 
 
+def _hardly_learned(summary: Summary) -> Iterator[str]:
+    """Warn of a study in which neither an arm nor its control is better than a constant answer."""
+    measure, main = measure_of(summary), summary.main_comparison
+    constant = summary.data.constant
+    if main is None or constant is None or summary.quick:
+        return
+    names = (main.control, main.arm)
+    values = [measure.value(summary.arm(name).mean) for name in names]
+    if any(value is None or value < NEAR * constant for value in values):
+        return
+    decimals = 1 if measure.is_integer else 3
+    pairs = zip(names, values, strict=True)
+    arms = " and ".join(f"'{name}' ({value:.{decimals}f})" for name, value in pairs)
+    answer = "the mean" if measure.key == "squared_error" else "the same answer"
+    yield (
+        f"The students have hardly learned: {arms} are no better than always giving {answer}, with "
+        f"{measure.sentence.format(value=constant)}, or hardly so. Their comparison says little "
+        "about distillation. Train longer, or change the student or its learning rate."
+    )
+
+
 def _weak_teacher(summary: Summary) -> Iterator[str]:
     """Warn of controls that are as good as the teacher."""
     if summary.teacher is None:
@@ -42,10 +65,12 @@ def _weak_teacher(summary: Summary) -> Iterator[str]:
     measure = measure_of(summary)
     teacher = measure.value(summary.teacher.test)
     better: dict[str, float] = {}
+    has_helped = False
     for comparison in summary.comparisons:
         control = measure.value(summary.arm(comparison.control).mean)
         if teacher is not None and control is not None and teacher >= control:
             better[comparison.control] = control
+            has_helped |= comparison.verdict == "helps"
     if not better:
         return
     decimals = 1 if measure.is_integer else 3
@@ -53,9 +78,12 @@ def _weak_teacher(summary: Summary) -> Iterator[str]:
     controls = [f"'{name}' ({value:.{decimals}f})" for name, value in better.items()]
     if len(controls) > MAX_LISTED:
         controls[MAX_LISTED:] = [f"{len(controls) - MAX_LISTED} more"]
+    advice = "it has little to teach. Train a better teacher first."
+    if has_helped:
+        advice = "distillation helps all the same. A better teacher may help more."
     yield (
-        f"The teacher, with {result}, is no better than the control "
-        f"{' and '.join(controls)}: it has little to teach. Train a better teacher first."
+        f"The teacher, with {result}, is no better than the control {' and '.join(controls)}: "
+        f"{advice}"
     )
 
 

@@ -61,6 +61,8 @@ class DataFacts:
         columns: Columns of the features, if the data is a table.
         task: Kind of target, unless it is a class or the next token.
         normalization: What models do to the inputs first, in words.
+        constant: Result on the test split, in the measure of the study, of always giving the same
+            answer: the most frequent class of training, or the mean.
     """
 
     name: str
@@ -75,6 +77,7 @@ class DataFacts:
     columns: tuple[ColumnFacts, ...] | None = optional()
     task: str | None = optional()
     normalization: str | None = optional()
+    constant: float | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)

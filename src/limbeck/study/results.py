@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from limbeck._base.errors import ConfigError, UntrustedFileError
 from limbeck.data import Dataset
 from limbeck.evaluation.comparison import mark_main
+from limbeck.evaluation.constant import constant_result
 from limbeck.evaluation.margin import (
     MIN_ERRORS,
     Margin,
@@ -266,6 +267,9 @@ def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
         columns=_column_facts(data),
         normalization=data.describe_normalization() or None,
     )
+    if scores is not None:
+        test = data.open_test().labels
+        facts = replace(facts, constant=constant_result(data.train.labels, test, data.kind))
     if data.task not in ("classes", "next_token"):
         facts = replace(facts, task=data.task)
     if data.tokenizer is None or not isinstance(scores, LanguageModelScores):
