@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 
 from limbeck.cli.main import main
 
@@ -93,3 +94,13 @@ def test_the_summary_names_the_targets(folder):
     summary = json.loads((folder / "run0" / "summary.json").read_text(encoding="utf-8"))
     assert summary["classes"] == ["price", "rent"]
     assert summary["data"]["task"] == "regression"
+
+
+def test_losses_are_recorded_as_they_are_used(folder, capsys):
+    objective = yaml.safe_load((folder / "run0" / "config.yaml").read_text())["objective"]
+    assert (objective["hard"], objective["soft"]) == ("mse", "mse")
+    words = ["data=diabetes", "objective.hard=cross_entropy", f"out={folder / 'none'}"]
+    assert main(["run", *words]) == 2
+    assert "objective.hard=cross_entropy is not for regression. Choose one of mse" in (
+        capsys.readouterr().err
+    )

@@ -16,9 +16,9 @@ from limbeck.cli.config.arms import (
     merge_objective,
 )
 from limbeck.cli.config.command import Command
+from limbeck.cli.config.data_defaults import fit_losses, fit_splits
 from limbeck.cli.config.groups import choices, read_choice
 from limbeck.cli.config.objects import ObjectFactory
-from limbeck.cli.config.overrides import key_of as key_of_override
 from limbeck.cli.config.study_keys import check_settings, field_names
 from limbeck.cli.config.teacher import (
     check_no_form,
@@ -31,7 +31,6 @@ from limbeck.cli.config.teacher import (
     take_answers,
     take_form,
 )
-from limbeck.cli.terminal import note
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS
@@ -161,6 +160,7 @@ class _Builder:
 
     def __init__(self, settings: dict[str, Any], command: Command | None):
         self.settings, self.command = settings, command
+        self.overrides = () if command is None else command.overrides
         self.quick = settings["quick"]
         models = json.dumps([settings[key] for key in ("student", "teacher", "arms")], default=str)
         self.samples = QUICK_SAMPLES
@@ -184,8 +184,7 @@ class _Builder:
         self, *, out: Path, resume: bool, record: dict[str, Any] | None, follow_links: bool
     ) -> Study:
         settings = self.settings
-        if self.quick:
-            self.data()
+        fit_losses(settings["objective"], self.data().kind, self.overrides)
         arms = {name: self._arm(name, arm or {}) for name, arm in settings["arms"].items()}
         seeds = seed_list(settings["seeds"])
         if self.quick:
@@ -227,20 +226,9 @@ class _Builder:
         )
 
     def _splits(self, seeds: int) -> int:
-        """Number of training and validation splits; at most one per seed in a quick run.
-
-        That of a recipe becomes 1 if the data has a validation split of its own.
-        """
-        settings = self.settings
-        splits = check_count("splits", settings["splits"])
-        overrides = () if self.command is None else self.command.overrides
-        is_set = any(key_of_override(override) == "splits" for override in overrides)
-        if splits > 1 and not is_set and self.data().has_own_val:
-            note(
-                f"The recipe {settings['recipe']} has splits={splits}, but the data has a "
-                "validation split of its own, which is kept: splits=1."
-            )
-            splits = settings["splits"] = 1
+        """Number of training and validation splits; at most one per seed in a quick run."""
+        check_count("splits", self.settings["splits"])
+        splits = fit_splits(self.settings, self.data(), self.overrides)
         return min(splits, seeds) if self.quick else splits
 
     def _arm(self, name: str, arm: dict[str, Any]) -> Arm:
