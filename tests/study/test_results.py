@@ -63,13 +63,18 @@ def test_a_student_folder_holds_the_student_alone(finished, data):
         assert described["class_names"] == ["0", "1", "2"]
 
 
-def test_the_summary_is_valid_and_is_what_run_returns(finished):
+def test_the_summary_is_valid_and_is_what_run_returns(finished, data):
     out, summary, _ = finished
     content = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert parse_summary(content) == summary
     assert [arm["name"] for arm in content["arms"]] == ["hard", "soft"]
     assert [seed["seed"] for seed in content["arms"][0]["seeds"]] == [3, 5]
-    assert content["data"] == {"name": "tiny", "classes": 3, "train": 90, "val": 20, "test": 40}
+    facts = content["data"]
+    mean = f"{data.statistics[0][0]:.3g}"
+    assert facts.pop("normalization").startswith(f"normalised with mean {mean} and standard")
+    most_frequent = data.train.labels.bincount().argmax()
+    assert facts.pop("constant") == (data.open_test().labels != most_frequent).sum()
+    assert facts == {"name": "tiny", "classes": 3, "train": 90, "val": 20, "test": 40}
     assert [(c["arm"], c["control"]) for c in content["comparisons"]] == [("soft", "hard")]
     seconds = content["seconds"]
     assert seconds["total"] == pytest.approx(

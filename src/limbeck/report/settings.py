@@ -22,6 +22,7 @@ def common_settings(summary: Summary, manifest: Manifest) -> list[tuple[str, str
         *wording_of(summary).data_settings(summary.data),
         ("Columns", _columns(summary.data)),
         ("Inputs", summary.data.normalization),
+        ("Tokenizer of the texts", summary.data.texts_tokenizer),
         ("Seeds", ", ".join(map(str, seeds))),
         ("Splits", summary.splits),
         ("Epochs", epochs.pop() if len(epochs) == 1 else None),

@@ -60,6 +60,8 @@ class DataFacts:
         bytes: Number of bytes of the test text, if the data is text.
         columns: Columns of the features, if the data is a table.
         task: Kind of target, unless it is a class or the next token.
+        texts_tokenizer: Name of the tokenizer, and its number of tokens, if the data is texts with
+            labels.
         normalization: What models do to the inputs first, in words.
         constant: Result on the test split, in the measure of the study, of always giving the same
             answer: the most frequent class of training, or the mean.
@@ -76,6 +78,7 @@ class DataFacts:
     bytes: Mapping[str, int] | None = optional()
     columns: tuple[ColumnFacts, ...] | None = optional()
     task: str | None = optional()
+    texts_tokenizer: str | None = optional()
     normalization: str | None = optional()
     constant: float | None = optional()
 

@@ -272,6 +272,9 @@ def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
         facts = replace(facts, constant=constant_result(data.train.labels, test, data.kind))
     if data.task not in ("classes", "next_token"):
         facts = replace(facts, task=data.task)
+    if data.tokenizer is not None and data.positions is None:
+        tokenizer = f"{data.tokenizer.name}, {data.tokenizer.size:,} tokens"
+        facts = replace(facts, texts_tokenizer=tokenizer)
     if data.tokenizer is None or not isinstance(scores, LanguageModelScores):
         return facts
     block = data.shape[0]

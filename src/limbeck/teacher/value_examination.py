@@ -39,7 +39,11 @@ def judge_values(values: np.ndarray, labels: np.ndarray, data: Dataset, name: st
         f"Its squared error on {count} validation samples is {error:.3g} times the variance of the "
         "targets; that of predicting the mean is 1."
     )
-    if error < 1 or count < MIN_SAMPLES:
+    if error >= 1 and count < MIN_SAMPLES:
+        text = f"{name} is no better than predicting the mean."
+        few = f"{evidence} Fewer than {MIN_SAMPLES} samples do not show if its unit is another one."
+        return _finding(WARNING, text, few)
+    if error < 1:
         share = float(r_squared(predicted, true))
         text = f"{name} has R² {share:.3f} on {count} validation samples."
         return _finding(NOTE, text, f"Its squared error is {error:.3g} (1 is predicting the mean).")

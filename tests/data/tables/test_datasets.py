@@ -7,7 +7,7 @@ import pytest
 import torch
 from support.image_files import splits_of
 
-from limbeck._base.errors import ConfigError, DataError
+from limbeck._base.errors import ConfigError, DataError, LimbeckWarning
 from limbeck.data import table
 
 NAN = float("nan")
@@ -397,3 +397,34 @@ def test_bad_tables_are_explained(read, text, message):
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match=re.escape(f"{tmp_path / 'none.csv'} cannot be read (No")):
         table(tmp_path / "none.csv", label="y")
+
+
+def test_classes_that_other_programs_read_as_missing_are_a_warning(read):
+    rows = lines()
+    rows[3:9:2] = [row.rpartition(",")[0] + ",NA" for row in rows[3:9:2]]
+    with pytest.warns(LimbeckWarning, match=r"NA is a class in .* NA \(line 4\); NA \(line 6\)"):
+        assert read(rows).class_names == ["NA", "no", "yes"]
+    rows[3] = rows[3].rpartition(",")[0] + ",nan"
+    with pytest.raises(DataError, match=r"1 labels in column bought are missing: nan \(line 4\)"):
+        read(rows)
+
+
+@pytest.mark.parametrize("form", ["1.{n},5", "1,{n}.5", "1.{n}.000", "-1,{n},000"])
+def test_numbers_with_separators_of_thousands_are_named(read, form):
+    rows = ["price;kind;y"]
+    rows += [f"{form.format(n=100 + n)};{'ab'[n % 2]};{n}" for n in range(60)]
+    first = re.escape(form.format(n=100))
+    with pytest.warns(LimbeckWarning, match=rf"thousands, such as '{first}' \(line 2\), .*1234\.5"):
+        assert read(rows, label="kind", ignore="y").columns.categories[0] is not None
+    with pytest.raises(DataError, match=rf"'{first}' has separators of thousands .*\(line 2\)"):
+        read(rows, label="price", task="regression")
+
+
+def test_lines_that_repeat_the_header_are_left_out(read):
+    rows = lines()
+    joined_rows = [*rows[:31], rows[0], *rows[31:]]
+    with pytest.warns(LimbeckWarning, match=r"1 line repeats the names of the columns.*: line 32"):
+        data = read(joined_rows)
+    expected = read(rows)
+    assert data.columns == expected.columns
+    assert torch.equal(joined(data)[0].nan_to_num(), joined(expected)[0].nan_to_num())

@@ -1,6 +1,7 @@
 """Runs of one data set, compared over the same test samples."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -201,3 +202,16 @@ def test_exchanged_predictions_are_refused(runs):
     file.write_text(json.dumps({**content, "files": {"predictions.npz": "0" * 64}}))
     with pytest.raises(UntrustedFileError, match="SHA-256 differs"):
         compare_runs(runs[:2])
+
+
+def test_another_tokenizer_is_named(runs, tmp_path):
+    folders = []
+    for number, tokenizer in enumerate(("bpe, 300 tokens", "bpe, 400 tokens")):
+        folder = tmp_path / str(number)
+        shutil.copytree(runs[number], folder)
+        summary = json.loads((folder / "summary.json").read_text())
+        summary["data"]["texts_tokenizer"] = tokenizer
+        (folder / "summary.json").write_text(json.dumps(summary))
+        folders.append(folder)
+    with pytest.raises(ConfigError, match=r"tokenizer \(bpe, 400 tokens and bpe, 300 tokens\)"):
+        compare_runs(folders)

@@ -13,7 +13,7 @@ from limbeck.data.checks import join_some
 from limbeck.data.precision import rounding
 from limbeck.data.tables.columns import TableColumns
 from limbeck.data.tables.rows import TableRows
-from limbeck.data.tables.values import ColumnValues
+from limbeck.data.tables.values import ColumnValues, has_thousands
 
 MIN_ROW_NUMBERS = 20
 """Smallest number of rows in which whole numbers one after the other are no chance."""
@@ -102,6 +102,14 @@ def encode_features(rows: TableRows, is_train: np.ndarray) -> tuple[TableColumns
 def _warn_of_mistakes(where: Path, column: ColumnValues, others: Sequence[str]) -> None:
     """Warn of a few texts among many numbers, which make all of them categories."""
     numbers = len(column.texts) - len(others)
+    thousands = [text for text in column.texts if has_thousands(text)]
+    if len(thousands) > len(others) / 2:
+        _warn(
+            f"{where}: column {column.name} contains numbers with separators of thousands, such as "
+            f"{others[0]}, so all its values are read as categories. Write them as 1234.5 to use "
+            f"them as numbers; otherwise confirm with data.categorical=[{column.name}]."
+        )
+        return
     if numbers >= MIN_NUMBERS and numbers > len(others):
         _warn(
             f"{where}: column {column.name} contains numbers and texts, so all its values are read "

@@ -1,12 +1,14 @@
 """Labels of a table as numbers of classes."""
 
+import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from limbeck._base.errors import DataError
+from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck.data.checks import join_some
 from limbeck.data.class_names import (
+    MISSING_AMONG_NUMBERS,
     is_number,
     missing_labels,
     natural_sort,
@@ -121,6 +123,7 @@ def _names_in(column: LabelColumn, order: str) -> list[str]:
             "the column of the labels?"
         )
     warn_of_similar_names(names, column.table)
+    _warn_of_missing_words(column, names)
     if order == "grades":
         return sort_grades(names, column.table)
     if order == "natural":
@@ -128,6 +131,21 @@ def _names_in(column: LabelColumn, order: str) -> list[str]:
     if all(label.isascii() and label.isdigit() for label in names):
         names.sort(key=lambda label: (int(label), label))
     return names
+
+
+def _warn_of_missing_words(column: LabelColumn, names: Collection[str]) -> None:
+    """Warn of classes such as ``NA``, which other programs read as a missing label."""
+    doubtful = {name for name in names if name.lower() in MISSING_AMONG_NUMBERS}
+    if doubtful:
+        samples = _samples_with(column, doubtful)
+        verb = "is a class" if len(doubtful) == 1 else "are classes"
+        warnings.warn(
+            f"{column.table}: {' and '.join(sorted(doubtful))} {verb} in column {column.name}, "
+            f"which other programs, such as pandas, read as a missing label: {join_some(samples)}. "
+            "If the label is missing, remove these rows; otherwise choose another word for it.",
+            LimbeckWarning,
+            stacklevel=5,
+        )
 
 
 def _samples_with(column: LabelColumn, labels: Collection[str]) -> list[str]:

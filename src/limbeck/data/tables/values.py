@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,10 @@ MAX_TEXTS = 10_000
 """Number of different texts of a column from which on all of them have to be numbers."""
 MAX_EXAMPLES = 3
 """Largest number of texts that a message names."""
+_THOUSANDS = re.compile(
+    r"[+-]?\d{1,3}(?:(?:\.\d{3})+,\d+|(?:,\d{3})+\.\d+|(?:\.\d{3}){2,}|(?:,\d{3}){2,})", re.ASCII
+)
+"""Numbers with separators of thousands; a single one alone, as in 1,234, may be the decimal one."""
 
 
 class Codes(NamedTuple):
@@ -175,6 +180,11 @@ class ColumnValues:
         return Codes(np.array(codes, np.float32)[values], tuple(categories), unknown)
 
 
+def has_thousands(text: str) -> bool:
+    """Whether a cell is a number with separators of thousands, such as 1.234,5 or 1,234.5."""
+    return _THOUSANDS.fullmatch(text) is not None
+
+
 def parse_number(text: str, decimal: str) -> float:
     """Return the number in a cell; NaN for a missing value.
 
@@ -186,6 +196,8 @@ def parse_number(text: str, decimal: str) -> float:
     try:
         number = float(text)
     except ValueError:
+        if has_thousands(text):
+            raise ValueError(f"{text!r} has separators of thousands (write it as 1234.5)") from None
         return number_in(text, decimal)
     return number if abs(number) < 1e38 and "_" not in text else number_in(text, decimal)
 

@@ -135,6 +135,7 @@ def _differences(first: FinishedRun, other: FinishedRun) -> list[str]:
         ("the task", _task(ours), _task(theirs)),
         ("the measure", ours.measure, theirs.measure),
         ("the data", ours.data.name, theirs.data.name),
+        ("the tokenizer", _tokenizer(ours), _tokenizer(theirs)),
         ("the test samples", f"{ours.data.test:,}", f"{theirs.data.test:,}"),
         ("the digest of the data", _short(other.data_digest), _short(first.data_digest)),
     ]
@@ -151,6 +152,10 @@ def _task(summary: Summary) -> str:
         return f"several labels, {data.classes:,} of them"
     kind = "text" if data.tokenizer is not None else "classification"
     return f"{kind}, {data.classes:,} {'tokens' if kind == 'text' else 'classes'}"
+
+
+def _tokenizer(summary: Summary) -> str:
+    return summary.data.tokenizer or summary.data.texts_tokenizer or "none"
 
 
 def _short(digest: str | None) -> str:
