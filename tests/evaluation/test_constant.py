@@ -36,6 +36,7 @@ def test_the_mean_of_each_target():
     assert constant_result(*tensors, TASKS["regression"]) == pytest.approx(expected, rel=1e-3)
 
 
-def test_text_has_none():
+def test_text_and_embeddings_have_none():
     tokens = torch.zeros(3, 4, dtype=torch.int32)
     assert constant_result(tokens, tokens, TASKS["next_token"]) is None
+    assert constant_result(tokens, tokens, TASKS["embedding"]) is None

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from support.sentence_encoders import write_encoder, write_texts
 from support.studies import make_study
 
-from limbeck import Arm, Objective, Optimizer
+from limbeck import Answers, Arm, Objective, Optimizer
 from limbeck._base.errors import ConfigError, TeacherError
 from limbeck.data import sentences
 from limbeck.evaluation.vectors import missed_neighbours, nearest_texts
@@ -17,6 +17,8 @@ from limbeck.losses.vectors import unit
 from limbeck.models import BagOfEmbeddings, load_model
 from limbeck.run.folder import RunFolder
 from limbeck.run.summary import read_summary
+from limbeck.study.answer_export import write_answers
+from limbeck.teacher.signal import LiveTeacher
 
 HARD = Objective(hard_weight=1.0, soft_weight=0.0)
 SOFT = Objective(hard_weight=0.0, soft_weight=1.0)
@@ -150,3 +152,11 @@ def test_texts_without_labels_have_no_probe(data, encoder, tmp_path):
     summary = study(plain, tmp_path / "run", encoder, seeds=1, epochs=1).run()
     assert summary.arm("soft").mean.probe_accuracy is None
     assert summary.teacher.test.probe_accuracy is None
+
+
+def test_files_of_answers_are_not_for_embeddings(data, encoder, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 16)))
+    with pytest.raises(TeacherError, match=r"teacher\.from to the folder of a sentence enc"):
+        study(data, tmp_path / "run", Answers(tmp_path / "a.npy")).check()
+    with pytest.raises(ConfigError, match=r"has embeddings\. Use teacher\.from= with the encoder"):
+        write_answers(LiveTeacher(torch.nn.Identity()), data, tmp_path / "b.npy")

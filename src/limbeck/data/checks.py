@@ -86,7 +86,7 @@ def check_samples(
 
     Args:
         split: Inputs ``[N, ...]``, token ids ``[N, T]`` for next tokens; and labels ``[N]`` (-100
-            where embeddings have none), next tokens ``[N, T]``, or values ``[N, D]`` for regression.
+            where embeddings have none), next tokens ``[N, T]``, or values ``[N, D]``.
         classes: Number of classes, of tokens in the vocabulary, or of targets.
         where: Dataset and split, for messages.
         task: Kind of target.

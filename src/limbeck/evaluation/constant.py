@@ -22,9 +22,10 @@ def constant_result(train: Tensor, test: Tensor, kind: Task) -> float | None:
         kind: Kind of target.
 
     Returns:
-        Number of errors, of wrong labels, or the squared error; None for the tokens of a text.
+        Number of errors, of wrong labels, or the squared error; None for the tokens of a text, and
+        for embeddings.
     """
-    if kind.name == "next_token":
+    if kind.name == "next_token" or kind.outputs == "vectors":
         return None
     if kind.has_classes:
         return float((test != train.bincount().argmax()).sum())

@@ -43,13 +43,19 @@ def write_answers(
         Number of answers.
 
     Raises:
-        ConfigError: If the dataset is a text in blocks, or the form of the file does not fit.
+        ConfigError: If the dataset is a text in blocks or has embeddings, or the form of the file
+            does not fit.
         TeacherError: If a logit is infinite or NaN.
     """
     if data.positions is not None:
         raise ConfigError(
             f"'limbeck answers' writes one answer for each sample, but {data.name} is a text in "
             "blocks. Answers for its tokens are kept in a store (store=topk)."
+        )
+    if data.kind.outputs == "vectors":
+        raise ConfigError(
+            f"'limbeck answers' is for classes, labels and values, but {data.name} has embeddings. "
+            "Use teacher.from= with the encoder."
         )
     kind = VALUES if data.kind.outputs == "values" else LOGITS
     check_target(to)

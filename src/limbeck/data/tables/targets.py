@@ -48,18 +48,20 @@ class Targets:
 
 
 def check_sample_task(task: object, *, ordinal: bool = False) -> str:
-    """Check the kind of target of samples that are not blocks of text, and return its name.
+    """Check the kind of target of samples with labels, and return its name.
 
     Args:
         task: Value of ``data.task``.
         ordinal: Whether another setting says that the classes are grades.
 
     Raises:
-        ConfigError: If it is unknown, or is for blocks of text.
+        ConfigError: If it is unknown, or is for blocks of text or embeddings.
     """
     name = check_task(task, ordinal=ordinal)
     if name == "next_token":
         raise ConfigError("data.task=next_token is for text. Choose another one.")
+    if TASKS[name].outputs == "vectors":
+        raise ConfigError(f"data.task={name} is for data=sentences. Choose another one.")
     if name == "embedding":
         raise ConfigError("data.task=embedding is for texts: read them with data=sentences.")
     return name
