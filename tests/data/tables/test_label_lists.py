@@ -108,3 +108,9 @@ def test_labels_are_described_for_messages():
     assert values.describe(0) == "1.5, 3"
     classes = read_targets([column(["x", "y"] * 2)], None, "classes")
     assert classes.describe(3) == "y"
+
+
+@pytest.mark.parametrize("cells", [["cat", "dog", "cat"], ["0", "1", "maybe"], ["0", "1", "2"]])
+def test_classes_that_are_no_lists_are_a_warning(cells):
+    with pytest.warns(LimbeckWarning, match="no row has more than one label in column tags"):
+        read(cells)

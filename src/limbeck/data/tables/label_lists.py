@@ -1,13 +1,14 @@
 """Several labels in one cell of a table: a list of names, as in ``a;b`` or ``["a", "b"]``."""
 
 import ast
+import warnings
 from collections.abc import Sequence
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-from limbeck._base.errors import DataError
+from limbeck._base.errors import DataError, LimbeckWarning
 from limbeck._base.reading import parse_json
 from limbeck.data.checks import join_some
 from limbeck.data.class_names import (
@@ -55,11 +56,19 @@ def read_label_lists(
         DataError: If a list is damaged, or a label is missing or unknown.
 
     Warns:
-        LimbeckWarning: If labels have similar names.
+        LimbeckWarning: If labels have similar names, or if no sample has several.
     """
     lists = _split_cells(column)
     if _are_flags(lists):
         return _read_flags(lists, class_names)
+    if all(len(labels) < 2 for labels in lists):
+        warnings.warn(
+            f"{column.table}: no row has more than one label in column {column.name}. Lists are "
+            "written as a;b, and a column of a single label contains 0 and 1 alone. If each sample "
+            "has one class, leave out data.task=multi_label.",
+            LimbeckWarning,
+            stacklevel=4,
+        )
     used = set(chain.from_iterable(lists))
     if class_names is None:
         forms = whole_numbers(used)
