@@ -124,7 +124,7 @@ def test_a_changed_module_is_not_run(bundle):
 
 
 def test_the_runtime_imports_only_itself_and_what_a_device_has():
-    others = {"numpy", "PIL", "onnxruntime", "tokenizers", "pydicom"}
+    others = {"numpy", "PIL", "onnxruntime", "tokenizers", "pydicom", "pyarrow"}
     files = sorted(Path(runtime.__file__).parent.glob("*.py"))
     names = set()
     for file in files:

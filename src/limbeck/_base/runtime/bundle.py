@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from .bundle_files import CheckedFiles
-from .csv_file import CsvFile
 from .errors import one_line
 from .file_names import FORMAT, GOLDEN, KINDS, LABELS, METADATA, PREPROCESS, TOKENIZER
 from .files import check_archive
@@ -18,7 +17,7 @@ from .input_files import read_input
 from .model import Model
 from .samples import Sample
 from .settings import is_preprocess, is_thresholds
-from .table_rows import open_table, read_rows
+from .table_rows import TableFile, open_table, read_rows
 from .texts import pad_texts, read_texts
 from .tokenizer import Encode, byte_encoder, library_encoder
 
@@ -178,16 +177,16 @@ class Bundle(CheckedFiles):
         """
         return read_input(path, self.preprocess, invert=invert, value_range=value_range)
 
-    def open_table(self, path: Path) -> CsvFile:
-        """Open a CSV file that has the columns of the bundle, in any order and among others.
+    def open_table(self, path: Path) -> TableFile:
+        """Open a CSV or Parquet file with the columns of the bundle, in any order, among others.
 
         Raises:
             InputError: If the file cannot be read, or lacks a column.
         """
         return open_table(path, self.columns)
 
-    def rows(self, table: CsvFile) -> Iterator[Sample]:
-        """Read the rows of a CSV file.
+    def rows(self, table: TableFile) -> Iterator[Sample]:
+        """Read the rows of a table.
 
         A row with a value that is no number, or no category that the model knows, has an error.
 

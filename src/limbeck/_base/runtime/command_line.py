@@ -65,7 +65,9 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
         text = f"file of the signature (default: {SIGNATURE} in the bundle)"
         add("--signature", type=Path, metavar="FILE", help=text)
     add = parsers["predict"].add_argument
-    text = "image files, or CSV files for a model of tables or texts, and folders of them"
+    text = (
+        "image files, or CSV or Parquet files for a model of tables or texts, and folders of them"
+    )
     add("paths", nargs="*", metavar="FILE", help=text)
     text = "a text to classify; may be repeated"
     add("--text", action="append", default=[], metavar="TEXT", dest="texts", help=text)

@@ -34,10 +34,10 @@ def predict(
 
     Args:
         bundle_path: Folder or zip file of the bundle.
-        paths: Image files, or CSV files if the bundle reads tables or texts (of texts also ``.txt``
-            files of one text), and folders of them, with their subfolders. Every file in a folder,
-            or every row of its files, has a row of the table; see :func:`files_below` for those
-            that are skipped. A :class:`Text` is classified itself.
+        paths: Image files, or CSV or Parquet files if the bundle reads tables or texts (of texts
+            also ``.txt`` files of one text), and folders of them, with their subfolders. Every file
+            in a folder, or every row of its files, has a row of the table; see
+            :func:`files_below` for those that are skipped. A :class:`Text` is classified itself.
         model: Kind of model, ``fp32`` or ``int8``; None for the bundle's default.
         top: Number of classes to list for each input.
         table_format: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.

@@ -1,4 +1,4 @@
-"""Rows of CSV files as inputs of a model."""
+"""Rows of CSV and Parquet files as inputs of a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,11 +9,14 @@ import numpy as np
 from .cells import cell_reader, list_some
 from .csv_file import CsvFile
 from .errors import InputError
+from .parquet_file import ParquetFile, is_parquet
 from .samples import Sample
 
+TableFile = CsvFile | ParquetFile
 
-def open_table(path: Path, names: Sequence[str]) -> CsvFile:
-    """Open a CSV file that has some columns, in any order and among others.
+
+def open_table(path: Path, names: Sequence[str]) -> TableFile:
+    """Open a CSV or Parquet file that has some columns, in any order and among others.
 
     Args:
         path: Path of the file.
@@ -21,8 +24,9 @@ def open_table(path: Path, names: Sequence[str]) -> CsvFile:
 
     Raises:
         InputError: If the file cannot be read, or lacks a column.
+        MissingLibraryError: If it is a Parquet file, and pyarrow is not installed.
     """
-    table = CsvFile(path, names)
+    table = ParquetFile(path) if is_parquet(path) else CsvFile(path, names)
     missing = [name for name in names if name not in table.columns]
     if missing:
         columns = "column" if len(missing) == 1 else "columns"
@@ -37,7 +41,7 @@ def open_table(path: Path, names: Sequence[str]) -> CsvFile:
 
 
 def rows_with_id(
-    table: CsvFile, names: Sequence[str], id_column: str | None
+    table: TableFile, names: Sequence[str], id_column: str | None
 ) -> Iterator[tuple[int, tuple[str, ...], str]]:
     """Yield the number of each line, its values in some columns, and its name.
 
@@ -56,9 +60,9 @@ def rows_with_id(
 
 
 def read_rows(
-    table: CsvFile, columns: Sequence[Mapping[str, Any]], id_column: str | None = None
+    table: TableFile, columns: Sequence[Mapping[str, Any]], id_column: str | None = None
 ) -> Iterator[Sample]:
-    """Read the rows of a CSV file.
+    """Read the rows of a table.
 
     A row with a value that is no number, or no category that the model knows, has an error.
 

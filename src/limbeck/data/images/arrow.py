@@ -15,12 +15,10 @@ from typing import Any, BinaryIO
 
 from limbeck._base.errors import DataError
 from limbeck._base.runtime.files import open_file
+from limbeck._base.runtime.parquet_file import MAX_COLUMN_BYTES, MAX_ROWS, column_size
 from limbeck.data.tables.arrow_file import read_arrow
 from limbeck.data.tables.parquet import (
-    MAX_COLUMN_BYTES,
-    MAX_ROWS,
     check_size,
-    column_size,
     explain_errors,
     import_pyarrow,
 )

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from limbeck._base.runtime.files import open_file
+from limbeck._base.runtime.parquet_file import MAX_COLUMN_BYTES, ROWS_AT_ONCE
 from limbeck.data.tables.parquet import (
-    MAX_COLUMN_BYTES,
-    ROWS_AT_ONCE,
     BinaryTable,
     explain_errors,
     import_pyarrow,

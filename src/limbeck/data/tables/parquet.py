@@ -14,13 +14,9 @@ from typing import Any
 
 from limbeck._base.errors import DataError, ResourceError
 from limbeck._base.reading import parse_json
+from limbeck._base.runtime import parquet_file
+from limbeck._base.runtime.errors import InputError
 from limbeck._base.runtime.files import open_file
-
-MAX_COLUMN_BYTES = 4 << 30
-"""Largest size of the columns of a table, or of the images in a part of a table, unpacked."""
-MAX_ROWS = 100_000_000
-ROWS_AT_ONCE = 1 << 14
-"""Number of rows that are converted to text at once."""
 
 
 def import_pyarrow() -> ModuleType:
@@ -46,18 +42,12 @@ def explain_errors(file: Path) -> Iterator[None]:
     Raises:
         DataError: If it cannot be read, or is damaged.
     """
-    pyarrow = import_pyarrow()
+    import_pyarrow()
     try:
-        yield
-    except pyarrow.ArrowMemoryError:
-        raise MemoryError from None
-    except (pyarrow.ArrowException, EOFError, OverflowError, UnicodeDecodeError) as error:
-        reason = str(error).split("\n")[0][:200]
-        raise DataError(f"{file} is damaged, or of another kind ({reason}).") from None
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror or error}).") from None
-    except ValueError as error:
-        raise DataError(f"{file} cannot be read ({str(error)[:200]}).") from None
+        with parquet_file.explain_errors(file):
+            yield
+    except InputError as error:
+        raise DataError(str(error)) from None
 
 
 class BinaryTable(ABC):
@@ -142,19 +132,14 @@ class ParquetTable(BinaryTable):
         with open_file(self.file) as stream:
             table = import_pyarrow().parquet.ParquetFile(stream)
             check_size(self.file, table.metadata, names)
-            yield from table.iter_batches(ROWS_AT_ONCE, columns=names)
+            yield from table.iter_batches(parquet_file.ROWS_AT_ONCE, columns=names)
 
 
 def as_text(value: Any) -> str:
     """Return a value of a table as a CSV file would contain it; a list as JSON."""
-    is_nan = isinstance(value, float) and value != value
-    if value is None or is_nan:
-        return ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace").strip()
     if isinstance(value, (list, tuple)):
         return json.dumps([as_text(item) for item in value], ensure_ascii=False)
-    return str(value).strip()
+    return parquet_file.cell_text(value)
 
 
 def described_classes(schema: Any) -> dict[str, list[str]]:
@@ -216,20 +201,5 @@ def check_size(file: Path, metadata: Any, columns: Sequence[str]) -> None:
     Raises:
         DataError: If it is above the limits.
     """
-    parts = range(metadata.num_row_groups)
-    size = sum(column_size(metadata.row_group(part), columns) for part in parts)
-    if size > MAX_COLUMN_BYTES or metadata.num_rows > MAX_ROWS:
-        raise DataError(
-            f"{file}: {', '.join(columns)} take {size:,} bytes in {metadata.num_rows:,} rows; at "
-            f"most {MAX_COLUMN_BYTES:,} bytes and {MAX_ROWS:,} rows are read."
-        )
-
-
-def column_size(group: Any, columns: Sequence[str]) -> int:
-    """Return the size of columns in a part of a Parquet file, in bytes, as the file states it."""
-    size = 0
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema.split(".")[0] in columns:
-            size += column.total_uncompressed_size
-    return size
+    if fault := parquet_file.size_fault(metadata, columns):
+        raise DataError(f"{file}: {fault}.")
