@@ -1,6 +1,7 @@
 """Cost and test errors of the models of a finished run: ``cost.json``."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -221,5 +222,7 @@ class _Exporter:
 
 
 def _architecture(members: Sequence[nn.Module]) -> str:
-    name = model_name(members[0])
-    return name if len(members) == 1 else f"{len(members)} x {name}"
+    """Return the names of the members, such as ``2 x MLP + ConvNet``."""
+    counts = Counter(model_name(member) for member in members)
+    names = [name if count == 1 else f"{count} x {name}" for name, count in counts.items()]
+    return " + ".join(names)
