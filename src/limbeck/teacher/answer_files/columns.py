@@ -120,7 +120,7 @@ def find_columns(names: Sequence[str], needs: Requirements, where: str) -> Colum
 
     Args:
         names: Names of the columns.
-        needs: What the dataset requires.
+        needs: Requirements of the dataset.
         where: File, for messages.
 
     Raises:

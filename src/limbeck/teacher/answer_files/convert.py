@@ -42,7 +42,7 @@ def convert(
 
     Args:
         table: Answers as they are in the file.
-        needs: What the dataset requires.
+        needs: Requirements of the dataset.
         kind: Kind of the values; None to detect it.
         combine: Combination of several answers to one sample: ``probabilities`` or ``logits``.
 

@@ -27,7 +27,7 @@ def read_csv(file: Path, needs: Requirements, where: str) -> AnswerTable:
 
     Args:
         file: File to read.
-        needs: What the dataset requires.
+        needs: Requirements of the dataset.
         where: Name of the file for messages.
 
     Raises:

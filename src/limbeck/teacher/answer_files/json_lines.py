@@ -34,7 +34,7 @@ def read_json_lines(file: Path, needs: Requirements, where: str) -> AnswerTable:
 
     Args:
         file: File to read.
-        needs: What the dataset requires.
+        needs: Requirements of the dataset.
         where: Name of the file for messages.
 
     Raises:
@@ -204,7 +204,7 @@ class _Lines:
         """Return the table of all lines.
 
         Args:
-            needs: What the dataset requires.
+            needs: Requirements of the dataset.
         """
         self._flush()
         table = self.builder.build()

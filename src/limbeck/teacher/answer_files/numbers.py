@@ -28,7 +28,7 @@ def convert_numbers(table: AnswerTable, needs: Requirements, kind: str | None) -
 
     Args:
         table: Answers as they are in the file.
-        needs: What the dataset requires.
+        needs: Requirements of the dataset.
         kind: Kind of the values; None to detect it.
 
     Raises:

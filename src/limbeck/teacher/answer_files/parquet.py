@@ -28,7 +28,7 @@ def read_parquet(files: Sequence[Path], needs: Requirements, where: str) -> Answ
 
     Args:
         files: Files in the order of their rows.
-        needs: What the dataset requires.
+        needs: Requirements of the dataset.
         where: Name of the file or folder for messages.
 
     Raises:

@@ -71,7 +71,7 @@ class Answers:
         """Read, check and convert the answers.
 
         Args:
-            needs: What the dataset requires; None for classes whose names are unknown.
+            needs: Requirements of the dataset; None for classes whose names are unknown.
 
         Returns:
             The answers, and the SHA-256 of the file.
