@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from limbeck._base.printable import printable
 from limbeck.deploy.model_card import CardFacts, model_card
-from limbeck.deploy.parity import Stage
+from limbeck.deploy.stage import Stage
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import Manifest
 from limbeck.run.summary import read_summary

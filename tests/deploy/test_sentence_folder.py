@@ -1,5 +1,7 @@
 """Students of embeddings as folders of sentence-transformers: read by it, with equal vectors."""
 
+import csv
+import io
 import json
 import shutil
 from functools import partial
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from support.reviews import write_csv
 from support.sentence_encoders import TEXTS, write_encoder, write_texts
 from support.studies import make_study
 
@@ -15,6 +18,7 @@ from limbeck import Arm, Objective, Optimizer
 from limbeck._base.errors import ConfigError
 from limbeck.cli.main import main
 from limbeck.data import sentences
+from limbeck.deploy.export import ExportOptions, export
 from limbeck.deploy.sentence_folder import export_sentence_folder
 from limbeck.losses.vectors import unit
 from limbeck.models import BagOfEmbeddings, TextCNN, load_model
@@ -135,3 +139,23 @@ def test_the_command_line_exports_such_a_folder_of_a_run(encoder, tmp_path, caps
     assert (tmp_path / "run" / "sentence_transformers" / "modules.json").is_file()
     assert main(["export", "run", "format=onnx"]) == 2
     assert "format='onnx' is unknown" in capsys.readouterr().err
+
+
+def test_a_bundle_gives_the_vectors_and_predicts_them_for_texts_and_tables(
+    run, data, tmp_path, capsys
+):
+    bundle = export(run, data, ExportOptions(to=tmp_path / "bundle", arm="soft")).folder
+    texts = [*TEXTS[:5], LONG]
+    expected = vectors_of(run, data, texts)
+    write_csv(tmp_path / "rows.csv", [(text, "") for text in texts])
+    main(["verify", str(bundle)])
+    capsys.readouterr()
+    assert main(["predict", str(bundle), str(tmp_path / "rows.csv")]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    vectors = np.array([[float(row[str(n)]) for n in range(16)] for row in rows])
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    assert main(["predict", str(bundle), "--text", texts[0], "--format", "jsonl"]) == 0
+    values = json.loads(capsys.readouterr().out)["values"]
+    np.testing.assert_allclose(list(values.values()), expected[0], atol=1e-5)
+    card = (bundle / "model_card.md").read_text()
+    assert "A model of embeddings: a vector of 16 dimensions" in card

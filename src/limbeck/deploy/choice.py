@@ -141,7 +141,7 @@ def check_has_one_answer(data: Dataset, verb: str) -> None:
     Raises:
         ConfigError: If the dataset is text to continue.
     """
-    if data.kind.outputs == "vectors":
+    if data.kind.outputs == "vectors" and verb != "export":
         raise ConfigError(
             f"'limbeck {verb}' needs classifiers, but {data.name} is for embeddings. The students "
             "of this run are stored under students/ as model.safetensors; 'limbeck export RUN "

@@ -1,7 +1,7 @@
 """Export of a student as a bundle: ONNX models, checked against the student on the test split."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from limbeck._base.runtime.verify import verify
 from limbeck._base.scratch import scratch_folder
 from limbeck.data import Dataset, Split
 from limbeck.data.dataset import as_float
+from limbeck.data.embeddings import set_dimensions
 from limbeck.data.padding import cut_padding
 from limbeck.deploy.bundle import BundleContents, TextInputs, golden_inputs, write_bundle
 from limbeck.deploy.choice import check_has_one_answer, choose_student, describe_choice
@@ -36,11 +37,14 @@ from limbeck.deploy.onnx_export import (
     quantize,
     to_onnx,
 )
-from limbeck.deploy.parity import Stage, gate_of, table
+from limbeck.deploy.parity import gate_of, table
+from limbeck.deploy.stage import Stage
+from limbeck.deploy.vectors import UnitVectors
 from limbeck.evaluation.bias import BIASES
 from limbeck.evaluation.calibration import fit_temperature
 from limbeck.evaluation.evaluate import predict
 from limbeck.evaluation.labels import best_thresholds
+from limbeck.losses.vectors import unit
 from limbeck.run.folder import RunFolder
 from limbeck.run.manifest import read_manifest
 from limbeck.run.saved_files import check_results
@@ -172,6 +176,11 @@ def export(
     data = data_of_student(data, summary, arm, seed)
     student = _load(folder, arm, seed, options.adjusted, build)
     run_logits = _logits_of_run(folder, summary, arm, seed, options.adjusted)
+    scale = data.target_scale
+    if data.kind.outputs == "vectors":
+        data, options = set_dimensions(data, run_logits.shape[1]), _without_int8(options)
+        student, run_logits = UnitVectors(student), _with_length_1(run_logits)
+        scale = [1.0] * data.classes
 
     stages = StageProgress(enabled=progress)
     with (
@@ -194,7 +203,7 @@ def export(
             is_user_choice=options.arm is not None or options.seed is not None,
             note=note,
             stages=conversion.stages,
-            class_names=data.class_names,
+            class_names=data.output_names,
             logits=val_logits,
             labels=labels,
             temperature=temperature,
@@ -206,18 +215,18 @@ def export(
         contents = BundleContents(
             name=f"{summary.recipe}: {arm}, seed {seed}{suffix}",
             models=conversion.models,
-            class_names=data.class_names,
+            class_names=data.output_names,
             golden=golden_inputs(data),
             temperature=temperature,
             image=_is_image(data),
             columns=data.columns,
-            scale=data.target_scale,
+            scale=scale,
             label_thresholds=_label_thresholds(data, val_logits),
             texts=TextInputs.of(data),
             id_column=data.id_column,
             crop_border=data.crop_border,
             value_range=data.value_range,
-            default=default_precision(conversion.models, golden_inputs(data), data.class_names),
+            default=default_precision(conversion.models, golden_inputs(data), data.output_names),
             thresholds=thresholds,
             card=model_card(summary, manifest, facts),
         )
@@ -278,7 +287,7 @@ def _convert(
     model = to_onnx(student, data.train.inputs[:2])
     models = {"fp32": model.SerializeToString(deterministic=True)}
     advance(0.7, "checking the ONNX model")
-    fp32_logits = onnx_logits(models["fp32"], "fp32", test.inputs, data.class_names, data.padding)
+    fp32_logits = onnx_logits(models["fp32"], "fp32", test.inputs, data.output_names, data.padding)
     stages.append(gate.check_same("onnx fp32", fp32_logits, logits))
     advance(0.8, "converting to 8 bits")
 
@@ -287,7 +296,7 @@ def _convert(
         small = quantize(model, calibration_inputs(data.train.inputs), folder)
         models["int8"] = small.SerializeToString(deterministic=True)
         int8_logits = onnx_logits(
-            models["int8"], "int8", test.inputs, data.class_names, data.padding
+            models["int8"], "int8", test.inputs, data.output_names, data.padding
         )
         stages.append(gate.check_similar("onnx int8", int8_logits, fp32_logits))
         if not stages[-1].passed and options.int8 is None:
@@ -351,6 +360,15 @@ def _logits_of_run(
     raise ConfigError(
         f"{folder.path}: arm {arm}, seed {seed} has no constants for adjusted={adjusted}."
     )
+
+
+def _without_int8(options: ExportOptions) -> ExportOptions:
+    """Return the options for embeddings, which have no 8-bit model unless it is asked for."""
+    return replace(options, int8=options.int8 is True)
+
+
+def _with_length_1(vectors: np.ndarray) -> np.ndarray:
+    return unit(torch.from_numpy(vectors)).numpy()
 
 
 def _torch_logits(model: nn.Module, split: Split) -> np.ndarray:

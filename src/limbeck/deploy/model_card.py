@@ -10,7 +10,7 @@ from limbeck._base.version import __version__
 from limbeck.data import TableColumns
 from limbeck.deploy.calibration import operating_points
 from limbeck.deploy.markdown import first_names, last_part, plain, table
-from limbeck.deploy.parity import Stage
+from limbeck.deploy.stage import Stage
 from limbeck.evaluation.abstention import answers_of
 from limbeck.evaluation.measure import measure_of
 from limbeck.report.abstention import confidence
@@ -70,7 +70,8 @@ class CardFacts:
     @property
     def has_classes(self) -> bool:
         """Whether an answer is one of several classes."""
-        return self.stages[0].squared_error is None and self.stages[0].predictions is None
+        first = self.stages[0]
+        return first.squared_error is first.predictions is first.missed_neighbours is None
 
 
 def model_card(summary: Summary, manifest: Manifest, facts: CardFacts) -> str:
@@ -145,6 +146,13 @@ def _purpose(summary: Summary, entry: ArmResult, facts: CardFacts) -> tuple[str,
             f"It predicts {facts.stages[0].errors:,} of {facts.stages[0].predictions:,} labels of "
             f"{samples:,} test samples wrongly; its mean average precision is "
             f"{nats(getattr(metrics, 'mean_average_precision', None))}.",
+        )
+    if facts.stages[0].missed_neighbours is not None:
+        return (
+            f"A model of embeddings: a vector of {plural(len(names), 'dimension')} and length 1",
+            f"Of the teacher's 10 nearest texts it misses "
+            f"{nats(getattr(metrics, 'missed_neighbours', None))}, the mean of {samples:,} test "
+            "texts.",
         )
     unit = "" if len(names) == 1 else " standard deviations of the target"
     return (
@@ -279,6 +287,12 @@ def _stages(facts: CardFacts) -> list[list[str]]:
         rows = [["stage", "squared error", "largest difference, standard deviations"]]
         for stage in facts.stages:
             rows.append([stage.name, f"{stage.squared_error:.4f}", f"{stage.max_difference:.2g}"])
+        return rows
+    if facts.stages[0].missed_neighbours is not None:
+        rows = [["stage", "nearest texts missed of 10", "largest difference"]]
+        for stage in facts.stages:
+            missed = f"{stage.missed_neighbours:.3f}"
+            rows.append([stage.name, missed, f"{stage.max_difference:.2g}"])
         return rows
     rows = [["stage", "test errors", "largest difference of logits", "top class changed"]]
     if not facts.has_classes:

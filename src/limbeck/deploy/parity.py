@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from limbeck.data import Dataset
+from limbeck.deploy.stage import Stage
+from limbeck.deploy.vectors import VectorGate
 from limbeck.evaluation.labels import wrong_labels
 from limbeck.evaluation.regression import squared_errors
 
@@ -21,36 +23,6 @@ ERROR_SHARE = 0.01
 """Allowed share of additional squared error of a regression, if that is more."""
 ROUNDING = 1e-6
 """Largest difference of values by rounding, as a share of their size."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the export, compared with the stage before it.
-
-    Attributes:
-        name: Name of the stage.
-        errors: Number of errors on the test split.
-        max_difference: Largest absolute difference between logits and reference.
-        class_changes: Number of samples whose top class changed. Where no class may change, near
-            ties are not counted.
-        failures: Reasons why the stage fails, empty if it passes.
-        squared_error: Mean squared error on the test split, of a regression, whose differences are
-            in standard deviations of the targets; None for others.
-        predictions: Number of predictions that may be errors, if a sample has several labels.
-    """
-
-    name: str
-    errors: int
-    max_difference: float
-    class_changes: int
-    failures: tuple[str, ...] = ()
-    squared_error: float | None = None
-    predictions: int | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the model may be written."""
-        return not self.failures
 
 
 class Gate(Protocol):
@@ -73,6 +45,8 @@ def gate_of(data: Dataset, *, share: float) -> Gate:
     labels = data.open_test().labels.numpy()
     if data.target_scale is not None:
         return ValueGate(labels, data.target_scale, share)
+    if data.kind.outputs == "vectors":
+        return VectorGate()
     if not data.kind.has_classes:
         return LabelGate(labels, share)
     return ClassGate(labels, data.class_names, share)
@@ -316,6 +290,8 @@ def table(stages: Sequence[Stage], samples: int) -> str:
     """
     if stages and stages[0].squared_error is not None:
         return _value_table(stages, samples)
+    if stages and stages[0].missed_neighbours is not None:
+        return _vector_table(stages)
     of, changed = f"errors of {samples:,}", "top class changed"
     if stages and stages[0].predictions is not None:
         of, changed = f"wrong labels of {stages[0].predictions:,}", "labels changed"
@@ -340,6 +316,16 @@ def _value_table(stages: Sequence[Stage], samples: int) -> str:
         result = "ok" if stage.passed else "; ".join(stage.failures)
         rows.append(
             (stage.name, f"{stage.squared_error:.4f}", f"{stage.max_difference:.2g}", result)
+        )
+    return _aligned(rows)
+
+
+def _vector_table(stages: Sequence[Stage]) -> str:
+    rows = [("stage", "nearest texts missed of 10", "largest difference", "")]
+    for stage in stages:
+        result = "ok" if stage.passed else "; ".join(stage.failures)
+        rows.append(
+            (stage.name, f"{stage.missed_neighbours:.3f}", f"{stage.max_difference:.2g}", result)
         )
     return _aligned(rows)
 
