@@ -42,16 +42,27 @@ def ray(monkeypatch):
 def cluster_of(nodes):
     """A cluster whose first machine, that of the study, trains nothing."""
     utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed")
-    settings = {"include_dashboard": False, "object_store_memory": 200 << 20}
-    cluster = utils.Cluster(
-        initialize_head=True, head_node_args={"num_cpus": 0, **settings}, shutdown_at_exit=False
-    )
+    settings = {"include_dashboard": False, "num_cpus": 0, "object_store_memory": 200 << 20}
+    cluster = utils.Cluster(shutdown_at_exit=False)
     try:
+        add_machine(cluster, **settings)
         for _ in range(nodes):
-            cluster.add_node(num_cpus=1, object_store_memory=200 << 20)
+            add_machine(cluster)
         yield cluster
     finally:
         cluster.shutdown()
+
+
+def add_machine(cluster, num_cpus=1, **settings):
+    """Add a machine; Ray gives up after a while if this one is busy with other tests."""
+    settings = {"num_cpus": num_cpus, "object_store_memory": 200 << 20, **settings}
+    for _ in range(2):
+        try:
+            return cluster.add_node(**settings)
+        except Exception as error:  # Ray raises the base class
+            if "timed out" not in str(error):
+                raise
+    return cluster.add_node(**settings)
 
 
 def assert_same_students(out, expected):
@@ -90,7 +101,7 @@ def test_the_loss_of_a_machine_costs_the_work_since_the_last_checkpoint(ray, dat
     study_of(data, tmp_path / "local", arms, **options).run()
     out = tmp_path / "ray"
     with cluster_of(0) as cluster:
-        nodes = [cluster.add_node(num_cpus=1, object_store_memory=200 << 20) for _ in range(2)]
+        nodes = [add_machine(cluster) for _ in range(2)]
 
         def lose_a_machine():
             while not list(out.glob("checkpoints/cohort*/step*.ckpt")):

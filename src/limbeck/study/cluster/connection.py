@@ -10,8 +10,11 @@ from typing import Any
 
 from limbeck._base.errors import ConfigError, ResourceError
 from limbeck.study.cluster.launcher import Launcher
+from limbeck.training.cohort.checkpoint_file import first_line
 
 MIN_SLOTS = 2
+START_ATTEMPTS = 3
+"""Number of times that a cluster is started: Ray gives up after 30 s on a busy machine."""
 CONNECTION_SECONDS = 5.0
 """Number of seconds to wait for the first machine of a cluster."""
 ENVIRONMENT = {
@@ -69,19 +72,34 @@ def connect(launcher: Launcher) -> Iterator[Cluster]:
 
 
 def _start(launcher: Launcher) -> None:
+    """Connect to a running cluster, or start one on this machine.
+
+    Raises:
+        ConfigError: If the address is none.
+        ResourceError: If the cluster cannot be reached or started.
+    """
     import ray
 
     _check_reachable(launcher)
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-    if launcher.address is None:
-        settings["include_dashboard"] = False
-    try:
-        ray.init(address=launcher.address or "local", **settings)
-    except Exception as error:  # Ray raises the base class, too
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if launcher.address is None:
-            raise ResourceError(f"Ray cannot be started on this machine: {reason}") from None
-        raise _unreachable(launcher, reason) from None
+    if launcher.address is not None:
+        try:
+            ray.init(address=launcher.address, **settings)
+        except Exception as error:  # Ray raises the base class, too
+            raise _unreachable(launcher, first_line(error)) from None
+        return
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            ray.init(address="local", include_dashboard=False, **settings)
+        except Exception as error:
+            ray.shutdown()
+            if attempt == START_ATTEMPTS:
+                raise ResourceError(
+                    f"Ray cannot be started on this machine: {first_line(error)} Try again when "
+                    "it is less busy, or use launcher=local."
+                ) from None
+        else:
+            return
 
 
 def _check_reachable(launcher: Launcher) -> None:

@@ -21,6 +21,7 @@ from limbeck.study.cluster.launcher import Launcher
 from limbeck.study.cluster.packing import SharedTensor, pack
 from limbeck.study.cluster.worker import Outcome, load_outcome, train, versions
 from limbeck.study.engine import Engine, JobResult, RecordSeconds, TrainingJob
+from limbeck.training.cohort.checkpoint_file import first_line
 from limbeck.training.fabric import make_fabric
 
 POLL_SECONDS = 0.25
@@ -204,11 +205,10 @@ class RayEngine(Engine):
             )
             return Outcome({}, {}, time.perf_counter() - task.start, reason)
         except exceptions.RayError as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0]
             raise ResourceError(
                 f"The cluster lost the training of {task.job.label} "
-                f"{self.launcher.retries + 1} times: {first} Its checkpoints are kept: resume the "
-                "run when the cluster is well again."
+                f"{self.launcher.retries + 1} times: {first_line(error)} Its checkpoints are kept: "
+                "resume the run when the cluster is well again."
             ) from None
         return outcome
 
