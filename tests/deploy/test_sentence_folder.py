@@ -157,5 +157,9 @@ def test_a_bundle_gives_the_vectors_and_predicts_them_for_texts_and_tables(
     assert main(["predict", str(bundle), "--text", texts[0], "--format", "jsonl"]) == 0
     values = json.loads(capsys.readouterr().out)["values"]
     np.testing.assert_allclose(list(values.values()), expected[0], atol=1e-5)
+    array = tmp_path / "vectors.npy"
+    command = ["predict", str(bundle), str(tmp_path / "rows.csv"), "--format", "npy"]
+    assert main([*command, "--out", str(array)]) == 0
+    np.testing.assert_allclose(np.load(array), expected, atol=1e-5)
     card = (bundle / "model_card.md").read_text()
     assert "A model of embeddings: a vector of 16 dimensions" in card

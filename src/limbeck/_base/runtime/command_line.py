@@ -74,7 +74,8 @@ def parser(program: str, *, inside: bool) -> argparse.ArgumentParser:
     help_model = "kind of model; by default the one that was best at export"
     add("--model", choices=list(KINDS), help=help_model)
     add("--top", type=int, default=1, metavar="K", help="list the K most likely classes")
-    add("--format", choices=["csv", "jsonl"], default="csv", help="format of the table")
+    text = "format of the table; npy is an array of values or embeddings, a row for each input"
+    add("--format", choices=["csv", "jsonl", "npy"], default="csv", help=text)
     help_abstain = "return no class below this confidence (0.9), or so that at most 1%% are wrong"
     add("--abstain", default="0", metavar="P", help=help_abstain)
     help_invert = "invert the brightness, for dark objects on a light ground"

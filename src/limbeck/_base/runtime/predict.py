@@ -13,7 +13,7 @@ from .bundle import BATCH_SIZE, MAX_VALUES, Bundle
 from .errors import InputError, RuntimeFailure
 from .folders import input_files
 from .images import value_limits
-from .predictions import ClassTable, LabelTable, PredictionTable, ValueTable
+from .predictions import ArrayTable, ClassTable, LabelTable, PredictionTable, ValueTable
 from .printable import printable
 from .samples import Sample, Text
 from .value_range import FULL_RANGE, common_range, describe_range
@@ -40,7 +40,8 @@ def predict(
             :func:`files_below` for those that are skipped. A :class:`Text` is classified itself.
         model: Kind of model, ``fp32`` or ``int8``; None for the bundle's default.
         top: Number of classes to list for each input.
-        table_format: Format of the table: ``csv``, or ``jsonl`` for one JSON object per line.
+        table_format: Format of the table: ``csv``, ``jsonl`` for one JSON object per line, or
+            ``npy`` for an array of values.
         abstain: Smallest confidence for which a class is returned, from 0 to 1, or the error rate
             that answers may have at most, such as ``1%``: one that the model card lists.
         invert: Whether to invert the brightness, for dark objects on a light ground.
@@ -73,8 +74,10 @@ def predict(
     out = sys.stdout if out is None else out
     place = ["file", *(["line"] if bundle.reads_tables else [])]
     place += ["id"] if bundle.id_column is not None else []
-    if bundle.scale is not None:
+    if bundle.scale is not None and table_format != "npy":
         table = ValueTable(bundle.labels, table_format, out, place=place)
+    elif bundle.scale is not None:
+        table = ArrayTable(bundle.labels, out)
     elif (thresholds := bundle.label_thresholds) is not None:
         table = LabelTable(bundle.labels, thresholds, table_format, out, place=place)
     else:
@@ -88,6 +91,7 @@ def predict(
         )
     answer = session.confidences if isinstance(table, ClassTable) else session.logits
     _write_answers(bundle, samples, answer, table, None if bundle.reads_tables else len(files))
+    table.finish()
     return table.errors
 
 

@@ -1,6 +1,7 @@
 """Tables of predictions: of classes, values or several labels, as CSV or JSON lines."""
 
 import csv
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -26,7 +27,8 @@ class PredictionTable(ABC):
 
     def __init__(self, table_format: str, out: TextIO, *, place: Sequence[str]):
         if table_format not in ("csv", "jsonl"):
-            raise RuntimeFailure(f"--format {table_format} is unknown; choose csv or jsonl.")
+            choices = "csv or jsonl; npy is for values and embeddings"
+            raise RuntimeFailure(f"--format {table_format} cannot be used; choose {choices}.")
         self.errors = 0
         self._out = out
         self._names = place
@@ -66,6 +68,10 @@ class PredictionTable(ABC):
             self._csv.writerow([*place.values(), *[""] * len(self._columns()), csv_cell(error)])
             return
         print(json_line({**place, **self._no_values(), "error": error}), file=self._out)
+
+    def finish(self) -> None:
+        """Write what is left at the end; nothing for tables that are written row by row."""
+        self._out.flush()
 
     def _place(self, sample: Sample) -> dict[str, Any]:
         place = {"file": str(sample.file), "line": sample.line, "id": sample.id or None}
@@ -151,6 +157,44 @@ class ValueTable(PredictionTable):
 
     def _no_values(self) -> dict[str, Any]:
         return {"values": None}
+
+
+class ArrayTable(ValueTable):
+    """Predicted values of all inputs as one array of NumPy, float32 ``[N, D]``, without names.
+
+    An input that cannot be read has a row of NaN.
+
+    Args:
+        targets: Names of the targets.
+        out: Stream to write to, whose bytes are written.
+    """
+
+    def __init__(self, targets: Sequence[str], out: TextIO):
+        if not hasattr(out, "buffer"):
+            raise RuntimeFailure(
+                "--format npy writes bytes. Write them to a file, with --out FILE."
+            )
+        self.errors = 0
+        self._targets, self._out = targets, out
+        self._rows: list[np.ndarray] = []
+
+    def write(self, sample: Sample, answer: np.ndarray) -> None:
+        """Keep the answer to an input."""
+        self._rows.append(answer.astype(np.float32))
+
+    def write_error(self, sample: Sample) -> None:
+        """Keep a row without values."""
+        self.errors += 1
+        self._rows.append(np.full(len(self._targets), np.nan, np.float32))
+
+    def finish(self) -> None:
+        """Write the array."""
+        content = io.BytesIO()  # NumPy cannot write to a pipe itself
+        rows = self._rows or [np.empty((0, len(self._targets)), np.float32)]
+        np.save(content, np.vstack(rows), allow_pickle=False)
+        self._out.flush()
+        self._out.buffer.write(content.getvalue())
+        self._out.buffer.flush()
 
 
 class LabelTable(PredictionTable):
