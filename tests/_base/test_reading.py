@@ -41,6 +41,7 @@ OWN_FILES = {
     "deploy/run_cost.py",
     "report/template.py",
     "store/answers.py",
+    "study/cluster/worker.py",
     "study/results.py",
     "study/settings.py",
     # files of the system, and of limited size

@@ -55,7 +55,7 @@ class RunOptions:
         store: Settings of the store for the teacher's answers; ``auto`` for the defaults, ``off``
             to run the teacher in every step.
         trainer: Settings of the group ``trainer``: devices, precision, clipping and so on.
-        launcher: Where the models are trained: ``local`` or ``ray``, or settings of the group
+        launcher: Place where the models are trained: ``local`` or ``ray``, or settings of the group
             ``launcher``, see :class:`~limbeck.study.cluster.launcher.Launcher`.
         loggers: Functions that create a Lightning logger, called with ``save_dir``. A CSV logger is
             always added.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limbeck._base.files import write_bytes
+from limbeck._base.runtime.files import open_file
 from limbeck.run.folder import RunFolder
 from limbeck.training.cohort.checkpoint import GENERATIONS
 from limbeck.training.cohort.checkpoint_file import checkpoint_files
@@ -86,7 +87,10 @@ class Coordinator:
         """
         self._news.progress[stage] = (0.0, "")
         files = checkpoint_files(self.run.checkpoints / stage)
-        checkpoints = {file.name: file.read_bytes() for file in files}
+        checkpoints = {}
+        for file in files:
+            with open_file(file) as stream:
+                checkpoints[file.name] = stream.read()
         version = len(list((self.run.logs / stage).glob("version_*")))
         return Start(checkpoints, version)
 

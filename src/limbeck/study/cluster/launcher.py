@@ -88,7 +88,8 @@ class Launcher:
     def _check_amount(self, name: str, value: object) -> None:
         """Check a number of cores or GPUs: a whole number, or a part of one."""
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if is_number and value >= 0 and (value < 1 or value == int(value)):  # type: ignore[operator, call-overload]
+        amount = float(value) if is_number else -1.0  # type: ignore[arg-type]
+        if 0 <= amount < 1 or (amount >= 1 and amount.is_integer()):
             return
         raise ConfigError(
             f"launcher.{name}={value!r} should be a whole number, or a part of 1 such as 0.5."

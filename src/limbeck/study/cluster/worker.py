@@ -132,7 +132,7 @@ class RemoteTraining:
         self.checkpoints = run.checkpoints / job.stage
         self._metrics: list[tuple[dict[str, float], int | None]] = []
         self._last_report = 0.0
-        self._sent: str | None = None
+        self._newest: str | None = None
         self._version = 0
 
     def fit(self, options: Mapping[str, Any]) -> None:
@@ -147,7 +147,7 @@ class RemoteTraining:
         for name, content in start.checkpoints.items():
             write_bytes(self.checkpoints / name, content)
         files = checkpoint_files(self.checkpoints)
-        self._sent = files[0].name if files else None
+        self._newest = files[0].name if files else None
         for version in range(start.version):  # folders of the logs of earlier starts
             (self.run.logs / self.job.stage / f"version_{version}").mkdir(parents=True)
         logger = CSVLogger(self.run.logs, self.job.stage)
@@ -178,9 +178,9 @@ class RemoteTraining:
     def _new_checkpoint(self) -> Path | None:
         """The newest checkpoint; None if the coordinator has it."""
         files = checkpoint_files(self.checkpoints)
-        if not files or files[0].name == self._sent:
+        if not files or files[0].name == self._newest:
             return None
-        self._sent = files[0].name
+        self._newest = files[0].name
         return files[0]
 
     def _report(self, done: float, note: str, checkpoint: Path | None) -> None:
