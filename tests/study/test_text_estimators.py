@@ -97,7 +97,7 @@ def test_an_estimator_has_no_embeddings_to_start_from(data, tmp_path):
 
 
 def test_tfidf_needs_texts():
-    with pytest.raises(ConfigError, match="teacher=tfidf is for texts of one class each"):
+    with pytest.raises(ConfigError, match="teacher=tfidf is for texts with labels"):
         tfidf_classifier(digits())
 
 
@@ -105,3 +105,30 @@ def test_tfidf_needs_texts():
 def test_ngrams_are_two_numbers(data, ngrams):
     with pytest.raises(ConfigError, match="ngrams"):
         tfidf_classifier(data, ngrams=ngrams)
+
+
+@pytest.mark.parametrize("task", ["regression", "multi_label"])
+def test_tfidf_answers_with_values_and_labels_of_texts(tmp_path, task):
+    rows = ["text,long,good"]
+    for number, (text, label) in enumerate(ROWS):
+        rows.append(f"{text},{number % 2},{int(label == 'good')}")
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    data = text_csv(
+        tmp_path / "a.csv", label=["long", "good"], task=task, tokenizer="bytes", cache=tmp_path
+    )
+    splits = ResampledSplits(data, [0])
+    [[teacher]] = fit_estimators(Teacher(estimator=tfidf_classifier), splits)
+    train = data.train
+    labels = train.labels if task == "regression" else train.labels.long()
+    pipeline = tfidf_classifier(data).fit(texts_of(data, train), labels.numpy())
+    outputs = teacher(data.open_test().inputs.long())
+    texts = texts_of(data, data.open_test())
+    if task == "regression":
+        expected = torch.from_numpy(pipeline.predict(texts)).float()
+    else:
+        columns = [p[:, 1] for p in pipeline.predict_proba(texts)]
+        expected = torch.stack([torch.from_numpy(p) for p in columns], 1).logit().float()
+    torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+    assert (outputs[:, 1] > (0.5 if task == "regression" else 0)).equal(
+        data.open_test().labels[:, 1] > 0.5
+    )

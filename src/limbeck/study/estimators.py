@@ -198,14 +198,16 @@ class _Fitting:
             ) from error
         self.count += 1
         self.advance(self.count)
+        teacher = self._adapter(estimator)
+        teacher.features = self.features
+        return teacher
+
+    def _adapter(self, estimator: Any) -> RegressionTeacher | LabelsTeacher | EstimatorTeacher:
         if self.data.kind.outputs == "values":
             return RegressionTeacher(estimator)
         if self.data.kind.outputs == "labels":
             return LabelsTeacher(estimator)
-        numbers = [str(number) for number in range(self.data.classes)]
-        teacher = EstimatorTeacher(estimator, numbers)
-        teacher.features = self.features
-        return teacher
+        return EstimatorTeacher(estimator, [str(number) for number in range(self.data.classes)])
 
 
 def _draw_folds(groups: Tensor, folds: int, seed: int) -> Tensor:

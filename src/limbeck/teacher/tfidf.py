@@ -1,4 +1,4 @@
-"""TF-IDF and logistic regression, the usual first classifier of texts."""
+"""TF-IDF and a linear model, the usual first model of texts."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +18,12 @@ def tfidf_classifier(
     min_count: int = 2,
     c: float = 10.0,
 ) -> Any:
-    """Create scikit-learn's TF-IDF of words and a logistic regression on it, not yet fitted.
+    """Create scikit-learn's TF-IDF of words and a linear model on it, not yet fitted.
+
+    It is a logistic regression, one for each of several labels; for values a ridge regression.
 
     Args:
-        data: Dataset of the study: texts of one class each.
+        data: Dataset of the study: texts with labels.
         ngrams: Smallest and largest number of consecutive words that count as one feature.
         min_count: Smallest number of training texts with a feature.
         c: Inverse strength of the L2 penalty.
@@ -33,12 +35,13 @@ def tfidf_classifier(
         ConfigError: If the dataset has no texts, or a value is out of range.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.multioutput import MultiOutputClassifier
     from sklearn.pipeline import make_pipeline
 
     if data.padding is None:
         raise ConfigError(
-            f"teacher=tfidf is for texts of one class each (data=text_csv), but {data.name} has "
+            f"teacher=tfidf is for texts with labels (data=text_csv), but {data.name} has "
             "other inputs. Choose another teacher."
         )
     lengths = list(ngrams)
@@ -49,4 +52,9 @@ def tfidf_classifier(
         min_df=check_count("min_count", min_count),
         sublinear_tf=True,
     )
-    return make_pipeline(words, LogisticRegression(C=c, max_iter=MAX_ITERATIONS))
+    if data.kind.outputs == "values":
+        return make_pipeline(words, Ridge(alpha=1 / c))
+    model = LogisticRegression(C=c, max_iter=MAX_ITERATIONS)
+    if data.kind.outputs == "labels":
+        model = MultiOutputClassifier(model)
+    return make_pipeline(words, model)
