@@ -64,7 +64,7 @@ def _message(accuracy: float, data: Dataset, plan: Teacher) -> str | None:
         f"The teacher is worse than counting words: it is right on {accuracy:.1%} of the "
         f"validation samples, and naive Bayes on the same tokens is on {simple:.1%}. Train it "
         f"longer (teacher.epochs, now {plan.epochs}) or with another teacher.optimizer.lr (now "
-        f"{plan.optimizer.lr:g}), or use teacher=tfidf, which is fitted in seconds."
+        f"{plan.optimizer.lr:g}), or use teacher=tfidf."
     )
 
 
