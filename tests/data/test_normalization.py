@@ -75,9 +75,11 @@ def test_models_begin_with_the_normalisation_of_the_user(x, normalize, mean, std
 def test_by_default_inputs_are_standardised_by_the_training_split(normalize):
     data = data_of(GREY, normalize=normalize)
     assert data.normalization == data.statistics == data_of(GREY).normalization
-    seen = seen_by_a_network(data).double()
-    torch.testing.assert_close(seen.mean(), torch.zeros((), dtype=torch.float64), atol=1e-5, rtol=0)
-    torch.testing.assert_close(seen.std(), torch.ones((), dtype=torch.float64), atol=1e-5, rtol=0)
+    values = seen_by_a_network(data).double()
+    torch.testing.assert_close(
+        values.mean(), torch.zeros((), dtype=torch.float64), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(values.std(), torch.ones((), dtype=torch.float64), atol=1e-5, rtol=0)
     assert f"standard deviation {data.statistics[1][0]:.3g} of" in data.describe_normalization()
     assert data.describe_normalization().endswith("of the training split")
 

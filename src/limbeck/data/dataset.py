@@ -226,7 +226,7 @@ class Dataset(InputStatistics):
             columns: Columns of a table whose rows are the inputs: their names and categories. Only
                 such inputs may have NaN, for missing values. None for other inputs.
             task: Kind of target: ``classes``, ``ordinal``, ``multi_label`` or ``regression``.
-            normalize: What models do to the inputs first, see :meth:`set_normalization`.
+            normalize: Normalisation of the inputs in the models, see :meth:`set_normalization`.
 
         Raises:
             ConfigError: If ``val`` leaves no training or no validation sample.

@@ -62,7 +62,7 @@ class DataFacts:
         task: Kind of target, unless it is a class or the next token.
         texts_tokenizer: Name of the tokenizer, and its number of tokens, if the data is texts with
             labels.
-        normalization: What models do to the inputs first, in words.
+        normalization: Description of what models do to the inputs first.
         constant: Result on the test split, in the measure of the study, of always giving the same
             answer: the most frequent class of training, or the mean.
     """

@@ -36,6 +36,7 @@ from limbeck.run.summary import (
 from limbeck.study.abstention import find_abstention
 from limbeck.study.arms import ArmPlan
 from limbeck.study.planning import controls_of
+from limbeck.study.sample_scores import SampleScores
 from limbeck.study.scores import ClassifierScores, LanguageModelScores, ModelFacts, StudyScores
 
 NO_METRICS = Metrics(
@@ -267,9 +268,9 @@ def _data_facts(data: Dataset, scores: StudyScores | None = None) -> DataFacts:
         columns=_column_facts(data),
         normalization=data.describe_normalization() or None,
     )
-    if scores is not None:
-        test = data.open_test().labels
-        facts = replace(facts, constant=constant_result(data.train.labels, test, data.kind))
+    if isinstance(scores, (ClassifierScores, SampleScores)):
+        constant = constant_result(data.train.labels, scores.test_labels, data.kind)
+        facts = replace(facts, constant=constant)
     if data.task not in ("classes", "next_token"):
         facts = replace(facts, task=data.task)
     if data.tokenizer is not None and data.positions is None:

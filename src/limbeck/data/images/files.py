@@ -61,7 +61,7 @@ class ImageOptions(SplitShares):
         channels: Number of channels, 1 or 3.
         crop_border: Whether to crop a black border first.
         name: Name of the dataset.
-        normalize: What models do to the inputs first.
+        normalize: Normalisation of the inputs in the models.
 
     Raises:
         ConfigError: If a setting is out of range.

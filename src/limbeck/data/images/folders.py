@@ -71,7 +71,7 @@ def image_folder(
         class_names: Names of the class folders in their order; None to sort them by name.
         class_order: Order of names: ``natural`` with ``class2`` before ``class10``, or ``text`` by
             characters, as for a teacher of a program that sorts them so, such as torchvision.
-        normalize: What models do to the images first, see :meth:`Dataset.set_normalization`.
+        normalize: Normalisation of the images in the models, see :meth:`Dataset.set_normalization`.
         name: Name for tables and messages.
 
     Raises:
