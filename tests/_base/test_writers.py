@@ -53,6 +53,7 @@ ALLOWED = {
         "open": "the runtime of bundles imports nothing of limbeck",
         "os.replace": "the runtime of bundles imports nothing of limbeck",
     },
+    "_base/runtime/predictions.py": {"save": "into memory"},
     "_base/scratch.py": {"TemporaryDirectory": SCRATCH},
     "_base/tokenizer_calls.py": {"TemporaryFile": "a file without a name"},
     "_base/streams.py": {"os.open": "the null device"},
@@ -64,6 +65,7 @@ ALLOWED = {
     "deploy/destination.py": {"os.replace": "of complete bundles, with a way back"},
     "deploy/latency.py": {"fdopen": "standard output"},
     "deploy/run_cost.py": {"write_text": SCRATCH},
+    "deploy/sentence_folder.py": {"save": "into memory"},
     "models/files/weights.py": {
         "save": "a model with files of its own, which are moved when complete",
         "save_file": "into a path of write_atomically",

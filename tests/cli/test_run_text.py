@@ -137,7 +137,7 @@ def test_a_changed_text_is_refused(place, tmp_path, capsys, monkeypatch):
 def test_verbs_for_classifiers_refuse_text(finished, capsys, verb):
     assert main([verb, str(finished[0])]) == 2
     err = capsys.readouterr().err
-    assert "needs classifiers" in err or "needs images" in err
+    assert "needs classifiers" in err or "limbeck sample" in err
     assert len(err.splitlines()) == 1
 
 

@@ -140,10 +140,10 @@ def test_inputs_that_need_the_teacher_are_made_once_even_if_a_run_is_resumed(
     assert calls == [12]
     fit = Engine.fit
 
-    def stop_at_second(self, stage, *rest):
-        if stage == "cohort1":
+    def stop_at_second(self, job):
+        if job.stage == "cohort1":
             raise KeyboardInterrupt
-        return fit(self, stage, *rest)
+        return fit(self, job)
 
     monkeypatch.setattr(Engine, "fit", stop_at_second)
     with pytest.raises(KeyboardInterrupt):
@@ -266,10 +266,10 @@ def test_inputs_of_a_source_are_cached_until_all_students_are_trained(data, tmp_
         "b": Arm(objective=HARD),
     }
 
-    def short(self, stage, *rest):
-        if stage == "cohort0":
+    def short(self, job):
+        if job.stage == "cohort0":
             raise ResourceError("Memory ran out: lower batch_size, or seeds.")
-        return fit(self, stage, *rest)
+        return fit(self, job)
 
     with monkeypatch.context() as patch:
         patch.setattr(Engine, "fit", short)

@@ -48,7 +48,7 @@ from limbeck.models import GPT
             {"arms": {"hard": Arm(objective=HARD, control=["hard"])}},
             r"arms.hard.control='hard' is not another arm",
         ),
-        ({"arms": {"hard": Arm(objective=HARD, epochs=0)}}, "arms.hard.epochs=0"),
+        ({"arms": {"hard": Arm(objective=HARD, epochs=-1)}}, "arms.hard.epochs=-1"),
     ],
 )
 def test_settings_that_text_cannot_have_are_refused(text_data, tmp_path, options, message):

@@ -25,12 +25,11 @@ from limbeck.cli.config.teacher import (
     check_trust,
     checks_teacher,
     key_of,
-    member_settings,
-    members_of,
     sources_of,
     take_answers,
     take_form,
 )
+from limbeck.cli.config.teacher_members import member_settings, members_of
 from limbeck.data import Dataset, Source, TransferSet, Views
 from limbeck.losses import Objective
 from limbeck.models.builders import BUILDERS

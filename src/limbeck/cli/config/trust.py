@@ -14,7 +14,7 @@ from typing import Any
 
 from limbeck._base.addresses import is_address
 from limbeck._base.errors import UntrustedFileError
-from limbeck.cli.config.teacher import members_of
+from limbeck.cli.config.teacher_members import members_of
 from limbeck.run.folder import RunFolder
 
 BUILDERS = frozenset(
