@@ -79,7 +79,12 @@ def test_the_interval_that_decides_is_said_in_words(delta, text):
 
 @pytest.mark.parametrize(
     ("numbers", "text"),
-    [((100, 100), "the labels of 100 training samples only"), ((100, 50), ""), (([], []), "")],
+    [
+        ((100, 100), "the labels of 100 training samples only"),
+        ((0.1, 0.1), "the labels of 10 % of the training samples only"),
+        ((100, 50), ""),
+        (([], []), ""),
+    ],
 )
 def test_a_number_of_labelled_samples_that_all_arms_share_is_named(numbers, text):
     summary = study()

@@ -257,8 +257,9 @@ def _splits(summary: Summary) -> str:
 def _sources(arm: ArmResult) -> str:
     """What an arm learns from: the teacher's answers, its layers, the labels."""
     if is_control(arm):
-        details = objectives.objective(arm.objective).removeprefix("labels only").strip(", ")
-        return f"the labels alone ({details})" if details else "the labels alone"
+        source, _, details = objectives.objective(arm.objective).partition(" only")
+        details = details.strip(", ")
+        return f"the {source} alone ({details})" if details else f"the {source} alone"
     sources = {
         "the teacher's answers": arm.objective.get("soft_weight") != 0,
         "the teacher's layers": arm.objective.get("features"),
@@ -279,7 +280,9 @@ def _data(summary: Summary) -> str:
     numbers = [arm.transfer_settings.get("labelled") for arm in summary.arms]
     labelled = numbers[0] if numbers else None
     if is_number(labelled) and numbers.count(labelled) == len(numbers):
-        text += f" Students get the labels of {int(labelled):,} training samples only."
+        is_share = isinstance(labelled, float)
+        count = f"{100 * labelled:.3g} % of the" if is_share else f"{labelled:,}"
+        text += f" Students get the labels of {count} training samples only."
     return f"{text} The test split was used once, for these results."
 
 
