@@ -15,7 +15,7 @@ from support.image_studies import ARMS, HARD, WithBatchNorm, dataset, study_of, 
 from torch import nn
 
 import limbeck
-from limbeck import Arm, Objective
+from limbeck import Arm, Objective, Optimizer
 from limbeck._base.errors import ConfigError, DataError, ResourceError
 from limbeck.models import MLP
 from limbeck.study.cluster.connection import connect
@@ -126,26 +126,6 @@ def test_the_loss_of_a_machine_costs_the_work_since_the_last_checkpoint(ray, dat
     assert restarts[0]["version_1"][0] > 0, "it should go on from a checkpoint"
 
 
-def test_a_cohort_that_diverges_ends_no_other(ray, data, tmp_path):
-    from limbeck import Optimizer
-
-    wild = Optimizer(name="sgd", lr=1e30)
-    arms = {"wild": Arm(objective=HARD, optimizer=wild), **ARMS}
-    summary = study_of(data, tmp_path / "run", arms, launcher="ray").run()
-    assert {item.arm for item in summary.failed} == {"wild"}
-    assert [arm.name for arm in summary.arms] == list(ARMS)
-    assert not ray.is_initialized()
-
-
-def test_large_students_are_trained_in_memory_of_their_own(ray, tmp_path):
-    # weights in shared memory would be read-only
-    data, large = dataset(), partial(MLP, hidden=[2000])
-    torch.set_num_threads(1)
-    study_of(data, tmp_path / "local", student=large, epochs=1).run()
-    study_of(data, tmp_path / "ray", student=large, epochs=1, launcher="ray").run()
-    assert_same_students(tmp_path / "ray", tmp_path / "local")
-
-
 class Broken(nn.Module):
     """A student that fails in another process only."""
 
@@ -159,11 +139,35 @@ class Broken(nn.Module):
         return self.net(x.flatten(1))
 
 
-def test_an_error_of_a_training_is_that_of_the_study(ray, data, tmp_path):
+def test_a_cluster_that_is_running_serves_several_studies(ray, data, tmp_path):
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    torch.set_num_threads(1)
+
+    # A cohort that diverges ends no other.
+    arms = {"wild": Arm(objective=HARD, optimizer=Optimizer(name="sgd", lr=1e30)), **ARMS}
+    summary = study_of(data, tmp_path / "wild", arms, launcher="ray").run()
+    assert {item.arm for item in summary.failed} == {"wild"}
+    assert [arm.name for arm in summary.arms] == list(ARMS)
+
+    # An error of a training is that of the study.
     arms = {"hard": Arm(objective=HARD, student=Broken)}
-    study = study_of(data, tmp_path / "run", arms, launcher="ray")
     with pytest.raises(DataError, match="The labels of this batch are damaged"):
-        study.run()
+        study_of(data, tmp_path / "broken", arms, launcher="ray").run()
+
+    # Large students are trained in memory of their own: shared memory is read-only.
+    large = {"student": partial(MLP, hidden=[2000]), "epochs": 1}
+    study_of(data, tmp_path / "large", launcher="ray", **large).run()
+    study_of(data, tmp_path / "local", **large).run()
+    assert_same_students(tmp_path / "large", tmp_path / "local")
+
+    # No machine has as many cores or GPUs.
+    for settings in ({"gpus": 1}, {"cpus": 1000}):
+        with (
+            pytest.raises(ConfigError, match="no machine of the cluster has as many; the largest"),
+            connect(Launcher(name="ray", **settings)),
+        ):
+            pass
+    assert ray.is_initialized(), "a cluster that was running before goes on"
 
 
 def test_a_module_that_workers_cannot_import_is_named(ray, data, tmp_path, monkeypatch):
@@ -175,15 +179,13 @@ def test_a_module_that_workers_cannot_import_is_named(ray, data, tmp_path, monke
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"gpus": 1}, ConfigError, r"no machine of the cluster has as many; the largest have"),
-        ({"cpus": 1000}, ConfigError, r"launcher\.cpus=1000 launcher\.gpus=0: no machine"),
         ({"address": "127.0.0.1:1"}, ResourceError, r"the Ray cluster cannot be reached"),
         ({"address": "here"}, ConfigError, r"launcher\.address=here should be auto or HOST:PORT"),
         ({"address": "auto"}, ResourceError, r"launcher\.address=auto: the Ray cluster cannot"),
     ],
 )
 def test_a_cluster_that_cannot_be_used_is_one_message(ray, settings, error, message, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # of ``auto``
     with pytest.raises(error, match=message), connect(Launcher(name="ray", **settings)):
         pass
     assert not ray.is_initialized()
